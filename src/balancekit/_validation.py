@@ -1,0 +1,86 @@
+"""Is this argument one we can work with? One place for the rules, one wording for the refusals.
+
+Every function returns the value in the type the rest of the library relies on, or raises
+:class:`~balancekit.errors.ConfigurationError` naming the parameter, the value and what is allowed.
+``bool`` is never a number here: ``weight=True`` is a mistake, not a weight of one.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+from balancekit.errors import ConfigurationError
+
+
+def number(
+    parameter: str,
+    value: object,
+    *,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    above: float | None = None,
+) -> float:
+    """A finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given."""
+    if hasattr(value, "__float__") and not isinstance(value, bool):
+        try:
+            result = float(value)
+        except (OverflowError, TypeError, ValueError):
+            result = math.nan
+        if math.isfinite(result) and minimum <= result <= maximum and (above is None or result > above):
+            return result
+    raise ConfigurationError(parameter, value, f"a finite number{_range(minimum, maximum, above)}")
+
+
+def integer(parameter: str, value: object, *, minimum: int, maximum: float = math.inf) -> int:
+    """A whole number in ``[minimum, maximum]``; a float is refused even when it is whole."""
+    if hasattr(value, "__index__") and not isinstance(value, bool):
+        result = operator.index(value)
+        if minimum <= result <= maximum:
+            return result
+    raise ConfigurationError(parameter, value, f"a whole number{_range(minimum, maximum, None)}")
+
+
+def text(parameter: str, value: object, *, empty: bool = False) -> str:
+    """A string, non-empty unless ``empty``."""
+    if isinstance(value, str) and (value or empty):
+        return value
+    raise ConfigurationError(parameter, value, "a string" if empty else "a non-empty string")
+
+
+def labels(parameter: str, value: object) -> Mapping[str, str]:
+    """A read-only copy of a mapping from strings to strings."""
+    if isinstance(value, Mapping):
+        copy = dict(value)
+        if all(isinstance(k, str) and isinstance(v, str) for k, v in copy.items()):
+            return MappingProxyType(copy)
+    raise ConfigurationError(parameter, value, "a mapping from strings to strings")
+
+
+def ids(parameter: str, value: object) -> frozenset[str]:
+    """A collection of endpoint ids; a bare string is refused, it would be read letter by letter."""
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        members = list(value)
+        if all(isinstance(member, str) for member in members):
+            return frozenset(members)
+    raise ConfigurationError(parameter, value, "a collection of endpoint ids (strings)")
+
+
+def flag(parameter: str, value: object) -> bool:
+    """``True`` or ``False``, nothing that merely counts as one."""
+    if isinstance(value, bool):
+        return value
+    raise ConfigurationError(parameter, value, "True or False")
+
+
+def _range(minimum: float, maximum: float, above: float | None) -> str:
+    parts = []
+    if above is not None:
+        parts.append(f"> {above:g}")
+    elif minimum != -math.inf:
+        parts.append(f">= {minimum:g}")
+    if maximum != math.inf:
+        parts.append(f"<= {maximum:g}")
+    return " " + " and ".join(parts) if parts else ""

@@ -1,0 +1,156 @@
+"""What went wrong, and what can the caller do about it?
+
+.. code-block:: text
+
+    BalancekitError
+    ├─ ConfigurationError (ValueError)     a parameter is wrong; nothing was changed
+    ├─ UnknownEndpointError (LookupError)  an id that is not in the pool
+    ├─ UnavailableError                    nothing may be picked now; .retry_at, .reasons
+    │  ├─ PoolEmptyError                   no endpoints are configured
+    │  ├─ AllIneligibleError               all are ejected, draining or weighted zero
+    │  ├─ SaturatedError                   all are at their limit
+    │  └─ AttemptsExhaustedError           this request has tried them all
+    └─ LeaseError (RuntimeError)           a lease was used in a way that has no meaning
+
+Catch :class:`UnavailableError` for "nobody can serve this now". It is never raised itself: the four
+below it say why, and what helps differs (configure, wait, shed load, give up).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = [
+    "AllIneligibleError",
+    "AttemptsExhaustedError",
+    "BalancekitError",
+    "ConfigurationError",
+    "LeaseError",
+    "PoolEmptyError",
+    "Reason",
+    "SaturatedError",
+    "UnavailableError",
+    "UnknownEndpointError",
+]
+
+
+class Reason(enum.Enum):
+    """Why an endpoint may not be picked for this request."""
+
+    EJECTED = "ejected"
+    SUPPRESSED = "suppressed"
+    DRAINING = "draining"
+    ZERO_WEIGHT = "weight zero"
+    EXCLUDED = "already tried"
+    SATURATED = "at its limit"
+
+
+class BalancekitError(Exception):
+    """The root of every error balancekit raises on purpose."""
+
+
+class ConfigurationError(BalancekitError, ValueError):
+    """A parameter has a value that is not allowed; the call changed nothing.
+
+    Parameters
+    ----------
+    parameter
+        The name of the parameter, as the caller spells it.
+    value
+        What was given.
+    allowed
+        What would have been accepted, in words.
+
+    Example
+    -------
+    >>> print(ConfigurationError("weight", -1.0, "a finite number >= 0"))
+    weight=-1.0 is not allowed: expected a finite number >= 0
+    """
+
+    def __init__(self, parameter: str, value: object, allowed: str) -> None:
+        super().__init__(parameter, value, allowed)
+        self.parameter = parameter
+        self.value = value
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.parameter}={self.value!r} is not allowed: expected {self.allowed}"
+
+
+class UnknownEndpointError(BalancekitError, LookupError):
+    """An endpoint id that the pool does not have.
+
+    Example
+    -------
+    >>> print(UnknownEndpointError("c", ("a", "b")))
+    no endpoint 'c' in this pool; it has 'a', 'b'
+    """
+
+    _SHOWN = 8
+
+    def __init__(self, endpoint: object, known: tuple[str, ...]) -> None:
+        super().__init__(endpoint, known)
+        self.endpoint = endpoint
+        self.known = known
+
+    def __str__(self) -> str:
+        if not self.known:
+            return f"no endpoint {self.endpoint!r} in this pool; it is empty"
+        shown = ", ".join(map(repr, self.known[: self._SHOWN]))
+        rest = len(self.known) - self._SHOWN
+        tail = f" and {rest} more" if rest > 0 else ""
+        return f"no endpoint {self.endpoint!r} in this pool; it has {shown}{tail}"
+
+
+class UnavailableError(BalancekitError):
+    """Nothing may be picked now. Never raised itself: see the four classes below it.
+
+    Parameters
+    ----------
+    message
+        What was asked, what was found and what to do.
+    retry_at
+        The soonest time, in seconds of the balancer's clock, at which an endpoint is due to become
+        eligible; ``None`` if no time is known.
+    reasons
+        How many endpoints were passed over for each :class:`Reason`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry_at: float | None = None,
+        reasons: Mapping[Reason, int] = MappingProxyType({}),
+    ) -> None:
+        counts = dict(reasons)
+        super().__init__(message, retry_at, counts)
+        self.retry_at = retry_at
+        self.reasons: Mapping[Reason, int] = MappingProxyType(counts)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class PoolEmptyError(UnavailableError):
+    """The pool has no endpoints at all: add one, or wait for discovery."""
+
+
+class AllIneligibleError(UnavailableError):
+    """Every endpoint is ejected, suppressed, draining or has weight zero."""
+
+
+class SaturatedError(UnavailableError):
+    """Every endpoint that could serve is at its limit: shed load or queue."""
+
+
+class AttemptsExhaustedError(UnavailableError):
+    """The request has already tried every endpoint that may be picked."""
+
+
+class LeaseError(BalancekitError, RuntimeError):
+    """A lease was used in a way that has no meaning.
+
+    Ending a lease twice is *not* one of them: :meth:`Lease.release` answers ``False``.
+    """
