@@ -1,0 +1,173 @@
+"""What may be balanced over?
+
+An :class:`Endpoint` is a configured target: an id, anything at all to hand to the caller, and the few
+facts algorithms look at. Its identity is the id: the same id with another weight is the same endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar, cast, overload
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Endpoint", "endpoints"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_NO_LABELS: Mapping[str, str] = {}
+
+
+class Endpoint(Record, Generic[T_co]):
+    """One configured target. Immutable.
+
+    Parameters
+    ----------
+    id
+        A non-empty string, unique in its pool. Statistics, health and hash positions follow it.
+    target
+        What a lease hands out: an address, a client, a key, any object. The id if left out.
+    weight
+        Relative share of traffic, finite and >= 0. Zero means: nothing new while another may serve.
+    priority
+        Tier, a whole number >= 0; lower is preferred (used by priority routing).
+    zone
+        Failure domain or locality, ``""`` if it does not matter.
+    metadata
+        Further labels, strings to strings.
+
+    Raises
+    ------
+    ConfigurationError
+        For any value outside those bounds.
+
+    Example
+    -------
+    >>> Endpoint("10.0.0.1:8080", weight=3).target
+    '10.0.0.1:8080'
+    """
+
+    id: str
+    target: T_co
+    weight: float
+    priority: int
+    zone: str
+    metadata: Mapping[str, str]
+
+    @overload
+    def __init__(
+        self: Endpoint[str],
+        id: str,
+        *,
+        weight: float = 1.0,
+        priority: int = 0,
+        zone: str = "",
+        metadata: Mapping[str, str] = _NO_LABELS,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        id: str,
+        target: T_co,
+        *,
+        weight: float = 1.0,
+        priority: int = 0,
+        zone: str = "",
+        metadata: Mapping[str, str] = _NO_LABELS,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        id: str,
+        target: object = ...,
+        *,
+        weight: float = 1.0,
+        priority: int = 0,
+        zone: str = "",
+        metadata: Mapping[str, str] = _NO_LABELS,
+    ) -> None:
+        super().__init__(
+            id=valid.text("id", id),
+            target=id if target is ... else target,
+            weight=valid.number("weight", weight, minimum=0.0),
+            priority=valid.integer("priority", priority, minimum=0),
+            zone=valid.text("zone", zone, empty=True),
+            metadata=valid.labels("metadata", metadata),
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        facts = (self.id, self.target, self.weight, self.priority, self.zone, dict(self.metadata))
+        return _restore, facts
+
+
+def _restore(
+    id: str,
+    target: object,
+    weight: float,
+    priority: int,
+    zone: str,
+    metadata: Mapping[str, str],
+) -> Endpoint[object]:
+    return Endpoint(id, target, weight=weight, priority=priority, zone=zone, metadata=metadata)
+
+
+@overload
+def endpoints(source: Mapping[str, T], /) -> tuple[Endpoint[T], ...]: ...  # type: ignore[overload-overlap]  # a mapping is an iterable of its keys; the first match is meant
+@overload
+def endpoints(source: Iterable[Endpoint[T]], /) -> tuple[Endpoint[T], ...]: ...  # type: ignore[overload-overlap]  # agrees with the next one where both match
+@overload
+def endpoints(source: Iterable[str | Endpoint[str]], /) -> tuple[Endpoint[str], ...]: ...
+
+
+def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
+    """Turn what people have into endpoints, in the order given.
+
+    Parameters
+    ----------
+    source
+        An iterable of strings (each its own id and target) and endpoints, or a mapping from id to
+        target.
+
+    Raises
+    ------
+    ConfigurationError
+        For a duplicate id, a bare string, or an item that is neither a string nor an endpoint.
+
+    Example
+    -------
+    >>> [e.id for e in endpoints(["10.0.0.1:80", Endpoint("b", object(), weight=2)])]
+    ['10.0.0.1:80', 'b']
+    >>> endpoints({"eu": 1, "us": 2})[1].target
+    2
+    """
+    if isinstance(source, Mapping):
+        found = [Endpoint(id, target) for id, target in source.items()]
+    elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
+        found = [_endpoint(item) for item in source]
+    else:
+        raise ConfigurationError("endpoints", source, "an iterable of strings and Endpoints, or a mapping")
+    seen: set[str] = set()
+    for endpoint in found:
+        if endpoint.id in seen:
+            raise ConfigurationError("endpoints", endpoint.id, "each id once")
+        seen.add(endpoint.id)
+    return tuple(found)
+
+
+def _endpoint(item: object) -> Endpoint[object]:
+    if isinstance(item, Endpoint):
+        return cast("Endpoint[object]", item)
+    if isinstance(item, str):
+        return Endpoint(item, item)
+    raise ConfigurationError(
+        "endpoints",
+        item,
+        "strings and Endpoints; wrap any other target: Endpoint('its id', target)",
+    )

@@ -1,0 +1,107 @@
+"""What happened to the pool that somebody may want to hear of?
+
+Events are frozen records of *rare* things: membership, health, lost leases. They are handed to listeners
+after every lock is released, in the order they happened; a listener that raises is logged once and can
+never break a pick. Per-request numbers are not events: read them from ``LoadBalancer.stats()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from balancekit._record import Record
+
+__all__ = [
+    "Added",
+    "Drained",
+    "Draining",
+    "Ejected",
+    "EjectionRefused",
+    "Event",
+    "EventSink",
+    "LeaseLost",
+    "Probing",
+    "Removed",
+    "Restored",
+    "Reweighted",
+]
+
+
+class Event(Record):
+    """Something happened to one endpoint.
+
+    Parameters
+    ----------
+    endpoint
+        The endpoint's id.
+    at
+        Seconds of the balancer's clock.
+    """
+
+    endpoint: str
+    at: float
+
+
+class Added(Event):
+    """The endpoint joined the pool."""
+
+
+class Removed(Event):
+    """The endpoint left the pool; nothing new goes to it."""
+
+
+class Reweighted(Event):
+    """The endpoint's weight changed from ``before`` to ``after``."""
+
+    before: float
+    after: float
+
+
+class Draining(Event):
+    """The endpoint takes nothing new; ``inflight`` leases are still open, until ``deadline`` at most."""
+
+    inflight: int
+    deadline: float | None
+
+
+class Drained(Event):
+    """The last lease ended, or the deadline passed (``forced``) with ``remaining`` leases still open."""
+
+    forced: bool
+    remaining: int
+
+
+class Ejected(Event):
+    """Health took the endpoint out of the pool until ``until``, for the ``streak``-th time in a row."""
+
+    until: float
+    streak: int
+    cause: str
+
+
+class EjectionRefused(Event):
+    """The endpoint should have been ejected, but too few would have been left."""
+
+    cause: str
+
+
+class Probing(Event):
+    """The time of ejection is over: the next requests decide whether the endpoint is back."""
+
+
+class Restored(Event):
+    """The endpoint has proved itself and is healthy again."""
+
+
+class LeaseLost(Event):
+    """A lease was garbage-collected without being released; it was ended as cancelled.
+
+    ``site`` names where it was acquired, if the balancer was made with ``debug=True``.
+    """
+
+    site: str | None
+
+
+EventSink: TypeAlias = Callable[[Event], None]
+"""A listener: called with each event, after unlocking."""

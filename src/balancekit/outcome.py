@@ -1,0 +1,117 @@
+"""How did a request end, and who is to blame?
+
+An :class:`Outcome` is what loads and health machines hear about a finished lease. Whether the request
+is tried again elsewhere is a separate decision and the caller's.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from balancekit.errors import ConfigurationError
+
+__all__ = ["FAILURES", "Completion", "Outcome", "classify_exception"]
+
+
+class Outcome(enum.Enum):
+    """How a lease ended, as far as the endpoint is concerned."""
+
+    SUCCESS = "success"
+    """The endpoint did its part, whatever the caller thinks of the answer (a 404 is a success)."""
+    FAILURE = "failure"
+    """The endpoint answered wrongly, or the conversation broke."""
+    TIMEOUT = "timeout"
+    """The endpoint did not answer in time; the time waited is a lower bound of its latency."""
+    CONNECT_FAILED = "connect_failed"
+    """Nothing was sent: name resolution, connection or handshake failed."""
+    OVERLOADED = "overloaded"
+    """The endpoint said it has too much to do (429, 503 with Retry-After)."""
+    CANCELLED = "cancelled"
+    """The caller gave up; says nothing about the endpoint except how long it had not answered."""
+    IGNORED = "ignored"
+    """The caller's own trouble (a full local pool, a bad request): blame nobody, measure nothing."""
+
+
+FAILURES: Final = frozenset(
+    {Outcome.FAILURE, Outcome.TIMEOUT, Outcome.CONNECT_FAILED, Outcome.OVERLOADED},
+)
+"""The outcomes that count against an endpoint."""
+
+
+class Completion:
+    """One finished lease, as loads, health machines and selectors hear of it.
+
+    Parameters
+    ----------
+    outcome
+        How it ended.
+    started_at, ended_at
+        Clock readings, in seconds. Both are NaN if the balancer does not measure time.
+    cost
+        What the caller said the request would cost (1.0 unless given).
+    first_byte_at
+        Clock reading of the first byte of the answer, or ``None`` if it was not reported.
+    retry_after
+        How long the endpoint asked to be left alone, in seconds, or ``None``.
+    """
+
+    __slots__ = ("cost", "ended_at", "first_byte_at", "outcome", "retry_after", "started_at")
+
+    def __init__(
+        self,
+        outcome: Outcome,
+        *,
+        started_at: float,
+        ended_at: float,
+        cost: float = 1.0,
+        first_byte_at: float | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        if not isinstance(outcome, Outcome):
+            raise ConfigurationError("outcome", outcome, "a member of Outcome")
+        self.outcome = outcome
+        self.started_at = started_at
+        self.ended_at = ended_at
+        self.cost = cost
+        self.first_byte_at = first_byte_at
+        self.retry_after = retry_after
+
+    @property
+    def latency(self) -> float:
+        """Seconds from acquire to release."""
+        return self.ended_at - self.started_at
+
+    def __repr__(self) -> str:
+        return f"Completion({self.outcome.name}, latency={self.latency:.6g})"
+
+
+def classify_exception(error: BaseException | None) -> Outcome:
+    """Say which outcome an exception means.
+
+    ``None`` is a success. Anything that is not an :class:`Exception` (task cancellation in any
+    framework, an interrupt, a closed generator) is the caller giving up. A :class:`TimeoutError` is a
+    timeout, a :class:`ConnectionError` a failed connection, and the rest is a failure. A group has the
+    outcome its members share, or is a failure if they differ.
+
+    Example
+    -------
+    >>> classify_exception(ConnectionRefusedError())
+    <Outcome.CONNECT_FAILED: 'connect_failed'>
+    >>> classify_exception(KeyboardInterrupt())
+    <Outcome.CANCELLED: 'cancelled'>
+    """
+    if error is None:
+        return Outcome.SUCCESS
+    if isinstance(error, BaseExceptionGroup):
+        outcomes = {classify_exception(member) for member in error.exceptions}
+        if len(outcomes) == 1:
+            return outcomes.pop()
+        return Outcome.FAILURE
+    if not isinstance(error, Exception):
+        return Outcome.CANCELLED
+    if isinstance(error, TimeoutError):
+        return Outcome.TIMEOUT
+    if isinstance(error, ConnectionError):
+        return Outcome.CONNECT_FAILED
+    return Outcome.FAILURE
