@@ -1,0 +1,116 @@
+"""What has this number been lately? Exponentially weighted averages over time, not over samples.
+
+A sample that arrives ``dt`` after the previous one gets the weight ``1 - exp(-dt / decay)``, so the
+average forgets at the same speed whether samples are rare or frequent. :class:`PeakEwma` jumps up to a
+sample above it and only comes down slowly: a slow answer is believed at once, a fast one is not.
+
+Both costs are O(1) time and two floats.
+
+Source: Finagle, ``PeakEwma.scala`` (October 2024): default decay 10 s, reading decays towards a rest
+value. Half-life is ``decay * ln 2`` (6.93 s at the default).
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import final
+
+from balancekit import _validation as valid
+
+__all__ = ["Ewma", "PeakEwma"]
+
+
+@final
+class Ewma:
+    """A symmetric moving average.
+
+    Parameters
+    ----------
+    decay
+        Time constant in seconds, > 0: after it, an old value keeps 37 % of its say.
+
+    *When not to use it:* for latencies that feed a choice. It believes good news as fast as bad; use
+    :class:`PeakEwma`.
+
+    Example
+    -------
+    >>> average = Ewma(decay=10.0)
+    >>> average.observe(1.0, now=0.0)
+    >>> average.observe(0.0, now=10.0)
+    >>> round(average.value(now=10.0), 3)
+    0.368
+    """
+
+    __slots__ = ("_at", "_rate", "_value", "seen")
+
+    def __init__(self, *, decay: float = 10.0) -> None:
+        self._rate = 1.0 / valid.number("decay", decay, above=0.0)
+        self._value = 0.0
+        self._at = 0.0
+        self.seen: bool = False
+        """Whether there has been any sample."""
+
+    def observe(self, sample: float, *, now: float) -> None:
+        """Take a sample. The first one is believed whole."""
+        if self.seen:
+            self._value = sample + (self._value - sample) * exp((self._at - now) * self._rate)
+        else:
+            self._value = sample
+            self.seen = True
+        self._at = now
+
+    def value(self, *, now: float, rest: float | None = None) -> float:
+        """Answer the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
+        if rest is None:
+            return self._value
+        return rest + (self._value - rest) * exp((self._at - now) * self._rate)
+
+
+@final
+class PeakEwma:
+    """A moving average that jumps up to any sample above it and decays like :class:`Ewma` otherwise.
+
+    Parameters
+    ----------
+    decay
+        Time constant in seconds, > 0. A spike is forgiven to 10 % after ``2.3 * decay``.
+
+    *When not to use it:* for anything where a single outlier should not count, or for long polling and
+    streams, whose duration says nothing about the endpoint.
+
+    Example
+    -------
+    >>> average = PeakEwma(decay=10.0)
+    >>> average.observe(0.1, now=0.0)
+    >>> average.observe(0.9, now=0.001)
+    >>> average.value(now=0.001)
+    0.9
+    """
+
+    __slots__ = ("_at", "_rate", "_value", "seen")
+
+    def __init__(self, *, decay: float = 10.0) -> None:
+        self._rate = 1.0 / valid.number("decay", decay, above=0.0)
+        self._value = 0.0
+        self._at = 0.0
+        self.seen: bool = False
+        """Whether there has been any sample."""
+
+    def observe(self, sample: float, *, now: float) -> None:
+        """Take a sample. The first one is believed whole."""
+        if sample < self._value and self.seen:
+            sample += (self._value - sample) * exp((self._at - now) * self._rate)
+        self.seen = True
+        self._value = sample
+        self._at = now
+
+    def raise_to(self, bound: float, *, now: float) -> None:
+        """Learn that the true value is at least ``bound``: go up to it, never down."""
+        if bound > self._value:
+            self.observe(bound, now=now)
+
+    def value(self, *, now: float, rest: float | None = None) -> float:
+        """Answer the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
+        if rest is None:
+            return self._value
+        return rest + (self._value - rest) * exp((self._at - now) * self._rate)
