@@ -1,0 +1,75 @@
+"""How to draw by weight in constant time? An alias table.
+
+``n`` columns of equal width, each holding at most two items: one uniform number chooses the column and,
+by its fraction, the item. Items of weight zero have no part in any column and are never drawn.
+
+Cost: building O(n), a draw O(1) with one random number; 24 bytes per item.
+Source: Vose 1991, "A linear algorithm for generating random numbers with a given distribution".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar, final
+
+__all__ = ["AliasTable"]
+
+T = TypeVar("T")
+
+
+@final
+class AliasTable(Generic[T]):
+    """Draws items in proportion to their weights.
+
+    Parameters
+    ----------
+    items
+        What to draw, at least one.
+    weights
+        Numbers >= 0, as many. If all are zero, all items are equally likely.
+
+    Example
+    -------
+    >>>     >>> table = AliasTable("abc", [5, 0, 1])
+    >>> rng = random.Random(7)
+    >>> "b" in {table.draw(rng.random) for _ in range(1000)}
+    False
+    """
+
+    __slots__ = ("alias", "cut", "own", "size")
+
+    own: list[T]
+    """The item of each column."""
+    alias: list[T]
+    """The item that fills the column up."""
+    cut: list[float]
+    """Where in its column, numbered from 0 and of width 1, the one ends and the other begins."""
+    size: float
+    """How many columns there are."""
+
+    def __init__(self, items: Sequence[T], weights: Sequence[float]) -> None:
+        drawn = [(item, weight) for item, weight in zip(items, weights, strict=True) if weight > 0.0]
+        if not drawn:
+            drawn = [(item, 1.0) for item in items]
+        size = len(drawn)
+        mean = sum(weight for _, weight in drawn) / size
+        self.own = [item for item, _ in drawn]
+        self.alias = list(self.own)
+        fill = [weight / mean for _, weight in drawn]
+        poor = [k for k in range(size) if fill[k] < 1.0]
+        rich = [k for k in range(size) if fill[k] >= 1.0]
+        self.cut = [k + 1.0 for k in range(size)]
+        while poor and rich:
+            k, donor = poor.pop(), rich[-1]
+            self.cut[k] = k + fill[k]
+            self.alias[k] = self.own[donor]
+            fill[donor] -= 1.0 - fill[k]
+            if fill[donor] < 1.0:
+                poor.append(rich.pop())
+        self.size = float(size)
+
+    def draw(self, random: Callable[[], float]) -> T:
+        """Draw one item with one number from ``random``, uniform in [0, 1)."""
+        x = random() * self.size
+        column = int(x)
+        return self.own[column] if x < self.cut[column] else self.alias[column]

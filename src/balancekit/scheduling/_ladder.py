@@ -1,0 +1,184 @@
+"""Who has the least per weight, without looking at everybody? Rungs of equal score.
+
+Items stand on rungs by the score ``(inflight + 1) / weight`` of the in-flight they had when last looked at,
+their *level*. That is a lower bound, because whoever ends a request below the level says so
+(:meth:`Ladder.fell`); an item that has taken requests since stands too low, and is moved up when it is
+met. So the lowest rung holds every true minimum, and an item met there whose in-flight equals its
+level *is* one.
+
+A pick is one uniform draw from the lowest rung. It reads only; a lock is taken to move items, at most one
+move per request that started and one per request that ended.
+
+Cost: O(1) per pick and per end while loads hold still, O(log rungs) amortised when they move. The number
+of rungs is at most the number of different scores: 2 or 3 with equal weights, at any number of items.
+
+Source: own construction. The buckets are those of an LFU cache; the lazy lower bound is what lets
+acquire leave them alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from heapq import heappop, heappush
+from random import Random
+from typing import Generic, Protocol, TypeVar, final
+
+__all__ = ["Ladder"]
+
+
+class Climber(Protocol):
+    """What stands on a ladder."""
+
+    inflight: int
+    level: int
+
+    @property
+    def weight(self) -> float:
+        """Greater than zero, and the same for as long as the item stands here."""
+        ...
+
+    def stand(self, level: int) -> None:
+        """Set ``level``; from now on say when in-flight falls below it."""
+        ...
+
+
+C = TypeVar("C", bound=Climber)
+
+
+@final
+class Ladder(Generic[C]):
+    """Items by score, lowest first.
+
+    Parameters
+    ----------
+    items
+        At least one, all of weight > 0. Their levels are set.
+    rng
+        Draws among equals.
+    lock
+        Held while items move. Re-entrant: a finalizer may pick in the middle of a pick.
+
+    Example
+    -------
+    >>> from threading import RLock
+    >>> from balancekit import Endpoint, Node
+    >>> from balancekit.loads import InFlight
+    >>> nodes = [Node(Endpoint(id, weight=weight), InFlight()) for id, weight in (("a", 1), ("b", 4))]
+    >>> Ladder(nodes, Random(1), RLock()).lowest().id      # 1 / 1 against 1 / 4
+    'b'
+    """
+
+    __slots__ = (
+        "_bits",
+        "_fallen",
+        "_items",
+        "_level",
+        "_lock",
+        "_low",
+        "_moving",
+        "_place",
+        "_retired",
+        "_rungs",
+        "_scores",
+        "fell",
+    )
+
+    def __init__(self, items: Sequence[C], rng: Random, lock: AbstractContextManager[object]) -> None:
+        self._items = items
+        self._bits = rng.getrandbits
+        self._lock = lock
+        self._moving = False
+        self._retired = False
+        self._fallen: deque[C] = deque()
+        self.fell: Callable[[C], None] = self._fallen.append
+        """Hear that an item's in-flight fell below its level. Atomic, O(1)."""
+        self._rungs: dict[float, list[C]] = {}
+        self._scores: list[float] = []
+        self._level: dict[C, int] = {}
+        self._place: dict[C, int] = {}
+        for item in items:
+            self._put(item)
+        self._low = self._lowest_rung()
+
+    def lowest(self) -> C:
+        """Return an item of the least score, all of those equally likely."""
+        low = self._low
+        try:
+            item = low[self._bits(30) % len(low)]
+        except (IndexError, ZeroDivisionError):  # another thread is moving items
+            return self._settle()
+        if item.inflight == item.level and not self._fallen:
+            return item
+        return self._settle()
+
+    def retire(self) -> None:
+        """Move nobody any more: the items are about to stand on another ladder."""
+        with self._lock:
+            self._retired = True
+
+    def _settle(self) -> C:
+        """Move whoever stands wrong until one of the lowest rung stands right."""
+        with self._lock:
+            if self._moving or self._retired:  # moving: a finalizer came here from the loop below
+                return min(self._items, key=_score)
+            self._moving = True
+            try:
+                return self._search()
+            finally:
+                self._moving = False
+
+    def _search(self) -> C:
+        while True:
+            while self._fallen:
+                item = self._fallen.popleft()
+                if item.inflight < self._level[item]:
+                    self._move(item)
+            self._low = low = self._lowest_rung()
+            item = low[self._bits(30) % len(low)]
+            if item.inflight == self._level[item]:
+                return item
+            self._move(item)
+
+    def _lowest_rung(self) -> list[C]:
+        while True:
+            rung = self._rungs[self._scores[0]]
+            if rung:
+                return rung
+            del self._rungs[heappop(self._scores)]
+
+    def _move(self, item: C) -> None:
+        rung = self._rungs[(self._level[item] + 1) / item.weight]
+        last = rung.pop()
+        if last is not item:
+            place = self._place[item]
+            rung[place] = last
+            self._place[last] = place
+        self._put(item)
+
+    def _put(self, item: C) -> None:
+        self._level[item] = level = item.inflight
+        item.stand(level)
+        score = (level + 1) / item.weight
+        rung = self._rungs.get(score)
+        if rung is None:
+            self._rungs[score] = rung = []
+            heappush(self._scores, score)
+        self._place[item] = len(rung)
+        rung.append(item)
+        if item.inflight < level:  # a request ended before the level was there to see
+            self._fallen.append(item)
+
+    def _check(self) -> None:
+        """Audit: everybody stands once, on the rung of its level, at the place it is noted at."""
+        assert sum(map(len, self._rungs.values())) == len(self._items)
+        assert sorted(self._scores) == sorted(self._rungs)
+        for score, rung in self._rungs.items():
+            for place, item in enumerate(rung):
+                assert (self._level[item] + 1) / item.weight == score
+                assert self._place[item] == place
+
+
+def _score(item: Climber) -> float:
+    return (item.inflight + 1) / item.weight
