@@ -1,0 +1,226 @@
+"""Who owns the end of a request? A lease: it ends exactly once, however the request ends.
+
+A lease is opened by a balancer and counts in its node's ``inflight`` until it is released: by ``with``,
+by :meth:`Lease.release`, or, if it is lost, by the balancer after the garbage collector found it. It
+carries its *node*, not an id, so a late release cannot touch an endpoint that was removed and added again.
+
+**Exactly once, without a lock.** Under the interpreter lock, taking ``_open`` and setting it to ``None``
+has no point in between where another thread could run, and ``inflight -= 1`` is one such step too; on a
+free-threaded build both happen under the node's lock (see ``docs/decisions``).
+
+**The finalizer rule.** ``__del__`` may run in the middle of any allocation, also while this very thread
+holds the balancer's lock. So it appends to a deque and does nothing else; the next acquire ends the lost
+lease as cancelled and, holding no lock, warns.
+
+Cost: about half of an uncontended ``with threading.Lock()`` more than the two counter updates.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from types import TracebackType
+from typing import Final, Generic, Protocol, TypeVar, cast, final
+
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.outcome import Outcome, classify_exception
+from balancekit.snapshot import Node
+
+__all__ = ["FREE_THREADED", "Keeper", "Lease"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+FREE_THREADED: Final = not getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether this interpreter runs threads in parallel, so that ``n += 1`` needs a lock."""
+
+
+class Keeper(Protocol):
+    """What a lease needs of the balancer that opened it."""
+
+    lost: deque[Lease[object]]
+
+    def succeeded(self, lease: Lease[object], node: Node) -> None:
+        """Hear of a plain success, already counted, on a node that is being watched."""
+
+    def ended(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
+        """Hear of any other end."""
+
+    def reached(self, lease: Lease[object]) -> None:
+        """Hear that the first byte of the answer has arrived."""
+
+
+class Details:
+    """What is not known of an ordinary lease."""
+
+    __slots__ = ("cost", "first_byte_at", "site")
+
+    def __init__(self) -> None:
+        self.cost = 1.0
+        self.first_byte_at: float | None = None
+        self.site: str | None = None
+
+
+@final
+class Lease(Generic[T_co]):
+    """One request's claim on one endpoint. Made by ``Balancer.acquire``, never by hand.
+
+    Use it in a ``with`` statement, in coroutines too (nothing in it waits), or call :meth:`release`
+    from a callback. Leaving the ``with`` block classifies by itself: no exception is a success, a
+    ``TimeoutError`` a timeout, a cancellation nobody's fault (see ``classify_exception``).
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, Outcome
+    >>> lb = LoadBalancer(["10.0.0.1:8080"])
+    >>> with lb.acquire() as lease:
+    ...     lease.target
+    '10.0.0.1:8080'
+    >>> lease.release(Outcome.FAILURE)      # it has ended already, as a success
+    False
+    """
+
+    __slots__ = ("_details", "_keeper", "_node", "_open", "_started_at")
+
+    # Set by the balancer right after construction, the time only if it is measured. There is no __init__
+    # because calling one would cost as much as the rest of acquire, and few slots because each costs
+    # something when the lease dies.
+    _started_at: float
+    _keeper: Keeper
+    _node: Node
+    _open: Node | None
+    _details: Details
+
+    @property
+    def endpoint(self) -> Endpoint[T_co]:
+        """The endpoint to use."""
+        return cast("Endpoint[T_co]", self._node.endpoint)
+
+    @property
+    def target(self) -> T_co:
+        """The endpoint's target."""
+        return cast("T_co", self._node.endpoint.target)
+
+    @property
+    def started_at(self) -> float:
+        """The balancer's clock, in seconds, when the lease was opened.
+
+        NaN if the balancer does not measure time (``timed=False``).
+        """
+        return getattr(self, "_started_at", math.nan)
+
+    @property
+    def active(self) -> bool:
+        """Whether the lease still counts as in flight."""
+        return self._open is not None
+
+    @property
+    def cost(self) -> float:
+        """What the request was said to cost."""
+        return self.details.cost
+
+    @property
+    def details(self) -> Details:
+        """What few leases have; made when first asked for."""
+        try:
+            return self._details
+        except AttributeError:
+            self._details = details = Details()
+            return details
+
+    def first_byte(self) -> None:
+        """Say that the answer has begun: latency is measured to here, not to the end of the body.
+
+        Only the first call counts. The lease stays open.
+        """
+        if self._open is not None and self.details.first_byte_at is None:
+            self._keeper.reached(cast("Lease[object]", self))
+
+    def release(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after: float | None = None) -> bool:
+        """End the lease.
+
+        Parameters
+        ----------
+        outcome
+            How the request ended.
+        retry_after
+            How long the endpoint asked to be left alone, in seconds, >= 0.
+
+        Returns
+        -------
+        bool
+            True if this call ended the lease, False if it had ended before; then nothing happens.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``outcome`` is not an Outcome; the lease stays open.
+        """
+        if not isinstance(outcome, Outcome):
+            raise ConfigurationError("outcome", outcome, "a member of Outcome")
+        node = self._close()
+        if node is None:
+            return False
+        if node.inflight < node.level:
+            node.freed(node)
+        self._keeper.ended(cast("Lease[object]", self), node, outcome, retry_after)
+        return True
+
+    def __enter__(self) -> Lease[T_co]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None or FREE_THREADED:
+            self.release(classify_exception(error))
+            return
+        # What follows is release(Outcome.SUCCESS), written out: a call would be a third of it.
+        node = self._open
+        if node is not None:
+            self._open = None
+            node.inflight -= 1
+            node.successes += 1
+            if node.watch:
+                self._keeper.succeeded(self, node)
+
+    async def __aenter__(self) -> Lease[T_co]:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __del__(self) -> None:
+        try:
+            if self._open is not None:
+                self._keeper.lost.append(self)
+        except AttributeError:  # interrupted before it was opened
+            pass
+
+    def __repr__(self) -> str:
+        state = "open" if self._open is not None else "ended"
+        return f"<Lease of {self._node.id!r}, {state}>"
+
+    def _close(self) -> Node | None:
+        """Claim the end of the lease: the node for the one caller who may end it, None for the others."""
+        if FREE_THREADED:
+            with self._node.lock:
+                node = self._open
+                if node is not None:
+                    self._open = None
+                    node.inflight -= 1
+            return node
+        node = self._open
+        if node is not None:
+            self._open = None
+            node.inflight -= 1
+        return node
