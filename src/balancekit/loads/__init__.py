@@ -1,0 +1,30 @@
+"""How busy is an endpoint? Load policies, to be given to a balancer as ``load=``.
+
+=====================  ==============================================================================
+:class:`FailureAware`  latency of successes, in-flight and success rate; the default
+:class:`InFlight`      open leases; exact, no clock
+:class:`InFlightCost`  summed cost of the open leases
+:class:`PeakEwmaLatency`  latency that believes bad news at once, times in-flight (Finagle)
+:class:`EwmaLatency`   symmetric average of latency, times in-flight
+=====================  ==============================================================================
+
+A policy is a callable that makes one :class:`~balancekit.protocols.Load` per node; a class whose
+constructor takes the node is one.
+"""
+
+from __future__ import annotations
+
+from balancekit.loads._failure_aware import FailureAware, FailureAwareLoad
+from balancekit.loads._inflight import CountedLoad, InFlight, InFlightCost
+from balancekit.loads._latency import EwmaLatency, LatencyLoad, PeakEwmaLatency
+
+__all__ = [
+    "CountedLoad",
+    "EwmaLatency",
+    "FailureAware",
+    "FailureAwareLoad",
+    "InFlight",
+    "InFlightCost",
+    "LatencyLoad",
+    "PeakEwmaLatency",
+]

@@ -1,0 +1,288 @@
+"""Which endpoint will serve this request soonest, *well*? The default load.
+
+Loads that look only at how busy or how fast an endpoint is are fooled by one that fails fast: it is
+idle and quick, so it is fed. Measured on ten hosts of which one fails in 1 ms while the others take 50 ms
+(fair share 0.10): power of two choices over in-flight, EWMA or Peak EWMA sends it 0.20 of all traffic, a
+full scan of in-flight 0.66; this load sends it 0.003, and 0.09 in the 20 s after it has recovered.
+
+.. code-block:: text
+
+    value = latency * (inflight / capacity + 1) / max(floor, success) ** exponent
+
+    latency   Peak EWMA of successes (decay 10 s); idle, it fades to the pool's median, not to 0
+    success   EWMA of succeeding (decay 1 s); idle, it heals towards 1 (5 s)
+
+Each half matters. Skipping failures alone does not help, because idle decay to 0 attracts traffic;
+a success factor alone does not, because the latency still learns from 1 ms failures. An endpoint that
+has not answered yet is taken for free while idle and for very slow while its first request is out: a
+newcomer is tried, and by one request, not by all.
+
+*Worked example.* Median 50 ms. An endpoint failed all its requests of the last second: success fell to
+``exp(-1) = 0.37``, its load rose by ``0.37 ** -3 = 20``. Left alone for 5 s it heals to
+``1 - 0.63 * exp(-1) = 0.77``, a factor of 2.2, and is tried again.
+
+*What a pick compares* is ``node.standing``, the latency as of the last answer or the last sweep, so that
+picks need neither ``exp`` nor clock. A sweep fades idle endpoints once a second, or less often in large
+pools; ``value(now)`` fades them exactly. NaN in ``standing`` means: not that simple, ask ``value``.
+
+Cost: one ``exp`` per success (three after a recent failure), none per comparison; a sweep is O(n log n).
+
+*When not to use it:* on endpoints whose durations differ by design (streams): report
+``lease.first_byte()``; or without a clock: :class:`InFlight`.
+
+Source: own construction and measurement; the parts are Finagle's Peak EWMA, MOSN's success factor,
+ingress-nginx's seeding with the mean of the peers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from math import exp
+from typing import TYPE_CHECKING, ClassVar, Final, final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.loads._latency import measured
+from balancekit.outcome import FAILURES, Completion
+
+if TYPE_CHECKING:
+    from balancekit.snapshot import Node
+
+__all__ = ["FailureAware", "FailureAwareLoad", "FailureAwarePool"]
+
+UNTRIED: Final = 1000.0
+"""How many medians an endpoint is taken for while its very first request is out."""
+CLEAN: Final = 1e-3
+"""A missing success below this is none: the factor would be under 0.3 %."""
+SWEEP: Final = 1.0
+"""Seconds between two sweeps."""
+SWEPT: Final = 5000
+"""Endpoints per second that sweeps may look at: a thousandth of a processor."""
+
+
+class FailureAware(Record):
+    """Load policy: Peak EWMA of successes, times in-flight, divided by the success rate cubed.
+
+    Parameters
+    ----------
+    decay
+        Time constant of the latency average in seconds, > 0.
+    success_decay
+        Time constant of the success average in seconds, > 0.
+    healing
+        Time constant, in seconds, with which an idle endpoint's success goes back to 1, > 0.
+    floor
+        The least success that is reckoned with, in (0, 1].
+    exponent
+        How hard failures count, > 0.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> lb = LoadBalancer(["a", "b"], load=FailureAware(decay=30.0))
+    """
+
+    timed: ClassVar[bool] = True
+
+    decay: float = 10.0
+    success_decay: float = 1.0
+    healing: float = 5.0
+    floor: float = 0.05
+    exponent: float = 3.0
+
+    def _check(self) -> None:
+        valid.number("decay", self.decay, above=0.0)
+        valid.number("success_decay", self.success_decay, above=0.0)
+        valid.number("healing", self.healing, above=0.0)
+        valid.number("floor", self.floor, above=0.0, maximum=1.0)
+        valid.number("exponent", self.exponent, above=0.0)
+
+    def for_pool(self) -> FailureAwarePool:
+        """Make what the loads of one pool share."""
+        return FailureAwarePool(self)
+
+    def __call__(self, node: Node) -> FailureAwareLoad:
+        """Make the load of a node that shares with nobody."""
+        return self.for_pool()(node)
+
+
+@final
+class FailureAwarePool:
+    """What the failure-aware loads of one pool share: the median of their latencies."""
+
+    __slots__ = ("_loads", "config", "deadline", "median", "rate")
+
+    def __init__(self, config: FailureAware) -> None:
+        self.config = config
+        self.rate = 1.0 / config.decay
+        self.median = 0.0
+        """Seconds; 0 until some endpoint has answered."""
+        self.deadline = -math.inf
+        """When :meth:`advance` is due next."""
+        self._loads: dict[str, FailureAwareLoad] = {}
+
+    def __call__(self, node: Node) -> FailureAwareLoad:
+        """Make the load of one node."""
+        load = FailureAwareLoad(self, node)
+        self._loads[node.id] = load
+        return load
+
+    def forget(self, node: Node) -> None:
+        """Leave a node that has gone out of the median."""
+        if self._loads.get(node.id) is node.load:
+            del self._loads[node.id]
+
+    def advance(self, *, now: float) -> None:
+        """Take the median anew, and fade who has been idle since the last time."""
+        loads = list(self._loads.values())
+        interval = max(SWEEP, len(loads) / SWEPT)
+        known = sorted([load.latency for load in loads if load.tried])
+        if known:
+            self.median = known[len(known) // 2]
+        for load in loads:
+            load.fade(now, idle=interval)
+        self.deadline = now + interval
+
+    def comparer(self, *, weighted: bool) -> Callable[[Node, Node, float], Node]:
+        """Return a function that answers which of two nodes of this pool is less loaded at a time.
+
+        The first on a tie. ``weighted`` says whether capacities differ.
+        """
+        return _lighter_by_weight if weighted else _lighter
+
+
+def _lighter(a: Node, b: Node, now: float) -> Node:
+    left = a.standing * (a.inflight + 1)
+    right = b.standing * (b.inflight + 1)
+    if left <= right:
+        return a
+    if right < left:
+        return b
+    return b if b.load.value(now=now) < a.load.value(now=now) else a
+
+
+def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
+    left = a.standing * (a.inflight / a.capacity + 1)
+    right = b.standing * (b.inflight / b.capacity + 1)
+    if left <= right:
+        return a
+    if right < left:
+        return b
+    return b if b.load.value(now=now) < a.load.value(now=now) else a
+
+
+@final
+class FailureAwareLoad:
+    """The failure-aware load of one endpoint. Made by :class:`FailureAware`."""
+
+    __slots__ = ("_at", "_latency", "_missing", "_missing_at", "_node", "_rate", "pool", "tried")
+
+    hears_start: ClassVar[bool] = False
+
+    def __init__(self, pool: FailureAwarePool, node: Node) -> None:
+        self.pool = pool
+        self.tried = False
+        """Whether there has been a success, or a wait long enough to learn from."""
+        self._node = node
+        self._rate = pool.rate
+        self._latency = 0.0  # while node.standing is NaN; otherwise that is the latency
+        self._at = -math.inf
+        self._missing = 0.0
+        self._missing_at = -math.inf
+        node.standing = math.nan
+
+    @property
+    def latency(self) -> float:
+        """Peak EWMA of successes as of the last answer or sweep, in seconds."""
+        standing = self._node.standing
+        return self._latency if math.isnan(standing) else standing
+
+    def success(self, *, now: float) -> float:
+        """Answer the share of requests that succeed, 0 to 1, as of ``now``: healing while idle."""
+        if not self._missing:
+            return 1.0
+        return 1.0 - self._missing * exp((self._missing_at - now) / self.pool.config.healing)
+
+    def value(self, *, now: float) -> float:
+        """Answer the expected wait for a success, in seconds (in medians before any is known)."""
+        node = self._node
+        latency = self._expected(now)
+        if not self.tried and not self._missing:
+            latency *= UNTRIED if node.inflight else 0.0
+        value = latency * (node.inflight / node.capacity + 1.0)
+        if self._missing:
+            config = self.pool.config
+            value /= max(config.floor, self.success(now=now)) ** config.exponent
+        return value
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Do nothing: the node counts."""
+
+    def finished(self, completion: Completion, /) -> None:
+        """Learn from a request's end, whatever it was."""
+        now = completion.ended_at
+        latency, exact = measured(completion)
+        if exact:
+            self.succeeded(latency, now)
+            return
+        if completion.outcome in FAILURES:
+            self._judge(0.0, now)
+        if latency > self._expected(now):
+            self._measure(latency, now)
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Learn from a plain success of ``latency`` seconds."""
+        node = self._node
+        before = node.standing
+        if latency < before:
+            latency += (before - latency) * exp((self._at - now) * self._rate)
+        elif not latency >= before:  # NaN: untried, or failing of late
+            self._judge(1.0, now)
+            self._measure(latency, now)
+            return
+        node.standing = latency
+        self._at = now
+
+    def fade(self, now: float, *, idle: float) -> None:
+        """Move an endpoint that has not answered for ``idle`` seconds towards the median."""
+        if self.tried and now - self._at >= idle:
+            self._learn(self._expected(now), now)
+
+    def forgive(self) -> None:
+        """Take the endpoint for a newcomer: it is back from an ejection and is to be tried, by one request."""
+        self._missing = 0.0
+        self.tried = False
+        self._node.standing = math.nan
+
+    def _expected(self, now: float) -> float:
+        rest = self.pool.median or 1.0
+        if not self.tried:
+            return rest
+        return rest + (self.latency - rest) * exp((self._at - now) * self._rate)
+
+    def _measure(self, latency: float, now: float) -> None:
+        if not self.pool.median:
+            self.pool.median = latency
+        before = self.latency
+        if self.tried and latency < before:
+            latency += (before - latency) * exp((self._at - now) * self._rate)
+        self.tried = True
+        self._learn(latency, now)
+
+    def _judge(self, sample: float, now: float) -> None:
+        """Average in a success (1) or a failure (0)."""
+        if sample and not self._missing:
+            return
+        latency = self.latency
+        healed = 1.0 - self.success(now=now)
+        keep = exp((max(self._missing_at, self._at) - now) / self.pool.config.success_decay)
+        missing = healed * keep + (1.0 - sample) * (1.0 - keep)
+        self._missing = missing if missing > CLEAN else 0.0
+        self._missing_at = now
+        self._learn(latency, self._at)
+
+    def _learn(self, latency: float, at: float) -> None:
+        self._latency = latency
+        self._at = at
+        self._node.standing = latency if self.tried and not self._missing else math.nan

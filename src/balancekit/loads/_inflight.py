@@ -1,0 +1,104 @@
+"""How many requests is the endpoint working on? Counted, not estimated.
+
+The count is the balancer's own (``node.inflight``), so this load stores nothing, needs no clock and
+costs nothing when a request starts or ends. :class:`InFlightCost` adds up what the requests said they
+would cost instead of counting heads: tokens of a language model, bytes of an upload.
+
+Both divide by ``node.capacity``, so an endpoint of twice the weight may hold twice as much. At rest every
+value is 0 and weights must come from the draw (HAProxy ``random``, nginx ``random two`` do the same).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, final
+
+from balancekit._record import Record
+from balancekit.outcome import Completion
+
+if TYPE_CHECKING:
+    from balancekit.snapshot import Node
+
+__all__ = ["CountedLoad", "InFlight", "InFlightCost"]
+
+
+class InFlight(Record):
+    """Load policy: the number of open leases. The cheapest, and exact.
+
+    *When not to use it:* when a failing endpoint answers fast. It then looks idle and is fed; use
+    :class:`FailureAware`.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=InFlight())
+    """
+
+    timed: ClassVar[bool] = False
+
+    def __call__(self, node: Node) -> CountedLoad:
+        """Make the load of one node."""
+        return CountedLoad(node)
+
+
+class InFlightCost(Record):
+    """Load policy: the summed ``cost`` of the open leases.
+
+    *When not to use it:* if nobody passes ``cost=`` to ``acquire``; it then equals :class:`InFlight`
+    and is slower.
+    """
+
+    timed: ClassVar[bool] = False
+
+    def __call__(self, node: Node) -> SummedLoad:
+        """Make the load of one node."""
+        return SummedLoad(node)
+
+
+@final
+class CountedLoad:
+    """Open leases relative to capacity."""
+
+    __slots__ = ("_node",)
+
+    hears_start: ClassVar[bool] = False
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Do nothing: the node counts."""
+
+    def finished(self, completion: Completion, /) -> None:
+        """Do nothing: the node counts."""
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Do nothing: the node counts."""
+
+    def value(self, *, now: float) -> float:
+        """Answer open leases / capacity. O(1)."""
+        return self._node.inflight / self._node.capacity
+
+
+@final
+class SummedLoad:
+    """Open cost relative to capacity."""
+
+    __slots__ = ("_node", "_open")
+
+    hears_start: ClassVar[bool] = True
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._open = 0.0
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Add the cost."""
+        self._open += cost
+
+    def finished(self, completion: Completion, /) -> None:
+        """Take the cost off again; exactly zero when nothing is left, whatever was rounded."""
+        self._open = self._open - completion.cost if self._node.inflight else 0.0
+
+    def value(self, *, now: float) -> float:
+        """Answer open cost / capacity. O(1)."""
+        return self._open / self._node.capacity

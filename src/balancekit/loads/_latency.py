@@ -1,0 +1,129 @@
+"""How long would one more request wait here? Average latency times the requests ahead of it.
+
+``value = latency * (inflight / capacity + 1)``. Only successes are averaged, for a failure that comes
+fast says nothing about speed; a time-out or a cancellation is a *lower bound* and can only raise the
+estimate. An endpoint never measured answers 0 while idle (so it is tried) and a very high value while its
+first request is out (so it is tried by one request, not by all).
+
+The estimate fades towards 0 while the endpoint is idle, so that a bad one is tried again. That is also
+this load's weakness: a failing endpoint is idle, hence looks better and better. Prefer
+:class:`FailureAware`.
+
+Cost: O(1); one ``exp`` when a request ends and one when the value is asked.
+Source: Finagle ``PeakEwma.scala`` (October 2024); tower ``load/peak_ewma.rs`` for the jump.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.outcome import Completion, Outcome
+from balancekit.stats import Ewma, PeakEwma
+
+if TYPE_CHECKING:
+    from balancekit.snapshot import Node
+
+__all__ = ["EwmaLatency", "LatencyLoad", "PeakEwmaLatency", "measured"]
+
+UNTRIED: Final = 1e9
+"""The latency, in seconds, assumed of an endpoint whose very first request is still out."""
+
+
+class EwmaLatency(Record):
+    """Load policy: symmetric average of latency, times the requests in flight.
+
+    Parameters
+    ----------
+    decay
+        Time constant in seconds, > 0.
+
+    *When not to use it:* where spikes hurt; it takes as long to notice one as to forget it.
+    """
+
+    timed: ClassVar[bool] = True
+
+    decay: float = 10.0
+
+    def _check(self) -> None:
+        valid.number("decay", self.decay, above=0.0)
+
+    def __call__(self, node: Node) -> LatencyLoad:
+        """Make the load of one node."""
+        return LatencyLoad(node, Ewma(decay=self.decay))
+
+
+class PeakEwmaLatency(Record):
+    """Load policy: an average of latency that believes bad news at once, times the requests in flight.
+
+    Parameters
+    ----------
+    decay
+        Time constant in seconds, > 0.
+
+    *When not to use it:* for long polling and streams, whose duration is not slowness; report
+    ``lease.first_byte()`` there, or use :class:`InFlight`.
+    """
+
+    timed: ClassVar[bool] = True
+
+    decay: float = 10.0
+
+    def _check(self) -> None:
+        valid.number("decay", self.decay, above=0.0)
+
+    def __call__(self, node: Node) -> LatencyLoad:
+        """Make the load of one node."""
+        return LatencyLoad(node, PeakEwma(decay=self.decay))
+
+
+@final
+class LatencyLoad:
+    """An average of latency times (requests in flight / capacity + 1)."""
+
+    __slots__ = ("_average", "_node")
+
+    hears_start: ClassVar[bool] = False
+
+    def __init__(self, node: Node, average: Ewma | PeakEwma) -> None:
+        self._node = node
+        self._average = average
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Do nothing: the node counts."""
+
+    def finished(self, completion: Completion, /) -> None:
+        """Learn from a success, or from how long a request had been waiting when it was given up."""
+        latency, exact = measured(completion)
+        average = self._average
+        if exact or latency > average.value(now=completion.ended_at):
+            average.observe(latency, now=completion.ended_at)
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Learn from a plain success."""
+        self._average.observe(latency, now=now)
+
+    def value(self, *, now: float) -> float:
+        """Answer the expected wait, in seconds."""
+        node = self._node
+        ahead = node.inflight / node.capacity
+        if not self._average.seen:
+            return UNTRIED * ahead
+        return self._average.value(now=now, rest=0.0) * (ahead + 1.0)
+
+
+def measured(completion: Completion) -> tuple[float, bool]:
+    """Return what a completion says about latency: seconds, and whether that is exact or a lower bound.
+
+    Fast failures, refusals and ignored outcomes say nothing: a lower bound of minus one.
+    """
+    reached = completion.ended_at if completion.first_byte_at is None else completion.first_byte_at
+    latency = reached - completion.started_at
+    match completion.outcome:
+        case Outcome.SUCCESS:
+            return latency, True
+        case Outcome.TIMEOUT | Outcome.CANCELLED:
+            return latency, False
+        case _:
+            return -1.0, False
