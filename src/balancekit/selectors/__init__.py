@@ -1,0 +1,39 @@
+"""Which one? Algorithms from a snapshot to a node, to be given to a balancer as ``selector=``.
+
+=================================  ====================================================================
+:class:`PowerOfChoices`            two by lot, the less loaded one; the default
+:class:`LeastRequest`              the fewest open leases per weight, exactly
+:class:`LeastResponseTime`         the soonest expected answer, looking at all
+:class:`RoundRobin`                each in turn
+:class:`SmoothWeightedRoundRobin`  each in turn by weight, as nginx does
+:class:`StrideScheduling`          each in turn by weight, for large pools and odd weights
+:class:`Random`                    by lot
+:class:`WeightedRandom`            by lot, by weight
+:class:`First`                     the first that may be picked
+:class:`SourceHash`                ``hash(key) % n``
+=================================  ====================================================================
+"""
+
+from __future__ import annotations
+
+from balancekit.selectors._choices import PowerOfChoices
+from balancekit.selectors._first import First
+from balancekit.selectors._hashed import SourceHash
+from balancekit.selectors._least_request import LeastRequest
+from balancekit.selectors._random import Random, WeightedRandom
+from balancekit.selectors._response_time import LeastResponseTime
+from balancekit.selectors._round_robin import RoundRobin
+from balancekit.selectors._weighted import SmoothWeightedRoundRobin, StrideScheduling
+
+__all__ = [
+    "First",
+    "LeastRequest",
+    "LeastResponseTime",
+    "PowerOfChoices",
+    "Random",
+    "RoundRobin",
+    "SmoothWeightedRoundRobin",
+    "SourceHash",
+    "StrideScheduling",
+    "WeightedRandom",
+]

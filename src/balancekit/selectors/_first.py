@@ -1,0 +1,54 @@
+"""First: always the first that may be picked, in the order of configuration.
+
+An active endpoint with stand-bys: the next one serves only while those before it are out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import ClassVar, final
+
+from balancekit.loads import InFlight
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["First"]
+
+
+@final
+class First:
+    """The first eligible endpoint in the order of configuration. Weights other than zero are ignored.
+
+    *When not to use it:* to spread anything: all traffic moves to the next endpoint at once when the
+    first one goes.
+
+    Cost: O(1); O(excluded) with exclusions.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> lb = LoadBalancer(["primary", "stand-by"], selector=First())
+    >>> lb.acquire().target
+    'primary'
+    """
+
+    keyed: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return the first candidate."""
+        exclude = ctx.exclude
+        for node in snapshot.eligible:
+            if node.id not in exclude:
+                return node
+        return None
+
+    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
+        """Return the fast lane for a snapshot with eligible nodes."""
+        first = snapshot.eligible[0]
+
+        def pick(_now: float = 0.0, /) -> Node:
+            return first
+
+        return pick

@@ -1,0 +1,91 @@
+"""Random: by lot, without memory.
+
+Useful where nothing may be remembered, as a yardstick, and because everything else turns into it: with a
+thousand balancers that each see a thousandth of the traffic, every local strategy is as good as random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random as Generator
+from typing import ClassVar, final
+
+from balancekit.loads import InFlight
+from balancekit.selectors._draws import REDRAWS, draw, drawer, lots, uniform_drawer
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["Random", "WeightedRandom"]
+
+
+@final
+class Random:
+    """Any endpoint, all equally likely. Weights other than zero are ignored.
+
+    *When not to use it:* whenever loads can be compared; two random choices are exponentially better
+    than one (:class:`PowerOfChoices`).
+
+    Cost: O(1), one random number; O(n) if most endpoints are excluded.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> lb = LoadBalancer(["a", "b"], selector=Random())
+    >>> lb.acquire().target in {"a", "b"}
+    True
+    """
+
+    keyed: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return a candidate, all equally likely."""
+        nodes = snapshot.eligible
+        bits, exclude = ctx.rng.getrandbits, ctx.exclude
+        if nodes:
+            for _ in range(REDRAWS):
+                node = nodes[bits(30) % len(nodes)]
+                if node.id not in exclude:
+                    return node
+        candidates = snapshot.candidates(ctx)
+        return ctx.rng.choice(candidates) if candidates else None
+
+    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
+        """Return the fast lane for a snapshot with eligible nodes."""
+        return uniform_drawer(snapshot.eligible, Generator() if rng is None else rng)
+
+
+@final
+class WeightedRandom:
+    """Any endpoint, as likely as its weight says; never one of weight zero while another may serve.
+
+    *When not to use it:* where evenness matters more than independence: after k picks shares are off by
+    about ``sqrt(k)``, those of :class:`SmoothWeightedRoundRobin` by less than one pick.
+
+    Cost: O(1), one random number; the table is O(n) per snapshot.
+    Source: Vose 1991 (alias method).
+
+    Example
+    -------
+    >>> from balancekit import Endpoint, LoadBalancer
+    >>> pool = [Endpoint("a", weight=3), Endpoint("b", weight=0)]
+    >>> lb = LoadBalancer(pool, selector=WeightedRandom())
+    >>> {lb.acquire().target for _ in range(100)}
+    {'a'}
+    """
+
+    keyed: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def prepare(self, snapshot: Snapshot, /) -> object:
+        """Build the alias table."""
+        return lots(snapshot)
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return a candidate drawn by weight."""
+        return draw(snapshot, ctx)
+
+    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
+        """Return the fast lane for a snapshot with eligible nodes."""
+        return drawer(snapshot, Generator() if rng is None else rng)

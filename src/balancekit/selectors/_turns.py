@@ -1,0 +1,95 @@
+"""How do selectors that go in turns share one order between their two lanes?
+
+A *lap* is an endless order over the eligible nodes of one snapshot, and a function that takes the next.
+The fast lane is that function; the general lane takes turns until it meets one that is not excluded, so
+excluded endpoints lose their turns and the survivors keep their proportions, whatever is excluded.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final, NamedTuple, TypeAlias, final
+
+from balancekit.lease import FREE_THREADED
+from balancekit.selectors._draws import by_weight
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["Arrange", "Lap", "Turns", "cycle"]
+
+PATIENCE: Final = 2
+"""Turns to take, per eligible node, before a candidate is drawn at random instead."""
+
+
+class Lap(NamedTuple):
+    """An order in progress."""
+
+    snapshot: Snapshot
+    order: Sequence[Node]
+    take: Callable[[], Node]
+
+
+Arrange: TypeAlias = Callable[[Snapshot, Lap | None, Random], Lap]
+"""Makes the lap for a snapshot with eligible nodes, from the lap before it."""
+
+
+@final
+class Turns:
+    """The state of a selector that goes in turns: its present lap."""
+
+    __slots__ = ("_arrange", "_lap")
+
+    def __init__(self, arrange: Arrange) -> None:
+        self._arrange = arrange
+        self._lap: Lap | None = None
+
+    def picker(self, snapshot: Snapshot, rng: Random | None) -> Callable[..., Node]:
+        """Return the fast lane for a snapshot with eligible nodes."""
+        take = self._turn_to(snapshot, Random() if rng is None else rng).take
+
+        def pick(_now: float = 0.0, /) -> Node:
+            return take()
+
+        return pick
+
+    def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+        """Return the next node of the lap that is not excluded; ``None`` if there is none."""
+        if not snapshot.eligible:
+            return None
+        lap = self._lap
+        if lap is None or lap.snapshot is not snapshot:
+            lap = self._turn_to(snapshot, ctx.rng)
+        node = _next_of(lap, ctx)
+        if ctx.trace is not None and node is not None:
+            ctx.trace.note(f"it is the turn of {node.id!r}")
+        return node
+
+    def _turn_to(self, snapshot: Snapshot, rng: Random) -> Lap:
+        self._lap = lap = self._arrange(snapshot, self._lap, rng)
+        return lap
+
+
+def _next_of(lap: Lap, ctx: PickContext) -> Node | None:
+    exclude = ctx.exclude
+    if not exclude:
+        return lap.take()
+    eligible = lap.snapshot.eligible
+    if len(exclude) < len(eligible):
+        for _ in range(PATIENCE * len(eligible)):
+            node = lap.take()
+            if node.id not in exclude:
+                return node
+    return by_weight(lap.snapshot.candidates(ctx), ctx.rng)
+
+
+def cycle(order: Sequence[Node]) -> Callable[[], Node]:
+    """Return a function that goes round ``order`` for ever, from many threads at once.
+
+    Under the interpreter lock that is a C iterator. A shared ``itertools.cycle`` crashes free-threaded
+    builds, where an atomic counter takes its place.
+    """
+    if not FREE_THREADED:
+        return itertools.cycle(order).__next__
+    size, count = len(order), itertools.count().__next__
+    return lambda: order[count() % size]
