@@ -1,0 +1,71 @@
+"""Why this endpoint and not another? A picture of one decision, for people."""
+
+from __future__ import annotations
+
+from balancekit._record import Record
+from balancekit.snapshot import Key
+
+__all__ = ["Candidate", "Explanation"]
+
+
+class Candidate(Record):
+    """One endpoint as a pick saw it.
+
+    Parameters
+    ----------
+    id
+        The endpoint's id.
+    status
+        ``"picked"``, ``"eligible"``, or why it could not be picked.
+    state
+        Its health or membership state.
+    weight, inflight
+        As configured; as of now.
+    load
+        What its load answers now; less is better. Units depend on the load.
+    """
+
+    id: str
+    status: str
+    state: str
+    weight: float
+    inflight: int
+    load: float
+
+
+class Explanation(Record):
+    """One decision, as it would be taken now.
+
+    Parameters
+    ----------
+    picked
+        Id of the endpoint, ``None`` if nobody could be picked.
+    key
+        The key that was given.
+    selector
+        The selector, as it calls itself.
+    candidates
+        Every endpoint of the pool.
+    notes
+        What the selector said about its reasons.
+    panic
+        True if health was ignored.
+    """
+
+    picked: str | None
+    key: Key | None
+    selector: str
+    candidates: tuple[Candidate, ...]
+    notes: tuple[str, ...]
+    panic: bool
+
+    def __str__(self) -> str:
+        asked = f"{self.selector}" if self.key is None else f"{self.selector}, key {self.key!r}"
+        lines = [f"{self.picked or 'nobody'} by {asked}"]
+        lines += [f"  {note}" for note in self.notes]
+        width = max((len(candidate.id) for candidate in self.candidates), default=0)
+        lines += [
+            f"  {c.id:{width}}  {c.status:15}  weight {c.weight:g}  inflight {c.inflight}  load {c.load:.4g}"
+            for c in self.candidates
+        ]
+        return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""How is the pool doing? One immutable read-out, for metrics, live views and debugging.
+
+Taken under the writer lock, so membership, states and totals belong together; counters of requests that
+end while it is taken may or may not be in it. O(n), plus sorting each endpoint's latency window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from balancekit._record import Record
+from balancekit.outcome import Outcome
+from balancekit.pool import Member, Pool
+from balancekit.stats import Quantiles, summary
+
+__all__ = ["BalancerStats", "EndpointStats", "read_out"]
+
+
+class EndpointStats(Record):
+    """What is known of one endpoint.
+
+    Parameters
+    ----------
+    id
+        The endpoint's id.
+    state
+        Its health or membership state: ``"healthy"``, ``"ejected"``, ``"draining"``...
+    weight
+        As configured.
+    inflight
+        Open leases.
+    outcomes
+        How many leases ended how, since the endpoint joined; every outcome is present.
+    latency
+        Quantiles of recent successes in seconds; ``None`` if there are none, or if the balancer does
+        not measure time (``timed=False``). The first 64 successes are all in it, later ones one in
+        eight.
+    """
+
+    id: str
+    state: str
+    weight: float
+    inflight: int
+    outcomes: Mapping[Outcome, int]
+    latency: Quantiles | None
+
+    @property
+    def completed(self) -> int:
+        """Leases that have ended, however they did."""
+        return sum(self.outcomes.values())
+
+
+class BalancerStats(Record):
+    """What is known of a pool.
+
+    Parameters
+    ----------
+    at
+        Seconds of the balancer's clock.
+    endpoints
+        Those in the pool, in the order of configuration, then those removed with leases still open.
+    outcomes
+        How many leases ended how since the balancer was made, removed endpoints included.
+    latency
+        Quantiles over the recent successes of all endpoints together.
+    version
+        Of the snapshot behind this read-out; grows with every change of membership or health.
+    panic
+        True if health is being ignored because too few endpoints are healthy.
+    """
+
+    at: float
+    endpoints: tuple[EndpointStats, ...]
+    outcomes: Mapping[Outcome, int]
+    latency: Quantiles | None
+    version: int
+    panic: bool
+
+    @property
+    def inflight(self) -> int:
+        """Open leases of all endpoints."""
+        return sum(endpoint.inflight for endpoint in self.endpoints)
+
+    @property
+    def completed(self) -> int:
+        """Leases that have ended, however they did."""
+        return sum(self.outcomes.values())
+
+    def __getitem__(self, id: str) -> EndpointStats:
+        for endpoint in self.endpoints:
+            if endpoint.id == id:
+                return endpoint
+        raise KeyError(id)
+
+
+def read_out(pool: Pool, *, now: float) -> BalancerStats:
+    """Read a pool. To be called under the balancer's writer lock."""
+    members = [*pool.members.values(), *pool.leaving]
+    outcomes = dict(pool.retired)
+    for member in members:
+        for outcome, count in member.node.tally().items():
+            outcomes[outcome] += count
+    windows = [member.node.latency for member in members if member.node.latency is not None]
+    return BalancerStats(
+        at=now,
+        endpoints=tuple([_endpoint(member) for member in members]),
+        outcomes=MappingProxyType(outcomes),
+        latency=summary([value for window in windows for value in window.values()]),
+        version=pool.snapshot.version,
+        panic=pool.snapshot.panic,
+    )
+
+
+def _endpoint(member: Member) -> EndpointStats:
+    node = member.node
+    return EndpointStats(
+        id=node.id,
+        state=member.state,
+        weight=node.weight,
+        inflight=node.inflight,
+        outcomes=MappingProxyType(node.tally()),
+        latency=None if node.latency is None else node.latency.read(),
+    )
