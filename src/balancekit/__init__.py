@@ -1,0 +1,121 @@
+"""Load-balancing decisions for Python programs.
+
+Which endpoint gets this request, is it healthy, what happens when it is not. Make a
+:class:`LoadBalancer`, ask it for a lease once per request, and let the ``with`` block report back::
+
+    lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
+    with lb.acquire() as lease:
+        call(lease.target)
+
+More is in the subpackages: ``selectors`` and ``loads`` (algorithms), ``health`` (machines), ``hashing``
+and ``scheduling`` (structures usable alone), ``testing`` (laws for your own algorithms).
+"""
+
+from __future__ import annotations
+
+from balancekit._lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from balancekit.balancer import LoadBalancer
+    from balancekit.endpoint import Endpoint, endpoints
+    from balancekit.errors import (
+        AllIneligibleError,
+        AttemptsExhaustedError,
+        BalancekitError,
+        ConfigurationError,
+        LeaseError,
+        PoolEmptyError,
+        SaturatedError,
+        UnavailableError,
+        UnknownEndpointError,
+    )
+    from balancekit.lease import Lease
+    from balancekit.outcome import Outcome, classify_exception
+    from balancekit.protocols import Balancer, Selector
+    from balancekit.selectors import (
+        First,
+        LeastRequest,
+        LeastResponseTime,
+        PowerOfChoices,
+        Random,
+        RoundRobin,
+        SmoothWeightedRoundRobin,
+        SourceHash,
+        StrideScheduling,
+        WeightedRandom,
+    )
+    from balancekit.snapshot import Key, Node, PickContext, Snapshot
+
+__all__ = [
+    "AllIneligibleError",
+    "AttemptsExhaustedError",
+    "BalancekitError",
+    "Balancer",
+    "ConfigurationError",
+    "Endpoint",
+    "First",
+    "Key",
+    "Lease",
+    "LeaseError",
+    "LeastRequest",
+    "LeastResponseTime",
+    "LoadBalancer",
+    "Node",
+    "Outcome",
+    "PickContext",
+    "PoolEmptyError",
+    "PowerOfChoices",
+    "Random",
+    "RoundRobin",
+    "SaturatedError",
+    "Selector",
+    "SmoothWeightedRoundRobin",
+    "Snapshot",
+    "SourceHash",
+    "StrideScheduling",
+    "UnavailableError",
+    "UnknownEndpointError",
+    "WeightedRandom",
+    "classify_exception",
+    "endpoints",
+]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "balancer": ("LoadBalancer",),
+        "endpoint": ("Endpoint", "endpoints"),
+        "errors": (
+            "AllIneligibleError",
+            "AttemptsExhaustedError",
+            "BalancekitError",
+            "ConfigurationError",
+            "LeaseError",
+            "PoolEmptyError",
+            "SaturatedError",
+            "UnavailableError",
+            "UnknownEndpointError",
+        ),
+        "lease": ("Lease",),
+        "outcome": ("Outcome", "classify_exception"),
+        "protocols": ("Balancer", "Selector"),
+        "selectors": (
+            "First",
+            "LeastRequest",
+            "LeastResponseTime",
+            "PowerOfChoices",
+            "Random",
+            "RoundRobin",
+            "SmoothWeightedRoundRobin",
+            "SourceHash",
+            "StrideScheduling",
+            "WeightedRandom",
+        ),
+        "snapshot": ("Key", "Node", "PickContext", "Snapshot"),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

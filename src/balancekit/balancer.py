@@ -1,0 +1,601 @@
+"""Which endpoint gets this request? The balancer an application embeds.
+
+*One request, undisturbed.* :meth:`LoadBalancer.acquire` reads one attribute holding one immutable tuple,
+picks, and opens a lease: no lock, no context object, no clock unless somebody needs the time. The end is
+in ``lease.py``, which calls back only for nodes that somebody watches.
+
+*Everything else* (a key, an exclusion, a cost, something that is due, a lost lease, a selector without a
+fast lane) takes the general way: a :class:`~balancekit.snapshot.PickContext` and ``selector.select``.
+
+Cost, in empty method calls, from ``acquire`` to the end of ``with``: about 26 with power of two choices
+over in-flight, about 50 with the default load and health. ``benchmarks/micro`` measures it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from random import Random
+from types import FrameType
+from typing import Generic, TypeVar, cast
+
+from balancekit import _validation as valid
+from balancekit._publisher import Hot
+from balancekit._runtime import HealthMaker, Runtime
+from balancekit.endpoint import Endpoint, endpoints
+from balancekit.errors import ConfigurationError, UnavailableError
+from balancekit.events import EventSink
+from balancekit.explanation import Candidate, Explanation
+from balancekit.health import Lifecycle
+from balancekit.lease import Lease
+from balancekit.loads import FailureAware
+from balancekit.outcome import Outcome
+from balancekit.pool import Pool
+from balancekit.protocols import Clock, LoadPolicy, Selector
+from balancekit.readout import BalancerStats, read_out
+from balancekit.selectors import PowerOfChoices
+from balancekit.snapshot import NO_ATTRIBUTES, Key, PickContext, Trace
+
+__all__ = ["LoadBalancer"]
+
+T = TypeVar("T")
+
+_DEFAULT_HEALTH = Lifecycle()
+_KEYS = (str, bytes, int)
+
+
+class LoadBalancer(Generic[T]):
+    """Decide, once per request, which endpoint gets it, and account for it until it ends.
+
+    Parameters
+    ----------
+    endpoints
+        Strings (each its own id and target), Endpoints, or a mapping from id to target. Not empty,
+        unless ``allow_empty``.
+    selector
+        The algorithm. Power of two choices if left out. One instance belongs to one balancer.
+    load
+        How busy an endpoint is, for selectors that compare loads. Left out, it is the selector's
+        ``default_load``, or ``FailureAware()``.
+    health
+        When an endpoint is taken out and comes back. ``Lifecycle()`` if left out: five failures in a row
+        eject it for one to two seconds, never the last one. ``None`` for no health.
+    clock
+        Answers seconds and never goes back.
+    rng
+        The only source of randomness. Left out, it is seeded from the system, and anew in a forked
+        child.
+    timed
+        Whether to measure latency. Left out: if the load needs it. Two clock readings a request.
+    listeners
+        Called with each event, after unlocking.
+    allow_empty
+        Whether the pool may start, or be updated, to nothing (for discovery that has yet to answer).
+    debug
+        Remember where each lease was acquired, for the warning about a lost one. Slow.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these; nothing is half-made.
+
+    Notes
+    -----
+    Safe to share between threads and tasks. ``acquire`` never waits, so a plain ``with`` is right in
+    coroutines too. No thread or task is ever started.
+
+    *When not to use it:* when you only want an algorithm over keys, use ``balancekit.hashing`` alone.
+
+    Example
+    -------
+    >>> lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
+    >>> with lb.acquire() as lease:
+    ...     address = lease.target
+    >>> lb.stats().completed
+    1
+    """
+
+    __slots__ = ("__weakref__", "_allow_empty", "_debug", "_hot", "_keyed", "_publisher", "_runtime")
+
+    def __init__(
+        self,
+        endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T],
+        *,
+        selector: Selector | None = None,
+        load: LoadPolicy | None = None,
+        health: HealthMaker | None = _DEFAULT_HEALTH,
+        clock: Clock = time.monotonic,
+        rng: Random | None = None,
+        timed: bool | None = None,
+        listeners: Iterable[EventSink] = (),
+        allow_empty: bool = False,
+        debug: bool = False,
+    ) -> None:
+        chosen: Selector = PowerOfChoices() if selector is None else selector
+        if isinstance(chosen, type) or not callable(getattr(chosen, "select", None)):
+            raise ConfigurationError("selector", selector, "an instance with a method select(snapshot, ctx)")
+        policy: LoadPolicy = getattr(chosen, "default_load", FailureAware()) if load is None else load
+        for name, value in (("load", policy), ("clock", clock), *(("listeners", one) for one in listeners)):
+            if not callable(value):
+                raise ConfigurationError(name, value, "something that can be called")
+        if health is not None and not callable(health):
+            raise ConfigurationError("health", health, "a health policy such as Lifecycle(), or None")
+        if rng is not None and not isinstance(rng, Random):
+            raise ConfigurationError("rng", rng, "a random.Random, or None")
+        needs_time = bool(getattr(policy, "timed", True))
+        self._allow_empty = valid.flag("allow_empty", allow_empty)
+        self._debug = valid.flag("debug", debug)
+        self._runtime = Runtime(
+            chosen,
+            policy,
+            health,
+            clock,
+            rng,
+            timed=needs_time if timed is None else valid.flag("timed", timed) or needs_time,
+            debug=debug,
+        )
+        self._publisher = self._runtime.publisher
+        self._hot: Hot
+        self._keyed: Hot
+        self._publisher.show = self._look
+        self._publisher.cool()
+        self.update(endpoints)
+        for listener in listeners:
+            self._runtime.listen(listener)
+
+    # -------------------------------------------------------------------- requests
+
+    def acquire(
+        self,
+        key: Key | None = None,
+        /,
+        *,
+        cost: float = 1.0,
+        exclude: Collection[str] = (),
+        attributes: Mapping[str, object] | None = None,
+    ) -> Lease[T]:
+        """Pick an endpoint and open a lease on it. Never waits.
+
+        Parameters
+        ----------
+        key
+            What keyed selectors hash: a string, bytes or an integer. Others ignore it.
+        cost
+            What the request costs relative to an ordinary one, finite and > 0 (for a language model:
+            tokens). Seen by loads and selectors that care.
+        exclude
+            Ids of endpoints not to pick, usually those already tried.
+        attributes
+            Anything your own selector wants to see, as ``ctx.attributes``.
+
+        Returns
+        -------
+        Lease
+            Open; end it with ``with`` or ``release``.
+
+        Raises
+        ------
+        PoolEmptyError, AllIneligibleError, AttemptsExhaustedError
+            If nobody may be picked; the error says why and when to come back.
+        ConfigurationError
+            For a key that is no str, bytes or int, a cost that is no number, and so on.
+
+        Example
+        -------
+        >>> lb = LoadBalancer(["a", "b"])
+        >>> with lb.acquire(exclude={"a"}) as lease:
+        ...     lease.target
+        'b'
+        """
+        pick, clock, deadline, lost, keeper = self._hot
+        if key is not None or exclude or cost != 1.0 or lost or pick is None or attributes is not None:
+            return self._acquire(key, cost, exclude, attributes)
+        if clock is None:
+            node = pick()
+            lease: Lease[T] = Lease()
+        else:
+            now = clock()
+            if now >= deadline:
+                return self._acquire(key, cost, exclude, attributes)
+            node = pick(now)
+            lease = Lease()
+            lease._started_at = now
+        lease._keeper = keeper
+        lease._node = node
+        node.inflight += 1
+        lease._open = node
+        return lease
+
+    def attempts(
+        self,
+        limit: int,
+        key: Key | None = None,
+        /,
+        *,
+        cost: float = 1.0,
+        exclude: Collection[str] = (),
+        attributes: Mapping[str, object] | None = None,
+    ) -> Iterator[Lease[T]]:
+        """Yield up to ``limit`` leases for one request, each on an endpoint not tried before.
+
+        Leave the loop when an attempt succeeds. A lease that is still open when the next one is asked
+        for is ended as a failure. The loop ends early, without an error, when nobody is left to try.
+
+        Parameters
+        ----------
+        limit
+            How many attempts at most, >= 1.
+        key, cost, exclude, attributes
+            As for :meth:`acquire`.
+
+        Raises
+        ------
+        UnavailableError
+            From the first attempt only, if there is nobody at all.
+
+        Example
+        -------
+        >>> lb = LoadBalancer(["a", "b", "c"])
+        >>> tried = []
+        >>> for lease in lb.attempts(2):
+        ...     with lease:
+        ...         tried.append(lease.target)
+        >>> len(set(tried))
+        2
+        """
+        count = valid.integer("limit", limit, minimum=1)
+        tried = set(valid.ids("exclude", exclude))
+        _check_request(key, cost, attributes)
+        return self._attempts(count, key, cost, tried, attributes)
+
+    def order(
+        self,
+        key: Key | None = None,
+        /,
+        *,
+        limit: int | None = None,
+        exclude: Collection[str] = (),
+        attributes: Mapping[str, object] | None = None,
+    ) -> tuple[Endpoint[T], ...]:
+        """Return the endpoints a request would try, one after the other. Nothing is accounted.
+
+        A selector that goes in turns moves on as if it had picked.
+
+        Parameters
+        ----------
+        key, exclude, attributes
+            As for :meth:`acquire`.
+        limit
+            How many at most, >= 1; all eligible ones if left out.
+        """
+        tried = set(valid.ids("exclude", exclude))
+        most = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
+        _check_request(key, 1.0, attributes)
+        now = self._runtime.wake()
+        found: list[Endpoint[T]] = []
+        snapshot = self._publisher.snapshot
+        while len(found) < most:
+            ctx = self._context(key, 1.0, tried, attributes, now)
+            node = self._publisher.select(snapshot, ctx)
+            if node is None or node.id in tried:
+                break
+            tried.add(node.id)
+            found.append(cast("Endpoint[T]", node.endpoint))
+        return tuple(found)
+
+    def explain(
+        self,
+        key: Key | None = None,
+        /,
+        *,
+        exclude: Collection[str] = (),
+        attributes: Mapping[str, object] | None = None,
+    ) -> Explanation:
+        """Take one decision for people to look at. Nothing is accounted.
+
+        A selector that goes in turns moves on as if it had picked.
+
+        Example
+        -------
+        >>> lb = LoadBalancer(["a", "b"])
+        >>> lb.explain(exclude=["a"]).picked
+        'b'
+        """
+        tried = valid.ids("exclude", exclude)
+        _check_request(key, 1.0, attributes)
+        trace = Trace()
+        now = self._runtime.wake()
+        ctx = self._context(key, 1.0, tried, attributes, now, trace)
+        snapshot = self._publisher.snapshot
+        node = self._publisher.select(snapshot, ctx)
+        picked = None if node is None else node.id
+
+        def look(pool: Pool) -> tuple[Candidate, ...]:
+            return tuple(
+                [
+                    Candidate(
+                        id=member.node.id,
+                        status=_status(member.node.id, picked, tried, member.reason and member.reason.value),
+                        state=member.state,
+                        weight=member.node.weight,
+                        inflight=member.node.inflight,
+                        load=member.node.load.value(now=now),
+                    )
+                    for member in pool.members.values()
+                ]
+            )
+
+        return Explanation(
+            picked=picked,
+            key=key,
+            selector=type(self._publisher.selector).__name__,
+            candidates=self._runtime.read(look),
+            notes=tuple(trace.notes),
+            panic=snapshot.panic,
+        )
+
+    # -------------------------------------------------------------------- membership
+
+    def update(
+        self,
+        endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T],
+        /,
+        *,
+        keep_history: bool = False,
+    ) -> None:
+        """Make the pool contain exactly these endpoints, whole or not at all.
+
+        Compared by id: those that stay keep load, counters, health, open leases and a drain that is
+        under way, whatever else changed about them. A new target makes an endpoint a new one, unless
+        ``keep_history``. Those that are gone get nothing new; their open leases end in peace.
+
+        Parameters
+        ----------
+        endpoints
+            As for the constructor.
+        keep_history
+            An endpoint with a new target is the same endpoint at a new address.
+
+        Raises
+        ------
+        ConfigurationError
+            For an empty list (unless ``allow_empty``), duplicate ids, wrong types. Nothing changes.
+        """
+        wanted = _endpoints(endpoints)
+        if not wanted and not self._allow_empty:
+            raise ConfigurationError("endpoints", endpoints, "at least one endpoint (or allow_empty=True)")
+        valid.flag("keep_history", keep_history)
+        self._runtime.change(lambda _pool: wanted, keep_history=keep_history)
+
+    def add(self, endpoint: str | Endpoint[T], /) -> None:
+        """Add one endpoint.
+
+        Raises
+        ------
+        ConfigurationError
+            If its id is in the pool already, or it is neither a string nor an Endpoint.
+        """
+        (new,) = _endpoints([endpoint])
+
+        def wanted(pool: Pool) -> list[Endpoint[object]]:
+            if new.id in pool.members:
+                raise ConfigurationError("endpoint", new.id, "an id that is not in the pool")
+            return [*_present(pool), new]
+
+        self._runtime.change(wanted)
+
+    def remove(self, id: str, /) -> None:
+        """Take an endpoint out. Open leases end in peace; a ``Drained`` event follows the last one.
+
+        The last endpoint may be removed: ``acquire`` then raises ``PoolEmptyError``.
+
+        Raises
+        ------
+        UnknownEndpointError
+            If there is no such endpoint.
+        """
+
+        def wanted(pool: Pool) -> list[Endpoint[object]]:
+            gone = pool.member(id).node.endpoint
+            return [endpoint for endpoint in _present(pool) if endpoint is not gone]
+
+        self._runtime.change(wanted)
+
+    def set_weight(self, id: str, weight: float, /) -> None:
+        """Change an endpoint's weight. Zero sends nothing new while another may serve.
+
+        Raises
+        ------
+        UnknownEndpointError
+            If there is no such endpoint.
+        ConfigurationError
+            If the weight is no finite number >= 0.
+        """
+        value = valid.number("weight", weight, minimum=0.0)
+
+        def wanted(pool: Pool) -> list[Endpoint[object]]:
+            changed = pool.member(id).node.endpoint
+            return [e.replace(weight=value) if e is changed else e for e in _present(pool)]
+
+        self._runtime.change(wanted)
+
+    def drain(self, id: str, /, *, deadline: float = 300.0) -> None:
+        """Send nothing new to an endpoint; it stays in the pool.
+
+        A ``Drained`` event tells when its last lease has ended, or that the deadline passed with leases
+        still open. :meth:`undrain` brings it back, :meth:`remove` takes it out.
+
+        Parameters
+        ----------
+        id
+            The endpoint.
+        deadline
+            Seconds from now, >= 0. (AWS load balancers wait 300.)
+
+        Raises
+        ------
+        UnknownEndpointError
+            If there is no such endpoint.
+        """
+        self._runtime.drain(id, valid.number("deadline", deadline, minimum=0.0))
+
+    def undrain(self, id: str, /) -> None:
+        """Let a draining endpoint be picked again.
+
+        Raises
+        ------
+        UnknownEndpointError
+            If there is no such endpoint.
+        """
+        self._runtime.undrain(id)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint[T], ...]:
+        """The endpoints in the pool, in the order of configuration."""
+        return cast("tuple[Endpoint[T], ...]", tuple(self._runtime.read(_present)))
+
+    # -------------------------------------------------------------------- looking on
+
+    def stats(self) -> BalancerStats:
+        """Return one immutable read-out of states, counters and latencies. O(n)."""
+        now = self._runtime.wake()
+        return self._runtime.read(lambda pool: read_out(pool, now=now))
+
+    def subscribe(self, listener: EventSink, /) -> Callable[[], None]:
+        """Call ``listener`` with each event from now on; return a function that ends that.
+
+        Listeners run in the thread that caused the event, with no lock held. One that raises is logged
+        and changes nothing.
+        """
+        if not callable(listener):
+            raise ConfigurationError("listener", listener, "something that can be called")
+        return self._runtime.listen(listener)
+
+    def __repr__(self) -> str:
+        name = type(self._publisher.selector).__name__
+        return f"<LoadBalancer of {len(self._runtime.read(_present))} endpoints by {name}>"
+
+    # -------------------------------------------------------------------- internals
+
+    def _look(self, hot: Hot, keyed: Hot) -> None:
+        self._hot, self._keyed = hot, keyed
+
+    def _acquire(
+        self,
+        key: Key | None,
+        cost: float,
+        exclude: Collection[str],
+        attributes: Mapping[str, object] | None,
+    ) -> Lease[T]:
+        if key is not None and not exclude and cost == 1.0 and attributes is None:
+            lease = self._acquire_by(key)
+            if lease is not None:
+                return lease
+        _check_request(key, cost, attributes)
+        tried = valid.ids("exclude", exclude) if exclude else ()
+        runtime = self._runtime
+        now = runtime.wake()
+        ctx = self._context(key, cost, tried, attributes, now)
+        node = self._publisher.choose(ctx)
+        if node is None:
+            raise runtime.unavailable(ctx)
+        site = _caller() if self._debug else None
+        return cast("Lease[T]", runtime.ledger.open(node, now=now, cost=ctx.cost, site=site))
+
+    def _acquire_by(self, key: Key) -> Lease[T] | None:
+        """Open a lease for a request that has a key and nothing else; ``None`` if something is due."""
+        pick, clock, deadline, lost, keeper = self._keyed
+        arguments: tuple[object, ...] = (key,)
+        if pick is None:  # the selector hashes no keys
+            _check_key(key)
+            pick, clock, deadline, lost, keeper = self._hot
+            arguments = ()
+        if pick is None or lost:
+            return None
+        now = math.nan if clock is None else clock()
+        if now >= deadline:
+            return None
+        node = pick(*arguments, now)
+        lease: Lease[T] = Lease()
+        lease._started_at = now
+        lease._keeper = keeper
+        lease._node = node
+        node.inflight += 1
+        lease._open = node
+        return lease
+
+    def _context(
+        self,
+        key: Key | None,
+        cost: float,
+        tried: Collection[str],
+        attributes: Mapping[str, object] | None,
+        now: float,
+        trace: Trace | None = None,
+    ) -> PickContext:
+        return PickContext(
+            rng=self._runtime.rng,
+            now=now,
+            key=key,
+            cost=float(cost),
+            exclude=tried,
+            attributes=NO_ATTRIBUTES if attributes is None else attributes,
+            trace=trace,
+        )
+
+    def _attempts(
+        self,
+        limit: int,
+        key: Key | None,
+        cost: float,
+        tried: set[str],
+        attributes: Mapping[str, object] | None,
+    ) -> Iterator[Lease[T]]:
+        for number in range(limit):
+            try:
+                lease = self.acquire(key, cost=cost, exclude=tried, attributes=attributes)
+            except UnavailableError:
+                if number == 0:
+                    raise
+                return
+            tried.add(lease.endpoint.id)
+            yield lease
+            lease.release(Outcome.FAILURE)
+
+
+def _endpoints(source: object) -> tuple[Endpoint[object], ...]:
+    return cast("tuple[Endpoint[object], ...]", endpoints(cast("Iterable[str]", source)))
+
+
+def _present(pool: Pool) -> list[Endpoint[object]]:
+    return [member.node.endpoint for member in pool.members.values()]
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, _KEYS) or isinstance(key, bool):
+        raise ConfigurationError("key", key, "a str, bytes or int")
+
+
+def _check_request(key: object, cost: object, attributes: object) -> None:
+    if key is not None:
+        _check_key(key)
+    valid.number("cost", cost, above=0.0)
+    if attributes is not None and not isinstance(attributes, Mapping):
+        raise ConfigurationError("attributes", attributes, "a mapping")
+
+
+def _status(id: str, picked: str | None, tried: Collection[str], reason: str | None) -> str:
+    if id == picked:
+        return "picked"
+    if id in tried:
+        return "already tried"
+    return reason or "eligible"
+
+
+def _caller() -> str:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown place"
