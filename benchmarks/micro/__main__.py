@@ -1,0 +1,214 @@
+"""What does a pick cost, and a whole request? Every selector, at 10 to 10 000 endpoints.
+
+    uv run python -m benchmarks.micro                 the tables
+    uv run python -m benchmarks.micro --check         fail if a figure is over its bound
+    uv run python -m benchmarks.micro --json FILE     the same as data
+
+``pick`` is the selector's fast lane alone; ``select`` its general lane, ``select(snapshot, ctx)``;
+``request`` is ``with lb.acquire(): pass``. All are ratios to an empty bound-method call of the same run (x) and,
+for requests, to a ``with lock: pass`` (locks). ``growth`` is 10 000 endpoints over 10.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks._harness import Group, Result, machine
+
+from balancekit import (
+    Endpoint,
+    First,
+    LeastRequest,
+    LeastResponseTime,
+    LoadBalancer,
+    Outcome,
+    PowerOfChoices,
+    Random,
+    RoundRobin,
+    SmoothWeightedRoundRobin,
+    SourceHash,
+    StrideScheduling,
+    WeightedRandom,
+)
+from balancekit.loads import InFlight
+from balancekit.outcome import Completion
+from balancekit.snapshot import Members, Node, PickContext, Snapshot
+
+SIZES = (10, 100, 1_000, 10_000)
+WARM = 70
+"""Requests per endpoint before the clock runs: everybody has answered, and windows are sampled."""
+LINEAR_LIMIT = 1_000
+"""Selectors that look at everybody are not asked to look at more than this in the quick tables."""
+
+
+class Subject(NamedTuple):
+    """A selector as it is measured."""
+
+    name: str
+    selector: Callable[[], Any]
+    weighted: bool = False
+    load: Callable[[], Any] | None = None
+    keyed: bool = False
+    linear: bool = False
+    pick_bound: float | None = None
+    pick_from: int = 0
+    request_bound: float | None = None
+
+
+SUBJECTS = (
+    Subject("RoundRobin", RoundRobin, pick_bound=5.0),
+    Subject(
+        "SmoothWeightedRoundRobin", SmoothWeightedRoundRobin, weighted=True, pick_bound=8.0, pick_from=64
+    ),
+    Subject("StrideScheduling", StrideScheduling, weighted=True),
+    Subject("Random", Random),
+    Subject("WeightedRandom", WeightedRandom, weighted=True),
+    Subject("First", First),
+    Subject("SourceHash", SourceHash, keyed=True),
+    Subject("PowerOfChoices, in-flight", PowerOfChoices, load=InFlight, pick_bound=12.0, request_bound=30.0),
+    Subject("PowerOfChoices, in-flight, weighted", PowerOfChoices, weighted=True, load=InFlight),
+    Subject("PowerOfChoices, default load", PowerOfChoices, request_bound=60.0),
+    Subject("LeastRequest", LeastRequest, request_bound=35.0),
+    Subject("LeastRequest, weighted", LeastRequest, weighted=True, request_bound=90.0),
+    Subject("LeastResponseTime", LeastResponseTime, linear=True),
+)
+
+
+def endpoints(size: int, *, weighted: bool) -> list[Endpoint[str]]:
+    """Return endpoints with addresses for ids, and weights 1, 2 or 4 if wanted."""
+    rng = random.Random(5)
+    weights = [rng.choice((1, 2, 4)) if weighted else 1 for _ in range(size)]
+    return [Endpoint(f"10.0.{k >> 8}.{k & 255}:8080", weight=w) for k, w in enumerate(weights)]
+
+
+def measure(size: int, subjects: tuple[Subject, ...], *, rounds: int) -> dict[str, Result]:
+    """Time all subjects at one size, in one group."""
+    group = Group(rounds=rounds)
+    group.add("with lock: pass", "with lock: pass", lock=threading.Lock())
+    keys = _cycle([f"user:{k}" for k in range(4096)])
+    for subject in subjects:
+        if subject.linear and size > LINEAR_LIMIT:
+            continue
+        pool = endpoints(size, weighted=subject.weighted)
+        nodes = answered(pool, subject.selector().default_load if subject.load is None else subject.load())
+        snapshot = Snapshot(Members(nodes), nodes)
+        if hasattr(subject.selector(), "picker"):
+            pick = subject.selector().picker(snapshot, rng=random.Random(1))
+            if subject.keyed:
+                group.add(f"{subject.name}/pick", "p(k())", p=pick, k=keys)
+            else:
+                group.add(f"{subject.name}/pick", "p(1.0)", p=pick)
+        ctx = PickContext(rng=random.Random(1), key="user:1", now=1.0)
+        if size <= LINEAR_LIMIT:
+            group.add(f"{subject.name}/select", "s(n, c)", s=subject.selector().select, n=snapshot, c=ctx)
+        options = {} if subject.load is None else {"load": subject.load()}
+        balancer = LoadBalancer(pool, selector=subject.selector(), rng=random.Random(1), **options)
+        for _ in range(WARM * size):
+            balancer.acquire().release()
+        if subject.keyed:
+            group.add(f"{subject.name}/request", "with a(k()): pass", a=balancer.acquire, k=keys)
+        else:
+            group.add(f"{subject.name}/request", "with a(): pass", a=balancer.acquire)
+    return group.run()
+
+
+def answered(pool: list[Endpoint[str]], load: Any) -> tuple[Node, ...]:
+    """Return nodes that have each served one request."""
+    policy = load.for_pool() if hasattr(load, "for_pool") else load
+    nodes = tuple([Node(endpoint, policy) for endpoint in pool])
+    for node in nodes:
+        node.load.finished(Completion(Outcome.SUCCESS, started_at=0.0, ended_at=0.01))
+    return nodes
+
+
+def _cycle(items: list[str]) -> Callable[[], str]:
+    def forever() -> Iterator[str]:
+        while True:
+            yield from items
+
+    return forever().__next__
+
+
+def table(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...], what: str) -> None:
+    """Print one table: ratios by size, and growth."""
+    sizes = sorted(results)
+    print(f"\n{what}, in empty method calls")
+    print(f"{'':38}" + "".join(f"{'n=' + str(size):>12}" for size in sizes) + f"{'growth':>9}")
+    for subject in subjects:
+        row = [results[size].get(f"{subject.name}/{what}") for size in sizes]
+        found = [result.ratio for result in row if result is not None]
+        if not found:
+            continue
+        cells = "".join(f"{'-' if result is None else format(result.ratio, '.1f'):>12}" for result in row)
+        growth = f"{found[-1] / found[0]:.2f}" if len(found) == len(sizes) > 1 else "-"
+        print(f"{subject.name:38}{cells}{growth:>9}")
+
+
+def locks(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...]) -> None:
+    """Print requests as multiples of an uncontended lock."""
+    sizes = sorted(results)
+    print("\nrequest, in uncontended `with lock: pass`")
+    for subject in subjects:
+        row = [
+            results[size][f"{subject.name}/request"].nanoseconds
+            / results[size]["with lock: pass"].nanoseconds
+            for size in sizes
+            if f"{subject.name}/request" in results[size]
+        ]
+        print(f"{subject.name:38}" + "".join(f"{value:12.1f}" for value in row))
+
+
+def failures(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...]) -> list[str]:
+    """Return every figure that is over its bound."""
+    found = []
+    for size, rows in results.items():
+        for subject in subjects:
+            pick, request = rows.get(f"{subject.name}/pick"), rows.get(f"{subject.name}/request")
+            if subject.pick_bound and pick and size >= subject.pick_from and pick.ratio > subject.pick_bound:
+                found.append(f"{subject.name} pick at {size}: {pick.ratio:.1f} > {subject.pick_bound:g}")
+            if subject.request_bound and request and request.ratio > subject.request_bound:
+                found.append(
+                    f"{subject.name} request at {size}: {request.ratio:.1f} > {subject.request_bound:g}"
+                )
+    return found
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--only", default="", help="a part of the names of the selectors to measure")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    subjects = tuple([s for s in SUBJECTS if options.only.lower() in s.name.lower()])
+    results = {}
+    for size in map(int, options.sizes.split(",")):
+        results[size] = measure(size, subjects, rounds=options.rounds)
+        print(f"measured n={size}", file=sys.stderr)
+    print(machine())
+    for what in ("pick", "select", "request"):
+        table(results, subjects, what)
+    locks(results, subjects)
+    if options.json:
+        rows = {
+            size: {k: [r.nanoseconds, r.ratio] for k, r in found.items()} for size, found in results.items()
+        }
+        report = json.dumps({"machine": machine(), "results": rows}, indent=1)
+        Path(options.json).write_text(report, encoding="utf-8")
+    over = failures(results, subjects)
+    for line in over:
+        print("over its bound:", line)
+    return 1 if over and options.check else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
