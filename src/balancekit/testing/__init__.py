@@ -1,0 +1,50 @@
+"""Is it right? Clocks that stand still, laws for selectors, a machine for balancers.
+
+Needs the extra ``testing`` (Hypothesis), except for :class:`ManualClock`, the gates and the hand-made
+snapshots. The laws themselves are in ``balancekit.testing.laws``.
+"""
+
+from __future__ import annotations
+
+from balancekit._lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.testing._check import check_selector
+    from balancekit.testing._clock import ManualClock
+    from balancekit.testing._fakes import make_context, make_nodes, make_snapshot
+    from balancekit.testing._gates import Z, chi_square_z, share_z
+    from balancekit.testing._machine import BalancerMachine, check_balancer
+    from balancekit.testing.laws import LawBroken
+
+__all__ = [
+    "BalancerMachine",
+    "LawBroken",
+    "ManualClock",
+    "Z",
+    "check_balancer",
+    "check_selector",
+    "chi_square_z",
+    "make_context",
+    "make_nodes",
+    "make_snapshot",
+    "share_z",
+]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_check": ("check_selector",),
+        "_clock": ("ManualClock",),
+        "_fakes": ("make_context", "make_nodes", "make_snapshot"),
+        "_gates": ("Z", "chi_square_z", "share_z"),
+        "_machine": ("BalancerMachine", "check_balancer"),
+        "laws": ("LawBroken",),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,44 @@
+"""What time is it in a test? Whatever the test says."""
+
+from __future__ import annotations
+
+from typing import final
+
+from balancekit import _validation as valid
+
+__all__ = ["ManualClock"]
+
+
+@final
+class ManualClock:
+    """A clock that moves only when told to. Give it to a balancer as ``clock=``.
+
+    Parameters
+    ----------
+    now
+        The first reading, in seconds.
+
+    Example
+    -------
+    >>> clock = ManualClock()
+    >>> clock.advance(1.5)
+    1.5
+    >>> clock()
+    1.5
+    """
+
+    __slots__ = ("now",)
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now: float = valid.number("now", now)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> float:
+        """Move on by ``seconds``, >= 0, and return the new time."""
+        self.now += valid.number("seconds", seconds, minimum=0.0)
+        return self.now
+
+    def __repr__(self) -> str:
+        return f"ManualClock({self.now!r})"

@@ -1,0 +1,96 @@
+"""How to put a selector into a situation? Snapshots, nodes and contexts made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from random import Random
+from typing import cast
+
+from balancekit.endpoint import Endpoint
+from balancekit.loads import InFlight
+from balancekit.protocols import LoadPolicy
+from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
+
+__all__ = ["make_context", "make_nodes", "make_snapshot"]
+
+
+def make_nodes(
+    endpoints: Mapping[str, float] | Iterable[str | Endpoint[object]],
+    *,
+    load: LoadPolicy | None = None,
+    inflight: Mapping[str, int] | None = None,
+) -> tuple[Node, ...]:
+    """Make nodes, with capacities as a pool would set them.
+
+    Parameters
+    ----------
+    endpoints
+        Weights by id, or ids and endpoints.
+    load
+        Their load policy, ``InFlight()`` if left out.
+    inflight
+        How many leases they have open.
+
+    Example
+    -------
+    >>> [node.weight for node in make_nodes({"a": 5, "b": 1})]
+    [5.0, 1.0]
+    """
+    chosen: list[Endpoint[object]]
+    if isinstance(endpoints, Mapping):
+        shares = cast("Mapping[str, float]", endpoints)
+        chosen = [Endpoint(id, id, weight=weight) for id, weight in shares.items()]
+    else:
+        chosen = [Endpoint(each, each) if isinstance(each, str) else each for each in endpoints]
+    policy: LoadPolicy = InFlight() if load is None else load
+    for_pool = getattr(policy, "for_pool", None)
+    if for_pool is not None:
+        policy = for_pool()
+    nodes = tuple([Node(endpoint, policy) for endpoint in chosen])
+    total = sum(node.weight for node in nodes)
+    for node in nodes:
+        node.capacity = node.weight * len(nodes) / total if node.weight else 1.0
+        node.inflight = (inflight or {}).get(node.id, 0)
+    return nodes
+
+
+def make_snapshot(
+    nodes: Mapping[str, float] | Iterable[str | Node],
+    *,
+    down: Collection[str] = (),
+    version: int = 1,
+) -> Snapshot:
+    """Make a snapshot in which everybody may be picked but those who are ``down``.
+
+    Example
+    -------
+    >>> [node.id for node in make_snapshot({"a": 5, "b": 1}, down={"a"}).eligible]
+    ['b']
+    """
+    if isinstance(nodes, Mapping):
+        made = make_nodes(cast("Mapping[str, float]", nodes))
+    else:
+        given = list(nodes)
+        made = tuple([node for node in given if isinstance(node, Node)])
+        made += make_nodes([id for id in given if isinstance(id, str)])
+    members = Members(made, version=version)
+    return Snapshot(members, tuple([node for node in made if node.id not in down]), version=version)
+
+
+def make_context(
+    seed: int | Random = 0,
+    *,
+    key: Key | None = None,
+    exclude: Collection[str] = (),
+    now: float = 0.0,
+    cost: float = 1.0,
+) -> PickContext:
+    """Make the context of one attempt.
+
+    Example
+    -------
+    >>> make_context(7, key="user:1").key
+    'user:1'
+    """
+    rng = seed if isinstance(seed, Random) else Random(seed)
+    return PickContext(rng=rng, now=now, key=key, cost=cost, exclude=exclude)

@@ -1,0 +1,353 @@
+"""Does a balancer keep its books under any history? A state machine that tries to catch it out.
+
+Endpoints come and go, change weight, drain and come back; leases are opened, ended in every way, ended
+twice, lost; endpoints fail until they are ejected; time passes. After each step:
+
+- no in-flight count is negative, and they add up to the open leases, endpoint by endpoint;
+- every ended lease is counted once, under its outcome, whatever became of its endpoint;
+- a lease is on an endpoint of the pool that is not draining, ejected or excluded, nor of weight zero
+  beside another that may be picked;
+- an error about nobody being there is only raised when nobody is.
+
+The machine counts the situations it was in. :func:`check_balancer` demands that it was in each of them:
+a machine that never ejects anybody proves nothing about ejection.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from random import Random
+from typing import Any, ClassVar, Final, TypeAlias
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from balancekit import _validation as valid
+from balancekit.balancer import LoadBalancer
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError, PoolEmptyError, UnavailableError, UnknownEndpointError
+from balancekit.health import Health
+from balancekit.lease import Lease
+from balancekit.outcome import Outcome
+from balancekit.protocols import Clock
+from balancekit.readout import BalancerStats
+from balancekit.snapshot import Key
+from balancekit.testing import strategies
+from balancekit.testing._clock import ManualClock
+
+__all__ = ["SITUATIONS", "BalancerMachine", "MakeBalancer", "check_balancer"]
+
+MakeBalancer: TypeAlias = Callable[[Sequence[Endpoint[str]], Clock, Random], LoadBalancer[str]]
+"""Makes the balancer on trial from endpoints, clock and generator."""
+
+SITUATIONS: Final = frozenset(
+    {
+        "healthy",
+        "suspect",
+        "ejected",
+        "probing",
+        "draining",
+        "removed with open leases",
+        "released after removal",
+        "weight zero",
+        "empty",
+        "nobody left to try",
+        "lost",
+        "ended twice",
+    },
+)
+"""What the machine must have seen of a balancer with the default health."""
+
+IDS: Final = strategies.ids(most=5)
+
+
+class BalancerMachine(RuleBasedStateMachine):
+    """A history of one balancer. Subclass it with ``make`` set, or use :func:`check_balancer`."""
+
+    make: MakeBalancer
+    visits: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock: ManualClock = ManualClock()
+        self.open: list[tuple[Lease[str], str]] = []
+        self.ended: Counter[Outcome] = Counter()
+        self.removed: set[Lease[str]] = set()
+
+    @initialize(endpoints=strategies.endpoint_lists(most=5), seed=st.integers(0, 2**16))
+    def start(self, endpoints: list[Endpoint[str]], seed: int) -> None:
+        """Make the balancer."""
+        self.balancer: LoadBalancer[str] = type(self).make(endpoints, self.clock, Random(seed))
+
+    # ------------------------------------------------------------------ membership
+
+    @rule(id=IDS, weight=strategies.weights())
+    def add(self, id: str, weight: float) -> None:
+        """Add an endpoint, or be told that it is there."""
+        present = self._ids()
+        try:
+            self.balancer.add(Endpoint(id, weight=weight))
+        except ConfigurationError:
+            assert id in present
+        else:
+            assert id not in present
+
+    @rule(id=IDS)
+    def remove(self, id: str) -> None:
+        """Remove an endpoint, or be told that it is not there."""
+        present = self._ids()
+        try:
+            self.balancer.remove(id)
+        except UnknownEndpointError:
+            assert id not in present
+            return
+        assert id in present
+        self._note_removed({id})
+
+    @rule(id=IDS, weight=strategies.weights())
+    def reweight(self, id: str, weight: float) -> None:
+        """Change a weight."""
+        if id in self._ids():
+            self.balancer.set_weight(id, weight)
+
+    @rule(endpoints=strategies.endpoint_lists(most=5))
+    def update(self, endpoints: list[Endpoint[str]]) -> None:
+        """Change the whole list."""
+        before = set(self._ids())
+        self.balancer.update(endpoints)
+        assert list(self._ids()) == [endpoint.id for endpoint in endpoints]
+        self._note_removed(before - set(self._ids()))
+
+    @rule(id=IDS, deadline=st.sampled_from([0.0, 1.0, 100.0]))
+    def drain(self, id: str, deadline: float) -> None:
+        """Send nothing new to an endpoint."""
+        if id in self._ids():
+            self.balancer.drain(id, deadline=deadline)
+
+    @rule(id=IDS)
+    def undrain(self, id: str) -> None:
+        """Let an endpoint be picked again."""
+        if id in self._ids():
+            self.balancer.undrain(id)
+
+    # ------------------------------------------------------------------ requests
+
+    @rule(key=st.none() | strategies.keys(), exclude=st.sets(IDS, max_size=2))
+    def acquire(self, key: Key | None, exclude: set[str]) -> None:
+        """Open a lease on somebody who may be picked, or be told that there is nobody."""
+        self._collect()
+        allowed = self._allowed(exclude)
+        try:
+            lease = self.balancer.acquire(key, exclude=exclude)
+        except UnavailableError as error:
+            assert not allowed, f"{error}, but {sorted(allowed)} may be picked"
+            self.visits["empty" if isinstance(error, PoolEmptyError) else "nobody left to try"] += 1
+        else:
+            assert lease.endpoint.id in allowed, f"{lease.endpoint.id} is not of {sorted(allowed)}"
+            self.open.append((lease, lease.endpoint.id))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), outcome=strategies.outcomes(), started=st.booleans())
+    def release(self, data: st.DataObject, outcome: Outcome, started: bool) -> None:
+        """End a lease."""
+        lease = self._take(data)
+        if started:
+            lease.first_byte()
+        self._end(lease, outcome)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), error=st.sampled_from([None, TimeoutError, ConnectionError, ValueError]))
+    def leave(self, data: st.DataObject, error: type[Exception] | None) -> None:
+        """End a lease by leaving its ``with`` block."""
+        lease = self._take(data)
+        try:
+            with lease:
+                if error is not None:
+                    raise error
+        except Exception as caught:
+            assert type(caught) is error
+        outcomes: dict[type[Exception] | None, Outcome] = {
+            None: Outcome.SUCCESS,
+            TimeoutError: Outcome.TIMEOUT,
+            ConnectionError: Outcome.CONNECT_FAILED,
+            ValueError: Outcome.FAILURE,
+        }
+        self._note_ended(lease, outcomes[error])
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """Drop a lease without ending it; the next look at the balancer ends it."""
+        lease = self._take(data)
+        self.removed.discard(lease)
+        del lease
+        gc.collect()
+        self.ended[Outcome.CANCELLED] += 1
+        self._collect()
+        self.visits["lost"] += 1
+
+    @rule(id=IDS, times=st.integers(1, 7))
+    def fail(self, id: str, times: int) -> None:
+        """Fail several times in a row on one endpoint, if it can be had."""
+        others = set(self._ids()) - {id}
+        for _ in range(times):
+            try:
+                lease = self.balancer.acquire(exclude=others)
+            except UnavailableError:
+                return
+            assert lease.endpoint.id == id
+            self._end(lease, Outcome.FAILURE)
+
+    @rule(id=IDS, outcome=strategies.outcomes())
+    def outlive(self, id: str, outcome: Outcome) -> None:
+        """Hold a lease while its endpoint is removed and added again; end it after that."""
+        others = set(self._ids()) - {id}
+        try:
+            lease = self.balancer.acquire(exclude=others)
+        except UnavailableError:
+            return
+        self.balancer.remove(id)
+        self.balancer.add(id)
+        self._note_removed({id})
+        self._end(lease, outcome)
+        self.visits["released after removal"] += 1
+        newcomer = self.balancer.stats()[id]
+        assert newcomer.inflight == newcomer.completed == 0, "a late release reached the new endpoint"
+
+    @rule(seconds=st.sampled_from([0.01, 1.0, 3.0, 200.0]))
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance(seconds)
+
+    # ------------------------------------------------------------------ what must hold
+
+    @invariant()
+    def books_balance(self) -> None:
+        """Compare the balancer's read-out with the leases this machine knows of."""
+        if not hasattr(self, "balancer"):
+            return
+        self._collect()
+        stats = self.balancer.stats()
+        held = Counter(id for _, id in self.open)
+        shown: Counter[str] = Counter()
+        for endpoint in stats.endpoints:
+            assert endpoint.inflight >= 0
+            shown[endpoint.id] += endpoint.inflight
+        assert +shown == +held, f"in flight {dict(shown)}, open leases {dict(held)}"
+        assert stats.inflight == len(self.open)
+        assert +Counter(stats.outcomes) == +self.ended
+        self._note_situations(stats)
+
+    # ------------------------------------------------------------------ helpers
+
+    def _ids(self) -> tuple[str, ...]:
+        return tuple([endpoint.id for endpoint in self.balancer.endpoints])
+
+    def _allowed(self, exclude: Collection[str]) -> set[str]:
+        stats = self.balancer.stats()
+        present = set(self._ids())
+        may = {Health.HEALTHY.value, Health.SUSPECT.value, Health.PROBING.value}
+        able = [e for e in stats.endpoints if e.id in present and e.state in may]
+        weighted = [endpoint for endpoint in able if endpoint.weight] or able
+        return {endpoint.id for endpoint in weighted} - set(exclude)
+
+    def _take(self, data: st.DataObject) -> Lease[str]:
+        place = data.draw(st.integers(0, len(self.open) - 1), label="which lease")
+        return self.open.pop(place)[0]
+
+    def _end(self, lease: Lease[str], outcome: Outcome) -> None:
+        assert lease.release(outcome)
+        self._note_ended(lease, outcome)
+
+    def _note_ended(self, lease: Lease[str], outcome: Outcome) -> None:
+        assert not lease.active
+        assert not lease.release(Outcome.FAILURE)
+        self.visits["ended twice"] += 1
+        self.ended[outcome] += 1
+        if lease in self.removed:
+            self.removed.discard(lease)
+            self.visits["released after removal"] += 1
+
+    def _note_removed(self, ids: Collection[str]) -> None:
+        leases = {lease for lease, id in self.open if id in ids}
+        self.removed |= leases
+        self.visits["removed with open leases"] += bool(leases)
+
+    def _note_situations(self, stats: BalancerStats) -> None:
+        self.visits.update({endpoint.state for endpoint in stats.endpoints})
+        self.visits["weight zero"] += any(not endpoint.weight for endpoint in stats.endpoints)
+
+    def _collect(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            self.balancer.stats()
+
+
+def check_balancer(
+    make: MakeBalancer,
+    *,
+    situations: Collection[str] = SITUATIONS,
+    least: int = 3,
+    examples: int = 100,
+    steps: int = 50,
+) -> Counter[str]:
+    """Try a balancer on many histories; raise if its books do not balance.
+
+    Parameters
+    ----------
+    make
+        Makes the balancer from endpoints, a clock and a generator; it must accept being emptied
+        (``allow_empty=True``).
+    situations
+        Those the machine must have been in, of ``SITUATIONS``. Leave out what your balancer cannot be in:
+        without health, nobody is ever ejected.
+    least
+        How often it must have been in each, >= 1.
+    examples, steps
+        How many histories, and how long each may be.
+
+    Returns
+    -------
+    Counter
+        How often the machine was in each situation.
+
+    Raises
+    ------
+    AssertionError
+        With the shortest history found that leads there, or the situations it was not in.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, RoundRobin
+    >>> def make(endpoints, clock, rng):
+    ...     return LoadBalancer(endpoints, selector=RoundRobin(), clock=clock, rng=rng, allow_empty=True)
+    >>> check_balancer(make, situations=["healthy"], examples=5)["healthy"] > 0
+    True
+    """
+    valid.integer("least", least, minimum=1)
+    visits: Counter[str] = Counter()
+    namespace: dict[str, Any] = {"make": staticmethod(make), "visits": visits}
+    machine = type("BalancerMachine", (BalancerMachine,), namespace)
+    steady = settings(
+        max_examples=valid.integer("examples", examples, minimum=1),
+        stateful_step_count=valid.integer("steps", steps, minimum=1),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=tuple(HealthCheck.__members__.values()),
+    )
+    run_state_machine_as_test(machine, settings=steady)
+    rare = {name: visits[name] for name in situations if visits[name] < least}
+    assert not rare, f"the machine was too rarely in these situations: {rare}"
+    return visits

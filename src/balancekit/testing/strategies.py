@@ -1,0 +1,59 @@
+"""Hypothesis strategies for what balancers and selectors meet.
+
+They are small on purpose: five endpoints with odd weights find what five hundred with even ones hide.
+"""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from balancekit.endpoint import Endpoint
+from balancekit.outcome import Outcome
+from balancekit.snapshot import Key, Snapshot
+from balancekit.testing._fakes import make_nodes, make_snapshot
+
+__all__ = ["endpoint_lists", "ids", "keys", "outcomes", "snapshots", "weights"]
+
+
+def ids(*, most: int = 8) -> SearchStrategy[str]:
+    """Ids from a small alphabet, so that they meet again."""
+    return st.sampled_from([f"e{k}" for k in range(most)])
+
+
+def weights(*, zero: bool = True) -> SearchStrategy[float]:
+    """Weights as people configure them: mostly small and whole, sometimes zero, fractions or huge."""
+    usual = [1.0, 2.0, 3.0, 5.0, 10.0, 0.5, 2.5, 100.0, 1e-3, 1e6]
+    return st.sampled_from([0.0, *usual] if zero else usual)
+
+
+def keys() -> SearchStrategy[Key]:
+    """Keys of every kind, empty ones and those beyond 64 bits included."""
+    return st.one_of(st.text(max_size=12), st.binary(max_size=12), st.integers(-(2**70), 2**70))
+
+
+def outcomes() -> SearchStrategy[Outcome]:
+    """Any outcome."""
+    return st.sampled_from(list(Outcome))
+
+
+@st.composite
+def endpoint_lists(draw: st.DrawFn, *, least: int = 1, most: int = 8) -> list[Endpoint[str]]:
+    """Lists of endpoints with different ids, in any order."""
+    chosen = draw(st.lists(ids(most=most), min_size=least, max_size=most, unique=True))
+    return [Endpoint(id, weight=draw(weights())) for id in chosen]
+
+
+@st.composite
+def snapshots(draw: st.DrawFn, *, least: int = 0, most: int = 6) -> Snapshot:
+    """Snapshots as pools publish them: some endpoints down, some busy; never weight zero beside others."""
+    chosen = draw(st.lists(ids(most=most), min_size=least, max_size=most, unique=True))
+    if draw(st.integers(0, 9)):
+        shares = {id: draw(weights(zero=False)) for id in chosen}
+    else:
+        shares = dict.fromkeys(chosen, 0.0)
+    busy = {id: draw(st.integers(0, 3)) for id in chosen}
+    down = draw(st.sets(st.sampled_from(chosen))) if chosen else set()
+    if len(chosen) - len(down) < least:
+        down = set()
+    return make_snapshot(make_nodes(shares, inflight=busy), down=down)
