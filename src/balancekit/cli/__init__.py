@@ -1,0 +1,52 @@
+"""The command ``balancekit``. Needs the extra ``cli``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit status.
+
+    Parameters
+    ----------
+    arguments
+        The words after ``balancekit``; those of the process if left out.
+    """
+    parser = argparse.ArgumentParser(
+        prog="balancekit",
+        description="Load-balancing decisions for Python programs.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    demo = commands.add_parser(
+        "demo",
+        help="balance over real servers while they are killed, added and drained",
+        description="Four real HTTP servers on loopback, a real client, and one mishap after the other.",
+    )
+    demo.add_argument(
+        "--seconds", type=_seconds, default=18.0, help="how long callers keep coming (default 18)"
+    )
+    demo.add_argument("--json", action="store_true", help="print data when done, nothing before")
+    options = parser.parse_args(arguments)
+    try:
+        from balancekit.cli._demo import run_demo  # noqa: PLC0415 - needs what an extra brings
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(
+            f"balancekit {options.command} needs {missing.name}: pip install 'balancekit[cli]'\n"
+        )
+        return 2
+    return run_demo(seconds=options.seconds, as_json=options.json)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 2.0 <= value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 2 to 3600")
+    return value

@@ -1,0 +1,162 @@
+"""Does it work, before my eyes? Real servers, a real client, and everything that goes wrong at 3 a.m.
+
+Four HTTP servers of different speed run as processes on loopback; callers keep coming. A burst of 2 000
+requests at the same moment; then one server is killed without warning, brought back, another one added,
+one drained. Each request may try up to three endpoints; none should fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from contextlib import suppress
+
+import aiohttp
+from rich.console import Console
+
+from balancekit.balancer import LoadBalancer
+from balancekit.cli._fleet import Fleet
+from balancekit.cli._report import Note, Report
+from balancekit.cli._traffic import Traffic
+from balancekit.cli._view import LiveView, PlainView, Silent, View, print_report
+from balancekit.endpoint import Endpoint
+from balancekit.events import Event
+
+__all__ = ["run_demo"]
+
+DELAYS = {"amber": 0.008, "birch": 0.012, "cedar": 0.020, "drift": 0.040}
+"""Median seconds of an answer, by server."""
+NEWCOMER = ("ember", 0.010)
+CALLERS, PAUSE = 64, 0.1
+BURST = 2_000
+FILES = 8_192
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, fleet: Fleet, session: aiohttp.ClientSession, view: View, seconds: float) -> None:
+        self.notes: list[Note] = []
+        self.names = list(DELAYS)
+        self._fleet = fleet
+        self._session = session
+        self._view = view
+        self._seconds = seconds
+        self._began = 0.0
+
+    async def run(self) -> Report:
+        """Play the whole script; return what came of it, also of a run that was interrupted."""
+        urls = await asyncio.gather(*[self._fleet.start(name, delay) for name, delay in DELAYS.items()])
+        pool = [Endpoint(name, url) for name, url in zip(DELAYS, urls, strict=True)]
+        self._began = time.monotonic()
+        balancer = LoadBalancer(pool, listeners=[self._hear])
+        traffic = Traffic(balancer, self._session)
+        showing = asyncio.create_task(self._show(balancer))
+        calling = asyncio.create_task(traffic.keep_coming(CALLERS, PAUSE))
+        try:
+            await self._script(balancer, traffic)
+            traffic.stop()
+            await calling
+        except asyncio.CancelledError:
+            self._note("interrupted", "demo")
+        finally:
+            for task in (showing, calling):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        return Report.of(traffic.tally, time.monotonic() - self._began, self.names, self.notes)
+
+    async def _script(self, balancer: LoadBalancer[str], traffic: Traffic) -> None:
+        await self._until(0.10)
+        self._note(f"get {BURST} requests at once", "all")
+        await traffic.burst(BURST)
+        await self._until(0.30)
+        self._note("killed (SIGKILL)", "birch")
+        await self._fleet.kill("birch")
+        await self._until(0.50)
+        await self._fleet.start("birch")
+        self._note("listens again", "birch")
+        await self._until(0.60)
+        name, delay = NEWCOMER
+        balancer.add(Endpoint(name, await self._fleet.start(name, delay)))
+        self.names.append(name)
+        await self._until(0.75)
+        balancer.drain("cedar", deadline=5.0)
+        await self._until(1.0)
+
+    async def _until(self, share: float) -> None:
+        await asyncio.sleep(max(0.0, self._began + share * self._seconds - time.monotonic()))
+
+    async def _show(self, balancer: LoadBalancer[str]) -> None:
+        while True:
+            self._view.show(time.monotonic() - self._began, balancer.stats(), self.notes)
+            await asyncio.sleep(0.125)
+
+    def _hear(self, event: Event) -> None:
+        self._tell(Note.of(event, self._began))
+
+    def _note(self, event: str, endpoint: str) -> None:
+        self._tell(Note(time=time.monotonic() - self._began, event=event, endpoint=endpoint))
+
+    def _tell(self, note: Note) -> None:
+        self.notes.append(note)
+        self._view.tell(note)
+
+
+async def _play(seconds: float, view: View) -> Report:
+    task = asyncio.current_task()
+    assert task is not None
+    with suppress(NotImplementedError):  # Windows has no signal handlers here; Ctrl-C works anyway
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=10.0)
+    async with Fleet() as fleet, aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        return await Demo(fleet, session, view, seconds).run()
+
+
+def run_demo(*, seconds: float, as_json: bool) -> int:
+    """Run the demo and print what came of it.
+
+    Parameters
+    ----------
+    seconds
+        How long callers keep coming.
+    as_json
+        Print data, and nothing while it runs.
+
+    Returns
+    -------
+    int
+        0, or 1 if a caller saw a failure, or 130 if the run was interrupted.
+    """
+    _allow_many_files()
+    console = Console()
+    view: View = Silent() if as_json else LiveView(console) if console.is_terminal else PlainView()
+    try:
+        with view:
+            report = asyncio.run(_play(seconds, view))
+    except (KeyboardInterrupt, asyncio.CancelledError):  # before the servers were up
+        return 130
+    if as_json:
+        json.dump(report.data(), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        print_report(console, report)
+    if any(note.event == "interrupted" for note in report.events):
+        return 130
+    return 1 if report.failures else 0
+
+
+def _allow_many_files() -> None:
+    """Raise the limit on open files as far as it goes: two thousand requests are two thousand sockets."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # noqa: PLC0415 - POSIX only
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        if soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,109 @@
+"""What is left of a run? Numbers and events, for people and as data."""
+
+from __future__ import annotations
+
+from balancekit._record import Record
+from balancekit.cli._traffic import Tally
+from balancekit.events import Event
+from balancekit.stats import summary
+
+__all__ = ["EndpointRow", "Note", "Report", "milliseconds"]
+
+
+class Note(Record):
+    """Something happened ``time`` seconds into the run."""
+
+    time: float
+    event: str
+    endpoint: str
+    details: tuple[tuple[str, object], ...] = ()
+
+    def __str__(self) -> str:
+        more = ", ".join(f"{name} {_short(value)}" for name, value in self.details)
+        return f"{self.endpoint} {self.event}{f' ({more})' if more else ''}"
+
+    @classmethod
+    def of(cls, event: Event, began: float) -> Note:
+        """Return the note of a balancer's event, in a run that began at ``began`` of its clock."""
+        details = [
+            (name, getattr(event, name) - began if name in {"until", "deadline"} else getattr(event, name))
+            for name in event._fields
+            if name not in {"endpoint", "at"} and getattr(event, name) is not None
+        ]
+        name = type(event).__name__.lower()
+        return cls(time=event.at - began, event=name, endpoint=event.endpoint, details=tuple(details))
+
+
+class EndpointRow(Record):
+    """What one endpoint did for the callers. Times in seconds."""
+
+    id: str
+    requests: int
+    share: float
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Report(Record):
+    """The summary of a run."""
+
+    seconds: float
+    requests: int
+    failures: int
+    retries: int
+    most_at_once: int
+    endpoints: tuple[EndpointRow, ...]
+    events: tuple[Note, ...]
+
+    @classmethod
+    def of(cls, tally: Tally, seconds: float, names: list[str], events: list[Note]) -> Report:
+        """Sum up a run."""
+        served = sum(map(len, tally.seconds.values())) or 1
+        rows = []
+        for name in names:
+            durations = tally.seconds.get(name, [])
+            quantiles = summary(durations)
+            rows.append(
+                EndpointRow(
+                    id=name,
+                    requests=len(durations),
+                    share=len(durations) / served,
+                    p50=quantiles.p50 if quantiles else None,
+                    p95=quantiles.p95 if quantiles else None,
+                    p99=quantiles.p99 if quantiles else None,
+                ),
+            )
+        return cls(
+            seconds=seconds,
+            requests=tally.requests,
+            failures=tally.failures,
+            retries=tally.retries,
+            most_at_once=tally.most_at_once,
+            endpoints=tuple(rows),
+            events=tuple(events),
+        )
+
+    def data(self) -> dict[str, object]:
+        """Return the report as plain data for JSON."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "requests": self.requests,
+            "failures": self.failures,
+            "retries": self.retries,
+            "most_at_once": self.most_at_once,
+            "endpoints": [{name: getattr(row, name) for name in row._fields} for row in self.endpoints],
+            "events": [
+                {"time": round(e.time, 3), "event": e.event, "endpoint": e.endpoint, **dict(e.details)}
+                for e in self.events
+            ],
+        }
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a time for people."""
+    return "-" if seconds is None else f"{seconds * 1e3:.1f} ms"
+
+
+def _short(value: object) -> str:
+    return f"{value:.1f} s" if isinstance(value, float) else str(value)

@@ -1,0 +1,101 @@
+"""What do callers see? Requests through a real client, each allowed to try again elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from balancekit.balancer import LoadBalancer
+from balancekit.errors import UnavailableError
+from balancekit.outcome import Outcome
+
+__all__ = ["Tally", "Traffic"]
+
+ATTEMPTS = 3
+
+
+@dataclass
+class Tally:
+    """What the callers saw."""
+
+    requests: int = 0
+    failures: int = 0
+    retries: int = 0
+    most_at_once: int = 0
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Duration of each served request, by the endpoint that served it."""
+
+
+class Traffic:
+    """Callers of one balancer.
+
+    Parameters
+    ----------
+    balancer
+        Over base URLs.
+    session
+        A real client session.
+    """
+
+    def __init__(self, balancer: LoadBalancer[str], session: aiohttp.ClientSession) -> None:
+        self.tally = Tally()
+        self._balancer = balancer
+        self._session = session
+        self._open = 0
+        self._stopping = False
+
+    async def request(self) -> None:
+        """Make one request, with attempts on different endpoints; count what came of it."""
+        self.tally.requests += 1
+        self._open += 1
+        self.tally.most_at_once = max(self.tally.most_at_once, self._open)
+        began = time.perf_counter()
+        try:
+            served_by = await self._attempt()
+        finally:
+            self._open -= 1
+        if served_by is None:
+            self.tally.failures += 1
+        else:
+            self.tally.seconds[served_by].append(time.perf_counter() - began)
+
+    async def _attempt(self) -> str | None:
+        try:
+            for number, lease in enumerate(self._balancer.attempts(ATTEMPTS)):
+                self.tally.retries += number > 0
+                try:
+                    with lease:
+                        async with self._session.get(lease.target + "/") as response:
+                            lease.first_byte()
+                            await response.read()
+                            if response.ok:
+                                return lease.endpoint.id
+                            lease.release(Outcome.FAILURE)
+                except (aiohttp.ClientError, TimeoutError):
+                    continue
+        except UnavailableError:
+            pass
+        return None
+
+    async def keep_coming(self, callers: int, pause: float) -> None:
+        """Let callers make one request after the other until :meth:`stop`."""
+
+        async def caller(number: int) -> None:
+            await asyncio.sleep(pause * number / callers)
+            while not self._stopping:
+                await self.request()
+                await asyncio.sleep(pause)
+
+        await asyncio.gather(*[caller(number) for number in range(callers)])
+
+    async def burst(self, requests: int) -> None:
+        """Make so many requests at the same moment."""
+        await asyncio.gather(*[self.request() for _ in range(requests)])
+
+    def stop(self) -> None:
+        """Let the callers finish what they are at."""
+        self._stopping = True

@@ -1,0 +1,137 @@
+"""What does it look like? A live table in a terminal, plain lines elsewhere, nothing with ``--json``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from balancekit.cli._report import Note, Report, milliseconds
+from balancekit.readout import BalancerStats
+
+__all__ = ["LiveView", "PlainView", "Silent", "View", "print_report"]
+
+SHOWN = 8
+STYLES = {"healthy": "green", "suspect": "yellow", "probing": "yellow", "ejected": "red", "draining": "cyan"}
+
+
+class View(Protocol):
+    """Something that shows the run while it goes on."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, elapsed: float, stats: BalancerStats, notes: Sequence[Note]) -> None:
+        """Show how things stand."""
+
+    def tell(self, note: Note) -> None:
+        """Show that something happened."""
+
+
+class Silent:
+    """Show nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, elapsed: float, stats: BalancerStats, notes: Sequence[Note]) -> None: ...
+
+    def tell(self, note: Note) -> None: ...
+
+
+class PlainView(Silent):
+    """A line for everything that happens, and one for how things stand every two seconds."""
+
+    def __init__(self, write: Callable[[str], object] = sys.stdout.write) -> None:
+        self._write = write
+        self._next = 0.0
+
+    def show(self, elapsed: float, stats: BalancerStats, notes: Sequence[Note]) -> None:
+        if elapsed < self._next:
+            return
+        self._next = elapsed + 2.0
+        parts = [f"{e.id} {e.state}, {e.inflight} in flight" for e in stats.endpoints]
+        self._write(f"{elapsed:5.1f} s  {stats.completed} attempts ended; {'; '.join(parts)}\n")
+
+    def tell(self, note: Note) -> None:
+        self._write(f"{note.time:5.1f} s  {note}\n")
+
+
+class LiveView(Silent):
+    """A table that is drawn anew, with the latest events below it."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, elapsed: float, stats: BalancerStats, notes: Sequence[Note]) -> None:
+        table = Table(title=f"balancekit demo, {elapsed:.1f} s", title_justify="left")
+        for column in ("endpoint", "state", "in flight", "ended", "failed", "p50", "p95"):
+            table.add_column(column, justify="left" if column in {"endpoint", "state"} else "right")
+        for endpoint in stats.endpoints:
+            succeeded = next(iter(endpoint.outcomes.values()))
+            latency = endpoint.latency
+            table.add_row(
+                endpoint.id,
+                Text(endpoint.state, style=STYLES.get(endpoint.state, "")),
+                str(endpoint.inflight),
+                str(endpoint.completed),
+                str(endpoint.completed - succeeded),
+                milliseconds(latency.p50 if latency else None),
+                milliseconds(latency.p95 if latency else None),
+            )
+        lines = [Text(f"{note.time:5.1f} s  {note}") for note in notes[-SHOWN:]]
+        self._live.update(Group(table, *lines))
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Print the summary of a run."""
+    table = Table(title="what the callers saw", title_justify="left")
+    for column in ("endpoint", "served", "share", "p50", "p95", "p99"):
+        table.add_column(column, justify="left" if column == "endpoint" else "right")
+    for row in report.endpoints:
+        share, spread = (
+            f"{row.share:.1%}",
+            [milliseconds(row.p50), milliseconds(row.p95), milliseconds(row.p99)],
+        )
+        table.add_row(row.id, str(row.requests), share, *spread)
+    console.print(table)
+    events = Table(title="what happened", title_justify="left", show_header=False, box=None)
+    for note in report.events:
+        events.add_row(f"{note.time:6.2f} s", str(note))
+    console.print(events)
+    console.print(
+        f"{report.requests} requests (at most {report.most_at_once} at once), "
+        f"{report.failures} failures seen by the caller, {report.retries} retries",
+        style="bold",
+        highlight=False,
+    )
