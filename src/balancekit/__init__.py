@@ -17,6 +17,8 @@ from balancekit._lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from balancekit.balancer import LoadBalancer
     from balancekit.endpoint import Endpoint, endpoints
     from balancekit.errors import (
@@ -81,7 +83,7 @@ __all__ = [
     "endpoints",
 ]
 
-__getattr__ = lazily(
+__getattr__: Callable[[str], object] = lazily(
     __name__,
     {
         "balancer": ("LoadBalancer",),

@@ -11,13 +11,14 @@ import math
 import operator
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from balancekit.errors import ConfigurationError
 
 
 def number(
     parameter: str,
-    value: object,
+    value: Any,
     *,
     minimum: float = -math.inf,
     maximum: float = math.inf,
@@ -34,7 +35,7 @@ def number(
     raise ConfigurationError(parameter, value, f"a finite number{_range(minimum, maximum, above)}")
 
 
-def integer(parameter: str, value: object, *, minimum: int, maximum: float = math.inf) -> int:
+def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:
     """A whole number in ``[minimum, maximum]``; a float is refused even when it is whole."""
     if hasattr(value, "__index__") and not isinstance(value, bool):
         result = operator.index(value)

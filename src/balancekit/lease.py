@@ -57,7 +57,7 @@ class Details:
     __slots__ = ("cost", "first_byte_at", "site")
 
     def __init__(self) -> None:
-        self.cost = 1.0
+        self.cost: float = 1.0
         self.first_byte_at: float | None = None
         self.site: str | None = None
 

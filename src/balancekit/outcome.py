@@ -70,12 +70,12 @@ class Completion:
     ) -> None:
         if not isinstance(outcome, Outcome):
             raise ConfigurationError("outcome", outcome, "a member of Outcome")
-        self.outcome = outcome
-        self.started_at = started_at
-        self.ended_at = ended_at
-        self.cost = cost
-        self.first_byte_at = first_byte_at
-        self.retry_after = retry_after
+        self.outcome: Outcome = outcome
+        self.started_at: float = started_at
+        self.ended_at: float = ended_at
+        self.cost: float = cost
+        self.first_byte_at: float | None = first_byte_at
+        self.retry_after: float | None = retry_after
 
     @property
     def latency(self) -> float:

@@ -55,12 +55,12 @@ class Member:
     __slots__ = ("drain_deadline", "drained", "draining", "health", "leaving", "node")
 
     def __init__(self, node: Node, health: HealthPolicy | None) -> None:
-        self.node = node
-        self.health = health
-        self.leaving = False
-        self.draining = False
-        self.drained = False
-        self.drain_deadline = math.inf
+        self.node: Node = node
+        self.health: HealthPolicy | None = health
+        self.leaving: bool = False
+        self.draining: bool = False
+        self.drained: bool = False
+        self.drain_deadline: float = math.inf
 
     @property
     def healthy(self) -> bool:
@@ -145,9 +145,9 @@ class Pool:
         self._members: dict[str, Member] = {}
         self._leaving: dict[Node, Member] = {}
         self._node_members = Members(())
-        self.snapshot = Snapshot(self._node_members, ())
+        self.snapshot: Snapshot = Snapshot(self._node_members, ())
         """The present one; its version grows with every change."""
-        self.deadline = math.inf
+        self.deadline: float = math.inf
         """When :meth:`advance` is due at the earliest, infinity if nothing is."""
         self.retired: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         """How the leases of endpoints that are gone have ended."""

@@ -176,8 +176,8 @@ class Members:
     __slots__ = ("_memo", "nodes", "version")
 
     def __init__(self, nodes: tuple[Node, ...], *, version: int = 0) -> None:
-        self.nodes = nodes
-        self.version = version
+        self.nodes: tuple[Node, ...] = nodes
+        self.version: int = version
         self._memo: dict[object, object] = {}
 
     def derive(self, build: Callable[[Members], D]) -> D:
@@ -219,10 +219,10 @@ class Snapshot:
         version: int = 0,
         panic: bool = False,
     ) -> None:
-        self.members = members
-        self.eligible = eligible
-        self.version = version
-        self.panic = panic
+        self.members: Members = members
+        self.eligible: tuple[Node, ...] = eligible
+        self.version: int = version
+        self.panic: bool = panic
         self._memo: dict[object, object] = {}
 
     def candidates(self, ctx: PickContext) -> tuple[Node, ...]:
@@ -299,13 +299,13 @@ class PickContext:
         attributes: Mapping[str, object] = NO_ATTRIBUTES,
         trace: Trace | None = None,
     ) -> None:
-        self.rng = rng
-        self.now = now
-        self.key = key
-        self.cost = cost
-        self.exclude = exclude
-        self.attributes = attributes
-        self.trace = trace
+        self.rng: random.Random = rng
+        self.now: float = now
+        self.key: Key | None = key
+        self.cost: float = cost
+        self.exclude: Collection[str] = exclude
+        self.attributes: Mapping[str, object] = attributes
+        self.trace: Trace | None = trace
 
     @property
     def plain(self) -> bool:

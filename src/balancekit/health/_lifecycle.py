@@ -82,7 +82,7 @@ class LifecycleMachine:
         may_eject: Callable[[Ejection], bool],
         rng: random.Random,
     ) -> None:
-        self.health = Health.HEALTHY
+        self.health: Health = Health.HEALTHY
         """The present state."""
         self._config = config
         self._endpoint = endpoint

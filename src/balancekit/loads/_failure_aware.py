@@ -114,11 +114,11 @@ class FailureAwarePool:
     __slots__ = ("_loads", "config", "deadline", "median", "rate")
 
     def __init__(self, config: FailureAware) -> None:
-        self.config = config
-        self.rate = 1.0 / config.decay
-        self.median = 0.0
+        self.config: FailureAware = config
+        self.rate: float = 1.0 / config.decay
+        self.median: float = 0.0
         """Seconds; 0 until some endpoint has answered."""
-        self.deadline = -math.inf
+        self.deadline: float = -math.inf
         """When :meth:`advance` is due next."""
         self._loads: dict[str, FailureAwareLoad] = {}
 
@@ -181,8 +181,8 @@ class FailureAwareLoad:
     hears_start: ClassVar[bool] = False
 
     def __init__(self, pool: FailureAwarePool, node: Node) -> None:
-        self.pool = pool
-        self.tried = False
+        self.pool: FailureAwarePool = pool
+        self.tried: bool = False
         """Whether there has been a success, or a wait long enough to learn from."""
         self._node = node
         self._rate = pool.rate

@@ -58,7 +58,7 @@ class PowerOfChoices:
     default_load: ClassVar[FailureAware] = FailureAware()
 
     def __init__(self, d: int = 2) -> None:
-        self.d = valid.integer("d", d, minimum=1)
+        self.d: int = valid.integer("d", d, minimum=1)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the least loaded of ``d`` candidates drawn by weight."""
