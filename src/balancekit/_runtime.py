@@ -72,7 +72,8 @@ class Runtime:
         debug: bool,
     ) -> None:
         self._clock = clock
-        self._load = load.for_pool() if hasattr(load, "for_pool") else load
+        for_pool = getattr(load, "for_pool", None)
+        self._load: LoadPolicy = load if for_pool is None else for_pool()
         self._own_rng = rng is None
         self.rng = Random() if rng is None else rng
         self._listeners: tuple[EventSink, ...] = ()

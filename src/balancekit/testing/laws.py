@@ -36,14 +36,14 @@ from random import Random
 from typing import Any, Final, TypeAlias
 from unittest import mock
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from balancekit.protocols import LoadPolicy, Selector, SupportsPicker, SupportsPrepare
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 from balancekit.testing._fakes import make_context, make_nodes, make_snapshot
 from balancekit.testing._gates import Z, chi_square_z
-from balancekit.testing.strategies import keys, snapshots, weights
+from balancekit.testing.strategies import PATIENCE, keys, snapshots, weights
 
 __all__ = [
     "ALL",
@@ -130,7 +130,7 @@ class Subject:
                 deadline=None,
                 print_blob=False,
                 phases=(Phase.explicit, Phase.generate, Phase.shrink),
-                suppress_health_check=tuple(HealthCheck.__members__.values()),
+                suppress_health_check=PATIENCE,
             )
             steady(given(**strategies)(body))()
 

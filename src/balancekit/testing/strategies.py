@@ -5,6 +5,9 @@ They are small on purpose: five endpoints with odd weights find what five hundre
 
 from __future__ import annotations
 
+from typing import Final
+
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -13,7 +16,15 @@ from balancekit.outcome import Outcome
 from balancekit.snapshot import Key, Snapshot
 from balancekit.testing._fakes import make_nodes, make_snapshot
 
-__all__ = ["endpoint_lists", "ids", "keys", "outcomes", "snapshots", "weights"]
+__all__ = ["PATIENCE", "endpoint_lists", "ids", "keys", "outcomes", "snapshots", "weights"]
+
+PATIENCE: Final = (
+    HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+    HealthCheck.large_base_example,
+    HealthCheck.too_slow,
+)
+"""What Hypothesis need not complain of: how long an algorithm takes is not what the laws are about."""
 
 
 def ids(*, most: int = 8) -> SearchStrategy[str]:

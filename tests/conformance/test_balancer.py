@@ -1,0 +1,88 @@
+"""The books of a balancer balance under any history, whatever selector and load it has."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from balancekit import (
+    LeastRequest,
+    LoadBalancer,
+    PowerOfChoices,
+    RoundRobin,
+    SmoothWeightedRoundRobin,
+    SourceHash,
+)
+from balancekit.loads import InFlight, InFlightCost
+from balancekit.testing import BalancerMachine, check_balancer
+from balancekit.testing._machine import SITUATIONS
+
+OPTIONS = {
+    "default": {},
+    "round robin": {"selector": RoundRobin},
+    "smooth, timed": {"selector": SmoothWeightedRoundRobin, "timed": True},
+    "least request": {"selector": LeastRequest},
+    "least request, timed": {"selector": LeastRequest, "timed": True},
+    "source hash": {"selector": SourceHash},
+    "in-flight": {"selector": PowerOfChoices, "load": InFlight()},
+    "in-flight cost": {"selector": PowerOfChoices, "load": InFlightCost()},
+    "debug": {"debug": True},
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_books_balance(name):
+    """In-flight, counts and picks are right after every step, and every situation has been met."""
+    options = dict(OPTIONS[name])
+    selector = options.pop("selector", PowerOfChoices)
+
+    def make(endpoints, clock, rng):
+        return LoadBalancer(
+            endpoints,
+            selector=selector(),
+            clock=clock,
+            rng=rng,
+            allow_empty=True,
+            **options,
+        )
+
+    check_balancer(make)
+
+
+def test_a_balancer_without_health_is_never_in_its_states():
+    """The machine complains about situations it was not in, so that it cannot prove nothing."""
+
+    def make(endpoints, clock, rng):
+        return LoadBalancer(endpoints, health=None, clock=clock, rng=rng, allow_empty=True)
+
+    without = SITUATIONS - {"suspect", "ejected", "probing"}
+    check_balancer(make, situations=without, examples=60)
+    with pytest.raises(AssertionError, match="ejected"):
+        check_balancer(make, situations=SITUATIONS, examples=60)
+
+
+class Miscounting(LoadBalancer):
+    """Loses a lease now and then."""
+
+    __slots__ = ()
+
+    def acquire(self, key=None, /, **options):
+        lease = super().acquire(key, **options)
+        if self.stats().inflight == 3:
+            lease._node.inflight -= 1
+        return lease
+
+
+def test_a_balancer_that_miscounts_is_caught():
+    """A counter that is off by one is found."""
+
+    class Machine(BalancerMachine):
+        @staticmethod
+        def make(endpoints, clock, rng):
+            return Miscounting(endpoints, clock=clock, rng=rng, allow_empty=True)
+
+    quick = settings(phases=[Phase.generate], derandomize=True, database=None, deadline=None)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        run_state_machine_as_test(Machine, settings=quick)

@@ -1,0 +1,207 @@
+"""A law that catches nobody is no law: each of these selectors is wrong in one way, and is caught for it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+
+import pytest
+
+from balancekit.testing import LawBroken, check_selector, laws
+
+
+class Proper:
+    """By weight among the candidates, with the generator of the context: nothing wrong here."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return ctx.rng.choices(nodes, [node.weight or 1e-9 for node in nodes])[0] if nodes else None
+
+
+class ForgetsExclusion(Proper):
+    """Draws from everybody eligible, tried or not."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.eligible
+        return ctx.rng.choices(nodes, [node.weight or 1e-9 for node in nodes])[0] if nodes else None
+
+
+class ForgetsHealth(Proper):
+    """Draws from all members."""
+
+    def select(self, snapshot, ctx):
+        nodes = [node for node in snapshot.members.nodes if node.id not in ctx.exclude]
+        return ctx.rng.choice(nodes) if nodes else None
+
+
+class IgnoresWeight(Proper):
+    """All alike."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return ctx.rng.choice(nodes) if nodes else None
+
+
+class KeepsAnOldSnapshot(Proper):
+    """Goes on with the endpoints it saw first."""
+
+    def __init__(self):
+        self.nodes = None
+
+    def select(self, snapshot, ctx):
+        if self.nodes is None:
+            self.nodes = snapshot.eligible
+        nodes = [node for node in self.nodes if node.id not in ctx.exclude]
+        return ctx.rng.choice(nodes) if nodes else None
+
+
+class ReadsGlobalRandom(Proper):
+    """Uses the module-level generator."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return random.choice(nodes) if nodes else None
+
+
+class ReadsTheClock(Proper):
+    """Depends on what time it is."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return nodes[int(time.time()) % len(nodes)] if nodes else None
+
+
+class DrawsFromItsOwnGenerator(Proper):
+    """Seeds itself, so two alike selectors differ."""
+
+    def __init__(self):
+        self.rng = random.Random()
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return self.rng.choice(nodes) if nodes else None
+
+
+class BiasedSurvivors(Proper):
+    """Round robin by index, then steps past whoever is missing: the next one gets two turns."""
+
+    def __init__(self):
+        self.count = itertools.count()
+
+    def select(self, snapshot, ctx):
+        members = snapshot.members.nodes
+        allowed = {node.id for node in snapshot.candidates(ctx)}
+        start = next(self.count)
+        for step in range(len(members)):
+            node = members[(start + step) % len(members)]
+            if node.id in allowed:
+                return node
+        return None
+
+
+class GivesUp(Proper):
+    """Answers None when the first endpoint is not to be had."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return nodes[0] if nodes and nodes[0] is snapshot.members.nodes[0] else None
+
+
+class WritesIntoNodes(Proper):
+    """Keeps its own count in somebody else's record."""
+
+    def select(self, snapshot, ctx):
+        node = super().select(snapshot, ctx)
+        if node is not None:
+            node.inflight += 1
+        return node
+
+
+class AnswersACopy(Proper):
+    """Answers something that is equal in name only."""
+
+    def select(self, snapshot, ctx):
+        node = super().select(snapshot, ctx)
+        return node and type(node)(node.endpoint, lambda _: node.load)
+
+
+class PickerOfTheDead(Proper):
+    """Its fast lane forgets who is down."""
+
+    keyed = False
+
+    def picker(self, snapshot, /, *, rng=None):
+        nodes, rng = snapshot.members.nodes, rng or random.Random(1)
+        return lambda _now=0.0: rng.choice(nodes)
+
+
+class PicksZero(Proper):
+    """By weight, but everybody a little."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return ctx.rng.choices(nodes, [node.weight + 0.02 for node in nodes])[0] if nodes else None
+
+
+class OrderMatters(Proper):
+    """Hash modulo n."""
+
+    keyed = True
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return nodes[len(str(ctx.key)) % len(nodes)] if nodes else None
+
+
+class MovesEverything(Proper):
+    """Independent of order, but anything but consistent."""
+
+    keyed = True
+
+    def select(self, snapshot, ctx):
+        nodes = sorted(snapshot.candidates(ctx), key=lambda node: node.id)
+        return nodes[sum(map(ord, str(ctx.key))) % len(nodes)] if nodes else None
+
+
+CAUGHT_BY = [
+    (ForgetsExclusion, laws.honours_exclusion),
+    (ForgetsHealth, laws.picks_candidates),
+    (IgnoresWeight, laws.in_proportion),
+    (KeepsAnOldSnapshot, laws.survives_changes),
+    (ReadsGlobalRandom, laws.uses_only_its_generator),
+    (ReadsTheClock, laws.uses_only_its_generator),
+    (DrawsFromItsOwnGenerator, laws.same_seed_same_picks),
+    (BiasedSurvivors, laws.evenly),
+    (GivesUp, laws.none_iff_nobody),
+    (WritesIntoNodes, laws.writes_nothing),
+    (AnswersACopy, laws.picks_candidates),
+    (PickerOfTheDead, laws.fast_lane_agrees),
+    (PicksZero, laws.in_proportion),
+    (OrderMatters, laws.independent_of_order),
+    (MovesEverything, laws.disrupts_little),
+]
+
+
+def test_a_proper_selector_is_not_caught():
+    """The laws accept a right selector, so what they say of the wrong ones means something."""
+    check_selector(Proper, laws.ALL)
+
+
+@pytest.mark.parametrize(("wrong", "law"), CAUGHT_BY, ids=lambda case: case.__name__)
+def test_each_wrong_selector_is_caught_by_its_law(wrong, law):
+    """The law that is broken is the one that says so, by its number."""
+    with pytest.raises(LawBroken, match=law.__name__):
+        check_selector(wrong, {law})
+
+
+@pytest.mark.parametrize("wrong", sorted({wrong for wrong, _ in CAUGHT_BY}, key=lambda one: one.__name__))
+def test_no_wrong_selector_passes_all_laws(wrong):
+    """Whoever checks against everything finds every one of them."""
+    with pytest.raises(LawBroken):
+        check_selector(wrong, laws.ALL | {laws.EVEN} | laws.HASHED)
+
+
+def test_every_law_catches_somebody():
+    """No law is there for show."""
+    assert {law for _, law in CAUGHT_BY} == laws.ALL | {laws.EVEN} | laws.HASHED
