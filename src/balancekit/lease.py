@@ -183,8 +183,8 @@ class Lease(Generic[T_co]):
         node = self._open
         if node is not None:
             self._open = None
+            node.successes += 1  # first: who sees nothing in flight sees everything counted
             node.inflight -= 1
-            node.successes += 1
             if node.watch:
                 self._keeper.succeeded(self, node)
 

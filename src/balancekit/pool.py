@@ -233,6 +233,8 @@ class Pool:
 
     def start_over(self) -> None:
         """Give every endpoint a new node, as if no lease had ever been opened: after a fork."""
+        for member in [*self._members.values(), *self._leaving.values()]:
+            self._retire(member.node)
         for member in self._members.values():
             member.node = self._make_node(member.node.endpoint)
             member.rewatch()
@@ -344,11 +346,20 @@ class Pool:
         self._leaving[member.node] = member
 
     def _left(self, node: Node, now: float) -> list[Event]:
-        if node.inflight or self._leaving.pop(node, None) is None:
+        if node.inflight:
             return []
-        for outcome, count in node.tally().items():
-            self.retired[outcome] += count
+        known = self._leaving.pop(node, None) is not None
+        self._retire(node)
+        if not known:  # it was picked from a snapshot that was being replaced, and has been reported
+            return []
         return [Drained(endpoint=node.id, at=now, forced=False, remaining=0)]
+
+    def _retire(self, node: Node) -> None:
+        """Add to the totals what the node has counted since it was last asked."""
+        tally = node.tally()
+        for outcome, count in tally.items():
+            self.retired[outcome] += count - node.settled.get(outcome, 0)
+        node.settled = tally
 
     def _check_drained(self, member: Member, now: float) -> list[Event]:
         if member.drained or member.node.inflight:

@@ -89,6 +89,7 @@ class Node(Busy):
         "priority",
         "ramp",
         "reports",
+        "settled",
         "weight",
         "zone",
     )
@@ -117,6 +118,7 @@ class Node(Busy):
         # What follows belongs to the balancer and to the structures it feeds; see lease.py.
         self.successes: int = 0
         self.outcomes: dict[Outcome, int] = {}
+        self.settled: dict[Outcome, int] = {}
         self.reports: bool = False
         self.alert: bool = False
         self.watch: bool = False

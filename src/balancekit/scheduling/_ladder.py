@@ -36,7 +36,7 @@ class Climber(Protocol):
 
     @property
     def weight(self) -> float:
-        """Greater than zero, and the same for as long as the item stands here."""
+        """Greater than zero; looked at once."""
         ...
 
     def stand(self, level: int) -> None:
@@ -82,6 +82,7 @@ class Ladder(Generic[C]):
         "_retired",
         "_rungs",
         "_scores",
+        "_weight",
         "fell",
     )
 
@@ -94,6 +95,7 @@ class Ladder(Generic[C]):
         self._fallen: deque[C] = deque()
         self.fell: Callable[[C], None] = self._fallen.append
         """Hear that an item's in-flight fell below its level. Atomic, O(1)."""
+        self._weight: dict[C, float] = {item: item.weight for item in items}
         self._rungs: dict[float, list[C]] = {}
         self._scores: list[float] = []
         self._level: dict[C, int] = {}
@@ -122,7 +124,7 @@ class Ladder(Generic[C]):
         """Move whoever stands wrong until one of the lowest rung stands right."""
         with self._lock:
             if self._moving or self._retired:  # moving: a finalizer came here from the loop below
-                return min(self._items, key=_score)
+                return min(self._items, key=self._score)
             self._moving = True
             try:
                 return self._search()
@@ -149,7 +151,7 @@ class Ladder(Generic[C]):
             del self._rungs[heappop(self._scores)]
 
     def _move(self, item: C) -> None:
-        rung = self._rungs[(self._level[item] + 1) / item.weight]
+        rung = self._rungs[(self._level[item] + 1) / self._weight[item]]
         last = rung.pop()
         if last is not item:
             place = self._place[item]
@@ -160,7 +162,7 @@ class Ladder(Generic[C]):
     def _put(self, item: C) -> None:
         self._level[item] = level = item.inflight
         item.stand(level)
-        score = (level + 1) / item.weight
+        score = (level + 1) / self._weight[item]
         rung = self._rungs.get(score)
         if rung is None:
             self._rungs[score] = rung = []
@@ -170,15 +172,14 @@ class Ladder(Generic[C]):
         if item.inflight < level:  # a request ended before the level was there to see
             self._fallen.append(item)
 
+    def _score(self, item: C) -> float:
+        return (item.inflight + 1) / self._weight[item]
+
     def _check(self) -> None:
         """Audit: everybody stands once, on the rung of its level, at the place it is noted at."""
         assert sum(map(len, self._rungs.values())) == len(self._items)
         assert sorted(self._scores) == sorted(self._rungs)
         for score, rung in self._rungs.items():
             for place, item in enumerate(rung):
-                assert (self._level[item] + 1) / item.weight == score
+                assert (self._level[item] + 1) / self._weight[item] == score
                 assert self._place[item] == place
-
-
-def _score(item: Climber) -> float:
-    return (item.inflight + 1) / item.weight

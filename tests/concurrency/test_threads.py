@@ -1,0 +1,225 @@
+"""Many threads, one balancer: nothing is lost, nothing raises, nobody sees half a change."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from collections import Counter
+from random import Random
+
+import pytest
+
+from balancekit import (
+    Endpoint,
+    LeastRequest,
+    LoadBalancer,
+    Outcome,
+    PowerOfChoices,
+    RoundRobin,
+    SmoothWeightedRoundRobin,
+    SourceHash,
+    StrideScheduling,
+    WeightedRandom,
+)
+from balancekit.loads import InFlight, InFlightCost
+
+THREADS = 8
+REQUESTS = 100_000
+
+KEPT = [Endpoint(f"kept-{k}", weight=1 + k % 3) for k in range(6)]
+
+
+@pytest.fixture(autouse=True)
+def switch_often():
+    """Let threads interrupt each other as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def run_all(functions):
+    """Run functions in threads at the same moment; return what they raised."""
+    barrier, errors = threading.Barrier(len(functions)), []
+
+    def run(function):
+        barrier.wait()
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def churn(balancer, stop):
+    """Add, remove, reweight, drain and update until told to stop."""
+    rng, number = Random(1), 0
+    while not stop.is_set():
+        number += 1
+        guest = f"guest-{number % 4}"
+        present = {endpoint.id for endpoint in balancer.endpoints}
+        if guest in present:
+            balancer.remove(guest)
+        else:
+            balancer.add(Endpoint(guest, weight=rng.choice([0, 1, 2.5])))
+        balancer.set_weight(rng.choice(KEPT).id, rng.choice([1, 2, 3]))
+        if number % 3 == 0:
+            balancer.drain("kept-0", deadline=0.0)
+            balancer.undrain("kept-0")
+        if number % 7 == 0:
+            balancer.update(KEPT)
+
+
+BALANCERS = {
+    "default": {},
+    "P2C over in-flight": {"selector": PowerOfChoices, "load": InFlight()},
+    "least request": {"selector": LeastRequest},
+    "round robin": {"selector": RoundRobin},
+    "smooth weighted": {"selector": SmoothWeightedRoundRobin},
+    "stride": {"selector": StrideScheduling},
+    "weighted random": {"selector": WeightedRandom},
+    "source hash": {"selector": SourceHash},
+    "in-flight cost": {"selector": PowerOfChoices, "load": InFlightCost()},
+}
+
+
+def make(name, **more):
+    """Make one of the balancers above."""
+    options = dict(BALANCERS[name])
+    selector = options.pop("selector", PowerOfChoices)
+    return LoadBalancer(KEPT, selector=selector(), **options, **more)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["default", "P2C over in-flight", "least request"])
+def test_counts_are_exact_under_churn(name):
+    """8 threads x 100 000 requests, membership changing beside them: in-flight 0, every end counted."""
+    balancer, stop = make(name), threading.Event()
+    ends = [Outcome.SUCCESS] * 97 + [Outcome.FAILURE, Outcome.TIMEOUT, Outcome.CANCELLED]
+
+    def work():
+        for number in range(REQUESTS):
+            lease = balancer.acquire()
+            if number % 2:
+                with lease:
+                    pass
+            else:
+                assert lease.release(ends[number // 2 % 100])
+
+    def change():
+        try:
+            churn(balancer, stop)
+        finally:
+            stop.set()
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        errors = run_all([work] * THREADS)
+        assert not stop.is_set(), "the churn ended by itself, so it failed"
+    finally:
+        stop.set()
+        changer.join()
+    assert errors == []
+    stats = balancer.stats()
+    assert stats.inflight == 0
+    assert all(endpoint.inflight == 0 for endpoint in stats.endpoints)
+    assert stats.completed == THREADS * REQUESTS
+    by_hand = THREADS * REQUESTS // 2
+    assert stats.outcomes[Outcome.FAILURE] == by_hand // 100
+    assert stats.outcomes[Outcome.TIMEOUT] == by_hand // 100
+    assert stats.outcomes[Outcome.CANCELLED] == by_hand // 100
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", BALANCERS)
+def test_every_pick_is_of_the_old_or_the_new_pool(name):
+    """Picks with and without keys and exclusions, under churn: a known endpoint, never an error."""
+    balancer, stop = make(name), threading.Event()
+    known = {endpoint.id for endpoint in KEPT} | {f"guest-{k}" for k in range(4)}
+
+    def work():
+        for number in range(2_000):
+            exclude = {"kept-1"} if number % 5 == 0 else ()
+            key = f"key:{number}" if number % 3 == 0 else None
+            with balancer.acquire(key, exclude=exclude, cost=1.0 + number % 2) as lease:
+                assert lease.endpoint.id in known
+                assert lease.endpoint.id not in exclude
+
+    changer = threading.Thread(target=churn, args=(balancer, stop))
+    changer.start()
+    try:
+        errors = run_all([work] * 4)
+    finally:
+        stop.set()
+        changer.join()
+    assert errors == []
+    assert balancer.stats().inflight == 0
+
+
+def test_round_robin_repeats_nobody_across_threads():
+    """However threads interleave, n picks over n endpoints fall on each exactly once."""
+    balancer = LoadBalancer([f"e{k}" for k in range(7)], selector=RoundRobin())
+    picks = [[] for _ in range(THREADS)]
+
+    def work(mine):
+        for _ in range(7_000):
+            with balancer.acquire() as lease:
+                mine.append(lease.target)
+
+    assert run_all([lambda mine=mine: work(mine) for mine in picks]) == []
+    counts = Counter(itertools.chain.from_iterable(picks))
+    assert set(counts.values()) == {THREADS * 1_000}
+
+
+def test_a_lease_ended_by_many_threads_ends_once():
+    """Of eight threads that release the same lease, one succeeds."""
+    balancer = LoadBalancer(["a", "b"])
+    for _ in range(500):
+        lease, answers = balancer.acquire(), []
+
+        def end(lease=lease, answers=answers):
+            answers.append(lease.release())
+
+        assert run_all([end] * 4) == []
+        assert sorted(answers) == [False, False, False, True]
+    assert balancer.stats().inflight == 0
+    assert balancer.stats().completed == 500
+
+
+def test_a_users_selector_is_never_run_twice_at_once():
+    """Without ``thread_safe`` a selector needs no lock of its own."""
+
+    class Plain:
+        inside = 0
+        most = 0
+
+        def select(self, snapshot, ctx):
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            node = next(iter(snapshot.candidates(ctx)), None)
+            self.inside -= 1
+            return node
+
+        def learn(self, node, completion):
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self.inside -= 1
+
+    selector = Plain()
+    balancer = LoadBalancer(["a", "b"], selector=selector)
+
+    def work():
+        for _ in range(2_000):
+            with balancer.acquire():
+                pass
+
+    assert run_all([work] * 4) == []
+    assert (selector.inside, selector.most) == (0, 1)

@@ -1,0 +1,88 @@
+"""An endpoint that fails fast is not fed, and is used again when it recovers. In virtual time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from random import Random
+
+import pytest
+
+from balancekit import LeastRequest, LoadBalancer, Outcome, PowerOfChoices, RoundRobin
+from balancekit.loads import InFlight, PeakEwmaLatency
+from balancekit.testing import ManualClock
+
+HOSTS, RATE, MEAN, FAST = 10, 1_000.0, 0.050, 0.001
+FAIR = 1 / HOSTS
+
+
+def shares_of_the_bad(seed, fails_from=5.0, fails_until=25.0, errors=1.0, **options):
+    """Return the first host's share while it fails, and in the 20 s after.
+
+    1 000 requests a second (Poisson), exponential service of 50 ms; the first host fails in 1 ms.
+    """
+    clock, chance, serial = ManualClock(), Random(seed), itertools.count()
+    balancer = LoadBalancer([f"h{k}" for k in range(HOSTS)], clock=clock, rng=Random(seed + 1), **options)
+    due = [(chance.expovariate(RATE), next(serial), None, None)]
+    while_failing, after = [0, 0], [0, 0]
+    while due and due[0][0] < fails_until + 20.0:
+        now, _, lease, outcome = heapq.heappop(due)
+        clock.advance(now - clock.now)
+        if lease is not None:
+            lease.release(outcome)
+            continue
+        heapq.heappush(due, (now + chance.expovariate(RATE), next(serial), None, None))
+        lease = balancer.acquire()
+        bad = lease.target == "h0"
+        if now >= fails_from:
+            window = while_failing if now < fails_until else after
+            window[0] += bad
+            window[1] += 1
+        broken = bad and fails_from <= now < fails_until and chance.random() < errors
+        takes = FAST if broken else chance.expovariate(1 / MEAN)
+        end = Outcome.FAILURE if broken else Outcome.SUCCESS
+        heapq.heappush(due, (now + takes, next(serial), lease, end))
+    for _, _, lease, _ in due:
+        if lease is not None:
+            lease.release()
+    assert balancer.stats().inflight == 0
+    return while_failing[0] / while_failing[1], after[0] / after[1]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("fails_until", [12.0, 25.0, 33.7])
+def test_the_default_starves_a_failing_endpoint_and_takes_it_back(seed, fails_until):
+    """At most 0.02 of the traffic while failing, at least 0.08 in the 20 s after; fair is 0.10."""
+    failing, after = shares_of_the_bad(seed, fails_until=fails_until)
+    assert failing <= 0.02
+    assert after >= 0.08
+
+
+def test_the_load_alone_does_it_too():
+    """Without health the failure-aware load by itself keeps the black hole from being fed."""
+    failing, after = shares_of_the_bad(1, health=None)
+    assert failing <= 0.02
+    assert after >= 0.07
+
+
+def test_half_an_endpoint_gets_less_not_nothing():
+    """Failing one request in ten is not failing: the share stays near what is fair."""
+    failing, _ = shares_of_the_bad(1, errors=0.1)
+    assert 0.6 * FAIR <= failing <= 1.1 * FAIR
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ({"selector": RoundRobin()}, 0.09),
+        ({"selector": PowerOfChoices(), "load": InFlight()}, 0.18),
+        ({"selector": PowerOfChoices(), "load": PeakEwmaLatency()}, 0.18),
+        ({"selector": LeastRequest()}, 0.5),
+    ],
+    ids=["round robin", "P2C in-flight", "P2C Peak EWMA", "least request"],
+)
+def test_the_others_feed_it(options, least):
+    """What the default is for: every load that looks only at how busy or fast a host is, is fooled."""
+    failing, _ = shares_of_the_bad(1, health=None, **options)
+    assert failing >= least
