@@ -3,6 +3,7 @@
     uv run python -m benchmarks.micro                 the tables
     uv run python -m benchmarks.micro --check         fail if a figure is over its bound
     uv run python -m benchmarks.micro --json FILE     the same as data
+    uv run --group bench python -m benchmarks.micro   with other packages beside it
 
 ``pick`` is the selector's fast lane alone; ``select`` its general lane, ``select(snapshot, ctx)``;
 ``request`` is ``with lb.acquire(): pass``. All are ratios to an empty bound-method call of the same run (x) and,
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks._harness import Group, Result, machine
+from benchmarks.micro import _peers as peers
 
 from balancekit import (
     Endpoint,
@@ -116,6 +118,11 @@ def measure(size: int, subjects: tuple[Subject, ...], *, rounds: int) -> dict[st
             group.add(f"{subject.name}/request", "with a(k()): pass", a=balancer.acquire, k=keys)
         else:
             group.add(f"{subject.name}/request", "with a(): pass", a=balancer.acquire)
+    for name, (statement, names) in peers.installed(
+        endpoints(size, weighted=False),
+        endpoints(size, weighted=True),
+    ).items():
+        group.add(f"peer/{name}", statement, **names)
     return group.run()
 
 
@@ -165,6 +172,28 @@ def locks(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...]) 
         print(f"{subject.name:38}" + "".join(f"{value:12.1f}" for value in row))
 
 
+def beside_peers(results: dict[int, dict[str, Result]]) -> list[str]:
+    """Print each peer beside the selector that decides the same; return where we are behind."""
+    sizes = sorted(results)
+    rows = [peer for peer in peers.PEERS if f"peer/{peer.name}" in results[sizes[0]]]
+    behind = []
+    if rows:
+        print("\npeers, in empty method calls: theirs, our pick / our whole request")
+    for peer in rows:
+        cells = []
+        for size in sizes:
+            theirs = results[size][f"peer/{peer.name}"].ratio
+            pick = results[size].get(f"{peer.ours}/pick")
+            request = results[size].get(f"{peer.ours}/request")
+            if pick is None or request is None:
+                continue
+            cells.append(f"{theirs:10.1f}, {pick.ratio:.1f} / {request.ratio:.1f}")
+            if theirs < (request if peer.statement != "p()" else pick).ratio:
+                behind.append(f"behind {peer.name} at {size}")
+        print(f"{peer.name:28}" + "".join(f"{cell:>28}" for cell in cells))
+    return behind
+
+
 def failures(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...]) -> list[str]:
     """Return every figure that is over its bound."""
     found = []
@@ -204,7 +233,7 @@ def main() -> int:
         }
         report = json.dumps({"machine": machine(), "results": rows}, indent=1)
         Path(options.json).write_text(report, encoding="utf-8")
-    over = failures(results, subjects)
+    over = failures(results, subjects) + beside_peers(results)
     for line in over:
         print("over its bound:", line)
     return 1 if over and options.check else 0

@@ -63,7 +63,7 @@ def _in_turn(snapshot: Snapshot, before: Lap | None, rng: Random) -> Lap:
 def _successor(lap: Lap, nodes: tuple[Node, ...]) -> int:
     """Return where in ``nodes`` the lap goes on: at the first of its coming turns that is still there."""
     place = {node.id: position for position, node in enumerate(nodes)}
-    due = lap.take()
+    due = next(lap.turns)
     start = lap.order.index(due)
     coming = (*lap.order[start:], *lap.order[:start])
     return next((place[node.id] for node in coming if node.id in place), 0)

@@ -1,14 +1,15 @@
 """How do selectors that go in turns share one order between their two lanes?
 
-A *lap* is an endless order over the eligible nodes of one snapshot, and a function that takes the next.
-The fast lane is that function; the general lane takes turns until it meets one that is not excluded, so
-excluded endpoints lose their turns and the survivors keep their proportions, whatever is excluded.
+A *lap* is an endless order over the eligible nodes of one snapshot. The fast lane is ``next`` on it; the
+general lane takes turns until it meets one that is not excluded, so excluded endpoints lose their turns and
+the survivors keep their proportions, whatever is excluded.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import Final, NamedTuple, TypeAlias, final
 
@@ -27,7 +28,8 @@ class Lap(NamedTuple):
 
     snapshot: Snapshot
     order: Sequence[Node]
-    take: Callable[[], Node]
+    turns: Iterator[Node]
+    """Never ends."""
 
 
 Arrange: TypeAlias = Callable[[Snapshot, Lap | None, Random], Lap]
@@ -46,12 +48,8 @@ class Turns:
 
     def picker(self, snapshot: Snapshot, rng: Random | None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        take = self._turn_to(snapshot, Random() if rng is None else rng).take
-
-        def pick(_now: float = 0.0, /) -> Node:
-            return take()
-
-        return pick
+        lap = self._turn_to(snapshot, Random() if rng is None else rng)
+        return partial(next, lap.turns)  # what a picker is told, the time, is taken for next's default
 
     def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
         """Return the next node of the lap that is not excluded; ``None`` if there is none."""
@@ -73,23 +71,23 @@ class Turns:
 def _next_of(lap: Lap, ctx: PickContext) -> Node | None:
     exclude = ctx.exclude
     if not exclude:
-        return lap.take()
+        return next(lap.turns)
     eligible = lap.snapshot.eligible
     if len(exclude) < len(eligible):
         for _ in range(PATIENCE * len(eligible)):
-            node = lap.take()
+            node = next(lap.turns)
             if node.id not in exclude:
                 return node
     return by_weight(lap.snapshot.candidates(ctx), ctx.rng)
 
 
-def cycle(order: Sequence[Node]) -> Callable[[], Node]:
-    """Return a function that goes round ``order`` for ever, from many threads at once.
+def cycle(order: Sequence[Node]) -> Iterator[Node]:
+    """Go round ``order`` for ever, for many threads at once.
 
     Under the interpreter lock that is a C iterator. A shared ``itertools.cycle`` crashes free-threaded
     builds, where an atomic counter takes its place.
     """
     if not FREE_THREADED:
-        return itertools.cycle(order).__next__
+        return itertools.cycle(order)
     size, count = len(order), itertools.count().__next__
-    return lambda: order[count() % size]
+    return iter(lambda: order[count() % size], None)

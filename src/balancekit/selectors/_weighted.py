@@ -161,4 +161,4 @@ def _endless(
 ) -> Lap:
     for _ in range(0 if before is None else rng.randrange(SKIPPED)):
         turn()
-    return Lap(snapshot, nodes, lambda: nodes[turn()])
+    return Lap(snapshot, nodes, iter(lambda: nodes[turn()], None))

@@ -1,0 +1,82 @@
+"""What do other Python packages cost for the same decision? In the same run, if they are installed.
+
+The peers pick; the last one marks a node as live, too. None opens a lease. Ours is put beside them twice: the
+fast lane alone, and the whole request with everything that a lease does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from balancekit import Endpoint
+
+__all__ = ["PEERS", "Peer", "installed"]
+
+Cases = dict[str, tuple[str, dict[str, Any]]]
+
+
+class Peer(NamedTuple):
+    """A package's way to take a decision, and which of our selectors takes the same one."""
+
+    name: str
+    module: str
+    ours: str
+    statement: str
+    make: Callable[[Any, list[Endpoint[str]]], dict[str, Any]]
+
+
+def _call(
+    function: Callable[..., Any], *, pairs: bool
+) -> Callable[[Any, list[Endpoint[str]]], dict[str, Any]]:
+    def make(module: Any, pool: list[Endpoint[str]]) -> dict[str, Any]:
+        items = [(e.id, int(e.weight)) for e in pool] if pairs else [e.id for e in pool]
+        return {"p": function(module)(items)}
+
+    return make
+
+
+def _sticky(module: Any, pool: list[Endpoint[str]]) -> dict[str, Any]:
+    balancer = module.Po2CBalancer([e.id for e in pool])
+    return {"p": balancer.get_next, "r": balancer.release}
+
+
+def _elastic(module: Any, pool: list[Endpoint[str]]) -> dict[str, Any]:
+    configs = [module.NodeConfig("http", f"h{k}", 9200) for k, _ in enumerate(pool)]
+    nodes = module.NodePool(configs, module.Urllib3HttpNode)
+    return {"p": nodes.get, "r": nodes.mark_live}
+
+
+PEERS = (
+    Peer("roundrobin.basic", "roundrobin", "RoundRobin", "p()", _call(lambda m: m.basic, pairs=False)),
+    Peer(
+        "roundrobin.weighted",
+        "roundrobin",
+        "SmoothWeightedRoundRobin",
+        "p()",
+        _call(lambda m: m.weighted, pairs=True),
+    ),
+    Peer(
+        "roundrobin.smooth",
+        "roundrobin",
+        "SmoothWeightedRoundRobin",
+        "p()",
+        _call(lambda m: m.smooth, pairs=True),
+    ),
+    Peer("stickybalancer.Po2C", "stickybalancer", "PowerOfChoices, in-flight", "r(p())", _sticky),
+    Peer("elastic_transport.NodePool", "elastic_transport", "RoundRobin", "r(p())", _elastic),
+)
+
+
+def installed(pool: list[Endpoint[str]], weighted: list[Endpoint[str]]) -> Cases:
+    """Return statement and names for each peer that can be imported."""
+    found: Cases = {}
+    for peer in PEERS:
+        try:
+            module = importlib.import_module(peer.module)
+        except ImportError:
+            continue
+        by_weight = peer.ours == "SmoothWeightedRoundRobin"
+        found[peer.name] = (peer.statement, peer.make(module, weighted if by_weight else pool))
+    return found
