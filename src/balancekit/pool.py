@@ -388,7 +388,9 @@ class Pool:
         healthy = [member.node for member in self._members.values() if member.healthy]
         weighted = tuple([node for node in healthy if node.weight])
         eligible = weighted or tuple(healthy)
-        self.snapshot = Snapshot(self._node_members, eligible, version=self.snapshot.version + 1)
+        draining = tuple([member.node for member in self._members.values() if member.draining])
+        version = self.snapshot.version + 1
+        self.snapshot = Snapshot(self._node_members, eligible, draining=draining, version=version)
 
 
 def _forgive(load: Load) -> None:

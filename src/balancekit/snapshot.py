@@ -205,24 +205,28 @@ class Snapshot:
         Everybody in the pool.
     eligible
         Those who may be picked, in the order of the members.
+    draining
+        Those who take nothing new, but may be picked for requests that are bound to them.
     version
         Grows with every change.
     panic
         True if health is being ignored because too few endpoints are healthy.
     """
 
-    __slots__ = ("_memo", "eligible", "members", "panic", "version")
+    __slots__ = ("_memo", "draining", "eligible", "members", "panic", "version")
 
     def __init__(
         self,
         members: Members,
         eligible: tuple[Node, ...],
         *,
+        draining: tuple[Node, ...] = (),
         version: int = 0,
         panic: bool = False,
     ) -> None:
         self.members: Members = members
         self.eligible: tuple[Node, ...] = eligible
+        self.draining: tuple[Node, ...] = draining
         self.version: int = version
         self.panic: bool = panic
         self._memo: dict[object, object] = {}
