@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from random import Random
 from types import FrameType
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
 from balancekit import _validation as valid
 from balancekit._publisher import Hot
@@ -37,6 +37,9 @@ from balancekit.protocols import Clock, LoadPolicy, Selector
 from balancekit.readout import BalancerStats, read_out
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import NO_ATTRIBUTES, Key, PickContext, Trace
+
+if TYPE_CHECKING:
+    from balancekit._options import Options
 
 __all__ = ["LoadBalancer"]
 
@@ -99,9 +102,20 @@ class LoadBalancer(Generic[T]):
 
     __slots__ = ("__weakref__", "_allow_empty", "_debug", "_hot", "_keyed", "_publisher", "_runtime")
 
+    @overload
+    def __init__(self, endpoints: Mapping[str, T], **options: Unpack[Options]) -> None: ...
+    @overload
+    def __init__(self, endpoints: Iterable[Endpoint[T]], **options: Unpack[Options]) -> None: ...
+    @overload
+    def __init__(
+        self: LoadBalancer[str],
+        endpoints: Iterable[str | Endpoint[str]],
+        **options: Unpack[Options],
+    ) -> None: ...
+
     def __init__(
         self,
-        endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T],
+        endpoints: Iterable[str | Endpoint[Any]] | Mapping[str, Any],
         *,
         selector: Selector | None = None,
         load: LoadPolicy | None = None,
