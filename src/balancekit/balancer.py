@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from random import Random
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack, cast, overload
 
 from balancekit import _validation as valid
 from balancekit._publisher import Hot
@@ -47,6 +47,8 @@ T = TypeVar("T")
 
 _DEFAULT_HEALTH = Lifecycle()
 _KEYS = (str, bytes, int)
+ORDINARY: Final = 1.0
+"""The cost of a request that names none. Compared by identity: ``True`` equals it, but is no cost."""
 
 
 class LoadBalancer(Generic[T]):
@@ -166,7 +168,7 @@ class LoadBalancer(Generic[T]):
         key: Key | None = None,
         /,
         *,
-        cost: float = 1.0,
+        cost: float = ORDINARY,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Lease[T]:
@@ -204,7 +206,14 @@ class LoadBalancer(Generic[T]):
         'b'
         """
         pick, clock, deadline, lost, keeper = self._hot
-        if key is not None or exclude or cost != 1.0 or lost or pick is None or attributes is not None:
+        if (
+            key is not None
+            or exclude
+            or cost is not ORDINARY
+            or lost
+            or pick is None
+            or attributes is not None
+        ):
             return self._acquire(key, cost, exclude, attributes)
         if clock is None:
             node = pick()
@@ -228,7 +237,7 @@ class LoadBalancer(Generic[T]):
         key: Key | None = None,
         /,
         *,
-        cost: float = 1.0,
+        cost: float = ORDINARY,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Iterator[Lease[T]]:
@@ -503,7 +512,7 @@ class LoadBalancer(Generic[T]):
         exclude: Collection[str],
         attributes: Mapping[str, object] | None,
     ) -> Lease[T]:
-        if key is not None and not exclude and cost == 1.0 and attributes is None:
+        if key is not None and not exclude and cost is ORDINARY and attributes is None:
             lease = self._acquire_by(key)
             if lease is not None:
                 return lease

@@ -372,9 +372,11 @@ class Pool:
         self.deadline = min(self.deadline, member.deadline)
 
     def _may_eject(self, ejection: Ejection) -> bool:
-        size = len(self._members)
-        staying = sum(1 for member in self._members.values() if member.reason is None)
-        return staying > 1 and ejection.allows(already_out=size - staying, size=size)
+        """Answer whether one more may go: of those who would serve if nobody were ejected, enough stay."""
+        present = [member for member in self._members.values() if not member.draining]
+        serving = [member for member in present if member.node.weight] or present
+        out = sum(1 for member in serving if not member.healthy)
+        return ejection.allows(already_out=out, size=len(serving))
 
     def _renew_members(self) -> None:
         nodes = tuple([member.node for member in self._members.values()])
