@@ -27,7 +27,7 @@ from balancekit._runtime import HealthMaker, Runtime
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import EventSink
-from balancekit.explanation import Candidate, Explanation
+from balancekit.explanation import Explanation, candidates
 from balancekit.health import Lifecycle
 from balancekit.lease import Lease
 from balancekit.loads import FailureAware
@@ -46,7 +46,6 @@ __all__ = ["LoadBalancer"]
 T = TypeVar("T")
 
 _DEFAULT_HEALTH = Lifecycle()
-_KEYS = (str, bytes, int)
 ORDINARY: Final = 1.0
 """The cost of a request that names none. Compared by identity: ``True`` equals it, but is no cost."""
 
@@ -270,7 +269,7 @@ class LoadBalancer(Generic[T]):
         """
         count = valid.integer("limit", limit, minimum=1)
         tried = set(valid.ids("exclude", exclude))
-        _check_request(key, cost, attributes)
+        valid.request(key, cost, attributes)
         return self._attempts(count, key, cost, tried, attributes)
 
     def order(
@@ -295,7 +294,7 @@ class LoadBalancer(Generic[T]):
         """
         tried = set(valid.ids("exclude", exclude))
         most = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
-        _check_request(key, 1.0, attributes)
+        valid.request(key, 1.0, attributes)
         now = self._runtime.wake()
         found: list[Endpoint[T]] = []
         snapshot = self._publisher.snapshot
@@ -327,7 +326,7 @@ class LoadBalancer(Generic[T]):
         'b'
         """
         tried = valid.ids("exclude", exclude)
-        _check_request(key, 1.0, attributes)
+        valid.request(key, 1.0, attributes)
         trace = Trace()
         now = self._runtime.wake()
         ctx = self._context(key, 1.0, tried, attributes, now, trace)
@@ -335,26 +334,11 @@ class LoadBalancer(Generic[T]):
         node = self._publisher.select(snapshot, ctx)
         picked = None if node is None else node.id
 
-        def look(pool: Pool) -> tuple[Candidate, ...]:
-            return tuple(
-                [
-                    Candidate(
-                        id=member.node.id,
-                        status=_status(member.node.id, picked, tried, member.reason and member.reason.value),
-                        state=member.state,
-                        weight=member.node.weight,
-                        inflight=member.node.inflight,
-                        load=member.node.load.value(now=now),
-                    )
-                    for member in pool.members.values()
-                ]
-            )
-
         return Explanation(
             picked=picked,
             key=key,
             selector=type(self._publisher.selector).__name__,
-            candidates=self._runtime.read(look),
+            candidates=self._runtime.read(lambda pool: candidates(pool, picked=picked, tried=tried, now=now)),
             notes=tuple(trace.notes),
             panic=snapshot.panic,
         )
@@ -516,7 +500,7 @@ class LoadBalancer(Generic[T]):
             lease = self._acquire_by(key)
             if lease is not None:
                 return lease
-        _check_request(key, cost, attributes)
+        valid.request(key, cost, attributes)
         tried = valid.ids("exclude", exclude) if exclude else ()
         runtime = self._runtime
         now = runtime.wake()
@@ -532,7 +516,7 @@ class LoadBalancer(Generic[T]):
         pick, clock, deadline, lost, keeper = self._keyed
         arguments: tuple[object, ...] = (key,)
         if pick is None:  # the selector hashes no keys
-            _check_key(key)
+            valid.key(key)
             pick, clock, deadline, lost, keeper = self._hot
             arguments = ()
         if pick is None or lost:
@@ -594,27 +578,6 @@ def _endpoints(source: object) -> tuple[Endpoint[object], ...]:
 
 def _present(pool: Pool) -> list[Endpoint[object]]:
     return [member.node.endpoint for member in pool.members.values()]
-
-
-def _check_key(key: object) -> None:
-    if not isinstance(key, _KEYS) or isinstance(key, bool):
-        raise ConfigurationError("key", key, "a str, bytes or int")
-
-
-def _check_request(key: object, cost: object, attributes: object) -> None:
-    if key is not None:
-        _check_key(key)
-    valid.number("cost", cost, above=0.0)
-    if attributes is not None and not isinstance(attributes, Mapping):
-        raise ConfigurationError("attributes", attributes, "a mapping")
-
-
-def _status(id: str, picked: str | None, tried: Collection[str], reason: str | None) -> str:
-    if id == picked:
-        return "picked"
-    if id in tried:
-        return "already tried"
-    return reason or "eligible"
 
 
 def _caller() -> str:
