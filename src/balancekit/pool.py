@@ -228,8 +228,7 @@ class Pool:
 
     def settle(self, *, now: float) -> list[Event]:
         """Let go of removed endpoints that have no leases. To be called once nobody can pick them."""
-        gone = [node for node in self._leaving if not node.inflight]
-        return [event for node in gone for event in self._left(node, now)]
+        return [event for node in list(self._leaving) for event in self._left(node, now)]
 
     def start_over(self) -> None:
         """Give every endpoint a new node, as if no lease had ever been opened: after a fork."""
