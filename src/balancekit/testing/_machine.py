@@ -85,6 +85,7 @@ class BalancerMachine(RuleBasedStateMachine):
         self.open: list[tuple[Lease[str], str]] = []
         self.ended: Counter[Outcome] = Counter()
         self.removed: set[Lease[str]] = set()
+        self.states: set[str] = set()
 
     @initialize(endpoints=strategies.endpoint_lists(most=5), seed=st.integers(0, 2**16))
     def start(self, endpoints: list[Endpoint[str]], seed: int) -> None:
@@ -209,7 +210,7 @@ class BalancerMachine(RuleBasedStateMachine):
         self._collect()
         self.visits["lost"] += 1
 
-    @rule(id=IDS, times=st.integers(1, 7))
+    @rule(id=IDS, times=st.sampled_from([1, 3, 6]))
     def fail(self, id: str, times: int) -> None:
         """Fail several times in a row on one endpoint, if it can be had."""
         others = set(self._ids()) - {id}
@@ -241,6 +242,12 @@ class BalancerMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.clock.advance(seconds)
+
+    @precondition(lambda self: Health.EJECTED.value in self.states)
+    @rule()
+    def outwait(self) -> None:
+        """Let so much time pass that the ejections of the default health end."""
+        self.clock.advance(3.0)
 
     # ------------------------------------------------------------------ what must hold
 
@@ -297,7 +304,8 @@ class BalancerMachine(RuleBasedStateMachine):
         self.visits["removed with open leases"] += bool(leases)
 
     def _note_situations(self, stats: BalancerStats) -> None:
-        self.visits.update({endpoint.state for endpoint in stats.endpoints})
+        self.states = {endpoint.state for endpoint in stats.endpoints}
+        self.visits.update(self.states)
         self.visits["weight zero"] += any(not endpoint.weight for endpoint in stats.endpoints)
 
     def _collect(self) -> None:
