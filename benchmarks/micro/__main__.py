@@ -46,8 +46,8 @@ from balancekit.snapshot import Members, Node, PickContext, Snapshot
 SIZES = (10, 100, 1_000, 10_000)
 WARM = 70
 """Requests per endpoint before the clock runs: everybody has answered, and windows are sampled."""
-LINEAR_LIMIT = 1_000
-"""Selectors that look at everybody are not asked to look at more than this in the quick tables."""
+WARM_LINEAR = 200
+"""Requests in all before the clock runs, for a selector that looks at everybody."""
 
 
 class Subject(NamedTuple):
@@ -96,8 +96,6 @@ def measure(size: int, subjects: tuple[Subject, ...], *, rounds: int) -> dict[st
     group.add("with lock: pass", "with lock: pass", lock=threading.Lock())
     keys = _cycle([f"user:{k}" for k in range(4096)])
     for subject in subjects:
-        if subject.linear and size > LINEAR_LIMIT:
-            continue
         pool = endpoints(size, weighted=subject.weighted)
         nodes = answered(pool, subject.selector().default_load if subject.load is None else subject.load())
         snapshot = Snapshot(Members(nodes), nodes)
@@ -108,11 +106,10 @@ def measure(size: int, subjects: tuple[Subject, ...], *, rounds: int) -> dict[st
             else:
                 group.add(f"{subject.name}/pick", "p(1.0)", p=pick)
         ctx = PickContext(rng=random.Random(1), key="user:1", now=1.0)
-        if size <= LINEAR_LIMIT:
-            group.add(f"{subject.name}/select", "s(n, c)", s=subject.selector().select, n=snapshot, c=ctx)
+        group.add(f"{subject.name}/select", "s(n, c)", s=subject.selector().select, n=snapshot, c=ctx)
         options = {} if subject.load is None else {"load": subject.load()}
         balancer = LoadBalancer(pool, selector=subject.selector(), rng=random.Random(1), **options)
-        for _ in range(WARM * size):
+        for _ in range(WARM_LINEAR if subject.linear else WARM * size):
             balancer.acquire().release()
         if subject.keyed:
             group.add(f"{subject.name}/request", "with a(k()): pass", a=balancer.acquire, k=keys)
