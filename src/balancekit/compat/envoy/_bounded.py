@@ -45,8 +45,10 @@ def shuffled(count: int, seed: int) -> Iterator[int]:
     order = list(range(count))
     for place in range(count):
         left = count - place
-        width = 2**32 // left
-        other = place + next(x for x in iter(lambda: draw() // width, None) if x < left)
+        step = left
+        while step >= left:
+            step = draw() // (2**32 // left)
+        other = place + step
         order[place], order[other] = order[other], order[place]
         yield order[place]
 

@@ -12,7 +12,7 @@ Source: the xxHash specification (XXH64); MurmurHash2, 64-bit variant A (Appleby
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from balancekit.errors import ConfigurationError
 
@@ -31,7 +31,15 @@ MURMUR_SEED: Final = 0xC70F_6907
 """The seed of the C++ library's ``std::hash``, which Envoy's first rings were built with."""
 
 
-def xxh64_in_python(data: bytes, seed: int = 0) -> int:
+class Hash64(Protocol):
+    """A hash function of bytes and a seed."""
+
+    def __call__(self, data: bytes, seed: int = 0, /) -> int:
+        """Return a number from 0 to ``2**64 - 1``."""
+        ...
+
+
+def xxh64_in_python(data: bytes, seed: int = 0, /) -> int:
     """Return the xxHash64 of some bytes.
 
     Example
@@ -58,7 +66,9 @@ def xxh64_in_python(data: bytes, seed: int = 0) -> int:
         h = (_rotate(h ^ _round(0, _word(data, at)), 27) * PRIME1 + PRIME4) & MASK64
         at += 8
     if at <= size - 4:
-        h = (_rotate(h ^ (int.from_bytes(data[at : at + 4], "little") * PRIME1), 23) * PRIME2 + PRIME3) & MASK64
+        h = (
+            _rotate(h ^ (int.from_bytes(data[at : at + 4], "little") * PRIME1), 23) * PRIME2 + PRIME3
+        ) & MASK64
         at += 4
     for byte in data[at:]:
         h = (_rotate(h ^ (byte * PRIME5), 11) * PRIME1) & MASK64
@@ -102,9 +112,11 @@ def _word(data: bytes, at: int) -> int:
 
 
 try:
-    from xxhash import xxh64_intdigest as xxh64
+    from xxhash import xxh64_intdigest
 except ImportError:
-    xxh64 = xxh64_in_python
+    xxh64: Hash64 = xxh64_in_python
+else:
+    xxh64 = xxh64_intdigest
 
 RING_HASHES: Final[dict[str, Callable[[bytes], int]]] = {"XX_HASH": xxh64, "MURMUR_HASH_2": murmur64}
 """What Envoy calls the hash functions that place ring entries."""

@@ -56,7 +56,8 @@ class RoundRobin:
     >>> from balancekit import Endpoint, LoadBalancer
     >>> pool = [Endpoint("a", weight=4), Endpoint("b", weight=2), Endpoint("c")]
     >>> lb = LoadBalancer(pool, selector=RoundRobin(start=0))
-    >>> "".join(lb.acquire().target for _ in range(7))
+    >>> leases = [lb.acquire() for _ in range(7)]
+    >>> "".join(lease.target for lease in leases)
     'abaacba'
     """
 
