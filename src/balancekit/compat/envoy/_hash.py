@@ -1,7 +1,7 @@
 """Which 64-bit number does Envoy make of a key or a label?
 
 xxHash64 of the bytes; ring entries may use the 64-bit MurmurHash2 instead. Both are here in Python; the
-package ``xxhash``, if it is installed, computes the same xxHash64 in C, about a hundred times as fast.
+package ``xxhash``, if it is installed, computes the same xxHash64 in C, some fifty times as fast.
 
 *When not to use them:* for keys an attacker chooses. Both are public, so all traffic can be aimed at one host.
 

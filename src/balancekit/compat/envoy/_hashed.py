@@ -68,7 +68,8 @@ class RingHash:
     -------
     >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["127.0.0.1:18081", "127.0.0.1:18082", "127.0.0.1:18083"], selector=RingHash())
-    >>> lb.acquire("user-80509").target == lb.acquire(b"user-80509").target
+    >>> with lb.acquire("user-80509") as lease, lb.acquire(b"user-80509") as another:
+    ...     lease.target == another.target
     True
     """
 
@@ -136,14 +137,15 @@ class Maglev:
     use_hostname_for_hashing, hash_balance_factor
         As in :class:`RingHash`.
 
-    Cost: O(1) a pick; about ``m ln m`` steps per snapshot, 0.1 s for 65 537 slots.
+    Cost: O(1) a pick; about ``m ln m`` steps per snapshot: 65 537 slots take as long as some 500 000 calls.
     Source: Envoy 1.40; Eisenbud and others, NSDI 2016.
 
     Example
     -------
     >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["127.0.0.1:18081", "127.0.0.1:18082"], selector=Maglev(table_size=251))
-    >>> lb.acquire("user-80509").target == lb.acquire(b"user-80509").target
+    >>> with lb.acquire("user-80509") as lease, lb.acquire(b"user-80509") as another:
+    ...     lease.target == another.target
     True
     """
 
