@@ -164,6 +164,14 @@ def test_a_change_after_the_window_takes_those_that_wait_with_it():
     assert cluster.distribution == ((100,), (True,))
 
 
+def test_a_change_exactly_a_window_later_still_waits():
+    """It takes more than the window to be seen at once."""
+    cluster = Cluster(hosts("abcde"), envoy.RoundRobin, now=0.0)
+    cluster.set_health("a", Health.UNHEALTHY, now=5.0)
+    cluster.set_health("b", Health.UNHEALTHY, now=6.0)
+    assert cluster.deadline == 7.0
+
+
 def test_without_a_window_every_change_is_seen_at_once():
     """As the traces with update_merge_window 0s."""
     cluster = Cluster(hosts(), envoy.RoundRobin, update_merge_window=0)
@@ -327,6 +335,14 @@ def test_bad_configuration_is_refused(make, parameter):
     """By the name of the parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()
+
+
+def test_a_health_that_is_none_is_refused():
+    """A string is not a health."""
+    cluster = Cluster(hosts(), envoy.RoundRobin)
+    with pytest.raises(ConfigurationError, match="health"):
+        cluster.set_health("a", "UNHEALTHY", now=0.0)
+    assert cluster.healthy("a")
 
 
 def test_bad_times_change_nothing():

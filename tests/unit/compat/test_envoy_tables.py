@@ -68,6 +68,27 @@ def test_maglev_gives_the_tables_of_envoys_own_test():
     assert list(maglev(addresses, [1 / 6] * 6, size=7).owners) == [2, 4, 0, 1, 5, 0, 3]
 
 
+@given(weights=shares_of)
+def test_maglev_tables_are_filled_by_the_rule(weights):
+    """Against the rule as it is written: rounds, targets, and the n-th position by its formula."""
+    size, shares = 251, normalised(weights)
+    labels = [f"10.0.0.1:{number}" for number in range(len(weights))]
+    slots, turn = {}, 0
+    targets, positions = [0.0] * len(labels), [0] * len(labels)
+    while len(slots) < size:
+        turn += 1
+        for host in sorted(range(len(labels)), key=labels.__getitem__):
+            if len(slots) == size or turn * shares[host] < targets[host]:
+                continue
+            targets[host] += max(shares)
+            label = labels[host].encode()
+            offset, skip = envoy.xxh64(label) % size, envoy.xxh64(label, 1) % (size - 1) + 1
+            while (offset + skip * positions[host]) % size in slots:
+                positions[host] += 1
+            slots[(offset + skip * positions[host]) % size] = host
+    assert dict(enumerate(maglev(labels, shares, size=size).owners)) == slots
+
+
 @given(weights=shares_of, seed=st.integers(0, 99))
 def test_a_maglev_table_does_not_depend_on_the_order_of_hosts(weights, seed):
     """Hosts take turns in the order of their labels."""

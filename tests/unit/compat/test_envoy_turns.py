@@ -89,6 +89,17 @@ def test_of_equal_deadlines_the_smaller_weight_comes_first():
     assert schedule.pick() == 1
 
 
+def test_of_equal_deadlines_and_weights_who_waits_longer_comes_first():
+    """Not who is listed first."""
+    stretches = [1, 1]
+    schedule = Deadlines([1, 1], stretch=stretches.__getitem__)
+    assert schedule.pick() == 0  # at 1, due again at 2
+    stretches[1] = 2
+    assert schedule.pick() == 1  # at 1, due again at 3
+    assert schedule.pick() == 0  # at 2, due again at 3
+    assert schedule.pick() == 1
+
+
 def test_those_to_skip_keep_their_turns():
     """A retry that passes a host over does not cost it anything."""
     schedule = Deadlines([3, 1], stretch=lambda host: 1)
@@ -152,6 +163,20 @@ def test_draws_may_repeat_and_a_later_one_must_be_strictly_better():
     selector, snapshot, ctx = envoy.LeastRequest(), make_snapshot(nodes), PickContext(rng=Random(3))
     counts = Counter(selector.select(snapshot, ctx).id for _ in range(4_000))
     assert chi_square_z(counts, {"idle": 3.0, "busy": 1.0}) < 5
+
+
+def test_of_equally_busy_draws_the_first_stays():
+    """Draws are taken from the generator, one after the other."""
+
+    class Scripted(Random):
+        draws = iter("cab")
+
+        def choice(self, seq):
+            wanted = next(self.draws)
+            return next(node for node in seq if node.id == wanted)
+
+    snapshot = make_snapshot(make_nodes(dict.fromkeys("abc", 1.0)))
+    assert envoy.LeastRequest(choice_count=3).select(snapshot, PickContext(rng=Scripted())).id == "c"
 
 
 def test_more_draws_find_the_idle_one_more_often():

@@ -205,16 +205,18 @@ class Cluster:
     def set_health(self, host: str, health: Health, *, now: float) -> None:
         """Say what active health checks, or the control plane, know of a host."""
         node = self._node(host)
+        if not isinstance(health, Health):
+            raise ConfigurationError("health", health, "Health.HEALTHY or Health.UNHEALTHY")
         self.advance(now=now)
-        before = self.healthy(host)
+        if (health is Health.UNHEALTHY) == (host in self._unhealthy):
+            return
         if health is Health.UNHEALTHY:
             self._unhealthy.add(host)
-        elif host in self._unhealthy:
+        else:
             self._unhealthy.discard(host)
             if self._slow_start is not None:
                 self._warming[host] = self._now
-        if self.healthy(host) != before:
-            self._changed(node)
+        self._changed(node)
 
     def healthy(self, host: str) -> bool:
         """Whether a host is healthy: neither failed nor ejected. Policies may learn of it later."""
@@ -257,7 +259,7 @@ class Cluster:
 
     def _tell(self, events: Sequence[Event]) -> None:
         for event in events:
-            if isinstance(event, Ejected | Restored) and event.endpoint not in self._unhealthy:
+            if isinstance(event, Ejected | Restored):
                 self._changed(self._nodes[event.endpoint])
             for listener in self._listeners:
                 listener(event)

@@ -43,7 +43,5 @@ class SlowStart(Record):
 
     def share(self, age: float) -> float:
         """Return the share of its weight that a host takes, ``age`` seconds after it became healthy."""
-        if age >= self.slow_start_window:
-            return 1.0
-        part: float = (max(age, 0.0) / self.slow_start_window) ** (1.0 / self.aggression)
-        return max(self.min_weight_percent / 100.0, part)
+        part = min(1.0, max(0.0, age / self.slow_start_window))
+        return max(self.min_weight_percent / 100.0, float(part ** (1.0 / self.aggression)))
