@@ -77,6 +77,13 @@ def test_a_key_goes_to_its_owner_if_there_is_room_and_else_to_who_has_most(activ
         assert host == first
 
 
+@given(position=st.integers(0, 2**64 - 1))
+def test_of_equally_overloaded_hosts_the_first_in_the_shuffle_is_taken(position):
+    """All are over, two less than the owner."""
+    first = next(host for host in shuffled(3, position) if host)
+    assert within_bounds(0, position, active=[9, 5, 5], total=0, shares=[1 / 3] * 3, factor=100) == first
+
+
 @pytest.mark.parametrize("make", [envoy.RingHash, lambda **options: envoy.Maglev(table_size=251, **options)])
 def test_no_host_exceeds_its_slots_however_hot_a_key_is(make):
     """A single key, requests that never end: after each, nobody has more than its slots and one."""

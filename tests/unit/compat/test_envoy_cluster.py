@@ -221,6 +221,7 @@ def test_curves_of_slow_start():
         settings = envoy.SlowStart(slow_start_window=10, aggression=aggression)
         found = [settings.share(age) for age in (1.0, 2.5, 5.0, 7.5)]
         assert found == pytest.approx(expected, abs=1e-3)
+        assert [settings.share(age) for age in (-1.0, 10.0, 10.5)] == [0.1, 1.0, 1.0]
 
 
 def test_answers_eject_hosts_and_ticks_bring_them_back():
@@ -321,6 +322,9 @@ def test_unknown_hosts_are_refused(ask):
         (lambda: Cluster(hosts(), envoy.RoundRobin, healthy_panic_threshold=101), "healthy_panic_threshold"),
         (lambda: Cluster(hosts(), envoy.RoundRobin, update_merge_window=-1), "update_merge_window"),
         (lambda: Cluster(hosts(), envoy.RoundRobin, now=math.nan), "now"),
+        (lambda: Cluster(hosts(), envoy.RingHash, hash_policy=["x-key"]), "hash_policy"),
+        (lambda: Cluster(hosts(), envoy.RoundRobin, slow_start=8.0), "slow_start"),
+        (lambda: Cluster(hosts(), envoy.RoundRobin, outlier_detection=True), "outlier_detection"),
         (lambda: Host(name=""), "name"),
         (lambda: Host(name="a", weight=0), "weight"),
         (lambda: Host(name="a", weight=1.5), "weight"),

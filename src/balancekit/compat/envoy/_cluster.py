@@ -139,12 +139,21 @@ class Cluster:
         now: float = 0.0,
     ) -> None:
         nodes = [Node(host.endpoint(), InFlight()) for host in _hosts(hosts)]
-        if not callable(policy) or not callable(getattr(policy(), "select", None)):
+        sample = policy() if callable(policy) else None
+        if not callable(getattr(sample, "select", None)):
             raise ConfigurationError("policy", policy, "a function that makes a selector")
+        if not all(callable(getattr(one, "value", None)) for one in hash_policy):
+            raise ConfigurationError(
+                "hash_policy", hash_policy, "Header, QueryParameter, SourceAddress and the like"
+            )
+        if not isinstance(slow_start, SlowStart | None):
+            raise ConfigurationError("slow_start", slow_start, "a SlowStart or None")
+        if not isinstance(outlier_detection, OutlierDetection | None):
+            raise ConfigurationError("outlier_detection", outlier_detection, "an OutlierDetection or None")
         self._now = valid.number("now", now)
         self._rng = Random() if rng is None else rng
         self._hash_policy = tuple(hash_policy)
-        self._keyed = bool(getattr(policy(), "keyed", False))
+        self._keyed = bool(getattr(sample, "keyed", False))
         self._factor = valid.integer("overprovisioning_factor", overprovisioning_factor, minimum=100)
         self._threshold = valid.integer(
             "healthy_panic_threshold", healthy_panic_threshold, minimum=0, maximum=100

@@ -71,7 +71,7 @@ class RoundRobin:
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the candidate whose turn it is."""
-        nodes = in_service(snapshot)
+        nodes = snapshot.derive(in_service)
         if not _any_left(nodes, ctx):
             return _anybody(snapshot, ctx)
         if self._start is None:
@@ -144,7 +144,7 @@ class LeastRequest:
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the least busy candidate drawn, or the one that is due."""
-        nodes = in_service(snapshot)
+        nodes = snapshot.derive(in_service)
         if not _any_left(nodes, ctx):
             return _anybody(snapshot, ctx)
         if self._start is None:
