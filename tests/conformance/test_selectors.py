@@ -39,7 +39,11 @@ CASES = {
     "PowerOfChoices of 3": (lambda: PowerOfChoices(3), ALL, {"load": InFlight()}),
     "envoy.RoundRobin": (envoy.RoundRobin, ALL, {}),
     "envoy.LeastRequest": (envoy.LeastRequest, ALL, {}),
-    "envoy.LeastRequest, full scan": (lambda: envoy.LeastRequest(selection_method="FULL_SCAN"), ALL, {}),
+    "envoy.LeastRequest, full scan": (
+        lambda: envoy.LeastRequest(selection_method="FULL_SCAN"),
+        ALL - {WEIGHTED},
+        {},
+    ),
     "envoy.Random": (envoy.Random, ALL - {WEIGHTED} | {EVEN}, {}),
     "envoy.RingHash": (
         lambda: envoy.RingHash(minimum_ring_size=64, maximum_ring_size=512),

@@ -9,10 +9,11 @@ Written against Envoy 1.40 and compared with choices recorded from it. Localitie
 are not covered.
 """
 
-from balancekit.compat.envoy._cluster import Cluster, Host
+from balancekit.compat.envoy._cluster import Cluster
 from balancekit.compat.envoy._hash import key_hash, murmur64, xxh64
 from balancekit.compat.envoy._hashed import Maglev, RingHash
 from balancekit.compat.envoy._health import Health, HealthCheck, HealthChecker
+from balancekit.compat.envoy._host import Host
 from balancekit.compat.envoy._levels import Distribution, distribute
 from balancekit.compat.envoy._outlier import OutlierDetection, OutlierDetector
 from balancekit.compat.envoy._request import (

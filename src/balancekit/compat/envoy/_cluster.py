@@ -18,65 +18,19 @@ from random import Random
 from typing import final
 
 from balancekit import _validation as valid
-from balancekit._record import Record
 from balancekit.compat.envoy._health import Health
+from balancekit.compat.envoy._host import Host, distinct
 from balancekit.compat.envoy._levels import Distribution, distribute
 from balancekit.compat.envoy._outlier import OutlierDetection, OutlierDetector
 from balancekit.compat.envoy._request import HashPolicy, Request, request_hash
 from balancekit.compat.envoy._slow_start import SlowStart
-from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, LeaseError, UnknownEndpointError
 from balancekit.events import Ejected, Event, EventSink, Restored
 from balancekit.loads import InFlight
 from balancekit.protocols import Selector
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
-__all__ = ["Cluster", "Host"]
-
-HIGHEST_WEIGHT = 2**32 - 1
-HIGHEST_PRIORITY = 127
-
-
-class Host(Record):
-    """One host of a cluster.
-
-    Parameters
-    ----------
-    name
-        What the cluster calls it.
-    address
-        ``address:port`` as text, where hashing places it; the name if left out.
-    weight
-        A whole number >= 1.
-    priority
-        Its level, 0 to 127; lower is preferred.
-    hostname
-        What places it with ``use_hostname_for_hashing``.
-
-    Raises
-    ------
-    ConfigurationError
-        For any value outside those bounds.
-    """
-
-    name: str
-    address: str = ""
-    weight: int = 1
-    priority: int = 0
-    hostname: str = ""
-
-    def _check(self) -> None:
-        valid.text("name", self.name)
-        valid.text("address", self.address, empty=True)
-        valid.integer("weight", self.weight, minimum=1, maximum=HIGHEST_WEIGHT)
-        valid.integer("priority", self.priority, minimum=0, maximum=HIGHEST_PRIORITY)
-        valid.text("hostname", self.hostname, empty=True)
-
-    def endpoint(self) -> Endpoint[str]:
-        """Return the host as the endpoint that Envoy's policies understand."""
-        address = self.address or self.name
-        labels = {"address": address, "hostname": self.hostname}
-        return Endpoint(self.name, address, weight=self.weight, priority=self.priority, metadata=labels)
+__all__ = ["Cluster"]
 
 
 @final
@@ -115,6 +69,7 @@ class Cluster:
 
     Example
     -------
+    >>> from balancekit.compat.envoy import Host
     >>> hosts = [Host(name="a", address="127.0.0.1:18081"), Host(name="b", address="127.0.0.1:18082")]
     >>> from balancekit.compat import envoy
     >>> cluster = Cluster(hosts, envoy.RingHash, hash_policy=[envoy.Header(name="x-key")])
@@ -138,7 +93,7 @@ class Cluster:
         rng: Random | None = None,
         now: float = 0.0,
     ) -> None:
-        nodes = [Node(host.endpoint(), InFlight()) for host in _hosts(hosts)]
+        nodes = [Node(host.endpoint(), InFlight()) for host in distinct(hosts)]
         sample = policy() if callable(policy) else None
         if not callable(getattr(sample, "select", None)):
             raise ConfigurationError("policy", policy, "a function that makes a selector")
@@ -335,13 +290,3 @@ class _Level:
         if panic:
             return self._among_everybody.select(self.everybody, ctx)
         return self._among_healthy.select(self.healthy, ctx)
-
-
-def _hosts(hosts: Iterable[Host]) -> list[Host]:
-    found = list(hosts)
-    if not found or not all(isinstance(host, Host) for host in found):
-        raise ConfigurationError("hosts", found, "at least one Host")
-    names = [host.name for host in found]
-    if len(set(names)) < len(names):
-        raise ConfigurationError("hosts", names, "each name once")
-    return found
