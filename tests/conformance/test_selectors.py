@@ -16,6 +16,7 @@ from balancekit import (
     StrideScheduling,
     WeightedRandom,
 )
+from balancekit.compat import envoy
 from balancekit.loads import EwmaLatency, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
 from balancekit.testing import check_selector
 from balancekit.testing.laws import ALL, EVEN, HASHED, WEIGHTED, independent_of_order
@@ -36,6 +37,25 @@ CASES = {
     "PowerOfChoices, in-flight cost": (PowerOfChoices, ALL, {"load": InFlightCost()}),
     "PowerOfChoices, Peak EWMA": (PowerOfChoices, ALL, {"load": PeakEwmaLatency()}),
     "PowerOfChoices of 3": (lambda: PowerOfChoices(3), ALL, {"load": InFlight()}),
+    "envoy.RoundRobin": (envoy.RoundRobin, ALL, {}),
+    "envoy.LeastRequest": (envoy.LeastRequest, ALL, {}),
+    "envoy.LeastRequest, full scan": (
+        lambda: envoy.LeastRequest(selection_method="FULL_SCAN"),
+        ALL - {WEIGHTED},
+        {},
+    ),
+    "envoy.Random": (envoy.Random, ALL - {WEIGHTED} | {EVEN}, {}),
+    "envoy.RingHash": (
+        lambda: envoy.RingHash(minimum_ring_size=64, maximum_ring_size=512),
+        ALL - {WEIGHTED},
+        {},
+    ),
+    "envoy.Maglev": (lambda: envoy.Maglev(table_size=251), ALL - {WEIGHTED} | {independent_of_order}, {}),
+    "envoy.Maglev, bounded": (
+        lambda: envoy.Maglev(table_size=251, hash_balance_factor=150),
+        ALL - {WEIGHTED},
+        {},
+    ),
     "PowerOfChoices of 1": (lambda: PowerOfChoices(1), ALL, {"load": FailureAware()}),
 }
 

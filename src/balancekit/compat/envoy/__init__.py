@@ -1,0 +1,55 @@
+"""What would Envoy have done with this request?
+
+:class:`Cluster` answers for a whole cluster: hash policies, priority levels, panic, a policy, slow start,
+outlier detection, without I/O and without a clock. Its policies (:class:`RoundRobin`, :class:`LeastRequest`,
+:class:`Random`, :class:`RingHash`, :class:`Maglev`) are ordinary selectors and work in a ``LoadBalancer`` too.
+:class:`OutlierDetector` and :class:`HealthChecker` are machines of their own.
+
+Written against Envoy 1.40 and compared with choices recorded from it. Localities, subsets and degraded hosts
+are not covered.
+"""
+
+from balancekit.compat.envoy._cluster import Cluster
+from balancekit.compat.envoy._hash import key_hash, murmur64, xxh64
+from balancekit.compat.envoy._hashed import Maglev, RingHash
+from balancekit.compat.envoy._health import Health, HealthCheck, HealthChecker
+from balancekit.compat.envoy._host import Host
+from balancekit.compat.envoy._levels import Distribution, distribute
+from balancekit.compat.envoy._outlier import OutlierDetection, OutlierDetector
+from balancekit.compat.envoy._request import (
+    HashPolicy,
+    Header,
+    QueryParameter,
+    Request,
+    SourceAddress,
+    request_hash,
+)
+from balancekit.compat.envoy._slow_start import SlowStart
+from balancekit.compat.envoy._turns import LeastRequest, Random, RoundRobin
+
+__all__ = [
+    "Cluster",
+    "Distribution",
+    "HashPolicy",
+    "Header",
+    "Health",
+    "HealthCheck",
+    "HealthChecker",
+    "Host",
+    "LeastRequest",
+    "Maglev",
+    "OutlierDetection",
+    "OutlierDetector",
+    "QueryParameter",
+    "Random",
+    "Request",
+    "RingHash",
+    "RoundRobin",
+    "SlowStart",
+    "SourceAddress",
+    "distribute",
+    "key_hash",
+    "murmur64",
+    "request_hash",
+    "xxh64",
+]

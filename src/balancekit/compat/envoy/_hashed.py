@@ -1,0 +1,260 @@
+"""Envoy's policies with keys, as selectors: the ring, the Maglev table, and what happens if a host is full.
+
+Tables are derived from the snapshot, of the hosts that may be picked: Envoy leaves out unhealthy hosts before
+it normalises the weights, so a health change moves a few keys of healthy hosts too. That is a quirk;
+``balancekit.RingHash`` walks on instead.
+
+A host stands where its label hashes to: its ``address`` in the endpoint's metadata, or its id.
+
+Source: Envoy 1.40, ``ring_hash`` and ``maglev``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random as Generator
+from typing import ClassVar, Final, NamedTuple, final
+
+from balancekit import _validation as valid
+from balancekit.compat.envoy._bounded import within_bounds
+from balancekit.compat.envoy._hash import RING_HASHES, key_hash
+from balancekit.compat.envoy._tables import Maglev as MaglevSlots
+from balancekit.compat.envoy._tables import Ring, maglev, normalised, ring
+from balancekit.compat.envoy._turns import in_service
+from balancekit.errors import ConfigurationError
+from balancekit.loads import InFlight
+from balancekit.snapshot import Key, Node, PickContext, Snapshot
+
+__all__ = ["Maglev", "RingHash"]
+
+MAXIMUM_RING_SIZE: Final = 8_388_608
+MAXIMUM_TABLE_SIZE: Final = 5_000_011
+
+
+class Table(NamedTuple):
+    """Who stands where, for one snapshot."""
+
+    nodes: tuple[Node, ...]
+    shares: list[float]
+    slots: Ring | MaglevSlots
+
+
+@final
+class RingHash:
+    """Envoy's ``RING_HASH``: the owner of the first ring entry at or after the key's hash.
+
+    *Guarantee.* The owners are Envoy's, for the same hosts in the same order with the same weights.
+
+    *When to use it:* to send a key where an Envoy in front of the same hosts sends it. *When not:*
+    otherwise; ``balancekit.RingHash`` does not depend on the order and does not rebuild for health.
+
+    Parameters
+    ----------
+    minimum_ring_size, maximum_ring_size
+        Bounds on the number of entries.
+    hash_function
+        ``"XX_HASH"`` or ``"MURMUR_HASH_2"``, for the entries; keys are always hashed by xxHash64.
+    use_hostname_for_hashing
+        Label a host by ``hostname`` in its metadata instead of ``address``.
+    hash_balance_factor
+        Percent of its fair share of the requests in progress that a host may have, >= 100; 0 for no bound.
+
+    Keys are str or bytes; an int is taken as a 64-bit hash. A request without a key goes anywhere.
+
+    Cost: O(log r) a pick; O(r log r) per snapshot. A key past a full host costs O(n).
+    Source: Envoy 1.40.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> lb = LoadBalancer(["127.0.0.1:18081", "127.0.0.1:18082", "127.0.0.1:18083"], selector=RingHash())
+    >>> with lb.acquire("user-80509") as lease, lb.acquire(b"user-80509") as another:
+    ...     lease.target == another.target
+    True
+    """
+
+    keyed: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def __init__(
+        self,
+        *,
+        minimum_ring_size: int = 1024,
+        maximum_ring_size: int = MAXIMUM_RING_SIZE,
+        hash_function: str = "XX_HASH",
+        use_hostname_for_hashing: bool = False,
+        hash_balance_factor: int = 0,
+    ) -> None:
+        if hash_function not in RING_HASHES:
+            raise ConfigurationError("hash_function", hash_function, " or ".join(map(repr, RING_HASHES)))
+        self._place = RING_HASHES[hash_function]
+        self._maximum = valid.integer(
+            "maximum_ring_size", maximum_ring_size, minimum=1, maximum=MAXIMUM_RING_SIZE
+        )
+        self._minimum = valid.integer(
+            "minimum_ring_size", minimum_ring_size, minimum=1, maximum=self._maximum
+        )
+        self._label = _labelling(use_hostname=use_hostname_for_hashing)
+        self._factor = _balance_factor(hash_balance_factor)
+
+    def prepare(self, snapshot: Snapshot, /) -> object:
+        """Build the ring."""
+        return snapshot.derive(self._table) if snapshot.eligible else None
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return the owner of the key, or who follows it if it is excluded."""
+        return _select(snapshot, ctx, self._table, self._factor)
+
+    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
+        """Return the fast lane for a snapshot with eligible nodes."""
+        return _picker(snapshot, snapshot.derive(self._table), self._factor)
+
+    def _table(self, snapshot: Snapshot) -> Table:
+        nodes = in_service(snapshot)
+        shares = _shares(nodes)
+        labels = [self._label(node) for node in nodes]
+        return Table(
+            nodes,
+            shares,
+            ring(labels, shares, minimum=self._minimum, maximum=self._maximum, place=self._place),
+        )
+
+
+@final
+class Maglev:
+    """Envoy's ``MAGLEV``: the owner of the table slot that is the remainder of the key's hash.
+
+    *Guarantee.* The owners are Envoy's, for the same hosts and weights in any order.
+
+    *When to use it:* to send a key where an Envoy sends it. *When not:* otherwise; ``balancekit.MaglevHash``
+    builds its table many times faster and does not rebuild for health.
+
+    Parameters
+    ----------
+    table_size
+        Slots, a prime number up to 5 000 011.
+    use_hostname_for_hashing, hash_balance_factor
+        As in :class:`RingHash`.
+
+    Cost: O(1) a pick; about ``m ln m`` steps per snapshot: 65 537 slots take as long as some 500 000 calls.
+    Source: Envoy 1.40; Eisenbud and others, NSDI 2016.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> lb = LoadBalancer(["127.0.0.1:18081", "127.0.0.1:18082"], selector=Maglev(table_size=251))
+    >>> with lb.acquire("user-80509") as lease, lb.acquire(b"user-80509") as another:
+    ...     lease.target == another.target
+    True
+    """
+
+    keyed: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def __init__(
+        self,
+        *,
+        table_size: int = 65_537,
+        use_hostname_for_hashing: bool = False,
+        hash_balance_factor: int = 0,
+    ) -> None:
+        self._size = valid.integer("table_size", table_size, minimum=2, maximum=MAXIMUM_TABLE_SIZE)
+        if any(self._size % factor == 0 for factor in range(2, int(self._size**0.5) + 1)):
+            raise ConfigurationError("table_size", table_size, "a prime number")
+        self._label = _labelling(use_hostname=use_hostname_for_hashing)
+        self._factor = _balance_factor(hash_balance_factor)
+
+    def prepare(self, snapshot: Snapshot, /) -> object:
+        """Fill the table."""
+        return snapshot.derive(self._table) if snapshot.eligible else None
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return the owner of the key, or who follows it if it is excluded."""
+        return _select(snapshot, ctx, self._table, self._factor)
+
+    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
+        """Return the fast lane for a snapshot with eligible nodes."""
+        return _picker(snapshot, snapshot.derive(self._table), self._factor)
+
+    def _table(self, snapshot: Snapshot) -> Table:
+        nodes = in_service(snapshot)
+        shares = _shares(nodes)
+        return Table(nodes, shares, maglev([self._label(node) for node in nodes], shares, size=self._size))
+
+
+def _select(
+    snapshot: Snapshot, ctx: PickContext, build: Callable[[Snapshot], Table], factor: int
+) -> Node | None:
+    if not snapshot.eligible:
+        return None
+    table = snapshot.derive(build)
+    position = ctx.rng.getrandbits(64) if ctx.key is None else key_hash(ctx.key)
+    node = _owner(snapshot, table, position, factor)
+    if node.id in ctx.exclude:
+        return _beyond(snapshot, ctx, table, position)
+    if ctx.trace is not None:
+        ctx.trace.note(f"hash {position:#018x} belongs to {node.id!r}")
+    return node
+
+
+def _picker(snapshot: Snapshot, table: Table, factor: int) -> Callable[..., Node]:
+    nodes, at = table.nodes, table.slots.at
+
+    def pick(key: Key, _now: float = 0.0, /) -> Node:
+        return nodes[at(key_hash(key))]
+
+    def pick_within_bounds(key: Key, _now: float = 0.0, /) -> Node:
+        return _owner(snapshot, table, key_hash(key), factor)
+
+    return pick_within_bounds if factor else pick
+
+
+def _owner(snapshot: Snapshot, table: Table, position: int, factor: int) -> Node:
+    owner = table.slots.at(position)
+    if factor:
+        owner = within_bounds(
+            owner,
+            position,
+            active=[node.inflight for node in table.nodes],
+            total=sum([node.inflight for node in snapshot.members.nodes]),
+            shares=table.shares,
+            factor=factor,
+        )
+    return table.nodes[owner]
+
+
+def _beyond(snapshot: Snapshot, ctx: PickContext, table: Table, position: int) -> Node | None:
+    """Return the next owner that is not excluded: a retry's host is not Envoy's, who may try one twice."""
+    owners, start = table.slots.owners, table.slots.start(position)
+    untried = {index for index, node in enumerate(table.nodes) if node.id not in ctx.exclude}
+    if untried:
+        for step in range(len(owners)):
+            owner = owners[(start + step) % len(owners)]
+            if owner in untried:
+                return table.nodes[owner]
+    candidates = snapshot.candidates(ctx)
+    return ctx.rng.choice(candidates) if candidates else None
+
+
+def _shares(nodes: tuple[Node, ...]) -> list[float]:
+    return normalised([node.weight for node in nodes] if nodes[0].weight > 0 else [1.0] * len(nodes))
+
+
+def _labelling(*, use_hostname: bool) -> Callable[[Node], str]:
+    return _hostname if valid.flag("use_hostname_for_hashing", use_hostname) else _address
+
+
+def _address(node: Node) -> str:
+    return node.metadata.get("address", node.id)
+
+
+def _hostname(node: Node) -> str:
+    return node.metadata.get("hostname", "")
+
+
+def _balance_factor(value: int) -> int:
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    return valid.integer("hash_balance_factor", value, minimum=100)

@@ -1,0 +1,72 @@
+"""What is a host, to an Envoy cluster?
+
+A name, and where hashing places it; a weight, and a level. Envoy's bounds, which are narrower than ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Host", "distinct"]
+
+HIGHEST_WEIGHT: Final = 2**32 - 1
+HIGHEST_PRIORITY: Final = 127
+
+
+class Host(Record):
+    """One host of a cluster.
+
+    Parameters
+    ----------
+    name
+        What the cluster calls it.
+    address
+        ``address:port`` as text, where hashing places it; the name if left out.
+    weight
+        A whole number >= 1.
+    priority
+        Its level, 0 to 127; lower is preferred.
+    hostname
+        What places it with ``use_hostname_for_hashing``.
+
+    Raises
+    ------
+    ConfigurationError
+        For any value outside those bounds.
+    """
+
+    name: str
+    address: str = ""
+    weight: int = 1
+    priority: int = 0
+    hostname: str = ""
+
+    def _check(self) -> None:
+        valid.text("name", self.name)
+        valid.text("address", self.address, empty=True)
+        valid.integer("weight", self.weight, minimum=1, maximum=HIGHEST_WEIGHT)
+        valid.integer("priority", self.priority, minimum=0, maximum=HIGHEST_PRIORITY)
+        valid.text("hostname", self.hostname, empty=True)
+
+    def endpoint(self) -> Endpoint[str]:
+        """Return the host as the endpoint that Envoy's policies understand."""
+        address = self.address or self.name
+        labels = {"address": address, "hostname": self.hostname}
+        return Endpoint(self.name, address, weight=self.weight, priority=self.priority, metadata=labels)
+
+
+def distinct(hosts: Iterable[Host]) -> list[Host]:
+    """Return the hosts of a cluster: at least one, and no name twice."""
+    found = list(hosts)
+    if not found or not all(isinstance(host, Host) for host in found):
+        raise ConfigurationError("hosts", found, "at least one Host")
+    names = [host.name for host in found]
+    if len(set(names)) < len(names):
+        raise ConfigurationError("hosts", names, "each name once")
+    return found

@@ -1,0 +1,214 @@
+"""Which hosts does Envoy take out because of how they answer, and for how long?
+
+The n-th 5xx in a row ejects a host at once, unless too large a part of the cluster would then be out; any
+other answer ends the run. Time passes in interval ticks: a host returns at the first tick at which its time
+has passed, ``base_ejection_time * k``, where k counts its ejections and falls again by one with every tick at
+which the host has been in for at least an interval.
+
+*When not to use it:* without an Envoy to agree with. In a pool of fewer than ten the default cap ejects
+nobody, time runs in whole intervals, and the first requests after a return are not watched more closely;
+``balancekit.health`` does these better.
+
+Cost: O(1) a response, O(n) a tick; idle ticks are skipped.
+Source: Envoy 1.40, ``outlier_detection``, its consecutive 5xx detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from random import Random
+from typing import final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.errors import ConfigurationError, UnknownEndpointError
+from balancekit.events import Ejected, EjectionRefused, Event, Restored
+
+__all__ = ["OutlierDetection", "OutlierDetector"]
+
+
+class OutlierDetection(Record):
+    """The settings, named and defaulted as Envoy's.
+
+    Parameters
+    ----------
+    consecutive_5xx
+        How many in a row eject, >= 1.
+    interval
+        Seconds between ticks, > 0.
+    base_ejection_time
+        Seconds of the first ejection, > 0.
+    max_ejection_time
+        Seconds of any ejection at most; 300, or the base if that is longer.
+    max_ejection_percent
+        How much of the cluster may be out, 0 to 100.
+    always_eject_one_host
+        Whether the first one may go even if that is more.
+    max_ejection_time_jitter
+        Seconds added at random, at most, after the cap.
+
+    Raises
+    ------
+    ConfigurationError
+        For any value outside those bounds.
+    """
+
+    consecutive_5xx: int = 5
+    interval: float = 10.0
+    base_ejection_time: float = 30.0
+    max_ejection_time: float | None = None
+    max_ejection_percent: int = 10
+    always_eject_one_host: bool = False
+    max_ejection_time_jitter: float = 0.0
+
+    def _check(self) -> None:
+        valid.integer("consecutive_5xx", self.consecutive_5xx, minimum=1)
+        valid.number("interval", self.interval, above=0.0)
+        base = valid.number("base_ejection_time", self.base_ejection_time, above=0.0)
+        if self.max_ejection_time is not None:
+            valid.number("max_ejection_time", self.max_ejection_time, minimum=base)
+        valid.integer("max_ejection_percent", self.max_ejection_percent, minimum=0, maximum=100)
+        valid.flag("always_eject_one_host", self.always_eject_one_host)
+        valid.number("max_ejection_time_jitter", self.max_ejection_time_jitter, minimum=0.0)
+
+    @property
+    def longest(self) -> float:
+        """Seconds of any ejection at most, the jitter aside."""
+        return (
+            max(300.0, self.base_ejection_time) if self.max_ejection_time is None else self.max_ejection_time
+        )
+
+
+class _Watch:
+    """What is known of one host."""
+
+    __slots__ = ("out", "run", "streak", "until")
+
+    def __init__(self) -> None:
+        self.run = 0
+        """5xx in a row."""
+        self.streak = 0
+        """What the base time is multiplied by."""
+        self.out = False
+        self.until = 0.0
+        """When its time has passed, if it is out."""
+
+
+@final
+class OutlierDetector:
+    """The machine: hears of every response, is told the time.
+
+    Parameters
+    ----------
+    hosts
+        Their names, each once.
+    settings
+        When to eject, and for how long.
+    now
+        When the first interval begins.
+    rng
+        Draws the jitter.
+
+    Example
+    -------
+    >>> settings = OutlierDetection(consecutive_5xx=2, interval=1, base_ejection_time=2, max_ejection_percent=50)
+    >>> detector = OutlierDetector(["a", "b"], settings, now=0.0)
+    >>> [len(detector.observe("a", 503, now=0.5)), len(detector.observe("a", 500, now=0.6))]
+    [0, 1]
+    >>> detector.ejected
+    ('a',)
+    >>> [event.at for event in detector.advance(now=10.0)]
+    [3.0]
+    """
+
+    def __init__(
+        self,
+        hosts: Iterable[str],
+        settings: OutlierDetection,
+        *,
+        now: float = 0.0,
+        rng: Random | None = None,
+    ) -> None:
+        names = list(hosts)
+        if not names or len(set(names)) < len(names):
+            raise ConfigurationError("hosts", names, "at least one name, each once")
+        self._settings = settings
+        self._watches = {name: _Watch() for name in names}
+        self._rng = Random() if rng is None else rng
+        self._tick = valid.number("now", now) + settings.interval
+        self._out = 0
+
+    @property
+    def ejected(self) -> tuple[str, ...]:
+        """Who is out."""
+        return tuple([name for name, watch in self._watches.items() if watch.out])
+
+    def out(self, host: str) -> bool:
+        """Whether this one is out."""
+        return self._of(host).out
+
+    @property
+    def deadline(self) -> float:
+        """When the next tick is."""
+        return self._tick
+
+    def observe(self, host: str, status: int, *, now: float) -> Sequence[Event]:
+        """Hear of a response's status; return what that led to."""
+        watch = self._of(host)
+        if not 500 <= status <= 599:
+            watch.run = 0
+            return ()
+        watch.run += 1
+        if watch.run < self._settings.consecutive_5xx or watch.out:
+            return ()
+        watch.run = 0
+        cause = f"{self._settings.consecutive_5xx} consecutive 5xx"
+        if not self._may_eject():
+            return (EjectionRefused(endpoint=host, at=now, cause=cause),)
+        self._eject(watch, now)
+        return (Ejected(endpoint=host, at=now, until=watch.until, streak=watch.streak, cause=cause),)
+
+    def advance(self, *, now: float) -> Sequence[Event]:
+        """Let the ticks up to ``now`` pass; return who came back."""
+        events: list[Event] = []
+        interval = self._settings.interval
+        while self._tick <= now:
+            if not any(watch.streak for watch in self._watches.values()):
+                self._tick += ((now - self._tick) // interval) * interval
+            events += self._on_tick(self._tick)
+            self._tick += interval
+        return events
+
+    def _may_eject(self) -> bool:
+        if self._settings.always_eject_one_host and self._out == 0:
+            return True
+        return 100.0 * (self._out + 1) / len(self._watches) <= self._settings.max_ejection_percent
+
+    def _eject(self, watch: _Watch, now: float) -> None:
+        settings = self._settings
+        # One step past the cap is kept, as there: it takes one more tick to decay.
+        if watch.streak * settings.base_ejection_time < settings.longest + settings.base_ejection_time:
+            watch.streak += 1
+        jitter = settings.max_ejection_time_jitter
+        lasts = min(settings.base_ejection_time * watch.streak, settings.longest)
+        watch.until = now + lasts + (self._rng.uniform(0.0, jitter) if jitter else 0.0)
+        watch.out = True
+        self._out += 1
+
+    def _on_tick(self, now: float) -> list[Event]:
+        events: list[Event] = []
+        for name, watch in self._watches.items():
+            if not watch.out:
+                # Hosts return at ticks, so whoever is in by now has been in for an interval.
+                watch.streak = max(0, watch.streak - 1)
+            elif watch.until <= now:
+                watch.out, watch.run = False, 0
+                self._out -= 1
+                events.append(Restored(endpoint=name, at=now))
+        return events
+
+    def _of(self, host: str) -> _Watch:
+        try:
+            return self._watches[host]
+        except KeyError:
+            raise UnknownEndpointError(host, tuple(self._watches)) from None

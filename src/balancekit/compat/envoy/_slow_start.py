@@ -1,0 +1,47 @@
+"""How much of its weight does a host take while it warms up?
+
+``max(min_weight_percent / 100, (t / window) ** (1 / aggression))`` of it, t seconds after it became healthy,
+asked whenever it is picked. An aggression of 1 is a straight line; above, most of the weight comes early.
+
+Source: Envoy 1.40, ``SlowStartConfig``.
+"""
+
+from __future__ import annotations
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+
+__all__ = ["SlowStart"]
+
+
+class SlowStart(Record):
+    """The settings, named and defaulted as Envoy's.
+
+    Parameters
+    ----------
+    slow_start_window
+        Seconds until a host takes its whole weight, > 0.
+    aggression
+        The curve's exponent, inverted, > 0.
+    min_weight_percent
+        What it takes at least, above 0 and up to 100.
+
+    Example
+    -------
+    >>> [SlowStart(slow_start_window=8).share(age) for age in (0.0, 2.0, 8.0, 9.0)]
+    [0.1, 0.25, 1.0, 1.0]
+    """
+
+    slow_start_window: float
+    aggression: float = 1.0
+    min_weight_percent: float = 10.0
+
+    def _check(self) -> None:
+        valid.number("slow_start_window", self.slow_start_window, above=0.0)
+        valid.number("aggression", self.aggression, above=0.0)
+        valid.number("min_weight_percent", self.min_weight_percent, above=0.0, maximum=100.0)
+
+    def share(self, age: float) -> float:
+        """Return the share of its weight that a host takes, ``age`` seconds after it became healthy."""
+        part = min(1.0, max(0.0, age / self.slow_start_window))
+        return max(self.min_weight_percent / 100.0, float(part ** (1.0 / self.aggression)))

@@ -1,0 +1,243 @@
+"""Whose turn is it, and who is least busy? Envoy's policies without keys, as selectors.
+
+With equal weights they do what their names say. With different weights both become earliest-deadline
+schedules (``_deadlines.py``), least request with a weight that activity divides. A node's ``ramp``, the share
+of its weight it takes while it warms up, counts as a part of the weight, and one node that is warming up is
+enough for a schedule.
+
+Source: Envoy 1.40, ``round_robin``, ``least_request`` and ``random``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random as Generator
+from typing import ClassVar, Final, final
+
+from balancekit import _validation as valid
+from balancekit.compat.envoy._deadlines import Deadlines
+from balancekit.errors import ConfigurationError
+from balancekit.loads import InFlight
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["LeastRequest", "Random", "RoundRobin", "in_service"]
+
+LONG_AGO: Final = 32
+"""Bits of the random number of picks that a schedule is in when it starts."""
+
+LEAST_RAMP: Final = 1e-9
+"""Below this a host would not be due again within anybody's patience."""
+
+
+def in_service(snapshot: Snapshot) -> tuple[Node, ...]:
+    """Return the eligible nodes with a weight above zero, all of them if none has one."""
+    return tuple([node for node in snapshot.eligible if node.weight > 0]) or snapshot.eligible
+
+
+@final
+class RoundRobin:
+    """Envoy's ``ROUND_ROBIN``: in turn from a random start; by deadline if weights differ.
+
+    *Guarantee.* In a cycle of the deadlines each host is picked as often as its weight says.
+
+    *When to use it:* to predict or continue the choices of an Envoy. *When not:* otherwise;
+    :class:`balancekit.SmoothWeightedRoundRobin` spreads the picks of a heavy endpoint more evenly.
+
+    Parameters
+    ----------
+    start
+        How many picks the order is already in; drawn at random if left out, as Envoy does.
+
+    Cost: O(1), O(log n) with different weights, O(n) more with exclusions.
+    Source: Envoy 1.40.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint, LoadBalancer
+    >>> pool = [Endpoint("a", weight=4), Endpoint("b", weight=2), Endpoint("c")]
+    >>> lb = LoadBalancer(pool, selector=RoundRobin(start=0))
+    >>> leases = [lb.acquire() for _ in range(7)]
+    >>> "".join(lease.target for lease in leases)
+    'abaacba'
+    """
+
+    keyed: ClassVar[bool] = False
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def __init__(self, *, start: int | None = None) -> None:
+        self._start = None if start is None else valid.integer("start", start, minimum=0)
+        self._turn: int | None = None
+        self._order = _Order(_ramp_only)
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return the candidate whose turn it is."""
+        nodes = snapshot.derive(in_service)
+        if not _any_left(nodes, ctx):
+            return _anybody(snapshot, ctx)
+        if self._start is None:
+            self._start = ctx.rng.getrandbits(LONG_AGO)
+        if self._order.follows(snapshot, nodes, self._start):
+            return self._order.pick(ctx)
+        turn = self._start if self._turn is None else self._turn
+        while True:
+            node = nodes[turn % len(nodes)]
+            turn += 1
+            if node.id not in ctx.exclude:
+                self._turn = turn
+                return node
+
+
+@final
+class LeastRequest:
+    """Envoy's ``LEAST_REQUEST``: the least busy of a few draws; by deadline if weights differ.
+
+    With equal weights ``choice_count`` hosts are drawn, the same one possibly twice, and a later draw wins
+    only if it has strictly fewer requests in progress; with ``selection_method="FULL_SCAN"`` one of those
+    with the fewest is taken. With different weights it is a schedule in which a host's weight is
+    ``weight / (active + 1) ** active_request_bias``, read when the host is picked and then fixed.
+
+    *When not to use it:* with different weights, to keep hosts from being overrun: a host that has become
+    idle is not noticed before its turn, and one that hangs keeps the turn it has.
+
+    Parameters
+    ----------
+    choice_count
+        Draws, >= 2.
+    selection_method
+        ``"N_CHOICES"`` or ``"FULL_SCAN"``.
+    active_request_bias
+        How much activity counts, >= 0; 0 is a weighted round robin.
+    start
+        As in :class:`RoundRobin`, for different weights.
+
+    Cost: O(choice_count), O(n) for a full scan or with exclusions, O(log n) with different weights.
+    Source: Envoy 1.40.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint, LoadBalancer
+    >>> lb = LoadBalancer(["a", "b"], selector=LeastRequest(selection_method="FULL_SCAN"))
+    >>> first, second = lb.acquire(), lb.acquire()
+    >>> sorted([first.target, second.target])
+    ['a', 'b']
+    """
+
+    keyed: ClassVar[bool] = False
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def __init__(
+        self,
+        *,
+        choice_count: int = 2,
+        selection_method: str = "N_CHOICES",
+        active_request_bias: float = 1.0,
+        start: int | None = None,
+    ) -> None:
+        methods = {"N_CHOICES": self._least_drawn, "FULL_SCAN": _least_of_all}
+        if selection_method not in methods:
+            raise ConfigurationError("selection_method", selection_method, " or ".join(map(repr, methods)))
+        self._unweighted: Callable[[tuple[Node, ...], Generator], Node] = methods[selection_method]
+        self._choices = valid.integer("choice_count", choice_count, minimum=2)
+        self._bias = valid.number("active_request_bias", active_request_bias, minimum=0.0)
+        self._start = None if start is None else valid.integer("start", start, minimum=0)
+        self._order = _Order(self._activity)
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return the least busy candidate drawn, or the one that is due."""
+        nodes = snapshot.derive(in_service)
+        if not _any_left(nodes, ctx):
+            return _anybody(snapshot, ctx)
+        if self._start is None:
+            self._start = ctx.rng.getrandbits(LONG_AGO)
+        if self._order.follows(snapshot, nodes, self._start):
+            return self._order.pick(ctx)
+        if ctx.exclude:
+            nodes = tuple([node for node in nodes if node.id not in ctx.exclude])
+        return self._unweighted(nodes, ctx.rng)
+
+    def _least_drawn(self, nodes: tuple[Node, ...], rng: Generator) -> Node:
+        best = rng.choice(nodes)
+        for _ in range(self._choices - 1):
+            node = rng.choice(nodes)
+            if node.inflight < best.inflight:
+                best = node
+        return best
+
+    def _activity(self, node: Node) -> float:
+        return float((node.inflight + 1) ** self._bias) / max(node.ramp, LEAST_RAMP)
+
+
+@final
+class Random:
+    """Envoy's ``RANDOM``: any host, all equally likely, whatever their weights.
+
+    *When not to use it:* with weights; Envoy ignores them here.
+
+    Cost: O(1); O(n) with exclusions. Source: Envoy 1.40.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> LoadBalancer(["a"], selector=Random()).acquire().target
+    'a'
+    """
+
+    keyed: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return any candidate."""
+        return _anybody(snapshot, ctx)
+
+
+@final
+class _Order:
+    """The schedule of one snapshot; none while all weigh the same and nobody is warming up."""
+
+    def __init__(self, stretch: Callable[[Node], float]) -> None:
+        self._stretch = stretch
+        self._snapshot: Snapshot | None = None
+        self._nodes: tuple[Node, ...] = ()
+        self._deadlines: Deadlines | None = None
+
+    def follows(self, snapshot: Snapshot, nodes: tuple[Node, ...], start: int) -> bool:
+        """Whether turns go by deadlines in this snapshot; makes the schedule when it is new."""
+        if snapshot is not self._snapshot:
+            self._snapshot, self._nodes, self._deadlines = snapshot, nodes, None
+            weights = [node.weight for node in nodes]
+            if len(set(weights)) > 1 or (weights[0] > 0 and any(node.ramp != 1.0 for node in nodes)):
+                self._deadlines = Deadlines(weights, stretch=self._stretch_of, start=start)
+        return self._deadlines is not None
+
+    def pick(self, ctx: PickContext) -> Node:
+        """Return the node that is due and may be picked."""
+        nodes, deadlines = self._nodes, self._deadlines
+        if deadlines is None:
+            raise AssertionError("no schedule")
+        skip = [index for index, node in enumerate(nodes) if node.id in ctx.exclude] if ctx.exclude else ()
+        return nodes[deadlines.pick(skip)]
+
+    def _stretch_of(self, index: int) -> float:
+        return self._stretch(self._nodes[index])
+
+
+def _ramp_only(node: Node) -> float:
+    return 1.0 / max(node.ramp, LEAST_RAMP)
+
+
+def _least_of_all(nodes: tuple[Node, ...], rng: Generator) -> Node:
+    fewest = min(node.inflight for node in nodes)
+    return rng.choice([node for node in nodes if node.inflight == fewest])
+
+
+def _any_left(nodes: tuple[Node, ...], ctx: PickContext) -> bool:
+    """Whether one of these has not been tried."""
+    if not ctx.exclude:
+        return bool(nodes)
+    return any(node.id not in ctx.exclude for node in nodes)
+
+
+def _anybody(snapshot: Snapshot, ctx: PickContext) -> Node | None:
+    candidates = snapshot.candidates(ctx)
+    return ctx.rng.choice(candidates) if candidates else None

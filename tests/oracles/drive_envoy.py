@@ -1,0 +1,388 @@
+"""What does ``balancekit.compat.envoy`` answer to an Envoy trace?
+
+:func:`candidates` takes a trace without its outputs and yields what the outputs may be: one answer, or one
+for every starting point where Envoy starts at a random one. Nothing here knows a trace by its name; what the
+configuration says in Envoy's field names becomes a :class:`~balancekit.compat.envoy.Cluster`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from random import Random
+from typing import Any
+
+from balancekit.compat import envoy
+from balancekit.events import Ejected, Event, Restored
+
+__all__ = ["candidates"]
+
+Json = Mapping[str, Any]
+
+SEED = 20_250_101
+DEFAULT_KEY = "x-key"
+"""The header that carries the key where the configuration names none."""
+
+STARTS = 100_000
+"""How many starting points are tried at most."""
+
+OFFSETS = 60
+"""Into how many parts an interval is cut to find where its timer started."""
+
+SAMPLES = 1_000
+"""Requests a second while shares over time are counted."""
+
+WINDOW = 0.5
+"""Seconds over which they are counted."""
+
+SETTLED = 1_000.0
+"""Seconds that the cluster has been up before the observation begins."""
+
+LATENCY = 0.001
+"""Seconds a health check takes."""
+
+
+def candidates(trace: Json) -> Iterator[Any]:
+    """Yield the outputs that the rule allows, computed from configuration and inputs alone."""
+    kind, cluster = trace["kind"], trace["config"]["cluster"]
+    if kind != "timeline":
+        yield from _requests(trace)
+    elif "outlier_detection" in cluster:
+        yield from _outliers(trace)
+    elif "slow_start" in str(_policy(cluster)):
+        yield _warm_up(trace)
+    else:
+        yield from _checks(trace)
+
+
+# ---------------------------------------------------------------------- configuration
+
+
+def _number(value: Any) -> Any:
+    """Return the number in a field: plain, quoted, or wrapped with its run-time key."""
+    if isinstance(value, Mapping):
+        return _number(value.get("value", value.get("default_value", 0)))
+    return (
+        float(value)
+        if isinstance(value, str) and "." in value
+        else int(value)
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _seconds(value: str) -> float:
+    return float(value.removesuffix("s"))
+
+
+def _policy(cluster: Json) -> tuple[str, Json]:
+    """Return the policy's name and fields, wherever the configuration has them."""
+    if "load_balancing_policy" not in cluster:
+        name = cluster.get("lb_policy", "ROUND_ROBIN")
+        return name, cluster.get(f"{name.lower()}_lb_config", {})
+    fields = cluster["load_balancing_policy"]["policies"][0]["typed_extension_config"]["typed_config"]
+    kind = fields["@type"].rsplit(".", 1)[-1]
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).upper(), fields
+
+
+def _maker(cluster: Json, start: int) -> Callable[[], Any]:
+    """Return what makes the policy."""
+    name, fields = _policy(cluster)
+    common = cluster.get("common_lb_config", {}).get("consistent_hashing_lb_config", {})
+    hashing = {**common, **fields.get("consistent_hashing_lb_config", {}), **fields}
+    options: dict[str, Any] = {}
+    if name in {"RING_HASH", "MAGLEV"}:
+        for field in ("hash_balance_factor", "minimum_ring_size", "maximum_ring_size", "table_size"):
+            if field in hashing:
+                options[field] = _number(hashing[field])
+        for field in ("hash_function", "use_hostname_for_hashing"):
+            if field in hashing:
+                options[field] = hashing[field]
+        return lambda: (envoy.RingHash if name == "RING_HASH" else envoy.Maglev)(**options)
+    if name == "LEAST_REQUEST":
+        for field in ("choice_count", "active_request_bias"):
+            if field in fields:
+                options[field] = _number(fields[field])
+        if "selection_method" in fields:
+            options["selection_method"] = fields["selection_method"]
+        return lambda: envoy.LeastRequest(start=start, **options)
+    return envoy.Random if name == "RANDOM" else lambda: envoy.RoundRobin(start=start)
+
+
+def _hash_policy(config: Json) -> list[envoy.HashPolicy]:
+    found: list[envoy.HashPolicy] = []
+    for policy in config.get("hash_policy", [{"header": {"header_name": DEFAULT_KEY}}]):
+        terminal = bool(policy.get("terminal", False))
+        if "header" in policy:
+            found.append(envoy.Header(name=policy["header"]["header_name"], terminal=terminal))
+        elif "query_parameter" in policy:
+            found.append(envoy.QueryParameter(name=policy["query_parameter"]["name"], terminal=terminal))
+        elif policy.get("connection_properties", {}).get("source_ip"):
+            found.append(envoy.SourceAddress(terminal=terminal))
+        else:
+            raise ValueError(f"a hash policy we do not have: {policy}")
+    return found
+
+
+def _request(policies: list[envoy.HashPolicy], key: Any) -> envoy.Request:
+    """Put the key, or one key per policy, where the policies look."""
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    source = ""
+    for policy, value in zip(policies, key if isinstance(key, list) else [key] * len(policies), strict=False):
+        if value is None:
+            continue
+        if isinstance(policy, envoy.Header):
+            headers[policy.name.lower()] = value
+        elif isinstance(policy, envoy.QueryParameter):
+            query[policy.name] = value
+        else:
+            source = value
+    return envoy.Request(headers=headers, query=query, source=source)
+
+
+def _cluster(
+    trace: Json, *, start: int = 0, since: float = -SETTLED, unhealthy: Collection[str] = (), **options: Any
+) -> envoy.Cluster:
+    """Return the cluster as it stands at time 0, some time after its hosts' health was learned."""
+    config = trace["config"]
+    cluster = config["cluster"]
+    common = cluster.get("common_lb_config", {})
+    hosts = [
+        envoy.Host(
+            name=server["name"],
+            address=server["address"],
+            weight=server.get("weight", 1),
+            priority=server.get("priority", 0),
+            hostname=server.get("hostname", ""),
+        )
+        for server in config["servers"]
+    ]
+    found = envoy.Cluster(
+        hosts,
+        _maker(cluster, start),
+        hash_policy=_hash_policy(config),
+        overprovisioning_factor=config.get("overprovisioning_factor", 140),
+        healthy_panic_threshold=round(_number(common.get("healthy_panic_threshold", 50))),
+        update_merge_window=_seconds(common.get("update_merge_window", "1s")),
+        rng=Random(SEED),
+        now=since,
+        **options,
+    )
+    for server in config["servers"]:
+        if server["name"] in unhealthy or server.get("health", "HEALTHY") not in {"HEALTHY", "UNKNOWN"}:
+            found.set_health(server["name"], envoy.Health.UNHEALTHY, now=since)
+    found.advance(now=0.0)
+    return found
+
+
+def _starts(trace: Json) -> int:
+    """Return how many starting points differ: a whole cycle of the weights, and of every number of hosts."""
+    if trace["match"] == "exact":
+        return 1
+    weights = [server.get("weight", 1) for server in trace["config"]["servers"]]
+    if len(set(weights)) == 1:
+        return math.lcm(*range(1, len(weights) + 1))
+    return min(STARTS, sum(weights) // math.gcd(*weights))
+
+
+# ---------------------------------------------------------------------- requests without a clock
+
+
+def _requests(trace: Json) -> Iterator[Any]:
+    kind, inputs = trace["kind"], trace["inputs"]
+    if kind == "distribution":
+        yield {"counts": _counts(trace)}
+        return
+    if kind == "sequence":
+        events = [{"op": "get", "n": inputs["requests"]}]
+    elif kind == "keys":
+        events = [{"op": "get", "key": key} for key in inputs["keys"]]
+    else:
+        events = inputs["events"]
+    for start in range(_starts(trace)):
+        yield _script(trace, events, start)
+
+
+def _script(trace: Json, events: list[Json], start: int) -> list[str]:
+    cluster = _cluster(trace, start=start)
+    policies = _hash_policy(trace["config"])
+    picked: list[str] = []
+    held: dict[Any, str] = {}
+    for event in events:
+        if event["op"] == "release":
+            cluster.release(held.pop(event["id"]), now=0.0)
+        elif event["op"] in {"get", "hold"}:
+            for _ in range(event.get("n", 1)):
+                host = cluster.acquire(_request(policies, event.get("key")), now=0.0)
+                picked.append("503" if host is None else host)
+                if event["op"] == "hold" and host is not None:
+                    held[event["id"]] = host
+                elif host is not None:
+                    cluster.release(host, now=0.0)
+        else:
+            raise ValueError(f"an event we do not have: {event}")
+    return picked
+
+
+def _counts(trace: Json) -> dict[str, int]:
+    cluster = _cluster(trace)
+    inputs = trace["inputs"]
+    _hold(cluster, inputs.get("held_requests", {}))
+    counts: Counter[str] = Counter()
+    for _ in range(inputs["requests"]):
+        host = cluster.acquire(now=0.0)
+        counts["503" if host is None else host] += 1
+        if host is not None:
+            cluster.release(host, now=0.0)
+    return dict(counts)
+
+
+def _hold(cluster: envoy.Cluster, wanted: Mapping[str, int]) -> None:
+    """Get the hosts as busy as they were: acquire until each has enough, then let go of the rest."""
+    taken: Counter[str] = Counter()
+    for _ in range(1_000 * sum(wanted.values())):
+        if all(taken[host] >= count for host, count in wanted.items()):
+            break
+        host = cluster.acquire(now=0.0)
+        if host is not None:
+            taken[host] += 1
+    for host, count in taken.items():
+        for _ in range(count - wanted.get(host, 0)):
+            cluster.release(host, now=0.0)
+
+
+# ---------------------------------------------------------------------- time lines
+
+
+def _offsets(interval: float) -> Iterator[float]:
+    """Yield where in its interval a timer may stand when the observation begins."""
+    for part in range(OFFSETS):
+        yield interval * (part + 0.5) / OFFSETS
+
+
+def _outliers(trace: Json) -> Iterator[list[Json]]:
+    """Requests at a steady rate; where the rotation and the interval timer were at the start is unknown."""
+    fields = trace["config"]["cluster"]["outlier_detection"]
+    settings = envoy.OutlierDetection(
+        **{name: _setting(value) for name, value in fields.items() if name in envoy.OutlierDetection._fields}
+    )
+    for offset, start in itertools.product(_offsets(settings.interval), range(_starts(trace))):
+        yield _outlier_run(trace, settings, start=start, first_tick=offset)
+
+
+def _setting(value: Any) -> Any:
+    return _seconds(value) if isinstance(value, str) and value.endswith("s") else _number(value)
+
+
+def _outlier_run(
+    trace: Json, settings: envoy.OutlierDetection, *, start: int, first_tick: float
+) -> list[Json]:
+    inputs = trace["inputs"]
+    seen: list[Json] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Ejected):
+            seen.append({"t": event.at, "ejected": event.endpoint})
+        elif isinstance(event, Restored):
+            seen.append({"t": event.at, "returned": event.endpoint})
+
+    early = first_tick - settings.interval * math.ceil(SETTLED / settings.interval)
+    cluster = _cluster(trace, start=start, since=early, listeners=[hear], outlier_detection=settings)
+    answers = {server["name"]: 200 for server in trace["config"]["servers"]}
+    plan = sorted(inputs["plan"], key=lambda step: step["t"])
+    for request in range(round(inputs["seconds"] * inputs["requests_per_second"])):
+        now = request / inputs["requests_per_second"]
+        while plan and plan[0]["t"] <= now:
+            step = plan.pop(0)
+            cluster.advance(now=step["t"])
+            answers[step["server"]] = step["status"]
+            seen.append({"t": step["t"], "set": step["server"], "status": step["status"]})
+        host = cluster.acquire(now=now)
+        if host is None:
+            seen.append({"t": now, "picked": None, "status": 503})
+            continue
+        seen.append({"t": now, "picked": host, "status": answers[host]})
+        cluster.release(host, now=now, status=answers[host])
+    return seen
+
+
+def _checks(trace: Json) -> Iterator[list[Json]]:
+    """Checks of every server at its interval; when the first one was is unknown."""
+    settings, timeout = _health_check(trace["config"]["cluster"]["health_checks"][0])
+    for offset in _offsets(settings.interval):
+        yield _check_run(trace, settings, timeout=timeout, first=offset)
+
+
+def _health_check(fields: Json) -> tuple[envoy.HealthCheck, float]:
+    http = fields.get("http_health_check", {})
+    options: dict[str, Any] = {
+        name: _seconds(fields[name])
+        for name in ("interval", "unhealthy_interval", "unhealthy_edge_interval", "healthy_edge_interval")
+        if name in fields
+    }
+    for name in ("expected_statuses", "retriable_statuses"):
+        if name in http:
+            options[name] = {
+                code for span in http[name] for code in range(int(span["start"]), int(span["end"]))
+            }
+    for name in ("healthy_threshold", "unhealthy_threshold"):
+        options[name] = _number(fields[name])
+    return envoy.HealthCheck(**options), _seconds(fields["timeout"])
+
+
+def _check_run(trace: Json, settings: envoy.HealthCheck, *, timeout: float, first: float) -> list[Json]:
+    """Play the plan against one checker per server, which has passed its first check already."""
+    inputs = trace["inputs"]
+    servers = [server["name"] for server in trace["config"]["servers"]]
+    checkers = {name: envoy.HealthChecker(settings, now=first - settings.interval) for name in servers}
+    for name in servers:
+        checkers[name].observe(min(settings.expected_statuses), now=first - settings.interval)
+        checkers[name].deadline = first
+    answers: dict[str, Any] = {name: min(settings.expected_statuses) for name in servers}
+    seen: list[Json] = []
+    plan = sorted(inputs["plan"], key=lambda step: step["t"])
+    while True:
+        name = min(servers, key=lambda one: checkers[one].deadline)
+        now = checkers[name].deadline
+        if plan and plan[0]["t"] <= min(now, inputs["seconds"]):
+            step = plan.pop(0)
+            answers[step["server"]] = step["set"]
+            seen.append({"t": step["t"], "server": step["server"], "set": step["set"]})
+            continue
+        if now > inputs["seconds"]:
+            return seen
+        answer = answers[name]
+        seen.append({"t": now, "server": name, "check": answer})
+        silent = answer in {"hang", "timeout"}
+        changed = checkers[name].observe(
+            answer if isinstance(answer, int) else None, now=now + (timeout if silent else LATENCY)
+        )
+        if changed is not None:
+            seen.append({"t": now + (timeout if silent else LATENCY), "server": name, "state": changed.value})
+
+
+def _warm_up(trace: Json) -> list[Json]:
+    """Count picks in windows, of more requests than were made: only their shares can be compared."""
+    inputs = trace["inputs"]
+    found = re.fullmatch(r"server (\S+) becomes healthy at t=([\d.]+)", inputs["event"])
+    if found is None:
+        raise ValueError(f"an event we do not have: {inputs['event']}")
+    host, since = found[1], float(found[2])
+    fields = _policy(trace["config"]["cluster"])[1]["slow_start_config"]
+    settings = envoy.SlowStart(**{name: _setting(value) for name, value in fields.items()})
+    cluster = _cluster(trace, slow_start=settings, unhealthy={host})
+    cluster.set_health(host, envoy.Health.HEALTHY, now=since)
+    outputs: list[Json] = []
+    for window in range(round(inputs["seconds"] / WINDOW)):
+        counts: Counter[str] = Counter()
+        for sample in range(round(SAMPLES * WINDOW)):
+            picked = cluster.acquire(now=since + window * WINDOW + sample / SAMPLES)
+            if picked is not None:
+                counts[picked] += 1
+                cluster.release(picked, now=since + window * WINDOW + sample / SAMPLES)
+        outputs.append({"from": window * WINDOW, "to": (window + 1) * WINDOW, "counts": dict(counts)})
+    return outputs

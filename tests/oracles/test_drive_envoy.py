@@ -1,0 +1,226 @@
+"""The driver reads every spelling of Envoy's configuration, and its answers follow from nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.spec_from_file_location("drive_envoy", Path(__file__).with_name("drive_envoy.py"))
+drive_envoy = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(drive_envoy)
+candidates = drive_envoy.candidates
+
+
+def trace(kind, cluster, inputs, *, match="exact", weights=(1, 1, 1), servers=(), **config):
+    """A trace without outputs, in the format of the recorded ones."""
+    listed = [
+        {"name": name, "address": f"127.0.0.1:{18081 + number}", "weight": weight}
+        for number, (name, weight) in enumerate(zip("abcdefgh", weights, strict=False))
+    ]
+    return {
+        "kind": kind,
+        "match": match,
+        "config": {"servers": list(servers) or listed, "cluster": cluster, **config},
+        "inputs": inputs,
+    }
+
+
+def extension(kind, **fields):
+    """A policy spelt as an extension."""
+    typed = {"@type": f"type.googleapis.com/envoy.extensions.load_balancing_policies.x.v3.{kind}", **fields}
+    return {"load_balancing_policy": {"policies": [{"typed_extension_config": {"typed_config": typed}}]}}
+
+
+KEYS = [f"user-{number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        (
+            {
+                "lb_policy": "RING_HASH",
+                "ring_hash_lb_config": {"minimum_ring_size": 9, "maximum_ring_size": 23},
+            },
+            extension("RingHash", minimum_ring_size={"value": 9}, maximum_ring_size="23"),
+        ),
+        (
+            {"lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 251}},
+            extension("Maglev", table_size={"value": "251"}),
+        ),
+        (
+            {
+                "lb_policy": "MAGLEV",
+                "common_lb_config": {"consistent_hashing_lb_config": {"use_hostname_for_hashing": True}},
+            },
+            extension("Maglev", consistent_hashing_lb_config={"use_hostname_for_hashing": True}),
+        ),
+    ],
+)
+def test_both_spellings_of_a_policy_mean_the_same(short, long):
+    """As fields of the cluster and as an extension."""
+    answers = []
+    servers = [{"name": n, "address": f"10.0.0.1:{ord(n)}", "hostname": f"{n}.example"} for n in "abc"]
+    for cluster in (short, long):
+        [found] = candidates(trace("keys", cluster, {"keys": KEYS}, servers=servers))
+        answers.append(found)
+    assert answers[0] == answers[1]
+    assert len(set(answers[0])) == 3
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"header": {"header_name": "X-Key"}},
+        {"query_parameter": {"name": "k"}},
+        {"connection_properties": {"source_ip": True}},
+    ],
+)
+def test_a_key_reaches_every_kind_of_hash_policy(policy):
+    """The owner depends on the value, not on where it was found."""
+    [found] = candidates(trace("keys", {"lb_policy": "RING_HASH"}, {"keys": KEYS}, hash_policy=[policy]))
+    [plain] = candidates(trace("keys", {"lb_policy": "RING_HASH"}, {"keys": KEYS}))
+    assert found == plain
+
+
+def test_each_policy_gets_its_own_key():
+    """A list of keys per request; a missing one is passed over."""
+    two = [{"header": {"header_name": "x-a"}}, {"query_parameter": {"name": "b"}}]
+    ring = {"lb_policy": "RING_HASH"}
+    [found] = candidates(trace("keys", ring, {"keys": [[key, None] for key in KEYS]}, hash_policy=two))
+    [plain] = candidates(trace("keys", ring, {"keys": KEYS}))
+    assert found == plain
+    [both] = candidates(trace("keys", ring, {"keys": [[key, key] for key in KEYS]}, hash_policy=two))
+    assert both != plain
+
+
+def test_every_starting_point_of_a_rotation_is_a_candidate():
+    """All different, as many as the cycle is long, each a rotation of the first."""
+    cluster = {"lb_policy": "ROUND_ROBIN"}
+    found = list(
+        candidates(
+            trace(
+                "sequence",
+                cluster,
+                {"requests": 14},
+                match="exact up to the starting phase",
+                weights=(4, 2, 1),
+            )
+        )
+    )
+    assert len(found) == 7
+    assert len({"".join(one) for one in found}) == 7
+    assert all("".join(one[:7]) in 2 * "".join(found[0][:7]) for one in found)
+
+
+def test_held_requests_are_there_while_others_are_counted():
+    """Uneven ones too: the idle host of three is drawn at least once in two draws five times of nine."""
+    inputs = {"requests": 4_500, "held_requests": {"a": 3, "b": 1}}
+    [found] = candidates(trace("distribution", {"lb_policy": "LEAST_REQUEST"}, inputs, match="statistical"))
+    assert abs(found["counts"]["c"] - 2_500) < 5 * (4_500 * 5 / 9 * 4 / 9) ** 0.5
+    assert found["counts"]["a"] < found["counts"]["b"]
+
+
+def test_nobody_healthy_without_panic_is_503():
+    """Whatever the policy."""
+    servers = [{"name": n, "address": n, "health": "UNHEALTHY"} for n in "ab"]
+    for policy in ("ROUND_ROBIN", "RANDOM", "MAGLEV"):
+        cluster = {"lb_policy": policy, "common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
+        [found] = candidates(
+            trace("distribution", cluster, {"requests": 7}, match="statistical", servers=servers)
+        )
+        assert found == {"counts": {"503": 7}}
+
+
+def test_a_script_gets_holds_and_releases():
+    """Bounded load: a hot key overflows while its requests are held, and comes back when they end."""
+    cluster = {
+        "lb_policy": "RING_HASH",
+        "common_lb_config": {"consistent_hashing_lb_config": {"hash_balance_factor": 100}},
+    }
+    events = [
+        {"op": "hold", "id": 1, "key": "hot"},
+        {"op": "hold", "id": 2, "key": "hot"},
+        {"op": "get", "n": 2, "key": "hot"},
+        {"op": "release", "id": 1},
+        {"op": "release", "id": 2},
+        {"op": "get", "key": "hot"},
+    ]
+    [found] = candidates(trace("script", cluster, {"events": events}))
+    assert len(found) == 5
+    assert found[1] == found[0]  # a load of one slot is not above one
+    assert found[2] == found[3] != found[0]
+    assert found[4] == found[0]
+
+
+def test_an_ejection_time_line_has_requests_changes_and_ejections():
+    """In the order of time."""
+    cluster = {
+        "lb_policy": "ROUND_ROBIN",
+        "outlier_detection": {
+            "consecutive_5xx": {"value": 2},
+            "interval": "1s",
+            "base_ejection_time": "2s",
+            "max_ejection_percent": 50,
+            "enforcing_success_rate": 0,
+        },
+        "common_lb_config": {"update_merge_window": "0s"},
+    }
+    inputs = {"plan": [{"t": 0.4, "server": "b", "status": 500}], "seconds": 4.0, "requests_per_second": 10}
+    first = next(
+        iter(candidates(trace("timeline", cluster, inputs, match="ordering exact; times within tolerance")))
+    )
+    assert [one["t"] for one in first] == sorted(one["t"] for one in first)
+    assert sum("picked" in one for one in first) == 40
+    kinds = [next(kind for kind in ("picked", "set", "ejected", "returned") if kind in one) for one in first]
+    assert Counter(kinds)["ejected"] >= 1
+    out = kinds.index("ejected")
+    back = kinds.index("returned")
+    assert {one["picked"] for one in first[out + 1 : back]} == {"a", "c"}
+
+
+def test_a_check_time_line_counts_what_is_silent_too():
+    """A server that does not answer delays its next check and counts towards the threshold."""
+    cluster = {
+        "lb_policy": "ROUND_ROBIN",
+        "health_checks": [
+            {
+                "timeout": "0.5s",
+                "interval": "1s",
+                "unhealthy_threshold": {"value": 2},
+                "healthy_threshold": 1,
+                "http_health_check": {},
+            }
+        ],
+    }
+    inputs = {"plan": [{"t": 1.5, "server": "a", "set": "hang"}], "seconds": 9.0}
+    for found in itertools.islice(
+        candidates(trace("timeline", cluster, inputs, match="ordering", weights=(1,))), 3
+    ):
+        checks = [one["t"] for one in found if one.get("check") == "hang"]
+        [state] = [one for one in found if "state" in one]
+        assert state["state"] == "UNHEALTHY"
+        assert state["t"] == pytest.approx(checks[1] + 0.5)
+        assert [round(after - before, 6) for before, after in itertools.pairwise(checks)] == [1.5] * (
+            len(checks) - 1
+        )
+
+
+def test_what_is_not_known_is_said():
+    """Rather than ignored."""
+    with pytest.raises(ValueError, match="hash policy"):
+        next(
+            candidates(
+                trace("keys", {"lb_policy": "MAGLEV"}, {"keys": []}, hash_policy=[{"cookie": {"name": "c"}}])
+            )
+        )
+    with pytest.raises(ValueError, match="event"):
+        next(
+            candidates(
+                trace("script", {"lb_policy": "RANDOM"}, {"events": [{"op": "refuse", "server": "a"}]})
+            )
+        )

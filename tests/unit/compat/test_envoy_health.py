@@ -1,0 +1,301 @@
+"""Outlier detection and active checks: every rule of the machines."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit.compat.envoy import Health, HealthCheck, HealthChecker, OutlierDetection, OutlierDetector
+from balancekit.errors import ConfigurationError, UnknownEndpointError
+from balancekit.events import Ejected, EjectionRefused, Restored
+
+STRICT = OutlierDetection(consecutive_5xx=3, interval=1, base_ejection_time=2, max_ejection_percent=50)
+
+
+def fail(detector, host, count, now):
+    """So many 5xx; what the last one led to."""
+    events = ()
+    for _ in range(count):
+        events = detector.observe(host, 503, now=now)
+    return [type(event) for event in events]
+
+
+# ---------------------------------------------------------------------- outliers
+
+
+def test_the_last_of_a_run_ejects_at_once():
+    """Not the one before it."""
+    detector = OutlierDetector("abcd", STRICT)
+    assert fail(detector, "a", 2, 0.1) == []
+    assert fail(detector, "a", 1, 0.2) == [Ejected]
+    assert detector.ejected == ("a",)
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 499, 600])
+def test_anything_but_a_5xx_ends_the_run(status):
+    """A request that the client got wrong counts as the host's success."""
+    detector = OutlierDetector("abcd", STRICT)
+    fail(detector, "a", 2, 0.1)
+    detector.observe("a", status, now=0.2)
+    assert fail(detector, "a", 2, 0.3) == []
+    assert fail(detector, "a", 1, 0.4) == [Ejected]
+
+
+def test_hosts_return_at_the_first_tick_after_their_time():
+    """Not at the time itself: 2.5 becomes 3."""
+    detector = OutlierDetector("abcd", STRICT, now=0.0)
+    fail(detector, "a", 3, 0.5)
+    assert detector.advance(now=2.99) == []
+    [event] = detector.advance(now=3.0)
+    assert (type(event), event.endpoint, event.at) == (Restored, "a", 3.0)
+    assert detector.ejected == ()
+
+
+def test_a_time_that_ends_at_a_tick_ends_there():
+    """Ejected at a tick, back two ticks later."""
+    detector = OutlierDetector("abcd", STRICT, now=0.0)
+    fail(detector, "a", 3, 1.0)
+    assert [event.at for event in detector.advance(now=9.0)] == [3.0]
+
+
+def test_a_run_of_failures_starts_anew_after_the_return():
+    """Failures while it was out, in a panic, do not count."""
+    detector = OutlierDetector("abcd", STRICT, now=0.0)
+    fail(detector, "a", 5, 0.5)
+    detector.advance(now=3.0)
+    assert fail(detector, "a", 2, 3.1) == []
+    assert fail(detector, "a", 1, 3.2) == [Ejected]
+
+
+def test_each_ejection_lasts_longer_and_ticks_without_one_shorten_it_again():
+    """The factor counts up by one an ejection and down by one for every tick that the host is in."""
+    detector, now, lengths = OutlierDetector("abcd", STRICT, now=0.0), 0.0, []
+    for ticks_in in (0, 0, 0, 1, 2, 9):
+        now += ticks_in
+        detector.advance(now=now)
+        fail(detector, "a", 3, now)
+        until = now
+        while detector.ejected:
+            until += 1.0
+            detector.advance(now=until)
+        lengths.append(until - now)
+        now = until
+    assert lengths == [2.0, 4.0, 6.0, 6.0, 4.0, 2.0]
+
+
+def test_no_ejection_lasts_longer_than_the_longest():
+    """Three hundred seconds, or the base if that is longer, or what is said."""
+    for base, said, longest in ((200, None, 300.0), (400, None, 400.0), (2, 3.0, 3.0)):
+        settings = OutlierDetection(
+            consecutive_5xx=1,
+            interval=1,
+            base_ejection_time=base,
+            max_ejection_time=said,
+            max_ejection_percent=100,
+        )
+        detector, now = OutlierDetector("ab", settings, now=0.0), 0.0
+        for _ in range(4):
+            [event] = detector.observe("a", 500, now=now)
+            assert event.until - now <= longest
+            last = event.until - now
+            now = detector.advance(now=event.until)[-1].at
+        assert last == longest
+
+
+def test_jitter_is_added_after_the_cap():
+    """Drawn from the given generator."""
+    settings = STRICT.replace(max_ejection_time=2, max_ejection_time_jitter=4)
+    drawn = []
+    for seed in range(40):
+        detector = OutlierDetector("abcd", settings, now=0.0, rng=Random(seed))
+        fail(detector, "a", 2, 0.0)
+        [event] = detector.observe("a", 500, now=0.0)
+        drawn.append(event.until)
+    assert min(drawn) >= 2
+    assert max(drawn) <= 6
+    assert len(set(drawn)) > 30
+
+
+@pytest.mark.parametrize(
+    ("count", "percent", "always", "out"),
+    [
+        (4, 50, False, 2),
+        (4, 49, False, 1),
+        (9, 10, False, 0),
+        (10, 10, False, 1),
+        (9, 10, True, 1),
+        (3, 100, False, 3),
+    ],
+)
+def test_the_cap_counts_the_next_one_too(count, percent, always, out):
+    """``(ejected + 1) / hosts`` may reach the percentage; the first one may be excepted."""
+    settings = STRICT.replace(max_ejection_percent=percent, always_eject_one_host=always)
+    hosts = [f"h{number}" for number in range(count)]
+    detector = OutlierDetector(hosts, settings)
+    kinds = [kind for host in hosts for kind in fail(detector, host, 3, 0.1)]
+    assert len(detector.ejected) == out
+    assert kinds == [Ejected] * out + [EjectionRefused] * (count - out)
+
+
+def test_a_refused_ejection_needs_a_whole_run_again():
+    """The count starts over, and finds room when another has returned."""
+    settings = STRICT.replace(max_ejection_percent=25)
+    detector = OutlierDetector("abcd", settings, now=0.0)
+    fail(detector, "a", 3, 0.0)
+    assert fail(detector, "b", 3, 0.0) == [EjectionRefused]
+    detector.advance(now=2.0)
+    assert fail(detector, "b", 2, 2.0) == []
+    assert fail(detector, "b", 1, 2.0) == [Ejected]
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 3)), max_size=60),
+    percent=st.integers(0, 100),
+)
+def test_the_cap_holds_and_nobody_stays_out_for_ever(steps, percent):
+    """Whatever is answered when: at most the percentage is out, and all are back in the end."""
+    settings = STRICT.replace(consecutive_5xx=1, max_ejection_percent=percent)
+    detector, now = OutlierDetector("abc", settings, now=0.0), 0.0
+    for host, fails, pause in steps:
+        now += pause
+        detector.advance(now=now)
+        detector.observe(host, 500 if fails else 200, now=now)
+        assert 100 * len(detector.ejected) <= percent * 3
+        assert detector.deadline > now
+    detector.advance(now=now + 301.0)
+    assert detector.ejected == ()
+
+
+def test_idle_ticks_cost_nothing():
+    """A year without a request is one step, and the ticks keep their phase."""
+    detector = OutlierDetector("ab", STRICT, now=0.25)
+    detector.advance(now=31_536_000.0)
+    assert detector.deadline == 31_536_000.25
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("consecutive_5xx", 0),
+        ("consecutive_5xx", 2.0),
+        ("interval", 0),
+        ("interval", math.nan),
+        ("base_ejection_time", -1),
+        ("max_ejection_time", 29.0),
+        ("max_ejection_percent", 101),
+        ("always_eject_one_host", 1),
+        ("max_ejection_time_jitter", math.inf),
+    ],
+)
+def test_bad_settings_of_outlier_detection_are_refused(name, value):
+    """By the name of the parameter."""
+    with pytest.raises(ConfigurationError, match=name):
+        OutlierDetection(**{name: value})
+
+
+def test_hosts_of_a_detector_are_names_each_once():
+    """And only those may be spoken of."""
+    for hosts in ([], ["a", "a"]):
+        with pytest.raises(ConfigurationError, match="hosts"):
+            OutlierDetector(hosts, STRICT)
+    with pytest.raises(UnknownEndpointError, match="'z'"):
+        OutlierDetector("ab", STRICT).observe("z", 200, now=0.0)
+
+
+# ---------------------------------------------------------------------- active checks
+
+CHECK = HealthCheck(
+    interval=5, healthy_threshold=2, unhealthy_threshold=3, retriable_statuses=range(500, 600)
+)
+PASS, RETRIABLE, BAD, SILENT = 200, 503, 404, None
+
+
+def states(results, settings=CHECK):
+    """The health after each result, one letter each."""
+    checker = HealthChecker(settings)
+    found = ""
+    for result in results:
+        checker.observe(result, now=0.0)
+        found += "H" if checker.health is Health.HEALTHY else "u"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([PASS], "H"),  # the very first result decides
+        ([BAD, PASS, PASS], "uuH"),  # later it takes the threshold
+        ([SILENT, PASS, PASS], "uuH"),
+        ([PASS, BAD], "Hu"),  # unexpected: at once
+        ([PASS, RETRIABLE, RETRIABLE, RETRIABLE], "HHHu"),
+        ([PASS, SILENT, RETRIABLE, SILENT], "HHHu"),  # both kinds count together
+        ([PASS, RETRIABLE, RETRIABLE, PASS, RETRIABLE, RETRIABLE], "HHHHHH"),  # a pass ends the run
+        ([PASS, BAD, PASS, SILENT, PASS, PASS], "HuuuuH"),  # and a failure the run of passes
+        ([PASS, RETRIABLE, BAD], "HHu"),
+    ],
+)
+def test_results_change_health_by_the_rules(results, expected):
+    """First pass, thresholds, statuses."""
+    assert states(results) == expected
+
+
+def test_without_retriable_statuses_every_bad_status_is_final():
+    """As the trace in which a 503 counts at once."""
+    plain = HealthCheck(interval=1, healthy_threshold=2, unhealthy_threshold=3)
+    assert states([PASS, RETRIABLE], plain) == "Hu"
+    assert states([201], plain.replace(expected_statuses={200, 201})) == "H"
+
+
+def test_only_changes_are_told():
+    """``None`` otherwise."""
+    checker = HealthChecker(CHECK)
+    assert [checker.observe(result, now=0.0) for result in (PASS, PASS, BAD, BAD)] == [
+        Health.HEALTHY,
+        None,
+        Health.UNHEALTHY,
+        None,
+    ]
+
+
+def test_the_interval_counts_from_the_end_of_a_check():
+    """A check that timed out after a second delays the next one."""
+    checker = HealthChecker(CHECK, now=1.0)
+    assert checker.deadline == 1.0
+    checker.observe(SILENT, now=2.0)
+    assert checker.deadline == 7.0
+
+
+def test_intervals_differ_by_health_and_at_its_edges():
+    """Those that are not given follow from the ones before."""
+    settings = CHECK.replace(unhealthy_interval=2, unhealthy_edge_interval=1, healthy_edge_interval=3)
+    checker, pauses = HealthChecker(settings), []
+    for result in (BAD, PASS, PASS, PASS, BAD, BAD):
+        checker.observe(result, now=0.0)
+        pauses.append(checker.deadline)
+    assert pauses == [2.0, 2.0, 3.0, 5.0, 1.0, 2.0]
+    partly = HealthChecker(CHECK.replace(unhealthy_interval=2))
+    partly.observe(PASS, now=0.0)
+    partly.observe(BAD, now=0.0)
+    assert partly.deadline == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("interval", 0),
+        ("healthy_threshold", 0),
+        ("unhealthy_threshold", 1.5),
+        ("expected_statuses", 200),
+        ("retriable_statuses", ["5xx"]),
+        ("unhealthy_interval", -1),
+        ("healthy_edge_interval", math.nan),
+    ],
+)
+def test_bad_settings_of_checks_are_refused(name, value):
+    """By the name of the parameter."""
+    with pytest.raises(ConfigurationError, match=name):
+        CHECK.replace(**{name: value})
