@@ -1,7 +1,7 @@
 """What does ``balancekit.compat.envoy`` answer to an Envoy trace?
 
-:func:`candidates` takes a trace without its outputs and yields what the outputs may be: one answer, or one
-for every starting point where Envoy starts at a random one. Nothing here knows a trace by its name; what the
+:func:`candidates` takes a trace without its outputs and yields what they may be: one answer, or one for
+every starting point where Envoy starts at a random one. Nothing here knows a trace by its name; what the
 configuration says in Envoy's field names becomes a :class:`~balancekit.compat.envoy.Cluster`.
 """
 
@@ -45,8 +45,13 @@ LATENCY = 0.001
 """Seconds a health check takes."""
 
 
-def candidates(trace: Json) -> Iterator[Any]:
-    """Yield the outputs that the rule allows, computed from configuration and inputs alone."""
+def candidates(trace: Json) -> Iterator[Json]:
+    """Yield what the recorded members may be, computed from configuration and inputs alone."""
+    for outputs in _outputs(trace):
+        yield {"outputs": outputs}
+
+
+def _outputs(trace: Json) -> Iterator[Any]:
     kind, cluster = trace["kind"], trace["config"]["cluster"]
     if kind != "timeline":
         yield from _requests(trace)

@@ -1,0 +1,38 @@
+"""The choices of HAProxy 2.6, one by one: a ``backend`` section as a class.
+
+:class:`Backend` holds servers, states, cookies and queues; :class:`Balance` says what ``balance`` and
+``hash-type`` say; :class:`Header`, :class:`UrlParam`, :class:`Uri` and :class:`Source` what is hashed.
+:class:`Checker` and :func:`slow_start` are its health checks and warm-up.
+"""
+
+from __future__ import annotations
+
+from balancekit.compat.haproxy._backend import Backend
+from balancekit.compat.haproxy._balance import Balance
+from balancekit.compat.haproxy._check import Check, Checker, slow_start
+from balancekit.compat.haproxy._hashes import HASHES, avalanche, crc32, djb2, sdbm, wt6
+from balancekit.compat.haproxy._keys import HashedBy, Header, Source, Uri, UrlParam
+from balancekit.compat.haproxy._members import Server, State
+from balancekit.compat.haproxy._request import Request
+
+__all__ = [
+    "HASHES",
+    "Backend",
+    "Balance",
+    "Check",
+    "Checker",
+    "HashedBy",
+    "Header",
+    "Request",
+    "Server",
+    "Source",
+    "State",
+    "Uri",
+    "UrlParam",
+    "avalanche",
+    "crc32",
+    "djb2",
+    "sdbm",
+    "slow_start",
+    "wt6",
+]

@@ -1,0 +1,330 @@
+"""Which server does HAProxy give this request? A whole ``backend`` section.
+
+Sans-IO. The order of decisions: a cookie of a server that may still serve it; the balancing method among the
+active servers, or if none is usable among the backups (only the first of them without ``allbackups``); the
+queue.
+
+Source: HAProxy 2.6.12; every rule is checked against recorded choices (``tests/oracles``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import cast, final
+
+from balancekit import _validation as valid
+from balancekit.compat.haproxy._balance import Balance, Structure
+from balancekit.compat.haproxy._members import HEAVIEST, SCALE, Group, Member, Server, State
+from balancekit.compat.haproxy._request import Request
+from balancekit.compat.haproxy._ring import Ring
+from balancekit.compat.haproxy._table import Table, divisor_of
+from balancekit.errors import ConfigurationError, UnknownEndpointError
+
+__all__ = ["Backend"]
+
+
+@final
+class Backend:
+    """A ``backend`` section: servers, a balancing method, states, cookies and queues.
+
+    Parameters
+    ----------
+    servers
+        In the order of declaration; names and ids only once.
+    balance
+        The method; round robin if left out.
+    cookies
+        ``cookie ... insert``: whether clients are bound to servers by a cookie.
+    allbackups
+        ``option allbackups``: balance among all backups, not only the first.
+    retries
+        Attempts after the first, when connections are refused.
+    redispatch
+        Every how-manieth retry may go to another server; 0 is never, negative counts from the last.
+    rng
+        For ``random``.
+
+    Raises
+    ------
+    ConfigurationError
+        For anything else.
+
+    *When not to use it:* for anything but doing as HAProxy does.
+
+    Example
+    -------
+    >>> backend = Backend([Server(name="a", weight=5), Server(name="b"), Server(name="c")])
+    >>> "".join(backend.get() for _ in range(7))
+    'aaabaac'
+    """
+
+    __slots__ = (
+        "_active",
+        "_backups",
+        "_members",
+        "_only_first",
+        "_queue",
+        "_redispatch",
+        "_retries",
+        "_served",
+        "balance",
+        "cookies",
+    )
+
+    def __init__(
+        self,
+        servers: Iterable[Server],
+        balance: Balance | None = None,
+        *,
+        cookies: bool = False,
+        allbackups: bool = False,
+        retries: int = 3,
+        redispatch: int = 0,
+        rng: Random | None = None,
+    ) -> None:
+        listed = list(servers)
+        for server in listed:
+            if not isinstance(server, Server):
+                raise ConfigurationError("servers", server, "Server objects")
+        if not listed:
+            raise ConfigurationError("servers", listed, "at least one server")
+        if balance is not None and not isinstance(balance, Balance):
+            raise ConfigurationError("balance", balance, "a Balance")
+        members = [Member(server, number) for number, server in enumerate(listed, 1)]
+        for what, values in (("name", [m.server.name for m in members]), ("id", [m.id for m in members])):
+            for place, value in enumerate(values):
+                if value in values[:place]:
+                    raise ConfigurationError("servers", value, f"each {what} once")
+        self.balance: Balance = Balance() if balance is None else balance
+        self.cookies: bool = valid.flag("cookies", cookies)
+        self._only_first = not valid.flag("allbackups", allbackups)
+        self._retries = valid.integer("retries", retries, minimum=0)
+        self._redispatch = valid.integer("redispatch", redispatch, minimum=-(10**6))
+        self._members: Mapping[str, Member] = {member.server.name: member for member in members}
+        self._queue: deque[Request] = deque()
+        self._served = 0
+        divisor = divisor_of([member.weight for member in members])
+        generator = Random() if rng is None else rng
+
+        def arranged(group: Group) -> tuple[Group, Structure]:
+            structure = self.balance.structure(
+                group, divisor=divisor, load=lambda: self._served, rng=generator
+            )
+            return group, structure
+
+        self._active = arranged(Group([m for m in members if not m.server.backup]))
+        self._backups = arranged(Group([m for m in members if m.server.backup]))
+
+    # -------------------------------------------------------------------- requests
+
+    def request(self, value: str | None = None, *, cookie: str = "") -> Request:
+        """Begin a request.
+
+        Parameters
+        ----------
+        value
+            What ``balance`` hashes: a header's value, a parameter, the request target, the client's address.
+            ``None`` if the request has none; it then takes a turn.
+        cookie
+            The value of the cookie the client sent, empty for none.
+        """
+        if value is not None:
+            valid.text("value", value, empty=True)
+        hash = None if value is None else self.balance.hash_of(value)
+        request = Request(self, hash=hash, cookie=valid.text("cookie", cookie, empty=True))
+        self._assign(request, None)
+        return request
+
+    def get(self, value: str | None = None) -> str | None:
+        """Serve a request that ends at once; return the server's name, ``None`` if it would wait or fail."""
+        request = self.request(value)
+        name = request.server
+        if name is not None or request.waiting:
+            request.done()
+        return name
+
+    # -------------------------------------------------------------------- run-time changes
+
+    def set_state(self, name: str, state: State | str) -> list[Request]:
+        """``set server ... state``; return the waiting requests that a returning server takes on.
+
+        Raises
+        ------
+        UnknownEndpointError, ConfigurationError
+            If there is no such server or state.
+        """
+        member = self._member(name)
+        try:
+            wanted = State(state)
+        except ValueError:
+            raise ConfigurationError("state", state, "ready, drain or maint") from None
+        return self._change(member, lambda: setattr(member, "state", wanted))
+
+    def set_health(self, name: str, *, up: bool) -> list[Request]:
+        """Take a server out, or let it in again, as health checks do."""
+        member = self._member(name)
+        down = not valid.flag("up", up)
+        return self._change(member, lambda: setattr(member, "down", down))
+
+    def set_weight(self, name: str, weight: int) -> list[Request]:
+        """``set weight``: a whole number from 0 to 256.
+
+        Static methods accept only 0 and the weight of the configuration.
+        """
+        member = self._member(name)
+        number = valid.integer("weight", weight, minimum=0, maximum=HEAVIEST)
+        if self.balance.static and number not in {0, member.server.weight}:
+            raise ConfigurationError("weight", weight, f"0 or {member.server.weight} for a static method")
+
+        def weigh() -> None:
+            member.weight = number
+            member.effective = number * SCALE
+
+        return self._change(member, weigh)
+
+    def set_share(self, name: str, share: float) -> list[Request]:
+        """``set weight ...%``: a share of the weight of the configuration, 1.0 for all of it."""
+        configured = self._member(name).server.weight
+        part = valid.number("share", share, minimum=0.0)
+        return self.set_weight(name, min(HEAVIEST, int(configured * round(part * 100)) // 100))
+
+    def hold(self, name: str, count: int) -> None:
+        """Count requests in progress that were not chosen here."""
+        member = self._member(name)
+        number = valid.integer("count", count, minimum=0)
+        member.served += number
+        self._served += number
+        self._structure_of(member).took(member)
+
+    @property
+    def served(self) -> Mapping[str, int]:
+        """How many requests are in progress on each server."""
+        return {name: member.served for name, member in self._members.items()}
+
+    # -------------------------------------------------------------------- internals
+
+    def _member(self, name: str) -> Member:
+        try:
+            return self._members[name]
+        except (KeyError, TypeError):
+            raise UnknownEndpointError(name, tuple(self._members)) from None
+
+    def _structure_of(self, member: Member) -> Structure:
+        return (self._backups if member.server.backup else self._active)[1]
+
+    def _change(self, member: Member, change: Callable[[], None]) -> list[Request]:
+        was, before = member.usable, member.effective
+        change()
+        structure = self._structure_of(member)
+        if member.usable and not was:
+            structure.came(member)
+        elif was and not member.usable:
+            structure.went(member, before)
+        elif was and member.effective != before:
+            structure.changed(member, before)
+        taken = []
+        while member.usable and not was and self._queue and not member.full:
+            taken.append(self._serve(self._queue.popleft(), member))
+        return taken
+
+    def _assign(self, request: Request, avoid: Member | None) -> None:
+        bound = self._bound(request) if avoid is None else None
+        if bound is not None:
+            request.direct = True
+            if bound.full:
+                request.member, request.waiting = bound, True
+                bound.waiting.append(request)
+                self._structure_of(bound).took(bound)
+            else:
+                self._serve(request, bound)
+            return
+        group, structure = self._active
+        if not group.usable:
+            group, structure = self._backups
+            if self._only_first and group.usable:
+                self._place(request, group.usable[0])
+                return
+        if not group.usable:
+            return
+        member = self._choose(request, structure, avoid)
+        if member is None:
+            request.waiting = True
+            self._queue.append(request)
+        else:
+            self._place(request, member)
+
+    def _choose(self, request: Request, structure: Structure, avoid: Member | None) -> Member | None:
+        if request.hash is not None and isinstance(structure, Table | Ring):
+            return structure.find(request.hash, avoid)
+        return structure.pick(avoid)
+
+    def _place(self, request: Request, member: Member) -> None:
+        """Serve the request, or let it wait for this very server, as a hash demands."""
+        if not member.full:
+            self._serve(request, member)
+            return
+        request.member, request.waiting = member, True
+        member.waiting.append(request)
+        self._structure_of(member).took(member)
+
+    def _bound(self, request: Request) -> Member | None:
+        if not self.cookies or not request.cookie:
+            return None
+        for member in self._members.values():
+            if member.server.cookie == request.cookie and member.persistent:
+                return member
+        return None
+
+    def _serve(self, request: Request, member: Member) -> Request:
+        request.member, request.waiting = member, False
+        request.attempts += 1
+        member.served += 1
+        self._served += 1
+        self._structure_of(member).took(member)
+        if self.cookies and not request.direct:
+            request.set_cookie = member.server.cookie or None
+        return request
+
+    def _release(self, request: Request) -> Member:
+        member = cast("Member", request.member)
+        request.member = None
+        member.served -= 1
+        self._served -= 1
+        self._structure_of(member).took(member)
+        return member
+
+    def _refused(self, request: Request) -> str | None:
+        member = self._release(request)
+        if request.attempts > self._retries:
+            return None
+        retry = request.attempts
+        every = self._redispatch
+        elsewhere = every > 0 and retry % every == 0
+        if every < 0:
+            elsewhere = retry % (self._retries + 1 + every) == 0
+        if elsewhere:
+            request.direct = False
+            self._assign(request, member)
+        else:
+            self._serve(request, member)
+        return request.server
+
+    def _done(self, request: Request) -> Request | None:
+        member = self._release(request)
+        if member.server.maxconn and member.served >= member.server.maxconn:
+            return None
+        if member.waiting and member.persistent:
+            return self._serve(member.waiting.popleft(), member)
+        if self._queue and member.usable:
+            return self._serve(self._queue.popleft(), member)
+        return None
+
+    def _give_up(self, request: Request) -> None:
+        queue = self._queue if request.member is None else request.member.waiting
+        queue.remove(request)
+        request.waiting = False
+        if request.member is not None:
+            self._structure_of(request.member).took(request.member)
+            request.member = None

@@ -1,0 +1,125 @@
+"""What does a backend's ``balance`` and ``hash-type`` say? The settings, and the structures they need.
+
+Source: HAProxy 2.6.12, configuration manual section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final, Protocol
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.compat.haproxy._hashes import HASHES, avalanche
+from balancekit.compat.haproxy._keys import HashedBy
+from balancekit.compat.haproxy._leastconn import First, LeastConn
+from balancekit.compat.haproxy._members import Group, Member
+from balancekit.compat.haproxy._ring import Ring
+from balancekit.compat.haproxy._table import Table
+from balancekit.compat.haproxy._turns import Turns
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Balance", "Structure"]
+
+TURNS: Final = ("roundrobin", "static-rr", "leastconn", "first", "random", "hash")
+
+
+class Structure(Protocol):
+    """How the servers of a group are arranged."""
+
+    def pick(self, avoid: Member | None) -> Member | None:
+        """Choose without a hash; ``None`` if everybody is full."""
+        ...
+
+    def came(self, member: Member) -> None:
+        """Let a server in that is usable again."""
+        ...
+
+    def went(self, member: Member, before: int) -> None:
+        """Leave a server out; ``before`` was its effective weight."""
+        ...
+
+    def changed(self, member: Member, before: int) -> None:
+        """Follow a new weight of a usable server."""
+        ...
+
+    def took(self, member: Member) -> None:
+        """Hear that a server has a request more or less."""
+        ...
+
+
+class Balance(Record):
+    """The balancing of a backend.
+
+    Parameters
+    ----------
+    method
+        ``"roundrobin"``, ``"static-rr"``, ``"leastconn"``, ``"first"``, ``"random"`` or ``"hash"``.
+    by
+        For ``"hash"``: what of a request is hashed.
+    consistent
+        ``hash-type consistent``; otherwise map-based.
+    function
+        ``sdbm``, ``djb2``, ``wt6`` or ``crc32``; ``sdbm`` if left out.
+    avalanche
+        Whether the hash is mixed. Left out: only for a bare ``hash-type consistent``.
+    balance_factor
+        ``hash-balance-factor`` in per cent, 0 (off) or more than 100.
+    draws
+        Of ``random(draws)``, >= 1.
+
+    Raises
+    ------
+    ConfigurationError
+        For anything else.
+    """
+
+    method: str = "roundrobin"
+    by: HashedBy | None = None
+    consistent: bool = False
+    function: str | None = None
+    avalanche: bool | None = None
+    balance_factor: int = 0
+    draws: int = 2
+
+    def _check(self) -> None:
+        if self.method not in TURNS:
+            raise ConfigurationError("method", self.method, f"one of {', '.join(TURNS)}")
+        if (self.method == "hash") != (self.by is not None):
+            raise ConfigurationError("by", self.by, "what is hashed if the method is 'hash', else nothing")
+        if self.function is not None and self.function not in HASHES:
+            raise ConfigurationError("function", self.function, f"one of {', '.join(HASHES)}")
+        valid.flag("consistent", self.consistent)
+        if self.avalanche is not None:
+            valid.flag("avalanche", self.avalanche)
+        if valid.integer("balance_factor", self.balance_factor, minimum=0) and self.balance_factor <= 100:
+            raise ConfigurationError("balance_factor", self.balance_factor, "0 or more than 100")
+        valid.integer("draws", self.draws, minimum=1)
+
+    @property
+    def static(self) -> bool:
+        """Whether weights can only be set to 0 % and 100 % at run time."""
+        return self.method == "static-rr" or (self.method == "hash" and not self.consistent)
+
+    def hash_of(self, value: str) -> int | None:
+        """Return the 32-bit hash of a request's value, ``None`` if there is nothing to hash."""
+        found = None if self.by is None else self.by.of(value)
+        if found is None:
+            return None
+        h = found if isinstance(found, int) else HASHES[self.function or "sdbm"](found)
+        mixed = self.consistent and self.function is None if self.avalanche is None else self.avalanche
+        return avalanche(h) if mixed else h
+
+    def structure(self, group: Group, *, divisor: int, load: Callable[[], int], rng: Random) -> Structure:
+        """Arrange the servers of a group."""
+        if self.method == "leastconn":
+            return LeastConn(group)
+        if self.method == "first":
+            return First(group)
+        if self.static:
+            return Table(group, divisor)
+        if self.method == "roundrobin":
+            return Turns(group)
+        draws = self.draws if self.method == "random" else 0
+        return Ring(group, factor=self.balance_factor, load=load, draws=draws, rng=rng)

@@ -1,0 +1,126 @@
+"""When does HAProxy take a server out, and how slowly does it come back? Checks, and slow start.
+
+``fall`` failed checks in a row take a server down, ``rise`` passed ones bring it back; one opposite result
+clears the run. The interval counts from the end of a check. ``fastinter`` applies while a change is under way,
+``downinter`` while the server is down.
+
+A server that came back with ``slowstart`` begins with a part of its weight and gets a sixteenth more at
+a time, on a clock of whole seconds:
+
+.. code-block:: text
+
+    effective weight = weight * ((16 * e + S) // S)      e whole seconds up, S seconds of slow start
+    100, S = 10, e = 0:  100 * 1 = 100 of 1600, shown as ceil(100 / 16) = 7
+
+Source: HAProxy 2.6.12, ``src/check.c`` and ``server_recalc_eweight`` of ``src/server.c``.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.compat.haproxy._members import SCALE
+
+__all__ = ["Check", "Checker", "slow_start"]
+
+
+class Check(Record):
+    """The ``check`` options of a server, in seconds.
+
+    Parameters
+    ----------
+    inter
+        From the end of a check to the next, > 0.
+    rise, fall
+        Results in a row that change the state, >= 1.
+    fastinter, downinter
+        In place of ``inter`` while a change is under way, and while down; ``None`` if not set.
+    """
+
+    inter: float = 2.0
+    rise: int = 2
+    fall: int = 3
+    fastinter: float | None = None
+    downinter: float | None = None
+
+    def _check(self) -> None:
+        valid.number("inter", self.inter, above=0.0)
+        valid.integer("rise", self.rise, minimum=1)
+        valid.integer("fall", self.fall, minimum=1)
+        for name in ("fastinter", "downinter"):
+            if getattr(self, name) is not None:
+                valid.number(name, getattr(self, name), above=0.0)
+
+
+@final
+class Checker:
+    """The machine of one server: hears of every result, is told the time. It starts up.
+
+    Parameters
+    ----------
+    check
+        The options.
+    now
+        When the first check is due.
+
+    Example
+    -------
+    >>> checker = Checker(Check(inter=1.0, rise=2, fall=2))
+    >>> checker.observe(passed=False, now=0.0), checker.observe(passed=False, now=1.0), checker.up
+    (False, True, False)
+    """
+
+    __slots__ = ("_check", "_run", "deadline", "up")
+
+    def __init__(self, check: Check, *, now: float = 0.0) -> None:
+        self._check = check
+        self._run = 0
+        self.up: bool = True
+        """Whether the server is up."""
+        self.deadline: float = valid.number("now", now)
+        """When the next check is to start."""
+
+    def observe(self, *, passed: bool, now: float) -> bool:
+        """Hear of a check that ended; answer whether the state changed."""
+        self._run = 0 if passed == self.up else self._run + 1
+        changed = self._run >= (self._check.fall if self.up else self._check.rise)
+        if changed:
+            self.up = not self.up
+            self._run = 0
+        self.deadline = now + self._pause()
+        return changed
+
+    def _pause(self) -> float:
+        check = self._check
+        if self._run:
+            pauses = [check.fastinter, check.inter]
+        elif not self.up:
+            pauses = [check.downinter, check.inter]
+        else:
+            pauses = [check.inter]
+        return next(pause for pause in pauses if pause is not None)
+
+
+def slow_start(weight: int, *, seconds: float, elapsed: float) -> int:
+    """Return the effective weight of a server that came up ``elapsed`` seconds ago.
+
+    Parameters
+    ----------
+    weight
+        Of the configuration.
+    seconds
+        ``slowstart``, >= 0.
+    elapsed
+        Whole seconds since it came up, by the clock of whole seconds.
+
+    Example
+    -------
+    >>> [-(-slow_start(100, seconds=10, elapsed=e) // 16) for e in (0, 1, 5, 10)]
+    [7, 13, 57, 100]
+    """
+    up, ramp = int(valid.number("elapsed", elapsed)), int(valid.number("seconds", seconds, minimum=0.0))
+    if up >= ramp:
+        return weight * SCALE
+    return weight * ((SCALE * max(up, 0) + ramp) // ramp)

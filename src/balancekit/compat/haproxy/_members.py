@@ -1,0 +1,141 @@
+"""What does HAProxy remember of a server? Its weight, its state, its place in line.
+
+Effective weights are sixteen times the weight, and 0 while a server takes nothing new. A server is full when it
+serves ``maxconn`` requests, or when some wait for it.
+
+Source: HAProxy 2.6.12, ``include/haproxy/server-t.h``.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+
+if TYPE_CHECKING:
+    from balancekit.compat.haproxy._request import Request
+
+__all__ = ["SCALE", "Group", "Member", "Server", "State"]
+
+SCALE: Final = 16
+HEAVIEST: Final = 256
+
+
+class State(enum.Enum):
+    """The administrative state of a server, as in ``set server ... state``."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    """Nothing new but what carries its cookie."""
+    MAINT = "maint"
+    """Nothing at all."""
+
+
+class Server(Record):
+    """A ``server`` line of a backend.
+
+    Parameters
+    ----------
+    name
+        What picks answer.
+    weight
+        A whole number from 0 to 256.
+    maxconn
+        Requests in progress at most; 0 is no limit.
+    id
+        What consistent hashing places; the number of the declaration, from 1, if left out.
+    cookie
+        The value that clients of this server carry; empty for none.
+    backup
+        Serves only when no active server is usable.
+    """
+
+    name: str
+    weight: int = 1
+    maxconn: int = 0
+    id: int | None = None
+    cookie: str = ""
+    backup: bool = False
+
+    def _check(self) -> None:
+        valid.text("name", self.name)
+        valid.integer("weight", self.weight, minimum=0, maximum=HEAVIEST)
+        valid.integer("maxconn", self.maxconn, minimum=0)
+        if self.id is not None:
+            valid.integer("id", self.id, minimum=1)
+        valid.text("cookie", self.cookie, empty=True)
+        valid.flag("backup", self.backup)
+
+
+@final
+class Member:
+    """What HAProxy keeps of one server."""
+
+    __slots__ = (
+        "down",
+        "effective",
+        "id",
+        "last",
+        "npos",
+        "rest",
+        "serial",
+        "served",
+        "server",
+        "state",
+        "tree",
+        "waiting",
+        "weight",
+    )
+
+    def __init__(self, server: Server, number: int) -> None:
+        self.server: Server = server
+        self.id: int = number if server.id is None else server.id
+        self.state: State = State.READY
+        self.down: bool = False
+        """Whether health checks have taken it out."""
+        self.weight: int = server.weight
+        self.effective: int = server.weight * SCALE
+        self.served: int = 0
+        self.waiting: deque[Request] = deque()
+
+        # Of the round-robin tree: the next position, the remainder, and the position before.
+        self.npos: int = 0
+        self.rest: int = 0
+        self.last: int = 0
+        self.tree: object = None
+        self.serial: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be given a new request."""
+        return self.state is State.READY and not self.down and self.effective > 0
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it may be given a request that carries its cookie."""
+        return self.state is not State.MAINT and not self.down
+
+    @property
+    def full(self) -> bool:
+        """Whether a request would have to wait."""
+        return self.server.maxconn > 0 and (bool(self.waiting) or self.served >= self.server.maxconn)
+
+
+@final
+class Group:
+    """Servers that are balanced together: the active ones, or the backups."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self.members: Sequence[Member] = tuple(members)
+        """In the order of declaration."""
+
+    @property
+    def usable(self) -> list[Member]:
+        """Those that may be given new requests."""
+        return [member for member in self.members if member.usable]

@@ -1,0 +1,61 @@
+"""Where is this request now? One request's way through a backend: served, waiting, or refused.
+
+Source: HAProxy 2.6.12, ``src/stream.c`` and ``src/queue.c``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from balancekit.errors import LeaseError
+
+if TYPE_CHECKING:
+    from balancekit.compat.haproxy._backend import Backend
+    from balancekit.compat.haproxy._members import Member
+
+__all__ = ["Request"]
+
+
+@final
+class Request:
+    """One request. Made by ``Backend.request``.
+
+    It is *served* by a server, *waiting* for a slot, or *over*. :meth:`refused` tries again by the rules of
+    ``retries`` and ``redispatch``; :meth:`done` frees the slot, which a waiting request may get.
+    """
+
+    __slots__ = ("_backend", "attempts", "cookie", "direct", "hash", "member", "set_cookie", "waiting")
+
+    def __init__(self, backend: Backend, *, hash: int | None, cookie: str) -> None:
+        self._backend = backend
+        self.hash: int | None = hash
+        self.cookie: str = cookie
+        self.direct: bool = False
+        """Whether the cookie decided."""
+        self.member: Member | None = None
+        self.waiting: bool = False
+        """Whether it waits for a slot."""
+        self.attempts: int = 0
+        self.set_cookie: str | None = None
+        """The cookie's value to set in the answer; ``None`` for none."""
+
+    @property
+    def server(self) -> str | None:
+        """The name of the server, ``None`` while it waits or when nobody can serve it (503)."""
+        return None if self.member is None or self.waiting else self.member.server.name
+
+    def refused(self) -> str | None:
+        """Hear that the server refused the connection; return the name of the next, ``None`` if there is none."""
+        return self._backend._refused(self._own())
+
+    def done(self) -> Request | None:
+        """End the request; return the waiting one that got the slot, if one did."""
+        if self.waiting:
+            self._backend._give_up(self)
+            return None
+        return self._backend._done(self._own())
+
+    def _own(self) -> Request:
+        if self.member is None or self.waiting:
+            raise LeaseError("the request has no server")
+        return self

@@ -1,0 +1,161 @@
+"""``hash-type consistent`` and ``balance random``: whose node is nearest?
+
+A server has as many nodes as its effective weight; node ``j`` lies at ``avalanche(id * 4096 + j)``, so names and
+addresses do not matter. The *nearest* node wins, before or after the hash, before on a tie. A new weight adds
+or takes away the nodes of the highest numbers.
+
+With ``hash-balance-factor`` a server takes no more than its share of ``factor`` per cent of the requests in
+progress, this one included; the next nodes are asked instead.
+
+Cost: O(log nodes) per pick. Source: HAProxy 2.6.12, ``src/lb_chash.c``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from random import Random
+from typing import Final, final
+
+from balancekit.compat.haproxy._hashes import avalanche
+from balancekit.compat.haproxy._members import Group, Member
+
+__all__ = ["Ring"]
+
+RANGE: Final = 4096
+CIRCLE: Final = 1 << 32
+
+
+@final
+class Ring:
+    """The nodes of a group.
+
+    Parameters
+    ----------
+    group
+        Whose.
+    factor
+        ``hash-balance-factor`` in per cent; 0 is off.
+    load
+        Answers how many requests are in progress in the whole backend.
+    draws
+        Of ``balance random(n)``; 0 if requests without a hash walk from node to node instead.
+    rng
+        For draws.
+    """
+
+    __slots__ = ("_draws", "_factor", "_group", "_keys", "_last", "_load", "_owners", "_rng")
+
+    dynamic: Final = True
+
+    def __init__(
+        self,
+        group: Group,
+        *,
+        factor: int,
+        load: Callable[[], int],
+        draws: int,
+        rng: Random,
+    ) -> None:
+        self._group = group
+        self._factor = factor
+        self._load = load
+        self._draws = draws
+        self._rng = rng
+        self._last: int | None = None
+        self._keys: list[int] = []
+        self._owners: list[Member] = []
+        self._place()
+
+    def pick(self, avoid: Member | None) -> Member | None:
+        """Choose without a hash: by draws, or the owner of the next node that is not full."""
+        if self._draws:
+            return self._drawn(avoid)
+        if not self._keys:
+            return None
+        avoided: tuple[Member, int] | None = None
+        start = self._behind(self._last)
+        for step in range(len(self._keys)):
+            place = (start + step) % len(self._keys)
+            member = self._owners[place]
+            self._last = self._keys[place]
+            if not member.full:
+                if member is not avoid:
+                    return member
+                avoided = (member, self._keys[place])
+        if avoided is None:
+            return None
+        self._last = avoided[1]
+        return avoided[0]
+
+    def find(self, hash: int, avoid: Member | None) -> Member | None:
+        """Return the server of a hash, full or not."""
+        size = len(self._keys)
+        if not size:
+            return None
+        place = bisect_left(self._keys, hash) % size
+        before = (place - 1) % size
+        if (hash - self._keys[before]) % CIRCLE <= (self._keys[place] - hash) % CIRCLE:
+            place = before
+        for step in range(2 * size):
+            member = self._owners[(place + step) % size]
+            if member is not avoid and self._has_room(member):
+                return member
+        return self._owners[place]
+
+    def came(self, member: Member) -> None:
+        """Let a server in that is usable again."""
+        self._place()
+
+    def went(self, member: Member, before: int) -> None:
+        """Leave a server out that is not usable any more."""
+        self._place()
+
+    def changed(self, member: Member, before: int) -> None:
+        """Follow a new weight."""
+        self._place()
+
+    def took(self, member: Member) -> None:
+        """Hear that a server has a request more or less: it is looked at when somebody is picked."""
+
+    def _place(self) -> None:
+        nodes = sorted(
+            [
+                (avalanche(member.id * RANGE + number), order, member)
+                for order, member in enumerate(self._group.usable)
+                for number in range(member.effective)
+            ],
+            key=lambda node: node[:2],
+        )
+        self._keys = [key for key, _, _ in nodes]
+        self._owners = [member for _, _, member in nodes]
+
+    def _behind(self, key: int | None) -> int:
+        return 0 if key is None else bisect_left(self._keys, key + 1) % len(self._keys)
+
+    def _drawn(self, avoid: Member | None) -> Member | None:
+        best: Member | None = None
+        for _ in range(self._draws):
+            member = self.find(self._rng.getrandbits(32), avoid)
+            if member is None:
+                return None
+            if best is None or member.served * best.effective <= best.served * member.effective:
+                best = member
+        return None if best is None or best.full else best
+
+    def _has_room(self, member: Member) -> bool:
+        """Answer whether a server is below its share of the requests in progress.
+
+        Worked example: four servers of effective weight 16, 32, 48, 16, nine requests in progress, factor 150:
+        15 slots over 112 units of weight; 0 per unit and 15 over, dealt out along the cumulated weights.
+        """
+        if not self._factor:
+            return True
+        usable = self._group.usable
+        total = sum(other.effective for other in usable)
+        slots = ((self._load() + 1) * self._factor + 99) // 100
+        per_unit, rest = divmod(slots, total)
+        before = sum(other.effective for other in usable[: usable.index(member)])
+        share = member.effective * per_unit
+        share += (before + member.effective) * rest // total - before * rest // total
+        return member.served < max(1, share)

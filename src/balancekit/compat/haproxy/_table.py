@@ -1,0 +1,99 @@
+"""``balance static-rr`` and ``hash-type map-based``: whose is this slot? A table of the usable servers.
+
+As many slots as the weights, divided by their greatest common divisor, add up to. Slots are dealt out by
+score; a walk goes through them in order, a hash takes slot ``h % size``.
+
+Cost: O(1) per pick; the table is made anew, O(slots * servers), when a server goes or comes.
+Source: HAProxy 2.6.12, ``src/lb_map.c``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, final
+
+from balancekit.compat.haproxy._members import Group, Member
+
+__all__ = ["Table"]
+
+
+@final
+class Table:
+    """The slots of a group, and where the walk is."""
+
+    __slots__ = ("_at", "_divisor", "_group", "_slots")
+
+    dynamic: Final = False
+
+    def __init__(self, group: Group, divisor: int) -> None:
+        self._group = group
+        self._divisor = divisor
+        self._at = 0
+        self._slots: list[Member] = []
+        self._deal()
+
+    def pick(self, avoid: Member | None) -> Member | None:
+        """Take the next slot of somebody who is not full, and not ``avoid`` if there is another."""
+        size = len(self._slots)
+        if not size:
+            return None
+        if self._at >= size:
+            self._at = 0
+        start = place = self._at
+        avoided: tuple[Member, int] | None = None
+        while True:
+            member = self._slots[place]
+            place = (place + 1) % size
+            if not member.full:
+                if member is not avoid:
+                    self._at = place
+                    return member
+                avoided = (member, place)
+            if place == start:
+                break
+        if avoided is None:
+            return None
+        self._at = avoided[1]
+        return avoided[0]
+
+    def find(self, hash: int, avoid: Member | None) -> Member | None:
+        """Return the server of a hash, full or not."""
+        return self._slots[hash % len(self._slots)] if self._slots else None
+
+    def came(self, member: Member) -> None:
+        """Let a server in that is usable again."""
+        self._deal()
+
+    def went(self, member: Member, before: int) -> None:
+        """Leave a server out that is not usable any more."""
+        self._deal()
+
+    def changed(self, member: Member, before: int) -> None:
+        """Follow a new weight."""
+        self._deal()
+
+    def took(self, member: Member) -> None:
+        """Hear that a server has a request more or less; the table does not depend on it."""
+
+    def _deal(self) -> None:
+        weights = [(member, member.weight // self._divisor) for member in self._group.usable]
+        total = sum(weight for _, weight in weights)
+        scores = dict.fromkeys((member for member, _ in weights), 0)
+        slots: list[Member] = []
+        for _ in range(total):
+            best, highest = weights[0][0], 0
+            for member, weight in weights:
+                scores[member] += weight
+                level = int((scores[member] + total) / total)  # towards zero, as C divides
+                if level > highest:
+                    best, highest = member, level
+                if total == 1:
+                    break
+            scores[best] -= total
+            slots.append(best)
+        self._slots = slots
+
+
+def divisor_of(weights: list[int]) -> int:
+    """Return what weights are divided by: the greatest common divisor of those that are not zero."""
+    return math.gcd(*weights) or 1

@@ -1,0 +1,205 @@
+"""Which servers does nginx try for this request, one after the other? A whole ``upstream`` block.
+
+Sans-IO: it is told the time and how attempts end. The clock of nginx counts whole seconds, and so do the
+windows of failures; give whole numbers for ``now`` where every choice is to be the same.
+
+Source: nginx 1.22.1; every rule is checked against recorded choices (``tests/oracles``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from random import Random as Generator
+from typing import final
+
+from balancekit import _validation as valid
+from balancekit.compat.nginx._methods import Method, RoundRobin, Search
+from balancekit.compat.nginx._peers import Group, Peer, Server
+from balancekit.errors import ConfigurationError, LeaseError, UnknownEndpointError
+
+__all__ = ["Request", "Upstream"]
+
+
+@final
+class Upstream:
+    """An ``upstream`` block: servers, a method, and what is remembered of failures.
+
+    Parameters
+    ----------
+    servers
+        In the order of declaration. At least one that is no backup; names only once.
+    method
+        The balancing directive; :class:`RoundRobin` if left out.
+    tries
+        ``proxy_next_upstream_tries``, >= 0: attempts of a request at most. 0 is as many as there are servers
+        that are not down, backups included.
+    next_upstream
+        Whether a failed attempt is followed by another (``proxy_next_upstream off`` if not).
+    rng
+        For methods that draw.
+
+    Raises
+    ------
+    ConfigurationError
+        For anything else.
+
+    *When not to use it:* for anything but doing as nginx does. ``LoadBalancer`` with
+    ``SmoothWeightedRoundRobin`` is faster and comes back from failures sooner.
+
+    Example
+    -------
+    >>> upstream = Upstream([Server(name="a", weight=5), Server(name="b"), Server(name="c")])
+    >>> "".join(upstream.request().get(now=0) for _ in range(7))
+    'aabacaa'
+    """
+
+    __slots__ = ("_attempts", "_groups", "_method", "_rng", "next_upstream")
+
+    def __init__(
+        self,
+        servers: Iterable[Server],
+        method: Method | None = None,
+        *,
+        tries: int = 0,
+        next_upstream: bool = True,
+        rng: Generator | None = None,
+    ) -> None:
+        listed = list(servers)
+        for number, server in enumerate(listed):
+            if not isinstance(server, Server):
+                raise ConfigurationError("servers", server, "Server objects")
+            if server.name in {other.name for other in listed[:number]}:
+                raise ConfigurationError("servers", server.name, "each name once")
+        main = [Peer(server) for server in listed if not server.backup]
+        backup = [Peer(server) for server in listed if server.backup]
+        if not main:
+            raise ConfigurationError("servers", listed, "at least one server that is no backup")
+        if method is not None and not callable(getattr(method, "search", None)):
+            raise ConfigurationError("method", method, "a balancing method such as LeastConn()")
+        self._groups = [Group(main, single=len(listed) == 1)]
+        if backup:
+            self._groups.append(Group(backup))
+        self._method: Method = RoundRobin() if method is None else method
+        self._rng = Generator() if rng is None else rng
+        self._attempts = valid.integer("tries", tries, minimum=0) or sum(not s.down for s in listed)
+        self.next_upstream: bool = valid.flag("next_upstream", next_upstream)
+        """Whether a failed attempt is followed by another."""
+
+    def request(self, key: str | bytes = b"") -> Request:
+        """Begin a request.
+
+        Parameters
+        ----------
+        key
+            The value of the hash variable, empty if it has none; for ``ip_hash`` what ``IpHash.key_of`` says.
+        """
+        if not isinstance(key, str | bytes):
+            raise ConfigurationError("key", key, "a str or bytes")
+        packed = key.encode() if isinstance(key, str) else key
+        attempts = self._attempts if self.next_upstream else 1
+        return Request(self._groups, self._method.search(packed, self._rng), attempts)
+
+    def hold(self, name: str, count: int = 1) -> None:
+        """Count requests in progress that were not picked here, or with a negative count their ends.
+
+        Raises
+        ------
+        UnknownEndpointError
+            If there is no such server.
+        """
+        peer = self._peer(name)
+        peer.conns = max(0, peer.conns + valid.integer("count", count, minimum=-peer.conns))
+
+    def set_down(self, name: str, *, down: bool) -> None:
+        """Mark a server down or up."""
+        self._peer(name).down = valid.flag("down", down)
+
+    @property
+    def connections(self) -> Mapping[str, int]:
+        """How many requests are in progress on each server."""
+        return {peer.server.name: peer.conns for group in self._groups for peer in group.peers}
+
+    def _peer(self, name: str) -> Peer:
+        for group in self._groups:
+            for peer in group.peers:
+                if peer.server.name == name:
+                    return peer
+        raise UnknownEndpointError(name, tuple(self.connections))
+
+
+@final
+class Request:
+    """One request and its attempts. Made by :meth:`Upstream.request`.
+
+    Ask :meth:`next` for a server, say :meth:`succeeded` or :meth:`failed`, and after a failure ask again.
+    """
+
+    __slots__ = ("_groups", "_left", "_peer", "_search", "_single", "_tried", "tried")
+
+    def __init__(self, groups: list[Group], search: Search, attempts: int) -> None:
+        self._groups = list(groups)
+        self._search = search
+        self._left = attempts
+        self._peer: Peer | None = None
+        self._tried: set[Peer] = set()
+        self._single = groups[0].single
+        self.tried: list[str] = []
+        """The servers tried so far, in order."""
+
+    @property
+    def last(self) -> bool:
+        """Whether the attempt under way, or the next one, is the last: its bad answer is passed on."""
+        return self._left <= (0 if self._peer else 1)
+
+    def next(self, *, now: float) -> str | None:
+        """Start the next attempt; return the server's name, ``None`` if there is nobody to try (502).
+
+        Raises
+        ------
+        LeaseError
+            If an attempt is still under way.
+        """
+        if self._peer is not None:
+            raise LeaseError("an attempt is under way; say first how it ended")
+        if self._left <= 0:
+            return None
+        while self._groups:
+            peer = self._search.find(self._groups[0], self._tried, now)
+            if peer is not None:
+                self._left -= 1
+                self._peer = peer
+                self._tried.add(peer)
+                self.tried.append(peer.server.name)
+                peer.take(now)
+                return peer.server.name
+            if len(self._groups) == 1:
+                break
+            del self._groups[0]  # from here on this request stays with the backups
+            self._tried.clear()
+        return None
+
+    def succeeded(self) -> None:
+        """End the attempt well."""
+        peer = self._end()
+        if not self._single:
+            peer.praise()
+
+    def failed(self, *, now: float) -> None:
+        """End the attempt badly: refused, timed out, or answered with a status that ``next_upstream`` lists."""
+        peer = self._end()
+        if not self._single:
+            peer.blame(now)
+
+    def get(self, *, now: float) -> str | None:
+        """Take a server and end well at once: what an instant request picks."""
+        name = self.next(now=now)
+        if name is not None:
+            self.succeeded()
+        return name
+
+    def _end(self) -> Peer:
+        if self._peer is None:
+            raise LeaseError("no attempt is under way")
+        peer, self._peer = self._peer, None
+        peer.conns -= 1
+        return peer

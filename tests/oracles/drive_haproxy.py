@@ -1,0 +1,304 @@
+"""What does ``balancekit.compat.haproxy`` answer to an HAProxy trace?
+
+:func:`candidates` takes a trace without its outputs and yields what the recorded members may be: one answer,
+or for time lines one for every moment at which the checks may have begun. Nothing here knows a trace by its
+name: directives and run-time commands become calls of a :class:`~balancekit.compat.haproxy.Backend`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from random import Random
+from typing import Any
+
+from balancekit.compat import haproxy
+from balancekit.errors import ConfigurationError
+
+__all__ = ["candidates"]
+
+Json = Mapping[str, Any]
+
+SEED = 20_250_103
+OFFSETS = 24
+"""Into how many parts an interval is cut to find where its timer started."""
+LATENCIES = (0.0015, 0.003, 0.005)
+"""Seconds a health check may take."""
+METHODS = {"roundrobin", "static-rr", "leastconn", "first"}
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "": 1e-3}
+
+
+def candidates(trace: Json) -> Iterator[Json]:
+    """Yield what the recorded members may be, computed from configuration and inputs alone."""
+    if trace["kind"] == "timeline":
+        yield from _time_line(trace)
+        return
+    if trace["kind"] == "distribution":
+        yield {"outputs": {"counts": _counts(trace)}}
+        return
+    inputs = trace["inputs"]
+    world = World(trace)
+    for text in inputs.get("before", ()):
+        world.command(text)
+    if trace["kind"] == "sequence":
+        events = [{"op": "get", "n": inputs["requests"]}]
+    elif trace["kind"] == "keys":
+        events = [{"op": "get", "key": key} for key in inputs["keys"]]
+    elif trace["kind"] == "script":
+        events = inputs["events"]
+    else:
+        raise ValueError(f"a kind we do not have: {trace['kind']}")
+    for event in events:
+        world.play(event)
+    yield {"outputs": world.outputs, "dequeued": world.dequeued}
+
+
+class World:
+    """The backend, the servers behind it, the clients in front of it, and the requests that are held open."""
+
+    def __init__(self, trace: Json) -> None:
+        self.backend = _backend(trace)
+        self.cookie = _cookie_name(trace)
+        self.refusing: set[str] = set()
+        self.jars: dict[Any, str] = {}
+        self.held: dict[Any, haproxy.Request] = {}
+        self.outputs: list[Any] = []
+        self.dequeued: list[Json] = []
+
+    def play(self, event: Json) -> None:
+        """Let one event happen."""
+        match event["op"]:
+            case "get":
+                for _ in range(event.get("n", 1)):
+                    self._get(event)
+            case "hold":
+                request = self._asked(event)
+                self.held[event["id"]] = request
+                self.outputs.append(self._answer(request))
+            case "release":
+                following = self.held.pop(event["id"]).done()
+                if following is not None:
+                    self._note(event["id"], following)
+            case "refuse":
+                self.refusing.add(event["server"])
+            case "accept":
+                self.refusing.discard(event["server"])
+            case "cmd":
+                self.command(event["text"])
+            case _:
+                raise ValueError(f"an event we do not have: {event}")
+
+    def command(self, text: str) -> None:
+        """Carry out a run-time command; one that HAProxy refuses changes nothing."""
+        match = re.fullmatch(r"set server \S+/(\S+) state (\S+)", text)
+        if match:
+            self.backend.set_state(match[1], match[2])
+            return
+        match = re.fullmatch(r"(?:set weight \S+/(\S+)|set server \S+/(\S+) weight) (\d+)(%?)", text)
+        if match is None:
+            raise ValueError(f"a command we do not have: {text}")
+        name, number = match[1] or match[2], int(match[3])
+        try:
+            if match[4]:
+                self.backend.set_share(name, number / 100)
+            else:
+                self.backend.set_weight(name, number)
+        except ConfigurationError:
+            return
+
+    def _get(self, event: Json) -> None:
+        request = self._asked(event)
+        client = event.get("client")
+        self.outputs.append(self._answer(request))
+        if client is not None and request.set_cookie is not None:
+            self.jars[client] = request.set_cookie
+        if request.server is not None:
+            following = request.done()
+            if following is not None:
+                self._note(None, following)
+
+    def _asked(self, event: Json) -> haproxy.Request:
+        request = self.backend.request(event.get("key"), cookie=self.jars.get(event.get("client"), ""))
+        while request.server in self.refusing:
+            if request.refused() is None:
+                break
+        return request
+
+    def _answer(self, request: haproxy.Request) -> Any:
+        server = "QUEUED" if request.waiting else request.server or 503
+        if self.cookie is None:
+            return server
+        return [server, None if request.set_cookie is None else f"{self.cookie}={request.set_cookie}"]
+
+    def _note(self, released: Any, following: haproxy.Request) -> None:
+        for id, request in self.held.items():
+            if request is following:
+                self.dequeued.append({"after_release_of": released, "id": id, "server": following.server})
+
+
+# ---------------------------------------------------------------------- configuration
+
+
+def _backend(trace: Json) -> haproxy.Backend:
+    options: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for line in trace["config"]["directives"]:
+        word, *rest = line.split()
+        if word == "balance":
+            settings |= _balance(rest)
+        elif word == "hash-type":
+            settings |= _hash_type(rest)
+        elif word == "hash-balance-factor":
+            settings["balance_factor"] = int(rest[0])
+        elif word == "cookie":
+            options["cookies"] = True
+        elif word == "retries":
+            options["retries"] = int(rest[0])
+        elif line.startswith("option redispatch"):
+            options["redispatch"] = int(rest[1]) if len(rest) > 1 else -1
+        elif line == "option allbackups":
+            options["allbackups"] = True
+        elif not line.startswith(("option httpchk", "option httplog", "mode ", "http-reuse ", "timeout ")):
+            raise ValueError(f"a directive we do not have: {line}")
+    if settings.get("method") != "hash":
+        settings = {k: v for k, v in settings.items() if k in {"method", "draws"}}
+    known = set(haproxy.Server._fields)
+    servers = [
+        haproxy.Server(**{name: value for name, value in server.items() if name in known})
+        for server in trace["config"]["servers"]
+    ]
+    return haproxy.Backend(servers, haproxy.Balance(**settings), rng=Random(SEED), **options)
+
+
+def _balance(words: list[str]) -> dict[str, Any]:
+    text = " ".join(words)
+    if words[0] in METHODS:
+        return {"method": words[0]}
+    drawn = re.fullmatch(r"random(?:\((\d+)\))?", text)
+    if drawn:
+        return {"method": "random", "draws": int(drawn[1] or 2)}
+    if words[0].startswith("hdr("):
+        return {"method": "hash", "by": haproxy.Header()}
+    if words[0] == "url_param":
+        return {"method": "hash", "by": haproxy.UrlParam()}
+    if words[0] == "source":
+        return {"method": "hash", "by": haproxy.Source()}
+    if words[0] == "uri":
+        options: dict[str, Any] = {"whole": "whole" in words}
+        for name, field in (("len", "length"), ("depth", "depth")):
+            if name in words:
+                options[field] = int(words[words.index(name) + 1])
+        return {"method": "hash", "by": haproxy.Uri(**options)}
+    raise ValueError(f"a balancing method we do not have: {text}")
+
+
+def _hash_type(words: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"consistent": words[0] == "consistent"}
+    for word in words[1:]:
+        if word == "avalanche":
+            found["avalanche"] = True
+        else:
+            found["function"] = word
+    return found
+
+
+def _cookie_name(trace: Json) -> str | None:
+    for line in trace["config"]["directives"]:
+        if line.startswith("cookie "):
+            return str(line.split()[1])
+    return None
+
+
+def _counts(trace: Json) -> dict[str, int]:
+    inputs = trace["inputs"]
+    backend = _backend(trace)
+    for name, count in inputs.get("held_connections", {}).items():
+        backend.hold(name, count)
+    counts: Counter[str] = Counter()
+    for _ in range(inputs["requests"]):
+        counts[backend.get() or "503"] += 1
+    return dict(counts)
+
+
+# ---------------------------------------------------------------------- time lines
+
+
+def _time_line(trace: Json) -> Iterator[Json]:
+    if "plan" not in trace["inputs"]:
+        yield {"outputs": _slow_start(trace)}
+        return
+    checks = {server["name"]: _check(server["check"]) for server in trace["config"]["servers"]}
+    offsets = [[check.inter * (k + 0.5) / OFFSETS for k in range(OFFSETS)] for check in checks.values()]
+    for latency in LATENCIES:
+        for firsts in itertools.product(*offsets):
+            starts = dict(zip(checks, firsts, strict=True))
+            yield {"outputs": _checked(trace["inputs"], checks, starts, latency)}
+
+
+def _options(text: str) -> dict[str, str]:
+    words = text.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+)(us|ms|s|m|)", text)
+    if match is None:
+        raise ValueError(f"a time we do not have: {text}")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def _check(text: str) -> haproxy.Check:
+    options = _options(text)
+    times = {name: _seconds(options[name]) for name in ("inter", "fastinter", "downinter") if name in options}
+    counts = {name: int(options[name]) for name in ("rise", "fall") if name in options}
+    return haproxy.Check(**times, **counts)
+
+
+def _checked(
+    inputs: Json, checks: Mapping[str, haproxy.Check], starts: Mapping[str, float], latency: float
+) -> list[Json]:
+    """Play the plan against one checker per server."""
+    checkers = {name: haproxy.Checker(check, now=starts[name]) for name, check in checks.items()}
+    answers: dict[str, Any] = dict.fromkeys(checks, 200)
+    plan = sorted(inputs["plan"], key=lambda step: step["t"])
+    seen: list[Json] = []
+    while True:
+        name = min(checkers, key=lambda one: checkers[one].deadline)
+        now = checkers[name].deadline
+        if plan and plan[0]["t"] <= min(now, inputs["seconds"]):
+            step = plan.pop(0)
+            answers[step["server"]] = step["set"]
+            seen.append({"t": step["t"], "server": step["server"], "set": step["set"]})
+            continue
+        if now > inputs["seconds"]:
+            return seen
+        answer = answers[name]
+        seen.append({"t": now, "server": name, "check": answer})
+        passed = isinstance(answer, int) and 200 <= answer < 400
+        if checkers[name].observe(passed=passed, now=now + latency):
+            up = checkers[name].up
+            reason = "Layer7 check passed" if up else "Layer7 wrong status"
+            state = "UP" if up else "DOWN"
+            seen.append({"t": now + latency, "server": name, "state": state, "reason": reason})
+
+
+def _slow_start(trace: Json) -> list[Json]:
+    """The weight shown, whenever it changes: the effective one over sixteen, rounded up."""
+    inputs = trace["inputs"]
+    match = re.fullmatch(r"server (\S+) comes up at t=([\d.]+)", inputs["event"])
+    if match is None:
+        raise ValueError(f"an event we do not have: {inputs['event']}")
+    server = next(one for one in trace["config"]["servers"] if one["name"] == match[1])
+    ramp = _seconds(_options(server["check"])["slowstart"])
+    since = float(match[2])
+    fraction = inputs.get("fraction_of_second_at_t0", 0.0)
+    outputs: list[Json] = []
+    for second in range(int(inputs["seconds"]) + 1):
+        now = since if second == 0 else second - fraction
+        effective = haproxy.slow_start(server.get("weight", 1), seconds=ramp, elapsed=second)
+        shown = -(-effective // 16)
+        if not outputs or outputs[-1]["weight"] != shown:
+            outputs.append({"t": now, "weight": shown})
+    return outputs

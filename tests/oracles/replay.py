@@ -1,0 +1,303 @@
+"""Does balancekit choose as the real proxies did? Replay recorded traces through its public classes.
+
+    uv run python tests/oracles/replay.py PATH...
+
+takes trace files or folders of them, from anywhere, prints per server and match kind how many files and
+entries are equal, and the first difference of each file that fails; exits with 1 if any does.
+
+A driver per server (``drive_nginx.py`` and so on) is given a *question*: configuration, inputs and the
+match rule, nothing else. It does not see the trace's name nor anything recorded. Its answers are computed
+first; then the judge compares, by the rule that the file states:
+
+=====================================  ==================================================================
+``exact``                              equal, entry by entry, statuses included where they were recorded
+``exact up to the starting phase``     equal to one of the answers, one per starting point
+``each pick has the fewest active``    every recorded pick, and every one of ours, is of the least busy
+``statistical``                        shares within 5 standard deviations of the difference of two samples
+``ordering``                           the same events in the same order, per stream, times informative
+``steps exact``                        the same steps, each within the tolerance in seconds that is stated
+=====================================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+Json = Mapping[str, Any]
+
+QUESTION = ("server", "version", "algorithm", "kind", "match", "config", "inputs")
+DRIVERS = {name: f"drive_{name}" for name in ("nginx", "haproxy", "envoy")}
+DEVIATIONS = 5.0
+SIDE = ("statuses", "dequeued")
+"""Recorded beside the outputs in some files."""
+
+
+@dataclass
+class Verdict:
+    """What came of one file."""
+
+    trace: str
+    server: str
+    algorithm: str
+    kind: str
+    match: str
+    equal: int
+    total: int
+    difference: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file agrees by its rule."""
+        return not self.difference
+
+
+def question(trace: Json) -> dict[str, Any]:
+    """Return what a driver may know of a trace."""
+    return {name: trace[name] for name in QUESTION if name in trace}
+
+
+def replay(trace: Json) -> Verdict:
+    """Ask the driver, then judge."""
+    verdict = Verdict(
+        trace.get("id", "?"), trace["server"], trace["algorithm"], trace["kind"], trace["match"], 0, 0
+    )
+    try:
+        driver = import_module(DRIVERS[trace["server"]])
+        judge(trace, driver.candidates(question(trace)), verdict)
+    except Exception as error:
+        verdict.difference = f"{type(error).__name__}: {error}"
+    return verdict
+
+
+def judge(trace: Json, answers: Iterator[Json], verdict: Verdict) -> None:
+    """Compare answers with what was recorded, by the rule of the file."""
+    rule = trace["match"]
+    if rule.startswith("exact"):
+        best(trace, answers, verdict, exactly)
+    elif rule.startswith("each pick has the fewest active"):
+        fewest(trace, next(answers), verdict)
+    elif rule.startswith("statistical"):
+        statistically(trace["outputs"], next(answers)["outputs"], verdict)
+    elif rule.startswith("ordering"):
+        best(trace, answers, verdict, in_order)
+    elif rule.startswith("steps exact"):
+        steps(trace, next(answers), verdict)
+    else:
+        raise ValueError(f"a match rule we do not have: {rule}")
+
+
+def best(trace: Json, answers: Iterator[Json], verdict: Verdict, compare: Any) -> None:
+    """Take the answer that agrees, or else the one that agrees longest."""
+    verdict.difference = "no answer"
+    for answer in answers:
+        equal, total, difference = compare(trace, answer)
+        if not verdict.total or not difference or equal > verdict.equal:
+            verdict.equal, verdict.total, verdict.difference = equal, total, difference
+        if not difference:
+            return
+
+
+def exactly(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Compare entry by entry."""
+    equal = total = 0
+    difference = ""
+    for name in ("outputs", *SIDE):
+        if name not in trace:
+            continue
+        if name not in answer:
+            raise ValueError(f"the driver says nothing of the recorded {name}")
+        recorded, ours = trace[name], answer[name]
+        if isinstance(recorded, Mapping):
+            recorded, ours = sorted(recorded.items()), sorted(ours.items())
+        total += max(len(recorded), len(ours))
+        for place, (theirs, mine) in enumerate(zip_longest(recorded, ours)):
+            if theirs == mine:
+                equal += 1
+            elif not difference:
+                difference = f"{name}[{place}]: recorded {theirs!r}, ours {mine!r}"
+    return equal, total, difference
+
+
+def fewest(trace: Json, answer: Json, verdict: Verdict) -> None:
+    """Check, pick by pick, that the picked one had the fewest active requests, in their run and in ours."""
+    for whose, picks in (("ours", answer["outputs"]), ("recorded", trace["outputs"])):
+        active = Counter({server["name"]: 0 for server in trace["config"]["servers"]})
+        held: dict[Any, str] = {}
+        chosen = iter(picks)
+        for event in trace["inputs"]["events"]:
+            if event["op"] == "release":
+                active[held.pop(event["id"])] -= 1
+                continue
+            for _ in range(event.get("n", 1)):
+                allowed = {name for name, count in active.items() if count == min(active.values())}
+                pick = next(chosen, None)
+                if whose == "recorded":
+                    verdict.total += 1
+                    verdict.equal += pick in allowed
+                if pick not in allowed and not verdict.difference:
+                    verdict.difference = f"{whose}: {pick!r} is not of the least busy {sorted(allowed)}"
+                if event["op"] == "hold" and pick is not None:
+                    held[event["id"]] = pick
+                    active[pick] += 1
+
+
+def statistically(recorded: Any, ours: Any, verdict: Verdict) -> None:
+    """Compare counts, or counts per window of time, as two samples."""
+    if isinstance(recorded, Mapping):
+        pairs = [("", recorded["counts"], ours["counts"])]
+    else:
+        pairs = [(f"{w['from']:g}-{w['to']:g} s: ", w["counts"], within(w, ours)) for w in recorded]
+    for where, theirs, mine in pairs:
+        sums = sum(theirs.values()), sum(mine.values())
+        for name in sorted({*theirs, *mine}):
+            z = deviations(theirs.get(name, 0), sums[0], mine.get(name, 0), sums[1])
+            verdict.total += 1
+            if z <= DEVIATIONS:
+                verdict.equal += 1
+            elif not verdict.difference:
+                verdict.difference = (
+                    f"{where}{name}: recorded {theirs.get(name, 0)} of {sums[0]}, "
+                    f"ours {mine.get(name, 0)} of {sums[1]}, {z:.1f} standard deviations"
+                )
+
+
+def within(window: Json, ours: list[Json]) -> Counter[str]:
+    """Add up our windows inside one of theirs."""
+    found: Counter[str] = Counter()
+    for one in ours:
+        if window["from"] - 1e-9 <= one["from"] and one["to"] <= window["to"] + 1e-9:
+            found.update(one["counts"])
+    return found
+
+
+def deviations(hits: int, trials: int, others: int, tries: int) -> float:
+    """Return how far two shares are apart, in standard deviations of their difference."""
+    if not trials or not tries:
+        return math.inf
+    pooled = (hits + others) / (trials + tries)
+    spread = math.sqrt(pooled * (1.0 - pooled) * (1.0 / trials + 1.0 / tries))
+    gap = abs(hits / trials - others / tries)
+    return gap / spread if spread else 0.0
+
+
+def in_order(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Compare time lines stream by stream: picks, other events, or what concerns one server."""
+    theirs, mine = streams(trace["outputs"]), streams(answer["outputs"])
+    equal = total = 0
+    difference = ""
+    for name in sorted({*theirs, *mine}):
+        recorded, ours = theirs.get(name, []), mine.get(name, [])
+        total += max(len(recorded), len(ours))
+        for place, (one, other) in enumerate(zip_longest(recorded, ours)):
+            if one == other:
+                equal += 1
+            elif not difference:
+                difference = f"{name}[{place}]: recorded {one!r}, ours {other!r}"
+    return equal, total, difference
+
+
+def streams(events: list[Json]) -> dict[str, list[Json]]:
+    """Split a time line into what must be in order, without the times."""
+    found: dict[str, list[Json]] = defaultdict(list)
+    for event in sorted(events, key=lambda event: event["t"]):
+        stream = "picks" if "picked" in event else event.get("server", "events")
+        found[stream].append({name: value for name, value in event.items() if name != "t"})
+    return found
+
+
+def steps(trace: Json, answer: Json, verdict: Verdict) -> None:
+    """Compare steps exactly, and their times within the tolerance that the rule states."""
+    stated = re.search(r"within ([\d.]+) s", trace["match"])
+    tolerance = float(stated[1]) if stated else math.inf
+    recorded, ours = trace["outputs"], answer["outputs"]
+    verdict.total = max(len(recorded), len(ours))
+    for place, (one, other) in enumerate(zip_longest(recorded, ours)):
+        same = (
+            one is not None
+            and other is not None
+            and {**one, "t": 0} == {**other, "t": 0}
+            and abs(one["t"] - other["t"]) <= tolerance
+        )
+        verdict.equal += same
+        if not same and not verdict.difference:
+            verdict.difference = f"step {place}: recorded {one!r}, ours {other!r}"
+
+
+def files(paths: list[str]) -> list[Path]:
+    """Return the trace files named, or in the folders named, in order."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(path.rglob("*.json"))
+        else:
+            found.append(path)
+    return found
+
+
+def summary(verdicts: list[Verdict]) -> list[str]:
+    """Return a line per server and match kind."""
+    groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        groups[verdict.server, verdict.match].append(verdict)
+    width = max((len(match) for _, match in groups), default=0)
+    lines = [f"{'server':8} {'match':{width}} {'files':>9} {'entries':>15}"]
+    for (server, match), group in sorted(groups.items()):
+        passed = f"{sum(v.passed for v in group)}/{len(group)}"
+        entries = f"{sum(v.equal for v in group)}/{sum(v.total for v in group)}"
+        lines.append(f"{server:8} {match:{width}} {passed:>9} {entries:>15}")
+    return lines
+
+
+def table(verdicts: list[Verdict]) -> list[str]:
+    """Return a table of all files, in Markdown."""
+    lines = ["| trace | algorithm | kind | match | equal |", "| --- | --- | --- | --- | --- |"]
+    lines += [f"| {v.trace} | {v.algorithm} | {v.kind} | {v.match} | {v.equal}/{v.total} |" for v in verdicts]
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="replay.py", description="Replay traces recorded from nginx, HAProxy and Envoy."
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a trace file, or a folder of them")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print data")
+    form.add_argument("--table", action="store_true", help="print a table of all files")
+    options = parser.parse_args(arguments)
+    found = files(options.paths)
+    if not found:
+        parser.error("no trace files there")
+    verdicts = []
+    for path in found:
+        try:
+            trace = json.loads(path.read_text(encoding="utf-8"))
+            verdict = replay({"id": path.stem, **trace})
+        except (OSError, ValueError, KeyError) as error:
+            verdict = Verdict(path.stem, "?", "?", "?", "?", 0, 0, f"{type(error).__name__}: {error}")
+        verdicts.append(verdict)
+    if options.json:
+        print(json.dumps([asdict(v) | {"passed": v.passed} for v in verdicts], indent=1))
+    else:
+        print("\n".join(table(verdicts) if options.table else summary(verdicts)))
+        for v in verdicts:
+            if not v.passed:
+                print(f"{v.trace}: {v.difference}", file=sys.stderr if options.table else sys.stdout)
+    return 0 if all(v.passed for v in verdicts) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

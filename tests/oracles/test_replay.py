@@ -1,0 +1,154 @@
+"""Every recorded trace, by its rule, through the runner that anybody can call; and the runner can fail."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+DATA = HERE / "data"
+SPEC = importlib.util.spec_from_file_location("replay", HERE / "replay.py")
+replay = importlib.util.module_from_spec(SPEC)
+sys.modules["replay"] = replay
+SPEC.loader.exec_module(replay)
+
+TRACES = sorted(DATA.glob("*.json"))
+
+
+def load(path):
+    """Read a trace."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def of_rule(start):
+    """Return the first trace whose match rule starts so."""
+    return next(trace for trace in map(load, TRACES) if trace["match"].startswith(start))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+def test_we_choose_as_the_proxy_did(path):
+    """Equal by the rule that the file states."""
+    verdict = replay.replay(load(path))
+    assert verdict.passed, verdict.difference
+    assert verdict.equal == verdict.total > 0
+
+
+def test_the_question_says_nothing_of_the_answer():
+    """A driver sees neither what was recorded nor the trace's name."""
+    for path in TRACES:
+        asked = replay.question(load(path))
+        assert set(asked) <= set(replay.QUESTION)
+        assert not {"id", "outputs", "statuses", "dequeued"} & set(asked)
+
+
+def spoil_exact(trace):
+    """Another server in one place."""
+    names = [server["name"] for server in trace["config"]["servers"]]
+    place = len(trace["outputs"]) // 2
+    was = trace["outputs"][place]
+    if isinstance(was, list):
+        trace["outputs"][place] = [*was, names[0]]
+    else:
+        trace["outputs"][place] = next(name for name in names if name != was)
+
+
+def spoil_fewest(trace):
+    """One server gets everything."""
+    trace["outputs"] = [trace["outputs"][0]] * len(trace["outputs"])
+
+
+def spoil_counts(trace):
+    """A fifth of one server's picks belong to another."""
+    counts = trace["outputs"]["counts"]
+    most = max(counts, key=counts.get)
+    least = min((name for name in counts if name != most), key=counts.get, default="x")
+    moved = counts[most] // 5
+    counts[most] -= moved
+    counts[least] = counts.get(least, 0) + moved
+
+
+def spoil_windows(trace):
+    """Two servers change places."""
+    for window in trace["outputs"]:
+        counts = window["counts"]
+        first, *_, last = sorted(counts, key=counts.get)
+        counts[first], counts[last] = counts[last], counts[first]
+
+
+def spoil_order(trace):
+    """One event happened to somebody else."""
+    place = next(k for k, event in enumerate(trace["outputs"]) if "picked" in event or "check" in event)
+    event = trace["outputs"][place]
+    if "picked" in event:
+        names = [server["name"] for server in trace["config"]["servers"]]
+        event["picked"] = next(name for name in names if name != event["picked"])
+    else:
+        del trace["outputs"][place]
+
+
+def spoil_step(trace):
+    """A step is one higher."""
+    trace["outputs"][3]["weight"] += 1
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("rule", "spoil"),
+    [
+        ("exact", spoil_exact),
+        ("exact up to the starting phase", spoil_exact),
+        ("each pick has the fewest", spoil_fewest),
+        ("ordering exact", spoil_order),
+        ("ordering;", spoil_order),
+        ("steps exact", spoil_step),
+    ],
+)
+def test_the_judge_notices_one_wrong_entry(rule, spoil):
+    """For every rule: a recording changed in a single place is not equal any more."""
+    trace = of_rule(rule)
+    spoil(trace)
+    verdict = replay.replay(trace)
+    assert not verdict.passed
+
+
+@pytest.mark.parametrize(("kind", "spoil"), [("distribution", spoil_counts), ("timeline", spoil_windows)])
+def test_the_judge_notices_wrong_shares(kind, spoil):
+    """Of counts, and of counts per window."""
+    trace = next(t for t in map(load, TRACES) if t["match"] == "statistical" and t["kind"] == kind)
+    spoil(trace)
+    assert not replay.replay(trace).passed
+
+
+def test_what_cannot_be_replayed_is_a_failure(tmp_path):
+    """An unknown server, directive or rule, and a file that is none: named, and the exit status says it."""
+    known = load(DATA / "nginx-swrr-5-1-1.json")
+    for name, change in (
+        ("server", {"server": "traefik"}),
+        ("rule", {"match": "roughly"}),
+        ("directive", {"config": {**known["config"], "directives": ["fair"]}}),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**known, **change}))
+    (tmp_path / "broken.json").write_text("{")
+    done = subprocess.run(
+        [sys.executable, str(HERE / "replay.py"), "--json", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert [verdict["passed"] for verdict in json.loads(done.stdout)] == [False] * 4
+
+
+def test_the_table_in_the_documents_is_what_the_runner_prints():
+    """``docs/reference/fidelity.md`` ends with the output of ``--table``."""
+    page = (HERE.parents[1] / "docs" / "reference" / "fidelity.md").read_text(encoding="utf-8")
+    verdicts = [replay.replay(load(path)) for path in TRACES]
+    assert page.endswith("\n".join(replay.table(verdicts)) + "\n")

@@ -1,0 +1,412 @@
+"""HAProxy's rules, one by one, also where no recorded trace goes."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from balancekit import ConfigurationError, LeaseError, UnknownEndpointError
+from balancekit.compat.haproxy import (
+    HASHES,
+    Backend,
+    Balance,
+    Check,
+    Checker,
+    Header,
+    Server,
+    Source,
+    State,
+    Uri,
+    UrlParam,
+    avalanche,
+    slow_start,
+)
+from balancekit.testing import Z, chi_square_z
+
+METHODS = [
+    Balance(),
+    Balance(method="static-rr"),
+    Balance(method="leastconn"),
+    Balance(method="first"),
+    Balance(method="random"),
+    Balance(method="hash", by=Header()),
+    Balance(method="hash", by=Header(), consistent=True),
+    Balance(method="hash", by=Header(), consistent=True, balance_factor=150),
+]
+
+
+def servers(*weights, **facts):
+    """Return servers a, b, c..."""
+    return [
+        Server(name=name, weight=weight, **facts) for name, weight in zip("abcdefgh", weights, strict=False)
+    ]
+
+
+def run(backend, count, value=None):
+    """Send requests that end at once; return who got them."""
+    return "".join(backend.get(value) or "-" for _ in range(count))
+
+
+class TestHashes:
+    """The functions and the mixer."""
+
+    def test_published_values(self):
+        """djb2 and sdbm by hand for one byte, crc32 is zlib's, the empty key is each function's start."""
+        assert HASHES["djb2"](b"a") == 5381 * 33 + 97
+        assert HASHES["sdbm"](b"ab") == (98 + 97 * 65599) % 2**32
+        assert HASHES["crc32"](b"balancekit") == zlib.crc32(b"balancekit")
+        assert [HASHES[name](b"") for name in ("sdbm", "djb2", "crc32")] == [0, 5381, 0]
+        assert HASHES["wt6"](b"") == 0xA53C965A ^ 0x5CA6953A
+
+    @given(st.binary(max_size=30))
+    def test_all_are_of_32_bits(self, data):
+        """Whatever the key."""
+        for function in HASHES.values():
+            assert 0 <= function(data) < 2**32
+            assert 0 <= avalanche(function(data)) < 2**32
+
+    def test_the_mixer_is_a_bijection_on_what_it_mixes(self):
+        """No two of a million neighbours collide: every step can be undone."""
+        assert len({avalanche(number) for number in range(100_000)}) == 100_000
+
+
+class TestKeys:
+    """What of a request is hashed."""
+
+    @pytest.mark.parametrize(
+        ("by", "value", "hashed"),
+        [
+            (Header(), "x y", b"x y"),
+            (UrlParam(), "v&other=1", b"v"),
+            (Uri(), "/a/b?c=d", b"/a/b"),
+            (Uri(whole=True), "/a/b?c=d", b"/a/b?c=d"),
+            (Uri(length=3), "/abcd?e", b"/ab"),
+            (Uri(depth=1), "/a/b/c", b"/a"),
+            (Uri(depth=2), "/a/", b"/a/"),
+            (Uri(depth=9), "/a?/b", b"/a"),
+            (Source(), "10.1.2.3", 0x0A010203),
+            (Source(), "::1", 1),
+        ],
+    )
+    def test_the_part_that_counts(self, by, value, hashed):
+        """By the words after ``balance``."""
+        assert by.of(value) == hashed
+
+    def test_the_mixer_is_on_for_a_bare_consistent_only(self):
+        """Naming a function turns it off unless it is named too."""
+        bare = Balance(method="hash", by=Header(), consistent=True)
+        named = bare.replace(function="sdbm")
+        assert bare.hash_of("k") == avalanche(HASHES["sdbm"](b"k"))
+        assert named.hash_of("k") == HASHES["sdbm"](b"k")
+        assert named.replace(avalanche=True).hash_of("k") == bare.hash_of("k")
+        assert Balance(method="hash", by=Header()).hash_of("k") == HASHES["sdbm"](b"k")
+
+    def test_an_address_needs_no_hash_function(self):
+        """Only the mixer, if it is on."""
+        assert Balance(method="hash", by=Source()).hash_of("10.1.2.3") == 0x0A010203
+
+
+@pytest.mark.parametrize("balance", METHODS, ids=repr)
+class TestEveryMethod:
+    """What holds whatever the method."""
+
+    def test_drained_and_maintained_servers_get_nothing_new(self, balance):
+        """Until they are ready again."""
+        backend = Backend(servers(1, 2, 3), balance, rng=Random(1))
+        backend.set_state("a", "drain")
+        backend.set_state("c", State.MAINT)
+        assert run(backend, 20, "key") == "b" * 20
+        backend.set_state("b", "maint")
+        assert run(backend, 2, "key") == "--"
+        for name in "abc":
+            backend.set_state(name, "ready")
+        assert "-" not in run(backend, 20, "key")
+
+    def test_a_command_that_changes_nothing_leaves_everything(self, balance):
+        """The order goes on as if nobody had spoken."""
+        quiet, told = (Backend(servers(3, 2, 1), balance, rng=Random(1)) for _ in range(2))
+        order = run(quiet, 30)
+        picked = ""
+        for number in range(30):
+            told.set_state("abc"[number % 3], "ready")
+            told.set_weight("abc"[number % 3], (3, 2, 1)[number % 3])
+            picked += run(told, 1)
+        assert picked == order
+
+    def test_backups_serve_only_when_nobody_else_can(self, balance):
+        """The first of them, or all with ``allbackups``."""
+        pool = [*servers(1, 1), Server(name="x", backup=True), Server(name="y", backup=True)]
+        backend = Backend(pool, balance, rng=Random(1))
+        assert set(run(backend, 20, "key")) <= {"a", "b"}
+        backend.set_state("a", "maint")
+        backend.set_state("b", "maint")
+        assert run(backend, 5, "key") == "xxxxx"
+        backend.set_state("x", "maint")
+        assert run(backend, 5, "key") == "yyyyy"
+        every = Backend(pool, balance, allbackups=True, rng=Random(1))
+        for name in "ab":
+            every.set_state(name, "maint")
+        held = [every.request(f"key-{number}") for number in range(40)]
+        expected = {"x"} if balance.method == "first" else {"x", "y"}
+        assert {request.server for request in held} == expected
+
+    def test_in_progress_adds_up(self, balance):
+        """Under any history of requests, and nobody is over its limit."""
+        backend = Backend(servers(1, 2, 3, maxconn=3), balance, rng=Random(2))
+        rng, held = Random(3), []
+        for number in range(400):
+            if held and rng.random() < 0.5:
+                held.pop(rng.randrange(len(held))).done()
+            else:
+                held.append(backend.request(f"key-{number % 17}"))
+            assert sum(backend.served.values()) == sum(request.server is not None for request in held)
+            assert max(backend.served.values()) <= 3
+        while held:
+            held.pop().done()
+        assert set(backend.served.values()) == {0}
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=6))
+@settings(max_examples=50)
+def test_round_robin_gives_everybody_its_weight(weights):
+    """Over many rounds, within two turns of exact for each."""
+    backend = Backend(servers(*weights))
+    total = sum(weights)
+    counts = Counter(run(backend, 20 * total))
+    for name, weight in zip("abcdef", weights, strict=False):
+        assert abs(counts[name] - 20 * weight) <= 2
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=6))
+def test_static_round_robin_gives_everybody_exactly_its_weight(weights):
+    """Over one walk of the table."""
+    counts = Counter(run(Backend(servers(*weights), Balance(method="static-rr")), sum(weights)))
+    assert counts == dict(zip("abcdef", weights, strict=False))
+
+
+def test_a_static_method_takes_only_all_or_nothing_of_its_weight():
+    """And says what it would take."""
+    backend = Backend(servers(4, 1), Balance(method="static-rr"))
+    with pytest.raises(ConfigurationError, match="0 or 4"):
+        backend.set_weight("a", 2)
+    backend.set_share("a", 0.0)
+    assert run(backend, 3) == "bbb"
+    backend.set_share("a", 1.0)
+    assert Counter(run(backend, 5)) == {"a": 4, "b": 1}
+
+
+def test_a_share_is_of_the_configured_weight():
+    """``set weight 50%``."""
+    backend = Backend(servers(100, 100))
+    backend.set_share("a", 0.5)
+    assert Counter(run(backend, 300))["a"] == pytest.approx(100, abs=2)
+
+
+def test_idle_servers_take_turns_under_leastconn_whatever_their_weights():
+    """And in progress they count by weight."""
+    backend = Backend(servers(9, 1, 1), Balance(method="leastconn"))
+    assert run(backend, 6) == "abcabc"
+    held = Counter(backend.request().server for _ in range(44))
+    assert held == {"a": 36, "b": 4, "c": 4}
+
+
+def test_consistent_hashing_moves_only_what_it_must():
+    """Out of maintenance everything is as before; in it, only its own keys move."""
+    backend = Backend(servers(1, 2, 3), Balance(method="hash", by=Header(), consistent=True))
+    keys = [f"k{number}" for number in range(400)]
+    before = [backend.get(key) for key in keys]
+    backend.set_state("b", "maint")
+    during = [backend.get(key) for key in keys]
+    backend.set_state("b", "ready")
+    assert [backend.get(key) for key in keys] == before
+    assert all(old == new for old, new in zip(before, during, strict=True) if old != "b")
+    assert "b" in before
+    assert "b" not in during
+
+
+def test_the_balance_factor_caps_a_hot_key():
+    """All requests for one key: nobody gets more than the factor times its part."""
+    backend = Backend(
+        servers(1, 1, 1, 1), Balance(method="hash", by=Header(), consistent=True, balance_factor=125)
+    )
+    held = [backend.request("hot") for _ in range(400)]
+    assert max(backend.served.values()) <= 125
+    assert len(held) == 400
+
+
+def test_random_follows_the_arcs():
+    """A uniform hash on the ring: shares as exact arcs would have them, near the weights."""
+    backend = Backend(servers(5, 1, 1), Balance(method="random", draws=1), rng=Random(5))
+    counts = Counter(run(backend, 7_000))
+    assert counts["a"] / 7_000 == pytest.approx(5 / 7, abs=0.1)
+    best_of_two = Backend(servers(1, 1), Balance(method="random", draws=2), rng=Random(6))
+    best_of_two.hold("a", 5)
+    picks = Counter(run(best_of_two, 2_000))
+    assert chi_square_z(picks, {"a": 1, "b": 1}) > Z
+
+
+class TestCookies:
+    """Clients bound to servers."""
+
+    def make(self):
+        """Two servers with cookies."""
+        return Backend([Server(name="a", cookie="A"), Server(name="b", cookie="B")], cookies=True)
+
+    def test_a_new_client_gets_a_cookie_a_known_one_does_not(self):
+        """And goes where it says."""
+        backend = self.make()
+        first = backend.request()
+        assert (first.server, first.set_cookie) == ("a", "A")
+        again = backend.request(cookie="A")
+        assert (again.server, again.set_cookie) == ("a", None)
+
+    def test_draining_keeps_its_clients_maintenance_does_not(self):
+        """Who is moved gets another cookie; a cookie nobody knows is none."""
+        backend = self.make()
+        backend.set_state("a", "drain")
+        assert backend.request(cookie="A").server == "a"
+        assert backend.request().server == "b"
+        backend.set_state("a", "maint")
+        moved = backend.request(cookie="A")
+        assert (moved.server, moved.set_cookie) == ("b", "B")
+        assert backend.request(cookie="forged").server == "b"
+
+    def test_a_bound_request_waits_for_its_own_server(self):
+        """Though another is free."""
+        pool = [Server(name="a", cookie="A", maxconn=1), Server(name="b", cookie="B", maxconn=1)]
+        backend = Backend(pool, cookies=True)
+        serving = backend.request(cookie="A")
+        waiting = backend.request(cookie="A")
+        assert waiting.waiting
+        assert waiting.server is None
+        assert serving.done() is waiting
+        assert waiting.server == "a"
+
+
+class TestQueue:
+    """Everybody full."""
+
+    def test_the_oldest_gets_the_slot(self):
+        """Of the server that frees one."""
+        backend = Backend(servers(1, 1, maxconn=1), Balance(method="leastconn"))
+        first, second = backend.request(), backend.request()
+        waiting = [backend.request() for _ in range(3)]
+        assert all(request.waiting for request in waiting)
+        assert second.done() is waiting[0]
+        assert waiting[0].server == "b"
+        waiting[1].done()  # it gives up
+        assert first.done() is waiting[2]
+        assert waiting[2].server == "a"
+
+    def test_a_server_that_comes_back_takes_who_waits(self):
+        """As many as it has room for."""
+        backend = Backend(servers(1, 1, maxconn=1))
+        backend.set_state("b", "maint")
+        backend.request()
+        waiting = [backend.request() for _ in range(2)]
+        assert backend.set_state("b", "ready") == waiting[:1]
+
+
+class TestRedispatch:
+    """Refused connections."""
+
+    def test_every_retry_goes_elsewhere(self):
+        """With interval 1."""
+        request = Backend(servers(1, 1, 1), redispatch=1).request()
+        tried = [request.server, request.refused(), request.refused()]
+        assert all(one != other for one, other in pairwise(tried))
+
+    def test_without_it_retries_stay(self):
+        """And end."""
+        request = Backend(servers(1, 1), retries=2).request()
+        assert [request.refused() for _ in range(3)] == ["a", "a", None]
+        with pytest.raises(LeaseError):
+            request.refused()
+
+    def test_by_default_only_the_last_retry_goes_elsewhere(self):
+        """``option redispatch`` without a number."""
+        request = Backend(servers(1, 1), retries=3, redispatch=-1).request()
+        assert [request.refused() for _ in range(3)] == ["a", "a", "b"]
+
+
+class TestChecks:
+    """Rise, fall, intervals, slow start."""
+
+    def test_runs_and_what_clears_them(self):
+        """One opposite result."""
+        checker = Checker(Check(inter=1.0, rise=2, fall=3))
+        results = [False, False, True, False, False, False, True, False, True, True]
+        changes = [checker.observe(passed=passed, now=float(k)) for k, passed in enumerate(results)]
+        assert [k for k, changed in enumerate(changes) if changed] == [5, 9]
+        assert checker.up
+
+    def test_intervals_count_from_the_end_of_a_check(self):
+        """Fast while changing, its own while down."""
+        checker = Checker(Check(inter=2.0, rise=2, fall=2, fastinter=0.1, downinter=5.0), now=0.0)
+        pauses = []
+        for passed in (True, False, False, True, True):
+            now = checker.deadline + 0.5
+            checker.observe(passed=passed, now=now)
+            pauses.append(round(checker.deadline - now, 3))
+        assert pauses == [2.0, 0.1, 5.0, 0.1, 2.0]
+
+    @given(st.integers(1, 256), st.integers(1, 60))
+    def test_slow_start_only_grows_and_ends_at_the_whole_weight(self, weight, seconds):
+        """A sixteenth at a time."""
+        steps = [slow_start(weight, seconds=seconds, elapsed=second) for second in range(seconds + 2)]
+        assert steps == sorted(steps)
+        assert steps[0] == weight
+        assert steps[-1] == 16 * weight
+
+
+WRONG = [
+    ("name", lambda: Server(name="")),
+    ("weight", lambda: Server(name="a", weight=257)),
+    ("weight", lambda: Server(name="a", weight=1.0)),
+    ("maxconn", lambda: Server(name="a", maxconn=-1)),
+    ("id", lambda: Server(name="a", id=0)),
+    ("cookie", lambda: Server(name="a", cookie=None)),
+    ("backup", lambda: Server(name="a", backup=0)),
+    ("method", lambda: Balance(method="fastest")),
+    ("by", lambda: Balance(method="hash")),
+    ("by", lambda: Balance(by=Header())),
+    ("function", lambda: Balance(method="hash", by=Header(), function="md5")),
+    ("balance_factor", lambda: Balance(method="hash", by=Header(), balance_factor=100)),
+    ("draws", lambda: Balance(method="random", draws=0)),
+    ("depth", lambda: Uri(depth=-1)),
+    ("length", lambda: Uri(length=True)),
+    ("key", lambda: Source().of("nobody")),
+    ("servers", lambda: Backend([])),
+    ("servers", lambda: Backend(["a"])),
+    ("servers", lambda: Backend([Server(name="a"), Server(name="a")])),
+    ("servers", lambda: Backend([Server(name="a", id=2), Server(name="b")])),
+    ("balance", lambda: Backend([Server(name="a")], "roundrobin")),
+    ("retries", lambda: Backend([Server(name="a")], retries=-1)),
+    ("state", lambda: Backend([Server(name="a")]).set_state("a", "gone")),
+    ("weight", lambda: Backend([Server(name="a")]).set_weight("a", 300)),
+    ("share", lambda: Backend([Server(name="a")]).set_share("a", -1)),
+    ("value", lambda: Backend([Server(name="a")]).request(5)),
+    ("rise", lambda: Check(rise=0)),
+    ("inter", lambda: Check(inter=float("inf"))),
+    ("fastinter", lambda: Check(fastinter=0.0)),
+]
+
+
+@pytest.mark.parametrize(("parameter", "make"), WRONG)
+def test_wrong_values_are_refused(parameter, make):
+    """With the parameter's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert caught.value.parameter == parameter
+
+
+def test_an_unknown_server_is_named():
+    """With those there are."""
+    with pytest.raises(UnknownEndpointError, match=r"'z'.*'a', 'b'"):
+        Backend(servers(1, 1)).set_state("z", "ready")

@@ -1,0 +1,269 @@
+"""nginx's rules, one by one, also where no recorded trace goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.oracles.models import nginx_smooth
+
+from balancekit import ConfigurationError, Endpoint, LeaseError, LoadBalancer, Outcome, UnknownEndpointError
+from balancekit.compat.nginx import (
+    AsNginx,
+    ConsistentHash,
+    Hash,
+    IpHash,
+    LeastConn,
+    RoundRobin,
+    Server,
+    Upstream,
+)
+from balancekit.compat.nginx import Random as Drawn
+from balancekit.testing import ManualClock, Z, chi_square_z, share_z
+
+METHODS = [RoundRobin(), LeastConn(), IpHash(), Hash(), ConsistentHash(), Drawn(), Drawn(two=True)]
+
+
+def servers(*weights, **facts):
+    """Return servers a, b, c..."""
+    return [
+        Server(name=name, weight=weight, **facts) for name, weight in zip("abcdefgh", weights, strict=False)
+    ]
+
+
+def run(upstream, count, key="", now=0.0):
+    """Send requests that end at once; return who got them."""
+    return "".join(upstream.request(key).get(now=now) or "-" for _ in range(count))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_round_robin_is_smooth(weights):
+    """The credits as nginx counts them."""
+    order = run(Upstream(servers(*weights)), 2 * sum(weights))
+    assert ["abcdef".index(name) for name in order] == nginx_smooth(weights, 2 * sum(weights))
+
+
+def test_a_failure_costs_weight_which_comes_back_one_by_one():
+    """Weight // max_fails, and one more per turn it is passed over."""
+    upstream = Upstream(servers(4, 1, max_fails=2, fail_timeout=10))
+    request = upstream.request()
+    assert request.next(now=0) == "a"
+    request.failed(now=0)
+    assert request.next(now=0) == "b"
+    request.succeeded()
+    (a, b) = upstream._groups[0].peers
+    assert a.effective == 2
+    assert run(upstream, 3).count("a") >= 1
+    assert a.effective == 4
+    assert b.effective == 1
+
+
+def test_a_server_is_out_while_its_window_lasts_and_the_second_after_is_in():
+    """Now - checked <= fail_timeout is out; one more is in."""
+    upstream = Upstream(servers(1, 1, max_fails=1, fail_timeout=5))
+    request = upstream.request()
+    bad = request.next(now=10)
+    request.failed(now=10)
+    assert bad not in run(upstream, 6, now=15)
+    assert bad in run(upstream, 6, now=16)
+
+
+def test_a_success_inside_the_window_forgets_nothing():
+    """Two failures of three with a success between them, and then one more: out."""
+    upstream = Upstream(servers(1, 1, max_fails=2, fail_timeout=10))
+
+    def use(fail):
+        while True:
+            request = upstream.request()
+            if request.next(now=0) == "a":
+                break
+            request.succeeded()
+        if fail:
+            request.failed(now=0)
+        else:
+            request.succeeded()
+
+    use(fail=True)
+    use(fail=False)
+    use(fail=True)
+    assert "a" not in run(upstream, 10)
+
+
+def test_attempts_go_elsewhere_until_everybody_has_been_tried():
+    """As many as there are servers that are not down; then 502."""
+    upstream = Upstream([*servers(1, 1, 1), Server(name="x", down=True), Server(name="z", backup=True)])
+    request = upstream.request()
+    while (name := request.next(now=0)) is not None:
+        assert not request.last or name == "z"
+        request.failed(now=0)
+    assert sorted(request.tried) == ["a", "b", "c", "z"]
+    assert request.next(now=0) is None
+
+
+@pytest.mark.parametrize(("options", "attempts"), [({"tries": 2}, 2), ({"next_upstream": False}, 1)])
+def test_fewer_attempts_if_told_so(options, attempts):
+    """``proxy_next_upstream_tries`` and ``off``."""
+    request = Upstream(servers(1, 1, 1, 1), **options).request()
+    while request.next(now=0) is not None:
+        request.failed(now=0)
+    assert len(request.tried) == attempts
+
+
+def test_the_only_server_is_never_blamed():
+    """Failures of a single server are not counted; with a backup they are."""
+    alone = Upstream(servers(1, max_fails=1))
+    for _ in range(5):
+        request = alone.request()
+        assert request.next(now=0) == "a"
+        request.failed(now=0)
+    guarded = Upstream([*servers(1, max_fails=1), Server(name="z", backup=True)])
+    request = guarded.request()
+    assert request.next(now=0) == "a"
+    request.failed(now=0)
+    assert request.next(now=0) == "z"
+    request.succeeded()
+    assert run(guarded, 3) == "zzz"
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_max_conns_and_down_are_kept_by_every_method(method):
+    """A full or down server gets nothing, whatever the hash says."""
+    pool = [Server(name="a", max_conns=1), Server(name="b", weight=9, down=True), Server(name="c", weight=2)]
+    upstream = Upstream(pool, method, rng=Random(1))
+    upstream.hold("a")
+    for number in range(60):
+        key = bytes([number, 1, 2]) if isinstance(method, IpHash) else f"key-{number}"
+        assert run(upstream, 1, key) == "c"
+    upstream.hold("c", 0)
+    upstream.hold("a", -1)
+    assert upstream.connections == {"a": 0, "b": 0, "c": 0}
+
+
+def test_least_conn_compares_per_weight_and_turns_among_ties_only():
+    """A unique minimum moves no turn."""
+    upstream = Upstream(servers(3, 1, 1), LeastConn())
+    upstream.hold("b")
+    upstream.hold("a", 2)
+    assert run(upstream, 5) == "ccccc"
+    upstream.hold("c")
+    upstream.hold("a")
+    assert Counter(run(upstream, 50)) == {"a": 30, "b": 10, "c": 10}
+
+
+@given(st.binary(min_size=1, max_size=12), st.lists(st.integers(1, 5), min_size=2, max_size=6))
+@settings(max_examples=60)
+def test_hashes_are_the_same_for_the_same_key(key, weights):
+    """And the second choice after a failure is another server."""
+    for method in (Hash(), ConsistentHash()):
+        upstream = Upstream(servers(*weights, max_fails=0), method)
+        assert len(set(run(upstream, 4, key))) == 1
+        request = upstream.request(key)
+        first = request.next(now=0)
+        request.failed(now=0)
+        assert request.next(now=0) != first
+        request.succeeded()
+
+
+def test_the_consistent_ring_moves_only_what_it_must():
+    """Without c, keys of a and b stay."""
+    keys = [f"k{number}" for number in range(500)]
+    three, two = Upstream(servers(1, 1, 1), ConsistentHash()), Upstream(servers(1, 1), ConsistentHash())
+    before = [run(three, 1, key) for key in keys]
+    after = [run(two, 1, key) for key in keys]
+    assert all(b == a for b, a in zip(before, after, strict=True) if b != "c")
+    assert "c" in before
+
+
+@pytest.mark.parametrize("method", [Hash(), ConsistentHash()], ids=repr)
+def test_an_empty_key_takes_turns(method):
+    """As if there were no hash."""
+    assert run(Upstream(servers(5, 1, 1), method), 7) == "aabacaa"
+
+
+def test_random_draws_by_weight():
+    """And of two, the second wins a tie."""
+    counts = Counter(run(Upstream(servers(5, 1, 2), Drawn(), rng=Random(2)), 4_000))
+    assert chi_square_z(counts, {"a": 5, "b": 1, "c": 2}) < Z
+    upstream = Upstream(servers(1, 1, 1), Drawn(two=True), rng=Random(3))
+    upstream.hold("a")
+    hits = Counter(run(upstream, 4_000))
+    assert hits["a"] == 0
+    assert abs(share_z(hits["b"], 4_000, 0.5)) < Z
+
+
+WRONG = [
+    ("name", lambda: Server(name="")),
+    ("weight", lambda: Server(name="a", weight=0)),
+    ("weight", lambda: Server(name="a", weight=1.5)),
+    ("max_fails", lambda: Server(name="a", max_fails=-1)),
+    ("fail_timeout", lambda: Server(name="a", fail_timeout=float("nan"))),
+    ("max_conns", lambda: Server(name="a", max_conns=True)),
+    ("down", lambda: Server(name="a", down=1)),
+    ("servers", lambda: Upstream([])),
+    ("servers", lambda: Upstream(["a"])),
+    ("servers", lambda: Upstream([Server(name="a"), Server(name="a")])),
+    ("servers", lambda: Upstream([Server(name="a", backup=True)])),
+    ("method", lambda: Upstream([Server(name="a")], "least_conn")),
+    ("method", lambda: AsNginx("least_conn")),
+    ("tries", lambda: Upstream([Server(name="a")], tries=-1)),
+    ("next_upstream", lambda: Upstream([Server(name="a")], next_upstream=1)),
+    ("two", lambda: Drawn(two=2)),
+    ("key", lambda: Upstream([Server(name="a")]).request(5)),
+    ("address", lambda: IpHash.key_of("10.0.0")),
+]
+
+
+@pytest.mark.parametrize(("parameter", "make"), WRONG)
+def test_wrong_values_are_refused(parameter, make):
+    """With the parameter's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert caught.value.parameter == parameter
+
+
+def test_steps_out_of_order_are_refused():
+    """A request has one attempt under way, or none."""
+    upstream = Upstream(servers(1, 1))
+    request = upstream.request()
+    with pytest.raises(LeaseError, match="no attempt"):
+        request.succeeded()
+    request.next(now=0)
+    with pytest.raises(LeaseError, match="under way"):
+        request.next(now=0)
+    with pytest.raises(UnknownEndpointError, match="'z'"):
+        upstream.hold("z")
+
+
+class TestSelector:
+    """In a LoadBalancer."""
+
+    def make(self, method=None, clock=None):
+        """Make a balancer over a (weight 5), b and c."""
+        pool = [Endpoint("a", weight=5), Endpoint("b"), Endpoint("c")]
+        return LoadBalancer(pool, selector=AsNginx(method), health=None, clock=clock or ManualClock())
+
+    def test_failures_of_leases_take_a_server_out_as_in_nginx(self):
+        """One failure, ten seconds."""
+        clock = ManualClock()
+        balancer = self.make(clock=clock)
+        balancer.acquire().release(Outcome.FAILURE)
+        assert "a" not in {balancer.explain().picked for _ in range(10)}
+        clock.advance(11.0)
+        assert "a" in {balancer.explain().picked for _ in range(10)}
+
+    def test_a_selector_picks_somebody_even_when_all_have_failed(self):
+        """Where nginx answers 502."""
+        balancer = self.make()
+        for _ in range(3):
+            balancer.acquire().release(Outcome.FAILURE)
+        assert balancer.explain().picked in {"a", "b", "c"}
+
+    def test_keys_lie_where_they_lie_in_nginx(self):
+        """The same owner as the upstream block's."""
+        balancer = self.make(ConsistentHash())
+        upstream = Upstream(servers(5, 1, 1), ConsistentHash())
+        for number in range(100):
+            assert balancer.explain(f"k{number}").picked == run(upstream, 1, f"k{number}")
