@@ -1,20 +1,79 @@
-"""Is it healthy? Sans-IO machines: each is told how requests ended and what time it is."""
+"""Is it healthy? Sans-IO machines: each is told how requests and checks ended and what time it is.
+
+:class:`Lifecycle` is the policy for a balancer; its parts are machines that can be used alone.
+"""
 
 from __future__ import annotations
 
+from balancekit._verdict import Verdict
+from balancekit.health._damping import Damper, Damping, FlapDamping
 from balancekit.health._ejection import Ejection
-from balancekit.health._failures import ConsecutiveFailures
-from balancekit.health._lifecycle import Lifecycle, LifecycleMachine
-from balancekit.health._states import ELIGIBLE, TRANSITIONS, Health, Trigger, after
+from balancekit.health._failures import ConsecutiveFailures, FailureRun, Run
+from balancekit.health._lifecycle import Lifecycle
+from balancekit.health._machine import LifecycleMachine
+from balancekit.health._maxfails import Fails, MaxFails, MaxFailsMachine
+from balancekit.health._membership import MEMBERSHIP, Membership, Move
+from balancekit.health._outlier import (
+    FailurePercentage,
+    FailurePercentageAbove,
+    MedianFailures,
+    MedianLatency,
+    SuccessRateOutlier,
+)
+from balancekit.health._probation import Probation, Trial, TrialMachine
+from balancekit.health._rate import LatencyLimit, SuccessRate
+from balancekit.health._report import Report
+from balancekit.health._states import ELIGIBLE, TRANSITIONS, Health, Trigger, after, shown
+from balancekit.health._survey import Rule, Survey
+from balancekit.health._table import Table, following
+from balancekit.health._tables import TABLES
+from balancekit.health._threshold import Belief, Detection, ThresholdMachine, Thresholds
+from balancekit.health._warmup import Warmth, WarmUp, WarmUpMachine
 
 __all__ = [
     "ELIGIBLE",
+    "MEMBERSHIP",
+    "TABLES",
     "TRANSITIONS",
+    "Belief",
     "ConsecutiveFailures",
+    "Damper",
+    "Damping",
+    "Detection",
     "Ejection",
+    "Fails",
+    "FailurePercentage",
+    "FailurePercentageAbove",
+    "FailureRun",
+    "FlapDamping",
     "Health",
+    "LatencyLimit",
     "Lifecycle",
     "LifecycleMachine",
+    "MaxFails",
+    "MaxFailsMachine",
+    "MedianFailures",
+    "MedianLatency",
+    "Membership",
+    "Move",
+    "Probation",
+    "Report",
+    "Rule",
+    "Run",
+    "SuccessRate",
+    "SuccessRateOutlier",
+    "Survey",
+    "Table",
+    "ThresholdMachine",
+    "Thresholds",
+    "Trial",
+    "TrialMachine",
     "Trigger",
+    "Verdict",
+    "WarmUp",
+    "WarmUpMachine",
+    "Warmth",
     "after",
+    "following",
+    "shown",
 ]

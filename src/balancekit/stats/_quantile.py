@@ -62,8 +62,19 @@ class RecentWindow:
             self._values.append(value)
             return
         place = self._next
-        self._values[place] = value
-        self._next = (place + 1) % self._size
+        self._values[place % self._size] = value
+        self._next = place + 1
+
+    @property
+    def recorded(self) -> int:
+        """How many values have been taken altogether."""
+        return len(self._values) + self._next
+
+    def latest(self, count: int) -> list[float]:
+        """Return the last ``count`` values, oldest first, or as many as are still here."""
+        values, place = self._values, self._next % self._size
+        ordered = [*values[place:], *values[:place]]
+        return ordered[max(0, len(ordered) - count) :]
 
     def read(self) -> Quantiles | None:
         """Return the quantiles of what is in the window; ``None`` if it is empty. O(size log size)."""
