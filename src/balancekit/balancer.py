@@ -123,7 +123,7 @@ class LoadBalancer(Generic[T]):
         if isinstance(chosen, type) or not callable(getattr(chosen, "select", None)):
             raise ConfigurationError("selector", selector, "an instance with a method select(snapshot, ctx)")
         policy: LoadPolicy = getattr(chosen, "default_load", FailureAware()) if load is None else load
-        called = (("load", policy), ("exhaustion", exhaustion), ("clock", clock))
+        called: list[tuple[str, object]] = [("load", policy), ("exhaustion", exhaustion), ("clock", clock)]
         for name, value in (*called, *(("listeners", one) for one in listeners)):
             if not callable(value):
                 raise ConfigurationError(name, value, "something that can be called")

@@ -102,6 +102,7 @@ class Pool:
         self._survey = survey
         self._exhaustion = exhaustion
         self._members: dict[str, Member] = {}
+        self._stale = False
         self._leaving: dict[Node, Member] = {}
         self._node_members = Members(())
         self.snapshot: Snapshot = Snapshot(self._node_members, ())
@@ -237,15 +238,15 @@ class Pool:
             return self._check_drained(member, now)
         if member.health is None:
             return []
-        return self._hear(member, partial(member.health.observe, completion, now=now), now)
+        return self._hear(member, partial(member.health.observe, completion, now=now)) + self._refresh(now)
 
     def check(self, id: str, verdict: Verdict, *, now: float) -> list[Event]:
         """Hear how a check of an endpoint ended."""
         member = self.member(id)
-        health = member.health
+        health: object = member.health
         if not isinstance(health, SupportsVerdicts):
             raise ConfigurationError("health", health, "a policy that hears checks, such as Lifecycle()")
-        return self._hear(member, partial(health.checked, verdict, now=now), now)
+        return self._hear(member, partial(health.checked, verdict, now=now)) + self._refresh(now)
 
     def advance(self, *, now: float) -> list[Event]:
         """Let time pass: end ejections, force drains whose deadline is over, look at everybody."""
@@ -256,9 +257,10 @@ class Pool:
             if not member.serving:
                 events += self._check_drained(member, now, forced=True)
             elif member.health is not None:
-                events += self._hear(member, partial(member.health.advance, now=now), now)
+                events += self._hear(member, partial(member.health.advance, now=now))
         if self._survey is not None and now >= self._survey.deadline:
             events += self._sweep(self._survey, now)
+        events += self._refresh(now)
         self._look_ahead()
         return events
 
@@ -267,21 +269,28 @@ class Pool:
         events: list[Event] = []
         for id, cause in survey.advance(present, now=now).items():
             member = self._members[id]
-            if isinstance(member.health, SupportsAccusation):
-                events += self._hear(member, partial(member.health.accuse, cause, now=now), now)
+            health: object = member.health
+            if isinstance(health, SupportsAccusation):
+                events += self._hear(member, partial(health.accuse, cause, now=now))
         return events
 
-    def _hear(self, member: Member, tell: Callable[[], Sequence[Event]], now: float) -> list[Event]:
-        """Tell a health machine something, and draw the consequences."""
+    def _hear(self, member: Member, tell: Callable[[], Sequence[Event]]) -> list[Event]:
+        """Tell a health machine something, and draw the consequences for its endpoint."""
         eligible, _ = was = member.standing
         events = list(tell())
         member.rewatch()
         self._expect(member)
         if member.eligible and not eligible:
             _forgive(member.node.load)
-        if member.standing != was:
-            events += self._spare(now)
-            self._renew_snapshot()
+        self._stale = self._stale or member.standing != was
+        return events
+
+    def _refresh(self, now: float) -> list[Event]:
+        """Draw the consequences for the pool, once for everything that was heard."""
+        if not self._stale:
+            return []
+        events = self._spare(now)
+        self._renew_snapshot()
         return events
 
     def _spare(self, now: float) -> list[Event]:
@@ -290,11 +299,10 @@ class Pool:
         if not serving or any(member.eligible for member in serving):
             return []
         for member in sorted(serving, key=lambda member: member.deadline):
-            if isinstance(member.health, SupportsPardon):
-                events = list(member.health.pardon(now=now))
-                member.rewatch()
+            health: object = member.health
+            if isinstance(health, SupportsPardon):
+                events = self._hear(member, partial(health.pardon, now=now))
                 if member.eligible:
-                    _forgive(member.node.load)
                     return events
         return []
 
@@ -364,6 +372,7 @@ class Pool:
         self._renew_snapshot()
 
     def _renew_snapshot(self) -> None:
+        self._stale = False
         members = self._members.values()
         serving = [member for member in members if member.serving]
         chosen, panic = self._exhaustion(serving, [member for member in serving if member.eligible])
