@@ -85,7 +85,7 @@ class Ejection(Record):
         """Return how many ejections in a row still count after some seconds of health."""
         if not self.calm:
             return 0
-        return max(0, streak - int(calm_for / self.calm))
+        return streak - int(min(streak, calm_for / self.calm))
 
     def allows(self, *, already_out: int, size: int) -> bool:
         """Answer whether one more of ``size`` endpoints may go out when ``already_out`` are out."""

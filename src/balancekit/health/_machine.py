@@ -240,7 +240,9 @@ class LifecycleMachine:
             self._held = now + checks_for
         else:
             ejection = self._config.ejection
-            self._streak = ejection.remaining(self._streak, calm_for=now - self._restored_at) + 1
+            if flapped:
+                self._streak = ejection.remaining(self._streak, calm_for=now - self._restored_at)
+            self._streak += 1
             self._until = now + ejection.duration(self._streak, self._rng)
         if self._warm_up is not None:
             self._warm_up.stop()
@@ -278,8 +280,6 @@ class LifecycleMachine:
 
     def _rise(self, now: float) -> list[Event]:
         """Take the endpoint back: it has proved itself."""
-        if not self._config.ejection.calm:
-            self._streak = 0
         self._restored_at = now
         self._until = -math.inf
         self._refused = False

@@ -210,6 +210,7 @@ class Books:
 
 
 def completion(outcome, at):
+    """A request that took no time."""
     return Completion(outcome, started_at=at, ended_at=at)
 
 

@@ -46,8 +46,10 @@ def test_the_steady_penalty_is_the_geometric_sum(period, steady):
 
 @pytest.mark.parametrize(
     ("suppress", "period", "flaps"),
-    [(2000, 1, 3), (2000, 2, 3), (2000, 5, 3), (2000, 10, 3), (3000, 1, 4), (3000, 2, 4), (3000, 5, 5)]
-    + [(3000, 10, None), (6000, 1, 7), (6000, 2, 9), (6000, 5, None), (6000, 10, None)],
+    [
+        *[(2000, 1, 3), (2000, 2, 3), (2000, 5, 3), (2000, 10, 3), (3000, 1, 4), (3000, 2, 4), (3000, 5, 5)],
+        *[(3000, 10, None), (6000, 1, 7), (6000, 2, 9), (6000, 5, None), (6000, 10, None)],
+    ],
 )
 def test_the_flap_that_suppresses_is_the_known_one(suppress, period, flaps):
     """The table of papers.md section 8: which flap suppresses, for thresholds and periods in minutes."""
@@ -63,7 +65,7 @@ def test_the_slowest_period_that_suppresses(suppress, minutes):
     assert config.slowest_period / MINUTE == pytest.approx(minutes, abs=5e-3)
     for factor, expected in ((0.99, True), (1.01, False)):
         damper = config()
-        assert any([damper.flap(now=k * config.slowest_period * factor) for k in range(2000)]) is expected
+        assert any(damper.flap(now=k * config.slowest_period * factor) for k in range(2000)) is expected
 
 
 def test_one_flap_may_be_enough():

@@ -30,6 +30,7 @@ from balancekit.stats import MAD_SCALE, RecentWindow, deviation, median
 
 
 def report(id, successes=0, failures=0, latencies=()):
+    """What one endpoint did."""
     return Report(endpoint=id, successes=successes, failures=failures, latencies=tuple(latencies))
 
 
@@ -177,6 +178,7 @@ class Recorder:
 
 
 def node(id="a", *, timed=False):
+    """Make a node whose counters are set by hand."""
     made = Node(Endpoint(id), InFlight())
     made.latency = RecentWindow() if timed else None
     return made
