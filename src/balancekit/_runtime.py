@@ -169,12 +169,13 @@ class Runtime:
                 self._pool.undrain(id)
             self._follow([])
 
-    def check(self, id: str, verdict: Verdict) -> None:
-        """Hear how an active check ended."""
+    def check(self, id: str, verdict: Verdict) -> bool:
+        """Hear how an active check ended; answer whether the endpoint is changing."""
         now = self.wake()
         with self._writer:
-            events = self._pool.check(id, verdict, now=now)
+            events, changing = self._pool.check(id, verdict, now=now)
         self._follow(events)
+        return changing
 
     def listen(self, listener: EventSink) -> Callable[[], None]:
         """Add a listener; return a function that takes it away again."""

@@ -459,8 +459,13 @@ class LoadBalancer(Generic[T]):
         """
         self._runtime.undrain(id)
 
-    def report(self, id: str, verdict: Verdict, /) -> None:
+    def report(self, id: str, verdict: Verdict, /) -> bool:
         """Tell how an active check of an endpoint ended. ``balancekit.checks`` does it for you.
+
+        Returns
+        -------
+        bool
+            Whether the endpoint is changing, so that it is worth checking it again soon.
 
         Raises
         ------
@@ -474,13 +479,13 @@ class LoadBalancer(Generic[T]):
         >>> from balancekit.health import Verdict
         >>> lb = LoadBalancer(["a", "b"])
         >>> for _ in range(3):
-        ...     lb.report("a", Verdict(passed=False, detail="connection refused"))
+        ...     _ = lb.report("a", Verdict(passed=False, detail="connection refused"))
         >>> lb.stats()["a"].state
         'ejected'
         """
         if not isinstance(verdict, Verdict):
             raise ConfigurationError("verdict", verdict, "a Verdict")
-        self._runtime.check(id, verdict)
+        return self._runtime.check(id, verdict)
 
     @property
     def endpoints(self) -> tuple[Endpoint[T], ...]:

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, final
 
+from balancekit._change import Change
 from balancekit._member import Member
-from balancekit._record import Record
 from balancekit._unavailable import unavailable
 from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
@@ -46,31 +46,6 @@ class HealthFactory(Protocol):
     def __call__(self, endpoint: str, may_eject: Callable[[Ejection], bool], /) -> HealthPolicy:
         """Return the machine for ``endpoint``."""
         ...
-
-
-class Change(Record):
-    """A difference between what is in the pool and what is wanted. Made by :meth:`Pool.propose`."""
-
-    before: Mapping[str, Member]
-    after: Mapping[str, Member]
-    facts: Mapping[str, Endpoint[object]]
-    """For each endpoint that stays: what it is to look like."""
-    was: Mapping[str, Endpoint[object]]
-    """For the same endpoints: what they looked like."""
-
-    @property
-    def gone(self) -> list[Node]:
-        """The nodes that leave."""
-        return [m.node for id, m in self.before.items() if self.after.get(id) is not m]
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing would change."""
-        return (
-            list(self.before) == list(self.after)
-            and all(self.before[id] is self.after[id] for id in self.after)
-            and self.facts == self.was
-        )
 
 
 @final
@@ -240,13 +215,14 @@ class Pool:
             return []
         return self._hear(member, partial(member.health.observe, completion, now=now)) + self._refresh(now)
 
-    def check(self, id: str, verdict: Verdict, *, now: float) -> list[Event]:
-        """Hear how a check of an endpoint ended."""
+    def check(self, id: str, verdict: Verdict, *, now: float) -> tuple[list[Event], bool]:
+        """Hear how a check of an endpoint ended. Return what happened, and whether it is changing."""
         member = self.member(id)
         health: object = member.health
         if not isinstance(health, SupportsVerdicts):
             raise ConfigurationError("health", health, "a policy that hears checks, such as Lifecycle()")
-        return self._hear(member, partial(health.checked, verdict, now=now)) + self._refresh(now)
+        events = self._hear(member, partial(health.checked, verdict, now=now)) + self._refresh(now)
+        return events, health.changing
 
     def advance(self, *, now: float) -> list[Event]:
         """Let time pass: end ejections, force drains whose deadline is over, look at everybody."""
