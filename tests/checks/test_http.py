@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def chunked(body, sizes):
 def fed(data, cuts, *, closed):
     """Feed data in pieces, then the end of the connection."""
     response, places = Response(), sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         if not response.ended:
             response.feed(data[start:end])
     if closed and not response.ended:
@@ -127,8 +129,11 @@ def json_answer(body, status=200):
         (json_answer(b'{"dependencies": {}}'), True, ()),
         (json_answer(b'{"dependencies": {"db": true, "mq": "UP", "s3": {"status": "pass"}}}'), True, ()),
         (json_answer(b'{"dependencies": {"db": true}}', 500), False, ()),
-        (json_answer(b'{"dependencies": {"db": false, "mq": "down", "a": null, "ok": "ok"}}', 503), False)
-        + (("a", "db", "mq"),),
+        (
+            json_answer(b'{"dependencies": {"db": 0, "mq": "down", "a": null, "c": "ok"}}', 503),
+            False,
+            ("a", "db", "mq"),
+        ),
         (json_answer(b'{"dependencies": {"db": {"status": {"status": "warn"}}}}'), False, ("db",)),
         (json_answer(b'{"dependencies": ["db"]}'), False, ()),
         (json_answer(b'{"checks": {}}'), False, ()),

@@ -190,8 +190,8 @@ def failing_check(endpoint, _timeout):
 def test_a_users_check_may_fail_as_it_likes(kind):
     """False, a finding, an exception, nonsense: a failed check, and the others go on."""
 
-    async def coroutine(endpoint, timeout):
-        return failing_check(endpoint, timeout)
+    async def coroutine(endpoint, seconds):
+        return failing_check(endpoint, seconds)
 
     balancer = balancer_of(*"12345", health=POLICY)
     runner = ThreadChecks if kind == "threads" else InThread

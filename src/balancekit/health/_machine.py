@@ -205,7 +205,8 @@ class LifecycleMachine:
         if self.health not in _OUT:
             return self._fall(cause, LAST_STAYS, now, checks_for=verdict.holds_for)
         self._held = now + verdict.holds_for
-        if self.health is Health.SUPPRESSED and before is Belief.FALLING and self._damper is not None:
+        fell = before in {Belief.UP, Belief.FALLING}
+        if fell and self.health is Health.SUPPRESSED and self._damper is not None:
             self._damper.flap(now=now)  # it came and went again, unseen by requests
         return []
 
