@@ -58,8 +58,8 @@ class SuccessRateOutlier(Record):
 
     Example
     -------
-    >>> good = [Report(endpoint=id, successes=100, failures=0) for id in "abcd"]
-    >>> SuccessRateOutlier()([*good, Report(endpoint="e", successes=50, failures=50)])
+    >>> good = [Report(id, successes=100, failures=0) for id in "abcd"]
+    >>> SuccessRateOutlier()([*good, Report("e", successes=50, failures=50)])
     {'e': 'success rate 0.500 < 0.520, the mean less 1.9 deviations'}
     """
 
@@ -102,7 +102,7 @@ class FailurePercentage(Record):
 
     Example
     -------
-    >>> pool = [Report(endpoint=id, successes=15, failures=85) for id in "abcde"]
+    >>> pool = [Report(id, successes=15, failures=85) for id in "abcde"]
     >>> len(FailurePercentage()(pool)), len(FailurePercentageAbove()(pool))
     (5, 0)
     """
@@ -171,8 +171,8 @@ class MedianFailures(Record):
 
     Example
     -------
-    >>> pool = [Report(endpoint=id, successes=20, failures=0) for id in "ab"]
-    >>> list(MedianFailures()([*pool, Report(endpoint="c", successes=10, failures=10)]))
+    >>> pool = [Report(id, successes=20, failures=0) for id in "ab"]
+    >>> list(MedianFailures()([*pool, Report("c", successes=10, failures=10)]))
     ['c']
     """
 
@@ -223,7 +223,7 @@ class MedianLatency(Record):
     Example
     -------
     >>> def of(id, latency):
-    ...     return Report(endpoint=id, successes=20, failures=0, latencies=(latency,) * 20)
+    ...     return Report(id, successes=20, failures=0, latencies=(latency,) * 20)
     >>> MedianLatency()([of("a", 0.010), of("b", 0.011), of("c", 0.300)])
     {'c': 'latency 0.300 s > 0.030 s'}
     """
@@ -248,7 +248,7 @@ class MedianLatency(Record):
         known = {
             report.endpoint: report.latency(self.share)
             for report in reports
-            if len(report.latencies) >= self.volume
+            if report.successes >= self.volume and len(report.latencies) >= self.volume
         }
         if len(known) < self.minimum_hosts:
             return {}

@@ -39,7 +39,7 @@ class SuccessRate(Record):
 
     Example
     -------
-    >>> SuccessRate()([Report(endpoint="a", successes=7, failures=3), Report(endpoint="b", successes=0, failures=4)])
+    >>> SuccessRate()([Report("a", successes=7, failures=3), Report("b", successes=0, failures=4)])
     {'a': 'success rate 0.70 < 0.8 over 10 requests'}
     """
 
@@ -86,7 +86,7 @@ class LatencyLimit(Record):
 
     Example
     -------
-    >>> slow = Report(endpoint="a", successes=20, failures=0, latencies=(0.5,) * 20)
+    >>> slow = Report("a", successes=20, failures=0, latencies=(0.5,) * 20)
     >>> LatencyLimit(limit=0.2)([slow])
     {'a': 'latency 0.500 s > 0.2 s at quantile 0.95'}
     """
@@ -108,8 +108,10 @@ class LatencyLimit(Record):
         """Return whom to accuse, and of what."""
         found = {}
         for report in reports:
+            if report.successes < self.volume or len(report.latencies) < self.volume:
+                continue
             latency = report.latency(self.share)
-            if len(report.latencies) >= self.volume and latency > self.limit:
+            if latency > self.limit:
                 cause = f"latency {latency:.3f} s > {self.limit:g} s at quantile {self.share:g}"
                 found[report.endpoint] = cause
         return found

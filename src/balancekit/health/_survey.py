@@ -16,7 +16,8 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, final
+from functools import partial
+from typing import Final, NamedTuple, Protocol, final
 
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError
@@ -25,6 +26,9 @@ from balancekit.outcome import FAILURES
 from balancekit.snapshot import Node
 
 __all__ = ["Rule", "Survey", "check_rules"]
+
+SWEPT: Final = 5000
+"""Endpoints per second that sweeps may look at."""
 
 
 class Rule(Protocol):
@@ -85,10 +89,14 @@ class Survey:
             notes.append(_note(node, now))
             del notes[: _place(notes, now - self._longest)]
             self._notes[node] = notes
-        self.deadline = now + self._interval
+        self.deadline = now + max(self._interval, len(self._notes) / SWEPT)
         accused: dict[str, str] = {}
+        windows: dict[float, list[Report]] = {}
         for rule in self._rules:
-            reports = [_report(node, notes, now - rule.window) for node, notes in self._notes.items()]
+            reports = windows.get(rule.window)
+            if reports is None:
+                reports = [_report(node, notes, now - rule.window) for node, notes in self._notes.items()]
+                windows[rule.window] = reports
             for id, cause in rule(reports).items():
                 if rule.enforcing >= 1.0 or self._rng.random() < rule.enforcing:
                     accused.setdefault(id, cause)
@@ -105,21 +113,22 @@ def check_rules(rules: object) -> None:
 
 
 def _note(node: Node, now: float) -> Note:
-    failures = sum([node.outcomes.get(outcome, 0) for outcome in FAILURES])
-    return Note(now, node.successes, failures, 0 if node.latency is None else node.latency.recorded)
+    outcomes, latency = node.outcomes, node.latency
+    failures = sum([outcomes.get(outcome, 0) for outcome in FAILURES]) if outcomes else 0
+    return Note(now, node.successes, failures, 0 if latency is None else latency.recorded)
 
 
 def _place(notes: Sequence[Note], since: float) -> int:
     """Return where the window begins: at the last note that is not younger than ``since``, or the first."""
-    return max(0, bisect_right(notes, since, key=lambda note: note.at) - 1)
+    return max(0, bisect_right(notes, (since, math.inf)) - 1)
 
 
 def _report(node: Node, notes: Sequence[Note], since: float) -> Report:
     first, last = notes[_place(notes, since)], notes[-1]
-    latencies = [] if node.latency is None else node.latency.latest(last.measured - first.measured)
+    latency, measured = node.latency, last.measured - first.measured
     return Report(
-        endpoint=node.id,
+        node.id,
         successes=last.successes - first.successes,
         failures=last.failures - first.failures,
-        latencies=tuple(latencies),
+        latencies=() if latency is None else partial(latency.latest, measured),
     )

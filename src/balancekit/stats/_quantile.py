@@ -73,8 +73,8 @@ class RecentWindow:
     def latest(self, count: int) -> list[float]:
         """Return the last ``count`` values, oldest first, or as many as are still here."""
         values, place = self._values, self._next % self._size
-        ordered = [*values[place:], *values[:place]]
-        return ordered[max(0, len(ordered) - count) :]
+        ordered = values[place:] + values[:place]
+        return ordered[max(0, len(ordered) - count) :].tolist()
 
     def read(self) -> Quantiles | None:
         """Return the quantiles of what is in the window; ``None`` if it is empty. O(size log size)."""
