@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from ssl import SSLContext
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from balancekit._record import Record
 from balancekit.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 __all__ = ["AsyncCallable", "Dialogue", "Finding", "NetworkCheck", "Peer", "SyncCallable"]
 
