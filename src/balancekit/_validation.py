@@ -69,6 +69,21 @@ def ids(parameter: str, value: object) -> frozenset[str]:
     raise ConfigurationError(parameter, value, "a collection of endpoint ids (strings)")
 
 
+def key(value: object) -> None:
+    """What a request may be hashed by."""
+    if not isinstance(value, str | bytes | int) or isinstance(value, bool):
+        raise ConfigurationError("key", value, "a str, bytes or int")
+
+
+def request(key_: object, cost: object, attributes: object) -> None:
+    """What a request may ask for."""
+    if key_ is not None:
+        key(key_)
+    number("cost", cost, above=0.0)
+    if attributes is not None and not isinstance(attributes, Mapping):
+        raise ConfigurationError("attributes", attributes, "a mapping")
+
+
 def flag(parameter: str, value: object) -> bool:
     """``True`` or ``False``, nothing that merely counts as one."""
     if isinstance(value, bool):

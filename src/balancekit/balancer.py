@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from random import Random
 from types import FrameType
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack, cast, overload
 
 from balancekit import _validation as valid
 from balancekit._publisher import Hot
@@ -28,7 +28,7 @@ from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import EventSink
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
-from balancekit.explanation import Candidate, Explanation
+from balancekit.explanation import Explanation, candidates
 from balancekit.health import Lifecycle, Verdict
 from balancekit.lease import Lease
 from balancekit.loads import FailureAware
@@ -39,13 +39,17 @@ from balancekit.readout import BalancerStats, read_out
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import NO_ATTRIBUTES, Key, PickContext, Trace
 
+if TYPE_CHECKING:
+    from balancekit._options import Options
+
 __all__ = ["LoadBalancer"]
 
 T = TypeVar("T")
 
 _DEFAULT_HEALTH = Lifecycle()
 _DEFAULT_EXHAUSTION = FailClosed()
-_KEYS = (str, bytes, int)
+ORDINARY: Final = 1.0
+"""The cost of a request that names none. Compared by identity: ``True`` equals it, but is no cost."""
 
 
 class LoadBalancer(Generic[T]):
@@ -104,9 +108,20 @@ class LoadBalancer(Generic[T]):
 
     __slots__ = ("__weakref__", "_allow_empty", "_debug", "_hot", "_keyed", "_publisher", "_runtime")
 
+    @overload
+    def __init__(self, endpoints: Mapping[str, T], **options: Unpack[Options]) -> None: ...
+    @overload
+    def __init__(self, endpoints: Iterable[Endpoint[T]], **options: Unpack[Options]) -> None: ...
+    @overload
+    def __init__(
+        self: LoadBalancer[str],
+        endpoints: Iterable[str | Endpoint[str]],
+        **options: Unpack[Options],
+    ) -> None: ...
+
     def __init__(
         self,
-        endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T],
+        endpoints: Iterable[str | Endpoint[Any]] | Mapping[str, Any],
         *,
         selector: Selector | None = None,
         load: LoadPolicy | None = None,
@@ -160,7 +175,7 @@ class LoadBalancer(Generic[T]):
         key: Key | None = None,
         /,
         *,
-        cost: float = 1.0,
+        cost: float = ORDINARY,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Lease[T]:
@@ -198,7 +213,14 @@ class LoadBalancer(Generic[T]):
         'b'
         """
         pick, clock, deadline, lost, keeper = self._hot
-        if key is not None or exclude or cost != 1.0 or lost or pick is None or attributes is not None:
+        if (
+            key is not None
+            or exclude
+            or cost is not ORDINARY
+            or lost
+            or pick is None
+            or attributes is not None
+        ):
             return self._acquire(key, cost, exclude, attributes)
         if clock is None:
             node = pick()
@@ -222,7 +244,7 @@ class LoadBalancer(Generic[T]):
         key: Key | None = None,
         /,
         *,
-        cost: float = 1.0,
+        cost: float = ORDINARY,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Iterator[Lease[T]]:
@@ -255,7 +277,7 @@ class LoadBalancer(Generic[T]):
         """
         count = valid.integer("limit", limit, minimum=1)
         tried = set(valid.ids("exclude", exclude))
-        _check_request(key, cost, attributes)
+        valid.request(key, cost, attributes)
         return self._attempts(count, key, cost, tried, attributes)
 
     def order(
@@ -280,7 +302,7 @@ class LoadBalancer(Generic[T]):
         """
         tried = set(valid.ids("exclude", exclude))
         most = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
-        _check_request(key, 1.0, attributes)
+        valid.request(key, 1.0, attributes)
         now = self._runtime.wake()
         found: list[Endpoint[T]] = []
         snapshot = self._publisher.snapshot
@@ -312,7 +334,7 @@ class LoadBalancer(Generic[T]):
         'b'
         """
         tried = valid.ids("exclude", exclude)
-        _check_request(key, 1.0, attributes)
+        valid.request(key, 1.0, attributes)
         trace = Trace()
         now = self._runtime.wake()
         ctx = self._context(key, 1.0, tried, attributes, now, trace)
@@ -320,26 +342,11 @@ class LoadBalancer(Generic[T]):
         node = self._publisher.select(snapshot, ctx)
         picked = None if node is None else node.id
 
-        def look(pool: Pool) -> tuple[Candidate, ...]:
-            return tuple(
-                [
-                    Candidate(
-                        id=member.node.id,
-                        status=_status(member.node.id, picked, tried, member.reason and member.reason.value),
-                        state=member.state,
-                        weight=member.node.weight,
-                        inflight=member.node.inflight,
-                        load=member.node.load.value(now=now),
-                    )
-                    for member in pool.members.values()
-                ]
-            )
-
         return Explanation(
             picked=picked,
             key=key,
             selector=type(self._publisher.selector).__name__,
-            candidates=self._runtime.read(look),
+            candidates=self._runtime.read(lambda pool: candidates(pool, picked=picked, tried=tried, now=now)),
             notes=tuple(trace.notes),
             panic=snapshot.panic,
         )
@@ -525,11 +532,11 @@ class LoadBalancer(Generic[T]):
         exclude: Collection[str],
         attributes: Mapping[str, object] | None,
     ) -> Lease[T]:
-        if key is not None and not exclude and cost == 1.0 and attributes is None:
+        if key is not None and not exclude and cost is ORDINARY and attributes is None:
             lease = self._acquire_by(key)
             if lease is not None:
                 return lease
-        _check_request(key, cost, attributes)
+        valid.request(key, cost, attributes)
         tried = valid.ids("exclude", exclude) if exclude else ()
         runtime = self._runtime
         now = runtime.wake()
@@ -545,7 +552,7 @@ class LoadBalancer(Generic[T]):
         pick, clock, deadline, lost, keeper = self._keyed
         arguments: tuple[object, ...] = (key,)
         if pick is None:  # the selector hashes no keys
-            _check_key(key)
+            valid.key(key)
             pick, clock, deadline, lost, keeper = self._hot
             arguments = ()
         if pick is None or lost:
@@ -607,27 +614,6 @@ def _endpoints(source: object) -> tuple[Endpoint[object], ...]:
 
 def _present(pool: Pool) -> list[Endpoint[object]]:
     return [member.node.endpoint for member in pool.members.values()]
-
-
-def _check_key(key: object) -> None:
-    if not isinstance(key, _KEYS) or isinstance(key, bool):
-        raise ConfigurationError("key", key, "a str, bytes or int")
-
-
-def _check_request(key: object, cost: object, attributes: object) -> None:
-    if key is not None:
-        _check_key(key)
-    valid.number("cost", cost, above=0.0)
-    if attributes is not None and not isinstance(attributes, Mapping):
-        raise ConfigurationError("attributes", attributes, "a mapping")
-
-
-def _status(id: str, picked: str | None, tried: Collection[str], reason: str | None) -> str:
-    if id == picked:
-        return "picked"
-    if id in tried:
-        return "already tried"
-    return reason or "eligible"
 
 
 def _caller() -> str:

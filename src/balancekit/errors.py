@@ -130,6 +130,9 @@ class UnavailableError(BalancekitError):
         self.retry_at = retry_at
         self.reasons: Mapping[Reason, int] = MappingProxyType(counts)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self.args
+
     def __str__(self) -> str:
         return str(self.args[0])
 

@@ -23,6 +23,7 @@ from collections import deque
 from types import TracebackType
 from typing import Final, Generic, Protocol, TypeVar, cast, final
 
+from balancekit import _validation as valid
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import Outcome, classify_exception
@@ -155,10 +156,12 @@ class Lease(Generic[T_co]):
         Raises
         ------
         ConfigurationError
-            If ``outcome`` is not an Outcome; the lease stays open.
+            If ``outcome`` is not an Outcome or ``retry_after`` no number; the lease stays open.
         """
         if not isinstance(outcome, Outcome):
             raise ConfigurationError("outcome", outcome, "a member of Outcome")
+        if retry_after is not None:
+            retry_after = valid.number("retry_after", retry_after, minimum=0.0)
         node = self._close()
         if node is None:
             return False

@@ -163,8 +163,7 @@ class Pool:
 
     def settle(self, *, now: float) -> list[Event]:
         """Let go of removed endpoints that have no leases. To be called once nobody can pick them."""
-        gone = [node for node in self._leaving if not node.inflight]
-        return [event for node in gone for event in self._left(node, now)]
+        return [event for node in list(self._leaving) for event in self._left(node, now)]
 
     def start_over(self) -> None:
         """Give every endpoint a new node, as if no lease had ever been opened: after a fork."""
@@ -330,9 +329,11 @@ class Pool:
         self.deadline = min(self.deadline, member.deadline)
 
     def _may_eject(self, ejection: Ejection) -> bool:
-        size = len(self._members)
-        staying = sum(1 for member in self._members.values() if member.reason is None)
-        return staying > 1 and ejection.allows(already_out=size - staying, size=size)
+        """Answer whether one more may go: of those who would serve if nobody were ejected, enough stay."""
+        present = [member for member in self._members.values() if member.serving]
+        serving = [member for member in present if member.node.weight] or present
+        out = sum(1 for member in serving if not member.eligible)
+        return ejection.allows(already_out=out, size=len(serving))
 
     def _look_ahead(self) -> None:
         due = min((member.deadline for member in self._members.values()), default=math.inf)

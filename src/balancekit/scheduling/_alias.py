@@ -30,7 +30,8 @@ class AliasTable(Generic[T]):
 
     Example
     -------
-    >>>     >>> table = AliasTable("abc", [5, 0, 1])
+    >>> import random
+    >>> table = AliasTable("abc", [5, 0, 1])
     >>> rng = random.Random(7)
     >>> "b" in {table.draw(rng.random) for _ in range(1000)}
     False

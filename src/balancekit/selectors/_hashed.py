@@ -31,7 +31,7 @@ class SourceHash:
     -------
     >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["a", "b", "c"], selector=SourceHash())
-    >>> lb.acquire("10.1.2.3").target == lb.acquire("10.1.2.3").target
+    >>> lb.explain("10.1.2.3").picked == lb.explain("10.1.2.3").picked
     True
     """
 

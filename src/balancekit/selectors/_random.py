@@ -30,7 +30,7 @@ class Random:
     -------
     >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["a", "b"], selector=Random())
-    >>> lb.acquire().target in {"a", "b"}
+    >>> lb.explain().picked in {"a", "b"}
     True
     """
 
@@ -70,7 +70,7 @@ class WeightedRandom:
     >>> from balancekit import Endpoint, LoadBalancer
     >>> pool = [Endpoint("a", weight=3), Endpoint("b", weight=0)]
     >>> lb = LoadBalancer(pool, selector=WeightedRandom())
-    >>> {lb.acquire().target for _ in range(100)}
+    >>> {lb.explain().picked for _ in range(100)}
     {'a'}
     """
 

@@ -33,7 +33,7 @@ class RoundRobin:
     -------
     >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["a", "b", "c"], selector=RoundRobin())
-    >>> sorted(lb.acquire().target for _ in range(3))
+    >>> sorted(lb.explain().picked for _ in range(3))
     ['a', 'b', 'c']
     """
 

@@ -55,7 +55,7 @@ class SmoothWeightedRoundRobin:
     >>> from balancekit import Endpoint, LoadBalancer
     >>> pool = [Endpoint("a", weight=5), Endpoint("b"), Endpoint("c")]
     >>> lb = LoadBalancer(pool, selector=SmoothWeightedRoundRobin())
-    >>> "".join(lb.acquire().target for _ in range(7))
+    >>> "".join(lb.explain().picked for _ in range(7))
     'aabacaa'
     """
 
@@ -93,7 +93,7 @@ class StrideScheduling:
     >>> from balancekit import Endpoint, LoadBalancer
     >>> pool = [Endpoint("a", weight=2.5), Endpoint("b", weight=0.5)]
     >>> lb = LoadBalancer(pool, selector=StrideScheduling())
-    >>> "".join(lb.acquire().target for _ in range(6)).count("a")
+    >>> "".join(lb.explain().picked for _ in range(6)).count("a")
     5
     """
 

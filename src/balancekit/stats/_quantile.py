@@ -49,40 +49,40 @@ class RecentWindow:
     50.5
     """
 
-    __slots__ = ("_next", "_size", "_values")
+    __slots__ = ("_count", "_size", "_values")
 
     def __init__(self, *, size: int = 256) -> None:
         self._size = valid.integer("size", size, minimum=1)
-        self._values = array("d")
-        self._next = 0
+        self._count = 0
+        # Of its full length from the start: an array that grows under two threads of a free-threaded
+        # build crashes the interpreter (3.13.5), one that is only written to does not.
+        self._values = array("d", bytes(8 * self._size))
 
     def record(self, value: float) -> None:
         """Take one value. O(1)."""
-        if len(self._values) < self._size:
-            self._values.append(value)
-            return
-        place = self._next
-        self._values[place % self._size] = value
-        self._next = place + 1
+        count = self._count
+        self._values[count % self._size] = value
+        self._count = count + 1
 
     @property
     def recorded(self) -> int:
         """How many values have been taken altogether."""
-        return len(self._values) + self._next
+        return self._count
 
     def latest(self, count: int) -> list[float]:
         """Return the last ``count`` values, oldest first, or as many as are still here."""
-        values, place = self._values, self._next % self._size
+        values, place = self._values, self._count % self._size
+        known = min(count, self._count, self._size)
         ordered = values[place:] + values[:place]
-        return ordered[max(0, len(ordered) - count) :].tolist()
+        return ordered[self._size - known :].tolist()
 
     def read(self) -> Quantiles | None:
         """Return the quantiles of what is in the window; ``None`` if it is empty. O(size log size)."""
-        return summary(self._values)
+        return summary(self.values())
 
     def values(self) -> list[float]:
         """Return a copy of what is in the window, in no particular order."""
-        return self._values.tolist()
+        return self._values[: self._count].tolist()
 
 
 def summary(values: Iterable[float]) -> Quantiles | None:

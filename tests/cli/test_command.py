@@ -1,0 +1,123 @@
+"""The command line: what it accepts, what it says, and that the demo does what it promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from balancekit.cli import main
+
+COMMAND = [sys.executable, "-m", "balancekit"]
+
+
+def children(of):
+    """Return the processes whose environment carries this mark, found by the kernel's own list."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if of.encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def start(mark, *words):
+    """Start the demo in a process group of its own, marked for `children`."""
+    return subprocess.Popen(
+        [*COMMAND, "demo", *words],
+        env=os.environ | {"DEMO_MARK": mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def nobody_left(mark):
+    """Wait, at most five seconds, for the last marked process to be gone."""
+    until = time.monotonic() + 5.0
+    while children(mark) and time.monotonic() < until:
+        time.sleep(0.05)
+    return children(mark) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["demo", "--seconds", "soon"], "'soon' is not a number of seconds"),
+        (["demo", "--seconds", "nan"], "'nan' is not a number of seconds"),
+        (["demo", "--seconds", "-1"], "'-1' is not a number of seconds"),
+        (["dance"], "invalid choice: 'dance'"),
+        ([], "required"),
+    ],
+)
+def test_a_wrong_word_is_named(words, says, capsys):
+    """Usage errors end with status 2 and name what was wrong."""
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_help_shows_the_commands(capsys):
+    """Without knowing anything a user finds the demo."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert "demo" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(90)
+def test_the_demo_loses_no_request():
+    """A kill, a return, an addition and a drain on real servers: no caller sees a failure."""
+    demo = start("mark-json", "--seconds", "8", "--json")
+    out, err = demo.communicate(timeout=80)
+    assert demo.returncode == 0, err
+    report = json.loads(out)
+    assert report["failures"] == 0
+    assert report["requests"] >= 2_000
+    names = {endpoint["id"] for endpoint in report["endpoints"]}
+    assert len(names) == 5
+    assert sum(endpoint["share"] for endpoint in report["endpoints"]) == pytest.approx(1.0, abs=0.01)
+    for endpoint in report["endpoints"]:
+        assert 0 < endpoint["p50"] <= endpoint["p95"] <= endpoint["p99"]
+    happened = {event["event"] for event in report["events"]}
+    assert {"killed (SIGKILL)", "listens again", "added", "draining", "drained"} <= happened
+    times = [event["time"] for event in report["events"]]
+    assert times == sorted(times)
+    assert nobody_left("mark-json")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_no_process(how):
+    """Ctrl-C ends it early with a summary; its servers go with it."""
+    mark = f"mark-{how.name}"
+    demo = start(mark, "--seconds", "30")
+    until = time.monotonic() + 20.0
+    while len(children(mark)) < 5 and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    demo.send_signal(how)
+    demo.communicate(timeout=20)
+    assert demo.returncode == 130
+    assert nobody_left(mark)
+
+
+@pytest.mark.timeout(60)
+def test_a_murdered_demo_leaves_no_process():
+    """SIGKILL cannot be caught; the servers notice that their parent is gone."""
+    demo = start("mark-kill", "--seconds", "30")
+    until = time.monotonic() + 20.0
+    while len(children("mark-kill")) < 5 and time.monotonic() < until:
+        time.sleep(0.05)
+    demo.kill()
+    demo.communicate(timeout=20)
+    assert nobody_left("mark-kill")

@@ -1,0 +1,96 @@
+"""The public names: all there, all lazily, each from one home; and what importing them does not load."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+import types
+
+import pytest
+
+import balancekit
+
+PACKAGES = [
+    "balancekit",
+    "balancekit.errors",
+    "balancekit.events",
+    "balancekit.hashing",
+    "balancekit.health",
+    "balancekit.loads",
+    "balancekit.protocols",
+    "balancekit.readout",
+    "balancekit.scheduling",
+    "balancekit.selectors",
+    "balancekit.stats",
+    "balancekit.testing",
+]
+HEAVY = ["numpy", "hypothesis", "rich", "aiohttp", "httpx", "requests", "dataclasses", "logging", "asyncio"]
+
+
+def run(code):
+    """Run code in a fresh interpreter and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_there(package):
+    """``__all__`` repeats nothing, and each name in it can be had and has a docstring."""
+    module = importlib.import_module(package)
+    assert len(module.__all__) == len(set(module.__all__))
+    for name in module.__all__:
+        value = getattr(module, name)
+        if isinstance(value, type | types.FunctionType):
+            assert value.__doc__, f"{package}.{name} says nothing about itself"
+
+
+def test_every_module_says_the_question_it_answers():
+    """No module without a docstring, and none that cannot be imported alone."""
+    for found in pkgutil.walk_packages(balancekit.__path__, "balancekit."):
+        module = importlib.import_module(found.name)
+        assert module.__doc__, found.name
+        assert len(module.__doc__) > 30, found.name
+
+
+def test_an_unknown_name_is_refused_as_usual():
+    """A lazy package misspelled is an AttributeError, and ``dir`` shows what there is."""
+    with pytest.raises(AttributeError, match="has no attribute 'LoadBalancr'"):
+        balancekit.LoadBalancr  # noqa: B018 - the access is what is tested
+    assert set(balancekit.__all__) <= set(dir(balancekit))
+    assert not hasattr(balancekit, "__wrapped__")
+
+
+def test_star_import_gives_exactly_the_public_names():
+    """``from balancekit import *`` brings what ``__all__`` says."""
+    got = run("from balancekit import *; print(*sorted(n for n in dir() if n[0] != '_'))").split()
+    assert got == sorted(balancekit.__all__)
+
+
+@pytest.mark.parametrize("line", ["import balancekit", "from balancekit import LoadBalancer as B; B(['a'])"])
+def test_importing_loads_nothing_heavy(line):
+    """No client, no numpy, no hypothesis; nor what is slow in the standard library."""
+    loaded = set(run(f"import sys; {line}; print(*sys.modules)").split())
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_importing_the_package_alone_loads_next_to_nothing():
+    """Names are found when they are used."""
+    before = "import sys; b = set(sys.modules); import balancekit; print(*sorted(set(sys.modules) - b))"
+    assert set(run(before).split()) <= {"balancekit", "balancekit._lazy", "__future__"}
+
+
+def test_the_interpreter_ends_at_once_and_quietly():
+    """No thread, no task and no noise is left behind by a balancer, even with an open lease."""
+    code = """
+import threading
+from balancekit import LoadBalancer
+lb = LoadBalancer(["a", "b"])
+with lb.acquire(): pass
+print(threading.active_count())
+"""
+    assert run(code) == "1"

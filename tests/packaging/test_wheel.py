@@ -1,0 +1,50 @@
+"""What people install is what we test: the wheel holds every module and says that it is typed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build the wheel once, from the sources, without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=20)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    """Every source file is in it, with the marker for type checkers and the licence."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
+    assert sources <= names
+    assert "balancekit/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.split("/")[0] for name in names} == {"balancekit", "balancekit-0.1.0.dist-info"}
+
+
+def test_the_wheel_works_alone(wheel):
+    """Imported from the archive itself, without the source tree, a balancer balances."""
+    code = "import balancekit; lb = balancekit.LoadBalancer(['a']); print(lb.acquire().target, balancekit.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=os.environ | {"PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    target, file = done.stdout.split()
+    assert target == "a"
+    assert file.startswith(str(wheel))

@@ -1,0 +1,180 @@
+"""What each load answers, by the formula in its docstring."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from balancekit import Endpoint, Node, Outcome
+from balancekit.loads import EwmaLatency, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
+from balancekit.outcome import Completion
+from balancekit.testing import make_nodes
+
+EVERY = [InFlight(), InFlightCost(), EwmaLatency(), PeakEwmaLatency(), FailureAware()]
+
+
+def ended(outcome=Outcome.SUCCESS, *, start=0.0, end=1.0, **facts):
+    """Make the completion of a request."""
+    return Completion(outcome, started_at=start, ended_at=end, **facts)
+
+
+def node_of(policy, weight=1.0):
+    """Make one node with the load."""
+    return Node(Endpoint("a", weight=weight), policy)
+
+
+@pytest.mark.parametrize("policy", EVERY, ids=repr)
+def test_asking_changes_nothing(policy):
+    """A value is pure: same time, same answer, however often."""
+    node = node_of(policy)
+    node.inflight = 2
+    node.load.started(now=0.0, cost=2.0)
+    node.load.finished(ended(end=0.3))
+    node.load.finished(ended(Outcome.FAILURE, end=0.4))
+    assert len({node.load.value(now=5.0) for _ in range(5)}) == 1
+    assert node.load.value(now=5.0) <= node.load.value(now=0.4)
+
+
+@pytest.mark.parametrize("policy", EVERY, ids=repr)
+def test_more_in_flight_is_more_load_once_known(policy):
+    """Whatever else a load looks at."""
+    node = node_of(policy)
+    node.inflight = 1
+    node.load.started(now=0.0, cost=1.0)
+    node.load.finished(ended(end=0.1))
+    before = node.load.value(now=0.1)
+    node.inflight += 1
+    node.load.started(now=0.1, cost=1.0)
+    assert node.load.value(now=0.1) > before
+
+
+def test_in_flight_counts_relative_to_capacity():
+    """Twice the weight may hold twice as much."""
+    light, heavy = make_nodes({"light": 1, "heavy": 3}, inflight={"light": 1, "heavy": 3})
+    assert light.load.value(now=0.0) == heavy.load.value(now=0.0) == 2.0
+
+
+def test_cost_adds_up_and_ends_at_exactly_zero():
+    """Whatever rounding did on the way."""
+    node = node_of(InFlightCost())
+    for cost in (0.1, 0.2, 0.3):
+        node.inflight += 1
+        node.load.started(now=0.0, cost=cost)
+    assert node.load.value(now=0.0) == pytest.approx(0.6)
+    for cost in (0.3, 0.1, 0.2):
+        node.inflight -= 1
+        node.load.finished(ended(cost=cost))
+    assert node.load.value(now=0.0) == 0.0
+
+
+@pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency()], ids=repr)
+def test_expected_wait_is_latency_times_who_is_ahead_plus_one(policy):
+    """Fading towards 0 while idle."""
+    node = node_of(policy)
+    node.load.finished(ended(end=0.2))
+    assert node.load.value(now=0.2) == pytest.approx(0.2)
+    node.inflight = 3
+    assert node.load.value(now=0.2) == pytest.approx(0.8)
+    assert node.load.value(now=10.2) == pytest.approx(0.8 * math.exp(-1.0))
+
+
+@pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency(), FailureAware()], ids=repr)
+def test_a_newcomer_is_tried_by_one_request_not_by_all(policy):
+    """Free while idle, very slow while its first request is out."""
+    node = node_of(policy)
+    assert node.load.value(now=0.0) == 0.0
+    node.inflight = 1
+    assert node.load.value(now=0.0) >= 1000.0
+
+
+@pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency(), FailureAware()], ids=repr)
+@pytest.mark.parametrize("outcome", [Outcome.FAILURE, Outcome.CONNECT_FAILED, Outcome.OVERLOADED])
+def test_a_fast_failure_is_never_taken_for_speed(policy, outcome):
+    """1 ms to fail after 50 ms to succeed does not make an endpoint attractive."""
+    node = node_of(policy)
+    node.load.finished(ended(end=0.05))
+    before = node.load.value(now=0.06)
+    node.load.finished(ended(outcome, start=0.059, end=0.06))
+    assert node.load.value(now=0.06) >= before
+
+
+@pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency(), FailureAware()], ids=repr)
+@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.CANCELLED])
+def test_giving_up_is_a_lower_bound_of_latency(policy, outcome):
+    """It can raise the estimate and never lower it."""
+    node = node_of(policy)
+    node.load.finished(ended(end=0.5))
+    node.load.finished(ended(outcome, start=0.5, end=0.6))
+    short = node.load.value(now=0.6)
+    assert short >= 0.5 * math.exp(-0.01) - 1e-9
+    node.load.finished(ended(outcome, start=0.6, end=9.6))
+    assert node.load.value(now=9.6) > short
+
+
+@pytest.mark.parametrize("policy", EVERY, ids=repr)
+def test_what_is_ignored_blames_nobody(policy):
+    """The caller's own trouble leaves no trace."""
+    node = node_of(policy)
+    node.load.finished(ended(end=0.05))
+    before = node.load.value(now=0.05)
+    node.load.finished(ended(Outcome.IGNORED, start=0.05, end=0.05))
+    assert node.load.value(now=0.05) == before
+
+
+@pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency(), FailureAware()], ids=repr)
+def test_the_first_byte_is_where_latency_ends(policy):
+    """A stream of a minute is not slow."""
+    node = node_of(policy)
+    node.load.finished(ended(end=60.0, first_byte_at=0.1))
+    assert node.load.value(now=60.0) <= 0.11
+
+
+def test_failures_weigh_by_the_cube_of_what_still_succeeds():
+    """The worked example of the docstring: a second of failures is a factor of twenty."""
+    node = node_of(FailureAware())
+    node.load.finished(ended(end=0.05))
+    node.load.finished(ended(Outcome.FAILURE, start=1.04, end=1.05))
+    assert node.load.success(now=1.05) == pytest.approx(math.exp(-1.0))
+    assert node.load.value(now=1.05) == pytest.approx(0.05 * math.exp(3.0), rel=1e-6)
+    healed = 1.0 - (1.0 - math.exp(-1.0)) * math.exp(-1.0)
+    assert node.load.success(now=6.05) == pytest.approx(healed)
+
+
+def test_success_has_a_floor():
+    """However long it fails, the load stays finite and it can come back."""
+    node = node_of(FailureAware(floor=0.1, exponent=2.0))
+    node.load.finished(ended(end=1.0))
+    for second in range(2, 200):
+        node.load.finished(ended(Outcome.FAILURE, start=second, end=second))
+    assert node.load.value(now=199.0) == pytest.approx(1.0 * 0.1**-2.0, rel=1e-3)
+
+
+def test_an_idle_endpoint_fades_to_the_median_of_its_peers_not_to_zero():
+    """Being idle is not a merit."""
+    nodes = make_nodes(["slow", "b", "c"], load=FailureAware())
+    for node, latency in zip(nodes, (5.0, 0.1, 0.1), strict=True):
+        node.load.finished(ended(end=latency))
+    pool = nodes[0].load.pool
+    pool.advance(now=5.0)
+    assert pool.median == pytest.approx(0.1)
+    assert nodes[0].load.value(now=5.0) > 1.0
+    assert nodes[0].load.value(now=200.0) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_the_quick_comparison_agrees_with_the_values():
+    """What a pick compares orders endpoints as ``value`` does, right after a sweep."""
+    nodes = make_nodes({"a": 1, "b": 2, "c": 1, "d": 3}, load=FailureAware())
+    pool = nodes[0].load.pool
+    for k, node in enumerate(nodes):
+        node.load.finished(ended(end=0.1 * (k + 1)))
+        node.inflight = 3 - k
+    nodes[2].load.finished(ended(Outcome.FAILURE, end=0.4))
+    pool.advance(now=0.5)
+    lighter = pool.comparer(weighted=True)
+    for a in nodes:
+        for b in nodes:
+            chosen = lighter(a, b, 0.5)
+            assert chosen.load.value(now=0.5) == pytest.approx(
+                min(x.load.value(now=0.5) for x in (a, b)), rel=0.05
+            )

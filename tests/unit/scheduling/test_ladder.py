@@ -1,0 +1,86 @@
+"""The ladder: always a true minimum, whatever rises and falls beneath it."""
+
+from __future__ import annotations
+
+from random import Random
+from threading import RLock
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.oracles.models import least_request
+
+from balancekit.scheduling import Ladder
+from balancekit.testing import Z, chi_square_z, make_nodes
+
+
+class LadderMachine(RuleBasedStateMachine):
+    """Requests start, anywhere or at the minimum, and end in any order."""
+
+    @initialize(
+        weights=st.lists(st.sampled_from([1, 1, 2, 3, 0.5]), min_size=1, max_size=7), seed=st.integers(0)
+    )
+    def build(self, weights, seed):
+        """Start with some in flight already."""
+        self.nodes = make_nodes({f"n{k}": weight for k, weight in enumerate(weights)})
+        self.open = []
+        self.ladder = Ladder(self.nodes, Random(seed), RLock())
+        for node in self.nodes:
+            node.freed = self.ladder.fell
+
+    @rule()
+    def take_the_lowest(self):
+        """The one picked is a minimum at that moment."""
+        node = self.ladder.lowest()
+        assert node.id in least_request(self.nodes)
+        self.start(node)
+
+    @rule(data=st.data())
+    def take_another(self, data):
+        """Somebody is picked by other means, and does not tell."""
+        self.start(data.draw(st.sampled_from(self.nodes)))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def end(self, data):
+        """A request ends, and tells only if in-flight falls below the level."""
+        node = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        node.inflight -= 1
+        if node.inflight < node.level:
+            node.freed(node)
+
+    def start(self, node):
+        """Open a request."""
+        node.inflight += 1
+        self.open.append(node)
+
+    @invariant()
+    def audit(self):
+        """The structure is sound after every step."""
+        if hasattr(self, "ladder"):
+            self.ladder._check()
+
+
+TestLadder = LadderMachine.TestCase
+TestLadder.settings = settings(max_examples=60, stateful_step_count=60)
+
+
+def test_ties_are_drawn_evenly():
+    """All of the least score are equally likely."""
+    nodes = make_nodes(["a", "b", "c"])
+    ladder = Ladder(nodes, Random(5), RLock())
+    counts = dict.fromkeys("abc", 0)
+    for _ in range(6_000):
+        counts[ladder.lowest().id] += 1
+    assert abs(chi_square_z(counts, dict.fromkeys("abc", 1))) < Z
+
+
+def test_a_retired_ladder_still_answers_right_and_moves_nobody():
+    """Between two snapshots a thread may hold the old one."""
+    nodes = make_nodes({"a": 1, "b": 1})
+    ladder = Ladder(nodes, Random(1), RLock())
+    ladder.retire()
+    nodes[0].inflight = 3
+    levels = [node.level for node in nodes]
+    assert {ladder.lowest().id for _ in range(20)} == {"b"}
+    assert [node.level for node in nodes] == levels

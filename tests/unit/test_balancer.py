@@ -1,0 +1,539 @@
+"""The balancer as an application sees it: leases, attempts, order, explain, stats, events, membership."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from random import Random
+
+import pytest
+
+from balancekit import (
+    AllIneligibleError,
+    AttemptsExhaustedError,
+    Endpoint,
+    First,
+    LeastRequest,
+    LoadBalancer,
+    Outcome,
+    PoolEmptyError,
+    PowerOfChoices,
+    RoundRobin,
+    SourceHash,
+)
+from balancekit.errors import Reason
+from balancekit.events import Added, Drained, Draining, Ejected, Probing, Removed, Restored, Reweighted
+from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle
+from balancekit.loads import InFlight
+from balancekit.testing import ManualClock
+
+QUICK = Lifecycle(failures=ConsecutiveFailures(threshold=2), ejection=Ejection(jitter=0.0))
+
+
+@pytest.fixture
+def clock():
+    """Time that moves when told."""
+    return ManualClock()
+
+
+def make(ids="abc", **options):
+    """Make a balancer of one-letter endpoints with a fixed generator."""
+    return LoadBalancer(ids if isinstance(ids, dict) else list(ids), rng=Random(1), **options)
+
+
+def fail(balancer, id, times=1, outcome=Outcome.FAILURE):
+    """Send requests to one endpoint that fail."""
+    others = [e.id for e in balancer.endpoints if e.id != id]
+    for _ in range(times):
+        balancer.acquire(exclude=others).release(outcome)
+
+
+class TestLeases:
+    """One lease, one end."""
+
+    def test_with_ends_it_as_a_success(self):
+        """Leaving the block quietly."""
+        balancer = make()
+        with balancer.acquire() as lease:
+            assert lease.active
+            assert balancer.stats().inflight == 1
+        assert not lease.active
+        assert balancer.stats().outcomes[Outcome.SUCCESS] == 1
+
+    @pytest.mark.parametrize(
+        ("error", "outcome"),
+        [
+            (TimeoutError, Outcome.TIMEOUT),
+            (ConnectionError, Outcome.CONNECT_FAILED),
+            (RuntimeError, Outcome.FAILURE),
+            (KeyboardInterrupt, Outcome.CANCELLED),
+            (asyncio.CancelledError, Outcome.CANCELLED),
+        ],
+    )
+    def test_an_exception_ends_it_as_what_it_means_and_passes_on(self, error, outcome):
+        """Classified, never swallowed."""
+        balancer = make()
+        with pytest.raises(error), balancer.acquire():
+            raise error
+        assert balancer.stats().outcomes[outcome] == 1
+        assert balancer.stats().inflight == 0
+
+    @pytest.mark.parametrize("outcome", Outcome)
+    @pytest.mark.parametrize("timed", [False, True])
+    def test_release_says_how_and_counts_once(self, outcome, timed):
+        """The second call changes nothing and says so."""
+        balancer = make(load=InFlight(), timed=timed)
+        lease = balancer.acquire()
+        assert lease.release(outcome) is True
+        assert lease.release(Outcome.FAILURE) is False
+        with lease:
+            pass
+        stats = balancer.stats()
+        assert stats.outcomes == {each: int(each is outcome) for each in Outcome}
+        assert stats.inflight == 0
+
+    def test_async_with_is_with(self):
+        """And an exception is classified there too."""
+
+        async def main():
+            balancer = make()
+            async with balancer.acquire():
+                assert balancer.stats().inflight == 1
+            with pytest.raises(TimeoutError):
+                async with balancer.acquire():
+                    raise TimeoutError
+            return balancer.stats()
+
+        stats = asyncio.run(main())
+        assert (stats.inflight, stats.outcomes[Outcome.TIMEOUT], stats.completed) == (0, 1, 2)
+
+    def test_a_late_release_does_not_touch_the_endpoint_that_came_back(self):
+        """A lease carries its node, not an id."""
+        balancer = make("ab", selector=First())
+        old = balancer.acquire()
+        balancer.remove("a")
+        balancer.add("a")
+        new = balancer.acquire(exclude={"b"})
+        old.release(Outcome.FAILURE)
+        assert balancer.stats()["a"].inflight == 1
+        assert balancer.stats()["a"].completed == 0
+        new.release()
+        assert balancer.stats().completed == 2
+
+    def test_latency_is_measured_to_the_first_byte_if_it_is_reported(self, clock):
+        """What follows is a body."""
+        balancer = make("a", clock=clock)
+        with balancer.acquire() as lease:
+            clock.advance(0.25)
+            lease.first_byte()
+            lease.first_byte()
+            clock.advance(60.0)
+        assert lease.details.first_byte_at == 0.25
+        assert lease.started_at == 0.0
+
+    def test_latency_quantiles(self, clock):
+        """Of successes only; None before there are any."""
+        balancer = make("a", clock=clock)
+        assert balancer.stats()["a"].latency is None
+        for tenth in range(1, 11):
+            with balancer.acquire():
+                clock.advance(tenth / 10)
+        fail(balancer, "a")
+        read = balancer.stats()["a"].latency
+        assert (read.count, read.p50) == (10, pytest.approx(0.55))
+        assert balancer.stats().latency == read
+
+
+class TestChoice:
+    """Who gets it."""
+
+    def test_the_default_needs_no_options(self):
+        """Power of two choices over the failure-aware load, with health."""
+        balancer = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
+        assert "PowerOfChoices" in repr(balancer)
+        with balancer.acquire() as lease:
+            assert lease.target in {"10.0.0.1:8080", "10.0.0.2:8080"}
+
+    @pytest.mark.parametrize(
+        "target", [None, object(), 7, ("host", 80), ["list"], {}, lambda: None], ids=repr
+    )
+    def test_anything_can_be_a_target(self, target):
+        """The very object comes out again."""
+        with LoadBalancer({"only": target}).acquire() as lease:
+            assert lease.target is target
+
+    def test_the_least_loaded_gets_it(self):
+        """Least request spreads exactly."""
+        balancer = make("abcd", selector=LeastRequest())
+        leases = [balancer.acquire() for _ in range(12)]
+        assert [e.inflight for e in balancer.stats().endpoints] == [3] * 4
+        for lease in leases:
+            lease.release()
+
+    def test_a_key_decides_for_keyed_selectors_only(self):
+        """And every key type works with every selector."""
+        keyed, other = make(selector=SourceHash()), make(selector=RoundRobin())
+        for key in ("k", b"k", 5, -1, 2**80):
+            assert len({keyed.explain(key).picked for _ in range(9)}) == 1
+            assert len({other.explain(key).picked for _ in range(9)}) == 3
+            with keyed.acquire(key), other.acquire(key):
+                pass
+        assert keyed.explain("k").picked == keyed.explain(b"k").picked
+
+    def test_a_user_selector_sees_attributes_and_cost(self):
+        """They reach the context as they were given."""
+        seen = []
+
+        class Spy:
+            def select(self, snapshot, ctx):
+                seen.append((ctx.cost, dict(ctx.attributes), ctx.key))
+                return snapshot.candidates(ctx)[0]
+
+        with make(selector=Spy()).acquire("k", cost=3, attributes={"tenant": 7}):
+            assert seen == [(3.0, {"tenant": 7}, "k")]
+
+    def test_excluded_endpoints_are_not_picked(self):
+        """Any collection of ids, unknown ones included."""
+        balancer = make()
+        for exclude in ({"a", "b"}, ["a", "b"], ("a", "b", "nobody"), {"a": 1, "b": 2}, frozenset("ab")):
+            with balancer.acquire(exclude=exclude) as lease:
+                assert lease.target == "c"
+
+    def test_a_selector_that_picks_nobody_is_not_papered_over(self):
+        """The error says whose fault it is."""
+
+        class Shy:
+            def select(self, snapshot, ctx):
+                return None
+
+        with pytest.raises(AllIneligibleError, match="Shy picked none of 3"):
+            make(selector=Shy()).acquire()
+
+    def test_the_same_seed_makes_the_same_choices(self):
+        """A run can be repeated."""
+
+        def picks():
+            balancer = LoadBalancer(list("abcdef"), rng=Random(7), clock=ManualClock())
+            return [balancer.explain().picked for _ in range(50)]
+
+        assert picks() == picks()
+
+
+class TestAttempts:
+    """Trying again elsewhere."""
+
+    def test_each_attempt_is_elsewhere(self):
+        """Until everybody has been tried; then the loop ends."""
+        balancer = make("abc")
+        tried = []
+        for lease in balancer.attempts(9):
+            with lease:
+                tried.append(lease.target)
+        assert sorted(tried) == ["a", "b", "c"]
+
+    def test_leaving_the_loop_leaves_nothing_open(self):
+        """Success stops it."""
+        balancer = make()
+        for lease in balancer.attempts(3):
+            with lease:
+                break
+        assert balancer.stats().inflight == 0
+        assert balancer.stats().completed == 1
+
+    def test_an_attempt_left_open_counts_as_a_failure(self):
+        """Going on means that it did not work."""
+        balancer = make()
+        for _ in balancer.attempts(2):
+            pass
+        assert balancer.stats().outcomes[Outcome.FAILURE] == 2
+        assert balancer.stats().inflight == 0
+
+    def test_nobody_at_all_is_an_error_from_the_first_attempt(self):
+        """Later ones just end."""
+        with pytest.raises(AttemptsExhaustedError):
+            next(make("ab").attempts(2, exclude={"a", "b"}))
+        with pytest.raises(PoolEmptyError):
+            next(LoadBalancer([], allow_empty=True).attempts(2))
+
+    def test_the_callers_exclusion_is_kept_and_not_changed(self):
+        """The set passed in stays as it is."""
+        mine = {"a"}
+        targets = set()
+        for lease in make().attempts(5, exclude=mine):
+            with lease:
+                targets.add(lease.target)
+        assert targets == {"b", "c"}
+        assert mine == {"a"}
+
+    def test_order_lists_what_would_be_tried(self):
+        """Each once, at most ``limit``, nothing accounted."""
+        balancer = make("abcd", selector=First())
+        assert [e.id for e in balancer.order()] == list("abcd")
+        assert [e.id for e in balancer.order(limit=2, exclude={"a"})] == ["b", "c"]
+        assert balancer.stats().completed == balancer.stats().inflight == 0
+
+
+class TestExplain:
+    """One decision, for people."""
+
+    def test_it_shows_everybody_and_why(self):
+        """Picked, tried, draining, ejected, weightless: each by name."""
+        balancer = LoadBalancer(
+            [*"abcd", Endpoint("e", weight=0)],
+            selector=First(),
+            health=QUICK,
+            clock=ManualClock(),
+        )
+        balancer.drain("b")
+        fail(balancer, "c", 2)
+        told = balancer.explain("key", exclude={"a"})
+        assert told.picked == "d"
+        assert {c.id: c.status for c in told.candidates} == {
+            "a": "already tried",
+            "b": "draining",
+            "c": "ejected",
+            "d": "picked",
+            "e": "weight zero",
+        }
+        assert "d by First, key 'key'" in str(told)
+
+    def test_it_tells_the_loads_that_were_compared(self):
+        """Both draws of power of two choices are in the notes."""
+        told = make("ab", selector=PowerOfChoices(), load=InFlight()).explain()
+        assert len([note for note in told.notes if note.startswith("drew ")]) == 2
+
+
+class TestMembership:
+    """Endpoints come, change and go."""
+
+    def test_update_keeps_who_stays(self):
+        """Counters and open leases survive; order follows the new list."""
+        balancer = make("abc", selector=First())
+        held = balancer.acquire()
+        balancer.update(["d", "a"])
+        assert [e.id for e in balancer.endpoints] == ["d", "a"]
+        assert balancer.stats()["a"].inflight == 1
+        held.release()
+        assert balancer.stats()["a"].completed == 1
+
+    def test_update_is_seen_whole_or_not_at_all(self):
+        """A selector that cannot prepare refuses the change; everything stays."""
+
+        class Picky:
+            def prepare(self, snapshot):
+                if len(snapshot.members.nodes) > 2:
+                    raise RuntimeError("too many")
+
+            def select(self, snapshot, ctx):
+                return next(iter(snapshot.candidates(ctx)), None)
+
+        balancer = make("ab", selector=Picky())
+        version = balancer.stats().version
+        with pytest.raises(RuntimeError, match="too many"):
+            balancer.update(["x", "y", "z"])
+        assert [e.id for e in balancer.endpoints] == ["a", "b"]
+        with balancer.acquire() as lease:
+            assert lease.target == "a"
+        assert balancer.stats().version >= version
+
+    def test_a_new_target_is_a_new_endpoint_unless_history_is_kept(self):
+        """A server that moved may be the same server."""
+        balancer = LoadBalancer({"a": 1, "b": 2}, selector=First())
+        with balancer.acquire():
+            pass
+        balancer.update({"a": 11, "b": 2}, keep_history=True)
+        assert balancer.stats()["a"].completed == 1
+        with balancer.acquire() as lease:
+            assert lease.target == 11
+        balancer.update({"a": 12, "b": 2})
+        assert balancer.stats()["a"].completed == 0
+
+    def test_removal_lets_open_leases_end_in_peace(self):
+        """Listed as draining until the last one; then an event."""
+        events = []
+        balancer = make("ab", selector=First(), listeners=[events.append])
+        held = balancer.acquire()
+        balancer.remove("a")
+        assert balancer.stats()["a"].state == "draining"
+        with balancer.acquire() as lease:
+            assert lease.target == "b"
+        held.release()
+        assert [e.id for e in balancer.stats().endpoints] == ["b"]
+        assert isinstance(events[-1], Drained)
+        assert balancer.stats().completed == 2
+
+    def test_the_last_endpoint_may_be_removed(self):
+        """Then there is nobody, and the error says so."""
+        balancer = make("a")
+        balancer.remove("a")
+        with pytest.raises(PoolEmptyError, match="no endpoints"):
+            balancer.acquire()
+
+    def test_a_drained_endpoint_gets_nothing_new_and_comes_back(self):
+        """``Drained`` follows the last lease."""
+        events = []
+        balancer = make("ab", selector=First(), listeners=[events.append])
+        held = balancer.acquire()
+        balancer.drain("a")
+        assert isinstance(events[-1], Draining)
+        with balancer.acquire() as lease:
+            assert lease.target == "b"
+        held.release()
+        assert events[-1] == Drained(endpoint="a", at=events[-1].at, forced=False, remaining=0)
+        balancer.undrain("a")
+        with balancer.acquire() as lease:
+            assert lease.target == "a"
+
+    def test_a_drain_that_takes_too_long_is_forced(self, clock):
+        """At the deadline, with what was left."""
+        events = []
+        balancer = make("ab", selector=First(), clock=clock, listeners=[events.append])
+        held = balancer.acquire()
+        balancer.drain("a", deadline=30.0)
+        clock.advance(29.9)
+        balancer.stats()
+        assert not isinstance(events[-1], Drained)
+        clock.advance(0.1)
+        balancer.stats()
+        assert events[-1] == Drained(endpoint="a", at=30.0, forced=True, remaining=1)
+        held.release()
+
+    def test_a_drain_survives_an_update(self):
+        """A configuration reload does not undo what an operator did."""
+        balancer = make("ab", selector=First())
+        balancer.drain("a")
+        balancer.update(["a", "b", "c"])
+        with balancer.acquire() as lease:
+            assert lease.target == "b"
+
+    def test_weights_change_in_place(self):
+        """Zero stops, and the only one left serves in spite of it."""
+        balancer = make("ab")
+        balancer.set_weight("a", 0)
+        assert {balancer.explain().picked for _ in range(20)} == {"b"}
+        balancer.set_weight("b", 0)
+        assert {balancer.explain().picked for _ in range(40)} == {"a", "b"}
+
+    def test_events_tell_of_every_change_in_order(self, clock):
+        """And a change that changes nothing is not one."""
+        events = []
+        balancer = make("ab", clock=clock)
+        stop = balancer.subscribe(events.append)
+        balancer.update(["a", "b"])
+        version = balancer.stats().version
+        balancer.update([Endpoint("b", weight=2), "c"])
+        balancer.set_weight("c", 3)
+        assert [type(event) for event in events] == [Removed, Added, Reweighted, Drained, Reweighted]
+        assert (events[2].before, events[2].after) == (1.0, 2.0)
+        assert balancer.stats().version > version
+        stop()
+        stop()
+        balancer.add("z")
+        assert len(events) == 5
+
+    def test_a_listener_that_raises_breaks_nothing(self, capsys, caplog):
+        """It is logged, the others hear, the pick goes on."""
+        heard = []
+
+        def bad(event):
+            raise RuntimeError("listener trouble")
+
+        balancer = make("ab", listeners=[bad, heard.append])
+        balancer.add("c")
+        assert heard
+        assert "listener trouble" in caplog.text
+        with balancer.acquire():
+            pass
+
+    def test_a_listener_may_use_the_balancer(self):
+        """No lock is held while it runs."""
+        seen = []
+        balancer = make("ab")
+
+        def nosy(event):
+            seen.append(len(balancer.stats().endpoints))
+            with balancer.acquire():
+                pass
+            if isinstance(event, Added) and event.endpoint == "c":
+                balancer.add("d")
+
+        balancer.subscribe(nosy)
+        balancer.add("c")
+        assert [e.id for e in balancer.endpoints] == list("abcd")
+        assert seen == [3, 4]
+
+
+class TestHealth:
+    """Failures eject for a time, never the last one."""
+
+    def test_out_trial_back(self, clock):
+        """The whole way round, told by events."""
+        events = []
+        balancer = make("abc", clock=clock, health=QUICK, listeners=[events.append])
+        fail(balancer, "a", 2)
+        assert isinstance(events[-1], Ejected)
+        assert {balancer.explain().picked for _ in range(60)} == {"b", "c"}
+        clock.advance(1.0)
+        with balancer.acquire(exclude={"b", "c"}):
+            assert balancer.stats()["a"].state == "probing"
+        assert [type(event) for event in events] == [Ejected, Probing, Restored]
+
+    def test_the_last_one_stays(self, clock):
+        """Whoever fails."""
+        balancer = make("abcd", clock=clock, health=QUICK)
+        for _ in range(20):
+            for endpoint in "abcd":
+                with suppress(AttemptsExhaustedError):
+                    fail(balancer, endpoint)
+        states = [each.state for each in balancer.stats().endpoints]
+        assert states.count("ejected") == 2, "at most half of the pool"
+        with balancer.acquire():
+            pass
+
+    def test_a_pool_of_two_may_eject_one_and_a_pool_of_one_none(self, clock):
+        """The cap is not rounded to nobody, and the last one is never taken."""
+        two, one = make("ab", clock=clock, health=QUICK), make("a", clock=clock, health=QUICK)
+        fail(two, "a", 2)
+        fail(one, "a", 9)
+        assert two.stats()["a"].state == "ejected"
+        assert one.stats()["a"].state == "suspect"
+
+    def test_spares_of_weight_zero_and_drained_ones_do_not_use_up_the_cap(self, clock):
+        """The share counts those who would serve; what an operator took out is not an ejection."""
+        spares = [Endpoint(f"spare-{k}", weight=0) for k in range(4)]
+        balancer = LoadBalancer(["a", "b", "c", *spares], clock=clock, health=QUICK)
+        balancer.drain("c")
+        fail(balancer, "a", 2)
+        assert balancer.stats()["a"].state == "ejected"
+        fail(balancer, "b", 2)
+        assert balancer.stats()["b"].state != "ejected"
+
+    def test_no_health_means_none(self):
+        """A thousand failures and it is still picked."""
+        balancer = make("ab", health=None, selector=RoundRobin())
+        fail(balancer, "a", 1000)
+        assert balancer.stats()["a"].state == "healthy"
+        assert "a" in {balancer.explain().picked for _ in range(50)}
+
+    def test_nobody_left_says_when_to_come_back(self, clock):
+        """Reasons, counts and the time."""
+        balancer = make("abc", clock=clock, health=QUICK)
+        fail(balancer, "a", 2)
+        balancer.drain("b")
+        balancer.drain("c")
+        with pytest.raises(AllIneligibleError) as caught:
+            balancer.acquire()
+        assert caught.value.retry_at == 1.0
+        assert caught.value.reasons == {Reason.EJECTED: 1, Reason.DRAINING: 2}
+        assert "0 of 3 endpoints eligible: 1 ejected, 2 draining" in str(caught.value)
+        clock.advance(1.0)
+        with balancer.acquire() as lease:
+            assert lease.target == "a"
+
+    def test_whoever_was_tried_is_counted_as_tried(self, clock):
+        """And the kind of the error says that another request might do better."""
+        balancer = make("abc", clock=clock, health=QUICK)
+        fail(balancer, "a", 2)
+        with pytest.raises(AttemptsExhaustedError) as caught:
+            balancer.acquire(exclude={"b", "c"})
+        assert caught.value.reasons == {Reason.EJECTED: 1, Reason.EXCLUDED: 2}

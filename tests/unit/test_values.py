@@ -1,0 +1,189 @@
+"""Endpoints, outcomes, records, errors: the values that cross the border."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+
+import pytest
+
+from balancekit import (
+    AllIneligibleError,
+    BalancekitError,
+    ConfigurationError,
+    Endpoint,
+    LeaseError,
+    Outcome,
+    PoolEmptyError,
+    UnavailableError,
+    UnknownEndpointError,
+    classify_exception,
+    endpoints,
+    errors,
+)
+from balancekit._record import Record
+from balancekit.events import Added, Ejected
+from balancekit.outcome import Completion
+
+
+class Point(Record):
+    """A record for the tests."""
+
+    x: float
+    y: float = 0.0
+
+    def _check(self):
+        if self.x < 0:
+            raise ConfigurationError("x", self.x, "a number >= 0")
+
+
+@pytest.mark.parametrize(
+    "value", [Point(x=1.0), Endpoint("a", 3, weight=2, metadata={"k": "v"}), Added(endpoint="a", at=1.0)]
+)
+def test_a_value_survives_copy_and_pickle(value):
+    """Equal, of equal hash, of the same kind."""
+    for again in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
+        assert again == value
+        assert hash(again) == hash(value)
+        assert type(again) is type(value)
+        assert repr(again) == repr(value)
+
+
+def test_a_value_is_frozen():
+    """Neither set, nor deleted, nor added to."""
+    point = Point(x=1.0)
+    for name in ("x", "z"):
+        with pytest.raises(AttributeError, match="immutable"):
+            setattr(point, name, 2.0)
+    with pytest.raises(AttributeError, match="immutable"):
+        del point.x
+    with pytest.raises(TypeError):
+        Endpoint("a", metadata={"k": "v"}).metadata["k"] = "w"
+
+
+def test_a_copy_with_changes_is_checked_like_a_new_one():
+    """``replace`` refuses what the constructor refuses."""
+    assert Point(x=1.0).replace(y=5.0) == Point(x=1.0, y=5.0)
+    with pytest.raises(ConfigurationError, match="x=-1"):
+        Point(x=1.0).replace(x=-1)
+    with pytest.raises(TypeError, match="'z'"):
+        Point(x=1.0).replace(z=1)
+    with pytest.raises(TypeError, match="needs 'x'"):
+        Point()
+    with pytest.raises(ConfigurationError, match="weight"):
+        Endpoint("a").replace(weight=-1)
+
+
+def test_kinds_are_not_equal_to_each_other():
+    """Same fields, other kind, other value."""
+
+    class Other(Record):
+        x: float
+        y: float = 0.0
+
+    assert Other(x=1.0) != Point(x=1.0)
+    assert Point(x=1.0) != (1.0, 0.0)
+    assert Point(x=1.0) != Point(x=2.0)
+
+
+def test_inherited_fields_come_first():
+    """An event tells endpoint and time before its own facts."""
+    event = Ejected(endpoint="a", at=1.0, until=2.0, streak=1, cause="because")
+    assert repr(event).startswith("Ejected(endpoint='a', at=1.0, ")
+
+
+def test_endpoints_from_what_people_have():
+    """Strings, Endpoints, both, a mapping, an iterator; order kept."""
+    assert [e.id for e in endpoints(iter(["b", Endpoint("a")]))] == ["b", "a"]
+    assert endpoints({"x": None})[0].target is None
+    assert endpoints([]) == ()
+    assert endpoints(["s"])[0].target == "s"
+    with pytest.raises(ConfigurationError, match="endpoints='a'"):
+        endpoints(["a", Endpoint("a")])
+
+
+def test_numbers_of_other_libraries_are_numbers():
+    """A weight from numpy or a Fraction is one."""
+    from decimal import Decimal
+    from fractions import Fraction
+
+    import numpy as np
+
+    for weight in (np.float64(2.0), np.int32(2), Fraction(2), Decimal(2)):
+        assert type(Endpoint("a", weight=weight).weight) is float
+    assert type(Endpoint("a", priority=np.int64(3)).priority) is int
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, Outcome.SUCCESS),
+        (TimeoutError(), Outcome.TIMEOUT),
+        (ConnectionRefusedError(), Outcome.CONNECT_FAILED),
+        (BrokenPipeError(), Outcome.CONNECT_FAILED),
+        (ValueError(), Outcome.FAILURE),
+        (OSError(), Outcome.FAILURE),
+        (asyncio.CancelledError(), Outcome.CANCELLED),
+        (KeyboardInterrupt(), Outcome.CANCELLED),
+        (GeneratorExit(), Outcome.CANCELLED),
+        (SystemExit(), Outcome.CANCELLED),
+        (ExceptionGroup("both", [TimeoutError(), TimeoutError()]), Outcome.TIMEOUT),
+        (ExceptionGroup("mixed", [TimeoutError(), ValueError()]), Outcome.FAILURE),
+        (
+            BaseExceptionGroup("deep", [BaseExceptionGroup("in", [asyncio.CancelledError()])]),
+            Outcome.CANCELLED,
+        ),
+    ],
+)
+def test_an_exception_says_how_it_ended(error, outcome):
+    """The table of the docstring."""
+    assert classify_exception(error) is outcome
+
+
+def test_a_completion_wants_an_outcome():
+    """Not a string that looks like one."""
+    with pytest.raises(ConfigurationError, match="outcome="):
+        Completion("success", started_at=0.0, ended_at=1.0)
+    assert Completion(Outcome.SUCCESS, started_at=1.0, ended_at=3.5).latency == 2.5
+
+
+def test_the_tree_of_errors():
+    """Each is what a newcomer would catch, too."""
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            assert issubclass(kind, BalancekitError)
+    assert issubclass(ConfigurationError, ValueError)
+    assert issubclass(UnknownEndpointError, LookupError)
+    assert issubclass(LeaseError, RuntimeError)
+    assert {kind.__name__ for kind in UnavailableError.__subclasses__()} == {
+        "PoolEmptyError",
+        "AllIneligibleError",
+        "SaturatedError",
+        "AttemptsExhaustedError",
+    }
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigurationError("weight", -1, "a number"),
+        UnknownEndpointError("x", ("a",)),
+        AllIneligibleError("all out", 3.0, {errors.Reason.EJECTED: 2}),
+        PoolEmptyError("empty"),
+    ],
+)
+def test_errors_cross_process_borders(error):
+    """Pickled and back, they say the same."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert again.__dict__.keys() == error.__dict__.keys()
+
+
+def test_an_unknown_endpoint_in_a_large_pool_shows_a_few():
+    """The message stays readable at ten thousand endpoints."""
+    text = str(UnknownEndpointError("x", tuple(f"e{k}" for k in range(10_000))))
+    assert text.endswith("'e7' and 9992 more")
+    assert str(UnknownEndpointError("x", ())) == "no endpoint 'x' in this pool; it is empty"
