@@ -9,7 +9,7 @@
 
 *Worked example* with the defaults (1000 a fall, suppress 2000, reuse 750, half-life 60 s). Falls at 0, 20
 and 40 s make 1000, then 794 + 1000 = 1794, then 1424 + 1000 = 2424: suppressed, for
-``60 * log2(2424 / 750) = 101.6`` seconds, during which it is not picked, however often it claims to be back.
+``60 * log2(2424 / 750) = 101.5`` seconds, during which it is not picked, however often it claims to be back.
 
 Rise and fall thresholds alone do not help: an endpoint that comes and goes more slowly than they count
 takes its part of the traffic, and of the failures, each time it comes.
