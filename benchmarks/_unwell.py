@@ -24,20 +24,21 @@ HALF = 3.0
 
 def application(name: str) -> web.Application:
     """Return the application."""
-    rng, state = Random(name), {"mode": "well", "since": 0.0, "count": 0}
+    rng, mode, since, count = Random(name), "well", 0.0, 0
 
     def unwell() -> bool:
-        if state["mode"] == "flapping":
-            return int((time.monotonic() - float(state["since"])) / HALF) % 2 == 0
-        return state["mode"] == "refusing"
+        if mode == "flapping":
+            return int((time.monotonic() - since) / HALF) % 2 == 0
+        return mode == "refusing"
 
     async def answer(request: web.Request) -> web.Response:
+        nonlocal mode, since, count
         if request.path == "/tell":
-            state.update(mode=request.query["mode"], since=time.monotonic())
+            mode, since = request.query["mode"], time.monotonic()
         elif request.path == "/count":
-            return web.Response(text=str(state["count"]))
+            return web.Response(text=str(count))
         elif request.path != "/health":
-            state["count"] = int(state["count"]) + 1
+            count += 1
         if unwell() and request.path != "/tell":
             return web.Response(status=503)
         await asyncio.sleep(0.01 * rng.lognormvariate(0.0, 0.3))

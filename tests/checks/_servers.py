@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -48,6 +52,12 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, *_arguments):
         """A client that hangs up is none."""
+
+    def secure(self):
+        """Speak TLS, with a certificate for localhost that only tests trust."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     @property
     def target(self):

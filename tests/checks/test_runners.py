@@ -7,13 +7,14 @@ import contextlib
 import gc
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 
 import pytest
-from tests.checks._servers import nobody, servers, silence
+from tests.checks._servers import CERTIFICATE, nobody, servers, silence
 
 from balancekit import ConfigurationError, LoadBalancer
 from balancekit.checks import AsyncChecks, DeepCheck, Finding, HttpCheck, Schedule, TcpCheck, ThreadChecks
@@ -21,6 +22,7 @@ from balancekit.events import Degraded, Ejected
 from balancekit.health import Health, Lifecycle, MaxFails, Thresholds
 
 QUICK = Schedule(interval=0.1, timeout=0.08, jitter=0.1, fast=0.05)
+SLOWER = Schedule(interval=0.5, timeout=0.4, fast=0.1)
 POLICY = Lifecycle(thresholds=Thresholds(rise=2, fall=2))
 PATIENCE = 5.0
 
@@ -124,6 +126,53 @@ def test_a_status_and_a_body_are_looked_at(runner):
             wait_for(lambda: states(balancer) == ["healthy", "ejected", "ejected"])
             refusing.status = 200
             wait_for(lambda: states(balancer) == ["healthy", "healthy", "ejected"])
+
+
+@RUNNERS
+def test_tls_is_spoken_and_verified(runner):
+    """A certificate that is trusted and names the host, or no connection."""
+    trusting = ssl.create_default_context(cafile=CERTIFICATE)
+    with servers(2) as (named, plain):
+        named.secure()
+        port = named.server_address[1]
+        balancer = balancer_of(
+            f"https://localhost:{port}", f"https://127.0.0.2:{port}", f"https://{plain.target}"
+        )
+        with runner(balancer, HttpCheck(tls=trusting, body="well"), schedule=SLOWER):
+            wait_for(lambda: states(balancer) == ["healthy", "ejected", "ejected"])
+            wait_for(lambda: named.asked >= 2)
+        with runner(balancer, HttpCheck(), schedule=SLOWER):
+            wait_for(lambda: balancer.stats().endpoints[0].state in {"ejected", "suspect"})
+
+
+@RUNNERS
+def test_a_connection_that_is_cut_is_a_failure(runner):
+    """Data that ends too early."""
+    with servers(1) as (alive,):
+        balancer = balancer_of("127.0.0.1:1", alive.target)
+        with runner(balancer, HttpCheck(), schedule=QUICK):
+            wait_for(lambda: states(balancer) == ["ejected", "healthy"])
+
+
+@RUNNERS
+def test_a_report_that_fails_ends_nothing(runner):
+    """A policy that hears no checks: it is logged, and the next check comes."""
+    with servers(1) as (alive,):
+        balancer = balancer_of(alive.target, health=MaxFails())
+        with runner(balancer, HttpCheck(), schedule=QUICK):
+            wait_for(lambda: alive.asked >= 3)
+
+
+@RUNNERS
+def test_many_endpoints_share_few_workers(runner):
+    """More endpoints than may be checked at once: all get their turn."""
+    with servers(1) as (alive,):
+        balancer = LoadBalancer(
+            {f"e{k}": alive.target for k in range(12)}, health=POLICY.replace(start=Health.UNKNOWN)
+        )
+        few = {"workers": 2} if runner is ThreadChecks else {"at_once": 2}
+        with runner(balancer, TcpCheck(), schedule=QUICK, **few):
+            wait_for(lambda: set(states(balancer)) == {"healthy"})
 
 
 @RUNNERS
@@ -253,6 +302,29 @@ def test_stop_and_start_are_idempotent():
         await tasks.stop()
         await tasks.stop()
         assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_stop_is_never_lost():
+    """Whatever the runner is woken by at that moment, it stops (``wait_for`` of Python 3.11 forgets)."""
+
+    async def well(_endpoint, _timeout):
+        return True
+
+    async def run():
+        balancer = balancer_of("1", "2")
+        checks = AsyncChecks(balancer, well, schedule=Schedule(interval=0.001, timeout=0.001, fast=0.001))
+        for turn in range(300):
+            await checks.start()
+            for _ in range(turn % 12):
+                await asyncio.sleep(0)
+            balancer.update({"a": str(turn), "b": "2"})
+            for _ in range(turn % 3):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE):
+                await checks.stop()
+            assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())
 

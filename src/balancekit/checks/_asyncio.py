@@ -68,7 +68,7 @@ class AsyncChecks:
         at_once: int = 64,
         shared: float = 0.5,
     ) -> None:
-        if not hasattr(check, "dialogue") and not inspect.iscoroutinefunction(check):
+        if not isinstance(check, NetworkCheck) and not inspect.iscoroutinefunction(check):
             raise ConfigurationError(
                 "check", check, "TcpCheck(), HttpCheck(), DeepCheck() or a coroutine function"
             )
@@ -122,8 +122,10 @@ class AsyncChecks:
             while True:
                 woken.clear()
                 wait = self._begin_what_is_due(watch, woken)
+                # Not wait_for: in Python 3.11 it forgets a cancellation that comes as the wait ends.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await woken.wait()
         finally:
             watch.close()
             running = list(self._running)
@@ -155,10 +157,10 @@ class AsyncChecks:
     async def _find(self, endpoint: Endpoint[Any]) -> Finding:
         try:
             async with asyncio.timeout(self._schedule.timeout):
-                if hasattr(self._check, "dialogue"):
-                    check = cast("NetworkCheck", self._check)
+                check = self._check
+                if isinstance(check, NetworkCheck):
                     return await _converse(check.peer(endpoint), check.dialogue(endpoint))
-                return finding(await cast("AsyncCallable", self._check)(endpoint, self._schedule.timeout))
+                return finding(await check(endpoint, self._schedule.timeout))
         except TimeoutError:
             return Finding(passed=False, detail="timed out", answered=False)
         except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from balancekit._record import Record
 from balancekit.endpoint import Endpoint
@@ -56,6 +56,7 @@ class Dialogue(Protocol):
         ...
 
 
+@runtime_checkable
 class NetworkCheck(Protocol):
     """A check that talks to an endpoint; every runner can carry it out."""
 

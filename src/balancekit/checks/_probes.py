@@ -183,7 +183,7 @@ class DeepCheck(Record):
 class _Accepted:
     """Nothing is said; being connected is enough."""
 
-    request: ClassVar[bytes] = b""
+    request = b""
 
     def receive(self, _data: bytes, /) -> Finding:
         return Finding(passed=True, detail="connected")

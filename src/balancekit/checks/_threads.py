@@ -68,7 +68,7 @@ class ThreadChecks:
         workers: int = 8,
         shared: float = 0.5,
     ) -> None:
-        if not hasattr(check, "dialogue") and not callable(check):
+        if not isinstance(check, NetworkCheck) and not callable(check):
             raise ConfigurationError("check", check, "TcpCheck(), HttpCheck(), DeepCheck() or a function")
         if not isinstance(schedule, Schedule):
             raise ConfigurationError("schedule", schedule, "a Schedule")
@@ -171,10 +171,10 @@ class ThreadChecks:
     def _find(self, endpoint: Endpoint[Any]) -> Finding:
         deadline = time.monotonic() + self._schedule.timeout
         try:
-            if hasattr(self._check, "dialogue"):
-                check = cast("NetworkCheck", self._check)
+            check = self._check
+            if isinstance(check, NetworkCheck):
                 return self._converse(check.peer(endpoint), check.dialogue(endpoint), deadline)
-            return finding(self._check(endpoint, self._schedule.timeout))
+            return finding(check(endpoint, self._schedule.timeout))
         except TimeoutError:
             return Finding(passed=False, detail="timed out", answered=False)
         except Exception as error:
