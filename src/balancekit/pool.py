@@ -23,13 +23,14 @@ from functools import partial
 from typing import Protocol, final
 
 from balancekit._change import Change
+from balancekit._log import log_error
 from balancekit._member import Member
 from balancekit._unavailable import unavailable
 from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError, UnknownEndpointError
 from balancekit.events import Added, Drained, Draining, Event, Removed, Reweighted
-from balancekit.exhaustion import ExhaustionPolicy, FailClosed
+from balancekit.exhaustion import Choice, ExhaustionPolicy, FailClosed
 from balancekit.health import Ejection, Membership, Move, Survey
 from balancekit.outcome import Completion, Outcome
 from balancekit.protocols import HealthPolicy, SupportsAccusation, SupportsPardon, SupportsVerdicts
@@ -243,9 +244,9 @@ class Pool:
         present = [member.node for member in self._members.values() if member.eligible]
         events: list[Event] = []
         for id, cause in survey.advance(present, now=now).items():
-            member = self._members[id]
-            health: object = member.health
-            if isinstance(health, SupportsAccusation):
+            member = self._members.get(id)
+            health: object = None if member is None else member.health
+            if member is not None and isinstance(health, SupportsAccusation):
                 events += self._hear(member, partial(health.accuse, cause, now=now))
         return events
 
@@ -348,11 +349,19 @@ class Pool:
         self._look_ahead()
         self._renew_snapshot()
 
+    def _choose(self, serving: Sequence[Member], healthy: Sequence[Member]) -> Choice:
+        """Ask the exhaustion policy; one that raises is logged and changes nothing."""
+        try:
+            return self._exhaustion(serving, healthy)
+        except Exception:
+            log_error("exhaustion policy %r failed", self._exhaustion)
+            return Choice(healthy)
+
     def _renew_snapshot(self) -> None:
         self._stale = False
         members = self._members.values()
         serving = [member for member in members if member.serving]
-        chosen, panic = self._exhaustion(serving, [member for member in serving if member.eligible])
+        chosen, panic = self._choose(serving, [member for member in serving if member.eligible])
         weighted = [member.node for member in chosen if member.node.weight]
         self.snapshot = Snapshot(
             self._node_members,

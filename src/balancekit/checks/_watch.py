@@ -67,7 +67,10 @@ class Watch:
         )
 
     def report(self, endpoint: Endpoint[Any], verdict: Verdict) -> bool:
-        """Tell the balancer; answer whether to look again soon. An endpoint that is gone is nobody's business."""
+        """Tell the balancer; answer whether to look again soon. Of an endpoint that is gone nothing is told."""
+        known = self._endpoints.get(endpoint.id)
+        if known is None or known.target is not endpoint.target:
+            return False
         with contextlib.suppress(UnknownEndpointError):
             return self._balancer.report(endpoint.id, verdict)
         return False

@@ -122,8 +122,8 @@ class LifecycleMachine:
             return self._out_until()
         if self.health is not Health.WARMING:
             return None
-        started = self._warm_up is not None and self._warm_up.deadline is not None
-        return self._warm_up.deadline if self._warm_up is not None and started else -math.inf
+        due = None if self._warm_up is None else self._warm_up.deadline
+        return -math.inf if due is None else due  # a new endpoint begins to warm at the first look
 
     # ------------------------------------------------------------------ hearing
 

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol, final
 
 from balancekit import _validation as valid
+from balancekit._log import log_error
 from balancekit.errors import ConfigurationError
 from balancekit.health._report import Report
 from balancekit.outcome import FAILURES
@@ -97,10 +98,19 @@ class Survey:
             if reports is None:
                 reports = [_report(node, notes, now - rule.window) for node, notes in self._notes.items()]
                 windows[rule.window] = reports
-            for id, cause in rule(reports).items():
+            for id, cause in _ask(rule, reports).items():
                 if rule.enforcing >= 1.0 or self._rng.random() < rule.enforcing:
                     accused.setdefault(id, cause)
         return accused
+
+
+def _ask(rule: Rule, reports: Sequence[Report]) -> Mapping[str, str]:
+    """Ask a rule; one that raises is logged and accuses nobody: it may not break a request."""
+    try:
+        return rule(reports)
+    except Exception:
+        log_error("rule %r failed", rule)
+        return {}
 
 
 def check_rules(rules: object) -> None:

@@ -111,6 +111,15 @@ def test_suppression_is_bounded_and_ends_at_the_formula(gaps):
     assert damper.penalty(now=damper.reuse_at) == pytest.approx(750.0, rel=1e-9)
 
 
+def test_no_penalty_exceeds_the_ceiling():
+    """A hundred flaps at once are as bad as twenty-four: suppressed for ``longest``."""
+    damper = FlapDamping()()
+    for _ in range(100):
+        damper.flap(now=50.0)
+    assert damper.penalty(now=50.0) == 24_000.0
+    assert damper.reuse_at == pytest.approx(350.0, rel=1e-12)
+
+
 def test_at_half_of_reuse_it_is_forgotten():
     """RFC 2439 drops the state at ``reuse / 2``: ours is calm from then on."""
     damper = FlapDamping()()

@@ -271,6 +271,17 @@ def test_who_comes_and_goes_is_suppressed():
     assert a.state == "ejected"
 
 
+def test_being_down_is_not_flapping():
+    """While it is suppressed each fall counts once, however many checks fail after it."""
+    a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=2000.0), thresholds=Thresholds(rise=1, fall=2)))
+    a.checks(False, False)
+    due = a.machine.deadline
+    a.checks(*[False] * 20, holds_for=1.0)
+    assert a.machine.deadline == due
+    a.checks(True, False, False, holds_for=1.0)
+    assert a.machine.deadline == pytest.approx(a.now + 60.0 * math.log2(4000.0 / 750.0), rel=1e-9)
+
+
 def test_a_pardon_is_for_the_suppressed():
     """And puts them on trial."""
     a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=5000.0)))

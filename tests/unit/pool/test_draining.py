@@ -176,6 +176,35 @@ def test_a_slow_one_is_taken_out():
     assert only(events, Ejected)[0].endpoint == "a"
 
 
+class Nonsense:
+    """A rule that accuses nobody we know, or raises."""
+
+    window, enforcing = 1.0, 1.0
+
+    def __init__(self, *, raises):
+        """Say which."""
+        self.raises = raises
+
+    def __call__(self, reports):
+        """Do it."""
+        if self.raises:
+            raise ZeroDivisionError
+        return {"nobody": "being unknown"}
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_rule_cannot_break_a_request(raises, caplog):
+    """One that raises is logged; unknown ids are ignored; other rules are asked all the same."""
+    policy = Lifecycle(rules=(Nonsense(raises=raises), SuccessRate()))
+    balancer, clock, events = balancer_of("ab", health=policy, selector=RoundRobin())
+    for k in range(60):
+        clock.advance(0.1)
+        lease = balancer.acquire()
+        lease.release(Outcome.FAILURE if lease.target == "a" and k % 4 < 2 else Outcome.SUCCESS)
+    assert only(events, Ejected)[0].endpoint == "a"
+    assert ("rule" in caplog.text) is raises
+
+
 def test_rules_cost_a_healthy_success_nothing():
     """With every rule there is, a healthy endpoint's successes are not reported to health."""
     policy = Lifecycle(rules=(SuccessRate(), MedianFailures()))

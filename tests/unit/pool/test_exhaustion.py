@@ -158,6 +158,18 @@ def test_whoever_is_the_last_is_not_taken_out_by_anybody():
     assert picked(balancer) == "a"
 
 
+def test_a_policy_that_raises_changes_nothing(caplog):
+    """It is logged, and the healthy ones are used."""
+
+    def broken(members, healthy):
+        raise ZeroDivisionError
+
+    balancer, _ = balancer_of("abc", exhaustion=broken)
+    down(balancer, "a")
+    assert picked(balancer) == "bc"
+    assert "exhaustion policy" in caplog.text
+
+
 @pytest.mark.parametrize("policy", [FailOpen(), FailClosed(), LeastBad()])
 def test_an_empty_pool_is_no_panic(policy):
     """Nobody is nobody."""
