@@ -92,7 +92,7 @@ class Lifecycle(Record):
                 raise ConfigurationError(name, part, f"a {optional.__name__}, or None")
         check_rules(self.rules)
         valid.number("sweep", self.sweep, above=0.0)
-        if self.start not in STARTS:
+        if not isinstance(self.start, Health) or self.start not in STARTS:
             allowed = ", ".join(sorted([state.name for state in STARTS]))
             raise ConfigurationError("start", self.start, f"one of Health's {allowed}")
 

@@ -237,6 +237,17 @@ def test_max_fails_keeps_the_books_of_nginx(steps, max_fails):
             machine.observe(completion(Outcome.SUCCESS, now), now=now)
 
 
+def test_stragglers_prolong_but_are_no_news():
+    """A failure that was under way when the endpoint went out moves its return, without a second event."""
+    machine = MaxFails(max_fails=1, fail_timeout=10.0)("a", lambda _ejection: True, Random(0))
+    assert len(machine.observe(completion(Outcome.FAILURE, 0.0), now=0.0)) == 1
+    assert machine.observe(completion(Outcome.TIMEOUT, 4.0), now=4.0) == []
+    assert machine.observe(completion(Outcome.SUCCESS, 5.0), now=5.0) == []
+    assert (machine.deadline, machine.eligible) == (14.0, False)
+    assert len(machine.advance(now=14.0)) == 1
+    assert len(machine.observe(completion(Outcome.SUCCESS, 14.0), now=14.0)) == 1
+
+
 def test_max_fails_never_takes_the_last():
     """Unlike nginx, which answers 502; and it says so."""
     machine = MaxFails()("a", lambda _ejection: False, Random(0))

@@ -158,6 +158,16 @@ def test_checks_take_it_out_and_let_it_back():
     assert a.state == "healthy"
 
 
+def test_an_old_accusation_is_over_with_the_restoration():
+    """Out by requests once and restored; out by checks later: checks alone let it back."""
+    a = Endpoint()
+    a.fail(3)
+    a.wait(10.0)
+    a.succeed()
+    a.checks(False, False)
+    assert kinds(a.checks(True, True)) == ["Restored"]
+
+
 def test_checks_that_end_let_it_back_on_trial():
     """A verdict holds for a time; then requests decide, and passing checks too."""
     a = Endpoint()

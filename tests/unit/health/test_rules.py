@@ -14,6 +14,7 @@ from balancekit import ConfigurationError, Endpoint
 from balancekit.health import (
     FailurePercentage,
     FailurePercentageAbove,
+    Health,
     LatencyLimit,
     Lifecycle,
     MedianFailures,
@@ -327,7 +328,9 @@ def test_bad_figures_are_refused(make, options, parameter):
         ({"damping": 2000.0}, "damping"),
         ({"warm_up": 30.0}, "warm_up"),
         ({"start": "draining"}, "start"),
-        ({"start": "ejected"}, "start"),
+        ({"start": Health.EJECTED}, "start"),
+        ({"start": "unknown"}, "start"),
+        ({"start": []}, "start"),
     ],
 )
 def test_a_lifecycle_refuses_parts_that_do_not_fit(options, parameter):
