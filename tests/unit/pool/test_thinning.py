@@ -122,6 +122,23 @@ def test_nobody_is_refused_because_all_are_held_back(name):
         lease.release()
 
 
+def test_several_may_be_held_back():
+    """Two on trial and busy: the next choice but two serves; all on trial and busy: the first one does."""
+    clock = ManualClock()
+    policy = POLICY.replace(ejection=Ejection(base=5.0, maximum=5.0, jitter=0.0, max_share=1.0))
+    balancer = LoadBalancer(list("abc"), selector=Mine(), health=policy, clock=clock)
+    for id in "ab":
+        balancer.acquire(exclude=set("abc") - {id}).release(Outcome.FAILURE)
+    clock.advance(5.0)
+    leases = [balancer.acquire() for _ in range(4)]
+    assert [lease.target for lease in leases] == ["a", "b", "c", "c"]
+    balancer.drain("c")
+    leases += [balancer.acquire() for _ in range(2)]
+    assert [lease.target for lease in leases[4:]] == ["a", "a"]
+    for lease in leases:
+        lease.release()
+
+
 def test_a_warming_key_moves_once():
     """With hashing a key goes to its warming owner or not, by the key: it moves over once and stays."""
     balancer, clock = with_one_back(SourceHash())
