@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from balancekit import _validation as valid
@@ -153,8 +153,6 @@ class DeepCheck(Record):
     host: str | None = None
     address: AddressOf | None = None
     tls: Any = None
-
-    deep: ClassVar[bool] = True
 
     def _check(self) -> None:
         _check_http(self)

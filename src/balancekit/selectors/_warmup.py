@@ -8,6 +8,8 @@ robin skips a turn, hashing goes to the key's next owner, least loads to the nex
 With a key the answer does not depend on chance but on the key, so that a key moves over once, when its time
 has come, and stays. If all that are left are held back too, the first choice stands: nobody is refused.
 
+*Not exact:* threads that pick at the same instant may each see a free place on an endpoint that is on trial.
+
 Cost: one comparison of a float for a request on an endpoint that is not held back; a second pick by the
 general way for one that is turned away. Pools where nobody is held back do not come here at all.
 
