@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from balancekit._runtime import HealthMaker
 from balancekit.events import EventSink
+from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.protocols import Clock, LoadPolicy, Selector
 
 __all__ = ["Options"]
@@ -23,6 +24,7 @@ class Options(TypedDict, total=False):
     selector: Selector | None
     load: LoadPolicy | None
     health: HealthMaker | None
+    exhaustion: ExhaustionPolicy
     clock: Clock
     rng: Random | None
     timed: bool | None

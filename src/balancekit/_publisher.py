@@ -17,6 +17,7 @@ from balancekit._ledger import Ledger
 from balancekit._log import log_error
 from balancekit.lease import FREE_THREADED, Keeper, Lease
 from balancekit.protocols import Clock, Selector, SupportsPicker, SupportsPrepare
+from balancekit.selectors._warmup import held_back, thinned, thinned_picker
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Hot", "Publisher"]
@@ -33,6 +34,8 @@ class Published(NamedTuple):
     snapshot: Snapshot
     picker: Callable[..., Node] | None
     keyed: bool
+    thin: bool
+    """Whether some endpoint takes less than its share."""
 
 
 @final
@@ -88,7 +91,7 @@ class Publisher:
         self._due = deadline
         self._lean = lean and not FREE_THREADED
         self._user = not getattr(selector, "thread_safe", False)
-        self._published = Published(snapshot, None, keyed=False)
+        self._published = Published(snapshot, None, keyed=False, thin=held_back(snapshot))
         self._swapping: AbstractContextManager[object]
         self._serial: AbstractContextManager[object]
         self.show: Callable[[Hot, Hot], None] = _nobody_looks
@@ -112,7 +115,7 @@ class Publisher:
 
     def choose(self, ctx: PickContext) -> Node | None:
         """Pick: by the picker if the request is plain, else by the selector."""
-        snapshot, picker, keyed = self._published
+        snapshot, picker, keyed, _ = self._published
         if picker is not None and ctx.plain:
             if not keyed:
                 return picker(ctx.now)
@@ -121,6 +124,12 @@ class Publisher:
         return self.select(snapshot, ctx)
 
     def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+        """Ask the selector, for somebody else while its answer is held back."""
+        if self._published.thin:
+            return thinned(self._ask, snapshot, ctx)
+        return self._ask(snapshot, ctx)
+
+    def _ask(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
         """Ask the selector, one thread at a time unless it says it is thread-safe."""
         if not self._user:
             return self.selector.select(snapshot, ctx)
@@ -146,7 +155,10 @@ class Publisher:
             if isinstance(self.selector, SupportsPicker) and snapshot.eligible:
                 keyed = self.selector.keyed
                 picker = self.selector.picker(snapshot, rng=self._rng)
-            self._swap(Published(snapshot, picker, keyed))
+            thin = held_back(snapshot)
+            if thin and picker is not None:
+                picker = thinned_picker(picker, self._ask, snapshot, self._rng, keyed=keyed)
+            self._swap(Published(snapshot, picker, keyed, thin))
 
     def publish_anyway(self, snapshot: Snapshot) -> None:
         """Show a snapshot even if the selector cannot prepare for it: it will see it unprepared."""
@@ -154,7 +166,7 @@ class Publisher:
             self.publish(snapshot)
         except Exception:
             log_error("%s could not prepare for a new snapshot", type(self.selector).__name__)
-            self._swap(Published(snapshot, None, keyed=False))
+            self._swap(Published(snapshot, None, keyed=False, thin=held_back(snapshot)))
 
     def cool(self) -> None:
         """Send every request the general way, until something is published."""

@@ -23,9 +23,11 @@ from typing import Any, Final, TypeAlias, TypeVar, cast, final
 from balancekit._ledger import Ledger
 from balancekit._log import log_error
 from balancekit._publisher import Publisher
+from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
 from balancekit.errors import AllIneligibleError, UnavailableError
 from balancekit.events import Event, EventSink
+from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.health import Ejection
 from balancekit.outcome import Completion
 from balancekit.pool import Pool
@@ -65,6 +67,7 @@ class Runtime:
         selector: Selector,
         load: LoadPolicy,
         health: HealthMaker | None,
+        exhaustion: ExhaustionPolicy,
         clock: Clock,
         rng: Random | None,
         *,
@@ -78,7 +81,13 @@ class Runtime:
         self.rng = Random() if rng is None else rng
         self._listeners: tuple[EventSink, ...] = ()
         self._forked = False
-        self._pool = Pool(self._make_node, self._health_factory(health))
+        survey = getattr(health, "survey", None)
+        self._pool = Pool(
+            self._make_node,
+            self._health_factory(health),
+            survey=None if survey is None else survey(self.rng),
+            exhaustion=exhaustion,
+        )
         learner = selector if isinstance(selector, SupportsFeedback) else None
         self.ledger = Ledger(clock, timed=timed, learner=learner, hearing=self._hear)
         self.publisher = Publisher(
@@ -159,6 +168,14 @@ class Runtime:
             with self._writer:
                 self._pool.undrain(id)
             self._follow([])
+
+    def check(self, id: str, verdict: Verdict) -> bool:
+        """Hear how an active check ended; answer whether the endpoint is changing."""
+        now = self.wake()
+        with self._writer:
+            events, changing = self._pool.check(id, verdict, now=now)
+        self._follow(events)
+        return changing
 
     def listen(self, listener: EventSink) -> Callable[[], None]:
         """Add a listener; return a function that takes it away again."""

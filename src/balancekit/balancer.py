@@ -27,8 +27,9 @@ from balancekit._runtime import HealthMaker, Runtime
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import EventSink
+from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 from balancekit.explanation import Explanation, candidates
-from balancekit.health import Lifecycle
+from balancekit.health import Lifecycle, Verdict
 from balancekit.lease import Lease
 from balancekit.loads import FailureAware
 from balancekit.outcome import Outcome
@@ -46,6 +47,7 @@ __all__ = ["LoadBalancer"]
 T = TypeVar("T")
 
 _DEFAULT_HEALTH = Lifecycle()
+_DEFAULT_EXHAUSTION = FailClosed()
 ORDINARY: Final = 1.0
 """The cost of a request that names none. Compared by identity: ``True`` equals it, but is no cost."""
 
@@ -66,6 +68,9 @@ class LoadBalancer(Generic[T]):
     health
         When an endpoint is taken out and comes back. ``Lifecycle()`` if left out: five failures in a row
         eject it for one to two seconds, never the last one. ``None`` for no health.
+    exhaustion
+        Who may be picked when few or none are healthy: ``FailClosed()``, ``FailOpen()``, ``LeastBad()`` of
+        ``balancekit.exhaustion``.
     clock
         Answers seconds and never goes back.
     rng
@@ -121,6 +126,7 @@ class LoadBalancer(Generic[T]):
         selector: Selector | None = None,
         load: LoadPolicy | None = None,
         health: HealthMaker | None = _DEFAULT_HEALTH,
+        exhaustion: ExhaustionPolicy = _DEFAULT_EXHAUSTION,
         clock: Clock = time.monotonic,
         rng: Random | None = None,
         timed: bool | None = None,
@@ -132,7 +138,8 @@ class LoadBalancer(Generic[T]):
         if isinstance(chosen, type) or not callable(getattr(chosen, "select", None)):
             raise ConfigurationError("selector", selector, "an instance with a method select(snapshot, ctx)")
         policy: LoadPolicy = getattr(chosen, "default_load", FailureAware()) if load is None else load
-        for name, value in (("load", policy), ("clock", clock), *(("listeners", one) for one in listeners)):
+        called: list[tuple[str, object]] = [("load", policy), ("exhaustion", exhaustion), ("clock", clock)]
+        for name, value in (*called, *(("listeners", one) for one in listeners)):
             if not callable(value):
                 raise ConfigurationError(name, value, "something that can be called")
         if health is not None and not callable(health):
@@ -146,6 +153,7 @@ class LoadBalancer(Generic[T]):
             chosen,
             policy,
             health,
+            exhaustion,
             clock,
             rng,
             timed=needs_time if timed is None else valid.flag("timed", timed) or needs_time,
@@ -457,6 +465,34 @@ class LoadBalancer(Generic[T]):
             If there is no such endpoint.
         """
         self._runtime.undrain(id)
+
+    def report(self, id: str, verdict: Verdict, /) -> bool:
+        """Tell how an active check of an endpoint ended. ``balancekit.checks`` does it for you.
+
+        Returns
+        -------
+        bool
+            Whether the endpoint is changing, so that it is worth checking it again soon.
+
+        Raises
+        ------
+        UnknownEndpointError
+            If there is no such endpoint (any more).
+        ConfigurationError
+            If the health policy of this balancer hears no checks.
+
+        Example
+        -------
+        >>> from balancekit.health import Verdict
+        >>> lb = LoadBalancer(["a", "b"])
+        >>> for _ in range(3):
+        ...     _ = lb.report("a", Verdict(passed=False, detail="connection refused"))
+        >>> lb.stats()["a"].state
+        'ejected'
+        """
+        if not isinstance(verdict, Verdict):
+            raise ConfigurationError("verdict", verdict, "a Verdict")
+        return self._runtime.check(id, verdict)
 
     @property
     def endpoints(self) -> tuple[Endpoint[T], ...]:

@@ -7,7 +7,7 @@
     ├─ UnknownEndpointError (LookupError)  an id that is not in the pool
     ├─ UnavailableError                    nothing may be picked now; .retry_at, .reasons
     │  ├─ PoolEmptyError                   no endpoints are configured
-    │  ├─ AllIneligibleError               all are ejected, draining or weighted zero
+    │  ├─ AllIneligibleError               none may be picked: ejected, draining, ...
     │  ├─ SaturatedError                   all are at their limit
     │  └─ AttemptsExhaustedError           this request has tried them all
     └─ LeaseError (RuntimeError)           a lease was used in a way that has no meaning
@@ -41,6 +41,7 @@ class Reason(enum.Enum):
 
     EJECTED = "ejected"
     SUPPRESSED = "suppressed"
+    UNKNOWN = "not yet checked"
     DRAINING = "draining"
     ZERO_WEIGHT = "weight zero"
     EXCLUDED = "already tried"
@@ -141,7 +142,7 @@ class PoolEmptyError(UnavailableError):
 
 
 class AllIneligibleError(UnavailableError):
-    """Every endpoint is ejected, suppressed, draining or has weight zero."""
+    """Every endpoint is ejected, suppressed, not yet checked, draining or has weight zero."""
 
 
 class SaturatedError(UnavailableError):

@@ -14,6 +14,7 @@ from balancekit._record import Record
 
 __all__ = [
     "Added",
+    "Degraded",
     "Drained",
     "Draining",
     "Ejected",
@@ -25,6 +26,7 @@ __all__ = [
     "Removed",
     "Restored",
     "Reweighted",
+    "Suppressed",
 ]
 
 
@@ -84,6 +86,22 @@ class EjectionRefused(Event):
     """The endpoint should have been ejected, but too few would have been left."""
 
     cause: str
+
+
+class Suppressed(Event):
+    """The endpoint came and went so often that it is kept out until ``until``, or longer if it goes on."""
+
+    until: float
+    penalty: float
+
+
+class Degraded(Event):
+    """Checks found ``dependencies`` failing here and nearly everywhere; none is the endpoint's fault.
+
+    Empty when they work again.
+    """
+
+    dependencies: tuple[str, ...]
 
 
 class Probing(Event):

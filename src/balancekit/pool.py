@@ -18,26 +18,27 @@ Cost: a change of membership or health is O(n); nothing here is on the path of a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, final
 
-from balancekit._record import Record
+from balancekit._change import Change
+from balancekit._log import log_error
+from balancekit._member import Member
+from balancekit._unavailable import unavailable
+from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
-from balancekit.errors import (
-    AllIneligibleError,
-    AttemptsExhaustedError,
-    PoolEmptyError,
-    Reason,
-    UnavailableError,
-    UnknownEndpointError,
-)
+from balancekit.errors import ConfigurationError, UnavailableError, UnknownEndpointError
 from balancekit.events import Added, Drained, Draining, Event, Removed, Reweighted
-from balancekit.health import Ejection, Health
+from balancekit.exhaustion import Choice, ExhaustionPolicy, FailClosed
+from balancekit.health import Ejection, Membership, Move, Survey
 from balancekit.outcome import Completion, Outcome
-from balancekit.protocols import HealthPolicy
+from balancekit.protocols import HealthPolicy, SupportsAccusation, SupportsPardon, SupportsVerdicts
 from balancekit.snapshot import Load, Members, Node, Snapshot
 
 __all__ = ["Change", "HealthFactory", "Member", "Pool"]
+
+_CLOSED = FailClosed()
 
 
 class HealthFactory(Protocol):
@@ -46,81 +47,6 @@ class HealthFactory(Protocol):
     def __call__(self, endpoint: str, may_eject: Callable[[Ejection], bool], /) -> HealthPolicy:
         """Return the machine for ``endpoint``."""
         ...
-
-
-@final
-class Member:
-    """One endpoint's place in the pool."""
-
-    __slots__ = ("drain_deadline", "drained", "draining", "health", "leaving", "node")
-
-    def __init__(self, node: Node, health: HealthPolicy | None) -> None:
-        self.node: Node = node
-        self.health: HealthPolicy | None = health
-        self.leaving: bool = False
-        self.draining: bool = False
-        self.drained: bool = False
-        self.drain_deadline: float = math.inf
-
-    @property
-    def healthy(self) -> bool:
-        """Whether neither health nor draining keeps the endpoint from being picked."""
-        return not self.draining and (self.health is None or self.health.eligible)
-
-    @property
-    def state(self) -> str:
-        """The name of the present state."""
-        if self.draining or self.leaving:
-            return Health.DRAINING.value
-        return Health.HEALTHY.value if self.health is None else self.health.state
-
-    @property
-    def deadline(self) -> float:
-        """When something is due for this member, infinity if nothing is."""
-        if self.draining:
-            return self.drain_deadline
-        if self.health is None or self.health.deadline is None:
-            return math.inf
-        return self.health.deadline
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why the endpoint may not be picked; ``None`` if it may."""
-        if self.draining:
-            return Reason.DRAINING
-        if not self.healthy:
-            return Reason.EJECTED
-        return None if self.node.weight else Reason.ZERO_WEIGHT
-
-    def rewatch(self) -> None:
-        """Have the node report successes iff somebody listens for them."""
-        watching = self.health is not None and self.health.watching
-        self.node.attend(alert=self.draining or self.leaving or watching)
-
-
-class Change(Record):
-    """A difference between what is in the pool and what is wanted. Made by :meth:`Pool.propose`."""
-
-    before: Mapping[str, Member]
-    after: Mapping[str, Member]
-    facts: Mapping[str, Endpoint[object]]
-    """For each endpoint that stays: what it is to look like."""
-    was: Mapping[str, Endpoint[object]]
-    """For the same endpoints: what they looked like."""
-
-    @property
-    def gone(self) -> list[Node]:
-        """The nodes that leave."""
-        return [m.node for id, m in self.before.items() if self.after.get(id) is not m]
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing would change."""
-        return (
-            list(self.before) == list(self.after)
-            and all(self.before[id] is self.after[id] for id in self.after)
-            and self.facts == self.was
-        )
 
 
 @final
@@ -133,16 +59,26 @@ class Pool:
         Makes the node of a new endpoint.
     make_health
         Makes its health machine, or ``None`` for no health.
+    survey
+        The sweeps that compare endpoints, or ``None`` for none.
+    exhaustion
+        Who may be picked when few are healthy.
     """
 
     def __init__(
         self,
         make_node: Callable[[Endpoint[object]], Node],
         make_health: HealthFactory | None = None,
+        *,
+        survey: Survey | None = None,
+        exhaustion: ExhaustionPolicy = _CLOSED,
     ) -> None:
         self._make_node = make_node
         self._make_health = make_health
+        self._survey = survey
+        self._exhaustion = exhaustion
         self._members: dict[str, Member] = {}
+        self._stale = False
         self._leaving: dict[Node, Member] = {}
         self._node_members = Members(())
         self.snapshot: Snapshot = Snapshot(self._node_members, ())
@@ -211,6 +147,7 @@ class Pool:
                 events.append(Reweighted(endpoint=id, at=now, before=before.weight, after=endpoint.weight))
             change.after[id].node.configure(endpoint)
         self._members = dict(change.after)
+        events += self._spare(now)
         self._renew_members()
         return events
 
@@ -218,9 +155,8 @@ class Pool:
         """Take back a change that was just applied."""
         for id, member in change.before.items():
             if change.after.get(id) is not member:
-                del self._leaving[member.node]
-                member.leaving = False
-                member.rewatch()
+                self._leaving.pop(member.node, None)
+                member.unremove()
         for id, endpoint in change.was.items():
             change.after[id].node.configure(endpoint)
         self._members = dict(change.before)
@@ -245,26 +181,25 @@ class Pool:
     def drain(self, id: str, *, now: float, deadline: float) -> list[Event]:
         """Send nothing new to an endpoint. Return what happened."""
         member = self.member(id)
-        if member.draining:
-            member.drain_deadline = now + deadline
-            self._expect(member)
+        if member.membership is Membership.DRAINED:
             return []
-        member.draining = True
-        member.drained = False
         member.drain_deadline = now + deadline
-        member.rewatch()
+        begun = member.move(Move.DRAIN)
         self._expect(member)
-        self._renew_snapshot()
+        if not begun:
+            return []
         until = member.drain_deadline if math.isfinite(deadline) else None
         events: list[Event] = [Draining(endpoint=id, at=now, inflight=member.node.inflight, deadline=until)]
+        events += self._spare(now)
+        self._renew_snapshot()
         return events + self._check_drained(member, now)
 
     def undrain(self, id: str) -> None:
         """Let a draining endpoint be picked again."""
         member = self.member(id)
-        if member.draining:
-            member.draining = False
-            member.rewatch()
+        member.drain_deadline = math.inf
+        if member.move(Move.UNDRAIN):
+            self._expect(member)
             self._renew_snapshot()
 
     # -------------------------------------------------------------------- health
@@ -274,63 +209,84 @@ class Pool:
         member = self._members.get(node.id)
         if member is None or member.node is not node:
             return self._left(node, now)
-        if member.draining:
+        if not member.serving:
             return self._check_drained(member, now)
         if member.health is None:
             return []
-        was = member.health.eligible
-        events = list(member.health.observe(completion, now=now))
-        member.rewatch()
-        self._expect(member)
-        if member.health.eligible != was:
-            self._renew_snapshot()
-        return events
+        return self._hear(member, partial(member.health.observe, completion, now=now)) + self._refresh(now)
+
+    def check(self, id: str, verdict: Verdict, *, now: float) -> tuple[list[Event], bool]:
+        """Hear how a check of an endpoint ended. Return what happened, and whether it is changing."""
+        member = self.member(id)
+        health: object = member.health
+        if not isinstance(health, SupportsVerdicts):
+            raise ConfigurationError("health", health, "a policy that hears checks, such as Lifecycle()")
+        events = self._hear(member, partial(health.checked, verdict, now=now)) + self._refresh(now)
+        return events, health.changing
 
     def advance(self, *, now: float) -> list[Event]:
-        """Let time pass: end ejections, force drains whose deadline is over."""
+        """Let time pass: end ejections, force drains whose deadline is over, look at everybody."""
         events: list[Event] = []
-        changed = False
         for member in self._members.values():
             if member.deadline > now:
                 continue
-            if member.draining:
-                member.drain_deadline = math.inf
-                if not member.drained:
-                    member.drained = True
-                    left = member.node.inflight
-                    events.append(Drained(endpoint=member.node.id, at=now, forced=True, remaining=left))
+            if not member.serving:
+                events += self._check_drained(member, now, forced=True)
             elif member.health is not None:
-                was = member.health.eligible
-                events += member.health.advance(now=now)
-                member.rewatch()
-                if member.health.eligible and not was:
-                    _forgive(member.node.load)
-                changed = changed or member.health.eligible != was
-        self.deadline = min((m.deadline for m in self._members.values()), default=math.inf)
-        if changed:
-            self._renew_snapshot()
+                events += self._hear(member, partial(member.health.advance, now=now))
+        if self._survey is not None and now >= self._survey.deadline:
+            events += self._sweep(self._survey, now)
+        events += self._refresh(now)
+        self._look_ahead()
         return events
+
+    def _sweep(self, survey: Survey, now: float) -> list[Event]:
+        present = [member.node for member in self._members.values() if member.eligible]
+        events: list[Event] = []
+        for id, cause in survey.advance(present, now=now).items():
+            member = self._members.get(id)
+            health: object = None if member is None else member.health
+            if member is not None and isinstance(health, SupportsAccusation):
+                events += self._hear(member, partial(health.accuse, cause, now=now))
+        return events
+
+    def _hear(self, member: Member, tell: Callable[[], Sequence[Event]]) -> list[Event]:
+        """Tell a health machine something, and draw the consequences for its endpoint."""
+        eligible, _ = was = member.standing
+        events = list(tell())
+        member.rewatch()
+        self._expect(member)
+        if member.eligible and not eligible:
+            _forgive(member.node.load)
+        self._stale = self._stale or member.standing != was
+        return events
+
+    def _refresh(self, now: float) -> list[Event]:
+        """Draw the consequences for the pool, once for everything that was heard."""
+        if not self._stale:
+            return []
+        events = self._spare(now)
+        self._renew_snapshot()
+        return events
+
+    def _spare(self, now: float) -> list[Event]:
+        """If nobody is left, let the suppressed endpoint back that is due soonest."""
+        serving = [member for member in self._members.values() if member.serving]
+        if not serving or any(member.eligible for member in serving):
+            return []
+        for member in sorted(serving, key=lambda member: member.deadline):
+            health: object = member.health
+            if isinstance(health, SupportsPardon):
+                events = self._hear(member, partial(health.pardon, now=now))
+                if member.eligible:
+                    return events
+        return []
 
     # ---------------------------------------------------------------- exhaustion
 
     def unavailable(self, tried: Iterable[str], *, now: float) -> UnavailableError:
         """Say why nobody can be picked: the error to raise."""
-        if not self._members:
-            return PoolEmptyError("the pool has no endpoints; add one")
-        excluded = frozenset(tried)
-        reasons: dict[Reason, int] = {}
-        due: list[float] = []
-        for member in self._members.values():
-            reason = member.reason
-            if reason is Reason.EJECTED and member.deadline < math.inf:
-                due.append(member.deadline)
-            if reason in {None, Reason.ZERO_WEIGHT} and member.node.id in excluded:
-                reason = Reason.EXCLUDED
-            if reason is not None:
-                reasons[reason] = reasons.get(reason, 0) + 1
-        retry_at = min(due, default=None)
-        kind = AttemptsExhaustedError if Reason.EXCLUDED in reasons else AllIneligibleError
-        return kind(_explanation(len(self._members), reasons, retry_at, now), retry_at, reasons)
+        return unavailable(self._members.values(), frozenset(tried), now=now, panic=self.snapshot.panic)
 
     # ------------------------------------------------------------------ internals
 
@@ -340,17 +296,17 @@ class Pool:
         return Member(node, health)
 
     def _leave(self, member: Member) -> None:
-        member.leaving = True
-        member.rewatch()
+        member.move(Move.REMOVE)
         self._leaving[member.node] = member
 
     def _left(self, node: Node, now: float) -> list[Event]:
         if node.inflight:
             return []
-        known = self._leaving.pop(node, None) is not None
+        member = self._leaving.pop(node, None)
         self._retire(node)
-        if not known:  # it was picked from a snapshot that was being replaced, and has been reported
+        if member is None:  # it was picked from a snapshot that was being replaced, and has been reported
             return []
+        member.move(Move.LAST_LEASE)
         return [Drained(endpoint=node.id, at=now, forced=False, remaining=0)]
 
     def _retire(self, node: Node) -> None:
@@ -360,22 +316,29 @@ class Pool:
             self.retired[outcome] += count - node.settled.get(outcome, 0)
         node.settled = tally
 
-    def _check_drained(self, member: Member, now: float) -> list[Event]:
-        if member.drained or member.node.inflight:
+    def _check_drained(self, member: Member, now: float, *, forced: bool = False) -> list[Event]:
+        """End a drain if its last lease has ended, or by force."""
+        left = member.node.inflight
+        if left and not forced:
             return []
-        member.drained = True
+        if not member.move(Move.DEADLINE if left else Move.LAST_LEASE):
+            return []
         member.drain_deadline = math.inf
-        return [Drained(endpoint=member.node.id, at=now, forced=False, remaining=0)]
+        return [Drained(endpoint=member.node.id, at=now, forced=left > 0, remaining=left)]
 
     def _expect(self, member: Member) -> None:
         self.deadline = min(self.deadline, member.deadline)
 
     def _may_eject(self, ejection: Ejection) -> bool:
         """Answer whether one more may go: of those who would serve if nobody were ejected, enough stay."""
-        present = [member for member in self._members.values() if not member.draining]
+        present = [member for member in self._members.values() if member.serving]
         serving = [member for member in present if member.node.weight] or present
-        out = sum(1 for member in serving if not member.healthy)
+        out = sum(1 for member in serving if not member.eligible)
         return ejection.allows(already_out=out, size=len(serving))
+
+    def _look_ahead(self) -> None:
+        due = min((member.deadline for member in self._members.values()), default=math.inf)
+        self.deadline = due if self._survey is None else min(due, self._survey.deadline)
 
     def _renew_members(self) -> None:
         nodes = tuple([member.node for member in self._members.values()])
@@ -383,15 +346,30 @@ class Pool:
         for node in nodes:
             node.capacity = node.weight * len(nodes) / total if node.weight else 1.0
         self._node_members = Members(nodes, version=self._node_members.version + 1)
+        self._look_ahead()
         self._renew_snapshot()
 
+    def _choose(self, serving: Sequence[Member], healthy: Sequence[Member]) -> Choice:
+        """Ask the exhaustion policy; one that raises is logged and changes nothing."""
+        try:
+            return self._exhaustion(serving, healthy)
+        except Exception:
+            log_error("exhaustion policy %r failed", self._exhaustion)
+            return Choice(healthy)
+
     def _renew_snapshot(self) -> None:
-        healthy = [member.node for member in self._members.values() if member.healthy]
-        weighted = tuple([node for node in healthy if node.weight])
-        eligible = weighted or tuple(healthy)
-        draining = tuple([member.node for member in self._members.values() if member.draining])
-        version = self.snapshot.version + 1
-        self.snapshot = Snapshot(self._node_members, eligible, draining=draining, version=version)
+        self._stale = False
+        members = self._members.values()
+        serving = [member for member in members if member.serving]
+        chosen, panic = self._choose(serving, [member for member in serving if member.eligible])
+        weighted = [member.node for member in chosen if member.node.weight]
+        self.snapshot = Snapshot(
+            self._node_members,
+            tuple(weighted or [member.node for member in chosen]),
+            draining=tuple([member.node for member in members if not member.serving]),
+            version=self.snapshot.version + 1,
+            panic=panic,
+        )
 
 
 def _forgive(load: Load) -> None:
@@ -408,15 +386,3 @@ def _same_target(old: Endpoint[object], new: Endpoint[object]) -> bool:
         return bool(old.target == new.target)
     except Exception:
         return False
-
-
-def _explanation(size: int, reasons: Mapping[Reason, int], retry_at: float | None, now: float) -> str:
-    found = ", ".join(f"{count} {reason.value}" for reason, count in reasons.items())
-    wait = None if retry_at is None else max(0.0, retry_at - now)
-    if wait is None:
-        advice = "add an endpoint, or end the drain or the zero weight of one"
-        if Reason.EXCLUDED in reasons:
-            advice = "give up, or let the request try an endpoint again"
-    else:
-        advice = f"retry in {wait:.1f} s"
-    return f"0 of {size} endpoint{'s'[: size != 1]} eligible: {found}; {advice}"

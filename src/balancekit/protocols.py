@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
+from balancekit._verdict import Verdict
 from balancekit.events import Event
 from balancekit.lease import Lease
 from balancekit.outcome import Completion
@@ -28,9 +29,12 @@ __all__ = [
     "Load",
     "LoadPolicy",
     "Selector",
+    "SupportsAccusation",
     "SupportsFeedback",
+    "SupportsPardon",
     "SupportsPicker",
     "SupportsPrepare",
+    "SupportsVerdicts",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
@@ -127,6 +131,10 @@ class HealthPolicy(Protocol):
     The balancer calls :meth:`observe` under its writer lock for every request that did not plainly
     succeed, and for every request at all while :attr:`watching`; and :meth:`advance` once
     :attr:`deadline` has passed.
+
+    Optional attributes, read after each call: ``ramp``, the part of its share that the endpoint takes (0 to
+    1), and ``trial``, how many requests at a time it takes whatever the ramp is. Optional protocols:
+    :class:`SupportsVerdicts`, :class:`SupportsAccusation`, :class:`SupportsPardon`.
     """
 
     @property
@@ -155,4 +163,36 @@ class HealthPolicy(Protocol):
 
     def advance(self, *, now: float) -> Sequence[Event]:
         """Let time pass up to ``now``; return what that led to."""
+        ...
+
+
+@runtime_checkable
+class SupportsVerdicts(Protocol):
+    """A health machine that hears how active checks end."""
+
+    @property
+    def changing(self) -> bool:
+        """Whether the last checks disagree with what is believed, so that it is worth checking faster."""
+        ...
+
+    def checked(self, verdict: Verdict, /, *, now: float) -> Sequence[Event]:
+        """Hear how a check ended; return what that led to."""
+        ...
+
+
+@runtime_checkable
+class SupportsAccusation(Protocol):
+    """A health machine that hears what a sweep over the pool found."""
+
+    def accuse(self, cause: str, /, *, now: float) -> Sequence[Event]:
+        """Hear that the endpoint did badly; return what that led to."""
+        ...
+
+
+@runtime_checkable
+class SupportsPardon(Protocol):
+    """A health machine that can let its endpoint back before its time."""
+
+    def pardon(self, *, now: float) -> Sequence[Event]:
+        """Hear that nobody else is left; return what that led to."""
         ...

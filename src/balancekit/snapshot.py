@@ -90,6 +90,7 @@ class Node(Busy):
         "ramp",
         "reports",
         "settled",
+        "trial",
         "weight",
         "zone",
     )
@@ -112,6 +113,8 @@ class Node(Busy):
         """The weight relative to the mean weight of the pool: what loads divide by."""
         self.ramp: float = 1.0
         """Warm-up share, 0 to 1; 1 when the endpoint takes its full part."""
+        self.trial: int = 0
+        """How many requests at a time the endpoint takes whatever its ramp is, while it is on trial."""
         self.inflight: int = 0
         """How many leases are open. Changed only by the balancer and the lease itself."""
 

@@ -1,20 +1,118 @@
-"""Is it healthy? Sans-IO machines: each is told how requests ended and what time it is."""
+"""Is it healthy? Sans-IO machines: each is told how requests and checks ended and what time it is.
+
+:class:`Lifecycle` is the policy for a balancer; its parts are machines that can be used alone.
+"""
 
 from __future__ import annotations
 
-from balancekit.health._ejection import Ejection
-from balancekit.health._failures import ConsecutiveFailures
-from balancekit.health._lifecycle import Lifecycle, LifecycleMachine
-from balancekit.health._states import ELIGIBLE, TRANSITIONS, Health, Trigger, after
+from balancekit._lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit._verdict import Verdict
+    from balancekit.health._damping import Damper, Damping, FlapDamping
+    from balancekit.health._ejection import Ejection
+    from balancekit.health._failures import ConsecutiveFailures, FailureRun, Run
+    from balancekit.health._lifecycle import Lifecycle
+    from balancekit.health._machine import LifecycleMachine
+    from balancekit.health._maxfails import Fails, MaxFails, MaxFailsMachine
+    from balancekit.health._membership import MEMBERSHIP, Membership, Move
+    from balancekit.health._outlier import (
+        FailurePercentage,
+        FailurePercentageAbove,
+        MedianFailures,
+        MedianLatency,
+        SuccessRateOutlier,
+    )
+    from balancekit.health._probation import Probation, Trial, TrialMachine
+    from balancekit.health._rate import LatencyLimit, SuccessRate
+    from balancekit.health._report import Report
+    from balancekit.health._states import ELIGIBLE, TRANSITIONS, Health, Trigger, after, shown
+    from balancekit.health._survey import Rule, Survey
+    from balancekit.health._table import Table, following
+    from balancekit.health._tables import TABLES
+    from balancekit.health._threshold import Belief, Detection, ThresholdMachine, Thresholds
+    from balancekit.health._warmup import Warmth, WarmUp, WarmUpMachine
 
 __all__ = [
     "ELIGIBLE",
+    "MEMBERSHIP",
+    "TABLES",
     "TRANSITIONS",
+    "Belief",
     "ConsecutiveFailures",
+    "Damper",
+    "Damping",
+    "Detection",
     "Ejection",
+    "Fails",
+    "FailurePercentage",
+    "FailurePercentageAbove",
+    "FailureRun",
+    "FlapDamping",
     "Health",
+    "LatencyLimit",
     "Lifecycle",
     "LifecycleMachine",
+    "MaxFails",
+    "MaxFailsMachine",
+    "MedianFailures",
+    "MedianLatency",
+    "Membership",
+    "Move",
+    "Probation",
+    "Report",
+    "Rule",
+    "Run",
+    "SuccessRate",
+    "SuccessRateOutlier",
+    "Survey",
+    "Table",
+    "ThresholdMachine",
+    "Thresholds",
+    "Trial",
+    "TrialMachine",
     "Trigger",
+    "Verdict",
+    "WarmUp",
+    "WarmUpMachine",
+    "Warmth",
     "after",
+    "following",
+    "shown",
 ]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_damping": ("Damper", "Damping", "FlapDamping"),
+        "_ejection": ("Ejection",),
+        "_failures": ("ConsecutiveFailures", "FailureRun", "Run"),
+        "_lifecycle": ("Lifecycle",),
+        "_machine": ("LifecycleMachine", "Verdict"),
+        "_maxfails": ("Fails", "MaxFails", "MaxFailsMachine"),
+        "_membership": ("MEMBERSHIP", "Membership", "Move"),
+        "_outlier": (
+            "FailurePercentage",
+            "FailurePercentageAbove",
+            "MedianFailures",
+            "MedianLatency",
+            "SuccessRateOutlier",
+        ),
+        "_probation": ("Probation", "Trial", "TrialMachine"),
+        "_rate": ("LatencyLimit", "SuccessRate"),
+        "_report": ("Report",),
+        "_states": ("ELIGIBLE", "TRANSITIONS", "Health", "Trigger", "after", "shown"),
+        "_survey": ("Rule", "Survey"),
+        "_table": ("Table", "following"),
+        "_tables": ("TABLES",),
+        "_threshold": ("Belief", "Detection", "ThresholdMachine", "Thresholds"),
+        "_warmup": ("Warmth", "WarmUp", "WarmUpMachine"),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

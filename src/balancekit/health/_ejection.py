@@ -15,12 +15,13 @@ is nobody.
 from __future__ import annotations
 
 import random
+from typing import Final
 
 from balancekit import _validation as valid
 from balancekit._record import Record
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Ejection"]
+__all__ = ["LAST_STAYS", "Ejection"]
 
 
 class Ejection(Record):
@@ -37,8 +38,12 @@ class Ejection(Record):
     jitter
         The share of its length that an ejection may randomly last longer, in [0, 1].
     max_share
-        The share of the pool that may be out at once, in [0, 1]. At least one endpoint may be out
-        unless it is 0, and the last one is never taken out.
+        The share of the pool that may be out at once for what requests said, in [0, 1]. At least one
+        endpoint may be out unless it is 0, and the last one is never taken out. Failing checks need no
+        leave but that: an endpoint that answers nobody is no use in the pool.
+    calm
+        Seconds without ejection, >= 0, after which one of the ejections in a row is forgiven; 0 forgives
+        all of them with the first proof of health. (Envoy: 10.)
 
     Example
     -------
@@ -54,6 +59,7 @@ class Ejection(Record):
     maximum: float = 2.0
     jitter: float = 0.1
     max_share: float = 0.5
+    calm: float = 0.0
 
     def _check(self) -> None:
         valid.number("base", self.base, above=0.0)
@@ -63,6 +69,7 @@ class Ejection(Record):
             raise ConfigurationError("maximum", self.maximum, f"at least base ({self.base:g})")
         valid.number("jitter", self.jitter, minimum=0.0, maximum=1.0)
         valid.number("max_share", self.max_share, minimum=0.0, maximum=1.0)
+        valid.number("calm", self.calm, minimum=0.0)
 
     def duration(self, streak: int, rng: random.Random) -> float:
         """Return how long the ``streak``-th ejection in a row lasts, in seconds."""
@@ -74,8 +81,18 @@ class Ejection(Record):
                 break
         return length * (1.0 + self.jitter * rng.random())
 
+    def remaining(self, streak: int, *, calm_for: float) -> int:
+        """Return how many ejections in a row still count after some seconds of health."""
+        if not self.calm:
+            return 0
+        return streak - int(min(streak, calm_for / self.calm))
+
     def allows(self, *, already_out: int, size: int) -> bool:
         """Answer whether one more of ``size`` endpoints may go out when ``already_out`` are out."""
         if self.max_share == 0.0 or already_out + 1 >= size:
             return False
         return already_out + 1 <= max(1, int(self.max_share * size))
+
+
+LAST_STAYS: Final = Ejection(max_share=1.0)
+"""Everybody may be out but the last one: what is asked for an endpoint whose checks fail."""

@@ -1,43 +1,100 @@
-"""May this endpoint be picked? One machine per endpoint joins triggers, ejection times and the table.
+"""May this endpoint be picked? One policy for a pool, and one machine per endpoint that joins the others.
 
-Sans-IO: it is told how requests ended and what time it is, and says when it wants to be asked again. A
-healthy endpoint costs nothing: while nothing is known against it, successes are not even reported.
+Three witnesses speak about an endpoint: *requests* (their ends, one by one), *sweeps* (rates and peers, see
+``_survey.py``) and *checks*. Each has its own small machine; this one turns what they say into the triggers
+of one table and moves by nothing else.
+
+**Who took it out decides who lets it back.** An endpoint that failed requests comes back on trial when its
+time is over, and requests decide: a health page that says 200 proves nothing about an endpoint that answers
+requests with 503. An endpoint that failed checks comes back when checks pass.
+
+Sans-IO: it is told what happened and what time it is, and says when it wants to be asked again. A healthy
+endpoint costs nothing: while nothing is known against it, successes are not even reported.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import final
+from typing import Final
 
+from balancekit import _validation as valid
 from balancekit._record import Record
-from balancekit.events import Ejected, EjectionRefused, Event, Probing, Restored
+from balancekit.errors import ConfigurationError
+from balancekit.health._damping import FlapDamping
 from balancekit.health._ejection import Ejection
 from balancekit.health._failures import ConsecutiveFailures
-from balancekit.health._states import ELIGIBLE, Health, Trigger, after
-from balancekit.outcome import FAILURES, Completion, Outcome
+from balancekit.health._machine import LifecycleMachine
+from balancekit.health._probation import Probation
+from balancekit.health._states import Health
+from balancekit.health._survey import Rule, Survey, check_rules
+from balancekit.health._threshold import Thresholds
+from balancekit.health._warmup import WarmUp
 
-__all__ = ["Lifecycle", "LifecycleMachine"]
+__all__ = ["Lifecycle"]
+
+STARTS: Final = frozenset({Health.UNKNOWN, Health.PROBING, Health.WARMING, Health.HEALTHY})
 
 
 class Lifecycle(Record):
-    """Health policy: eject after consecutive failures, with back-off; probe; restore.
+    """Health policy: take endpoints out, keep the restless out, try them, warm them, restore them.
 
     Parameters
     ----------
     failures
-        When to take an endpoint out.
+        How many failed requests in a row take an endpoint out.
+    rules
+        What else does, looked at every ``sweep`` seconds: :class:`SuccessRate`, :class:`LatencyLimit`,
+        :class:`SuccessRateOutlier`, :class:`FailurePercentage`, :class:`MedianFailures`,
+        :class:`MedianLatency`, or rules of your own.
+    sweep
+        Seconds between two looks, > 0.
+    thresholds
+        How many checks in a row are believed, if there are checks (``balancekit.checks``).
     ejection
-        For how long, and how many at most.
+        For how long an endpoint is out, and how many may be.
+    damping
+        Keeps out who comes and goes; ``None`` for nobody.
+    probation
+        What proves an endpoint whose time is over.
+    warm_up
+        Gives an endpoint that is back a growing share; ``None`` for the whole at once.
+    start
+        The state of a new endpoint: ``HEALTHY``; ``PROBING`` (one failure is enough); ``WARMING``;
+        or ``UNKNOWN``, not picked until a check has passed.
+
+    *When not to use it:* behind a proxy or service mesh that does all this; pass ``health=None``.
 
     Example
     -------
     >>> from balancekit import LoadBalancer
-    >>> lb = LoadBalancer(["a", "b"], health=Lifecycle(ejection=Ejection(base=30.0, maximum=300.0)))
+    >>> careful = Lifecycle(damping=FlapDamping(), warm_up=WarmUp(window=10.0), ejection=Ejection(maximum=30.0))
+    >>> lb = LoadBalancer(["a", "b"], health=careful)
     """
 
     failures: ConsecutiveFailures = ConsecutiveFailures()
+    rules: tuple[Rule, ...] = ()
+    sweep: float = 1.0
+    thresholds: Thresholds = Thresholds()
     ejection: Ejection = Ejection()
+    damping: FlapDamping | None = None
+    probation: Probation = Probation()
+    warm_up: WarmUp | None = None
+    start: Health = Health.HEALTHY
+
+    def _check(self) -> None:
+        for name, kind in _PARTS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigurationError(name, getattr(self, name), f"a {kind.__name__}")
+        for name, optional in (("damping", FlapDamping), ("warm_up", WarmUp)):
+            part = getattr(self, name)
+            if part is not None and not isinstance(part, optional):
+                raise ConfigurationError(name, part, f"a {optional.__name__}, or None")
+        check_rules(self.rules)
+        valid.number("sweep", self.sweep, above=0.0)
+        if not isinstance(self.start, Health) or self.start not in STARTS:
+            allowed = ", ".join(sorted([state.name for state in STARTS]))
+            raise ConfigurationError("start", self.start, f"one of Health's {allowed}")
 
     def __call__(
         self,
@@ -58,109 +115,14 @@ class Lifecycle(Record):
         """
         return LifecycleMachine(self, endpoint, may_eject, rng)
 
+    def survey(self, rng: random.Random) -> Survey | None:
+        """Make the sweeps of one pool; ``None`` if there are no rules."""
+        return Survey(self.rules, self.sweep, rng) if self.rules else None
 
-@final
-class LifecycleMachine:
-    """The health of one endpoint. Made by :class:`Lifecycle`."""
 
-    __slots__ = (
-        "_config",
-        "_endpoint",
-        "_may_eject",
-        "_refused",
-        "_rng",
-        "_run",
-        "_streak",
-        "_until",
-        "health",
-    )
-
-    def __init__(
-        self,
-        config: Lifecycle,
-        endpoint: str,
-        may_eject: Callable[[Ejection], bool],
-        rng: random.Random,
-    ) -> None:
-        self.health: Health = Health.HEALTHY
-        """The present state."""
-        self._config = config
-        self._endpoint = endpoint
-        self._may_eject = may_eject
-        self._rng = rng
-        self._run = 0
-        self._streak = 0
-        self._until: float | None = None
-        self._refused = False
-
-    @property
-    def state(self) -> str:
-        """The name of the present state."""
-        return self.health.value
-
-    @property
-    def eligible(self) -> bool:
-        """Whether the endpoint may be picked."""
-        return self.health in ELIGIBLE
-
-    @property
-    def watching(self) -> bool:
-        """Whether a success would change anything."""
-        return self.health is not Health.HEALTHY
-
-    @property
-    def deadline(self) -> float | None:
-        """When the ejection ends; ``None`` if there is none."""
-        return self._until
-
-    def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
-        """Hear how a request ended."""
-        if completion.outcome in FAILURES:
-            return self._failed(now)
-        if completion.outcome is Outcome.SUCCESS:
-            return self._succeeded(now)
-        return []
-
-    def advance(self, *, now: float) -> list[Event]:
-        """Put the endpoint on trial once its time out is over."""
-        if self._until is None or now < self._until:
-            return []
-        self._until = None
-        self.health = after(self.health, Trigger.EXPIRE)
-        return [Probing(endpoint=self._endpoint, at=now)]
-
-    def _succeeded(self, now: float) -> list[Event]:
-        was = self.health
-        self.health = after(was, Trigger.SUCCEEDED)
-        if self.health is not Health.HEALTHY:
-            return []  # a straggler from before the ejection proves nothing
-        self._run = 0
-        self._refused = False
-        if was is Health.PROBING:
-            self._streak = 0
-            return [Restored(endpoint=self._endpoint, at=now)]
-        return []
-
-    def _failed(self, now: float) -> list[Event]:
-        if not self.eligible:
-            return []
-        self._run += 1
-        on_trial = self.health is Health.PROBING
-        self.health = after(self.health, Trigger.FAILED)
-        if not on_trial and not self._config.failures.tripped(self._run):
-            return []
-        cause = "failed on trial" if on_trial else f"{self._run} failures in a row"
-        if not self._may_eject(self._config.ejection):
-            return self._refuse(cause, now)
-        self._streak += 1
-        self._until = now + self._config.ejection.duration(self._streak, self._rng)
-        self.health = after(self.health, Trigger.FALL)
-        self._run = 0
-        self._refused = False
-        return [Ejected(endpoint=self._endpoint, at=now, until=self._until, streak=self._streak, cause=cause)]
-
-    def _refuse(self, cause: str, now: float) -> list[Event]:
-        if self._refused:
-            return []
-        self._refused = True
-        return [EjectionRefused(endpoint=self._endpoint, at=now, cause=cause)]
+_PARTS: Final = {
+    "failures": ConsecutiveFailures,
+    "thresholds": Thresholds,
+    "ejection": Ejection,
+    "probation": Probation,
+}

@@ -1,63 +1,107 @@
-"""In which states can an endpoint be, and what leads from one to another?
+"""In which conditions can an endpoint be, and what leads from one to another?
 
-The table is the whole truth: the machine below it only looks things up, the documentation is drawn
-from it, and a test enumerates every pair. **A pair that is not listed is a no-op, by rule.**
+The table is the whole truth: the machine in ``_lifecycle.py`` only looks things up, the documentation is
+drawn from it, and a test enumerates every pair. **A pair that is not listed is a no-op, by rule.**
+
+Two things are true of an endpoint at once: how it does (this table) and whether it belongs to the pool
+(``_membership.py``). They do not wait for each other: an endpoint that is drained while it is ejected is
+still ejected when it comes back. What people see is one word, :func:`shown`.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
-__all__ = ["ELIGIBLE", "TRANSITIONS", "Health", "Trigger", "after"]
+from balancekit.health._membership import Membership
+from balancekit.health._table import Table, following, frozen
+
+__all__ = ["CONDITIONS", "ELIGIBLE", "TRANSITIONS", "Health", "Trigger", "after", "shown"]
 
 
 class Health(enum.StrEnum):
     """The state of one endpoint."""
 
+    UNKNOWN = "unknown"
+    """Nobody has asked it yet; not picked until a check has passed."""
+    PROBING = "probing"
+    """Back on trial, by a few requests at a time: one failure takes it out again."""
+    WARMING = "warming"
+    """Healthy, and given a growing part of its share."""
     HEALTHY = "healthy"
     """Nothing is known against it."""
     SUSPECT = "suspect"
-    """It failed of late, not often enough to be taken out."""
+    """It failed of late, not often enough to be taken out, or nobody can be spared."""
     EJECTED = "ejected"
-    """Taken out for a time."""
-    PROBING = "probing"
-    """Back on trial: one failure takes it out again, one success restores it."""
+    """Taken out for a time, or for as long as checks fail."""
+    SUPPRESSED = "suppressed"
+    """Taken out for coming and going: kept out until its penalty has decayed."""
     DRAINING = "draining"
-    """Taken out on request, or removed with leases still open. Set by the pool, not by this table."""
+    """Taken out on request, or removed with leases still open."""
+    REMOVED = "removed"
+    """No longer in the pool, and no lease is open."""
 
 
 class Trigger(enum.StrEnum):
-    """What can happen to an endpoint."""
+    """What can happen to the condition of an endpoint."""
 
     SUCCEEDED = "succeeded"
-    """A request succeeded."""
+    """Nothing is held against it any more: a request succeeded, and no check is failing."""
     FAILED = "failed"
-    """A request failed."""
+    """A request or a check failed."""
     FALL = "fall"
     """It failed often enough to be taken out, and may be."""
+    SUPPRESS = "suppress"
+    """It came and went so often that its penalty reached the threshold."""
     EXPIRE = "expire"
     """Its time out of the pool is over."""
+    REUSE = "reuse"
+    """Its penalty has decayed, or it is the last one there is."""
+    RISE = "rise"
+    """It has proved itself: enough requests on trial succeeded, or enough checks passed."""
+    WARMED = "warmed"
+    """It takes its full share."""
 
 
-TRANSITIONS: Final[Mapping[tuple[Health, Trigger], Health]] = MappingProxyType(
+TRANSITIONS: Final[Table[Health, Trigger]] = frozen(
     {
+        (Health.UNKNOWN, Trigger.RISE): Health.WARMING,
+        (Health.UNKNOWN, Trigger.FALL): Health.EJECTED,
+        (Health.PROBING, Trigger.RISE): Health.WARMING,
+        (Health.PROBING, Trigger.FALL): Health.EJECTED,
+        (Health.WARMING, Trigger.WARMED): Health.HEALTHY,
+        (Health.WARMING, Trigger.FALL): Health.EJECTED,
         (Health.HEALTHY, Trigger.FAILED): Health.SUSPECT,
         (Health.HEALTHY, Trigger.FALL): Health.EJECTED,
         (Health.SUSPECT, Trigger.SUCCEEDED): Health.HEALTHY,
         (Health.SUSPECT, Trigger.FALL): Health.EJECTED,
         (Health.EJECTED, Trigger.EXPIRE): Health.PROBING,
-        (Health.PROBING, Trigger.SUCCEEDED): Health.HEALTHY,
-        (Health.PROBING, Trigger.FALL): Health.EJECTED,
+        (Health.EJECTED, Trigger.RISE): Health.WARMING,
+        (Health.EJECTED, Trigger.SUPPRESS): Health.SUPPRESSED,
+        (Health.SUPPRESSED, Trigger.REUSE): Health.PROBING,
     },
 )
 
-ELIGIBLE: Final = frozenset({Health.HEALTHY, Health.SUSPECT, Health.PROBING})
+CONDITIONS: Final = tuple([health for health in Health if health not in {Health.DRAINING, Health.REMOVED}])
+"""The states of the table above; the other two come from membership."""
+
+ELIGIBLE: Final = frozenset({Health.PROBING, Health.WARMING, Health.HEALTHY, Health.SUSPECT})
 """The states in which an endpoint may be picked."""
 
 
 def after(state: Health, trigger: Trigger) -> Health:
     """Return the state that ``trigger`` leads to; the same one if the table has nothing to say."""
-    return TRANSITIONS.get((state, trigger), state)
+    return following(TRANSITIONS, state, trigger)
+
+
+def shown(condition: str, membership: Membership) -> str:
+    """Return the one word for an endpoint of this condition and membership.
+
+    Example
+    -------
+    >>> shown("ejected", Membership.SERVING), shown("ejected", Membership.DRAINED)
+    ('ejected', 'draining')
+    """
+    if membership is Membership.SERVING:
+        return condition
+    return Health.REMOVED.value if membership is Membership.REMOVED else Health.DRAINING.value

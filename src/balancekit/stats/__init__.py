@@ -4,5 +4,16 @@ from __future__ import annotations
 
 from balancekit.stats._ewma import Ewma, PeakEwma
 from balancekit.stats._quantile import Quantiles, RecentWindow, quantile, summary
+from balancekit.stats._robust import MAD_SCALE, deviation, median
 
-__all__ = ["Ewma", "PeakEwma", "Quantiles", "RecentWindow", "quantile", "summary"]
+__all__ = [
+    "MAD_SCALE",
+    "Ewma",
+    "PeakEwma",
+    "Quantiles",
+    "RecentWindow",
+    "deviation",
+    "median",
+    "quantile",
+    "summary",
+]

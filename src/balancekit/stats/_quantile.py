@@ -64,6 +64,18 @@ class RecentWindow:
         self._values[count % self._size] = value
         self._count = count + 1
 
+    @property
+    def recorded(self) -> int:
+        """How many values have been taken altogether."""
+        return self._count
+
+    def latest(self, count: int) -> list[float]:
+        """Return the last ``count`` values, oldest first, or as many as are still here."""
+        values, place = self._values, self._count % self._size
+        known = min(count, self._count, self._size)
+        ordered = values[place:] + values[:place]
+        return ordered[self._size - known :].tolist()
+
     def read(self) -> Quantiles | None:
         """Return the quantiles of what is in the window; ``None`` if it is empty. O(size log size)."""
         return summary(self.values())

@@ -38,7 +38,7 @@ from balancekit import _validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnavailableError, UnknownEndpointError
-from balancekit.health import Health
+from balancekit.health import ELIGIBLE, Health
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
 from balancekit.protocols import Clock
@@ -276,8 +276,7 @@ class BalancerMachine(RuleBasedStateMachine):
     def _allowed(self, exclude: Collection[str]) -> set[str]:
         stats = self.balancer.stats()
         present = set(self._ids())
-        may = {Health.HEALTHY.value, Health.SUSPECT.value, Health.PROBING.value}
-        able = [e for e in stats.endpoints if e.id in present and e.state in may]
+        able = [e for e in stats.endpoints if e.id in present and e.state in ELIGIBLE]
         weighted = [endpoint for endpoint in able if endpoint.weight] or able
         return {endpoint.id for endpoint in weighted} - set(exclude)
 

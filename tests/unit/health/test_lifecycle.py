@@ -1,155 +1,391 @@
-"""The first health: every pair of the table, ejections with back-off, and what the pool can spare."""
+"""The joined machine: who takes an endpoint out, and who lets it back."""
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
 
-from balancekit.events import Ejected, EjectionRefused, Probing, Restored
-from balancekit.health import TRANSITIONS, ConsecutiveFailures, Ejection, Health, Lifecycle, Trigger
-from balancekit.health._states import after
-from balancekit.outcome import FAILURES, Completion, Outcome
+from balancekit import Outcome
+from balancekit.events import Degraded, Ejected, Suppressed
+from balancekit.health import (
+    ConsecutiveFailures,
+    Ejection,
+    FlapDamping,
+    Health,
+    Lifecycle,
+    Probation,
+    Thresholds,
+    Verdict,
+    WarmUp,
+)
+from balancekit.outcome import Completion
 
-EXPECTED = {
-    Health.HEALTHY: {Trigger.FAILED: Health.SUSPECT, Trigger.FALL: Health.EJECTED},
-    Health.SUSPECT: {Trigger.SUCCEEDED: Health.HEALTHY, Trigger.FALL: Health.EJECTED},
-    Health.EJECTED: {Trigger.EXPIRE: Health.PROBING},
-    Health.PROBING: {Trigger.SUCCEEDED: Health.HEALTHY, Trigger.FALL: Health.EJECTED},
-    Health.DRAINING: {},
-}
-
-
-@pytest.mark.parametrize("state", Health)
-@pytest.mark.parametrize("trigger", Trigger)
-def test_every_pair_of_the_table(state, trigger):
-    """What is not listed is a no-op."""
-    assert after(state, trigger) is EXPECTED[state].get(trigger, state)
-    assert set(TRANSITIONS) == {(s, t) for s, row in EXPECTED.items() for t in row}
-
-
-def make(*, spare=True, threshold=3, **ejection):
-    """Make the machine of one endpoint, without jitter."""
-    policy = Lifecycle(
-        failures=ConsecutiveFailures(threshold=threshold),
-        ejection=Ejection(**{"base": 1.0, "maximum": 8.0, "jitter": 0.0} | ejection),
-    )
-    return policy("a", lambda _ejection: spare, Random(1))
+PLAIN = Lifecycle(
+    failures=ConsecutiveFailures(threshold=3),
+    thresholds=Thresholds(rise=2, fall=2),
+    ejection=Ejection(base=10.0, maximum=40.0, jitter=0.0),
+)
 
 
-def hear(machine, outcome, now):
-    """Let the machine hear of one end."""
-    return machine.observe(Completion(outcome, started_at=now, ended_at=now), now=now)
+class Endpoint:
+    """One machine, and short words for what happens to it."""
+
+    def __init__(self, policy=PLAIN):
+        self.spare = True
+        self.now = 100.0
+        self.asked = []
+        self.machine = policy("a", self._may_eject, Random(1))
+
+    def _may_eject(self, ejection):
+        self.asked.append(ejection)
+        return self.spare
+
+    def requests(self, *outcomes, age=0.0):
+        events = []
+        for outcome in outcomes:
+            done = Completion(outcome, started_at=self.now - age, ended_at=self.now)
+            events += self.machine.observe(done, now=self.now)
+        return events
+
+    def fail(self, times=1, **options):
+        return self.requests(*[Outcome.FAILURE] * times, **options)
+
+    def succeed(self, times=1, **options):
+        return self.requests(*[Outcome.SUCCESS] * times, **options)
+
+    def checks(self, *results, holds_for=25.0):
+        events = []
+        for passed in results:
+            events += self.machine.checked(Verdict(passed=passed, holds_for=holds_for), now=self.now)
+        return events
+
+    def wait(self, seconds):
+        self.now += seconds
+        return self.machine.advance(now=self.now)
+
+    @property
+    def state(self):
+        return self.machine.state
 
 
-def fall(machine, now):
-    """Fail until ejected; return the event."""
-    while True:
-        for event in hear(machine, Outcome.FAILURE, now):
-            return event
+def kinds(events):
+    """Return the names of some events."""
+    return [type(event).__name__ for event in events]
 
 
-@pytest.mark.parametrize("outcome", sorted(FAILURES, key=lambda each: each.value))
-def test_the_threshold_counts_failures_of_every_kind(outcome):
-    """The third of three ejects, the second does not."""
-    machine = make(threshold=3)
-    assert hear(machine, outcome, 0.0) == []
-    assert machine.health is Health.SUSPECT
-    assert machine.eligible
-    assert hear(machine, outcome, 0.0) == []
-    (event,) = hear(machine, outcome, 5.0)
-    assert event == Ejected(endpoint="a", at=5.0, until=6.0, streak=1, cause="3 failures in a row")
-    assert not machine.eligible
-    assert machine.deadline == 6.0
+def test_requests_take_it_out_and_let_it_back():
+    """Three failures: out for 10 s, on trial, restored by a success."""
+    a = Endpoint()
+    assert kinds(a.fail(2)) == []
+    assert (a.state, a.machine.watching) == ("suspect", True)
+    (event,) = a.fail()
+    assert event == Ejected(endpoint="a", at=100.0, until=110.0, streak=1, cause="3 failures in a row")
+    assert a.machine.deadline == 110.0
+    assert a.succeed() == []
+    assert a.wait(9.99) == []
+    assert kinds(a.wait(0.01)) == ["Probing"]
+    assert (a.state, a.machine.ramp, a.machine.trial) == ("probing", 0.0, 1)
+    assert kinds(a.succeed()) == ["Restored"]
+    assert (a.state, a.machine.ramp, a.machine.trial, a.machine.watching) == ("healthy", 1.0, 0, False)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.IGNORED])
-def test_what_says_nothing_neither_counts_nor_clears(outcome):
-    """A cancellation between failures does not hide them."""
-    machine = make(threshold=2)
-    hear(machine, Outcome.FAILURE, 0.0)
-    assert hear(machine, outcome, 0.0) == []
-    assert isinstance(hear(machine, Outcome.FAILURE, 0.0)[0], Ejected)
+def test_each_failed_trial_doubles_the_time_out():
+    """10, 20, 40, 40 seconds; a proof of health forgives all."""
+    a = Endpoint()
+    (event,) = a.fail(3)
+    spent = [event.until - a.now]
+    for _ in range(3):
+        a.wait(a.machine.deadline - a.now)
+        (event,) = a.fail()
+        spent.append(event.until - a.now)
+    assert spent == [10.0, 20.0, 40.0, 40.0]
+    assert event.streak == 4
+    a.wait(40.0)
+    a.succeed()
+    assert a.fail(3)[0].streak == 1
 
 
-def test_a_success_clears_the_run():
-    """In a row means in a row."""
-    machine = make(threshold=2)
-    hear(machine, Outcome.FAILURE, 0.0)
-    hear(machine, Outcome.SUCCESS, 0.0)
-    assert machine.health is Health.HEALTHY
-    assert hear(machine, Outcome.FAILURE, 0.0) == []
+def test_calm_forgives_one_ejection_at_a_time():
+    """Envoy: the multiplier falls by one for each healthy interval."""
+    a = Endpoint(PLAIN.replace(ejection=Ejection(base=10.0, maximum=1000.0, jitter=0.0, calm=10.0)))
+    a.fail(3)
+    for _ in range(3):
+        a.wait(a.machine.deadline - a.now)
+        a.fail()
+    a.wait(a.machine.deadline - a.now)
+    a.succeed()
+    a.wait(25.0)
+    assert a.fail(3)[0].streak == 4 - 2 + 1
 
 
-def test_time_out_trial_and_back():
-    """Not a moment early; one success restores, and stragglers prove nothing."""
-    machine = make()
-    fall(machine, 0.0)
-    assert hear(machine, Outcome.SUCCESS, 0.5) == []
-    assert machine.advance(now=0.999) == []
-    assert machine.advance(now=1.0) == [Probing(endpoint="a", at=1.0)]
-    assert machine.eligible
-    assert machine.deadline is None
-    assert machine.advance(now=2.0) == []
-    assert hear(machine, Outcome.SUCCESS, 2.0) == [Restored(endpoint="a", at=2.0)]
-    assert machine.health is Health.HEALTHY
+def test_requests_from_before_the_trial_decide_nothing():
+    """A time-out that began while it hung does not end the trial of an endpoint that is back."""
+    a = Endpoint()
+    a.fail(3)
+    a.wait(10.0)
+    assert a.fail(5, age=3.0) == []
+    assert a.succeed(age=3.0) == []
+    assert a.state == "probing"
+    assert kinds(a.succeed()) == ["Restored"]
 
 
-def test_failing_on_trial_ejects_at_once_and_for_longer():
-    """Back-off doubles to the maximum and starts over after a restoration."""
-    machine = make()
-    now, lengths = 0.0, []
-    fall(machine, now)
-    for _ in range(5):
-        lengths.append(machine.deadline - now)
-        now = machine.deadline
-        machine.advance(now=now)
-        (event,) = hear(machine, Outcome.TIMEOUT, now)
-        assert event.cause == "failed on trial"
-    assert lengths == [1.0, 2.0, 4.0, 8.0, 8.0]
-    now = machine.deadline
-    machine.advance(now=now)
-    hear(machine, Outcome.SUCCESS, now)
-    assert fall(machine, now).until == now + 1.0
+def test_a_health_page_does_not_acquit_who_failed_requests():
+    """Who took it out decides who lets it back: passing checks do not shorten an ejection by requests."""
+    a = Endpoint()
+    a.fail(3)
+    assert a.checks(True, True, True) == []
+    assert a.state == "ejected"
+    a.wait(10.0)
+    assert a.checks(True, True, True) == []
+    assert a.state == "probing"
 
 
-def test_a_pool_that_cannot_spare_it_says_so_once():
-    """The endpoint stays, one event tells, and a success makes it news again."""
-    machine = make(spare=False)
-    (event,) = [e for _ in range(9) for e in hear(machine, Outcome.FAILURE, 0.0)]
-    assert event == EjectionRefused(endpoint="a", at=0.0, cause="3 failures in a row")
-    assert machine.eligible
-    hear(machine, Outcome.SUCCESS, 1.0)
-    assert isinstance(fall(machine, 2.0), EjectionRefused)
+def test_checks_take_it_out_and_let_it_back():
+    """Two failed checks: out for as long as they fail; two that pass restore it without a trial."""
+    a = Endpoint()
+    assert a.checks(False) == []
+    assert (a.state, a.machine.changing) == ("suspect", True)
+    (event,) = a.checks(False)
+    assert event == Ejected(endpoint="a", at=100.0, until=125.0, streak=1, cause="check failed")
+    for _ in range(10):
+        assert a.wait(20.0) == []
+        assert a.checks(False) == []
+    assert a.checks(True) == []
+    assert (a.state, a.machine.changing) == ("ejected", True)
+    assert kinds(a.checks(True)) == ["Restored"]
+    assert a.state == "healthy"
 
 
-def test_only_what_could_change_something_is_watched():
-    """A healthy endpoint costs nothing."""
-    machine = make()
-    assert not machine.watching
-    hear(machine, Outcome.FAILURE, 0.0)
-    assert machine.watching
-    hear(machine, Outcome.SUCCESS, 0.0)
-    assert not machine.watching
+def test_an_old_accusation_is_over_with_the_restoration():
+    """Out by requests once and restored; out by checks later: checks alone let it back."""
+    a = Endpoint()
+    a.fail(3)
+    a.wait(10.0)
+    a.succeed()
+    a.checks(False, False)
+    assert kinds(a.checks(True, True)) == ["Restored"]
 
 
-def test_jitter_only_lengthens_and_stays_within_its_share():
-    """Endpoints that fell together do not come back together."""
-    ejection = Ejection(base=10.0, maximum=10.0, jitter=0.1)
-    rng = Random(4)
-    lengths = [ejection.duration(1, rng) for _ in range(1_000)]
-    assert min(lengths) >= 10.0
-    assert max(lengths) < 11.0
-    assert max(lengths) - min(lengths) > 0.9
+def test_checks_that_end_let_it_back_on_trial():
+    """A verdict holds for a time; then requests decide, and passing checks too."""
+    a = Endpoint()
+    a.checks(False, False)
+    assert kinds(a.wait(25.0)) == ["Probing"]
+    assert kinds(a.checks(True, True)) == ["Restored"]
 
 
-@pytest.mark.parametrize("size", range(1, 12))
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_caps_leave_somebody_and_let_small_pools_eject_one(size, share):
-    """Never the last one; at least one unless the share is 0; never more than the share."""
-    ejection = Ejection(max_share=share)
-    out = 0
-    while ejection.allows(already_out=out, size=size):
-        out += 1
-    most = 0 if share == 0.0 else min(size - 1, max(1, int(share * size)))
-    assert out == most
+def test_failing_checks_prolong_an_ejection_by_requests():
+    """Out by both: the time of requests passes, checks hold; then a trial, for requests accused it too."""
+    a = Endpoint()
+    a.fail(3)
+    a.checks(False, False)
+    assert a.wait(11.0) == []
+    assert kinds(a.checks(True, True)) == ["Probing"]
+    assert kinds(a.succeed()) == ["Restored"]
+
+
+def test_checks_that_recover_early_leave_the_rest_to_time():
+    """Out by both, checks pass first: the trial begins when the time of requests is over."""
+    a = Endpoint()
+    a.fail(3)
+    a.checks(False, False)
+    assert a.checks(True, True) == []
+    assert a.machine.deadline == 110.0
+    assert kinds(a.wait(10.0)) == ["Probing"]
+
+
+def test_on_trial_failing_checks_count_as_thresholds_say():
+    """One stray check does not end a trial, ``fall`` of them do."""
+    a = Endpoint()
+    a.fail(3)
+    a.wait(10.0)
+    assert a.checks(False) == []
+    assert a.state == "probing"
+    assert kinds(a.checks(False)) == ["Ejected"]
+
+
+def test_a_success_does_not_clear_what_checks_hold_against_it():
+    """Suspect until both witnesses are content."""
+    a = Endpoint()
+    a.checks(False)
+    a.succeed()
+    assert a.state == "suspect"
+    a.fail()
+    a.checks(True)
+    assert a.state == "suspect"
+    a.succeed()
+    assert a.state == "healthy"
+
+
+def test_a_sweep_accuses():
+    """An accusation is a fall like any other, and only of those that are up."""
+    a = Endpoint()
+    (event,) = a.machine.accuse("success rate 0.5", now=a.now)
+    assert (event.cause, event.until) == ("success rate 0.5", 110.0)
+    assert a.machine.accuse("again", now=a.now) == []
+    a.wait(10.0)
+    assert a.machine.accuse("on trial", now=a.now) == []
+
+
+@pytest.mark.parametrize("witness", ["requests", "checks", "sweep", "trial"])
+def test_the_last_one_stays(witness):
+    """Refused once, loudly; taken out at the next failure once somebody else is there."""
+    a = Endpoint()
+    if witness == "trial":
+        a.fail(3)
+        a.wait(10.0)
+    accuse = {
+        "requests": lambda: a.fail(3),
+        "checks": lambda: a.checks(False, False),
+        "sweep": lambda: a.machine.accuse("bad", now=a.now),
+        "trial": a.fail,
+    }[witness]
+    a.spare = False
+    assert kinds(accuse()) == ["EjectionRefused"]
+    assert a.machine.eligible
+    assert accuse() == []
+    a.spare = True
+    assert kinds(accuse()) == ["Ejected"]
+
+
+def test_the_share_is_for_requests_only():
+    """Failing checks ask for leave to take all but the last; requests for the share that was set."""
+    a = Endpoint()
+    a.fail(3)
+    b = Endpoint()
+    b.checks(False, False)
+    assert [ejection.max_share for ejection in (*a.asked, *b.asked)] == [0.5, 1.0]
+
+
+def test_who_comes_and_goes_is_suppressed():
+    """Third fall in half a minute: suppressed until the penalty has decayed, whatever checks say."""
+    a = Endpoint(PLAIN.replace(damping=FlapDamping(), thresholds=Thresholds(rise=1, fall=1)))
+    for _ in range(2):
+        assert kinds(a.checks(False, True)) == ["Ejected", "Restored"]
+        a.wait(10.0)
+    ejected, suppressed = a.checks(False)
+    assert isinstance(ejected, Ejected)
+    assert isinstance(suppressed, Suppressed)
+    half = 2.0 ** (-10 / 60)
+    penalty = 1000.0 * (1.0 + half + half**2)
+    assert suppressed.penalty == pytest.approx(penalty, rel=1e-9)
+    assert suppressed.until == pytest.approx(a.now + 60.0 * math.log2(penalty / 750.0), rel=1e-9)
+    assert a.checks(True, True, True) == []
+    assert a.succeed(5) == []
+    assert (a.state, a.machine.deadline) == ("suppressed", suppressed.until)
+    assert a.wait(suppressed.until - a.now - 0.001) == []
+    assert kinds(a.wait(0.002)) == ["Probing"]
+    assert kinds(a.checks(False)) == ["Ejected"]  # failing on trial is no new flap
+    assert a.state == "ejected"
+
+
+def test_being_down_is_not_flapping():
+    """While it is suppressed each fall counts once, however many checks fail after it."""
+    a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=2000.0), thresholds=Thresholds(rise=1, fall=2)))
+    a.checks(False, False)
+    due = a.machine.deadline
+    a.checks(*[False] * 20, holds_for=1.0)
+    assert a.machine.deadline == due
+    a.checks(True, False, False, holds_for=1.0)
+    assert a.machine.deadline == pytest.approx(a.now + 60.0 * math.log2(4000.0 / 750.0), rel=1e-9)
+
+
+def test_a_pardon_is_for_the_suppressed():
+    """And puts them on trial."""
+    a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=5000.0)))
+    assert a.machine.pardon(now=a.now) == []
+    assert kinds(a.fail(3)) == ["Ejected", "Suppressed"]
+    assert kinds(a.machine.pardon(now=a.now)) == ["Probing"]
+    assert a.state == "probing"
+
+
+def test_warming_comes_between():
+    """Restored endpoints take a growing share; a fall ends it; the next time it begins anew."""
+    a = Endpoint(PLAIN.replace(warm_up=WarmUp(window=10.0)))
+    a.fail(3)
+    a.wait(10.0)
+    assert kinds(a.succeed()) == ["Restored"]
+    assert (a.state, a.machine.ramp) == ("warming", 0.1)
+    a.wait(5.0)
+    assert a.machine.ramp == pytest.approx(0.5)
+    assert kinds(a.fail(3)) == ["Ejected"]
+    a.wait(10.0)
+    a.succeed()
+    assert a.machine.ramp == 0.1
+    a.wait(10.0)
+    assert (a.state, a.machine.ramp, a.machine.deadline) == ("healthy", 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("start", "eligible"),
+    [(Health.UNKNOWN, False), (Health.PROBING, True), (Health.WARMING, True), (Health.HEALTHY, True)],
+)
+def test_a_new_endpoint_may_start_as_one_likes(start, eligible):
+    """Unknown waits for one passing check, probing for one request, warming for its window."""
+    a = Endpoint(PLAIN.replace(start=start, warm_up=WarmUp(window=10.0)))
+    assert (a.state, a.machine.eligible) == (start.value, eligible)
+    if start is Health.UNKNOWN:
+        assert kinds(a.checks(True)) == ["Restored"]
+    if start is Health.PROBING:
+        assert kinds(a.succeed()) == ["Restored"]
+    if start is Health.WARMING:
+        a.wait(0.0)
+        assert a.machine.ramp == 0.1
+    if start is not Health.HEALTHY:
+        assert a.state == "warming"
+        a.wait(10.0)
+    assert a.state == "healthy"
+
+
+def test_an_unknown_endpoint_may_turn_out_to_be_down():
+    """The first check decides alone; nobody needs to spare it, for it was never picked."""
+    a = Endpoint(PLAIN.replace(start=Health.UNKNOWN))
+    a.spare = False
+    assert kinds(a.checks(False)) == ["Ejected"]
+    assert a.asked == []
+    assert kinds(a.checks(True, True)) == ["Restored"]
+
+
+def test_without_a_warm_up_nobody_warms():
+    """Starting to warm without a ramp is being healthy, at the first look."""
+    a = Endpoint(PLAIN.replace(start=Health.WARMING))
+    assert a.machine.ramp == 1.0
+    a.wait(0.0)
+    assert a.state == "healthy"
+
+
+def test_degraded_is_told_when_it_changes():
+    """Once when it begins, once when it is over, and never again in between."""
+    a = Endpoint()
+    said = []
+    for names in ((), ("db",), ("db",), ("cache", "db"), ()):
+        said += a.machine.checked(Verdict(passed=True, degraded=names), now=a.now)
+    assert [event.dependencies for event in said] == [("db",), ("cache", "db"), ()]
+    assert all(isinstance(event, Degraded) for event in said)
+    assert a.state == "healthy"
+
+
+def test_several_successes_may_be_asked_for():
+    """And several requests at a time."""
+    a = Endpoint(PLAIN.replace(probation=Probation(successes=3, concurrency=2)))
+    a.fail(3)
+    a.wait(10.0)
+    assert a.machine.trial == 2
+    assert kinds(a.succeed(2)) == []
+    assert kinds(a.succeed()) == ["Restored"]
+
+
+def test_what_says_nothing_changes_nothing():
+    """Cancelled and ignored requests, in every state that can be reached."""
+    a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=5000.0)))
+    steps = [lambda: None, lambda: a.fail(), lambda: a.fail(2), lambda: a.wait(500.0), lambda: a.succeed()]
+    seen = []
+    for step in steps:
+        step()
+        before = a.state
+        assert a.requests(Outcome.CANCELLED, Outcome.IGNORED) == []
+        assert a.state == before
+        seen.append(before)
+    assert seen == ["healthy", "suspect", "suppressed", "probing", "healthy"]

@@ -1,0 +1,62 @@
+"""Why is there nobody to send this request to, and what can be done about it? The error to raise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from balancekit._member import Member
+from balancekit.errors import (
+    AllIneligibleError,
+    AttemptsExhaustedError,
+    PoolEmptyError,
+    Reason,
+    UnavailableError,
+)
+
+__all__ = ["unavailable"]
+
+_TIMED: Final = frozenset({Reason.EJECTED, Reason.SUPPRESSED})
+_COULD_SERVE: Final = frozenset({None, Reason.ZERO_WEIGHT})
+
+
+def unavailable(
+    members: Collection[Member],
+    tried: Collection[str],
+    *,
+    now: float,
+    panic: bool = False,
+) -> UnavailableError:
+    """Count the reasons, find the soonest return, and put both into words.
+
+    In a panic health was no obstacle: who was tried was only passed over for that.
+    """
+    if not members:
+        return PoolEmptyError("the pool has no endpoints; add one")
+    reasons: dict[Reason, int] = {}
+    due: list[float] = []
+    for member in members:
+        reason = member.reason
+        if reason in _TIMED and member.deadline < math.inf:
+            due.append(member.deadline)
+        if member.node.id in tried and (reason in _COULD_SERVE or (panic and member.serving)):
+            reason = Reason.EXCLUDED
+        if reason is not None:
+            reasons[reason] = reasons.get(reason, 0) + 1
+    retry_at = min(due, default=None)
+    kind = AttemptsExhaustedError if Reason.EXCLUDED in reasons else AllIneligibleError
+    return kind(_explanation(len(members), reasons, retry_at, now), retry_at, reasons)
+
+
+def _explanation(size: int, reasons: Mapping[Reason, int], retry_at: float | None, now: float) -> str:
+    found = ", ".join(f"{count} {reason.value}" for reason, count in reasons.items())
+    if retry_at is not None:
+        advice = f"retry in {max(0.0, retry_at - now):.1f} s, or allow panic with exhaustion=FailOpen()"
+    elif Reason.EXCLUDED in reasons:
+        advice = "give up, or let the request try an endpoint again"
+    elif Reason.UNKNOWN in reasons:
+        advice = "wait for the first checks, and see that they are started"
+    else:
+        advice = "add an endpoint, or end the drain or the zero weight of one"
+    return f"0 of {size} endpoint{'s'[: size != 1]} eligible: {found}; {advice}"

@@ -1,0 +1,50 @@
+"""Is it well when nobody asks it anything? Active checks, in threads or on asyncio, over one schedule.
+
+Nothing runs until a runner is started, and nothing is left when it has been stopped.
+"""
+
+from __future__ import annotations
+
+from balancekit._lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.checks._asyncio import AsyncChecks
+    from balancekit.checks._deep import SharedDependencies
+    from balancekit.checks._finding import Dialogue, Finding, NetworkCheck, Peer
+    from balancekit.checks._probes import DeepCheck, HttpCheck, TcpCheck
+    from balancekit.checks._schedule import Schedule, Timetable
+    from balancekit.checks._threads import ThreadChecks
+
+__all__ = [
+    "AsyncChecks",
+    "DeepCheck",
+    "Dialogue",
+    "Finding",
+    "HttpCheck",
+    "NetworkCheck",
+    "Peer",
+    "Schedule",
+    "SharedDependencies",
+    "TcpCheck",
+    "ThreadChecks",
+    "Timetable",
+]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_asyncio": ("AsyncChecks",),
+        "_deep": ("SharedDependencies",),
+        "_finding": ("Dialogue", "Finding", "NetworkCheck", "Peer"),
+        "_probes": ("DeepCheck", "HttpCheck", "TcpCheck"),
+        "_schedule": ("Schedule", "Timetable"),
+        "_threads": ("ThreadChecks",),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

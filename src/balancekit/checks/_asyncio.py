@@ -1,0 +1,183 @@
+"""How are checks carried out on asyncio? By one task that starts a short one for each check that is due.
+
+There is no task before :meth:`AsyncChecks.start` and none after :meth:`AsyncChecks.stop`. A runner belongs to
+the event loop it was started in. A loop that ends first cancels the tasks itself; nothing is destroyed while
+pending. In a forked child there is no loop, and so no runner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import time
+from types import TracebackType
+from typing import Any, Final, Self, cast, final
+
+from balancekit import _validation as valid
+from balancekit._log import log_error
+from balancekit.balancer import LoadBalancer
+from balancekit.checks._finding import AsyncCallable, Dialogue, Finding, NetworkCheck, Peer
+from balancekit.checks._schedule import Schedule
+from balancekit.checks._watch import Watch, finding
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+__all__ = ["AsyncChecks"]
+
+RECEIVED_AT_ONCE: Final = 65_536
+_DEFAULT_SCHEDULE: Final = Schedule()
+
+
+@final
+class AsyncChecks:
+    """Check the endpoints of a balancer, on asyncio.
+
+    Parameters
+    ----------
+    balancer
+        Whose endpoints; its health policy must hear checks (``Lifecycle`` does).
+    check
+        A :class:`TcpCheck`, :class:`HttpCheck`, :class:`DeepCheck`, or a coroutine function called with an
+        endpoint and a timeout in seconds.
+    schedule
+        How often.
+    at_once
+        How many checks may run at once, >= 1.
+    shared
+        See :class:`SharedDependencies`.
+
+    Example
+    -------
+    >>> async def main():
+    ...     lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
+    ...     async with AsyncChecks(lb, always_well):
+    ...         return lb.acquire().release()
+    >>> async def always_well(endpoint, timeout):
+    ...     return True
+    >>> asyncio.run(main())
+    True
+    """
+
+    def __init__(
+        self,
+        balancer: LoadBalancer[Any],
+        check: NetworkCheck | AsyncCallable,
+        *,
+        schedule: Schedule = _DEFAULT_SCHEDULE,
+        at_once: int = 64,
+        shared: float = 0.5,
+    ) -> None:
+        if not isinstance(check, NetworkCheck) and not inspect.iscoroutinefunction(check):
+            raise ConfigurationError(
+                "check", check, "TcpCheck(), HttpCheck(), DeepCheck() or a coroutine function"
+            )
+        if not isinstance(schedule, Schedule):
+            raise ConfigurationError("schedule", schedule, "a Schedule")
+        self._balancer = balancer
+        self._check = check
+        self._schedule = schedule
+        self._at_once = valid.integer("at_once", at_once, minimum=1)
+        self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
+        self._main: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the checks are started."""
+        return self._main is not None
+
+    async def start(self) -> None:
+        """Start checking. Does nothing if it is started."""
+        if self._main is None:
+            self._main = asyncio.create_task(self._run(), name="balancekit-checks")
+
+    async def stop(self) -> None:
+        """Stop checking, and return when no task is left. Does nothing if it is stopped."""
+        main, self._main = self._main, None
+        if main is None:
+            return
+        main.cancel()
+        await asyncio.gather(main, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    # ------------------------------------------------------------------ in the loop
+
+    async def _run(self) -> None:
+        watch = Watch(self._balancer, self._schedule, self._shared)
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        watch.wake = lambda: loop.call_soon_threadsafe(woken.set)
+        try:
+            while True:
+                woken.clear()
+                wait = self._begin_what_is_due(watch, woken)
+                # Not wait_for: in Python 3.11 it forgets a cancellation that comes as the wait ends.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await woken.wait()
+        finally:
+            watch.close()
+            running = list(self._running)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _begin_what_is_due(self, watch: Watch, woken: asyncio.Event) -> float | None:
+        """Start a task for each check that is due; return how long there is nothing more to do."""
+        while len(self._running) < self._at_once:
+            endpoint, wait = watch.begin(time.monotonic())
+            if endpoint is None:
+                return wait
+            task = asyncio.create_task(self._examine(watch, endpoint, woken), name=f"check {endpoint.id}")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return None  # until one of them has ended
+
+    async def _examine(self, watch: Watch, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
+        changing = False
+        verdict = watch.verdict(endpoint, await self._find(endpoint))
+        try:
+            changing = watch.report(endpoint, verdict)
+        except Exception:
+            log_error("the check of %r could not be reported", endpoint.id)
+        watch.done(endpoint, changing=changing, now=time.monotonic())
+        asyncio.get_running_loop().call_soon(woken.set)
+
+    async def _find(self, endpoint: Endpoint[Any]) -> Finding:
+        try:
+            async with asyncio.timeout(self._schedule.timeout):
+                check = self._check
+                if isinstance(check, NetworkCheck):
+                    return await _converse(check.peer(endpoint), check.dialogue(endpoint))
+                return finding(await check(endpoint, self._schedule.timeout))
+        except TimeoutError:
+            return Finding(passed=False, detail="timed out", answered=False)
+        except Exception as error:
+            return Finding(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
+
+
+async def _converse(peer: Peer, dialogue: Dialogue) -> Finding:
+    name = None if peer.tls is None else peer.host
+    reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=peer.tls, server_hostname=name)
+    try:
+        if not dialogue.request:
+            return cast("Finding", dialogue.receive(b""))
+        writer.write(dialogue.request)
+        await writer.drain()
+        while True:
+            found = dialogue.receive(await reader.read(RECEIVED_AT_ONCE))
+            if found is not None:
+                return found
+    finally:
+        writer.transport.abort()  # the answer is there, or nobody waits for it any more

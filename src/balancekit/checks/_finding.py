@@ -1,0 +1,77 @@
+"""What does a check say, and in what terms? Findings, and the two ways of coming to one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from balancekit._record import Record
+from balancekit.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+__all__ = ["AsyncCallable", "Dialogue", "Finding", "NetworkCheck", "Peer", "SyncCallable"]
+
+
+class Finding(Record):
+    """What one check of one endpoint found.
+
+    Parameters
+    ----------
+    passed
+        Whether the endpoint is well.
+    detail
+        In words, for people.
+    failing
+        The dependencies it says are failing. If they fail nearly everywhere, it is not to blame.
+    answered
+        Whether it answered at all, so that ``failing`` means something.
+    """
+
+    passed: bool
+    detail: str = ""
+    failing: tuple[str, ...] = ()
+    answered: bool = True
+
+
+class Peer(NamedTuple):
+    """Whom to connect to."""
+
+    host: str
+    port: int
+    tls: SSLContext | None = None
+
+
+class Dialogue(Protocol):
+    """One conversation, without the wire: what to send, and what the answer means."""
+
+    @property
+    def request(self) -> bytes:
+        """What to send once connected; nothing if connecting is all."""
+        ...
+
+    def receive(self, data: bytes, /) -> Finding | None:
+        """Take the next bytes of the answer, none at its end; return a finding as soon as there is one."""
+        ...
+
+
+@runtime_checkable
+class NetworkCheck(Protocol):
+    """A check that talks to an endpoint; every runner can carry it out."""
+
+    def peer(self, endpoint: Endpoint[object], /) -> Peer:
+        """Return whom to connect to."""
+        ...
+
+    def dialogue(self, endpoint: Endpoint[object], /) -> Dialogue:
+        """Return what to say."""
+        ...
+
+
+SyncCallable: TypeAlias = Callable[[Endpoint[object], float], object]
+"""A user's check for threads: called with the endpoint and the timeout in seconds, which it must keep. It
+answers ``True``, ``False`` or a Finding; whatever it raises is a failure."""
+
+AsyncCallable: TypeAlias = Callable[[Endpoint[object], float], Awaitable[object]]
+"""A user's check for asyncio; it is cancelled when its time is over."""

@@ -1,0 +1,276 @@
+"""What is asked of an endpoint? Whether it accepts, whether it answers well, what it says of its dependencies.
+
+Each check is a value that says whom to connect to, what to send and what the answer means; the runners own
+the wire. A check knows its endpoint's address from the target, if that is ``"host:port"`` or a URL, or else
+from the ``address`` you give.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.checks._finding import Dialogue, Finding, Peer
+from balancekit.checks._http import BadAnswerError, Response, get
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+__all__ = ["DeepCheck", "HttpCheck", "TcpCheck"]
+
+WELL: Final = frozenset({"ok", "up", "pass", "passing", "healthy", "true"})
+"""What a dependency's status may be called when it is well (Spring, RFC draft health+json, Consul)."""
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_PORTS: Final = {"http": 80, "https": 443}
+
+AddressOf = Callable[[Endpoint[Any]], str]
+
+
+class TcpCheck(Record):
+    """Passed if a connection is accepted.
+
+    Parameters
+    ----------
+    address
+        Returns ``"host:port"`` or a URL for an endpoint; its target if left out.
+
+    *When not to use it:* alone, against a process that may hang: the system accepts connections for it.
+
+    Example
+    -------
+    >>> TcpCheck().peer(Endpoint("a", "10.0.0.1:8080"))[:2]
+    ('10.0.0.1', 8080)
+    """
+
+    address: AddressOf | None = None
+
+    def _check(self) -> None:
+        _check_address(self.address)
+
+    def peer(self, endpoint: Endpoint[object], /) -> Peer:
+        """Return whom to connect to."""
+        return _peer(_address(self.address, endpoint), None)
+
+    def dialogue(self, endpoint: Endpoint[object], /) -> Dialogue:
+        """Return what to say: nothing."""
+        return _Accepted()
+
+
+class HttpCheck(Record):
+    r"""Passed if a GET is answered with an expected status and, if asked for, an expected body.
+
+    Parameters
+    ----------
+    path
+        Beginning with ``/``.
+    statuses
+        The expected ones.
+    body
+        What the first 64 KiB of the body must contain; ``None`` for anything.
+    headers
+        Sent besides ``Host``, ``Connection`` and ``Accept``.
+    host
+        The ``Host`` header; host and port of the address if left out.
+    address
+        As for :class:`TcpCheck`. An ``https`` URL is spoken to in TLS.
+    tls
+        The :class:`ssl.SSLContext` to use for TLS; the system's default if left out.
+
+    Example
+    -------
+    >>> check = HttpCheck(path="/healthz", statuses={200}, body="ok")
+    >>> check.dialogue(Endpoint("a", "http://10.0.0.1:8080")).request.split(b"\r\n")[:2]
+    [b'GET /healthz HTTP/1.1', b'Host: 10.0.0.1:8080']
+    """
+
+    path: str = "/"
+    statuses: Collection[int] = range(200, 300)
+    body: str | bytes | None = None
+    headers: Mapping[str, str] = NO_HEADERS
+    host: str | None = None
+    address: AddressOf | None = None
+    tls: Any = None
+
+    def _check(self) -> None:
+        _check_http(self)
+        if self.body is not None and not isinstance(self.body, str | bytes):
+            raise ConfigurationError("body", self.body, "a string, bytes or None")
+
+    def peer(self, endpoint: Endpoint[object], /) -> Peer:
+        """Return whom to connect to."""
+        return _peer(_address(self.address, endpoint), self.tls)
+
+    def dialogue(self, endpoint: Endpoint[object], /) -> Dialogue:
+        """Return what to say."""
+        wanted = self.body.encode() if isinstance(self.body, str) else self.body
+        return _Exchange(
+            _request(self, endpoint), lambda answer: self._judge(answer, wanted), whole=bool(wanted)
+        )
+
+    def _judge(self, answer: Response, wanted: bytes | None) -> Finding:
+        if answer.status not in self.statuses:
+            return Finding(passed=False, detail=f"status {answer.status}")
+        if wanted and wanted not in answer.body:
+            return Finding(passed=False, detail="the body does not contain what it should")
+        return Finding(passed=True, detail=f"status {answer.status}")
+
+
+class DeepCheck(Record):
+    r"""Passed if a GET is answered with JSON in which every named dependency is well.
+
+    The answer is an object with an object of dependencies: each is ``true``, or a word such as ``"ok"``,
+    ``"up"``, ``"pass"``, or an object with such a ``status``. An endpoint that says a dependency is failing
+    fails the check, *unless the same dependency fails on most endpoints*: then the pool is degraded, and
+    taking out endpoints would not help (see :class:`SharedDependencies`).
+
+    Parameters
+    ----------
+    path
+        Beginning with ``/``.
+    member
+        The name of the object of dependencies.
+    statuses
+        Expected when all dependencies are well; any is believed when some are not.
+    headers, host, address, tls
+        As for :class:`HttpCheck`.
+
+    Example
+    -------
+    >>> talk = DeepCheck().dialogue(Endpoint("a", "10.0.0.1:8080"))
+    >>> body = b'{"dependencies": {"db": "down", "cache": "ok"}}'
+    >>> talk.receive(b"HTTP/1.1 503 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)).failing
+    ('db',)
+    """
+
+    path: str = "/health"
+    member: str = "dependencies"
+    statuses: Collection[int] = range(200, 300)
+    headers: Mapping[str, str] = NO_HEADERS
+    host: str | None = None
+    address: AddressOf | None = None
+    tls: Any = None
+
+    def _check(self) -> None:
+        _check_http(self)
+        valid.text("member", self.member)
+
+    def peer(self, endpoint: Endpoint[object], /) -> Peer:
+        """Return whom to connect to."""
+        return _peer(_address(self.address, endpoint), self.tls)
+
+    def dialogue(self, endpoint: Endpoint[object], /) -> Dialogue:
+        """Return what to say."""
+        return _Exchange(_request(self, endpoint), self._judge, whole=True)
+
+    def _judge(self, answer: Response) -> Finding:
+        try:
+            named = json.loads(answer.body)[self.member]
+            failing = tuple(sorted([str(name) for name, status in named.items() if not _well(status)]))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            detail = f"status {answer.status}, and no object {self.member!r} of dependencies"
+            return Finding(passed=False, detail=detail)
+        if failing:
+            return Finding(passed=False, detail=f"failing: {', '.join(failing)}", failing=failing)
+        return Finding(passed=answer.status in self.statuses, detail=f"status {answer.status}")
+
+
+class _Accepted:
+    """Nothing is said; being connected is enough."""
+
+    request = b""
+
+    def receive(self, _data: bytes, /) -> Finding:
+        return Finding(passed=True, detail="connected")
+
+
+class _Exchange:
+    """One request, one answer."""
+
+    def __init__(self, request: bytes, judge: Callable[[Response], Finding], *, whole: bool) -> None:
+        self.request = request
+        self._judge = judge
+        self._whole = whole
+        self._answer = Response()
+
+    def receive(self, data: bytes, /) -> Finding | None:
+        try:
+            self._answer.feed(data)
+        except BadAnswerError as error:
+            return Finding(passed=False, detail=str(error), answered=False)
+        if self._answer.ended or (self._answer.status and not self._whole):
+            return self._judge(self._answer)
+        return None
+
+
+def _well(status: object) -> bool:
+    if isinstance(status, dict):
+        return _well(status.get("status"))
+    return status is True or (isinstance(status, str) and status.lower() in WELL)
+
+
+def _request(check: HttpCheck | DeepCheck, endpoint: Endpoint[object]) -> bytes:
+    host = check.host or _netloc(_address(check.address, endpoint))
+    return get(host, check.path, tuple(check.headers.items()))
+
+
+def _address(address: AddressOf | None, endpoint: Endpoint[object]) -> str:
+    found: object = endpoint.target if address is None else address(endpoint)
+    if isinstance(found, str):
+        return found if "//" in found else f"//{found}"
+    raise ConfigurationError("address", found, 'a string such as "10.0.0.1:8080", or a URL')
+
+
+def _netloc(address: str) -> str:
+    return urlsplit(address).netloc.rpartition("@")[2]
+
+
+def _peer(address: str, tls: Any) -> Peer:
+    parts = urlsplit(address)
+    try:
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        port = None
+    if not parts.hostname or port is None:
+        raise ConfigurationError("address", address.removeprefix("//"), "host and port, or an http(s) URL")
+    return Peer(parts.hostname, port, _tls(tls) if parts.scheme == "https" else None)
+
+
+def _tls(tls: Any) -> Any:
+    if tls is not None:
+        return tls
+    import ssl  # noqa: PLC0415 - it costs 10 ms, and most checks inside a network are plain
+
+    return ssl.create_default_context()
+
+
+def _check_address(address: object) -> None:
+    if address is not None and not callable(address):
+        raise ConfigurationError("address", address, "a function from an endpoint to its address, or None")
+
+
+def _check_http(check: HttpCheck | DeepCheck) -> None:
+    path = valid.text("path", check.path)
+    if not path.startswith("/") or any(not " " < letter < "\x7f" for letter in path):
+        raise ConfigurationError("path", path, "a path that begins with / and is percent-encoded")
+    statuses: object = check.statuses
+    if not isinstance(statuses, Collection) or isinstance(statuses, str | bytes) or not len(statuses):
+        raise ConfigurationError("statuses", statuses, "a collection of HTTP statuses")
+    for status in statuses:
+        valid.integer("statuses", status, minimum=200, maximum=599)
+    for name, value in valid.labels("headers", check.headers).items():
+        _check_line(name)
+        _check_line(value)
+    if check.host is not None:
+        _check_line(valid.text("host", check.host))
+    _check_address(check.address)
+    if check.tls is not None and not hasattr(check.tls, "wrap_socket"):
+        raise ConfigurationError("tls", check.tls, "an ssl.SSLContext, or None")
+
+
+def _check_line(value: str) -> None:
+    if "\r" in value or "\n" in value or not value.isascii():
+        raise ConfigurationError("headers", value, "ASCII text of one line")

@@ -1,0 +1,149 @@
+"""Which endpoint is to be checked next, and when? Sans-IO: told the time, it says what is due.
+
+The interval counts from the beginning of one check to the beginning of the next, so a slow endpoint is not
+checked less often. **Jitter only shortens**: the interval is the longest time between two checks, and a death
+is seen within ``interval * fall + timeout``, whatever the dice say. While an endpoint is *changing* (its last
+checks disagree with what is believed) the fast interval counts.
+
+Cost: O(log n) a check.
+
+Source: HAProxy ``inter``, ``fastinter``, ``spread-checks``; Envoy ``initial_jitter``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Iterable
+from typing import final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Schedule", "Timetable"]
+
+
+class Schedule(Record):
+    """How often to check.
+
+    Parameters
+    ----------
+    interval
+        Seconds from one check of an endpoint to the next, > 0.
+    timeout
+        Seconds a check may take, > 0, at most ``interval``.
+    jitter
+        The share of the interval by which a check may randomly come earlier, in [0, 1).
+    fast
+        The interval while an endpoint is changing, > 0, at most ``interval``; a fifth of it if left out.
+
+    Example
+    -------
+    >>> Schedule(interval=10.0).holds_for
+    22.0
+    """
+
+    interval: float = 5.0
+    timeout: float = 2.0
+    jitter: float = 0.1
+    fast: float | None = None
+
+    def _check(self) -> None:
+        interval = valid.number("interval", self.interval, above=0.0)
+        valid.number("timeout", self.timeout, above=0.0)
+        if self.timeout > interval:
+            raise ConfigurationError("timeout", self.timeout, f"at most the interval ({interval:g})")
+        valid.number("jitter", self.jitter, minimum=0.0, maximum=1.0)
+        if self.jitter == 1.0:
+            raise ConfigurationError("jitter", self.jitter, "a number < 1")
+        if self.fast is not None and valid.number("fast", self.fast, above=0.0) > interval:
+            raise ConfigurationError("fast", self.fast, f"at most the interval ({interval:g})")
+
+    @property
+    def holds_for(self) -> float:
+        """For how long a verdict is good: until the check after the next one must have ended."""
+        return 2.0 * self.interval + self.timeout
+
+    def period(self, *, changing: bool) -> float:
+        """Return the longest time until the next check."""
+        if not changing:
+            return self.interval
+        return self.interval / 5.0 if self.fast is None else self.fast
+
+
+@final
+class Timetable:
+    """When each endpoint is due. One per runner.
+
+    Parameters
+    ----------
+    schedule
+        How often.
+    rng
+        For jitter.
+
+    Example
+    -------
+    >>> table = Timetable(Schedule(interval=5.0, jitter=0.0), random.Random(1))
+    >>> table.update(["a", "b"], now=0.0)
+    >>> table.begin(now=0.0), table.begin(now=0.0), table.begin(now=0.0)
+    ('a', 'b', None)
+    >>> table.done("a", now=0.5, changing=False)
+    >>> table.next_at
+    5.0
+    """
+
+    __slots__ = ("_due", "_heap", "_rng", "_schedule", "_started")
+
+    def __init__(self, schedule: Schedule, rng: random.Random) -> None:
+        self._schedule = schedule
+        self._rng = rng
+        self._due: dict[str, float] = {}
+        self._started: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    @property
+    def next_at(self) -> float:
+        """When the next check is due, infinity if none is."""
+        self._drop_stale()
+        return self._heap[0][0] if self._heap else math.inf
+
+    def update(self, ids: Iterable[str], *, now: float) -> None:
+        """Check these endpoints and no others. New ones are due at once, spread by jitter."""
+        wanted = dict.fromkeys(ids)
+        for known in (self._due, self._started):
+            for id in [id for id in known if id not in wanted]:
+                del known[id]
+        for id in wanted:
+            if id not in self._due and id not in self._started:
+                spread = self._schedule.interval * self._schedule.jitter
+                self._expect(id, now + spread * self._rng.random())
+
+    def begin(self, *, now: float) -> str | None:
+        """Return an endpoint that is due and mark it as being checked; ``None`` if none is due."""
+        if self.next_at > now:
+            return None
+        _, id = heapq.heappop(self._heap)
+        del self._due[id]
+        self._started[id] = now
+        return id
+
+    def done(self, id: str, *, now: float, changing: bool) -> None:
+        """Hear that a check has ended; an endpoint that is gone is forgotten."""
+        started = self._started.pop(id, None)
+        if started is None:
+            return
+        period = self._schedule.period(changing=changing)
+        period *= 1.0 - self._schedule.jitter * self._rng.random()
+        self._expect(id, max(now, started + period))
+
+    def _expect(self, id: str, at: float) -> None:
+        self._due[id] = at
+        heapq.heappush(self._heap, (at, id))
+
+    def _drop_stale(self) -> None:
+        heap = self._heap
+        while heap and self._due.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)

@@ -1,0 +1,261 @@
+"""How are checks carried out without asyncio? By a few daemon threads that share one timetable.
+
+There is no thread before :meth:`ThreadChecks.start` and none after :meth:`ThreadChecks.stop`, which cuts
+running conversations short. The threads are daemons: an interpreter that ends does not wait for them. In a
+forked child they do not exist; there the runner is stopped and may be started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self, cast, final
+
+from balancekit import _validation as valid
+from balancekit._log import log_error
+from balancekit.balancer import LoadBalancer
+from balancekit.checks._finding import Dialogue, Finding, NetworkCheck, Peer, SyncCallable
+from balancekit.checks._schedule import Schedule
+from balancekit.checks._watch import Watch, finding
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+__all__ = ["ThreadChecks"]
+
+RECEIVED_AT_ONCE: Final = 65_536
+_DEFAULT_SCHEDULE: Final = Schedule()
+
+
+@final
+class ThreadChecks:
+    """Check the endpoints of a balancer, in threads.
+
+    Parameters
+    ----------
+    balancer
+        Whose endpoints; its health policy must hear checks (``Lifecycle`` does).
+    check
+        A :class:`TcpCheck`, :class:`HttpCheck`, :class:`DeepCheck`, or a function called with an endpoint and
+        a timeout in seconds, which it must keep.
+    schedule
+        How often.
+    workers
+        How many checks may run at once, >= 1. A worker is busy for the timeout with an endpoint that hangs.
+    shared
+        See :class:`SharedDependencies`.
+
+    *When not to use it:* in a program that runs on asyncio; use :class:`AsyncChecks`.
+
+    Example
+    -------
+    >>> lb = LoadBalancer(["10.0.0.1:8080"])
+    >>> with ThreadChecks(lb, lambda endpoint, timeout: True, schedule=Schedule(interval=60.0)):
+    ...     pass
+    """
+
+    def __init__(
+        self,
+        balancer: LoadBalancer[Any],
+        check: NetworkCheck | SyncCallable,
+        *,
+        schedule: Schedule = _DEFAULT_SCHEDULE,
+        workers: int = 8,
+        shared: float = 0.5,
+    ) -> None:
+        if not isinstance(check, NetworkCheck) and not callable(check):
+            raise ConfigurationError("check", check, "TcpCheck(), HttpCheck(), DeepCheck() or a function")
+        if not isinstance(schedule, Schedule):
+            raise ConfigurationError("schedule", schedule, "a Schedule")
+        self._balancer = balancer
+        self._check = check
+        self._schedule = schedule
+        self._workers = valid.integer("workers", workers, minimum=1)
+        self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
+        self._rest()
+        _ALIVE.add(self)
+
+    def _rest(self) -> None:
+        """Be as if never started."""
+        self._wakeup = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._open: set[socket.socket] = set()
+        self._watch: Watch | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the checks are started."""
+        return self._watch is not None
+
+    def start(self) -> None:
+        """Start checking. Does nothing if it is started."""
+        with self._wakeup:
+            if self._watch is not None:
+                return
+            self._watch = watch = Watch(self._balancer, self._schedule, self._shared)
+            watch.wake = self._wake
+            self._threads = [
+                threading.Thread(target=self._work, args=(watch,), name=f"balancekit-check-{k}", daemon=True)
+                for k in range(self._workers)
+            ]
+            for thread in self._threads:
+                thread.start()
+
+    def stop(self) -> None:
+        """Stop checking, and return when no thread is left. Does nothing if it is stopped."""
+        with self._wakeup:
+            watch, self._watch = self._watch, None
+            threads, self._threads = self._threads, []
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._wakeup.notify_all()
+        if watch is not None:
+            watch.close()
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # ------------------------------------------------------------------ in the threads
+
+    def _wake(self) -> None:
+        with self._wakeup:
+            self._wakeup.notify_all()
+
+    def _work(self, watch: Watch) -> None:
+        while (endpoint := self._next(watch)) is not None:
+            found = self._find(endpoint)
+            with self._wakeup:
+                if self._watch is not watch:  # cut short by stop(): it says nothing about the endpoint
+                    return
+                verdict = watch.verdict(endpoint, found)
+            changing = self._report(watch, endpoint, verdict)
+            with self._wakeup:
+                watch.done(endpoint, changing=changing, now=time.monotonic())
+                self._wakeup.notify()
+
+    def _next(self, watch: Watch) -> Endpoint[Any] | None:
+        """Wait for an endpoint that is due; ``None`` once the runner is stopped."""
+        with self._wakeup:
+            while self._watch is watch:
+                endpoint, wait = watch.begin(time.monotonic())
+                if endpoint is not None:
+                    return endpoint
+                self._wakeup.wait(wait)
+        return None
+
+    def _report(self, watch: Watch, endpoint: Endpoint[Any], verdict: Any) -> bool:
+        try:
+            return watch.report(endpoint, verdict)
+        except Exception:
+            log_error("the check of %r could not be reported", endpoint.id)
+            return False
+
+    def _find(self, endpoint: Endpoint[Any]) -> Finding:
+        deadline = time.monotonic() + self._schedule.timeout
+        try:
+            check = self._check
+            if isinstance(check, NetworkCheck):
+                return self._converse(check.peer(endpoint), check.dialogue(endpoint), deadline)
+            return finding(check(endpoint, self._schedule.timeout))
+        except TimeoutError:
+            return Finding(passed=False, detail="timed out", answered=False)
+        except Exception as error:
+            return Finding(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
+
+    def _converse(self, peer: Peer, dialogue: Dialogue, deadline: float) -> Finding:
+        connection = self._connect(peer, deadline)
+        try:
+            if not dialogue.request:
+                return cast("Finding", dialogue.receive(b""))
+            connection.settimeout(_left(deadline))
+            connection.sendall(dialogue.request)
+            while True:
+                connection.settimeout(_left(deadline))
+                found = dialogue.receive(connection.recv(RECEIVED_AT_ONCE))
+                if found is not None:
+                    return found
+        finally:
+            self._close(connection)
+
+    def _connect(self, peer: Peer, deadline: float) -> socket.socket:
+        """Connect to the first address that accepts; :meth:`stop` knows of the connection."""
+        error: OSError = OSError(f"no address for {peer.host!r}")
+        addresses = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in addresses:
+            connection = socket.socket(family, kind, protocol)
+            self._note(self._open.add, connection)
+            try:
+                connection.settimeout(_left(deadline))
+                connection.connect(address)
+                return connection if peer.tls is None else self._secure(connection, peer)
+            except OSError as caught:
+                error = caught
+                self._close(connection)
+        raise error
+
+    def _secure(self, plain: socket.socket, peer: Peer) -> socket.socket:
+        assert peer.tls is not None
+        secured = peer.tls.wrap_socket(plain, server_hostname=peer.host, do_handshake_on_connect=False)
+        self._note(self._open.add, secured)
+        self._note(self._open.discard, plain)
+        try:
+            secured.do_handshake()
+        except BaseException:
+            self._close(secured)
+            raise
+        return secured
+
+    def _close(self, connection: socket.socket) -> None:
+        self._note(self._open.discard, connection)
+        connection.close()
+
+    def _note(self, change: Callable[[socket.socket], None], connection: socket.socket) -> None:
+        with self._wakeup:
+            change(connection)
+
+    # ------------------------------------------------------------------ forking
+
+    def after_fork(self) -> None:
+        """Be stopped in a forked child: the threads are not there."""
+        if self._watch is not None:
+            self._watch.close()
+        for connection in self._open:
+            connection.close()
+        self._rest()
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0.0:
+        raise TimeoutError
+    return left
+
+
+_ALIVE: Final[weakref.WeakSet[ThreadChecks]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for runner in list(_ALIVE):
+        runner.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,98 @@
+"""What do both runners do between two checks? Keep the list of endpoints, pass verdicts on, time the next.
+
+Not thread-safe: the thread runner calls it under its own lock, except for :meth:`Watch.verdict`, which is
+cheap, and the report to the balancer, which has a lock of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Any, final
+
+from balancekit.balancer import LoadBalancer
+from balancekit.checks._deep import SharedDependencies
+from balancekit.checks._finding import Finding
+from balancekit.checks._schedule import Schedule, Timetable
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError, UnknownEndpointError
+from balancekit.events import Added, Event, Removed
+from balancekit.health import Verdict
+
+__all__ = ["Watch", "finding"]
+
+
+@final
+class Watch:
+    """The endpoints of one balancer, as one runner sees them."""
+
+    __slots__ = ("_balancer", "_endpoints", "_schedule", "_shared", "_stale_at", "_stop", "_table", "wake")
+
+    def __init__(self, balancer: LoadBalancer[Any], schedule: Schedule, shared_share: float) -> None:
+        self._balancer = balancer
+        self._schedule = schedule
+        self._shared = SharedDependencies(shared_share)
+        self._table = Timetable(schedule, random.Random())
+        self._endpoints: dict[str, Endpoint[Any]] = {}
+        self._stale_at = 0.0
+        self.wake: Callable[[], object] = _nobody_waits
+        """Called, from any thread, when the list of endpoints has changed."""
+        self._stop = balancer.subscribe(self._hear)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._stop()
+
+    def begin(self, now: float) -> tuple[Endpoint[Any] | None, float]:
+        """Return an endpoint to check now, or ``None`` and the seconds until there is something to do."""
+        if now >= self._stale_at:
+            self._endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
+            self._stale_at = now + self._schedule.interval
+            self._table.update(self._endpoints, now=now)
+            self._shared.keep(self._endpoints)
+        id = self._table.begin(now=now)
+        if id is not None:
+            return self._endpoints[id], 0.0
+        return None, max(0.0, min(self._table.next_at, self._stale_at) - now)
+
+    def verdict(self, endpoint: Endpoint[Any], found: Finding) -> Verdict:
+        """Judge a finding in the light of what the others said."""
+        passed, degraded = self._shared.judge(endpoint.id, found)
+        return Verdict(
+            passed=passed,
+            detail=found.detail,
+            degraded=degraded,
+            holds_for=self._schedule.holds_for,
+        )
+
+    def report(self, endpoint: Endpoint[Any], verdict: Verdict) -> bool:
+        """Tell the balancer; answer whether to look again soon. Of an endpoint that is gone nothing is told."""
+        known = self._endpoints.get(endpoint.id)
+        if known is None or known.target is not endpoint.target:
+            return False
+        with contextlib.suppress(UnknownEndpointError):
+            return self._balancer.report(endpoint.id, verdict)
+        return False
+
+    def done(self, endpoint: Endpoint[Any], *, changing: bool, now: float) -> None:
+        """Plan the next check."""
+        self._table.done(endpoint.id, now=now, changing=changing)
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Added | Removed):
+            self._stale_at = 0.0
+            self.wake()
+
+
+def finding(answer: object) -> Finding:
+    """Turn what a user's check returned into a finding."""
+    if isinstance(answer, Finding):
+        return answer
+    if isinstance(answer, bool):
+        return Finding(passed=answer)
+    raise ConfigurationError("check", answer, "a check that returns True, False or a Finding")
+
+
+def _nobody_waits() -> None:
+    """Stand where the runner has not yet said what waits."""

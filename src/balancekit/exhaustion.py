@@ -1,0 +1,122 @@
+"""What if too few endpoints are healthy? Three answers, because no one is right for everybody.
+
+=====================  ===========================================================================
+:class:`FailClosed`    nobody healthy: raise ``AllIneligibleError``, which says when to come back
+:class:`FailOpen`      less than a share healthy: distrust health and use everybody
+:class:`LeastBad`      nobody healthy: use the one that is due back soonest
+=====================  ===========================================================================
+
+*Why distrust health?* When most of a pool seems to be broken, a broken check or a shared dependency is likelier
+than ten servers that died at once; and if they are really overloaded, sending everything to the last two
+kills those too. A draining endpoint is never used: somebody wanted it so.
+
+Health alone never empties a pool: the last endpoint is not ejected. It takes a removal, a drain or a pool that
+waits for its first checks.
+
+Source: Envoy's panic threshold (50 %), AWS load balancers (fail open when all are unhealthy), Elastic's Python
+client (resurrects the soonest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from balancekit import _validation as valid
+from balancekit._member import Member
+from balancekit._record import Record
+
+__all__ = ["Choice", "ExhaustionPolicy", "FailClosed", "FailOpen", "LeastBad"]
+
+
+class Choice(NamedTuple):
+    """Who may be picked, and whether that is in spite of health."""
+
+    members: Sequence[Member]
+    panic: bool = False
+
+
+class ExhaustionPolicy(Protocol):
+    """Says who may be picked when health says this of everybody."""
+
+    def __call__(self, members: Sequence[Member], healthy: Sequence[Member], /) -> Choice:
+        """Choose among those that serve (are not draining), of whom some are healthy. Pure."""
+        ...
+
+
+class FailClosed(Record):
+    """Use the healthy ones, or nobody. The default.
+
+    *When to use it:* when a wrong answer is worse than none, or callers know another place to go. *When not:*
+    when any answer is better than an error.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> lb = LoadBalancer(["a", "b"], exhaustion=FailClosed())
+    """
+
+    def __call__(self, _members: Sequence[Member], healthy: Sequence[Member], /) -> Choice:
+        """Choose the healthy ones."""
+        return Choice(healthy)
+
+
+class FailOpen(Record):
+    """Use everybody when the share of healthy endpoints is below ``threshold``, or nobody is healthy.
+
+    Parameters
+    ----------
+    threshold
+        A share, in [0, 1]. 0 waits until nobody is healthy; 0.5 is Envoy's panic threshold.
+
+    *When to use it:* when endpoints can be unwell together. *When not:* when an unhealthy endpoint does harm
+    (serves stale or foreign data).
+
+    *Mind the cap on ejections.* Requests alone take out at most ``Ejection.max_share``; with a threshold of
+    0.5 and the default cap of one half, only failing checks lead to panic.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, Outcome
+    >>> lb = LoadBalancer(["a", "b", "c"], exhaustion=FailOpen(threshold=0.8))
+    >>> for _ in range(5):
+    ...     _ = lb.acquire(exclude=["b", "c"]).release(Outcome.FAILURE)
+    >>> lb.stats()["a"].state, lb.stats().panic
+    ('ejected', True)
+    """
+
+    threshold: float = 0.5
+
+    def _check(self) -> None:
+        valid.number("threshold", self.threshold, minimum=0.0, maximum=1.0)
+
+    def __call__(self, members: Sequence[Member], healthy: Sequence[Member], /) -> Choice:
+        """Choose the healthy ones, or all."""
+        if members and (not healthy or len(healthy) < self.threshold * len(members)):
+            return Choice(members, panic=True)
+        return Choice(healthy)
+
+
+class LeastBad(Record):
+    """Use the one that is due back soonest when nobody is healthy.
+
+    *When to use it:* in small pools: one request at least tries. *When not:* when that one would get all the
+    traffic and break under it; use :class:`FailOpen`.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, Outcome
+    >>> lb = LoadBalancer(["a", "b"], exhaustion=LeastBad())
+    >>> for _ in range(5):
+    ...     _ = lb.acquire(exclude=["b"]).release(Outcome.FAILURE)
+    >>> lb.drain("b")
+    >>> lb.acquire().target
+    'a'
+    """
+
+    def __call__(self, members: Sequence[Member], healthy: Sequence[Member], /) -> Choice:
+        """Choose the healthy ones, or those whose time comes first."""
+        if healthy or not members:
+            return Choice(healthy)
+        soonest = min(member.deadline for member in members)
+        return Choice([member for member in members if member.deadline == soonest], panic=True)

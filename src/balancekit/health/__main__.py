@@ -1,0 +1,10 @@
+"""Print the page of transition tables."""
+
+from __future__ import annotations
+
+import sys
+
+from balancekit.health._tables import page
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,308 @@
+"""What happens to one endpoint? The machine that joins requests, sweeps and checks; see ``_lifecycle.py``.
+
+It changes its state by the table only (:meth:`LifecycleMachine._step`). When an endpoint is out there are up
+to three reasons, each a point in time: requests said so (``_until``), checks say so (``_held``), damping says
+so (``reuse_at``). It is back on trial when the last of them has passed.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, final
+
+from balancekit._verdict import Verdict
+from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing, Restored, Suppressed
+from balancekit.health._damping import Damping
+from balancekit.health._ejection import LAST_STAYS, Ejection
+from balancekit.health._states import ELIGIBLE, Health, Trigger, after
+from balancekit.health._threshold import Belief
+from balancekit.outcome import FAILURES, Completion, Outcome
+
+if TYPE_CHECKING:
+    from balancekit.health._lifecycle import Lifecycle
+
+__all__ = ["LifecycleMachine"]
+
+_OUT = frozenset({Health.EJECTED, Health.SUPPRESSED})
+_WAS_UP = frozenset({Health.WARMING, Health.HEALTHY, Health.SUSPECT})
+
+
+@final
+class LifecycleMachine:
+    """The health of one endpoint. Made by :class:`Lifecycle`."""
+
+    __slots__ = (
+        "_checks",
+        "_config",
+        "_damper",
+        "_degraded",
+        "_endpoint",
+        "_held",
+        "_may_eject",
+        "_refused",
+        "_restored_at",
+        "_rng",
+        "_run",
+        "_streak",
+        "_trial",
+        "_until",
+        "_warm_up",
+        "health",
+    )
+
+    def __init__(
+        self,
+        config: Lifecycle,
+        endpoint: str,
+        may_eject: Callable[[Ejection], bool],
+        rng: random.Random,
+    ) -> None:
+        self.health: Health = config.start
+        """The present state."""
+        self._config = config
+        self._endpoint = endpoint
+        self._may_eject = may_eject
+        self._rng = rng
+        self._run = config.failures()
+        self._checks = config.thresholds(Belief.UNKNOWN if config.start is Health.UNKNOWN else Belief.UP)
+        self._damper = None if config.damping is None else config.damping()
+        self._trial = config.probation()
+        self._warm_up = None if config.warm_up is None else config.warm_up()
+        self._streak = 0
+        self._restored_at = -math.inf
+        self._until = -math.inf
+        self._held = -math.inf
+        self._refused = False
+        self._degraded: tuple[str, ...] = ()
+        if config.start is Health.PROBING:
+            self._trial.begin(now=-math.inf)
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def state(self) -> str:
+        """The name of the present state."""
+        return self.health.value
+
+    @property
+    def eligible(self) -> bool:
+        """Whether the endpoint may be picked."""
+        return self.health in ELIGIBLE
+
+    @property
+    def watching(self) -> bool:
+        """Whether a success would change anything."""
+        return self._run.count > 0 or self.health is Health.PROBING
+
+    @property
+    def changing(self) -> bool:
+        """Whether it is worth checking faster: the last checks disagree with what is believed."""
+        return self._checks.changing
+
+    @property
+    def ramp(self) -> float:
+        """The part of its share that the endpoint takes: 0 while it is on trial, growing while it warms."""
+        if self.health is Health.PROBING:
+            return 0.0
+        if self.health is Health.WARMING and self._warm_up is not None:
+            return self._warm_up.share
+        return 1.0
+
+    @property
+    def trial(self) -> int:
+        """How many requests at a time the endpoint takes, whatever the ramp is; 0 when not on trial."""
+        return self._config.probation.concurrency if self.health is Health.PROBING else 0
+
+    @property
+    def deadline(self) -> float | None:
+        """When :meth:`advance` is due; ``None`` if nothing is."""
+        if self.health in _OUT:
+            return self._out_until()
+        if self.health is not Health.WARMING:
+            return None
+        due = None if self._warm_up is None else self._warm_up.deadline
+        return -math.inf if due is None else due  # a new endpoint begins to warm at the first look
+
+    # ------------------------------------------------------------------ hearing
+
+    def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
+        """Hear how a request ended."""
+        if completion.outcome in FAILURES:
+            return self._request_failed(completion, now)
+        if completion.outcome is Outcome.SUCCESS:
+            return self._request_succeeded(completion, now)
+        return []
+
+    def accuse(self, cause: str, /, *, now: float) -> list[Event]:
+        """Hear that a sweep found the endpoint wanting."""
+        if self.health not in _WAS_UP:
+            return []
+        return self._fall(cause, self._config.ejection, now)
+
+    def checked(self, verdict: Verdict, /, *, now: float) -> list[Event]:
+        """Hear how a check ended."""
+        events = self._note_degraded(verdict, now)
+        before = self._checks.state
+        belief = self._checks.observe(passed=verdict.passed, now=now)
+        if not verdict.passed:
+            return events + self._check_failed(verdict, belief, before, now)
+        if belief is Belief.UP and (before is not Belief.UP or self.health is Health.UNKNOWN):
+            return events + self._check_rose(now)
+        return events
+
+    def advance(self, *, now: float) -> list[Event]:
+        """Let time pass: go on trial when the time out is over, take a step of the warm-up."""
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return []
+        if self.health is Health.WARMING:
+            return self._warm(now)
+        return self._let_back(now)
+
+    def pardon(self, *, now: float) -> list[Event]:
+        """Let a suppressed endpoint back before its time: there is nobody else."""
+        if self.health is not Health.SUPPRESSED:
+            return []
+        return self._let_back(now)
+
+    # ------------------------------------------------------------------ requests
+
+    def _request_failed(self, completion: Completion, now: float) -> list[Event]:
+        if not self.eligible:
+            return []
+        if self.health is Health.PROBING:
+            if not self._trial.failed(started_at=completion.started_at):
+                return []
+            events = self._fall("failed on trial", self._config.ejection, now)
+            if self.health is Health.PROBING:  # nobody else can serve: the next one is the next trial
+                self._trial.begin(now=now)
+            return events
+        tripped = self._run.failed(completion.outcome, now=now)
+        self._step(Trigger.FAILED)
+        if not tripped:
+            return []
+        return self._fall(f"{self._run.count} failures in a row", self._config.ejection, now)
+
+    def _request_succeeded(self, completion: Completion, now: float) -> list[Event]:
+        if self.health is Health.PROBING:
+            if self._trial.succeeded(started_at=completion.started_at):
+                return self._rise(now)
+            return []
+        if self.eligible:  # a straggler from before an ejection proves nothing
+            self._run.succeeded()
+            self._clear()
+        return []
+
+    # ------------------------------------------------------------------ checks
+
+    def _check_failed(self, verdict: Verdict, belief: Belief, before: Belief, now: float) -> list[Event]:
+        cause = f"check failed: {verdict.detail}" if verdict.detail else "check failed"
+        self._step(Trigger.FAILED)
+        if belief is not Belief.DOWN:
+            return []
+        if self.health not in _OUT:
+            return self._fall(cause, LAST_STAYS, now, checks_for=verdict.holds_for)
+        self._held = now + verdict.holds_for
+        fell = before in {Belief.UP, Belief.FALLING}
+        if fell and self.health is Health.SUPPRESSED and self._damper is not None:
+            self._damper.flap(now=now)  # it came and went again, unseen by requests
+        return []
+
+    def _check_rose(self, now: float) -> list[Event]:
+        held, self._held = self._held, -math.inf
+        if self.health is Health.EJECTED and held > -math.inf:
+            return self._rise(now) if self._until == -math.inf else self._when_due(now)
+        if self.health is Health.SUPPRESSED:
+            return self._when_due(now)
+        if self.health is Health.UNKNOWN or (self.health is Health.PROBING and self._until == -math.inf):
+            return self._rise(now)
+        self._clear()
+        return []
+
+    def _note_degraded(self, verdict: Verdict, now: float) -> list[Event]:
+        if verdict.degraded == self._degraded:
+            return []
+        self._degraded = verdict.degraded
+        return [Degraded(endpoint=self._endpoint, at=now, dependencies=verdict.degraded)]
+
+    # ------------------------------------------------------------------ moving
+
+    def _fall(self, cause: str, leave: Ejection, now: float, *, checks_for: float = 0.0) -> list[Event]:
+        """Take the endpoint out if the pool can spare it: until checks pass, or for a time."""
+        if self.eligible and not self._may_eject(leave):
+            if self._refused:
+                return []
+            self._refused = True
+            return [EjectionRefused(endpoint=self._endpoint, at=now, cause=cause)]
+        flapped = self.health in _WAS_UP
+        if checks_for:
+            self._held = now + checks_for
+        else:
+            ejection = self._config.ejection
+            if flapped:
+                self._streak = ejection.remaining(self._streak, calm_for=now - self._restored_at)
+            self._streak += 1
+            self._until = now + ejection.duration(self._streak, self._rng)
+        if self._warm_up is not None:
+            self._warm_up.stop()
+        self._step(Trigger.FALL)
+        self._run.reset()
+        self._refused = False
+        streak = max(1, self._streak)
+        out = Ejected(endpoint=self._endpoint, at=now, until=self._out_until(), streak=streak, cause=cause)
+        return [out, *self._damp(now)] if flapped else [out]
+
+    def _damp(self, now: float) -> list[Event]:
+        if self._damper is None or not self._damper.flap(now=now):
+            return []
+        self._step(Trigger.SUPPRESS)
+        penalty = self._damper.penalty(now=now)
+        return [Suppressed(endpoint=self._endpoint, at=now, until=self._out_until(), penalty=penalty)]
+
+    def _out_until(self) -> float:
+        until = max(self._until, self._held)
+        if self._damper is not None and self._damper.state is Damping.SUPPRESSED:
+            until = max(until, self._damper.reuse_at)
+        return until
+
+    def _when_due(self, now: float) -> list[Event]:
+        return self._let_back(now) if now >= self._out_until() else []
+
+    def _let_back(self, now: float) -> list[Event]:
+        """Put the endpoint on trial."""
+        self._held = -math.inf
+        if self._damper is not None:
+            self._damper.release(now=now)
+        self._step(Trigger.REUSE if self.health is Health.SUPPRESSED else Trigger.EXPIRE)
+        self._trial.begin(now=now)
+        return [Probing(endpoint=self._endpoint, at=now)]
+
+    def _rise(self, now: float) -> list[Event]:
+        """Take the endpoint back: it has proved itself."""
+        self._restored_at = now
+        self._until = -math.inf
+        self._refused = False
+        self._run.reset()
+        self._step(Trigger.RISE)
+        return [Restored(endpoint=self._endpoint, at=now), *self._warm(now)]
+
+    def _warm(self, now: float) -> list[Event]:
+        if self._warm_up is None:
+            self._step(Trigger.WARMED)
+        elif self._warm_up.deadline is None:
+            self._warm_up.begin(now=now)
+        elif self._warm_up.advance(now=now):
+            self._step(Trigger.WARMED)
+        return []
+
+    def _clear(self) -> None:
+        """Hold nothing against the endpoint, if neither requests nor checks do."""
+        if self._run.count or self._checks.failing:
+            return
+        self._refused = False
+        self._step(Trigger.SUCCEEDED)
+
+    def _step(self, trigger: Trigger) -> None:
+        self.health = after(self.health, trigger)

@@ -1,0 +1,177 @@
+"""What does nginx do? ``max_fails`` failures, ``fail_timeout`` out, and the next request is the probe.
+
+The two options are easily misread. ``fail_timeout`` is *not* a sliding window: failures are counted up and
+forgotten only by a success after a quiet ``fail_timeout``. The same number is also the time out.
+
+Source: nginx 1.22, ``ngx_http_upstream_round_robin.c``; nginx issue 599.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import random
+from collections.abc import Callable
+from typing import Final, final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.events import Ejected, EjectionRefused, Event, Probing, Restored
+from balancekit.health._ejection import LAST_STAYS, Ejection
+from balancekit.health._table import Table, following, frozen
+from balancekit.outcome import FAILURES, Completion, Outcome
+
+__all__ = ["MAX_FAILS", "FailTrigger", "Fails", "MaxFails", "MaxFailsMachine"]
+
+
+class Fails(enum.StrEnum):
+    """How an endpoint stands in nginx's books."""
+
+    HEALTHY = "healthy"
+    """No failure is counted."""
+    SUSPECT = "suspect"
+    """Failures are counted, fewer than ``max_fails``; a success does not clear them yet."""
+    EJECTED = "ejected"
+    """``max_fails`` failures are counted, and ``fail_timeout`` has not passed since the last."""
+    PROBING = "probing"
+    """``fail_timeout`` has passed since the last failure: a success clears the count."""
+
+
+class FailTrigger(enum.StrEnum):
+    """What can happen in nginx's books."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LIMIT = "limit"
+    """The failure that just came made ``max_fails``, and the endpoint can be spared."""
+    QUIET = "quiet"
+    """``fail_timeout`` has passed since the last failure."""
+
+
+MAX_FAILS: Final[Table[Fails, FailTrigger]] = frozen(
+    {
+        (Fails.HEALTHY, FailTrigger.FAILED): Fails.SUSPECT,
+        (Fails.SUSPECT, FailTrigger.LIMIT): Fails.EJECTED,
+        (Fails.SUSPECT, FailTrigger.QUIET): Fails.PROBING,
+        (Fails.EJECTED, FailTrigger.QUIET): Fails.PROBING,
+        (Fails.PROBING, FailTrigger.SUCCEEDED): Fails.HEALTHY,
+        (Fails.PROBING, FailTrigger.FAILED): Fails.SUSPECT,
+    },
+)
+
+
+class MaxFails(Record):
+    """Health policy: nginx's passive checks.
+
+    Parameters
+    ----------
+    max_fails
+        How many failures take an endpoint out, >= 1. (To turn health off, use ``health=None``.)
+    fail_timeout
+        Seconds, > 0: how long it stays out, and how long it must not fail until a success clears its count.
+
+    *Where we differ from nginx:* the last endpoint that may be picked is never taken out; nginx answers
+    502 when all are.
+
+    *When to use it:* to behave as the nginx it replaces. *When not:* otherwise; one failure in ten seconds
+    says little. Use :class:`Lifecycle`.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, Outcome
+    >>> lb = LoadBalancer(["a", "b"], health=MaxFails(max_fails=1, fail_timeout=10.0))
+    >>> lb.acquire(exclude=["b"]).release(Outcome.FAILURE)
+    True
+    >>> lb.stats()["a"].state
+    'ejected'
+    """
+
+    max_fails: int = 1
+    fail_timeout: float = 10.0
+
+    def _check(self) -> None:
+        valid.integer("max_fails", self.max_fails, minimum=1)
+        valid.number("fail_timeout", self.fail_timeout, above=0.0)
+
+    def __call__(
+        self,
+        endpoint: str,
+        may_eject: Callable[[Ejection], bool],
+        rng: random.Random,
+    ) -> MaxFailsMachine:
+        """Make the machine of one endpoint. Draws nothing."""
+        return MaxFailsMachine(self, endpoint, may_eject)
+
+
+@final
+class MaxFailsMachine:
+    """The nginx health of one endpoint. Made by :class:`MaxFails`."""
+
+    __slots__ = ("_checked", "_config", "_endpoint", "_fails", "_may_eject", "health")
+
+    def __init__(self, config: MaxFails, endpoint: str, may_eject: Callable[[Ejection], bool]) -> None:
+        self._config = config
+        self._endpoint = endpoint
+        self._may_eject = may_eject
+        self._fails = 0
+        self._checked = math.inf
+        self.health: Fails = Fails.HEALTHY
+        """The present state."""
+
+    @property
+    def state(self) -> str:
+        """The name of the present state."""
+        return self.health.value
+
+    @property
+    def eligible(self) -> bool:
+        """Whether the endpoint may be picked."""
+        return self.health is not Fails.EJECTED
+
+    @property
+    def watching(self) -> bool:
+        """Whether a success would change anything."""
+        return self.health is Fails.PROBING
+
+    @property
+    def deadline(self) -> float | None:
+        """When the last failure is ``fail_timeout`` ago; ``None`` if none is counted."""
+        if self.health in {Fails.SUSPECT, Fails.EJECTED}:
+            return self._checked + self._config.fail_timeout
+        return None
+
+    def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
+        """Hear how a request ended."""
+        if completion.outcome in FAILURES:
+            return self._failed(now)
+        if completion.outcome is Outcome.SUCCESS and self.health is Fails.PROBING:
+            was_out = self._fails >= self._config.max_fails
+            self._step(FailTrigger.SUCCEEDED)
+            self._fails = 0
+            return [Restored(endpoint=self._endpoint, at=now)] if was_out else []
+        return []
+
+    def advance(self, *, now: float) -> list[Event]:
+        """Let time pass."""
+        if self.deadline is None or now < self.deadline:
+            return []
+        was_out = self.health is Fails.EJECTED
+        self._step(FailTrigger.QUIET)
+        return [Probing(endpoint=self._endpoint, at=now)] if was_out else []
+
+    def _failed(self, now: float) -> list[Event]:
+        was = self.health
+        self._step(FailTrigger.FAILED)
+        self._fails += 1
+        self._checked = now
+        if self._fails < self._config.max_fails or was is Fails.EJECTED:
+            return []
+        cause = f"{self._fails} failures"
+        if not self._may_eject(LAST_STAYS):
+            return [EjectionRefused(endpoint=self._endpoint, at=now, cause=cause)]
+        self._step(FailTrigger.LIMIT)
+        until = now + self._config.fail_timeout
+        return [Ejected(endpoint=self._endpoint, at=now, until=until, streak=1, cause=cause)]
+
+    def _step(self, trigger: FailTrigger) -> None:
+        self.health = following(MAX_FAILS, self.health, trigger)

@@ -1,0 +1,282 @@
+"""Does it do worse than its peers? Rules that compare all endpoints in one sweep.
+
+*Why compare.* When a database that everybody needs is slow, everybody is bad and nobody is to blame. What
+stands out from its peers is broken by itself.
+
+*Worked example* for the standard deviation rule: rates 1, 1, 1, 1, 0.5 have mean 0.9 and population standard
+deviation 0.2; the limit is ``0.9 - 1.9 * 0.2 = 0.52``, and 0.5 is out. Among four endpoints nobody is ever out:
+the farthest that one of n values can be from the mean is ``sqrt(n - 1)`` deviations, 1.73 for four. The rule of
+the median has no such limit and works from three.
+
+Cost: O(n) a sweep, O(n log n) for medians. Requests pay nothing.
+
+Source: Envoy outlier detection (1.30) and gRPC A50, which agree but for one sign: Envoy accuses at a failure
+percentage of the threshold, gRPC above it. Median and scaled absolute deviation: Iglewicz and Hoaglin 1993,
+whose 3.5 is the default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.health._report import Report
+from balancekit.stats import deviation, median
+
+__all__ = [
+    "FailurePercentage",
+    "FailurePercentageAbove",
+    "MedianFailures",
+    "MedianLatency",
+    "SuccessRateOutlier",
+]
+
+Accused: TypeAlias = Mapping[str, str]
+"""Causes by id."""
+
+
+class SuccessRateOutlier(Record):
+    """Accuse whoever succeeds less often than the mean of the peers by some standard deviations.
+
+    Parameters
+    ----------
+    factor
+        How many population standard deviations, > 0. (Envoy and gRPC write 1900, in thousandths.)
+    minimum_hosts
+        Endpoints with enough volume without which nobody is compared, >= 2.
+    volume
+        Requests in the window without which an endpoint is not compared, >= 1.
+    window
+        Seconds to look back, > 0; both look from one sweep to the next.
+    enforcing
+        The probability that an accusation is acted upon, in (0, 1].
+
+    *When not to use it:* in pools of fewer than five, where it can never accuse. Use :class:`MedianFailures`.
+
+    Example
+    -------
+    >>> good = [Report(id, successes=100, failures=0) for id in "abcd"]
+    >>> SuccessRateOutlier()([*good, Report("e", successes=50, failures=50)])
+    {'e': 'success rate 0.500 < 0.520, the mean less 1.9 deviations'}
+    """
+
+    factor: float = 1.9
+    minimum_hosts: int = 5
+    volume: int = 100
+    window: float = 10.0
+    enforcing: float = 1.0
+
+    def _check(self) -> None:
+        valid.number("factor", self.factor, above=0.0)
+        valid.integer("minimum_hosts", self.minimum_hosts, minimum=2)
+        _check_window(self.volume, self.window, self.enforcing)
+
+    def __call__(self, reports: Sequence[Report], /) -> Accused:
+        """Return whom to accuse, and of what."""
+        rates = {report.endpoint: report.success_rate for report in reports if report.volume >= self.volume}
+        if len(rates) < self.minimum_hosts:
+            return {}
+        mean = math.fsum(rates.values()) / len(rates)
+        spread = math.sqrt(math.fsum([(rate - mean) ** 2 for rate in rates.values()]) / len(rates))
+        limit = mean - self.factor * spread
+        rest = f"< {limit:.3f}, the mean less {self.factor:g} deviations"
+        return {id: f"success rate {rate:.3f} {rest}" for id, rate in rates.items() if rate < limit}
+
+
+class FailurePercentage(Record):
+    """Accuse whoever fails at least ``threshold`` of its requests (Envoy).
+
+    Parameters
+    ----------
+    threshold
+        A share, in (0, 1].
+    minimum_hosts
+        Endpoints with enough volume without which nobody is judged, >= 1.
+    volume, window, enforcing
+        As for :class:`SuccessRateOutlier`.
+
+    *When not to use it:* as the only rule; it says nothing of an endpoint that fails 84 % of its requests.
+
+    Example
+    -------
+    >>> pool = [Report(id, successes=15, failures=85) for id in "abcde"]
+    >>> len(FailurePercentage()(pool)), len(FailurePercentageAbove()(pool))
+    (5, 0)
+    """
+
+    threshold: float = 0.85
+    minimum_hosts: int = 5
+    volume: int = 50
+    window: float = 10.0
+    enforcing: float = 1.0
+
+    def _check(self) -> None:
+        valid.number("threshold", self.threshold, above=0.0, maximum=1.0)
+        valid.integer("minimum_hosts", self.minimum_hosts, minimum=1)
+        _check_window(self.volume, self.window, self.enforcing)
+
+    def __call__(self, reports: Sequence[Report], /) -> Accused:
+        """Return whom to accuse, and of what."""
+        return _failing(self, reports, lambda rate: rate >= self.threshold)
+
+
+class FailurePercentageAbove(Record):
+    """Accuse whoever fails more than ``threshold`` of its requests (gRPC A50).
+
+    Parameters
+    ----------
+    threshold
+        A share, in [0, 1).
+    minimum_hosts, volume, window, enforcing
+        As for :class:`FailurePercentage`, which differs at the threshold itself.
+    """
+
+    threshold: float = 0.85
+    minimum_hosts: int = 5
+    volume: int = 50
+    window: float = 10.0
+    enforcing: float = 1.0
+
+    def _check(self) -> None:
+        valid.number("threshold", self.threshold, minimum=0.0, maximum=1.0)
+        valid.integer("minimum_hosts", self.minimum_hosts, minimum=1)
+        _check_window(self.volume, self.window, self.enforcing)
+
+    def __call__(self, reports: Sequence[Report], /) -> Accused:
+        """Return whom to accuse, and of what."""
+        return _failing(self, reports, lambda rate: rate > self.threshold)
+
+
+class MedianFailures(Record):
+    """Accuse whoever fails far more often than the median of its peers.
+
+    Parameters
+    ----------
+    factor
+        How many scaled median absolute deviations above the median, > 0.
+    least
+        A deviation is taken for at least this share, in (0, 1]: when all peers fail equally rarely, a hair
+        more is not an outlier. With the defaults nobody is accused below 17.5 % over the median.
+    minimum_hosts
+        Endpoints with enough volume without which nobody is compared, >= 3.
+    volume, window, enforcing
+        As for :class:`SuccessRateOutlier`.
+
+    *Guarantee.* While fewer than half of the endpoints are bad, they do not move the median.
+
+    *When not to use it:* for two endpoints, of which nobody can say which one is the outlier.
+
+    Example
+    -------
+    >>> pool = [Report(id, successes=20, failures=0) for id in "ab"]
+    >>> list(MedianFailures()([*pool, Report("c", successes=10, failures=10)]))
+    ['c']
+    """
+
+    factor: float = 3.5
+    least: float = 0.05
+    minimum_hosts: int = 3
+    volume: int = 20
+    window: float = 10.0
+    enforcing: float = 1.0
+
+    def _check(self) -> None:
+        valid.number("factor", self.factor, above=0.0)
+        valid.number("least", self.least, above=0.0, maximum=1.0)
+        valid.integer("minimum_hosts", self.minimum_hosts, minimum=3)
+        _check_window(self.volume, self.window, self.enforcing)
+
+    def __call__(self, reports: Sequence[Report], /) -> Accused:
+        """Return whom to accuse, and of what."""
+        rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= self.volume}
+        if len(rates) < self.minimum_hosts:
+            return {}
+        limit = _limit(rates.values(), self.factor, least=self.least)
+        return {id: f"failure rate {rate:.3f} > {limit:.3f}" for id, rate in rates.items() if rate > limit}
+
+
+class MedianLatency(Record):
+    """Accuse whoever answers far more slowly than the median of its peers.
+
+    Parameters
+    ----------
+    factor
+        How many scaled median absolute deviations above the median, > 0.
+    least
+        A deviation is taken for at least this share of the median, > 0: in a pool of equals a hair more
+        is not an outlier. With the defaults nobody is accused below 2.75 times the median.
+    share
+        The quantile of an endpoint's latencies that is compared, in [0, 1].
+    minimum_hosts
+        Endpoints with enough volume without which nobody is compared, >= 3.
+    volume
+        Latencies in the window without which an endpoint is not compared, >= 1; see :class:`LatencyLimit`.
+    window, enforcing
+        As for :class:`SuccessRateOutlier`.
+
+    *When not to use it:* when endpoints differ in latency by design (other regions): the far ones would be
+    out for ever. A load that measures latency sends them less instead.
+
+    Example
+    -------
+    >>> def of(id, latency):
+    ...     return Report(id, successes=20, failures=0, latencies=(latency,) * 20)
+    >>> MedianLatency()([of("a", 0.010), of("b", 0.011), of("c", 0.300)])
+    {'c': 'latency 0.300 s > 0.030 s'}
+    """
+
+    factor: float = 3.5
+    least: float = 0.5
+    share: float = 0.5
+    minimum_hosts: int = 3
+    volume: int = 10
+    window: float = 10.0
+    enforcing: float = 1.0
+
+    def _check(self) -> None:
+        valid.number("factor", self.factor, above=0.0)
+        valid.number("least", self.least, above=0.0)
+        valid.number("share", self.share, minimum=0.0, maximum=1.0)
+        valid.integer("minimum_hosts", self.minimum_hosts, minimum=3)
+        _check_window(self.volume, self.window, self.enforcing)
+
+    def __call__(self, reports: Sequence[Report], /) -> Accused:
+        """Return whom to accuse, and of what."""
+        known = {
+            report.endpoint: report.latency(self.share)
+            for report in reports
+            if report.successes >= self.volume and len(report.latencies) >= self.volume
+        }
+        if len(known) < self.minimum_hosts:
+            return {}
+        limit = _limit(known.values(), self.factor, least=self.least * median(known.values()))
+        return {id: f"latency {value:.3f} s > {limit:.3f} s" for id, value in known.items() if value > limit}
+
+
+def _check_window(volume: object, window: object, enforcing: object) -> None:
+    valid.integer("volume", volume, minimum=1)
+    valid.number("window", window, above=0.0)
+    valid.number("enforcing", enforcing, above=0.0, maximum=1.0)
+
+
+def _limit(values: Collection[float], factor: float, *, least: float) -> float:
+    middle = median(values)
+    return middle + factor * max(least, deviation(values, around=middle))
+
+
+def _failing(
+    rule: FailurePercentage | FailurePercentageAbove,
+    reports: Sequence[Report],
+    too_many: Callable[[float], bool],
+) -> Accused:
+    rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= rule.volume}
+    if len(rates) < rule.minimum_hosts:
+        return {}
+    return {
+        id: f"failure rate {rate:.3f}, threshold {rule.threshold:g}"
+        for id, rate in rates.items()
+        if too_many(rate)
+    }

@@ -1,0 +1,117 @@
+"""Does it fail too large a part of its requests, or answer too slowly? Two rules about one endpoint alone.
+
+A run of failures says nothing of an endpoint that fails every other request; a rate over a window does. It
+needs a minimum volume: one failure of one request is a rate of 100 %.
+
+Cost: a subtraction of counters that are kept anyway, once a sweep. Requests pay nothing.
+
+Source: Finagle's failure accrual (success rate < 0.8 over 30 s, at least 5 requests); YARP's
+``TransportFailureRate``; Caddy's latency limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.health._report import Report
+
+__all__ = ["LatencyLimit", "SuccessRate"]
+
+
+class SuccessRate(Record):
+    """Accuse an endpoint that succeeds in less than ``minimum`` of its requests.
+
+    Parameters
+    ----------
+    minimum
+        The least share that is good enough, in (0, 1].
+    volume
+        Requests in the window without which nothing is said, >= 1.
+    window
+        Seconds to look back, > 0.
+    enforcing
+        The probability that an accusation is acted upon, in (0, 1].
+
+    *When not to use it:* where a shared dependency makes everybody fail: each is accused, and only the cap
+    on ejections keeps the pool. :class:`SuccessRateOutlier` compares.
+
+    Example
+    -------
+    >>> SuccessRate()([Report("a", successes=7, failures=3), Report("b", successes=0, failures=4)])
+    {'a': 'success rate 0.70 < 0.8 over 10 requests'}
+    """
+
+    minimum: float = 0.8
+    volume: int = 5
+    window: float = 30.0
+    enforcing: float = 1.0
+
+    def _check(self) -> None:
+        valid.number("minimum", self.minimum, above=0.0, maximum=1.0)
+        valid.integer("volume", self.volume, minimum=1)
+        valid.number("window", self.window, above=0.0)
+        valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
+
+    def __call__(self, reports: Sequence[Report], /) -> Mapping[str, str]:
+        """Return whom to accuse, and of what."""
+        return {
+            report.endpoint: (
+                f"success rate {report.success_rate:.2f} < {self.minimum:g} over {report.volume} requests"
+            )
+            for report in reports
+            if report.volume >= self.volume and report.success_rate < self.minimum
+        }
+
+
+class LatencyLimit(Record):
+    """Accuse an endpoint whose answers take longer than ``limit`` seconds.
+
+    Parameters
+    ----------
+    limit
+        Seconds, > 0.
+    share
+        The quantile that is compared, in [0, 1]: 0.95 says that one answer in twenty may be slower.
+    volume
+        Latencies in the window without which nothing is said, >= 1. (The balancer keeps the first 64 of an
+        endpoint, then one in eight, and at most the last 256.)
+    window
+        Seconds to look back, > 0.
+    enforcing
+        The probability that an accusation is acted upon, in (0, 1].
+
+    *When not to use it:* when latency rises with load: taking an endpoint out makes the others slower.
+
+    Example
+    -------
+    >>> slow = Report("a", successes=20, failures=0, latencies=(0.5,) * 20)
+    >>> LatencyLimit(limit=0.2)([slow])
+    {'a': 'latency 0.500 s > 0.2 s at quantile 0.95'}
+    """
+
+    limit: float
+    share: float = 0.95
+    volume: int = 10
+    window: float = 30.0
+    enforcing: float = 1.0
+
+    def _check(self) -> None:
+        valid.number("limit", self.limit, above=0.0)
+        valid.number("share", self.share, minimum=0.0, maximum=1.0)
+        valid.integer("volume", self.volume, minimum=1)
+        valid.number("window", self.window, above=0.0)
+        valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
+
+    def __call__(self, reports: Sequence[Report], /) -> Mapping[str, str]:
+        """Return whom to accuse, and of what."""
+        found = {}
+        for report in reports:
+            if report.successes < self.volume or len(report.latencies) < self.volume:
+                continue
+            latency = report.latency(self.share)
+            if latency > self.limit:
+                cause = f"latency {latency:.3f} s > {self.limit:g} s at quantile {self.share:g}"
+                found[report.endpoint] = cause
+        return found

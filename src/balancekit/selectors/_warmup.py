@@ -1,0 +1,105 @@
+"""How does a warming endpoint get less, whatever the algorithm is? By thinning.
+
+A request that an algorithm gives to an endpoint that is warming or on trial is let through with the
+probability ``node.ramp``, or while fewer than ``node.trial`` requests are on it; otherwise it is given again,
+to somebody else. No algorithm knows of it, so it is the same for all, and no schedule is disturbed: round
+robin skips a turn, hashing goes to the key's next owner, least loads to the next least.
+
+With a key the answer does not depend on chance but on the key, so that a key moves over once, when its time
+has come, and stays. If all that are left are held back too, the first choice stands: nobody is refused.
+
+*Not exact:* threads that pick at the same instant may each see a free place on an endpoint that is on trial.
+
+Cost: one comparison of a float for a request on an endpoint that is not held back; a second pick by the
+general way for one that is turned away. Pools where nobody is held back do not come here at all.
+
+Source: probability thinning; the remedy for Envoy issues 19526, 19712 and 29259, where schedulers with
+lowered weights let newcomers starve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from balancekit.hashing import hash32
+from balancekit.snapshot import Key, Node, PickContext, Snapshot
+
+__all__ = ["held_back", "thinned", "thinned_picker"]
+
+Select = Callable[[Snapshot, PickContext], Node | None]
+
+TURNED_AWAY: Final = 8
+"""So many are turned away for one request before the first choice stands."""
+
+
+def held_back(snapshot: Snapshot) -> bool:
+    """Answer whether some endpoint takes less than its share."""
+    return any(node.ramp < 1.0 for node in snapshot.eligible)
+
+
+def thinned(select: Select, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+    """Pick with ``select``, and pick again while the pick is one that is held back."""
+    node = select(snapshot, ctx)
+    if node is None or _admitted(node, ctx.key, ctx.rng):
+        return node
+    return _instead(node, select, snapshot, ctx)
+
+
+def thinned_picker(
+    pick: Callable[..., Node],
+    select: Select,
+    snapshot: Snapshot,
+    rng: Random,
+    *,
+    keyed: bool,
+) -> Callable[..., Node]:
+    """Return a fast lane around another."""
+
+    def again(node: Node, key: Key | None, now: float) -> Node:
+        if _admitted(node, key, rng):
+            return node
+        return _instead(node, select, snapshot, PickContext(rng=rng, now=now, key=key))
+
+    def pick_by_key(key: Key, now: float = 0.0, /) -> Node:
+        node = pick(key, now)
+        return node if node.ramp >= 1.0 else again(node, key, now)
+
+    def pick_any(now: float = 0.0, /) -> Node:
+        node = pick(now)
+        return node if node.ramp >= 1.0 else again(node, None, now)
+
+    return pick_by_key if keyed else pick_any
+
+
+def _admitted(node: Node, key: Key | None, rng: Random) -> bool:
+    if node.ramp >= 1.0 or node.inflight < node.trial:
+        return True
+    if node.ramp <= 0.0:
+        return False
+    return (rng.random() if key is None else hash32(key) / 2.0**32) < node.ramp
+
+
+def _instead(first: Node, select: Select, snapshot: Snapshot, ctx: PickContext) -> Node:
+    """Give a request that ``first`` turned away to somebody else, or back to ``first``."""
+    away = {first.id}
+    while len(away) <= TURNED_AWAY:
+        other = PickContext(
+            rng=ctx.rng,
+            now=ctx.now,
+            key=ctx.key,
+            cost=ctx.cost,
+            exclude={*ctx.exclude, *away},
+            attributes=ctx.attributes,
+            trace=ctx.trace,
+        )
+        node = select(snapshot, other)
+        if node is None:
+            break
+        if _admitted(node, ctx.key, ctx.rng):
+            if ctx.trace is not None:
+                ctx.trace.note(f"held back {', '.join(sorted(away))}")
+            return node
+        away.add(node.id)
+    return first

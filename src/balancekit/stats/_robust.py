@@ -1,0 +1,49 @@
+"""What is the middle of these numbers, and how far do they spread, whatever one of them says?
+
+One wild value moves a mean and a standard deviation as far as it likes: among ``n`` values none can be more
+than ``sqrt(n - 1)`` population standard deviations from the mean, so a rule of 1.9 is blind below five. The
+median and the median absolute deviation do not move until half of the values are wild.
+
+Source: Rousseeuw and Croux 1993; the factor 1.4826 makes the deviation that of a normal distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = ["MAD_SCALE", "deviation", "median"]
+
+MAD_SCALE: Final = 1.482602218505602
+"""``1 / inverse normal distribution of 3/4``."""
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the middle of some values, the mean of the two middle ones if they are even in number.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+
+    Example
+    -------
+    >>> median([3.0, 1.0, 100.0])
+    3.0
+    """
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("median of no values")
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2.0
+
+
+def deviation(values: Iterable[float], *, around: float) -> float:
+    """Return the median distance from ``around``, scaled to be a standard deviation.
+
+    Example
+    -------
+    >>> round(deviation([1.0, 2.0, 3.0, 4.0, 1000.0], around=3.0), 4)
+    1.4826
+    """
+    return MAD_SCALE * median([abs(value - around) for value in values])

@@ -1,0 +1,194 @@
+"""What answers mean, whatever pieces they come in."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import ConfigurationError, Endpoint
+from balancekit.checks import DeepCheck, HttpCheck, TcpCheck
+from balancekit.checks._http import BODY_LIMIT, HEAD_LIMIT, BadAnswerError, Response
+
+A = Endpoint("a", "10.0.0.1:8080")
+BODIES = st.binary(max_size=300)
+
+
+def chunked(body, sizes):
+    """Cut a body into chunks."""
+    parts, place = [], 0
+    for size in [*sizes, len(body)]:
+        part = body[place : place + size]
+        place += size
+        if part:
+            parts.append(b"%x;ext=1\r\n%s\r\n" % (len(part), part))
+    return b"".join(parts) + b"0\r\n\r\n"
+
+
+def fed(data, cuts, *, closed):
+    """Feed data in pieces, then the end of the connection."""
+    response, places = Response(), sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    for start, end in itertools.pairwise(places):
+        if not response.ended:
+            response.feed(data[start:end])
+    if closed and not response.ended:
+        response.feed(b"")
+    return response
+
+
+@given(
+    body=BODIES,
+    kind=st.sampled_from(["length", "chunks", "close"]),
+    cuts=st.sets(st.integers(0, 600)),
+    sizes=st.lists(st.integers(1, 50), max_size=8),
+    interim=st.booleans(),
+)
+def test_a_response_is_the_same_in_any_pieces(body, kind, cuts, sizes, interim):
+    """A length, chunks or the end of the connection; interim answers are passed over."""
+    head = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" if interim else b""
+    head += b"HTTP/1.1 207 Fine\r\nX: y\r\n"
+    data = {
+        "length": head + b"content-length: %d\r\n\r\n%s" % (len(body), body),
+        "chunks": head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body, sizes),
+        "close": head + b"\r\n" + body,
+    }[kind]
+    response = fed(data, cuts, closed=kind == "close")
+    assert (response.status, response.body, response.ended) == (207, body, True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\n",
+        b"",
+        b"x" * (HEAD_LIMIT + 1),
+    ],
+)
+def test_what_is_no_answer_fails(data):
+    """Wrong, or cut off in the middle: an error from the reader, a failed check from the dialogue."""
+    with pytest.raises(BadAnswerError):
+        fed(data, (), closed=True)
+    talk = HttpCheck(body="ok").dialogue(A)
+    found = talk.receive(data) if data else None
+    if found is None:
+        found = talk.receive(b"")
+    assert not found.passed
+    assert not found.answered
+
+
+def test_a_long_body_is_cut():
+    """Only the beginning matters."""
+    response = fed(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (BODY_LIMIT + 5), (), closed=False)
+    assert response.ended
+    assert len(response.body) == BODY_LIMIT
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_some_answers_have_no_body(status):
+    """And are complete without one."""
+    assert fed(b"HTTP/1.1 %d X\r\n\r\n" % status, (), closed=False).ended
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "passed"),
+    [
+        ({}, b"HTTP/1.1 200 OK\r\n\r\n", True),
+        ({}, b"HTTP/1.1 299 OK\r\n\r\n", True),
+        ({}, b"HTTP/1.1 300 No\r\n\r\n", False),
+        ({}, b"HTTP/1.1 503 No\r\n\r\n", False),
+        ({"statuses": {503}}, b"HTTP/1.1 503 No\r\n\r\n", True),
+        ({"body": "well"}, b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nis well", True),
+        ({"body": b"ill"}, b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nis well", False),
+    ],
+)
+def test_status_and_body_are_expected(options, answer, passed):
+    """As soon as enough is there."""
+    found = HttpCheck(**options).dialogue(A).receive(answer)
+    assert found.passed is passed
+    assert found.answered
+
+
+def json_answer(body, status=200):
+    """Return an answer with a body of JSON."""
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "failing"),
+    [
+        (json_answer(b'{"dependencies": {}}'), True, ()),
+        (json_answer(b'{"dependencies": {"db": true, "mq": "UP", "s3": {"status": "pass"}}}'), True, ()),
+        (json_answer(b'{"dependencies": {"db": true}}', 500), False, ()),
+        (
+            json_answer(b'{"dependencies": {"db": 0, "mq": "down", "a": null, "c": "ok"}}', 503),
+            False,
+            ("a", "db", "mq"),
+        ),
+        (json_answer(b'{"dependencies": {"db": {"status": {"status": "warn"}}}}'), False, ("db",)),
+        (json_answer(b'{"dependencies": ["db"]}'), False, ()),
+        (json_answer(b'{"checks": {}}'), False, ()),
+        (json_answer(b"[1, 2]"), False, ()),
+        (json_answer(b"[" * 50_000), False, ()),
+        (json_answer(b"not json"), False, ()),
+        (json_answer(b"\xff\xfe"), False, ()),
+    ],
+)
+def test_dependencies_are_read(answer, passed, failing):
+    """Booleans, words and objects with a status; anything else is a failure of the endpoint's own."""
+    found = DeepCheck().dialogue(A).receive(answer)
+    assert (found.passed, found.failing) == (passed, failing)
+
+
+@pytest.mark.parametrize(
+    ("target", "peer"),
+    [
+        ("10.0.0.1:8080", ("10.0.0.1", 8080)),
+        ("http://a.example", ("a.example", 80)),
+        ("http://user@a.example:81/base", ("a.example", 81)),
+        ("[::1]:9000", ("::1", 9000)),
+    ],
+)
+def test_addresses_are_read(target, peer):
+    """Host and port, or a URL."""
+    for check in (TcpCheck(), HttpCheck(), DeepCheck()):
+        found = check.peer(Endpoint("a", target))
+        assert (found.host, found.port, found.tls) == (*peer, None)
+
+
+def test_https_is_spoken_in_tls():
+    """With the system's authorities, or the context that was given."""
+    import ssl
+
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert HttpCheck().peer(Endpoint("a", "https://a.example"))[:2] == ("a.example", 443)
+    assert HttpCheck(tls=ours).peer(Endpoint("a", "https://a.example")).tls is ours
+    assert HttpCheck().peer(Endpoint("a", "https://a.example")).tls.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_a_request_is_well_formed():
+    """Host from the address, or as given; headers as given."""
+    check = HttpCheck(path="/h?x=1", headers={"X-Check": "yes"}, host="shop.example")
+    assert check.dialogue(A).request == (
+        b"GET /h?x=1 HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\nAccept: */*\r\nX-Check: yes\r\n\r\n"
+    )
+    assert b"\r\nHost: 10.0.0.1:8080\r\n" in HttpCheck().dialogue(A).request
+
+
+@pytest.mark.parametrize("target", ["a.example", 5, None, "http://", "x:port", "x:99999"])
+def test_a_target_that_is_no_address_is_refused(target):
+    """Unless ``address`` says what to do with it."""
+    for check in (TcpCheck(), HttpCheck()):
+        with pytest.raises(ConfigurationError):
+            check.peer(Endpoint("a", target))
+    known = TcpCheck(address=lambda endpoint: f"{endpoint.id}.example:80")
+    assert known.peer(Endpoint("a", target))[:2] == ("a.example", 80)

@@ -1,0 +1,462 @@
+"""Both runners against real servers: what they see, how soon, and that nothing is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from tests.checks._servers import CERTIFICATE, nobody, servers, silence
+
+from balancekit import ConfigurationError, LoadBalancer
+from balancekit.checks import AsyncChecks, DeepCheck, Finding, HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.events import Degraded, Ejected
+from balancekit.health import Health, Lifecycle, MaxFails, Thresholds
+
+QUICK = Schedule(interval=0.1, timeout=0.08, jitter=0.1, fast=0.05)
+SLOWER = Schedule(interval=0.5, timeout=0.4, fast=0.1)
+POLICY = Lifecycle(thresholds=Thresholds(rise=2, fall=2))
+PATIENCE = 5.0
+
+
+def balancer_of(*targets, health=POLICY, **options):
+    """Return a balancer whose endpoints are called a, b, c."""
+    return LoadBalancer(dict(zip("abcdef", targets, strict=False)), health=health, **options)
+
+
+def wait_for(condition):
+    """Wait until something is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.005)
+
+
+def states(balancer):
+    """Return the states of all endpoints, in order."""
+    return [endpoint.state for endpoint in balancer.stats().endpoints]
+
+
+def pick(balancer):
+    """Return who gets a request."""
+    with balancer.acquire() as lease:
+        return lease.target
+
+
+class InThread:
+    """Runs the asyncio runner in a thread with a loop of its own, so that tests can treat both alike."""
+
+    def __init__(self, balancer, check, **options):
+        self.runner = AsyncChecks(balancer, check, **options)
+
+    def __enter__(self):
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.call(self.runner.start())
+        return self.runner
+
+    def call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+
+    def __exit__(self, *_error):
+        self.call(self.runner.stop())
+        assert not self.call(self.others())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    async def others(self):
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+RUNNERS = pytest.mark.parametrize("runner", [ThreadChecks, InThread], ids=["threads", "asyncio"])
+
+
+@RUNNERS
+@pytest.mark.parametrize("check", [TcpCheck(), HttpCheck(path="/health", body="well")], ids=["tcp", "http"])
+def test_the_dead_go_and_come_back(runner, check):
+    """A server that is not there is ejected, one that is stays; when it is there it is taken back."""
+    with servers(1) as (alive,):
+        gone = nobody()
+        balancer = balancer_of(alive.target, gone)
+        with runner(balancer, check, schedule=QUICK):
+            wait_for(lambda: states(balancer) == ["healthy", "ejected"])
+            assert {pick(balancer) for _ in range(9)} == {alive.target}
+            balancer.update({"a": alive.target, "b": alive.target}, keep_history=True)
+            wait_for(lambda: states(balancer) == ["healthy", "healthy"])
+
+
+@RUNNERS
+def test_the_hanging_are_seen_in_time(runner):
+    """A server that accepts and says nothing is down within interval * fall + timeout of asking it.
+
+    The bound leaves out what the machine needs to get round to a check: one more interval.
+    """
+    with servers(1) as (alive,), silence() as hanging:
+        balancer, seen = balancer_of(alive.target, hanging), []
+        balancer.subscribe(
+            lambda event: seen.append(time.monotonic()) if isinstance(event, Ejected) else None
+        )
+        began = time.monotonic()
+        with runner(balancer, HttpCheck(), schedule=QUICK):
+            wait_for(lambda: seen)
+        detection = POLICY.thresholds.detection(interval=QUICK.interval, timeout=QUICK.timeout)
+        assert seen[0] - began >= QUICK.timeout * POLICY.thresholds.fall
+        assert seen[0] - began <= detection.latest + 5 * QUICK.interval
+
+
+@RUNNERS
+def test_a_status_and_a_body_are_looked_at(runner):
+    """503, and a page that does not say what it should."""
+    with servers(3) as (good, refusing, wrong):
+        refusing.status = 503
+        wrong.body = b"something else"
+        good.chunked = True
+        balancer = balancer_of(good.target, refusing.target, f"http://{wrong.target}")
+        with runner(balancer, HttpCheck(body="well"), schedule=QUICK):
+            wait_for(lambda: states(balancer) == ["healthy", "ejected", "ejected"])
+            refusing.status = 200
+            wait_for(lambda: states(balancer) == ["healthy", "healthy", "ejected"])
+
+
+@RUNNERS
+def test_tls_is_spoken_and_verified(runner):
+    """A certificate that is trusted and names the host, or no connection."""
+    trusting = ssl.create_default_context(cafile=CERTIFICATE)
+    with servers(2) as (named, plain):
+        named.secure()
+        port = named.server_address[1]
+        balancer = balancer_of(
+            f"https://localhost:{port}", f"https://127.0.0.2:{port}", f"https://{plain.target}"
+        )
+        with runner(balancer, HttpCheck(tls=trusting, body="well"), schedule=SLOWER):
+            wait_for(lambda: states(balancer) == ["healthy", "ejected", "ejected"])
+            wait_for(lambda: named.asked >= 2)
+        with runner(balancer, HttpCheck(), schedule=SLOWER):
+            wait_for(lambda: balancer.stats().endpoints[0].state in {"ejected", "suspect"})
+
+
+@RUNNERS
+def test_a_connection_that_is_cut_is_a_failure(runner):
+    """Data that ends too early."""
+    with servers(1) as (alive,):
+        balancer = balancer_of("127.0.0.1:1", alive.target)
+        with runner(balancer, HttpCheck(), schedule=QUICK):
+            wait_for(lambda: states(balancer) == ["ejected", "healthy"])
+
+
+@RUNNERS
+def test_a_report_that_fails_ends_nothing(runner):
+    """A policy that hears no checks: it is logged, and the next check comes."""
+    with servers(1) as (alive,):
+        balancer = balancer_of(alive.target, health=MaxFails())
+        with runner(balancer, HttpCheck(), schedule=QUICK):
+            wait_for(lambda: alive.asked >= 3)
+
+
+@RUNNERS
+def test_many_endpoints_share_few_workers(runner):
+    """More endpoints than may be checked at once: all get their turn."""
+    with servers(1) as (alive,):
+        balancer = LoadBalancer(
+            {f"e{k}": alive.target for k in range(12)}, health=POLICY.replace(start=Health.UNKNOWN)
+        )
+        few = {"workers": 2} if runner is ThreadChecks else {"at_once": 2}
+        with runner(balancer, TcpCheck(), schedule=QUICK, **few):
+            wait_for(lambda: set(states(balancer)) == {"healthy"})
+
+
+@RUNNERS
+def test_a_shared_dependency_takes_nobody_out(runner):
+    """When most endpoints miss the same database the pool is degraded; who misses another one is out."""
+    with servers(4) as running:
+        for server in running:
+            server.says(db="ok", cache="ok")
+        events = []
+        balancer = balancer_of(*[server.target for server in running], listeners=[events.append])
+        with runner(balancer, DeepCheck(), schedule=QUICK):
+            wait_for(lambda: all(server.asked >= 2 for server in running))
+            for server in running:
+                server.says(db="down", cache="ok")
+                server.status = 503
+            wait_for(lambda: len({e.endpoint for e in events if isinstance(e, Degraded)}) == 4)
+            asked = running[0].asked
+            wait_for(lambda: running[0].asked >= asked + 4)
+            assert "ejected" not in states(balancer)
+            running[3].says(db="down", cache="down")
+            wait_for(lambda: states(balancer)[3] == "ejected")
+            assert "ejected" not in states(balancer)[:3]
+            for server in running:
+                server.says(db="ok", cache="ok")
+                server.status = 200
+            wait_for(lambda: states(balancer) == ["healthy"] * 4)
+        ends = {e.endpoint: e.dependencies for e in events if isinstance(e, Degraded)}
+        assert ends == dict.fromkeys("abcd", ())
+
+
+@RUNNERS
+def test_unchecked_endpoints_wait_for_their_first_check(runner):
+    """With ``start=UNKNOWN`` nobody is picked before a check has passed; the error says so."""
+    with servers(1) as (alive,):
+        balancer = balancer_of(alive.target, nobody(), health=POLICY.replace(start=Health.UNKNOWN))
+        assert states(balancer) == ["unknown", "unknown"]
+        with pytest.raises(Exception, match="2 not yet checked; wait for the first checks"):
+            balancer.acquire()
+        with runner(balancer, TcpCheck(), schedule=QUICK):
+            wait_for(lambda: states(balancer) == ["healthy", "ejected"])
+
+
+@RUNNERS
+def test_new_endpoints_are_checked_at_once_and_gone_ones_no_more(runner):
+    """The runner follows the pool, though its interval is long."""
+    with servers(2) as (first, second):
+        balancer = LoadBalancer({"a": first.target})
+        slow = Schedule(interval=60.0, jitter=0.0)
+        with runner(balancer, HttpCheck(), schedule=slow):
+            wait_for(lambda: first.asked == 1)
+            balancer.update({"b": second.target})
+            wait_for(lambda: second.asked == 1)
+        assert first.asked == 1
+
+
+def failing_check(endpoint, _timeout):
+    """Fail in every way there is."""
+    if endpoint.id == "b":
+        raise ZeroDivisionError
+    return {"a": True, "c": False, "d": Finding(passed=False, detail="no"), "e": "yes"}[endpoint.id]
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio"])
+def test_a_users_check_may_fail_as_it_likes(kind):
+    """False, a finding, an exception, nonsense: a failed check, and the others go on."""
+
+    async def coroutine(endpoint, seconds):
+        return failing_check(endpoint, seconds)
+
+    balancer = balancer_of(*"12345", health=POLICY)
+    runner = ThreadChecks if kind == "threads" else InThread
+    with runner(balancer, failing_check if kind == "threads" else coroutine, schedule=QUICK):
+        wait_for(lambda: states(balancer) == ["healthy", *["ejected"] * 4])
+
+
+def test_a_users_coroutine_is_cancelled_when_its_time_is_over():
+    """It need not keep the timeout itself."""
+
+    async def hangs(endpoint, _timeout):
+        if endpoint.id == "b":
+            await asyncio.sleep(3600)
+        return True
+
+    balancer = balancer_of("1", "2")
+    with InThread(balancer, hangs, schedule=QUICK):
+        wait_for(lambda: states(balancer) == ["healthy", "ejected"])
+
+
+@RUNNERS
+def test_nothing_is_left_of_it(runner):
+    """No thread before start, none after stop, also in the middle of checks that hang; then it starts again."""
+    before = set(threading.enumerate())
+    with silence() as hanging:
+        balancer = balancer_of(*[hanging] * 3)
+        patient = Schedule(interval=30.0, timeout=20.0)
+        for _ in range(3):
+            running = runner(balancer, HttpCheck(), schedule=patient)
+            assert set(threading.enumerate()) == before
+            with running as checks:
+                assert checks.running
+                time.sleep(0.05)
+                began = time.monotonic()
+            assert not checks.running
+            assert time.monotonic() - began < 2.0
+            assert set(threading.enumerate()) == before
+    assert states(balancer) == ["healthy"] * 3  # a check that was cut short says nothing
+
+
+def test_stop_and_start_are_idempotent():
+    """Twice is once."""
+    balancer = balancer_of("1", "2")
+    checks = ThreadChecks(balancer, lambda endpoint, timeout: True, schedule=QUICK, workers=2)
+    checks.stop()
+    checks.start()
+    started = set(threading.enumerate())
+    checks.start()
+    assert set(threading.enumerate()) == started
+    checks.stop()
+    checks.stop()
+
+    async def run():
+        tasks = AsyncChecks(balancer, TcpCheck(), schedule=QUICK)
+        await tasks.stop()
+        await tasks.start()
+        await tasks.start()
+        assert len(asyncio.all_tasks()) == 2
+        await tasks.stop()
+        await tasks.stop()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_stop_is_never_lost():
+    """Whatever the runner is woken by at that moment, it stops (``wait_for`` of Python 3.11 forgets)."""
+
+    async def well(_endpoint, _timeout):
+        return True
+
+    async def run():
+        balancer = balancer_of("1", "2")
+        checks = AsyncChecks(balancer, well, schedule=Schedule(interval=0.001, timeout=0.001, fast=0.001))
+        for turn in range(300):
+            await checks.start()
+            for _ in range(turn % 12):
+                await asyncio.sleep(0)
+            balancer.update({"a": str(turn), "b": "2"})
+            for _ in range(turn % 3):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE):
+                await checks.stop()
+            assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_check_may_stop_its_runner():
+    """A worker that stops the runner does not wait for itself."""
+    done = threading.Event()
+    balancer = balancer_of("1", "2")
+
+    def check(_endpoint, _timeout):
+        checks.stop()
+        done.set()
+        return True
+
+    checks = ThreadChecks(balancer, check, schedule=QUICK)
+    checks.start()
+    assert done.wait(PATIENCE)
+    wait_for(lambda: not [t for t in threading.enumerate() if t.name.startswith("balancekit-check")])
+
+
+def test_a_loop_that_ends_first_destroys_nothing(capsys):
+    """``asyncio.run`` cancels the tasks of a runner that was never stopped; nothing is said about it."""
+
+    async def run(hanging):
+        checks = AsyncChecks(balancer_of(hanging, hanging), HttpCheck(), schedule=Schedule())
+        await checks.start()
+        await asyncio.sleep(0.05)
+
+    with silence() as hanging:
+        asyncio.run(run(hanging))
+    gc.collect()
+    assert capsys.readouterr().err == ""
+
+
+SCRIPT = """
+import time
+from balancekit import LoadBalancer
+from balancekit.checks import HttpCheck, Schedule, ThreadChecks
+lb = LoadBalancer(["{0}"] and {{"a": "{0}", "b": "{0}"}})
+checks = ThreadChecks(lb, HttpCheck(), schedule=Schedule(interval=60.0, timeout=50.0))
+checks.start()
+time.sleep(0.3)
+print("leaving", flush=True)
+"""
+
+
+def test_the_interpreter_does_not_wait():
+    """A program that ends with checks running, all of them hanging, ends at once and says nothing."""
+    with silence() as hanging:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT.format(hanging)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout.readline() == "leaving\n"
+        began = time.monotonic()
+        _, errors = process.communicate(timeout=10.0)
+        assert time.monotonic() - began < 5.0
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_starts_over():
+    """In the child the runner is stopped, and may be started and stopped; the parent's goes on."""
+    with servers(1) as (server,):
+        balancer = balancer_of(server.target, server.target)
+        with ThreadChecks(balancer, HttpCheck(), schedule=QUICK) as checks:
+            wait_for(lambda: server.asked > 3)
+            child = os.fork()
+            if child == 0:
+                status = 1
+                with contextlib.suppress(BaseException):
+                    assert not checks.running
+                    assert threading.active_count() == 1
+                    checks.stop()
+                    asked = []
+                    own = ThreadChecks(balancer, lambda e, t: asked.append(e) or True, schedule=QUICK)
+                    with own:
+                        wait_for(lambda: len(asked) > 3)
+                    assert threading.active_count() == 1
+                    checks.start()
+                    checks.stop()
+                    status = 0
+                os._exit(status)
+            deadline = time.monotonic() + PATIENCE
+            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+                if time.monotonic() > deadline:
+                    os.kill(child, signal.SIGKILL)
+                time.sleep(0.01)
+            assert os.waitstatus_to_exitcode(ended[1]) == 0
+            asked = server.asked
+            wait_for(lambda: server.asked > asked + 3)
+
+
+def test_verdicts_run_out_when_checks_end():
+    """An endpoint that is out because of checks is on trial once its last verdict holds no more."""
+    with servers(1) as (alive,):
+        balancer = balancer_of(alive.target, nobody())
+        with ThreadChecks(balancer, TcpCheck(), schedule=QUICK):
+            wait_for(lambda: states(balancer) == ["healthy", "ejected"])
+        assert QUICK.holds_for < 1.0
+        wait_for(lambda: states(balancer) == ["healthy", "probing"])
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "parameter"),
+    [
+        (lambda lb, **o: ThreadChecks(lb, 5, **o), {}, "check"),
+        (lambda lb, **o: ThreadChecks(lb, TcpCheck(), **o), {"workers": 0}, "workers"),
+        (lambda lb, **o: ThreadChecks(lb, TcpCheck(), **o), {"schedule": 5.0}, "schedule"),
+        (lambda lb, **o: ThreadChecks(lb, TcpCheck(), **o), {"shared": 2.0}, "shared"),
+        (lambda lb, **o: AsyncChecks(lb, lambda e, t: True, **o), {}, "check"),
+        (lambda lb, **o: AsyncChecks(lb, TcpCheck(), **o), {"at_once": 0}, "at_once"),
+        (lambda lb, **o: AsyncChecks(lb, TcpCheck(), **o), {"schedule": None}, "schedule"),
+        (lambda lb, **o: AsyncChecks(lb, TcpCheck(), **o), {"shared": True}, "shared"),
+    ],
+)
+def test_bad_options_are_refused(make, options, parameter):
+    """By name, at construction."""
+    with pytest.raises(ConfigurationError) as caught:
+        make(balancer_of("1", "2"), **options)
+    assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize("health", [None, MaxFails()])
+def test_a_policy_that_hears_no_checks_is_named(health):
+    """Told where the report is made."""
+    from balancekit.health import Verdict
+
+    with pytest.raises(ConfigurationError, match="hears checks"):
+        balancer_of("1", "2", health=health).report("a", Verdict(passed=True))
+    with pytest.raises(ConfigurationError, match="verdict"):
+        balancer_of("1", "2").report("a", 1)

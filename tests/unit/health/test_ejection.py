@@ -1,0 +1,138 @@
+"""Ejections: after how many failures, for how long, how many at once."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from balancekit.events import Ejected, EjectionRefused, Probing, Restored
+from balancekit.health import ConsecutiveFailures, Ejection, Health, Lifecycle
+from balancekit.outcome import FAILURES, Completion, Outcome
+
+
+def make(*, spare=True, threshold=3, **ejection):
+    """Make the machine of one endpoint, without jitter."""
+    policy = Lifecycle(
+        failures=ConsecutiveFailures(threshold=threshold),
+        ejection=Ejection(**{"base": 1.0, "maximum": 8.0, "jitter": 0.0} | ejection),
+    )
+    return policy("a", lambda _ejection: spare, Random(1))
+
+
+def hear(machine, outcome, now):
+    """Let the machine hear of one end."""
+    return machine.observe(Completion(outcome, started_at=now, ended_at=now), now=now)
+
+
+def fall(machine, now):
+    """Fail until ejected; return the event."""
+    while True:
+        for event in hear(machine, Outcome.FAILURE, now):
+            return event
+
+
+@pytest.mark.parametrize("outcome", sorted(FAILURES, key=lambda each: each.value))
+def test_the_threshold_counts_failures_of_every_kind(outcome):
+    """The third of three ejects, the second does not."""
+    machine = make(threshold=3)
+    assert hear(machine, outcome, 0.0) == []
+    assert machine.health is Health.SUSPECT
+    assert machine.eligible
+    assert hear(machine, outcome, 0.0) == []
+    (event,) = hear(machine, outcome, 5.0)
+    assert event == Ejected(endpoint="a", at=5.0, until=6.0, streak=1, cause="3 failures in a row")
+    assert not machine.eligible
+    assert machine.deadline == 6.0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.IGNORED])
+def test_what_says_nothing_neither_counts_nor_clears(outcome):
+    """A cancellation between failures does not hide them."""
+    machine = make(threshold=2)
+    hear(machine, Outcome.FAILURE, 0.0)
+    assert hear(machine, outcome, 0.0) == []
+    assert isinstance(hear(machine, Outcome.FAILURE, 0.0)[0], Ejected)
+
+
+def test_a_success_clears_the_run():
+    """In a row means in a row."""
+    machine = make(threshold=2)
+    hear(machine, Outcome.FAILURE, 0.0)
+    hear(machine, Outcome.SUCCESS, 0.0)
+    assert machine.health is Health.HEALTHY
+    assert hear(machine, Outcome.FAILURE, 0.0) == []
+
+
+def test_time_out_trial_and_back():
+    """Not a moment early; one success restores, and stragglers prove nothing."""
+    machine = make()
+    fall(machine, 0.0)
+    assert hear(machine, Outcome.SUCCESS, 0.5) == []
+    assert machine.advance(now=0.999) == []
+    assert machine.advance(now=1.0) == [Probing(endpoint="a", at=1.0)]
+    assert machine.eligible
+    assert machine.deadline is None
+    assert machine.advance(now=2.0) == []
+    assert hear(machine, Outcome.SUCCESS, 2.0) == [Restored(endpoint="a", at=2.0)]
+    assert machine.health is Health.HEALTHY
+
+
+def test_failing_on_trial_ejects_at_once_and_for_longer():
+    """Back-off doubles to the maximum and starts over after a restoration."""
+    machine = make()
+    now, lengths = 0.0, []
+    fall(machine, now)
+    for _ in range(5):
+        lengths.append(machine.deadline - now)
+        now = machine.deadline
+        machine.advance(now=now)
+        (event,) = hear(machine, Outcome.TIMEOUT, now)
+        assert event.cause == "failed on trial"
+    assert lengths == [1.0, 2.0, 4.0, 8.0, 8.0]
+    now = machine.deadline
+    machine.advance(now=now)
+    hear(machine, Outcome.SUCCESS, now)
+    assert fall(machine, now).until == now + 1.0
+
+
+def test_a_pool_that_cannot_spare_it_says_so_once():
+    """The endpoint stays, one event tells, and a success makes it news again."""
+    machine = make(spare=False)
+    (event,) = [e for _ in range(9) for e in hear(machine, Outcome.FAILURE, 0.0)]
+    assert event == EjectionRefused(endpoint="a", at=0.0, cause="3 failures in a row")
+    assert machine.eligible
+    hear(machine, Outcome.SUCCESS, 1.0)
+    assert isinstance(fall(machine, 2.0), EjectionRefused)
+
+
+def test_only_what_could_change_something_is_watched():
+    """A healthy endpoint costs nothing."""
+    machine = make()
+    assert not machine.watching
+    hear(machine, Outcome.FAILURE, 0.0)
+    assert machine.watching
+    hear(machine, Outcome.SUCCESS, 0.0)
+    assert not machine.watching
+
+
+def test_jitter_only_lengthens_and_stays_within_its_share():
+    """Endpoints that fell together do not come back together."""
+    ejection = Ejection(base=10.0, maximum=10.0, jitter=0.1)
+    rng = Random(4)
+    lengths = [ejection.duration(1, rng) for _ in range(1_000)]
+    assert min(lengths) >= 10.0
+    assert max(lengths) < 11.0
+    assert max(lengths) - min(lengths) > 0.9
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_caps_leave_somebody_and_let_small_pools_eject_one(size, share):
+    """Never the last one; at least one unless the share is 0; never more than the share."""
+    ejection = Ejection(max_share=share)
+    out = 0
+    while ejection.allows(already_out=out, size=size):
+        out += 1
+    most = 0 if share == 0.0 else min(size - 1, max(1, int(share * size)))
+    assert out == most

@@ -1,0 +1,340 @@
+"""Rules over reports: windowed rates, latency, outliers after Envoy, gRPC and the median."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import ConfigurationError, Endpoint
+from balancekit.health import (
+    FailurePercentage,
+    FailurePercentageAbove,
+    Health,
+    LatencyLimit,
+    Lifecycle,
+    MedianFailures,
+    MedianLatency,
+    Report,
+    SuccessRate,
+    SuccessRateOutlier,
+    Survey,
+)
+from balancekit.loads import InFlight
+from balancekit.outcome import Outcome
+from balancekit.snapshot import Node
+from balancekit.stats import MAD_SCALE, RecentWindow, deviation, median
+
+
+def report(id, successes=0, failures=0, latencies=()):
+    """What one endpoint did."""
+    return Report(id, successes=successes, failures=failures, latencies=tuple(latencies))
+
+
+def rates(*shares, volume=100):
+    """Reports of endpoints that succeed in these shares of 100 requests each."""
+    return [report(f"e{k}", round(s * volume), volume - round(s * volume)) for k, s in enumerate(shares)]
+
+
+# ---------------------------------------------------------------------- one endpoint
+
+
+@pytest.mark.parametrize(
+    ("successes", "failures", "accused"),
+    [(8, 2, False), (79, 21, True), (0, 4, False), (0, 5, True), (4, 1, False), (0, 0, False)],
+)
+def test_a_success_rate_needs_a_volume(successes, failures, accused):
+    """Below 0.8 of at least 5 requests: strictly below, at least five."""
+    assert bool(SuccessRate()([report("a", successes, failures)])) is accused
+
+
+@pytest.mark.parametrize(("latency", "accused"), [(0.2, False), (0.2000001, True)])
+def test_a_latency_limit_is_a_limit(latency, accused):
+    """The quantile must exceed it; too few latencies say nothing."""
+    rule = LatencyLimit(limit=0.2, share=0.5)
+    assert bool(rule([report("a", 10, 0, [latency] * 10)])) is accused
+    assert not rule([report("a", 9, 0, [9.0] * 9)])
+    assert not rule([report("a", 10, 0)])
+
+
+def test_one_slow_answer_in_twenty_is_allowed():
+    """The default quantile is 0.95."""
+    answers = [0.01] * 96 + [9.0] * 4
+    assert not LatencyLimit(limit=1.0)([report("a", 100, 0, answers)])
+    assert LatencyLimit(limit=1.0)([report("a", 100, 0, [*answers, *[9.0] * 4])])
+
+
+# ---------------------------------------------------------------------- peers
+
+
+@given(shares=st.lists(st.integers(0, 100), min_size=5, max_size=12), factor=st.floats(0.5, 3.0))
+def test_the_outlier_rule_is_the_population_deviation(shares, factor):
+    """Accused iff the rate is under mean - factor * population deviation (statistics.pstdev)."""
+    reports = rates(*[share / 100 for share in shares])
+    values = [share / 100 for share in shares]
+    limit = statistics.fmean(values) - factor * statistics.pstdev(values)
+    accused = SuccessRateOutlier(factor=factor)(reports)
+    for id, value in zip((r.endpoint for r in reports), values, strict=True):
+        if not math.isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+            assert (id in accused) is (value < limit)
+
+
+@pytest.mark.parametrize("size", range(2, 8))
+def test_the_outlier_rule_is_blind_below_five(size):
+    """One of n values is at most sqrt(n - 1) deviations from the mean: 1.9 is out of reach for n <= 4."""
+    rule = SuccessRateOutlier(minimum_hosts=2)
+    accused = rule(rates(*[1.0] * (size - 1), 0.0))
+    assert bool(accused) is (math.sqrt(size - 1) > 1.9) is (size >= 5)
+
+
+def test_the_outlier_rule_needs_hosts_and_volume():
+    """Five endpoints with a hundred requests each; one with 99 is not compared and not accused."""
+    rule = SuccessRateOutlier()
+    pool = rates(1, 1, 1, 1, 0.5)
+    assert set(rule(pool)) == {"e4"}
+    assert not rule(pool[1:])
+    assert not rule([*pool[:4], report("e4", 0, 99)])
+
+
+def test_the_two_failure_percentages_differ_at_the_threshold():
+    """Envoy accuses at 85 %, gRPC above it."""
+    pool = rates(0.15, 1, 1, 1, 1)
+    assert set(FailurePercentage()(pool)) == {"e0"}
+    assert not FailurePercentageAbove()(pool)
+    worse = rates(0.14, 1, 1, 1, 1)
+    assert set(FailurePercentage()(worse)) == set(FailurePercentageAbove()(worse)) == {"e0"}
+    for rule in (FailurePercentage(), FailurePercentageAbove()):
+        assert not rule(worse[:4])
+        assert not rule(rates(0.0, 1, 1, 1, 1, volume=49))
+
+
+@pytest.mark.parametrize(
+    ("shares", "accused"),
+    [
+        ((1, 1, 0.5), {"e2"}),
+        ((1, 1, 0.83), set()),
+        ((1, 1, 0.82), {"e2"}),
+        ((0.5, 0.5, 0.5), set()),
+        ((1, 0.5), set()),
+        ((1, 1, 0.4, 0.4, 1), {"e2", "e3"}),
+        ((0.0, 0.0, 1.0), set()),
+    ],
+)
+def test_the_median_works_from_three(shares, accused):
+    """One bad of three is found, a hair is not an outlier, a common failure is nobody's fault."""
+    assert set(MedianFailures()(rates(*shares))) == accused
+
+
+@given(good=st.lists(st.floats(0.001, 0.1), min_size=3, max_size=9), wild=st.floats(1e3, 1e9))
+def test_the_median_does_not_move_for_one(good, wild):
+    """However slow one of four or more is, it is accused, and the wild one changes the limit by little."""
+    pool = [report(f"e{k}", 20, 0, [latency] * 20) for k, latency in enumerate(good)]
+    rule = MedianLatency()
+    slow = report("slow", 20, 0, [wild] * 20)
+    assert "slow" in rule([*pool, slow])
+    slower = report("slow", 20, 0, [wild * 1000] * 20)
+    assert rule([*pool, slow]).keys() == rule([*pool, slower]).keys()
+
+
+@pytest.mark.parametrize(("latency", "accused"), [(0.0274, set()), (0.0276, {"c"})])
+def test_slow_is_relative_to_the_median(latency, accused):
+    """With the defaults: 2.75 times the median when the others are alike."""
+    pool = [report("a", 20, 0, [0.01] * 20), report("b", 20, 0, [0.01] * 20)]
+    assert set(MedianLatency()([*pool, report("c", 20, 0, [latency] * 20)])) == accused
+    assert not MedianLatency()([*pool, report("c", 9, 0, [9.0] * 9)])
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_the_median_is_the_median(values):
+    """And the deviation is 1.4826 medians of distances."""
+    assert median(values) == statistics.median(values)
+    expected = MAD_SCALE * statistics.median([abs(v - 3.0) for v in values])
+    assert deviation(values, around=3.0) == pytest.approx(expected, rel=1e-12)
+    assert pytest.approx(statistics.NormalDist().inv_cdf(0.75), rel=1e-12) == 1 / MAD_SCALE
+
+
+def test_nothing_has_no_middle():
+    """As in the standard library, it is an error."""
+    with pytest.raises(ValueError, match="no values"):
+        median([])
+
+
+# ---------------------------------------------------------------------- the sweep
+
+
+class Recorder:
+    """A rule that remembers its reports and accuses whom it is told to."""
+
+    def __init__(self, window, accuse=(), enforcing=1.0):
+        self.window, self.accuse, self.enforcing = window, accuse, enforcing
+        self.seen = []
+
+    def __call__(self, reports):
+        assert all(len(r.latencies) >= 0 for r in reports)  # looked up now, not later
+        self.seen.append({r.endpoint: r for r in reports})
+        return dict.fromkeys(self.accuse, "told to")
+
+
+def node(id="a", *, timed=False):
+    """Make a node whose counters are set by hand."""
+    made = Node(Endpoint(id), InFlight())
+    made.latency = RecentWindow() if timed else None
+    return made
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 5.0), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=40)
+)
+def test_a_window_covers_what_happened_in_it(history):
+    """The report is what was counted since the last sweep that is at least a window ago."""
+    rule, one, now = Recorder(10.0), node(), 100.0
+    survey = Survey((rule,), 1.0, Random(0))
+    survey.advance([one], now=now)
+    marks = [(now, 0, 0)]
+    for gap, good, bad in history:
+        now += gap
+        one.successes += good
+        one.outcomes[Outcome.TIMEOUT] = one.outcomes.get(Outcome.TIMEOUT, 0) + bad
+        survey.advance([one], now=now)
+        marks.append((now, one.successes, one.outcomes[Outcome.TIMEOUT]))
+        old = [mark for mark in marks if mark[0] <= now - 10.0]
+        _, successes, failures = old[-1] if old else marks[0]
+        found = rule.seen[-1]["a"]
+        assert (found.successes, found.failures) == (marks[-1][1] - successes, marks[-1][2] - failures)
+
+
+def test_who_was_out_begins_anew():
+    """An endpoint that took no part in a sweep has no past."""
+    rule, one = Recorder(100.0), node()
+    survey = Survey((rule,), 1.0, Random(0))
+    survey.advance([one], now=0.0)
+    one.outcomes[Outcome.FAILURE] = 50
+    survey.advance([], now=1.0)
+    survey.advance([one], now=2.0)
+    one.successes += 3
+    survey.advance([one], now=3.0)
+    assert (rule.seen[-1]["a"].successes, rule.seen[-1]["a"].failures) == (3, 0)
+
+
+def test_cancelled_requests_are_no_volume():
+    """Only what says something about the endpoint is counted."""
+    rule, one = Recorder(10.0), node()
+    survey = Survey((rule,), 1.0, Random(0))
+    survey.advance([one], now=0.0)
+    one.outcomes |= {Outcome.CANCELLED: 5, Outcome.IGNORED: 7, Outcome.OVERLOADED: 2, Outcome.FAILURE: 1}
+    survey.advance([one], now=1.0)
+    assert rule.seen[-1]["a"].volume == 3
+    assert rule.seen[-1]["a"].failure_rate == 1.0
+    assert math.isnan(report("b").success_rate)
+    assert math.isnan(report("b").failure_rate)
+
+
+def test_latencies_are_those_of_the_window():
+    """Older ones do not count, as far as they are still known."""
+    rule, one = Recorder(10.0), node(timed=True)
+    survey = Survey((rule,), 1.0, Random(0))
+    for latency in range(300):
+        one.latency.record(float(latency))
+    survey.advance([one], now=0.0)
+    for latency in (7.0, 8.0, 9.0):
+        one.latency.record(latency)
+    survey.advance([one], now=5.0)
+    assert rule.seen[-1]["a"].latencies == [7.0, 8.0, 9.0]
+    survey.advance([one], now=15.0)
+    assert rule.seen[-1]["a"].latencies == []
+
+
+@pytest.mark.parametrize("enforcing", [0.1, 0.5, 1.0])
+def test_enforcing_is_a_probability(enforcing):
+    """Within 4.5 standard deviations of the share, 2000 sweeps."""
+    survey = Survey((Recorder(1.0, ["a"], enforcing),), 1.0, Random(5))
+    acted = sum(bool(survey.advance([node()], now=float(k))) for k in range(2000))
+    spread = math.sqrt(2000 * enforcing * (1 - enforcing))
+    assert abs(acted - 2000 * enforcing) <= 4.5 * spread
+
+
+def test_the_first_cause_is_told():
+    """Two rules that agree accuse once."""
+    first, second = Recorder(1.0, ["a"]), Recorder(2.0, ["a", "b"])
+    second.__class__ = type("Other", (Recorder,), {"__call__": lambda self, _: dict.fromkeys("ab", "other")})
+    survey = Survey((first, second), 3.0, Random(0))
+    assert survey.advance([node("a"), node("b")], now=7.0) == {"a": "told to", "b": "other"}
+    assert survey.deadline == 10.0
+
+
+# ---------------------------------------------------------------------- bad input
+
+BAD = [
+    *[(SuccessRate, {"minimum": v}, "minimum") for v in (0.0, 1.1, math.nan, True)],
+    (SuccessRate, {"volume": 0}, "volume"),
+    (SuccessRate, {"window": 0.0}, "window"),
+    (SuccessRate, {"enforcing": 0.0}, "enforcing"),
+    (LatencyLimit, {"limit": 0.0}, "limit"),
+    (LatencyLimit, {"limit": 1.0, "share": 2.0}, "share"),
+    (LatencyLimit, {"limit": 1.0, "volume": 0}, "volume"),
+    (LatencyLimit, {"limit": 1.0, "window": math.inf}, "window"),
+    (LatencyLimit, {"limit": 1.0, "enforcing": 2.0}, "enforcing"),
+    (SuccessRateOutlier, {"factor": 0.0}, "factor"),
+    (SuccessRateOutlier, {"minimum_hosts": 1}, "minimum_hosts"),
+    (FailurePercentage, {"threshold": 0.0}, "threshold"),
+    (FailurePercentage, {"minimum_hosts": 0}, "minimum_hosts"),
+    (FailurePercentageAbove, {"threshold": -0.1}, "threshold"),
+    (FailurePercentageAbove, {"minimum_hosts": 0}, "minimum_hosts"),
+    (MedianFailures, {"minimum_hosts": 2}, "minimum_hosts"),
+    (MedianFailures, {"factor": 0.0}, "factor"),
+    (MedianFailures, {"least": 0.0}, "least"),
+    (MedianLatency, {"minimum_hosts": 2}, "minimum_hosts"),
+    (MedianLatency, {"factor": -1.0}, "factor"),
+    (MedianLatency, {"least": 0.0}, "least"),
+    (MedianLatency, {"share": -0.1}, "share"),
+    *[
+        (rule, {name: value}, name)
+        for rule in (
+            SuccessRateOutlier,
+            FailurePercentage,
+            FailurePercentageAbove,
+            MedianFailures,
+            MedianLatency,
+        )
+        for name, value in (("volume", 0), ("window", -1.0), ("enforcing", 1.5))
+    ],
+]
+
+
+@pytest.mark.parametrize(("make", "options", "parameter"), BAD)
+def test_bad_figures_are_refused(make, options, parameter):
+    """By name, at construction."""
+    with pytest.raises(ConfigurationError) as caught:
+        make(**options)
+    assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize(
+    ("options", "parameter"),
+    [
+        ({"rules": [SuccessRate()]}, "rules"),
+        ({"rules": (3,)}, "rules"),
+        ({"rules": (lambda reports: {},)}, "window"),
+        ({"rules": (Recorder(1.0, enforcing=0.0),)}, "enforcing"),
+        ({"sweep": 0.0}, "sweep"),
+        ({"failures": 5}, "failures"),
+        ({"thresholds": None}, "thresholds"),
+        ({"ejection": "short"}, "ejection"),
+        ({"probation": 1}, "probation"),
+        ({"damping": 2000.0}, "damping"),
+        ({"warm_up": 30.0}, "warm_up"),
+        ({"start": "draining"}, "start"),
+        ({"start": Health.EJECTED}, "start"),
+        ({"start": "unknown"}, "start"),
+        ({"start": []}, "start"),
+    ],
+)
+def test_a_lifecycle_refuses_parts_that_do_not_fit(options, parameter):
+    """By name, at construction."""
+    with pytest.raises(ConfigurationError) as caught:
+        Lifecycle(**options)
+    assert caught.value.parameter == parameter
