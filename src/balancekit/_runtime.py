@@ -23,15 +23,16 @@ from typing import Any, Final, TypeAlias, TypeVar, cast, final
 from balancekit._ledger import Ledger
 from balancekit._log import log_error
 from balancekit._publisher import Publisher
+from balancekit._unavailable import refused
 from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
-from balancekit.errors import AllIneligibleError, UnavailableError
+from balancekit.errors import UnavailableError
 from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.health import Ejection
 from balancekit.outcome import Completion
 from balancekit.pool import Pool
-from balancekit.protocols import Clock, HealthPolicy, LoadPolicy, Selector, SupportsFeedback
+from balancekit.protocols import Clock, HealthPolicy, LoadPolicy, Selector, SupportsFeedback, SupportsReasons
 from balancekit.snapshot import Node, PickContext
 
 __all__ = ["HealthMaker", "Runtime"]
@@ -117,10 +118,11 @@ class Runtime:
 
     def unavailable(self, ctx: PickContext) -> UnavailableError:
         """Say why nobody was picked: the error to raise."""
-        missed = len(self.publisher.snapshot.candidates(ctx))
+        selector, snapshot = self.publisher.selector, self.publisher.snapshot
+        missed = len(snapshot.candidates(ctx))
         if missed:
-            name = type(self.publisher.selector).__name__
-            return AllIneligibleError(f"{name} picked none of {missed} eligible endpoints")
+            refusals = selector.refusals(snapshot, ctx) if isinstance(selector, SupportsReasons) else {}
+            return refused(type(selector).__name__, missed, refusals.values())
         return self.read(lambda pool: pool.unavailable(ctx.exclude, now=ctx.now))
 
     def read(self, look: Callable[[Pool], D]) -> D:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -12,10 +13,11 @@ from balancekit.errors import (
     AttemptsExhaustedError,
     PoolEmptyError,
     Reason,
+    SaturatedError,
     UnavailableError,
 )
 
-__all__ = ["unavailable"]
+__all__ = ["refused", "unavailable"]
 
 _TIMED: Final = frozenset({Reason.EJECTED, Reason.SUPPRESSED})
 _COULD_SERVE: Final = frozenset({None, Reason.ZERO_WEIGHT})
@@ -47,6 +49,20 @@ def unavailable(
     retry_at = min(due, default=None)
     kind = AttemptsExhaustedError if Reason.EXCLUDED in reasons else AllIneligibleError
     return kind(_explanation(len(members), reasons, retry_at, now), retry_at, reasons)
+
+
+def refused(selector: str, size: int, why: Collection[Reason]) -> UnavailableError:
+    """Say that a selector picked none of the eligible, and why, if it told."""
+    text = f"{selector} picked none of {size} eligible endpoint{'s'[: size != 1]}"
+    reasons = dict(Counter(why))
+    if not reasons:
+        return AllIneligibleError(text)
+    found = ", ".join(f"{count} {reason.value}" for reason, count in reasons.items())
+    if Reason.SATURATED in reasons:
+        return SaturatedError(f"{text}: {found}; shed load, or wait for a lease to end", None, reasons)
+    return AllIneligibleError(
+        f"{text}: {found}; add one that matches, or let the request go elsewhere", None, reasons
+    )
 
 
 def _explanation(size: int, reasons: Mapping[Reason, int], retry_at: float | None, now: float) -> str:

@@ -10,6 +10,7 @@
     │  ├─ AllIneligibleError               none may be picked: ejected, draining, ...
     │  ├─ SaturatedError                   all are at their limit
     │  └─ AttemptsExhaustedError           this request has tried them all
+    ├─ StickyValueError (ValueError)       a sticky value that this pool did not issue
     └─ LeaseError (RuntimeError)           a lease was used in a way that has no meaning
 
 Catch :class:`UnavailableError` for "nobody can serve this now". It is never raised itself: the four
@@ -31,6 +32,7 @@ __all__ = [
     "PoolEmptyError",
     "Reason",
     "SaturatedError",
+    "StickyValueError",
     "UnavailableError",
     "UnknownEndpointError",
 ]
@@ -46,6 +48,7 @@ class Reason(enum.Enum):
     ZERO_WEIGHT = "weight zero"
     EXCLUDED = "already tried"
     SATURATED = "at its limit"
+    UNMATCHED = "not what was asked for"
 
 
 class BalancekitError(Exception):
@@ -151,6 +154,14 @@ class SaturatedError(UnavailableError):
 
 class AttemptsExhaustedError(UnavailableError):
     """The request has already tried every endpoint that may be picked."""
+
+
+class StickyValueError(BalancekitError, ValueError):
+    """A sticky value that this pool did not issue, or that was changed.
+
+    The only error that reading a value from a client raises, whatever the client sent. It never contains
+    the value.
+    """
 
 
 class LeaseError(BalancekitError, RuntimeError):

@@ -13,10 +13,11 @@ Everything here is structural: no base classes. The whole architecture in one pa
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from balancekit._verdict import Verdict
+from balancekit.errors import Reason
 from balancekit.events import Event
 from balancekit.lease import Lease
 from balancekit.outcome import Completion
@@ -34,6 +35,7 @@ __all__ = [
     "SupportsPardon",
     "SupportsPicker",
     "SupportsPrepare",
+    "SupportsReasons",
     "SupportsVerdicts",
 ]
 
@@ -122,6 +124,15 @@ class SupportsFeedback(Protocol):
 
     def learn(self, node: Node, completion: Completion, /) -> None:
         """Hear of a finished lease. Called for every one, without a lock."""
+        ...
+
+
+@runtime_checkable
+class SupportsReasons(Protocol):
+    """A selector that may pick nobody although there are candidates, and can say why."""
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Return, by id, why candidates would not be picked. Asked only after a pick has failed."""
         ...
 
 

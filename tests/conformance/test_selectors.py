@@ -18,6 +18,16 @@ from balancekit import (
 )
 from balancekit.compat import envoy
 from balancekit.loads import EwmaLatency, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
+from balancekit.routing import (
+    Canary,
+    CircuitBreaker,
+    Locality,
+    Priority,
+    Sticky,
+    StickyValues,
+    Subset,
+    Subsetting,
+)
 from balancekit.testing import check_selector
 from balancekit.testing.laws import ALL, EVEN, HASHED, WEIGHTED, independent_of_order
 
@@ -58,6 +68,19 @@ CASES = {
     ),
     "PowerOfChoices of 1": (lambda: PowerOfChoices(1), ALL, {"load": FailureAware()}),
 }
+
+
+ROUTERS = {
+    "Priority": Priority,
+    "Locality": lambda: Locality("home"),
+    "Subset": lambda: Subset(["version"]),
+    "Canary": lambda: Canary({"track": "canary"}, share=0.3),
+    "Sticky": lambda: Sticky(StickyValues("pool", [b"sixteen secrets!"])),
+    "CircuitBreaker": lambda: CircuitBreaker(1_000),
+    "Subsetting": lambda: Subsetting(lambda ids: ids),
+    "Priority of smooth turns": lambda: Priority(SmoothWeightedRoundRobin),
+}
+CASES |= {name: (make, ALL, {}) for name, make in ROUTERS.items()}
 
 
 @pytest.mark.timeout(60)

@@ -1,0 +1,169 @@
+"""May this request be tried again, and should it be sent at all? A budget, and a throttle.
+
+*A budget* keeps retries from multiplying an outage: every request pays in a fifth of a retry, a retry takes out a
+whole one, and a small reserve lets quiet clients retry at all. Amplification is at most ``1 + ratio`` plus
+the reserve, whatever fails.
+
+*A throttle* keeps a client from hammering what rejects it: when fewer than one in ``k`` requests are accepted,
+it sends only ``k`` times what is accepted, and fails the rest at home.
+
+.. code-block:: text
+
+    drop with probability max(0, (requests - k * accepts) / (requests + 1))      both of the last two minutes
+    k = 2, 1000 requests, 200 accepted:  (1000 - 400) / 1001 = 0.6
+
+Both are told the time and safe to share between threads.
+
+Source: Finagle ``RetryBudget`` (ttl 10 s, 20 %, 10 per second); Google SRE book, chapter 21 (k = 2).
+"""
+
+from __future__ import annotations
+
+from random import Random
+from threading import Lock
+from typing import Final, final
+
+from balancekit import _validation as valid
+
+__all__ = ["AdaptiveThrottle", "RetryBudget"]
+
+BUCKETS: Final = 10
+
+
+@final
+class RetryBudget:
+    """How many retries there may be, as a share of requests of late.
+
+    Parameters
+    ----------
+    ratio
+        Retries per request, a finite number >= 0.
+    reserve
+        Retries a second that need no requests, >= 0.
+    ttl
+        Seconds for which a request's contribution lasts, > 0.
+
+    *Guarantee.* In any ``ttl`` seconds, retries are at most ``ratio`` times the requests of the ``ttl`` before
+    plus ``reserve * ttl``.
+
+    Example
+    -------
+    >>> budget = RetryBudget(ratio=0.2, reserve=0.0)
+    >>> for _ in range(10):
+    ...     budget.deposit(now=0.0)
+    >>> [budget.withdraw(now=1.0) for _ in range(3)]
+    [True, True, False]
+    """
+
+    __slots__ = ("_deposits", "_lock", "_ratio", "_reserve", "_withdrawals")
+
+    def __init__(self, *, ratio: float = 0.2, reserve: float = 10.0, ttl: float = 10.0) -> None:
+        self._ratio = valid.number("ratio", ratio, minimum=0.0)
+        length = valid.number("ttl", ttl, above=0.0)
+        self._reserve = valid.number("reserve", reserve, minimum=0.0) * length
+        self._deposits = _Window(length)
+        self._withdrawals = _Window(length)
+        self._lock = Lock()
+
+    def deposit(self, *, now: float) -> None:
+        """Count a request's first attempt."""
+        with self._lock:
+            self._deposits.add(now)
+
+    def withdraw(self, *, now: float) -> bool:
+        """Take a retry out; ``False`` if there is none left, and then do not retry."""
+        with self._lock:
+            if self._balance(now) < 1.0 - 1e-9:
+                return False
+            self._withdrawals.add(now)
+            return True
+
+    def balance(self, *, now: float) -> float:
+        """Answer how many retries there may be now."""
+        with self._lock:
+            return max(0.0, self._balance(now))
+
+    def _balance(self, now: float) -> float:
+        earned = self._ratio * self._deposits.count(now) + self._reserve
+        return earned - self._withdrawals.count(now)
+
+
+@final
+class AdaptiveThrottle:
+    """Fail some requests at home while the other side rejects most.
+
+    Parameters
+    ----------
+    k
+        How many times what is accepted may be sent, > 1. Lower reacts sooner and rejects more of what would have
+        been accepted.
+    window
+        Seconds that are looked back on, > 0.
+
+    *When not to use it:* for errors that are not overload. A random error rate below ``1 - 1 / k`` never
+    triggers it.
+
+    Example
+    -------
+    >>> throttle = AdaptiveThrottle()
+    >>> for number in range(1000):
+    ...     throttle.record(accepted=number < 200, now=0.0)
+    >>> round(throttle.drop_probability(now=0.0), 3)
+    0.599
+    """
+
+    __slots__ = ("_accepts", "_k", "_lock", "_requests")
+
+    def __init__(self, *, k: float = 2.0, window: float = 120.0) -> None:
+        self._k = valid.number("k", k, above=1.0)
+        length = valid.number("window", window, above=0.0)
+        self._requests = _Window(length)
+        self._accepts = _Window(length)
+        self._lock = Lock()
+
+    def drop_probability(self, *, now: float) -> float:
+        """Answer with which probability a request should fail at home, 0 to 1."""
+        with self._lock:
+            requests, accepts = self._requests.count(now), self._accepts.count(now)
+        return max(0.0, (requests - self._k * accepts) / (requests + 1.0))
+
+    def allows(self, rng: Random, *, now: float) -> bool:
+        """Decide one request. One that is dropped counts as a request that was not accepted."""
+        if rng.random() >= self.drop_probability(now=now):
+            return True
+        self.record(accepted=False, now=now)
+        return False
+
+    def record(self, *, accepted: bool, now: float) -> None:
+        """Hear whether the other side accepted a request that was sent."""
+        with self._lock:
+            self._requests.add(now)
+            if accepted:
+                self._accepts.add(now)
+
+
+class _Window:
+    """A count of the last ``length`` seconds, in ten buckets: the oldest goes as a whole."""
+
+    __slots__ = ("_buckets", "_slot", "_width")
+
+    def __init__(self, length: float) -> None:
+        self._width = length / BUCKETS
+        self._buckets: dict[int, int] = {}
+        self._slot = 0
+
+    def add(self, now: float) -> None:
+        slot = self._forget(now)
+        self._buckets[slot] = self._buckets.get(slot, 0) + 1
+
+    def count(self, now: float) -> int:
+        self._forget(now)
+        return sum(self._buckets.values())
+
+    def _forget(self, now: float) -> int:
+        slot = int(now // self._width)
+        if slot != self._slot:
+            self._slot = slot
+            for old in [key for key in self._buckets if key <= slot - BUCKETS]:
+                del self._buckets[old]
+        return slot

@@ -1,0 +1,109 @@
+"""How does a part of the users get the new version, always the same part? By the hash of who they are.
+
+A user's position on a line of length 1 is compared with the canary's share. Raising the share from 5 % to
+10 % keeps the first 5 % and adds others; nobody goes back and forth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, final
+
+from balancekit import _validation as valid
+from balancekit.hashing import hash64
+from balancekit.outcome import Completion
+from balancekit.routing._parts import Children, MakeSelector, Parts
+from balancekit.selectors import PowerOfChoices
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["Canary"]
+
+WHOLE: Final = float(1 << 64)
+
+
+@final
+class Canary:
+    """A stable share of the keys goes to endpoints with certain labels, the rest to the others.
+
+    Parameters
+    ----------
+    labels
+        What an endpoint's metadata must contain for it to be a canary, at least one label.
+    share
+        The part of the keys that goes there, 0 to 1. Change it with :meth:`set_share`.
+    salt
+        Makes the chosen users differ from those of another canary.
+    child
+        Makes the selector of either side. Power of two choices if left out.
+
+    *Guarantee.* Which side a key is on depends on the key, the salt and the share, in every process; a higher
+    share only adds keys. A request without a key is drawn. When one side has nobody left, the other serves.
+
+    *When not to use it:* to send a share of requests rather than of users; then give no key.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint, LoadBalancer
+    >>> pool = [Endpoint("stable"), Endpoint("new", metadata={"track": "canary"})]
+    >>> lb = LoadBalancer(pool, selector=Canary({"track": "canary"}, share=0.05))
+    >>> sum(lb.explain(f"user-{k}").picked == "new" for k in range(2000))
+    114
+    """
+
+    def __init__(
+        self,
+        labels: Mapping[str, str],
+        *,
+        share: float,
+        salt: str = "",
+        child: MakeSelector = PowerOfChoices,
+    ) -> None:
+        wanted = valid.labels("labels", labels)
+        valid.text("labels", " ".join(wanted))
+        self._salt = valid.text("salt", salt, empty=True)
+        self._share = valid.number("share", share, minimum=0.0, maximum=1.0)
+        self._parts = Parts(lambda node: wanted.items() <= node.metadata.items())
+        self._children = Children(child)
+        self.default_load = self._children.default_load
+        if self._children.learns:
+            self.learn = self._learn
+
+    @property
+    def share(self) -> float:
+        """The part of the keys that goes to canaries."""
+        return self._share
+
+    def set_share(self, share: float) -> None:
+        """Change the part of the keys that goes to canaries, from the next request on.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is no number from 0 to 1; nothing changes.
+        """
+        self._share = valid.number("share", share, minimum=0.0, maximum=1.0)
+
+    def chosen(self, key: str | bytes | int) -> bool:
+        """Answer whether a key goes to the canaries."""
+        text = key if isinstance(key, bytes) else str(key).encode()
+        position = hash64(f"{self._salt}\0".encode() + text) / WHOLE
+        return position < self._share
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return what the child of the key's side picks, or of the other side if nobody is left there."""
+        canary = ctx.rng.random() < self._share if ctx.key is None else self.chosen(ctx.key)
+        views = self._parts.views(snapshot)
+        for side in (canary, not canary):
+            view = views.get(side)
+            if view is not None and view.candidates(ctx):
+                if ctx.trace is not None:
+                    ctx.trace.note("a canary" if side else "not a canary")
+                return self._children.of(side).select(view, ctx)
+        return None
+
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Build the tables of the children."""
+        self._children.prepare(self._parts.views(snapshot))
+
+    def _learn(self, node: Node, completion: Completion, /) -> None:
+        self._children.learn(node, completion)

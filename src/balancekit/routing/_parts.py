@@ -1,0 +1,133 @@
+"""How does a selector work inside another? It sees a part of the pool as if that were the whole.
+
+Routing selectors *narrow*, then *delegate*: they divide the members into parts, and each part has a child of its
+own, so that the turns of one part never mix with those of another. Parts are made once per membership, and
+their views once per snapshot; both are memoised on what they were made from. A child that builds tables on its
+members therefore keeps them while health flips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Final, TypeAlias, cast, final
+
+from balancekit.errors import ConfigurationError
+from balancekit.loads import FailureAware
+from balancekit.outcome import Completion
+from balancekit.protocols import LoadPolicy, Selector, SupportsFeedback, SupportsPrepare
+from balancekit.snapshot import Members, Node, PickContext, Snapshot
+
+__all__ = ["Children", "MakeSelector", "Parts", "excluding"]
+
+MakeSelector: TypeAlias = Callable[[], Selector]
+"""Makes a child, once per part: a selector class, or a function that returns one."""
+
+Views: TypeAlias = Mapping[Hashable, Snapshot]
+
+ANYBODY: Final = "everybody"
+
+
+@final
+class Parts:
+    """The members divided by a function of the node, each part with its view of a snapshot.
+
+    Parameters
+    ----------
+    part_of
+        Says to which part a node belongs; called once per node and membership.
+    """
+
+    __slots__ = ("_divide", "_part_of", "_view")
+
+    def __init__(self, part_of: Callable[[Node], Hashable]) -> None:
+        self._part_of = part_of
+        self._divide = self._divided  # one object each, so that memos find what was made
+        self._view = self._viewed
+
+    def views(self, snapshot: Snapshot) -> Views:
+        """Return the parts of a snapshot that have members. O(n) once, then one dictionary access."""
+        return snapshot.derive(self._view)
+
+    def _divided(self, members: Members) -> Mapping[Hashable, Members]:
+        parts: dict[Hashable, list[Node]] = {}
+        for node in members.nodes:
+            parts.setdefault(self._part_of(node), []).append(node)
+        return {part: Members(tuple(nodes), version=members.version) for part, nodes in parts.items()}
+
+    def _viewed(self, snapshot: Snapshot) -> Views:
+        eligible, draining = set(snapshot.eligible), set(snapshot.draining)
+        return {
+            part: Snapshot(
+                members,
+                tuple([node for node in members.nodes if node in eligible]),
+                draining=tuple([node for node in members.nodes if node in draining]),
+                version=snapshot.version,
+                panic=snapshot.panic,
+            )
+            for part, members in snapshot.members.derive(self._divide).items()
+        }
+
+
+@final
+class Children:
+    """One selector per part, made when the part is first seen.
+
+    Parameters
+    ----------
+    make
+        Makes a child.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``make`` does not make selectors.
+    """
+
+    __slots__ = ("_children", "_make", "default_load", "learns")
+
+    def __init__(self, make: MakeSelector) -> None:
+        if not callable(make):
+            raise ConfigurationError("child", make, "a selector class, or a function that makes selectors")
+        first = make()
+        if isinstance(first, type) or not callable(getattr(first, "select", None)):
+            raise ConfigurationError("child", make, "a selector class, or a function that makes selectors")
+        self._make = make
+        self._children: dict[Hashable, Selector] = {}
+        self.default_load: LoadPolicy = getattr(first, "default_load", FailureAware())
+        """What the children would choose by."""
+        self.learns: bool = isinstance(first, SupportsFeedback)
+        """Whether children learn from how requests end."""
+
+    def of(self, part: Hashable) -> Selector:
+        """Return the child of a part."""
+        child = self._children.get(part)
+        if child is None:
+            child = self._children.setdefault(part, self._make())
+        return child
+
+    def prepare(self, views: Views) -> None:
+        """Let children build their tables, and forget those whose part is gone."""
+        for part in [part for part in self._children if part not in views]:
+            del self._children[part]
+        for part, view in views.items():
+            child = self.of(part)
+            if isinstance(child, SupportsPrepare):
+                child.prepare(view)
+
+    def learn(self, node: Node, completion: Completion) -> None:
+        """Let every child hear how a request ended."""
+        for child in list(self._children.values()):
+            cast("SupportsFeedback", child).learn(node, completion)
+
+
+def excluding(ctx: PickContext, ids: set[str]) -> PickContext:
+    """Return the context of the same request with further endpoints excluded."""
+    return PickContext(
+        rng=ctx.rng,
+        now=ctx.now,
+        key=ctx.key,
+        cost=ctx.cost,
+        exclude={*ctx.exclude, *ids},
+        attributes=ctx.attributes,
+        trace=ctx.trace,
+    )

@@ -1,0 +1,217 @@
+"""Which tier serves, when some of the first are down? All of it gradually, not all at once.
+
+A tier is *as healthy as* ``overprovisioning`` times its share of eligible endpoints, at most 1: with 1.4, up to
+28 % of a tier may be down before any traffic leaves it. What it is not healthy enough for spills to the
+next, and so on; if all together are not enough, everything is scaled up.
+
+.. code-block:: text
+
+    overprovisioning 1.4     eligible     healthy          loads
+    tier 0                   3 of 6       70 %             70 %
+    tier 1                   6 of 6       100 %            30 %
+    tiers at 1/4 and 1/4                  35 %, 35 %       50 %, 50 %   (scaled by 100 / 70)
+
+In whole per cent, as Envoy counts. With a key the tier depends on the key alone, so a key stays where it is
+until its share of the traffic spills.
+
+Source: Envoy 1.40, priority load (``distributeLoad``), overprovisioning factor 140; locality as tiers by zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import final
+
+from balancekit import _validation as valid
+from balancekit.errors import ConfigurationError
+from balancekit.hashing import hash64
+from balancekit.outcome import Completion
+from balancekit.routing._parts import Children, MakeSelector, Parts
+from balancekit.selectors import PowerOfChoices
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["Locality", "Priority", "tier_loads"]
+
+
+def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) -> tuple[int, ...]:
+    """Return how many per cent of the traffic each tier gets; they add up to 100, or to 0 if nobody is eligible.
+
+    Parameters
+    ----------
+    tiers
+        Per tier, best first: how many endpoints are eligible, and how many there are.
+    overprovisioning
+        A finite number >= 1.
+
+    Example
+    -------
+    >>> tier_loads([(3, 6), (6, 6)])
+    (70, 30)
+    >>> tier_loads([(1, 4), (1, 4)])
+    (50, 50)
+    """
+    factor = round(100 * overprovisioning)
+    health = [min(100, factor * eligible // size) if size else 0 for eligible, size in tiers]
+    norm = min(100, sum(health))
+    if not norm:
+        return (0,) * len(tiers)
+    left = 100
+    loads = []
+    for share in health:
+        load = min(left, share * 100 // norm)
+        loads.append(load)
+        left -= load
+    loads[next(k for k, share in enumerate(health) if share)] += left  # what whole numbers leave over
+    return tuple(loads)
+
+
+class _Tiers:
+    """Tiers by a function of the node, lower ones first."""
+
+    def __init__(
+        self,
+        child: MakeSelector,
+        tier_of: Callable[[Node], int],
+        overprovisioning: float,
+    ) -> None:
+        self.overprovisioning: float = valid.number("overprovisioning", overprovisioning, minimum=1.0)
+        self.children: Children = Children(child)
+        self.parts: Parts = Parts(tier_of)
+        self.loads: Callable[[Snapshot], tuple[tuple[Hashable, int], ...]] = self._loads
+
+    def _loads(self, snapshot: Snapshot) -> tuple[tuple[Hashable, int], ...]:
+        views = self.parts.views(snapshot)
+        order = sorted(views, key=lambda tier: int(str(tier)))
+        sizes = [(len(views[tier].eligible), len(views[tier].members.nodes)) for tier in order]
+        return tuple(zip(order, tier_loads(sizes, self.overprovisioning), strict=True))
+
+    def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+        """Draw the tier, then let its child pick; the next tiers if everybody in it has been tried."""
+        views, loads = self.parts.views(snapshot), snapshot.derive(self.loads)
+        point = (ctx.rng.randrange(100) if ctx.key is None else hash64(ctx.key) % 100) + 1
+        reached, drawn = 0, None
+        for tier, load in loads:
+            reached += load
+            if reached >= point and load:
+                drawn = tier
+                break
+        order = [tier for tier, _ in loads]
+        if drawn is not None:
+            order = [drawn, *[tier for tier in order if tier != drawn]]
+        for tier in order:
+            view = views[tier]
+            if view.candidates(ctx):
+                if ctx.trace is not None:
+                    ctx.trace.note(
+                        f"tier {tier}, of loads {', '.join(f'{t}: {load} %' for t, load in loads)}"
+                    )
+                return self.children.of(tier).select(view, ctx)
+        return None
+
+
+@final
+class Priority:
+    """Tiers by ``Endpoint.priority``: the lowest number serves, the next takes over gradually.
+
+    Parameters
+    ----------
+    child
+        Makes the selector of a tier. Power of two choices if left out.
+    overprovisioning
+        How much more than its part a tier can carry, a finite number >= 1.
+
+    *Guarantee.* Traffic moves to the next tier in proportion to what is missing, by Envoy's formula. A request
+    whose tier has been tried out goes to the next best.
+
+    *When to use it:* a near and a far site, a primary and a stand-by that can take part of the load. *When
+    not:* for a stand-by that must be idle until everything is lost; use :class:`~balancekit.First`.
+
+    Cost: O(1) beside the child's; O(n) per change of health.
+    Source: Envoy 1.40, priority levels.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint, LoadBalancer
+    >>> pool = [Endpoint("near"), Endpoint("far", priority=1)]
+    >>> lb = LoadBalancer(pool, selector=Priority())
+    >>> {lb.explain().picked for _ in range(20)}
+    {'near'}
+    """
+
+    def __init__(self, child: MakeSelector = PowerOfChoices, *, overprovisioning: float = 1.4) -> None:
+        self._tiers = _Tiers(child, lambda node: node.priority, overprovisioning)
+        self.default_load = self._tiers.children.default_load
+        if self._tiers.children.learns:
+            self.learn = self._learn
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return what the child of the drawn tier picks."""
+        return self._tiers.select(snapshot, ctx)
+
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Build the tables of the children."""
+        self._tiers.children.prepare(self._tiers.parts.views(snapshot))
+
+    def _learn(self, node: Node, completion: Completion, /) -> None:
+        self._tiers.children.learn(node, completion)
+
+
+@final
+class Locality:
+    """Stay in the own zone; what it is not healthy enough for spills to the others.
+
+    Parameters
+    ----------
+    zone
+        The zone callers are in, a non-empty string.
+    near
+        Other zones, nearest first; those not named come last, together.
+    child
+        Makes the selector of a zone. Power of two choices if left out.
+    overprovisioning
+        As of :class:`Priority`.
+
+    *When to use it:* when crossing zones costs money or milliseconds. *When not:* when callers are spread
+    over zones differently from endpoints: a zone with many callers and few endpoints is overloaded, because
+    no caller knows of the others.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint, LoadBalancer
+    >>> pool = [Endpoint("a", zone="eu-1"), Endpoint("b", zone="eu-2"), Endpoint("c", zone="us-1")]
+    >>> lb = LoadBalancer(pool, selector=Locality("eu-1", near=["eu-2"]))
+    >>> [endpoint.id for endpoint in lb.order()]
+    ['a', 'b', 'c']
+    """
+
+    def __init__(
+        self,
+        zone: str,
+        *,
+        near: Sequence[str] = (),
+        child: MakeSelector = PowerOfChoices,
+        overprovisioning: float = 1.4,
+    ) -> None:
+        order = [valid.text("zone", zone)]
+        if isinstance(near, str) or not isinstance(near, Sequence):
+            raise ConfigurationError("near", near, "a list of zones")
+        for other in near:
+            if valid.text("near", other) in order:
+                raise ConfigurationError("near", other, "each zone once, and not the own one")
+            order.append(other)
+        ranks = {name: rank for rank, name in enumerate(order)}
+        self._tiers = _Tiers(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
+        self.default_load = self._tiers.children.default_load
+        if self._tiers.children.learns:
+            self.learn = self._learn
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return what the child of the drawn zone picks."""
+        return self._tiers.select(snapshot, ctx)
+
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Build the tables of the children."""
+        self._tiers.children.prepare(self._tiers.parts.views(snapshot))
+
+    def _learn(self, node: Node, completion: Completion, /) -> None:
+        self._tiers.children.learn(node, completion)

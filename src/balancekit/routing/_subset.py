@@ -1,0 +1,119 @@
+"""Which endpoints match what this request asks for? Subsets by metadata.
+
+A request names labels in its attributes, ``acquire(attributes={"version": "v2"})``; endpoints carry them in
+their metadata. Each combination of values is a subset with a child of its own.
+
+Source: Envoy 1.40, subset load balancing, with its fallbacks: none, any endpoint, default subset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, final
+
+from balancekit import _validation as valid
+from balancekit.errors import ConfigurationError, Reason
+from balancekit.outcome import Completion
+from balancekit.routing._parts import Children, MakeSelector, Parts, excluding
+from balancekit.selectors import PowerOfChoices
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["Subset"]
+
+EVERYBODY: Final = "everybody"
+
+
+@final
+class Subset:
+    """Only endpoints whose metadata match the labels that a request asks for.
+
+    Parameters
+    ----------
+    keys
+        The labels that count, at least one. A request that names none of them may go anywhere.
+    fallback
+        If nobody matches: ``"any"`` endpoint, ``"none"`` (the request fails), or the labels of a default
+        subset, which falls back to nobody.
+    child
+        Makes the selector of a subset. Power of two choices if left out.
+
+    *When not to use it:* to prefer rather than to demand; use :class:`Locality` or :class:`Priority`.
+
+    Cost: O(1) beside the child's for requests that name all keys, O(n) for those that name some.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint, LoadBalancer
+    >>> pool = [Endpoint("old", metadata={"version": "v1"}), Endpoint("new", metadata={"version": "v2"})]
+    >>> lb = LoadBalancer(pool, selector=Subset(["version"]))
+    >>> lb.explain(attributes={"version": "v2"}).picked
+    'new'
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        *,
+        fallback: str | Mapping[str, str] = "any",
+        child: MakeSelector = PowerOfChoices,
+    ) -> None:
+        if isinstance(keys, str) or not isinstance(keys, Sequence) or not keys:
+            raise ConfigurationError("keys", keys, "a list of names of labels, at least one")
+        self._keys = tuple([valid.text("keys", key) for key in keys])
+        if len(set(self._keys)) < len(self._keys):
+            raise ConfigurationError("keys", keys, "each name once")
+        self._default: Mapping[str, str] | None = None
+        if isinstance(fallback, Mapping):
+            self._default = valid.labels("fallback", fallback)
+            unknown = [key for key in self._default if key not in self._keys]
+            if unknown or not self._default:
+                raise ConfigurationError("fallback", fallback, f"labels of {', '.join(self._keys)}")
+        elif fallback not in {"any", "none"}:
+            raise ConfigurationError("fallback", fallback, "'any', 'none' or the labels of a default subset")
+        self._anybody = fallback == "any"
+        self._parts = Parts(lambda node: tuple([node.metadata.get(key) for key in self._keys]))
+        self._children = Children(child)
+        self.default_load = self._children.default_load
+        if self._children.learns:
+            self.learn = self._learn
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return what the child of the subset picks; by the fallback if nobody matches."""
+        wanted = {key: ctx.attributes[key] for key in self._keys if key in ctx.attributes}
+        if not wanted:
+            return self._children.of(EVERYBODY).select(snapshot, ctx)
+        node = self._within(snapshot, ctx, wanted)
+        if node is None and self._default is not None:
+            node = self._within(snapshot, ctx, self._default)
+        if node is None and self._anybody:
+            if ctx.trace is not None:
+                ctx.trace.note(f"nobody matches {wanted}")
+            node = self._children.of(EVERYBODY).select(snapshot, ctx)
+        return node
+
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Build the tables of the children."""
+        self._children.prepare({EVERYBODY: snapshot, **self._parts.views(snapshot)})
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Say that who was left does not match."""
+        return {node.id: Reason.UNMATCHED for node in snapshot.candidates(ctx)}
+
+    def _within(self, snapshot: Snapshot, ctx: PickContext, wanted: Mapping[str, object]) -> Node | None:
+        views = self._parts.views(snapshot)
+        whole = tuple([wanted.get(key) for key in self._keys])
+        if len(wanted) == len(self._keys):
+            view = views.get(whole)
+            return None if view is None else self._children.of(whole).select(view, ctx)
+        matching = {
+            node.id
+            for node in snapshot.candidates(ctx)
+            if all(node.metadata.get(key) == value for key, value in wanted.items())
+        }
+        if not matching:
+            return None
+        others = {node.id for node in snapshot.eligible if node.id not in matching}
+        return self._children.of(EVERYBODY).select(snapshot, excluding(ctx, others))
+
+    def _learn(self, node: Node, completion: Completion, /) -> None:
+        self._children.learn(node, completion)

@@ -1,0 +1,137 @@
+"""Which few of many endpoints should this client use? Subsets that keep everybody evenly connected.
+
+A thousand clients of a thousand endpoints are a million connections. Twenty to a hundred endpoints per client
+are enough; what matters is that each endpoint is in as many subsets as any other.
+
+:func:`deterministic_subset`, where clients are numbered: exactly even, but one endpoint more or less reshuffles a
+third of the connections. :func:`rendezvous_subset`, where they only have names: binomial, but a change of one
+endpoint changes at most one member of a subset.
+
+Source: Google SRE book, chapter 20; gRPC A68 (rendezvous). Measured (clients per endpoint, max / mean):
+1 000 clients x 100 endpoints, 20 each: 1.00 and 1.14; random 1.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from random import Random
+from typing import final
+
+from balancekit import _validation as valid
+from balancekit.errors import ConfigurationError
+from balancekit.hashing import hash64
+from balancekit.outcome import Completion
+from balancekit.routing._parts import Children, MakeSelector, Parts
+from balancekit.selectors import PowerOfChoices
+from balancekit.snapshot import Members, Node, PickContext, Snapshot
+
+__all__ = ["Subsetting", "deterministic_subset", "rendezvous_subset"]
+
+
+def deterministic_subset(ids: Iterable[str], *, client: int, size: int) -> tuple[str, ...]:
+    """Return the subset of a numbered client.
+
+    Clients come in rounds of ``len(ids) // size``; in a round the ids are shuffled, the same for all, and dealt
+    out. Over a whole round every endpoint is used exactly once, but for the ``len(ids) % size`` left over.
+
+    Parameters
+    ----------
+    ids
+        Of all endpoints; their order does not matter.
+    client
+        The client's number, from 0, without gaps: a worker index, a StatefulSet ordinal.
+    size
+        How many endpoints a client should use, >= 1; all of them if there are fewer.
+
+    Example
+    -------
+    >>> ids = [f"e{k}" for k in range(12)]
+    >>> len({id for client in range(4) for id in deterministic_subset(ids, client=client, size=3)})
+    12
+    """
+    valid.integer("client", client, minimum=0)
+    valid.integer("size", size, minimum=1)
+    everybody = sorted(ids)
+    subsets = len(everybody) // size
+    if subsets < 2:
+        return tuple(everybody)
+    Random(client // subsets).shuffle(everybody)
+    place = client % subsets * size
+    return tuple(everybody[place : place + size])
+
+
+def rendezvous_subset(ids: Iterable[str], *, client: str, size: int) -> tuple[str, ...]:
+    """Return the subset of a named client: the ``size`` ids whose hash with the name is least.
+
+    Parameters
+    ----------
+    ids
+        Of all endpoints; their order does not matter.
+    client
+        The client's name, a non-empty string.
+    size
+        How many endpoints a client should use, >= 1; 20 or more for an even spread.
+    """
+    valid.text("client", client)
+    valid.integer("size", size, minimum=1)
+    return tuple(sorted(ids, key=lambda name: (hash64(f"{client}\0{name}"), name))[:size])
+
+
+@final
+class Subsetting:
+    """Use only a part of the pool, chosen by a function of all ids; everybody if nobody of it is left.
+
+    Parameters
+    ----------
+    choose
+        Returns the ids to use, of all ids of the pool; called once per change of membership.
+    child
+        Makes the selector. Power of two choices if left out.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> choose = lambda ids: rendezvous_subset(ids, client="worker-7", size=2)
+    >>> lb = LoadBalancer([f"e{k}" for k in range(10)], selector=Subsetting(choose))
+    >>> len({lb.explain().picked for _ in range(50)})
+    2
+    """
+
+    def __init__(
+        self,
+        choose: Callable[[Sequence[str]], Collection[str]],
+        *,
+        child: MakeSelector = PowerOfChoices,
+    ) -> None:
+        if not callable(choose):
+            raise ConfigurationError("choose", choose, "a function from ids to ids")
+        self._choose = choose
+        self._chosen: frozenset[str] = frozenset()
+        self._parts = Parts(lambda node: node.id in self._chosen)
+        self._children = Children(child)
+        self.default_load = self._children.default_load
+        self._follow = self._followed
+        if self._children.learns:
+            self.learn = self._learn
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return what the child picks of the part, or of the rest if nobody of the part is left."""
+        snapshot.members.derive(self._follow)
+        views = self._parts.views(snapshot)
+        for part in (True, False):
+            view = views.get(part)
+            if view is not None and view.candidates(ctx):
+                return self._children.of(part).select(view, ctx)
+        return None
+
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Choose anew, and build the tables of the children."""
+        snapshot.members.derive(self._follow)
+        self._children.prepare(self._parts.views(snapshot))
+
+    def _followed(self, members: Members) -> frozenset[str]:
+        self._chosen = frozenset(self._choose([node.id for node in members.nodes]))
+        return self._chosen
+
+    def _learn(self, node: Node, completion: Completion, /) -> None:
+        self._children.learn(node, completion)

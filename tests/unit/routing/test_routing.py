@@ -1,0 +1,444 @@
+"""What each router narrows to, what it spills, and what it says when nobody is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import (
+    AllIneligibleError,
+    ConfigurationError,
+    Endpoint,
+    LoadBalancer,
+    Outcome,
+    PowerOfChoices,
+    RoundRobin,
+    SaturatedError,
+    SmoothWeightedRoundRobin,
+)
+from balancekit.errors import Reason
+from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle
+from balancekit.loads import InFlight
+from balancekit.routing import (
+    Canary,
+    CircuitBreaker,
+    Locality,
+    Priority,
+    Sticky,
+    StickyValues,
+    Subset,
+    Subsetting,
+    deterministic_subset,
+    rendezvous_subset,
+    source_prefix,
+    tier_loads,
+)
+from balancekit.testing import ManualClock, Z, chi_square_z, share_z
+
+SECRET = b"sixteen secrets!"
+
+
+def picks(balancer, count, **asked):
+    """Count who is picked."""
+    return Counter(balancer.explain(**asked).picked for _ in range(count))
+
+
+def eject(balancer, *ids):
+    """Fail endpoints until they are ejected."""
+    for id in ids:
+        others = {endpoint.id for endpoint in balancer.endpoints} - {id}
+        for _ in range(3):
+            balancer.acquire(exclude=others).release(Outcome.FAILURE)
+
+
+QUICK = Lifecycle(
+    failures=ConsecutiveFailures(threshold=3), ejection=Ejection(base=60.0, maximum=60.0, max_share=1.0)
+)
+
+
+class TestPriority:
+    """Tiers with gradual spill."""
+
+    @pytest.mark.parametrize(
+        ("tiers", "loads"),
+        [
+            ([(72, 100), (72, 100)], (100, 0)),
+            ([(71, 100), (71, 100)], (99, 1)),
+            ([(50, 100), (50, 100)], (70, 30)),
+            ([(25, 100), (100, 100)], (35, 65)),
+            ([(25, 100), (25, 100)], (50, 50)),
+            ([(0, 100), (100, 100)], (0, 100)),
+            ([(25, 100), (25, 100), (20, 100)], (37, 35, 28)),
+            ([(0, 3), (0, 3)], (0, 0)),
+            ([(5, 5)], (100,)),
+        ],
+    )
+    def test_loads_are_envoys(self, tiers, loads):
+        """The table of Envoy's documentation, by its formula where the two disagree."""
+        assert tier_loads(tiers) == loads
+
+    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=5))
+    def test_loads_add_up(self, sizes):
+        """To 100, or to 0 when nobody is eligible anywhere; nobody eligible gets nothing."""
+        tiers = [(min(eligible, size), size) for eligible, size in sizes]
+        loads = tier_loads(tiers)
+        assert sum(loads) == (100 if any(eligible for eligible, _ in tiers) else 0)
+        assert all(not load or eligible for load, (eligible, _) in zip(loads, tiers, strict=True))
+
+    def test_half_of_a_tier_down_sends_thirty_per_cent_on(self):
+        """By the formula, within five standard deviations; and back when it is over."""
+        pool = [Endpoint(f"near-{k}") for k in range(6)] + [
+            Endpoint(f"far-{k}", priority=1) for k in range(2)
+        ]
+        clock = ManualClock()
+        balancer = LoadBalancer(pool, selector=Priority(), health=QUICK, clock=clock, rng=Random(1))
+        assert not any(id.startswith("far") for id in picks(balancer, 500))
+        eject(balancer, "near-0", "near-1", "near-2")
+        far = sum(n for id, n in picks(balancer, 3_000).items() if id.startswith("far"))
+        assert abs(share_z(far, 3_000, 0.30)) < 5.0
+        clock.advance(100.0)
+        balancer.stats()
+        assert not any(id.startswith("far") for id in picks(balancer, 500))
+
+    def test_a_key_spills_once_and_stays(self):
+        """Keys that stay near when three are down stay near when two are."""
+        pool = [Endpoint(f"n{k}") for k in range(6)] + [Endpoint("far", priority=1)]
+        balancer = LoadBalancer(pool, selector=Priority(), health=QUICK, clock=ManualClock())
+        keys = [f"user-{k}" for k in range(300)]
+        eject(balancer, "n0", "n1")
+        few = {key for key in keys if balancer.explain(key).picked == "far"}
+        eject(balancer, "n2")
+        more = {key for key in keys if balancer.explain(key).picked == "far"}
+        assert few < more
+
+    def test_a_tried_tier_sends_the_request_on(self):
+        """Retries reach the next tier though its load is nothing."""
+        balancer = LoadBalancer([Endpoint("a"), Endpoint("b", priority=7)], selector=Priority())
+        assert [endpoint.id for endpoint in balancer.order()] == ["a", "b"]
+
+    def test_tiers_do_not_share_turns(self):
+        """Each has a child of its own."""
+        pool = [Endpoint("a", weight=2), Endpoint("b"), Endpoint("c", priority=1), Endpoint("d", priority=1)]
+        balancer = LoadBalancer(pool, selector=Priority(SmoothWeightedRoundRobin))
+        order = [balancer.explain().picked for _ in range(3)]
+        assert order == ["a", "b", "a"]
+        assert balancer.explain(exclude={"a", "b"}).picked in {"c", "d"}
+        assert [balancer.explain().picked for _ in range(3)] == order
+
+
+class TestLocality:
+    """The own zone first."""
+
+    def make(self, **options):
+        """Two at home, one near, one far."""
+        pool = [
+            Endpoint("h1", zone="home"),
+            Endpoint("h2", zone="home"),
+            Endpoint("n1", zone="near"),
+            Endpoint("f1", zone="far"),
+        ]
+        return LoadBalancer(
+            pool,
+            selector=Locality("home", near=["near"], **options),
+            health=QUICK,
+            clock=ManualClock(),
+            rng=Random(2),
+        )
+
+    def test_home_while_it_is_healthy_enough(self):
+        """Then the near zone, then the rest."""
+        balancer = self.make()
+        assert set(picks(balancer, 100)) == {"h1", "h2"}
+        eject(balancer, "h1")
+        counts = picks(balancer, 3_000)
+        assert abs(share_z(counts["n1"], 3_000, 0.30)) < 5.0
+        assert counts["f1"] == 0
+        eject(balancer, "h2", "n1")
+        assert set(picks(balancer, 50)) == {"f1"}
+
+
+class TestSubset:
+    """By metadata."""
+
+    POOL = (
+        Endpoint("a", metadata={"version": "v1", "disk": "ssd"}),
+        Endpoint("b", metadata={"version": "v2", "disk": "ssd"}),
+        Endpoint("c", metadata={"version": "v2", "disk": "hdd"}),
+        Endpoint("d"),
+    )
+
+    def test_only_those_that_match(self):
+        """All of the labels that are asked for."""
+        balancer = LoadBalancer(self.POOL, selector=Subset(["version", "disk"]), rng=Random(1))
+        assert set(picks(balancer, 60, attributes={"version": "v2"})) == {"b", "c"}
+        assert set(picks(balancer, 20, attributes={"version": "v2", "disk": "hdd"})) == {"c"}
+        assert set(picks(balancer, 100)) == set("abcd")
+        assert set(picks(balancer, 100, attributes={"tenant": "x"})) == set("abcd")
+
+    def test_fallbacks(self):
+        """Anybody, nobody, or the default subset."""
+        asked = {"attributes": {"version": "v9"}}
+        anybody = LoadBalancer(self.POOL, selector=Subset(["version"]), rng=Random(1))
+        assert set(picks(anybody, 100, **asked)) == set("abcd")
+        default = LoadBalancer(self.POOL, selector=Subset(["version"], fallback={"version": "v1"}))
+        assert set(picks(default, 20, **asked)) == {"a"}
+        nobody = LoadBalancer(self.POOL, selector=Subset(["version"], fallback="none"))
+        with pytest.raises(AllIneligibleError, match="4 not what was asked for") as caught:
+            nobody.acquire(**asked)
+        assert caught.value.reasons == {Reason.UNMATCHED: 4}
+
+
+class TestCanary:
+    """A stable share of the users."""
+
+    POOL = (Endpoint("s1"), Endpoint("s2"), Endpoint("new", metadata={"track": "canary"}))
+    KEYS = tuple(f"user-{k}" for k in range(4_000))
+
+    def test_the_share_of_the_keys_is_right(self):
+        """Within five standard deviations."""
+        canary = Canary({"track": "canary"}, share=0.1)
+        chosen = sum(canary.chosen(key) for key in self.KEYS)
+        assert abs(share_z(chosen, len(self.KEYS), 0.1)) < 5.0
+
+    @given(st.floats(0, 1), st.floats(0, 1), st.one_of(st.text(), st.binary(), st.integers()))
+    def test_a_higher_share_only_adds_keys(self, one, other, key):
+        """Nobody goes back and forth."""
+        low, high = sorted((one, other))
+        canary = Canary({"track": "canary"}, share=low)
+        before = canary.chosen(key)
+        canary.set_share(high)
+        assert canary.chosen(key) or not before
+
+    def test_users_stay_where_they_are(self):
+        """Every time, in every process; with another salt others are chosen."""
+        balancer = LoadBalancer(self.POOL, selector=Canary({"track": "canary"}, share=0.2))
+        for key in self.KEYS[:50]:
+            assert len({balancer.explain(key).picked == "new" for _ in range(5)}) == 1
+        one, other = (Canary({"track": "canary"}, share=0.2, salt=salt) for salt in ("", "x"))
+        assert {k for k in self.KEYS if one.chosen(k)} != {k for k in self.KEYS if other.chosen(k)}
+
+    def test_without_a_key_it_is_drawn_and_an_empty_side_is_no_dead_end(self):
+        """By the share; and the other side serves."""
+        balancer = LoadBalancer(self.POOL, selector=Canary({"track": "canary"}, share=0.25), rng=Random(4))
+        assert abs(share_z(picks(balancer, 3_000)["new"], 3_000, 0.25)) < 5.0
+        balancer.drain("new")
+        assert set(picks(balancer, 50)) == {"s1", "s2"}
+        only = LoadBalancer([self.POOL[2]], selector=Canary({"track": "canary"}, share=0.0))
+        assert only.explain("anyone").picked == "new"
+
+
+class TestSticky:
+    """Back to the endpoint that knows the client."""
+
+    def make(self, **options):
+        """A balancer of three and its values."""
+        values = StickyValues("orders", [SECRET])
+        balancer = LoadBalancer(
+            ["a", "b", "c"],
+            selector=Sticky(values, child=lambda: PowerOfChoices(), **options),
+            load=InFlight(),
+            health=QUICK,
+            clock=ManualClock(),
+            rng=Random(5),
+        )
+        return balancer, values
+
+    def test_a_value_leads_back(self):
+        """Every time."""
+        balancer, values = self.make()
+        for id in "abc":
+            assert set(picks(balancer, 10, attributes={"sticky": values.issue(id)})) == {id}
+
+    def test_sessions_survive_a_drain_but_nothing_else_does(self):
+        """Drained: bound requests only. Ejected, removed or tried: re-homed."""
+        balancer, values = self.make()
+        bound = {"sticky": values.issue("a")}
+        balancer.drain("a")
+        with balancer.acquire(attributes=bound) as lease:
+            assert lease.target == "a"
+        assert "a" not in picks(balancer, 50)
+        balancer.undrain("a")
+        assert "a" not in picks(balancer, 20, attributes=bound, exclude={"a"})
+        eject(balancer, "a")
+        assert "a" not in picks(balancer, 20, attributes=bound)
+        balancer.remove("a")
+        assert "a" not in picks(balancer, 20, attributes=bound)
+
+    def test_a_crowded_endpoint_re_homes(self):
+        """More than the bound times its part of what is in flight."""
+        balancer, values = self.make(bound=1.5)
+        bound = {"sticky": values.issue("a")}
+        held = [balancer.acquire(attributes=bound) for _ in range(60)]
+        most = balancer.stats()["a"].inflight
+        assert most <= 1.5 * 20 + Sticky.ALLOWANCE
+        free, values = self.make(bound=float("inf"))
+        kept = [free.acquire(attributes={"sticky": values.issue("a")}) for _ in range(60)]
+        assert free.stats()["a"].inflight == 60
+        for lease in [*held, *kept]:
+            lease.release()
+
+    def test_source_prefixes(self):
+        """By family, also for mapped addresses."""
+        assert source_prefix("203.0.113.77") == "203.0.113.0/24"
+        assert source_prefix("::ffff:203.0.113.77", v4=16) == "203.0.0.0/16"
+        assert source_prefix("2001:db8:1:2:3::9") == "2001:db8:1::/56"
+
+
+class TestCircuitBreaker:
+    """Limits per endpoint."""
+
+    def test_full_ones_are_passed_over_and_the_caller_told(self):
+        """At once, with the reason."""
+        balancer = LoadBalancer(["a", "b"], selector=CircuitBreaker(3, child=RoundRobin))
+        leases = [balancer.acquire() for _ in range(6)]
+        assert [e.inflight for e in balancer.stats().endpoints] == [3, 3]
+        with pytest.raises(SaturatedError) as caught:
+            balancer.acquire()
+        assert caught.value.reasons == {Reason.SATURATED: 2}
+        leases.pop().release()
+        balancer.acquire().release()
+        for lease in leases:
+            lease.release()
+
+    def test_limits_by_weight(self):
+        """Twice the weight, twice the limit."""
+        pool = [Endpoint("a", weight=1), Endpoint("b", weight=3)]
+        balancer = LoadBalancer(pool, selector=CircuitBreaker(4, per_weight=True))
+        leases = []
+        while True:
+            try:
+                leases.append(balancer.acquire())
+            except SaturatedError:
+                break
+        assert [e.inflight for e in balancer.stats().endpoints] == [2, 6]
+        for lease in leases:
+            lease.release()
+
+
+class TestSubsetting:
+    """A few of many."""
+
+    IDS = tuple(f"e{k}" for k in range(100))
+
+    def test_the_deterministic_subsets_of_a_round_share_everything_evenly(self):
+        """300 clients, 300 endpoints, 30 each: every endpoint exactly 30 times (SRE book, chapter 20)."""
+        ids = [f"e{k}" for k in range(300)]
+        uses = Counter(
+            id for client in range(300) for id in deterministic_subset(ids, client=client, size=30)
+        )
+        assert set(uses.values()) == {30}
+
+    def test_rendezvous_subsets_change_by_at_most_one(self):
+        """When an endpoint comes or goes, whatever the order of ids."""
+        for client in map(str, range(200)):
+            before = set(rendezvous_subset(self.IDS, client=client, size=20))
+            assert len(before - set(rendezvous_subset(self.IDS[:-1], client=client, size=20))) <= 1
+            assert before == set(rendezvous_subset(reversed(self.IDS), client=client, size=20))
+
+    def test_rendezvous_spread_is_binomial(self):
+        """Clients per endpoint: chi-square within the gate."""
+        uses = Counter(
+            id for client in range(1_000) for id in rendezvous_subset(self.IDS, client=f"w{client}", size=20)
+        )
+        assert chi_square_z(uses, dict.fromkeys(self.IDS, 1.0)) < Z
+
+    def test_the_rest_serves_when_nobody_of_the_subset_is_left(self):
+        """A subset is a preference for few connections, not a reason to fail."""
+        selector = Subsetting(lambda ids: [id for id in ids if id in {"a", "b"}])
+        balancer = LoadBalancer(list("abcd"), selector=selector, rng=Random(6))
+        assert set(picks(balancer, 50)) == {"a", "b"}
+        balancer.drain("a")
+        balancer.drain("b")
+        assert set(picks(balancer, 50)) == {"c", "d"}
+        balancer.add("e")
+        assert set(picks(balancer, 80)) == {"c", "d", "e"}
+
+
+def test_routers_nest():
+    """Sticky over zones over round robin: learning, preparing and explaining go all the way down."""
+    values = StickyValues("orders", [SECRET])
+    pool = [Endpoint("a", zone="eu"), Endpoint("b", zone="eu"), Endpoint("c", zone="us")]
+    balancer = LoadBalancer(
+        pool, selector=Sticky(values, child=lambda: Locality("eu", child=RoundRobin)), rng=Random(1)
+    )
+    assert picks(balancer, 40) == {"a": 20, "b": 20}
+    assert picks(balancer, 5, attributes={"sticky": values.issue("c")}) == {"c": 5}
+    assert any(
+        "bound to 'c'" in note for note in balancer.explain(attributes={"sticky": values.issue("c")}).notes
+    )
+
+
+def test_children_that_learn_are_told():
+    """And balancers whose children do not learn are spared the detour."""
+    heard = []
+
+    class Learner:
+        def select(self, snapshot, ctx):
+            return next(iter(snapshot.candidates(ctx)), None)
+
+        def learn(self, node, completion):
+            heard.append(completion.outcome)
+
+    for make in (
+        Priority,
+        lambda child: Locality("z", child=child),
+        lambda child: Subset(["k"], child=child),
+    ):
+        with LoadBalancer(["a"], selector=make(Learner)).acquire():
+            pass
+    assert heard == [Outcome.SUCCESS] * 3
+    assert not hasattr(Priority(RoundRobin), "learn")
+
+
+WRONG = [
+    ("child", lambda: Priority("roundrobin")),
+    ("child", lambda: Priority(object)),
+    ("overprovisioning", lambda: Priority(overprovisioning=0.9)),
+    ("overprovisioning", lambda: Priority(overprovisioning=float("nan"))),
+    ("zone", lambda: Locality("")),
+    ("near", lambda: Locality("a", near="b")),
+    ("near", lambda: Locality("a", near=["a"])),
+    ("keys", lambda: Subset([])),
+    ("keys", lambda: Subset("version")),
+    ("keys", lambda: Subset(["a", "a"])),
+    ("fallback", lambda: Subset(["a"], fallback="all")),
+    ("fallback", lambda: Subset(["a"], fallback={"b": "1"})),
+    ("labels", lambda: Canary({}, share=0.1)),
+    ("labels", lambda: Canary({"a": 1}, share=0.1)),
+    ("share", lambda: Canary({"a": "1"}, share=1.1)),
+    ("share", lambda: Canary({"a": "1"}, share=0.1).set_share(True)),
+    ("values", lambda: Sticky("orders")),
+    ("bound", lambda: Sticky(StickyValues("p", [SECRET]), bound=1.0)),
+    ("pool", lambda: StickyValues("", [SECRET])),
+    ("secrets", lambda: StickyValues("p", SECRET)),
+    ("secrets", lambda: StickyValues("p", [])),
+    ("secrets", lambda: StickyValues("p", [b"short"])),
+    ("max_inflight", lambda: CircuitBreaker(0)),
+    ("max_inflight", lambda: CircuitBreaker(1.5)),
+    ("per_weight", lambda: CircuitBreaker(1, per_weight=1)),
+    ("choose", lambda: Subsetting(["a"])),
+    ("client", lambda: deterministic_subset(["a"], client=-1, size=1)),
+    ("size", lambda: rendezvous_subset(["a"], client="c", size=0)),
+    ("address", lambda: source_prefix("nobody")),
+    ("v4", lambda: source_prefix("10.0.0.1", v4=33)),
+]
+
+
+@pytest.mark.parametrize(("parameter", "make"), WRONG)
+def test_wrong_values_are_refused(parameter, make):
+    """With the parameter's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert caught.value.parameter == parameter
+
+
+def test_no_secret_is_ever_shown():
+    """Neither in a repr nor in an error."""
+    assert "secret" not in repr(StickyValues("p", [SECRET])).replace("1 secrets", "")
+    with pytest.raises(ConfigurationError) as caught:
+        StickyValues("p", [b"hush"])
+    assert "hush" not in str(caught.value)

@@ -1,0 +1,114 @@
+"""The budget and the throttle, by their formulas."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import ConfigurationError
+from balancekit.retry import AdaptiveThrottle, RetryBudget
+
+
+class TestBudget:
+    """Retries as a share of requests."""
+
+    def test_an_all_failing_side_gets_the_ratio_and_the_reserve_and_no_more(self):
+        """Every request wants three retries; they get a fifth, and ten seconds' reserve of one each."""
+        budget = RetryBudget(ratio=0.2, reserve=1.0, ttl=10.0)
+        retries = 0
+        for number in range(1_000):
+            now = number / 200
+            budget.deposit(now=now)
+            retries += sum(budget.withdraw(now=now) for _ in range(3))
+        assert retries == 0.2 * 1_000 + 10
+
+    def test_contributions_end(self):
+        """After ttl seconds there is only the reserve."""
+        budget = RetryBudget(ratio=0.5, reserve=0.0, ttl=10.0)
+        for _ in range(10):
+            budget.deposit(now=0.0)
+        assert budget.balance(now=9.0) == 5.0
+        assert budget.balance(now=10.0) == 0.0
+        assert not budget.withdraw(now=10.0)
+
+    @given(st.lists(st.tuples(st.floats(0.0, 0.5), st.booleans()), max_size=300))
+    def test_never_more_in_a_window_than_it_earns(self, steps):
+        """Of any history, at any moment."""
+        budget, now, deposits, withdrawals = RetryBudget(ratio=0.3, reserve=0.5, ttl=5.0), 0.0, [], []
+        for gap, retry in steps:
+            now += gap
+            if retry and budget.withdraw(now=now):
+                withdrawals.append(now)
+            elif not retry:
+                budget.deposit(now=now)
+                deposits.append(now)
+            recent = [at for at in withdrawals if at > now - 4.5]
+            paid = [at for at in deposits if at > now - 9.5]
+            assert len(recent) <= 0.3 * len(paid) + 0.5 * 5.0 + 1e-9
+
+
+class TestThrottle:
+    """Fail at home what would be rejected."""
+
+    @pytest.mark.parametrize("requests", [0, 1, 10, 1_000])
+    @pytest.mark.parametrize("accepts", [0, 1, 5, 400])
+    @pytest.mark.parametrize("k", [1.1, 2.0, 5.0])
+    def test_the_probability_is_the_formula(self, requests, accepts, k):
+        """max(0, (requests - k * accepts) / (requests + 1)), to 1e-12."""
+        accepts = min(accepts, requests)
+        throttle = AdaptiveThrottle(k=k)
+        for number in range(requests):
+            throttle.record(accepted=number < accepts, now=1.0)
+        expected = max(0.0, (requests - k * accepts) / (requests + 1))
+        assert throttle.drop_probability(now=1.0) == pytest.approx(expected, abs=1e-12)
+
+    @pytest.mark.timeout(60)
+    def test_what_reaches_the_other_side_is_k_times_its_capacity(self):
+        """Offered 400 a second, capacity 100, k = 2: about 200 are sent (closed loop, 300 s)."""
+        throttle, rng = AdaptiveThrottle(k=2.0), Random(8)
+        sent = {}
+        for second in range(300):
+            room = 100
+            for number in range(400):
+                now = second + number / 400
+                if throttle.allows(rng, now=now):
+                    sent[second] = sent.get(second, 0) + 1
+                    throttle.record(accepted=room > 0, now=now)
+                    room -= 1
+        steady = [sent.get(second, 0) for second in range(150, 300)]
+        assert sum(steady) / len(steady) == pytest.approx(200, rel=0.02)
+
+    def test_ordinary_errors_do_not_trigger_it(self):
+        """A third of all requests fail at random: below 1 - 1/k."""
+        throttle, rng = AdaptiveThrottle(k=2.0), Random(9)
+        for number in range(3_000):
+            throttle.record(accepted=rng.random() > 1 / 3, now=number / 100)
+        assert throttle.drop_probability(now=30.0) == 0.0
+
+    def test_it_forgets(self):
+        """After the window everything is sent again."""
+        throttle = AdaptiveThrottle(window=10.0)
+        for _ in range(50):
+            throttle.record(accepted=False, now=0.0)
+        assert throttle.drop_probability(now=1.0) > 0.9
+        assert throttle.drop_probability(now=11.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("parameter", "make"),
+    [
+        ("ratio", lambda: RetryBudget(ratio=-0.1)),
+        ("reserve", lambda: RetryBudget(reserve=float("nan"))),
+        ("ttl", lambda: RetryBudget(ttl=0.0)),
+        ("k", lambda: AdaptiveThrottle(k=1.0)),
+        ("window", lambda: AdaptiveThrottle(window=True)),
+    ],
+)
+def test_wrong_values_are_refused(parameter, make):
+    """With the parameter's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert caught.value.parameter == parameter
