@@ -174,9 +174,11 @@ class SortedPoints:
                 and (holders[index[number]] < owner)
             ):
                 index[number] += 1
+        old_ones = np.ones(len(old) + len(new), bool)
+        old_ones[index + np.arange(len(new))] = False
         return self._variant(
-            np.insert(old, index, new),
-            np.insert(holders, index, owner),
+            _spread(old, old_ones, new),
+            _spread(holders, old_ones, owner),
             starts,
             new,
             grow=True,
@@ -244,4 +246,12 @@ def _array(code: str, values: NDArray[Any], more: list[int]) -> array[int]:
     made = array(code)
     made.frombytes(values.tobytes())
     made.extend(more)
+    return made
+
+
+def _spread(values: NDArray[Any], old_ones: NDArray[np.bool_], new: Any) -> NDArray[Any]:
+    """Return an array with old values where ``old_ones`` says so and new ones between them."""
+    made = np.empty(len(old_ones), values.dtype)
+    made[old_ones] = values
+    made[~old_ones] = new
     return made
