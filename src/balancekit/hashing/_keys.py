@@ -62,7 +62,7 @@ def splitmix64(value: int) -> int:
 class Narrow(Protocol):
     """From a str or bytes to 32 bits; called as ``mmh3.hash`` is, so that this can be one without a wrapper."""
 
-    def __call__(self, key: str | bytes, seed: int, signed: bool, /) -> int:  # noqa: FBT001 - as mmh3 has it
+    def __call__(self, key: str | bytes, seed: int, signed: bool, /) -> int:
         """Return the hash for the seed 0, unsigned."""
         ...
 

@@ -43,12 +43,11 @@ GOLDEN: Final = 0x9E37_79B9_7F4A_7C15
 HIGH: Final = np.uint64(0xFFFF_FFFF_0000_0000)
 
 _State: TypeAlias = (
-    "tuple[array[int], int, array[int], array[int], tuple[str, ...], Narrow,"
-    " SortedPoints | None, tuple[float, ...]]"
+    "tuple[array[int], int, array[int], tuple[str, ...], Narrow, SortedPoints | None, tuple[float, ...]]"
 )
-"""Starts, shift, points and owners of the circle; the nodes, sorted; the hash function for str; the circle, or
-nothing where there are no nodes; the weights. Everything a lookup reads is in one immutable reference: readers
-see the ring before or after a change."""
+"""Starts, shift and pairs of the circle; the nodes, sorted; the hash function for str; the circle, or nothing
+where there are no nodes; the weights. Everything a lookup reads is in one immutable reference: readers see the
+ring before or after a change."""
 
 
 @final
@@ -114,12 +113,12 @@ class HashRing:
         ConfigurationError
             If the key is no str, bytes or int.
         """
-        starts, shift, points, owners, nodes, narrow, _, _ = self._state
+        starts, shift, pairs, nodes, narrow, _, _ = self._state
         place = narrow(key, 0, False) if key.__class__ is str else self._place(key, nodes)
         index = starts[place >> shift]
-        while points[index] < place:
-            index += 1
-        return nodes[owners[index]]
+        while pairs[index] < place:
+            index += 2
+        return nodes[pairs[index + 1]]
 
     def lookup_many(self, keys: Keys, /) -> NDArray[np.int32]:
         """Return the owner of each key, as an index into :attr:`nodes`.
@@ -133,7 +132,7 @@ class HashRing:
         >>> [ring.nodes[owner] for owner in ring.lookup_many(["x", "y"])] == [ring.lookup(k) for k in "xy"]
         True
         """
-        circle = self._state[6]
+        circle = self._state[5]
         if circle is None:
             nobody(keys)
         return in_chunks(circle.owners_of, positions(self._function, keys))
@@ -143,7 +142,7 @@ class HashRing:
 
         Lazy; taking the first k costs O(k) on average.
         """
-        circle, nodes = self._state[6], self._state[4]
+        circle, nodes = self._state[5], self._state[3]
         place = self._function.hash32(key)
         return iter(()) if circle is None else distinct(circle.walk(place), nodes)
 
@@ -171,12 +170,12 @@ class HashRing:
     @property
     def nodes(self) -> tuple[str, ...]:
         """The ids of the nodes, sorted."""
-        return self._state[4]
+        return self._state[3]
 
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each node."""
-        return dict(zip(self._state[4], self._state[7], strict=True))
+        return dict(zip(self._state[3], self._state[6], strict=True))
 
     @property
     def vnodes(self) -> int:
@@ -184,10 +183,10 @@ class HashRing:
         return self._vnodes
 
     def __len__(self) -> int:
-        return len(self._state[4])
+        return len(self._state[3])
 
     def __contains__(self, node: object) -> bool:
-        return node in self._state[4]
+        return node in self._state[3]
 
     def __repr__(self) -> str:
         return f"<HashRing of {len(self)} nodes, {self._vnodes} points each>"
@@ -203,7 +202,7 @@ class HashRing:
             If it is on the ring already, or the weight is not finite and > 0.
         """
         added = node_weights({node: weight})
-        _, _, _, _, nodes, _, circle, weights = self._state
+        _, _, _, nodes, _, circle, weights = self._state
         number = bisect_left(nodes, node)
         if nodes[number : number + 1] == (node,):
             raise ConfigurationError("node", node, "an id that is not on the ring")
@@ -225,7 +224,7 @@ class HashRing:
         UnknownEndpointError
             If it is not on the ring.
         """
-        _, _, _, _, nodes, _, circle, weights = self._state
+        _, _, _, nodes, _, circle, weights = self._state
         if node not in nodes:
             raise UnknownEndpointError(node, nodes)
         number = nodes.index(node)
@@ -263,8 +262,7 @@ class HashRing:
 
     def _built(self, weights: Mapping[str, float]) -> _State:
         if not weights:
-            nothing = array("I", [0])
-            return nothing, 32, array("I", [0xFFFF_FFFF]), nothing, (), nobody, None, ()
+            return array("I", [0]), 32, array("I", [0xFFFF_FFFF, 0]), (), nobody, None, ()
         packed = _packed(self._function, weights, self._counts(weights))
         packed.sort()
         circle = SortedPoints(packed >> np.uint64(32), packed & ~HIGH)
@@ -272,13 +270,14 @@ class HashRing:
 
     def _shown(self, circle: SortedPoints, nodes: tuple[str, ...], weights: tuple[float, ...]) -> _State:
         narrow = self._function.narrow
-        return circle.starts, circle.shift, circle.points, circle.owners, nodes, narrow, circle, weights
+        return circle.starts, circle.shift, circle.pairs, nodes, narrow, circle, weights
 
     def _partition(self) -> Partition:
-        circle, nodes = self._state[6], self._state[4]
+        circle, nodes = self._state[5], self._state[3]
         if circle is None:
             return Partition(np.empty(0), np.empty(0), ())
-        ends, owners, _ = circle.arrays()
+        rows = circle.rows()
+        ends, owners = np.append(rows["point"], 0xFFFF_FFFF), np.append(rows["owner"], circle.owner(0))
         return Partition(ends, owners, nodes)
 
 
