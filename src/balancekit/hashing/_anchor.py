@@ -205,7 +205,7 @@ class AnchorHash:
         bucket, count = stack.pop(), len(buckets)
         anchors[bucket] = 0
         places[working[count]] = count
-        working[places[bucket]] = working[count] = bucket
+        working[places[bucket]] = bucket
         heirs[bucket] = bucket
         names = list(names)
         names[bucket] = name
