@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from balancekit.hashing._keys import HashFunction, hash32, hash64, hash_function, keyed
     from balancekit.hashing._maglev import MaglevTable
     from balancekit.hashing._multiprobe import MultiProbeHash
-    from balancekit.hashing._placement import BoundedPlacement, Structure
+    from balancekit.hashing._placement import BoundedPlacement, Structure, bound
     from balancekit.hashing._rendezvous import RendezvousHash
     from balancekit.hashing._ring import HashRing
 
@@ -41,6 +41,7 @@ __all__ = [
     "MultiProbeHash",
     "RendezvousHash",
     "Structure",
+    "bound",
     "hash32",
     "hash64",
     "hash_function",
@@ -56,7 +57,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_keys": ("HashFunction", "hash32", "hash64", "hash_function", "keyed"),
         "_maglev": ("MaglevTable",),
         "_multiprobe": ("MultiProbeHash",),
-        "_placement": ("BoundedPlacement", "Structure"),
+        "_placement": ("BoundedPlacement", "Structure", "bound"),
         "_rendezvous": ("RendezvousHash",),
         "_ring": ("HashRing",),
     },
