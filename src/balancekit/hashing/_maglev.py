@@ -192,6 +192,7 @@ class MaglevTable:
         for _ in range(size):
             yield int(owners[slot])
             slot = (slot + step) % size
+        yield from range(len(self._nodes))  # those whose weight is not worth a slot
 
     def _partition(self) -> Partition:
         # Slot i holds the positions with `position * size >> 32 == i`; the last is before the next slot's first.

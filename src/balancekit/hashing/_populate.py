@@ -37,7 +37,8 @@ def turns(weights: Sequence[float], size: int) -> list[int]:
     [0, 0, 1, 0, 0, 1]
     """
     shares = np.asarray(weights) / max(weights)
-    rounds = int(np.ceil(size / shares.sum())) + 2
+    # Each node may be short of a part of a turn at the end; one more turn for each makes up for it.
+    rounds = int(np.ceil((size + len(shares)) / shares.sum()))
     counts = np.floor(rounds * shares).astype(np.int64)
     node = np.repeat(np.arange(len(shares)), counts)
     number = np.arange(len(node)) - np.repeat(np.cumsum(counts) - counts, counts) + 1

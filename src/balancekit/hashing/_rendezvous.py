@@ -99,8 +99,10 @@ class RendezvousHash:
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
         """Yield every node once, the highest bid first: who would own the key if those before were not there."""
-        scores = self._scores(self._seeds * np.uint64(self._function.hash32(key)))
-        return iter([self._nodes[place] for place in np.lexsort((-np.arange(len(scores)), scores))[::-1]])
+        bids = self._seeds * np.uint64(self._function.hash32(key))
+        scores = self._scores(bids).tolist()
+        order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+        return map(self._nodes.__getitem__, order)
 
     def shares(self) -> dict[str, float]:
         """Return the exact expected part of the key space of each node: its part of all weights."""

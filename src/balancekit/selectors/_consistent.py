@@ -9,15 +9,20 @@ Endpoints of weight zero own nothing; a key comes to them, by their own structur
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 from balancekit import hashing
 from balancekit.loads import InFlight
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 
 __all__ = ["MaglevHash", "RendezvousHash", "RingHash"]
+
+MOST_POINTS: Final = 1 << 21
+"""On the ring of one selector: 30 MB."""
 
 
 @final
@@ -35,6 +40,7 @@ class RingHash:
     ----------
     vnodes
         Points of an endpoint of weight 1. Shares have a relative standard deviation of ``1/sqrt(vnodes)``.
+        Weights count as they are: twice the weight is twice the points.
     hash
         The name of a hash function, or one made by ``balancekit.hashing.keyed``.
 
@@ -60,8 +66,15 @@ class RingHash:
         self._hash = hashing.hash_function(hash)
 
     def structure(self, weights: Mapping[str, float]) -> hashing.HashRing:
-        """Return the ring of these ids and weights."""
-        return hashing.HashRing(weights, vnodes=self._vnodes, hash=self._hash)
+        """Return the ring of these ids and weights.
+
+        Weights that would make more than two million points are halved together until they do not.
+        """
+        points, scale = math.fsum(weights.values()) * self._vnodes, 1.0
+        while points * scale > MOST_POINTS:
+            scale /= 2.0
+        scaled = {id: weight * scale for id, weight in weights.items()}
+        return hashing.HashRing(scaled, vnodes=self._vnodes, hash=self._hash)
 
     def prepare(self, snapshot: Snapshot, /) -> object:
         """Build the ring of the members."""
@@ -222,12 +235,20 @@ def _ranking(snapshot: Snapshot, ctx: PickContext, tiers: tuple[hashing.Structur
     up, exclude = snapshot.derive(_eligible), ctx.exclude
     key = ctx.rng.getrandbits(64) if ctx.key is None else ctx.key
     for structure in tiers:
-        for id in structure.candidates(key):
+        # The owner alone is cheaper to find than the beginning of an order.
+        owner = structure.lookup(key)
+        for id in itertools.chain((owner,), _others(structure, key, owner)):
             node = up.get(id)
             if node is not None and id not in exclude:
                 yield node
             elif ctx.trace is not None:
                 ctx.trace.note(f"{id!r} owns the key but may not be picked: on to its next candidate")
+
+
+def _others(structure: hashing.Structure, key: Key, owner: str) -> Iterator[str]:
+    for id in structure.candidates(key):
+        if id != owner:
+            yield id
 
 
 def _first(ranking: Iterator[Node], ctx: PickContext) -> Node | None:
