@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from balancekit import (
+    BoundedLoad,
     First,
     LeastRequest,
     LeastResponseTime,
+    MaglevHash,
     PowerOfChoices,
     Random,
+    RendezvousHash,
+    RingHash,
     RoundRobin,
     SmoothWeightedRoundRobin,
     SourceHash,
@@ -29,7 +33,7 @@ from balancekit.routing import (
     Subsetting,
 )
 from balancekit.testing import check_selector
-from balancekit.testing.laws import ALL, EVEN, HASHED, WEIGHTED, independent_of_order
+from balancekit.testing.laws import ALL, EVEN, HASHED, WEIGHTED, disrupts_little, independent_of_order
 
 CASES = {
     "RoundRobin": (RoundRobin, ALL - {WEIGHTED} | {EVEN}, {}),
@@ -38,6 +42,12 @@ CASES = {
     "Random": (Random, ALL - {WEIGHTED} | {EVEN}, {}),
     "WeightedRandom": (WeightedRandom, ALL, {}),
     "First": (First, ALL - {WEIGHTED}, {}),
+    "RingHash": (RingHash, ALL - {WEIGHTED} | HASHED, {"examples": 15}),
+    "RingHash, 5 000 points": (lambda: RingHash(vnodes=5_000), {WEIGHTED}, {}),
+    "MaglevHash": (lambda: MaglevHash(size=1009), ALL | HASHED - {disrupts_little}, {}),
+    "RendezvousHash": (RendezvousHash, ALL | HASHED, {}),
+    "BoundedLoad": (BoundedLoad, ALL - {WEIGHTED} | HASHED, {"examples": 15}),
+    "BoundedLoad, no bound": (lambda: BoundedLoad(RendezvousHash(), factor=1e9), ALL | HASHED, {}),
     "SourceHash": (SourceHash, ALL - {WEIGHTED} | {EVEN}, {}),
     "LeastRequest": (LeastRequest, ALL, {"held": 2}),
     "LeastResponseTime": (LeastResponseTime, ALL - {WEIGHTED}, {}),

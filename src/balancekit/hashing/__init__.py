@@ -1,7 +1,68 @@
-"""Where does a key belong? Pure structures over ids; usable alone, without a balancer."""
+"""Where does a key belong? Pure structures over ids; usable alone, without a balancer.
+
+=========================  ===========================================================================
+:class:`HashRing`          nodes come and go one by one; nothing else moves; weights
+:class:`MaglevTable`       the fastest and most even; a change moves a few keys more; weights
+:class:`RendezvousHash`    exact weights, a ranking of all nodes per key; O(n)
+:class:`AnchorHash`        even, any node may leave; owners depend on the history of changes
+:class:`JumpHash`          even, no memory; only the end of the list may change
+:class:`MultiProbeHash`    a bounded peak with one point per node
+:class:`BoundedPlacement`  nobody holds more than a factor of its part; over any of them
+=========================  ===========================================================================
+
+All of them answer ``lookup(key)``, ``lookup_many(keys)``, ``candidates(key)`` and ``shares()``. Keys are str,
+bytes and int, encoded in one way (:func:`hash32`); for keys that others choose see :func:`keyed`.
+"""
 
 from __future__ import annotations
 
-from balancekit.hashing._keys import hash32, hash64
+from balancekit._lazy import lazily
 
-__all__ = ["hash32", "hash64"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.hashing._anchor import AnchorHash
+    from balancekit.hashing._jump import JumpHash, jump
+    from balancekit.hashing._keys import HashFunction, hash32, hash64, hash_function, keyed
+    from balancekit.hashing._maglev import MaglevTable
+    from balancekit.hashing._multiprobe import MultiProbeHash
+    from balancekit.hashing._placement import BoundedPlacement, Structure, bound
+    from balancekit.hashing._rendezvous import RendezvousHash
+    from balancekit.hashing._ring import HashRing
+
+__all__ = [
+    "AnchorHash",
+    "BoundedPlacement",
+    "HashFunction",
+    "HashRing",
+    "JumpHash",
+    "MaglevTable",
+    "MultiProbeHash",
+    "RendezvousHash",
+    "Structure",
+    "bound",
+    "hash32",
+    "hash64",
+    "hash_function",
+    "jump",
+    "keyed",
+]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_anchor": ("AnchorHash",),
+        "_jump": ("JumpHash", "jump"),
+        "_keys": ("HashFunction", "hash32", "hash64", "hash_function", "keyed"),
+        "_maglev": ("MaglevTable",),
+        "_multiprobe": ("MultiProbeHash",),
+        "_placement": ("BoundedPlacement", "Structure", "bound"),
+        "_rendezvous": ("RendezvousHash",),
+        "_ring": ("HashRing",),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

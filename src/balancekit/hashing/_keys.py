@@ -1,36 +1,150 @@
-"""Where does a key lie? One encoding for the three key types, one default hash: MurmurHash3.
+"""Where does a key lie? One encoding for the three key types, and hash functions that have names.
 
 =========  =====================================================================================
-``str``    MurmurHash3 of its UTF-8 bytes
-``bytes``  MurmurHash3 of the bytes themselves (so ``"k"`` and ``b"k"`` agree)
-``int``    the splitmix64 mixer over the low 64 bits of its two's complement
+``str``    the hash of its UTF-8 bytes
+``bytes``  the hash of the bytes themselves (so ``"k"`` and ``b"k"`` agree)
+``int``    the splitmix64 mixer over the low 64 bits of its two's complement; whatever the function
+           is, unless it is keyed: then the hash of these 64 bits as eight little-endian bytes
 =========  =====================================================================================
 
-Never Python's own ``hash``: it differs from process to process. Never chosen by what is installed: the
-same key has the same place on every machine and in every version of balancekit.
+Never Python's own ``hash``: it differs from process to process. Never chosen by what is installed: the same
+key has the same place on every machine and in every version of balancekit.
 
-*When not to use it:* for keys an attacker chooses. Who knows the scheme can aim all traffic at one
-endpoint; hash them with a secret first.
+============  ==================================================================  ====================
+name          what it is                                                          empty calls, 15 bytes
+============  ==================================================================  ====================
+``murmur3``   MurmurHash3, 32 bits for keys, x64 128 for ids; the default                          1.5
+``xxhash``    XXH32 for keys, XXH64 for ids; needs the extra ``xxhash``                             10
+``blake2b``   BLAKE2b, cryptographic                                                                50
+============  ==================================================================  ====================
 
-Cost: 1.5 empty method calls for a short string; integers cost five, in Python.
-Source: MurmurHash3 (Appleby 2011) by the ``mmh3`` package; splitmix64 (Steele, Lea, Flood 2014).
+*When not to use any of them as it is:* for keys an attacker chooses. Who knows the scheme and the endpoints
+can find as many keys as he likes that all belong to one endpoint, and aim all his traffic at it. A secret
+takes that away: :func:`keyed`. A seed does not, for MurmurHash3 has collisions that hold for every seed.
+
+Source: MurmurHash3 (Appleby 2011) by the ``mmh3`` package; splitmix64 (Steele, Lea, Flood 2014); BLAKE2
+(RFC 7693); seed-independent collisions: Aumasson, Bernstein, Bosslet (2012).
 """
 
 from __future__ import annotations
 
-from typing import Final
+import operator
+from collections.abc import Callable
+from typing import Final, Protocol, final
 
 import mmh3
 
 from balancekit.errors import ConfigurationError
 
-__all__ = ["hash32", "hash64", "splitmix64"]
+__all__ = ["HashFunction", "hash32", "hash64", "hash_function", "keyed", "splitmix64"]
 
 MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
+LEAST_SECRET: Final = 16
+"""Bytes: what cannot be guessed."""
+MOST_SECRET: Final = 64
+"""Bytes: what BLAKE2b takes."""
+
+
+def splitmix64(value: int) -> int:
+    """Mix the low 64 bits of an integer: a bijection whose every output bit depends on every input bit.
+
+    Example
+    -------
+    >>> hex(splitmix64(0))
+    '0xe220a8397b1dcdaf'
+    """
+    z = (value + 0x9E37_79B9_7F4A_7C15) & 0xFFFF_FFFF_FFFF_FFFF
+    z = ((z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9) & 0xFFFF_FFFF_FFFF_FFFF
+    z = ((z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB) & 0xFFFF_FFFF_FFFF_FFFF
+    return z ^ (z >> 31)
+
+
+class Narrow(Protocol):
+    """From a str or bytes to 32 bits; called as ``mmh3.hash`` is, so that this can be one without a wrapper."""
+
+    def __call__(self, key: str | bytes, seed: int, signed: bool, /) -> int:
+        """Return the hash for the seed 0, unsigned."""
+        ...
+
+
+@final
+class HashFunction:
+    """A named way from keys to positions. Get one from :func:`hash_function` or :func:`keyed`.
+
+    Parameters
+    ----------
+    name
+        What configuration calls it.
+    narrow
+        From a str or bytes to 32 bits, when called with the key, 0 and False.
+    wide
+        From a str or bytes to 64 bits, unsigned.
+    number
+        From the low 64 bits of an integer key to 64 bits.
+    """
+
+    __slots__ = ("name", "narrow", "number", "wide")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        narrow: Narrow,
+        wide: Callable[[str | bytes], int],
+        number: Callable[[int], int] = splitmix64,
+    ) -> None:
+        self.name: str = name
+        self.narrow: Narrow = narrow
+        self.wide: Callable[[str | bytes], int] = wide
+        self.number: Callable[[int], int] = number
+
+    def hash32(self, key: str | bytes | int) -> int:
+        """Return the 32-bit position of a key, 0 to ``2**32 - 1``.
+
+        Raises
+        ------
+        ConfigurationError
+            If the key is not a str, bytes or int.
+        """
+        if key.__class__ is int:
+            return self.number(key & MASK64) >> 32
+        if isinstance(key, str | bytes):
+            return self.narrow(key, 0, False)
+        return self.number(_number(key)) >> 32
+
+    def hash64(self, key: str | bytes | int) -> int:
+        """Return the 64-bit position of a key, 0 to ``2**64 - 1``.
+
+        Raises
+        ------
+        ConfigurationError
+            If the key is not a str, bytes or int.
+        """
+        if isinstance(key, str | bytes):
+            return self.wide(key)
+        return self.number(_number(key))
+
+    def __repr__(self) -> str:
+        return f"<hash function {self.name}>"
+
+
+def _number(key: object) -> int:
+    """Return the low 64 bits of an integer; numpy's integers are integers too."""
+    if hasattr(key, "__index__") and not isinstance(key, bool):
+        return operator.index(key) & MASK64
+    raise ConfigurationError("key", key, "a str, bytes or int")
+
+
+def _murmur_wide(key: str | bytes) -> int:
+    wide: int = mmh3.hash128(key, 0, x64arch=True, signed=False)
+    return wide & MASK64
+
+
+MURMUR3: Final = HashFunction("murmur3", narrow=mmh3.hash, wide=_murmur_wide)
 
 
 def hash32(key: str | bytes | int) -> int:
-    """Return the 32-bit position of a key, 0 to ``2**32 - 1``.
+    """Return the 32-bit position of a key by the default function, 0 to ``2**32 - 1``.
 
     Raises
     ------
@@ -42,42 +156,116 @@ def hash32(key: str | bytes | int) -> int:
     >>> hash32("user:1") == hash32(b"user:1")
     True
     """
-    try:
-        return mmh3.hash(key, 0, False)  # type: ignore[arg-type]
-    except TypeError:
-        return splitmix64(_number(key)) >> 32
+    if key.__class__ is str:
+        return mmh3.hash(key, 0, False)
+    return MURMUR3.hash32(key)
 
 
 def hash64(key: str | bytes | int) -> int:
-    """Return the 64-bit position of a key, 0 to ``2**64 - 1``.
+    """Return the 64-bit position of a key by the default function, 0 to ``2**64 - 1``.
 
     Raises
     ------
     ConfigurationError
         If the key is not a str, bytes or int.
     """
-    try:
-        wide: int = mmh3.hash128(key, 0, x64arch=True, signed=False)  # type: ignore[arg-type]
-    except TypeError:
-        return splitmix64(_number(key))
-    return wide & MASK64
+    return MURMUR3.hash64(key)
 
 
-def splitmix64(value: int) -> int:
-    """Mix the low 64 bits of an integer: a bijection whose every output bit depends on every input bit.
+def hash_function(name: str | HashFunction = "murmur3") -> HashFunction:
+    """Return a hash function by its name.
+
+    Parameters
+    ----------
+    name
+        ``"murmur3"``, ``"xxhash"`` or ``"blake2b"``. A hash function is returned as it is.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name, or the extra it needs is not installed.
 
     Example
     -------
-    >>> hex(splitmix64(0))
-    '0xe220a8397b1dcdaf'
+    >>> hash_function("murmur3").hash32("user:1") == hash32("user:1")
+    True
     """
-    z = (value + 0x9E37_79B9_7F4A_7C15) & MASK64
-    z = ((z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9) & MASK64
-    z = ((z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB) & MASK64
-    return z ^ (z >> 31)
+    if isinstance(name, HashFunction):
+        return name
+    make = _BY_NAME.get(name) if isinstance(name, str) else None
+    if make is None:
+        raise ConfigurationError("hash", name, f"one of {', '.join(_BY_NAME)}, or keyed(secret)")
+    return make()
 
 
-def _number(key: object) -> int:
-    if isinstance(key, int) and not isinstance(key, bool):
-        return key
-    raise ConfigurationError("key", key, "a str, bytes or int")
+def keyed(secret: bytes) -> HashFunction:
+    """Return a hash function that nobody can predict who does not know the secret: BLAKE2b, keyed.
+
+    *When to use it:* keys come from people who gain by overloading one endpoint. *When not:* keys are your
+    own; it costs thirty times the default. All processes that are to agree need the same secret.
+
+    *Guarantee.* Without the secret, the owner of a key cannot be told from a random one. Who can *observe*
+    where keys go can still collect those that go to one place; that takes a request per key.
+
+    Parameters
+    ----------
+    secret
+        16 to 64 bytes from a good source, for example ``secrets.token_bytes(32)``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the secret is not 16 to 64 bytes. The message does not show it.
+
+    Example
+    -------
+    >>> mine, theirs = keyed(b"0123456789abcdef"), keyed(b"fedcba9876543210")
+    >>> mine.hash32("user:1") == theirs.hash32("user:1")
+    False
+    """
+    if not isinstance(secret, bytes) or not LEAST_SECRET <= len(secret) <= MOST_SECRET:
+        raise ConfigurationError("secret", type(secret), f"{LEAST_SECRET} to {MOST_SECRET} bytes")
+    return _blake2b("keyed blake2b", secret)
+
+
+def _blake2b(name: str, secret: bytes) -> HashFunction:
+    from hashlib import blake2b  # noqa: PLC0415 - loads OpenSSL, which nothing else here needs
+
+    begun = blake2b(key=secret, digest_size=8)
+
+    def wide(key: str | bytes) -> int:
+        digest = begun.copy()
+        digest.update(key.encode() if isinstance(key, str) else key)
+        return int.from_bytes(digest.digest(), "little")
+
+    def narrow(key: str | bytes, _seed: int, _signed: bool, /) -> int:
+        return wide(key) >> 32
+
+    def number(value: int) -> int:
+        return wide(value.to_bytes(8, "little"))
+
+    if not secret:
+        return HashFunction(name, narrow=narrow, wide=wide)
+    return HashFunction(name, narrow=narrow, wide=wide, number=number)
+
+
+def _xxhash() -> HashFunction:
+    try:
+        import xxhash  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        raise ConfigurationError("hash", "xxhash", "the extra: pip install 'balancekit[xxhash]'") from None
+
+    def narrow(key: str | bytes, _seed: int, _signed: bool, /) -> int:
+        return xxhash.xxh32_intdigest(key.encode() if isinstance(key, str) else key)
+
+    def wide(key: str | bytes) -> int:
+        return xxhash.xxh64_intdigest(key.encode() if isinstance(key, str) else key)
+
+    return HashFunction("xxhash", narrow=narrow, wide=wide)
+
+
+_BY_NAME: Final[dict[str, Callable[[], HashFunction]]] = {
+    "murmur3": lambda: MURMUR3,
+    "xxhash": _xxhash,
+    "blake2b": lambda: _blake2b("blake2b", b""),
+}

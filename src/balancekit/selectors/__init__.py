@@ -10,13 +10,19 @@
 :class:`Random`                    by lot
 :class:`WeightedRandom`            by lot, by weight
 :class:`First`                     the first that may be picked
+:class:`RingHash`                  by key, on a consistent-hash ring
+:class:`MaglevHash`                by key, in an evenly filled table
+:class:`RendezvousHash`            by key, the highest bid; exact weights
+:class:`BoundedLoad`               by key, on from whoever holds too much
 :class:`SourceHash`                ``hash(key) % n``
 =================================  ====================================================================
 """
 
 from __future__ import annotations
 
+from balancekit.selectors._bounded import BoundedLoad
 from balancekit.selectors._choices import PowerOfChoices
+from balancekit.selectors._consistent import MaglevHash, RendezvousHash, RingHash
 from balancekit.selectors._first import First
 from balancekit.selectors._hashed import SourceHash
 from balancekit.selectors._least_request import LeastRequest
@@ -26,11 +32,15 @@ from balancekit.selectors._round_robin import RoundRobin
 from balancekit.selectors._weighted import SmoothWeightedRoundRobin, StrideScheduling
 
 __all__ = [
+    "BoundedLoad",
     "First",
     "LeastRequest",
     "LeastResponseTime",
+    "MaglevHash",
     "PowerOfChoices",
     "Random",
+    "RendezvousHash",
+    "RingHash",
     "RoundRobin",
     "SmoothWeightedRoundRobin",
     "SourceHash",

@@ -1,0 +1,94 @@
+"""Who shares the keys? Reading ids and weights, the same way for every structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NoReturn, TypeAlias
+
+from balancekit import _validation as valid
+from balancekit.errors import ConfigurationError, PoolEmptyError
+from balancekit.hashing._keys import splitmix64
+
+__all__ = ["Nodes", "distinct", "keyed_order", "nobody", "node_weights", "unweighted"]
+
+Nodes: TypeAlias = Iterable[str] | Mapping[str, float]
+"""Ids, each of weight 1, or a mapping from id to weight."""
+
+
+def node_weights(nodes: Nodes) -> dict[str, float]:
+    """Return the weight of each node, in the order of ids, which makes every structure independent of order.
+
+    Raises
+    ------
+    ConfigurationError
+        For a bare string, ids that are no non-empty strings, an id that comes twice, a weight that is not
+        finite and > 0.
+    """
+    if isinstance(nodes, Mapping):
+        return {
+            valid.text("nodes", id): valid.number("weight", nodes[id], above=0.0) for id in _sorted(nodes)
+        }
+    if isinstance(nodes, str | bytes) or not isinstance(nodes, Iterable):
+        raise ConfigurationError("nodes", nodes, "an iterable of ids, or a mapping from id to weight")
+    found: dict[str, float] = {}
+    for id in _sorted(nodes):
+        if id in found:
+            raise ConfigurationError("nodes", id, "each id once")
+        found[id] = 1.0
+    return found
+
+
+def unweighted(nodes: Iterable[str]) -> list[str]:
+    """Return ids in the order given, for structures that know no weights.
+
+    Raises
+    ------
+    ConfigurationError
+        For a mapping, whose weights would be lost; else as :func:`node_weights`.
+    """
+    if isinstance(nodes, Mapping):
+        raise ConfigurationError("nodes", nodes, "an iterable of ids; this structure knows no weights")
+    kept = list(nodes) if isinstance(nodes, Iterable) and not isinstance(nodes, str | bytes) else nodes
+    node_weights(kept)
+    return list(kept)
+
+
+def _sorted(ids: Iterable[str]) -> list[str]:
+    return sorted([valid.text("nodes", id) for id in ids])
+
+
+def distinct(owners: Iterable[int], nodes: Sequence[str]) -> Iterator[str]:
+    """Yield the node of each owner when it comes first, until all have come."""
+    seen: set[int] = set()
+    for owner in owners:
+        if owner not in seen:
+            seen.add(owner)
+            yield nodes[owner]
+            if len(seen) == len(nodes):
+                return
+
+
+def nobody(key: object, *_: object) -> NoReturn:
+    """Stand for the hash function of a structure without nodes.
+
+    Raises
+    ------
+    PoolEmptyError
+        Always.
+    """
+    raise PoolEmptyError(f"no nodes: nobody can own {key!r}; add one")
+
+
+def keyed_order(seed: int, nodes: Sequence[str], first: int) -> Iterator[str]:
+    """Yield one node, then the others in an order drawn from a number: each order as likely as any other.
+
+    For structures whose own order after the first is costly to find. O(n) for the second, O(1) for each
+    further one (Fisher and Yates).
+    """
+    yield nodes[first]
+    left = [*nodes[:first], *nodes[first + 1 :]]
+    while left:
+        seed = splitmix64(seed)
+        place = seed * len(left) >> 64
+        left[place], left[-1] = left[-1], left[place]
+        yield left.pop()

@@ -1,0 +1,293 @@
+"""Who owns this key when nodes come and go? The consistent-hash ring.
+
+Every node has many points on a circle; a key belongs to the owner of the next point clockwise. A node that
+leaves gives up its arcs to their neighbours, a node that joins takes arcs, and *no other key moves*.
+
+*Where the points lie.* The 64-bit hash of the id seeds a splitmix64 stream; the high 32 bits of its numbers are
+the node's points. One string is hashed per node instead of one per point, which makes building ten times
+faster; a node's points depend on its id and weight alone, so everybody who has the same nodes has the same
+ring, in whatever order they came.
+
+*How even it is.* With ``v`` points each, shares have a relative standard deviation of ``1/sqrt(v)``: 8 % for
+150. The busiest of 10 nodes is expected at 1.13 of the mean, of 100 at 1.22, of 1 000 at 1.29.
+``balancekit.hashing.vnodes_for`` says how many points a wanted bound takes.
+
+Source: Karger et al. (STOC 1997); shares of a ring are Dirichlet distributed.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from balancekit import _validation as valid
+from balancekit.errors import ConfigurationError, UnknownEndpointError
+from balancekit.hashing._keys import HashFunction, Narrow, hash_function
+from balancekit.hashing._many import Keys, in_chunks, mix64, positions
+from balancekit.hashing._nodes import Nodes, distinct, nobody, node_weights
+from balancekit.hashing._partition import Partition
+from balancekit.hashing._points import SortedPoints
+
+__all__ = ["HashRing"]
+
+VNODES: Final = 150
+"""Points of a node of weight 1: the busiest of 100 nodes is expected at 1.22 of the mean."""
+MOST_POINTS: Final = 1 << 28
+"""On one ring: 4 GiB of points."""
+GOLDEN: Final = 0x9E37_79B9_7F4A_7C15
+HIGH: Final = np.uint64(0xFFFF_FFFF_0000_0000)
+
+_State: TypeAlias = (
+    "tuple[array[int], int, array[int], tuple[str, ...], Narrow, SortedPoints | None, tuple[float, ...]]"
+)
+"""Starts, shift and pairs of the circle; the nodes, sorted; the hash function for str; the circle, or nothing
+where there are no nodes; the weights. Everything a lookup reads is in one immutable reference: readers see the
+ring before or after a change."""
+
+
+@final
+class HashRing:
+    """Keys to nodes, so that a change of nodes moves only the keys it must.
+
+    *Guarantee.* When a node is added, keys move only to it; when one is removed, only its keys move. Owners
+    depend on ids, weights, ``vnodes`` and the hash function, on nothing else: not the order of nodes, not
+    the process, not the version of Python. Lookups may run in any thread while *one* other thread changes
+    the ring; each sees it as it was before or after a change.
+
+    *When to use it:* nodes come and go one by one, and a moved key costs (caches, sessions, shards). *When
+    not:* a set that rarely changes, where :class:`MaglevTable` is more even and faster; few nodes and exact
+    weights, where :class:`RendezvousHash` is; keys chosen by others, unless ``hash=keyed(secret)``.
+
+    Parameters
+    ----------
+    nodes
+        Ids, or a mapping from id to weight (finite, > 0).
+    vnodes
+        Points of a node of weight 1, a whole number >= 1. A node has ``vnodes * weight`` of them, rounded,
+        at least one.
+    hash
+        The name of a hash function, or one made by :func:`keyed`.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+
+    Notes
+    -----
+    Cost: ``lookup`` about 10 empty method calls at any size, 12 to 16 bytes a point; building 2 ms for
+    1 000 nodes of 150 points, adding or removing one 0.6 ms.
+
+    Example
+    -------
+    >>> ring = HashRing(["a", "b", "c"])
+    >>> before = {key: ring.lookup(key) for key in range(1000)}
+    >>> ring.remove("b")
+    >>> all(before[key] == "b" for key in range(1000) if ring.lookup(key) != before[key])
+    True
+    """
+
+    __slots__ = ("_function", "_state", "_vnodes")
+
+    def __init__(
+        self, nodes: Nodes = (), *, vnodes: int = VNODES, hash: str | HashFunction = "murmur3"
+    ) -> None:
+        self._vnodes: int = valid.integer("vnodes", vnodes, minimum=1)
+        self._function: HashFunction = hash_function(hash)
+        self._state: _State = self._built(node_weights(nodes))
+
+    # -------------------------------------------------------------------- asking
+
+    def lookup(self, key: str | bytes | int, /) -> str:
+        """Return the node that owns a key.
+
+        Raises
+        ------
+        PoolEmptyError
+            If there are no nodes.
+        ConfigurationError
+            If the key is no str, bytes or int.
+        """
+        starts, shift, pairs, nodes, narrow, _, _ = self._state
+        place = narrow(key, 0, False) if key.__class__ is str else self._place(key, nodes)
+        index = starts[place >> shift]
+        while pairs[index] < place:
+            index += 2
+        return nodes[pairs[index + 1]]
+
+    def lookup_many(self, keys: Keys, /) -> NDArray[np.int32]:
+        """Return the owner of each key, as an index into :attr:`nodes`.
+
+        An array of integers is looked up without a Python loop. If another thread may change the ring
+        meanwhile, take a :meth:`copy` and use its nodes.
+
+        Example
+        -------
+        >>> ring = HashRing(["a", "b", "c"])
+        >>> [ring.nodes[owner] for owner in ring.lookup_many(["x", "y"])] == [ring.lookup(k) for k in "xy"]
+        True
+        """
+        circle = self._state[5]
+        if circle is None:
+            nobody(keys)
+        return in_chunks(circle.owners_of, positions(self._function, keys))
+
+    def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
+        """Yield every node once: the owner, then who would own the key if those before were not there.
+
+        Lazy; taking the first k costs O(k) on average.
+        """
+        circle, nodes = self._state[5], self._state[3]
+        place = self._function.hash32(key)
+        return iter(()) if circle is None else distinct(circle.walk(place), nodes)
+
+    def shares(self) -> dict[str, float]:
+        """Return the exact part of the key space that each node owns; they sum to 1."""
+        return self._partition().shares()
+
+    def moved(self, other: HashRing, /) -> float:
+        """Return the exact part of the key space that has another owner on another ring.
+
+        Raises
+        ------
+        ConfigurationError
+            If the other one hashes keys by another function.
+
+        Example
+        -------
+        >>> HashRing(["a", "b"]).moved(HashRing(["a", "b"]))
+        0.0
+        """
+        if other._function is not self._function:
+            raise ConfigurationError("other", other, f"a ring with the {self._function!r}")
+        return self._partition().moved(other._partition())
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The ids of the nodes, sorted."""
+        return self._state[3]
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each node."""
+        return dict(zip(self._state[3], self._state[6], strict=True))
+
+    @property
+    def vnodes(self) -> int:
+        """How many points a node of weight 1 has."""
+        return self._vnodes
+
+    def __len__(self) -> int:
+        return len(self._state[3])
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._state[3]
+
+    def __repr__(self) -> str:
+        return f"<HashRing of {len(self)} nodes, {self._vnodes} points each>"
+
+    # -------------------------------------------------------------------- changing
+
+    def add(self, node: str, weight: float = 1.0) -> None:
+        """Add a node. Keys move only to it.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is on the ring already, or the weight is not finite and > 0.
+        """
+        added = node_weights({node: weight})
+        _, _, _, nodes, _, circle, weights = self._state
+        number = bisect_left(nodes, node)
+        if nodes[number : number + 1] == (node,):
+            raise ConfigurationError("node", node, "an id that is not on the ring")
+        if circle is None:
+            self._state = self._built(added)
+            return
+        own = np.sort(_packed(self._function, added, self._counts(added)) >> np.uint64(32))
+        self._state = self._shown(
+            circle.inserted(number, own),
+            (*nodes[:number], node, *nodes[number:]),
+            (*weights[:number], added[node], *weights[number:]),
+        )
+
+    def remove(self, node: str) -> None:
+        """Remove a node. Only its keys move.
+
+        Raises
+        ------
+        UnknownEndpointError
+            If it is not on the ring.
+        """
+        _, _, _, nodes, _, circle, weights = self._state
+        if node not in nodes:
+            raise UnknownEndpointError(node, nodes)
+        number = nodes.index(node)
+        if circle is None or len(nodes) == 1:
+            self._state = self._built({})
+            return
+        self._state = self._shown(
+            circle.removed(number),
+            (*nodes[:number], *nodes[number + 1 :]),
+            (*weights[:number], *weights[number + 1 :]),
+        )
+
+    def replace(self, nodes: Nodes) -> None:
+        """Make the ring consist of exactly these nodes, in one step."""
+        self._state = self._built(node_weights(nodes))
+
+    def copy(self) -> HashRing:
+        """Return a ring that is the same now and changes on its own. O(1)."""
+        made = HashRing(vnodes=self._vnodes, hash=self._function)
+        made._state = self._state
+        return made
+
+    # -------------------------------------------------------------------- internals
+
+    def _counts(self, weights: Mapping[str, float]) -> list[int]:
+        counts = [max(1, round(self._vnodes * weight)) for weight in weights.values()]
+        if sum(counts) > MOST_POINTS:
+            raise ConfigurationError(
+                "vnodes", self._vnodes, f"at most {MOST_POINTS} points with these weights"
+            )
+        return counts
+
+    def _place(self, key: str | bytes | int, nodes: tuple[str, ...]) -> int:
+        return self._function.hash32(key) if nodes else nobody(key)
+
+    def _built(self, weights: Mapping[str, float]) -> _State:
+        if not weights:
+            return array("I", [0]), 32, array("I", [0xFFFF_FFFF, 0]), (), nobody, None, ()
+        packed = _packed(self._function, weights, self._counts(weights))
+        packed.sort()
+        circle = SortedPoints(packed >> np.uint64(32), packed & ~HIGH)
+        return self._shown(circle, tuple(weights), tuple(weights.values()))
+
+    def _shown(self, circle: SortedPoints, nodes: tuple[str, ...], weights: tuple[float, ...]) -> _State:
+        narrow = self._function.narrow
+        return circle.starts, circle.shift, circle.pairs, nodes, narrow, circle, weights
+
+    def _partition(self) -> Partition:
+        circle, nodes = self._state[5], self._state[3]
+        if circle is None:
+            return Partition(np.empty(0), np.empty(0), ())
+        rows = circle.rows()
+        ends, owners = np.append(rows["point"], 0xFFFF_FFFF), np.append(rows["owner"], circle.owner(0))
+        return Partition(ends, owners, nodes)
+
+
+def _packed(function: HashFunction, nodes: Mapping[str, float], counts: Sequence[int]) -> NDArray[np.uint64]:
+    """Return ``point << 32 | owner`` for all points of all nodes: one plain sort then orders both."""
+    bases = np.fromiter(map(function.hash64, nodes), np.uint64, len(nodes))
+    total = sum(counts)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    steps = (np.arange(total) - first).astype(np.uint64)
+    points = mix64(np.repeat(bases, counts) + steps * np.uint64(GOLDEN))
+    points &= HIGH
+    points |= np.repeat(np.arange(len(nodes), dtype=np.uint64), counts)
+    return points
