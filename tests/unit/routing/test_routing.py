@@ -386,7 +386,7 @@ def test_children_that_learn_are_told():
     for make in (
         Priority,
         lambda child: Locality("z", child=child),
-        lambda child: Subset(["k"], child=child),
+        lambda child: CircuitBreaker(9, child=child),
     ):
         with LoadBalancer(["a"], selector=make(Learner)).acquire():
             pass
