@@ -49,7 +49,7 @@ class Refresh(Record):
     Example
     -------
     >>> refresh = Refresh(interval=10.0)
-    >>> [refresh.period(ttl) for ttl in (None, 0, 60, 86400)]
+    >>> [refresh.period(ttl) for ttl in (None, 0.0, 60.0, 86400.0)]
     [10.0, 5.0, 60.0, 300.0]
     >>> [refresh.retry(failures) for failures in (1, 2, 3, 7, 4000)]
     [1.0, 2.0, 4.0, 60.0, 60.0]
