@@ -74,9 +74,12 @@ class HttpTargets:
         )
 
     @classmethod
-    def parse(cls, address: str) -> Self:
+    def parse(cls, address: str, *, interval: str = "30") -> Self:
         """Make one from a URL."""
-        return cls(address)
+        try:
+            return cls(address, interval=float(interval))
+        except ValueError as error:
+            raise ConfigurationError("source", address, f"usable settings ({error})") from error
 
     def resolve(self) -> Resolution:
         """Ask the service.

@@ -36,6 +36,7 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "file": ("_file", "FileTargets"),
     "http_sd": ("_http", "HttpTargets"),
 }
+_TAKES_INTERVAL: Final = "http_sd"  # the service is told of it
 _DEFAULT_REFRESH: Final = Refresh()
 
 
@@ -109,6 +110,8 @@ def _parsed(text: str) -> Source:
     address, _, written = rest.partition("#" if scheme == "http_sd" else "?")
     options = _pairs(written, text)
     settings = {name: options.pop(name) for name in Refresh._fields if name in options}
+    if scheme == _TAKES_INTERVAL and "interval" in settings:
+        options["interval"] = settings["interval"]
     make = _factory(scheme, text)
     try:
         resolver = make(address, **options)
