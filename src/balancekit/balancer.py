@@ -33,6 +33,7 @@ from balancekit.health import Lifecycle, Verdict
 from balancekit.lease import Lease
 from balancekit.loads import FailureAware
 from balancekit.outcome import Outcome
+from balancekit.planning import Plan, make_plan, unchanged
 from balancekit.pool import Pool
 from balancekit.protocols import Clock, LoadPolicy, Selector
 from balancekit.readout import BalancerStats, read_out
@@ -493,6 +494,22 @@ class LoadBalancer(Generic[T]):
         if not isinstance(verdict, Verdict):
             raise ConfigurationError("verdict", verdict, "a Verdict")
         return self._runtime.check(id, verdict)
+
+    def plan(self, endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T], /) -> Plan:
+        """Say what :meth:`update` to these endpoints would move, and change nothing.
+
+        Returns
+        -------
+        Plan
+            Exact parts of the key space and shares, health aside; ``apply()`` carries it out.
+        """
+        wanted = _endpoints(endpoints)
+        before = tuple(self._runtime.read(_present))
+
+        def apply() -> None:
+            self._runtime.change(lambda pool: wanted if unchanged(_present(pool), before) else before)
+
+        return make_plan(self._publisher.selector, before, wanted, apply)
 
     @property
     def endpoints(self) -> tuple[Endpoint[T], ...]:

@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from balancekit.cli._plan import add_plan, run_plan
+
 __all__ = ["main"]
 
 
@@ -31,7 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seconds", type=_seconds, default=18.0, help="how long callers keep coming (default 18)"
     )
     demo.add_argument("--json", action="store_true", help="print data when done, nothing before")
+    plan = commands.add_parser(
+        "plan",
+        help="say what a change of endpoints would move",
+        description="The exact part of all keys that a change of endpoints moves, and shares before and after.",
+    )
+    add_plan(plan)
     options = parser.parse_args(arguments)
+    if options.command == "plan":
+        return run_plan(options)
     try:
         from balancekit.cli._demo import run_demo  # noqa: PLC0415 - needs what an extra brings
     except ModuleNotFoundError as missing:
