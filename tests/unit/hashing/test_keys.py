@@ -23,7 +23,7 @@ made = [HashRing(nodes, vnodes=20), MaglevTable(nodes, size=1009), RendezvousHas
 for one in made:
     print([one.lookup(k) for k in (*range(100), *["key:%d" % k for k in range(100)])])
 """
-OWNERS = "2c4d8bd0"
+OWNERS = "4737d8a3"
 """The first digits of the SHA-256 of what the program prints: owners never change within a major version."""
 
 
