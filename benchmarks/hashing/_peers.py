@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,10 +40,8 @@ def _try(
     module: str,
     make: Callable[[Any], tuple[str, dict[str, Any]]],
 ) -> None:
-    try:
+    with contextlib.suppress(ImportError):
         found[package] = make(importlib.import_module(module))
-    except ImportError:
-        pass
 
 
 def plain_populate(offsets: Sequence[int], skips: Sequence[int], size: int) -> list[int]:
