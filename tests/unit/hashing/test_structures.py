@@ -69,8 +69,8 @@ def test_many_keys_are_looked_up_as_one_by_one(make, nodes):
 def test_more_keys_than_a_chunk(make):
     """The pieces a batch is cut into leave no trace."""
     structure = make([f"n{number}" for number in range(17)])
-    keys = np.arange(2**14 - 3, 2**14 * 2 + 5)
-    owners = structure.lookup_many(np.arange(2**14 * 2 + 5))[keys[0] :]
+    keys = np.arange(2**15 - 3, 2**15 * 2 + 5)
+    owners = structure.lookup_many(np.arange(2**15 * 2 + 5))[keys[0] :]
     assert [structure.nodes[owner] for owner in owners[::97]] == [
         structure.lookup(key) for key in keys[::97].tolist()
     ]
