@@ -33,7 +33,7 @@ from balancekit.health import Lifecycle, Verdict
 from balancekit.lease import Lease
 from balancekit.loads import FailureAware
 from balancekit.outcome import Outcome
-from balancekit.planning import Plan, make_plan, unchanged
+from balancekit.planning import Plan, make_plan, require_unchanged
 from balancekit.pool import Pool
 from balancekit.protocols import Clock, LoadPolicy, Selector
 from balancekit.readout import BalancerStats, read_out
@@ -506,8 +506,12 @@ class LoadBalancer(Generic[T]):
         wanted = _endpoints(endpoints)
         before = tuple(self._runtime.read(_present))
 
+        def planned(pool: Pool) -> tuple[Endpoint[object], ...]:
+            require_unchanged(_present(pool), before)
+            return wanted
+
         def apply() -> None:
-            self._runtime.change(lambda pool: wanted if unchanged(_present(pool), before) else before)
+            self._runtime.change(planned)
 
         return make_plan(self._publisher.selector, before, wanted, apply)
 

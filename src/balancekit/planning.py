@@ -13,7 +13,7 @@ from typing import Any, Protocol, final, runtime_checkable
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Plan", "SupportsStructure", "make_plan", "unchanged"]
+__all__ = ["Plan", "SupportsStructure", "make_plan", "require_unchanged"]
 
 
 @runtime_checkable
@@ -105,8 +105,8 @@ def make_plan(
     )
 
 
-def unchanged(present: Sequence[Endpoint[object]], planned: Sequence[Endpoint[object]]) -> bool:
-    """Return ``True`` if the endpoints are those a plan was made for.
+def require_unchanged(present: Sequence[Endpoint[object]], planned: Sequence[Endpoint[object]]) -> None:
+    """See that the endpoints are those a plan was made for.
 
     Raises
     ------
@@ -117,7 +117,6 @@ def unchanged(present: Sequence[Endpoint[object]], planned: Sequence[Endpoint[ob
         raise ConfigurationError(
             "plan", "made for other endpoints", "a new plan for the endpoints there are now"
         )
-    return True
 
 
 def _weights(endpoints: Sequence[Endpoint[object]]) -> dict[str, float]:
