@@ -130,7 +130,8 @@ def beside_uhashring(size: int) -> list[Row]:
 
     build = best(lambda: make(ids, vnodes=150), rounds) / best(lambda: HashRing(ids))
     adding = changing(add_theirs, remove_theirs, rounds) / changing(add, remove, 9)
-    add(), add_theirs()
+    add()
+    add_theirs()
     removing = changing(remove_theirs, add_theirs, rounds) / changing(remove, add, 9)
     return [
         (f"uhashring build, {size}", build, "x ours", -5.0),
