@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
+import importlib.util
 import itertools
 import json
 import random
@@ -21,6 +23,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mmh3
 import numpy as np
@@ -88,30 +91,8 @@ def lookups(rounds: int) -> dict[int, dict[str, float]]:
 def builds() -> list[Row]:
     """Compare building and changing with uhashring, and Maglev with plain Python."""
     rows: list[Row] = []
-    try:
-        import uhashring
-    except ImportError:
-        uhashring = None
-    for size in SIZES if uhashring else ():
-        ids, theirs_rounds = names(size), 1 if size > 1_000 else 3
-        theirs, ours = uhashring.HashRing(ids, vnodes=150), HashRing(ids)
-        building = best(lambda ids=ids: uhashring.HashRing(ids, vnodes=150), theirs_rounds)
-        bound = size >= 1_000
-        rows.append(
-            (f"uhashring build, {size}", building / best(lambda ids=ids: HashRing(ids)), "x ours", -5.0)
-        )
-        for what, change, other in (
-            ("add", lambda r=ours: r.add("new"), lambda r=theirs: r.add_node("new")),
-            ("remove", lambda r=ours: r.remove("new"), lambda r=theirs: r.remove_node("new")),
-        ):
-            undo = (lambda r=ours: r.remove("new"), lambda r=theirs: r.remove_node("new"))
-            if what == "remove":
-                undo = (lambda r=ours: r.add("new"), lambda r=theirs: r.add_node("new"))
-                undo[0](), undo[1]()
-            mine, yours = changing(change, undo[0], 9), changing(other, undo[1], theirs_rounds)
-            if what == "remove":
-                change(), other()
-            rows.append((f"uhashring {what}, {size}", yours / mine, "x ours", -50.0 if bound else None))
+    for size in SIZES if importlib.util.find_spec("uhashring") else ():
+        rows += beside_uhashring(size)
     ids, size = names(1_000), 65_537
     offsets = [hash64(id) % size for id in ids]
     skips = [splitmix64(hash64(id)) % (size - 1) + 1 for id in ids]
@@ -127,6 +108,36 @@ def builds() -> list[Row]:
     tracemalloc.stop()
     assert len(ring) == 1_000
     return rows
+
+
+def beside_uhashring(size: int) -> list[Row]:
+    """Compare building a ring, adding a node and removing it."""
+    make: Callable[..., Any] = importlib.import_module("uhashring").HashRing
+    ids, rounds, least = names(size), 1 if size > 1_000 else 3, -50.0 if size >= 1_000 else None
+    theirs, ours = make(ids, vnodes=150), HashRing(ids)
+
+    def add() -> None:
+        ours.add("new")
+
+    def remove() -> None:
+        ours.remove("new")
+
+    def add_theirs() -> None:
+        theirs.add_node("new")
+
+    def remove_theirs() -> None:
+        theirs.remove_node("new")
+
+    build = best(lambda: make(ids, vnodes=150), rounds) / best(lambda: HashRing(ids))
+    adding = changing(add_theirs, remove_theirs, rounds) / changing(add, remove, 9)
+    add()
+    add_theirs()
+    removing = changing(remove_theirs, add_theirs, rounds) / changing(remove, add, 9)
+    return [
+        (f"uhashring build, {size}", build, "x ours", -5.0),
+        (f"uhashring add, {size}", adding, "x ours", least),
+        (f"uhashring remove, {size}", removing, "x ours", least),
+    ]
 
 
 def changing(change: Callable[[], object], undo: Callable[[], object], rounds: int) -> float:
@@ -173,20 +184,20 @@ def report(found: dict[int, dict[str, float]], rows: list[Row]) -> list[str]:
             over.append(f"{name} at {size}: {found[size][name]:.1f} > {bound:g}")
     growth = found[10_000]["HashRing"] / found[10]["HashRing"]
     rows = [("HashRing, 10 000 over 10", growth, "x", GROWTH), *rows]
-    for size, cells in found.items():
+    for size, costs in found.items():
         for ours, theirs in (("HashRing", "uhashring"), ("RendezvousHash", "clandestined")):
-            if theirs in cells:
-                rows.append((f"{theirs} over {ours}, {size}", cells[theirs] / cells[ours], "x", -1.0))
+            if theirs in costs:
+                rows.append((f"{theirs} over {ours}, {size}", costs[theirs] / costs[ours], "x", -1.0))
         for ours, theirs in (("AnchorHash", "jump-consistent-hash"), ("HashRing", "fastring")):
-            if theirs in cells:
+            if theirs in costs:
                 rows.append(
-                    (f"{theirs} (compiled) over {ours}, {size}", cells[theirs] / cells[ours], "x", None)
+                    (f"{theirs} (compiled) over {ours}, {size}", costs[theirs] / costs[ours], "x", None)
                 )
     print()
-    for what, value, unit, bound in rows:
-        wanted = "" if bound is None else f"at {'least' if bound < 0 else 'most'} {abs(bound):g}"
+    for what, value, unit, limit in rows:
+        wanted = "" if limit is None else f"at {'least' if limit < 0 else 'most'} {abs(limit):g}"
         print(f"{what:54}{value:10.2f} {unit:12}{wanted}")
-        if bound is not None and (value < -bound if bound < 0 else value > bound):
+        if limit is not None and (value < -limit if limit < 0 else value > limit):
             over.append(f"{what}: {value:.2f}, {wanted}")
     return over
 

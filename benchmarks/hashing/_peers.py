@@ -27,11 +27,19 @@ def lookups(names: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
             "jump",
             lambda m: ("p(h(k(), 0, False), n)", {"p": m.hash, "h": mmh3.hash, "n": len(names)}),
         ),
-        ("fastring", "fastring", lambda m: ("p(k())", {"p": m.HashRing(names).get_node})),
+        ("fastring", "fastring", lambda m: ("p(k())", {"p": _fastring(m, names)})),
     ):
         if len(names) <= SLOW.get(package, len(names)):
             _try(found, package, module, make)
     return found
+
+
+def _fastring(module: Any, names: list[str]) -> Callable[[str], str]:
+    ring = module.HashRing(150)
+    for name in names:
+        ring.add_node(name)
+    lookup: Callable[[str], str] = ring.get_node
+    return lookup
 
 
 def _try(

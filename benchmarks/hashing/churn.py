@@ -5,11 +5,14 @@ uv run --group bench python -m benchmarks.hashing.churn
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from balancekit.hashing import HashRing
 
@@ -55,13 +58,11 @@ def race(
 
 def main() -> int:
     """Run from the command line."""
-    try:
-        import uhashring
-    except ImportError:
-        print("uhashring is not installed: run with --group bench")
-    else:
-        theirs = uhashring.HashRing(NODES, vnodes=150)
+    if importlib.util.find_spec("uhashring"):
+        theirs: Any = importlib.import_module("uhashring").HashRing(NODES, vnodes=150)
         print("uhashring ", dict(race(theirs.get_node, theirs.add_node, theirs.remove_node)))
+    else:
+        print("uhashring is not installed: run with --group bench")
     ours = HashRing(NODES)
     found = race(ours.lookup, ours.add, ours.remove)
     print("balancekit", dict(found))
