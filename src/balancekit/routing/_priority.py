@@ -26,7 +26,8 @@ from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
-from balancekit.routing._parts import Children, MakeSelector, Parts
+from balancekit.protocols import LoadPolicy
+from balancekit.routing._parts import Children, Learn, MakeSelector, Parts
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -140,9 +141,9 @@ class Priority:
 
     def __init__(self, child: MakeSelector = PowerOfChoices, *, overprovisioning: float = 1.4) -> None:
         self._tiers = _Tiers(child, lambda node: node.priority, overprovisioning)
-        self.default_load = self._tiers.children.default_load
+        self.default_load: LoadPolicy = self._tiers.children.default_load
         if self._tiers.children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the drawn tier picks."""
@@ -201,9 +202,9 @@ class Locality:
             order.append(other)
         ranks = {name: rank for rank, name in enumerate(order)}
         self._tiers = _Tiers(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
-        self.default_load = self._tiers.children.default_load
+        self.default_load: LoadPolicy = self._tiers.children.default_load
         if self._tiers.children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the drawn zone picks."""

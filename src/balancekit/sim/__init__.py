@@ -9,6 +9,7 @@ from __future__ import annotations
 from balancekit.sim._engine import MakeBalancer, Simulation, simulate
 from balancekit.sim._faults import Add, Crash, Drain, FailFast, Fault, Flap, Hang, Remove, Slow
 from balancekit.sim._report import Report, jain
+from balancekit.sim._scenario import Scenario, load_scenario, shipped
 from balancekit.sim._station import Server
 from balancekit.sim._sweep import sweep
 from balancekit.sim._times import (
@@ -48,11 +49,14 @@ __all__ = [
     "RecordedArrivals",
     "Remove",
     "Report",
+    "Scenario",
     "Server",
     "Service",
     "Simulation",
     "Slow",
     "jain",
+    "load_scenario",
+    "shipped",
     "simulate",
     "sweep",
 ]
