@@ -19,8 +19,8 @@ Source: Envoy 1.40, priority load (``distributeLoad``), overprovisioning factor 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import final
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast, final
 
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError
@@ -78,11 +78,11 @@ class _Tiers:
         self.overprovisioning: float = valid.number("overprovisioning", overprovisioning, minimum=1.0)
         self.children: Children = Children(child)
         self.parts: Parts = Parts(tier_of)
-        self.loads: Callable[[Snapshot], tuple[tuple[Hashable, int], ...]] = self._loads
+        self.loads: Callable[[Snapshot], tuple[tuple[int, int], ...]] = self._loads
 
-    def _loads(self, snapshot: Snapshot) -> tuple[tuple[Hashable, int], ...]:
+    def _loads(self, snapshot: Snapshot) -> tuple[tuple[int, int], ...]:
         views = self.parts.views(snapshot)
-        order = sorted(views, key=lambda tier: int(str(tier)))
+        order = sorted(cast("Mapping[int, Snapshot]", views))
         sizes = [(len(views[tier].eligible), len(views[tier].members.nodes)) for tier in order]
         return tuple(zip(order, tier_loads(sizes, self.overprovisioning), strict=True))
 
