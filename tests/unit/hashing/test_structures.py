@@ -307,3 +307,13 @@ def test_a_copy_of_a_ring_goes_its_own_way():
     copy.add("c")
     assert (ring.nodes, copy.nodes) == (("b",), ("a", "b", "c"))
     assert (copy.vnodes, repr(copy)) == (150, "<HashRing of 3 nodes, 150 points each>")
+
+
+def test_a_key_that_lies_on_a_point_belongs_to_it():
+    """At or after: the point itself, not the next one."""
+    ring = HashRing(["a", "b", "c"], vnodes=5)
+    rows = ring._state[5].rows()
+    for row in rows[:-1]:
+        point, owner = int(row["point"]), int(row["owner"])
+        ring._state = (*ring._state[:4], lambda *_, place=point: place, *ring._state[5:])
+        assert ring.lookup("any") == ring.nodes[owner]
