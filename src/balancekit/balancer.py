@@ -26,7 +26,7 @@ from balancekit._publisher import Hot
 from balancekit._runtime import HealthMaker, Runtime
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError, UnavailableError
-from balancekit.events import EventSink
+from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 from balancekit.explanation import Explanation, candidates
 from balancekit.health import Lifecycle, Verdict
@@ -536,6 +536,18 @@ class LoadBalancer(Generic[T]):
         if not callable(listener):
             raise ConfigurationError("listener", listener, "something that can be called")
         return self._runtime.listen(listener)
+
+    def tell(self, event: Event, /) -> None:
+        """Hand an event of your own to the listeners, as the HTTP adapters do with retries.
+
+        Parameters
+        ----------
+        event
+            An :class:`~balancekit.events.Event`; its time is the caller's business.
+        """
+        if not isinstance(event, Event):
+            raise ConfigurationError("event", event, "an Event of balancekit.events")
+        self._runtime.dispatch([event])
 
     def __repr__(self) -> str:
         name = type(self._publisher.selector).__name__
