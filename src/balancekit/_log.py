@@ -6,14 +6,27 @@ importing ``logging`` costs 18 ms, and a balancer that nothing goes wrong with n
 
 from __future__ import annotations
 
-__all__ = ["log_error"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from logging import Logger
+
+__all__ = ["log_change", "log_error"]
 
 
 def log_error(message: str, *arguments: object) -> None:
     """Log an error with the traceback of the exception being handled."""
+    _logger().error(message, *arguments, exc_info=True)
+
+
+def log_change(message: str, *arguments: object, bad: bool) -> None:
+    """Log that something has changed: as a warning if it is for the worse."""
+    _logger().log(30 if bad else 20, message, *arguments)
+
+
+def _logger() -> Logger:
     import logging  # noqa: PLC0415
 
     logger = logging.getLogger("balancekit")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
-    logger.error(message, *arguments, exc_info=True)  # noqa: LOG014 - callers handle an exception
+    return logger

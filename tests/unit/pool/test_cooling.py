@@ -14,6 +14,7 @@ from balancekit.testing import ManualClock
 
 
 def pool(*ids: str, **options: object) -> tuple[LoadBalancer[str], ManualClock, list[Event]]:
+    """A balancer of endpoints, its clock and its events."""
     clock, events = ManualClock(), []
     lb = LoadBalancer(list(ids), selector=Random(), clock=clock, listeners=[events.append], **options)  # type: ignore[call-overload]
     return lb, clock, events
@@ -29,6 +30,7 @@ def picks(lb: LoadBalancer[str]) -> set[str]:
 
 
 def cool(lb: LoadBalancer[str], id: str, seconds: float, outcome: Outcome = Outcome.OVERLOADED) -> None:
+    """Have an endpoint ask to be left alone."""
     others = [endpoint.id for endpoint in lb.endpoints if endpoint.id != id]
     assert lb.acquire(exclude=others).release(outcome, retry_after=seconds)
 
@@ -51,6 +53,7 @@ def test_it_is_left_alone_for_as_long_as_it_asked(outcome: Outcome, health: dict
 
 
 def test_the_longest_wish_counts() -> None:
+    """Neither a shorter one nor one of no time at all takes anything back."""
     lb, clock, events = pool("a", "b")
     first, second, third = (lb.acquire(exclude=["b"]) for _ in range(3))
     first.release(Outcome.OVERLOADED, retry_after=10.0)
@@ -64,6 +67,7 @@ def test_the_longest_wish_counts() -> None:
 
 
 def test_when_all_are_cooling_the_error_says_who_is_back_first() -> None:
+    """Callers can wait for exactly that long."""
     lb, clock, _ = pool("a", "b")
     cool(lb, "a", 20.0)
     cool(lb, "b", 8.0)
@@ -76,6 +80,7 @@ def test_when_all_are_cooling_the_error_says_who_is_back_first() -> None:
 
 
 def test_an_ejection_that_lasts_longer_keeps_it_out() -> None:
+    """It is back when both have ended."""
     lb, clock, _ = pool("a", "b")
     leases = [lb.acquire(exclude=["b"]) for _ in range(5)]
     for lease in leases:
@@ -91,6 +96,7 @@ def test_an_ejection_that_lasts_longer_keeps_it_out() -> None:
 
 
 def test_a_panic_does_not_count_who_is_cooling_and_leaves_them_alone() -> None:
+    """Being asked to wait is not being ill."""
     lb, _, _ = pool("a", "b", "c", exhaustion=FailOpen(threshold=1.0))
     cool(lb, "a", 20.0)
     assert not lb.stats().panic
@@ -99,6 +105,7 @@ def test_a_panic_does_not_count_who_is_cooling_and_leaves_them_alone() -> None:
 
 @pytest.mark.parametrize(("policy", "picked"), [(FailOpen(), {"a", "b"}), (LeastBad(), {"b"})])
 def test_if_there_is_nobody_else_the_exhaustion_policy_decides(policy: object, picked: set[str]) -> None:
+    """All of them, or the one that is back first."""
     lb, _, _ = pool("a", "b", exhaustion=policy)
     first, second = lb.acquire(exclude=["b"]), lb.acquire(exclude=["a"])
     first.release(Outcome.OVERLOADED, retry_after=20.0)
@@ -108,6 +115,7 @@ def test_if_there_is_nobody_else_the_exhaustion_policy_decides(policy: object, p
 
 
 def test_a_release_from_before_a_removal_cools_nobody() -> None:
+    """The new endpoint of that id has asked for nothing."""
     lb, _, _ = pool("a", "b")
     lease = lb.acquire(exclude=["b"])
     lb.remove("a")
@@ -146,6 +154,7 @@ def test_who_is_cooling_is_never_picked_while_another_may_be(
 
 
 def test_a_listener_hears_what_a_carrier_of_requests_tells() -> None:
+    """And nothing but events can be told."""
     lb, _, events = pool("a", "b")
     told = Retried(endpoint="a", at=1.0, reason="connect")
     lb.tell(told)
