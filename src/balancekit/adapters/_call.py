@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from balancekit._log import log_change
 from balancekit._record import Record
@@ -50,6 +50,11 @@ class CallInfo(Record):
     endpoint: Endpoint[object]
     attempts: int
     tried: tuple[str, ...]
+
+
+SHORTEST: Final = 0.001
+"""Seconds: what an attempt is given when nothing is left."""
+_IN_TIME: Final = (Outcome.TIMEOUT, Outcome.CONNECT_FAILED)
 
 
 @final
@@ -99,7 +104,7 @@ class Call:
             If nobody may be picked.
         """
         carrier, options = self._carrier, self._options
-        plain = options is None and carrier.plain
+        plain = options is None and carrier.plain and not self.tried
         lease = carrier.balancer.acquire() if plain else self._acquire()
         carrier.budget.deposit(now=carrier.clock())
         self.lease = lease
@@ -117,12 +122,12 @@ class Call:
         return wait
 
     def left(self) -> float:
-        """Answer how many seconds are left, infinity without a deadline."""
-        return math.inf if self.deadline == math.inf else max(0.0, self.deadline - self._carrier.clock())
+        """Answer how many seconds are left, never none: a time-out of zero means "do not wait" to a socket."""
+        return math.inf if self.deadline == math.inf else max(SHORTEST, self.deadline - self._carrier.clock())
 
     def failed(self, judgement: Judgement, request: Any, *, replayable: Callable[[Any], bool]) -> bool:
         """Hear that an attempt ended in an error; answer whether there is another, by ``lease``."""
-        if judgement.outcome is Outcome.TIMEOUT and self.left() == 0.0:
+        if judgement.outcome in _IN_TIME and self.left() <= SHORTEST:
             judgement = CANCELLED  # it was our time that was up, and not the endpoint's
         self.lease.release(judgement.outcome)
         following = self._elsewhere(judgement, request, replayable)
@@ -193,7 +198,7 @@ class Call:
         limit = self._carrier.attempts if options is None or options.attempts is None else options.attempts
         if again is Again.NEVER or len(self.tried) >= limit:
             return False
-        if self.left() < self._carrier.min_attempt_time:
+        if self.left() < max(self._carrier.min_attempt_time, 2.0 * SHORTEST):
             return False
         if again is Again.UNSENT:
             return True

@@ -1,8 +1,9 @@
 """Which connections lead to this endpoint? Its own: one inner transport per endpoint, for as long as it is there.
 
-Separate pools keep a slow endpoint from starving the others, keep a TLS connection that was verified for one name from
-being used for another, and keep their limits per endpoint. When an endpoint has been removed, its transport is
-closed after the last lease, or after ``drain_timeout``; by the next request, for a listener may not wait.
+Separate pools keep a slow endpoint from starving the others, and keep their limits per endpoint. Under TLS there is one
+per name that is asked for besides: httpx keeps connections apart by address only, and would use one that was verified
+for one name for another. When an endpoint has been removed, its transports are closed after the last lease, or after
+``drain_timeout``; by the next request, for a listener may not wait.
 """
 
 from __future__ import annotations
@@ -19,9 +20,21 @@ from balancekit.endpoint import Endpoint
 from balancekit.events import Added, Drained, Event, Removed
 from balancekit.protocols import Clock
 
-__all__ = ["Inners"]
+__all__ = ["Inners", "Route"]
 
 Inner = TypeVar("Inner")
+
+
+@final
+class Route(Generic[Inner]):
+    """How an endpoint is reached: where it is, and its transports by TLS name."""
+
+    __slots__ = ("inners", "place", "target")
+
+    def __init__(self, target: object) -> None:
+        self.target = target
+        self.place: Place = place(target)
+        self.inners: dict[str | None, Inner] = {}
 
 
 @final
@@ -42,13 +55,13 @@ class Inners(Generic[Inner]):
 
     __slots__ = (
         "__weakref__",
-        "_by_id",
         "_clock",
         "_drain_timeout",
         "_gone",
         "_leaving",
         "_lock",
         "_make",
+        "_routes",
         "_stop",
         "departed",
     )
@@ -64,7 +77,7 @@ class Inners(Generic[Inner]):
         self._clock = clock
         self._drain_timeout = valid.number("drain_timeout", drain_timeout, minimum=0.0)
         self._lock = threading.Lock()
-        self._by_id: dict[str, tuple[object, Inner, Place]] = {}
+        self._routes: dict[str, Route[Inner]] = {}
         self._leaving: list[tuple[str, float, Inner]] = []
         self._gone: set[str] = set()
         self.departed = False
@@ -78,23 +91,29 @@ class Inners(Generic[Inner]):
 
         self._stop = balancer.subscribe(listen)
 
-    def of(self, endpoint: Endpoint[Any]) -> tuple[Inner, Place]:
-        """Return the transport of an endpoint, made on first use, and where it leads."""
-        known = self._by_id.get(endpoint.id)
-        if known is not None and known[0] is endpoint.target:
-            return known[1], known[2]
-        return self._open(endpoint)
-
-    def _open(self, endpoint: Endpoint[Any]) -> tuple[Inner, Place]:
-        where = place(endpoint.target)
-        made = self._make(endpoint)
+    def of(self, endpoint: Endpoint[Any]) -> Route[Inner]:
+        """Return how an endpoint is reached. A new target makes a new route."""
+        route = self._routes.get(endpoint.id)
+        if route is not None and route.target is endpoint.target:
+            return route
+        fresh: Route[Inner] = Route(endpoint.target)
         with self._lock:
-            known = self._by_id.get(endpoint.id)
-            if known is not None and known[0] is endpoint.target:  # another thread was faster; ours is unused
-                return known[1], known[2]
+            route = self._routes.get(endpoint.id)
+            if route is not None and route.target is endpoint.target:  # another thread was faster
+                return route
             self._depart(endpoint.id)
-            self._by_id[endpoint.id] = (endpoint.target, made, where)
-        return made, where
+            self._routes[endpoint.id] = fresh
+        return fresh
+
+    def open(self, route: Route[Inner], endpoint: Endpoint[Any], name: str | None) -> Inner:
+        """Return the transport of a route under a TLS name, made on first use; ``None`` for no TLS."""
+        made = route.inners.get(name)
+        if made is not None:
+            return made
+        fresh = self._make(endpoint)
+        return route.inners.setdefault(
+            name, fresh
+        )  # that of another thread, perhaps: ours has no connections
 
     def leave(self) -> list[Inner]:
         """Return the transports that are to be closed now."""
@@ -109,8 +128,9 @@ class Inners(Generic[Inner]):
         """Return all transports, to be closed; none of them is used again."""
         self._stop()
         with self._lock:
-            made = [inner for _, inner, _ in self._by_id.values()] + [inner for _, _, inner in self._leaving]
-            self._by_id.clear()
+            made = [inner for route in self._routes.values() for inner in route.inners.values()]
+            made += [inner for _, _, inner in self._leaving]
+            self._routes.clear()
             self._leaving.clear()
             self.departed = False
         return made
@@ -130,7 +150,8 @@ class Inners(Generic[Inner]):
                 ]
 
     def _depart(self, id: str) -> None:
-        known = self._by_id.pop(id, None)
-        if known is not None:
-            self._leaving.append((id, self._clock() + self._drain_timeout, known[1]))
+        route = self._routes.pop(id, None)
+        if route is not None:
+            due = self._clock() + self._drain_timeout
+            self._leaving += [(id, due, inner) for inner in list(route.inners.values())]
             self.departed = True

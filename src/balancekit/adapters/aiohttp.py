@@ -208,7 +208,7 @@ class Balanced:
             logical = f"{url.scheme}://{url.raw_authority}"
             headers = response.headers.copy()
             headers[hdrs.LOCATION] = self._carrier.back_through(location, logical=logical)
-            response._headers = headers  # type: ignore[assignment]  # a copy is as good as the proxy of one
+            response._cache["headers"] = headers  # where the property keeps what it has been asked for
         connection = response.connection
         if connection is None:  # the body came with the headers
             call.whole()
@@ -216,9 +216,11 @@ class Balanced:
 
         def ended() -> None:
             error = response.content.exception()
-            if error is None:
+            if error is None and response.content.is_eof():
                 call.whole()
-            elif type(error) is aiohttp.ClientConnectionError:  # how aiohttp says that the caller closed it
+            elif (
+                error is None or type(error) is aiohttp.ClientConnectionError
+            ):  # how aiohttp says that the caller closed it
                 call.closed()
             else:
                 call.broke(judge_error(error) if isinstance(error, BaseException) else CANCELLED)

@@ -112,7 +112,22 @@ class _Transport(Generic[Inner]):
     def _call(self, request: httpx2.Request) -> Call:
         return self._carrier.call(request, request.extensions.get("balancekit"))
 
-    def _rewritten(self, request: httpx2.Request, where: Place, call: Call) -> httpx2.Request:
+    def _next(self, request: httpx2.Request, call: Call) -> tuple[Inner, Place, httpx2.Request]:
+        """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
+        endpoint = call.lease.endpoint
+        route = self._inners.of(endpoint)
+        where, url = route.place, request.url
+        name = request.extensions.get("sni_hostname")
+        if (where.scheme or url.scheme) != "https":
+            name = None
+        elif name is None:
+            name = self._carrier.server_name(where, logical=url.host)
+        inner = route.inners.get(name) or self._inners.open(route, endpoint, name)
+        return inner, where, self._rewritten(request, where, name, call)
+
+    def _rewritten(
+        self, request: httpx2.Request, where: Place, name: str | None, call: Call
+    ) -> httpx2.Request:
         """Return the request as the endpoint gets it. The caller's stays as it is."""
         url = request.url
         carrier, headers, extensions = self._carrier, request.headers, request.extensions
@@ -124,15 +139,13 @@ class _Transport(Generic[Inner]):
             headers = headers.copy()
             if renamed:
                 headers["Host"] = authority
-            for name, value in where.headers:
-                headers[name] = value
+            headers.update(where.headers)
             if left is not None and carrier.propagate_deadline is not None:
                 headers[carrier.propagate_deadline] = str(int(left * 1000.0))
-        secure = (where.scheme or url.scheme) == "https"
-        if secure or left is not None:
+        if name is not None or left is not None:
             extensions = dict(extensions)
-            if secure:
-                extensions.setdefault("sni_hostname", carrier.server_name(where, logical=url.host))
+            if name is not None:
+                extensions["sni_hostname"] = name
             if left is not None:
                 given = extensions.get("timeout") or {}
                 extensions["timeout"] = {
@@ -219,8 +232,8 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
         call = self._begin(request)
         while True:
             try:
-                inner, where = inners.of(call.lease.endpoint)
-                response = inner.handle_request(self._rewritten(request, where, call))
+                inner, where, outgoing = self._next(request, call)
+                response = inner.handle_request(outgoing)
             except BaseException as error:
                 if call.failed(judge_error(error), request, replayable=replayable):
                     continue
@@ -322,8 +335,8 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
         call = await self._begin(request)
         while True:
             try:
-                inner, where = inners.of(call.lease.endpoint)
-                response = await inner.handle_async_request(self._rewritten(request, where, call))
+                inner, where, outgoing = self._next(request, call)
+                response = await inner.handle_async_request(outgoing)
             except BaseException as error:
                 if call.failed(judge_error(error), request, replayable=replayable):
                     continue

@@ -310,7 +310,7 @@ def _clipped(timeout: Any, call: Call) -> Any:
     """Return a time-out that ends no later than the call's deadline."""
     if call.deadline == math.inf:
         return timeout
-    left = max(call.left(), 1e-3)
+    left = call.left()
     if isinstance(timeout, tuple):
         return tuple(left if part is None else min(part, left) for part in timeout)
     return min(timeout, left) if isinstance(timeout, int | float) else left
