@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, final
 
 from balancekit._log import log_change
-from balancekit._record import Record
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._rules import CANCELLED, FINE, IDEMPOTENT_METHODS, Again, Judgement, judge_status
 from balancekit.adapters._target import Place
@@ -34,22 +33,32 @@ if TYPE_CHECKING:
 __all__ = ["Call", "CallInfo"]
 
 
-class CallInfo(Record):
-    """How a request was answered.
+@final
+class CallInfo:
+    """How a request was answered. Read-only; made by the adapters."""
 
-    Parameters
-    ----------
-    endpoint
-        Whose answer it is.
-    attempts
-        How many it took.
-    tried
-        Ids of those who were tried, in order, this one last.
-    """
+    __slots__ = ("_call",)
 
-    endpoint: Endpoint[object]
-    attempts: int
-    tried: tuple[str, ...]
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    @property
+    def endpoint(self) -> Endpoint[Any]:
+        """Whose answer it is."""
+        return self._call.lease.endpoint
+
+    @property
+    def attempts(self) -> int:
+        """How many it took."""
+        return len(self._call.tried)
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """Ids of those who were tried, in order, this one last."""
+        return tuple(self._call.tried)
+
+    def __repr__(self) -> str:
+        return f"CallInfo(endpoint={self.endpoint.id!r}, attempts={self.attempts}, tried={self.tried})"
 
 
 SHORTEST: Final = 0.001
@@ -148,7 +157,6 @@ class Call:
         """Hear that an attempt was answered; answer whether to throw that away for another, by ``lease``."""
         self._upgraded = status == 101
         if status < 400 and not place.headers:
-            self.lease.first_byte()
             return False
         carrier = self._carrier
         wish = retry_after(headers, wall=time.time()) if status in (429, 503) else None
@@ -164,7 +172,6 @@ class Call:
         self._wish = None if wish is None else min(wish, carrier.max_retry_after)
         following = self._elsewhere(judgement, request, replayable)
         if following is None:
-            self.lease.first_byte()
             return False
         self.whole()
         self._ending, self._wish = FINE, None
@@ -248,6 +255,11 @@ class Call:
 
     # ------------------------------------------------------------------ the body
 
+    def begun(self) -> CallInfo:
+        """Hear that the body is still to come: latency is measured to here. Say how it came about."""
+        self.lease.first_byte()
+        return CallInfo(self)
+
     def whole(self) -> None:
         """Hear that the answer has been read to its end."""
         if self._ending is FINE and self._wish is None:
@@ -267,11 +279,9 @@ class Call:
         """Hear that reading the answer failed."""
         self.lease.release(judgement.outcome, retry_after=self._wish)
 
-    # ------------------------------------------------------------------ looking on
-
     def info(self) -> CallInfo:
         """Say how it went."""
-        return CallInfo(endpoint=self.lease.endpoint, attempts=len(self.tried), tried=tuple(self.tried))
+        return CallInfo(self)
 
     def annotate(self, error: BaseException) -> None:
         """Note on an error who was asked."""

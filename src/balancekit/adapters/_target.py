@@ -90,6 +90,7 @@ class Place:
     """A target, taken apart once."""
 
     __slots__ = (
+        "_base",
         "authority",
         "headers",
         "host",
@@ -120,6 +121,7 @@ class Place:
                 raise ConfigurationError("target", target.url, ALLOWED)
         else:
             self._locate(target.url)
+        self._base: str = f"{self.scheme or ''}://{self.netloc or 'localhost'}{self.prefix}"
         self.authority: str | None = target.authority or (None if self._is_number() else self.netloc)
         """What ``Host`` says; ``None`` for the logical name."""
         self.server_name: str | None = target.server_name or (
@@ -149,14 +151,9 @@ class Place:
             return False
         return True
 
-    def origin(self, scheme: str) -> tuple[str, str, int]:
-        """Return scheme, host and port, for a request of a scheme."""
-        scheme = self.scheme or scheme
-        return scheme, self.host, PORTS[scheme] if self.port is None else self.port
-
     def base(self, scheme: str) -> str:
         """Return what every URL begins with, for a request of a scheme."""
-        return f"{self.scheme or scheme}://{self.netloc or 'localhost'}{self.prefix}"
+        return self._base if self.scheme is not None else scheme + self._base
 
 
 def place(target: object) -> Place:

@@ -182,7 +182,7 @@ class Balanced:
         logical = url.raw_authority
         authority = carrier.asks_for(where, logical=logical)
         headers, server_name = request.headers, request.server_hostname
-        own = dict(where.headers)
+        own = dict(where.headers) if where.headers else {}
         if authority != logical and headers.get(hdrs.HOST) == logical:
             own[hdrs.HOST] = authority
         if carrier.propagate_deadline is not None and call.deadline != math.inf:
@@ -225,6 +225,7 @@ class Balanced:
             else:
                 call.broke(judge_error(error) if isinstance(error, BaseException) else CANCELLED)
 
+        call.begun()
         connection.add_callback(ended)
 
     def _place(self, endpoint: Endpoint[Any]) -> Place:

@@ -15,9 +15,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, Unpack, cast, final
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3.exceptions
-import urllib3.util
 from requests import PreparedRequest, Response, exceptions
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
@@ -174,8 +174,8 @@ class BalancedAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
-        url = urllib3.util.parse_url(request.url or "")
-        if not self._carrier.serves(url.host or "", url.port, url.scheme or ""):
+        url = urlsplit(request.url or "")
+        if not self._carrier.serves(url.hostname or "", url.port, url.scheme):
             return super().send(request, stream, timeout, verify, cert, cast("Any", proxies))
         call = self._begin(request)
         while True:
@@ -224,15 +224,15 @@ class BalancedAdapter(HTTPAdapter):
         self._places[endpoint.id] = (endpoint.target, where)
         return where
 
-    def _rewritten(self, request: PreparedRequest, url: Any, where: Place, call: Call) -> _Attempt:
+    def _rewritten(self, request: PreparedRequest, url: SplitResult, where: Place, call: Call) -> _Attempt:
         """Return the request as the endpoint gets it. The caller's stays as it is."""
-        carrier, scheme = self._carrier, str(url.scheme)
+        carrier, scheme = self._carrier, url.scheme
         attempt = _Attempt()
         attempt.__dict__.update(request.__dict__)
         attempt.original = request
         attempt.url = where.base(scheme) + request.path_url
         secure = (where.scheme or scheme) == "https"
-        attempt.server_name = carrier.server_name(where, logical=url.host) if secure else None
+        attempt.server_name = carrier.server_name(where, logical=url.hostname or "") if secure else None
         attempt.headers = headers = cast("CaseInsensitiveDict[Any]", request.headers.copy())
         headers.setdefault("Host", carrier.asks_for(where, logical=url.netloc))
         for name, value in where.headers:
@@ -263,7 +263,7 @@ class BalancedAdapter(HTTPAdapter):
 
     def _hand_over(self, request: PreparedRequest, response: BalancedResponse, call: Call) -> Response:
         response._call = call
-        response.balancekit = call.info()
+        response.balancekit = call.begun()
         if self._carrier.rewrite_location and "Location" in response.headers:
             logical = "/".join((request.url or "").split("/", 3)[:3])
             location = self._carrier.back_through(response.headers["Location"], logical=logical)
