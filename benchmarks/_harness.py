@@ -122,7 +122,7 @@ class Group:
 
 def machine() -> dict[str, str]:
     """Say what this was measured on."""
-    import platform  # noqa: PLC0415
+    import platform
 
     return {
         "python": f"{platform.python_implementation()} {sys.version.split()[0]}",

@@ -156,7 +156,7 @@ class Ledger:
                 node.successes += 1
             else:
                 node.outcomes[outcome] = node.outcomes.get(outcome, 0) + 1
-        if node.watch or outcome in FAILURES:
+        if node.watch or outcome in FAILURES or retry_after:
             self.finish(lease, node, outcome, retry_after)
 
     def reached(self, lease: Lease[object]) -> None:
@@ -184,7 +184,7 @@ class Ledger:
                 node.load.finished(completion)
                 if self._learner is not None:
                     self._learner.learn(node, completion)
-        if node.alert or outcome in FAILURES:
+        if node.alert or outcome in FAILURES or retry_after:
             self._hearing(node, completion)
 
     def collect(self, tell: Callable[[LeaseLost], None]) -> None:

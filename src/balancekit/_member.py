@@ -27,13 +27,15 @@ _REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
 class Member:
     """One endpoint's place in the pool."""
 
-    __slots__ = ("_before", "drain_deadline", "health", "membership", "node")
+    __slots__ = ("_before", "cooling", "drain_deadline", "health", "membership", "node")
 
     def __init__(self, node: Node, health: HealthPolicy | None) -> None:
         self.node: Node = node
         self.health: HealthPolicy | None = health
         self.membership: Membership = Membership.SERVING
         self.drain_deadline: float = math.inf
+        self.cooling: float | None = None
+        """Until when the endpoint asked to be left alone, if it did."""
         self._before = self.membership
         self.rewatch()
 
@@ -59,11 +61,22 @@ class Member:
     @property
     def eligible(self) -> bool:
         """Whether neither health nor membership keeps the endpoint from being picked."""
-        return self.serving and (self.health is None or self.health.eligible)
+        return self.serving and self.cooling is None and self._well
+
+    @property
+    def _well(self) -> bool:
+        return self.health is None or self.health.eligible
+
+    @property
+    def _health_deadline(self) -> float:
+        due = None if self.health is None else self.health.deadline
+        return math.inf if due is None else due
 
     @property
     def state(self) -> str:
         """The name of the present state."""
+        if self.serving and self.cooling is not None and self._well:
+            return "cooling"
         return shown(Health.HEALTHY.value if self.health is None else self.health.state, self.membership)
 
     @property
@@ -71,9 +84,15 @@ class Member:
         """When something is due for this member, infinity if nothing is."""
         if not self.serving:
             return self.drain_deadline
-        if self.health is None or self.health.deadline is None:
-            return math.inf
-        return self.health.deadline
+        cooled = math.inf if self.cooling is None else self.cooling
+        return min(cooled, self._health_deadline)
+
+    @property
+    def back_at(self) -> float:
+        """When nothing of what has an end keeps the endpoint out any more, infinity if nothing has one."""
+        ill = -math.inf if self._well else self._health_deadline
+        latest = ill if self.cooling is None else max(ill, self.cooling)
+        return latest if latest > -math.inf else math.inf
 
     @property
     def reason(self) -> Reason | None:
@@ -82,6 +101,8 @@ class Member:
             return Reason.DRAINING
         if self.health is not None and not self.health.eligible:
             return _REASONS.get(self.health.state, Reason.EJECTED)
+        if self.cooling is not None:
+            return Reason.COOLING
         return None if self.node.weight else Reason.ZERO_WEIGHT
 
     @property

@@ -19,7 +19,7 @@ from balancekit.errors import (
 
 __all__ = ["refused", "unavailable"]
 
-_TIMED: Final = frozenset({Reason.EJECTED, Reason.SUPPRESSED})
+_TIMED: Final = frozenset({Reason.EJECTED, Reason.SUPPRESSED, Reason.COOLING})
 _COULD_SERVE: Final = frozenset({None, Reason.ZERO_WEIGHT})
 
 
@@ -40,8 +40,8 @@ def unavailable(
     due: list[float] = []
     for member in members:
         reason = member.reason
-        if reason in _TIMED and member.deadline < math.inf:
-            due.append(member.deadline)
+        if reason in _TIMED and member.back_at < math.inf:
+            due.append(member.back_at)
         if member.node.id in tried and (reason in _COULD_SERVE or (panic and member.serving)):
             reason = Reason.EXCLUDED
         if reason is not None:

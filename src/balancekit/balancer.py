@@ -26,13 +26,14 @@ from balancekit._publisher import Hot
 from balancekit._runtime import HealthMaker, Runtime
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError, UnavailableError
-from balancekit.events import EventSink
+from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 from balancekit.explanation import Explanation, candidates
 from balancekit.health import Lifecycle, Verdict
 from balancekit.lease import Lease
 from balancekit.loads import FailureAware
 from balancekit.outcome import Outcome
+from balancekit.planning import Plan, make_plan, require_unchanged
 from balancekit.pool import Pool
 from balancekit.protocols import Clock, LoadPolicy, Selector
 from balancekit.readout import BalancerStats, read_out
@@ -494,6 +495,26 @@ class LoadBalancer(Generic[T]):
             raise ConfigurationError("verdict", verdict, "a Verdict")
         return self._runtime.check(id, verdict)
 
+    def plan(self, endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T], /) -> Plan:
+        """Say what :meth:`update` to these endpoints would move, and change nothing.
+
+        Returns
+        -------
+        Plan
+            Exact parts of the key space and shares, health aside; ``apply()`` carries it out.
+        """
+        wanted = _endpoints(endpoints)
+        before = tuple(self._runtime.read(_present))
+
+        def planned(pool: Pool) -> tuple[Endpoint[object], ...]:
+            require_unchanged(_present(pool), before)
+            return wanted
+
+        def apply() -> None:
+            self._runtime.change(planned)
+
+        return make_plan(self._publisher.selector, before, wanted, apply)
+
     @property
     def endpoints(self) -> tuple[Endpoint[T], ...]:
         """The endpoints in the pool, in the order of configuration."""
@@ -515,6 +536,18 @@ class LoadBalancer(Generic[T]):
         if not callable(listener):
             raise ConfigurationError("listener", listener, "something that can be called")
         return self._runtime.listen(listener)
+
+    def tell(self, event: Event, /) -> None:
+        """Hand an event of your own to the listeners, as the HTTP adapters do with retries.
+
+        Parameters
+        ----------
+        event
+            An :class:`~balancekit.events.Event`; its time is the caller's business.
+        """
+        if not isinstance(event, Event):
+            raise ConfigurationError("event", event, "an Event of balancekit.events")
+        self._runtime.dispatch([event])
 
     def __repr__(self) -> str:
         name = type(self._publisher.selector).__name__

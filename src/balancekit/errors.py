@@ -43,6 +43,7 @@ class Reason(enum.Enum):
 
     EJECTED = "ejected"
     SUPPRESSED = "suppressed"
+    COOLING = "asked to be left alone"
     UNKNOWN = "not yet checked"
     DRAINING = "draining"
     ZERO_WEIGHT = "weight zero"

@@ -14,6 +14,7 @@ from balancekit._record import Record
 
 __all__ = [
     "Added",
+    "Cooling",
     "Degraded",
     "Drained",
     "Draining",
@@ -21,10 +22,13 @@ __all__ = [
     "EjectionRefused",
     "Event",
     "EventSink",
+    "Hedged",
     "LeaseLost",
     "Probing",
     "Removed",
     "Restored",
+    "Retried",
+    "RetryRefused",
     "Reweighted",
     "Suppressed",
 ]
@@ -95,6 +99,12 @@ class Suppressed(Event):
     penalty: float
 
 
+class Cooling(Event):
+    """The endpoint asked to be left alone (``Retry-After``), and is, until ``until``."""
+
+    until: float
+
+
 class Degraded(Event):
     """Checks found ``dependencies`` failing here and nearly everywhere; none is the endpoint's fault.
 
@@ -110,6 +120,27 @@ class Probing(Event):
 
 class Restored(Event):
     """The endpoint has proved itself and is healthy again."""
+
+
+class Retried(Event):
+    """A request that failed at this endpoint, for ``reason``, is tried at another one.
+
+    Told by those who carry requests (``LoadBalancer.tell``), as are the two that follow.
+    """
+
+    reason: str
+
+
+class RetryRefused(Event):
+    """A request that failed at this endpoint would have been tried elsewhere, but the budget is spent."""
+
+    reason: str
+
+
+class Hedged(Event):
+    """A second attempt was started here before the first had ended; it ``won``, or it did not."""
+
+    won: bool
 
 
 class LeaseLost(Event):

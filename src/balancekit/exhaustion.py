@@ -8,7 +8,8 @@
 
 *Why distrust health?* When most of a pool seems to be broken, a broken check or a shared dependency is likelier
 than ten servers that died at once; and if they are really overloaded, sending everything to the last two
-kills those too. A draining endpoint is never used: somebody wanted it so.
+kills those too. A draining endpoint is never used: somebody wanted it so. One that asked to be left alone is not
+a question of health: it is passed over while there is any other, and counts in no threshold.
 
 Health alone never empties a pool: the last endpoint is not ejected. It takes a removal, a drain or a pool that
 waits for its first checks.
@@ -118,5 +119,5 @@ class LeastBad(Record):
         """Choose the healthy ones, or those whose time comes first."""
         if healthy or not members:
             return Choice(healthy)
-        soonest = min(member.deadline for member in members)
-        return Choice([member for member in members if member.deadline == soonest], panic=True)
+        soonest = min(member.back_at for member in members)
+        return Choice([member for member in members if member.back_at == soonest], panic=True)

@@ -146,7 +146,8 @@ class Lease(Generic[T_co]):
         outcome
             How the request ended.
         retry_after
-            How long the endpoint asked to be left alone, in seconds, >= 0.
+            How long the endpoint asked to be left alone, in seconds, >= 0. It is, whatever the outcome:
+            nothing new goes to it until then unless nobody else may be picked and ``exhaustion`` says so.
 
         Returns
         -------

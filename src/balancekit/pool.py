@@ -29,7 +29,7 @@ from balancekit._unavailable import unavailable
 from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError, UnknownEndpointError
-from balancekit.events import Added, Drained, Draining, Event, Removed, Reweighted
+from balancekit.events import Added, Cooling, Drained, Draining, Event, Removed, Reweighted
 from balancekit.exhaustion import Choice, ExhaustionPolicy, FailClosed
 from balancekit.health import Ejection, Membership, Move, Survey
 from balancekit.outcome import Completion, Outcome
@@ -211,9 +211,12 @@ class Pool:
             return self._left(node, now)
         if not member.serving:
             return self._check_drained(member, now)
-        if member.health is None:
-            return []
-        return self._hear(member, partial(member.health.observe, completion, now=now)) + self._refresh(now)
+        events: list[Event] = []
+        if completion.retry_after:
+            events += self._cool(member, now + completion.retry_after, now)
+        if member.health is not None:
+            events += self._hear(member, partial(member.health.observe, completion, now=now))
+        return events + self._refresh(now)
 
     def check(self, id: str, verdict: Verdict, *, now: float) -> tuple[list[Event], bool]:
         """Hear how a check of an endpoint ended. Return what happened, and whether it is changing."""
@@ -232,13 +235,26 @@ class Pool:
                 continue
             if not member.serving:
                 events += self._check_drained(member, now, forced=True)
-            elif member.health is not None:
+                continue
+            if member.cooling is not None and member.cooling <= now:
+                member.cooling = None
+                self._stale = True
+            if member.health is not None:
                 events += self._hear(member, partial(member.health.advance, now=now))
         if self._survey is not None and now >= self._survey.deadline:
             events += self._sweep(self._survey, now)
         events += self._refresh(now)
         self._look_ahead()
         return events
+
+    def _cool(self, member: Member, until: float, now: float) -> list[Event]:
+        """Leave an endpoint alone for as long as it asked."""
+        if member.cooling is not None and until <= member.cooling:
+            return []
+        member.cooling = until
+        self._stale = True
+        self._expect(member)
+        return [Cooling(endpoint=member.node.id, at=now, until=until)]
 
     def _sweep(self, survey: Survey, now: float) -> list[Event]:
         present = [member.node for member in self._members.values() if member.eligible]
@@ -292,7 +308,8 @@ class Pool:
 
     def _join(self, endpoint: Endpoint[object]) -> Member:
         node = self._make_node(endpoint)
-        health = self._make_health(endpoint.id, self._may_eject) if self._make_health else None
+        may_eject = partial(self._may_eject, endpoint.id)
+        health = self._make_health(endpoint.id, may_eject) if self._make_health else None
         return Member(node, health)
 
     def _leave(self, member: Member) -> None:
@@ -329,11 +346,11 @@ class Pool:
     def _expect(self, member: Member) -> None:
         self.deadline = min(self.deadline, member.deadline)
 
-    def _may_eject(self, ejection: Ejection) -> bool:
-        """Answer whether one more may go: of those who would serve if nobody were ejected, enough stay."""
+    def _may_eject(self, id: str, ejection: Ejection) -> bool:
+        """Answer whether this one may go too: of those who would serve if nobody were ejected, enough stay."""
         present = [member for member in self._members.values() if member.serving]
         serving = [member for member in present if member.node.weight] or present
-        out = sum(1 for member in serving if not member.eligible)
+        out = sum(1 for member in serving if not member.eligible and member.node.id != id)
         return ejection.allows(already_out=out, size=len(serving))
 
     def _look_ahead(self) -> None:
@@ -361,6 +378,7 @@ class Pool:
         self._stale = False
         members = self._members.values()
         serving = [member for member in members if member.serving]
+        serving = [member for member in serving if member.cooling is None] or serving
         chosen, panic = self._choose(serving, [member for member in serving if member.eligible])
         weighted = [member.node for member in chosen if member.node.weight]
         self.snapshot = Snapshot(

@@ -11,18 +11,23 @@ from random import Random
 import pytest
 
 from balancekit import (
+    BoundedLoad,
     Endpoint,
     LeastRequest,
     LoadBalancer,
+    MaglevHash,
     Outcome,
     PowerOfChoices,
+    RingHash,
     RoundRobin,
     SmoothWeightedRoundRobin,
     SourceHash,
     StrideScheduling,
     WeightedRandom,
 )
+from balancekit.health import FlapDamping, Lifecycle, WarmUp
 from balancekit.loads import InFlight, InFlightCost
+from balancekit.routing import CircuitBreaker, Locality, Priority
 
 THREADS = 8
 REQUESTS = 100_000
@@ -87,6 +92,12 @@ BALANCERS = {
     "weighted random": {"selector": WeightedRandom},
     "source hash": {"selector": SourceHash},
     "in-flight cost": {"selector": PowerOfChoices, "load": InFlightCost()},
+    "ring": {"selector": RingHash},
+    "Maglev": {"selector": lambda: MaglevHash(size=1009)},
+    "bounded ring": {"selector": BoundedLoad},
+    "tiers": {"selector": Priority},
+    "limits in zones": {"selector": lambda: CircuitBreaker(100, child=lambda: Locality("home"))},
+    "full health": {"health": Lifecycle(damping=FlapDamping(), warm_up=WarmUp(window=0.01))},
 }
 
 

@@ -76,6 +76,7 @@ def test_the_books_balance(name):
     check_balancer(make, situations=MET.get(name, SITUATIONS))
 
 
+@pytest.mark.timeout(60)
 def test_a_balancer_without_health_is_never_in_its_states():
     """The machine complains about situations it was not in, so that it cannot prove nothing."""
 
@@ -83,7 +84,7 @@ def test_a_balancer_without_health_is_never_in_its_states():
         return LoadBalancer(endpoints, health=None, clock=clock, rng=rng, allow_empty=True)
 
     without = SITUATIONS - {"suspect", "ejected", "probing"}
-    check_balancer(make, situations=without, examples=60)
+    check_balancer(make, situations=without, examples=60, least=1)
     with pytest.raises(AssertionError, match="ejected"):
         check_balancer(make, situations=SITUATIONS, examples=60)
 
@@ -100,6 +101,7 @@ class Miscounting(LoadBalancer):
         return lease
 
 
+@pytest.mark.timeout(60)
 def test_a_balancer_that_miscounts_is_caught():
     """A counter that is off by one is found."""
 

@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from balancekit.cli._plan import add_plan, run_plan
+
 __all__ = ["main"]
 
 
@@ -31,9 +33,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seconds", type=_seconds, default=18.0, help="how long callers keep coming (default 18)"
     )
     demo.add_argument("--json", action="store_true", help="print data when done, nothing before")
+    plan = commands.add_parser(
+        "plan",
+        help="say what a change of endpoints would move",
+        description="The exact part of all keys that a change of endpoints moves, and shares before and after.",
+    )
+    add_plan(plan)
+    simulating = commands.add_parser(
+        "simulate",
+        help="compare balancers in virtual time",
+        description="Run a scenario with every balancer it names; without one, list those that are shipped.",
+    )
+    simulating.add_argument("scenario", nargs="?", help="a TOML file, or the name of a shipped scenario")
+    simulating.add_argument("--json", action="store_true", help="print data")
+    simulating.add_argument("--seed", type=int, help="in place of the scenario's own")
     options = parser.parse_args(arguments)
+    if options.command == "plan":
+        return run_plan(options)
     try:
-        from balancekit.cli._demo import run_demo  # noqa: PLC0415 - needs what an extra brings
+        if options.command == "simulate":
+            from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings
+
+            return run_simulate(options)
+        from balancekit.cli._demo import run_demo  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
         sys.stderr.write(
             f"balancekit {options.command} needs {missing.name}: pip install 'balancekit[cli]'\n"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from balancekit.hashing._placement import BoundedPlacement, Structure, bound
     from balancekit.hashing._rendezvous import RendezvousHash
     from balancekit.hashing._ring import HashRing
+    from balancekit.hashing._sizing import expected_peak, table_size_for, vnodes_for
 
 __all__ = [
     "AnchorHash",
@@ -42,11 +43,14 @@ __all__ = [
     "RendezvousHash",
     "Structure",
     "bound",
+    "expected_peak",
     "hash32",
     "hash64",
     "hash_function",
     "jump",
     "keyed",
+    "table_size_for",
+    "vnodes_for",
 ]
 
 __getattr__: Callable[[str], object] = lazily(
@@ -60,6 +64,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_placement": ("BoundedPlacement", "Structure", "bound"),
         "_rendezvous": ("RendezvousHash",),
         "_ring": ("HashRing",),
+        "_sizing": ("expected_peak", "table_size_for", "vnodes_for"),
     },
 )
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
-from balancekit.hashing._many import Keys, in_chunks, positions
+from balancekit.hashing._many import Keys, owners
 from balancekit.hashing._nodes import keyed_order, unweighted
 
 __all__ = ["AnchorHash"]
@@ -131,8 +131,7 @@ class AnchorHash:
         numbers = np.array([order.get(name, -1) for name in names], np.int32)
         removed, heir = np.array(anchors), np.array(heirs)
 
-        def owners_of(places: NDArray[np.uint32]) -> NDArray[Any]:
-            state = places.astype(np.uint64)
+        def owners_of(state: NDArray[np.uint64]) -> NDArray[Any]:
             bucket = (state * np.uint64(size) >> np.uint64(32)).view(np.int64)
             lost = np.flatnonzero(removed[bucket])
             while len(lost):
@@ -146,7 +145,7 @@ class AnchorHash:
                 lost = lost[removed[next_one] > 0]
             return numbers[bucket]
 
-        return in_chunks(owners_of, positions(self._function, keys))
+        return owners(self._function, keys, owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
         """Yield every node once: the owner, then the others in an order of the key's own."""

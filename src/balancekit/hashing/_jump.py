@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
-from balancekit.hashing._many import Keys, in_chunks, mix64, positions
+from balancekit.hashing._many import Keys, mix64, owners
 from balancekit.hashing._nodes import keyed_order, nobody, unweighted
 
 __all__ = ["JumpHash", "jump"]
@@ -108,7 +108,7 @@ class JumpHash:
         """Return the owner of each key, as an index into :attr:`nodes`. No Python loop per key."""
         if not self._nodes:
             nobody(keys)
-        return in_chunks(self._owners_of, positions(self._function, keys))
+        return owners(self._function, keys, self._owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
         """Yield every node once: the owner, then the others in an order of the key's own."""
@@ -156,16 +156,16 @@ class JumpHash:
     def __repr__(self) -> str:
         return f"<JumpHash of {len(self)} nodes>"
 
-    def _owners_of(self, places: NDArray[np.uint32]) -> NDArray[Any]:
+    def _owners_of(self, places: NDArray[np.uint64]) -> NDArray[Any]:
         """Let all keys jump at once; those that have landed leave."""
-        state = mix64(places.astype(np.uint64))
-        owners, jumping = np.zeros(len(places), np.int64), np.arange(len(places))
+        state = mix64(places)
+        landed_at, jumping = np.zeros(len(places), np.int64), np.arange(len(places))
         while len(jumping):
             state *= np.uint64(2862933555777941757)
             state += np.uint64(1)
             lengths = 2147483648.0 / ((state >> np.uint64(33)) + np.uint64(1)).astype(np.float64)
-            landed = ((owners[jumping] + 1) * lengths).astype(np.int64)
+            landed = ((landed_at[jumping] + 1) * lengths).astype(np.int64)
             on = landed < len(self._nodes)
             jumping, state = jumping[on], state[on]
-            owners[jumping] = landed[on]
-        return owners
+            landed_at[jumping] = landed[on]
+        return landed_at

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import mmh3
 
@@ -60,9 +60,12 @@ def splitmix64(value: int) -> int:
 
 
 class Narrow(Protocol):
-    """From a str or bytes to 32 bits; called as ``mmh3.hash`` is, so that this can be one without a wrapper."""
+    """From a str or bytes to 32 bits; called as ``mmh3.hash`` is, so that this can be one without a wrapper.
 
-    def __call__(self, key: str | bytes, seed: int, signed: bool, /) -> int:
+    ``Any``, because type checkers do not read ``key.__class__ is str``, which is how callers tell.
+    """
+
+    def __call__(self, key: Any, seed: int, signed: bool, /) -> int:
         """Return the hash for the seed 0, unsigned."""
         ...
 
@@ -106,7 +109,7 @@ class HashFunction:
         ConfigurationError
             If the key is not a str, bytes or int.
         """
-        if key.__class__ is int:
+        if type(key) is int:
             return self.number(key & MASK64) >> 32
         if isinstance(key, str | bytes):
             return self.narrow(key, 0, False)
@@ -128,7 +131,7 @@ class HashFunction:
         return f"<hash function {self.name}>"
 
 
-def _number(key: object) -> int:
+def _number(key: Any) -> int:
     """Return the low 64 bits of an integer; numpy's integers are integers too."""
     if hasattr(key, "__index__") and not isinstance(key, bool):
         return operator.index(key) & MASK64
@@ -156,7 +159,7 @@ def hash32(key: str | bytes | int) -> int:
     >>> hash32("user:1") == hash32(b"user:1")
     True
     """
-    if key.__class__ is str:
+    if type(key) is str:
         return mmh3.hash(key, 0, False)
     return MURMUR3.hash32(key)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
-from balancekit.hashing._many import Keys, in_chunks, positions
+from balancekit.hashing._many import Keys, owners
 from balancekit.hashing._nodes import Nodes, distinct, nobody, node_weights
 from balancekit.hashing._partition import WHOLE, Partition
 from balancekit.hashing._populate import populate, turns
@@ -83,14 +83,14 @@ class MaglevTable:
             raise ConfigurationError("size", size, f"at least one slot for each of {len(self._nodes)} nodes")
         order = turns(list(self._weights.values()), slots) if self._nodes else []
         hashes = [self._function.hash64(node) for node in self._nodes]
-        owners = populate(
+        table = populate(
             [hash % slots for hash in hashes],
             [splitmix64(hash) % (slots - 1) + 1 for hash in hashes],
             order,
         )
-        self._owners: NDArray[np.int32] = np.array(owners, np.int32)
+        self._owners: NDArray[np.int32] = np.array(table, np.int32)
         narrow: Narrow = self._function.narrow if self._nodes else nobody
-        self._state: tuple[list[str], int, Narrow] = ([self._nodes[one] for one in owners], slots, narrow)
+        self._state: tuple[list[str], int, Narrow] = ([self._nodes[owner] for owner in table], slots, narrow)
 
     def lookup(self, key: str | bytes | int, /) -> str:
         """Return the node that owns a key.
@@ -119,7 +119,7 @@ class MaglevTable:
         """
         if not self._nodes:
             nobody(keys)
-        return in_chunks(self._owners_of, positions(self._function, keys))
+        return owners(self._function, keys, self._owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
         """Yield every node once: the owner, then others in proportion to their slots.
@@ -179,18 +179,17 @@ class MaglevTable:
     def _place(self, key: str | bytes | int) -> int:
         return self._function.hash32(key) if self._nodes else nobody(key)
 
-    def _owners_of(self, places: NDArray[np.uint32]) -> NDArray[np.int32]:
-        wide = places.astype(np.uint64)
-        wide *= np.uint64(self.size)
-        wide >>= np.uint64(32)
-        found: NDArray[np.int32] = self._owners.take(wide.view(np.int64))
+    def _owners_of(self, places: NDArray[np.uint64]) -> NDArray[np.int32]:
+        places *= np.uint64(self.size)
+        places >>= np.uint64(32)
+        found: NDArray[np.int32] = self._owners.take(places.view(np.int64))
         return found
 
     def _walk(self, place: int) -> Iterator[int]:
-        size, owners = self.size, self._owners
+        size, table = self.size, self._owners
         slot, step = place * size >> 32, splitmix64(place) % (size - 1) + 1
         for _ in range(size):
-            yield int(owners[slot])
+            yield int(table[slot])
             slot = (slot + step) % size
         yield from range(len(self._nodes))  # those whose weight is not worth a slot
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from balancekit import _validation as valid
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
-from balancekit.hashing._many import Keys, in_chunks, mix64, positions
+from balancekit.hashing._many import Keys, mix64, owners
 from balancekit.hashing._nodes import distinct, nobody, unweighted
 from balancekit.hashing._points import SortedPoints
 
@@ -108,7 +108,7 @@ class MultiProbeHash:
         """Return the owner of each key, as an index into :attr:`nodes`. No Python loop per key."""
         if self._circle is None:
             nobody(keys)
-        return in_chunks(self._owners_of, positions(self._function, keys))
+        return owners(self._function, keys, self._owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
         """Yield every node once, nearest first: who would own the key if those before were not there. Lazy."""
@@ -165,13 +165,13 @@ class MultiProbeHash:
             for owner in self._circle.walk(probe):
                 yield (self._spots[owner] - probe) % WHOLE, owner
 
-    def _owners_of(self, places: NDArray[np.uint32]) -> NDArray[Any]:
+    def _owners_of(self, places: NDArray[np.uint64]) -> NDArray[Any]:
         assert self._circle is not None
         spots = np.array(self._spots, np.uint32)
         nearest = np.full(len(places), (1 << 64) - 1, np.uint64)
         for number in range(self._probes):
             probe = (mix64(places + np.uint64(number << 32)) >> np.uint64(32)).astype(np.uint32)
-            owners = self._circle.owners_of(probe)
-            distance = (spots.take(owners) - probe).astype(np.uint64)
-            np.minimum(nearest, distance << np.uint64(32) | owners, out=nearest)
+            holders = self._circle.owners_of(probe)
+            distance = (spots.take(holders) - probe).astype(np.uint64)
+            np.minimum(nearest, distance << np.uint64(32) | holders, out=nearest)
         return (nearest & np.uint64(0xFFFF_FFFF)).astype(np.int32)

@@ -36,6 +36,8 @@ def turns(weights: Sequence[float], size: int) -> list[int]:
     >>> turns([1.0, 0.5], 6)
     [0, 0, 1, 0, 0, 1]
     """
+    if min(weights) == max(weights):
+        return (list(range(len(weights))) * (size // len(weights) + 1))[:size]
     shares = np.asarray(weights) / max(weights)
     # Each node may be short of a part of a turn at the end; one more turn for each makes up for it.
     rounds = int(np.ceil((size + len(shares)) / shares.sum()))

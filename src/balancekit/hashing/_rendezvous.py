@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._keys import HashFunction, hash_function
-from balancekit.hashing._many import Keys, in_chunks, positions
+from balancekit.hashing._many import Keys, owners
 from balancekit.hashing._nodes import Nodes, nobody, node_weights
 
 __all__ = ["RendezvousHash"]
@@ -95,7 +95,7 @@ class RendezvousHash:
         """Return the owner of each key, as an index into :attr:`nodes`. O(n) per key, in one call."""
         if not self._nodes:
             nobody(keys)
-        return in_chunks(self._owners_of, positions(self._function, keys))
+        return owners(self._function, keys, self._owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
         """Yield every node once, the highest bid first: who would own the key if those before were not there."""
@@ -164,10 +164,10 @@ class RendezvousHash:
         found: NDArray[np.float64] = np.log((bids + 0.5) * 2.0**-64) * self._inverse
         return found
 
-    def _owners_of(self, places: NDArray[np.uint32]) -> NDArray[Any]:
+    def _owners_of(self, places: NDArray[np.uint64]) -> NDArray[Any]:
         rows = max(1, CELLS // len(self._nodes))
         found = [
-            self._scores(places[begin : begin + rows, None].astype(np.uint64) * self._seeds).argmax(axis=1)
+            self._scores(places[begin : begin + rows, None] * self._seeds).argmax(axis=1)
             for begin in range(0, len(places), rows)
         ]
         return np.concatenate(found)

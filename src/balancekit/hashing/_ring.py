@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
-from balancekit.hashing._many import Keys, in_chunks, mix64, positions
+from balancekit.hashing._many import Keys, mix64, owners
 from balancekit.hashing._nodes import Nodes, distinct, nobody, node_weights
 from balancekit.hashing._partition import Partition
 from balancekit.hashing._points import SortedPoints
@@ -135,7 +135,7 @@ class HashRing:
         circle = self._state[5]
         if circle is None:
             nobody(keys)
-        return in_chunks(circle.owners_of, positions(self._function, keys))
+        return owners(self._function, keys, lambda places: circle.owners_of(places.astype(np.uint32)))
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
         """Yield every node once: the owner, then who would own the key if those before were not there.
@@ -277,8 +277,8 @@ class HashRing:
         if circle is None:
             return Partition(np.empty(0), np.empty(0), ())
         rows = circle.rows()
-        ends, owners = np.append(rows["point"], 0xFFFF_FFFF), np.append(rows["owner"], circle.owner(0))
-        return Partition(ends, owners, nodes)
+        ends, holders = np.append(rows["point"], 0xFFFF_FFFF), np.append(rows["owner"], circle.owner(0))
+        return Partition(ends, holders, nodes)
 
 
 def _packed(function: HashFunction, nodes: Mapping[str, float], counts: Sequence[int]) -> NDArray[np.uint64]:

@@ -14,7 +14,8 @@ from typing import Final, final
 from balancekit import _validation as valid
 from balancekit.errors import Reason
 from balancekit.outcome import Completion
-from balancekit.routing._parts import Children, MakeSelector, excluding
+from balancekit.protocols import LoadPolicy
+from balancekit.routing._parts import Children, Learn, MakeSelector, excluding
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -68,9 +69,9 @@ class CircuitBreaker:
         self._limit = valid.integer("max_inflight", max_inflight, minimum=1)
         self._per_weight = valid.flag("per_weight", per_weight)
         self._children = Children(child)
-        self.default_load = self._children.default_load
+        self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks among those that have room."""

@@ -12,7 +12,8 @@ from typing import Final, final
 from balancekit import _validation as valid
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
-from balancekit.routing._parts import Children, MakeSelector, Parts
+from balancekit.protocols import LoadPolicy
+from balancekit.routing._parts import Children, Learn, MakeSelector, Parts
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -64,9 +65,9 @@ class Canary:
         self._share = valid.number("share", share, minimum=0.0, maximum=1.0)
         self._parts = Parts(lambda node: wanted.items() <= node.metadata.items())
         self._children = Children(child)
-        self.default_load = self._children.default_load
+        self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     @property
     def share(self) -> float:

@@ -9,7 +9,7 @@ members therefore keeps them while health flips.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Final, TypeAlias, cast, final
+from typing import TypeAlias, cast, final
 
 from balancekit.errors import ConfigurationError
 from balancekit.loads import FailureAware
@@ -17,14 +17,15 @@ from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy, Selector, SupportsFeedback, SupportsPrepare
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
-__all__ = ["Children", "MakeSelector", "Parts", "excluding"]
+__all__ = ["Children", "Learn", "MakeSelector", "Parts", "excluding"]
 
 MakeSelector: TypeAlias = Callable[[], Selector]
 """Makes a child, once per part: a selector class, or a function that returns one."""
 
-Views: TypeAlias = Mapping[Hashable, Snapshot]
+Learn: TypeAlias = Callable[[Node, Completion], None]
+"""What a selector has that learns from how requests end."""
 
-ANYBODY: Final = "everybody"
+Views: TypeAlias = Mapping[Hashable, Snapshot]
 
 
 @final

@@ -19,14 +19,15 @@ Source: Envoy 1.40, priority load (``distributeLoad``), overprovisioning factor 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import final
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast, final
 
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
-from balancekit.routing._parts import Children, MakeSelector, Parts
+from balancekit.protocols import LoadPolicy
+from balancekit.routing._parts import Children, Learn, MakeSelector, Parts
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -77,11 +78,11 @@ class _Tiers:
         self.overprovisioning: float = valid.number("overprovisioning", overprovisioning, minimum=1.0)
         self.children: Children = Children(child)
         self.parts: Parts = Parts(tier_of)
-        self.loads: Callable[[Snapshot], tuple[tuple[Hashable, int], ...]] = self._loads
+        self.loads: Callable[[Snapshot], tuple[tuple[int, int], ...]] = self._loads
 
-    def _loads(self, snapshot: Snapshot) -> tuple[tuple[Hashable, int], ...]:
+    def _loads(self, snapshot: Snapshot) -> tuple[tuple[int, int], ...]:
         views = self.parts.views(snapshot)
-        order = sorted(views, key=lambda tier: int(str(tier)))
+        order = sorted(cast("Mapping[int, Snapshot]", views))
         sizes = [(len(views[tier].eligible), len(views[tier].members.nodes)) for tier in order]
         return tuple(zip(order, tier_loads(sizes, self.overprovisioning), strict=True))
 
@@ -140,9 +141,9 @@ class Priority:
 
     def __init__(self, child: MakeSelector = PowerOfChoices, *, overprovisioning: float = 1.4) -> None:
         self._tiers = _Tiers(child, lambda node: node.priority, overprovisioning)
-        self.default_load = self._tiers.children.default_load
+        self.default_load: LoadPolicy = self._tiers.children.default_load
         if self._tiers.children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the drawn tier picks."""
@@ -201,9 +202,9 @@ class Locality:
             order.append(other)
         ranks = {name: rank for rank, name in enumerate(order)}
         self._tiers = _Tiers(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
-        self.default_load = self._tiers.children.default_load
+        self.default_load: LoadPolicy = self._tiers.children.default_load
         if self._tiers.children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the drawn zone picks."""

@@ -27,7 +27,8 @@ from typing import Final, final
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError, StickyValueError
 from balancekit.outcome import Completion
-from balancekit.routing._parts import Children, MakeSelector
+from balancekit.protocols import LoadPolicy
+from balancekit.routing._parts import Children, Learn, MakeSelector
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -149,9 +150,9 @@ class Sticky:
         self._values = values
         self._bound = bound if bound == float("inf") else valid.number("bound", bound, above=1.0)
         self._children = Children(child)
-        self.default_load = self._children.default_load
+        self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the endpoint the request is bound to, or what the child picks."""

@@ -14,7 +14,8 @@ from typing import Final, final
 from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.outcome import Completion
-from balancekit.routing._parts import Children, MakeSelector, Parts, excluding
+from balancekit.protocols import LoadPolicy
+from balancekit.routing._parts import Children, Learn, MakeSelector, Parts, excluding
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -73,9 +74,9 @@ class Subset:
         self._anybody = fallback == "any"
         self._parts = Parts(lambda node: tuple([node.metadata.get(key) for key in self._keys]))
         self._children = Children(child)
-        self.default_load = self._children.default_load
+        self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the subset picks; by the fallback if nobody matches."""

@@ -21,7 +21,8 @@ from balancekit import _validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
-from balancekit.routing._parts import Children, MakeSelector, Parts
+from balancekit.protocols import LoadPolicy
+from balancekit.routing._parts import Children, Learn, MakeSelector, Parts
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
@@ -109,10 +110,10 @@ class Subsetting:
         self._chosen: frozenset[str] = frozenset()
         self._parts = Parts(lambda node: node.id in self._chosen)
         self._children = Children(child)
-        self.default_load = self._children.default_load
+        self.default_load: LoadPolicy = self._children.default_load
         self._follow = self._followed
         if self._children.learns:
-            self.learn = self._learn
+            self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks of the part, or of the rest if nobody of the part is left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import ClassVar, Protocol, final
 
@@ -21,6 +21,10 @@ class RankingSelector(Protocol):
 
     def prepare(self, snapshot: Snapshot, /) -> object:
         """Build what ``ranking`` needs."""
+        ...
+
+    def structure(self, weights: Mapping[str, float]) -> object:
+        """Return who owns what."""
         ...
 
     def ranking(self, snapshot: Snapshot, ctx: PickContext, /) -> Iterator[Node]:
@@ -81,6 +85,10 @@ class BoundedLoad:
     def prepare(self, snapshot: Snapshot, /) -> object:
         """Let the selector build its tables."""
         return self._selector.prepare(snapshot)
+
+    def structure(self, weights: Mapping[str, float]) -> object:
+        """Return who owns what while nobody is full."""
+        return self._selector.structure(weights)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the first candidate in the key's order that is below its bound."""

@@ -38,7 +38,7 @@ from balancekit import _validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnavailableError, UnknownEndpointError
-from balancekit.health import ELIGIBLE, Health
+from balancekit.health import ELIGIBLE
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
 from balancekit.protocols import Clock
@@ -85,7 +85,6 @@ class BalancerMachine(RuleBasedStateMachine):
         self.open: list[tuple[Lease[str], str]] = []
         self.ended: Counter[Outcome] = Counter()
         self.removed: set[Lease[str]] = set()
-        self.states: set[str] = set()
 
     @initialize(endpoints=strategies.endpoint_lists(most=5), seed=st.integers(0, 2**16))
     def start(self, endpoints: list[Endpoint[str]], seed: int) -> None:
@@ -210,17 +209,16 @@ class BalancerMachine(RuleBasedStateMachine):
         self._collect()
         self.visits["lost"] += 1
 
-    @rule(id=IDS, times=st.sampled_from([1, 3, 6]))
-    def fail(self, id: str, times: int) -> None:
-        """Fail several times in a row on one endpoint, if it can be had."""
-        others = set(self._ids()) - {id}
+    @rule(id=IDS, times=st.sampled_from([1, 3, 6]), outwait=st.sampled_from([0.0, 3.0, 5000.0]))
+    def fail(self, id: str, times: int, outwait: float) -> None:
+        """Fail several times in a row on one endpoint; perhaps wait until it is back, and succeed on it."""
         for _ in range(times):
-            try:
-                lease = self.balancer.acquire(exclude=others)
-            except UnavailableError:
-                return
-            assert lease.endpoint.id == id
-            self._end(lease, Outcome.FAILURE)
+            self._use(id, Outcome.FAILURE)
+        self._note_situations(self.balancer.stats())
+        if outwait:
+            self.clock.advance(outwait)
+            self._note_situations(self.balancer.stats())
+            self._use(id, Outcome.SUCCESS)
 
     @rule(id=IDS, outcome=strategies.outcomes())
     def outlive(self, id: str, outcome: Outcome) -> None:
@@ -242,12 +240,6 @@ class BalancerMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.clock.advance(seconds)
-
-    @precondition(lambda self: Health.EJECTED.value in self.states)
-    @rule()
-    def outwait(self) -> None:
-        """Let so much time pass that the ejections of the default health end."""
-        self.clock.advance(3.0)
 
     # ------------------------------------------------------------------ what must hold
 
@@ -284,6 +276,15 @@ class BalancerMachine(RuleBasedStateMachine):
         place = data.draw(st.integers(0, len(self.open) - 1), label="which lease")
         return self.open.pop(place)[0]
 
+    def _use(self, id: str, outcome: Outcome) -> None:
+        """Send one request to an endpoint, if it can be had."""
+        try:
+            lease = self.balancer.acquire(exclude=set(self._ids()) - {id})
+        except UnavailableError:
+            return
+        assert lease.endpoint.id == id
+        self._end(lease, outcome)
+
     def _end(self, lease: Lease[str], outcome: Outcome) -> None:
         assert lease.release(outcome)
         self._note_ended(lease, outcome)
@@ -303,8 +304,7 @@ class BalancerMachine(RuleBasedStateMachine):
         self.visits["removed with open leases"] += bool(leases)
 
     def _note_situations(self, stats: BalancerStats) -> None:
-        self.states = {endpoint.state for endpoint in stats.endpoints}
-        self.visits.update(self.states)
+        self.visits.update({endpoint.state for endpoint in stats.endpoints})
         self.visits["weight zero"] += any(not endpoint.weight for endpoint in stats.endpoints)
 
     def _collect(self) -> None:

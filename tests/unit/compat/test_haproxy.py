@@ -230,6 +230,23 @@ def test_consistent_hashing_moves_only_what_it_must():
     assert "b" not in during
 
 
+def test_the_nearest_node_wins_and_the_one_before_on_a_tie():
+    """A hash in the very middle between two nodes of different servers belongs to the one before."""
+    backend = Backend(servers(1, 1, 1), Balance(method="hash", by=Header(), consistent=True))
+    ring = backend._active[1]
+    keys, owners = ring._keys, ring._owners
+    ties = [
+        place
+        for place in range(len(keys) - 1)
+        if (keys[place + 1] - keys[place]) % 2 == 0 and owners[place] is not owners[place + 1]
+    ]
+    assert ties
+    for place in ties:
+        middle = (keys[place] + keys[place + 1]) // 2
+        assert ring.find(middle, None) is owners[place]
+        assert ring.find(middle + 1, None) is owners[place + 1]
+
+
 def test_the_balance_factor_caps_a_hot_key():
     """All requests for one key: nobody gets more than the factor times its part."""
     backend = Backend(

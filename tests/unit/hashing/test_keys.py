@@ -1,63 +1,117 @@
-"""One encoding for three key types, the same on every machine."""
+"""Hash functions: published values, one encoding, the same in every process, and secrets."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 
-import mmh3
 import pytest
 
-from balancekit import ConfigurationError
-from balancekit.hashing import hash32, hash64
-from balancekit.hashing._keys import splitmix64
+from balancekit.errors import ConfigurationError
+from balancekit.hashing import HashRing, hash32, hash64, hash_function, keyed
 
-SPLITMIX64 = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
-"""The first outputs of splitmix64 seeded with 0: Vigna's splitmix64.c, as published with xoshiro."""
-GAMMA = 0x9E3779B97F4A7C15
-
-
-def test_splitmix64_is_the_published_one():
-    """The mixer over multiples of the golden gamma is the generator."""
-    assert [splitmix64(k * GAMMA & (2**64 - 1)) for k in range(4)] == SPLITMIX64
-
-
-def test_text_is_hashed_as_its_utf8_bytes():
-    """So a key means the same whether it was decoded or not."""
-    for text in ("", "user:1", "naïve", "日本"):
-        for function in (hash32, hash64):
-            assert function(text) == function(text.encode())
+PROGRAM = """
+from balancekit.hashing import *
+nodes = ["n%d" % n for n in range(40)]
+import sys
+nodes = nodes[::int(sys.argv[1])]
+made = [HashRing(nodes, vnodes=20), MaglevTable(nodes, size=1009), RendezvousHash(nodes), AnchorHash(nodes),
+        MultiProbeHash(nodes, probes=4), RendezvousHash({n: 1 + len(n) for n in nodes}),
+        HashRing(nodes, hash=keyed(b"0" * 16)), HashRing(nodes, hash="xxhash")]
+for one in made:
+    print([one.lookup(k) for k in (*range(100), *["key:%d" % k for k in range(100)])])
+"""
+OWNERS = "4737d8a3"
+"""The first digits of the SHA-256 of what the program prints: owners never change within a major version."""
 
 
-def test_the_hash_is_murmur3():
-    """Seed 0, x86 32 bits; the low half of x64 128 bits."""
-    assert hash32(b"hello") == 0x248BFA47
-    assert hash64(b"hello") == mmh3.hash64(b"hello", 0, signed=False)[0]
+@pytest.mark.parametrize("name", ["murmur3", "xxhash", "blake2b"])
+def test_text_is_its_utf8_bytes(name):
+    """In every function, for keys and for ids."""
+    function = hash_function(name)
+    for text in ("", "a", "ключ", "x" * 1000):
+        assert function.hash32(text) == function.hash32(text.encode())
+        assert function.hash64(text) == function.hash64(text.encode())
+        assert 0 <= function.hash32(text) < 2**32
+        assert 0 <= function.hash64(text) < 2**64
+    assert name in repr(function)
 
 
-def test_integers_take_the_low_64_bits():
-    """Negative numbers as two's complement; nothing is an error for being large."""
-    assert hash64(-1) == hash64(2**64 - 1)
-    assert hash64(2**64) == hash64(0)
-    assert hash32(5) == hash64(5) >> 32
+@pytest.mark.parametrize(
+    ("name", "key", "position"),
+    [
+        ("murmur3", b"", 0),
+        ("murmur3", b"hello", 0x248BFA47),
+        ("murmur3", b"The quick brown fox jumps over the lazy dog", 0x2E4FF723),
+        ("xxhash", b"", 0x02CC5D05),
+        ("xxhash", b"a", 0x550D7456),
+        ("murmur3", 0, 0xE220A839),
+    ],
+)
+def test_published_values(name, key, position):
+    """SMHasher's and xxHash's own vectors; splitmix64's first output for integers."""
+    assert hash_function(name).hash32(key) == position
 
 
-@pytest.mark.parametrize("key", [None, True, 1.5, ("a",), object()])
-def test_other_types_are_refused(key):
-    """Never Python's own ``hash``, so nothing that only has that."""
-    for function in (hash32, hash64):
-        with pytest.raises(ConfigurationError, match="key="):
-            function(key)
+def test_the_default_is_murmur3():
+    """By name and by the short functions."""
+    for key in ("user:1", b"\0", 5, -5):
+        assert hash_function().hash32(key) == hash32(key)
+        assert hash_function("murmur3").hash64(key) == hash64(key)
 
 
-def test_positions_are_the_same_in_every_process():
-    """Whatever PYTHONHASHSEED says."""
-    code = "from balancekit.hashing import hash32, hash64; print(hash32('k'), hash64('k'), hash64(7))"
-    seen = {
-        subprocess.check_output(
-            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, timeout=20
+@pytest.mark.parametrize("name", ["md5", "", None, 3, b"murmur3"])
+def test_other_names_are_refused(name):
+    """With the list of those there are."""
+    with pytest.raises(ConfigurationError, match="murmur3"):
+        hash_function(name)
+
+
+@pytest.mark.parametrize("secret", ["x" * 16, b"x" * 15, b"x" * 65, None, bytearray(16)])
+def test_bad_secrets_are_refused_and_not_shown(secret):
+    """A log is no place for a secret."""
+    with pytest.raises(ConfigurationError, match="16 to 64 bytes") as refused:
+        keyed(secret)
+    assert "xxxx" not in str(refused.value)
+
+
+def test_the_keyed_function_is_blake2b():
+    """As hashlib has it, low 64 bits first."""
+    secret = b"0123456789abcdef"
+    digest = hashlib.blake2b(b"user:1", key=secret, digest_size=8).digest()
+    assert keyed(secret).hash64("user:1") == int.from_bytes(digest, "little")
+    assert keyed(secret).hash64(7) == keyed(secret).hash64((7).to_bytes(8, "little"))
+
+
+def aimed(ring, victim, count):
+    """Return keys that all belong to one node, as an attacker finds them who knows the ring."""
+    return [key for key in range(200 * count) if ring.lookup(f"k{key}") == victim][:count]
+
+
+def test_traffic_can_be_aimed_without_a_secret_and_not_with_one():
+    """An attacker who guesses everything but the secret gets no more than the victim's part."""
+    nodes = [f"n{number}" for number in range(10)]
+    keys = aimed(HashRing(nodes), "n3", 500)
+    plain = sum(HashRing(nodes).lookup(f"k{key}") == "n3" for key in keys)
+    ring = HashRing(nodes, hash=keyed(b"only we know this secret"))
+    hit = sum(ring.lookup(f"k{key}") == "n3" for key in keys)
+    share = ring.shares()["n3"]
+    assert plain == len(keys) == 500
+    assert abs(hit - 500 * share) < 5 * (500 * share * (1 - share)) ** 0.5
+
+
+def test_owners_are_the_same_in_every_process_and_for_every_order():
+    """Hash seeds, the order of nodes, versions of Python: owners are pinned by a digest."""
+    digests = set()
+    for seed, order in (("0", "1"), ("1", "-1"), ("4711", "1")):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, order],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         )
-        for seed in ("0", "1", "123")
-    }
-    assert len(seen) == 1
+        digests.add(hashlib.sha256(done.stdout.encode()).hexdigest()[:8])
+    assert digests == {OWNERS}

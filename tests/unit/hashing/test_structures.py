@@ -69,8 +69,8 @@ def test_many_keys_are_looked_up_as_one_by_one(make, nodes):
 def test_more_keys_than_a_chunk(make):
     """The pieces a batch is cut into leave no trace."""
     structure = make([f"n{number}" for number in range(17)])
-    keys = np.arange(2**14 - 3, 2**14 * 2 + 5)
-    owners = structure.lookup_many(np.arange(2**14 * 2 + 5))[keys[0] :]
+    keys = np.arange(2**15 - 3, 2**15 * 2 + 5)
+    owners = structure.lookup_many(np.arange(2**15 * 2 + 5))[keys[0] :]
     assert [structure.nodes[owner] for owner in owners[::97]] == [
         structure.lookup(key) for key in keys[::97].tolist()
     ]
@@ -307,3 +307,13 @@ def test_a_copy_of_a_ring_goes_its_own_way():
     copy.add("c")
     assert (ring.nodes, copy.nodes) == (("b",), ("a", "b", "c"))
     assert (copy.vnodes, repr(copy)) == (150, "<HashRing of 3 nodes, 150 points each>")
+
+
+def test_a_key_that_lies_on_a_point_belongs_to_it():
+    """At or after: the point itself, not the next one."""
+    ring = HashRing(["a", "b", "c"], vnodes=5)
+    rows = ring._state[5].rows()
+    for row in rows[:-1]:
+        point, owner = int(row["point"]), int(row["owner"])
+        ring._state = (*ring._state[:4], lambda *_, place=point: place, *ring._state[5:])
+        assert ring.lookup("any") == ring.nodes[owner]

@@ -21,6 +21,7 @@ from balancekit import (
     SmoothWeightedRoundRobin,
 )
 from balancekit.errors import Reason
+from balancekit.hashing import hash64
 from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle
 from balancekit.loads import InFlight
 from balancekit.routing import (
@@ -114,6 +115,15 @@ class TestPriority:
         eject(balancer, "n2")
         more = {key for key in keys if balancer.explain(key).picked == "far"}
         assert few < more
+
+    def test_the_tier_of_a_key_is_envoys(self):
+        """The first whose cumulated load is at least the key's hash modulo 100, plus one."""
+        pool = [Endpoint("n0"), Endpoint("n1"), Endpoint("far", priority=1)]
+        balancer = LoadBalancer(pool, selector=Priority(), health=QUICK, clock=ManualClock())
+        eject(balancer, "n0")
+        for key in map(str, range(400)):
+            near = hash64(key) % 100 + 1 <= 70
+            assert (balancer.explain(key).picked == "n1") is near
 
     def test_a_tried_tier_sends_the_request_on(self):
         """Retries reach the next tier though its load is nothing."""

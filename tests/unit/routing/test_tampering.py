@@ -68,6 +68,15 @@ def test_what_is_no_value_at_all_is_refused_the_same_way(value):
         StickyValues("orders", [OURS]).read(value)
 
 
+@pytest.mark.parametrize("id", IDS)
+def test_a_value_is_good_in_its_own_pool_only(id):
+    """The same secret and the same id in another pool is another value."""
+    ours, other = StickyValues("orders", [OURS]), StickyValues("payments", [OURS])
+    assert ours.issue(id) != other.issue(id)
+    with pytest.raises(StickyValueError):
+        ours.read(other.issue(id))
+
+
 def test_secrets_rotate():
     """The first signs, the others are accepted, those that are gone are not."""
     before, during, after = (StickyValues("p", secrets) for secrets in ([OLD], [OURS, OLD], [OURS]))

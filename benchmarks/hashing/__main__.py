@@ -1,0 +1,224 @@
+"""What do consistent hashes cost, beside other packages in the same run?
+
+    uv run --group bench python -m benchmarks.hashing                the tables
+    uv run --group bench python -m benchmarks.hashing --check        fail if a figure misses its bound
+    uv run --group bench python -m benchmarks.hashing --json FILE    the same as data
+    uv run --group bench python -m benchmarks.hashing.churn          readers while nodes change, theirs and ours
+
+Lookups are ratios to an empty bound-method call of the same run, the supply of a key subtracted; builds and
+batches are ratios to what stands beside them. All figures are of str keys unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import importlib.util
+import itertools
+import json
+import random
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mmh3
+import numpy as np
+from benchmarks._harness import Group, machine
+from benchmarks.hashing import _peers as peers
+
+from balancekit.hashing import AnchorHash, HashRing, JumpHash, MaglevTable, MultiProbeHash, RendezvousHash
+from balancekit.hashing._keys import hash64, splitmix64
+
+SIZES = (10, 100, 1_000, 10_000)
+MILLION = 1_000_000
+BOUNDS = {
+    ("HashRing", 10_000): 15.0,
+    **{("MaglevTable", size): 8.0 for size in SIZES},
+    **{("AnchorHash", size): 11.0 for size in SIZES},
+}
+GROWTH = 1.6
+"""Of a lookup on a ring of 10 000 nodes over one of 10."""
+Row = tuple[str, float, str, float | None]
+"""What, how much, in what, and the bound; a bound below zero is a least value."""
+
+
+def names(size: int) -> list[str]:
+    """Return addresses."""
+    return [f"10.0.{k >> 8}.{k & 255}:8080" for k in range(size)]
+
+
+def best(run: Callable[[], object], rounds: int = 5) -> float:
+    """Return the least time of a call in seconds."""
+    spent = []
+    for _ in range(rounds):
+        gc.collect()
+        begin = time.perf_counter()
+        run()
+        spent.append(time.perf_counter() - begin)
+    return min(spent)
+
+
+def lookups(rounds: int) -> dict[int, dict[str, float]]:
+    """Time one lookup at every size."""
+    keys = [f"user:{random.Random(k).getrandbits(40)}" for k in range(4_096)]
+    found = {}
+    for size in SIZES:
+        group, ids = Group(rounds=rounds), names(size)
+        group.add("key", "k()", k=itertools.cycle(keys).__next__)
+        ours = {
+            "HashRing": HashRing(ids).lookup,
+            "MaglevTable": MaglevTable(ids).lookup,
+            "AnchorHash": AnchorHash(ids).lookup,
+            "JumpHash": JumpHash(ids).lookup,
+            "RendezvousHash": RendezvousHash(ids).lookup,
+            "MultiProbeHash": MultiProbeHash(ids).lookup,
+        }
+        for name, lookup in ours.items():
+            group.add(name, "p(k())", p=lookup, k=itertools.cycle(keys).__next__)
+        for name, (statement, values) in peers.lookups(ids).items():
+            group.add(name, statement, k=itertools.cycle(keys).__next__, **values)
+        results = group.run()
+        supply = results["key"].ratio
+        found[size] = {name: r.ratio - supply for name, r in results.items() if name[0] not in "ek"}
+        print(f"measured lookups at {size}", file=sys.stderr)
+    return found
+
+
+def builds() -> list[Row]:
+    """Compare building and changing with uhashring, and Maglev with plain Python."""
+    rows: list[Row] = []
+    for size in SIZES if importlib.util.find_spec("uhashring") else ():
+        rows += beside_uhashring(size)
+    ids, size = names(1_000), 65_537
+    offsets = [hash64(id) % size for id in ids]
+    skips = [splitmix64(hash64(id)) % (size - 1) + 1 for id in ids]
+    plain = best(lambda: peers.plain_populate(offsets, skips, size), 3)
+    rows.append(
+        ("plain Python Maglev, 65 537 x 1 000", plain / best(lambda: MaglevTable(ids)), "x ours", -20.0)
+    )
+    tracemalloc.start()
+    ring = HashRing(names(1_000))
+    rows.append(
+        ("memory of a ring, 1 000 x 150", tracemalloc.get_traced_memory()[0] / 150_000, "bytes/point", 40.0)
+    )
+    tracemalloc.stop()
+    assert len(ring) == 1_000
+    return rows
+
+
+def beside_uhashring(size: int) -> list[Row]:
+    """Compare building a ring, adding a node and removing it."""
+    make: Callable[..., Any] = importlib.import_module("uhashring").HashRing
+    ids, rounds, least = names(size), 1 if size > 1_000 else 3, -50.0 if size >= 1_000 else None
+    theirs, ours = make(ids, vnodes=150), HashRing(ids)
+
+    def add() -> None:
+        ours.add("new")
+
+    def remove() -> None:
+        ours.remove("new")
+
+    def add_theirs() -> None:
+        theirs.add_node("new")
+
+    def remove_theirs() -> None:
+        theirs.remove_node("new")
+
+    build = best(lambda: make(ids, vnodes=150), rounds) / best(lambda: HashRing(ids))
+    adding = changing(add_theirs, remove_theirs, rounds) / changing(add, remove, 9)
+    add()
+    add_theirs()
+    removing = changing(remove_theirs, add_theirs, rounds) / changing(remove, add, 9)
+    return [
+        (f"uhashring build, {size}", build, "x ours", -5.0),
+        (f"uhashring add, {size}", adding, "x ours", least),
+        (f"uhashring remove, {size}", removing, "x ours", least),
+    ]
+
+
+def changing(change: Callable[[], object], undo: Callable[[], object], rounds: int) -> float:
+    """Return the least time of a change that is undone after each round."""
+    spent = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        change()
+        spent.append(time.perf_counter() - begin)
+        undo()
+    return min(spent)
+
+
+def batches() -> list[Row]:
+    """Compare a million keys in one call with a bare gather, and with hashing them."""
+    numbers = np.random.default_rng(1).integers(0, 1 << 62, MILLION)
+    slots, table = (numbers % 65_537).astype(np.intp), np.zeros(65_537, np.int32)
+    texts = [f"user:{number}" for number in numbers.tolist()]
+    ring, maglev = HashRing(names(1_000)), MaglevTable(names(1_000))
+    gather = best(lambda: table[slots], 9)
+    hashing = best(lambda: [mmh3.hash(text) for text in texts])
+    return [
+        (
+            "MaglevTable.lookup_many, int64",
+            best(lambda: maglev.lookup_many(numbers), 9) / gather,
+            "gathers",
+            3.0,
+        ),
+        ("HashRing.lookup_many, int64", best(lambda: ring.lookup_many(numbers), 9) / gather, "gathers", 12.0),
+        ("MaglevTable.lookup_many, str", best(lambda: maglev.lookup_many(texts)) / hashing, "x hashing", 1.2),
+        ("HashRing.lookup_many, str", best(lambda: ring.lookup_many(texts)) / hashing, "x hashing", 1.2),
+    ]
+
+
+def report(found: dict[int, dict[str, float]], rows: list[Row]) -> list[str]:
+    """Print the tables; return what misses its bound."""
+    over = []
+    print(f"{'lookup, in empty method calls':40}" + "".join(f"{size:>12}" for size in found))
+    for name in found[SIZES[0]]:
+        cells = [found[size].get(name) for size in found]
+        print(f"{name:40}" + "".join(f"{'-' if c is None else format(c, '.1f'):>12}" for c in cells))
+    for (name, size), bound in BOUNDS.items():
+        if found[size][name] > bound:
+            over.append(f"{name} at {size}: {found[size][name]:.1f} > {bound:g}")
+    growth = found[10_000]["HashRing"] / found[10]["HashRing"]
+    rows = [("HashRing, 10 000 over 10", growth, "x", GROWTH), *rows]
+    for size, costs in found.items():
+        for ours, theirs in (("HashRing", "uhashring"), ("RendezvousHash", "clandestined")):
+            if theirs in costs:
+                rows.append((f"{theirs} over {ours}, {size}", costs[theirs] / costs[ours], "x", -1.0))
+        for ours, theirs in (("AnchorHash", "jump-consistent-hash"), ("HashRing", "fastring")):
+            if theirs in costs:
+                rows.append(
+                    (f"{theirs} (compiled) over {ours}, {size}", costs[theirs] / costs[ours], "x", None)
+                )
+    print()
+    for what, value, unit, limit in rows:
+        wanted = "" if limit is None else f"at {'least' if limit < 0 else 'most'} {abs(limit):g}"
+        print(f"{what:54}{value:10.2f} {unit:12}{wanted}")
+        if limit is not None and (value < -limit if limit < 0 else value > limit):
+            over.append(f"{what}: {value:.2f}, {wanted}")
+    return over
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hashing", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a figure misses its bound")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    print(machine())
+    found, rows = lookups(options.rounds), builds() + batches()
+    over = report(found, rows)
+    if options.json:
+        data = {"machine": machine(), "lookups": found, "ratios": [row[:3] for row in rows]}
+        Path(options.json).write_text(json.dumps(data, indent=1), encoding="utf-8")
+    for line in over:
+        print("misses its bound:", line)
+    return 1 if over and options.check else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,68 @@
+"""Other packages that look keys up, as far as they are installed, and what a plain Python Maglev costs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mmh3
+
+__all__ = ["COMPILED", "lookups", "plain_populate"]
+
+COMPILED = {"fastring", "jump-consistent-hash"}
+SLOW = {"clandestined": 1_000}
+"""Looks at every node with a string hash each: not asked at more."""
+
+
+def lookups(names: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return statement and locals of one lookup of the key ``k()``, by name of the package."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for package, module, make in (
+        ("uhashring", "uhashring", lambda m: ("p(k())", {"p": m.HashRing(names, vnodes=150).get_node})),
+        ("clandestined", "clandestined", lambda m: ("p(k())", {"p": m.RendezvousHash(names).find_node})),
+        (
+            "jump-consistent-hash",
+            "jump",
+            lambda m: ("p(h(k(), 0, False), n)", {"p": m.hash, "h": mmh3.hash, "n": len(names)}),
+        ),
+        ("fastring", "fastring", lambda m: ("p(k())", {"p": _fastring(m, names)})),
+    ):
+        if len(names) <= SLOW.get(package, len(names)):
+            _try(found, package, module, make)
+    return found
+
+
+def _fastring(module: Any, names: list[str]) -> Callable[[str], str]:
+    ring = module.HashRing(150)
+    for name in names:
+        ring.add_node(name)
+    lookup: Callable[[str], str] = ring.get_node
+    return lookup
+
+
+def _try(
+    found: dict[str, tuple[str, dict[str, Any]]],
+    package: str,
+    module: str,
+    make: Callable[[Any], tuple[str, dict[str, Any]]],
+) -> None:
+    with contextlib.suppress(ImportError):
+        found[package] = make(importlib.import_module(module))
+
+
+def plain_populate(offsets: Sequence[int], skips: Sequence[int], size: int) -> list[int]:
+    """Fill a Maglev table as the paper's pseudo-code does, preferences computed when they are needed."""
+    following, entry, filled = [0] * len(offsets), [-1] * size, 0
+    while True:
+        for node in range(len(offsets)):
+            slot = (offsets[node] + following[node] * skips[node]) % size
+            while entry[slot] >= 0:
+                following[node] += 1
+                slot = (offsets[node] + following[node] * skips[node]) % size
+            entry[slot] = node
+            following[node] += 1
+            filled += 1
+            if filled == size:
+                return entry

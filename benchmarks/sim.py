@@ -1,0 +1,101 @@
+"""How fast is the simulator? A request by two choices beside one by a constant pick, and beside simpy.
+
+    uv run --group bench python -m benchmarks.sim [--check]
+
+All in one run, in turns; the figures are ratios of the best of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks._harness import machine
+
+from balancekit import First, LoadBalancer, PowerOfChoices
+from balancekit.loads import InFlight
+from balancekit.sim import Exponential, Poisson, Server, simulate
+
+REQUESTS = 40_000
+LOAD = 0.8
+
+
+def ours(selector: Callable[[], Any], servers: int, workers: int) -> None:
+    """Simulate with our library."""
+
+    def make(endpoints: Any, clock: Any, rng: Any) -> LoadBalancer[str]:
+        return LoadBalancer(
+            endpoints, selector=selector(), load=InFlight(), health=None, clock=clock, rng=rng
+        )
+
+    simulate(
+        {f"s{k}": Server(service=Exponential(mean=1.0), workers=workers) for k in range(servers)},
+        Poisson(rate=LOAD * 10),
+        balancer=make,
+        requests=REQUESTS,
+    )
+
+
+def theirs() -> None:
+    """Simulate M/M/10 with simpy."""
+    import simpy
+
+    rng = random.Random(1)
+    world = simpy.Environment()
+    desk = simpy.Resource(world, capacity=10)
+
+    def customer() -> Any:
+        with desk.request() as turn:
+            yield turn
+            yield world.timeout(rng.expovariate(1.0))
+
+    def source() -> Any:
+        for _ in range(REQUESTS):
+            yield world.timeout(rng.expovariate(LOAD * 10))
+            world.process(customer())
+
+    world.process(source())
+    world.run()
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sim", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
+    options = parser.parse_args()
+    cases: dict[str, Callable[[], None]] = {
+        "constant pick, 10 servers": lambda: ours(First, 10, 10),
+        "two choices, 10 servers": lambda: ours(PowerOfChoices, 10, 1),
+        "M/M/10": lambda: ours(First, 1, 10),
+    }
+    try:
+        import simpy
+    except ImportError:
+        print("simpy is not installed", file=sys.stderr)
+    else:
+        cases[f"M/M/10, simpy {simpy.__version__}"] = theirs
+    best = dict.fromkeys(cases, float("inf"))
+    for _ in range(5):
+        for name, run in cases.items():
+            begin = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - begin)
+    print(machine())
+    for name, seconds in best.items():
+        print(f"{name:32} {seconds / REQUESTS * 1e6:8.2f} us a request")
+    choices = best["two choices, 10 servers"] / best["constant pick, 10 servers"]
+    print(f"two choices over a constant pick {choices:8.2f} x, at most 4")
+    over = choices > 4.0
+    for name, seconds in best.items():
+        if "simpy" in name:
+            print(f"simpy over ours                  {seconds / best['M/M/10']:8.2f} x, at least 5")
+            over = over or seconds < 5.0 * best["M/M/10"]
+    return 1 if over and options.check else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

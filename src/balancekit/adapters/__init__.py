@@ -1,0 +1,50 @@
+"""Which server gets this HTTP request, in the client people already have?
+
+One module per client, each with its own extra: ``httpx2`` and ``httpx`` (transports, sync and async), ``requests`` (an
+adapter), ``aiohttp`` (a middleware). Here is what they share: what an endpoint is to them (:class:`HttpTarget`), what one
+request may ask for (:func:`request_options`), and how its attempts went (:class:`CallInfo`).
+"""
+
+from __future__ import annotations
+
+from balancekit._lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.adapters._call import CallInfo
+    from balancekit.adapters._carrier import CallOptions, CarrierOptions
+    from balancekit.adapters._hedge import hedge
+    from balancekit.adapters._keys import from_cookie, from_header, from_query
+    from balancekit.adapters._request_options import RequestOptions, request_options
+    from balancekit.adapters._target import HttpTarget
+
+__all__ = [
+    "CallInfo",
+    "CallOptions",
+    "CarrierOptions",
+    "HttpTarget",
+    "RequestOptions",
+    "from_cookie",
+    "from_header",
+    "from_query",
+    "hedge",
+    "request_options",
+]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_call": ("CallInfo",),
+        "_carrier": ("CallOptions", "CarrierOptions"),
+        "_hedge": ("hedge",),
+        "_keys": ("from_cookie", "from_header", "from_query"),
+        "_request_options": ("RequestOptions", "request_options"),
+        "_target": ("HttpTarget",),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,288 @@
+"""How far has this request got, and what comes next? One call, its attempts and its lease, without any I/O.
+
+The adapters send; this decides. A retry goes to an endpoint that has not been tried, if the rules of ``_rules.py``
+allow it for this request, an attempt is left, there is time, there is an endpoint, and the budget has one to spare. The
+next lease is taken *before* the present answer is thrown away: if there is none, the answer in hand is returned.
+
+Cost: one lease, one entry in the budget; nothing is computed for retries that do not happen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, final
+
+from balancekit._log import log_change
+from balancekit.adapters._request_options import RequestOptions
+from balancekit.adapters._rules import CANCELLED, FINE, IDEMPOTENT_METHODS, Again, Judgement, judge_status
+from balancekit.adapters._target import Place
+from balancekit.adapters._wishes import quota_reset, retry_after
+from balancekit.endpoint import Endpoint
+from balancekit.errors import UnavailableError
+from balancekit.events import Retried, RetryRefused
+from balancekit.lease import Lease
+from balancekit.outcome import Outcome
+from balancekit.snapshot import Key
+
+if TYPE_CHECKING:
+    from balancekit.adapters._carrier import Carrier
+
+__all__ = ["Call", "CallInfo"]
+
+
+@final
+class CallInfo:
+    """How a request was answered. Read-only; made by the adapters."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    @property
+    def endpoint(self) -> Endpoint[Any]:
+        """Whose answer it is."""
+        return self._call.lease.endpoint
+
+    @property
+    def attempts(self) -> int:
+        """How many it took."""
+        return len(self._call.tried)
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """Ids of those who were tried, in order, this one last."""
+        return tuple(self._call.tried)
+
+    def __repr__(self) -> str:
+        return f"CallInfo(endpoint={self.endpoint.id!r}, attempts={self.attempts}, tried={self.tried})"
+
+
+SHORTEST: Final = 0.001
+"""Seconds: what an attempt is given when nothing is left."""
+_IN_TIME: Final = (Outcome.TIMEOUT, Outcome.CONNECT_FAILED)
+
+
+@final
+class Call:
+    """One request on its way."""
+
+    __slots__ = (
+        "_carrier",
+        "_cost",
+        "_ending",
+        "_key",
+        "_options",
+        "_upgraded",
+        "_wish",
+        "deadline",
+        "lease",
+        "tried",
+    )
+
+    lease: Lease[Any]
+
+    def __init__(
+        self, carrier: Carrier, options: RequestOptions | None, key: Key | None, cost: float
+    ) -> None:
+        self._carrier = carrier
+        self._options = options
+        self._key = key
+        self._cost = cost
+        self._ending = FINE
+        self._wish: float | None = None
+        self._upgraded = False
+        self.tried: list[str] = []
+        """Ids, the present one last."""
+        self.deadline: float = math.inf
+        """When the call must be over, by the carrier's clock."""
+        if options is not None and options.deadline is not None:
+            self.deadline = options.deadline
+
+    # ------------------------------------------------------------------ attempts
+
+    def begin(self) -> Lease[Any]:
+        """Take the first lease.
+
+        Raises
+        ------
+        UnavailableError
+            If nobody may be picked.
+        """
+        carrier, options = self._carrier, self._options
+        plain = options is None and carrier.plain and not self.tried
+        lease = carrier.balancer.acquire() if plain else self._acquire()
+        carrier.budget.deposit(now=carrier.clock())
+        self.lease = lease
+        self.tried.append(lease.endpoint.id)
+        return lease
+
+    def patience(self, error: UnavailableError, *, waited: float) -> float | None:
+        """Answer for how many seconds to wait for an endpoint to come back, ``None`` for not at all."""
+        if error.retry_at is None:
+            return None
+        now = self._carrier.clock()
+        wait = max(0.0, error.retry_at - now)
+        if wait + waited > self._carrier.wait_for_capacity or now + wait >= self.deadline:
+            return None
+        return wait
+
+    def left(self) -> float:
+        """Answer how many seconds are left, never none: a time-out of zero means "do not wait" to a socket."""
+        return math.inf if self.deadline == math.inf else max(SHORTEST, self.deadline - self._carrier.clock())
+
+    def failed(self, judgement: Judgement, request: Any, *, replayable: Callable[[Any], bool]) -> bool:
+        """Hear that an attempt ended in an error; answer whether there is another, by ``lease``."""
+        if judgement.outcome in _IN_TIME and self.left() <= SHORTEST:
+            judgement = CANCELLED  # it was our time that was up, and not the endpoint's
+        self.lease.release(judgement.outcome)
+        following = self._elsewhere(judgement, request, replayable)
+        if following is None:
+            return False
+        self._go_on(following)
+        return True
+
+    def answered(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        place: Place,
+        request: Any,
+        *,
+        replayable: Callable[[Any], bool],
+    ) -> bool:
+        """Hear that an attempt was answered; answer whether to throw that away for another, by ``lease``."""
+        self._upgraded = status == 101
+        if status < 400 and not place.headers:
+            return False
+        carrier = self._carrier
+        wish = retry_after(headers, wall=time.time()) if status in (429, 503) else None
+        judgement = judge_status(status, retry_after=wish, own_credentials=bool(place.headers))
+        if status in carrier.innocent:
+            judgement = FINE
+        if judgement.reason == "credentials":
+            wish = carrier.max_retry_after
+            self._report_key(status)
+        elif judgement is FINE and place.headers:
+            wish = quota_reset(headers)
+        self._ending = judgement
+        self._wish = None if wish is None else min(wish, carrier.max_retry_after)
+        following = self._elsewhere(judgement, request, replayable)
+        if following is None:
+            return False
+        self.whole()
+        self._ending, self._wish = FINE, None
+        self._go_on(following)
+        return True
+
+    def _elsewhere(
+        self,
+        judgement: Judgement,
+        request: Any,
+        replayable: Callable[[Any], bool],
+    ) -> Lease[Any] | None:
+        """Take a lease on another endpoint, if everything allows it."""
+        carrier = self._carrier
+        if not self._allows(judgement, request, replayable):
+            return None
+        try:
+            lease = self._acquire()
+        except UnavailableError:
+            return None
+        now, id = carrier.clock(), self.tried[-1]
+        if not carrier.budget.withdraw(now=now):
+            lease.release(Outcome.IGNORED)
+            carrier.balancer.tell(RetryRefused(endpoint=id, at=now, reason=judgement.reason))
+            return None
+        carrier.balancer.tell(Retried(endpoint=id, at=now, reason=judgement.reason))
+        return lease
+
+    def _allows(self, judgement: Judgement, request: Any, replayable: Callable[[Any], bool]) -> bool:
+        again, options = judgement.again, self._options
+        limit = self._carrier.attempts if options is None or options.attempts is None else options.attempts
+        if again is Again.NEVER or len(self.tried) >= limit:
+            return False
+        if self.left() < max(self._carrier.min_attempt_time, 2.0 * SHORTEST):
+            return False
+        if again is Again.UNSENT:
+            return True
+        if not replayable(request):
+            return False
+        return again is Again.REFUSED or self.may_repeat(request)
+
+    def may_repeat(self, request: Any) -> bool:
+        """Answer whether the request may be sent again although it may have been carried out."""
+        options = self._options
+        if options is not None and options.idempotent is not None:
+            return options.idempotent
+        return str(request.method).upper() in IDEMPOTENT_METHODS or "Idempotency-Key" in request.headers
+
+    @contextmanager
+    def abandoned(self) -> Iterator[None]:
+        """Throw an answer away: if that is interrupted, the lease of the next attempt ends with it."""
+        try:
+            yield
+        except Exception as error:
+            log_change("closing an answer that was not used failed: %r", error, bad=True)
+        except BaseException:
+            self.lease.release(Outcome.CANCELLED)
+            raise
+
+    def _acquire(self) -> Lease[Any]:
+        options = self._options
+        exclude = frozenset(self.tried) if options is None else options.exclude.union(self.tried)
+        return self._carrier.balancer.acquire(
+            self._key,
+            cost=self._cost,
+            exclude=exclude,
+            attributes=None if options is None else options.attributes,
+        )
+
+    def _go_on(self, lease: Lease[Any]) -> None:
+        self.lease = lease
+        self.tried.append(lease.endpoint.id)
+
+    def _report_key(self, status: int) -> None:
+        id, known = self.tried[-1], self._carrier.refused_keys
+        if id not in known:
+            known.add(id)
+            log_change(
+                "endpoint %r refuses its credentials with status %d; it is left alone", id, status, bad=True
+            )
+
+    # ------------------------------------------------------------------ the body
+
+    def begun(self) -> CallInfo:
+        """Hear that the body is still to come: latency is measured to here. Say how it came about."""
+        self.lease.first_byte()
+        return CallInfo(self)
+
+    def whole(self) -> None:
+        """Hear that the answer has been read to its end."""
+        if self._ending is FINE and self._wish is None:
+            self.lease.__exit__(None, None, None)
+        else:
+            self.lease.release(self._ending.outcome, retry_after=self._wish)
+
+    def closed(self) -> None:
+        """Hear that nobody reads on: no success, if the end has not been seen. A WebSocket has no other end."""
+        if self.lease.active:
+            outcome = self._ending.outcome
+            if outcome is Outcome.SUCCESS and not self._upgraded:
+                outcome = Outcome.CANCELLED
+            self.lease.release(outcome, retry_after=self._wish)
+
+    def broke(self, judgement: Judgement) -> None:
+        """Hear that reading the answer failed."""
+        self.lease.release(judgement.outcome, retry_after=self._wish)
+
+    def info(self) -> CallInfo:
+        """Say how it went."""
+        return CallInfo(self)
+
+    def annotate(self, error: BaseException) -> None:
+        """Note on an error who was asked."""
+        error.add_note(f"balancekit: attempt {len(self.tried)}, at endpoint {self.tried[-1]!r}")

@@ -1,0 +1,210 @@
+"""What is an adapter told once, for all its requests? The options that all clients share.
+
+Written here once: each adapter takes them as keyword arguments and says only what is its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypedDict, TypeVar, Unpack, final
+from urllib.parse import urlsplit
+
+from balancekit import _validation as valid
+from balancekit.adapters._call import Call
+from balancekit.adapters._keys import KeySource
+from balancekit.adapters._request_options import asked
+from balancekit.adapters._target import PORTS, Place, place
+from balancekit.balancer import LoadBalancer
+from balancekit.errors import ConfigurationError
+from balancekit.protocols import Clock
+from balancekit.retry import RetryBudget
+
+__all__ = ["CallOptions", "Carrier", "CarrierOptions"]
+
+AUTHORITIES: Final = ("auto", "logical", "endpoint")
+
+
+class CallOptions(TypedDict, total=False):
+    """The keyword arguments of every adapter."""
+
+    attempts: int
+    """How often a request is sent at most, each time elsewhere, >= 1. 2 if left out."""
+    budget: RetryBudget
+    """What retries and hedges take from; share one between the adapters of a service. Left out: a tenth of the
+    requests of the last ten seconds, and one a second besides."""
+    key: KeySource
+    """Finds a request's key: ``from_header("X-User")``, ``from_cookie``, ``from_query``, or any function of the request."""
+    cost: Callable[[Any], float]
+    """Finds what a request costs, > 0."""
+    authority: str
+    """What ``Host`` says: ``"auto"``, ``"logical"`` or ``"endpoint"``. See ``HttpTarget``."""
+    max_retry_after: float
+    """Seconds that a server may ask to be left alone at most, >= 0. 300 if left out."""
+    min_attempt_time: float
+    """Seconds that must be left of a deadline for another attempt, >= 0. 0.05 if left out."""
+    wait_for_capacity: float
+    """Seconds to wait at most for the first endpoint to come back when all are out, >= 0. 0 if left out: fail at once."""
+    rewrite_location: bool
+    """Whether redirects to an endpoint's own address come back through the balancer."""
+    propagate_deadline: str | None
+    """The header that tells the server the milliseconds that are left, such as ``"x-request-timeout-ms"``."""
+    innocent: tuple[int, ...]
+    """Statuses of 500 and above that say nothing against an endpoint. ``(501,)`` if left out."""
+    clock: Clock
+    """That of deadlines; the balancer's own."""
+
+
+class CarrierOptions(CallOptions, total=False):
+    """Those and the service, for adapters that take it by keyword."""
+
+    service: str | None
+    """The host of the URLs to balance, ``"orders"`` or ``"orders:8080"``; all others pass untouched. Left out: all are."""
+
+
+_NAMES: Final = frozenset(CallOptions.__annotations__) | frozenset(CarrierOptions.__annotations__)
+
+
+@final
+class Carrier:
+    """What every adapter is made of: a balancer and the rules for its requests."""
+
+    __slots__ = (
+        "_hostname",
+        "_port",
+        "attempts",
+        "authority",
+        "balancer",
+        "budget",
+        "clock",
+        "cost",
+        "innocent",
+        "key",
+        "max_retry_after",
+        "min_attempt_time",
+        "plain",
+        "propagate_deadline",
+        "refused_keys",
+        "rewrite_location",
+        "wait_for_capacity",
+    )
+
+    def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[CarrierOptions]) -> None:
+        unknown = [name for name in options if name not in _NAMES]
+        if unknown:
+            raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+        if not isinstance(balancer, LoadBalancer):
+            raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+        self.balancer = balancer
+        self._hostname, self._port = _service(options.get("service"))
+        self.attempts = valid.integer("attempts", options.get("attempts", 2), minimum=1)
+        self.budget = options.get("budget", RetryBudget(ratio=0.1, reserve=1.0))
+        if not isinstance(self.budget, RetryBudget):
+            raise ConfigurationError("budget", self.budget, "a RetryBudget")
+        self.key = _function("key", options.get("key"))
+        self.cost = _function("cost", options.get("cost"))
+        self.plain = self.key is None and self.cost is None
+        self.authority = options.get("authority", "auto")
+        if self.authority not in AUTHORITIES:
+            raise ConfigurationError("authority", self.authority, f"one of {', '.join(AUTHORITIES)}")
+        seconds = {"max_retry_after": 300.0, "min_attempt_time": 0.05, "wait_for_capacity": 0.0}
+        for name, default in seconds.items():
+            setattr(self, name, valid.number(name, options.get(name, default), minimum=0.0))
+        self.rewrite_location = valid.flag("rewrite_location", options.get("rewrite_location", False))
+        header = options.get("propagate_deadline")
+        self.propagate_deadline = None if header is None else valid.text("propagate_deadline", header)
+        self.innocent = frozenset(
+            valid.integer("innocent", status, minimum=500) for status in options.get("innocent", (501,))
+        )
+        self.clock: Clock = options.get("clock", time.monotonic)
+        self.refused_keys: set[str] = set()
+        for endpoint in balancer.endpoints:
+            place(endpoint.target)
+
+    max_retry_after: float
+    min_attempt_time: float
+    wait_for_capacity: float
+
+    def serves(self, host: str, port: int | None, scheme: str) -> bool:
+        """Answer whether a URL names the service."""
+        if self._hostname is None:
+            return True
+        if host.lower() != self._hostname:
+            return False
+        return self._port is None or self._port == (PORTS.get(scheme) if port is None else port)
+
+    def call(self, request: Any, own: object = None) -> Call:
+        """Begin with a request: its options are what it asks for, over what the adapter was told."""
+        options = asked(own)
+        if options is None and self.plain:
+            return Call(self, None, None, 1.0)
+        key = options.key if options is not None else None
+        cost = options.cost if options is not None else None
+        if key is None and self.key is not None:
+            key = self.key(request)
+        if cost is None:
+            cost = 1.0 if self.cost is None else self.cost(request)
+        return Call(self, options, key, cost)
+
+    def asks_for(self, place: Place, *, logical: str) -> str:
+        """Return what ``Host`` says at a place."""
+        if self.authority == "logical":
+            return logical
+        if self.authority == "endpoint":
+            return place.authority or place.netloc or logical
+        return place.authority or logical
+
+    def server_name(self, place: Place, *, logical: str) -> str:
+        """Return whom a certificate must name."""
+        if self.authority == "logical":
+            return logical
+        if self.authority == "endpoint":
+            return place.server_name or place.host or logical
+        return place.server_name or logical
+
+    def back_through(self, location: str, *, logical: str) -> str:
+        """Return where a redirect leads, by its logical address if it is one of an endpoint.
+
+        Parameters
+        ----------
+        location
+            As the server said it.
+        logical
+            Scheme and authority of the request, ``http://orders``.
+        """
+        there = urlsplit(location)
+        if not there.netloc:
+            return location
+        for endpoint in self.balancer.endpoints:
+            known = place(endpoint.target)
+            if (
+                known.scheme or there.scheme
+            ) == there.scheme and known.netloc.lower() == there.netloc.lower():
+                rest = there._replace(scheme="", netloc="").geturl()
+                inside = known.prefix and (rest + "/").startswith(f"{known.prefix}/")
+                return logical + (rest.removeprefix(known.prefix) if inside else rest)
+        return location
+
+
+def _service(name: object) -> tuple[str | None, int | None]:
+    if name is None:
+        return None, None
+    allowed = "a host such as 'orders', or host and port"
+    text = valid.text("service", name)
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigurationError("service", name, allowed) from None
+    if host is None or parts.path or parts.query or "@" in text or " " in text:
+        raise ConfigurationError("service", name, allowed)
+    return host, port
+
+
+F = TypeVar("F", bound=Callable[[Any], object])
+
+
+def _function(name: str, value: F | None) -> F | None:
+    if value is not None and not callable(value):
+        raise ConfigurationError(name, value, "a function of the request")
+    return value

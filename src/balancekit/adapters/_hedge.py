@@ -1,0 +1,164 @@
+"""What if this answer is slow? Ask a second endpoint, and take whichever answers first.
+
+A hedge starts after the time in which nearly all requests are answered, so it costs a few per cent more requests and
+cuts off the tail. It is for idempotent requests only; the loser is cancelled and waited for, its lease ends as cancelled,
+and it takes one from the same budget as retries. A first attempt that *fails* is not hedged: that is what retries are for.
+
+Asynchronous only: a blocking call cannot be cancelled. On asyncio and trio; needs ``anyio``, which httpx brings.
+
+Source: Dean and Barroso, The Tail at Scale (2013): hedged requests at the 95th percentile.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from balancekit import _validation as valid
+from balancekit.balancer import LoadBalancer
+from balancekit.errors import ConfigurationError, UnavailableError
+from balancekit.events import Hedged
+from balancekit.lease import Lease
+from balancekit.protocols import Clock
+from balancekit.retry import RetryBudget
+from balancekit.snapshot import Key
+
+__all__ = ["hedge"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+QUANTILES: Final = ("p50", "p95", "p99")
+FRESH: Final = 1.0
+"""Seconds for which a quantile is used before it is read anew: a read-out looks at every endpoint."""
+ENOUGH: Final = 20
+"""Latencies that must be known before a quantile of them means anything."""
+
+_read: WeakKeyDictionary[LoadBalancer[Any], tuple[float, float, str]] = WeakKeyDictionary()
+
+
+async def hedge(
+    balancer: LoadBalancer[T],
+    attempt: Callable[[Lease[T]], Awaitable[R]],
+    *,
+    delay: float | str = "p95",
+    key: Key | None = None,
+    extra: int = 1,
+    budget: RetryBudget | None = None,
+    clock: Clock = time.monotonic,
+) -> R:
+    """Return the result of the first attempt that succeeds; start another one elsewhere if that takes long.
+
+    Parameters
+    ----------
+    balancer
+        Whose endpoints are asked.
+    attempt
+        One attempt on the endpoint of a lease; must be idempotent. Its exceptions end its lease as usual.
+    delay
+        Seconds after which another attempt is started, > 0; or ``"p50"``, ``"p95"``, ``"p99"`` of the balancer's recent
+        latencies, and no hedge until 20 of them are known.
+    key
+        What keyed selectors hash.
+    extra
+        How many attempts besides the first, >= 1, each ``delay`` after the one before.
+    budget
+        What each of them takes one from; without one there is no limit.
+    clock
+        That of the budget.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value.
+    UnavailableError
+        If nobody may be picked.
+    Exception
+        What the first attempt raised, if none succeeded.
+
+    Example
+    -------
+    >>> import asyncio
+    >>> async def ask(lease):
+    ...     await asyncio.sleep(1.0 if lease.target == "slow" else 0.0)
+    ...     return lease.target
+    >>> lb = LoadBalancer(["slow", "fast"])
+    >>> asyncio.run(hedge(lb, ask, delay=0.01))
+    'fast'
+    """
+    import anyio  # noqa: PLC0415 - whoever only reads this module need not have it
+
+    wait = _delay(balancer, delay, clock)
+    limit = valid.integer("extra", extra, minimum=1) + 1
+    won: list[tuple[R, str]] = []
+    errors: list[Exception] = []
+    first = balancer.acquire(key)
+    tried = [first.endpoint.id]
+
+    async with anyio.create_task_group() as group:
+        done = anyio.Event()
+
+        async def run(lease: Lease[T]) -> None:
+            try:
+                with lease:
+                    result = await attempt(lease)
+            except Exception as error:
+                errors.append(error)
+                if len(errors) == len(tried):
+                    done.set()
+                return
+            if not won:
+                won.append((result, lease.endpoint.id))
+            done.set()
+
+        group.start_soon(run, first)
+        for _ in range(limit):
+            with anyio.move_on_after(wait if len(tried) < limit else math.inf):
+                await done.wait()
+                break
+            lease = _another(balancer, key, tried, budget, clock)
+            if lease is None:
+                await done.wait()
+                break
+            tried.append(lease.endpoint.id)
+            group.start_soon(run, lease)
+        group.cancel_scope.cancel()
+    now = clock()
+    for id in tried[1:]:
+        balancer.tell(Hedged(endpoint=id, at=now, won=bool(won) and won[0][1] == id))
+    if not won:
+        raise errors[0]
+    return won[0][0]
+
+
+def _another(
+    balancer: LoadBalancer[T],
+    key: Key | None,
+    tried: list[str],
+    budget: RetryBudget | None,
+    clock: Clock,
+) -> Lease[T] | None:
+    """Take a lease on somebody who has not been asked, if there is one and the budget allows it."""
+    if budget is not None and not budget.withdraw(now=clock()):
+        return None
+    try:
+        return balancer.acquire(key, exclude=frozenset(tried))
+    except UnavailableError:
+        return None
+
+
+def _delay(balancer: LoadBalancer[T], delay: float | str, clock: Clock) -> float:
+    if not isinstance(delay, str):
+        return valid.number("delay", delay, above=0.0)
+    if delay not in QUANTILES:
+        raise ConfigurationError("delay", delay, f"seconds > 0, or one of {', '.join(QUANTILES)}")
+    now = clock()
+    known = _read.get(balancer)
+    if known is None or known[2] != delay or not 0.0 <= now - known[0] < FRESH:
+        latency = balancer.stats().latency
+        value = math.inf if latency is None or latency.count < ENOUGH else float(getattr(latency, delay))
+        _read[balancer] = known = (now, value, delay)
+    return known[1]

@@ -1,0 +1,122 @@
+"""What may one request ask for? A key, a deadline, its own number of attempts: said where it is made.
+
+Two ways, the second stronger: :func:`request_options` around the call, in any client, and the client's own channel
+where it has one (httpx: ``extensions={"balancekit": RequestOptions(...)}``).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.snapshot import Key
+
+__all__ = ["RequestOptions", "asked", "request_options"]
+
+_CURRENT: Final[ContextVar[RequestOptions | None]] = ContextVar("balancekit_request_options", default=None)
+
+
+class RequestOptions(Record):
+    """What one request asks for; what is left out is as the adapter was told.
+
+    Parameters
+    ----------
+    key
+        What keyed selectors hash.
+    deadline
+        When the whole call must be over, in seconds of ``time.monotonic``. Each attempt gets what is left.
+    attempts
+        How many attempts at most, >= 1.
+    idempotent
+        Whether the request may be sent again although it may have been carried out. Left out, its method and an
+        ``Idempotency-Key`` decide.
+    exclude
+        Ids of endpoints not to use.
+    cost
+        What the request costs relative to an ordinary one, > 0.
+    attributes
+        What selectors may want to see.
+    """
+
+    key: Key | None = None
+    deadline: float | None = None
+    attempts: int | None = None
+    idempotent: bool | None = None
+    exclude: frozenset[str] = frozenset()
+    cost: float | None = None
+    attributes: Mapping[str, object] | None = None
+
+    def _check(self) -> None:
+        valid.request(self.key, 1.0 if self.cost is None else self.cost, self.attributes)
+        if self.deadline is not None and self.deadline != math.inf:
+            valid.number("deadline", self.deadline)
+        if self.attempts is not None:
+            valid.integer("attempts", self.attempts, minimum=1)
+        if self.idempotent is not None:
+            valid.flag("idempotent", self.idempotent)
+        self.__dict__["exclude"] = valid.ids("exclude", self.exclude)
+
+    def over(self, weaker: RequestOptions | None) -> RequestOptions:
+        """Return these options, filled up with weaker ones. The earlier deadline counts."""
+        if weaker is None:
+            return self
+        given = {name: getattr(self, name) for name in self._fields if getattr(self, name) is not None}
+        merged = weaker.replace(**given | {"exclude": self.exclude | weaker.exclude})
+        if self.deadline is not None and weaker.deadline is not None:
+            merged = merged.replace(deadline=min(self.deadline, weaker.deadline))
+        return merged
+
+
+@contextmanager
+def request_options(*, timeout: float | None = None, **options: Any) -> Iterator[RequestOptions]:
+    """Ask something for every request made in a ``with`` block, by this thread or task.
+
+    Parameters
+    ----------
+    timeout
+        Seconds for each whole call from now, in place of a ``deadline``.
+    options
+        As for :class:`RequestOptions`. Blocks may be nested: the inner one is stronger, the earlier deadline counts.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value.
+
+    Example
+    -------
+    >>> with request_options(key="user-17", timeout=2.0) as options:
+    ...     options.key
+    'user-17'
+    """
+    unknown = [name for name in options if name not in RequestOptions._fields]
+    if unknown:
+        raise ConfigurationError("option", unknown[0], f"one of {', '.join(RequestOptions._fields)}")
+    if timeout is not None:
+        left = valid.number("timeout", timeout, above=0.0)
+        options["deadline"] = min(options.get("deadline") or math.inf, time.monotonic() + left)
+    merged = RequestOptions(**options).over(_CURRENT.get())
+    token = _CURRENT.set(merged)
+    try:
+        yield merged
+    finally:
+        _CURRENT.reset(token)
+
+
+def asked(own: object = None) -> RequestOptions | None:
+    """Return what the present request asks for, its client's own channel included."""
+    current = _CURRENT.get()
+    if own is None:
+        return current
+    if isinstance(own, Mapping):
+        own = RequestOptions(**own)
+    if not isinstance(own, RequestOptions):
+        raise ConfigurationError("balancekit", own, "RequestOptions, or a mapping of its fields")
+    return own.over(current)

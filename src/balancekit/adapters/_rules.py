@@ -1,0 +1,97 @@
+"""What does this answer, or this error, say of the endpoint, and may the request be sent again?
+
+Two questions, two answers: the :class:`~balancekit.outcome.Outcome` is for health and loads, :class:`Again` for the request.
+
+=============================================  ============  ============================================
+answer                                         outcome       again, elsewhere
+=============================================  ============  ============================================
+1xx to 4xx, 501, but for those below           success       never
+408                                            failure       if idempotent
+421                                            success       if it can be replayed: it was for another
+429; 503 with ``Retry-After``                  overloaded    if it can be replayed: it was not taken
+502, 504; 503 without                          failure       if idempotent
+other 5xx                                      failure       never
+401, 403 to an endpoint's own credentials      overloaded    if it can be replayed: the key is out
+=============================================  ============  ============================================
+
+Errors are judged by each client's adapter, for they are its own classes.
+
+Source: RFC 9110 sections 9.2.2 (idempotent methods), 10.2.3 and 15; Envoy's ``retriable-4xx`` and ``gateway-error``.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from balancekit.outcome import Outcome
+
+__all__ = ["CANCELLED", "FINE", "IDEMPOTENT_METHODS", "Again", "Judgement", "judge_status"]
+
+IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
+
+
+class Again(enum.Enum):
+    """Whether a request may be sent to another endpoint."""
+
+    NEVER = "never"
+    UNSENT = "unsent"
+    """Nothing was sent, its body has not been touched: any request."""
+    REFUSED = "refused"
+    """It was not taken: any request that can be replayed."""
+    IDEMPOTENT = "idempotent"
+    """It may have been carried out: an idempotent one that can be replayed."""
+
+
+class Judgement(NamedTuple):
+    """What an attempt's end means."""
+
+    outcome: Outcome
+    again: Again = Again.NEVER
+    reason: str = ""
+    """One word for metrics."""
+
+
+FINE: Final = Judgement(Outcome.SUCCESS)
+CANCELLED: Final = Judgement(Outcome.CANCELLED)
+
+_REFUSED_KEY: Final = Judgement(Outcome.OVERLOADED, Again.REFUSED, "credentials")
+_OVERLOADED: Final = Judgement(Outcome.OVERLOADED, Again.REFUSED, "overloaded")
+_GATEWAY: Final = Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "gateway")
+_BROKEN: Final = Judgement(Outcome.FAILURE)
+_BY_STATUS: Final[Mapping[int, Judgement]] = {
+    408: Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "timeout"),
+    421: Judgement(Outcome.SUCCESS, Again.REFUSED, "misdirected"),
+    429: _OVERLOADED,
+    501: FINE,
+    502: _GATEWAY,
+    503: _GATEWAY,
+    504: _GATEWAY,
+}
+
+
+def judge_status(status: int, *, retry_after: Any = None, own_credentials: bool = False) -> Judgement:
+    """Judge an answer by its status.
+
+    Parameters
+    ----------
+    status
+        Of the answer.
+    retry_after
+        How long the server asked to be left alone, in seconds; ``None`` if it did not.
+    own_credentials
+        Whether the endpoint has headers of its own, so that a 401 or 403 is about those.
+
+    Example
+    -------
+    >>> judge_status(503).outcome, judge_status(503, retry_after=5.0).outcome
+    (<Outcome.FAILURE: 'failure'>, <Outcome.OVERLOADED: 'overloaded'>)
+    """
+    if status < 400:
+        return FINE
+    if status == 503 and retry_after is not None:
+        return _OVERLOADED
+    if own_credentials and status in (401, 403):
+        return _REFUSED_KEY
+    return _BY_STATUS.get(status) or (_BROKEN if status >= 500 else FINE)

@@ -1,0 +1,183 @@
+"""Where is this endpoint, and what does it want to hear? An address, and headers of its own.
+
+A target is a string or an :class:`HttpTarget`::
+
+    10.0.0.1:8080                    the scheme of the request
+    https://api.example.com/v1       its own scheme, and a prefix for every path
+    unix:/run/orders.sock            a socket
+
+*Who is asked for?* With ``authority="auto"`` an endpoint whose address is a number or a socket is asked for the
+*logical* name (pods behind one service), one that has a name of its own for that (vendors, regions). The certificate is
+always checked against the name that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from types import MappingProxyType
+from typing import Final, final
+from urllib.parse import SplitResult, urlsplit
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.errors import ConfigurationError
+
+__all__ = ["AUTO", "HttpTarget", "Place", "place"]
+
+AUTO: Final = "auto"
+SCHEMES: Final = ("http", "https")
+PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
+ALLOWED: Final = "'host:port', 'http(s)://host:port/prefix' or 'unix:/path', without a query"
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class HttpTarget(Record):
+    """An endpoint that wants more than an address.
+
+    Parameters
+    ----------
+    url
+        Where it is: ``host:port``, a URL with a prefix for every path, or ``unix:/path``.
+    headers
+        Sent to this endpoint and to no other: API keys. They replace the caller's of the same name, and no repr, log
+        or error of this library shows their values.
+    authority
+        What ``Host`` says; ``None`` for the rule of the adapter.
+    server_name
+        The name to ask for in the TLS handshake, and to check the certificate against; ``None`` for the authority.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong address, or headers that are no strings.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint
+    >>> Endpoint("key-a", HttpTarget(url="https://api.example.com/v1", headers={"Authorization": "Bearer s3cret"})).target
+    HttpTarget(url='https://api.example.com/v1', headers={'Authorization': '***'})
+    """
+
+    url: str
+    headers: Mapping[str, str] = _NO_HEADERS
+    authority: str | None = None
+    server_name: str | None = None
+
+    def _check(self) -> None:
+        valid.labels("headers", self.headers)
+        self.__dict__["headers"] = dict(self.headers)
+        for name in ("authority", "server_name"):
+            if getattr(self, name) is not None:
+                valid.text(name, getattr(self, name))
+        place(self)
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    def __repr__(self) -> str:
+        shown = [f"url={self.url!r}"]
+        if self.headers:
+            shown.append(f"headers={dict.fromkeys(self.headers, '***')!r}")
+        names = {"authority": self.authority, "server_name": self.server_name}
+        shown += [f"{name}={value!r}" for name, value in names.items() if value is not None]
+        return f"HttpTarget({', '.join(shown)})"
+
+
+@final
+class Place:
+    """A target, taken apart once."""
+
+    __slots__ = (
+        "_base",
+        "authority",
+        "headers",
+        "host",
+        "netloc",
+        "port",
+        "prefix",
+        "scheme",
+        "server_name",
+        "socket",
+    )
+
+    def __init__(self, target: HttpTarget) -> None:
+        self.headers: tuple[tuple[str, str], ...] = tuple(target.headers.items())
+        self.socket: str | None = None
+        """The path of a Unix socket."""
+        self.scheme: str | None = None
+        """``None`` for that of the request."""
+        self.host: str = ""
+        """Without brackets; empty for a socket."""
+        self.port: int | None = None
+        self.netloc: str = ""
+        """Host and port as they stand in a URL."""
+        self.prefix: str = ""
+        """Of every path, without a slash at its end."""
+        if target.url.startswith("unix:"):
+            self.socket = target.url.removeprefix("unix:").removeprefix("//")
+            if not self.socket.startswith("/"):
+                raise ConfigurationError("target", target.url, ALLOWED)
+        else:
+            self._locate(target.url)
+        self._base: str = f"{self.scheme or ''}://{self.netloc or 'localhost'}{self.prefix}"
+        self.authority: str | None = target.authority or (None if self._is_number() else self.netloc)
+        """What ``Host`` says; ``None`` for the logical name."""
+        self.server_name: str | None = target.server_name or (
+            _bare(self.authority) if self.authority is not None else None
+        )
+        """What TLS asks for; ``None`` for the logical name."""
+
+    def _locate(self, url: str) -> None:
+        try:
+            parts = urlsplit(url if "://" in url else f"//{url}")
+            self.port, self.host = parts.port, parts.hostname or ""
+        except ValueError:
+            parts = SplitResult("", "", "", "", "")
+        wrong = parts.query or parts.fragment or parts.username or " " in url or "@" in parts.netloc
+        if not self.host or wrong or (parts.scheme and parts.scheme not in SCHEMES):
+            raise ConfigurationError("target", url, ALLOWED)
+        self.scheme = parts.scheme or None
+        self.netloc = parts.netloc
+        self.prefix = parts.path.rstrip("/")
+
+    def _is_number(self) -> bool:
+        if self.socket is not None:
+            return True
+        try:
+            ip_address(self.host.partition("%")[0])
+        except ValueError:
+            return False
+        return True
+
+    def base(self, scheme: str) -> str:
+        """Return what every URL begins with, for a request of a scheme."""
+        return self._base if self.scheme is not None else scheme + self._base
+
+
+def place(target: object) -> Place:
+    """Take a target apart.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is neither an address nor an HttpTarget.
+
+    Example
+    -------
+    >>> place("https://api.example.com/v1").prefix
+    '/v1'
+    >>> place("10.0.0.1:80").base("http")
+    'http://10.0.0.1:80'
+    """
+    if isinstance(target, HttpTarget):
+        return Place(target)
+    if isinstance(target, str) and target:
+        return Place(HttpTarget(url=target))
+    raise ConfigurationError("target", target, f"{ALLOWED}, or an HttpTarget")
+
+
+def _bare(authority: str) -> str:
+    """Return the host of an authority, without port and brackets."""
+    return urlsplit(f"//{authority}").hostname or authority

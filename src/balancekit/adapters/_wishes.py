@@ -1,0 +1,89 @@
+"""How long does this server want to be left alone? What its headers say, in seconds.
+
+``Retry-After`` is a number of seconds or a date (RFC 9110, 10.2.3); ``retry-after-ms`` is what some model providers add.
+``x-ratelimit-remaining-*: 0`` with ``x-ratelimit-reset-*`` says the same before the first refusal; the reset is a number of
+seconds, or a duration such as ``6m0s`` or ``250ms``. What cannot be read says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+__all__ = ["quota_reset", "retry_after"]
+
+QUOTAS: Final = ("requests", "tokens")
+_DURATION: Final = re.compile(
+    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
+)
+
+
+def retry_after(headers: Mapping[str, str], *, wall: float) -> float | None:
+    """Read ``Retry-After``.
+
+    Parameters
+    ----------
+    headers
+        Of an answer; names in any case are the mapping's business.
+    wall
+        The time of the day in seconds since 1970, for dates.
+
+    Example
+    -------
+    >>> retry_after({"Retry-After": "20"}, wall=0.0)
+    20.0
+    >>> retry_after({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"}, wall=15.0)
+    45.0
+    """
+    precise = _number(headers.get("retry-after-ms"))
+    if precise is not None:
+        return precise / 1000.0
+    text = headers.get("Retry-After")
+    if text is None:
+        return None
+    seconds = _number(text)
+    if seconds is not None:
+        return seconds
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - wall)
+    except (ValueError, OverflowError):
+        return None
+
+
+def quota_reset(headers: Mapping[str, str]) -> float | None:
+    """Read when a quota that is used up will be full again; ``None`` if none is used up.
+
+    Example
+    -------
+    >>> quota_reset({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m30s"})
+    90.0
+    """
+    longest = None
+    for quota in QUOTAS:
+        if headers.get(f"x-ratelimit-remaining-{quota}") == "0":
+            reset = _duration(headers.get(f"x-ratelimit-reset-{quota}"))
+            if reset is not None:
+                longest = max(reset, longest or 0.0)
+    return longest
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0.0 else None
+
+
+def _duration(text: str | None) -> float | None:
+    seconds = _number(text)
+    if seconds is not None or not text:
+        return seconds
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        return None
+    hours, minutes, rest, milliseconds = (float(part or 0.0) for part in match.groups())
+    return 3600.0 * hours + 60.0 * minutes + rest + milliseconds / 1000.0

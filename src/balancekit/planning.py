@@ -1,0 +1,130 @@
+"""What would a change of endpoints move? Exactly, and before it is made.
+
+The selector builds the structure it would use for the endpoints as they are and as they would be; the two are compared
+arc by arc, slot by slot or, for rendezvous, in closed form. No key is drawn. Health is left aside: a plan is about
+who owns keys, not about who is up today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, final, runtime_checkable
+
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Plan", "SupportsStructure", "make_plan", "require_unchanged"]
+
+
+@runtime_checkable
+class SupportsStructure(Protocol):
+    """A selector whose owners follow from ids and weights alone."""
+
+    def structure(self, weights: Mapping[str, float]) -> Any:
+        """Return what answers ``shares()`` and ``moved(other)`` for these ids and weights."""
+        ...
+
+
+@final
+class Plan:
+    """What an update would change. Made by ``LoadBalancer.plan``; nothing has changed yet.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, RendezvousHash
+    >>> lb = LoadBalancer(["a", "b", "c"], selector=RendezvousHash())
+    >>> plan = lb.plan(["a", "b", "c", "d"])
+    >>> plan.moved, plan.added, plan.after["d"]
+    (0.25, ('d',), 0.25)
+    >>> plan.apply()
+    >>> len(lb.endpoints)
+    4
+    """
+
+    __slots__ = ("_apply", "added", "after", "before", "moved", "removed", "reweighted")
+
+    def __init__(
+        self,
+        *,
+        moved: float | None,
+        before: Mapping[str, float],
+        after: Mapping[str, float],
+        added: tuple[str, ...],
+        removed: tuple[str, ...],
+        reweighted: tuple[str, ...],
+        apply: Callable[[], None],
+    ) -> None:
+        self.moved: float | None = moved
+        """The part of the key space, 0 to 1, that would change its owner; ``None`` if the selector hashes no keys."""
+        self.before: Mapping[str, float] = before
+        """Each endpoint's share now; by weight if the selector hashes no keys."""
+        self.after: Mapping[str, float] = after
+        """Each endpoint's share then."""
+        self.added: tuple[str, ...] = added
+        self.removed: tuple[str, ...] = removed
+        self.reweighted: tuple[str, ...] = reweighted
+        self._apply: Callable[[], None] = apply
+
+    def apply(self) -> None:
+        """Make the change, whole or not at all.
+
+        Raises
+        ------
+        ConfigurationError
+            If the endpoints are no longer those the plan was made for. Nothing changes.
+        """
+        self._apply()
+
+    def __repr__(self) -> str:
+        part = "no keys" if self.moved is None else f"{self.moved:.2%} of all keys"
+        return f"<Plan: {part} move, {len(self.added)} added, {len(self.removed)} removed>"
+
+
+def make_plan(
+    selector: object,
+    before: Sequence[Endpoint[object]],
+    after: Sequence[Endpoint[object]],
+    apply: Callable[[], None],
+) -> Plan:
+    """Compare two lists of endpoints as a selector would see them."""
+    was, then = _weights(before), _weights(after)
+    moved: float | None = None
+    shares = [_by_weight(was), _by_weight(then)]
+    if isinstance(selector, SupportsStructure):
+        one, other = selector.structure(was), selector.structure(then)
+        moved, shares = one.moved(other), [one.shares(), other.shares()]
+    old, new = {e.id: e.weight for e in before}, {e.id: e.weight for e in after}
+    return Plan(
+        moved=moved,
+        before={e.id: shares[0].get(e.id, 0.0) for e in before},
+        after={e.id: shares[1].get(e.id, 0.0) for e in after},
+        added=tuple([id for id in new if id not in old]),
+        removed=tuple([id for id in old if id not in new]),
+        reweighted=tuple([id for id in new if old.get(id, new[id]) != new[id]]),
+        apply=apply,
+    )
+
+
+def require_unchanged(present: Sequence[Endpoint[object]], planned: Sequence[Endpoint[object]]) -> None:
+    """See that the endpoints are those a plan was made for.
+
+    Raises
+    ------
+    ConfigurationError
+        If they are not.
+    """
+    if list(present) != list(planned):
+        raise ConfigurationError(
+            "plan", "made for other endpoints", "a new plan for the endpoints there are now"
+        )
+
+
+def _weights(endpoints: Sequence[Endpoint[object]]) -> dict[str, float]:
+    """Return the weights of those who own keys: all alike if no weight is positive."""
+    weighted = {endpoint.id: endpoint.weight for endpoint in endpoints if endpoint.weight}
+    return weighted or {endpoint.id: 1.0 for endpoint in endpoints}
+
+
+def _by_weight(weights: Mapping[str, float]) -> dict[str, float]:
+    whole = sum(weights.values())
+    return {id: weight / whole for id, weight in weights.items()}

@@ -1,0 +1,183 @@
+"""Real HTTP servers that misbehave on request: the path says how.
+
+================================  ==================================================================
+``/ok``                           200, the server's name
+``/echo``                         200, what was received, as JSON
+``/status?code=503&retry_after=5``  that status
+``/slow?seconds=1``               200 after a while
+``/close``                        reads the request and hangs up
+``/half``, ``/half-chunked``      the beginning of a body, then hangs up
+``/drip?n=5&gap=0.01``            a chunked body, one piece at a time
+``/sse?n=3&gap=0.01``             server-sent events
+``/redirect?to=/ok``              302
+``/cookie``                       sets ``pin`` to the server's name
+================================  ==================================================================
+
+``server.script`` overrides the paths of the next requests, ``server.always`` those of all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import threading
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from types import TracebackType
+from typing import NamedTuple, Self
+from urllib.parse import parse_qs, urlsplit
+
+import trustme
+
+
+class Seen(NamedTuple):
+    """A request as it came over the wire."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Server:
+    """One server on loopback, in a thread of its own."""
+
+    def __init__(
+        self, name: str = "", *, authority: trustme.CA | None = None, names: tuple[str, ...] = ()
+    ) -> None:
+        self.name = name
+        self.seen: list[Seen] = []
+        self.names: list[str | None] = []
+        """What TLS handshakes asked for."""
+        self.connections = 0
+        self.script: deque[str] = deque()
+        self.always: str | None = None
+        self._tls: ssl.SSLContext | None = None
+        if authority is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert(*names).configure_cert(self._tls)
+            self._tls.sni_callback = lambda _socket, asked, _context: self.names.append(asked)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
+                while await self._one(reader, writer):
+                    pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, path, _ = head[0].split(" ")
+        headers = {line.partition(": ")[0].lower(): line.partition(": ")[2] for line in head[1:] if line}
+        body = await self._body(reader, headers)
+        self.seen.append(Seen(method, path, headers, body))
+        asked = self.script.popleft() if self.script else self.always or path
+        parts = urlsplit(asked)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        what = parts.path.rpartition("/")[2]
+        if what == "close":
+            return False
+        if what == "slow":
+            await asyncio.sleep(float(query["seconds"]))
+        extra: list[tuple[str, str]] = []
+        code, text = 200, self.name.encode()
+        if what == "echo":
+            text = json.dumps(
+                {"method": method, "path": path, "headers": headers, "body": body.decode("latin-1")}
+            ).encode()
+        elif what == "status":
+            code = int(query["code"])
+            extra += [("Retry-After", query["retry_after"])] if "retry_after" in query else []
+        elif what == "redirect":
+            code = 302
+            extra.append(("Location", query["to"]))
+        elif what == "cookie":
+            extra.append(("Set-Cookie", f"pin={self.name}; Path=/"))
+        elif what in ("half", "half-chunked", "drip", "sse"):
+            return await self._piecewise(writer, what, int(query.get("n", 3)), float(query.get("gap", 0.0)))
+        lines = [
+            f"HTTP/1.1 {code} X",
+            f"Content-Length: {len(text)}",
+            *[f"{k}: {v}" for k, v in extra],
+            "",
+            "",
+        ]
+        writer.write("\r\n".join(lines).encode("latin-1") + (b"" if method == "HEAD" else text))
+        await writer.drain()
+        return True
+
+    async def _piecewise(self, writer: asyncio.StreamWriter, what: str, n: int, gap: float) -> bool:
+        if what == "half":
+            writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\n0123456789")
+            await writer.drain()
+            return False
+        kind = b"text/event-stream" if what == "sse" else b"text/plain"
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Type: " + kind + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+        async for piece in _pieces(what, n, gap):
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            await writer.drain()
+        if what == "half-chunked":
+            writer.write(b"ff\r\nabc")
+            await writer.drain()
+            return False
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    async def _body(self, reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+        if headers.get("transfer-encoding") == "chunked":
+            found = b""
+            while size := int(await reader.readline(), 16):
+                found += await reader.readexactly(size)
+                await reader.readexactly(2)
+            await reader.readexactly(2)
+            return found
+        return await reader.readexactly(int(headers.get("content-length", 0)))
+
+
+async def _pieces(what: str, n: int, gap: float) -> AsyncIterator[bytes]:
+    for number in range(n):
+        if number:
+            await asyncio.sleep(gap)
+        yield b"data: %d\n\n" % number if what == "sse" else b"piece %d " % number

@@ -1,0 +1,191 @@
+"""What only the transports can do or get wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+import requests
+
+from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, RoundRobin
+from balancekit.adapters import HttpTarget, RequestOptions
+from balancekit.adapters import httpx as for_httpx
+from balancekit.adapters import httpx2 as for_httpx2
+from balancekit.adapters.requests import BalancedAdapter
+
+from ._server import Server
+
+both = pytest.mark.parametrize(("module", "adapter"), [(httpx2, for_httpx2), (httpx, for_httpx)])
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    """Servers that misbehave when told to."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Server(name)) for name in ("a", "b")]
+
+
+@both
+def test_the_callers_request_is_never_changed(module: Any, adapter: Any, servers: list[Server]) -> None:
+    """URL, headers, extensions, body: as they were, and the answer belongs to it."""
+    target = HttpTarget(
+        url=f"http://{servers[0].address}/prefix", headers={"X-Key": "secret"}, authority="else"
+    )
+    lb: LoadBalancer[HttpTarget] = LoadBalancer([Endpoint("a", target)])
+    with module.Client(transport=adapter.BalancedTransport(lb)) as client:
+        request = client.build_request("POST", "http://orders/echo", content=b"x", headers={"X-Key": "mine"})
+        before = (str(request.url), list(request.headers.raw), dict(request.extensions), request.stream)
+        response = client.send(request)
+        assert (
+            str(request.url),
+            list(request.headers.raw),
+            dict(request.extensions),
+            request.stream,
+        ) == before
+        assert response.request is request
+        assert response.json()["headers"]["host"] == "else"
+
+
+def test_the_callers_prepared_request_is_never_changed(servers: list[Server]) -> None:
+    """The same for requests, where headers set for one hop would leak to the next."""
+    lb = LoadBalancer([servers[0].address])
+    with requests.Session() as session:
+        session.mount("http://orders/", BalancedAdapter(lb))
+        prepared = session.prepare_request(requests.Request("POST", "http://orders/echo", data=b"x"))
+        before = (prepared.url, dict(prepared.headers), prepared.body)
+        response = session.send(prepared)
+        assert (prepared.url, dict(prepared.headers), prepared.body) == before
+        assert response.request is prepared
+        assert pickle.loads(pickle.dumps(response)).text == response.text
+
+
+def test_a_file_is_rewound_for_another_attempt(servers: list[Server], tmp_path: Any) -> None:
+    """Requests sends open files; the second endpoint gets the whole of it, too."""
+    path = tmp_path / "body"
+    path.write_bytes(b"0123456789" * 1000)
+    servers[0].script.append("/status?code=429")
+    lb = LoadBalancer([server.address for server in servers], selector=First())
+    with requests.Session() as session, path.open("rb") as file:
+        session.mount("http://orders/", BalancedAdapter(lb))
+        assert session.post("http://orders/ok", data=file).text == "b"
+    assert servers[1].seen[0].body == path.read_bytes()
+
+
+@both
+def test_a_request_carries_its_own_options(module: Any, adapter: Any, servers: list[Server]) -> None:
+    """By ``extensions``, as a record or as a mapping; wrong ones are the caller's mistake, and leak no lease."""
+    lb = LoadBalancer([server.address for server in servers], selector=First())
+    with module.Client(transport=adapter.BalancedTransport(lb)) as client:
+        for options in (
+            RequestOptions(exclude=frozenset({servers[0].address})),
+            {"exclude": [servers[0].address]},
+        ):
+            assert client.get("http://orders/ok", extensions={"balancekit": options}).text == "b"
+        with pytest.raises(ConfigurationError, match="attempts"):
+            client.get("http://orders/ok", extensions={"balancekit": {"attempts": 0}})
+    assert lb.stats().inflight == 0
+
+
+@both
+def test_the_transport_of_an_endpoint_that_has_left_is_closed(
+    module: Any, adapter: Any, servers: list[Server]
+) -> None:
+    """After its last lease, by the next request; and all of them by ``close``, which may be called again."""
+    closed: list[str] = []
+
+    class Inner(module.HTTPTransport):  # type: ignore[name-defined,misc]
+        def __init__(self, endpoint: Endpoint[str]) -> None:
+            super().__init__()
+            self.id = endpoint.id
+
+        def close(self) -> None:
+            closed.append(self.id)
+            super().close()
+
+    a, b = (server.address for server in servers)
+    lb = LoadBalancer([a, b], selector=First())
+    transport = adapter.BalancedTransport(lb, transport_factory=Inner)
+    client = module.Client(transport=transport)
+    response = client.send(client.build_request("GET", "http://orders/drip?n=3"), stream=True)
+    lb.remove(a)
+    assert client.get("http://orders/ok").text == "b"
+    assert closed == []
+    response.read()
+    assert client.get("http://orders/ok").text == "b"
+    assert closed == [a]
+    lb.add(a)
+    lb.remove(b)
+    assert client.get("http://orders/ok").text == "a"
+    assert closed == [a, b]
+    client.close()
+    transport.close()
+    assert closed == [a, b, a]
+
+
+@both
+def test_a_mount_that_the_environment_bypasses_is_found(
+    module: Any, adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``NO_PROXY`` makes a longer pattern, and the longer one wins."""
+    lb = LoadBalancer(["127.0.0.1:1"])
+    mounts = {"http://orders": adapter.BalancedTransport(lb)}
+    with module.Client(mounts=mounts) as client:
+        adapter.check_mounted(client, "http://orders")
+    monkeypatch.setenv("NO_PROXY", "orders")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:2")
+    with module.Client(mounts=mounts) as client, pytest.raises(ConfigurationError, match="http://orders"):
+        adapter.check_mounted(client, "http://orders")
+
+
+@both
+def test_a_unix_socket_is_an_endpoint_too(module: Any, adapter: Any, tmp_path: Any) -> None:
+    """Asked for by the service's name."""
+    path = str(tmp_path / "s.sock")
+    seen: list[bytes] = []
+
+    async def main() -> str:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            seen.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_unix_server(serve, path):
+            transport = adapter.AsyncBalancedTransport(LoadBalancer([f"unix:{path}"]))
+            async with module.AsyncClient(transport=transport) as client:
+                return str((await client.get("http://orders/x?y=1")).text)
+
+    assert asyncio.run(main()) == "ok"
+    assert seen[0].startswith(b"GET /x?y=1 HTTP/1.1\r\n")
+    assert b"host: orders\r\n" in seen[0].lower()
+
+
+@both
+def test_threads_share_a_client(module: Any, adapter: Any, servers: list[Server]) -> None:
+    """Eight threads, 400 requests, exact counts, nothing in flight."""
+    lb = LoadBalancer([server.address for server in servers], selector=RoundRobin())
+    errors: list[BaseException] = []
+
+    def work(client: Any) -> None:
+        try:
+            for _ in range(50):
+                assert client.get("http://orders/ok").status_code == 200
+        except BaseException as error:
+            errors.append(error)
+
+    with module.Client(transport=adapter.BalancedTransport(lb)) as client:
+        threads = [threading.Thread(target=work, args=(client,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert not errors
+    assert lb.stats().completed == 400
+    assert lb.stats().inflight == 0

@@ -1,0 +1,307 @@
+"""The parts without a client: addresses, wishes, options, hedges, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import pickle
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, Outcome
+from balancekit.adapters import HttpTarget, RequestOptions, from_header, hedge, request_options
+from balancekit.adapters import aiohttp as for_aiohttp
+from balancekit.adapters import httpx2 as for_httpx2
+from balancekit.adapters import requests as for_requests
+from balancekit.adapters._request_options import asked
+from balancekit.adapters._target import place
+from balancekit.adapters._wishes import quota_reset, retry_after
+from balancekit.events import Event, Hedged
+from balancekit.retry import RetryBudget
+
+
+@pytest.mark.parametrize(
+    ("target", "base", "authority", "server_name"),
+    [
+        ("10.0.0.1:8080", "http://10.0.0.1:8080", None, None),
+        ("[::1]:8080", "http://[::1]:8080", None, None),
+        ("api.example.com", "http://api.example.com", "api.example.com", "api.example.com"),
+        (
+            "https://api.example.com:8443/v1/",
+            "https://api.example.com:8443/v1",
+            "api.example.com:8443",
+            "api.example.com",
+        ),
+        ("unix:/run/x.sock", "http://localhost", None, None),
+        ("unix:///run/x.sock", "http://localhost", None, None),
+    ],
+)
+def test_addresses_are_taken_apart(
+    target: str, base: str, authority: str | None, server_name: str | None
+) -> None:
+    """A number or a socket is asked for the service, a name for itself."""
+    where = place(target)
+    assert (where.base("http"), where.authority, where.server_name) == (base, authority, server_name)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        " ",
+        "http://",
+        "ftp://a",
+        "a:99999",
+        "a:b",
+        "http://a?q=1",
+        "http://u:p@a",
+        "http://a/#f",
+        "unix:run",
+        7,
+        None,
+        b"a",
+    ],
+)
+def test_what_is_no_address_is_refused_when_the_adapter_is_made(target: Any) -> None:
+    """Not when the first request comes."""
+    lb: LoadBalancer[Any] = LoadBalancer({"a": target})
+    for make in (
+        for_httpx2.BalancedTransport,
+        for_requests.BalancedAdapter,
+        lambda lb: for_aiohttp.balanced(None, lb),
+    ):
+        with pytest.raises(ConfigurationError, match="target"):
+            make(lb)
+
+
+@pytest.mark.parametrize("make", [for_requests.BalancedAdapter, lambda lb: for_aiohttp.balanced(None, lb)])
+def test_sockets_are_refused_where_the_client_knows_none(make: Any) -> None:
+    """Only the transports do."""
+    with pytest.raises(ConfigurationError, match="socket"):
+        make(LoadBalancer(["unix:/run/x.sock"]))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("service", ""),
+        ("service", "http://orders"),
+        ("service", "a b"),
+        ("service", 7),
+        ("attempts", 0),
+        ("attempts", True),
+        ("attempts", 2.0),
+        ("budget", 0.1),
+        ("key", "X-User"),
+        ("cost", 1.0),
+        ("authority", "mine"),
+        ("max_retry_after", -1.0),
+        ("max_retry_after", math.nan),
+        ("min_attempt_time", -1.0),
+        ("wait_for_capacity", math.inf),
+        ("rewrite_location", 1),
+        ("propagate_deadline", ""),
+        ("innocent", (404,)),
+        ("verify", True),
+        ("transport_factory", 7),
+        ("drain_timeout", -1.0),
+    ],
+)
+def test_a_wrong_option_is_named(option: str, value: Any) -> None:
+    """One table for all adapters, for they share the options."""
+    with pytest.raises(ConfigurationError, match=option):
+        for_httpx2.BalancedTransport(LoadBalancer(["a:1"]), **{option: value})
+
+
+def test_an_option_that_does_not_exist_is_named() -> None:
+    """As Python does it; nested retries above all."""
+    with pytest.raises(TypeError, match="max_retries"):
+        for_requests.BalancedAdapter(LoadBalancer(["a:1"]), max_retries=3)  # type: ignore[call-arg]
+    with pytest.raises(ConfigurationError, match="balancer"):
+        for_requests.BalancedAdapter(["a:1"])  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="colour"), request_options(colour="red"):
+        pass
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither by the target nor by what holds it; equality and pickling keep them."""
+    target = HttpTarget(url="https://a/v1", headers={"Authorization": "Bearer s3cret"})
+    endpoint = Endpoint("a", target)
+    lb: LoadBalancer[HttpTarget] = LoadBalancer([endpoint])
+    shown = f"{target!r} {target} {endpoint!r} {lb!r} {lb.stats()!r} {lb.explain()!r} {lb.endpoints!r} {lb.acquire()!r}"
+    assert "s3cret" not in shown
+    assert pickle.loads(pickle.dumps(target)) == target
+    assert target != HttpTarget(url="https://a/v1", headers={"Authorization": "another"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "20"}, 20.0),
+        ({"Retry-After": " 1.5 "}, 1.5),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After": "1e999"}, None),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"}, 40.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:01 GMT"}, 0.0),
+        ({"retry-after-ms": "250", "Retry-After": "1"}, 0.25),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
+    """What is neither says nothing."""
+    assert retry_after(headers, wall=20.0) == seconds
+
+
+@given(text=st.text(max_size=30))
+def test_no_header_breaks_the_reader(text: str) -> None:
+    """Servers may say anything."""
+    found = retry_after({"Retry-After": text}, wall=0.0)
+    assert found is None or 0.0 <= found < math.inf
+    found = quota_reset({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": text})
+    assert found is None or 0.0 <= found < math.inf
+
+
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [("1s", 1.0), ("6m0s", 360.0), ("250ms", 0.25), ("1h2m3s", 3723.0), ("12", 12.0), ("x", None)],
+)
+def test_a_quota_that_is_used_up_is_waited_for(reset: str, seconds: float | None) -> None:
+    """The longest of those that are; one that is not says nothing."""
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
+    assert quota_reset(headers) == seconds
+    assert quota_reset(headers | {"x-ratelimit-remaining-requests": "1"}) is None
+
+
+def test_options_nest_and_the_earlier_deadline_counts() -> None:
+    """And nothing outlives its block."""
+    with request_options(key="outer", deadline=10.0, exclude=["a"]):
+        with request_options(key="inner", deadline=20.0, exclude=["b"]) as merged:
+            assert (merged.key, merged.deadline, merged.exclude) == ("inner", 10.0, frozenset("ab"))
+            own = asked(RequestOptions(attempts=5, deadline=5.0))
+            assert own is not None
+            assert (own.key, own.attempts, own.deadline) == ("inner", 5, 5.0)
+        outer = asked()
+        assert outer is not None
+        assert outer.key == "outer"
+    assert asked() is None
+
+
+def test_a_header_that_is_not_there_is_no_key() -> None:
+    """Bytes are read as latin-1."""
+
+    class Request:
+        headers: dict[str, bytes] = {"X-User": b"7"}  # noqa: RUF012
+
+    assert from_header("X-User")(Request()) == "7"
+    assert from_header("X-Other")(Request()) is None
+
+
+# ---------------------------------------------------------------------------- hedging
+
+
+def run(kind: str, main: Any) -> Any:
+    """Run a coroutine function on a framework."""
+    return trio.run(main) if kind == "trio" else asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_a_slow_answer_is_overtaken(kind: str) -> None:
+    """The first one is cancelled, both leases end, and who won is told."""
+    import anyio
+
+    events: list[Event] = []
+    lb = LoadBalancer(["slow", "fast"], selector=First(), listeners=[events.append])
+
+    async def attempt(lease: Any) -> str:
+        await anyio.sleep(30.0 if lease.target == "slow" else 0.0)
+        return str(lease.target)
+
+    assert run(kind, lambda: hedge(lb, attempt, delay=0.01)) == "fast"
+    stats = lb.stats()
+    assert stats.inflight == 0
+    assert (stats["slow"].outcomes[Outcome.CANCELLED], stats["fast"].outcomes[Outcome.SUCCESS]) == (1, 1)
+    assert [(event.endpoint, event.won) for event in events if isinstance(event, Hedged)] == [("fast", True)]
+
+
+def test_an_answer_in_time_is_not_hedged() -> None:
+    """Nobody else is asked."""
+    lb = LoadBalancer(["a", "b"], selector=First())
+
+    async def attempt(lease: Any) -> str:
+        return str(lease.target)
+
+    assert asyncio.run(hedge(lb, attempt, delay=5.0)) == "a"
+    assert lb.stats()["b"].completed == 0
+
+
+def test_a_failure_is_not_hedged_but_one_that_hangs_after_it_is_waited_for() -> None:
+    """Errors before the delay are the caller's; once two are on their way, one success is enough."""
+    lb = LoadBalancer(["a", "b"], selector=First(), health=None)
+
+    async def fails(lease: Any) -> str:
+        raise ConnectionError(lease.target)
+
+    with pytest.raises(ConnectionError, match="a"):
+        asyncio.run(hedge(lb, fails, delay=5.0))
+    assert lb.stats()["b"].completed == 0
+
+    async def first_fails_late(lease: Any) -> str:
+        await asyncio.sleep(0.05 if lease.target == "a" else 0.1)
+        if lease.target == "a":
+            raise ConnectionError(lease.target)
+        return "b"
+
+    assert asyncio.run(hedge(lb, first_fails_late, delay=0.01)) == "b"
+    assert lb.stats().inflight == 0
+
+
+def test_hedges_keep_to_the_budget_and_to_who_is_there() -> None:
+    """An empty budget allows none; three endpoints allow two."""
+    lb = LoadBalancer(["a", "b", "c"], selector=First())
+
+    async def attempt(lease: Any) -> str:
+        await asyncio.sleep(0.05)
+        return str(lease.target)
+
+    empty = RetryBudget(ratio=0.0, reserve=0.0)
+    assert asyncio.run(hedge(lb, attempt, delay=0.001, budget=empty)) == "a"
+    assert asyncio.run(hedge(lb, attempt, delay=0.001, extra=9)) == "a"
+    assert [lb.stats()[id].completed for id in "abc"] == [2, 1, 1]
+
+
+def test_the_delay_may_be_a_quantile_once_it_is_known() -> None:
+    """Before twenty latencies are known nothing is hedged."""
+    lb = LoadBalancer(["a", "b"], selector=First(), timed=True)
+
+    async def attempt(lease: Any) -> str:
+        await asyncio.sleep(0.02 if lease.target == "a" else 0.0)
+        return str(lease.target)
+
+    assert asyncio.run(hedge(lb, attempt, delay="p50")) == "a"
+    for _ in range(30):
+        with lb.acquire():
+            pass
+    later = LoadBalancer(["a", "b"], selector=First(), timed=True)
+    for _ in range(30):
+        with later.acquire():
+            pass
+    assert asyncio.run(hedge(later, attempt, delay="p50")) == "b"
+
+
+@pytest.mark.parametrize(("name", "value"), [("delay", 0.0), ("delay", "p42"), ("delay", True), ("extra", 0)])
+def test_a_wrong_hedge_is_refused_and_takes_no_lease(name: str, value: Any) -> None:
+    """Before anything is picked."""
+    lb = LoadBalancer(["a"])
+
+    async def attempt(lease: Any) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=name):
+        asyncio.run(hedge(lb, attempt, **{"delay": 1.0, name: value}))
+    assert lb.stats().inflight == 0

@@ -1,0 +1,225 @@
+"""The simulator: what goes in, what goes wrong, what comes out, and the same run for the same seed."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import islice, pairwise
+from random import Random
+
+import numpy as np
+import pytest
+
+from balancekit import ConfigurationError, LoadBalancer, PowerOfChoices, RoundRobin
+from balancekit.events import Ejected
+from balancekit.loads import InFlight
+from balancekit.sim import (
+    Add,
+    Always,
+    Bimodal,
+    Bursty,
+    Crash,
+    Diurnal,
+    Drain,
+    Exponential,
+    FailFast,
+    Flap,
+    Hang,
+    Lognormal,
+    Pareto,
+    Poisson,
+    Recorded,
+    RecordedArrivals,
+    Remove,
+    Server,
+    Simulation,
+    Slow,
+    jain,
+    simulate,
+    sweep,
+)
+
+SERVICES = [
+    Always(mean=0.2),
+    Exponential(mean=0.2),
+    Lognormal(mean=0.2, sigma=0.7),
+    Pareto(mean=0.2, shape=4.0),
+    Bimodal(fast=0.1, slow=1.1),
+    Recorded(seconds=(0.1, 0.2, 0.3)),
+]
+
+
+def servers(count, mean=0.01, **options):
+    """Return alike servers."""
+    return {f"s{k}": Server(service=Exponential(mean=mean), **options) for k in range(count)}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=repr)
+def test_service_times_have_the_mean_they_state(service):
+    """Within five standard errors of 40 000 draws."""
+    rng = Random(3)
+    drawn = np.array([service.sample(rng) for _ in range(40_000)])
+    assert abs(drawn.mean() - service.mean) <= 5.0 * drawn.std() / math.sqrt(len(drawn)) + 1e-12
+    assert drawn.min() >= 0.0
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        Poisson(rate=50.0),
+        Bursty(quiet=10.0, busy=90.0, quiet_length=0.5, busy_length=0.5),
+        Diurnal(rate=50.0, swing=0.9, period=10.0),
+    ],
+    ids=repr,
+)
+def test_arrivals_come_at_the_rate_they_state(arrivals):
+    """In ascending order; 20 000 of them, with room for spells."""
+    times = list(islice(arrivals.times(Random(4)), 20_000))
+    assert all(before <= after for before, after in pairwise(times))
+    assert len(times) / times[-1] == pytest.approx(50.0, rel=0.1)
+
+
+def test_recorded_arrivals_end_the_run():
+    """No more requests than were recorded."""
+    report = simulate(servers(2), RecordedArrivals(seconds=(0.0, 1.0, 1.0, 2.0)), requests=4)
+    assert (report.requests, len(report.latency)) == (4, 4)
+
+
+def run_case(seed, n):
+    """One case of a sweep."""
+    report = simulate(servers(n), Poisson(rate=50.0 * n), requests=500, seed=seed)
+    return pickle.dumps((report.latency.tobytes(), sorted(report.picks.items()), report.in_system))
+
+
+def test_the_same_seed_is_the_same_run_wherever_it_runs():
+    """Serially, in threads, in processes, in any order: equal bytes."""
+    cases = [{"seed": seed, "n": n} for seed in range(8) for n in (2, 5)]
+    serial = [run_case(**case) for case in cases]
+    with ProcessPoolExecutor(2) as processes, ThreadPoolExecutor(4) as threads:
+        assert sweep(run_case, cases, executor=processes) == serial
+        assert sweep(run_case, reversed(cases), executor=threads) == serial[::-1]
+    assert len(set(serial)) == len(serial)
+
+
+def make(selector=PowerOfChoices, **options):
+    """Return a maker of balancers."""
+    return lambda endpoints, clock, rng: LoadBalancer(
+        endpoints, selector=selector(), clock=clock, rng=rng, **options
+    )
+
+
+class TestFaults:
+    """What goes wrong."""
+
+    def test_a_crash_costs_nothing_if_attempts_go_elsewhere(self):
+        """Requests in progress break; new ones are refused; the endpoint is ejected and comes back."""
+        options = {"requests": 8_000, "seed": 2, "faults": [Crash(endpoint="s0", at=1.0, seconds=3.0)]}
+        alone = simulate(servers(5), Poisson(rate=200.0), **options)
+        report = simulate(servers(5), Poisson(rate=200.0), attempts=3, **options)
+        assert alone.failures > 0
+        assert report.failures == 0
+        assert report.retries > 0
+        assert any(isinstance(event, Ejected) and event.endpoint == "s0" for event in report.events)
+        assert report.shares["s0"] > 0.1
+
+    def test_a_hang_runs_into_the_timeout(self):
+        """And callers are saved by another attempt."""
+        report = simulate(
+            servers(4),
+            Poisson(rate=100.0),
+            requests=4_000,
+            attempts=2,
+            timeout=0.5,
+            faults=[Hang(endpoint="s1", at=2.0, seconds=5.0)],
+            seed=3,
+        )
+        assert report.failures == 0
+        assert report.latency.max() >= 0.5
+
+    def test_failing_fast_does_not_attract(self):
+        """The default starves it; in-flight alone feeds it."""
+        fault = [FailFast(endpoint="s0", at=0.0, seconds=1e6)]
+        options = {"requests": 6_000, "faults": fault, "seed": 4}
+        default = simulate(servers(10, mean=0.05), Poisson(rate=100.0), **options)
+        fooled = simulate(
+            servers(10, mean=0.05),
+            Poisson(rate=100.0),
+            balancer=make(load=InFlight(), health=None),
+            **options,
+        )
+        assert default.shares["s0"] < 0.02
+        assert fooled.shares["s0"] > 0.1
+
+    def test_slowness_flaps_and_operators(self):
+        """Slow gets less, a flap is ejected, an addition and a drain move traffic, a removal ends it."""
+        faults = [
+            Slow(endpoint="s0", at=0.0, seconds=1e6, factor=5.0),
+            Flap(endpoint="s1", at=1.0, seconds=5.0, down=0.5, up=0.5),
+            Add(endpoint="s5", at=2.0),
+            Drain(endpoint="s2", at=3.0),
+            Remove(endpoint="s3", at=4.0),
+        ]
+        report = simulate(servers(6), Poisson(rate=300.0), requests=6_000, attempts=3, faults=faults, seed=5)
+        assert report.failures == 0
+        assert report.shares["s0"] < report.shares["s4"]
+        assert report.shares["s5"] > 0.0
+        assert report.shares["s2"] < report.shares["s4"]
+        kinds = {type(event).__name__ for event in report.events}
+        assert {"Added", "Removed", "Draining", "Drained", "Ejected"} <= kinds
+
+
+def test_round_robin_feeds_a_slow_server_and_least_load_does_not():
+    """Equal turns mean an unequal queue."""
+    pool = servers(4, mean=0.02)
+    pool["s0"] = Server(service=Exponential(mean=0.02), speed=0.3)
+    options = {"requests": 20_000, "seed": 6}
+    turns = simulate(pool, Poisson(rate=80.0), balancer=make(RoundRobin), **options)
+    two = simulate(pool, Poisson(rate=80.0), balancer=make(load=InFlight()), **options)
+    assert turns.shares["s0"] == pytest.approx(0.25, abs=0.01)
+    assert two.shares["s0"] < 0.15
+    assert two.quantile(0.99) < turns.quantile(0.99) / 2
+
+
+def test_many_balancers_see_a_part_each():
+    """Twenty balancers with a twentieth of the traffic do worse than one that sees it all."""
+    options = {"balancer": make(load=InFlight()), "requests": 30_000, "warm_up": 3_000, "seed": 7}
+    one = simulate(servers(10, mean=1.0), Poisson(rate=9.0), **options)
+    many = simulate(servers(10, mean=1.0), Poisson(rate=9.0), balancers=20, **options)
+    assert one.mean < many.mean
+
+
+def test_evenness():
+    """Jain's index."""
+    assert jain([]) == jain([0.0]) == 1.0
+    assert jain([1, 0]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("parameter", "build"),
+    [
+        ("mean", lambda: Exponential(mean=0.0)),
+        ("sigma", lambda: Lognormal(mean=1.0, sigma=float("nan"))),
+        ("shape", lambda: Pareto(mean=1.0, shape=1.0)),
+        ("slow_share", lambda: Bimodal(fast=1.0, slow=2.0, slow_share=2.0)),
+        ("seconds", lambda: Recorded(seconds=())),
+        ("seconds", lambda: RecordedArrivals(seconds=(2.0, 1.0))),
+        ("rate", lambda: Poisson(rate=-1.0)),
+        ("workers", lambda: Server(service=Always(mean=1.0), workers=0)),
+        ("service", lambda: Server(service=1.0)),
+        ("servers", lambda: Simulation({}, Poisson(rate=1.0))),
+        ("arrivals", lambda: Simulation(servers(1), 5.0)),
+        (
+            "faults",
+            lambda: Simulation(servers(1), Poisson(rate=1.0), faults=[Crash(endpoint="x", at=0, seconds=1)]),
+        ),
+        ("attempts", lambda: Simulation(servers(1), Poisson(rate=1.0), attempts=0)),
+        ("requests", lambda: simulate(servers(1), Poisson(rate=1.0), requests=0)),
+        ("run", lambda: sweep("f", [])),
+    ],
+)
+def test_wrong_values_are_refused(parameter, build):
+    """With the parameter's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        build()
+    assert caught.value.parameter == parameter

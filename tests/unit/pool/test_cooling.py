@@ -1,0 +1,163 @@
+"""An endpoint that asked to be left alone is, until the time it named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import AllIneligibleError, LoadBalancer, Outcome, Random
+from balancekit.errors import ConfigurationError, Reason
+from balancekit.events import Cooling, Event, Retried
+from balancekit.exhaustion import FailOpen, LeastBad
+from balancekit.testing import ManualClock
+
+
+def pool(*ids: str, **options: object) -> tuple[LoadBalancer[str], ManualClock, list[Event]]:
+    """A balancer of endpoints, its clock and its events."""
+    clock, events = ManualClock(), []
+    lb = LoadBalancer(list(ids), selector=Random(), clock=clock, listeners=[events.append], **options)  # type: ignore[call-overload]
+    return lb, clock, events
+
+
+def picks(lb: LoadBalancer[str]) -> set[str]:
+    """Who is picked in fifty requests; two of them miss one of two endpoints once in 10 ** 15."""
+    found = set()
+    for _ in range(50):
+        with lb.acquire() as lease:
+            found.add(lease.target)
+    return found
+
+
+def cool(lb: LoadBalancer[str], id: str, seconds: float, outcome: Outcome = Outcome.OVERLOADED) -> None:
+    """Have an endpoint ask to be left alone."""
+    others = [endpoint.id for endpoint in lb.endpoints if endpoint.id != id]
+    assert lb.acquire(exclude=others).release(outcome, retry_after=seconds)
+
+
+@pytest.mark.parametrize("health", [{}, {"health": None}])
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_it_is_left_alone_for_as_long_as_it_asked(outcome: Outcome, health: dict[str, object]) -> None:
+    """Whatever the outcome, with and without health; one event, and the state says so."""
+    lb, clock, events = pool("a", "b", **health)
+    cool(lb, "a", 20.0, outcome)
+    assert lb.stats()["a"].state == "cooling"
+    assert [event for event in events if isinstance(event, Cooling)] == [
+        Cooling(endpoint="a", at=clock(), until=clock() + 20.0),
+    ]
+    clock.advance(19.999)
+    assert picks(lb) == {"b"}
+    clock.advance(0.001)
+    assert picks(lb) == {"a", "b"}
+    assert lb.stats()["a"].state != "cooling"
+
+
+def test_the_longest_wish_counts() -> None:
+    """Neither a shorter one nor one of no time at all takes anything back."""
+    lb, clock, events = pool("a", "b")
+    first, second, third = (lb.acquire(exclude=["b"]) for _ in range(3))
+    first.release(Outcome.OVERLOADED, retry_after=10.0)
+    second.release(Outcome.OVERLOADED, retry_after=5.0)
+    third.release(Outcome.OVERLOADED, retry_after=0.0)
+    assert len([event for event in events if isinstance(event, Cooling)]) == 1
+    clock.advance(9.9)
+    assert lb.stats()["a"].state == "cooling"
+    clock.advance(0.2)
+    assert picks(lb) == {"a", "b"}
+
+
+def test_when_all_are_cooling_the_error_says_who_is_back_first() -> None:
+    """Callers can wait for exactly that long."""
+    lb, clock, _ = pool("a", "b")
+    cool(lb, "a", 20.0)
+    cool(lb, "b", 8.0)
+    with pytest.raises(AllIneligibleError, match="asked to be left alone") as caught:
+        lb.acquire()
+    assert caught.value.retry_at == clock() + 8.0
+    assert caught.value.reasons == {Reason.COOLING: 2}
+    clock.advance(8.0)
+    assert picks(lb) == {"b"}
+
+
+def test_an_ejection_that_lasts_longer_keeps_it_out() -> None:
+    """It is back when both have ended."""
+    lb, clock, _ = pool("a", "b")
+    leases = [lb.acquire(exclude=["b"]) for _ in range(5)]
+    for lease in leases:
+        lease.release(Outcome.OVERLOADED, retry_after=0.01)
+    assert lb.stats()["a"].state == "ejected"
+    clock.advance(0.02)
+    assert lb.stats()["a"].state == "ejected"
+    lb.drain("b")
+    with pytest.raises(AllIneligibleError) as caught:
+        lb.acquire()
+    assert caught.value.retry_at is not None
+    assert caught.value.retry_at > clock()
+
+
+def test_a_panic_does_not_count_who_is_cooling_and_leaves_them_alone() -> None:
+    """Being asked to wait is not being ill."""
+    lb, _, _ = pool("a", "b", "c", exhaustion=FailOpen(threshold=1.0))
+    cool(lb, "a", 20.0)
+    assert not lb.stats().panic
+    assert picks(lb) == {"b", "c"}
+
+
+@pytest.mark.parametrize(("policy", "picked"), [(FailOpen(), {"a", "b"}), (LeastBad(), {"b"})])
+def test_if_there_is_nobody_else_the_exhaustion_policy_decides(policy: object, picked: set[str]) -> None:
+    """All of them, or the one that is back first."""
+    lb, _, _ = pool("a", "b", exhaustion=policy)
+    first, second = lb.acquire(exclude=["b"]), lb.acquire(exclude=["a"])
+    first.release(Outcome.OVERLOADED, retry_after=20.0)
+    second.release(Outcome.OVERLOADED, retry_after=10.0)
+    assert lb.stats().panic
+    assert picks(lb) == picked
+
+
+def test_a_release_from_before_a_removal_cools_nobody() -> None:
+    """The new endpoint of that id has asked for nothing."""
+    lb, _, _ = pool("a", "b")
+    lease = lb.acquire(exclude=["b"])
+    lb.remove("a")
+    lb.add("a")
+    lease.release(Outcome.OVERLOADED, retry_after=60.0)
+    assert lb.stats()["a"].state == "healthy"
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("abcd"), st.floats(0.0, 30.0), st.floats(0.0, 10.0)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_who_is_cooling_is_never_picked_while_another_may_be(
+    steps: list[tuple[str, float, float]],
+) -> None:
+    """The law behind it, over any history of wishes and waits."""
+    lb, clock, _ = pool(*"abcd", health=None)
+    until = dict.fromkeys("abcd", -1.0)
+    for id, seconds, wait in steps:
+        others = [other for other in "abcd" if other != id]
+        if until[id] <= clock():
+            lb.acquire(exclude=others).release(Outcome.OVERLOADED, retry_after=seconds)
+            until[id] = max(until[id], clock() + seconds) if seconds else until[id]
+        clock.advance(wait)
+        free = {id for id, end in until.items() if end <= clock()}
+        if not free:
+            with pytest.raises(AllIneligibleError) as caught:
+                lb.acquire()
+            assert caught.value.retry_at == min(until.values())
+        else:
+            with lb.acquire() as lease:
+                assert lease.target in free
+
+
+def test_a_listener_hears_what_a_carrier_of_requests_tells() -> None:
+    """And nothing but events can be told."""
+    lb, _, events = pool("a", "b")
+    told = Retried(endpoint="a", at=1.0, reason="connect")
+    lb.tell(told)
+    assert events[-1] is told
+    with pytest.raises(ConfigurationError, match="event"):
+        lb.tell("retried")  # type: ignore[arg-type]
