@@ -28,7 +28,9 @@ class Zone:
 
     def aaaa(self, name, *addresses, ttl=30):
         """Have AAAA records."""
-        self.says[name, "AAAA"] = [RR(name, QTYPE.AAAA, rdata=AAAA(address), ttl=ttl) for address in addresses]
+        self.says[name, "AAAA"] = [
+            RR(name, QTYPE.AAAA, rdata=AAAA(address), ttl=ttl) for address in addresses
+        ]
         self.says.setdefault((name, "A"), EMPTY)
 
     def alias(self, name, other, kind, ttl):

@@ -121,7 +121,12 @@ def test_the_target_dot_means_nobody(served):
 
 @pytest.mark.parametrize(
     ("code", "nobody"),
-    [(socket.EAI_NONAME, True), (socket.EAI_NODATA, True), (socket.EAI_AGAIN, False), (socket.EAI_FAIL, False)],
+    [
+        (socket.EAI_NONAME, True),
+        (socket.EAI_NODATA, True),
+        (socket.EAI_AGAIN, False),
+        (socket.EAI_FAIL, False),
+    ],
 )
 def test_the_systems_answers_are_told_apart_too(monkeypatch, code, nobody):
     """No such name and no data mean nobody; the rest is an error."""
@@ -167,5 +172,7 @@ def test_without_dnspython_one_is_told_what_to_install():
         "try: DnsServices('a')\n"
         "except ImportError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
+    )
     assert "balancekit[dns]" in done.stdout

@@ -31,7 +31,13 @@ from balancekit.discovery import (
 from balancekit.events import Drained, Removed
 
 QUICK = Refresh(
-    interval=0.03, shortest=0.03, first_retry=0.02, longest_retry=0.05, hold=0.4, quiet=0.05, longest_quiet=0.3
+    interval=0.03,
+    shortest=0.03,
+    first_retry=0.02,
+    longest_retry=0.05,
+    hold=0.4,
+    quiet=0.05,
+    longest_quiet=0.3,
 )
 PATIENCE = 5.0
 
@@ -48,7 +54,7 @@ class InThread:
 
     def __enter__(self):
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.runner = self._begin()
         self._do(self.runner.start())
@@ -186,7 +192,7 @@ def test_failures_keep_the_list_and_are_logged_once(runner, trouble, caplog):
 def test_a_list_that_the_balancer_refuses_is_a_failure(runner):
     """An empty list for a balancer that must not be empty: the last good one stays."""
     balancer = LoadBalancer(["a"])
-    with runner(balancer, list, refresh=QUICK.replace(on_empty="apply")) as discovery:
+    with runner(balancer, nothing, refresh=QUICK.replace(on_empty="apply")) as discovery:
         wait_for(lambda: discovery.stats().state is State.FAILED)
         assert ids(balancer) == {"a"}
         assert "at least one endpoint" in discovery.stats().error
@@ -253,6 +259,7 @@ def test_dns_through_everything_that_goes_wrong(runner):
     """SERVFAIL, NXDOMAIN and an empty answer for a while: no good list is lost; then true changes are followed."""
     with dns_server() as (zone, place):
         zone.a("orders.example", "10.0.0.1", "10.0.0.2", ttl=0)
+        zone.negative_ttl = 0
         balancer = nobody()
         source = DnsAddresses("orders.example", 80, nameservers=[place], timeout=0.5)
         with runner(balancer, source, refresh=QUICK) as discovery:
@@ -458,6 +465,11 @@ def test_a_forked_child_follows_the_source_by_itself():
         assert ids(balancer) == {"a"}
 
 
+def nothing():
+    """Know of nobody."""
+    return []
+
+
 async def later():
     """Stand for a coroutine function."""
     return []
@@ -466,13 +478,13 @@ async def later():
 @pytest.mark.parametrize(
     ("make", "parameter"),
     [
-        (lambda: ThreadDiscovery("a", list), "balancer"),
+        (lambda: ThreadDiscovery("a", nothing), "balancer"),
         (lambda: ThreadDiscovery(nobody(), 7), "source"),
         (lambda: ThreadDiscovery(nobody(), later), "source"),
-        (lambda: ThreadDiscovery(nobody(), list, refresh=30), "refresh"),
-        (lambda: ThreadDiscovery(nobody(), list, name=""), "name"),
-        (lambda: ThreadDiscovery(nobody(), list, listeners=[7]), "listeners"),
-        (lambda: AsyncDiscovery("a", list), "balancer"),
+        (lambda: ThreadDiscovery(nobody(), nothing, refresh=30), "refresh"),
+        (lambda: ThreadDiscovery(nobody(), nothing, name=""), "name"),
+        (lambda: ThreadDiscovery(nobody(), nothing, listeners=[7]), "listeners"),
+        (lambda: AsyncDiscovery("a", nothing), "balancer"),
         (lambda: AsyncDiscovery(nobody(), later, listeners=[7]), "listeners"),
     ],
 )

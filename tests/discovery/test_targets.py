@@ -16,7 +16,10 @@ from balancekit.discovery import BadListError, FileTargets, HttpTargets, parse_t
 LIST = json.dumps(
     [
         {"targets": ["10.0.0.1:80", "10.0.0.2:80"], "labels": {"__zone__": "eu-1", "team": "orders"}},
-        {"targets": ["10.0.0.3:443"], "labels": {"__scheme__": "https", "__weight__": "2.5", "__priority__": "1"}},
+        {
+            "targets": ["10.0.0.3:443"],
+            "labels": {"__scheme__": "https", "__weight__": "2.5", "__priority__": "1"},
+        },
         {"targets": ["10.0.0.1:80"]},
     ]
 ).encode()
@@ -25,7 +28,12 @@ LIST = json.dumps(
 def test_groups_become_endpoints():
     """Reserved labels say what the endpoint is, the others are metadata."""
     a, b, c = parse_targets(LIST).endpoints
-    assert (a.id, a.target, a.zone, dict(a.metadata)) == ("10.0.0.1:80", "10.0.0.1:80", "eu-1", {"team": "orders"})
+    assert (a.id, a.target, a.zone, dict(a.metadata)) == (
+        "10.0.0.1:80",
+        "10.0.0.1:80",
+        "eu-1",
+        {"team": "orders"},
+    )
     assert (b.weight, b.priority) == (1.0, 0)
     assert (c.id, c.target, c.weight, c.priority) == ("https://10.0.0.3:443",) * 2 + (2.5, 1)
     assert parse_targets("[]").endpoints == ()
