@@ -1,0 +1,83 @@
+"""Who answers to this name? All its addresses, as the system resolves them, in the background.
+
+The system's resolver knows ``/etc/hosts`` and search domains, and tells no TTL: the name is asked for every 30 s. It
+cannot be interrupted either; a question that hangs delays the next one, never a request.
+
+A name that does not exist, or has no address, is *empty*; no answer, or a server's failure, is a *failure*.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final, Self, final
+
+from balancekit import _validation as valid
+from balancekit.discovery._resolution import Resolution
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+__all__ = ["SystemAddresses", "host_and_port", "joined"]
+
+NOBODY: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+
+@final
+class SystemAddresses:
+    """Every address of a name, by ``getaddrinfo``.
+
+    Parameters
+    ----------
+    host
+        The name.
+    port
+        The port of every endpoint, 1 to 65535.
+
+    Example
+    -------
+    >>> "127.0.0.1:80" in [endpoint.id for endpoint in SystemAddresses("localhost", 80).resolve().endpoints]
+    True
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = valid.text("host", host)
+        self._port = valid.integer("port", port, minimum=1, maximum=65535)
+
+    @classmethod
+    def parse(cls, address: str) -> Self:
+        """Make one from ``"host:port"``."""
+        return cls(*host_and_port(address))
+
+    def resolve(self) -> Resolution:
+        """Ask the system.
+
+        Raises
+        ------
+        OSError
+            If there is no answer.
+        """
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            if error.errno in NOBODY:
+                return Resolution(endpoints=())
+            raise
+        return Resolution(endpoints=[Endpoint(joined(str(place[4][0]), self._port)) for place in found])
+
+
+def joined(host: str, port: int) -> str:
+    """Write a host and a port as one.
+
+    Example
+    -------
+    >>> joined("::1", 80), joined("a", 80)
+    ('[::1]:80', 'a:80')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Take ``"host:port"`` apart."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit():
+        raise ConfigurationError("source", address, 'an address such as "orders.svc:8080"')
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,185 @@
+"""How is a source followed on asyncio? By one task; resolvers that block get a thread for each question.
+
+There is no task before :meth:`AsyncDiscovery.start` and none after :meth:`AsyncDiscovery.stop`. A resolver that blocks
+cannot be interrupted: its daemon thread ends when it answers, and nobody waits for it, not even the loop's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self, final
+
+from balancekit.balancer import LoadBalancer
+from balancekit.discovery._follow import DiscoveryStats, Follower, Listener, check
+from balancekit.discovery._refresh import Refresh
+from balancekit.discovery._resolution import Resolution, SupportsWatch
+from balancekit.discovery._source import source as source_of
+
+__all__ = ["AsyncDiscovery"]
+
+
+@final
+class AsyncDiscovery:
+    """Keep the endpoints of a balancer as a source says, on asyncio.
+
+    Parameters
+    ----------
+    balancer, source, name, refresh, listeners
+        As for :class:`ThreadDiscovery`; the resolver's ``resolve``, or the function, may be a coroutine function.
+
+    Example
+    -------
+    >>> async def main():
+    ...     lb = LoadBalancer([], allow_empty=True)
+    ...     async with AsyncDiscovery(lb, lambda: ["10.0.0.1:80"]) as discovery:
+    ...         await discovery.wait_ready(timeout=5.0)
+    ...         return lb.acquire().release()
+    >>> asyncio.run(main())
+    True
+    """
+
+    def __init__(
+        self,
+        balancer: LoadBalancer[Any],
+        source: object,
+        /,
+        *,
+        name: str | None = None,
+        refresh: Refresh | None = None,
+        listeners: Iterable[Listener] = (),
+    ) -> None:
+        self._listeners = check(balancer, listeners)
+        self._balancer = balancer
+        self._source = source_of(source, name=name, refresh=refresh)
+        self._stats = Follower(balancer, self._source, (), now=0.0).stats
+        self._follower: Follower | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is started."""
+        return self._main is not None
+
+    def stats(self) -> DiscoveryStats:
+        """Return how it goes. After the end, how it went."""
+        follower = self._follower
+        return self._stats if follower is None else follower.stats
+
+    async def start(self) -> None:
+        """Start following. Does nothing if it is started."""
+        if self._main is not None:
+            return
+        now = time.monotonic()
+        follower = Follower(self._balancer, self._source, self._listeners, now=now, before=self._stats)
+        self._follower = follower
+        self._main = asyncio.create_task(self._run(follower), name="balancekit-discovery")
+
+    async def stop(self) -> None:
+        """Stop following, and return when the task has ended. Does nothing if it is stopped."""
+        main, self._main = self._main, None
+        if main is None:
+            return
+        self._stats = self.stats()
+        self._follower = None
+        main.cancel()
+        await asyncio.gather(main, return_exceptions=True)
+        self._changed.set()
+
+    async def refresh(self) -> None:
+        """Ask the source now, whatever its schedule. Returns at once."""
+        if self._follower is not None:
+            self._follower.hurry(now=time.monotonic())
+            self._woken.set()
+
+    async def wait_ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the other runner
+        """Wait until the source has named somebody; ``False`` if that takes too long or the runner is stopped."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._follower is not None and not self._follower.ready:
+                    self._changed.clear()
+                    await self._changed.wait()
+        return self._follower is not None and self._follower.ready
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    # ------------------------------------------------------------------ in the task
+
+    async def _run(self, follower: Follower) -> None:
+        loop = asyncio.get_running_loop()
+        resolver = self._source.resolver
+
+        def push(said: Resolution) -> None:
+            follower.push(said, now=time.monotonic())
+            loop.call_soon_threadsafe(self._woken.set)
+
+        unwatch = resolver.watch(push) if isinstance(resolver, SupportsWatch) else None
+        try:
+            while True:
+                self._woken.clear()
+                follower.settle(now=time.monotonic(), wall=time.time())
+                if follower.due(now=time.monotonic()):
+                    await self._ask(follower)
+                self._changed.set()
+                # Not wait_for: in Python 3.11 it forgets a cancellation that comes as the wait ends.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, follower.deadline - time.monotonic())):
+                        await self._woken.wait()
+        finally:
+            if unwatch is not None:
+                unwatch()
+
+    async def _ask(self, follower: Follower) -> None:
+        try:
+            async with asyncio.timeout(self._source.refresh.timeout):
+                answer = await _called(self._source.resolver.resolve)
+        except Exception as error:
+            follower.failed(error, now=time.monotonic())
+        else:
+            follower.answered(answer, now=time.monotonic(), wall=time.time())
+
+
+async def _called(function: Callable[[], Any]) -> object:
+    """Call a function that may be a coroutine function, or may block."""
+    if inspect.iscoroutinefunction(function):
+        return await function()
+    return await _in_thread(function)
+
+
+async def _in_thread(function: Callable[[], Any]) -> object:
+    """Call a function that may block. Unlike ``to_thread``, a loop that ends does not wait for it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[object] = loop.create_future()
+
+    def finish(set_it: Callable[[Any], None], value: object) -> None:
+        if not future.done():
+            set_it(value)
+
+    def work() -> None:
+        told: tuple[Callable[[Any], None], object]
+        try:
+            told = (future.set_result, function())
+        except BaseException as error:
+            told = (future.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(finish, *told)
+
+    threading.Thread(target=work, name="balancekit-resolve", daemon=True).start()
+    return await future

@@ -1,0 +1,180 @@
+"""Who answers to this name, and for how long? Addresses and services from DNS itself, with their TTL.
+
+Needs the extra ``dns`` (dnspython). The TTL is the least of the records that led to the answer, aliases included; for
+a name that does not exist it is the negative TTL of its zone (RFC 2308).
+
+What DNS says is one of three things. *Records*: these are the endpoints. *No such name, or none of this type*: there
+is nobody. *A server's failure, no answer in time*: nobody knows, and the last good list stays in use.
+
+Source: RFC 1035, RFC 2308, RFC 2782.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, Self, final
+
+from balancekit import _validation as valid
+from balancekit.discovery._addresses import host_and_port, joined
+from balancekit.discovery._refresh import Refresh
+from balancekit.discovery._resolution import Resolution
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from dns.resolver import Resolver as Client
+
+__all__ = ["DnsAddresses", "DnsServices"]
+
+_KINDS: Final = ("A", "AAAA")
+
+
+@final
+class DnsAddresses:
+    """Every address of a name, from its A and AAAA records.
+
+    Parameters
+    ----------
+    host
+        The name.
+    port
+        The port of every endpoint, 1 to 65535.
+    kinds
+        ``"A"``, ``"AAAA"`` or both. If one of them cannot be had, that is a failure: half the addresses are no list.
+    nameservers
+        Whom to ask, ``"address"`` or ``"address:port"``; the system's if left out.
+    timeout
+        Seconds for an answer, > 0.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        kinds: Iterable[str] = _KINDS,
+        nameservers: Iterable[str] | None = None,
+        timeout: float = 5.0,
+    ) -> None:
+        self._host = valid.text("host", host)
+        self._port = valid.integer("port", port, minimum=1, maximum=65535)
+        self._kinds = tuple(kinds)
+        if not self._kinds or not set(self._kinds) <= set(_KINDS) or isinstance(kinds, str):
+            raise ConfigurationError("kinds", kinds, '["A"], ["AAAA"] or both')
+        self._client = _client(nameservers, timeout)
+        self.refresh = Refresh(timeout=2.0 * timeout)
+
+    @classmethod
+    def parse(cls, address: str, *, nameserver: str | None = None) -> Self:
+        """Make one from ``"host:port"``."""
+        host, port = host_and_port(address)
+        return cls(host, port, nameservers=None if nameserver is None else nameserver.split(","))
+
+    def resolve(self) -> Resolution:
+        """Ask DNS.
+
+        Raises
+        ------
+        dns.exception.DNSException
+            If there is no answer.
+        """
+        answers = [_ask(self._client, self._host, kind) for kind in self._kinds]
+        found = [Endpoint(joined(record.address, self._port)) for records, _ in answers for record in records]
+        return Resolution(endpoints=found, ttl=_least(answers))
+
+
+@final
+class DnsServices:
+    """Every service that the SRV records of a name list: host, port, priority and weight.
+
+    Weights that are all zero mean equal shares (RFC 2782). A single record with the target ``"."`` means that the
+    service is decidedly not there: nobody.
+
+    Parameters
+    ----------
+    name
+        For example ``"_http._tcp.orders.example"``.
+    nameservers, timeout
+        As for :class:`DnsAddresses`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        nameservers: Iterable[str] | None = None,
+        timeout: float = 5.0,
+    ) -> None:
+        self._name = valid.text("name", name)
+        self._client = _client(nameservers, timeout)
+        self.refresh = Refresh(timeout=timeout)
+
+    @classmethod
+    def parse(cls, address: str, *, nameserver: str | None = None) -> Self:
+        """Make one from a name."""
+        return cls(address, nameservers=None if nameserver is None else nameserver.split(","))
+
+    def resolve(self) -> Resolution:
+        """Ask DNS.
+
+        Raises
+        ------
+        dns.exception.DNSException
+            If there is no answer.
+        """
+        records, ttl = _ask(self._client, self._name, "SRV")
+        real = [record for record in records if record.target.to_text() != "."]
+        unweighted = {
+            p for p in {r.priority for r in real} if not any(r.weight for r in real if r.priority == p)
+        }
+        return Resolution(
+            endpoints=[
+                Endpoint(
+                    joined(record.target.to_text(omit_final_dot=True), record.port),
+                    weight=1.0 if record.priority in unweighted else float(record.weight),
+                    priority=record.priority,
+                )
+                for record in real
+            ],
+            ttl=ttl,
+        )
+
+
+def _ask(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
+    """Return the records and their TTL; no records if there is no such name, or none of this kind."""
+    import dns.resolver  # noqa: PLC0415 - 0.5 s, for those who ask DNS themselves
+
+    try:
+        answer = client.resolve(name, kind, raise_on_no_answer=False)
+    except dns.resolver.NXDOMAIN as error:
+        told: Any = error
+        return [], float(told.response(told.qnames()[-1]).resolve_chaining().minimum_ttl)
+    return list(answer.rrset or ()), float(answer.chaining_result.minimum_ttl)
+
+
+def _least(answers: Iterable[tuple[list[Any], float]]) -> float:
+    """Return the least TTL: of those answers that have records, or of all if none has."""
+    known = list(answers)
+    return min([ttl for records, ttl in known if records] or [ttl for _, ttl in known])
+
+
+def _client(nameservers: Iterable[str] | None, timeout: float) -> Client:
+    seconds = valid.number("timeout", timeout, above=0.0)
+    try:
+        import dns.nameserver  # noqa: PLC0415 - see above
+        import dns.resolver  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("asking DNS for a TTL needs dnspython: pip install 'balancekit[dns]'") from error
+
+    client = dns.resolver.Resolver(configure=nameservers is None)
+    client.lifetime = seconds
+    if nameservers is not None:
+        if isinstance(nameservers, str):
+            raise ConfigurationError("nameservers", nameservers, "a list of addresses")
+        places = [host_and_port(place) if _has_port(place) else (place, 53) for place in nameservers]
+        client.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in places]
+    return client
+
+
+def _has_port(place: str) -> bool:
+    return place.count(":") == 1 or "]:" in place

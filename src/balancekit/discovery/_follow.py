@@ -1,0 +1,232 @@
+"""What do both runners do between two questions? Change the balancer, keep the books, tell whoever listens.
+
+A :class:`Follower` is used by one thread or task at a time; only :meth:`Follower.push` and reading ``stats`` may come
+from others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias, final
+
+from balancekit._log import log_change, log_error
+from balancekit._record import Record
+from balancekit.balancer import LoadBalancer
+from balancekit.discovery._reconciler import Endpoints, Reconciler, State
+from balancekit.discovery._resolution import resolution
+from balancekit.discovery._source import Source
+from balancekit.errors import ConfigurationError
+
+__all__ = ["DiscoveryStats", "Follower", "Listener", "SourceChanged", "check"]
+
+RESULTS: Final = ("changed", "unchanged", "held", "failed")
+
+
+class SourceChanged(Record):
+    """A source went from one state to another.
+
+    Parameters
+    ----------
+    source
+        The source's name.
+    at
+        Seconds of the system's monotonic clock.
+    before, after
+        The states.
+    endpoints
+        How many endpoints are in use.
+    error
+        What went wrong, in words; ``None`` if nothing did.
+    """
+
+    source: str
+    at: float
+    before: State
+    after: State
+    endpoints: int
+    error: str | None = None
+
+
+Listener: TypeAlias = Callable[[SourceChanged], None]
+"""Called with each change of state, in the runner's thread or task."""
+
+
+class DiscoveryStats(Record):
+    """How it goes with one source.
+
+    Parameters
+    ----------
+    source
+        The source's name.
+    state
+        How well it is known.
+    refreshes
+        How many answers there were of each kind: ``"changed"``, ``"unchanged"``, ``"held"``, ``"failed"``.
+    endpoints
+        How many endpoints are in use.
+    last_success_at
+        When it last answered, in seconds since 1970; 0 if never.
+    error
+        What went wrong last, in words; ``None`` if the last answer was good.
+    """
+
+    source: str
+    state: State
+    refreshes: Mapping[str, int]
+    endpoints: int
+    last_success_at: float
+    error: str | None
+
+
+@final
+class Follower:
+    """One source, one balancer."""
+
+    __slots__ = (
+        "_balancer",
+        "_counts",
+        "_last_success_at",
+        "_listeners",
+        "_lock",
+        "_reconciler",
+        "ready",
+        "source",
+        "stats",
+    )
+
+    def __init__(
+        self,
+        balancer: LoadBalancer[Any],
+        source: Source,
+        listeners: tuple[Listener, ...],
+        *,
+        now: float,
+        before: DiscoveryStats | None = None,
+    ) -> None:
+        self.source = source
+        self._balancer = balancer
+        self._listeners = listeners
+        self._reconciler = Reconciler(source.refresh, Random(), current=balancer.endpoints, now=now)
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(RESULTS, 0) if before is None else dict(before.refreshes)
+        self._last_success_at = 0.0 if before is None else before.last_success_at
+        self.ready: bool = False
+        """Whether the source has named somebody."""
+        self.stats: DiscoveryStats = self._read_out(None)
+        """The state of affairs; replaced whole."""
+
+    @property
+    def deadline(self) -> float:
+        """When there is something to do."""
+        with self._lock:
+            return self._reconciler.deadline
+
+    def due(self, *, now: float) -> bool:
+        """Whether the source is to be asked."""
+        with self._lock:
+            return now >= self._reconciler.next_at
+
+    def postpone(self, seconds: float) -> None:
+        """Put the next question off."""
+        with self._lock:
+            self._reconciler.next_at += seconds
+
+    def hurry(self, *, now: float) -> None:
+        """Make the next question due."""
+        with self._lock:
+            self._reconciler.next_at = now
+
+    def push(self, said: object, *, now: float) -> None:
+        """Take a list that nobody asked for; from any thread."""
+        told = resolution(said)
+        with self._lock:
+            self._reconciler.push(told, now=now)
+
+    def settle(self, *, now: float, wall: float) -> None:
+        """Use the list that was pushed, if it counts by now."""
+        with self._lock:
+            said = self._reconciler.settled(now=now)
+        if said is not None:
+            self.answered(said, now=now, wall=wall)
+
+    def answered(self, answer: object, *, now: float, wall: float) -> None:
+        """Take an answer, whatever it is."""
+        before = self._reconciler.state
+        try:
+            said = resolution(answer)
+            with self._lock:
+                wanted = self._reconciler.answer(said, now=now)
+            self._use(wanted)
+        except Exception as error:
+            self._reconciler.state = before
+            self.failed(error, now=now)
+            return
+        self.ready = self.ready or bool(said.endpoints)
+        self._last_success_at = wall
+        held = self._reconciler.state is State.HOLDING
+        self._done("held" if held else "unchanged" if wanted is None else "changed", before, None, now)
+
+    def failed(self, error: BaseException, *, now: float) -> None:
+        """Take it that there is no answer."""
+        before = self._reconciler.state
+        with self._lock:
+            self._reconciler.failed(now=now)
+        text = str(error)
+        self._done("failed", before, f"{type(error).__name__}: {text}" if text else type(error).__name__, now)
+
+    def _use(self, wanted: Endpoints | None) -> None:
+        if wanted is not None:
+            self._balancer.update(wanted)
+            self._reconciler.accept(wanted)
+
+    def _done(self, result: str, before: State, error: str | None, now: float) -> None:
+        self._counts[result] += 1
+        self.stats = stats = self._read_out(error)
+        if stats.state is before:
+            return
+        log_change(
+            "endpoints of %s: %s, was %s; %d in use%s",
+            self.source.name,
+            stats.state.value,
+            before.value,
+            stats.endpoints,
+            "" if error is None else f" ({error})",
+            bad=stats.state is State.FAILED,
+        )
+        change = SourceChanged(
+            source=self.source.name,
+            at=now,
+            before=before,
+            after=stats.state,
+            endpoints=stats.endpoints,
+            error=error,
+        )
+        for listener in self._listeners:
+            try:
+                listener(change)
+            except Exception:
+                log_error("listener %r failed on %r", listener, change)
+
+    def _read_out(self, error: str | None) -> DiscoveryStats:
+        return DiscoveryStats(
+            source=self.source.name,
+            state=self._reconciler.state,
+            refreshes=MappingProxyType(dict(self._counts)),
+            endpoints=len(self._reconciler.current),
+            last_success_at=self._last_success_at,
+            error=error,
+        )
+
+
+def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ...]:
+    """Refuse what no runner can work with."""
+    if not isinstance(balancer, LoadBalancer):
+        raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+    heard = tuple(listeners)
+    for listener in heard:
+        if not callable(listener):
+            raise ConfigurationError("listeners", listener, "something that can be called")
+    return heard

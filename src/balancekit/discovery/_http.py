@@ -1,0 +1,117 @@
+"""Who does this web service say there is? A Prometheus ``http_sd`` list.
+
+Only a complete answer with status 200 and content type ``application/json`` counts; everything else is a failure and
+the last good list stays in use. Proxies named in the environment are not used, as in Prometheus.
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Final, Self, cast, final
+from urllib.parse import urlsplit
+
+from balancekit import _validation as valid
+from balancekit.discovery._refresh import Refresh
+from balancekit.discovery._resolution import Resolution
+from balancekit.discovery._targets import BadListError, parse_targets
+from balancekit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+__all__ = ["HttpTargets"]
+
+MOST: Final = 16 * 1024 * 1024
+"""Bytes after which an answer is no list of endpoints."""
+READ_AT_ONCE: Final = 65_536
+_REFRESH: Final = Refresh()
+
+
+@final
+class HttpTargets:
+    """The targets that a web service lists.
+
+    Parameters
+    ----------
+    url
+        ``http://`` or ``https://``.
+    timeout
+        Seconds for the whole answer, > 0.
+    headers
+        Sent with each question, for example an ``Authorization``. Not shown in ``repr``.
+    tls
+        How to check certificates; the system's way if left out.
+    interval
+        What the service is told in ``X-Prometheus-Refresh-Interval-Seconds``, and how often it is asked.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 10.0,
+        headers: Mapping[str, str] | None = None,
+        tls: SSLContext | None = None,
+        interval: float = 30.0,
+    ) -> None:
+        parts = urlsplit(valid.text("url", url))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError("url", url, "an http:// or https:// URL")
+        self._timeout = valid.number("timeout", timeout, above=0.0)
+        self.refresh = Refresh(interval=interval, timeout=self._timeout)
+        sent = {
+            "Accept": "application/json",
+            "X-Prometheus-Refresh-Interval-Seconds": f"{self.refresh.interval:g}",
+            **valid.labels("headers", {} if headers is None else headers),
+        }
+        self._request = urllib.request.Request(url, headers=sent)  # noqa: S310 - the scheme is checked above
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=tls),
+        )
+
+    @classmethod
+    def parse(cls, address: str, *, interval: str = "30") -> Self:
+        """Make one from a URL."""
+        try:
+            return cls(address, interval=float(interval))
+        except ValueError as error:
+            raise ConfigurationError("source", address, f"usable settings ({error})") from error
+
+    def resolve(self) -> Resolution:
+        """Ask the service.
+
+        Raises
+        ------
+        OSError
+            If it cannot be asked, or answers with an error.
+        BadListError
+            If the answer is no list of targets.
+        """
+        deadline = time.monotonic() + self._timeout
+        with cast("HTTPResponse", self._opener.open(self._request, timeout=self._timeout)) as response:
+            if response.status != 200:
+                raise BadListError(f"status {response.status}, expected 200")
+            kind = response.headers.get_content_type()
+            if kind != "application/json":
+                raise BadListError(f"content type {kind}, expected application/json")
+            return parse_targets(_read(response, deadline))
+
+
+def _read(response: HTTPResponse, deadline: float) -> bytes:
+    """Read a whole answer, not more than is sensible and not longer than is allowed."""
+    parts: list[bytes] = []
+    size = 0
+    while data := response.read1(READ_AT_ONCE):
+        parts.append(data)
+        size += len(data)
+        if size > MOST:
+            raise BadListError(f"more than {MOST} bytes")
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer took too long")
+    if response.length:
+        raise BadListError(f"{response.length} bytes of the answer are missing")
+    return b"".join(parts)

@@ -1,0 +1,177 @@
+"""Which list of endpoints is to be used now, and when is the source asked again? Sans-IO: told answers and the time.
+
+A good list is never lost to a bad answer. What makes it so:
+
+- **A failure changes nothing** but the time of the next question (back-off).
+- **An empty answer is held** until every answer for ``hold`` seconds has been empty. A failure in between begins the
+  hold anew: silence confirms nothing.
+- **A sudden shrink is doubted.** If more than half are missing, the new ones join now and the missing ones stay until
+  the next answer agrees. Only those it agrees about go.
+- **A push is debounced**: sources that list a rollout one endpoint at a time cause one change, not twenty.
+
+What is *used* changes only by :meth:`Reconciler.accept`: a list that the balancer refuses was never in use.
+
+Cost: O(n) an answer.
+
+Source: gRPC, Envoy (an empty answer empties), Prometheus (the last list is kept on errors), Finagle (removals wait).
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+from random import Random
+from typing import Any, TypeAlias, final
+
+from balancekit.discovery._refresh import Refresh
+from balancekit.discovery._resolution import Resolution
+from balancekit.endpoint import Endpoint
+
+__all__ = ["Reconciler", "State"]
+
+Endpoints: TypeAlias = tuple[Endpoint[Any], ...]
+
+
+class State(enum.StrEnum):
+    """How well a source is known."""
+
+    PENDING = "pending"
+    """It has not answered yet."""
+    BOUND = "bound"
+    """What it said last is in use."""
+    HOLDING = "holding"
+    """It said that all or most are gone; that is in doubt until it is confirmed."""
+    FAILED = "failed"
+    """It cannot be asked; the last good list is in use."""
+
+
+@final
+class Reconciler:
+    """What one source has said, and what is to be made of it.
+
+    Parameters
+    ----------
+    refresh
+        The settings.
+    rng
+        For the jitter.
+    current
+        The endpoints in use before the first answer; no bad first answer takes them away.
+    now
+        The time; the first question is due at once.
+
+    Example
+    -------
+    >>> reconciler = Reconciler(Refresh(jitter=0.0), Random(1), current=[Endpoint("a")], now=0.0)
+    >>> reconciler.answer(Resolution(endpoints=()), now=0.0) is None       # held
+    True
+    >>> reconciler.failed(now=1.0)
+    >>> reconciler.next_at
+    2.0
+    >>> [endpoint.id for endpoint in reconciler.answer(Resolution(endpoints=[Endpoint("b")]), now=2.0)]
+    ['a', 'b']
+    """
+
+    __slots__ = (
+        "_doubted",
+        "_empty_since",
+        "_failures",
+        "_first_push_at",
+        "_pushed",
+        "_refresh",
+        "_rng",
+        "current",
+        "next_at",
+        "settles_at",
+        "state",
+    )
+
+    def __init__(
+        self,
+        refresh: Refresh,
+        rng: Random,
+        *,
+        current: Iterable[Endpoint[Any]] = (),
+        now: float,
+    ) -> None:
+        self._refresh = refresh
+        self._rng = rng
+        self.current: Endpoints = Resolution(endpoints=current).endpoints
+        """The endpoints in use."""
+        self.state: State = State.PENDING
+        self.next_at: float = now
+        """When the source is to be asked."""
+        self.settles_at: float = math.inf
+        """When the list that was pushed counts."""
+        self._failures = 0
+        self._empty_since: float | None = None
+        self._doubted: frozenset[str] = frozenset()
+        self._pushed: Resolution | None = None
+        self._first_push_at = 0.0
+
+    @property
+    def deadline(self) -> float:
+        """When there is something to do."""
+        return min(self.next_at, self.settles_at)
+
+    def answer(self, said: Resolution, *, now: float) -> Endpoints | None:
+        """Hear an answer; return the list to use from now on, or ``None`` to change nothing."""
+        refresh = self._refresh
+        self._failures = 0
+        self.next_at = now + refresh.spread(refresh.period(said.ttl), self._rng)
+        if said.endpoints or not self.current or refresh.on_empty == "apply":
+            self._empty_since = None
+        elif self._held(now):
+            return None
+        wanted = self._guarded(said.endpoints) if said.endpoints else ()
+        self.state = State.HOLDING if said.endpoints and self._doubted else State.BOUND
+        return None if wanted == self.current else wanted
+
+    def failed(self, *, now: float) -> None:
+        """Hear that there was no answer, or one that cannot be used."""
+        self._failures += 1
+        self._empty_since = None
+        self.state = State.FAILED
+        self.next_at = now + self._refresh.spread(self._refresh.retry(self._failures), self._rng)
+
+    def accept(self, endpoints: Endpoints) -> None:
+        """Hear that a list is in use."""
+        self.current = endpoints
+
+    def push(self, said: Resolution, *, now: float) -> None:
+        """Hear a list that nobody asked for; it counts when there is quiet."""
+        if self._pushed is None:
+            self._first_push_at = now
+        self._pushed = said
+        self.settles_at = min(now + self._refresh.quiet, self._first_push_at + self._refresh.longest_quiet)
+
+    def settled(self, *, now: float) -> Resolution | None:
+        """Return the list that was pushed, once, if it counts by now."""
+        if now < self.settles_at:
+            return None
+        said, self._pushed = self._pushed, None
+        self.settles_at = math.inf
+        return said
+
+    def _held(self, now: float) -> bool:
+        if self._empty_since is None:
+            self._empty_since = now
+        over_at = self._empty_since + self._refresh.hold
+        if now >= over_at:
+            self._empty_since = None
+            return False
+        self.state = State.HOLDING
+        self.next_at = min(self.next_at, over_at)
+        return True
+
+    def _guarded(self, wanted: Endpoints) -> Endpoints:
+        """Return what is wanted, and whoever goes so suddenly that it is not believed yet."""
+        ids = {endpoint.id for endpoint in wanted}
+        gone = [endpoint for endpoint in self.current if endpoint.id not in ids]
+        sudden = [endpoint for endpoint in gone if endpoint.id not in self._doubted]
+        if len(sudden) <= self._refresh.shrink * len(self.current):
+            self._doubted = frozenset()
+            return wanted
+        self._doubted = frozenset([endpoint.id for endpoint in sudden])
+        return Resolution(endpoints=[*wanted, *sudden]).endpoints

@@ -1,0 +1,111 @@
+"""What does a source of endpoints have to be able to do? Say, when it is asked, who there is now.
+
+A resolver has one method. Everything that is hard about following a source (when to ask again, what to believe,
+what to do when it fails) is in the runner, the same for all of them. So a resolver may block and may raise, and
+keeps nothing.
+
+**An error and an empty list are different answers.** Whoever cannot find out raises; whoever found out that there
+is nobody returns an empty list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, runtime_checkable
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.endpoint import Endpoint, endpoints
+from balancekit.errors import ConfigurationError
+
+__all__ = ["AsyncResolver", "Resolution", "Resolver", "SupportsWatch", "resolution"]
+
+
+class Resolution(Record):
+    """What a source said: who there is, and for how long that is good.
+
+    Endpoints are sorted by id, so that the order of an answer means nothing. Of several with one id the one with
+    the lowest priority stays, then the one with the greatest weight.
+
+    Parameters
+    ----------
+    endpoints
+        Everybody; as many as there are, also none.
+    ttl
+        Seconds for which the source vouches for it, >= 0; ``None`` if it does not say.
+
+    Example
+    -------
+    >>> [endpoint.id for endpoint in Resolution(endpoints=[Endpoint("b"), Endpoint("a"), Endpoint("b")]).endpoints]
+    ['a', 'b']
+    """
+
+    endpoints: tuple[Endpoint[Any], ...]
+    ttl: float | None
+
+    def __init__(self, *, endpoints: Iterable[Endpoint[Any]], ttl: float | None = None) -> None:
+        super().__init__(
+            endpoints=_merged(endpoints),
+            ttl=None if ttl is None else valid.number("ttl", ttl, minimum=0.0),
+        )
+
+
+@runtime_checkable
+class Resolver(Protocol):
+    """A source of endpoints; every runner can follow it."""
+
+    def resolve(self) -> Resolution:
+        """Say who there is now. May block, for a time it limits itself; may raise."""
+        ...
+
+
+class AsyncResolver(Protocol):
+    """A source of endpoints for asyncio; cancelled when its time is over."""
+
+    async def resolve(self) -> Resolution:
+        """Say who there is now. May raise."""
+        ...
+
+
+@runtime_checkable
+class SupportsWatch(Protocol):
+    """A resolver that also tells by itself when something has changed."""
+
+    def watch(self, push: Callable[[Resolution], None], /) -> Callable[[], None]:
+        """Call ``push`` from now on, from any thread, with each new list; return a function that ends that."""
+        ...
+
+
+def resolution(answer: object) -> Resolution:
+    """Turn what a resolver or a function returned into a resolution.
+
+    Example
+    -------
+    >>> resolution({"a": 1, "b": 2}).endpoints[1].target
+    2
+    """
+    if isinstance(answer, Resolution):
+        return answer
+    return Resolution(endpoints=_named(answer))
+
+
+def _named(answer: object) -> tuple[Endpoint[Any], ...]:
+    """Turn strings into endpoints, also where one comes twice."""
+    if isinstance(answer, Iterable) and not isinstance(answer, str | bytes | dict):
+        return tuple([endpoint for item in answer for endpoint in endpoints([item])])
+    return endpoints(answer)  # type: ignore[call-overload, no-any-return]  # refuses what is neither
+
+
+def _merged(source: Iterable[Endpoint[Any]]) -> tuple[Endpoint[Any], ...]:
+    best: dict[str, Endpoint[Any]] = {}
+    for endpoint in source:
+        if not isinstance(endpoint, Endpoint):
+            raise ConfigurationError("endpoints", endpoint, "Endpoints")
+        other = best.get(endpoint.id)
+        if other is None or _rank(endpoint) < _rank(other):
+            best[endpoint.id] = endpoint
+    return tuple([best[id] for id in sorted(best)])
+
+
+def _rank(endpoint: Endpoint[Any]) -> tuple[int, float]:
+    return endpoint.priority, -endpoint.weight

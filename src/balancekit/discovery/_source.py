@@ -1,0 +1,156 @@
+"""What may a runner be given to follow? A resolver, a function, or a string such as ``"dns:orders.svc:8080"``.
+
+A string names a scheme, an address and options: ``scheme:address?option=value&...`` (for ``http_sd``, whose address is
+a URL with a query of its own: ``http_sd:http://sd/orders#interval=30``). Options of
+:class:`~balancekit.discovery.Refresh` are understood for every scheme, others by the scheme itself.
+
+Other packages add a scheme by an entry point in the group ``balancekit.resolvers``: its name is the scheme, its
+object is called with the address and the scheme's own options, all strings, and returns a resolver. Built-in schemes
+cannot be replaced.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.discovery._refresh import Refresh
+from balancekit.discovery._resolution import AsyncResolver, Resolver
+from balancekit.discovery._static import AsyncCalling, Calling
+from balancekit.errors import ConfigurationError
+
+__all__ = ["GROUP", "Source", "source"]
+
+GROUP: Final = "balancekit.resolvers"
+"""The entry point group of other people's schemes."""
+
+_BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
+    "static": ("_static", "Static"),
+    "dns": ("_addresses", "SystemAddresses"),
+    "dns_ttl": ("_dns", "DnsAddresses"),
+    "srv": ("_dns", "DnsServices"),
+    "file": ("_file", "FileTargets"),
+    "http_sd": ("_http", "HttpTargets"),
+}
+_TAKES_INTERVAL: Final = "http_sd"  # the service is told of it
+_DEFAULT_REFRESH: Final = Refresh()
+
+
+class Source(Record):
+    """A resolver, and how to follow it.
+
+    Parameters
+    ----------
+    name
+        What logs and metrics call it.
+    resolver
+        Who is asked.
+    refresh
+        How often, and how far it is believed.
+    """
+
+    name: str
+    resolver: Resolver | AsyncResolver
+    refresh: Refresh
+
+
+def source(what: object, *, name: str | None = None, refresh: Refresh | None = None) -> Source:
+    """Say what is to be followed, and how.
+
+    Parameters
+    ----------
+    what
+        A resolver, a function or coroutine function that returns what one does (or anything a balancer takes for
+        endpoints), or a string.
+    name
+        Left out, it is the scheme of a string, or what the resolver or its class is called.
+    refresh
+        Left out, it is what a string says, or what the resolver has as ``refresh``, or ``Refresh()``.
+
+    Raises
+    ------
+    ConfigurationError
+        For anything else, an unknown scheme, an unknown option.
+
+    Example
+    -------
+    >>> found = source("static:10.0.0.1:80,10.0.0.2:80?interval=60")
+    >>> found.name, found.refresh.interval, len(found.resolver.resolve().endpoints)
+    ('static', 60.0, 2)
+    """
+    if isinstance(what, Source):
+        own = what
+    elif isinstance(what, str):
+        own = _parsed(what)
+    elif not isinstance(what, type) and callable(getattr(what, "resolve", None)):
+        resolver = cast("Resolver", what)
+        own = Source(name=type(what).__name__, resolver=resolver, refresh=_suggested(resolver))
+    elif not isinstance(what, type) and callable(what):
+        calling = AsyncCalling(what) if inspect.iscoroutinefunction(what) else Calling(what)
+        own = Source(name=getattr(what, "__name__", "function"), resolver=calling, refresh=_DEFAULT_REFRESH)
+    else:
+        raise ConfigurationError("source", what, 'a resolver, a function, or a string such as "dns:name:80"')
+    if refresh is not None and not isinstance(refresh, Refresh):
+        raise ConfigurationError("refresh", refresh, "a Refresh")
+    return own.replace(
+        name=own.name if name is None else valid.text("name", name),
+        refresh=own.refresh if refresh is None else refresh,
+    )
+
+
+def _parsed(text: str) -> Source:
+    scheme, colon, rest = text.partition(":")
+    if not colon or not scheme or not rest:
+        raise ConfigurationError("source", text, '"scheme:address" with options: "dns:orders:80?interval=30"')
+    # The query of a URL belongs to the URL; there our options come after "#".
+    address, _, written = rest.partition("#" if scheme == "http_sd" else "?")
+    options = _pairs(written, text)
+    settings = {name: options.pop(name) for name in Refresh._fields if name in options}
+    if scheme == _TAKES_INTERVAL and "interval" in settings:
+        options["interval"] = settings["interval"]
+    make = _factory(scheme, text)
+    try:
+        resolver = make(address, **options)
+    except TypeError as error:
+        raise ConfigurationError("source", text, f"other options for {scheme!r} ({error})") from error
+    return Source(name=scheme, resolver=resolver, refresh=_set(_suggested(resolver), settings))
+
+
+def _pairs(query: str, text: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    except ValueError as error:
+        raise ConfigurationError("source", text, "options written as name=value&name=value") from error
+
+
+def _set(refresh: Refresh, settings: Mapping[str, str]) -> Refresh:
+    changes: dict[str, object] = {}
+    for name, value in settings.items():
+        try:
+            changes[name] = value if name == "on_empty" else float(value)
+        except ValueError as error:
+            raise ConfigurationError(name, value, "a number") from error
+    return refresh.replace(**changes)
+
+
+def _suggested(resolver: object) -> Refresh:
+    refresh = getattr(resolver, "refresh", None)
+    return refresh if isinstance(refresh, Refresh) else _DEFAULT_REFRESH
+
+
+def _factory(scheme: str, text: str) -> Callable[..., Resolver]:
+    if scheme in _BUILT_IN:
+        module, name = _BUILT_IN[scheme]
+        kind: Any = getattr(__import__(f"balancekit.discovery.{module}", fromlist=[name]), name)
+        return cast("Callable[..., Resolver]", kind.parse)
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 30 ms, for other people's schemes only
+
+    found = entry_points(group=GROUP)
+    if scheme not in found.names:
+        known = sorted({*_BUILT_IN, *found.names})
+        raise ConfigurationError("source", text, f"a scheme that is known: {', '.join(known)}")
+    return cast("Callable[..., Resolver]", found[scheme].load())

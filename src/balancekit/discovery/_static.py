@@ -1,0 +1,90 @@
+"""Who is there if nobody has to be asked, or if only the application knows? A list, and a function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Self, final
+
+from balancekit.discovery._resolution import Resolution, resolution
+from balancekit.errors import ConfigurationError
+
+__all__ = ["AsyncCalling", "Calling", "Static"]
+
+
+@final
+class Static:
+    """Always the same endpoints.
+
+    Parameters
+    ----------
+    endpoints
+        Strings, Endpoints, or a mapping from id to target.
+
+    Example
+    -------
+    >>> [endpoint.id for endpoint in Static(["b:80", "a:80"]).resolve().endpoints]
+    ['a:80', 'b:80']
+    """
+
+    def __init__(self, endpoints: object) -> None:
+        self._resolution = resolution(endpoints)
+
+    @classmethod
+    def parse(cls, address: str) -> Self:
+        """Make one from ``"host:port,host:port"``."""
+        names = [name.strip() for name in address.split(",")]
+        if not all(names):
+            raise ConfigurationError("source", address, "addresses with commas between them")
+        return cls(names)
+
+    def resolve(self) -> Resolution:
+        """Say who there is."""
+        return self._resolution
+
+
+@final
+class Calling:
+    """Whoever a function says there are.
+
+    Parameters
+    ----------
+    function
+        Called without arguments; returns a Resolution or anything a balancer takes for endpoints. It may block.
+
+    Example
+    -------
+    >>> Calling(lambda: {"eu": 1}).resolve().endpoints[0].target
+    1
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise ConfigurationError(
+                "function", function, "a function; AsyncCalling takes coroutine functions"
+            )
+        self._function = function
+
+    def resolve(self) -> Resolution:
+        """Ask it."""
+        return resolution(self._function())
+
+
+@final
+class AsyncCalling:
+    """Whoever a coroutine function says there are, for :class:`AsyncDiscovery`.
+
+    Parameters
+    ----------
+    function
+        As for :class:`Calling`.
+    """
+
+    def __init__(self, function: Callable[[], Awaitable[Any]]) -> None:
+        if not inspect.iscoroutinefunction(function):
+            raise ConfigurationError("function", function, "a coroutine function")
+        self._function = function
+
+    async def resolve(self) -> Resolution:
+        """Ask it."""
+        return resolution(await self._function())

@@ -1,0 +1,76 @@
+"""What does a Prometheus target list say? The endpoints it names, or that it cannot be trusted.
+
+The format of ``file_sd`` and ``http_sd``::
+
+    [{"targets": ["10.0.0.1:80", "10.0.0.2:80"], "labels": {"__zone__": "eu-1", "team": "orders"}}]
+
+``[]`` is legal and means nobody. Labels become metadata, except the reserved ones: ``__weight__``, ``__priority__``,
+``__zone__``, and ``__scheme__``, which turns the target into ``scheme://host:port``. One wrong entry makes the whole
+list an error: half a list is not a list.
+
+Source: Prometheus 3, ``discovery/targetgroup`` and the documentation of ``http_sd_config``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from balancekit.discovery._resolution import Resolution
+from balancekit.endpoint import Endpoint
+
+__all__ = ["BadListError", "parse_targets"]
+
+
+class BadListError(ValueError):
+    """What was read is no list of targets; the last good one stays in use."""
+
+
+def parse_targets(data: bytes | str) -> Resolution:
+    """Read a list of targets.
+
+    Raises
+    ------
+    BadListError
+        If it is anything else, or only the beginning of one.
+
+    Example
+    -------
+    >>> found = parse_targets('[{"targets": ["a:80"], "labels": {"__weight__": "3", "team": "x"}}]')
+    >>> found.endpoints[0].weight, dict(found.endpoints[0].metadata)
+    (3.0, {'team': 'x'})
+    """
+    try:
+        groups = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadListError(f"no JSON, or only the beginning of it: {error}") from error
+    if not isinstance(groups, list):
+        raise BadListError(f"a list of groups is expected, not {type(groups).__name__}")
+    return Resolution(endpoints=[endpoint for group in groups for endpoint in _group(group)])
+
+
+def _group(group: Any) -> list[Endpoint[str]]:
+    if not isinstance(group, dict) or not isinstance(group.get("targets"), list):
+        raise BadListError('each group is expected to be {"targets": [...], "labels": {...}}')
+    labels = group.get("labels") or {}
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise BadListError("labels are expected to be strings")
+    return [_endpoint(target, labels) for target in group["targets"]]
+
+
+def _endpoint(target: object, labels: Mapping[str, str]) -> Endpoint[str]:
+    if not isinstance(target, str) or not target:
+        raise BadListError(f"a target is expected to be a string such as 'host:port', not {target!r}")
+    rest = dict(labels)
+    scheme = rest.pop("__scheme__", "")
+    try:
+        return Endpoint(
+            f"{scheme}://{target}" if scheme else target,
+            weight=float(rest.pop("__weight__", "1")),
+            priority=int(rest.pop("__priority__", "0")),
+            zone=rest.pop("__zone__", ""),
+            metadata=rest,
+        )
+    except ValueError as error:
+        raise BadListError(f"target {target!r}: {error}") from error

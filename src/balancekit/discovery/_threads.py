@@ -1,0 +1,236 @@
+"""How is a source followed without asyncio? By one daemon thread.
+
+There is no thread before :meth:`ThreadDiscovery.start` and none after :meth:`ThreadDiscovery.stop`, unless a resolver
+that cannot be interrupted is still at work: it is waited for, but no longer than the timeout, and what it says then is
+not heard. In a forked child a runner that was started is started anew: a server that preloads its application forks
+workers which all need it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Self, cast, final
+
+from balancekit.balancer import LoadBalancer
+from balancekit.discovery._follow import DiscoveryStats, Follower, Listener, check
+from balancekit.discovery._refresh import Refresh
+from balancekit.discovery._resolution import Resolution, Resolver, SupportsWatch
+from balancekit.discovery._source import Source
+from balancekit.discovery._source import source as source_of
+from balancekit.errors import ConfigurationError
+
+__all__ = ["ThreadDiscovery"]
+
+
+@final
+class ThreadDiscovery:
+    """Keep the endpoints of a balancer as a source says, in a thread.
+
+    The balancer's list is this runner's from the start: do not follow two sources into one balancer. Make the
+    balancer with ``allow_empty=True``, or with a list to go on until the source has answered.
+
+    Parameters
+    ----------
+    balancer
+        Whose endpoints.
+    source
+        A resolver, a function, or a string (see :func:`source`).
+    name
+        What logs and metrics call it; the scheme or the resolver's class if left out.
+    refresh
+        How often, and how far it is believed.
+    listeners
+        Called with each :class:`SourceChanged`. One that raises is logged.
+
+    *When not to use it:* in a program that runs on asyncio; use :class:`AsyncDiscovery`.
+
+    Example
+    -------
+    >>> lb = LoadBalancer([], allow_empty=True)
+    >>> with ThreadDiscovery(lb, "static:10.0.0.1:80,10.0.0.2:80") as discovery:
+    ...     discovery.wait_ready(timeout=5.0)
+    True
+    >>> len(lb.endpoints)
+    2
+    """
+
+    def __init__(
+        self,
+        balancer: LoadBalancer[Any],
+        source: object,
+        /,
+        *,
+        name: str | None = None,
+        refresh: Refresh | None = None,
+        listeners: Iterable[Listener] = (),
+    ) -> None:
+        self._listeners = check(balancer, listeners)
+        self._balancer = balancer
+        self._source = _sync(source, name, refresh)
+        self._stats = Follower(balancer, self._source, (), now=0.0).stats
+        self._rest()
+        _ALIVE.add(self)
+
+    def _rest(self) -> None:
+        """Be as if never started."""
+        self._wakeup = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._follower: Follower | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it is started."""
+        return self._follower is not None
+
+    def stats(self) -> DiscoveryStats:
+        """Return how it goes. After the end, how it went."""
+        follower = self._follower
+        return self._stats if follower is None else follower.stats
+
+    def start(self) -> None:
+        """Start following. Does nothing if it is started."""
+        self._start(delay=0.0)
+
+    def _start(self, *, delay: float) -> None:
+        with self._wakeup:
+            if self._follower is not None:
+                return
+            follower = Follower(
+                self._balancer,
+                self._source,
+                self._listeners,
+                now=time.monotonic(),
+                before=self._stats,
+            )
+            follower.postpone(delay)
+            self._follower = follower
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(follower,),
+                name="balancekit-discovery",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following, and return when the thread has ended. Does nothing if it is stopped."""
+        with self._wakeup:
+            follower, self._follower = self._follower, None
+            thread, self._thread = self._thread, None
+            if follower is not None:
+                self._stats = follower.stats
+            self._wakeup.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(self._source.refresh.timeout)
+
+    def refresh(self) -> None:
+        """Ask the source now, whatever its schedule. Returns at once."""
+        with self._wakeup:
+            if self._follower is not None:
+                self._follower.hurry(now=time.monotonic())
+                self._wakeup.notify_all()
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait until the source has named somebody; ``False`` if that takes too long or the runner is stopped."""
+        with self._wakeup:
+            self._wakeup.wait_for(lambda: self._follower is None or self._follower.ready, timeout)
+            return self._follower is not None and self._follower.ready
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # ------------------------------------------------------------------ in the thread
+
+    def _run(self, follower: Follower) -> None:
+        resolver = cast("Resolver", self._source.resolver)
+
+        def push(said: Resolution) -> None:
+            follower.push(said, now=time.monotonic())
+            self._notify()
+
+        unwatch = resolver.watch(push) if isinstance(resolver, SupportsWatch) else None
+        try:
+            while self._wait(follower):
+                self._step(follower, resolver)
+                self._notify()
+        finally:
+            if unwatch is not None:
+                unwatch()
+
+    def _step(self, follower: Follower, resolver: Resolver) -> None:
+        follower.settle(now=time.monotonic(), wall=time.time())
+        if not follower.due(now=time.monotonic()):
+            return
+        answer: object = None
+        trouble: Exception | None = None
+        try:
+            answer = resolver.resolve()
+        except Exception as error:
+            trouble = error
+        if self._follower is not follower:
+            return  # stopped meanwhile
+        if trouble is None:
+            follower.answered(answer, now=time.monotonic(), wall=time.time())
+        else:
+            follower.failed(trouble, now=time.monotonic())
+
+    def _wait(self, follower: Follower) -> bool:
+        """Wait until there is something to do; ``False`` once stopped."""
+        with self._wakeup:
+            while self._follower is follower:
+                left = follower.deadline - time.monotonic()
+                if left <= 0.0:
+                    return True
+                self._wakeup.wait(left)
+        return False
+
+    def _notify(self) -> None:
+        with self._wakeup:
+            self._wakeup.notify_all()
+
+    # ------------------------------------------------------------------ forking
+
+    def after_fork(self) -> None:
+        """Start anew in a forked child if it was started: the thread is not there, the need for it is."""
+        was, stats = self._follower, self.stats()
+        self._rest()
+        self._stats = stats
+        if was is not None:
+            # The child has the parent's list. All workers asking at once would be a flood.
+            share = random.Random().random() if was.ready else 0.0
+            self._start(delay=share * self._source.refresh.interval)
+
+
+def _sync(source: object, name: str | None, refresh: Refresh | None) -> Source:
+    found = source_of(source, name=name, refresh=refresh)
+    if inspect.iscoroutinefunction(found.resolver.resolve):
+        raise ConfigurationError("source", source, "one that is no coroutine; AsyncDiscovery runs those")
+    return found
+
+
+_ALIVE: Final[weakref.WeakSet[ThreadDiscovery]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for runner in list(_ALIVE):
+        runner.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,178 @@
+"""DNS against a real server: records, TTLs, and the difference between nobody and nobody knows."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import dns.exception
+import pytest
+from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, SILENCE, dns_server
+
+from balancekit import ConfigurationError
+from balancekit.discovery import DnsAddresses, DnsServices, SystemAddresses
+
+
+@pytest.fixture(scope="module")
+def served():
+    """One server for the module."""
+    with dns_server() as (zone, place):
+        yield zone, place
+
+
+def addresses(place, host="orders.example", **options):
+    """Return a resolver that asks the server."""
+    return DnsAddresses(host, 8080, nameservers=[place], timeout=0.5, **options)
+
+
+def ids(resolution):
+    """Return the ids it names."""
+    return [endpoint.id for endpoint in resolution.endpoints]
+
+
+def test_every_address_is_an_endpoint(served):
+    """A and AAAA together, sorted; the least TTL counts."""
+    zone, place = served
+    zone.a("orders.example", "10.0.0.2", "10.0.0.1", ttl=40)
+    zone.aaaa("orders.example", "fd00::1", ttl=20)
+    found = addresses(place).resolve()
+    assert ids(found) == ["10.0.0.1:8080", "10.0.0.2:8080", "[fd00::1]:8080"]
+    assert found.ttl == 20.0
+    assert addresses(place, kinds=["A"]).resolve().ttl == 40.0
+
+
+def test_a_change_of_the_ttl_is_seen_and_an_alias_counts(served):
+    """The TTL of an answer is that of its shortest-lived record."""
+    zone, place = served
+    zone.a("real.example", "10.0.0.1", ttl=60)
+    zone.says["real.example", "AAAA"] = EMPTY
+    zone.alias("alias.example", "real.example", "A", ttl=9)
+    zone.says["alias.example", "AAAA"] = EMPTY
+    assert addresses(place, "real.example").resolve().ttl == 60.0
+    assert addresses(place, "alias.example").resolve().ttl == 9.0
+    zone.a("real.example", "10.0.0.1", ttl=0)
+    assert addresses(place, "real.example").resolve().ttl == 0.0
+
+
+@pytest.mark.parametrize("how", [NXDOMAIN, EMPTY], ids=["NXDOMAIN", "no data"])
+@pytest.mark.parametrize("kind", ["addresses", "services"])
+def test_no_such_name_and_no_data_mean_nobody(served, how, kind):
+    """Empty, for as long as the zone's negative TTL says."""
+    zone, place = served
+    zone.fail(how, "gone.example")
+    resolver = addresses(place, "gone.example") if kind == "addresses" else services(place, "gone.example")
+    assert (resolver.resolve().endpoints, resolver.resolve().ttl) == ((), 17.0)
+
+
+@pytest.mark.parametrize("how", [SERVFAIL, SILENCE], ids=["SERVFAIL", "no answer"])
+@pytest.mark.parametrize("kind", ["addresses", "services"])
+def test_a_server_that_fails_means_nobody_knows(served, how, kind):
+    """An error, never an empty list."""
+    zone, place = served
+    zone.fail(how, "ill.example")
+    resolver = addresses(place, "ill.example") if kind == "addresses" else services(place, "ill.example")
+    with pytest.raises(dns.exception.DNSException):
+        resolver.resolve()
+
+
+def test_half_the_addresses_are_no_list(served):
+    """If AAAA cannot be had, A alone does not pass for everything."""
+    zone, place = served
+    zone.a("half.example", "10.0.0.1")
+    zone.says["half.example", "AAAA"] = SERVFAIL
+    with pytest.raises(dns.exception.DNSException):
+        addresses(place, "half.example").resolve()
+    assert len(addresses(place, "half.example", kinds=["A"]).resolve().endpoints) == 1
+
+
+def services(place, name="_http._tcp.orders.example"):
+    """Return a resolver of services that asks the server."""
+    return DnsServices(name, nameservers=[place], timeout=0.5)
+
+
+def test_services_have_port_priority_and_weight(served):
+    """Each from its record."""
+    zone, place = served
+    zone.srv("_http._tcp.orders.example", (10, 3, 81, "b.example"), (0, 7, 80, "a.example"), ttl=12)
+    found = services(place).resolve()
+    assert [(e.id, e.priority, e.weight) for e in found.endpoints] == [
+        ("a.example:80", 0, 7.0),
+        ("b.example:81", 10, 3.0),
+    ]
+    assert found.ttl == 12.0
+
+
+def test_weights_that_are_all_zero_mean_equal_shares(served):
+    """Within a priority; beside a positive one a zero is a zero."""
+    zone, place = served
+    equal = [(0, 0, 80, "a.example"), (0, 0, 80, "b.example")]
+    zone.srv("_http._tcp.orders.example", *equal, (1, 0, 80, "c.example"), (1, 5, 80, "d.example"))
+    weights = [endpoint.weight for endpoint in services(place).resolve().endpoints]
+    assert weights == [1.0, 1.0, 0.0, 5.0]
+
+
+def test_the_target_dot_means_nobody(served):
+    """RFC 2782: the service is decidedly not available at this domain."""
+    zone, place = served
+    zone.srv("_http._tcp.orders.example", (0, 0, 0, "."))
+    assert services(place).resolve().endpoints == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "nobody"),
+    [
+        (socket.EAI_NONAME, True),
+        (socket.EAI_NODATA, True),
+        (socket.EAI_AGAIN, False),
+        (socket.EAI_FAIL, False),
+    ],
+)
+def test_the_systems_answers_are_told_apart_too(monkeypatch, code, nobody):
+    """No such name and no data mean nobody; the rest is an error."""
+
+    def refuse(*_, **__):
+        raise socket.gaierror(code, "as it is")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    resolver = SystemAddresses("orders.example", 80)
+    if nobody:
+        assert resolver.resolve().endpoints == ()
+    else:
+        with pytest.raises(socket.gaierror):
+            resolver.resolve()
+
+
+@pytest.mark.parametrize(
+    ("make", "parameter"),
+    [
+        (lambda: SystemAddresses("", 80), "host"),
+        (lambda: SystemAddresses("a", 0), "port"),
+        (lambda: SystemAddresses("a", True), "port"),
+        (lambda: DnsAddresses("a", 65536), "port"),
+        (lambda: DnsAddresses("a", 80, kinds=[]), "kinds"),
+        (lambda: DnsAddresses("a", 80, kinds="A"), "kinds"),
+        (lambda: DnsAddresses("a", 80, kinds=["MX"]), "kinds"),
+        (lambda: DnsAddresses("a", 80, timeout=0), "timeout"),
+        (lambda: DnsServices("a", nameservers="127.0.0.1"), "nameservers"),
+        (lambda: DnsServices(7), "name"),
+    ],
+)
+def test_wrong_arguments_are_refused(make, parameter):
+    """Each by the name of the parameter."""
+    with pytest.raises(ConfigurationError, match=parameter):
+        make()
+
+
+def test_without_dnspython_one_is_told_what_to_install():
+    """The extra is named."""
+    code = (
+        "import sys; sys.modules['dns'] = None\n"
+        "from balancekit.discovery import DnsServices\n"
+        "try: DnsServices('a')\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert "balancekit[dns]" in done.stdout

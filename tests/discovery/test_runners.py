@@ -1,0 +1,494 @@
+"""Both runners against real sources: what the balancer's list becomes, and that no good list is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, dns_server
+
+from balancekit import ConfigurationError, Endpoint, LoadBalancer, PoolEmptyError
+from balancekit.discovery import (
+    AsyncDiscovery,
+    DnsAddresses,
+    DnsServices,
+    FileTargets,
+    Refresh,
+    Resolution,
+    State,
+    ThreadDiscovery,
+)
+from balancekit.events import Drained, Removed
+
+QUICK = Refresh(
+    interval=0.03,
+    shortest=0.03,
+    first_retry=0.02,
+    longest_retry=0.05,
+    hold=0.4,
+    quiet=0.05,
+    longest_quiet=0.3,
+)
+PATIENCE = 5.0
+
+
+class InThread:
+    """The asyncio runner in a thread with a loop of its own, so that tests can treat both alike."""
+
+    def __init__(self, balancer, source, **options):
+        self._begin = lambda: AsyncDiscovery(balancer, source, **options)
+        self.runner = None
+
+    def _do(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+
+    def __enter__(self):
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.runner = self._begin()
+        self._do(self.runner.start())
+        return self
+
+    def __exit__(self, *_):
+        self._do(self.runner.stop())
+        self.left = self._do(self._tasks())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+        assert self.left == 1
+
+    async def _tasks(self):
+        return len(asyncio.all_tasks())
+
+    def wait_ready(self, timeout=None):
+        return self._do(self.runner.wait_ready(timeout))
+
+    def refresh(self):
+        self._do(self.runner.refresh())
+
+    def stats(self):
+        return self.runner.stats()
+
+
+RUNNERS = pytest.mark.parametrize("runner", [ThreadDiscovery, InThread], ids=["threads", "asyncio"])
+
+
+def nobody():
+    """Return a balancer that waits for discovery."""
+    return LoadBalancer([], allow_empty=True)
+
+
+def ids(balancer):
+    """Return who is in the pool."""
+    return {endpoint.id for endpoint in balancer.endpoints}
+
+
+def wait_for(condition):
+    """Wait until something is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.005)
+
+
+class Said:
+    """A resolver that says what it is told to, and counts."""
+
+    def __init__(self, *names):
+        self.names = names
+        self.asked = 0
+
+    def resolve(self):
+        self.asked += 1
+        if isinstance(self.names, Exception):
+            raise self.names
+        return Resolution(endpoints=[Endpoint(name) for name in self.names])
+
+    def settle(self, times=3):
+        """Wait until it has been asked some more."""
+        before = self.asked
+        wait_for(lambda: self.asked >= before + times)
+
+
+@RUNNERS
+def test_the_list_follows_the_source(runner):
+    """From nobody to whoever there is; those that stay keep what is known of them."""
+    said, balancer = Said("a", "b"), nobody()
+    with pytest.raises(PoolEmptyError):
+        balancer.acquire()
+    with runner(balancer, said, refresh=QUICK) as discovery:
+        assert discovery.wait_ready(PATIENCE)
+        balancer.acquire(exclude={"b"}).release()
+        said.names = ("a", "c")
+        wait_for(lambda: ids(balancer) == {"a", "c"})
+        assert balancer.stats()["a"].completed == 1
+        assert discovery.stats().state is State.BOUND
+    said.names = ("z",)
+    time.sleep(0.1)
+    assert ids(balancer) == {"a", "c"}
+
+
+@RUNNERS
+def test_what_is_removed_gets_nothing_new_and_its_leases_end_in_peace(runner):
+    """Drained when the last one has ended."""
+    events = []
+    balancer = LoadBalancer([], allow_empty=True, listeners=[events.append])
+    said = Said("a", "b")
+    with runner(balancer, said, refresh=QUICK) as discovery:
+        discovery.wait_ready(PATIENCE)
+        lease = balancer.acquire(exclude={"b"})
+        said.names = ("b",)
+        wait_for(lambda: ids(balancer) == {"b"})
+        for _ in range(20):
+            assert balancer.acquire().release()
+        assert balancer.stats()["a"].inflight == 1
+        assert not any(isinstance(event, Drained) for event in events)
+        assert lease.release()
+        wait_for(lambda: [e.endpoint for e in events if isinstance(e, Drained)] == ["a"])
+    assert [e.endpoint for e in events if isinstance(e, Removed)] == ["a"]
+
+
+@RUNNERS
+@pytest.mark.parametrize(
+    "trouble", [OSError("no route"), ValueError(), "an answer that is none"], ids=lambda t: type(t).__name__
+)
+def test_failures_keep_the_list_and_are_logged_once(runner, trouble, caplog):
+    """One warning as it begins, one line when it is over, none for each retry."""
+    caplog.set_level(logging.INFO, "balancekit")
+    said, balancer, changes = Said("a", "b"), nobody(), []
+    with runner(balancer, said, name="orders", refresh=QUICK, listeners=[changes.append]) as discovery:
+        discovery.wait_ready(PATIENCE)
+        good = said.resolve
+        if isinstance(trouble, Exception):
+            said.names = trouble
+        else:
+            said.resolve = lambda: trouble
+        wait_for(lambda: discovery.stats().refreshes["failed"] >= 4)
+        assert ids(balancer) == {"a", "b"}
+        assert discovery.stats().error
+        said.resolve, said.names = good, ("a", "b", "c")
+        wait_for(lambda: len(balancer.endpoints) == 3)
+        wait_for(lambda: discovery.stats().error is None)
+    assert [(change.before, change.after) for change in changes] == [
+        (State.PENDING, State.BOUND),
+        (State.BOUND, State.FAILED),
+        (State.FAILED, State.BOUND),
+    ]
+    assert [r.levelname for r in caplog.records if "orders" in r.getMessage()] == ["INFO", "WARNING", "INFO"]
+
+
+@RUNNERS
+def test_a_list_that_the_balancer_refuses_is_a_failure(runner):
+    """An empty list for a balancer that must not be empty: the last good one stays."""
+    balancer = LoadBalancer(["a"])
+    with runner(balancer, nothing, refresh=QUICK.replace(on_empty="apply")) as discovery:
+        wait_for(lambda: discovery.stats().state is State.FAILED)
+        assert ids(balancer) == {"a"}
+        assert "at least one endpoint" in discovery.stats().error
+
+
+@RUNNERS
+def test_an_empty_answer_is_held_first(runner):
+    """Then applied."""
+    said, balancer = Said("a", "b"), nobody()
+    with runner(balancer, said, refresh=QUICK) as discovery:
+        discovery.wait_ready(PATIENCE)
+        said.names = ()
+        began = time.monotonic()
+        said.settle()
+        assert discovery.stats().state is State.HOLDING
+        wait_for(lambda: not balancer.endpoints)
+        assert time.monotonic() - began >= 0.4 - 0.03
+
+
+@RUNNERS
+def test_a_listener_that_raises_changes_nothing(runner):
+    """It is logged."""
+
+    def awkward(_):
+        raise RuntimeError
+
+    said, balancer = Said("a"), nobody()
+    with runner(balancer, said, refresh=QUICK, listeners=[awkward]) as discovery:
+        assert discovery.wait_ready(PATIENCE)
+        said.settle()
+
+
+class Pushed(Said):
+    """A resolver that tells by itself."""
+
+    def watch(self, push):
+        self.push = push
+        return lambda: setattr(self, "push", None)
+
+
+@RUNNERS
+def test_a_source_that_pushes_is_heard_and_debounced(runner):
+    """A burst from another thread is one change; nobody is told after the end."""
+    said, balancer = Pushed("a"), nobody()
+    calm = QUICK.replace(interval=60.0)
+    with runner(balancer, said, refresh=calm) as discovery:
+        discovery.wait_ready(PATIENCE)
+        for count in range(2, 9):
+            said.push(["a", *map(str, range(count))])
+        wait_for(lambda: len(balancer.endpoints) == 9)
+        assert discovery.stats().refreshes["changed"] == 2
+        assert said.asked == 1
+        said.names = ("a", *map(str, range(8)), "asked for")
+        discovery.refresh()
+        wait_for(lambda: "asked for" in ids(balancer))
+    assert said.push is None
+
+
+# ---------------------------------------------------------------------- real sources
+
+
+@RUNNERS
+def test_dns_through_everything_that_goes_wrong(runner):
+    """SERVFAIL, NXDOMAIN and an empty answer for a while: no good list is lost; then true changes are followed."""
+    with dns_server() as (zone, place):
+        zone.a("orders.example", "10.0.0.1", "10.0.0.2", ttl=0)
+        zone.negative_ttl = 0
+        balancer = nobody()
+        source = DnsAddresses("orders.example", 80, nameservers=[place], timeout=0.5)
+        with runner(balancer, source, refresh=QUICK) as discovery:
+            assert discovery.wait_ready(PATIENCE)
+            for how in (SERVFAIL, NXDOMAIN, EMPTY):
+                kept = dict(zone.says)
+                zone.fail(how, "orders.example")
+                asked = len(zone.asked)
+                wait_for(lambda asked=asked: len(zone.asked) >= asked + 4)
+                assert ids(balancer) == {"10.0.0.1:80", "10.0.0.2:80"}
+                zone.says.update(kept)
+                wait_for(lambda: discovery.stats().state is State.BOUND)
+            zone.a("orders.example", "10.0.0.2", "10.0.0.3", ttl=0)
+            wait_for(lambda: ids(balancer) == {"10.0.0.2:80", "10.0.0.3:80"})
+            zone.fail(NXDOMAIN, "orders.example")
+            wait_for(lambda: not balancer.endpoints)
+
+
+def test_the_ttl_of_the_records_says_how_often_dns_is_asked():
+    """A TTL of one second, then one of sixty: the questions of two windows tell them apart."""
+    with dns_server() as (zone, place):
+        zone.srv("_http._tcp.orders.example", (0, 1, 80, "a.example"), ttl=1)
+        balancer = nobody()
+        source = DnsServices("_http._tcp.orders.example", nameservers=[place], timeout=0.5)
+        refresh = Refresh(interval=0.01, shortest=0.01, jitter=0.0)
+        with ThreadDiscovery(balancer, source, refresh=refresh) as discovery:
+            discovery.wait_ready(PATIENCE)
+            began = time.monotonic()
+            zone.srv("_http._tcp.orders.example", (0, 1, 80, "a.example"), (0, 1, 80, "b.example"), ttl=60)
+            wait_for(lambda: len(balancer.endpoints) == 2)
+            assert time.monotonic() - began >= 0.9
+            time.sleep(1.2)
+            assert len(zone.asked) == 2
+
+
+@RUNNERS
+def test_a_file_that_is_rewritten_in_place_never_costs_the_list(runner, tmp_path):
+    """A writer that truncates and writes in pieces, over and over: nobody is ever missing."""
+    path = tmp_path / "targets.json"
+    whole = json.dumps([{"targets": [f"10.0.0.{n}:80" for n in range(50)], "labels": {"a": "b"}}])
+    path.write_text(whole)
+    balancer = nobody()
+    fast = QUICK.replace(interval=0.002, first_retry=0.002, longest_retry=0.002, hold=0.0, shrink=1.0)
+    missing = []
+    with runner(balancer, FileTargets(path), refresh=fast) as discovery:
+        discovery.wait_ready(PATIENCE)
+        balancer.subscribe(lambda event: missing.append(event) if isinstance(event, Removed) else None)
+        for length in range(0, len(whole), 10):
+            path.write_text(whole[:length])
+            time.sleep(0.003)
+            path.write_text(whole)
+        failed = discovery.stats().refreshes["failed"]
+        assert failed > 5, "the reader never met the writer"
+        path.write_text(json.dumps([{"targets": ["10.0.0.1:80"]}]))
+        assert missing == []
+        wait_for(lambda: ids(balancer) == {"10.0.0.1:80"})
+
+
+@RUNNERS
+def test_a_symbolic_link_that_is_swapped_is_followed(runner, tmp_path):
+    """As Kubernetes mounts a ConfigMap: targets.json -> ..data/targets.json, ..data -> a dated directory."""
+
+    def publish(name, *targets):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "targets.json").write_text(json.dumps([{"targets": list(targets)}]))
+        (tmp_path / "..tmp").symlink_to(name)
+        (tmp_path / "..tmp").replace(tmp_path / "..data")
+
+    publish("..1", "a:80", "b:80")
+    (tmp_path / "targets.json").symlink_to("..data/targets.json")
+    balancer = nobody()
+    with runner(balancer, f"file:{tmp_path / 'targets.json'}?interval=0.01") as discovery:
+        assert discovery.wait_ready(PATIENCE)
+        publish("..2", "b:80", "c:80")
+        wait_for(lambda: ids(balancer) == {"b:80", "c:80"})
+        (tmp_path / "..data").unlink()  # a swap that is not atomic
+        wait_for(lambda: discovery.stats().state is State.FAILED)
+        assert ids(balancer) == {"b:80", "c:80"}
+        publish("..3", "c:80", "d:80")
+        wait_for(lambda: ids(balancer) == {"c:80", "d:80"})
+
+
+# ---------------------------------------------------------------------- starting and stopping
+
+
+def test_starting_and_stopping_twice_does_nothing():
+    """And a runner may be started again; it counts on."""
+    said = Said("a")
+    discovery = ThreadDiscovery(nobody(), said, refresh=QUICK)
+    threads = threading.active_count()
+    for _ in range(2):
+        discovery.start()
+        discovery.start()
+        assert discovery.running
+        assert discovery.wait_ready(PATIENCE)
+        discovery.stop()
+        discovery.stop()
+        assert not discovery.running
+        assert not discovery.wait_ready(0.0)
+    assert threading.active_count() == threads
+    assert sum(discovery.stats().refreshes.values()) >= 2
+
+
+def test_stopping_does_not_wait_longer_than_the_timeout_for_one_that_hangs():
+    """What it says afterwards is not heard."""
+    release, asked = threading.Event(), threading.Event()
+
+    def hang():
+        asked.set()
+        release.wait(PATIENCE)
+        return ["late"]
+
+    balancer = nobody()
+    discovery = ThreadDiscovery(balancer, hang, refresh=QUICK.replace(timeout=0.1))
+    discovery.start()
+    assert asked.wait(PATIENCE)
+    assert not discovery.wait_ready(0.05)
+    thread = discovery._thread
+    discovery.stop()
+    release.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert not balancer.endpoints
+
+
+def test_a_coroutine_is_cancelled_when_its_time_is_over():
+    """That is a failure like any other; the list stays."""
+
+    async def main():
+        cancelled = asyncio.Event()
+
+        async def hang():
+            if not answers:
+                try:
+                    await asyncio.sleep(PATIENCE)
+                finally:
+                    cancelled.set()
+            return [answers.pop()]
+
+        answers = ["a"]
+        balancer = nobody()
+        async with AsyncDiscovery(balancer, hang, refresh=QUICK.replace(timeout=0.05)) as discovery:
+            assert await discovery.wait_ready(PATIENCE)
+            await asyncio.wait_for(cancelled.wait(), PATIENCE)
+            assert ids(balancer) == {"a"}
+        assert not await discovery.wait_ready(0.0)
+
+    asyncio.run(main())
+
+
+def test_an_event_loop_that_ends_does_not_wait_for_a_resolver_that_blocks():
+    """Nor does the interpreter, and neither makes a sound."""
+    code = """
+        import asyncio, threading, time
+        from balancekit import LoadBalancer
+        from balancekit.discovery import AsyncDiscovery, ThreadDiscovery
+        def hang():
+            time.sleep(30)
+        async def main():
+            discovery = AsyncDiscovery(LoadBalancer([], allow_empty=True), hang)
+            await discovery.start()
+            await asyncio.sleep(0.1)
+        asyncio.run(main())
+        ThreadDiscovery(LoadBalancer([], allow_empty=True), hang).start()
+    """
+    process = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_follows_the_source_by_itself():
+    """As workers of a server that preloads its application need it; one that was stopped stays so."""
+    said, balancer = Said("a"), nobody()
+    stopped = ThreadDiscovery(nobody(), said, refresh=QUICK)
+    with ThreadDiscovery(balancer, said, refresh=QUICK) as discovery:
+        assert discovery.wait_ready(PATIENCE)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                assert discovery.running
+                assert not stopped.running
+                said.names = ("a", "b")
+                wait_for(lambda: len(balancer.endpoints) == 2)
+                discovery.stop()
+                assert threading.active_count() == 1
+                status = 0
+            os._exit(status)
+        deadline = time.monotonic() + 2 * PATIENCE
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.01)
+        assert os.waitstatus_to_exitcode(ended[1]) == 0
+        said.settle()
+        assert ids(balancer) == {"a"}
+
+
+def nothing():
+    """Know of nobody."""
+    return []
+
+
+async def later():
+    """Stand for a coroutine function."""
+    return []
+
+
+@pytest.mark.parametrize(
+    ("make", "parameter"),
+    [
+        (lambda: ThreadDiscovery("a", nothing), "balancer"),
+        (lambda: ThreadDiscovery(nobody(), 7), "source"),
+        (lambda: ThreadDiscovery(nobody(), later), "source"),
+        (lambda: ThreadDiscovery(nobody(), nothing, refresh=30), "refresh"),
+        (lambda: ThreadDiscovery(nobody(), nothing, name=""), "name"),
+        (lambda: ThreadDiscovery(nobody(), nothing, listeners=[7]), "listeners"),
+        (lambda: AsyncDiscovery("a", nothing), "balancer"),
+        (lambda: AsyncDiscovery(nobody(), later, listeners=[7]), "listeners"),
+    ],
+)
+def test_wrong_arguments_are_refused(make, parameter):
+    """Each by the name of the parameter."""
+    with pytest.raises(ConfigurationError, match=parameter):
+        make()

@@ -1,0 +1,144 @@
+"""Strings, functions and objects as sources; schemes of other packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from balancekit import ConfigurationError
+from balancekit.discovery import Calling, DnsServices, HttpTargets, Refresh, Source, Static, source
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("static:10.0.0.1:80,[::1]:80", "Static"),
+        ("dns:orders.svc:8080?interval=30", "SystemAddresses"),
+        ("dns:[::1]:8080", "SystemAddresses"),
+        ("dns_ttl:orders.svc:8080?nameserver=127.0.0.1:5353", "DnsAddresses"),
+        ("srv:_http._tcp.orders.example", "DnsServices"),
+        ("file:orders.json", "FileTargets"),
+        ("file:/etc/orders.json", "FileTargets"),
+        ("http_sd:http://sd/orders?dc=1#interval=10", "HttpTargets"),
+    ],
+)
+def test_a_string_names_a_resolver(text, kind):
+    """As in ecosystem.md; the scheme is the name."""
+    found = source(text)
+    assert (found.name, type(found.resolver).__name__) == (text.partition(":")[0], kind)
+
+
+def test_options_of_a_string_say_how_to_follow():
+    """Over what the resolver suggests; an argument wins over both."""
+    assert source("file:a.json").refresh.interval == 1.0
+    assert source("file:a.json?interval=5&on_empty=apply&shrink=1").refresh == Refresh(
+        interval=5.0, longest_retry=1.0, on_empty="apply", shrink=1.0
+    )
+    assert source("http_sd:http://a/b?interval=7").refresh.interval == 30.0
+    assert source("http_sd:http://a/b#interval=7").refresh.interval == 7.0
+    assert source("file:a.json?interval=5", refresh=Refresh()).refresh == Refresh()
+    assert source("dns:a:80", name="orders").name == "orders"
+    again = source("dns:a:80")
+    assert source(again) == again
+
+
+def test_a_service_is_told_the_interval_of_the_string():
+    """What the header says is what is done."""
+    found = source("http_sd:http://a/b#interval=7").resolver
+    assert found._request.get_header("X-prometheus-refresh-interval-seconds") == "7"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "orders",
+        "dns:",
+        ":a",
+        "zookeeper:a",
+        "dns:orders",
+        "dns:orders:http",
+        "dns:orders:80?color=red",
+        "dns:orders:80?interval=soon",
+        "dns:orders:80?interval=0",
+        "dns:orders:80?interval",
+        "static:a:80,,b:80",
+        "srv:a?port=80",
+        "http_sd:orders",
+        "file:a.json?on_empty=perhaps",
+        7,
+        None,
+        Static,
+        ["a:80"],
+    ],
+)
+def test_what_is_no_source_is_refused(wrong):
+    """When it is made, not when it is asked."""
+    with pytest.raises(ConfigurationError):
+        source(wrong)
+
+
+def test_functions_and_objects_are_sources():
+    """A function answers with whatever a balancer takes."""
+
+    def orders():
+        return {"a": object()}
+
+    async def later():
+        return ["a"]
+
+    class Mine:
+        def resolve(self):
+            return ["a"]
+
+    assert source(orders).name == "orders"
+    assert isinstance(source(orders).resolver, Calling)
+    assert source(later).name == "later"
+    assert source(Mine()).name == "Mine"
+    assert isinstance(source(Source(name="x", resolver=Mine(), refresh=Refresh())), Source)
+    with pytest.raises(ConfigurationError, match="refresh"):
+        source(orders, refresh=30)
+
+
+def test_the_built_in_resolvers_suggest_how_to_be_followed():
+    """The file every second; a name server's answer within its timeout."""
+    assert source(DnsServices("a", timeout=3.0, nameservers=["127.0.0.1"])).refresh.timeout == 3.0
+    assert source(HttpTargets("http://a", interval=9.0)).refresh.interval == 9.0
+
+
+def test_other_packages_add_schemes(tmp_path):
+    """By an entry point; a built-in scheme cannot be replaced."""
+    (tmp_path / "fleet.py").write_text(
+        textwrap.dedent("""
+        class Fleet:
+            def __init__(self, address, region="eu"):
+                self.said = [f"{address}-{region}"]
+            def resolve(self):
+                return self.said
+        """)
+    )
+    info = tmp_path / "fleet-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fleet\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[balancekit.resolvers]\nfleet = fleet:Fleet\ndns = fleet:Fleet\n")
+    code = """
+        from balancekit.discovery import source
+        found = source("fleet:orders?region=us&interval=7")
+        print(found.resolver.resolve(), found.refresh.interval)
+        print(type(source("dns:a:80").resolver).__name__)
+        try:
+            source("flee:orders")
+        except ValueError as error:
+            print("fleet" in str(error))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={"PYTHONPATH": f"{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["['orders-us'] 7.0", "SystemAddresses", "True"], done.stderr

@@ -1,0 +1,204 @@
+"""Target lists from files and web services: the format, and that half a list is none."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import threading
+
+import pytest
+
+from balancekit import ConfigurationError
+from balancekit.discovery import BadListError, FileTargets, HttpTargets, parse_targets
+
+LIST = json.dumps(
+    [
+        {"targets": ["10.0.0.1:80", "10.0.0.2:80"], "labels": {"__zone__": "eu-1", "team": "orders"}},
+        {
+            "targets": ["10.0.0.3:443"],
+            "labels": {"__scheme__": "https", "__weight__": "2.5", "__priority__": "1"},
+        },
+        {"targets": ["10.0.0.1:80"]},
+    ]
+).encode()
+
+
+def test_groups_become_endpoints():
+    """Reserved labels say what the endpoint is, the others are metadata."""
+    a, b, c = parse_targets(LIST).endpoints
+    assert (a.id, a.target, a.zone, dict(a.metadata)) == (
+        "10.0.0.1:80",
+        "10.0.0.1:80",
+        "eu-1",
+        {"team": "orders"},
+    )
+    assert (b.weight, b.priority) == (1.0, 0)
+    assert (c.id, c.target, c.weight, c.priority) == ("https://10.0.0.3:443",) * 2 + (2.5, 1)
+    assert parse_targets("[]").endpoints == ()
+
+
+def test_every_beginning_of_a_list_is_an_error_and_not_a_shorter_list():
+    """Wherever the writer was interrupted."""
+    for length in range(len(LIST)):
+        with pytest.raises(BadListError):
+            parse_targets(LIST[:length])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "null",
+        '["10.0.0.1:80"]',
+        '[{"targets": "10.0.0.1:80"}]',
+        '[{"labels": {}}]',
+        '[{"targets": [7]}]',
+        '[{"targets": [""]}]',
+        '[{"targets": ["a:80"], "labels": {"team": 7}}]',
+        '[{"targets": ["a:80"], "labels": ["team"]}]',
+        '[{"targets": ["a:80"], "labels": {"__weight__": "heavy"}}]',
+        '[{"targets": ["a:80"], "labels": {"__weight__": "nan"}}]',
+        '[{"targets": ["a:80"], "labels": {"__weight__": "-1"}}]',
+        '[{"targets": ["a:80"], "labels": {"__priority__": "1.5"}}]',
+        '[{"targets": ["a:80"]}, 7]',
+        "\ud800",
+        "[" * 100_000,
+    ],
+)
+def test_one_wrong_entry_makes_the_list_an_error(text):
+    """Never the rest of it."""
+    with pytest.raises(BadListError):
+        parse_targets(text)
+
+
+def test_a_file_is_parsed_again_only_if_its_bytes_have_changed(tmp_path):
+    """Also if size and time stay the same."""
+    path = tmp_path / "targets.json"
+    path.write_text('[{"targets": ["a:80"]}]')
+    resolver = FileTargets(path)
+    first = resolver.resolve()
+    assert resolver.resolve() is first
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_text('[{"targets": ["b:80"]}]')
+    os.utime(path, ns=times)
+    assert resolver.resolve().endpoints[0].id == "b:80"
+
+
+def test_a_file_that_is_missing_or_half_written_is_an_error(tmp_path):
+    """And says which file it was."""
+    path = tmp_path / "targets.json"
+    resolver = FileTargets(path)
+    with pytest.raises(FileNotFoundError):
+        resolver.resolve()
+    path.write_bytes(LIST[:50])
+    with pytest.raises(BadListError) as caught:
+        resolver.resolve()
+    assert str(path) in caught.value.__notes__[0]
+    path.write_bytes(LIST)
+    assert len(resolver.resolve().endpoints) == 3
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    """Answers as it is told."""
+
+    status, kind, body, length = 200, "application/json; charset=utf-8", LIST, None
+    location = None
+
+    def do_GET(self):
+        """Answer."""
+        type(self).seen = self.headers
+        self.send_response(self.status)
+        self.send_header("Content-Type", self.kind)
+        self.send_header("Content-Length", str(len(self.body) if self.length is None else self.length))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def service():
+    """Run a service; yield its handler class, to be told how to answer, and its URL."""
+    handler = type("Told", (Service,), {})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield handler, f"http://127.0.0.1:{server.server_port}/orders?dc=1"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_service_is_asked_as_prometheus_asks(service):
+    """With the refresh interval, and whatever headers the user wants."""
+    handler, url = service
+    resolver = HttpTargets(url, headers={"Authorization": "Bearer secret"}, interval=45.0)
+    assert len(resolver.resolve().endpoints) == 3
+    assert handler.seen["X-Prometheus-Refresh-Interval-Seconds"] == "45"
+    assert handler.seen["Accept"] == "application/json"
+    assert handler.seen["Authorization"] == "Bearer secret"
+    assert "secret" not in repr(resolver)
+    assert resolver.refresh.interval == 45.0
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"status": 204, "body": b""},
+        {"status": 201},
+        {"status": 404},
+        {"status": 500},
+        {"kind": "text/html"},
+        {"body": LIST[:100]},
+        {"body": b"", "length": 0},
+        {"length": len(LIST) + 1},
+        {"body": b"[" + b" " * (16 * 1024 * 1024) + b"]"},
+    ],
+)
+def test_only_a_complete_200_with_json_counts(service, told):
+    """Everything else is an error; an answer cut short is, even where what came is valid."""
+    handler, url = service
+    for name, value in told.items():
+        setattr(handler, name, value)
+    with pytest.raises((OSError, BadListError)):
+        HttpTargets(url, timeout=2.0).resolve()
+
+
+def test_an_answer_that_drips_is_given_up(service):
+    """The timeout is for the whole answer, not for each byte."""
+    handler, url = service
+
+    def drip(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while not gone.wait(0.02):
+                self.wfile.write(b" ")
+
+    gone = threading.Event()
+    handler.do_GET = drip
+    with pytest.raises(TimeoutError):
+        HttpTargets(url, timeout=0.2).resolve()
+    gone.set()
+
+
+@pytest.mark.parametrize(
+    ("make", "parameter"),
+    [
+        (lambda: FileTargets(""), "path"),
+        (lambda: FileTargets(7), "path"),
+        (lambda: HttpTargets("ftp://a/b"), "url"),
+        (lambda: HttpTargets("orders"), "url"),
+        (lambda: HttpTargets("http://a", timeout=0), "timeout"),
+        (lambda: HttpTargets("http://a", headers={"a": 7}), "headers"),
+        (lambda: HttpTargets("http://a", interval=0), "interval"),
+    ],
+)
+def test_wrong_arguments_are_refused(make, parameter):
+    """Each by the name of the parameter."""
+    with pytest.raises(ConfigurationError, match=parameter):
+        make()
