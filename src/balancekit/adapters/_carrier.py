@@ -95,25 +95,25 @@ class Carrier:
             raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
         if not isinstance(balancer, LoadBalancer):
             raise ConfigurationError("balancer", balancer, "a LoadBalancer")
-        self.balancer = balancer
+        self.balancer: LoadBalancer[Any] = balancer
         self._hostname, self._port = _service(options.get("service"))
-        self.attempts = valid.integer("attempts", options.get("attempts", 2), minimum=1)
-        self.budget = options.get("budget", RetryBudget(ratio=0.1, reserve=1.0))
+        self.attempts: int = valid.integer("attempts", options.get("attempts", 2), minimum=1)
+        self.budget: RetryBudget = options.get("budget", RetryBudget(ratio=0.1, reserve=1.0))
         if not isinstance(self.budget, RetryBudget):
             raise ConfigurationError("budget", self.budget, "a RetryBudget")
-        self.key = _function("key", options.get("key"))
-        self.cost = _function("cost", options.get("cost"))
-        self.plain = self.key is None and self.cost is None
-        self.authority = options.get("authority", "auto")
+        self.key: KeySource | None = _function("key", options.get("key"))
+        self.cost: Callable[[Any], float] | None = _function("cost", options.get("cost"))
+        self.plain: bool = self.key is None and self.cost is None
+        self.authority: str = options.get("authority", "auto")
         if self.authority not in AUTHORITIES:
             raise ConfigurationError("authority", self.authority, f"one of {', '.join(AUTHORITIES)}")
         seconds = {"max_retry_after": 300.0, "min_attempt_time": 0.05, "wait_for_capacity": 0.0}
         for name, default in seconds.items():
             setattr(self, name, valid.number(name, options.get(name, default), minimum=0.0))
-        self.rewrite_location = valid.flag("rewrite_location", options.get("rewrite_location", False))
+        self.rewrite_location: bool = valid.flag("rewrite_location", options.get("rewrite_location", False))
         header = options.get("propagate_deadline")
-        self.propagate_deadline = None if header is None else valid.text("propagate_deadline", header)
-        self.innocent = frozenset(
+        self.propagate_deadline: str | None = None if header is None else valid.text("propagate_deadline", header)
+        self.innocent: frozenset[int] = frozenset(
             valid.integer("innocent", status, minimum=500) for status in options.get("innocent", (501,))
         )
         self.clock: Clock = options.get("clock", time.monotonic)

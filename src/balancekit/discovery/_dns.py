@@ -62,7 +62,7 @@ class DnsAddresses:
         if not self._kinds or not set(self._kinds) <= set(_KINDS) or isinstance(kinds, str):
             raise ConfigurationError("kinds", kinds, '["A"], ["AAAA"] or both')
         self._client = _client(nameservers, timeout)
-        self.refresh = Refresh(timeout=2.0 * timeout)
+        self.refresh: Refresh = Refresh(timeout=2.0 * timeout)
 
     @classmethod
     def parse(cls, address: str, *, nameserver: str | None = None) -> Self:
@@ -107,7 +107,7 @@ class DnsServices:
     ) -> None:
         self._name = valid.text("name", name)
         self._client = _client(nameservers, timeout)
-        self.refresh = Refresh(timeout=timeout)
+        self.refresh: Refresh = Refresh(timeout=timeout)
 
     @classmethod
     def parse(cls, address: str, *, nameserver: str | None = None) -> Self:

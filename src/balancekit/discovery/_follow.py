@@ -111,7 +111,7 @@ class Follower:
         self._listeners = listeners
         self._reconciler = Reconciler(source.refresh, Random(), current=balancer.endpoints, now=now)
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(RESULTS, 0) if before is None else dict(before.refreshes)
+        self._counts: dict[str, int] = dict.fromkeys(RESULTS, 0) if before is None else dict(before.refreshes)
         self._last_success_at = 0.0 if before is None else before.last_success_at
         self.ready: bool = False
         """Whether the source has named somebody."""

@@ -61,7 +61,7 @@ class HttpTargets:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError("url", url, "an http:// or https:// URL")
         self._timeout = valid.number("timeout", timeout, above=0.0)
-        self.refresh = Refresh(interval=interval, timeout=self._timeout)
+        self.refresh: Refresh = Refresh(interval=interval, timeout=self._timeout)
         sent = {
             "Accept": "application/json",
             "X-Prometheus-Refresh-Interval-Seconds": f"{self.refresh.interval:g}",
