@@ -16,17 +16,24 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar, cast, final
 
-from balancekit._ledger import Ledger
+from balancekit._ledger import Ledger, Observer
 from balancekit._log import log_error
 from balancekit._publisher import Publisher
 from balancekit._unavailable import refused
 from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
-from balancekit.errors import UnavailableError
+from balancekit.errors import (
+    AllIneligibleError,
+    AttemptsExhaustedError,
+    PoolEmptyError,
+    SaturatedError,
+    UnavailableError,
+)
 from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.health import Ejection
@@ -38,6 +45,16 @@ from balancekit.snapshot import Node, PickContext
 __all__ = ["HealthMaker", "Runtime"]
 
 D = TypeVar("D")
+
+REFUSALS: Final[Mapping[type[UnavailableError], str]] = MappingProxyType(
+    {
+        PoolEmptyError: "empty",
+        AllIneligibleError: "ineligible",
+        SaturatedError: "saturated",
+        AttemptsExhaustedError: "exhausted",
+    },
+)
+"""What an error about nobody being picked is called where such errors are counted."""
 
 HealthMaker: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
 """What ``health=`` takes: makes the health machine of one endpoint (see ``Lifecycle.__call__``)."""
@@ -55,6 +72,7 @@ class Runtime:
         "_load",
         "_membership",
         "_own_rng",
+        "_refused",
         "_pool",
         "_serial",
         "_writer",
@@ -82,6 +100,7 @@ class Runtime:
         self.rng = Random() if rng is None else rng
         self._listeners: tuple[EventSink, ...] = ()
         self._forked = False
+        self._refused: dict[str, int] = dict.fromkeys(REFUSALS.values(), 0)
         survey = getattr(health, "survey", None)
         self._pool = Pool(
             self._make_node,
@@ -117,7 +136,18 @@ class Runtime:
         return now
 
     def unavailable(self, ctx: PickContext) -> UnavailableError:
-        """Say why nobody was picked: the error to raise."""
+        """Say why nobody was picked: the error to raise. Counted by kind."""
+        error = self._why(ctx)
+        with self._writer:
+            self._refused[REFUSALS[type(error)]] += 1
+        return error
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How often nobody was picked, by kind of error."""
+        return MappingProxyType(dict(self._refused))
+
+    def _why(self, ctx: PickContext) -> UnavailableError:
         selector, snapshot = self.publisher.selector, self.publisher.snapshot
         missed = len(snapshot.candidates(ctx))
         if missed:
@@ -189,6 +219,22 @@ class Runtime:
                 self._listeners = tuple([one for one in self._listeners if one is not listener])
 
         return stop
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Add one who is told of every lease that ends; return a function that takes it away again."""
+        self._observe((*self.ledger.observers, observer))
+
+        def stop() -> None:
+            self._observe(tuple([one for one in self.ledger.observers if one is not observer]))
+
+        return stop
+
+    def _observe(self, observers: tuple[Observer, ...]) -> None:
+        with self._membership:
+            with self._writer:
+                nodes = [member.node for member in [*self._pool.members.values(), *self._pool.leaving]]
+                self.ledger.observe(observers, nodes)
+            self.publisher.publish_anyway(self._pool.snapshot)
 
     def dispatch(self, events: Iterable[Event]) -> None:
         """Hand events to the listeners; one that raises is logged."""

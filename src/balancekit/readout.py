@@ -68,6 +68,9 @@ class BalancerStats(Record):
         Of the snapshot behind this read-out; grows with every change of membership or health.
     panic
         True if health is being ignored because too few endpoints are healthy.
+    refused
+        How often nobody could be picked: ``"empty"``, ``"ineligible"``, ``"saturated"``, ``"exhausted"`` (a request
+        had tried them all), after the errors of these names.
     """
 
     at: float
@@ -76,6 +79,7 @@ class BalancerStats(Record):
     latency: Quantiles | None
     version: int
     panic: bool
+    refused: Mapping[str, int]
 
     @property
     def inflight(self) -> int:
@@ -94,7 +98,7 @@ class BalancerStats(Record):
         raise KeyError(id)
 
 
-def read_out(pool: Pool, *, now: float) -> BalancerStats:
+def read_out(pool: Pool, *, now: float, refused: Mapping[str, int]) -> BalancerStats:
     """Read a pool. To be called under the balancer's writer lock."""
     members = [*pool.members.values(), *pool.leaving]
     outcomes = dict(pool.retired)
@@ -109,6 +113,7 @@ def read_out(pool: Pool, *, now: float) -> BalancerStats:
         latency=summary([value for window in windows for value in window.values()]),
         version=pool.snapshot.version,
         panic=pool.snapshot.panic,
+        refused=refused,
     )
 
 

@@ -112,7 +112,9 @@ class Carrier:
             setattr(self, name, valid.number(name, options.get(name, default), minimum=0.0))
         self.rewrite_location: bool = valid.flag("rewrite_location", options.get("rewrite_location", False))
         header = options.get("propagate_deadline")
-        self.propagate_deadline: str | None = None if header is None else valid.text("propagate_deadline", header)
+        self.propagate_deadline: str | None = (
+            None if header is None else valid.text("propagate_deadline", header)
+        )
         self.innocent: frozenset[int] = frozenset(
             valid.integer("innocent", status, minimum=500) for status in options.get("innocent", (501,))
         )
