@@ -6,26 +6,27 @@ by any function. :class:`Report` says what came of it.
 
 from __future__ import annotations
 
-from balancekit.sim._engine import MakeBalancer, Simulation, simulate
-from balancekit.sim._faults import Add, Crash, Drain, FailFast, Fault, Flap, Hang, Remove, Slow
+from balancekit.sim._arrivals import Arrivals, Bursty, Callers, Diurnal, Poisson, RecordedArrivals
+from balancekit.sim._engine import Simulation, simulate
+from balancekit.sim._faults import (
+    Add,
+    Crash,
+    Drain,
+    FailFast,
+    FailSlow,
+    Fault,
+    Flap,
+    Hang,
+    Partial,
+    Remove,
+    Slow,
+)
 from balancekit.sim._report import Report, jain
 from balancekit.sim._scenario import Scenario, load_scenario, shipped
+from balancekit.sim._services import Always, Bimodal, Exponential, Lognormal, Pareto, Recorded, Service
 from balancekit.sim._station import Server
 from balancekit.sim._sweep import sweep
-from balancekit.sim._times import (
-    Always,
-    Arrivals,
-    Bimodal,
-    Bursty,
-    Diurnal,
-    Exponential,
-    Lognormal,
-    Pareto,
-    Poisson,
-    Recorded,
-    RecordedArrivals,
-    Service,
-)
+from balancekit.sim._world import MakeBalancer
 
 __all__ = [
     "Add",
@@ -33,17 +34,20 @@ __all__ = [
     "Arrivals",
     "Bimodal",
     "Bursty",
+    "Callers",
     "Crash",
     "Diurnal",
     "Drain",
     "Exponential",
     "FailFast",
+    "FailSlow",
     "Fault",
     "Flap",
     "Hang",
     "Lognormal",
     "MakeBalancer",
     "Pareto",
+    "Partial",
     "Poisson",
     "Recorded",
     "RecordedArrivals",

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from math import inf
 from typing import NamedTuple
 
 from balancekit import _validation as valid
 from balancekit._record import Record
-from balancekit.sim._station import HUNG
 
 __all__ = [
     "Add",
@@ -58,7 +58,7 @@ class Step(NamedTuple):
     at: float
     what: What
     factor: float = 1.0
-    """How many times as long everything takes (PACE)."""
+    """How many times as long everything takes, infinity for a standstill (PACE)."""
     share: float = 0.0
     """Which part of the requests fails (FAIL)."""
     after: float | None = None
@@ -112,7 +112,7 @@ class Hang(_Spell):
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield Step(self.at, What.PACE, factor=HUNG)
+        yield Step(self.at, What.PACE, factor=inf)
         yield Step(self.at + self.seconds, What.PACE)
 
 

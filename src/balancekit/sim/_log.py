@@ -1,6 +1,6 @@
 """What happened to every request? Columns that a run appends to, and the report is computed from.
 
-A request has one row, an attempt has one too. Columns of plain numbers cost 30 ns an entry to write, and everything that
+A request has one row, and an attempt has one. Columns of plain numbers cost 30 ns an entry to write, and everything that
 is asked afterwards (averages over time, what arrivals saw, lengths of lines) is array arithmetic outside the loop.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 from array import array
 from math import inf
 from typing import Final, final
+
+from balancekit.snapshot import Key
 
 __all__ = ["FIRST", "HEDGE", "RETRY", "Log"]
 
@@ -21,7 +23,7 @@ HEDGE: Final = 2
 class Log:
     """The rows of one run."""
 
-    __slots__ = ("arrived", "ended", "entered", "key_of", "kind", "left", "request", "served", "where", "work")
+    __slots__ = ("arrived", "ended", "entered", "keys", "kind", "left", "request", "served", "where")
 
     def __init__(self) -> None:
         # Requests, in the order of their arrival.
@@ -29,28 +31,26 @@ class Log:
         self.ended = array("d")
         self.served = array("b")
         """1 if some attempt succeeded, else 0."""
-        self.key_of: list[object] = []
-        """Keys, if requests have any."""
+        self.keys: list[Key] = []
+        """Empty if requests have none."""
         # Attempts, in the order of their beginning.
-        self.request = array("l")
+        self.request = array("q")
         """The row of the request."""
         self.kind = array("b")
-        self.where = array("l")
+        self.where = array("q")
         """The number of the endpoint."""
         self.entered = array("d")
         self.left = array("d")
-        """When the server was done with it; infinite if it never was."""
-        self.work = array("d")
-        """Seconds of the server's time it takes."""
+        """When the server was done with it; infinite if it was not when the run ended."""
 
-    def arrive(self, now: float, key: object) -> int:
+    def arrive(self, now: float, key: Key | None) -> int:
         """Open the row of a request; return its number."""
         number = len(self.arrived)
         self.arrived.append(now)
         self.ended.append(inf)
         self.served.append(0)
         if key is not None:
-            self.key_of.append(key)
+            self.keys.append(key)
         return number
 
     def send(self, request: int, kind: int, where: int, now: float) -> int:
@@ -60,6 +60,5 @@ class Log:
         self.kind.append(kind)
         self.where.append(where)
         self.entered.append(now)
-        self.left.append(now)
-        self.work.append(0.0)
+        self.left.append(inf)
         return number

@@ -44,28 +44,30 @@ from balancekit._record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.sim import _faults, _times
-from balancekit.sim._engine import MakeBalancer, Simulation
+from balancekit.sim import _arrivals, _faults, _services
+from balancekit.sim._arrivals import Arrivals
+from balancekit.sim._engine import Simulation
 from balancekit.sim._faults import Fault
 from balancekit.sim._report import Report
+from balancekit.sim._services import Service
 from balancekit.sim._station import Server
-from balancekit.sim._times import Arrivals, Service
+from balancekit.sim._world import MakeBalancer
 
 __all__ = ["Scenario", "load_scenario", "shipped"]
 
 SERVICES: Final[Mapping[str, type[Any]]] = {
-    "always": _times.Always,
-    "exponential": _times.Exponential,
-    "lognormal": _times.Lognormal,
-    "pareto": _times.Pareto,
-    "bimodal": _times.Bimodal,
-    "recorded": _times.Recorded,
+    "always": _services.Always,
+    "exponential": _services.Exponential,
+    "lognormal": _services.Lognormal,
+    "pareto": _services.Pareto,
+    "bimodal": _services.Bimodal,
+    "recorded": _services.Recorded,
 }
 ARRIVALS: Final[Mapping[str, type[Any]]] = {
-    "poisson": _times.Poisson,
-    "bursty": _times.Bursty,
-    "diurnal": _times.Diurnal,
-    "recorded": _times.RecordedArrivals,
+    "poisson": _arrivals.Poisson,
+    "bursty": _arrivals.Bursty,
+    "diurnal": _arrivals.Diurnal,
+    "recorded": _arrivals.RecordedArrivals,
 }
 FAULTS: Final[Mapping[str, type[Any]]] = {
     "crash": _faults.Crash,

@@ -2,13 +2,15 @@
 
 *First in, first out* (:class:`Line`): the end of a request is known when it comes, for it begins when the worker that
 is free soonest is free. So an undisturbed request costs the simulator one event, not two. *Processor sharing*
-(:class:`Sharing`): all are worked on at once, and slower the more there are; an event per end, and the next one is
-known only until somebody comes or goes.
+(:class:`Sharing`): all are worked on at once, and slower the more there are; the next end is known only until somebody
+comes or goes.
 
-A server that gets slower does so for what is in line, too: the time that is left is stretched. One that hangs is
-one that is a million million times slower (a double still tells a microsecond of the rest apart).
+**A server has its own time** (:class:`Pace`). It runs as fast as ours, slower while the server is slow, and stands still
+while it hangs; what is in line is due at a server's time, so a disturbance changes one number and the dates of the
+events, not the queue.
 
-Cost: O(log workers) to enter a line, O(log present) to enter and to leave a shared processor.
+Cost: O(log workers) to enter a line, O(log present) to enter and to leave a shared processor, O(present) for a change of
+pace.
 Source: Kleinrock, Queueing Systems I (1975) and II (1976), 4.4 for processor sharing by virtual time.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush, heapreplace
 from itertools import count
+from math import inf
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar, final
 
 from balancekit import _validation as valid
@@ -24,12 +27,9 @@ from balancekit._record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Service
 
-__all__ = ["HUNG", "Line", "Server", "Sharing", "Station", "station"]
+__all__ = ["Line", "Pace", "Server", "Sharing", "Station", "station"]
 
 J = TypeVar("J")
-
-HUNG: Final = 1e12
-"""How many times slower a stopped process is."""
 
 DISCIPLINES: Final = ("fifo", "sharing")
 
@@ -68,11 +68,11 @@ class Server(Record):
 
 
 Schedule: TypeAlias = Callable[[J, float], None]
-"""Told that a job ends at a time. What it was told of the job before is void."""
+"""Told when a job will end; infinity for as long as nobody knows. What it was told of the job before is void."""
 
 
 class Station(Protocol[J]):
-    """The queue of a server in one run."""
+    """The queue of a server in one run. Jobs are told apart by identity."""
 
     def enter(self, now: float, job: J, length: float) -> None:
         """Take on a job of so many seconds of work at speed 1."""
@@ -82,65 +82,96 @@ class Station(Protocol[J]):
         """Hear that a job has ended, at the time scheduled."""
         ...
 
-    def slow_down(self, now: float, factor: float) -> None:
-        """Make everything take ``factor`` times as long as at the server's own speed, also what is in line."""
+    def change_pace(self, now: float, factor: float) -> None:
+        """Make everything take ``factor`` times as long as at the server's own speed; infinity stops it."""
         ...
 
-    def clear(self) -> list[J]:
-        """Lose everything; return the jobs that were there."""
+    def clear(self, now: float) -> list[J]:
+        """Lose everything; return the jobs that were there, in the order in which they came."""
         ...
+
+
+@final
+class Pace:
+    """A server's own time beside ours.
+
+    Example
+    -------
+    >>> pace = Pace()
+    >>> pace.change(10.0, 2.0)      # from 10 on, everything takes twice as long
+    >>> pace.theirs(14.0), pace.ours(13.0)
+    (12.0, 16.0)
+    >>> pace.change(14.0, inf)      # the server stops
+    >>> pace.theirs(20.0), pace.ours(13.0)
+    (12.0, inf)
+    """
+
+    __slots__ = ("_factor", "_ours", "_theirs")
+
+    def __init__(self) -> None:
+        self._ours = 0.0
+        self._theirs = 0.0
+        self._factor = 1.0
+
+    def theirs(self, now: float) -> float:
+        """Return the server's time when it is ``now`` for us."""
+        return self._theirs + (now - self._ours) / self._factor
+
+    def ours(self, time: float) -> float:
+        """Return when it will be ``time`` for the server, which is not in its past."""
+        return inf if self._factor == inf else self._ours + (time - self._theirs) * self._factor
+
+    def change(self, now: float, factor: float) -> None:
+        """Go on at another pace."""
+        self._theirs = self.theirs(now)
+        self._ours = now
+        self._factor = factor
 
 
 @final
 class Line(Generic[J]):
     """First in, first out."""
 
-    __slots__ = ("_own", "_schedule", "due", "free", "scale")
+    __slots__ = ("_due", "_pace", "_schedule", "free", "scale")
 
     def __init__(self, server: Server, schedule: Schedule[J]) -> None:
-        self._own: float = 1.0 / server.speed
-        self.scale: float = self._own
+        self.scale: float = 1.0 / server.speed
         """Seconds that a second of work takes."""
         self.free: list[float] = [0.0] * server.workers
-        """When each worker is free; a heap."""
-        self.due: dict[J, float] = {}
-        """When those present will have been served."""
+        """When each worker is free, in the server's time; a heap."""
+        self._due: dict[J, float] = {}
+        self._pace = Pace()
         self._schedule = schedule
 
     def end(self, now: float, length: float) -> float:
-        """Take on work without keeping account of it; return when it will be done."""
+        """Take on work without keeping account of it; return when it will be done, both in the server's time."""
         free = self.free
         begin = free[0]
         end = (begin if begin > now else now) + length * self.scale
-        if len(free) == 1:
-            free[0] = end
-        else:
-            heapreplace(free, end)
+        heapreplace(free, end)
         return end
 
     def enter(self, now: float, job: J, length: float) -> None:
         """Put a job in line."""
-        self.due[job] = end = self.end(now, length)
-        self._schedule(job, end)
+        pace = self._pace
+        self._due[job] = end = self.end(pace.theirs(now), length)
+        self._schedule(job, pace.ours(end))
 
     def leave(self, now: float, job: J) -> None:
         """Forget a job that has been served."""
-        del self.due[job]
+        del self._due[job]
 
-    def slow_down(self, now: float, factor: float) -> None:
-        """Stretch what is left."""
-        before, self.scale = self.scale, self._own * factor
-        stretch = self.scale / before
-        self.free = [now + max(0.0, free - now) * stretch for free in self.free]
-        for job, due in self.due.items():
-            self.due[job] = end = now + (due - now) * stretch
-            self._schedule(job, end)
+    def change_pace(self, now: float, factor: float) -> None:
+        """Work off the line at another pace."""
+        self._pace.change(now, factor)
+        for job, due in self._due.items():
+            self._schedule(job, self._pace.ours(due))
 
-    def clear(self) -> list[J]:
+    def clear(self, now: float) -> list[J]:
         """Lose everything."""
         self.free = [0.0] * len(self.free)
-        lost = list(self.due)
-        self.due.clear()
+        lost = list(self._due)
+        self._due.clear()
         return lost
 
 
@@ -149,60 +180,65 @@ class Sharing(Generic[J]):
     """All are worked on at once.
 
     ``_done`` is the work that a job present since the beginning would have been given; a job that comes when it is
-    ``d`` and needs ``l`` ends when it is ``d + l``. It grows by ``min(1, workers / present)`` a second.
+    ``d`` and needs ``l`` ends when it is ``d + l``. It grows by ``min(1, workers / present)`` in a second of the server's
+    time.
     """
 
-    __slots__ = ("_at", "_done", "_own", "_present", "_schedule", "_serial", "_workers", "scale")
+    __slots__ = ("_at", "_done", "_pace", "_present", "_schedule", "_serial", "_workers", "scale")
 
     def __init__(self, server: Server, schedule: Schedule[J]) -> None:
-        self._own: float = 1.0 / server.speed
-        self.scale: float = self._own
+        self.scale: float = 1.0 / server.speed
         """Seconds that a second of work takes a worker."""
         self._workers = server.workers
         self._present: list[tuple[float, int, J]] = []
         self._serial: Iterator[int] = count()
         self._done = 0.0
         self._at = 0.0
+        self._pace = Pace()
         self._schedule = schedule
 
     def enter(self, now: float, job: J, length: float) -> None:
         """Begin with a job, at the cost of the others."""
         self._move_to(now)
-        heappush(self._present, (self._done + length, next(self._serial), job))
-        self._tell(now)
+        if self._present:
+            self._schedule(self._present[0][2], inf)
+        heappush(self._present, (self._done + length * self.scale, next(self._serial), job))
+        self._tell()
 
     def leave(self, now: float, job: J) -> None:
         """Let the others have what it leaves."""
         self._move_to(now)
-        self._done = max(self._done, heappop(self._present)[0])
-        self._tell(now)
+        self._done = heappop(self._present)[0]  # what it was but for rounding
+        self._tell()
 
-    def slow_down(self, now: float, factor: float) -> None:
+    def change_pace(self, now: float, factor: float) -> None:
         """Work on everything at another pace."""
         self._move_to(now)
-        self.scale = self._own * factor
-        self._tell(now)
+        self._pace.change(now, factor)
+        self._tell()
 
-    def clear(self) -> list[J]:
+    def clear(self, now: float) -> list[J]:
         """Lose everything."""
-        lost = [job for _, _, job in sorted(self._present)]
+        self._move_to(now)
+        lost = [job for _, _, job in sorted(self._present, key=lambda entry: entry[1])]
         self._present.clear()
         return lost
 
-    def _pace(self) -> float:
-        """Return the work each job gets in a second."""
-        return min(1.0, self._workers / len(self._present)) / self.scale
+    def _rate(self) -> float:
+        """Return the work each job gets in a second of the server's time."""
+        return min(1.0, self._workers / len(self._present))
 
     def _move_to(self, now: float) -> None:
+        time = self._pace.theirs(now)
         if self._present:
-            self._done += (now - self._at) * self._pace()
-        self._at = now
+            self._done += (time - self._at) * self._rate()
+        self._at = time
 
-    def _tell(self, now: float) -> None:
+    def _tell(self) -> None:
         """Schedule whoever ends first, if nobody comes or goes until then."""
         if self._present:
             end, _, job = self._present[0]
-            self._schedule(job, now + max(0.0, end - self._done) / self._pace())
+            self._schedule(job, self._pace.ours(self._at + max(0.0, end - self._done) / self._rate()))
 
 
 def station(server: Server, schedule: Schedule[J]) -> Line[J] | Sharing[J]:
