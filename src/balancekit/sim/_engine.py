@@ -150,7 +150,7 @@ class Simulation:
         return (
             not self._faults
             and not isinstance(self._arrivals, Callers)
-            and rules.timeout is rules.hedge is rules.keys is rules.costs is None
+            and not any([rules.timeout, rules.hedge, rules.keys, rules.costs])
             and all(server.discipline == "fifo" for server in self._servers.values())
         )
 

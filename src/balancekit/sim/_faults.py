@@ -11,6 +11,9 @@
 =================  ==================================================================================
 
 And what operators do: :class:`Add`, :class:`Remove`, :class:`Drain`.
+
+Factors of slowness multiply while they overlap on one endpoint; of two crashes or two kinds of failure that do, what
+happens later counts.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ class What(enum.Enum):
 
     CRASH = "crash"
     RECOVER = "recover"
-    PACE = "pace"
+    SLOW = "slow"
+    SLOW_NO_MORE = "slow no more"
     FAIL = "fail"
     ADD = "add"
     REMOVE = "remove"
@@ -58,7 +62,7 @@ class Step(NamedTuple):
     at: float
     what: What
     factor: float = 1.0
-    """How many times as long everything takes, infinity for a standstill (PACE)."""
+    """How many times as long everything takes, infinity for a standstill (SLOW and SLOW_NO_MORE)."""
     share: float = 0.0
     """Which part of the requests fails (FAIL)."""
     after: float | None = None
@@ -112,8 +116,8 @@ class Hang(_Spell):
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield Step(self.at, What.PACE, factor=inf)
-        yield Step(self.at + self.seconds, What.PACE)
+        yield Step(self.at, What.SLOW, factor=inf)
+        yield Step(self.at + self.seconds, What.SLOW_NO_MORE, factor=inf)
 
 
 class FailFast(_Spell):
@@ -165,8 +169,8 @@ class Slow(_Spell):
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield Step(self.at, What.PACE, factor=self.factor)
-        yield Step(self.at + self.seconds, What.PACE)
+        yield Step(self.at, What.SLOW, factor=self.factor)
+        yield Step(self.at + self.seconds, What.SLOW_NO_MORE, factor=self.factor)
 
 
 class Flap(_Spell):

@@ -36,8 +36,7 @@ def play(world: World, arrivals: Iterator[float], total: int) -> Log:
     acquires = [balancer.acquire for balancer in world.balancers]
     acquire, many, draw = acquires[0], len(acquires), world.spread.random
     servers = {
-        id: (number, line.free, line.scale, draws)
-        for number, (id, line, draws) in enumerate(world.lines())
+        id: (number, line.free, line.scale, draws) for number, (id, line, draws) in enumerate(world.lines())
     }
     heap: list[tuple[float, int, Lease[str] | None]] = [(inf, -1, None)]
     for number, now in enumerate(arrived):
@@ -55,8 +54,8 @@ def play(world: World, arrivals: Iterator[float], total: int) -> Log:
             continue
         index, free, scale, lengths = servers[lease._node.id]
         # What follows is Line.end, written out: a call would be a tenth of the loop.
-        end = free[0]
-        end = (end if end > now else now) + next(lengths) * scale
+        length = next(lengths) * scale
+        end = free[0] + length if free[0] > now else now + length
         heapreplace(free, end)
         heappush(heap, (end, number, lease))
         end_at(end)

@@ -72,7 +72,9 @@ def measure(log: Log, servers: Mapping[str, Server], warm_up: int, events: Seque
     picks = np.bincount(where[tries], minlength=len(servers))
     busy, overload = _occupation(entered, left, where, servers, span)
     stays = np.clip(ended, *span) - np.clip(arrived, *span)
-    before = np.arange(warm_up, len(arrived)) - np.searchsorted(np.sort(ended), arrived[warm_up:], side="right")
+    before = np.arange(warm_up, len(arrived)) - np.searchsorted(
+        np.sort(ended), arrived[warm_up:], side="right"
+    )
     answered = served.copy()
     answered[:warm_up] = False
     first = tries & (kind == FIRST)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import count
-from math import inf, nan
+from math import inf, nan, prod
 from random import Random
 from typing import Any, TypeAlias, final
 
@@ -93,13 +93,17 @@ class Attempt:
 class Place:
     """A server, and what is wrong with it."""
 
-    __slots__ = ("after", "down", "lengths", "number", "share", "station")
+    __slots__ = ("after", "down", "lengths", "number", "share", "slower", "station")
 
-    def __init__(self, world: World, number: int, id: str, schedule: Callable[[Attempt, float], None]) -> None:
+    def __init__(
+        self, world: World, number: int, id: str, schedule: Callable[[Attempt, float], None]
+    ) -> None:
         self.number: int = number
         self.station = station(world.servers[id], schedule)
         self.lengths = world.lengths(id)
         self.down: bool = False
+        self.slower: list[float] = []
+        """By what factors, at the moment."""
         self.share: float = 0.0
         """Of requests that fail."""
         self.after: float | None = None
@@ -116,7 +120,9 @@ class Run:
         self._log = Log()
         self._heap: list[Happening] = []
         self._serial = count().__next__
-        self._places = {id: Place(world, number, id, self._schedule) for number, id in enumerate(world.servers)}
+        self._places = {
+            id: Place(world, number, id, self._schedule) for number, id in enumerate(world.servers)
+        }
         self._luck = world.chance("luck")
         self._key_chance = world.chance("keys")
         self._cost_chance = world.chance("costs")
@@ -282,8 +288,12 @@ class Run:
                 self._crash(place)
             case What.RECOVER:
                 place.down = False
-            case What.PACE:
-                place.station.change_pace(self._clock.now, step.factor)
+            case What.SLOW:
+                place.slower.append(step.factor)
+                place.station.change_pace(self._clock.now, prod(place.slower))
+            case What.SLOW_NO_MORE:
+                place.slower.remove(step.factor)
+                place.station.change_pace(self._clock.now, prod(place.slower))
             case What.FAIL:
                 place.share, place.after = step.share, step.after
             case What.ADD:

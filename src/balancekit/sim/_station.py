@@ -145,10 +145,8 @@ class Line(Generic[J]):
 
     def end(self, now: float, length: float) -> float:
         """Take on work without keeping account of it; return when it will be done, both in the server's time."""
-        free = self.free
-        begin = free[0]
-        end = (begin if begin > now else now) + length * self.scale
-        heapreplace(free, end)
+        end = max(now, self.free[0]) + length * self.scale
+        heapreplace(self.free, end)
         return end
 
     def enter(self, now: float, job: J, length: float) -> None:
