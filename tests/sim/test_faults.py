@@ -323,6 +323,7 @@ def test_the_hash_modulo_moves_four_keys_of_five_and_the_ring_one():
         ).disruption
         for selector in (SourceHash, RingHash)
     }
-    error = 5.0 * (0.2 * 0.8 / 800) ** 0.5
-    assert abs(moved[SourceHash] - 0.8) < error
-    assert abs(moved[RingHash] - 0.2) < error + 0.03  # 160 points an endpoint: 1/5 of the ring, within 8 %
+    keys_drawn = 5.0 * (0.2 * 0.8 / 800) ** 0.5
+    points_drawn = 5.0 * 0.2 / 150**0.5  # what an endpoint of 150 points owns varies by a twelfth of it
+    assert abs(moved[SourceHash] - 0.8) < keys_drawn
+    assert abs(moved[RingHash] - 0.2) < keys_drawn + points_drawn

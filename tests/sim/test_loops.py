@@ -110,7 +110,7 @@ def test_busy_and_overload_are_what_a_walk_through_time_finds():
     rows = {0: [], 1: []}
     for number in range(60):
         now = number / 10
-        log.arrive(now, None)
+        log.arrive(now)
         where = rng.randrange(2)
         left = now + rng.randrange(1, 30) / 50
         log.send(number, 0, where, now)

@@ -21,6 +21,8 @@ from balancekit.sim._faults import (
     Remove,
     Slow,
 )
+from balancekit.sim._recorder import RecordedLease, Recorder
+from balancekit.sim._replay import Recording, read_recording, replay
 from balancekit.sim._report import Report, jain
 from balancekit.sim._scenario import Scenario, load_scenario, shipped
 from balancekit.sim._services import Always, Bimodal, Exponential, Lognormal, Pareto, Recorded, Service
@@ -51,6 +53,9 @@ __all__ = [
     "Poisson",
     "Recorded",
     "RecordedArrivals",
+    "RecordedLease",
+    "Recorder",
+    "Recording",
     "Remove",
     "Report",
     "Scenario",
@@ -60,6 +65,8 @@ __all__ = [
     "Slow",
     "jain",
     "load_scenario",
+    "read_recording",
+    "replay",
     "shipped",
     "simulate",
     "sweep",

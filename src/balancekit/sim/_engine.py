@@ -91,7 +91,7 @@ class Simulation:
         timeout: float | None = None,
         hedge: float | None = None,
         faults: Iterable[Fault] = (),
-        keys: Callable[[Random], Key] | None = None,
+        keys: Callable[[Random], Key | None] | None = None,
         costs: Callable[[Random], float] | None = None,
         seed: int = 0,
     ) -> None:

@@ -31,8 +31,8 @@ class Log:
         self.ended = array("d")
         self.served = array("b")
         """1 if some attempt succeeded, else 0."""
-        self.keys: list[Key] = []
-        """Empty if requests have none."""
+        self.keys: list[Key | None] = []
+        """Empty if no request has one."""
         # Attempts, in the order of their beginning.
         self.request = array("q")
         """The row of the request."""
@@ -43,14 +43,12 @@ class Log:
         self.left = array("d")
         """When the server was done with it; infinite if it was not when the run ended."""
 
-    def arrive(self, now: float, key: Key | None) -> int:
+    def arrive(self, now: float) -> int:
         """Open the row of a request; return its number."""
         number = len(self.arrived)
         self.arrived.append(now)
         self.ended.append(inf)
         self.served.append(0)
-        if key is not None:
-            self.keys.append(key)
         return number
 
     def send(self, request: int, kind: int, where: int, now: float) -> int:

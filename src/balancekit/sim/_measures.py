@@ -115,12 +115,14 @@ def _occupation(
     return busy, overload
 
 
-def _disruption(keys: Sequence[Key], request: Numbers, where: Numbers) -> float:
+def _disruption(keys: Sequence[Key | None], request: Numbers, where: Numbers) -> float:
     """Return the share of keys, of those that came more than once, that did not always go to the same endpoint."""
     owner: dict[Key, int] = {}
     seen: dict[Key, bool] = {}
     for number, place in zip(request.tolist(), where.tolist(), strict=True):
         key = keys[number]
+        if key is None:
+            continue
         if key in owner:
             seen[key] = seen.get(key, False) or owner[key] != place
         else:

@@ -45,7 +45,7 @@ class Rules(Record):
     attempts: int
     timeout: float | None
     hedge: float | None
-    keys: Callable[[Random], Key] | None
+    keys: Callable[[Random], Key | None] | None
     costs: Callable[[Random], float] | None
 
 
@@ -167,9 +167,12 @@ class Run:
             which = 0
         else:
             which = int(self._world.spread.random() * many) if caller is None else caller % many
-        key = None if rules.keys is None else rules.keys(self._key_chance)
+        key = None
+        if rules.keys is not None:
+            key = rules.keys(self._key_chance)
+            self._log.keys.append(key)
         cost = 1.0 if rules.costs is None else rules.costs(self._cost_chance)
-        number = self._log.arrive(self._clock.now, key)
+        number = self._log.arrive(self._clock.now)
         self._open += 1
         self._send(Request(number, balancers[which], key, cost, caller), FIRST)
 
