@@ -7,6 +7,7 @@ by any function. :class:`Report` says what came of it.
 from __future__ import annotations
 
 from balancekit.sim._arrivals import Arrivals, Bursty, Callers, Diurnal, Poisson, RecordedArrivals
+from balancekit.sim._claims import Claim, Finding
 from balancekit.sim._engine import Simulation, simulate
 from balancekit.sim._faults import (
     Add,
@@ -23,7 +24,7 @@ from balancekit.sim._faults import (
 )
 from balancekit.sim._recorder import RecordedLease, Recorder
 from balancekit.sim._replay import Recording, read_recording, replay
-from balancekit.sim._report import Report, jain
+from balancekit.sim._report import QUANTILES, Report, jain
 from balancekit.sim._scenario import Scenario, load_scenario, shipped
 from balancekit.sim._services import Always, Bimodal, Exponential, Lognormal, Pareto, Recorded, Service
 from balancekit.sim._station import Server
@@ -31,12 +32,14 @@ from balancekit.sim._sweep import sweep
 from balancekit.sim._world import MakeBalancer
 
 __all__ = [
+    "QUANTILES",
     "Add",
     "Always",
     "Arrivals",
     "Bimodal",
     "Bursty",
     "Callers",
+    "Claim",
     "Crash",
     "Diurnal",
     "Drain",
@@ -44,6 +47,7 @@ __all__ = [
     "FailFast",
     "FailSlow",
     "Fault",
+    "Finding",
     "Flap",
     "Hang",
     "Lognormal",

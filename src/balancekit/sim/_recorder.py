@@ -2,12 +2,13 @@
 
 .. code-block:: json
 
-    {"time": 12.25, "key": "user 7", "cost": 1.0, "endpoint": "10.0.0.1:8080", "duration": 0.031, "outcome": "success"}
+    {"time":12.25,"key":"user 7","cost":1.0,"endpoint":"10.0.0.1:8080","duration":0.031,"outcome":"success"}
 
 ``time`` is when the lease was opened, in seconds since the recorder was made; ``duration`` until it ended. A key is a
 string, a number, ``null``, or for bytes ``{"hex": "00ff"}``.
 
-Cost: about 8 µs a request on the machine where the balancer takes 1 µs, most of it the line of JSON; 130 bytes of disk.
+Cost: about six times what acquiring and releasing a lease costs without it, some 70 empty method calls (10 µs where the
+balancer takes 1.7), most of it text; 110 bytes of disk a request.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, final
 
-from balancekit.balancer import LoadBalancer
+from balancekit.balancer import ORDINARY, LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.lease import Lease
@@ -33,7 +34,8 @@ __all__ = ["RecordedLease", "Recorder"]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
+QUOTE: Final = json.JSONEncoder().encode
+"""Writes a string as JSON does."""
 
 
 @final
@@ -79,14 +81,14 @@ class Recorder(Generic[T]):
         self._clock = clock
         self._begin = clock()
         self._lock = threading.Lock()
-        self._file = Path(file).open("a", encoding="utf-8")
+        self._file = Path(file).open("a", encoding="utf-8")  # noqa: SIM115 - open for as long as we are
 
     def acquire(
         self,
         key: Key | None = None,
         /,
         *,
-        cost: float = 1.0,
+        cost: float = ORDINARY,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> RecordedLease[T]:
@@ -111,20 +113,16 @@ class Recorder(Generic[T]):
         self.close()
 
     def _write(self, lease: RecordedLease[T], outcome: Outcome) -> None:
-        began, key = lease._began, lease._key
-        line = ENCODE(
-            {
-                "time": began,
-                "key": {"hex": key.hex()} if isinstance(key, bytes) else key,
-                "cost": lease._cost,
-                "endpoint": lease.endpoint.id,
-                "duration": self._clock() - self._begin - began,
-                "outcome": outcome.value,
-            }
+        # By hand: json.dumps of a dictionary would take three times as long as all the rest.
+        began = lease._began
+        line = (
+            f'{{"time":{began!r},"key":{_in_json(lease._key)},"cost":{float(lease._cost)!r},'
+            f'"endpoint":{QUOTE(lease.endpoint.id)},"duration":{self._clock() - self._begin - began!r},'
+            f'"outcome":"{outcome.value}"}}\n'
         )
         with self._lock:
             try:
-                self._file.write(line + "\n")
+                self._file.write(line)
             except (OSError, ValueError):  # a full disk, a file that has been closed
                 self.dropped += 1
 
@@ -196,3 +194,11 @@ class RecordedLease(Generic[T_co]):
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+
+def _in_json(key: Key | None) -> str:
+    if key is None:
+        return "null"
+    if isinstance(key, bytes):
+        return f'{{"hex":"{key.hex()}"}}'
+    return QUOTE(key) if isinstance(key, str) else str(int(key))

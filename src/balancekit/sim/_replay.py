@@ -65,8 +65,9 @@ class Row(NamedTuple):
 
 
 class Recording(Record):
-    """What a :class:`~balancekit.sim.Recorder` wrote, in the order in which requests came. Made by
-    :func:`read_recording`.
+    """What a :class:`~balancekit.sim.Recorder` wrote, in the order in which requests came.
+
+    Made by :func:`read_recording`.
     """
 
     rows: Sequence[Row]
