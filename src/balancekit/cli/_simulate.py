@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from balancekit.cli._report import milliseconds
 from balancekit.errors import ConfigurationError
 from balancekit.sim import QUANTILES, Finding, Report, Scenario, load_scenario, shipped
 
@@ -79,20 +78,21 @@ def _run(scenario: Scenario, *, quiet: bool) -> dict[str, Report]:
 def _table(scenario: Scenario, reports: Mapping[str, Report]) -> Table:
     table = Table(title=scenario.title, title_justify="left")
     table.add_column("balancer", no_wrap=True)
-    for column in ("mean", *QUANTILES, "errors", "attempts", "overload", "evenness", "least, most"):
+    for column in ("mean", *QUANTILES, "errors", "attempts", "overload", "evenness", "least", "most"):
         table.add_column(column, justify="right")
     for name, report in reports.items():
         shares = report.shares
         least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
         table.add_row(
             name,
-            milliseconds(report.mean),
-            *[milliseconds(report.quantile(share)) for share in QUANTILES.values()],
+            _seconds(report.mean),
+            *[_seconds(report.quantile(share)) for share in QUANTILES.values()],
             f"{report.errors:.2%}",
             f"{report.attempts:.3f}",
-            f"{report.overload:.1f} s",
+            f"{report.overload:.0f} s",
             f"{report.evenness:.3f}",
-            f"{least} {shares[least]:.1%}, {most} {shares[most]:.1%}",
+            f"{shares[least]:.1%} {least}",
+            f"{shares[most]:.1%} {most}",
         )
     return table
 
@@ -123,3 +123,9 @@ def _bounds(low: float, high: float) -> str:
     if low == -math.inf:
         return f"<= {high:g}"
     return f"{low:g} to {high:g}"
+
+
+def _seconds(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value * 1e3:.1f} ms" if value < 1.0 else f"{value:.2f} s"
