@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -76,9 +77,12 @@ def test_what_is_not_said_has_a_default(tmp_path):
         (("[servers.s]", "[servers.s]\ndiscipline = 'lifo'"), "discipline"),
         (("[servers.s]", '[[balancers]]\noptions = { d = 2 }\nselector = "First"\n[servers.s]'), "options"),
         (("[servers.s]", '[[balancers]]\nexhaustion = "Choice"\n[servers.s]'), "exhaustion"),
-        (("[servers.s]", '[[balancers]]\nhealth = 3\n[servers.s]'), "health"),
-        (("[servers.s]", '[[balancers]]\nhealth = { colour = 1 }\n[servers.s]'), "health"),
-        (("[servers.s]", '[[balancers]]\nhealth = { damping = { colour = 1 } }\n[servers.s]'), "health.damping"),
+        (("[servers.s]", "[[balancers]]\nhealth = 3\n[servers.s]"), "health"),
+        (("[servers.s]", "[[balancers]]\nhealth = { colour = 1 }\n[servers.s]"), "health"),
+        (
+            ("[servers.s]", "[[balancers]]\nhealth = { damping = { colour = 1 } }\n[servers.s]"),
+            "health.damping",
+        ),
         (("[servers.s]", '[[balancers]]\nhealth = { start = "ill" }\n[servers.s]'), "health.start"),
         (("[servers.s]", CLAIM.replace("p99", "beauty") + "[servers.s]"), "measure"),
         (("[servers.s]", CLAIM.replace("default", "other") + "[servers.s]"), "claims"),
@@ -203,6 +207,16 @@ def test_every_measure_is_read_from_the_report(tmp_path):
     finding = scenario.replace(claims=(claim,)).check(reports)[0]
     assert not finding.holds
     assert json.loads(json.dumps(finding.data(), allow_nan=False))["value"] is None
+
+
+def test_the_scenario_in_the_documents(tmp_path):
+    """Is one, and what it claims is true."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "simulate.md"
+    file = tmp_path / "mine.toml"
+    file.write_text(page.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0])
+    scenario = load_scenario(file)
+    reports = {name: scenario.run(name) for name in scenario.balancers}
+    assert [finding.holds for finding in scenario.check(reports)] == [True]
 
 
 def test_the_command(tmp_path, capsys):

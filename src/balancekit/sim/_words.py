@@ -103,7 +103,9 @@ def servers(groups: object) -> dict[str, Server]:
         if count is None:
             found[name] = server
         else:
-            found |= {f"{name}-{number}": server for number in range(valid.integer("count", count, minimum=1))}
+            found |= {
+                f"{name}-{number}": server for number in range(valid.integer("count", count, minimum=1))
+            }
     return found
 
 
