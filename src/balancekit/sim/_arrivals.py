@@ -144,7 +144,7 @@ class RecordedArrivals(Record):
 
     def times(self, rng: Random, /) -> Iterator[float]:
         """Yield arrival times."""
-        yield from self.seconds
+        yield from map(float, self.seconds)
 
 
 class Callers(Record):

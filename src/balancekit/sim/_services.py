@@ -137,7 +137,7 @@ class Recorded(Record):
 
     def sample(self, rng: Random, /) -> float:
         """Draw one service time."""
-        return self.seconds[rng.randrange(len(self.seconds))]
+        return float(self.seconds[rng.randrange(len(self.seconds))])
 
 
 def draws(service: Service, rng: Random) -> Iterator[float]:
