@@ -77,6 +77,40 @@ def test_a_disturbance_meets_what_is_in_service_and_in_line(name):
     assert one([0.0, 0.25], faults, discipline="sharing").latency == pytest.approx(shared)
 
 
+def test_workers_that_are_shared_are_no_faster_than_one_each():
+    """Two workers: two requests go on at full pace, three at two thirds of it."""
+    report = one([0.0, 0.25, 0.5], discipline="sharing", workers=2)
+    assert report.latency == pytest.approx([1.25, 1.25, 1.25])
+
+
+def test_what_a_crash_broke_is_gone():
+    """A change of pace and a second crash find nothing of it."""
+    faults = [
+        Crash(endpoint="a", at=0.5, seconds=1.0),
+        Slow(endpoint="a", at=2.0, seconds=0.5),
+        Crash(endpoint="a", at=3.0, seconds=0.5),
+    ]
+    for discipline in ("fifo", "sharing"):
+        report = one([0.0, 4.0], faults, discipline=discipline)
+        assert report.failures == 1
+        assert report.busy["a"] == pytest.approx(0.5 / 4.0)
+
+
+def test_a_retry_is_no_move():
+    """A key's endpoint is where its requests go first."""
+    report = simulate(
+        {id: Server(service=Always(mean=0.01)) for id in "abc"},
+        Poisson(rate=10.0),
+        requests=500,
+        balancer=make(RingHash),
+        attempts=3,
+        keys=lambda rng: rng.randrange(20),
+        faults=[FailFast(endpoint="b", at=0.0, seconds=EVER, share=0.5)],
+    )
+    assert report.retries > 20
+    assert report.disruption == 0.0
+
+
 def test_a_stopped_server_answers_nothing_until_it_goes_on():
     """Even a request of no length, and one that came when the server had stopped already."""
     server = Server(service=Always(mean=1e-9), workers=3)
@@ -216,6 +250,21 @@ class TestHedges:
         assert report.latency == pytest.approx([1.5])
         assert (report.hedges, report.retries) == (1, 0)
 
+    def test_a_hedge_is_not_one_of_the_attempts(self):
+        """Both break; the second attempt is still to come."""
+        lengths = {"a": 9.0, "b": 9.0, "c": 1.0}
+        report = simulate(
+            {id: Server(service=Always(mean=length)) for id, length in lengths.items()},
+            RecordedArrivals(seconds=[0.0]),
+            requests=1,
+            balancer=make(),
+            attempts=2,
+            hedge=0.5,
+            faults=[Crash(endpoint=id, at=1.0, seconds=1.0) for id in "ab"],
+        )
+        assert report.latency == pytest.approx([2.0])
+        assert (report.hedges, report.retries) == (1, 1)
+
     def test_nobody_left_to_hedge_with(self):
         """The first attempt goes on alone."""
         report = one([0.0], hedge=0.5)
@@ -249,6 +298,7 @@ class TestCallers:
             seed=2,
         )
         rate = report.requests / report.seconds
+        assert report.requests == 30_000
         assert report.in_system <= 5
         assert report.in_system == pytest.approx(rate * report.mean, rel=0.01)
         # The machine-repair model: P(n) ~ 5! / (5 - n)! * 0.5 ** n; each caller's cycle is pause + answer.

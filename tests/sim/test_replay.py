@@ -205,16 +205,17 @@ def test_who_was_turned_away_kept_no_worker():
     """Neither in the report of what happened nor in the service times."""
     lines = [
         LINE.replace("0.3", "1.0"),
-        LINE.replace("success", "overloaded").replace("0.3", "0.5"),
+        LINE.replace("success", "overloaded").replace("0.3", "2.5"),
         LINE.replace('"time": 1.0', '"time": 1.5').replace("0.3", "1.5").replace("null", '"k"'),
         LINE.replace('"time": 1.0', '"time": 3.0'),
+        LINE.replace('"time": 1.0', '"time": 3.0').replace("success", "cancelled"),
     ]
     from balancekit.sim._replay import _lengths
 
     recording = read_recording(lines)
     assert _lengths(recording.rows, {"a": 1})["a"] == pytest.approx([1.0, 1.0, 0.3])
     report = recording.report(workers=1)
-    assert report.failures == 1
+    assert report.failures == 2
     assert report.seconds == 2.0
     assert report.busy["a"] == 1.0
     assert report.overload == pytest.approx(0.5)

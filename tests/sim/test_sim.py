@@ -71,7 +71,7 @@ def test_service_times_have_the_mean_they_state(service):
     "arrivals",
     [
         Poisson(rate=50.0),
-        Bursty(quiet=10.0, busy=90.0, quiet_length=0.5, busy_length=0.5),
+        Bursty(quiet=10.0, busy=210.0, quiet_length=0.4, busy_length=0.1),
         Diurnal(rate=50.0, swing=0.9, period=10.0),
     ],
     ids=repr,

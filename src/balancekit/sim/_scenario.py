@@ -44,6 +44,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any, Final
 
 from balancekit import _validation as valid
@@ -83,7 +84,7 @@ class Scenario(Record):
     clients: int = 1
     """Balancers that share the servers, each with a part of the requests."""
     keys: Callable[[Random], Key] | None = None
-    rules: Mapping[str, Mapping[str, Any]]
+    rules: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """What single balancers do otherwise, by name."""
     claims: tuple[Claim, ...] = ()
     why: str = ""
