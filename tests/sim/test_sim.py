@@ -19,15 +19,18 @@ from balancekit.sim import (
     Always,
     Bimodal,
     Bursty,
+    Callers,
     Crash,
     Diurnal,
     Drain,
     Exponential,
     FailFast,
+    FailSlow,
     Flap,
     Hang,
     Lognormal,
     Pareto,
+    Partial,
     Poisson,
     Recorded,
     RecordedArrivals,
@@ -68,7 +71,7 @@ def test_service_times_have_the_mean_they_state(service):
     "arrivals",
     [
         Poisson(rate=50.0),
-        Bursty(quiet=10.0, busy=90.0, quiet_length=0.5, busy_length=0.5),
+        Bursty(quiet=10.0, busy=210.0, quiet_length=0.4, busy_length=0.1),
         Diurnal(rate=50.0, swing=0.9, period=10.0),
     ],
     ids=repr,
@@ -78,6 +81,7 @@ def test_arrivals_come_at_the_rate_they_state(arrivals):
     times = list(islice(arrivals.times(Random(4)), 20_000))
     assert all(before <= after for before, after in pairwise(times))
     assert len(times) / times[-1] == pytest.approx(50.0, rel=0.1)
+    assert arrivals.rate == 50.0
 
 
 def test_recorded_arrivals_end_the_run():
@@ -213,7 +217,20 @@ def test_evenness():
             "faults",
             lambda: Simulation(servers(1), Poisson(rate=1.0), faults=[Crash(endpoint="x", at=0, seconds=1)]),
         ),
+        ("servers", lambda: Simulation({"a": 3}, Poisson(rate=1.0))),
         ("attempts", lambda: Simulation(servers(1), Poisson(rate=1.0), attempts=0)),
+        ("timeout", lambda: Simulation(servers(1), Poisson(rate=1.0), timeout=0.0)),
+        ("hedge", lambda: Simulation(servers(1), Poisson(rate=1.0), hedge=-1.0)),
+        ("keys", lambda: Simulation(servers(1), Poisson(rate=1.0), keys="user")),
+        ("costs", lambda: Simulation(servers(1), Poisson(rate=1.0), costs=2.0)),
+        ("balancers", lambda: Simulation(servers(1), Poisson(rate=1.0), balancers=0)),
+        ("discipline", lambda: Server(service=Always(mean=1.0), discipline="lifo")),
+        ("count", lambda: Callers(count=0)),
+        ("pause", lambda: Callers(count=1, pause=3.0)),
+        ("share", lambda: Partial(endpoint="a", at=0.0, seconds=1.0, share=1.5)),
+        ("after", lambda: FailSlow(endpoint="a", at=0.0, seconds=1.0, after=-1.0)),
+        ("factor", lambda: Slow(endpoint="a", at=0.0, seconds=1.0, factor=0.0)),
+        ("at", lambda: Hang(endpoint="a", at=-1.0, seconds=1.0)),
         ("requests", lambda: simulate(servers(1), Poisson(rate=1.0), requests=0)),
         ("run", lambda: sweep("f", [])),
     ],

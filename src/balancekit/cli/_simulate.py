@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from balancekit.cli._report import milliseconds
 from balancekit.errors import ConfigurationError
-from balancekit.sim import Report, Scenario, load_scenario, shipped
+from balancekit.sim import QUANTILES, Finding, Report, Scenario, load_scenario, shipped
 
 __all__ = ["run_simulate"]
 
 WIDE = 150
 """Columns of a table that is not for a terminal."""
-QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
 def run_simulate(options: argparse.Namespace) -> int:
-    """Run a scenario with every balancer it names and print what came of it."""
+    """Run a scenario with every balancer it names, print what came of it, and check what it claims.
+
+    The status is 1 if a claim does not hold, 2 if there is no such scenario.
+    """
     if options.scenario is None:
+        width = max(map(len, shipped()))
         for name in shipped():
-            sys.stdout.write(f"{name:16} {load_scenario(name).title}\n")
+            sys.stdout.write(f"{name:{width}}  {load_scenario(name).title}\n")
         return 0
     try:
         scenario = load_scenario(options.scenario)
@@ -36,13 +39,29 @@ def run_simulate(options: argparse.Namespace) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    findings = scenario.check(reports)
     if options.json:
-        json.dump({"title": scenario.title, "balancers": _data(reports)}, sys.stdout, indent=2)
+        data = {
+            "title": scenario.title,
+            "why": scenario.why,
+            "balancers": {name: report.data() for name, report in reports.items()},
+            "claims": [finding.data() for finding in findings],
+        }
+        json.dump(data, sys.stdout, indent=2, allow_nan=False)
         sys.stdout.write("\n")
     else:
-        console = Console()
-        (console if console.is_terminal else Console(width=WIDE)).print(_table(scenario, reports))
-    return 0
+        _print(scenario, reports, findings)
+    return 0 if all(finding.holds for finding in findings) else 1
+
+
+def _print(scenario: Scenario, reports: Mapping[str, Report], findings: Sequence[Finding]) -> None:
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=WIDE)
+    console.print(_table(scenario, reports))
+    if findings:
+        console.print(_claims(findings))
+    if scenario.why:
+        console.print(scenario.why, highlight=False)
 
 
 def _run(scenario: Scenario, *, quiet: bool) -> dict[str, Report]:
@@ -56,36 +75,57 @@ def _run(scenario: Scenario, *, quiet: bool) -> dict[str, Report]:
     return found
 
 
-def _data(reports: Mapping[str, Report]) -> dict[str, object]:
-    return {
-        name: {
-            "requests": report.requests,
-            "failures": report.failures,
-            "retries": report.retries,
-            "mean": report.mean,
-            **{label: report.quantile(share) for label, share in QUANTILES.items()},
-            "evenness": report.evenness,
-            "shares": report.shares,
-        }
-        for name, report in reports.items()
-    }
-
-
 def _table(scenario: Scenario, reports: Mapping[str, Report]) -> Table:
     table = Table(title=scenario.title, title_justify="left")
     table.add_column("balancer", no_wrap=True)
-    for column in ("mean", *QUANTILES, "failures", "retries", "evenness", "least, most"):
+    for column in ("mean", *QUANTILES, "errors", "attempts", "overload", "evenness", "least", "most"):
         table.add_column(column, justify="right")
     for name, report in reports.items():
         shares = report.shares
         least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
         table.add_row(
             name,
-            milliseconds(report.mean),
-            *[milliseconds(report.quantile(share)) for share in QUANTILES.values()],
-            str(report.failures),
-            str(report.retries),
+            _seconds(report.mean),
+            *[_seconds(report.quantile(share)) for share in QUANTILES.values()],
+            f"{report.errors:.2%}",
+            f"{report.attempts:.3f}",
+            f"{report.overload:.0f} s",
             f"{report.evenness:.3f}",
-            f"{least} {shares[least]:.1%}, {most} {shares[most]:.1%}",
+            f"{shares[least]:.1%} {least}",
+            f"{shares[most]:.1%} {most}",
         )
     return table
+
+
+def _claims(findings: Sequence[Finding]) -> Table:
+    table = Table(title="Claims", title_justify="left")
+    for column in ("", "claim", "measured"):
+        table.add_column(column, no_wrap=column == "")
+    for column in ("value", "right", "source"):
+        table.add_column(column, justify="left" if column == "source" else "right")
+    for finding in findings:
+        claim = finding.claim
+        over = f" over {claim.over}" if claim.over else ""
+        table.add_row(
+            "holds" if finding.holds else "[bold red]FAILS[/]",
+            claim.text,
+            f"{claim.measure} of {claim.balancer}{over}",
+            f"{finding.value:.4g}",
+            _bounds(claim.low, claim.high),
+            claim.source,
+        )
+    return table
+
+
+def _bounds(low: float, high: float) -> str:
+    if high == math.inf:
+        return f">= {low:g}"
+    if low == -math.inf:
+        return f"<= {high:g}"
+    return f"{low:g} to {high:g}"
+
+
+def _seconds(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value * 1e3:.1f} ms" if value < 1.0 else f"{value:.2f} s"

@@ -6,47 +6,60 @@ by any function. :class:`Report` says what came of it.
 
 from __future__ import annotations
 
-from balancekit.sim._engine import MakeBalancer, Simulation, simulate
-from balancekit.sim._faults import Add, Crash, Drain, FailFast, Fault, Flap, Hang, Remove, Slow
-from balancekit.sim._report import Report, jain
+from balancekit.sim._arrivals import Arrivals, Bursty, Callers, Diurnal, Poisson, RecordedArrivals
+from balancekit.sim._claims import Claim, Finding
+from balancekit.sim._engine import Simulation, simulate
+from balancekit.sim._faults import (
+    Add,
+    Crash,
+    Drain,
+    FailFast,
+    FailSlow,
+    Fault,
+    Flap,
+    Hang,
+    Partial,
+    Remove,
+    Slow,
+)
+from balancekit.sim._recorder import RecordedLease, Recorder
+from balancekit.sim._replay import Recording, read_recording, replay
+from balancekit.sim._report import QUANTILES, Report, jain
 from balancekit.sim._scenario import Scenario, load_scenario, shipped
+from balancekit.sim._services import Always, Bimodal, Exponential, Lognormal, Pareto, Recorded, Service
 from balancekit.sim._station import Server
 from balancekit.sim._sweep import sweep
-from balancekit.sim._times import (
-    Always,
-    Arrivals,
-    Bimodal,
-    Bursty,
-    Diurnal,
-    Exponential,
-    Lognormal,
-    Pareto,
-    Poisson,
-    Recorded,
-    RecordedArrivals,
-    Service,
-)
+from balancekit.sim._world import MakeBalancer
 
 __all__ = [
+    "QUANTILES",
     "Add",
     "Always",
     "Arrivals",
     "Bimodal",
     "Bursty",
+    "Callers",
+    "Claim",
     "Crash",
     "Diurnal",
     "Drain",
     "Exponential",
     "FailFast",
+    "FailSlow",
     "Fault",
+    "Finding",
     "Flap",
     "Hang",
     "Lognormal",
     "MakeBalancer",
     "Pareto",
+    "Partial",
     "Poisson",
     "Recorded",
     "RecordedArrivals",
+    "RecordedLease",
+    "Recorder",
+    "Recording",
     "Remove",
     "Report",
     "Scenario",
@@ -56,6 +69,8 @@ __all__ = [
     "Slow",
     "jain",
     "load_scenario",
+    "read_recording",
+    "replay",
     "shipped",
     "simulate",
     "sweep",

@@ -4,21 +4,69 @@
 :class:`Crash`     requests in progress break, new ones are refused at once
 :class:`Hang`      nothing is answered until it is over; callers run into their time-out
 :class:`FailFast`  answers at once, wrongly: the black hole
+:class:`FailSlow`  answers late, wrongly: what waits for a dead database
+:class:`Partial`   a share of the requests fails, after being worked on as usual
 :class:`Slow`      everything takes several times as long
 :class:`Flap`      down and up again, over and over
 =================  ==================================================================================
 
-And what operators do: :class:`Remove`, :class:`Add`, :class:`Drain`.
+And what operators do: :class:`Add`, :class:`Remove`, :class:`Drain`.
+
+Factors of slowness multiply while they overlap on one endpoint; of two crashes or two kinds of failure that do, what
+happens later counts.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
+from math import inf
+from typing import NamedTuple
 
 from balancekit import _validation as valid
 from balancekit._record import Record
 
-__all__ = ["Add", "Crash", "Drain", "FailFast", "Fault", "Flap", "Hang", "Remove", "Slow"]
+__all__ = [
+    "Add",
+    "Crash",
+    "Drain",
+    "FailFast",
+    "FailSlow",
+    "Fault",
+    "Flap",
+    "Hang",
+    "Partial",
+    "Remove",
+    "Slow",
+    "Step",
+    "What",
+]
+
+
+class What(enum.Enum):
+    """The things that can happen to an endpoint."""
+
+    CRASH = "crash"
+    RECOVER = "recover"
+    SLOW = "slow"
+    SLOW_NO_MORE = "slow no more"
+    FAIL = "fail"
+    ADD = "add"
+    REMOVE = "remove"
+    DRAIN = "drain"
+
+
+class Step(NamedTuple):
+    """One thing that happens at one time."""
+
+    at: float
+    what: What
+    factor: float = 1.0
+    """How many times as long everything takes, infinity for a standstill (SLOW and SLOW_NO_MORE)."""
+    share: float = 0.0
+    """Which part of the requests fails (FAIL)."""
+    after: float | None = None
+    """After how many seconds they fail; ``None`` when they would have been served (FAIL)."""
 
 
 class Fault(Record):
@@ -39,8 +87,8 @@ class Fault(Record):
         valid.text("endpoint", self.endpoint)
         valid.number("at", self.at, minimum=0.0)
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
-        """Yield what to do when: a time, a name, a number."""
+    def steps(self) -> Iterator[Step]:
+        """Yield what happens when."""
         raise NotImplementedError
 
 
@@ -57,22 +105,23 @@ class _Spell(Fault):
 class Crash(_Spell):
     """The process dies, and is started again."""
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
+    def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield self.at, "crash", 0.0
-        yield self.at + self.seconds, "recover", 0.0
+        yield Step(self.at, What.CRASH)
+        yield Step(self.at + self.seconds, What.RECOVER)
 
 
 class Hang(_Spell):
     """The process is stopped; requests wait, and are worked on when it goes on."""
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
+    def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield self.at, "hang", self.at + self.seconds
+        yield Step(self.at, What.SLOW, factor=inf)
+        yield Step(self.at + self.seconds, What.SLOW_NO_MORE, factor=inf)
 
 
 class FailFast(_Spell):
-    """A share of the answers are failures that come after ``after`` seconds."""
+    """A share of the answers are failures that come after ``after`` seconds, before any work."""
 
     share: float = 1.0
     after: float = 0.001
@@ -82,15 +131,35 @@ class FailFast(_Spell):
         valid.number("share", self.share, minimum=0.0, maximum=1.0)
         valid.number("after", self.after, minimum=0.0)
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
+    def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield self.at, "fail after", self.after
-        yield self.at, "fail", self.share
-        yield self.at + self.seconds, "fail", 0.0
+        yield Step(self.at, What.FAIL, share=self.share, after=self.after)
+        yield Step(self.at + self.seconds, What.FAIL)
+
+
+class FailSlow(FailFast):
+    """As :class:`FailFast`, but late."""
+
+    after: float = 5.0
+
+
+class Partial(_Spell):
+    """A share of the requests fails after being worked on as usual."""
+
+    share: float = 0.3
+
+    def _check(self) -> None:
+        super()._check()
+        valid.number("share", self.share, minimum=0.0, maximum=1.0)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the beginning and the end."""
+        yield Step(self.at, What.FAIL, share=self.share)
+        yield Step(self.at + self.seconds, What.FAIL)
 
 
 class Slow(_Spell):
-    """Service times are multiplied by ``factor``, > 0."""
+    """Everything takes ``factor`` times as long, > 0, also what is in line."""
 
     factor: float = 3.0
 
@@ -98,10 +167,10 @@ class Slow(_Spell):
         super()._check()
         valid.number("factor", self.factor, above=0.0)
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
+    def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
-        yield self.at, "slow", self.factor
-        yield self.at + self.seconds, "slow", 1.0
+        yield Step(self.at, What.SLOW, factor=self.factor)
+        yield Step(self.at + self.seconds, What.SLOW_NO_MORE, factor=self.factor)
 
 
 class Flap(_Spell):
@@ -115,34 +184,34 @@ class Flap(_Spell):
         valid.number("down", self.down, above=0.0)
         valid.number("up", self.up, above=0.0)
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
+    def steps(self) -> Iterator[Step]:
         """Yield every crash and recovery."""
         now = self.at
         while now < self.at + self.seconds:
-            yield now, "crash", 0.0
-            yield now + self.down, "recover", 0.0
+            yield Step(now, What.CRASH)
+            yield Step(now + self.down, What.RECOVER)
             now += self.down + self.up
 
 
 class Add(Fault):
     """The endpoint joins the pool; until then it is not there."""
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
+    def steps(self) -> Iterator[Step]:
         """Yield the one step."""
-        yield self.at, "add", 0.0
+        yield Step(self.at, What.ADD)
 
 
 class Remove(Fault):
     """The endpoint is taken out of the pool; what it works on is finished."""
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
+    def steps(self) -> Iterator[Step]:
         """Yield the one step."""
-        yield self.at, "remove", 0.0
+        yield Step(self.at, What.REMOVE)
 
 
 class Drain(Fault):
     """The endpoint is drained."""
 
-    def steps(self) -> Iterator[tuple[float, str, float]]:
+    def steps(self) -> Iterator[Step]:
         """Yield the one step."""
-        yield self.at, "drain", 0.0
+        yield Step(self.at, What.DRAIN)

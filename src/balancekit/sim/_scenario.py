@@ -25,8 +25,16 @@
     [[balancers]]
     name = "default"
 
+    [[claims]]
+    text = "round robin feeds the slow server like the others"
+    balancer = "round robin"
+    measure = "share slow"
+    low = 0.24
+    high = 0.26
+
 A group of servers with a ``count`` becomes ``fast-0``, ``fast-1`` and so on; one without is called as its group.
-Every balancer meets the same arrivals and the same seed. A wrong word is a ``ConfigurationError`` that names it.
+Every balancer meets the same arrivals and the same seed. ``attempts``, ``timeout`` and ``hedge`` hold for all balancers, or
+for the one in whose table they stand. A wrong word is a ``ConfigurationError`` that names it.
 """
 
 from __future__ import annotations
@@ -36,49 +44,26 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any, Final
 
 from balancekit import _validation as valid
-from balancekit import loads, selectors
 from balancekit._record import Record
-from balancekit.balancer import LoadBalancer
-from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.sim import _faults, _times
-from balancekit.sim._engine import MakeBalancer, Simulation
+from balancekit.sim import _words as words
+from balancekit.sim._arrivals import Arrivals
+from balancekit.sim._claims import Claim, Finding
+from balancekit.sim._engine import Simulation
 from balancekit.sim._faults import Fault
 from balancekit.sim._report import Report
 from balancekit.sim._station import Server
-from balancekit.sim._times import Arrivals, Service
+from balancekit.sim._world import MakeBalancer
+from balancekit.snapshot import Key
 
 __all__ = ["Scenario", "load_scenario", "shipped"]
 
-SERVICES: Final[Mapping[str, type[Any]]] = {
-    "always": _times.Always,
-    "exponential": _times.Exponential,
-    "lognormal": _times.Lognormal,
-    "pareto": _times.Pareto,
-    "bimodal": _times.Bimodal,
-    "recorded": _times.Recorded,
-}
-ARRIVALS: Final[Mapping[str, type[Any]]] = {
-    "poisson": _times.Poisson,
-    "bursty": _times.Bursty,
-    "diurnal": _times.Diurnal,
-    "recorded": _times.RecordedArrivals,
-}
-FAULTS: Final[Mapping[str, type[Any]]] = {
-    "crash": _faults.Crash,
-    "hang": _faults.Hang,
-    "fail fast": _faults.FailFast,
-    "slow": _faults.Slow,
-    "flap": _faults.Flap,
-    "add": _faults.Add,
-    "remove": _faults.Remove,
-    "drain": _faults.Drain,
-}
-CENTRAL: Final = "central queue"
-"""Not a balancer: all servers work off one line, the best that could be done."""
+RULES: Final = ("attempts", "timeout", "hedge")
+"""What a balancer's table may say otherwise than the scenario."""
 
 
 class Scenario(Record):
@@ -95,6 +80,15 @@ class Scenario(Record):
     attempts: int
     timeout: float | None
     seed: int
+    hedge: float | None = None
+    clients: int = 1
+    """Balancers that share the servers, each with a part of the requests."""
+    keys: Callable[[Random], Key] | None = None
+    rules: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """What single balancers do otherwise, by name."""
+    claims: tuple[Claim, ...] = ()
+    why: str = ""
+    """What is to be seen here, and why it is so."""
 
     def run(self, balancer: str) -> Report:
         """Simulate with one of the balancers.
@@ -107,23 +101,40 @@ class Scenario(Record):
         if balancer not in self.balancers:
             raise ConfigurationError("balancer", balancer, f"one of {', '.join(self.balancers)}")
         make = self.balancers[balancer]
-        servers = dict(self.servers)
-        faults = self.faults
-        options: dict[str, Any] = {}
+        rules = {name: getattr(self, name) for name in RULES} | dict(self.rules.get(balancer, {}))
         if make is None:
-            servers, faults = {CENTRAL: _central(servers)}, ()
+            simulation = Simulation(
+                {words.CENTRAL: _central(self.servers)}, self.arrivals, seed=self.seed, **rules
+            )
         else:
-            options["balancer"] = make
-        simulation = Simulation(
-            servers,
-            self.arrivals,
-            attempts=self.attempts,
-            timeout=self.timeout,
-            faults=faults,
-            seed=self.seed,
-            **options,
-        )
+            simulation = Simulation(
+                self.servers,
+                self.arrivals,
+                balancer=make,
+                balancers=self.clients,
+                faults=self.faults,
+                keys=self.keys,
+                seed=self.seed,
+                **rules,
+            )
         return simulation.run(requests=self.requests, warm_up=self.warm_up)
+
+    def check(self, reports: Mapping[str, Report]) -> list[Finding]:
+        """Measure what the scenario claims.
+
+        Parameters
+        ----------
+        reports
+            Of every balancer, by name.
+
+        Example
+        -------
+        >>> scenario = load_scenario("slow-server")
+        >>> all(finding.holds for finding in scenario.check({name: scenario.run(name) for name in scenario.balancers}))
+        True
+        """
+        fault = min((fault.at for fault in self.faults), default=0.0)
+        return [claim.find(reports, fault) for claim in self.claims]
 
 
 def shipped() -> dict[str, str]:
@@ -173,87 +184,56 @@ def load_scenario(source: str | Path) -> Scenario:
 
 
 def _scenario(facts: dict[str, Any]) -> Scenario:
+    balancers, rules = _balancers(facts.pop("balancers", [{"name": "default"}]))
     scenario = Scenario(
         title=valid.text("title", facts.pop("title", "a scenario")),
-        servers=_servers(facts.pop("servers", {})),
-        arrivals=_made("arrivals", facts.pop("arrivals", {}), ARRIVALS),
-        faults=tuple([_made("faults", fault, FAULTS) for fault in facts.pop("faults", [])]),
-        balancers=_balancers(facts.pop("balancers", [{"name": "default"}])),
+        servers=words.servers(facts.pop("servers", {})),
+        arrivals=words.made("arrivals", facts.pop("arrivals", {}), words.ARRIVALS),
+        faults=tuple([words.made("faults", fault, words.FAULTS) for fault in facts.pop("faults", [])]),
+        balancers=balancers,
+        rules=rules,
         requests=valid.integer("requests", facts.pop("requests", 20_000), minimum=1),
         warm_up=valid.integer("warm_up", facts.pop("warm_up", 2_000), minimum=0),
         attempts=valid.integer("attempts", facts.pop("attempts", 1), minimum=1),
-        timeout=facts.pop("timeout", None),
+        timeout=_seconds("timeout", facts.pop("timeout", None)),
+        hedge=_seconds("hedge", facts.pop("hedge", None)),
+        clients=valid.integer("clients", facts.pop("clients", 1), minimum=1),
+        keys=words.keys(facts.pop("keys", None)),
         seed=valid.integer("seed", facts.pop("seed", 1), minimum=0),
+        claims=tuple([_claim(claim, balancers) for claim in facts.pop("claims", [])]),
+        why=valid.text("why", facts.pop("why", ""), empty=True).strip(),
     )
-    _nothing_left("scenario", facts)
+    words.nothing_left("scenario", facts)
     return scenario
 
 
-def _servers(groups: object) -> dict[str, Server]:
-    if not isinstance(groups, dict) or not groups:
-        raise ConfigurationError("servers", groups, "groups of servers, at least one")
-    found: dict[str, Server] = {}
-    for name, group in groups.items():
-        facts = dict(group)
-        count = facts.pop("count", None)
-        service: Service = _made("service", facts.pop("service", {}), SERVICES)
-        options = {key: facts.pop(key) for key in ("workers", "speed", "weight") if key in facts}
-        _nothing_left(f"servers.{name}", facts)
-        server = Server(service=service, **options)
-        if count is None:
-            found[name] = server
-        for number in range(valid.integer("count", count, minimum=1) if count is not None else 0):
-            found[f"{name}-{number}"] = server
-    return found
-
-
-def _balancers(listed: list[dict[str, Any]]) -> dict[str, MakeBalancer | None]:
-    found: dict[str, MakeBalancer | None] = {}
+def _balancers(
+    listed: list[dict[str, Any]],
+) -> tuple[dict[str, MakeBalancer | None], dict[str, dict[str, Any]]]:
+    makers: dict[str, MakeBalancer | None] = {}
+    rules: dict[str, dict[str, Any]] = {}
     for one in listed:
         facts = dict(one)
-        selector, load, health = (
-            facts.pop("selector", None),
-            facts.pop("load", None),
-            facts.pop("health", True),
-        )
-        name = valid.text("name", facts.pop("name", selector or "default"))
-        options = facts.pop("options", {})
-        _nothing_left(f"balancer {name}", facts)
-        if selector == CENTRAL:
-            found[name] = None
-            continue
-        for module, word, what in ((selectors, selector, "selector"), (loads, load, "load")):
-            if word is not None and word not in module.__all__:
-                raise ConfigurationError(what, word, f"one of {', '.join(module.__all__)}")
-        found[name] = _maker(selector, options, load, health=valid.flag("health", health))
-    return found
+        name = valid.text("name", facts.pop("name", facts.get("selector", "default")))
+        rules[name] = {word: facts.pop(word) for word in RULES if word in facts}
+        makers[name] = words.balancer(facts)
+        words.nothing_left(f"balancer {name}", facts)
+    return makers, rules
 
 
-def _maker(selector: str | None, options: dict[str, Any], load: str | None, *, health: bool) -> MakeBalancer:
-    def make(endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Random) -> LoadBalancer[str]:
-        chosen: dict[str, Any] = {}
-        if selector is not None:
-            chosen["selector"] = getattr(selectors, selector)(**options)
-        if load is not None:
-            chosen["load"] = getattr(loads, load)()
-        if not health:
-            chosen["health"] = None
-        return LoadBalancer(endpoints, clock=clock, rng=rng, **chosen)
-
-    return make
-
-
-def _made(what: str, facts: object, kinds: Mapping[str, type[Any]]) -> Any:
-    if not isinstance(facts, dict):
-        raise ConfigurationError(what, facts, "a table with a kind")
-    options = dict(facts)
-    kind = options.pop("kind", None)
-    if kind not in kinds:
-        raise ConfigurationError(f"{what}.kind", kind, f"one of {', '.join(kinds)}")
+def _claim(facts: Mapping[str, Any], balancers: Mapping[str, object]) -> Claim:
     try:
-        return kinds[kind](**options)
+        claim = Claim(**facts)
     except TypeError as error:
-        raise ConfigurationError(what, kind, str(error)) from None
+        raise ConfigurationError("claims", dict(facts), str(error)) from None
+    for name in (claim.balancer, claim.over):
+        if name is not None and name not in balancers:
+            raise ConfigurationError("claims", name, f"one of {', '.join(balancers)}")
+    return claim
+
+
+def _seconds(parameter: str, value: Any) -> float | None:
+    return None if value is None else valid.number(parameter, value, above=0.0)
 
 
 def _central(servers: Mapping[str, Server]) -> Server:
@@ -262,8 +242,3 @@ def _central(servers: Mapping[str, Server]) -> Server:
     speed = sum(server.speed * server.workers for server in servers.values()) / workers
     first = next(iter(servers.values()))
     return Server(service=first.service, workers=workers, speed=speed)
-
-
-def _nothing_left(where: str, facts: Mapping[str, object]) -> None:
-    for word in facts:
-        raise ConfigurationError(where, word, "a word that this table knows")

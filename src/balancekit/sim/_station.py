@@ -1,23 +1,37 @@
-"""When will this endpoint have served a request? A first-in first-out queue before some workers.
+"""When will this endpoint have served a request? Workers behind a line, or a processor that all share.
 
-Because the discipline is first in, first out, the end of a request is known when it arrives: it begins when
-the worker that is free soonest is free. So the simulator needs one event per request, not two.
+*First in, first out* (:class:`Line`): the end of a request is known when it comes, for it begins when the worker that
+is free soonest is free. So an undisturbed request costs the simulator one event, not two. *Processor sharing*
+(:class:`Sharing`): all are worked on at once, and slower the more there are; the next end is known only until somebody
+comes or goes.
 
-Cost: O(log workers) per request.
+**A server has its own time** (:class:`Pace`). It runs as fast as ours, slower while the server is slow, and stands still
+while it hangs; what is in line is due at a server's time, so a disturbance changes one number and the dates of the
+events, not the queue.
+
+Cost: O(log workers) to enter a line, O(log present) to enter and to leave a shared processor, O(present) for a change of
+pace.
+Source: Kleinrock, Queueing Systems I (1975) and II (1976), 4.4 for processor sharing by virtual time.
 """
 
 from __future__ import annotations
 
-from heapq import heapreplace
-from random import Random
-from typing import final
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush, heapreplace
+from itertools import count
+from math import inf
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar, final
 
 from balancekit import _validation as valid
 from balancekit._record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.sim._times import Service
+from balancekit.sim._services import Service
 
-__all__ = ["Server", "Station"]
+__all__ = ["Line", "Pace", "Server", "Sharing", "Station", "station"]
+
+J = TypeVar("J")
+
+DISCIPLINES: Final = ("fifo", "sharing")
 
 
 class Server(Record):
@@ -28,17 +42,20 @@ class Server(Record):
     service
         How long its requests take.
     workers
-        How many it works on at once, >= 1; the others wait in line.
+        How many it works on at once, >= 1; the others wait in line, or all of them get slower.
     speed
         What service times are divided by, > 0.
     weight
         Of the endpoint, >= 0.
+    discipline
+        ``"fifo"``, first in, first out; or ``"sharing"``: the workers are shared by all that are present.
     """
 
     service: Service
     workers: int = 1
     speed: float = 1.0
     weight: float = 1.0
+    discipline: str = "fifo"
 
     def _check(self) -> None:
         if not callable(getattr(self.service, "sample", None)):
@@ -46,49 +63,182 @@ class Server(Record):
         valid.integer("workers", self.workers, minimum=1)
         valid.number("speed", self.speed, above=0.0)
         valid.number("weight", self.weight, minimum=0.0)
+        if self.discipline not in DISCIPLINES:
+            raise ConfigurationError("discipline", self.discipline, f"one of {', '.join(DISCIPLINES)}")
+
+
+Schedule: TypeAlias = Callable[[J, float], None]
+"""Told when a job will end; infinity for as long as nobody knows. What it was told of the job before is void."""
+
+
+class Station(Protocol[J]):
+    """The queue of a server in one run. Jobs are told apart by identity."""
+
+    def enter(self, now: float, job: J, length: float) -> None:
+        """Take on a job of so many seconds of work at speed 1."""
+        ...
+
+    def leave(self, now: float, job: J) -> None:
+        """Hear that a job has ended, at the time scheduled."""
+        ...
+
+    def change_pace(self, now: float, factor: float) -> None:
+        """Make everything take ``factor`` times as long as at the server's own speed; infinity stops it."""
+        ...
+
+    def clear(self, now: float) -> list[J]:
+        """Lose everything; return the jobs that were there, in the order in which they came."""
+        ...
 
 
 @final
-class Station:
-    """The state of a server in one run."""
+class Pace:
+    """A server's own time beside ours.
 
-    __slots__ = ("busy", "down", "epoch", "fail", "fail_after", "free", "present", "sample", "scale", "speed")
+    Example
+    -------
+    >>> pace = Pace()
+    >>> pace.change(10.0, 2.0)      # from 10 on, everything takes twice as long
+    >>> pace.theirs(14.0), pace.ours(13.0)
+    (12.0, 16.0)
+    >>> pace.change(14.0, inf)      # the server stops
+    >>> pace.theirs(20.0), pace.ours(13.0)
+    (12.0, inf)
+    """
 
-    def __init__(self, server: Server) -> None:
-        self.sample = server.service.sample
-        self.speed: float = 1.0 / server.speed
-        self.scale: float = self.speed
-        """What a drawn time is multiplied by."""
+    __slots__ = ("_factor", "_ours", "_theirs")
+
+    def __init__(self) -> None:
+        self._ours = 0.0
+        self._theirs = 0.0
+        self._factor = 1.0
+
+    def theirs(self, now: float) -> float:
+        """Return the server's time when it is ``now`` for us."""
+        return self._theirs + (now - self._ours) / self._factor
+
+    def ours(self, time: float) -> float:
+        """Return when it will be ``time`` for the server, which is not in its past."""
+        return inf if self._factor == inf else self._ours + (time - self._theirs) * self._factor
+
+    def change(self, now: float, factor: float) -> None:
+        """Go on at another pace."""
+        self._theirs = self.theirs(now)
+        self._ours = now
+        self._factor = factor
+
+
+@final
+class Line(Generic[J]):
+    """First in, first out."""
+
+    __slots__ = ("_due", "_pace", "_schedule", "free", "scale")
+
+    def __init__(self, server: Server, schedule: Schedule[J]) -> None:
+        self.scale: float = 1.0 / server.speed
+        """Seconds that a second of work takes."""
         self.free: list[float] = [0.0] * server.workers
-        """When each worker is free; a heap."""
-        self.busy: float = 0.0
-        """Seconds of work taken on."""
-        self.down: bool = False
-        self.fail: float = 0.0
-        self.fail_after: float = 0.0
-        self.epoch: int = 0
-        """Grows with every crash: what began before it is lost."""
-        self.present: bool = True
+        """When each worker is free, in the server's time; a heap."""
+        self._due: dict[J, float] = {}
+        self._pace = Pace()
+        self._schedule = schedule
 
-    def serve(self, now: float, rng: Random) -> float:
-        """Take on a request; return when it will be answered."""
-        length = self.sample(rng) * self.scale
-        self.busy += length
-        free = self.free
-        end = (max(free[0], now)) + length
-        if len(free) == 1:
-            free[0] = end
-        else:
-            heapreplace(free, end)
+    def end(self, now: float, length: float) -> float:
+        """Take on work without keeping account of it; return when it will be done, both in the server's time."""
+        end = max(now, self.free[0]) + length * self.scale
+        heapreplace(self.free, end)
         return end
 
-    def crash(self) -> None:
-        """Lose everything and refuse what comes."""
-        self.down = True
-        self.epoch += 1
-        self.free = [0.0] * len(self.free)
+    def enter(self, now: float, job: J, length: float) -> None:
+        """Put a job in line."""
+        pace = self._pace
+        self._due[job] = end = self.end(pace.theirs(now), length)
+        self._schedule(job, pace.ours(end))
 
-    def hang(self, until: float) -> None:
-        """Do nothing until then."""
-        self.free = [max(free, until) for free in self.free]
-        self.free.sort()
+    def leave(self, now: float, job: J) -> None:
+        """Forget a job that has been served."""
+        del self._due[job]
+
+    def change_pace(self, now: float, factor: float) -> None:
+        """Work off the line at another pace."""
+        self._pace.change(now, factor)
+        for job, due in self._due.items():
+            self._schedule(job, self._pace.ours(due))
+
+    def clear(self, now: float) -> list[J]:
+        """Lose everything."""
+        self.free = [0.0] * len(self.free)
+        lost = list(self._due)
+        self._due.clear()
+        return lost
+
+
+@final
+class Sharing(Generic[J]):
+    """All are worked on at once.
+
+    ``_done`` is the work that a job present since the beginning would have been given; a job that comes when it is
+    ``d`` and needs ``l`` ends when it is ``d + l``. It grows by ``min(1, workers / present)`` in a second of the server's
+    time.
+    """
+
+    __slots__ = ("_at", "_done", "_pace", "_present", "_schedule", "_serial", "_workers", "scale")
+
+    def __init__(self, server: Server, schedule: Schedule[J]) -> None:
+        self.scale: float = 1.0 / server.speed
+        """Seconds that a second of work takes a worker."""
+        self._workers = server.workers
+        self._present: list[tuple[float, int, J]] = []
+        self._serial: Iterator[int] = count()
+        self._done = 0.0
+        self._at = 0.0
+        self._pace = Pace()
+        self._schedule = schedule
+
+    def enter(self, now: float, job: J, length: float) -> None:
+        """Begin with a job, at the cost of the others."""
+        self._move_to(now)
+        if self._present:
+            self._schedule(self._present[0][2], inf)
+        heappush(self._present, (self._done + length * self.scale, next(self._serial), job))
+        self._tell()
+
+    def leave(self, now: float, job: J) -> None:
+        """Let the others have what it leaves."""
+        self._move_to(now)
+        self._done = heappop(self._present)[0]  # what it was but for rounding
+        self._tell()
+
+    def change_pace(self, now: float, factor: float) -> None:
+        """Work on everything at another pace."""
+        self._move_to(now)
+        self._pace.change(now, factor)
+        self._tell()
+
+    def clear(self, now: float) -> list[J]:
+        """Lose everything."""
+        self._move_to(now)
+        lost = [job for _, _, job in sorted(self._present, key=lambda entry: entry[1])]
+        self._present.clear()
+        return lost
+
+    def _rate(self) -> float:
+        """Return the work each job gets in a second of the server's time."""
+        return min(1.0, self._workers / len(self._present))
+
+    def _move_to(self, now: float) -> None:
+        time = self._pace.theirs(now)
+        if self._present:
+            self._done += (time - self._at) * self._rate()
+        self._at = time
+
+    def _tell(self) -> None:
+        """Schedule whoever ends first, if nobody comes or goes until then."""
+        if self._present:
+            end, _, job = self._present[0]
+            self._schedule(job, self._pace.ours(self._at + max(0.0, end - self._done) / self._rate()))
+
+
+def station(server: Server, schedule: Schedule[J]) -> Line[J] | Sharing[J]:
+    """Return the queue of a server."""
+    return Line(server, schedule) if server.discipline == "fifo" else Sharing(server, schedule)

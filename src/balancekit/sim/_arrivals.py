@@ -1,0 +1,171 @@
+"""When does the next request come? Arrival times in ascending order, drawn from a given generator.
+
+========================  =================================================================
+:class:`Poisson`          independent callers, so many a second
+:class:`Bursty`           quiet and busy spells by turns
+:class:`Diurnal`          a day's curve
+:class:`RecordedArrivals`  what was measured
+:class:`Callers`          so many callers, each of which waits for its answer (a closed loop)
+========================  =================================================================
+
+Several open processes can be merged with ``heapq.merge``.
+
+*Open or closed?* The users of a site do not wait for each other: open. A fixed set of workers does: closed, and it
+flatters a slow system, for who waits does not ask (coordinated omission).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
+from random import Random
+from typing import Final, Protocol
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.sim._services import Exponential, Service
+
+__all__ = ["Arrivals", "Bursty", "Callers", "Diurnal", "Poisson", "RecordedArrivals"]
+
+BLOCK: Final = 1024
+"""Times drawn at once."""
+
+
+class Arrivals(Protocol):
+    """When requests come."""
+
+    def times(self, rng: Random, /) -> Iterator[float]:
+        """Yield times in seconds, ascending, from 0 on."""
+        ...
+
+
+class Poisson(Record):
+    """Independent callers, ``rate`` requests a second on average, > 0."""
+
+    rate: float
+
+    def _check(self) -> None:
+        valid.number("rate", self.rate, above=0.0)
+
+    def times(self, rng: Random, /) -> Iterator[float]:
+        """Yield arrival times."""
+        scale, uniform, log = 1.0 / self.rate, rng.random, math.log
+
+        def block() -> list[float]:
+            return [-log(1.0 - uniform()) * scale for _ in range(BLOCK)]
+
+        return accumulate(chain.from_iterable(iter(block, None)))
+
+
+class Bursty(Record):
+    """Quiet and busy spells by turns, of exponential lengths; a Poisson process in either.
+
+    Parameters
+    ----------
+    quiet, busy
+        Requests a second in either spell, >= 0 and > 0.
+    quiet_length, busy_length
+        Mean lengths of the spells in seconds, > 0.
+    """
+
+    quiet: float
+    busy: float
+    quiet_length: float
+    busy_length: float
+
+    def _check(self) -> None:
+        valid.number("quiet", self.quiet, minimum=0.0)
+        valid.number("busy", self.busy, above=0.0)
+        valid.number("quiet_length", self.quiet_length, above=0.0)
+        valid.number("busy_length", self.busy_length, above=0.0)
+
+    @property
+    def rate(self) -> float:
+        """Requests a second on average."""
+        sent = self.quiet * self.quiet_length + self.busy * self.busy_length
+        return sent / (self.quiet_length + self.busy_length)
+
+    def times(self, rng: Random, /) -> Iterator[float]:
+        """Yield arrival times."""
+        begin, busy = 0.0, False
+        while True:
+            end = begin + rng.expovariate(1.0 / (self.busy_length if busy else self.quiet_length))
+            rate = self.busy if busy else self.quiet
+            now = begin
+            while rate and (now := now + rng.expovariate(rate)) < end:
+                yield now
+            begin, busy = end, not busy
+
+
+class Diurnal(Record):
+    """A day's curve: ``rate * (1 + swing * sin)`` with a period in seconds, by thinning.
+
+    Parameters
+    ----------
+    rate
+        Requests a second on average, > 0.
+    swing
+        How far it goes up and down, 0 to 1.
+    period
+        Seconds, > 0.
+    """
+
+    rate: float
+    swing: float = 0.5
+    period: float = 86_400.0
+
+    def _check(self) -> None:
+        valid.number("rate", self.rate, above=0.0)
+        valid.number("swing", self.swing, minimum=0.0, maximum=1.0)
+        valid.number("period", self.period, above=0.0)
+
+    def times(self, rng: Random, /) -> Iterator[float]:
+        """Yield arrival times."""
+        peak = self.rate * (1.0 + self.swing)
+        turn = math.tau / self.period
+        now = 0.0
+        while True:
+            now += rng.expovariate(peak)
+            if rng.random() * (1.0 + self.swing) < 1.0 + self.swing * math.sin(now * turn):
+                yield now
+
+
+class RecordedArrivals(Record):
+    """Times that were measured, ascending, in seconds."""
+
+    seconds: Sequence[float]
+
+    def _check(self) -> None:
+        before = 0.0
+        for one in self.seconds:
+            before = valid.number("seconds", one, minimum=before)
+
+    def times(self, rng: Random, /) -> Iterator[float]:
+        """Yield arrival times."""
+        yield from map(float, self.seconds)
+
+
+class Callers(Record):
+    """So many callers; each waits for its answer, pauses, and asks again.
+
+    Parameters
+    ----------
+    count
+        How many, >= 1.
+    pause
+        Seconds between an answer and the next request.
+    """
+
+    count: int
+    pause: Service = Exponential(mean=1.0)
+
+    def _check(self) -> None:
+        valid.integer("count", self.count, minimum=1)
+        if not callable(getattr(self.pause, "sample", None)):
+            raise ConfigurationError("pause", self.pause, "times such as Exponential(mean=1.0)")
+
+    def times(self, rng: Random, /) -> Iterator[float]:
+        """Yield the first request of each caller; the others follow from the answers."""
+        yield from sorted([self.pause.sample(rng) for _ in range(self.count)])

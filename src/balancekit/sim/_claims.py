@@ -1,0 +1,140 @@
+"""Does the simulation say what we say? Statements about a scenario, each with the figure that proves it.
+
+A claim names a measure of one balancer, or its ratio to the same measure of another, and the bounds it must lie in. The
+bounds are wide enough for another seed and narrow enough to fail if the statement is wrong.
+
+Measures: ``mean``, ``p50``, ``p95``, ``p99``, ``p99.9``, ``errors``, ``retries``, ``hedges``, ``attempts``, ``evenness``,
+``overload``, ``disruption``, ``in_system``; ``share ID`` and ``busy ID`` of an endpoint; ``ejections`` (how often health
+took one out), ``failover`` (seconds from the first fault to the first ejection) and ``drain`` (seconds from the beginning
+of the first drain to its end).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.events import Drained, Draining, Ejected, Event
+from balancekit.sim._report import QUANTILES, Report
+
+__all__ = ["Claim", "Finding"]
+
+PLAIN: Final = (
+    "mean",
+    *QUANTILES,
+    "errors",
+    "retries",
+    "hedges",
+    "attempts",
+    "evenness",
+    "overload",
+    "disruption",
+    "in_system",
+)
+OF_AN_ENDPOINT: Final = {"share": "shares", "busy": "busy"}
+TIMES: Final[Mapping[str, Callable[[Report, float], float]]] = {
+    "ejections": lambda report, _: float(sum(isinstance(event, Ejected) for event in report.events)),
+    "failover": lambda report, fault: _first(report, Ejected) - fault,
+    "drain": lambda report, _: _first(report, Drained) - _first(report, Draining),
+}
+
+
+class Claim(Record):
+    """A statement about a scenario.
+
+    Parameters
+    ----------
+    text
+        The statement.
+    balancer
+        The name of the balancer it is about.
+    measure
+        What is measured; see the top of this file.
+    low, high
+        The value is at least this and at most that, in seconds or shares.
+    over
+        The name of another balancer: the value is divided by the other's.
+    source
+        Where the right figure comes from.
+    """
+
+    text: str
+    balancer: str
+    measure: str
+    low: float = -math.inf
+    high: float = math.inf
+    over: str | None = None
+    source: str = ""
+
+    def _check(self) -> None:
+        for name in ("text", "balancer", "measure"):
+            valid.text(name, getattr(self, name))
+        word, _, endpoint = self.measure.partition(" ")
+        if not (self.measure in PLAIN or self.measure in TIMES or (word in OF_AN_ENDPOINT and endpoint)):
+            known = (*PLAIN, *TIMES, *[f"{word} ID" for word in OF_AN_ENDPOINT])
+            raise ConfigurationError("measure", self.measure, f"one of {', '.join(known)}")
+        for name in ("low", "high"):
+            bound = getattr(self, name)
+            if not isinstance(bound, int | float) or isinstance(bound, bool) or math.isnan(bound):
+                raise ConfigurationError(name, bound, "a number")
+        if not self.low <= self.high or (self.low, self.high) == (-math.inf, math.inf):
+            raise ConfigurationError("low", self.low, "a bound, not above the other one")
+
+    def find(self, reports: Mapping[str, Report], fault: float = 0.0) -> Finding:
+        """Measure.
+
+        Parameters
+        ----------
+        reports
+            By name of the balancer.
+        fault
+            When the first fault began, in seconds.
+        """
+        value = self._value(reports[self.balancer], fault)
+        if self.over is not None:
+            other = self._value(reports[self.over], fault)
+            value = value / other if other else math.inf
+        return Finding(claim=self, value=value)
+
+    def _value(self, report: Report, fault: float) -> float:
+        if self.measure in TIMES:
+            return TIMES[self.measure](report, fault)
+        word, _, endpoint = self.measure.partition(" ")
+        data = report.data()
+        found = data[OF_AN_ENDPOINT[word]].get(endpoint) if endpoint else data[self.measure]
+        return math.nan if found is None else float(found)
+
+
+class Finding(Record):
+    """A claim and what was measured; NaN if there was nothing to measure."""
+
+    claim: Claim
+    value: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value lies within the bounds."""
+        return self.claim.low <= self.value <= self.claim.high
+
+    def data(self) -> dict[str, object]:
+        """Return it as JSON has it."""
+        claim = self.claim
+        facts = {"low": claim.low, "high": claim.high, "value": self.value}
+        return {
+            "text": claim.text,
+            "balancer": claim.balancer,
+            "measure": claim.measure,
+            "over": claim.over,
+            "source": claim.source,
+            "holds": self.holds,
+            **{name: value if math.isfinite(value) else None for name, value in facts.items()},
+        }
+
+
+def _first(report: Report, kind: type[Event]) -> float:
+    """Return when the first such event was; NaN if there was none."""
+    return next((event.at for event in report.events if isinstance(event, kind)), math.nan)

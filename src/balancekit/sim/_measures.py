@@ -1,0 +1,130 @@
+"""What does a log say? Averages over time, what arrivals saw, how long servers had too much to do.
+
+All is counted from the arrival of the first request after the warm-up to the arrival of the last one; what follows is
+the end of the run, not how the system is.
+
+*How many are present*, at a server or in the whole, goes up by one at an entry and down by one at an exit. Workers are
+never idle while somebody waits, so with ``n`` present ``min(n, workers)`` of them work, and there is more than they can
+do while ``n > workers``. So nothing but entries and exits needs to be written down while a run goes on.
+
+Cost: O(n log n) for n attempts, in numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from balancekit.events import Event
+from balancekit.sim._log import FIRST, HEDGE, RETRY, Log
+from balancekit.sim._report import Report
+from balancekit.sim._station import Server
+from balancekit.snapshot import Key
+
+__all__ = ["measure"]
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+
+class Span(NamedTuple):
+    """The time that is counted."""
+
+    begin: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self.end - self.begin
+
+    def average(self, total: float) -> float:
+        """Return something per second; 0 if no time passed."""
+        return total / self.seconds if self.seconds > 0.0 else 0.0
+
+
+def measure(log: Log, servers: Mapping[str, Server], warm_up: int, events: Sequence[Event]) -> Report:
+    """Compute the report of a run.
+
+    Parameters
+    ----------
+    log
+        The rows.
+    servers
+        By endpoint id, in the order of their numbers.
+    warm_up
+        How many requests at the beginning are not counted.
+    events
+        What the balancers said.
+    """
+    arrived, ended = np.frombuffer(log.arrived), np.frombuffer(log.ended)
+    served = np.frombuffer(log.served, dtype=np.int8).astype(bool)
+    request = np.frombuffer(log.request, dtype=np.int64)
+    kind = np.frombuffer(log.kind, dtype=np.int8)
+    where = np.frombuffer(log.where, dtype=np.int64)
+    entered, left = np.frombuffer(log.entered), np.frombuffer(log.left)
+    counted = len(arrived) - warm_up
+    span = Span(float(arrived[warm_up]), float(arrived[-1])) if counted > 0 else Span(0.0, 0.0)
+    tries = request >= warm_up
+    picks = np.bincount(where[tries], minlength=len(servers))
+    busy, overload = _occupation(entered, left, where, servers, span)
+    stays = np.clip(ended, *span) - np.clip(arrived, *span)
+    before = np.arange(warm_up, len(arrived)) - np.searchsorted(
+        np.sort(ended), arrived[warm_up:], side="right"
+    )
+    answered = served.copy()
+    answered[:warm_up] = False
+    first = tries & (kind == FIRST)
+    return Report(
+        requests=max(0, counted),
+        failures=max(0, counted) - int(answered.sum()),
+        retries=int((kind[tries] == RETRY).sum()),
+        hedges=int((kind[tries] == HEDGE).sum()),
+        seconds=span.seconds,
+        latency=(ended - arrived)[answered],
+        picks=dict(zip(servers, picks.tolist(), strict=True)),
+        busy=busy,
+        overload=overload,
+        in_system=span.average(float(stays.sum())),
+        seen=float(before.mean()) if counted > 0 else 0.0,
+        disruption=_disruption(log.keys, request[first], where[first]) if log.keys else None,
+        events=tuple(events),
+    )
+
+
+def _occupation(
+    entered: Floats, left: Floats, where: Numbers, servers: Mapping[str, Server], span: Span
+) -> tuple[dict[str, float], float]:
+    """Return how busy each server's workers were, and how long servers had more to do than workers, added up."""
+    busy: dict[str, float] = {}
+    overload = 0.0
+    order = np.argsort(where, kind="stable")
+    bounds = np.searchsorted(where[order], np.arange(len(servers) + 1))
+    for number, (id, server) in enumerate(servers.items()):
+        mine = order[bounds[number] : bounds[number + 1]]
+        times = np.concatenate([np.clip(entered[mine], *span), np.clip(left[mine], *span)])
+        turn = np.argsort(times, kind="stable")
+        present = np.cumsum(np.where(turn < len(mine), 1, -1))
+        lengths = np.diff(times[turn], append=span.end)
+        work = float((np.minimum(present, server.workers) * lengths).sum())
+        busy[id] = span.average(work) / server.workers
+        overload += float(lengths[present > server.workers].sum())
+    return busy, overload
+
+
+def _disruption(keys: Sequence[Key | None], request: Numbers, where: Numbers) -> float:
+    """Return the share of keys, of those that came more than once, that did not always go to the same endpoint."""
+    owner: dict[Key, int] = {}
+    seen: dict[Key, bool] = {}
+    for number, place in zip(request.tolist(), where.tolist(), strict=True):
+        key = keys[number]
+        if key is None:
+            continue
+        if key in owner:
+            seen[key] = seen.get(key, False) or owner[key] != place
+        else:
+            owner[key] = place
+    return sum(seen.values()) / len(seen) if seen else 0.0

@@ -1,0 +1,278 @@
+"""What would another algorithm have done? The requests of a log, driven through a simulation.
+
+A log says when requests came and how long each took where it went. How long it *would have taken elsewhere* is not in it.
+:func:`replay` answers with a model: every endpoint of the log serves as many requests at once as it is said to, first in
+first out, and the time it needs for one is drawn from those it needed for others.
+
+**Taking the waiting away.** A duration that was measured is waiting plus service. For a server of so many workers, first
+in first out, the log itself says which is which: a request began when it came or when the first worker became free,
+and both are known. If the endpoints are such servers and the log has all of their requests, that is exact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import heapreplace
+from math import isfinite
+from pathlib import Path
+from random import Random
+from typing import Any, Final, NamedTuple, TypeVar
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.balancer import LoadBalancer
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.outcome import FAILURES, Outcome
+from balancekit.protocols import LoadPolicy, Selector
+from balancekit.sim._arrivals import RecordedArrivals
+from balancekit.sim._engine import Simulation
+from balancekit.sim._faults import Partial
+from balancekit.sim._log import FIRST, Log
+from balancekit.sim._measures import measure
+from balancekit.sim._report import Report
+from balancekit.sim._services import Always, Recorded
+from balancekit.sim._station import Server
+from balancekit.sim._world import MakeBalancer
+from balancekit.snapshot import Key
+
+__all__ = ["Recording", "Row", "read_recording", "replay"]
+
+V = TypeVar("V")
+
+TURNED_AWAY: Final = frozenset({Outcome.CONNECT_FAILED, Outcome.OVERLOADED})
+"""Outcomes of requests that no worker worked on."""
+UNKNOWN_LENGTH: Final = frozenset({Outcome.CANCELLED, Outcome.IGNORED}) | TURNED_AWAY
+"""Outcomes of requests whose duration does not say how long they would have taken."""
+
+
+class Row(NamedTuple):
+    """One request of a log."""
+
+    time: float
+    key: Key | None
+    cost: float
+    endpoint: str
+    duration: float
+    outcome: Outcome
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts against the endpoint."""
+        return self.outcome in FAILURES
+
+
+class Recording(Record):
+    """What a :class:`~balancekit.sim.Recorder` wrote, in the order in which requests came.
+
+    Made by :func:`read_recording`.
+    """
+
+    rows: Sequence[Row]
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The ids of the endpoints, sorted."""
+        return tuple(sorted({row.endpoint for row in self.rows}))
+
+    def report(self, *, workers: int | Mapping[str, int] | None = None, warm_up: int = 0) -> Report:
+        """Return what did happen, in the form in which simulations report; to compare a replay with.
+
+        ``workers`` and ``warm_up`` are those of :func:`replay`; without workers nobody is ever overloaded.
+        """
+        number = {id: number for number, id in enumerate(self.endpoints)}
+        log = Log()
+        for row in self.rows:
+            request = log.arrive(row.time)
+            log.ended[request] = end = row.time + row.duration
+            log.served[request] = row.outcome is Outcome.SUCCESS
+            attempt = log.send(request, FIRST, number[row.endpoint], row.time)
+            log.left[attempt] = row.time if row.outcome in TURNED_AWAY else end
+        if any(row.key is not None for row in self.rows):
+            log.keys.extend([row.key for row in self.rows])
+        counts = _workers(self, workers)
+        servers = {id: Server(service=Always(mean=1.0), workers=counts[id]) for id in self.endpoints}
+        return measure(log, servers, valid.integer("warm_up", warm_up, minimum=0), ())
+
+
+def read_recording(source: str | Path | Iterable[str]) -> Recording:
+    """Read a log.
+
+    Parameters
+    ----------
+    source
+        The path of a file, or its lines.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no file, if a line is not one that a recorder writes, or if there are none.
+    """
+    if isinstance(source, str | Path):
+        try:
+            lines: Iterable[str] = Path(source).read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise ConfigurationError("log", str(source), f"a file ({error.strerror})") from None
+    else:
+        lines = source
+    rows = [_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise ConfigurationError("log", "nothing", "at least one request")
+    rows.sort(key=lambda row: row.time)
+    return Recording(rows=tuple(rows))
+
+
+def replay(
+    log: str | Path | Iterable[str] | Recording,
+    *,
+    workers: int | Mapping[str, int] | None,
+    selector: Selector | None = None,
+    load: LoadPolicy | None = None,
+    balancer: MakeBalancer | None = None,
+    attempts: int = 1,
+    warm_up: int = 0,
+    seed: int = 0,
+) -> Report:
+    """Drive the requests of a log through another algorithm.
+
+    Parameters
+    ----------
+    log
+        The path of a file, its lines, or what :func:`read_recording` made of them.
+    workers
+        How many requests an endpoint works on at once, >= 1, for all or by id. ``None``: as many as come; then what was
+        measured is taken as it is, and how long a request takes does not depend on how many there are.
+    selector, load
+        Of the balancer; its defaults if left out.
+    balancer
+        Makes the balancer, instead of the two.
+    attempts
+        How often a request is tried, >= 1, each time elsewhere.
+    warm_up
+        How many requests at the beginning are not counted.
+    seed
+        Of all randomness.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+
+    Notes
+    -----
+    *What it cannot know.* How long a request would have taken elsewhere: it is drawn from what others took there, so
+    requests that are long wherever they go are long by chance here (give a ``cost`` to ``acquire`` if you know it: times are
+    drawn a unit of cost). What an endpoint would have done under a load it never had: it is assumed to get a longer
+    line, not slower. When an endpoint was ill: the share of failures is spread evenly over the log. How many balancers
+    there were: one sees all. And requests that would have come, or not, had the answers been quicker or slower: those
+    of the log come, when they came, each retry as a request of its own. So believe an order of algorithms, and large
+    differences; do not believe the third digit.
+
+    Example
+    -------
+    >>> from balancekit import PowerOfChoices
+    >>> line = '{{"time": {}, "key": null, "cost": 1.0, "endpoint": "{}", "duration": 0.3, "outcome": "success"}}'
+    >>> log = [line.format(k / 10, "ab"[k % 2]) for k in range(100)]
+    >>> replay(log, selector=PowerOfChoices(), workers=4).failures
+    0
+    """
+    if balancer is not None and (selector is not None or load is not None):
+        raise ConfigurationError("balancer", balancer, "either a balancer, or a selector and a load")
+    recording = log if isinstance(log, Recording) else read_recording(log)
+    rows = recording.rows
+    counts = _workers(recording, workers)
+    lengths = _lengths(rows, counts)
+    everywhere = [length for found in lengths.values() for length in found] or [0.0]
+    keys = [row.key for row in rows]
+    simulation = Simulation(
+        {
+            id: Server(service=Recorded(seconds=lengths.get(id) or everywhere), workers=counts[id])
+            for id in recording.endpoints
+        },
+        RecordedArrivals(seconds=[row.time - rows[0].time for row in rows]),
+        balancer=_maker(selector, load) if balancer is None else balancer,
+        attempts=attempts,
+        faults=_faults(rows),
+        keys=_in_turn(keys) if any(key is not None for key in keys) else None,
+        costs=_in_turn([row.cost for row in rows]),
+        seed=seed,
+    )
+    warm_up = valid.integer("warm_up", warm_up, minimum=0)
+    return simulation.run(requests=max(1, len(rows) - warm_up), warm_up=warm_up)
+
+
+def _workers(recording: Recording, workers: int | Mapping[str, int] | None) -> dict[str, int]:
+    """Return how many workers each endpoint has."""
+    ids = recording.endpoints
+    if workers is None:
+        return dict.fromkeys(ids, len(recording.rows))
+    if not isinstance(workers, Mapping):
+        return dict.fromkeys(ids, valid.integer("workers", workers, minimum=1))
+    for id in ids:
+        if id not in workers:
+            raise ConfigurationError("workers", id, f"a number for each of {', '.join(ids)}")
+    return {id: valid.integer("workers", workers[id], minimum=1) for id in ids}
+
+
+def _lengths(rows: Iterable[Row], workers: Mapping[str, int]) -> dict[str, list[float]]:
+    """Return the service times of every endpoint for a unit of cost, without the waiting."""
+    free = {id: [0.0] * count for id, count in workers.items()}
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row.outcome in TURNED_AWAY:
+            continue
+        end = row.time + row.duration
+        begin = max(row.time, free[row.endpoint][0])
+        heapreplace(free[row.endpoint], max(begin, end))
+        if row.outcome not in UNKNOWN_LENGTH:
+            found[row.endpoint].append(max(0.0, end - begin) / row.cost)
+    return found
+
+
+def _faults(rows: Sequence[Row]) -> list[Partial]:
+    """Return the failures of every endpoint that had some, as a share of its requests from beginning to end."""
+    ended: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        ended[row.endpoint].append(row.failed)
+    forever = rows[-1].time - rows[0].time + 1.0
+    return [
+        Partial(endpoint=id, at=0.0, seconds=forever, share=sum(failed) / len(failed))
+        for id, failed in sorted(ended.items())
+        if any(failed)
+    ]
+
+
+def _maker(selector: Selector | None, load: LoadPolicy | None) -> MakeBalancer:
+    def make(endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Random) -> LoadBalancer[str]:
+        return LoadBalancer(endpoints, selector=selector, load=load, clock=clock, rng=rng)
+
+    return make
+
+
+def _in_turn(values: Sequence[V]) -> Callable[[Random], V]:
+    """Return a function that hands out the values one after the other."""
+    following: Iterator[V] = iter(values)
+    return lambda _: next(following)
+
+
+def _row(number: int, line: str) -> Row:
+    try:
+        facts: dict[str, Any] = json.loads(line)
+        key = facts["key"]
+        if isinstance(key, dict):
+            key = bytes.fromhex(key["hex"])
+        row = Row(
+            float(facts["time"]),
+            key,
+            float(facts["cost"]),
+            valid.text("endpoint", facts["endpoint"]),
+            float(facts["duration"]),
+            Outcome(facts["outcome"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError("log", f"line {number}", f"a line of a Recorder: {error!r}") from None
+    if not (isfinite(row.time) and 0.0 <= row.duration < float("inf") and 0.0 < row.cost < float("inf")):
+        raise ConfigurationError("log", f"line {number}", "finite times, a duration >= 0, a cost > 0")
+    return row

@@ -1,0 +1,162 @@
+"""How long does a request take? Random service times, drawn from a given generator.
+
+All have a mean in seconds; what differs is how often a request takes many times as long:
+
+====================  =====================================================================
+:class:`Always`       the same each time
+:class:`Exponential`  memoryless; squared coefficient of variation 1
+:class:`Lognormal`    most short, some long: what web servers measure
+:class:`Pareto`       a heavy tail: the mean is made by few
+:class:`Bimodal`      two kinds of request: hits and misses
+:class:`Recorded`     what was measured, in random order
+====================  =====================================================================
+
+Cost: a simulation draws a thousand at a time (:func:`draws`), for a call per draw would be a tenth of a request.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from random import Random
+from typing import Final, Protocol
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Always", "Bimodal", "Exponential", "Lognormal", "Pareto", "Recorded", "Service", "draws"]
+
+BLOCK: Final = 1024
+"""Times drawn at once."""
+
+
+class Service(Protocol):
+    """How long requests take."""
+
+    def sample(self, rng: Random, /) -> float:
+        """Draw one service time in seconds, >= 0."""
+        ...
+
+
+class Always(Record):
+    """Every request takes ``mean`` seconds, > 0."""
+
+    mean: float
+
+    def _check(self) -> None:
+        valid.number("mean", self.mean, above=0.0)
+
+    def sample(self, rng: Random, /) -> float:
+        """Return the mean."""
+        return self.mean
+
+
+class Exponential(Record):
+    """Memoryless, with a mean of ``mean`` seconds, > 0."""
+
+    mean: float
+
+    def _check(self) -> None:
+        valid.number("mean", self.mean, above=0.0)
+
+    def sample(self, rng: Random, /) -> float:
+        """Draw one service time."""
+        return -math.log(1.0 - rng.random()) * self.mean
+
+
+class Lognormal(Record):
+    """The logarithm is normal with standard deviation ``sigma``, > 0; the mean is ``mean`` seconds, > 0."""
+
+    mean: float
+    sigma: float = 1.0
+
+    def _check(self) -> None:
+        valid.number("mean", self.mean, above=0.0)
+        valid.number("sigma", self.sigma, above=0.0)
+
+    def sample(self, rng: Random, /) -> float:
+        """Draw one service time."""
+        return rng.lognormvariate(math.log(self.mean) - self.sigma * self.sigma / 2.0, self.sigma)
+
+
+class Pareto(Record):
+    """A power-law tail of exponent ``shape``, > 1; the mean is ``mean`` seconds, > 0."""
+
+    mean: float
+    shape: float = 2.1
+
+    def _check(self) -> None:
+        valid.number("mean", self.mean, above=0.0)
+        valid.number("shape", self.shape, above=1.0)
+
+    def sample(self, rng: Random, /) -> float:
+        """Draw one service time."""
+        return rng.paretovariate(self.shape) * self.mean * (self.shape - 1.0) / self.shape
+
+
+class Bimodal(Record):
+    """A share of ``slow_share`` takes ``slow`` seconds on average, the rest ``fast``; both exponential."""
+
+    fast: float
+    slow: float
+    slow_share: float = 0.1
+
+    def _check(self) -> None:
+        valid.number("fast", self.fast, above=0.0)
+        valid.number("slow", self.slow, above=0.0)
+        valid.number("slow_share", self.slow_share, minimum=0.0, maximum=1.0)
+
+    @property
+    def mean(self) -> float:
+        """The mean in seconds."""
+        return self.slow_share * self.slow + (1.0 - self.slow_share) * self.fast
+
+    def sample(self, rng: Random, /) -> float:
+        """Draw one service time."""
+        mean = self.slow if rng.random() < self.slow_share else self.fast
+        return -math.log(1.0 - rng.random()) * mean
+
+
+class Recorded(Record):
+    """Times that were measured, drawn in random order; at least one, all >= 0."""
+
+    seconds: Sequence[float]
+
+    def _check(self) -> None:
+        if not len(self.seconds):
+            raise ConfigurationError("seconds", self.seconds, "at least one time")
+        for one in self.seconds:
+            valid.number("seconds", one, minimum=0.0)
+
+    @property
+    def mean(self) -> float:
+        """The mean in seconds."""
+        return math.fsum(self.seconds) / len(self.seconds)
+
+    def sample(self, rng: Random, /) -> float:
+        """Draw one service time."""
+        return float(self.seconds[rng.randrange(len(self.seconds))])
+
+
+def draws(service: Service, rng: Random) -> Iterator[float]:
+    """Return service times without end: those that ``service.sample`` would draw one by one.
+
+    Example
+    -------
+    >>> next(draws(Always(mean=0.5), Random(1)))
+    0.5
+    """
+    sample = service.sample
+    if isinstance(service, Exponential):
+        mean, uniform, log = service.mean, rng.random, math.log
+
+        def block() -> list[float]:
+            return [-log(1.0 - uniform()) * mean for _ in range(BLOCK)]
+    else:
+
+        def block() -> list[float]:
+            return [sample(rng) for _ in range(BLOCK)]
+
+    return chain.from_iterable(iter(block, None))

@@ -1,0 +1,92 @@
+"""What is a simulation made of while it runs? Balancers, a clock, and streams of random numbers.
+
+Every source of chance has its own generator, seeded from the seed of the run and its name: the arrivals of a run do not
+depend on its servers, nor the service times of one server on those of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from random import Random
+from typing import TypeAlias
+
+from balancekit.balancer import LoadBalancer
+from balancekit.endpoint import Endpoint
+from balancekit.events import Event
+from balancekit.sim._services import draws
+from balancekit.sim._station import Line, Server
+
+__all__ = ["Clock", "MakeBalancer", "World"]
+
+MakeBalancer: TypeAlias = Callable[[list[Endpoint[str]], Callable[[], float], Random], LoadBalancer[str]]
+"""Makes a balancer from endpoints, a clock and a generator."""
+
+
+class Clock:
+    """The virtual time, in seconds."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class World:
+    """The things of one run.
+
+    Parameters
+    ----------
+    servers
+        By endpoint id.
+    make
+        Makes a balancer.
+    balancers
+        How many.
+    absent
+        Ids of endpoints that are not in the pool yet.
+    seed
+        Of all randomness.
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str, Server],
+        make: MakeBalancer,
+        *,
+        balancers: int,
+        absent: Iterable[str],
+        seed: int,
+    ) -> None:
+        self.servers = servers
+        self.clock = Clock()
+        self.events: list[Event] = []
+        self._seed = seed
+        later = set(absent)
+        pool = [Endpoint(id, weight=one.weight) for id, one in servers.items() if id not in later]
+        self.balancers = [
+            make(list(pool), self.clock, self.chance(f"balancer {number}")) for number in range(balancers)
+        ]
+        for balancer in self.balancers:
+            balancer.subscribe(self.events.append)
+        self.spread = self.chance("spread")
+        """Draws the balancer a request goes through."""
+
+    def chance(self, name: str) -> Random:
+        """Return the generator of that name, new."""
+        return Random(f"{self._seed} {name}")
+
+    def lengths(self, id: str) -> Iterator[float]:
+        """Return the service times of a server, from the first one on."""
+        return draws(self.servers[id].service, self.chance(f"service {id}"))
+
+    def lines(self) -> Iterator[tuple[str, Line[object], Iterator[float]]]:
+        """Yield id, queue and service times of every server, in order."""
+        for id, server in self.servers.items():
+            yield id, Line(server, _nobody), self.lengths(id)
+
+
+def _nobody(job: object, end: float) -> None:
+    """Schedule nothing: who works off a line by ``free`` alone knows the end."""
