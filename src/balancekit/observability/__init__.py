@@ -1,0 +1,28 @@
+"""How does a balancer show in metrics, traces and logs? One module each, each with its own extra.
+
+``prometheus``: a collector that reads the balancer when it is scraped. ``opentelemetry``: observable instruments and a
+span event for retries. ``logs``: events as records of the standard library's ``logging``. None of them is on the path of
+a pick; only the duration histogram is written when a request ends.
+"""
+
+from __future__ import annotations
+
+from balancekit._lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.observability._tally import Tally, reason
+    from balancekit.observability.logs import log_events
+
+__all__ = ["Tally", "log_events", "reason"]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {"_tally": ("Tally", "reason"), "logs": ("log_events",)},
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,107 @@
+"""How often has something rare happened? Events, counted: ejections, retries, hedges.
+
+Metrics want totals, and a balancer only tells of each event once. A tally listens from when it is made.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from balancekit.balancer import LoadBalancer
+from balancekit.errors import ConfigurationError
+from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
+
+__all__ = ["Tally", "reason"]
+
+_WORD: Final = re.compile(r"[a-z][a-z]+")
+_FIRST: Final = {"check": "check", "latency": "latency", "success": "success_rate", "failure": "failure_rate"}
+
+
+def reason(cause: str) -> str:
+    """Return a label for a cause: causes carry figures, labels must be few.
+
+    Example
+    -------
+    >>> [reason(cause) for cause in ("5 failures in a row", "check failed: refused", "latency 0.512 s > 0.3 s at p99")]
+    ['failures', 'check', 'latency']
+    """
+    first = _WORD.search(cause.lower())
+    return "other" if first is None else _FIRST.get(first[0], first[0])
+
+
+@final
+class Tally:
+    """Totals of a balancer's events.
+
+    Parameters
+    ----------
+    balancer
+        Whose.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, Outcome
+    >>> lb = LoadBalancer(["a", "b"])
+    >>> tally = Tally(lb)
+    >>> for _ in range(5):
+    ...     _ = lb.acquire(exclude=["b"]).release(Outcome.FAILURE)
+    >>> dict(tally.ejections)
+    {('a', 'failures'): 1}
+    """
+
+    def __init__(self, balancer: LoadBalancer[Any]) -> None:
+        if not isinstance(balancer, LoadBalancer):
+            raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+        self._lock = threading.Lock()
+        self._ejections: Counter[tuple[str, str]] = Counter()
+        self._retries: Counter[str] = Counter()
+        self._hedges: Counter[str] = Counter()
+        self._refused = 0
+        self.stop: Callable[[], None] = balancer.subscribe(self._hear)
+        """Call it to stop counting."""
+
+    @property
+    def ejections(self) -> Counter[tuple[str, str]]:
+        """By endpoint and reason; those of removed endpoints are gone with them."""
+        with self._lock:
+            return self._ejections.copy()
+
+    @property
+    def retries(self) -> Counter[str]:
+        """By reason."""
+        with self._lock:
+            return self._retries.copy()
+
+    @property
+    def hedges(self) -> Counter[str]:
+        """By result: ``"won"`` or ``"lost"``."""
+        with self._lock:
+            return self._hedges.copy()
+
+    @property
+    def refused(self) -> int:
+        """Retries for which the budget had nothing left."""
+        return self._refused
+
+    def _hear(self, event: Event) -> None:
+        with self._lock:
+            match event:
+                case Ejected():
+                    self._ejections[event.endpoint, reason(event.cause)] += 1
+                case Suppressed():
+                    self._ejections[event.endpoint, "flapping"] += 1
+                case Retried():
+                    self._retries[event.reason] += 1
+                case RetryRefused():
+                    self._refused += 1
+                case Hedged():
+                    self._hedges["won" if event.won else "lost"] += 1
+                case Removed():
+                    for key in [key for key in self._ejections if key[0] == event.endpoint]:
+                        del self._ejections[key]
+                case _:
+                    pass

@@ -1,0 +1,93 @@
+"""What goes into the log? Every event of a balancer, one record each, with its fields beside the text.
+
+Needs nothing: the standard library's ``logging``. Fields are in the record (``extra``), so a JSON formatter, or structlog
+through its bridge, has them as data. Targets are never logged, and so no header and no key is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from balancekit import _validation as valid
+from balancekit.balancer import LoadBalancer
+from balancekit.errors import ConfigurationError
+from balancekit.events import (
+    Cooling,
+    Degraded,
+    Ejected,
+    EjectionRefused,
+    Event,
+    Hedged,
+    LeaseLost,
+    Retried,
+    RetryRefused,
+    Suppressed,
+)
+
+__all__ = ["LEVELS", "log_events"]
+
+LEVELS: Final[Mapping[type[Event], int]] = MappingProxyType(
+    {
+        Cooling: logging.WARNING,
+        Degraded: logging.WARNING,
+        Ejected: logging.WARNING,
+        EjectionRefused: logging.WARNING,
+        Hedged: logging.DEBUG,
+        LeaseLost: logging.WARNING,
+        Retried: logging.DEBUG,
+        RetryRefused: logging.WARNING,
+        Suppressed: logging.WARNING,
+    }
+)
+"""How loud each kind of event is; those that are not here are told at INFO."""
+
+
+def log_events(
+    balancer: LoadBalancer[Any],
+    *,
+    service: str = "",
+    logger: logging.Logger | None = None,
+    levels: Mapping[type[Event], int] = LEVELS,
+) -> Callable[[], None]:
+    """Log every event of a balancer from now on; return a function that ends that.
+
+    Parameters
+    ----------
+    balancer
+        Whose events.
+    service
+        What it is called in the records.
+    logger
+        Where to; ``balancekit`` if left out.
+    levels
+        By kind of event; INFO for those that are not in it.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> stop = log_events(LoadBalancer(["a", "b"]), service="orders")
+    >>> stop()
+    """
+    if not isinstance(balancer, LoadBalancer):
+        raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+    valid.text("service", service, empty=True)
+    to = logging.getLogger("balancekit") if logger is None else logger
+    if not to.handlers:
+        to.addHandler(logging.NullHandler())
+    known = dict(levels)
+
+    def log(event: Event) -> None:
+        level = known.get(type(event), logging.INFO)
+        if not to.isEnabledFor(level):
+            return
+        kind = type(event).__name__.lower()
+        fields = {name: getattr(event, name) for name in event._fields if name != "at"}
+        rest = ", ".join(f"{name}={value}" for name, value in fields.items() if name != "endpoint")
+        extra = {f"balancekit_{name}": value for name, value in fields.items()}
+        extra |= {"balancekit_event": kind, "balancekit_service": service, "balancekit_at": event.at}
+        to.log(level, "%s %s%s", event.endpoint, kind, f" ({rest})" if rest else "", extra=extra)
+
+    return balancer.subscribe(log)

@@ -1,0 +1,121 @@
+"""What does OpenTelemetry see of a balancer? Four observable instruments, and an event on the caller's span.
+
+====================================  ==========  =====================================================
+``balancekit.client.attempts``        counter     leases that have ended, by endpoint and outcome
+``balancekit.client.inflight``        up-down     open leases, by endpoint
+``balancekit.client.ejections``       counter     times that health took an endpoint out, by reason
+``balancekit.client.retries``         counter     attempts elsewhere after one that failed, by reason
+====================================  ==========  =====================================================
+
+Read when the SDK collects, so a pick pays nothing for it. Durations and spans are the HTTP client's instrumentation's: it sees
+each attempt with the address it really went to. A retry is an event ``balancekit.retry`` on the span that is current.
+
+Needs the extra ``otel``: the API only; the application brings an SDK, or nothing happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from balancekit import _validation as valid
+from balancekit.balancer import LoadBalancer
+from balancekit.errors import ConfigurationError
+from balancekit.events import Event, Retried
+from balancekit.observability._tally import Tally
+from balancekit.outcome import FAILURES
+
+__all__ = ["instrument"]
+
+Observations: TypeAlias = Iterable[Observation]
+ERRORS: Final = frozenset(outcome.value for outcome in FAILURES)
+
+
+def instrument(
+    balancer: LoadBalancer[Any],
+    *,
+    service: str,
+    meter: Meter | None = None,
+) -> Callable[[], None]:
+    """Make the instruments of a balancer; return a function that ends the span events and counts.
+
+    Parameters
+    ----------
+    balancer
+        Whose.
+    service
+        Its logical name: ``server.address`` and ``balancekit.service``.
+    meter
+        Where to; that of the global provider if left out.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> stop = instrument(LoadBalancer(["10.0.0.1:80"]), service="orders")
+    >>> stop()
+    """
+    if not isinstance(balancer, LoadBalancer):
+        raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+    name = valid.text("service", service)
+    to = metrics.get_meter("balancekit") if meter is None else meter
+    tally = Tally(balancer)
+    common: dict[str, str | int] = {"server.address": name, "balancekit.service": name}
+
+    def attempts(_options: CallbackOptions) -> Observations:
+        for one in balancer.stats().endpoints:
+            for outcome, count in one.outcomes.items():
+                if count:
+                    found = common | _peer(one.id) | {"balancekit.outcome": outcome.value}
+                    if outcome.value in ERRORS:
+                        found["error.type"] = outcome.value
+                    yield Observation(count, found)
+
+    def inflight(_options: CallbackOptions) -> Observations:
+        for one in balancer.stats().endpoints:
+            yield Observation(one.inflight, common | _peer(one.id))
+
+    def ejections(_options: CallbackOptions) -> Observations:
+        for (endpoint, why), count in tally.ejections.items():
+            yield Observation(count, common | _peer(endpoint) | {"balancekit.reason": why})
+
+    def retries(_options: CallbackOptions) -> Observations:
+        for why, count in tally.retries.items():
+            yield Observation(count, common | {"balancekit.reason": why})
+
+    to.create_observable_counter(
+        "balancekit.client.attempts", [attempts], "{attempt}", "Leases that have ended."
+    )
+    to.create_observable_up_down_counter(
+        "balancekit.client.inflight", [inflight], "{request}", "Open leases."
+    )
+    to.create_observable_counter(
+        "balancekit.client.ejections", [ejections], "{ejection}", "Times that health took an endpoint out."
+    )
+    to.create_observable_counter(
+        "balancekit.client.retries", [retries], "{retry}", "Attempts elsewhere after one that failed."
+    )
+    leave = balancer.subscribe(_on_span)
+
+    def stop() -> None:
+        leave()
+        tally.stop()
+
+    return stop
+
+
+def _on_span(event: Event) -> None:
+    if isinstance(event, Retried):
+        attributes = {"balancekit.endpoint": event.endpoint, "balancekit.reason": event.reason}
+        trace.get_current_span().add_event("balancekit.retry", attributes)
+
+
+def _peer(endpoint: str) -> dict[str, str | int]:
+    """Return the attributes of an endpoint: address and port, if its id is one."""
+    host, colon, port = endpoint.rpartition(":")
+    if colon and port.isascii() and port.isdigit():
+        bare = host.rpartition("//")[2].removeprefix("[").removesuffix("]")
+        return {"network.peer.address": bare, "network.peer.port": int(port)}
+    return {"network.peer.address": endpoint}

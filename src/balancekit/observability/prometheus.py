@@ -1,0 +1,408 @@
+"""What does Prometheus see of a balancer? Read when it is scraped, so a pick pays nothing for it.
+
+=========================================================  =================================================
+``balancekit_requests_total{outcome}``                      requests that have ended
+``balancekit_request_duration_seconds``                     a histogram, to the first byte where that is known
+``balancekit_inflight_requests``                            open leases
+``balancekit_endpoint_weight``                              as configured
+``balancekit_endpoint_state{state}``                        1 for the state an endpoint is in, else 0
+``balancekit_ejections_total{reason}``                      times that health took it out
+``balancekit_retries_total{reason}``                        without an endpoint, as all that follow
+``balancekit_retry_budget_exhausted_total``                 retries that there was no budget for
+``balancekit_hedges_total{result}``                         second attempts: won or lost
+``balancekit_pick_failures_total{reason}``                  requests that nobody could be picked for
+``balancekit_panic``                                        1 while health is being ignored
+``balancekit_resolver_refreshes_total{resolver,result}``    answers of a source of endpoints
+``balancekit_resolver_last_success_timestamp_seconds``      when it last answered
+``balancekit_resolver_endpoints``                           how many it names
+=========================================================  =================================================
+
+All have the label ``service``, the first six ``endpoint`` as well: ids, never URLs, keys or users.
+
+*Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): what is read when scraped does not work there, so the same names are
+written directly, when requests end and things happen. In flight is then as of the last end of a request, and what
+belongs to an endpoint that was removed stays, at 0.
+
+Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the histogram costs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol, final
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from balancekit import _validation as valid
+from balancekit.balancer import LoadBalancer
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.events import Event, Hedged, Removed, Retried, RetryRefused
+from balancekit.health import Health, Membership
+from balancekit.observability._tally import Tally, reason
+from balancekit.outcome import Completion, Outcome
+
+__all__ = ["BUCKETS", "STATES", "BalancerCollector", "SupportsDiscoveryStats"]
+
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Seconds; those of the HTTP client duration in OpenTelemetry's semantic conventions."""
+MOST: Final = 500
+"""Endpoints that get series of their own; the others share ``endpoint="other"``."""
+OTHER: Final = "other"
+STATES: Final = (
+    *dict.fromkeys(
+        [
+            *[health.value for health in Health],
+            "cooling",
+            *[place.value for place in Membership if place is not Membership.SERVING],
+        ]
+    ),
+)
+"""Every value of the label ``state``."""
+
+_EACH: Final = ("service", "endpoint")
+
+
+class SupportsDiscoveryStats(Protocol):
+    """A runner of ``balancekit.discovery``."""
+
+    def stats(self) -> Any:
+        """Return a ``DiscoveryStats``."""
+        ...
+
+
+@final
+class BalancerCollector:
+    """The metrics of one balancer.
+
+    Parameters
+    ----------
+    balancer
+        Whose.
+    service
+        The label of all its series; one balancer of that name per registry.
+    registry
+        Where to; prometheus_client's own if left out.
+    discovery
+        Runners of ``balancekit.discovery`` that feed it.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value, or a service that the registry has already.
+
+    Example
+    -------
+    >>> from prometheus_client import CollectorRegistry, generate_latest
+    >>> from balancekit import LoadBalancer
+    >>> lb, registry = LoadBalancer(["a"]), CollectorRegistry()
+    >>> collector = BalancerCollector(lb, service="orders", registry=registry)
+    >>> with lb.acquire():
+    ...     pass
+    >>> line = 'balancekit_requests_total{endpoint="a",outcome="success",service="orders"} 1.0'
+    >>> line in generate_latest(registry).decode()
+    True
+    """
+
+    def __init__(
+        self,
+        balancer: LoadBalancer[Any],
+        *,
+        service: str,
+        registry: CollectorRegistry = REGISTRY,
+        discovery: Iterable[SupportsDiscoveryStats] = (),
+    ) -> None:
+        if not isinstance(balancer, LoadBalancer):
+            raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+        self.service: str = valid.text("service", service)
+        if not isinstance(registry, CollectorRegistry):
+            raise ConfigurationError("registry", registry, "a CollectorRegistry")
+        self._runners = tuple(discovery)
+        for runner in self._runners:
+            if not callable(getattr(runner, "stats", None)):
+                raise ConfigurationError("discovery", runner, "runners with a method stats()")
+        self._exporter = _exporter(registry)
+        self._exporter.join(self)
+        self.balancer: LoadBalancer[Any] = balancer
+        self.tally: Tally = Tally(balancer)
+        self._named: set[str] = set()
+        self._children: dict[tuple[str, str], Any] = {}
+        observe = self._written if self._exporter.direct is not None else self._timed
+        self._stops: list[Callable[[], None]] = [
+            balancer.observe(observe),
+            balancer.subscribe(self._heard),
+            self.tally.stop,
+        ]
+        if self._exporter.direct is not None:
+            self._write_states()
+
+    def close(self) -> None:
+        """Take the metrics away."""
+        self._exporter.leave(self)
+        for stop in self._stops:
+            stop()
+        for key in list(self._children):
+            self._forget(key[0])
+
+    def discovered(self) -> Iterator[Any]:
+        """Read the runners."""
+        for runner in self._runners:
+            yield runner.stats()
+
+    def label(self, endpoint: str) -> str:
+        """Return the label of an endpoint: its id, while there are not too many."""
+        if endpoint in self._named:
+            return endpoint
+        if len(self._named) >= MOST:
+            return OTHER
+        self._named.add(endpoint)
+        return endpoint
+
+    def _timed(self, endpoint: Endpoint[Any], completion: Completion) -> None:
+        """Put the duration of a success into the histogram."""
+        if completion.outcome is not Outcome.SUCCESS:
+            return
+        seconds = _duration(completion)
+        if not math.isnan(seconds):
+            self._child(endpoint.id, "duration", self._exporter.duration).observe(seconds)
+
+    def _written(self, endpoint: Endpoint[Any], completion: Completion) -> None:
+        """Write what a scrape would have read: for several processes."""
+        direct = self._exporter.direct
+        assert direct is not None
+        self._timed(endpoint, completion)
+        outcome = completion.outcome.value
+        name = self.label(endpoint.id)
+        direct.requests.labels(self.service, name, outcome).inc()
+        for one in self.balancer.stats().endpoints:
+            if one.id == endpoint.id:
+                direct.inflight.labels(self.service, name).set(one.inflight)
+
+    def _heard(self, event: Event) -> None:
+        direct = self._exporter.direct
+        if isinstance(event, Removed):
+            self._forget(event.endpoint)
+        if direct is None:
+            return
+        match event:
+            case Retried():
+                direct.retries.labels(self.service, event.reason).inc()
+            case RetryRefused():
+                direct.exhausted.labels(self.service).inc()
+            case Hedged():
+                direct.hedges.labels(self.service, "won" if event.won else "lost").inc()
+            case _:
+                cause = getattr(event, "cause", None)
+                if type(event).__name__ == "Ejected" and cause is not None:
+                    direct.ejections.labels(self.service, self.label(event.endpoint), reason(cause)).inc()
+                if type(event).__name__ == "Suppressed":
+                    direct.ejections.labels(self.service, self.label(event.endpoint), "flapping").inc()
+        self._write_states()
+
+    def _write_states(self) -> None:
+        direct = self._exporter.direct
+        assert direct is not None
+        stats = self.balancer.stats()
+        present = set()
+        for one in stats.endpoints:
+            name = self.label(one.id)
+            present.add(name)
+            direct.weight.labels(self.service, name).set(one.weight)
+            direct.inflight.labels(self.service, name).set(one.inflight)
+            for state in STATES:
+                direct.state.labels(self.service, name, state).set(float(one.state == state))
+        for name in self._named - present:
+            for state in STATES:
+                direct.state.labels(self.service, name, state).set(0.0)
+        direct.panic.labels(self.service).set(float(stats.panic))
+
+    def _child(self, endpoint: str, kind: str, metric: Any) -> Any:
+        child = self._children.get((endpoint, kind))
+        if child is None:
+            child = self._children[endpoint, kind] = metric.labels(self.service, self.label(endpoint))
+        return child
+
+    def _forget(self, endpoint: str) -> None:
+        """Delete the series of an endpoint that is gone."""
+        if self._children.pop((endpoint, "duration"), None) is None or self._exporter.direct is not None:
+            return
+        if endpoint in self._named:
+            self._named.discard(endpoint)
+            self._exporter.duration.remove(self.service, endpoint)
+
+
+class _Direct:
+    """Instruments that are written, for several processes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, ("service", *labels), registry=registry)
+
+        def gauge(name: str, text: str, mode: Any, *labels: str) -> Gauge:
+            return Gauge(name, text, ("service", *labels), registry=registry, multiprocess_mode=mode)
+
+        self.requests = counter("balancekit_requests", TEXTS["requests"], "endpoint", "outcome")
+        self.inflight = gauge("balancekit_inflight_requests", TEXTS["inflight"], "livesum", "endpoint")
+        self.weight = gauge("balancekit_endpoint_weight", TEXTS["weight"], "livemostrecent", "endpoint")
+        self.state = gauge("balancekit_endpoint_state", TEXTS["state"], "livemostrecent", "endpoint", "state")
+        self.ejections = counter("balancekit_ejections", TEXTS["ejections"], "endpoint", "reason")
+        self.retries = counter("balancekit_retries", TEXTS["retries"], "reason")
+        self.exhausted = counter("balancekit_retry_budget_exhausted", TEXTS["exhausted"])
+        self.hedges = counter("balancekit_hedges", TEXTS["hedges"], "result")
+        self.panic = gauge("balancekit_panic", TEXTS["panic"], "livemostrecent")
+
+
+TEXTS: Final[Mapping[str, str]] = {
+    "requests": "Requests that have ended.",
+    "duration": "Seconds a success took, to the first byte where that is known.",
+    "inflight": "Open leases.",
+    "weight": "Weight as configured.",
+    "state": "1 for the state an endpoint is in.",
+    "ejections": "Times that health took an endpoint out.",
+    "retries": "Attempts that were made elsewhere after one that failed.",
+    "exhausted": "Retries for which there was no budget.",
+    "hedges": "Second attempts that were started before the first had ended.",
+    "failures": "Requests that nobody could be picked for.",
+    "panic": "1 while health is being ignored.",
+    "refreshes": "Answers of a source of endpoints.",
+    "success": "When a source of endpoints last answered.",
+    "endpoints": "Endpoints that a source names.",
+}
+
+
+@final
+class _Exporter(Collector):
+    """All balancers of one registry: a name may be exported once only."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lock = threading.Lock()
+        self._members: list[BalancerCollector] = []
+        self.duration = Histogram(
+            "balancekit_request_duration_seconds",
+            TEXTS["duration"],
+            _EACH,
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        several = "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
+        self.direct: _Direct | None = _Direct(registry) if several else None
+        if self.direct is None:
+            registry.register(self)
+
+    def join(self, member: BalancerCollector) -> None:
+        """Add a balancer."""
+        with self._lock:
+            if any(other.service == member.service for other in self._members):
+                raise ConfigurationError(
+                    "service", member.service, "a name that this registry does not have yet"
+                )
+            self._members.append(member)
+
+    def leave(self, member: BalancerCollector) -> None:
+        """Take one away."""
+        with self._lock:
+            self._members = [other for other in self._members if other is not member]
+
+    def describe(self) -> Iterable[Metric]:
+        """Name what is exported, without reading it."""
+        return list(_families().values())
+
+    def collect(self) -> Iterable[Metric]:
+        """Read everything."""
+        families = _families()
+        with self._lock:
+            members = list(self._members)
+        for member in members:
+            _read(member, families)
+        return [family for family in families.values() if family.samples]
+
+
+def _families() -> dict[str, Any]:
+    return {
+        "requests": CounterMetricFamily("balancekit_requests", TEXTS["requests"], labels=(*_EACH, "outcome")),
+        "inflight": GaugeMetricFamily("balancekit_inflight_requests", TEXTS["inflight"], labels=_EACH),
+        "weight": GaugeMetricFamily("balancekit_endpoint_weight", TEXTS["weight"], labels=_EACH),
+        "state": GaugeMetricFamily("balancekit_endpoint_state", TEXTS["state"], labels=(*_EACH, "state")),
+        "ejections": CounterMetricFamily(
+            "balancekit_ejections", TEXTS["ejections"], labels=(*_EACH, "reason")
+        ),
+        "retries": CounterMetricFamily("balancekit_retries", TEXTS["retries"], labels=("service", "reason")),
+        "exhausted": CounterMetricFamily(
+            "balancekit_retry_budget_exhausted", TEXTS["exhausted"], labels=("service",)
+        ),
+        "hedges": CounterMetricFamily("balancekit_hedges", TEXTS["hedges"], labels=("service", "result")),
+        "failures": CounterMetricFamily(
+            "balancekit_pick_failures", TEXTS["failures"], labels=("service", "reason")
+        ),
+        "panic": GaugeMetricFamily("balancekit_panic", TEXTS["panic"], labels=("service",)),
+        "refreshes": CounterMetricFamily(
+            "balancekit_resolver_refreshes", TEXTS["refreshes"], labels=("service", "resolver", "result")
+        ),
+        "success": GaugeMetricFamily(
+            "balancekit_resolver_last_success_timestamp_seconds",
+            TEXTS["success"],
+            labels=("service", "resolver"),
+        ),
+        "endpoints": GaugeMetricFamily(
+            "balancekit_resolver_endpoints", TEXTS["endpoints"], labels=("service", "resolver")
+        ),
+    }
+
+
+def _read(member: BalancerCollector, families: Mapping[str, Any]) -> None:
+    """Add the samples of one balancer; those of endpoints beyond the most are added up."""
+    service, stats, tally = member.service, member.balancer.stats(), member.tally
+    sums: dict[tuple[str, tuple[str, ...]], float] = {}
+
+    def add(family: str, value: float, *labels: str) -> None:
+        sums[family, (service, *labels)] = sums.get((family, (service, *labels)), 0.0) + value
+
+    for one in stats.endpoints:
+        name = member.label(one.id)
+        for outcome, count in one.outcomes.items():
+            add("requests", count, name, outcome.value)
+        add("inflight", one.inflight, name)
+        add("weight", one.weight, name)
+        for state in STATES:
+            add("state", float(one.state == state), name, state)
+    for (endpoint, why), count in tally.ejections.items():
+        add("ejections", count, member.label(endpoint), why)
+    for why, count in tally.retries.items():
+        add("retries", count, why)
+    add("exhausted", tally.refused)
+    for result in ("won", "lost"):
+        add("hedges", tally.hedges[result], result)
+    for why, count in stats.refused.items():
+        add("failures", count, why)
+    add("panic", float(stats.panic))
+    for source in member.discovered():
+        for result, count in source.refreshes.items():
+            add("refreshes", count, source.source, result)
+        add("success", source.last_success_at, source.source)
+        add("endpoints", source.endpoints, source.source)
+    for (family, labels), value in sums.items():
+        families[family].add_metric(labels, value)
+
+
+_EXPORTERS: Final[WeakKeyDictionary[CollectorRegistry, _Exporter]] = WeakKeyDictionary()
+_LOCK: Final = threading.Lock()
+
+
+def _exporter(registry: CollectorRegistry) -> _Exporter:
+    with _LOCK:
+        found = _EXPORTERS.get(registry)
+        if found is None:
+            found = _EXPORTERS[registry] = _Exporter(registry)
+        return found
+
+
+def _duration(completion: Completion) -> float:
+    if completion.first_byte_at is not None:
+        return completion.first_byte_at - completion.started_at
+    return completion.latency
