@@ -1,0 +1,90 @@
+"""Pictures of what picks cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from balancekit.bench._claims import Findings
+from balancekit.bench._style import BLUE, FAINT, GREEN, INK, ORANGE, RULE, bare, canvas, titled
+
+__all__ = ["look_ups", "picks", "requests"]
+
+COLOURS: Final = (GREEN, BLUE, ORANGE)
+
+
+def _dots(rows: Sequence[Mapping[str, Any]], who: str, size: str, cost: str) -> tuple[Figure, list[str]]:
+    """Draw a dot per size for each row, cheapest on top; the axis is logarithmic."""
+    found = [row for row in rows if row[cost] is not None]
+    sizes = sorted({row[size] for row in found})
+    costs = {(row[who], row[size]): row[cost] for row in found}
+    order = sorted({row[who] for row in found}, key=lambda name: (costs[name, sizes[-1]], name))
+    figure = canvas(8.0, 1.75 + 0.27 * len(order))
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.34, 0.58 / height, 0.55, 1.0 - 1.62 / height))
+    axes.set_xscale("log")
+    for place, name in enumerate(order):
+        values = [costs[name, count] for count in sizes]
+        axes.plot([min(values), max(values)], [place, place], color=FAINT, lw=1.5, zorder=1)
+        for value, colour in zip(values, COLOURS, strict=False):
+            axes.plot(value, place, "o", color=colour, ms=8, mec="white", mew=0.8, zorder=2)
+        axes.text(max(values) * 1.18, place, f"{values[-1]:,.3g}" if values[-1] < 1000 else f"{values[-1]:,.0f}",
+                  va="center", size=11)
+    axes.set_yticks(range(len(order)), order, color=INK, size=11.5)
+    axes.set_ylim(len(order) - 0.4, -0.8)
+    axes.set_xlim(min(costs.values()) * 0.75, max(costs.values()) * 1.9)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if max(costs.values()) < 200 else (1.0,)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.grid(axis="x", color=RULE, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("empty method calls, logarithmic")
+    bare(axes)
+    for number, (count, colour) in enumerate(zip(sizes, COLOURS, strict=False)):
+        x = 0.34 + number * 0.19
+        y = 1.0 - 0.86 / height
+        figure.text(x, y, f"\N{BLACK CIRCLE} {count:,}", color=colour, size=11.5, va="center", weight="bold")
+    return figure, order
+
+
+def picks(findings: Findings) -> Figure:
+    """Draw the cost of a pick alone."""
+    rows = findings["speed"].where()
+    figure, order = _dots(rows, "selector", "endpoints", "pick")
+    titled(
+        figure,
+        f"A pick by {order[0]} costs about one empty method call",
+        "cost of a pick alone, by number of endpoints; the figure is of the most endpoints",
+    )
+    return figure
+
+
+def requests(findings: Findings) -> Figure:
+    """Draw the cost of a whole request."""
+    rows = findings["speed"].where()
+    most = max(row["endpoints"] for row in rows)
+    default = next(
+        row["request"] for row in rows if row["endpoints"] == most and row["selector"].endswith("the default")
+    )
+    figure, _ = _dots(rows, "selector", "endpoints", "request")
+    titled(
+        figure,
+        f"A whole request costs {default:.0f} empty method calls with the defaults",
+        "cost of acquire and release, by number of endpoints; the figure is of the most endpoints",
+    )
+    return figure
+
+
+def look_ups(findings: Findings) -> Figure:
+    """Draw the cost of a look-up."""
+    rows = findings["look-ups"].where()
+    figure, order = _dots(rows, "structure", "nodes", "lookup")
+    titled(
+        figure,
+        f"{order[0]} finds a key's owner soonest, at any number of nodes",
+        "cost of a look-up by a str key, by number of nodes; the figure is of the most nodes",
+    )
+    return figure
