@@ -74,7 +74,12 @@ class Table(Record):
     def data(self) -> dict[str, object]:
         """Return the table as plain data."""
         names = [column.name for column in self.columns]
-        return {"name": self.name, "title": self.title, "columns": names, "rows": [list(r) for r in self.rows]}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "columns": names,
+            "rows": [list(r) for r in self.rows],
+        }
 
 
 class Claim(Record):

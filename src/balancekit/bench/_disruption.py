@@ -19,7 +19,7 @@ from balancekit.bench._claims import Claim, Column, Findings, Step, Table, perce
 from balancekit.bench._subjects import STRUCTURES, names, places
 from balancekit.bench._theory import MAGLEV_EXCESS
 
-__all__ = ["disruption_steps"]
+__all__ = ["disruption_steps", "owners"]
 
 MODULO: Final = "hash % N"
 SIZES: Final = (4, 10, 100)
@@ -44,10 +44,14 @@ def disruption_steps(*, seed: int, quick: bool) -> Iterator[Step]:
 
 def _moves(name: str, nodes: int, seed: int, count: int) -> Findings:
     ids, keys = names(nodes + 1, seed), places(count, seed)
-    changes = {JOINS: (ids[:-1], ids), LAST: (ids, ids[:-1]), MIDDLE: (ids, [*ids[: nodes // 2], *ids[nodes // 2 + 1 :]])}
+    changes = {
+        JOINS: (ids[:-1], ids),
+        LAST: (ids, ids[:-1]),
+        MIDDLE: (ids, [*ids[: nodes // 2], *ids[nodes // 2 + 1 :]]),
+    }
     rows, claims = [], []
     for change, (before, after) in changes.items():
-        old, new = _owners(name, before, after, keys)
+        old, new = owners(name, before, after, keys)
         moved = old != new
         changed = next(iter(set(before) ^ set(after)))
         number = ids.index(changed)
@@ -67,7 +71,7 @@ def _moves(name: str, nodes: int, seed: int, count: int) -> Findings:
     return Findings(claims=tuple(claims), tables=(table,))
 
 
-def _owners(
+def owners(
     name: str, before: list[str], after: list[str], keys: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the owner of each key before and after, as a number that means the same at both times."""
@@ -90,9 +94,7 @@ def _numbers(ids: Iterable[str]) -> NDArray[np.int64]:
     return np.array([int(id.rsplit(".", 1)[1]) for id in ids])
 
 
-def _claims(
-    name: str, change: str, nodes: int, share: float, needless: float, count: int
-) -> list[Claim]:
+def _claims(name: str, change: str, nodes: int, share: float, needless: float, count: int) -> list[Claim]:
     before, after = (nodes, nodes + 1) if change == JOINS else (nodes + 1, nodes)
     what = f"{name}, {before} to {after}" + (", in the middle" if change == MIDDLE else "")
     least, root = 1.0 / (nodes + 1), math.sqrt(count)

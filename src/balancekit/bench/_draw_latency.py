@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from balancekit.bench._claims import Findings
-from balancekit.bench._latency import BY_LOT, CENTRAL, DEFAULT, IN_TURN, SHORTEST, THREE, TWO
+from balancekit.bench._latency import (
+    BY_LOT,
+    CENTRAL,
+    DEFAULT,
+    IN_TURN,
+    SHORTEST,
+    THREE,
+    TWO,
+    slow_serves,
+)
 from balancekit.bench._style import (
     BLUE,
     FAINT,
@@ -78,7 +87,7 @@ def means(findings: Findings) -> Figure:
     ]
     titled(
         figure,
-        f"Looking at two servers instead of one is {lot / two:.1f} times as fast at 90 % load",
+        f"Looking at two servers instead of one is {lot / two:.1f} times as fast at 90% load",
         "mean time in the system, ten servers; lines: simulated, circles: theory",
     )
     return figure
@@ -94,7 +103,7 @@ def tails(findings: Findings) -> Figure:
     ]
     titled(
         figure,
-        f"One request in a hundred waits {turn / two:.1f} times as long in turn as by two choices",
+        f"At 90% load round robin's p99 is {turn / two:.1f} times that of two choices",
         "99th percentile of time in the system, ten servers; lines: simulated, circles: theory",
     )
     return figure
@@ -106,21 +115,23 @@ def slow_server(findings: Findings) -> Figure:
     figure = canvas(8.0, 4.4)
     left, right = figure.add_axes((0.18, 0.13, 0.34, 0.58)), figure.add_axes((0.58, 0.13, 0.34, 0.58))
     names = [row["policy"] for row in rows]
+    serves = slow_serves()
     for place, row in enumerate(rows):
         colour = ORANGE if row["p99"] > 100 else BLUE
         if row["its share"] is not None:
             left.barh(place, row["its share"], height=0.62, color=colour)
-            left.text(row["its share"] + 0.002, place, f"{row['its share']:.1%}", va="center", size=11)
+            left.text(
+                max(row["its share"], serves) + 0.003, place, f"{row['its share']:.1%}", va="center", size=11
+            )
         else:
-            left.text(0.002, place, "one line for all", va="center", size=11, color=GREY)
+            left.text(serves + 0.003, place, "one line for all", va="center", size=11, color=GREY)
         right.barh(place, row["p99"], height=0.62, color=colour)
-        right.text(row["p99"] * 1.15, place, f"{row['p99']:,.3g}" if row["p99"] < 100 else f"{row['p99']:,.0f}",
-                   va="center", size=11)
+        text = f"{row['p99']:.1f}" if row["p99"] < 100.0 else f"{row['p99']:,.0f}"
+        right.text(row["p99"] * 1.15, place, text, va="center", size=11)
     for axes in (left, right):
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks(range(len(rows)), names if axes is left else [""] * len(rows), color=INK)
         bare(axes)
-    serves = 1.0 / 3.0 / (0.8 * (9.0 + 1.0 / 3.0))
     left.axvline(serves, color=FAINT, lw=1.5, ls=(0, (3, 2)))
     left.set_xlim(0.0, 0.128)
     left.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -135,6 +146,6 @@ def slow_server(findings: Findings) -> Figure:
     titled(
         figure,
         "Who does not look drowns a slow server; who looks gives it\nwhat it can serve",
-        "one of ten servers takes three times as long, 80 % load",
+        "one of ten servers takes three times as long, 80% load",
     )
     return figure

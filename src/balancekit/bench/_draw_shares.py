@@ -10,7 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from balancekit.bench._claims import Findings
-from balancekit.bench._style import BLUE, FAINT, GREEN, GREY, INK, ORANGE, PURPLE, bare, canvas, label_lines, titled
+from balancekit.bench._style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    bare,
+    canvas,
+    label_lines,
+    titled,
+)
 
 __all__ = ["by_points", "by_selector", "by_structure", "no_virtual_nodes", "taking_turns"]
 
@@ -35,7 +47,7 @@ def by_points(findings: Findings) -> Figure:
         axes.plot(points, [row["exact peak"] for row in own], color=colour)
         axes.plot(points, [row["peak"] for row in own], "o", color=colour, ms=6, mec="white", mew=0.8)
         ends.append((points[-1], own[-1]["exact peak"], f"{servers:,} servers", colour))
-    _ticks(axes.xaxis, [1, 3, 10, 30, 100, 150, 300, 1_000])
+    _ticks(axes.xaxis, [1, 3, 10, 30, 150, 300, 1_000])
     _ticks(axes.yaxis, [1.1, 1.25, 1.5, 2, 3, 5, 8], "x")
     axes.axvline(150, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
     axes.set_xlabel("points per server (virtual nodes)")
@@ -58,7 +70,7 @@ LARGE: Final = ORANGE
 def _ticks(axis: Any, values: Sequence[float], unit: str = "") -> None:
     axis.set_major_locator(FixedLocator(list(values)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FixedFormatter([f"{value:g}{unit}" for value in values]))
+    axis.set_major_formatter(FixedFormatter([f"{value:,g}{unit}" for value in values]))
 
 
 def no_virtual_nodes(findings: Findings) -> Figure:
@@ -82,7 +94,7 @@ def no_virtual_nodes(findings: Findings) -> Figure:
     first = rows[0]
     titled(
         figure,
-        f"Without virtual nodes, one of {first['servers']} servers owns over 60 %\nof all keys"
+        f"Without virtual nodes, one of {first['servers']} servers owns over 60%\nof all keys"
         f" {first['measured']:.0%} of the time",
         "bars: measured over many rings; marks: exact",
     )
@@ -101,10 +113,19 @@ def _ranges(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> None:
     axes.axvline(1.0, color=FAINT, lw=1)
     for place, row in enumerate(rows):
         colour = ORANGE if row["most"] > 1.1 else BLUE
-        axes.plot([row["least"], row["most"]], [place, place], color=colour, lw=5, solid_capstyle="round")
-        axes.text(row["most"] + 0.02, place, f"{row['most']:.2f}x", va="center", color=colour, size=11)
+        ends = [row["least"], row["most"]]
+        axes.plot(ends, [place, place], "-o", color=colour, lw=5, ms=5)
+        axes.annotate(
+            f"{row['most']:.2f}x",
+            (row["most"], place),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            size=11,
+        )
     _rows(axes, [row[name] for row in rows], size=11.5)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.1f}x")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
 
 
 def by_structure(findings: Findings) -> Figure:
@@ -137,8 +158,8 @@ def by_selector(findings: Findings) -> Figure:
     others = ", ".join(row["selector"] for row in every if row["most"] >= MUCH)
     titled(
         figure,
-        "Turns are exact, lots nearly; the more a selector knows, the more it chooses",
-        "from the least to the most of any of ten equal endpoints at 70 % load"
+        f"Who takes turns is exact; on a ring somebody gets {rows[-1]['most'] - 1:.0%} too much",
+        "from the least to the most of any of ten equal endpoints at 70% load"
         + (f"; without {others}" if others else ""),
     )
     bare(axes)

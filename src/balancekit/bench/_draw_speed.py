@@ -31,11 +31,15 @@ def _dots(rows: Sequence[Mapping[str, Any]], who: str, size: str, cost: str) -> 
         axes.plot([min(values), max(values)], [place, place], color=FAINT, lw=1.5, zorder=1)
         for value, colour in zip(values, COLOURS, strict=False):
             axes.plot(value, place, "o", color=colour, ms=8, mec="white", mew=0.8, zorder=2)
-        axes.text(max(values) * 1.18, place, f"{values[-1]:,.3g}" if values[-1] < 1000 else f"{values[-1]:,.0f}",
-                  va="center", size=11)
+        axes.annotate(
+            _short(values[-1]), (max(values), place), (9, 0), textcoords="offset points", va="center", size=11
+        )
     axes.set_yticks(range(len(order)), order, color=INK, size=11.5)
     axes.set_ylim(len(order) - 0.4, -0.8)
-    axes.set_xlim(min(costs.values()) * 0.75, max(costs.values()) * 1.9)
+    least = min(costs.values())
+    axes.set_xlim(
+        min(0.75 * least, 10.0 if least > 10.0 else 3.0 if least > 3.0 else 1.0), max(costs.values()) * 1.9
+    )
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if max(costs.values()) < 200 else (1.0,)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
@@ -48,6 +52,11 @@ def _dots(rows: Sequence[Mapping[str, Any]], who: str, size: str, cost: str) -> 
         y = 1.0 - 0.86 / height
         figure.text(x, y, f"\N{BLACK CIRCLE} {count:,}", color=colour, size=11.5, va="center", weight="bold")
     return figure, order
+
+
+def _short(cost: float) -> str:
+    """Return a cost with no more digits than it deserves."""
+    return f"{cost:.1f}" if cost < 10.0 else f"{cost:,.0f}"
 
 
 def picks(findings: Findings) -> Figure:
@@ -72,7 +81,7 @@ def requests(findings: Findings) -> Figure:
     figure, _ = _dots(rows, "selector", "endpoints", "request")
     titled(
         figure,
-        f"A whole request costs {default:.0f} empty method calls with the defaults",
+        f"With the defaults a whole request costs {default:.0f} empty method calls",
         "cost of acquire and release, by number of endpoints; the figure is of the most endpoints",
     )
     return figure
@@ -84,7 +93,7 @@ def look_ups(findings: Findings) -> Figure:
     figure, order = _dots(rows, "structure", "nodes", "lookup")
     titled(
         figure,
-        f"{order[0]} finds a key's owner soonest, at any number of nodes",
+        f"{order[0]} finds a key's owner soonest, and no later among many",
         "cost of a look-up by a str key, by number of nodes; the figure is of the most nodes",
     )
     return figure

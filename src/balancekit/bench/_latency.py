@@ -99,6 +99,11 @@ def capacity(*, slow: bool) -> float:
     return SERVERS - 1.0 + 1.0 / SLOW if slow else float(SERVERS)
 
 
+def slow_serves() -> float:
+    """Return which part of all requests the slow server can answer at the load of its case."""
+    return 1.0 / SLOW / (STEADY * capacity(slow=True))
+
+
 def _high(times: NDArray[np.float64]) -> float:
     return float(np.quantile(times, 0.99))
 
@@ -220,13 +225,12 @@ def _better(one: Run, other: Run, load: float) -> Claim:
 
 
 def _slow_server(requests: int, seed: int, executor: Executor) -> Findings:
-    load = STEADY
     cases = [
-        {"policy": policy, "load": load, "requests": requests, "seed": seed, "slow": True}
+        {"policy": policy, "load": STEADY, "requests": requests, "seed": seed, "slow": True}
         for policy in POLICIES
     ]
     runs = sweep(simulated, cases, executor=executor)
-    serves = 1.0 / SLOW / (load * capacity(slow=True))
+    serves = slow_serves()
     # In so many requests the slow server answers so many more or fewer than it should, and some wait at the end.
     chance = Z * math.sqrt(serves / requests) + SERVERS / requests
     rows = [

@@ -133,7 +133,11 @@ def _structures(size: int, seed: int, timer: Timer) -> Findings:
     table = Table(
         name="look-ups",
         title="Cost of a look-up by a str key, in empty method calls",
-        columns=(Column(name="structure"), Column(name="nodes", form=",d"), Column(name="lookup", form=".1f")),
+        columns=(
+            Column(name="structure"),
+            Column(name="nodes", form=",d"),
+            Column(name="lookup", form=".1f"),
+        ),
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))

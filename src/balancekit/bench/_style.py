@@ -84,9 +84,7 @@ def bare(axes: Axes, *, keep: Sequence[str] = ("bottom",)) -> None:
     axes.tick_params(axis="y", length=0 if "left" not in keep else 3)
 
 
-def label_lines(
-    axes: Axes, ends: Sequence[tuple[float, float, str, str]], *, gap: float
-) -> None:
+def label_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], *, gap: float) -> None:
     """Write names beside the ends of lines, moved apart where they would touch.
 
     Parameters
@@ -99,7 +97,9 @@ def label_lines(
         The least distance of two names, as a part of the axis.
     """
     transform = axes.transData + axes.transAxes.inverted()
-    wanted = sorted((float(transform.transform((x, y))[1]), x, y, name, colour) for x, y, name, colour in ends)
+    wanted = sorted(
+        (float(transform.transform((x, y))[1]), x, y, name, colour) for x, y, name, colour in ends
+    )
     placed: list[float] = []
     for height, *_ in wanted:
         placed.append(max(height, placed[-1] + gap) if placed else height)

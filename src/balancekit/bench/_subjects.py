@@ -51,9 +51,7 @@ class SelectorCase(Record):
     def balancer(self) -> MakeBalancer:
         """Return what makes a balancer of it in a simulation."""
 
-        def make(
-            pool: list[Endpoint[str]], clock: Callable[[], float], rng: Generator
-        ) -> LoadBalancer[str]:
+        def make(pool: list[Endpoint[str]], clock: Callable[[], float], rng: Generator) -> LoadBalancer[str]:
             return LoadBalancer(pool, selector=self.make(), clock=clock, rng=rng, **self.options())
 
         return make

@@ -24,7 +24,7 @@ from balancekit.selectors import RoundRobin, SmoothWeightedRoundRobin, StrideSch
 __all__ = ["turns"]
 
 PICKS: Final = 700
-SHOWN: Final = 140
+SHOWN: Final = 70
 FIVE: Final = {"a": 5.0, "b": 1.0, "c": 1.0}
 CROWD: Final = {"heavy": 100.0, **{f"light-{number:02}": 1.0 for number in range(99)}}
 EQUAL: Final = {f"{number}": 1.0 for number in range(10)}
