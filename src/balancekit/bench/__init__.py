@@ -12,6 +12,8 @@ from balancekit._lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from balancekit.bench._cards import CARDS, card
     from balancekit.bench._claims import Claim, Column, Findings, Step, Table
     from balancekit.bench._report import draw, write
@@ -37,7 +39,7 @@ __all__ = [
     "write",
 ]
 
-__getattr__ = lazily(
+__getattr__: Callable[[str], object] = lazily(
     __name__,
     {
         "_cards": ("CARDS", "card"),

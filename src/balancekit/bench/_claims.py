@@ -21,12 +21,13 @@ from balancekit import _validation as valid
 from balancekit._record import Record
 
 __all__ = [
-    "Z",
+    "Cell",
     "Claim",
     "Column",
     "Findings",
     "Step",
     "Table",
+    "Z",
     "batch_error",
     "chi_square",
     "chi_square_limit",

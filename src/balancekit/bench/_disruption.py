@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -34,11 +35,11 @@ def disruption_steps(*, seed: int, quick: bool) -> Iterator[Step]:
     keys = 50_000 if quick else 200_000
     for name in (MODULO, *STRUCTURES):
         for nodes in SIZES:
-            yield Step(label=f"{name}, {nodes} servers", run=lambda a=name, n=nodes: _moves(a, n, seed, keys))
+            yield Step(label=f"{name}, {nodes} servers", run=partial(_moves, name, nodes, seed, keys))
     for nodes in MAGLEV_SIZES:
         yield Step(
             label=f"Maglev tables of {nodes} servers",
-            run=lambda n=nodes: _maglev(n, seed, 3 if quick else 8),
+            run=partial(_maglev, nodes, seed, 3 if quick else 8),
         )
 
 
@@ -63,9 +64,13 @@ def _moves(name: str, nodes: int, seed: int, count: int) -> Findings:
     table = Table(
         name="moved",
         title="Part of all keys that move, and that move needlessly, when one server joins or leaves",
-        columns=(Column(name="structure"), Column(name="change"))
-        + (Column(name="before", form="d"), Column(name="after", form="d"))
-        + tuple([Column(name=what, form=".2%") for what in ("moved", "needlessly", "least possible")]),
+        columns=(
+            Column(name="structure"),
+            Column(name="change"),
+            Column(name="before", form="d"),
+            Column(name="after", form="d"),
+            *tuple([Column(name=what, form=".2%") for what in ("moved", "needlessly", "least possible")]),
+        ),
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))
@@ -192,8 +197,10 @@ def _maglev(nodes: int, seed: int, tables: int) -> Findings:
     table = Table(
         name="Maglev",
         title="Part of a Maglev table of 65 537 slots that changes needlessly when one server leaves",
-        columns=(Column(name="servers", form="d"),)
-        + tuple([Column(name=what, form=".3%") for what in ("needlessly", "right", "least possible")]),
+        columns=(
+            Column(name="servers", form="d"),
+            *tuple([Column(name=what, form=".3%") for what in ("needlessly", "right", "least possible")]),
+        ),
         rows=(row,),
     )
     return Findings(claims=(claim,), tables=(table,))

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancekit.bench._claims import (
+    Cell,
     Claim,
     Column,
     Findings,
@@ -46,22 +48,22 @@ def distribution_steps(*, seed: int, quick: bool) -> Iterator[Step]:
     for nodes in (3, 4, 5):
         yield Step(
             label=f"{nodes} servers without virtual nodes",
-            run=lambda n=nodes: _one_point_each(n, seed, 400 if quick else 4_000),
+            run=partial(_one_point_each, nodes, seed, 400 if quick else 4_000),
         )
     for nodes in (3, 5, 10, 100, 1_000):
         yield Step(
             label=f"{nodes} servers of 150 points",
-            run=lambda n=nodes: _default_points(n, seed, (6 if quick else 40) if n < 1_000 else 5),
+            run=partial(_default_points, nodes, seed, (6 if quick else 40) if nodes < 1_000 else 5),
         )
     for points in (1, 3, 10, 30, 100, 150, 300, 1_000):
         yield Step(
             label=f"rings of {points} points",
-            run=lambda v=points: _ring_by_points(v, seed, quick=quick),
+            run=partial(_ring_by_points, points, seed, quick=quick),
         )
     for name in STRUCTURES:
-        yield Step(label=f"shares of {name}", run=lambda s=name: _structure(s, seed, quick=quick))
-    yield Step(label="shares by weight", run=lambda: _weighted(seed, quick=quick))
-    yield Step(label="turns of round robin", run=lambda: turns(seed=seed))
+        yield Step(label=f"shares of {name}", run=partial(_structure, name, seed, quick=quick))
+    yield Step(label="shares by weight", run=partial(_weighted, seed, quick=quick))
+    yield Step(label="turns of round robin", run=partial(turns, seed=seed))
     yield from selection_steps(seed=seed, quick=quick)
 
 
@@ -86,8 +88,12 @@ def _one_point_each(nodes: int, seed: int, rings: int) -> Findings:
     table = Table(
         name="no virtual nodes",
         title="How often one server owns over 60 % of all keys, without virtual nodes",
-        columns=(Column(name="servers", form="d"), Column(name="measured", form=".1%"))
-        + (Column(name="exact", form=".1%"), Column(name="mean largest share", form=".1%")),
+        columns=(
+            Column(name="servers", form="d"),
+            Column(name="measured", form=".1%"),
+            Column(name="exact", form=".1%"),
+            Column(name="mean largest share", form=".1%"),
+        ),
         rows=((nodes, seen, exact, float(np.mean(most))),),
     )
     return Findings(claims=(claim,), tables=(table,))
@@ -145,8 +151,13 @@ def _ring_by_points(points: int, seed: int, *, quick: bool) -> Findings:
     table = Table(
         name="ring by points",
         title="Busiest server of a ring over the mean, by points per server",
-        columns=(Column(name="servers", form="d"), Column(name="points", form="d"))
-        + tuple([Column(name=name, form=".3f") for name in ("peak", "exact peak", "spread", "exact spread")]),
+        columns=(
+            Column(name="servers", form="d"),
+            Column(name="points", form="d"),
+            *tuple(
+                [Column(name=name, form=".3f") for name in ("peak", "exact peak", "spread", "exact spread")]
+            ),
+        ),
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))
@@ -170,8 +181,11 @@ def _structure(name: str, seed: int, *, quick: bool) -> Findings:
     table = Table(
         name="structures",
         title="Least and most of any server over the mean, and the standard deviation",
-        columns=(Column(name="structure"), Column(name="servers", form="d"))
-        + tuple([Column(name=what, form=".3f") for what in ("least", "most", "spread")]),
+        columns=(
+            Column(name="structure"),
+            Column(name="servers", form="d"),
+            *tuple([Column(name=what, form=".3f") for what in ("least", "most", "spread")]),
+        ),
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))
@@ -238,7 +252,7 @@ def _weighted(seed: int, *, quick: bool) -> Findings:
             source=f"the probability of the highest bid is the weight's share; {len(keys):,} keys",
         )
     ]
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for name, case in STRUCTURES.items():
         if not case.weighted:
             continue

@@ -183,7 +183,7 @@ def taking_turns(findings: Findings) -> Figure:
         axes.step([row["pick"] for row in rows], leads, where="post", color=colour, lw=1.6)
         ends.append((rows[-1]["pick"], leads[-1], name, colour))
     axes.axhline(0.0, color=FAINT, lw=1, zorder=0)
-    axes.set_xlim(0, len(rows))
+    axes.set_xlim(0, max(row["pick"] for row in table.where()))
     axes.set_xlabel("requests")
     axes.set_ylabel("turns ahead of its share")
     label_lines(axes, ends, gap=0.075)

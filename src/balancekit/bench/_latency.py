@@ -12,9 +12,11 @@ Source: Erlang (1917); Mitzenmacher (1996); papers named in ``_theory``.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from balancekit import selectors
 from balancekit._record import Record
 from balancekit.bench import _theory as theory
-from balancekit.bench._claims import Z, Claim, Column, Findings, Step, Table, batch_error, percent
+from balancekit.bench._claims import Claim, Column, Findings, Step, Table, Z, batch_error, percent
 from balancekit.bench._subjects import SELECTORS, SelectorCase
 from balancekit.loads import InFlight
 from balancekit.sim import Exponential, Poisson, Server, simulate, sweep
@@ -114,11 +116,11 @@ def latency_steps(*, seed: int, quick: bool, executor: Executor) -> Iterator[Ste
         requests = 10_000 if quick else 60_000 if load <= STEADY else 120_000
         yield Step(
             label=f"{len(POLICIES)} policies at {load:.0%} load",
-            run=lambda at=load, count=requests: _at_load(at, count, seed, executor),
+            run=partial(_at_load, load, requests, seed, executor),
         )
     yield Step(
         label="one of ten servers is slow",
-        run=lambda: _slow_server(10_000 if quick else 40_000, seed, executor),
+        run=partial(_slow_server, 10_000 if quick else 40_000, seed, executor),
     )
 
 
@@ -145,13 +147,16 @@ def _at_load(load: float, requests: int, seed: int, executor: Executor) -> Findi
                     source="the tail of the model; 20 batch means and Student's t",
                 )
             )
-    claims += [_better(runs[one], runs[other], load) for one, other in zip(ORDER, ORDER[1:], strict=False)]
+    claims += [_better(runs[one], runs[other], load) for one, other in itertools.pairwise(ORDER)]
     number = Column(name="mean", form=".3f")
     table = Table(
         name="latency",
         title="Time in the system, in mean service times: ten servers, Poisson arrivals, exponential service",
-        columns=(Column(name="policy"), Column(name="load", form=".0%"))
-        + tuple([number.replace(name=name) for name in ("mean", "right mean", "p99", "right p99")]),
+        columns=(
+            Column(name="policy"),
+            Column(name="load", form=".0%"),
+            *tuple([number.replace(name=name) for name in ("mean", "right mean", "p99", "right p99")]),
+        ),
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))
@@ -272,8 +277,11 @@ def _slow_server(requests: int, seed: int, executor: Executor) -> Findings:
         name="slow server",
         title="One of ten servers takes three times as long, 80 % load; the run goes on for "
         f"{requests:,} requests (times in mean service times)",
-        columns=(Column(name="policy"), Column(name="its share", form=".2%"))
-        + tuple([Column(name=name, form=".2f") for name in ("p50", "mean", "p99")]),
+        columns=(
+            Column(name="policy"),
+            Column(name="its share", form=".2%"),
+            *tuple([Column(name=name, form=".2f") for name in ("p50", "mean", "p99")]),
+        ),
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))

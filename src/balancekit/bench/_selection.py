@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -40,7 +41,7 @@ def selection_steps(*, seed: int, quick: bool) -> Iterator[Step]:
     for name in SELECTORS:
         yield Step(
             label=f"shares by {name}",
-            run=lambda n=name: _shares(n, seed, 2_000 if quick else 10_000),
+            run=partial(_shares, name, seed, 2_000 if quick else 10_000),
         )
 
 
@@ -67,8 +68,13 @@ def _shares(name: str, seed: int, requests: int) -> Findings:
     table = Table(
         name="selectors",
         title="Least and most of any of ten endpoints over its part, at a load of 0.7",
-        columns=(Column(name="selector"), Column(name="endpoints"), ratio)
-        + (ratio.replace(name="most"), Column(name="Jain's index", form=".4f")),
+        columns=(
+            Column(name="selector"),
+            Column(name="endpoints"),
+            ratio,
+            ratio.replace(name="most"),
+            Column(name="Jain's index", form=".4f"),
+        ),
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))

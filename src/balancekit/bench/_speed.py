@@ -12,6 +12,7 @@ import gc
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import cycle
 from typing import Any, Final
 
@@ -52,17 +53,17 @@ def speed_steps(*, seed: int, quick: bool) -> Iterator[Step]:
     for size in SIZES[:2] if quick else SIZES:
         yield Step(
             label=f"picks and requests among {size:,} endpoints",
-            run=lambda n=size: _selectors(n, seed, Timer(rounds=rounds, milliseconds=milliseconds)),
+            run=partial(_selectors, size, seed, Timer(rounds=rounds, milliseconds=milliseconds)),
         )
     for size in SIZES[:2] if quick else SIZES:
         yield Step(
             label=f"look-ups among {size:,} nodes",
-            run=lambda n=size: _structures(n, seed, Timer(rounds=rounds, milliseconds=milliseconds)),
+            run=partial(_structures, size, seed, Timer(rounds=rounds, milliseconds=milliseconds)),
         )
     if not quick:
         yield Step(
             label="does a pick cost more among 1,000 endpoints?",
-            run=lambda: _growth(seed, Timer(rounds=15, milliseconds=milliseconds)),
+            run=partial(_growth, seed, Timer(rounds=15, milliseconds=milliseconds)),
         )
 
 
@@ -82,8 +83,12 @@ def _selectors(size: int, seed: int, timer: Timer) -> Findings:
     table = Table(
         name="speed",
         title="Cost in empty method calls",
-        columns=(Column(name="selector"), Column(name="endpoints", form=",d"))
-        + (Column(name="pick", form=".1f"), Column(name="request", form=".1f")),
+        columns=(
+            Column(name="selector"),
+            Column(name="endpoints", form=",d"),
+            Column(name="pick", form=".1f"),
+            Column(name="request", form=".1f"),
+        ),
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))
@@ -104,10 +109,11 @@ def _add(timer: Timer, name: str, pool: list[Endpoint[str]], seed: int) -> None:
 
 def _picker(name: str, pool: list[Endpoint[str]], seed: int) -> Callable[..., Node] | None:
     """Return the fast lane of a selector, or nothing if it has none."""
-    selector = SELECTORS[name].make()
+    selector: Any = SELECTORS[name].make()
     if not hasattr(selector, "picker"):
         return None
-    load: Any = selector.default_load if SELECTORS[name].load is None else SELECTORS[name].load()
+    own = SELECTORS[name].load
+    load: Any = selector.default_load if own is None else own()
     policy = load.for_pool() if hasattr(load, "for_pool") else load
     nodes = tuple([Node(endpoint, policy) for endpoint in pool])
     found: Callable[..., Node] = selector.picker(Snapshot(Members(nodes), nodes), rng=random.Random(seed))

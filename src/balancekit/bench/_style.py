@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -57,7 +57,11 @@ STYLE: Final = {
 @contextmanager
 def styled(name: str = "balancekit") -> Iterator[None]:
     """Draw in our style; ``name`` makes the ids inside an SVG its own."""
-    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE, "svg.hashsalt": name, "backend": "Agg"}):
+    defaults: Any = mpl.rcParamsDefault
+    # Not the backend: it would not be set back, and we draw on canvases of our own.
+    settings: Any = {setting: value for setting, value in defaults.items() if setting != "backend"}
+    settings.update(STYLE, **{"svg.hashsalt": name})
+    with mpl.rc_context(settings):
         yield
 
 

@@ -9,7 +9,7 @@ Source: nginx smooth weighted round robin; Waldspurger (1995) for stride schedul
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from balancekit.balancer import LoadBalancer
 from balancekit.bench._claims import Claim, Column, Findings, Table
 from balancekit.endpoint import Endpoint
+from balancekit.protocols import Selector
 from balancekit.selectors import RoundRobin, SmoothWeightedRoundRobin, StrideScheduling, WeightedRandom
 
 __all__ = ["turns"]
@@ -29,7 +30,7 @@ FIVE: Final = {"a": 5.0, "b": 1.0, "c": 1.0}
 CROWD: Final = {"heavy": 100.0, **{f"light-{number:02}": 1.0 for number in range(99)}}
 EQUAL: Final = {f"{number}": 1.0 for number in range(10)}
 
-SELECTORS: Final = {
+SELECTORS: Final[Mapping[str, Callable[[], Selector]]] = {
     "RoundRobin": RoundRobin,
     "SmoothWeightedRoundRobin": SmoothWeightedRoundRobin,
     "StrideScheduling": StrideScheduling,
