@@ -62,10 +62,15 @@ def _short(cost: float) -> str:
 def picks(findings: Findings) -> Figure:
     """Draw the cost of a pick alone."""
     rows = findings["speed"].where()
-    figure, order = _dots(rows, "selector", "endpoints", "pick")
+    figure, _ = _dots(rows, "selector", "endpoints", "pick")
+    most = max(row["endpoints"] for row in rows)
+    turn, two = [
+        next(row["pick"] for row in rows if row["endpoints"] == most and row["selector"] == name)
+        for name in ("RoundRobin", "PowerOfChoices")
+    ]
     titled(
         figure,
-        f"A pick by {order[0]} costs about one empty method call",
+        f"A pick costs {turn:.1f} empty method calls in turn, {two:.1f} by two choices",
         "cost of a pick alone, by number of endpoints; the figure is of the most endpoints",
     )
     return figure

@@ -1,7 +1,7 @@
 """How does a report read? One page that needs nothing else: no script, no font, no link to elsewhere.
 
 Pictures are in the page as SVG; their greys take the page's colours, so that they can be read in the light and in
-the dark. What is narrower than a table scrolls the table, not the page.
+the dark. On a narrow screen pictures and tables scroll, the page does not.
 """
 
 from __future__ import annotations
@@ -22,20 +22,27 @@ THEMED: Final = {
     style.GREY: "--grey",
     style.FAINT: "--faint",
     style.RULE: "--rule",
+    style.BLUE: "--blue",
+    style.ORANGE: "--orange",
+    style.GREEN: "--green",
+    style.PURPLE: "--purple",
+    style.SKY: "--sky",
     "#ffffff": "--page",
 }
-"""Colours of a picture that follow the page."""
+"""Colours of a picture that follow the page, lighter in the dark."""
 
 SHEET: Final = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1b1f24; --grey: #6e7781; --faint: #b1bac4;
-  --rule: #d8dee4; --good: #1a7f37; --bad: #cf222e; }
+  --rule: #d8dee4; --good: #1a7f37; --bad: #cf222e; --blue: #0072b2; --orange: #d55e00; --green: #009e73;
+  --purple: #b25f93; --sky: #3d9bd1; }
 @media (prefers-color-scheme: dark) { :root { --page: #0d1117; --ink: #e6edf3; --grey: #9198a1; --faint: #656c76;
-  --rule: #30363d; --good: #3fb950; --bad: #ff7b72; } }
+  --rule: #30363d; --good: #3fb950; --bad: #ff7b72; --blue: #4da3dd; --orange: #f0883e; --green: #2fbf98;
+  --purple: #d58ab8; --sky: #8fcdf2; } }
 body { margin: 0 auto; max-width: 54rem; padding: 1rem; background: var(--page); color: var(--ink);
   font: 1rem/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 1rem 0 0; } h2 { font-size: 1.25rem; margin: 3rem 0 .5rem; }
 p, figure { margin: .5rem 0 1rem; } figure { margin: 1.5rem 0; }
-svg { width: 100%; height: auto; display: block; }
+figure { overflow-x: auto; } svg { width: 100%; min-width: 34rem; height: auto; display: block; }
 .grey { color: var(--grey); } .good { color: var(--good); } .bad { color: var(--bad); }
 .wide { overflow-x: auto; margin: .5rem 0 1rem; }
 table { border-collapse: collapse; font-size: .875rem; width: 100%; }

@@ -53,6 +53,9 @@ STYLE: Final = {
     "path.simplify": True,
 }
 
+NOTHING: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+"""What a file says about itself: neither the day nor the program."""
+
 
 @contextmanager
 def styled(name: str = "balancekit") -> Iterator[None]:
@@ -113,10 +116,10 @@ def label_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], *, ga
 
 
 def svg(figure: Figure, name: str) -> str:
-    """Return the figure as SVG text, the same whenever it is made."""
+    """Return the figure as SVG text on white, the same whenever it is made."""
     out = io.StringIO()
     with styled(name):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        figure.savefig(out, format="svg", metadata=NOTHING, facecolor="white")
     text = out.getvalue()
     begin = text.index("<svg")
     return text[begin:].replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")
