@@ -16,6 +16,7 @@ from balancekit.bench._cards import HashingCard, SelectorCard, figures_of
 from balancekit.bench._draw_cards import card_of_selector, card_of_structure
 from balancekit.bench._report import PICTURES
 from balancekit.bench._style import styled, svg
+from balancekit.bench._subjects import SELECTORS, STRUCTURES
 from balancekit.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +179,13 @@ def test_every_card_can_be_read(name):
     committed = ROOT / "docs" / "pictures" / f"{name}.svg"
     assert committed.stat().st_size < 40_000
     assert ET.fromstring(committed.read_text(encoding="utf-8")).tag.endswith("svg")
+
+
+def test_every_card_has_a_name_of_its_own():
+    """A structure and a selector of one name would overwrite each other's file."""
+    assert len(CARDS) == len(set(CARDS)) == len(SELECTORS) - 1 + len(STRUCTURES)
+    committed = {file.stem for file in (ROOT / "docs" / "pictures").glob("*.svg")}
+    assert committed == set(CARDS)
 
 
 def test_an_unknown_card_is_refused():

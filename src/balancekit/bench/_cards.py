@@ -6,6 +6,7 @@ hashing structure: who owns how much, and where keys go when one of ten servers 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -21,10 +22,11 @@ from balancekit.sim import Exponential, Poisson, Server, simulate
 
 __all__ = ["CARDS", "HashingCard", "SelectorCard", "card", "figures_of"]
 
-CARDS: Final[tuple[str, ...]] = (
-    *[name for name in SELECTORS if "," not in name],
-    *STRUCTURES,
-)
+STRUCTURE_CARDS: Final[Mapping[str, str]] = {
+    f"hashing.{name}" if name in SELECTORS else name: name for name in STRUCTURES
+}
+"""Structures by the name of their card; ``RendezvousHash`` is a selector, too."""
+CARDS: Final[tuple[str, ...]] = (*[name for name in SELECTORS if "," not in name], *STRUCTURE_CARDS)
 """The names of all algorithms that have a card."""
 REQUESTS: Final = 20_000
 KEYS: Final = 200_000
@@ -84,7 +86,7 @@ def figures_of(name: str, *, seed: int = 1) -> SelectorCard | HashingCard:
     """
     if name not in CARDS:
         raise ConfigurationError("name", name, f"one of {', '.join(CARDS)}")
-    return _selector(name, seed) if name in SELECTORS else _structure(name, seed)
+    return _selector(name, seed) if name in SELECTORS else _structure(STRUCTURE_CARDS[name], seed)
 
 
 def card(name: str, *, seed: int = 1) -> str:
@@ -112,7 +114,7 @@ def card(name: str, *, seed: int = 1) -> str:
         drawn = (
             card_of_selector(name, figures)
             if isinstance(figures, SelectorCard)
-            else card_of_structure(name, figures)
+            else card_of_structure(STRUCTURE_CARDS[name], figures)
         )
     return svg(drawn, name)
 

@@ -32,14 +32,14 @@ MAGLEV_SIZES: Final = (10, 100, 1_000)
 
 def disruption_steps(*, seed: int, quick: bool) -> Iterator[Step]:
     """Yield the parts of the topic, to be run in any order."""
-    keys = 50_000 if quick else 200_000
+    keys = 30_000 if quick else 200_000
     for name in (MODULO, *STRUCTURES):
         for nodes in SIZES:
             yield Step(label=f"{name}, {nodes} servers", run=partial(_moves, name, nodes, seed, keys))
     for nodes in MAGLEV_SIZES:
         yield Step(
             label=f"Maglev tables of {nodes} servers",
-            run=partial(_maglev, nodes, seed, 3 if quick else 8),
+            run=partial(_maglev, nodes, seed, 2 if quick else 8),
         )
 
 

@@ -113,14 +113,14 @@ def _high(times: NDArray[np.float64]) -> float:
 def latency_steps(*, seed: int, quick: bool, executor: Executor) -> Iterator[Step]:
     """Yield the parts of the topic; each runs its simulations on the executor."""
     for load in LOADS:
-        requests = 10_000 if quick else 60_000 if load <= STEADY else 120_000
+        requests = 8_000 if quick else 60_000 if load <= STEADY else 120_000
         yield Step(
             label=f"{len(POLICIES)} policies at {load:.0%} load",
             run=partial(_at_load, load, requests, seed, executor),
         )
     yield Step(
         label="one of ten servers is slow",
-        run=partial(_slow_server, 10_000 if quick else 40_000, seed, executor),
+        run=partial(_slow_server, 8_000 if quick else 40_000, seed, executor),
     )
 
 
