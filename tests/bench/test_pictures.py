@@ -12,7 +12,7 @@ import pytest
 from matplotlib.image import imread
 
 from balancekit.bench import CARDS, draw, write
-from balancekit.bench._cards import HashingCard, SelectorCard, figures_of
+from balancekit.bench._cards import STRUCTURE_CARDS, HashingCard, SelectorCard, figures_of
 from balancekit.bench._draw_cards import card_of_selector, card_of_structure
 from balancekit.bench._report import PICTURES
 from balancekit.bench._style import styled, svg
@@ -172,7 +172,7 @@ def test_every_card_can_be_read(name):
     assert sum(figures.shares) == pytest.approx(1.0)
     with styled(name):
         draw_card = card_of_selector if isinstance(figures, SelectorCard) else card_of_structure
-        cut, touching = legible(draw_card(name, figures))
+        cut, touching = legible(draw_card(STRUCTURE_CARDS.get(name, name), figures))
     assert (cut, touching) == ([], [])
     if isinstance(figures, HashingCard):
         assert sum(figures.gained) == pytest.approx(figures.shares[figures.left])
