@@ -45,11 +45,12 @@ def add_save(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="keep the ratios, in benchmarks/results if no file is named",
     )
-    parser.set_defaults(save=None)
 
 
-def save(name: str, figures: Mapping[str, float], file: str) -> None:
-    """Write ratios with machine and versions."""
+def save(name: str, figures: Mapping[str, float], file: str | None) -> None:
+    """Write ratios with machine and versions, if that was asked for."""
+    if file is None:
+        return
     path = Path(file) if file else RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     data = {

@@ -93,9 +93,8 @@ def main() -> int:
     for kind, row in rows.items():
         print(f"{kind:34}" + "".join(f"{ratio:10.2f}" for ratio in row))
         worst = max(worst, *row)
-    if options.save:
-        figures = {f"{k}, n={n}": r for k, row in rows.items() for n, r in zip(SIZES, row, strict=True)}
-        save("health", figures, options.save)
+    figures = {f"{k}, n={n}": r for k, row in rows.items() for n, r in zip(SIZES, row, strict=True)}
+    save("health", figures, options.save)
     return 1 if options.check and worst > BOUND else 0
 
 

@@ -90,8 +90,7 @@ def main() -> int:
         print(f"{name:32} {seconds / REQUESTS * 1e6:8.2f} us a request")
     choices = best["two choices, 10 servers"] / best["constant pick, 10 servers"]
     print(f"two choices over a constant pick {choices:8.2f} x, at most 4")
-    if options.save:
-        save("sim", {name: seconds / best["M/M/10"] for name, seconds in best.items()}, options.save)
+    save("sim", {name: seconds / best["M/M/10"] for name, seconds in best.items()}, options.save)
     over = choices > 4.0
     for name, seconds in best.items():
         if "simpy" in name:

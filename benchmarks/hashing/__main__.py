@@ -221,9 +221,8 @@ def main() -> int:
     if options.json:
         data = {"machine": machine(), "lookups": found, "ratios": [row[:3] for row in rows]}
         Path(options.json).write_text(json.dumps(data, indent=1), encoding="utf-8")
-    if options.save:
-        figures = {f"{name}, n={size}": cost for size, costs in found.items() for name, cost in costs.items()}
-        save("hashing", figures | {f"{what}, {unit}": value for what, value, unit, _ in rows}, options.save)
+    figures = {f"{name}, n={size}": cost for size, costs in found.items() for name, cost in costs.items()}
+    save("hashing", figures | {f"{what}, {unit}": value for what, value, unit, _ in rows}, options.save)
     for line in over:
         print("misses its bound:", line)
     return 1 if over and options.check else 0

@@ -232,12 +232,11 @@ def main() -> int:
         }
         report = json.dumps({"machine": machine(), "results": rows}, indent=1)
         Path(options.json).write_text(report, encoding="utf-8")
-    if options.save:
-        save(
-            "micro",
-            {f"{k}, n={size}": r.ratio for size, found in results.items() for k, r in found.items()},
-            options.save,
-        )
+    save(
+        "micro",
+        {f"{k}, n={size}": r.ratio for size, found in results.items() for k, r in found.items()},
+        options.save,
+    )
     over = failures(results, subjects) + beside_peers(results)
     for line in over:
         print("over its bound:", line)
