@@ -114,7 +114,12 @@ def _print(results: Results, seconds: float) -> None:
         for table in findings.tables:
             if len(table.rows) <= LONG:
                 console.print(_grid(table))
-        console.print(_claims(findings))
+        if len(results.topics) == 1:
+            console.print(_claims(findings))
+        else:
+            held = sum(claim.holds for claim in findings.claims)
+            more = f"balancekit bench {topic} prints each"
+            console.print(f"{held} of {len(findings.claims)} claims hold; {more}", highlight=False)
     facts = {**results.machine, **results.versions, "seed": results.seed}
     console.print(f"\n[dim]{_listed(facts)}[/dim]", highlight=False)
     claims = [claim for findings in results.topics.values() for claim in findings.claims]
