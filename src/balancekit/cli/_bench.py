@@ -24,7 +24,7 @@ __all__ = ["run_bench"]
 
 WIDE = 130
 """Columns of a table that is not for a terminal."""
-LONG = 60
+LONG = 80
 """Rows of a table that nobody wants to read in a terminal."""
 
 
@@ -110,16 +110,18 @@ def _print(results: Results, seconds: float) -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=WIDE)
     for topic, findings in results.topics.items():
-        console.print(f"\n[bold]{TITLES[topic]}[/bold]")
+        console.rule(f"[bold]{TITLES[topic]}[/bold]", align="left")
         for table in findings.tables:
             if len(table.rows) <= LONG:
+                console.print(f"\n[bold]{table.title}[/bold]", highlight=False)
                 console.print(_grid(table))
         if len(results.topics) == 1:
+            console.print("\n[bold]Claims[/bold]")
             console.print(_claims(findings))
         else:
             held = sum(claim.holds for claim in findings.claims)
             more = f"balancekit bench {topic} prints each"
-            console.print(f"{held} of {len(findings.claims)} claims hold; {more}", highlight=False)
+            console.print(f"\n{held} of {len(findings.claims)} claims hold; {more}", highlight=False)
     facts = {**results.machine, **results.versions, "seed": results.seed}
     console.print(f"\n[dim]{_listed(facts)}[/dim]", highlight=False)
     claims = [claim for findings in results.topics.values() for claim in findings.claims]
@@ -136,7 +138,7 @@ def _listed(facts: Mapping[str, object]) -> str:
 
 
 def _grid(table: Table) -> Grid:
-    grid = Grid(title=table.title, title_justify="left", box=None, pad_edge=False)
+    grid = Grid(box=None, pad_edge=False)
     for column in table.columns:
         grid.add_column(column.name, justify="right" if column.form else "left", no_wrap=True)
     for row in table.rows:
@@ -145,7 +147,7 @@ def _grid(table: Table) -> Grid:
 
 
 def _claims(findings: Findings) -> Grid:
-    grid = Grid(title="Claims", title_justify="left", box=None, pad_edge=False)
+    grid = Grid(box=None, pad_edge=False)
     grid.add_column("", no_wrap=True)
     grid.add_column("claim")
     for column in ("measured", "right", "allowed"):
