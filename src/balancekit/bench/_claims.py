@@ -204,7 +204,7 @@ def student(freedom: int, z: float = Z) -> float:
     Example
     -------
     >>> round(student(19), 1), round(student(1000), 2)
-    (7.4, 5.03)
+    (7.3, 5.03)
     """
     v = float(valid.integer("freedom", freedom, minimum=10))
     terms = (

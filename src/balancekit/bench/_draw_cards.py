@@ -1,4 +1,4 @@
-"""Pictures of one algorithm."""
+"""How does the card of one algorithm look? Who gets how much on the left, what follows from it on the right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of how long requests take."""
+"""How does waiting look? Mean and tail by load, theory as circles; and what one slow server does to all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what moves."""
+"""How does a change look? Keys that had to move in one colour, those that moved needlessly in another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of who gets how much."""
+"""How do shares look? Rings by points, structures and selectors by their extremes, turns as they are taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what picks cost."""
+"""How do costs look? A dot for each number of endpoints, on one logarithmic axis of empty method calls."""
 
 from __future__ import annotations
 
