@@ -31,8 +31,8 @@ __all__ = [
     "batch_error",
     "chi_square",
     "chi_square_limit",
+    "deviation",
     "joined",
-    "percent",
     "student",
 ]
 
@@ -186,8 +186,8 @@ def joined(parts: Iterable[Findings]) -> Findings:
     return Findings(claims=tuple(claims), tables=tuple(tables.values()))
 
 
-def percent(share: float) -> float:
-    """Return the standard error of a share of one trial: ``sqrt(p (1 - p))``; divide by the root of trials."""
+def deviation(share: float) -> float:
+    """Return the standard deviation of one trial that succeeds with this probability: ``sqrt(p (1 - p))``."""
     return math.sqrt(share * (1.0 - share))
 
 
@@ -233,7 +233,7 @@ def chi_square_limit(freedom: int, z: float = Z) -> float:
     Example
     -------
     >>> round(chi_square_limit(9), 2)
-    5.25
+    5.46
     """
     spread = 2.0 / (9.0 * freedom)
     return (1.0 - spread + z * math.sqrt(spread)) ** 3

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from balancekit.bench._claims import Claim, Column, Findings, Step, Table, percent
+from balancekit.bench._claims import Claim, Column, Findings, Step, Table, deviation
 from balancekit.bench._subjects import STRUCTURES, names, places
 from balancekit.bench._theory import MAGLEV_EXCESS
 
@@ -113,7 +113,7 @@ def _claims(name: str, change: str, nodes: int, share: float, needless: float, c
                 f"hash % N from {before} to {after} servers moves {right:.0%} of all keys",
                 share,
                 right,
-                percent(right) / root,
+                deviation(right) / root,
                 form=".2%",
                 source=f"1 - 1 / max(N, M); binomial over {count:,} keys",
             )
@@ -141,8 +141,8 @@ def _claims(name: str, change: str, nodes: int, share: float, needless: float, c
             text=f"{name}, {before} to {after}{_where(change)}: moves {least:.2%} of all keys",
             measured=share,
             right=least,
-            low=least - 5.0 * math.hypot(own, percent(least) / root),
-            high=least + 5.0 * math.hypot(own, percent(least) / root) + 2.0 * excess,
+            low=least - 5.0 * math.hypot(own, deviation(least) / root),
+            high=least + 5.0 * math.hypot(own, deviation(least) / root) + 2.0 * excess,
             form=".2%",
             source=_why(name, count),
         )

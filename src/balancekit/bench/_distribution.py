@@ -24,9 +24,11 @@ from balancekit.bench._claims import (
     Findings,
     Step,
     Table,
+    Z,
     chi_square,
     chi_square_limit,
-    percent,
+    deviation,
+    student,
 )
 from balancekit.bench._selection import selection_steps
 from balancekit.bench._subjects import STRUCTURES, names, places
@@ -81,7 +83,7 @@ def _one_point_each(nodes: int, seed: int, rings: int) -> Findings:
         f"Without virtual nodes, one of {nodes} servers owns over 60 % with probability {exact:.0%}",
         seen,
         exact,
-        percent(exact) / math.sqrt(rings),
+        deviation(exact) / math.sqrt(rings),
         form=".1%",
         source=f"order statistics of {nodes} uniform points; binomial over {rings} rings",
     )
@@ -229,8 +231,8 @@ def _exactly(name: str, nodes: int, shares: NDArray[np.float64], seed: int) -> l
             "With 21 probes and one point each, the busiest of 1,000 servers has 1.05 of the mean",
             float(np.mean(peaks)),
             21 / 20,
-            float(np.std(peaks, ddof=1)) / math.sqrt(len(peaks)) + 0.0008,
-            source="k / (k - 1), Appleton and O'Reilly; the limit is 0.004 off at 1,000 servers",
+            float(np.std(peaks, ddof=1)) / math.sqrt(len(peaks)) * student(len(peaks) - 1) / Z + 0.0008,
+            source="k / (k - 1), Appleton and O'Reilly; 0.004 for 1,000 servers being no limit; 30 rings and Student's t",
         )
     ]
 

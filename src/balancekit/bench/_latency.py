@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from balancekit import selectors
 from balancekit._record import Record
 from balancekit.bench import _theory as theory
-from balancekit.bench._claims import Claim, Column, Findings, Step, Table, Z, batch_error, percent
+from balancekit.bench._claims import Claim, Column, Findings, Step, Table, Z, batch_error, deviation
 from balancekit.bench._subjects import SELECTORS, SelectorCase
 from balancekit.loads import InFlight
 from balancekit.sim import Exponential, Poisson, Server, simulate, sweep
@@ -248,7 +248,7 @@ def _slow_server(requests: int, seed: int, executor: Executor) -> Findings:
             continue
         blind = run.policy in {BY_LOT, IN_TURN}
         if blind:
-            error = percent(0.1) / math.sqrt(requests) if run.policy == BY_LOT else 1.0 / requests / Z
+            error = deviation(0.1) / math.sqrt(requests) if run.policy == BY_LOT else 1.0 / requests / Z
             claims.append(
                 Claim.near(
                     f"slow server, {run.policy}",

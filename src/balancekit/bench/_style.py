@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "FAINT", "GREEN", "GREY", "INK", "ORANGE", "PURPLE", "RED", "RULE", "SKY"]
+__all__ = ["BLUE", "FAINT", "GREEN", "GREY", "INK", "ORANGE", "PURPLE", "RULE", "SKY"]
 __all__ += ["bare", "canvas", "label_lines", "png", "styled", "svg", "titled"]
 
 INK: Final = "#1b1f24"
@@ -29,7 +29,6 @@ ORANGE: Final = "#d55e00"
 GREEN: Final = "#009e73"
 PURPLE: Final = "#b25f93"
 SKY: Final = "#3d9bd1"
-RED: Final = ORANGE
 
 STYLE: Final = {
     "axes.edgecolor": GREY,
