@@ -1,131 +1,73 @@
-"""How many empty method calls does this cost? Interleaved timing, every figure a ratio of the same run.
+"""How many empty method calls does this cost? The library's own way to find out, and where results are kept.
 
-A case is a statement compiled inside a counted loop, its names bound as locals. The cases of a group are
-run in turns, round after round, so that a slow spell of the machine hits all of them; a case's ratio is
-the median over rounds of its time over the time of an empty bound-method call in the same round.
+Only ratios are kept, with the machine and the versions they were measured on; ``benchmarks.compare`` prints two
+such files side by side.
 """
 
 from __future__ import annotations
 
-import gc
-import itertools
-import statistics
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import argparse
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-__all__ = ["Case", "Group", "Result", "machine"]
+from balancekit.bench import Timer as Group
+from balancekit.bench import Timing as Result
+from balancekit.bench import machine
 
-Timed = Callable[[Iterator[None], Callable[[], float]], float]
+__all__ = ["Group", "Result", "add_save", "machine", "save"]
 
-
-class Empty:
-    """The floor: a bound method that does nothing."""
-
-    __slots__ = ()
-
-    def call(self) -> None:
-        """Do nothing."""
-
-
-@dataclass
-class Case:
-    """One statement to be timed."""
-
-    label: str
-    run: Timed
-    loops: int = 1
-    seconds: list[float] = field(default_factory=list)
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = (
+    "balancekit",
+    "numpy",
+    "mmh3",
+    "sortedcontainers",
+    "cassandra-driver",
+    "clandestined",
+    "elastic-transport",
+    "fastring",
+    "jump-consistent-hash",
+    "roundrobin",
+    "simpy",
+    "stickybalancer",
+    "uhashring",
+)
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a case cost."""
-
-    label: str
-    nanoseconds: float
-    """Median over the rounds."""
-    ratio: float
-    """Median over the rounds of this case over the empty method call of the same round."""
-
-
-class Group:
-    """Cases to be run in turns.
-
-    Parameters
-    ----------
-    rounds
-        How often each case is run.
-    milliseconds
-        About how long each run takes.
-    """
-
-    def __init__(self, *, rounds: int = 9, milliseconds: float = 10.0) -> None:
-        self._rounds = rounds
-        self._target = milliseconds / 1e3
-        self._cases: list[Case] = []
-        self.add("empty method call", "call()", call=Empty().call)
-
-    def add(self, label: str, statement: str, **names: object) -> None:
-        """Add a case; ``names`` are the locals of its statement."""
-        arguments = ", ".join(f"{name}={name}" for name in names)
-        body = "\n        ".join(statement.splitlines())
-        source = (
-            f"def timed(turns, clock, {arguments}):\n"
-            "    begin = clock()\n"
-            "    for _ in turns:\n"
-            f"        {body}\n"
-            "    return clock() - begin\n"
-        )
-        scope = dict(names)
-        exec(source, scope)  # noqa: S102 - the statement is ours; timeit does the same
-        self._cases.append(Case(label, scope["timed"]))  # type: ignore[arg-type]
-
-    def run(self) -> dict[str, Result]:
-        """Time every case; return the results by label, in order."""
-        enabled = gc.isenabled()
-        gc.disable()
-        try:
-            for case in self._cases:
-                self._time(case, 1)  # whatever is made by the first call
-                case.loops = self._calibrate(case)
-            for _ in range(self._rounds):
-                for case in self._cases:
-                    case.seconds.append(self._time(case, case.loops) / case.loops)
-                gc.collect()
-        finally:
-            if enabled:
-                gc.enable()
-        floor = self._cases[0].seconds
-        return {
-            case.label: Result(
-                case.label,
-                statistics.median(case.seconds) * 1e9,
-                statistics.median(a / b for a, b in zip(case.seconds, floor, strict=True)),
-            )
-            for case in self._cases
-        }
-
-    def _calibrate(self, case: Case) -> int:
-        loops = 1
-        while True:
-            spent = self._time(case, loops)
-            if spent >= self._target / 4 or loops >= 1 << 26:
-                return max(1, int(loops * self._target / spent))
-            loops *= 4
-
-    @staticmethod
-    def _time(case: Case, loops: int) -> float:
-        return case.run(itertools.repeat(None, loops), time.perf_counter)
+def add_save(parser: argparse.ArgumentParser) -> None:
+    """Add the option that keeps what was measured."""
+    parser.add_argument(
+        "--save",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="keep the ratios, in benchmarks/results if no file is named",
+    )
 
 
-def machine() -> dict[str, str]:
-    """Say what this was measured on."""
-    import platform
-
-    return {
-        "python": f"{platform.python_implementation()} {sys.version.split()[0]}",
-        "machine": platform.machine(),
-        "system": platform.system(),
+def save(name: str, figures: Mapping[str, float], file: str | None) -> None:
+    """Write ratios with machine and versions, if that was asked for."""
+    if file is None:
+        return
+    path = Path(file) if file else RESULTS / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    data = {
+        "benchmark": name,
+        "machine": machine(),
+        "versions": _versions(),
+        "figures": {label: round(figure, 3) for label, figure in figures.items()},
     }
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    print("kept in", path)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

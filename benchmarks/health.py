@@ -13,7 +13,7 @@ import argparse
 import random
 from typing import Any
 
-from benchmarks._harness import Group, machine
+from benchmarks._harness import Group, add_save, machine, save
 
 from balancekit import LoadBalancer, PowerOfChoices, RoundRobin
 from balancekit.exhaustion import FailOpen
@@ -75,6 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.health", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="exit with 1 if a ratio is over its bound")
     parser.add_argument("--rounds", type=int, default=15)
+    add_save(parser)
     options = parser.parse_args()
     print(machine())
     print(f"\n{'a request, full health over none':34}" + "".join(f"{'n=' + str(size):>10}" for size in SIZES))
@@ -92,6 +93,8 @@ def main() -> int:
     for kind, row in rows.items():
         print(f"{kind:34}" + "".join(f"{ratio:10.2f}" for ratio in row))
         worst = max(worst, *row)
+    figures = {f"{k}, n={n}": r for k, row in rows.items() for n, r in zip(SIZES, row, strict=True)}
+    save("health", figures, options.save)
     return 1 if options.check and worst > BOUND else 0
 
 

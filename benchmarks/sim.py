@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks._harness import machine
+from benchmarks._harness import add_save, machine, save
 
 from balancekit import First, LoadBalancer, PowerOfChoices
 from balancekit.loads import InFlight
@@ -66,6 +66,7 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sim", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
+    add_save(parser)
     options = parser.parse_args()
     cases: dict[str, Callable[[], None]] = {
         "constant pick, 10 servers": lambda: ours(First, 10, 10),
@@ -89,6 +90,7 @@ def main() -> int:
         print(f"{name:32} {seconds / REQUESTS * 1e6:8.2f} us a request")
     choices = best["two choices, 10 servers"] / best["constant pick, 10 servers"]
     print(f"two choices over a constant pick {choices:8.2f} x, at most 4")
+    save("sim", {name: seconds / best["M/M/10"] for name, seconds in best.items()}, options.save)
     over = choices > 4.0
     for name, seconds in best.items():
         if "simpy" in name:

@@ -3,6 +3,7 @@
     uv run --group bench python -m benchmarks.hashing                the tables
     uv run --group bench python -m benchmarks.hashing --check        fail if a figure misses its bound
     uv run --group bench python -m benchmarks.hashing --json FILE    the same as data
+    uv run --group bench python -m benchmarks.hashing --save         keep the ratios in benchmarks/results
     uv run --group bench python -m benchmarks.hashing.churn          readers while nodes change, theirs and ours
 
 Lookups are ratios to an empty bound-method call of the same run, the supply of a key subtracted; builds and
@@ -27,7 +28,7 @@ from typing import Any
 
 import mmh3
 import numpy as np
-from benchmarks._harness import Group, machine
+from benchmarks._harness import Group, add_save, machine, save
 from benchmarks.hashing import _peers as peers
 
 from balancekit.hashing import AnchorHash, HashRing, JumpHash, MaglevTable, MultiProbeHash, RendezvousHash
@@ -185,7 +186,11 @@ def report(found: dict[int, dict[str, float]], rows: list[Row]) -> list[str]:
     growth = found[10_000]["HashRing"] / found[10]["HashRing"]
     rows = [("HashRing, 10 000 over 10", growth, "x", GROWTH), *rows]
     for size, costs in found.items():
-        for ours, theirs in (("HashRing", "uhashring"), ("RendezvousHash", "clandestined")):
+        for ours, theirs in (
+            ("HashRing", "uhashring"),
+            ("HashRing", "cassandra TokenAwarePolicy"),
+            ("RendezvousHash", "clandestined"),
+        ):
             if theirs in costs:
                 rows.append((f"{theirs} over {ours}, {size}", costs[theirs] / costs[ours], "x", -1.0))
         for ours, theirs in (("AnchorHash", "jump-consistent-hash"), ("HashRing", "fastring")):
@@ -208,6 +213,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure misses its bound")
     parser.add_argument("--json", metavar="FILE")
+    add_save(parser)
     options = parser.parse_args()
     print(machine())
     found, rows = lookups(options.rounds), builds() + batches()
@@ -215,6 +221,8 @@ def main() -> int:
     if options.json:
         data = {"machine": machine(), "lookups": found, "ratios": [row[:3] for row in rows]}
         Path(options.json).write_text(json.dumps(data, indent=1), encoding="utf-8")
+    figures = {f"{name}, n={size}": cost for size, costs in found.items() for name, cost in costs.items()}
+    save("hashing", figures | {f"{what}, {unit}": value for what, value, unit, _ in rows}, options.save)
     for line in over:
         print("misses its bound:", line)
     return 1 if over and options.check else 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import random
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import mmh3
@@ -12,8 +14,8 @@ import mmh3
 __all__ = ["COMPILED", "lookups", "plain_populate"]
 
 COMPILED = {"fastring", "jump-consistent-hash"}
-SLOW = {"clandestined": 1_000}
-"""Looks at every node with a string hash each: not asked at more."""
+SLOW = {"clandestined": 1_000, "cassandra TokenAwarePolicy": 1_000}
+"""Looks at every node with a string hash each, or builds an object per token: not asked at more."""
 
 
 def lookups(names: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -27,11 +29,38 @@ def lookups(names: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
             "jump",
             lambda m: ("p(h(k(), 0, False), n)", {"p": m.hash, "h": mmh3.hash, "n": len(names)}),
         ),
+        ("cassandra TokenAwarePolicy", "cassandra.policies", lambda m: _cassandra(m, names)),
         ("fastring", "fastring", lambda m: ("p(k())", {"p": _fastring(m, names)})),
     ):
         if len(names) <= SLOW.get(package, len(names)):
             _try(found, package, module, make)
     return found
+
+
+def _cassandra(module: Any, names: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a plan's first host, over a token map of 150 tokens a host that needs no cluster."""
+    metadata = importlib.import_module("cassandra.metadata")
+    hosts, rng = [Host(name) for name in names], random.Random(1)
+    world = metadata.Metadata()
+    world.keyspaces["ks"] = metadata.KeyspaceMetadata(
+        "ks", True, "SimpleStrategy", {"replication_factor": "1"}
+    )
+    tokens = {host: [str(rng.randrange(-1 << 63, 1 << 63)) for _ in range(150)] for host in hosts}
+    world.rebuild_token_map("Murmur3Partitioner", tokens)
+    policy = module.TokenAwarePolicy(module.RoundRobinPolicy(), shuffle_replicas=False)
+    policy.populate(SimpleNamespace(metadata=world), hosts)
+    query = SimpleNamespace(keyspace="ks", routing_key=b"")
+    return "q.routing_key = k().encode(); next(p('ks', q))", {"p": policy.make_query_plan, "q": query}
+
+
+class Host:
+    """As much of a host as the driver's policies look at."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.is_up, self.datacenter, self.rack = address, True, None, None
+
+    def __lt__(self, other: Host) -> bool:
+        return self.address < other.address
 
 
 def _fastring(module: Any, names: list[str]) -> Callable[[str], str]:

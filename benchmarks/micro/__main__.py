@@ -3,6 +3,7 @@
     uv run python -m benchmarks.micro                 the tables
     uv run python -m benchmarks.micro --check         fail if a figure is over its bound
     uv run python -m benchmarks.micro --json FILE     the same as data
+    uv run python -m benchmarks.micro --save          keep the ratios in benchmarks/results
     uv run --group bench python -m benchmarks.micro   with other packages beside it
 
 ``pick`` is the selector's fast lane alone; ``select`` its general lane, ``select(snapshot, ctx)``;
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks._harness import Group, Result, machine
+from benchmarks._harness import Group, Result, add_save, machine, save
 from benchmarks.micro import _peers as peers
 
 from balancekit import (
@@ -185,7 +186,7 @@ def beside_peers(results: dict[int, dict[str, Result]]) -> list[str]:
             if pick is None or request is None:
                 continue
             cells.append(f"{theirs:10.1f}, {pick.ratio:.1f} / {request.ratio:.1f}")
-            if theirs < (request if peer.statement != "p()" else pick).ratio:
+            if theirs < (pick if peer.statement in peers.PICKS else request).ratio:
                 behind.append(f"behind {peer.name} at {size}")
         print(f"{peer.name:28}" + "".join(f"{cell:>28}" for cell in cells))
     return behind
@@ -214,6 +215,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
     parser.add_argument("--json", metavar="FILE")
+    add_save(parser)
     options = parser.parse_args()
     subjects = tuple([s for s in SUBJECTS if options.only.lower() in s.name.lower()])
     results = {}
@@ -230,6 +232,11 @@ def main() -> int:
         }
         report = json.dumps({"machine": machine(), "results": rows}, indent=1)
         Path(options.json).write_text(report, encoding="utf-8")
+    save(
+        "micro",
+        {f"{k}, n={size}": r.ratio for size, found in results.items() for k, r in found.items()},
+        options.save,
+    )
     over = failures(results, subjects) + beside_peers(results)
     for line in over:
         print("over its bound:", line)

@@ -1,6 +1,6 @@
 """What do other Python packages cost for the same decision? In the same run, if they are installed.
 
-The peers pick; the last one marks a node as live, too. None opens a lease. Ours is put beside them twice: the
+The peers pick; some mark a node as live or free, too. None opens a lease. Ours is put beside them twice: the
 fast lane alone, and the whole request with everything that a lease does.
 """
 
@@ -12,9 +12,13 @@ from typing import Any, NamedTuple
 
 from balancekit import Endpoint
 
-__all__ = ["PEERS", "Peer", "installed"]
+__all__ = ["PEERS", "PICKS", "Peer", "installed"]
 
 Cases = dict[str, tuple[str, dict[str, Any]]]
+
+
+PICKS = {"p()", "next(p())"}
+"""Statements that only pick."""
 
 
 class Peer(NamedTuple):
@@ -42,6 +46,12 @@ def _sticky(module: Any, pool: list[Endpoint[str]]) -> dict[str, Any]:
     return {"p": balancer.get_next, "r": balancer.release}
 
 
+def _cassandra(module: Any, pool: list[Endpoint[str]]) -> dict[str, Any]:
+    policy = module.RoundRobinPolicy()
+    policy.populate(None, [e.id for e in pool])
+    return {"p": policy.make_query_plan}
+
+
 def _elastic(module: Any, pool: list[Endpoint[str]]) -> dict[str, Any]:
     configs = [module.NodeConfig("http", f"h{k}", 9200) for k, _ in enumerate(pool)]
     nodes = module.NodePool(configs, module.Urllib3HttpNode)
@@ -65,6 +75,7 @@ PEERS = (
         _call(lambda m: m.smooth, pairs=True),
     ),
     Peer("stickybalancer.Po2C", "stickybalancer", "PowerOfChoices, in-flight", "r(p())", _sticky),
+    Peer("cassandra RoundRobinPolicy", "cassandra.policies", "RoundRobin", "next(p())", _cassandra),
     Peer("elastic_transport.NodePool", "elastic_transport", "RoundRobin", "r(p())", _elastic),
 )
 

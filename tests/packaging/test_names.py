@@ -14,6 +14,7 @@ import balancekit
 
 PACKAGES = [
     "balancekit",
+    "balancekit.bench",
     "balancekit.errors",
     "balancekit.events",
     "balancekit.hashing",

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from balancekit.cli._bench_options import add_bench
 from balancekit.cli._plan import add_plan, run_plan
 
 __all__ = ["main"]
@@ -47,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     simulating.add_argument("scenario", nargs="?", help="a TOML file, or the name of a shipped scenario")
     simulating.add_argument("--json", action="store_true", help="print data")
     simulating.add_argument("--seed", type=int, help="in place of the scenario's own")
+    benching = commands.add_parser(
+        "bench",
+        help="measure what is claimed of the algorithms, beside what is right",
+        description="Figures beside the right ones, with verdicts: distribution, disruption, speed, latency, or "
+        "all four. Exit status 1 if a claim does not hold. `cards` draws a picture of every algorithm.",
+    )
+    add_bench(benching)
     options = parser.parse_args(arguments)
     if options.command == "plan":
         return run_plan(options)
@@ -55,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings
 
             return run_simulate(options)
+        if options.command == "bench":
+            from balancekit.cli._bench import run_bench  # noqa: PLC0415 - the same
+
+            return run_bench(options)
         from balancekit.cli._demo import run_demo  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
         sys.stderr.write(

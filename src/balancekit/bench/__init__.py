@@ -1,0 +1,55 @@
+"""Is it true what is said of these algorithms? Figures measured beside the right ones, on your machine.
+
+:func:`measure` runs up to four topics, ``distribution``, ``disruption``, ``speed`` and ``latency``, and returns
+:class:`Results`: claims with verdicts (:class:`Claim`) and tables. :func:`draw` makes pictures of them,
+:func:`write` a folder with a report, :func:`card` a small picture of one algorithm. Drawing needs matplotlib, which
+the extra ``cli`` brings; measuring does not.
+"""
+
+from __future__ import annotations
+
+from balancekit._lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.bench._cards import CARDS, card
+    from balancekit.bench._claims import Claim, Column, Findings, Step, Table
+    from balancekit.bench._report import draw, write
+    from balancekit.bench._results import TITLES, Results, measure, steps
+    from balancekit.bench._timing import Timer, Timing, machine
+
+__all__ = [
+    "CARDS",
+    "TITLES",
+    "Claim",
+    "Column",
+    "Findings",
+    "Results",
+    "Step",
+    "Table",
+    "Timer",
+    "Timing",
+    "card",
+    "draw",
+    "machine",
+    "measure",
+    "steps",
+    "write",
+]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_cards": ("CARDS", "card"),
+        "_claims": ("Claim", "Column", "Findings", "Step", "Table"),
+        "_report": ("draw", "write"),
+        "_results": ("TITLES", "Results", "measure", "steps"),
+        "_timing": ("Timer", "Timing", "machine"),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,148 @@
+"""How does a report read? One page that needs nothing else: no script, no font, no link to elsewhere.
+
+Pictures are in the page as SVG; their greys take the page's colours, so that they can be read in the light and in
+the dark. On a narrow screen pictures and tables scroll, the page does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import escape
+from typing import Final
+
+from balancekit.bench import _style as style
+from balancekit.bench._claims import Claim, Findings, Table
+from balancekit.bench._results import TITLES, Results
+
+__all__ = ["page"]
+
+THEMED: Final = {
+    style.INK: "--ink",
+    style.GREY: "--grey",
+    style.FAINT: "--faint",
+    style.RULE: "--rule",
+    style.BLUE: "--blue",
+    style.ORANGE: "--orange",
+    style.GREEN: "--green",
+    style.PURPLE: "--purple",
+    style.SKY: "--sky",
+    "#ffffff": "--page",
+}
+"""Colours of a picture that follow the page, lighter in the dark."""
+
+SHEET: Final = """
+:root { color-scheme: light dark; --page: #ffffff; --ink: #1b1f24; --grey: #6e7781; --faint: #b1bac4;
+  --rule: #d8dee4; --good: #1a7f37; --bad: #cf222e; --blue: #0072b2; --orange: #d55e00; --green: #009e73;
+  --purple: #b25f93; --sky: #3d9bd1; }
+@media (prefers-color-scheme: dark) { :root { --page: #0d1117; --ink: #e6edf3; --grey: #9198a1; --faint: #656c76;
+  --rule: #30363d; --good: #3fb950; --bad: #ff7b72; --blue: #4da3dd; --orange: #f0883e; --green: #2fbf98;
+  --purple: #d58ab8; --sky: #8fcdf2; } }
+body { margin: 0 auto; max-width: 54rem; padding: 1rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.55 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; margin: 1rem 0 0; } h2 { font-size: 1.25rem; margin: 3rem 0 .5rem; }
+p, figure { margin: .5rem 0 1rem; } figure { margin: 1.5rem 0; }
+figure { overflow-x: auto; } svg { width: 100%; min-width: 34rem; height: auto; display: block; }
+.grey { color: var(--grey); } .good { color: var(--good); } .bad { color: var(--bad); }
+.wide { overflow-x: auto; margin: .5rem 0 1rem; }
+table { border-collapse: collapse; font-size: .875rem; width: 100%; }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--rule);
+  vertical-align: top; }
+th { color: var(--grey); font-weight: 500; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+summary { cursor: pointer; padding: .3rem 0; } nav a { margin-right: 1rem; } a { color: inherit; }
+"""
+
+
+def page(results: Results, pictures: Mapping[str, str]) -> str:
+    """Return the report as one HTML page.
+
+    Parameters
+    ----------
+    results
+        What was measured.
+    pictures
+        SVG text by name; those whose names begin with a topic are shown there.
+    """
+    claims = [claim for findings in results.topics.values() for claim in findings.claims]
+    wrong = sum(not claim.holds for claim in claims)
+    verdict = (
+        f'<strong class="good">All {len(claims)} claims hold.</strong>'
+        if not wrong
+        else f'<strong class="bad">{wrong} of {len(claims)} claims do not hold.</strong>'
+    )
+    where = {**results.machine, **results.versions, "seed": results.seed}
+    facts = ", ".join(f"{escape(str(name))} {escape(str(value))}" for name, value in where.items())
+    links = "".join(f'<a href="#{name}">{name}</a>' for name in results.topics)
+    sections = "".join(_section(name, findings, pictures) for name, findings in results.topics.items())
+    sample = " Small samples: tolerances are wide." if results.quick else ""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>balancekit bench</title>\n<style>{SHEET}</style>\n</head>\n<body>\n"
+        f"<h1>Is it true what is said of these algorithms?</h1>\n<p>{verdict} Measured figures stand beside the"
+        f" right ones; a claim holds if chance alone explains the difference.{sample}</p>\n"
+        f'<p class="grey">{facts}</p>\n<nav>{links}</nav>\n{sections}</body>\n</html>\n'
+    )
+
+
+def _section(topic: str, findings: Findings, pictures: Mapping[str, str]) -> str:
+    drawn = "".join(
+        f"<figure>{_inline(name, text)}</figure>\n"
+        for name, text in pictures.items()
+        if name.startswith(f"{topic}-")
+    )
+    wrong = [claim for claim in findings.claims if not claim.holds]
+    failed = _claims(wrong) if wrong else ""
+    tables = "".join(_table(table) for table in findings.tables if len(table.rows) <= 120)
+    return (
+        f'<section id="{topic}">\n<h2>{escape(TITLES[topic])}</h2>\n{failed}{drawn}'
+        f"<details><summary>{len(findings.claims)} claims and their figures</summary>\n"
+        f"{_claims(findings.claims)}</details>\n"
+        f"<details><summary>All tables</summary>\n{tables}</details>\n</section>\n"
+    )
+
+
+def _claims(claims: tuple[Claim, ...] | list[Claim]) -> str:
+    rows = "".join(
+        f'<tr><td class="{"good" if claim.holds else "bad"}">{"holds" if claim.holds else "fails"}</td>'
+        f'<td>{escape(claim.text)}<br><span class="grey">{escape(claim.source)}</span></td>'
+        f'<td class="number">{claim.measured:{claim.form}}</td>'
+        f'<td class="number">{"" if claim.right is None else format(claim.right, claim.form)}</td>'
+        f'<td class="number">{escape(claim.allowed)}</td></tr>\n'
+        for claim in claims
+    )
+    head = "".join(f"<th>{word}</th>" for word in ("", "claim", "measured", "right", "allowed"))
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n'
+
+
+def _table(table: Table) -> str:
+    numeric = ["number" if column.form else "" for column in table.columns]
+    head = "".join(
+        f'<th class="{kind}">{escape(column.name)}</th>'
+        for kind, column in zip(numeric, table.columns, strict=True)
+    )
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="{kind}">{escape(column.text(cell))}</td>'
+            for kind, column, cell in zip(numeric, table.columns, row, strict=True)
+        )
+        + "</tr>\n"
+        for row in table.rows
+    )
+    return (
+        f'<p>{escape(table.title)}</p>\n<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{rows}</tbody></table></div>\n"
+    )
+
+
+def _inline(name: str, text: str) -> str:
+    """Return a picture for a page of many: ids of its own, the page's greys, and no size but the page's."""
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}.\1"', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}.", text)
+    for colour, variable in THEMED.items():
+        text = text.replace(colour, f"var({variable})")
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1)
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    return re.sub(r"xlink:href", "href", text)

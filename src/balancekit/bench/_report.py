@@ -1,0 +1,72 @@
+"""Pictures, data and one page: what a run leaves on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from matplotlib.figure import Figure
+
+from balancekit.bench import _draw_latency, _draw_moves, _draw_shares, _draw_speed
+from balancekit.bench._claims import Findings
+from balancekit.bench._html import page
+from balancekit.bench._results import Results
+from balancekit.bench._style import png, styled, svg
+
+__all__ = ["PICTURES", "draw", "write"]
+
+PICTURES: Final[Mapping[str, Mapping[str, Callable[[Findings], Figure]]]] = {
+    "distribution": {
+        "no-virtual-nodes": _draw_shares.no_virtual_nodes,
+        "points": _draw_shares.by_points,
+        "structures": _draw_shares.by_structure,
+        "selectors": _draw_shares.by_selector,
+        "turns": _draw_shares.taking_turns,
+    },
+    "disruption": {"moved": _draw_moves.moved, "maglev": _draw_moves.maglev},
+    "speed": {
+        "picks": _draw_speed.picks,
+        "requests": _draw_speed.requests,
+        "look-ups": _draw_speed.look_ups,
+    },
+    "latency": {
+        "mean": _draw_latency.means,
+        "tail": _draw_latency.tails,
+        "slow-server": _draw_latency.slow_server,
+    },
+}
+"""What is drawn of each topic, by name."""
+
+
+def draw(topic: str, findings: Findings) -> dict[str, Figure]:
+    """Return the pictures of a topic by name, such as ``latency-tail``."""
+    with styled():
+        return {f"{topic}-{name}": make(findings) for name, make in PICTURES[topic].items()}
+
+
+def write(results: Results, folder: str | Path) -> list[Path]:
+    """Write pictures as PNG and SVG, ``figures.json`` and ``report.html``; return the files.
+
+    Parameters
+    ----------
+    results
+        What was measured.
+    folder
+        Where; it is made if it is not there. Files of the same names are replaced.
+    """
+    home = Path(folder)
+    home.mkdir(parents=True, exist_ok=True)
+    files, pictures = [], {}
+    for topic, findings in results.topics.items():
+        for name, figure in draw(topic, findings).items():
+            text = svg(figure, name)
+            pictures[name] = text
+            files += [home / f"{name}.svg", home / f"{name}.png"]
+            files[-2].write_text(text, encoding="utf-8")
+            files[-1].write_bytes(png(figure))
+    files += [home / "figures.json", home / "report.html"]
+    files[-2].write_text(json.dumps(results.data(), indent=1) + "\n", encoding="utf-8")
+    files[-1].write_text(page(results, pictures), encoding="utf-8")
+    return files

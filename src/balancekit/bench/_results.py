@@ -1,0 +1,162 @@
+"""Which topics are there, and what came of them, on which machine, with which versions?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from balancekit import _validation as valid
+from balancekit._record import Record
+from balancekit.bench._claims import Findings, Step, joined
+from balancekit.bench._disruption import disruption_steps
+from balancekit.bench._distribution import distribution_steps
+from balancekit.bench._latency import latency_steps
+from balancekit.bench._speed import speed_steps
+from balancekit.bench._timing import machine
+from balancekit.errors import ConfigurationError
+
+__all__ = ["TITLES", "Results", "measure", "steps"]
+
+TITLES: Final[Mapping[str, str]] = {
+    "distribution": "Who gets how much?",
+    "disruption": "What moves when a server joins or leaves?",
+    "speed": "What does a pick cost?",
+    "latency": "How long do requests take?",
+}
+"""The topics, in the order in which they are measured, and the question of each."""
+PACKAGES: Final = ("balancekit", "numpy", "mmh3", "sortedcontainers")
+
+
+class Results(Record):
+    """What was measured.
+
+    Parameters
+    ----------
+    topics
+        Findings by topic.
+    seed
+        Of all randomness.
+    quick
+        Whether samples were small.
+    machine
+        Interpreter, system, processors.
+    versions
+        Of the packages that were measured.
+    """
+
+    topics: Mapping[str, Findings]
+    seed: int
+    quick: bool
+    machine: Mapping[str, str | int | bool]
+    versions: Mapping[str, str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every claim of every topic does."""
+        return all(findings.holds for findings in self.topics.values())
+
+    def data(self) -> dict[str, object]:
+        """Return everything as plain data for JSON."""
+        return {
+            "seed": self.seed,
+            "quick": self.quick,
+            "machine": dict(self.machine),
+            "versions": dict(self.versions),
+            "holds": self.holds,
+            "topics": {
+                name: {
+                    "question": TITLES[name],
+                    "holds": findings.holds,
+                    "claims": [claim.data() for claim in findings.claims],
+                    "tables": [table.data() for table in findings.tables],
+                }
+                for name, findings in self.topics.items()
+            },
+        }
+
+
+def steps(topic: str, *, seed: int = 1, quick: bool = False, executor: Executor) -> Iterator[Step]:
+    """Yield the parts of a topic, for those who want to show how far they are.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such topic, or the seed is no whole number >= 0.
+    """
+    valid.integer("seed", seed, minimum=0)
+    match topic:
+        case "distribution":
+            return distribution_steps(seed=seed, quick=quick)
+        case "disruption":
+            return disruption_steps(seed=seed, quick=quick)
+        case "speed":
+            return speed_steps(seed=seed, quick=quick)
+        case "latency":
+            return latency_steps(seed=seed, quick=quick, executor=executor)
+        case _:
+            raise ConfigurationError("topic", topic, f"one of {', '.join(TITLES)}")
+
+
+def measure(
+    topics: Sequence[str] = tuple(TITLES),
+    *,
+    seed: int = 1,
+    quick: bool = False,
+    executor: Executor | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Results:
+    """Measure topics and say what came of it. About a minute for all of them.
+
+    Parameters
+    ----------
+    topics
+        ``distribution``, ``disruption``, ``speed``, ``latency``; all of them if left out.
+    seed
+        Of all randomness, >= 0. The same seed gives the same figures, but for those of speed.
+    quick
+        Small samples: seconds instead of a minute, and wider tolerances.
+    executor
+        Where simulations run; in this thread's place if left out. Speed is always measured here, alone.
+    progress
+        Called before each part with its label, how many parts are done, and how many there are.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such topic, or the seed is no whole number >= 0.
+
+    Example
+    -------
+    >>> results = measure(["disruption"], quick=True)
+    >>> results.holds
+    True
+    """
+    with ExitStack() as open_ones:
+        runs_on = executor or open_ones.enter_context(ThreadPoolExecutor(1))
+        parts = [
+            (topic, step)
+            for topic in topics
+            for step in steps(topic, seed=seed, quick=quick, executor=runs_on)
+        ]
+        found: dict[str, list[Findings]] = {topic: [] for topic in topics}
+        for number, (topic, step) in enumerate(parts):
+            if progress is not None:
+                progress(step.label, number, len(parts))
+            found[topic].append(step.run())
+    return Results(
+        topics={topic: joined(ones) for topic, ones in found.items()},
+        seed=seed,
+        quick=quick,
+        machine=machine(),
+        versions={package: _version(package) for package in PACKAGES},
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,193 @@
+"""What does a pick cost, and a whole request? Ratios to an empty bound-method call of the same run.
+
+``pick`` is the selector's fast lane alone, ``request`` is ``with lb.acquire(): pass``: pick, lease, accounting and
+release. Absolute times are not printed. The bounds are half as much again as those of the repository's own gates
+(``benchmarks/micro``), for machines and interpreters that nobody has seen; they are for CPython with the interpreter
+lock, on which the fast lanes need no lock.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import cycle
+from typing import Any, Final
+
+from balancekit.balancer import LoadBalancer
+from balancekit.bench._claims import Claim, Column, Findings, Step, Table
+from balancekit.bench._subjects import SELECTORS, STRUCTURES, names
+from balancekit.bench._timing import Timer, Timing, machine
+from balancekit.endpoint import Endpoint
+from balancekit.snapshot import Members, Node, Snapshot
+
+__all__ = ["speed_steps"]
+
+SIZES: Final = (10, 100, 1_000)
+WARM: Final = 20
+"""Requests per endpoint before the clock runs: everybody has answered, and windows are sampled."""
+WARM_LINEAR: Final = 200
+"""Requests in all, for a selector that looks at everybody."""
+SLACK: Final = 1.5
+BOUNDS: Final[Mapping[tuple[str, str], float]] = {
+    ("RoundRobin", "pick"): 5.0,
+    ("PowerOfChoices", "pick"): 12.0,
+    ("PowerOfChoices", "request"): 30.0,
+    ("PowerOfChoices, the default", "request"): 60.0,
+    ("LeastRequest", "request"): 35.0,
+    ("MaglevTable", "lookup"): 8.0,
+    ("HashRing", "lookup"): 15.0,
+}
+"""At most so many empty method calls, on the machine where the repository's gates are held."""
+SAME: Final = ("RoundRobin", "Random", "PowerOfChoices", "LeastRequest", "SmoothWeightedRoundRobin")
+"""Selectors whose pick costs the same at any number of endpoints."""
+GROWTH: Final = 2.0
+"""At most, from 10 endpoints to 1 000. Work that grew with their number would be a hundred times as much."""
+
+
+def speed_steps(*, seed: int, quick: bool) -> Iterator[Step]:
+    """Yield the parts of the topic, to be run one after the other, nothing else beside them."""
+    rounds, milliseconds = (3, 1.0) if quick else (9, 3.0)
+    for size in SIZES[:2] if quick else SIZES:
+        yield Step(
+            label=f"picks and requests among {size:,} endpoints",
+            run=partial(_selectors, size, seed, Timer(rounds=rounds, milliseconds=milliseconds)),
+        )
+    for size in SIZES[:2] if quick else SIZES:
+        yield Step(
+            label=f"look-ups among {size:,} nodes",
+            run=partial(_structures, size, seed, Timer(rounds=rounds, milliseconds=milliseconds)),
+        )
+    if not quick:
+        yield Step(
+            label="does a pick cost more among 1,000 endpoints?",
+            run=partial(_growth, seed, Timer(rounds=15, milliseconds=milliseconds)),
+        )
+
+
+def _selectors(size: int, seed: int, timer: Timer) -> Findings:
+    pool = [Endpoint(id) for id in names(size, seed)]
+    for name in SELECTORS:
+        _add(timer, name, pool, seed)
+    results = timer.run()
+    rows, claims = [], []
+    for name in SELECTORS:
+        pick, request = results.get(f"{name}/pick"), results[f"{name}/request"]
+        rows.append((name, size, None if pick is None else pick.ratio, request.ratio))
+        claims += [
+            *_within(name, "pick", size, pick),
+            *_within(name, "request", size, request),
+        ]
+    table = Table(
+        name="speed",
+        title="Cost in empty method calls",
+        columns=(
+            Column(name="selector"),
+            Column(name="endpoints", form=",d"),
+            Column(name="pick", form=".1f"),
+            Column(name="request", form=".1f"),
+        ),
+        rows=tuple(rows),
+    )
+    return Findings(claims=tuple(claims), tables=(table,))
+
+
+def _add(timer: Timer, name: str, pool: list[Endpoint[str]], seed: int) -> None:
+    """Add the pick and the request of one selector."""
+    case = SELECTORS[name]
+    call, keys = ("k()", {"k": _keys()}) if case.keyed else ("", {})
+    pick = _picker(name, pool, seed)
+    if pick is not None:
+        timer.add(f"{name}/pick", f"p({call or '1.0'})", p=pick, **keys)
+    balancer = LoadBalancer(pool, selector=case.make(), rng=random.Random(seed), **case.options())
+    for _ in range(WARM_LINEAR if case.linear else WARM * len(pool)):
+        balancer.acquire().release()
+    timer.add(f"{name}/request", f"with a({call}): pass", a=balancer.acquire, **keys)
+
+
+def _picker(name: str, pool: list[Endpoint[str]], seed: int) -> Callable[..., Node] | None:
+    """Return the fast lane of a selector, or nothing if it has none."""
+    selector: Any = SELECTORS[name].make()
+    if not hasattr(selector, "picker"):
+        return None
+    own = SELECTORS[name].load
+    load: Any = selector.default_load if own is None else own()
+    policy = load.for_pool() if hasattr(load, "for_pool") else load
+    nodes = tuple([Node(endpoint, policy) for endpoint in pool])
+    found: Callable[..., Node] = selector.picker(Snapshot(Members(nodes), nodes), rng=random.Random(seed))
+    return found
+
+
+def _keys() -> Callable[[], str]:
+    return cycle([f"user:{number}" for number in range(1_024)]).__next__
+
+
+def _structures(size: int, seed: int, timer: Timer) -> Findings:
+    ids = names(size, seed)
+    timer.add("key", "k()", k=_keys())
+    for name, case in STRUCTURES.items():
+        timer.add(name, "p(k())", p=case.make(ids).lookup, k=_keys())
+    results = timer.run()
+    supply = results["key"].ratio
+    rows, claims = [], []
+    for name in STRUCTURES:
+        cost = results[name].replace(ratio=results[name].ratio - supply)
+        rows.append((name, size, cost.ratio))
+        claims += _within(name, "lookup", size, cost)
+    table = Table(
+        name="look-ups",
+        title="Cost of a look-up by a str key, in empty method calls",
+        columns=(
+            Column(name="structure"),
+            Column(name="nodes", form=",d"),
+            Column(name="lookup", form=".1f"),
+        ),
+        rows=tuple(rows),
+    )
+    return Findings(claims=tuple(claims), tables=(table,))
+
+
+def _within(name: str, what: str, size: int, timing: Timing | None) -> list[Claim]:
+    if (name, what) not in BOUNDS or timing is None or not machine()["interpreter lock"]:
+        return []
+    bound = SLACK * BOUNDS[name, what]
+    article = {"pick": "A pick by", "request": "A whole request by", "lookup": "A look-up in"}[what]
+    return [
+        Claim(
+            name=f"{name} {what}, {size}",
+            text=f"{article} {name} among {size:,} costs at most {bound:g} empty method calls",
+            measured=timing.ratio,
+            right=None,
+            low=-math.inf,
+            high=bound,
+            form=".1f",
+            source="one and a half times the gates of benchmarks/micro and benchmarks/hashing",
+        )
+    ]
+
+
+def _growth(seed: int, timer: Timer) -> Findings:
+    few, many = ([Endpoint(id) for id in names(size, seed)] for size in (SIZES[0], SIZES[-1]))
+    for name in SAME:
+        timer.add(f"{name}/few", "p(1.0)", p=_picker(name, few, seed))
+        timer.add(f"{name}/many", "p(1.0)", p=_picker(name, many, seed))
+    gc.collect()
+    results = timer.run()
+    claims = []
+    for name in SAME if machine()["interpreter lock"] else ():
+        growth = results[f"{name}/many"].ratio / results[f"{name}/few"].ratio
+        claims.append(
+            Claim(
+                name=f"{name} growth",
+                text=f"A pick by {name} costs the same among 1,000 endpoints as among 10",
+                measured=growth,
+                right=1.0,
+                low=-math.inf,
+                high=GROWTH,
+                form=".2f",
+                source="O(1); endpoints that do not fit into the nearest cache may cost up to twice as much",
+            )
+        )
+    return Findings(claims=tuple(claims))

@@ -1,0 +1,153 @@
+"""How many empty method calls does this cost? Interleaved timing, every figure a ratio of the same run.
+
+A case is a statement compiled inside a counted loop, its names bound as locals. The cases of a group are
+run in turns, round after round, so that a slow spell of the machine hits all of them; a case's ratio is
+the median over rounds of its time over the time of an empty bound-method call in the same round. Absolute
+times say more about the machine, and about who else uses it, than about the code.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from balancekit._record import Record
+
+__all__ = ["Timer", "Timing", "machine"]
+
+Timed: TypeAlias = Callable[[Iterator[None], Callable[[], float]], float]
+
+
+class Empty:
+    """The floor: a bound method that does nothing."""
+
+    __slots__ = ()
+
+    def call(self) -> None:
+        """Do nothing."""
+
+
+class Case:
+    """One statement to be timed."""
+
+    __slots__ = ("label", "loops", "run", "seconds")
+
+    def __init__(self, label: str, run: Timed) -> None:
+        self.label: str = label
+        self.run: Timed = run
+        self.loops: int = 1
+        self.seconds: list[float] = []
+
+
+class Timing(Record):
+    """What a case cost.
+
+    Parameters
+    ----------
+    label
+        Its name.
+    nanoseconds
+        Median over the rounds.
+    ratio
+        Median over the rounds of this case over the empty method call of the same round.
+    """
+
+    label: str
+    nanoseconds: float
+    ratio: float
+
+
+class Timer:
+    """Cases to be run in turns.
+
+    Parameters
+    ----------
+    rounds
+        How often each case is run.
+    milliseconds
+        About how long each run takes.
+
+    Example
+    -------
+    >>> timer = Timer(rounds=3, milliseconds=1.0)
+    >>> timer.add("a sum", "add(numbers)", add=sum, numbers=range(100))
+    >>> timer.run()["a sum"].ratio > 1.0
+    True
+    """
+
+    def __init__(self, *, rounds: int = 9, milliseconds: float = 10.0) -> None:
+        self._rounds = rounds
+        self._target = milliseconds / 1e3
+        self._cases: list[Case] = []
+        self.add("empty method call", "call()", call=Empty().call)
+
+    def add(self, label: str, statement: str, **names: object) -> None:
+        """Add a case; ``names`` are the locals of its statement."""
+        arguments = ", ".join(f"{name}={name}" for name in names)
+        body = "\n        ".join(statement.splitlines())
+        source = (
+            f"def timed(turns, clock, {arguments}):\n"
+            "    begin = clock()\n"
+            "    for _ in turns:\n"
+            f"        {body}\n"
+            "    return clock() - begin\n"
+        )
+        scope = dict(names)
+        exec(source, scope)  # noqa: S102 - the statement is ours; timeit does the same
+        self._cases.append(Case(label, scope["timed"]))  # type: ignore[arg-type]
+
+    def run(self) -> dict[str, Timing]:
+        """Time every case; return the results by label, in order."""
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            for case in self._cases:
+                self._time(case, 1)  # whatever is made by the first call
+                case.loops = self._calibrate(case)
+            for _ in range(self._rounds):
+                for case in self._cases:
+                    case.seconds.append(self._time(case, case.loops) / case.loops)
+                gc.collect()
+        finally:
+            if enabled:
+                gc.enable()
+        floor = self._cases[0].seconds
+        return {
+            case.label: Timing(
+                label=case.label,
+                nanoseconds=statistics.median(case.seconds) * 1e9,
+                ratio=statistics.median(a / b for a, b in zip(case.seconds, floor, strict=True)),
+            )
+            for case in self._cases
+        }
+
+    def _calibrate(self, case: Case) -> int:
+        loops = 1
+        while True:
+            spent = self._time(case, loops)
+            if spent >= self._target / 4 or loops >= 1 << 26:
+                return max(1, int(loops * self._target / spent))
+            loops *= 4
+
+    @staticmethod
+    def _time(case: Case, loops: int) -> float:
+        return case.run(itertools.repeat(None, loops), time.perf_counter)
+
+
+def machine() -> dict[str, str | int | bool]:
+    """Say what this was measured on."""
+    locked = getattr(sys, "_is_gil_enabled", lambda: True)
+    return {
+        "python": f"{platform.python_implementation()} {sys.version.split()[0]}",
+        "interpreter lock": bool(locked()),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processors": os.cpu_count() or 1,
+    }

@@ -1,0 +1,163 @@
+"""``balancekit bench``: is it true what is said of these algorithms, on this machine?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as Grid
+
+from balancekit.bench import CARDS, TITLES, Findings, Results, Table, card, measure, write
+from balancekit.cli._bench_options import CARDS_OF_ALL
+from balancekit.errors import ConfigurationError
+
+__all__ = ["run_bench"]
+
+WIDE = 130
+"""Columns of a table that is not for a terminal."""
+LONG = 80
+"""Rows of a table that nobody wants to read in a terminal."""
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Measure, print, write; return 1 if a claim does not hold."""
+    draws = options.out is not None or options.topic == CARDS_OF_ALL
+    if draws and find_spec("matplotlib") is None:  # said now, not after a minute of measuring
+        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+    try:
+        if options.out is not None:
+            Path(options.out).mkdir(parents=True, exist_ok=True)
+        if options.topic == CARDS_OF_ALL:
+            return _cards(options)
+        return _measure(options)
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"balancekit bench: {error}\n")
+        return 2
+
+
+def _measure(options: argparse.Namespace) -> int:
+    topics = list(TITLES) if options.topic is None else [options.topic]
+    began = time.monotonic()
+    with _executor(options.workers) as executor, _progress(quiet=options.json) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(label: str, done: int, total: int) -> None:
+            bar.update(task, description=label, completed=done, total=total)
+
+        results = measure(topics, seed=options.seed, quick=options.quick, executor=executor, progress=tell)
+        files = []
+        if options.out is not None:
+            bar.update(task, description="drawing")
+            files = write(results, options.out)
+    if options.json:
+        json.dump(results.data(), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        _print(results, time.monotonic() - began)
+    if files:
+        (sys.stderr if options.json else sys.stdout).write(
+            f"{len(files)} files in {options.out}, begin with {files[-1]}\n"
+        )
+    return 0 if results.holds else 1
+
+
+def _executor(workers: int) -> Executor:
+    """Return processes that begin anew: this one has a thread that draws a progress bar."""
+    if workers == 1:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _progress(*, quiet: bool) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )
+
+
+def _cards(options: argparse.Namespace) -> int:
+    """Draw the card of every algorithm."""
+    folder = Path("cards" if options.out is None else options.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _progress(quiet=options.json) as bar:
+        task = bar.add_task("", total=len(CARDS))
+        for name in CARDS:
+            bar.update(task, description=name)
+            (folder / f"{name}.svg").write_text(card(name, seed=options.seed), encoding="utf-8")
+            bar.advance(task)
+    if options.json:
+        sys.stdout.write(json.dumps([str(folder / f"{name}.svg") for name in CARDS], indent=1) + "\n")
+    else:
+        sys.stdout.write(f"{len(CARDS)} cards in {folder}\n")
+    return 0
+
+
+def _print(results: Results, seconds: float) -> None:
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDE)
+    for topic, findings in results.topics.items():
+        console.rule(f"[bold]{TITLES[topic]}[/bold]", align="left")
+        for table in findings.tables:
+            if len(table.rows) <= LONG:
+                console.print(f"\n[bold]{table.title}[/bold]", highlight=False)
+                console.print(_grid(table))
+        if len(results.topics) == 1:
+            console.print("\n[bold]Claims[/bold]")
+            console.print(_claims(findings))
+        else:
+            held = sum(claim.holds for claim in findings.claims)
+            more = f"balancekit bench {topic} prints each"
+            console.print(f"\n{held} of {len(findings.claims)} claims hold; {more}", highlight=False)
+    facts = {**results.machine, **results.versions, "seed": results.seed}
+    console.print(f"\n[dim]{_listed(facts)}[/dim]", highlight=False)
+    claims = [claim for findings in results.topics.values() for claim in findings.claims]
+    wrong = [claim for claim in claims if not claim.holds]
+    for claim in wrong:
+        text = f"{claim.text}: {claim.measured:{claim.form}}, allowed {claim.allowed}"
+        console.print(f"[red]does not hold:[/red] {text}", highlight=False)
+    verdict = "[red]not all claims hold[/red]" if wrong else "[green]all claims hold[/green]"
+    console.print(f"{verdict}: {len(claims) - len(wrong)} of {len(claims)}, {seconds:.0f} s", highlight=False)
+
+
+def _listed(facts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def _grid(table: Table) -> Grid:
+    grid = Grid(box=None, pad_edge=False)
+    for column in table.columns:
+        grid.add_column(column.name, justify="right" if column.form else "left", no_wrap=True)
+    for row in table.rows:
+        grid.add_row(*[column.text(cell) for column, cell in zip(table.columns, row, strict=True)])
+    return grid
+
+
+def _claims(findings: Findings) -> Grid:
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column("", no_wrap=True)
+    grid.add_column("claim")
+    for column in ("measured", "right", "allowed"):
+        grid.add_column(column, justify="right", no_wrap=True)
+    for claim in findings.claims:
+        grid.add_row(
+            "[green]holds[/green]" if claim.holds else "[red]fails[/red]",
+            claim.text,
+            f"{claim.measured:{claim.form}}",
+            "" if claim.right is None else f"{claim.right:{claim.form}}",
+            claim.allowed,
+        )
+    return grid

@@ -1,0 +1,42 @@
+"""What may be said to ``balancekit bench``? Apart from the command itself, so that ``--help`` loads nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+__all__ = ["CARDS_OF_ALL", "TOPICS", "add_bench"]
+
+TOPICS = ("distribution", "disruption", "speed", "latency")
+CARDS_OF_ALL = "cards"
+MOST_WORKERS = 64
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``balancekit bench``."""
+    parser.add_argument(
+        "topic",
+        nargs="?",
+        choices=(*TOPICS, CARDS_OF_ALL),
+        metavar="TOPIC",
+        help=", ".join((*TOPICS, CARDS_OF_ALL)),
+    )
+    parser.add_argument("--out", metavar="DIR", help="write pictures, figures.json and report.html there")
+    parser.add_argument("--json", action="store_true", help="print data")
+    parser.add_argument("--seed", type=_seed, default=1, help="of all randomness (default 1)")
+    parser.add_argument("--quick", action="store_true", help="small samples, wide tolerances")
+    parser.add_argument(
+        "--workers", type=_workers, default=min(os.cpu_count() or 1, 8), help="processes that simulate"
+    )
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 0")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to {MOST_WORKERS}")
+    return int(text)
