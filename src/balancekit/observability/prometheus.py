@@ -84,7 +84,7 @@ class BalancerCollector:
     Parameters
     ----------
     balancer
-        Whose.
+        Whose. Durations need one that measures time: ``timed=True``, or a load that does, as the default one.
     service
         The label of all its series; one balancer of that name per registry.
     registry

@@ -1,0 +1,49 @@
+"""What do metrics cost a request? With and without, in turns, as multiples of an empty method call.
+
+python -m benchmarks.observe [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, Final
+
+from benchmarks._harness import Group, machine
+from prometheus_client import CollectorRegistry
+
+from balancekit import LoadBalancer
+from balancekit.observability.prometheus import BalancerCollector
+
+AT_MOST: Final = 2.5
+"""Times what a request costs without; the histogram of prometheus_client is most of it."""
+
+
+def main() -> int:
+    """Print the table; with ``--check``, fail above the bound."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    print(machine())
+    endpoints = [f"10.0.0.{n}:80" for n in range(10)]
+    plain, observed, collected = (LoadBalancer(endpoints) for _ in range(3))
+    observed.observe(lambda endpoint, completion: None)
+    collector = BalancerCollector(collected, service="orders", registry=CollectorRegistry())
+    group = Group()
+    balancers: dict[str, LoadBalancer[Any]] = {
+        "nobody looks": plain,
+        "an observer": observed,
+        "Prometheus": collected,
+    }
+    for label, balancer in balancers.items():
+        group.add(label, "with acquire():\n    pass", acquire=balancer.acquire)
+    ratios = {result.label: result.ratio for result in group.run()}
+    for label in balancers:
+        print(f"{label:14} {ratios[label]:7.1f}   {ratios[label] / ratios['nobody looks']:.2f} x")
+    collector.close()
+    missed = ratios["Prometheus"] > AT_MOST * ratios["nobody looks"]
+    return int(options.check and missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

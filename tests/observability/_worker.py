@@ -1,0 +1,36 @@
+"""One worker of a service: serves a number of requests, and says when it is done."""
+
+from __future__ import annotations
+
+import sys
+
+from prometheus_client import CollectorRegistry
+
+from balancekit import First, LoadBalancer, Outcome
+from balancekit.events import Hedged, Retried, RetryRefused
+from balancekit.observability.prometheus import BalancerCollector
+
+
+def main(successes: int, failures: int) -> None:
+    """Serve, with one request left in flight."""
+    lb = LoadBalancer(["a", "b"], selector=First(), timed=True)
+    collector = BalancerCollector(lb, service="orders", registry=CollectorRegistry())
+    for _ in range(successes):
+        with lb.acquire():
+            pass
+    for _ in range(failures):
+        lb.acquire(exclude=["a"]).release(Outcome.FAILURE)
+    open_one, ended = lb.acquire(), lb.acquire()
+    ended.release()
+    lb.tell(Retried(endpoint="a", at=0.0, reason="connect"))
+    lb.tell(RetryRefused(endpoint="a", at=0.0, reason="connect"))
+    lb.tell(Hedged(endpoint="b", at=0.0, won=True))
+    sys.stdout.write("done\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    open_one.release()
+    collector.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

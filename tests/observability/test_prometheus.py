@@ -1,0 +1,244 @@
+"""What Prometheus scrapes, read by the official parser."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from balancekit import AllIneligibleError, ConfigurationError, First, LoadBalancer, Outcome
+from balancekit.discovery import ThreadDiscovery
+from balancekit.events import Hedged, Retried, RetryRefused
+from balancekit.observability.prometheus import BUCKETS, MOST, STATES, BalancerCollector
+from balancekit.testing import ManualClock
+
+NAMES = {
+    "balancekit_requests": ("counter", {"service", "endpoint", "outcome"}),
+    "balancekit_request_duration_seconds": ("histogram", {"service", "endpoint"}),
+    "balancekit_inflight_requests": ("gauge", {"service", "endpoint"}),
+    "balancekit_endpoint_weight": ("gauge", {"service", "endpoint"}),
+    "balancekit_endpoint_state": ("gauge", {"service", "endpoint", "state"}),
+    "balancekit_ejections": ("counter", {"service", "endpoint", "reason"}),
+    "balancekit_retries": ("counter", {"service", "reason"}),
+    "balancekit_retry_budget_exhausted": ("counter", {"service"}),
+    "balancekit_hedges": ("counter", {"service", "result"}),
+    "balancekit_pick_failures": ("counter", {"service", "reason"}),
+    "balancekit_panic": ("gauge", {"service"}),
+    "balancekit_resolver_refreshes": ("counter", {"service", "resolver", "result"}),
+    "balancekit_resolver_last_success_timestamp_seconds": ("gauge", {"service", "resolver"}),
+    "balancekit_resolver_endpoints": ("gauge", {"service", "resolver"}),
+}
+
+
+def scrape(registry: CollectorRegistry) -> dict[str, Any]:
+    """Return the families by name, as a scraper reads them; each comes once."""
+    text = generate_latest(registry).decode()
+    found = [f for f in text_string_to_metric_families(text) if not f.name.endswith("_created")]
+    names = [family.name for family in found]
+    assert len(names) == len(set(names))
+    assert text.count("# TYPE ") == len({line for line in text.splitlines() if line.startswith("# TYPE ")})
+    return {family.name: family for family in found}
+
+
+def value(families: dict[str, Any], sample: str, **labels: str) -> float | None:
+    """Return the one sample with these labels, ``None`` if there is none."""
+    found = [
+        s.value
+        for family in families.values()
+        for s in family.samples
+        if s.name == sample and labels.items() <= s.labels.items()
+    ]
+    assert len(found) <= 1, (sample, labels, found)
+    return found[0] if found else None
+
+
+def test_every_name_label_and_type_is_there() -> None:
+    """Exactly these, in the text format and in OpenMetrics."""
+    registry, clock = CollectorRegistry(), ManualClock()
+    lb = LoadBalancer(["a", "b"], selector=First(), clock=clock, timed=True)
+    with ThreadDiscovery(lb, "static:a,b", name="fleet") as discovery:
+        assert discovery.wait_ready(5.0)
+    BalancerCollector(lb, service="orders", registry=registry, discovery=[discovery])
+    with lb.acquire():
+        clock.advance(0.03)
+    for _ in range(5):
+        lb.acquire(exclude=["a"]).release(Outcome.FAILURE)
+    lb.tell(Retried(endpoint="a", at=0.0, reason="connect"))
+    lb.tell(RetryRefused(endpoint="a", at=0.0, reason="connect"))
+    lb.tell(Hedged(endpoint="b", at=0.0, won=True))
+    families = scrape(registry)
+    seen = {
+        name: (family.type, {label for s in family.samples for label in s.labels if label != "le"})
+        for name, family in families.items()
+    }
+    assert seen == NAMES
+    assert {family.name for family in parse_openmetrics(generate_openmetrics(registry).decode())} == set(
+        NAMES
+    )
+
+    assert value(families, "balancekit_requests_total", endpoint="a", outcome="success") == 1.0
+    assert value(families, "balancekit_requests_total", endpoint="b", outcome="failure") == 5.0
+    assert value(families, "balancekit_ejections_total", endpoint="b", reason="failures") == 1.0
+    assert value(families, "balancekit_endpoint_state", endpoint="b", state="ejected") == 1.0
+    assert value(families, "balancekit_endpoint_state", endpoint="a", state="healthy") == 1.0
+    assert sum(s.value for s in families["balancekit_endpoint_state"].samples) == 2.0
+    assert value(families, "balancekit_retries_total", reason="connect") == 1.0
+    assert value(families, "balancekit_retry_budget_exhausted_total") == 1.0
+    assert value(families, "balancekit_hedges_total", result="won") == 1.0
+    assert value(families, "balancekit_hedges_total", result="lost") == 0.0
+    assert value(families, "balancekit_resolver_endpoints", resolver="fleet") == 2.0
+    assert value(families, "balancekit_request_duration_seconds_sum", endpoint="a") == pytest.approx(0.03)
+    edges = {
+        s.labels["le"] for s in families["balancekit_request_duration_seconds"].samples if "le" in s.labels
+    }
+    assert edges == {*map(str, BUCKETS), "+Inf"}
+
+
+def test_a_request_is_in_flight_until_it_ends() -> None:
+    """And what is not a success is not in the histogram: a fast failure is no fast answer."""
+    registry = CollectorRegistry()
+    lb = LoadBalancer(["a"])
+    BalancerCollector(lb, service="orders", registry=registry)
+    lease = lb.acquire()
+    assert value(scrape(registry), "balancekit_inflight_requests", endpoint="a") == 1.0
+    lease.release(Outcome.FAILURE)
+    families = scrape(registry)
+    assert value(families, "balancekit_inflight_requests", endpoint="a") == 0.0
+    assert value(families, "balancekit_request_duration_seconds_count", endpoint="a") is None
+
+
+def test_requests_that_nobody_could_be_picked_for_are_counted() -> None:
+    """By what kind of nobody."""
+    registry = CollectorRegistry()
+    lb = LoadBalancer(["a"])
+    BalancerCollector(lb, service="orders", registry=registry)
+    lb.drain("a")
+    for _ in range(3):
+        with pytest.raises(AllIneligibleError):
+            lb.acquire()
+    families = scrape(registry)
+    assert value(families, "balancekit_pick_failures_total", reason="ineligible") == 3.0
+    assert value(families, "balancekit_pick_failures_total", reason="empty") == 0.0
+    assert value(families, "balancekit_endpoint_state", endpoint="a", state="draining") == 1.0
+
+
+def test_the_series_of_an_endpoint_go_with_it() -> None:
+    """So do those in the histogram."""
+    registry = CollectorRegistry()
+    lb = LoadBalancer(["a", "b"])
+    BalancerCollector(lb, service="orders", registry=registry)
+    for id in ("a", "b"):
+        with lb.acquire(exclude=[id]):
+            pass
+    assert 'endpoint="a"' in generate_latest(registry).decode()
+    lb.remove("a")
+    text = generate_latest(registry).decode()
+    assert 'endpoint="a"' not in text
+    assert 'endpoint="b"' in text
+    lb.add("a")
+    with lb.acquire(exclude=["b"]):
+        pass
+    assert value(scrape(registry), "balancekit_request_duration_seconds_count", endpoint="a") == 1.0
+
+
+def test_a_thousand_endpoints_are_five_hundred_series_and_the_rest() -> None:
+    """Their sum is right all the same."""
+    registry = CollectorRegistry()
+    lb = LoadBalancer([f"e{number}" for number in range(1000)], selector=First())
+    BalancerCollector(lb, service="orders", registry=registry)
+    leases = [lb.acquire(exclude=[f"e{n}" for n in range(number)]) for number in (0, 999)]
+    families = scrape(registry)
+    samples = families["balancekit_inflight_requests"].samples
+    assert len(samples) == MOST + 1
+    assert sum(sample.value for sample in samples) == 2.0
+    assert value(families, "balancekit_endpoint_weight", endpoint="other") == 500.0
+    for lease in leases:
+        lease.release()
+
+
+def test_balancers_share_a_registry_by_their_services() -> None:
+    """Two of one name cannot; a name that was given back can be used again."""
+    registry = CollectorRegistry()
+    first, second = LoadBalancer(["a"]), LoadBalancer(["a"])
+    one = BalancerCollector(first, service="orders", registry=registry)
+    BalancerCollector(second, service="invoices", registry=registry)
+    with pytest.raises(ConfigurationError, match="service"):
+        BalancerCollector(second, service="orders", registry=registry)
+    with first.acquire():
+        pass
+    families = scrape(registry)
+    assert value(families, "balancekit_requests_total", service="orders", outcome="success") == 1.0
+    assert value(families, "balancekit_requests_total", service="invoices", outcome="success") == 0.0
+    one.close()
+    assert 'service="orders"' not in generate_latest(registry).decode()
+    BalancerCollector(second, service="orders", registry=registry).close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"balancer": ["a"]}, "balancer"),
+        ({"service": ""}, "service"),
+        ({"service": None}, "service"),
+        ({"registry": 7}, "registry"),
+        ({"discovery": [7]}, "discovery"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, Any], name: str) -> None:
+    """And leave the registry as it was."""
+    registry = CollectorRegistry()
+    given: dict[str, Any] = {
+        "balancer": LoadBalancer(["a"]),
+        "service": "s",
+        "registry": registry,
+    } | arguments
+    with pytest.raises(ConfigurationError, match=name):
+        BalancerCollector(given.pop("balancer"), **given)
+    assert b"balancekit" not in generate_latest(registry)
+
+
+def test_workers_add_up(tmp_path: Path) -> None:
+    """Two real processes that write to one directory; a third one reads it."""
+    environment = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, str(Path(__file__).with_name("_worker.py"))]
+    workers = [
+        subprocess.Popen(
+            [*command, *counts], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for counts in (("3", "1"), ("4", "5"))
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "done\n"
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=str(tmp_path))
+        families = scrape(registry)
+    finally:
+        for worker in workers:
+            worker.communicate("", timeout=10)
+    assert value(families, "balancekit_requests_total", endpoint="a", outcome="success") == 9.0
+    assert value(families, "balancekit_requests_total", endpoint="b", outcome="failure") == 6.0
+    assert value(families, "balancekit_request_duration_seconds_count", endpoint="a") == 9.0
+    assert value(families, "balancekit_inflight_requests", endpoint="a") == 2.0
+    assert value(families, "balancekit_ejections_total", endpoint="b", reason="failures") == 1.0
+    assert value(families, "balancekit_retries_total", reason="connect") == 2.0
+    assert value(families, "balancekit_retry_budget_exhausted_total") == 2.0
+    assert value(families, "balancekit_hedges_total", result="won") == 2.0
+    states = [s for s in families["balancekit_endpoint_state"].samples if s.labels["endpoint"] == "b"]
+    assert {s.labels["state"] for s in states if s.value == 1.0} == {"ejected"}
+    assert {s.labels["state"] for s in states} == set(STATES)
+    assert not any("pid" in s.labels for family in families.values() for s in family.samples)
