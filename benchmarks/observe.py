@@ -19,6 +19,10 @@ AT_MOST: Final = 2.5
 """Times what a request costs without; the histogram of prometheus_client is most of it."""
 
 
+def ignore(_endpoint: object, _completion: object) -> None:
+    """Hear, and do nothing."""
+
+
 def main() -> int:
     """Print the table; with ``--check``, fail above the bound."""
     parser = argparse.ArgumentParser()
@@ -27,7 +31,7 @@ def main() -> int:
     print(machine())
     endpoints = [f"10.0.0.{n}:80" for n in range(10)]
     plain, observed, collected = (LoadBalancer(endpoints) for _ in range(3))
-    observed.observe(lambda endpoint, completion: None)
+    observed.observe(ignore)
     collector = BalancerCollector(collected, service="orders", registry=CollectorRegistry())
     group = Group()
     balancers: dict[str, LoadBalancer[Any]] = {
@@ -37,7 +41,7 @@ def main() -> int:
     }
     for label, balancer in balancers.items():
         group.add(label, "with acquire():\n    pass", acquire=balancer.acquire)
-    ratios = {result.label: result.ratio for result in group.run()}
+    ratios = {label: result.ratio for label, result in group.run().items()}
     for label in balancers:
         print(f"{label:14} {ratios[label]:7.1f}   {ratios[label] / ratios['nobody looks']:.2f} x")
     collector.close()
