@@ -541,8 +541,8 @@ class LoadBalancer(Generic[T]):
         """Call ``observer`` whenever a lease ends, with its endpoint and how it went; return a function that ends that.
 
         For histograms and traces; everything that can be counted is in :meth:`stats` at no cost. While somebody
-        observes, an end costs about twice as much. It runs in the thread that ended the lease, with no lock held; one that
-        raises is logged and changes nothing.
+        observes, a request costs about three times as much. It runs in the thread that ended the lease, with no
+        lock held; one that raises is logged and changes nothing.
 
         Example
         -------
