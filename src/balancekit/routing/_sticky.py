@@ -122,7 +122,7 @@ class Sticky:
     signature was found right.
 
     *When to use it:* sessions or caches in the endpoint's memory. *When not:* where a key will do
-    (:class:`~balancekit.RingHash`), which needs no cookie.
+    (:class:`~balancekit.selectors.RingHash`), which needs no cookie.
 
     Example
     -------

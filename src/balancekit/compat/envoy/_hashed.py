@@ -2,7 +2,7 @@
 
 Tables are derived from the snapshot, of the hosts that may be picked: Envoy leaves out unhealthy hosts before
 it normalises the weights, so a health change moves a few keys of healthy hosts too. That is a quirk;
-``balancekit.RingHash`` walks on instead.
+``~balancekit.selectors.RingHash`` walks on instead.
 
 A host stands where its label hashes to: its ``address`` in the endpoint's metadata, or its id.
 
@@ -46,7 +46,7 @@ class RingHash:
     *Guarantee.* The owners are Envoy's, for the same hosts in the same order with the same weights.
 
     *When to use it:* to send a key where an Envoy in front of the same hosts sends it. *When not:*
-    otherwise; ``balancekit.RingHash`` does not depend on the order and does not rebuild for health.
+    otherwise; ``~balancekit.selectors.RingHash`` does not depend on the order and does not rebuild for health.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class RoundRobin:
     *Guarantee.* In a cycle of the deadlines each host is picked as often as its weight says.
 
     *When to use it:* to predict or continue the choices of an Envoy. *When not:* otherwise;
-    :class:`balancekit.SmoothWeightedRoundRobin` spreads the picks of a heavy endpoint more evenly.
+    :class:`~balancekit.selectors.SmoothWeightedRoundRobin` spreads the picks of a heavy endpoint more evenly.
 
     Parameters
     ----------

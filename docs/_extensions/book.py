@@ -1,0 +1,287 @@
+"""Pages made from the code, so that they say what the code does.
+
+=====================  ============================================================================
+``{cards} PACKAGE``    a card for every algorithm of a package, from its docstrings, with its picture
+``{options}``          every option of every public class with its default, from the signatures
+``{states} TABLE``     a transition table of ``balancekit.health`` as a diagram
+``{events}``           every event, from its docstring
+``{changes}``          the fragments of ``changelog.d`` as one page
+=====================  ============================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+
+DOCS = Path(__file__).parents[1]
+PACKAGES = ("selectors", "routing", "hashing", "loads", "health")
+MARKS = {
+    "When to use it": r"\*When\s+to use it:\*",
+    "When not": r"\*When\s+not(?: to use it)?:\*",
+    "Guarantee": r"\*Guarantee[.:]\*",
+    "Cost": r"(?:^|(?<=\n))Cost:",
+    "Source": r"(?:^|(?<=\n))Source:",
+}
+
+
+def public(package: str) -> Iterator[tuple[str, type]]:
+    """Return the public classes of a package, protocols left out."""
+    module = importlib.import_module(f"balancekit.{package}")
+    for name in module.__all__:
+        found = getattr(module, name)
+        if inspect.isclass(found) and not getattr(found, "_is_protocol", False):
+            yield name, found
+
+
+def algorithms(package: str) -> Iterator[tuple[str, type]]:
+    """Return those that have a card: all but the parts of others."""
+    for name, found in public(package):
+        if name == "BoundedLoad" or not name.endswith(PARTS):
+            yield name, found
+
+
+PARTS = ("Load", "Values", "Placement", "HashFunction")
+"""What the names of parts end with: the loads that policies make, for one."""
+
+
+def plain(text: str) -> str:
+    """Turn the roles of a docstring into Markdown."""
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
+    return " ".join(text.split())
+
+
+def facts(found: type) -> tuple[str, dict[str, str]]:
+    """Return the first sentence of a class, and what its docstring and its module's say under each mark."""
+    doc = inspect.cleandoc(found.__doc__ or "")
+    first = doc.split("\n\n")[0]
+    said: dict[str, str] = {}
+    module = inspect.cleandoc(sys.modules[found.__module__].__doc__ or "")
+    any_mark = "|".join(MARKS.values())
+    for text in (module, doc):
+        for mark, pattern in MARKS.items():
+            match = re.search(pattern, text)
+            if match:
+                rest = text[match.end() :]
+                end = re.search(rf"\n\n|{any_mark}", rest)
+                said[mark] = plain(rest[: end.start()] if end else rest)
+    return plain(first), said
+
+
+class Generated(Directive):
+    """Markdown that is made when the book is built."""
+
+    optional_arguments = 1
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        """Parse what :meth:`lines` says."""
+        parent = nodes.section()
+        parent.document = self.state.document
+        lines = [line for text in self.lines() for line in text.split("\n")]
+        self.state.nested_parse(StringList(lines, source="generated"), 0, parent, match_titles=True)
+        return parent.children
+
+    def lines(self) -> Sequence[str]:
+        """Return the Markdown."""
+        raise NotImplementedError
+
+
+class Cards(Generated):
+    """A card for every algorithm of a package."""
+
+    def lines(self) -> list[str]:
+        """One section each."""
+        package = self.arguments[0]
+        found: list[str] = []
+        for name, kind in algorithms(package):
+            first, said = facts(kind)
+            found += [f"### {name}", "", f"`from balancekit.{package} import {name}`: {first}", ""]
+            for picture in (f"{package}.{name}", name):
+                if (DOCS / "pictures" / f"{picture}.svg").exists() and package in ("selectors", "hashing"):
+                    found += [f"![{name} in one picture](/pictures/{picture}.svg)", ""]
+                    break
+            found += [line for mark in MARKS if mark in said for line in (f"- **{mark}:** {said[mark]}",)]
+            found.append("")
+        return found
+
+
+class Options(Generated):
+    """Every option of every public class."""
+
+    def lines(self) -> list[str]:
+        """One table for each package."""
+        found: list[str] = []
+        for package in PACKAGES:
+            found += [
+                f"## balancekit.{package}",
+                "",
+                "| class | options and their defaults |",
+                "| --- | --- |",
+            ]
+            for name, kind in public(package):
+                found.append(f"| `{name}` | {', '.join(options(kind)) or 'none'} |")
+            found.append("")
+        return found
+
+
+def options(kind: type) -> list[str]:
+    """Return what a class can be told, and what holds if it is not."""
+    fields = getattr(kind, "_fields", ())
+    if fields and "__init__" not in vars(kind):
+        return [_option(field, getattr(kind, field, inspect.Parameter.empty)) for field in fields]
+    parameters = list(inspect.signature(kind).parameters.values())
+    return [_option(p.name, p.default) for p in parameters if p.kind is not p.VAR_KEYWORD]
+
+
+def _option(name: str, default: object) -> str:
+    if default is inspect.Parameter.empty:
+        return f"`{name}`"
+    text = f"{default.__name__}" if callable(default) and hasattr(default, "__name__") else repr(default)
+    return f"`{name}={text}`" if " at 0x" not in text else f"`{name}=...`"
+
+
+class Events(Generated):
+    """Every event."""
+
+    def lines(self) -> list[str]:
+        """One row each."""
+        module = importlib.import_module("balancekit.events")
+        found = ["| event | fields | what happened |", "| --- | --- | --- |"]
+        for name in module.__all__:
+            kind = getattr(module, name)
+            if inspect.isclass(kind) and kind is not module.Event:
+                fields = (
+                    ", ".join(f"`{field}`" for field in kind._fields if field not in ("endpoint", "at"))
+                    or "none"
+                )
+                found.append(f"| `{name}` | {fields} | {plain(inspect.getdoc(kind) or '')} |")
+        return found
+
+
+class Changes(Generated):
+    """The changelog."""
+
+    def lines(self) -> list[str]:
+        """By kind, then by issue."""
+        found: list[str] = []
+        kinds = ("added", "changed", "fixed", "deprecated", "removed", "picks")
+        for kind in kinds:
+            fragments = sorted((DOCS / "changelog.d").glob(f"*.{kind}.md"))
+            if fragments:
+                found += [f"## {kind.capitalize()}", ""]
+                for fragment in fragments:
+                    text = fragment.read_text(encoding="utf-8").strip()
+                    if text.startswith("- "):
+                        found += [text, ""]
+                    else:
+                        found += ["- " + text.replace("\n", "\n  "), ""]
+        return found
+
+
+class States(Directive):
+    """A transition table as a picture."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Draw it."""
+        health: Any = importlib.import_module("balancekit.health")
+        return [nodes.raw("", diagram(getattr(health, self.arguments[0])), format="html")]
+
+
+def diagram(table: dict[tuple[Any, Any], Any]) -> str:
+    """Draw states on an ellipse and an arrow for each pair of states, with what leads from one to the other.
+
+    States stand in the order in which the table first names them.
+    """
+    states = list(dict.fromkeys(state for (before, _), after in table.items() for state in (before, after)))
+    arrows: dict[tuple[Any, Any], list[str]] = {}
+    for (before, trigger), after in table.items():
+        if before is not after:
+            arrows.setdefault((before, after), []).append(str(trigger.value))
+    width, height = 860, 620
+    place = {
+        state: (
+            width / 2 + 300 * math.sin(2 * math.pi * number / len(states)),
+            height / 2 - 235 * math.cos(2 * math.pi * number / len(states)),
+        )
+        for number, state in enumerate(states)
+    }
+    parts = [
+        (
+            f'<svg viewBox="0 0 {width} {height}" role="img" class="states" xmlns="http://www.w3.org/2000/svg" '
+            'style="max-width:100%;height:auto;font:13px sans-serif;color:inherit">'
+        ),
+        (
+            '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+            '<path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>'
+        ),
+    ]
+    for (before, after), triggers in arrows.items():
+        (x0, y0), (x1, y1) = place[before], place[after]
+        length = math.hypot(x1 - x0, y1 - y0)
+        ux, uy = (x1 - x0) / length, (y1 - y0) / length
+        bend = 26.0  # arrows there and back pass on different sides
+        mx, my = (x0 + x1) / 2 - uy * bend, (y0 + y1) / 2 + ux * bend
+        sx, sy = _edge(x0, y0, mx, my)
+        ex, ey = _edge(x1, y1, mx, my)
+        parts.append(
+            f'<path d="M{sx:.0f} {sy:.0f}Q{mx:.0f} {my:.0f} {ex:.0f} {ey:.0f}" fill="none" stroke="currentColor" '
+            'stroke-opacity=".55" marker-end="url(#tip)"/>'
+        )
+        share = 0.36  # nearer to where the arrow comes from, so that labels of crossing arrows keep apart
+        tx = (1 - share) ** 2 * sx + 2 * share * (1 - share) * mx + share**2 * ex
+        ty = (1 - share) ** 2 * sy + 2 * share * (1 - share) * my + share**2 * ey
+        for line, text in enumerate(sorted(triggers)):
+            at = f'x="{tx:.0f}" y="{ty + 13 * line:.0f}" text-anchor="middle"'
+            halo = 'stroke="var(--color-background-primary,#fff)" stroke-width="4" fill="none"'
+            parts.append(f"<text {at} {halo}>{escape(text)}</text>")
+            parts.append(f'<text {at} fill="currentColor">{escape(text)}</text>')
+    for state, (x, y) in place.items():
+        parts.append(
+            f'<rect x="{x - 52:.0f}" y="{y - 17:.0f}" width="104" height="34" rx="17" '
+            'fill="var(--color-background-primary,#fff)" stroke="currentColor" stroke-width="1.5"/>'
+            f'<text x="{x:.0f}" y="{y + 5:.0f}" text-anchor="middle" fill="currentColor" font-weight="600">'
+            f"{escape(str(state.value))}</text>"
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def _edge(x: float, y: float, towards_x: float, towards_y: float) -> tuple[float, float]:
+    """Return where a line from the middle of a box leaves it."""
+    dx, dy = towards_x - x, towards_y - y
+    scale = min(56 / abs(dx) if dx else math.inf, 20 / abs(dy) if dy else math.inf)
+    return x + dx * scale, y + dy * scale
+
+
+def end_parameters(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """End a list of parameters where a paragraph begins: numpydoc ends it only with another heading."""
+    inside = False
+    for number, line in enumerate(lines):
+        following = lines[number + 1] if number + 1 < len(lines) else ""
+        if set(following) == {"-"}:
+            inside = line == "Parameters"
+        elif inside and re.match(r"[*A-Z]", line) and not lines[number - 1] and not following.startswith(" "):
+            lines[number:number] = ["Notes", "-----", ""]
+            return
+
+
+def setup(app: Any) -> dict[str, object]:
+    """Register the directives."""
+    app.connect("autodoc-process-docstring", end_parameters, priority=400)
+    directives = {"cards": Cards, "options": Options, "states": States, "events": Events, "changes": Changes}
+    for name, directive in directives.items():
+        app.add_directive(name, directive)
+    return {"parallel_read_safe": True}

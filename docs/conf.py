@@ -1,0 +1,34 @@
+"""How the book is built: ``uv run --group docs sphinx-build -W -n -b html docs docs/_build/html``."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+project = "balancekit"
+author = "The balancekit authors"
+project_copyright = author
+release = version = metadata.version("balancekit")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "book"]
+exclude_patterns = ["_build", "changelog.d", "_extensions", "observability", "pictures"]
+html_theme = "furo"
+html_title = f"balancekit {release}"
+html_extra_path = ["observability/grafana-dashboard.json"]
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True}
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_preprocess_types = False
+
+# What is documented elsewhere, or named by a type that is nobody's business, is not linked.
+nitpick_ignore_regex = [("py:.*", r"(?!balancekit\.).*"), ("py:.*", r"balancekit\..*\.T(_co)?")]

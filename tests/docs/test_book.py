@@ -1,0 +1,107 @@
+"""The book builds without a warning, every page can be reached, and every algorithm has a card."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def extension() -> Any:
+    """The extension that makes pages from the code."""
+    spec = importlib.util.spec_from_file_location("book", DOCS / "_extensions" / "book.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book, built; a warning is an error, and so is a reference that leads nowhere."""
+    out = tmp_path_factory.mktemp("book")
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "-n",
+        "--keep-going",
+        "-b",
+        "html",
+        str(DOCS),
+        str(out),
+    ]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return out
+
+
+@pytest.mark.timeout(300)
+def test_every_page_is_in_the_book_and_can_be_reached(pages: Path) -> None:
+    """From the navigation of the first one."""
+    written = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
+    written = {path for path in written if path.parts[0] not in ("changelog.d", "_build")}
+    index = (pages / "index.html").read_text(encoding="utf-8")
+    for path in written:
+        assert (pages / path).exists(), path
+        assert path.name == "index.html" or f'href="{path}"' in index, path
+
+
+@pytest.mark.timeout(300)
+def test_links_to_pages_and_anchors_lead_somewhere(pages: Path) -> None:
+    """Within the book; Sphinx does not look at those in raw HTML."""
+    ids: dict[Path, set[str]] = {}
+    for page in pages.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        ids[page] = set(re.findall(r'\bid="([^"]+)"', text))
+    for page in ids:
+        for link in re.findall(r'href="([^"]+)"', page.read_text(encoding="utf-8")):
+            if re.match(r"[a-z]+:|//", link):
+                continue
+            path, _, anchor = link.partition("?")[0].partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), (page, link)
+            if anchor and target in ids and "_static" not in link:
+                assert anchor in ids[target], (page, link)
+
+
+@pytest.mark.parametrize("package", ["selectors", "routing", "hashing", "loads"])
+def test_every_algorithm_has_a_card_that_says_when(package: str) -> None:
+    """Or what it guarantees: a card with a name only is none."""
+    book = extension()
+    found = list(book.algorithms(package))
+    assert len(found) >= 3
+    for name, kind in found:
+        first, said = book.facts(kind)
+        assert first, name
+        assert said, name
+
+
+def test_pictures_belong_to_cards() -> None:
+    """None of them is left over from an algorithm that is gone."""
+    book = extension()
+    names = {name for package in ("selectors", "hashing") for name, _ in book.algorithms(package)}
+    for picture in (DOCS / "pictures").glob("*.svg"):
+        assert picture.stem.rpartition(".")[2] in names, picture
+
+
+def test_every_state_and_every_trigger_is_in_the_diagram() -> None:
+    """Those that change something."""
+    book = extension()
+    health = importlib.import_module("balancekit.health")
+    for table in (health.TRANSITIONS, health.MEMBERSHIP):
+        drawn = book.diagram(table)
+        for (before, trigger), after in table.items():
+            assert f">{before.value}</text>" in drawn
+            assert f">{after.value}</text>" in drawn
+            assert before is after or f">{trigger.value}</text>" in drawn
