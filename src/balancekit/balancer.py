@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack, cast, ov
 
 from balancekit import _validation as valid
 from balancekit._publisher import Hot
+from balancekit._record import Record
 from balancekit._runtime import HealthMaker, Runtime
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError, UnavailableError
@@ -139,6 +140,10 @@ class LoadBalancer(Generic[T]):
         if isinstance(chosen, type) or not callable(getattr(chosen, "select", None)):
             raise ConfigurationError("selector", selector, "an instance with a method select(snapshot, ctx)")
         policy: LoadPolicy = getattr(chosen, "default_load", FailureAware()) if load is None else load
+        given: dict[str, object] = {"load": load, "health": health, "exhaustion": exhaustion}
+        for name, kind in given.items():
+            if isinstance(kind, type) and issubclass(kind, Record):
+                raise ConfigurationError(name, kind, f"an instance: {kind.__name__}()")
         called: list[tuple[str, object]] = [("load", policy), ("exhaustion", exhaustion), ("clock", clock)]
         for name, value in (*called, *(("listeners", one) for one in listeners)):
             if not callable(value):

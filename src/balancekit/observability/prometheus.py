@@ -35,8 +35,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol, final
 from weakref import WeakKeyDictionary
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import REGISTRY, CollectorRegistry, Histogram, Metric
 from prometheus_client.registry import Collector
 
 from balancekit import _validation as valid
@@ -44,29 +43,15 @@ from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.events import Event, Hedged, Removed, Retried, RetryRefused
-from balancekit.health import Health, Membership
+from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
 from balancekit.observability._tally import Tally, reason
 from balancekit.outcome import Completion, Outcome
 
 __all__ = ["BUCKETS", "STATES", "BalancerCollector", "SupportsDiscoveryStats"]
 
-BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Seconds; those of the HTTP client duration in OpenTelemetry's semantic conventions."""
 MOST: Final = 500
 """Endpoints that get series of their own; the others share ``endpoint="other"``."""
 OTHER: Final = "other"
-STATES: Final = (
-    *dict.fromkeys(
-        [
-            *[health.value for health in Health],
-            "cooling",
-            *[place.value for place in Membership if place is not Membership.SERVING],
-        ]
-    ),
-)
-"""Every value of the label ``state``."""
-
-_EACH: Final = ("service", "endpoint")
 
 
 class SupportsDiscoveryStats(Protocol):
@@ -237,45 +222,6 @@ class BalancerCollector:
             self._exporter.duration.remove(self.service, endpoint)
 
 
-class _Direct:
-    """Instruments that are written, for several processes."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, ("service", *labels), registry=registry)
-
-        def gauge(name: str, text: str, mode: Any, *labels: str) -> Gauge:
-            return Gauge(name, text, ("service", *labels), registry=registry, multiprocess_mode=mode)
-
-        self.requests = counter("balancekit_requests", TEXTS["requests"], "endpoint", "outcome")
-        self.inflight = gauge("balancekit_inflight_requests", TEXTS["inflight"], "livesum", "endpoint")
-        self.weight = gauge("balancekit_endpoint_weight", TEXTS["weight"], "livemostrecent", "endpoint")
-        self.state = gauge("balancekit_endpoint_state", TEXTS["state"], "livemostrecent", "endpoint", "state")
-        self.ejections = counter("balancekit_ejections", TEXTS["ejections"], "endpoint", "reason")
-        self.retries = counter("balancekit_retries", TEXTS["retries"], "reason")
-        self.exhausted = counter("balancekit_retry_budget_exhausted", TEXTS["exhausted"])
-        self.hedges = counter("balancekit_hedges", TEXTS["hedges"], "result")
-        self.panic = gauge("balancekit_panic", TEXTS["panic"], "livemostrecent")
-
-
-TEXTS: Final[Mapping[str, str]] = {
-    "requests": "Requests that have ended.",
-    "duration": "Seconds a success took, to the first byte where that is known.",
-    "inflight": "Open leases.",
-    "weight": "Weight as configured.",
-    "state": "1 for the state an endpoint is in.",
-    "ejections": "Times that health took an endpoint out.",
-    "retries": "Attempts that were made elsewhere after one that failed.",
-    "exhausted": "Retries for which there was no budget.",
-    "hedges": "Second attempts that were started before the first had ended.",
-    "failures": "Requests that nobody could be picked for.",
-    "panic": "1 while health is being ignored.",
-    "refreshes": "Answers of a source of endpoints.",
-    "success": "When a source of endpoints last answered.",
-    "endpoints": "Endpoints that a source names.",
-}
-
-
 @final
 class _Exporter(Collector):
     """All balancers of one registry: a name may be exported once only."""
@@ -286,12 +232,12 @@ class _Exporter(Collector):
         self.duration = Histogram(
             "balancekit_request_duration_seconds",
             TEXTS["duration"],
-            _EACH,
+            EACH,
             buckets=BUCKETS,
             registry=registry,
         )
         several = "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
-        self.direct: _Direct | None = _Direct(registry) if several else None
+        self.direct: Direct | None = Direct(registry) if several else None
         if self.direct is None:
             registry.register(self)
 
@@ -311,51 +257,19 @@ class _Exporter(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Name what is exported, without reading it."""
-        return list(_families().values())
+        return list(families().values())
 
     def collect(self) -> Iterable[Metric]:
         """Read everything."""
-        families = _families()
+        found = families()
         with self._lock:
             members = list(self._members)
         for member in members:
-            _read(member, families)
-        return [family for family in families.values() if family.samples]
+            _read(member, found)
+        return [family for family in found.values() if family.samples]
 
 
-def _families() -> dict[str, Any]:
-    return {
-        "requests": CounterMetricFamily("balancekit_requests", TEXTS["requests"], labels=(*_EACH, "outcome")),
-        "inflight": GaugeMetricFamily("balancekit_inflight_requests", TEXTS["inflight"], labels=_EACH),
-        "weight": GaugeMetricFamily("balancekit_endpoint_weight", TEXTS["weight"], labels=_EACH),
-        "state": GaugeMetricFamily("balancekit_endpoint_state", TEXTS["state"], labels=(*_EACH, "state")),
-        "ejections": CounterMetricFamily(
-            "balancekit_ejections", TEXTS["ejections"], labels=(*_EACH, "reason")
-        ),
-        "retries": CounterMetricFamily("balancekit_retries", TEXTS["retries"], labels=("service", "reason")),
-        "exhausted": CounterMetricFamily(
-            "balancekit_retry_budget_exhausted", TEXTS["exhausted"], labels=("service",)
-        ),
-        "hedges": CounterMetricFamily("balancekit_hedges", TEXTS["hedges"], labels=("service", "result")),
-        "failures": CounterMetricFamily(
-            "balancekit_pick_failures", TEXTS["failures"], labels=("service", "reason")
-        ),
-        "panic": GaugeMetricFamily("balancekit_panic", TEXTS["panic"], labels=("service",)),
-        "refreshes": CounterMetricFamily(
-            "balancekit_resolver_refreshes", TEXTS["refreshes"], labels=("service", "resolver", "result")
-        ),
-        "success": GaugeMetricFamily(
-            "balancekit_resolver_last_success_timestamp_seconds",
-            TEXTS["success"],
-            labels=("service", "resolver"),
-        ),
-        "endpoints": GaugeMetricFamily(
-            "balancekit_resolver_endpoints", TEXTS["endpoints"], labels=("service", "resolver")
-        ),
-    }
-
-
-def _read(member: BalancerCollector, families: Mapping[str, Any]) -> None:
+def _read(member: BalancerCollector, found: Mapping[str, Any]) -> None:
     """Add the samples of one balancer; those of endpoints beyond the most are added up."""
     service, stats, tally = member.service, member.balancer.stats(), member.tally
     sums: dict[tuple[str, tuple[str, ...]], float] = {}
@@ -387,7 +301,7 @@ def _read(member: BalancerCollector, families: Mapping[str, Any]) -> None:
         add("success", source.last_success_at, source.source)
         add("endpoints", source.endpoints, source.source)
     for (family, labels), value in sums.items():
-        families[family].add_metric(labels, value)
+        found[family].add_metric(labels, value)
 
 
 _EXPORTERS: Final[WeakKeyDictionary[CollectorRegistry, _Exporter]] = WeakKeyDictionary()

@@ -1,0 +1,99 @@
+"""What are the metrics called, and what are they? Names, texts and labels, for reading and for writing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from balancekit.health import Health, Membership
+
+__all__ = ["BUCKETS", "EACH", "STATES", "TEXTS", "Direct", "families"]
+
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Seconds; those of the HTTP client duration in OpenTelemetry's semantic conventions."""
+STATES: Final = (
+    *dict.fromkeys(
+        [
+            *[health.value for health in Health],
+            "cooling",
+            *[place.value for place in Membership if place is not Membership.SERVING],
+        ]
+    ),
+)
+"""Every value of the label ``state``."""
+
+EACH: Final = ("service", "endpoint")
+
+
+TEXTS: Final[Mapping[str, str]] = {
+    "requests": "Requests that have ended.",
+    "duration": "Seconds a success took, to the first byte where that is known.",
+    "inflight": "Open leases.",
+    "weight": "Weight as configured.",
+    "state": "1 for the state an endpoint is in.",
+    "ejections": "Times that health took an endpoint out.",
+    "retries": "Attempts that were made elsewhere after one that failed.",
+    "exhausted": "Retries for which there was no budget.",
+    "hedges": "Second attempts that were started before the first had ended.",
+    "failures": "Requests that nobody could be picked for.",
+    "panic": "1 while health is being ignored.",
+    "refreshes": "Answers of a source of endpoints.",
+    "success": "When a source of endpoints last answered.",
+    "endpoints": "Endpoints that a source names.",
+}
+
+
+class Direct:
+    """Instruments that are written, for several processes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, ("service", *labels), registry=registry)
+
+        def gauge(name: str, text: str, mode: Any, *labels: str) -> Gauge:
+            return Gauge(name, text, ("service", *labels), registry=registry, multiprocess_mode=mode)
+
+        self.requests = counter("balancekit_requests", TEXTS["requests"], "endpoint", "outcome")
+        self.inflight = gauge("balancekit_inflight_requests", TEXTS["inflight"], "livesum", "endpoint")
+        self.weight = gauge("balancekit_endpoint_weight", TEXTS["weight"], "livemostrecent", "endpoint")
+        self.state = gauge("balancekit_endpoint_state", TEXTS["state"], "livemostrecent", "endpoint", "state")
+        self.ejections = counter("balancekit_ejections", TEXTS["ejections"], "endpoint", "reason")
+        self.retries = counter("balancekit_retries", TEXTS["retries"], "reason")
+        self.exhausted = counter("balancekit_retry_budget_exhausted", TEXTS["exhausted"])
+        self.hedges = counter("balancekit_hedges", TEXTS["hedges"], "result")
+        self.panic = gauge("balancekit_panic", TEXTS["panic"], "livemostrecent")
+
+
+def families() -> dict[str, Any]:
+    return {
+        "requests": CounterMetricFamily("balancekit_requests", TEXTS["requests"], labels=(*EACH, "outcome")),
+        "inflight": GaugeMetricFamily("balancekit_inflight_requests", TEXTS["inflight"], labels=EACH),
+        "weight": GaugeMetricFamily("balancekit_endpoint_weight", TEXTS["weight"], labels=EACH),
+        "state": GaugeMetricFamily("balancekit_endpoint_state", TEXTS["state"], labels=(*EACH, "state")),
+        "ejections": CounterMetricFamily(
+            "balancekit_ejections", TEXTS["ejections"], labels=(*EACH, "reason")
+        ),
+        "retries": CounterMetricFamily("balancekit_retries", TEXTS["retries"], labels=("service", "reason")),
+        "exhausted": CounterMetricFamily(
+            "balancekit_retry_budget_exhausted", TEXTS["exhausted"], labels=("service",)
+        ),
+        "hedges": CounterMetricFamily("balancekit_hedges", TEXTS["hedges"], labels=("service", "result")),
+        "failures": CounterMetricFamily(
+            "balancekit_pick_failures", TEXTS["failures"], labels=("service", "reason")
+        ),
+        "panic": GaugeMetricFamily("balancekit_panic", TEXTS["panic"], labels=("service",)),
+        "refreshes": CounterMetricFamily(
+            "balancekit_resolver_refreshes", TEXTS["refreshes"], labels=("service", "resolver", "result")
+        ),
+        "success": GaugeMetricFamily(
+            "balancekit_resolver_last_success_timestamp_seconds",
+            TEXTS["success"],
+            labels=("service", "resolver"),
+        ),
+        "endpoints": GaugeMetricFamily(
+            "balancekit_resolver_endpoints", TEXTS["endpoints"], labels=("service", "resolver")
+        ),
+    }
