@@ -162,7 +162,11 @@ def test_the_report_is_one_page_that_needs_nothing_else(folder, results):
     assert "prefers-color-scheme: dark" in text
     # No colour of the light page is left in a picture that could not be read in the dark.
     assert not re.search(r'style="[^"]*#(1b1f24|ffffff)', text)
-    assert f"All {sum(len(f.claims) for f in results.topics.values())} claims hold." in text
+    # Whether each claim holds is for other tests: those about speed depend on who else is at work.
+    missed = sum(not claim.holds for found in results.topics.values() for claim in found.claims)
+    count = sum(len(found.claims) for found in results.topics.values())
+    verdict = f"{missed} of {count} claims do not hold." if missed else f"All {count} claims hold."
+    assert verdict in text
 
 
 @pytest.mark.parametrize("name", CARDS)

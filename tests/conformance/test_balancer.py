@@ -73,7 +73,7 @@ def test_the_books_balance(name):
             **options,
         )
 
-    check_balancer(make, situations=MET.get(name, SITUATIONS))
+    check_balancer(make, situations=MET.get(name, SITUATIONS), least=2)
 
 
 @pytest.mark.timeout(60)

@@ -218,7 +218,7 @@ def test_workers_add_up(tmp_path: Path) -> None:
         subprocess.Popen(
             [*command, *counts], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for counts in (("3", "1"), ("4", "5"))
+        for counts in (("3", "5"), ("4", "5"))
     ]
     try:
         for worker in workers:
@@ -231,14 +231,18 @@ def test_workers_add_up(tmp_path: Path) -> None:
         for worker in workers:
             worker.communicate("", timeout=10)
     assert value(families, "balancekit_requests_total", endpoint="a", outcome="success") == 9.0
-    assert value(families, "balancekit_requests_total", endpoint="b", outcome="failure") == 6.0
+    assert value(families, "balancekit_requests_total", endpoint="b", outcome="failure") == 10.0
     assert value(families, "balancekit_request_duration_seconds_count", endpoint="a") == 9.0
     assert value(families, "balancekit_inflight_requests", endpoint="a") == 2.0
-    assert value(families, "balancekit_ejections_total", endpoint="b", reason="failures") == 1.0
+    assert value(families, "balancekit_ejections_total", endpoint="b", reason="failures") == 2.0
     assert value(families, "balancekit_retries_total", reason="connect") == 2.0
     assert value(families, "balancekit_retry_budget_exhausted_total") == 2.0
     assert value(families, "balancekit_hedges_total", result="won") == 2.0
     states = [s for s in families["balancekit_endpoint_state"].samples if s.labels["endpoint"] == "b"]
-    assert {s.labels["state"] for s in states if s.value == 1.0} == {"ejected"}
+    assert {s.labels["state"] for s in states if s.value == 1.0} <= {
+        "ejected",
+        "probing",
+    }  # if that took a second
+    assert any(s.value for s in states)
     assert {s.labels["state"] for s in states} == set(STATES)
     assert not any("pid" in s.labels for family in families.values() for s in family.samples)
