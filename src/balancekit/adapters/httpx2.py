@@ -292,10 +292,13 @@ class _Body(httpx2.SyncByteStream):
     def __init__(self, stream: httpx2.SyncByteStream, call: Call) -> None:
         self._stream = stream
         self._call = call
+        self._last = b""
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            for chunk in self._stream:
+                self._last = chunk
+                yield chunk
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
@@ -307,7 +310,7 @@ class _Body(httpx2.SyncByteStream):
         try:
             self._stream.close()
         finally:
-            self._call.closed()
+            self._call.closed(self._last)
 
 
 @final
@@ -397,10 +400,12 @@ class _AsyncBody(httpx2.AsyncByteStream):
     def __init__(self, stream: httpx2.AsyncByteStream, call: Call) -> None:
         self._stream = stream
         self._call = call
+        self._last = b""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:
+                self._last = chunk
                 yield chunk
         except GeneratorExit:  # the caller reads no further; `aclose` follows
             raise
@@ -413,7 +418,7 @@ class _AsyncBody(httpx2.AsyncByteStream):
         try:
             await self._stream.aclose()
         finally:
-            self._call.closed()
+            self._call.closed(self._last)
 
 
 def check_mounted(client: httpx2.Client | httpx2.AsyncClient, url: str) -> None:
