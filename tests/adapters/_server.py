@@ -173,7 +173,7 @@ class Server:
     async def _body(self, reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding") == "chunked":
             found = b""
-            while size := int(await reader.readline(), 16):
+            while size := int((await reader.readuntil(b"\n")).strip(), 16):
                 found += await reader.readexactly(size)
                 await reader.readexactly(2)
             await reader.readexactly(2)

@@ -170,6 +170,28 @@ def test_an_endpoint_that_cannot_be_reached_is_passed_over_by_any_request(
 
 
 @every_client
+def test_a_body_that_fails_to_be_made_is_the_callers_business(kind: str, servers: list[Server]) -> None:
+    """Its error comes through, and nobody is blamed."""
+    lb = pool(servers[0])
+
+    def blocking() -> Any:
+        yield b"one "
+        raise KeyError("mine")
+
+    async def asynchronous() -> Any:
+        yield b"one "
+        raise KeyError("mine")
+
+    async def scenario(client: Any) -> None:
+        body = blocking() if kind in ("httpx2", "httpx", "requests") else asynchronous()
+        with pytest.raises((KeyError, client.refused)):
+            await client.request("POST", "http://orders/ok", body=body)
+
+    play(kind, lb, scenario)
+    assert set(outcomes(lb, servers[0])) <= {Outcome.IGNORED, Outcome.CANCELLED}
+
+
+@every_client
 @pytest.mark.parametrize(
     ("method", "headers", "path", "again", "outcome"),
     [

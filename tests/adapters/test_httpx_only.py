@@ -177,6 +177,55 @@ def test_the_transport_of_an_endpoint_that_has_left_is_closed(
 
 
 @both
+def test_nothing_stays_open_when_the_list_changes_all_the_time(
+    module: Any, adapter: Any, servers: list[Server]
+) -> None:
+    """Removed and added again while six threads call: every transport with a connection is closed in the end."""
+    made: list[Any] = []
+
+    class Inner(module.HTTPTransport):  # type: ignore[name-defined,misc]
+        open = True
+
+        def close(self) -> None:
+            self.open = False
+            super().close()
+
+    def make(endpoint: Endpoint[str]) -> Any:
+        made.append(Inner(verify=context))
+        return made[-1]
+
+    context = module.create_ssl_context()
+    a, b = (server.address for server in servers)
+    lb = LoadBalancer([a, b])
+    errors: list[BaseException] = []
+    over = threading.Event()
+
+    def call(client: Any) -> None:
+        while not over.is_set():
+            try:
+                assert client.get("http://orders/ok").status_code == 200
+            except BaseException as error:
+                errors.append(error)
+
+    with module.Client(transport=adapter.BalancedTransport(lb, transport_factory=make)) as client:
+        threads = [threading.Thread(target=call, args=(client,)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for number in range(200):
+            lb.update([a] if number % 2 else [a, b])
+            over.wait(0.002)
+        over.set()
+        for thread in threads:
+            thread.join()
+        client.get("http://orders/ok")
+        waiting = sum(inner.open and bool(inner._pool.connections) for inner in made)
+    assert not errors
+    assert len(made) > 20
+    assert waiting <= 20, "those that have no leases any more are closed soon"
+    assert not [inner for inner in made if inner.open and inner._pool.connections]
+
+
+@both
 def test_a_mount_that_the_environment_bypasses_is_found(
     module: Any, adapter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

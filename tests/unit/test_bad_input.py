@@ -37,8 +37,14 @@ CONSTRUCTIONS = [
     *[("endpoints", value, endpoints) for value in ("ab", b"ab", None, 3, ["a", 3], [None], [b"a"])],
     *[("endpoints", value, LoadBalancer) for value in ([], (), {}, iter([]), "abc", None, 5)],
     *[("selector", v, lambda v: LoadBalancer(["a"], selector=v)) for v in (RoundRobin, "p2c", 1, object())],
-    *[("load", value, lambda v: LoadBalancer(["a"], load=v)) for value in ("ewma", 1, object(), FailureAware)],
-    *[("health", value, lambda v: LoadBalancer(["a"], health=v)) for value in (True, "on", object(), Lifecycle)],
+    *[
+        ("load", value, lambda v: LoadBalancer(["a"], load=v))
+        for value in ("ewma", 1, object(), FailureAware)
+    ],
+    *[
+        ("health", value, lambda v: LoadBalancer(["a"], health=v))
+        for value in (True, "on", object(), Lifecycle)
+    ],
     *[("exhaustion", v, lambda v: LoadBalancer(["a"], exhaustion=v)) for v in ("open", 1, FailOpen)],
     *[("clock", value, lambda v: LoadBalancer(["a"], clock=v)) for value in (None, 1.0, "now")],
     *[("rng", value, lambda v: LoadBalancer(["a"], rng=v)) for value in (7, "seed", Random)],

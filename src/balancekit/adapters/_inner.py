@@ -17,8 +17,10 @@ from balancekit import _validation as valid
 from balancekit.adapters._target import Place, place
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
-from balancekit.events import Added, Drained, Event, Removed
+from balancekit.events import Added, Event, Removed
+from balancekit.lease import Lease
 from balancekit.protocols import Clock
+from balancekit.snapshot import Node
 
 __all__ = ["Inners", "Route"]
 
@@ -29,11 +31,13 @@ Inner = TypeVar("Inner")
 class Route(Generic[Inner]):
     """How an endpoint is reached: where it is, and its transports by TLS name."""
 
-    __slots__ = ("inners", "place", "target")
+    __slots__ = ("inners", "node", "place", "target")
 
-    def __init__(self, target: object) -> None:
-        self.target = target
-        self.place: Place = place(target)
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        """The endpoint, in the time between joining and leaving: one that comes back is another node."""
+        self.target: object = node.endpoint.target
+        self.place: Place = place(self.target)
         self.inners: dict[str | None, Inner] = {}
 
 
@@ -78,7 +82,7 @@ class Inners(Generic[Inner]):
         self._drain_timeout = valid.number("drain_timeout", drain_timeout, minimum=0.0)
         self._lock = threading.Lock()
         self._routes: dict[str, Route[Inner]] = {}
-        self._leaving: list[tuple[str, float, Inner]] = []
+        self._leaving: list[tuple[Node, float, Inner]] = []
         self._gone: set[str] = set()
         self.departed = False
         """Whether some endpoint has left, so that :meth:`leave` is worth asking."""
@@ -91,38 +95,42 @@ class Inners(Generic[Inner]):
 
         self._stop = balancer.subscribe(listen)
 
-    def of(self, endpoint: Endpoint[Any]) -> Route[Inner]:
-        """Return how an endpoint is reached. A new target makes a new route."""
-        route = self._routes.get(endpoint.id)
-        if route is not None and route.target is endpoint.target:
+    def of(self, lease: Lease[Any]) -> Route[Inner]:
+        """Return how the endpoint of a lease is reached. A new target makes a new route."""
+        node = lease._node
+        route = self._routes.get(node.id)
+        if route is not None and route.node is node and route.target is node.endpoint.target:
             return route
-        fresh: Route[Inner] = Route(endpoint.target)
+        fresh: Route[Inner] = Route(node)
         with self._lock:
-            route = self._routes.get(endpoint.id)
-            if route is not None and route.target is endpoint.target:  # another thread was faster
-                return route
-            self._depart(endpoint.id)
-            self._routes[endpoint.id] = fresh
+            route = self._routes.get(node.id)
+            if route is not None and route.node is node and route.target is fresh.target:
+                return route  # another thread was faster
+            if node.id not in self._gone:  # else it was picked just before it was removed
+                self._depart(node.id)
+                self._routes[node.id] = fresh
         return fresh
 
-    def open(self, route: Route[Inner], endpoint: Endpoint[Any], name: str | None) -> Inner:
+    def open(self, route: Route[Inner], name: str | None) -> Inner:
         """Return the transport of a route under a TLS name, made on first use; ``None`` for no TLS."""
-        made = route.inners.get(name)
-        if made is not None:
-            return made
-        fresh = self._make(endpoint)
-        return route.inners.setdefault(
-            name, fresh
-        )  # that of another thread, perhaps: ours has no connections
+        known = route.inners.get(name)
+        if known is not None:
+            return known
+        fresh = self._make(route.node.endpoint)
+        with self._lock:
+            made = route.inners.setdefault(name, fresh)  # that of another thread, perhaps: ours is unused
+            if made is fresh and self._routes.get(route.node.id) is not route:  # it has left meanwhile
+                self._leave(route.node, fresh)
+        return made
 
     def leave(self) -> list[Inner]:
-        """Return the transports that are to be closed now."""
+        """Return the transports that are to be closed now: those that nobody uses, or whose time is over."""
         now = self._clock()
         with self._lock:
-            due = [made for _, at, made in self._leaving if at <= now]
-            self._leaving = [entry for entry in self._leaving if entry[1] > now]
+            due = [entry for entry in self._leaving if entry[1] <= now or not entry[0].inflight]
+            self._leaving = [entry for entry in self._leaving if entry not in due]
             self.departed = bool(self._leaving)
-        return due
+        return [inner for _, _, inner in due]
 
     def close(self) -> list[Inner]:
         """Return all transports, to be closed; none of them is used again."""
@@ -136,22 +144,19 @@ class Inners(Generic[Inner]):
         return made
 
     def _hear(self, event: Event) -> None:
-        id = event.endpoint
         with self._lock:
             if isinstance(event, Removed):
-                self._gone.add(id)
-                self._depart(id)
+                self._gone.add(event.endpoint)
+                self._depart(event.endpoint)
             elif isinstance(event, Added):
-                self._gone.discard(id)
-            elif isinstance(event, Drained) and id in self._gone:
-                self._depart(id)  # opened again by a request that had picked it just before it was removed
-                self._leaving = [
-                    (one, event.at if one == id else at, made) for one, at, made in self._leaving
-                ]
+                self._gone.discard(event.endpoint)
 
     def _depart(self, id: str) -> None:
         route = self._routes.pop(id, None)
         if route is not None:
-            due = self._clock() + self._drain_timeout
-            self._leaving += [(id, due, inner) for inner in list(route.inners.values())]
-            self.departed = True
+            for inner in route.inners.values():
+                self._leave(route.node, inner)
+
+    def _leave(self, node: Node, inner: Inner) -> None:
+        self._leaving.append((node, self._clock() + self._drain_timeout, inner))
+        self.departed = True

@@ -49,14 +49,17 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
 )
 
 
-def judge_error(error: BaseException) -> Judgement:
-    """Say what an error of the client means for the endpoint, and for the request."""
+def judge_error(error: BaseException, request: httpx.Request) -> Judgement:
+    """Say what an error means for the endpoint, and for the request.
+
+    One that is none of the client's comes from the caller's own body, if that is made as it is sent.
+    """
     if not isinstance(error, Exception):
         return CANCELLED
     for kind, judgement in _BY_ERROR:
         if isinstance(error, kind):
             return judgement
-    return Judgement(classify_exception(error))
+    return Judgement(classify_exception(error) if replayable(request) else Outcome.IGNORED)
 
 
 def replayable(request: httpx.Request) -> bool:
@@ -122,15 +125,14 @@ class _Transport(Generic[Inner]):
 
     def _next(self, request: httpx.Request, call: Call) -> tuple[Inner, Place, httpx.Request]:
         """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
-        endpoint = call.lease.endpoint
-        route = self._inners.of(endpoint)
+        route = self._inners.of(call.lease)
         where, url = route.place, request.url
         name = request.extensions.get("sni_hostname")
         if (where.scheme or url.scheme) != "https":
             name = None
         elif name is None:
             name = self._carrier.server_name(where, logical=url.host)
-        inner = route.inners.get(name) or self._inners.open(route, endpoint, name)
+        inner = route.inners.get(name) or self._inners.open(route, name)
         return inner, where, self._rewritten(request, where, name, call)
 
     def _rewritten(
@@ -243,7 +245,7 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
                 inner, where, outgoing = self._next(request, call)
                 response = inner.handle_request(outgoing)
             except BaseException as error:
-                if call.failed(judge_error(error), request, replayable=replayable):
+                if call.failed(judge_error(error, request), request, replayable=replayable):
                     continue
                 call.annotate(error)
                 raise
@@ -251,7 +253,7 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
                 with call.abandoned():
                     response.close()
                 continue
-            response.stream = _Body(response.stream, call)  # type: ignore[arg-type]  # it is a sync one
+            response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
             return self._hand_over(request, response, call)
 
     def _begin(self, request: httpx.Request) -> Call:
@@ -290,8 +292,9 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
 class _Body(httpx.SyncByteStream):
     """The body of an answer, and the end of its lease."""
 
-    def __init__(self, stream: httpx.SyncByteStream, call: Call) -> None:
+    def __init__(self, stream: httpx.SyncByteStream, call: Call, request: httpx.Request) -> None:
         self._stream = stream
+        self._request = request
         self._call = call
         self._last = b""
 
@@ -303,7 +306,7 @@ class _Body(httpx.SyncByteStream):
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
-            self._call.broke(judge_error(error))
+            self._call.broke(judge_error(error, self._request))
             raise
         self._call.whole()
 
@@ -349,7 +352,7 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
                 inner, where, outgoing = self._next(request, call)
                 response = await inner.handle_async_request(outgoing)
             except BaseException as error:
-                if call.failed(judge_error(error), request, replayable=replayable):
+                if call.failed(judge_error(error, request), request, replayable=replayable):
                     continue
                 call.annotate(error)
                 raise
@@ -357,7 +360,7 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
                 with call.abandoned():
                     await response.aclose()
                 continue
-            response.stream = _AsyncBody(response.stream, call)  # type: ignore[arg-type]  # it is an async one
+            response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
             return self._hand_over(request, response, call)
 
     async def _begin(self, request: httpx.Request) -> Call:
@@ -398,8 +401,9 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
 class _AsyncBody(httpx.AsyncByteStream):
     """The body of an answer, and the end of its lease."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, call: Call) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, call: Call, request: httpx.Request) -> None:
         self._stream = stream
+        self._request = request
         self._call = call
         self._last = b""
 
@@ -411,7 +415,7 @@ class _AsyncBody(httpx.AsyncByteStream):
         except GeneratorExit:  # the caller reads no further; `aclose` follows
             raise
         except BaseException as error:
-            self._call.broke(judge_error(error))
+            self._call.broke(judge_error(error, self._request))
             raise
         self._call.whole()
 

@@ -48,14 +48,17 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
 )
 
 
-def judge_error(error: BaseException) -> Judgement:
-    """Say what an error of the client means for the endpoint, and for the request."""
+def judge_error(error: BaseException, request: httpx2.Request) -> Judgement:
+    """Say what an error means for the endpoint, and for the request.
+
+    One that is none of the client's comes from the caller's own body, if that is made as it is sent.
+    """
     if not isinstance(error, Exception):
         return CANCELLED
     for kind, judgement in _BY_ERROR:
         if isinstance(error, kind):
             return judgement
-    return Judgement(classify_exception(error))
+    return Judgement(classify_exception(error) if replayable(request) else Outcome.IGNORED)
 
 
 def replayable(request: httpx2.Request) -> bool:
@@ -121,15 +124,14 @@ class _Transport(Generic[Inner]):
 
     def _next(self, request: httpx2.Request, call: Call) -> tuple[Inner, Place, httpx2.Request]:
         """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
-        endpoint = call.lease.endpoint
-        route = self._inners.of(endpoint)
+        route = self._inners.of(call.lease)
         where, url = route.place, request.url
         name = request.extensions.get("sni_hostname")
         if (where.scheme or url.scheme) != "https":
             name = None
         elif name is None:
             name = self._carrier.server_name(where, logical=url.host)
-        inner = route.inners.get(name) or self._inners.open(route, endpoint, name)
+        inner = route.inners.get(name) or self._inners.open(route, name)
         return inner, where, self._rewritten(request, where, name, call)
 
     def _rewritten(
@@ -242,7 +244,7 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
                 inner, where, outgoing = self._next(request, call)
                 response = inner.handle_request(outgoing)
             except BaseException as error:
-                if call.failed(judge_error(error), request, replayable=replayable):
+                if call.failed(judge_error(error, request), request, replayable=replayable):
                     continue
                 call.annotate(error)
                 raise
@@ -250,7 +252,7 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
                 with call.abandoned():
                     response.close()
                 continue
-            response.stream = _Body(response.stream, call)  # type: ignore[arg-type]  # it is a sync one
+            response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
             return self._hand_over(request, response, call)
 
     def _begin(self, request: httpx2.Request) -> Call:
@@ -289,8 +291,9 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
 class _Body(httpx2.SyncByteStream):
     """The body of an answer, and the end of its lease."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, call: Call) -> None:
+    def __init__(self, stream: httpx2.SyncByteStream, call: Call, request: httpx2.Request) -> None:
         self._stream = stream
+        self._request = request
         self._call = call
         self._last = b""
 
@@ -302,7 +305,7 @@ class _Body(httpx2.SyncByteStream):
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
-            self._call.broke(judge_error(error))
+            self._call.broke(judge_error(error, self._request))
             raise
         self._call.whole()
 
@@ -348,7 +351,7 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
                 inner, where, outgoing = self._next(request, call)
                 response = await inner.handle_async_request(outgoing)
             except BaseException as error:
-                if call.failed(judge_error(error), request, replayable=replayable):
+                if call.failed(judge_error(error, request), request, replayable=replayable):
                     continue
                 call.annotate(error)
                 raise
@@ -356,7 +359,7 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
                 with call.abandoned():
                     await response.aclose()
                 continue
-            response.stream = _AsyncBody(response.stream, call)  # type: ignore[arg-type]  # it is an async one
+            response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
             return self._hand_over(request, response, call)
 
     async def _begin(self, request: httpx2.Request) -> Call:
@@ -397,8 +400,9 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
 class _AsyncBody(httpx2.AsyncByteStream):
     """The body of an answer, and the end of its lease."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, call: Call) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, call: Call, request: httpx2.Request) -> None:
         self._stream = stream
+        self._request = request
         self._call = call
         self._last = b""
 
@@ -410,7 +414,7 @@ class _AsyncBody(httpx2.AsyncByteStream):
         except GeneratorExit:  # the caller reads no further; `aclose` follows
             raise
         except BaseException as error:
-            self._call.broke(judge_error(error))
+            self._call.broke(judge_error(error, self._request))
             raise
         self._call.whole()
 

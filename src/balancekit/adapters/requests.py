@@ -52,8 +52,11 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
 )
 
 
-def judge_error(error: BaseException) -> Judgement:
-    """Say what an error of the client means for the endpoint, and for the request."""
+def judge_error(error: BaseException, request: PreparedRequest) -> Judgement:
+    """Say what an error means for the endpoint, and for the request.
+
+    One that is none of the client's comes from the caller's own body, if that is made as it is sent.
+    """
     if not isinstance(error, Exception):
         return CANCELLED
     if isinstance(error, exceptions.ConnectionError) and error.args:
@@ -63,7 +66,7 @@ def judge_error(error: BaseException) -> Judgement:
     for kind, judgement in _BY_ERROR:
         if isinstance(error, kind):
             return judgement
-    return Judgement(classify_exception(error))
+    return Judgement(classify_exception(error) if replayable(request) else Outcome.IGNORED)
 
 
 def replayable(request: PreparedRequest) -> bool:
@@ -106,7 +109,7 @@ class BalancedResponse(Response):
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
-            call.broke(judge_error(error))
+            call.broke(judge_error(error, self.request))
             raise
         call.whole()
 
@@ -188,7 +191,7 @@ class BalancedAdapter(HTTPAdapter):
             except BaseException as error:
                 if isinstance(error, exceptions.RequestException):
                     error.request = request
-                if call.failed(judge_error(error), request, replayable=replayable):
+                if call.failed(judge_error(error, request), request, replayable=replayable):
                     _rewind(request)
                     continue
                 call.annotate(error)
@@ -294,7 +297,7 @@ def _watch(response: BalancedResponse, call: Call) -> None:
             return
         error = sys.exc_info()[1]  # urllib3 lets go of a broken connection too, while the error is on its way
         if isinstance(error, urllib3.exceptions.HTTPError) and error is not outer:
-            call.broke(judge_error(error))
+            call.broke(judge_error(error, response.request))
         else:
             call.whole()
 
