@@ -20,6 +20,8 @@ class Provider:
         self.resume = threading.Event()
         """A stream stops after its first event until this is set."""
         self.resume.set()
+        self.breaks = False
+        """Whether streams hang up after their first event."""
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,6 +62,9 @@ class Provider:
                     delta = {"index": 0, "delta": {"content": word}, "finish_reason": None}
                     self.chunk(f"data: {json.dumps(envelope('chat.completion.chunk', [delta]))}\n\n".encode())
                     provider.resume.wait(5)
+                    if provider.breaks:
+                        self.close_connection = True
+                        return
                 self.chunk(b"data: [DONE]\n\n")
                 self.chunk(b"")
 

@@ -6,6 +6,7 @@
 ``/status?code=503&retry_after=5``  that status
 ``/slow?seconds=1``               200 after a while
 ``/close``                        reads the request and hangs up
+``/nonsense``                    answers what is not HTTP
 ``/half``, ``/half-chunked``      the beginning of a body, then hangs up
 ``/drip?n=5&gap=0.01``            a chunked body, one piece at a time
 ``/sse?n=3&gap=0.01``             server-sent events
@@ -117,6 +118,10 @@ class Server:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         what = parts.path.rpartition("/")[2]
         if what == "close":
+            return False
+        if what == "nonsense":
+            writer.write(b"this is no answer\r\n\r\n")
+            await writer.drain()
             return False
         if what == "slow":
             await asyncio.sleep(float(query["seconds"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,7 +14,7 @@ import httpx2
 import pytest
 import requests
 
-from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, RoundRobin
+from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, Outcome, RoundRobin
 from balancekit.adapters import HttpTarget, RequestOptions
 from balancekit.adapters import httpx as for_httpx
 from balancekit.adapters import httpx2 as for_httpx2
@@ -51,6 +51,53 @@ def test_the_callers_request_is_never_changed(module: Any, adapter: Any, servers
         ) == before
         assert response.request is request
         assert response.json()["headers"]["host"] == "else"
+
+
+@both
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("last", "outcome"),
+    [
+        (b"data: [DONE]\n\n", Outcome.SUCCESS),
+        (b"data: {}\r\n\r\ndata:[DONE]\r\n\r\n", Outcome.SUCCESS),
+        (b"x" * 99 + b"\n\ndata: [DONE]", Outcome.SUCCESS),
+        (b"data: {}\n\n", Outcome.CANCELLED),
+        (b"data: [DONE]\n\ndata: {}\n\n", Outcome.CANCELLED),
+        (b'data: "data: [DONE]', Outcome.CANCELLED),
+        (b"", Outcome.CANCELLED),
+    ],
+)
+def test_a_stream_that_has_said_it_is_over_may_be_closed(
+    module: Any, adapter: Any, way: str, last: bytes, outcome: Outcome
+) -> None:
+    """SDKs of model providers hang up at the last event, before the end of the body: that is a success."""
+    lb = LoadBalancer(["10.0.0.1:80"])
+    pieces = [b"data: {}\n\n", last, b"data: more\n\n"]
+
+    async def waiting() -> None:
+        async def body() -> AsyncIterator[bytes]:
+            for piece in pieces:
+                yield piece
+
+        inner = module.MockTransport(lambda request: module.Response(200, content=body()))
+        transport = adapter.AsyncBalancedTransport(lb, transport_factory=lambda endpoint: inner)
+        async with module.AsyncClient(transport=transport) as client:
+            async with client.stream("GET", "http://llm/") as response:
+                reading = response.aiter_raw()
+                await anext(reading)
+                await anext(reading)
+                await reading.aclose()
+
+    if way == "async":
+        asyncio.run(waiting())
+    else:
+        inner = module.MockTransport(lambda request: module.Response(200, content=iter(pieces)))
+        transport = adapter.BalancedTransport(lb, transport_factory=lambda endpoint: inner)
+        with module.Client(transport=transport) as client, client.stream("GET", "http://llm/") as response:
+            reading = response.iter_raw()
+            next(reading)
+            next(reading)
+    assert {one: count for one, count in lb.stats().outcomes.items() if count} == {outcome: 1}
 
 
 def test_the_callers_prepared_request_is_never_changed(servers: list[Server]) -> None:

@@ -10,6 +10,7 @@ Cost: one lease, one entry in the budget; nothing is computed for retries that d
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,6 +64,8 @@ class CallInfo:
 
 SHORTEST: Final = 0.001
 """Seconds: what an attempt is given when nothing is left."""
+_OVER: Final = re.compile(rb"^data: ?\[DONE\]\s*\Z", re.MULTILINE)
+"""The last event of a stream of completions."""
 _IN_TIME: Final = (Outcome.TIMEOUT, Outcome.CONNECT_FAILED)
 
 
@@ -267,9 +270,15 @@ class Call:
         else:
             self.lease.release(self._ending.outcome, retry_after=self._wish)
 
-    def closed(self) -> None:
-        """Hear that nobody reads on: no success, if the end has not been seen. A WebSocket has no other end."""
-        if self.lease.active:
+    def closed(self, last: bytes = b"") -> None:
+        """Hear that nobody reads on: no success, if the end has not been seen. A WebSocket has no other end.
+
+        ``last`` is the piece of the body that was read last. Streams of model providers say in their last event that
+        they are over, and SDKs hang up at that, before the end of the body.
+        """
+        if _OVER.search(last, max(0, len(last) - 32)):
+            self.whole()
+        elif self.lease.active:
             outcome = self._ending.outcome
             if outcome is Outcome.SUCCESS and not self._upgraded:
                 outcome = Outcome.CANCELLED

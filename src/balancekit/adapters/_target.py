@@ -13,6 +13,7 @@ always checked against the name that was asked for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -31,6 +32,8 @@ PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 ALLOWED: Final = "'host:port', 'http(s)://host:port/prefix' or 'unix:/path', without a query"
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
 
 class HttpTarget(Record):
@@ -51,7 +54,8 @@ class HttpTarget(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong address, or headers that are no strings.
+        For a wrong address, or a header that cannot be sent: a key with the line end of its file, for one. The error
+        does not show it; that of a client would.
 
     Example
     -------
@@ -66,8 +70,7 @@ class HttpTarget(Record):
     server_name: str | None = None
 
     def _check(self) -> None:
-        valid.labels("headers", self.headers)
-        self.__dict__["headers"] = dict(self.headers)
+        self.__dict__["headers"] = _headers(self.headers)
         for name in ("authority", "server_name"):
             if getattr(self, name) is not None:
                 valid.text(name, getattr(self, name))
@@ -176,6 +179,19 @@ def place(target: object) -> Place:
     if isinstance(target, str) and target:
         return Place(HttpTarget(url=target))
     raise ConfigurationError("target", target, f"{ALLOWED}, or an HttpTarget")
+
+
+def _headers(given: object) -> dict[str, str]:
+    """Copy headers that can be sent; an error about others shows no value, for it may be a key."""
+    if not isinstance(given, Mapping):
+        raise ConfigurationError("headers", "***", "a mapping from names to values")
+    for name, value in given.items():
+        if not isinstance(name, str) or _HEADER_NAME.fullmatch(name) is None:
+            raise ConfigurationError("headers", {"***": "***"}, "names as HTTP has them")
+        if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
+            allowed = "values of printable ASCII, without line ends, and no spaces around them"
+            raise ConfigurationError("headers", {name: "***"}, allowed)
+    return dict(given)
 
 
 def _bare(authority: str) -> str:

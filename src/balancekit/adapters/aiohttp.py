@@ -20,8 +20,9 @@ from contextvars import ContextVar
 from typing import Any, Final, Unpack, final
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, RequestInfo, hdrs
 from aiohttp.payload import Payload
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from balancekit.adapters._call import Call, CallInfo
@@ -195,9 +196,22 @@ class Balanced:
         request.url = URL(where.base(url.scheme) + url.raw_path_qs, encoded=True)
         try:
             if call.deadline == math.inf:
-                return await handler(request)
-            async with asyncio.timeout(call.left()):
-                return await handler(request)
+                response = await handler(request)
+            else:
+                async with asyncio.timeout(call.left()):
+                    response = await handler(request)
+            if where.headers:
+                shown = _shown(response._request_info, headers)
+                response._request_info = response._cache["request_info"] = (
+                    shown  # the property keeps it there
+                )
+        except aiohttp.ClientResponseError as error:
+            if where.headers:
+                error.request_info = _shown(error.request_info, headers)
+                error.args = (error.request_info, error.history)
+            raise
+        else:
+            return response
         finally:
             request.url, request.headers, request.server_hostname = url, headers, server_name
 
@@ -239,6 +253,11 @@ class Balanced:
             )
         self._places[endpoint.id] = (endpoint.target, where)
         return where
+
+
+def _shown(sent: RequestInfo, headers: CIMultiDict[str]) -> RequestInfo:
+    """Return what an answer or an error may show of its request: the caller's headers, without the endpoint's keys."""
+    return RequestInfo(sent.url, sent.method, CIMultiDictProxy(headers), sent.real_url)
 
 
 def info(response: ClientResponse) -> CallInfo | None:

@@ -296,10 +296,13 @@ class _Body(httpx.SyncByteStream):
         self._stream = stream
         self._request = request
         self._call = call
+        self._last = b""
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            for chunk in self._stream:
+                self._last = chunk
+                yield chunk
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
@@ -311,7 +314,7 @@ class _Body(httpx.SyncByteStream):
         try:
             self._stream.close()
         finally:
-            self._call.closed()
+            self._call.closed(self._last)
 
 
 @final
@@ -402,10 +405,12 @@ class _AsyncBody(httpx.AsyncByteStream):
         self._stream = stream
         self._request = request
         self._call = call
+        self._last = b""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:
+                self._last = chunk
                 yield chunk
         except GeneratorExit:  # the caller reads no further; `aclose` follows
             raise
@@ -418,7 +423,7 @@ class _AsyncBody(httpx.AsyncByteStream):
         try:
             await self._stream.aclose()
         finally:
-            self._call.closed()
+            self._call.closed(self._last)
 
 
 def check_mounted(client: httpx.Client | httpx.AsyncClient, url: str) -> None:

@@ -295,10 +295,13 @@ class _Body(httpx2.SyncByteStream):
         self._stream = stream
         self._request = request
         self._call = call
+        self._last = b""
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            for chunk in self._stream:
+                self._last = chunk
+                yield chunk
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
@@ -310,7 +313,7 @@ class _Body(httpx2.SyncByteStream):
         try:
             self._stream.close()
         finally:
-            self._call.closed()
+            self._call.closed(self._last)
 
 
 @final
@@ -401,10 +404,12 @@ class _AsyncBody(httpx2.AsyncByteStream):
         self._stream = stream
         self._request = request
         self._call = call
+        self._last = b""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:
+                self._last = chunk
                 yield chunk
         except GeneratorExit:  # the caller reads no further; `aclose` follows
             raise
@@ -417,7 +422,7 @@ class _AsyncBody(httpx2.AsyncByteStream):
         try:
             await self._stream.aclose()
         finally:
-            self._call.closed()
+            self._call.closed(self._last)
 
 
 def check_mounted(client: httpx2.Client | httpx2.AsyncClient, url: str) -> None:
