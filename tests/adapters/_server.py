@@ -174,10 +174,10 @@ class Server:
         await writer.drain()
         return True
 
-    async def _events(
-        self, writer: asyncio.StreamWriter, headers: dict[str, str], n: int, stop: int
-    ) -> bool:
-        writer.write(b"HTTP/1.1 200 X\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    async def _events(self, writer: asyncio.StreamWriter, headers: dict[str, str], n: int, stop: int) -> bool:
+        writer.write(
+            b"HTTP/1.1 200 X\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         begin = int(headers.get("last-event-id", -1)) + 1
         for number in range(begin, min(n, begin + stop)):
             event = b"id: %d\ndata: %d\n\n" % (number, number)

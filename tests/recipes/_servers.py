@@ -79,7 +79,7 @@ def redis_server() -> Iterator[int]:
     """Run something that talks like Redis; gives its port. Connections end with it."""
     open_now: set[socket.socket] = set()
 
-    class Server(TcpFakeServer):  # type: ignore[misc]  # untyped
+    class Server(TcpFakeServer):
         daemon_threads = True
 
         def get_request(self) -> Any:
