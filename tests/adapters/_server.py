@@ -10,6 +10,7 @@
 ``/half``, ``/half-chunked``      the beginning of a body, then hangs up
 ``/drip?n=5&gap=0.01``            a chunked body, one piece at a time
 ``/sse?n=3&gap=0.01``             server-sent events
+``/events?n=5&stop=2``            events with ids, from after ``Last-Event-ID``; hangs up after so many
 ``/redirect?to=/ok``              302
 ``/cookie``                       sets ``pin`` to the server's name
 ================================  ==================================================================
@@ -71,7 +72,8 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread.is_alive():  # it may have been stopped before
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
     @property
@@ -139,6 +141,8 @@ class Server:
             extra.append(("Location", query["to"]))
         elif what == "cookie":
             extra.append(("Set-Cookie", f"pin={self.name}; Path=/"))
+        elif what == "events":
+            return await self._events(writer, headers, int(query["n"]), int(query.get("stop", query["n"])))
         elif what in ("half", "half-chunked", "drip", "sse"):
             return await self._piecewise(writer, what, int(query.get("n", 3)), float(query.get("gap", 0.0)))
         lines = [
@@ -169,6 +173,19 @@ class Server:
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
+
+    async def _events(self, writer: asyncio.StreamWriter, headers: dict[str, str], n: int, stop: int) -> bool:
+        writer.write(
+            b"HTTP/1.1 200 X\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        begin = int(headers.get("last-event-id", -1)) + 1
+        for number in range(begin, min(n, begin + stop)):
+            event = b"id: %d\ndata: %d\n\n" % (number, number)
+            writer.write(b"%x\r\n%s\r\n" % (len(event), event))
+        over = begin + stop >= n
+        writer.write(b"0\r\n\r\n" if over else b"")
+        await writer.drain()
+        return over
 
     async def _body(self, reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding") == "chunked":

@@ -29,10 +29,10 @@ class Blocking:
     """``openai.OpenAI``."""
 
     def __init__(self, lb: LoadBalancer[HttpTarget], **options: Any) -> None:
-        self.transport = BalancedTransport(lb, **options)
+        self.transport: Any = BalancedTransport(lb, **options)
         self.sdk: Any = openai.OpenAI(http_client=httpx2.Client(transport=self.transport), **OURS)
         self.run: Callable[[Any], Any] = lambda result: result
-        self.following = next
+        self.following: Any = next
 
     def ask(self, **more: Any) -> Any:
         """Ask for a completion; a stream if ``stream`` is true."""
@@ -51,11 +51,11 @@ class Waiting(Blocking):
     """``openai.AsyncOpenAI``."""
 
     def __init__(self, lb: LoadBalancer[HttpTarget], **options: Any) -> None:
-        self.transport = AsyncBalancedTransport(lb, **options)  # type: ignore[assignment]  # shown only
-        self.sdk = openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=self.transport), **OURS)  # type: ignore[arg-type]  # it is the other one
+        self.transport = AsyncBalancedTransport(lb, **options)
+        self.sdk = openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=self.transport), **OURS)
         self._runner = asyncio.Runner()
         self.run = self._runner.run
-        self.following = anext  # type: ignore[assignment]  # and so is this
+        self.following = anext
 
     def close(self) -> None:
         """Close the client and its loop."""
@@ -259,7 +259,7 @@ def test_no_key_is_shown_anywhere(
             try:
                 llm.ask()
             except openai.OpenAIError as error:
-                request: httpx2.Request = error.request  # type: ignore[attr-defined]  # all but its base have one
+                request = vars(error)["request"]  # all but their base have one
                 assert request.headers["Authorization"] == "Bearer unused"
                 shown += [error, vars(error), list(request.headers.raw), *traceback.format_exception(error)]
                 if isinstance(error, openai.APIStatusError):

@@ -33,7 +33,7 @@ def test_no_error_log_or_answer_shows_a_key(
             HttpTarget(url=server.address, headers=headers),
             HttpTarget(url="127.0.0.1:1", headers=headers),
         )
-        lb = LoadBalancer([Endpoint("one", one)], health=None, listeners=[shown.append])
+        lb: LoadBalancer[Any] = LoadBalancer([Endpoint("one", one)], health=None, listeners=[shown.append])
         away = LoadBalancer([Endpoint("two", two)])
 
         async def scenario(client: Any) -> None:

@@ -1,0 +1,51 @@
+"""A recipe says what you get, shows code that is run, and does not keep from you how it fails and when not to use it.
+
+That its blocks run is tested with all other pages, in ``tests/docs``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+RECIPES = (
+    "aiohttp",
+    "databases",
+    "fastapi",
+    "grpc",
+    "httpx",
+    "llm-routing",
+    "redis",
+    "requests",
+    "streaming",
+)
+
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+
+
+def blocks(text: str) -> list[str]:
+    """Return the code that readers see."""
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@every_recipe
+def test_a_recipe_has_its_parts_in_order(name: str) -> None:
+    """What you get in a sentence or three, then code, then failures with code, then when not."""
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    head, failing, after = re.split(r"^## When (?:things fail|not)\n", text, flags=re.MULTILINE)
+    assert re.match(r"# .+\n\n\S.+", head)
+    assert "assert" in "".join(blocks(head))
+    assert "assert" in "".join(blocks(failing))
+    assert after.strip()
+
+
+@every_recipe
+def test_a_recipe_needs_nothing_but_what_readers_see(name: str) -> None:
+    """Neither our tests nor what is private: those are for the other side of the wire."""
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    for block in blocks(text):
+        assert "tests." not in block
+        assert not re.search(r"(?<![\w\"'])\w+\._[a-z]|import _", block)
