@@ -133,7 +133,6 @@ def call_in_tasks(kind: str, lb: LoadBalancer[str], over: threading.Event, **opt
     return seen
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", [*SYNC, "httpx2-asyncio", "httpx-asyncio", "aiohttp"])
 def test_nobody_notices_and_retries_stay_within_the_budget(kind: str, fleet: Fleet) -> None:
     """Idempotent requests; a budget of a fifth of them, and ten a second besides."""

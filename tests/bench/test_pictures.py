@@ -73,7 +73,6 @@ def legible(figure):
     return cut, touching
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_text_can_be_read(drawn, name):
     """No text is cut off at the border, and no two lie on each other."""
@@ -94,7 +93,6 @@ def test_every_axis_says_what_it_shows(drawn, name):
     assert not any(axes.get_legend() for axes in figure.axes)
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("name", NAMES)
 def test_files_are_pictures(folder, name):
     """A PNG with ink on it, at least 1 000 pixels wide, and an SVG that is XML and fits the README."""
@@ -143,7 +141,6 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.timeout(90)
 def test_the_report_is_one_page_that_needs_nothing_else(folder, results):
     """Every picture is in it; no script, no font, no link to elsewhere; ids are unique."""
     text = (folder / "report.html").read_text(encoding="utf-8")

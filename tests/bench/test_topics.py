@@ -24,7 +24,6 @@ def claims(results, topic):
     return {claim.name: claim for claim in results.topics[topic].claims}
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("topic", ["distribution", "disruption", "latency"])
 def test_every_claim_holds(results, topic):
     """At a tolerance of five standard errors."""
@@ -114,7 +113,6 @@ def test_the_data_are_plain_and_complete(results):
             assert all(len(row) == len(table["columns"]) for row in table["rows"])
 
 
-@pytest.mark.timeout(60)
 def test_processes_change_nothing(results):
     """Simulated in two processes or in this one: the same figures."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:

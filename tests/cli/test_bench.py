@@ -15,7 +15,6 @@ from balancekit.hashing import JumpHash
 QUICK = ["bench", "disruption", "--quick", "--workers", "1"]
 
 
-@pytest.mark.timeout(60)
 def test_it_prints_figures_beside_the_right_ones(capsys):
     """Tables, claims with verdicts, and the machine; status 0 if all hold."""
     assert main(QUICK) == 0
@@ -27,7 +26,6 @@ def test_it_prints_figures_beside_the_right_ones(capsys):
     assert err == ""
 
 
-@pytest.mark.timeout(60)
 def test_a_claim_that_fails_is_status_1(monkeypatch, capsys):
     """Broken on purpose: jump hash passed off as a structure of which anybody may leave."""
     wrong = STRUCTURES | {"JumpHash": StructureCase(make=JumpHash)}
@@ -38,7 +36,6 @@ def test_a_claim_that_fails_is_status_1(monkeypatch, capsys):
     assert "not all claims hold" in out
 
 
-@pytest.mark.timeout(60)
 def test_it_writes_a_report_and_data(tmp_path, capsys):
     """Pictures, figures and the page, in a folder that was not there; printed is data and nothing else."""
     home = tmp_path / "deep" / "report"
@@ -53,7 +50,6 @@ def test_it_writes_a_report_and_data(tmp_path, capsys):
     assert f"{len(names)} files in {home}" in err
 
 
-@pytest.mark.timeout(60)
 def test_it_draws_all_cards(tmp_path, monkeypatch, capsys):
     """One file each; here of one, because drawing is tested elsewhere."""
     monkeypatch.setattr(command, "CARDS", ("HashRing",))

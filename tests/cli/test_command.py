@@ -74,7 +74,6 @@ def test_help_shows_the_commands(capsys):
     assert "demo" in capsys.readouterr().out
 
 
-@pytest.mark.timeout(90)
 def test_the_demo_loses_no_request():
     """A kill, a return, an addition and a drain on real servers: no caller sees a failure."""
     demo = start("mark-json", "--seconds", "8", "--json")
@@ -95,7 +94,6 @@ def test_the_demo_loses_no_request():
     assert nobody_left("mark-json")
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_no_process(how):
     """Ctrl-C ends it early with a summary; its servers go with it."""
@@ -111,7 +109,6 @@ def test_an_interrupted_demo_leaves_no_process(how):
     assert nobody_left(mark)
 
 
-@pytest.mark.timeout(60)
 def test_a_murdered_demo_leaves_no_process():
     """SIGKILL cannot be caught; the servers notice that their parent is gone."""
     demo = start("mark-kill", "--seconds", "30")

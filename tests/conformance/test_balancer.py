@@ -56,7 +56,6 @@ MET = {"full health": SITUATIONS - {"ejected"} | {"suppressed", "warming"}}
 """Where one fall is enough to be suppressed, nobody is merely ejected."""
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_books_balance(name):
     """In-flight, counts and picks are right after every step, and every situation has been met."""
@@ -76,7 +75,6 @@ def test_the_books_balance(name):
     check_balancer(make, situations=MET.get(name, SITUATIONS), least=2)
 
 
-@pytest.mark.timeout(60)
 def test_a_balancer_without_health_is_never_in_its_states():
     """The machine complains about situations it was not in, so that it cannot prove nothing."""
 
@@ -101,7 +99,6 @@ class Miscounting(LoadBalancer):
         return lease
 
 
-@pytest.mark.timeout(60)
 def test_a_balancer_that_miscounts_is_caught():
     """A counter that is off by one is found."""
 

@@ -93,7 +93,6 @@ ROUTERS = {
 CASES |= {name: (make, ALL, {}) for name, make in ROUTERS.items()}
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", CASES)
 def test_a_shipped_selector_keeps_the_laws(name):
     """Laws 1 to 8 for all; shares by weight, or evenly, as the selector promises."""

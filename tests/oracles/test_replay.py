@@ -30,7 +30,6 @@ def of_rule(start):
     return next(trace for trace in map(load, TRACES) if trace["match"].startswith(start))
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 def test_we_choose_as_the_proxy_did(path):
     """Equal by the rule that the file states."""
@@ -97,7 +96,6 @@ def spoil_step(trace):
     trace["outputs"][3]["weight"] += 1
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("rule", "spoil"),
     [

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from random import Random
 
-import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -184,7 +183,6 @@ class OneEndpoint(RuleBasedStateMachine):
             assert ramp == 1.0 or (health is Health.WARMING and 0.1 <= ramp < 1.0)
 
 
-@pytest.mark.timeout(120)
 def test_any_history_of_one_endpoint():
     """Every state is visited at least 50 times, and no step is taken that the table does not know."""
     VISITS.clear()

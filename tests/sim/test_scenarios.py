@@ -13,7 +13,6 @@ from balancekit.cli import main
 from balancekit.sim import Claim, load_scenario, shipped
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", shipped())
 def test_a_shipped_scenario_shows_what_it_claims(name):
     """With every balancer it names; and it says what is to be seen."""

@@ -46,7 +46,6 @@ def test_processes_and_chunks(serial):
         assert pickled(sweep(one, CASES, executor=processes, chunk=7)) == serial
 
 
-@pytest.mark.timeout(60)
 def test_processes_by_default(serial):
     """However many there are; they import what they run."""
     assert pickled(sweep(one, CASES[:8], chunk=4)) == serial[:8]
@@ -61,7 +60,6 @@ def test_shuffled_order_in_threads(serial):
     assert found == [serial[k] for k in order]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.filterwarnings("default")  # what a cluster warns of while it stops is not ours
 def test_a_dask_cluster(serial):
     """The executor of a client, as for many machines."""

@@ -49,7 +49,6 @@ def shares_of_the_bad(seed, fails_from=5.0, fails_until=25.0, errors=1.0, **opti
     return while_failing[0] / while_failing[1], after[0] / after[1]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("fails_until", [12.0, 25.0, 33.7])
 def test_the_default_starves_a_failing_endpoint_and_takes_it_back(seed, fails_until):

@@ -84,7 +84,6 @@ def shortest_of_two(load, most=60):
     return sum(share[k] * (i + j) for (i, j), k in number.items()) / (2 * load)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_one_server(load):
     """M/M/1: 1 / (1 - load)."""
@@ -92,7 +91,6 @@ def test_one_server(load):
     agrees(found, 1.0 / (1.0 - load))
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("load", [0.5, 0.9])
 def test_ten_workers_of_one_queue(load):
     """M/M/10, the central queue."""
@@ -100,14 +98,12 @@ def test_ten_workers_of_one_queue(load):
     agrees(found, erlang_c_mean(10, load))
 
 
-@pytest.mark.timeout(60)
 def test_round_robin():
     """N = 10 at load 0.8."""
     found, _ = means(10, 0.8, RoundRobin)
     agrees(found, round_robin_mean(10, 0.8))
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("n", "load", "exact", "error"),
     [(10, 0.5, 1.2859, 4e-4), (10, 0.8, 2.0756, 7e-4), (100, 0.5, 1.2673, 2e-4), (100, 0.8, 1.9591, 6e-4)],
@@ -118,21 +114,18 @@ def test_power_of_two_choices(n, load, exact, error):
     agrees(found, exact, error)
 
 
-@pytest.mark.timeout(60)
 def test_three_choices():
     """D = 3, load 0.9, n = 100."""
     found, _ = means(100, 0.9, lambda: PowerOfChoices(3))
     agrees(found, 2.0626, 6e-4)
 
 
-@pytest.mark.timeout(60)
 def test_the_shorter_of_two_queues():
     """Least request with two servers is join-the-shortest-queue."""
     found, _ = means(2, 0.8, LeastRequest)
     agrees(found, shortest_of_two(0.8))
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("selector", [PowerOfChoices, LeastRequest, RoundRobin])
 def test_identities(selector):
     """Little's law, utilisation, and that arrivals see what is there on average (PASTA)."""
@@ -143,7 +136,6 @@ def test_identities(selector):
     assert report.seen == pytest.approx(report.in_system, rel=0.02)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("load", [0.5, 0.7, 0.8, 0.9, 0.95])
 def test_the_order_of_algorithms(load):
     """Central queue <= shortest queue <= three choices <= two choices <= by lot, at every load."""

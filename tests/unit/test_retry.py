@@ -65,7 +65,6 @@ class TestThrottle:
         expected = max(0.0, (requests - k * accepts) / (requests + 1))
         assert throttle.drop_probability(now=1.0) == pytest.approx(expected, abs=1e-12)
 
-    @pytest.mark.timeout(60)
     def test_what_reaches_the_other_side_is_k_times_its_capacity(self):
         """Offered 400 a second, capacity 100, k = 2: about 200 are sent (closed loop, 300 s)."""
         throttle, rng = AdaptiveThrottle(k=2.0), Random(8)
