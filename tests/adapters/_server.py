@@ -12,7 +12,7 @@
 ``/sse?n=3&gap=0.01``             server-sent events
 ``/events?n=5&stop=2``            events with ids, from after ``Last-Event-ID``; hangs up after so many
 ``/redirect?to=/ok``              302
-``/cookie``                       sets ``pin`` to the server's name
+``/cookie?more=Path=/``           sets ``pin`` to the server's name, and ``seen``
 ================================  ==================================================================
 
 ``server.script`` overrides the paths of the next requests, ``server.always`` those of all.
@@ -129,18 +129,18 @@ class Server:
             await asyncio.sleep(float(query["seconds"]))
         extra: list[tuple[str, str]] = []
         code, text = 200, self.name.encode()
+        code = int(query.get("code", code))
+        extra += [("Retry-After", query["retry_after"])] if "retry_after" in query else []
         if what == "echo":
             text = json.dumps(
                 {"method": method, "path": path, "headers": headers, "body": body.decode("latin-1")}
             ).encode()
-        elif what == "status":
-            code = int(query["code"])
-            extra += [("Retry-After", query["retry_after"])] if "retry_after" in query else []
         elif what == "redirect":
             code = 302
             extra.append(("Location", query["to"]))
         elif what == "cookie":
-            extra.append(("Set-Cookie", f"pin={self.name}; Path=/"))
+            extra.append(("Set-Cookie", f"pin={self.name}; {query.get('more', 'Path=/')}"))
+            extra.append(("Set-Cookie", "seen=1; Path=/"))
         elif what == "events":
             return await self._events(writer, headers, int(query["n"]), int(query.get("stop", query["n"])))
         elif what in ("half", "half-chunked", "drip", "sse"):

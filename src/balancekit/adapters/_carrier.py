@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from balancekit import _validation as valid
 from balancekit.adapters._call import Call
+from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
 from balancekit.adapters._request_options import asked
 from balancekit.adapters._target import PORTS, Place, place
@@ -23,6 +24,7 @@ from balancekit.retry import RetryBudget
 __all__ = ["CallOptions", "Carrier", "CarrierOptions"]
 
 AUTHORITIES: Final = ("auto", "logical", "endpoint")
+COOKIES: Final = ("service", "per-endpoint")
 
 
 class CallOptions(TypedDict, total=False):
@@ -37,6 +39,9 @@ class CallOptions(TypedDict, total=False):
     """Finds a request's key: ``from_header("X-User")``, ``from_cookie``, ``from_query``, or any function of the request."""
     cost: Callable[[Any], float]
     """Finds what a request costs, > 0."""
+    cookies: str
+    """Whose cookies are: ``"service"``, the client's jar keeps them and all endpoints get them; or ``"per-endpoint"``, what
+    an endpoint sets is kept by the adapter and goes to that endpoint only. For endpoints of different vendors."""
     authority: str
     """What ``Host`` says: ``"auto"``, ``"logical"`` or ``"endpoint"``. See ``HttpTarget``."""
     max_retry_after: float
@@ -79,6 +84,7 @@ class Carrier:
         "clock",
         "cost",
         "innocent",
+        "jars",
         "key",
         "max_retry_after",
         "min_attempt_time",
@@ -107,6 +113,10 @@ class Carrier:
         self.authority: str = options.get("authority", "auto")
         if self.authority not in AUTHORITIES:
             raise ConfigurationError("authority", self.authority, f"one of {', '.join(AUTHORITIES)}")
+        cookies = options.get("cookies", "service")
+        if cookies not in COOKIES:
+            raise ConfigurationError("cookies", cookies, f"one of {', '.join(COOKIES)}")
+        self.jars: Jars | None = Jars() if cookies == "per-endpoint" else None
         seconds = {"max_retry_after": 300.0, "min_attempt_time": 0.05, "wait_for_capacity": 0.0}
         for name, default in seconds.items():
             setattr(self, name, valid.number(name, options.get(name, default), minimum=0.0))

@@ -93,6 +93,7 @@ class Place:
     """A target, taken apart once."""
 
     __slots__ = (
+        "__weakref__",
         "_base",
         "authority",
         "headers",

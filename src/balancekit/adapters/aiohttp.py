@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextvars import ContextVar
+from http.cookies import SimpleCookie
 from typing import Any, Final, Unpack, final
 
 import aiohttp
@@ -27,11 +28,11 @@ from yarl import URL
 
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import CallOptions, Carrier, CarrierOptions
+from balancekit.adapters._places import Places
 from balancekit.adapters._rules import CANCELLED, IDEMPOTENT_METHODS, Again, Judgement
-from balancekit.adapters._target import Place, place
+from balancekit.adapters._target import Place
 from balancekit.balancer import LoadBalancer
-from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError, UnavailableError
+from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["Balanced", "balanced", "info"]
@@ -120,9 +121,7 @@ class Balanced:
 
     def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[CarrierOptions]) -> None:
         self._carrier = Carrier(balancer, **options)
-        self._places: dict[str, tuple[object, Place]] = {}
-        for endpoint in balancer.endpoints:
-            self._place(endpoint)
+        self._places = Places(balancer)
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request to an endpoint, and to another if that fails and it may be."""
@@ -139,7 +138,7 @@ class Balanced:
         await self._begin(call)
         while True:
             try:
-                where = self._place(call.lease.endpoint)
+                where = self._places.of(call.lease.endpoint)
                 response = await self._send(request, url, where, call, handler)
             except BaseException as error:
                 if call.failed(judge_error(error), request, replayable=replayable):
@@ -188,25 +187,32 @@ class Balanced:
             own[hdrs.HOST] = authority
         if carrier.propagate_deadline is not None and call.deadline != math.inf:
             own[carrier.propagate_deadline] = str(int(call.left() * 1000.0))
-        if own:
+        if own or carrier.jars is not None:
             request.headers = headers.copy()
             request.headers.update(own)
         if (where.scheme or url.scheme) == "https" and server_name is None:
             request.server_hostname = carrier.server_name(where, logical=url.raw_host or "")
         request.url = URL(where.base(url.scheme) + url.raw_path_qs, encoded=True)
+        if carrier.jars is not None:
+            carrier.jars.carry(where, str(request.url), request.headers)
+        hidden = request.headers is not headers
         try:
             if call.deadline == math.inf:
                 response = await handler(request)
             else:
                 async with asyncio.timeout(call.left()):
                     response = await handler(request)
-            if where.headers:
+            if carrier.jars is not None:
+                lines = response.headers.getall(hdrs.SET_COOKIE, ())
+                carrier.jars.keep(where, str(request.url), request.headers, lines)
+                response.cookies = SimpleCookie()
+                _change(response, hdrs.SET_COOKIE, None)
+            if hidden:
                 shown = _shown(response._request_info, headers)
-                response._request_info = response._cache["request_info"] = (
-                    shown  # the property keeps it there
-                )
+                # where the property keeps what it has been asked for
+                response._request_info = response._cache["request_info"] = shown
         except aiohttp.ClientResponseError as error:
-            if where.headers:
+            if hidden:
                 error.request_info = _shown(error.request_info, headers)
                 error.args = (error.request_info, error.history)
             raise
@@ -220,9 +226,7 @@ class Balanced:
         if self._carrier.rewrite_location and hdrs.LOCATION in response.headers:
             location = response.headers[hdrs.LOCATION]
             logical = f"{url.scheme}://{url.raw_authority}"
-            headers = response.headers.copy()
-            headers[hdrs.LOCATION] = self._carrier.back_through(location, logical=logical)
-            response._cache["headers"] = headers  # where the property keeps what it has been asked for
+            _change(response, hdrs.LOCATION, self._carrier.back_through(location, logical=logical))
         connection = response.connection
         if connection is None:  # the body came with the headers
             call.whole()
@@ -242,17 +246,16 @@ class Balanced:
         call.begun()
         connection.add_callback(ended)
 
-    def _place(self, endpoint: Endpoint[Any]) -> Place:
-        known = self._places.get(endpoint.id)
-        if known is not None and known[0] is endpoint.target:
-            return known[1]
-        where = place(endpoint.target)
-        if where.socket is not None:
-            raise ConfigurationError(
-                "target", endpoint.target, "an address: this adapter knows no Unix sockets"
-            )
-        self._places[endpoint.id] = (endpoint.target, where)
-        return where
+
+def _change(response: ClientResponse, name: str, value: str | None) -> None:
+    """Replace a header of an answer; ``None`` takes it out."""
+    headers = response.headers.copy()
+    headers.popall(name, None)
+    if value is not None:
+        headers[name] = value
+    response._cache["headers"] = CIMultiDictProxy(
+        headers
+    )  # where the property keeps what it has been asked for
 
 
 def _shown(sent: RequestInfo, headers: CIMultiDict[str]) -> RequestInfo:

@@ -161,13 +161,23 @@ class _Transport(Generic[Inner]):
                     kind: left if given.get(kind) is None else min(left, given[kind])
                     for kind in ("connect", "read", "write", "pool")
                 }
-        return httpx2.Request(
+        sent = httpx2.Request(
             request.method,
             _parsed(where.base(url.scheme) + url.raw_path.decode("ascii")),
             headers=headers,
             stream=request.stream,
             extensions=extensions,
         )
+        if carrier.jars is not None:
+            carrier.jars.carry(where, str(sent.url), sent.headers)
+        return sent
+
+    def _take_cookies(self, response: httpx2.Response, where: Place, sent: httpx2.Request) -> None:
+        """Keep an endpoint's cookies, if they are its own."""
+        jars, lines = self._carrier.jars, response.headers.get_list("Set-Cookie")
+        if jars is not None and lines:
+            jars.keep(where, str(sent.url), sent.headers, lines)
+            del response.headers["Set-Cookie"]
 
     def _hand_over(self, request: httpx2.Request, response: httpx2.Response, call: Call) -> httpx2.Response:
         """Make the endpoint's answer the service's."""
@@ -243,6 +253,8 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
             try:
                 inner, where, outgoing = self._next(request, call)
                 response = inner.handle_request(outgoing)
+                if self._carrier.jars is not None:
+                    self._take_cookies(response, where, outgoing)
             except BaseException as error:
                 if call.failed(judge_error(error, request), request, replayable=replayable):
                     continue
@@ -350,6 +362,8 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
             try:
                 inner, where, outgoing = self._next(request, call)
                 response = await inner.handle_async_request(outgoing)
+                if self._carrier.jars is not None:
+                    self._take_cookies(response, where, outgoing)
             except BaseException as error:
                 if call.failed(judge_error(error, request), request, replayable=replayable):
                     continue

@@ -26,11 +26,11 @@ from requests.utils import rewind_body
 from balancekit import _validation as valid
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import Carrier, CarrierOptions
+from balancekit.adapters._places import Places
 from balancekit.adapters._rules import CANCELLED, Again, Judgement
-from balancekit.adapters._target import Place, place
+from balancekit.adapters._target import Place
 from balancekit.balancer import LoadBalancer
-from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError, UnavailableError
+from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["BalancedAdapter", "BalancedResponse"]
@@ -83,6 +83,7 @@ class _Attempt(PreparedRequest):
     """The copy of a request that one endpoint gets."""
 
     original: PreparedRequest
+    where: Place
     server_name: str | None
 
 
@@ -159,9 +160,7 @@ class BalancedAdapter(HTTPAdapter):
     ) -> None:
         self._carrier = Carrier(balancer, **options)
         self._via_proxy = valid.flag("via_proxy", via_proxy)
-        self._places: dict[str, tuple[object, Place]] = {}
-        for endpoint in balancer.endpoints:
-            self._place(endpoint)
+        self._places = Places(balancer)
         super().__init__(
             pool_connections=valid.integer("pool_connections", pool_connections, minimum=1),
             pool_maxsize=valid.integer("pool_maxsize", pool_maxsize, minimum=1),
@@ -183,7 +182,7 @@ class BalancedAdapter(HTTPAdapter):
         call = self._begin(request)
         while True:
             try:
-                where = self._place(call.lease.endpoint)
+                where = self._places.of(call.lease.endpoint)
                 attempt = self._rewritten(request, url, where, call)
                 allowed = proxies if self._via_proxy and (where.scheme or url.scheme) == "https" else None
                 clipped = _clipped(timeout, call)
@@ -217,22 +216,12 @@ class BalancedAdapter(HTTPAdapter):
             else:
                 return call
 
-    def _place(self, endpoint: Endpoint[Any]) -> Place:
-        known = self._places.get(endpoint.id)
-        if known is not None and known[0] is endpoint.target:
-            return known[1]
-        where = place(endpoint.target)
-        if where.socket is not None:
-            raise ConfigurationError("target", endpoint.target, "an address: requests knows no Unix sockets")
-        self._places[endpoint.id] = (endpoint.target, where)
-        return where
-
     def _rewritten(self, request: PreparedRequest, url: SplitResult, where: Place, call: Call) -> _Attempt:
         """Return the request as the endpoint gets it. The caller's stays as it is."""
         carrier, scheme = self._carrier, url.scheme
         attempt = _Attempt()
         attempt.__dict__.update(request.__dict__)
-        attempt.original = request
+        attempt.original, attempt.where = request, where
         attempt.url = where.base(scheme) + request.path_url
         secure = (where.scheme or scheme) == "https"
         attempt.server_name = carrier.server_name(where, logical=url.hostname or "") if secure else None
@@ -242,6 +231,8 @@ class BalancedAdapter(HTTPAdapter):
             headers[name] = value
         if carrier.propagate_deadline is not None and call.deadline != math.inf:
             headers[carrier.propagate_deadline] = str(int(call.left() * 1000.0))
+        if carrier.jars is not None:
+            carrier.jars.carry(where, attempt.url, headers)
         return attempt
 
     def build_connection_pool_key_attributes(
@@ -260,6 +251,11 @@ class BalancedAdapter(HTTPAdapter):
         """Make the endpoint's answer the service's: URL, request and cookies are the caller's."""
         if not isinstance(req, _Attempt):
             return super().build_response(req, resp)
+        jars = self._carrier.jars
+        if jars is not None:
+            jars.keep(req.where, req.url or "", req.headers, resp.headers.getlist("Set-Cookie"))
+            resp.headers.discard("Set-Cookie")
+            del resp._original_response.msg["Set-Cookie"]  # where the session looks
         response = BalancedResponse()
         response.__dict__.update(super().build_response(req.original, resp).__dict__)
         return response

@@ -1,0 +1,58 @@
+"""Where is each endpoint of this balancer? Taken apart once, remembered while the endpoint is there.
+
+For adapters that need not know when an endpoint leaves. Cost: a dictionary; now and then a walk over it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+from balancekit.adapters._target import Place, place
+from balancekit.balancer import LoadBalancer
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Places"]
+
+SPARE: Final = 64
+"""How many endpoints that have left are remembered at least before any is forgotten."""
+
+
+@final
+class Places:
+    """The places of a balancer's endpoints, for a client that knows no Unix sockets.
+
+    Raises
+    ------
+    ConfigurationError
+        For an endpoint whose target is no address, or a socket.
+    """
+
+    __slots__ = ("_balancer", "_known", "_most")
+
+    def __init__(self, balancer: LoadBalancer[Any]) -> None:
+        self._balancer = balancer
+        self._known: dict[str, tuple[object, Place]] = {}
+        self._most = 0
+        for endpoint in balancer.endpoints:
+            self.of(endpoint)
+
+    def of(self, endpoint: Endpoint[Any]) -> Place:
+        """Return where an endpoint is. A new target is a new place."""
+        known = self._known.get(endpoint.id)
+        if known is not None and known[0] is endpoint.target:
+            return known[1]
+        where = place(endpoint.target)
+        if where.socket is not None:
+            raise ConfigurationError(
+                "target", endpoint.target, "an address: this client knows no Unix sockets"
+            )
+        if len(self._known) > self._most:
+            self._forget()
+        self._known[endpoint.id] = endpoint.target, where
+        return where
+
+    def _forget(self) -> None:
+        there = {endpoint.id for endpoint in self._balancer.endpoints}
+        self._known = {id: entry for id, entry in self._known.copy().items() if id in there}
+        self._most = 2 * len(there) + SPARE
