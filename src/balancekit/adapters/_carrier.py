@@ -50,6 +50,9 @@ class CallOptions(TypedDict, total=False):
     """Seconds that must be left of a deadline for another attempt, >= 0. 0.05 if left out."""
     wait_for_capacity: float
     """Seconds to wait at most for the first endpoint to come back when all are out, >= 0. 0 if left out: fail at once."""
+    buffer_body: int
+    """How many bytes of a body that can be read only once are read before it is sent, >= 0, so that it can be sent again if it
+    is no longer than that. 0 if left out: such a body goes elsewhere only if nothing was sent."""
     rewrite_location: bool
     """Whether redirects to an endpoint's own address come back through the balancer."""
     propagate_deadline: str | None
@@ -81,6 +84,7 @@ class Carrier:
         "authority",
         "balancer",
         "budget",
+        "buffer_body",
         "clock",
         "cost",
         "innocent",
@@ -120,6 +124,7 @@ class Carrier:
         seconds = {"max_retry_after": 300.0, "min_attempt_time": 0.05, "wait_for_capacity": 0.0}
         for name, default in seconds.items():
             setattr(self, name, valid.number(name, options.get(name, default), minimum=0.0))
+        self.buffer_body: int = valid.integer("buffer_body", options.get("buffer_body", 0), minimum=0)
         self.rewrite_location: bool = valid.flag("rewrite_location", options.get("rewrite_location", False))
         header = options.get("propagate_deadline")
         self.propagate_deadline: str | None = (

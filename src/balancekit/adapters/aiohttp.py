@@ -22,10 +22,11 @@ from typing import Any, Final, Unpack, final
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, RequestInfo, hdrs
-from aiohttp.payload import Payload
+from aiohttp.payload import AsyncIterablePayload, Payload
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from balancekit.adapters._ahead import read_ahead_async
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import CallOptions, Carrier, CarrierOptions
 from balancekit.adapters._places import Places
@@ -73,6 +74,17 @@ def replayable(request: ClientRequest) -> bool:
     """Answer whether the body of a request can be sent again: it has not been used up."""
     body: object = request.body
     return not isinstance(body, Payload) or not body.consumed
+
+
+async def _buffer(request: ClientRequest, limit: int) -> None:
+    """Read an asynchronous body ahead. What else can be used up, aiohttp rewinds by itself or not at all."""
+    body: object = request.body
+    if isinstance(body, AsyncIterablePayload) and body._iter is not None and not body.consumed:
+        found = await read_ahead_async(body._iter, limit)
+        if isinstance(found, bytes):
+            await request.update_body(found)
+        else:
+            body._iter = found
 
 
 def balanced(
@@ -129,6 +141,8 @@ class Balanced:
         carrier = self._carrier
         if not carrier.serves(url.raw_host or "", url.explicit_port, url.scheme):
             return await handler(request)
+        if carrier.buffer_body:
+            await _buffer(request, carrier.buffer_body)
         call = carrier.call(request)
         before = _broken.get()
         if before is not None:

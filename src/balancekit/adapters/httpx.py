@@ -23,6 +23,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, final
 
 import httpx
 
+from balancekit.adapters._ahead import read_ahead, read_ahead_async
 from balancekit.adapters._call import Call
 from balancekit.adapters._carrier import Carrier, CarrierOptions
 from balancekit.adapters._inner import Inners
@@ -65,6 +66,16 @@ def judge_error(error: BaseException, request: httpx.Request) -> Judgement:
 def replayable(request: httpx.Request) -> bool:
     """Answer whether the body of a request can be sent again: it is in memory."""
     return isinstance(request.stream, httpx.ByteStream)
+
+
+def with_body(request: httpx.Request, body: Any) -> httpx.Request:
+    """Return a request with another body: bytes, which have a length, or an iterator."""
+    headers = request.headers.copy()
+    if isinstance(body, bytes):
+        headers.pop("Transfer-Encoding", None)
+    return httpx.Request(
+        request.method, request.url, headers=headers, content=body, extensions=request.extensions
+    )
 
 
 @lru_cache(maxsize=512)
@@ -249,6 +260,9 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
         if inners.departed:
             for inner in inners.leave():
                 inner.close()
+        limit = self._carrier.buffer_body
+        if limit and not replayable(request) and isinstance(request.stream, httpx.SyncByteStream):
+            request = with_body(request, read_ahead(request.stream, limit))
         call = self._begin(request)
         while True:
             try:
@@ -358,6 +372,9 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
         if inners.departed:
             for inner in inners.leave():
                 await inner.aclose()
+        limit = self._carrier.buffer_body
+        if limit and not replayable(request) and isinstance(request.stream, httpx.AsyncByteStream):
+            request = with_body(request, await read_ahead_async(request.stream, limit))
         call = await self._begin(request)
         while True:
             try:

@@ -22,6 +22,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, final
 
 import httpx2
 
+from balancekit.adapters._ahead import read_ahead, read_ahead_async
 from balancekit.adapters._call import Call
 from balancekit.adapters._carrier import Carrier, CarrierOptions
 from balancekit.adapters._inner import Inners
@@ -64,6 +65,16 @@ def judge_error(error: BaseException, request: httpx2.Request) -> Judgement:
 def replayable(request: httpx2.Request) -> bool:
     """Answer whether the body of a request can be sent again: it is in memory."""
     return isinstance(request.stream, httpx2.ByteStream)
+
+
+def with_body(request: httpx2.Request, body: Any) -> httpx2.Request:
+    """Return a request with another body: bytes, which have a length, or an iterator."""
+    headers = request.headers.copy()
+    if isinstance(body, bytes):
+        headers.pop("Transfer-Encoding", None)
+    return httpx2.Request(
+        request.method, request.url, headers=headers, content=body, extensions=request.extensions
+    )
 
 
 @lru_cache(maxsize=512)
@@ -248,6 +259,9 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
         if inners.departed:
             for inner in inners.leave():
                 inner.close()
+        limit = self._carrier.buffer_body
+        if limit and not replayable(request) and isinstance(request.stream, httpx2.SyncByteStream):
+            request = with_body(request, read_ahead(request.stream, limit))
         call = self._begin(request)
         while True:
             try:
@@ -357,6 +371,9 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
         if inners.departed:
             for inner in inners.leave():
                 await inner.aclose()
+        limit = self._carrier.buffer_body
+        if limit and not replayable(request) and isinstance(request.stream, httpx2.AsyncByteStream):
+            request = with_body(request, await read_ahead_async(request.stream, limit))
         call = await self._begin(request)
         while True:
             try:

@@ -14,6 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Final, Unpack, cast, final
 from urllib.parse import SplitResult, urlsplit
 
@@ -24,6 +25,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import rewind_body
 
 from balancekit import _validation as valid
+from balancekit.adapters._ahead import read_ahead
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import Carrier, CarrierOptions
 from balancekit.adapters._places import Places
@@ -35,6 +37,8 @@ from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["BalancedAdapter", "BalancedResponse"]
 
+PIECE: Final = 65_536
+"""Bytes of a file that are read at a time."""
 _UNSENT: Final = Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")
 _BROKEN: Final = Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "disconnect")
 _OURS: Final = Judgement(Outcome.IGNORED)
@@ -73,6 +77,12 @@ def replayable(request: PreparedRequest) -> bool:
     """Answer whether the body of a request can be sent again: it is in memory, or a file that can be rewound."""
     body = request.body
     return body is None or isinstance(body, str | bytes) or isinstance(_position(request), int)
+
+
+def _pieces(body: Any) -> Iterator[bytes]:
+    """Read a generator or a file, of text or bytes, as requests would."""
+    pieces = iter(partial(body.read, PIECE), body.read(0)) if hasattr(body, "read") else iter(body)
+    return (piece.encode() if isinstance(piece, str) else piece for piece in pieces)
 
 
 def _position(request: PreparedRequest) -> object:
@@ -179,28 +189,43 @@ class BalancedAdapter(HTTPAdapter):
         url = urlsplit(request.url or "")
         if not self._carrier.serves(url.hostname or "", url.port, url.scheme):
             return super().send(request, stream, timeout, verify, cert, cast("Any", proxies))
+        source = self._repeatable(request)
         call = self._begin(request)
         while True:
             try:
                 where = self._places.of(call.lease.endpoint)
-                attempt = self._rewritten(request, url, where, call)
+                attempt = self._rewritten(source, url, where, call)
+                attempt.original = request
                 allowed = proxies if self._via_proxy and (where.scheme or url.scheme) == "https" else None
                 clipped = _clipped(timeout, call)
                 response = super().send(attempt, stream, clipped, verify, cert, cast("Any", allowed))
             except BaseException as error:
                 if isinstance(error, exceptions.RequestException):
                     error.request = request
-                if call.failed(judge_error(error, request), request, replayable=replayable):
-                    _rewind(request)
+                if call.failed(judge_error(error, source), source, replayable=replayable):
+                    _rewind(source)
                     continue
                 call.annotate(error)
                 raise
-            if call.answered(response.status_code, response.headers, where, request, replayable=replayable):
+            if call.answered(response.status_code, response.headers, where, source, replayable=replayable):
                 with call.abandoned():
                     response.close()
-                _rewind(request)
+                _rewind(source)
                 continue
             return self._hand_over(request, cast("BalancedResponse", response), call)
+
+    def _repeatable(self, request: PreparedRequest) -> PreparedRequest:
+        """Return the request, or a copy whose body has been read ahead."""
+        limit = self._carrier.buffer_body
+        if not limit or replayable(request):
+            return request
+        copy = request.copy()
+        body = read_ahead(_pieces(request.body), limit)
+        copy.body = cast("Any", body)
+        if isinstance(body, bytes):
+            copy.headers.pop("Transfer-Encoding", None)
+            copy.headers["Content-Length"] = str(len(body))
+        return copy
 
     def _begin(self, request: PreparedRequest) -> Call:
         call, waited = self._carrier.call(request), 0.0
@@ -221,7 +246,7 @@ class BalancedAdapter(HTTPAdapter):
         carrier, scheme = self._carrier, url.scheme
         attempt = _Attempt()
         attempt.__dict__.update(request.__dict__)
-        attempt.original, attempt.where = request, where
+        attempt.where = where
         attempt.url = where.base(scheme) + request.path_url
         secure = (where.scheme or scheme) == "https"
         attempt.server_name = carrier.server_name(where, logical=url.hostname or "") if secure else None

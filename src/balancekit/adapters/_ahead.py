@@ -1,0 +1,51 @@
+"""May this body be sent again? Yes, if there is so little of it that it can be kept.
+
+A body that is made as it is sent can be read once. Reading it ahead, up to a limit that the caller chooses, makes a short one
+repeatable like any other; one that turns out to be longer is sent once, its beginning from memory and the rest as it comes.
+
+Cost: the limit in memory for each request on its way, and the first byte is not sent before the last one that fits is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from itertools import chain
+
+__all__ = ["read_ahead", "read_ahead_async"]
+
+
+def read_ahead(pieces: Iterable[bytes], limit: int) -> bytes | Iterator[bytes]:
+    """Return a whole body, if it has at most ``limit`` bytes; else an iterator over all of it.
+
+    Example
+    -------
+    >>> read_ahead(iter([b"one", b"two"]), 6)
+    b'onetwo'
+    >>> list(read_ahead(iter([b"one", b"two", b"three"]), 5))
+    [b'one', b'two', b'three']
+    """
+    rest, head, size = iter(pieces), list[bytes](), 0
+    for piece in rest:
+        head.append(piece)
+        size += len(piece)
+        if size > limit:
+            return chain(head, rest)
+    return b"".join(head)
+
+
+async def read_ahead_async(pieces: AsyncIterable[bytes], limit: int) -> bytes | AsyncIterator[bytes]:
+    """Do the same with an asynchronous body."""
+    rest, head, size = aiter(pieces), list[bytes](), 0
+    async for piece in rest:
+        head.append(piece)
+        size += len(piece)
+        if size > limit:
+            return _chained(head, rest)
+    return b"".join(head)
+
+
+async def _chained(head: Iterable[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in head:
+        yield piece
+    async for piece in rest:
+        yield piece
