@@ -12,76 +12,28 @@ Needs the extra ``httpx``.
 
 from __future__ import annotations
 
-import math
 import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, Unpack, final
+from typing import Any, Generic, Self, TypeVar, Unpack, final
 
 import httpx
 
 from balancekit.adapters._ahead import read_ahead, read_ahead_async
 from balancekit.adapters._call import Call
 from balancekit.adapters._carrier import Carrier, CarrierOptions
+from balancekit.adapters._httpx_requests import judge_error, replayable, rewritten, with_body
 from balancekit.adapters._inner import Inners
-from balancekit.adapters._rules import CANCELLED, Again, Judgement
 from balancekit.adapters._target import Place, place
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError
-from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
 
 Inner = TypeVar("Inner", httpx.BaseTransport, httpx.AsyncBaseTransport)
-
-_BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
-    (httpx.PoolTimeout, Judgement(Outcome.IGNORED, Again.UNSENT, "pool")),
-    (httpx.ConnectTimeout, Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")),
-    (httpx.ConnectError, Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")),
-    (httpx.TimeoutException, Judgement(Outcome.TIMEOUT, Again.IDEMPOTENT, "timeout")),
-    (httpx.NetworkError, Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "disconnect")),
-    (httpx.RemoteProtocolError, Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "disconnect")),
-    (httpx.TransportError, Judgement(Outcome.IGNORED)),  # a proxy, a wrong URL, our own protocol errors
-    (httpx.InvalidURL, Judgement(Outcome.IGNORED)),
-)
-
-
-def judge_error(error: BaseException, request: httpx.Request) -> Judgement:
-    """Say what an error means for the endpoint, and for the request.
-
-    One that is none of the client's comes from the caller's own body, if that is made as it is sent.
-    """
-    if not isinstance(error, Exception):
-        return CANCELLED
-    for kind, judgement in _BY_ERROR:
-        if isinstance(error, kind):
-            return judgement
-    return Judgement(classify_exception(error) if replayable(request) else Outcome.IGNORED)
-
-
-def replayable(request: httpx.Request) -> bool:
-    """Answer whether the body of a request can be sent again: it is in memory."""
-    return isinstance(request.stream, httpx.ByteStream)
-
-
-def with_body(request: httpx.Request, body: Any) -> httpx.Request:
-    """Return a request with another body: bytes, which have a length, or an iterator."""
-    headers = request.headers.copy()
-    if isinstance(body, bytes):
-        headers.pop("Transfer-Encoding", None)
-    return httpx.Request(
-        request.method, request.url, headers=headers, content=body, extensions=request.extensions
-    )
-
-
-@lru_cache(maxsize=512)
-def _parsed(url: str) -> httpx.URL:
-    """Parse a URL. That is half of what an attempt costs, and services call the same few again and again."""
-    return httpx.URL(url)
 
 
 class _Transport(Generic[Inner]):
@@ -144,45 +96,7 @@ class _Transport(Generic[Inner]):
         elif name is None:
             name = self._carrier.server_name(where, logical=url.host)
         inner = route.inners.get(name) or self._inners.open(route, name)
-        return inner, where, self._rewritten(request, where, name, call)
-
-    def _rewritten(
-        self, request: httpx.Request, where: Place, name: str | None, call: Call
-    ) -> httpx.Request:
-        """Return the request as the endpoint gets it. The caller's stays as it is."""
-        url = request.url
-        carrier, headers, extensions = self._carrier, request.headers, request.extensions
-        logical = url.netloc.decode("ascii")
-        authority = carrier.asks_for(where, logical=logical)
-        left = None if call.deadline == math.inf else call.left()
-        renamed = authority != logical and headers.get("Host") == logical
-        if renamed or where.headers or (left is not None and carrier.propagate_deadline is not None):
-            headers = headers.copy()
-            if renamed:
-                headers["Host"] = authority
-            headers.update(where.headers)
-            if left is not None and carrier.propagate_deadline is not None:
-                headers[carrier.propagate_deadline] = str(int(left * 1000.0))
-        if name is not None or left is not None:
-            extensions = dict(extensions)
-            if name is not None:
-                extensions["sni_hostname"] = name
-            if left is not None:
-                given = extensions.get("timeout") or {}
-                extensions["timeout"] = {
-                    kind: left if given.get(kind) is None else min(left, given[kind])
-                    for kind in ("connect", "read", "write", "pool")
-                }
-        sent = httpx.Request(
-            request.method,
-            _parsed(where.base(url.scheme) + url.raw_path.decode("ascii")),
-            headers=headers,
-            stream=request.stream,
-            extensions=extensions,
-        )
-        if carrier.jars is not None:
-            carrier.jars.carry(where, str(sent.url), sent.headers)
-        return sent
+        return inner, where, rewritten(request, where, name, call, self._carrier)
 
     def _take_cookies(self, response: httpx.Response, where: Place, sent: httpx.Request) -> None:
         """Keep an endpoint's cookies, if they are its own."""
