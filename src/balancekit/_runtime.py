@@ -39,7 +39,15 @@ from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.health import Ejection
 from balancekit.outcome import Completion
 from balancekit.pool import Pool
-from balancekit.protocols import Clock, HealthPolicy, LoadPolicy, Selector, SupportsFeedback, SupportsReasons
+from balancekit.protocols import (
+    Clock,
+    HealthPolicy,
+    LoadPolicy,
+    Selector,
+    SupportsFeedback,
+    SupportsReasons,
+    SupportsRetryAt,
+)
 from balancekit.snapshot import Node, PickContext
 
 __all__ = ["HealthMaker", "Runtime"]
@@ -152,7 +160,8 @@ class Runtime:
         missed = len(snapshot.candidates(ctx))
         if missed:
             refusals = selector.refusals(snapshot, ctx) if isinstance(selector, SupportsReasons) else {}
-            return refused(type(selector).__name__, missed, refusals.values())
+            retry_at = selector.retry_at(snapshot, ctx) if isinstance(selector, SupportsRetryAt) else None
+            return refused(type(selector).__name__, missed, refusals.values(), retry_at, now=ctx.now)
         return self.read(lambda pool: pool.unavailable(ctx.exclude, now=ctx.now))
 
     def read(self, look: Callable[[Pool], D]) -> D:

@@ -51,15 +51,20 @@ def unavailable(
     return kind(_explanation(len(members), reasons, retry_at, now), retry_at, reasons)
 
 
-def refused(selector: str, size: int, why: Collection[Reason]) -> UnavailableError:
-    """Say that a selector picked none of the eligible, and why, if it told."""
+def refused(
+    selector: str, size: int, why: Collection[Reason], retry_at: float | None, *, now: float
+) -> UnavailableError:
+    """Say that a selector picked none of the eligible, and why and until when, if it told."""
     text = f"{selector} picked none of {size} eligible endpoint{'s'[: size != 1]}"
     reasons = dict(Counter(why))
     if not reasons:
         return AllIneligibleError(text)
     found = ", ".join(f"{count} {reason.value}" for reason, count in reasons.items())
     if Reason.SATURATED in reasons:
-        return SaturatedError(f"{text}: {found}; shed load, or wait for a lease to end", None, reasons)
+        advice = "shed load, or wait for a lease to end"
+        if retry_at is not None:
+            advice = f"retry in {max(0.0, retry_at - now):.1f} s, or shed load"
+        return SaturatedError(f"{text}: {found}; {advice}", retry_at, reasons)
     return AllIneligibleError(
         f"{text}: {found}; add one that matches, or let the request go elsewhere", None, reasons
     )

@@ -36,6 +36,7 @@ __all__ = [
     "SupportsPicker",
     "SupportsPrepare",
     "SupportsReasons",
+    "SupportsRetryAt",
     "SupportsVerdicts",
 ]
 
@@ -133,6 +134,15 @@ class SupportsReasons(Protocol):
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return, by id, why candidates would not be picked. Asked only after a pick has failed."""
+        ...
+
+
+@runtime_checkable
+class SupportsRetryAt(Protocol):
+    """A selector that may pick nobody for a while, and knows for how long."""
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when it would pick somebody, by the balancer's clock. Asked only after a pick has failed."""
         ...
 
 

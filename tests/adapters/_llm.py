@@ -39,7 +39,9 @@ class Provider:
                 else:
                     message = {"role": "assistant", "content": "hello"}
                     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-                    self.answer(200, envelope("chat.completion", [choice]), headers)
+                    usage = {"prompt_tokens": 9, "completion_tokens": 191, "total_tokens": 200}
+                    answer = envelope("chat.completion", [choice])
+                    self.answer(200, {**answer, "usage": usage}, headers)
 
             def answer(self, status: int, data: object, headers: dict[str, str]) -> None:
                 text = json.dumps(data).encode()

@@ -27,6 +27,7 @@ from balancekit.routing import (
     CircuitBreaker,
     Locality,
     Priority,
+    RateLimit,
     Sticky,
     StickyValues,
     Subset,
@@ -87,6 +88,7 @@ ROUTERS = {
     "Canary": lambda: Canary({"track": "canary"}, share=0.3),
     "Sticky": lambda: Sticky(StickyValues("pool", [b"sixteen secrets!"])),
     "CircuitBreaker": lambda: CircuitBreaker(1_000),
+    "RateLimit": lambda: RateLimit(1e9),
     "Subsetting": lambda: Subsetting(lambda ids: ids),
     "Priority of smooth turns": lambda: Priority(SmoothWeightedRoundRobin),
 }

@@ -49,6 +49,11 @@ class CallInfo:
         return self._call.lease.endpoint
 
     @property
+    def cost(self) -> float:
+        """What the request was said to cost."""
+        return self._call.lease.cost
+
+    @property
     def attempts(self) -> int:
         """How many it took."""
         return len(self._call.tried)

@@ -8,6 +8,7 @@
 :class:`Canary`            a stable share of the users to the new version
 :class:`Sticky`            back to the endpoint that knows the client, by a signed value
 :class:`CircuitBreaker`    nobody over its limit of requests in flight
+:class:`RateLimit`         nobody over its limit of requests, or of their cost, per second
 =========================  ==============================================================================
 
 Each takes the selector to delegate to as ``child=``, a class or a function that makes one: every part gets
@@ -20,6 +21,7 @@ from balancekit.routing._breaker import CircuitBreaker
 from balancekit.routing._canary import Canary
 from balancekit.routing._parts import MakeSelector
 from balancekit.routing._priority import Locality, Priority, tier_loads
+from balancekit.routing._rate_limit import RateLimit
 from balancekit.routing._sticky import STICKY, Sticky, StickyValues, source_prefix
 from balancekit.routing._subset import Subset
 from balancekit.routing._subsetting import Subsetting, deterministic_subset, rendezvous_subset
@@ -31,6 +33,7 @@ __all__ = [
     "Locality",
     "MakeSelector",
     "Priority",
+    "RateLimit",
     "Sticky",
     "StickyValues",
     "Subset",

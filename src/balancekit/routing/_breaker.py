@@ -79,16 +79,23 @@ class CircuitBreaker:
         node = child.select(snapshot, ctx)
         if node is None or self._has_room(node):
             return node
-        full = {other.id for other in snapshot.eligible if not self._has_room(other)}
-        return child.select(snapshot, excluding(ctx, full))
+        return child.select(snapshot, excluding(ctx, self._full(snapshot)))
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child."""
         self._children.prepare({PART: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Say who is at the limit."""
-        return {node.id: Reason.SATURATED for node in snapshot.candidates(ctx) if not self._has_room(node)}
+        """Say who is at the limit, and what the child has against the others."""
+        full = {node.id: Reason.SATURATED for node in snapshot.candidates(ctx) if not self._has_room(node)}
+        return {**self._children.refusals(PART, snapshot, excluding(ctx, set(full))), **full}
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Say when the child would pick one that is not at its limit."""
+        return self._children.retry_at(PART, snapshot, excluding(ctx, self._full(snapshot)))
+
+    def _full(self, snapshot: Snapshot) -> set[str]:
+        return {node.id for node in snapshot.eligible if not self._has_room(node)}
 
     def _has_room(self, node: Node) -> bool:
         limit = max(1, int(self._limit * node.capacity)) if self._per_weight else self._limit

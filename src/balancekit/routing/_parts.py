@@ -11,10 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import TypeAlias, cast, final
 
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, Reason
 from balancekit.loads import FailureAware
 from balancekit.outcome import Completion
-from balancekit.protocols import LoadPolicy, Selector, SupportsFeedback, SupportsPrepare
+from balancekit.protocols import (
+    LoadPolicy,
+    Selector,
+    SupportsFeedback,
+    SupportsPrepare,
+    SupportsReasons,
+    SupportsRetryAt,
+)
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 __all__ = ["Children", "Learn", "MakeSelector", "Parts", "excluding"]
@@ -114,6 +121,16 @@ class Children:
             child = self.of(part)
             if isinstance(child, SupportsPrepare):
                 child.prepare(view)
+
+    def refusals(self, part: Hashable, view: Snapshot, ctx: PickContext) -> Mapping[str, Reason]:
+        """Return what the child of a part says of those whom it passes over."""
+        child = self.of(part)
+        return child.refusals(view, ctx) if isinstance(child, SupportsReasons) else {}
+
+    def retry_at(self, part: Hashable, view: Snapshot, ctx: PickContext) -> float | None:
+        """Return when the child of a part would pick somebody, if it knows."""
+        child = self.of(part)
+        return child.retry_at(view, ctx) if isinstance(child, SupportsRetryAt) else None
 
     def learn(self, node: Node, completion: Completion) -> None:
         """Let every child hear how a request ended."""

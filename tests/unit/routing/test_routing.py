@@ -29,6 +29,7 @@ from balancekit.routing import (
     CircuitBreaker,
     Locality,
     Priority,
+    RateLimit,
     Sticky,
     StickyValues,
     Subset,
@@ -397,10 +398,11 @@ def test_children_that_learn_are_told():
         Priority,
         lambda child: Locality("z", child=child),
         lambda child: CircuitBreaker(9, child=child),
+        lambda child: RateLimit(9.0, child=child),
     ):
         with LoadBalancer(["a"], selector=make(Learner)).acquire():
             pass
-    assert heard == [Outcome.SUCCESS] * 3
+    assert heard == [Outcome.SUCCESS] * 4
     assert not hasattr(Priority(RoundRobin), "learn")
 
 
