@@ -9,7 +9,8 @@ middleware, which then picks another endpoint; so that is not counted as a retry
 is one for all endpoints: give its connector a ``limit_per_host`` as well.
 
 Cost: 10 to 15 microseconds a request where aiohttp itself takes 60; ``benchmarks/adapters`` measures the ratio.
-Needs the extra ``aiohttp``.
+Needs the extra ``aiohttp``: 3.14.4 or later. Before 3.14.1 aiohttp keeps connections apart by address only, and would use one that
+was verified for one name for another; before 3.14.4 it may send an empty body when it repeats a request by itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Final, Unpack, final
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, RequestInfo, hdrs
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.payload import AsyncIterablePayload, Payload
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -37,6 +39,9 @@ from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome, classify_exception
 
 __all__ = ["Balanced", "balanced", "info"]
+
+if "server_hostname" not in ConnectionKey._fields:
+    raise ImportError("balancekit.adapters.aiohttp needs aiohttp 3.14.4 or later")
 
 _UNSENT: Final = Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")
 _OURS: Final = Judgement(Outcome.IGNORED)

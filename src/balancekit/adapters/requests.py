@@ -5,7 +5,7 @@ sends a copy of each request to an endpoint, over urllib3's pools, which are kep
 the certificate must have. A lease ends when the body has been read or closed, not when the headers arrive.
 
 Cost: 40 to 50 microseconds a request where requests itself takes 300; ``benchmarks/adapters`` measures the ratio.
-Needs the extra ``requests``.
+Needs the extra ``requests``: urllib3 2.0 or later, for older ones take half a body for a whole one.
 """
 
 from __future__ import annotations
