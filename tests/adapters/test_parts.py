@@ -7,6 +7,7 @@ import math
 import pickle
 from typing import Any
 
+import httpx2
 import pytest
 import trio
 from hypothesis import given
@@ -119,7 +120,13 @@ def test_sockets_are_refused_where_the_client_knows_none(make: Any) -> None:
         ("wait_for_capacity", math.inf),
         ("rewrite_location", 1),
         ("propagate_deadline", ""),
+        ("propagate_deadline", "x timeout"),
         ("innocent", (404,)),
+        ("innocent", 501),
+        ("innocent", "501"),
+        ("clock", 5),
+        ("fallback", 5),
+        ("fallback", httpx2.AsyncHTTPTransport()),
         ("verify", True),
         ("transport_factory", 7),
         ("drain_timeout", -1.0),
@@ -129,6 +136,34 @@ def test_a_wrong_option_is_named(option: str, value: Any) -> None:
     """One table for all adapters, for they share the options."""
     with pytest.raises(ConfigurationError, match=option):
         for_httpx2.BalancedTransport(LoadBalancer(["a:1"]), **{option: value})
+
+
+@pytest.mark.parametrize("made", [None, httpx2.AsyncHTTPTransport()])
+def test_a_factory_that_makes_no_transport_is_named(made: Any) -> None:
+    """When it does; and the endpoint is not blamed for it."""
+    lb = LoadBalancer(["a:1"])
+    transport = for_httpx2.BalancedTransport(lb, transport_factory=lambda _: made)
+    with httpx2.Client(transport=transport) as client, pytest.raises(ConfigurationError, match="factory"):
+        client.get("http://orders/ok")
+    assert lb.stats().outcomes[Outcome.IGNORED] == 1
+
+
+def test_what_is_wrong_at_home_blames_nobody() -> None:
+    """A client that outlives its event loop, for one."""
+    lb = LoadBalancer(["a:1"])
+
+    async def closed(_: httpx2.Request) -> httpx2.Response:
+        raise RuntimeError("Event loop is closed")
+
+    async def main() -> None:
+        inner = httpx2.MockTransport(closed)
+        transport = for_httpx2.AsyncBalancedTransport(lb, transport_factory=lambda _: inner)
+        async with httpx2.AsyncClient(transport=transport) as client:
+            with pytest.raises(RuntimeError, match="loop"):
+                await client.get("http://orders/ok")
+
+    asyncio.run(main())
+    assert lb.stats().outcomes[Outcome.IGNORED] == 1
 
 
 def test_an_option_that_does_not_exist_is_named() -> None:

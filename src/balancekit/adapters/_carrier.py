@@ -6,7 +6,7 @@ Written here once: each adapter takes them as keyword arguments and says only wh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, TypedDict, TypeVar, Unpack, final
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from balancekit.adapters._call import Call
 from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
 from balancekit.adapters._request_options import asked
-from balancekit.adapters._target import PORTS, Place, place
+from balancekit.adapters._target import HEADER_NAME, PORTS, Place, place
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import Clock
@@ -126,14 +126,11 @@ class Carrier:
             setattr(self, name, valid.number(name, options.get(name, default), minimum=0.0))
         self.buffer_body: int = valid.integer("buffer_body", options.get("buffer_body", 0), minimum=0)
         self.rewrite_location: bool = valid.flag("rewrite_location", options.get("rewrite_location", False))
-        header = options.get("propagate_deadline")
-        self.propagate_deadline: str | None = (
-            None if header is None else valid.text("propagate_deadline", header)
-        )
-        self.innocent: frozenset[int] = frozenset(
-            valid.integer("innocent", status, minimum=500) for status in options.get("innocent", (501,))
-        )
+        self.propagate_deadline: str | None = _header("propagate_deadline", options.get("propagate_deadline"))
+        self.innocent: frozenset[int] = _statuses("innocent", options.get("innocent", (501,)))
         self.clock: Clock = options.get("clock", time.monotonic)
+        if not callable(self.clock):
+            raise ConfigurationError("clock", self.clock, "a function that returns seconds")
         self.refused_keys: set[str] = set()
         for endpoint in balancer.endpoints:
             place(endpoint.target)
@@ -216,6 +213,18 @@ def _service(name: object) -> tuple[str | None, int | None]:
     if host is None or parts.path or parts.query or "@" in text or " " in text:
         raise ConfigurationError("service", name, allowed)
     return host, port
+
+
+def _header(name: str, value: object) -> str | None:
+    if value is not None and not (isinstance(value, str) and HEADER_NAME.fullmatch(value)):
+        raise ConfigurationError(name, value, "the name of a header")
+    return value
+
+
+def _statuses(name: str, value: object) -> frozenset[int]:
+    if not isinstance(value, Collection) or isinstance(value, str | bytes):
+        raise ConfigurationError(name, value, "statuses of 500 and above, such as (501, 505)")
+    return frozenset(valid.integer(name, status, minimum=500) for status in value)
 
 
 F = TypeVar("F", bound=Callable[[Any], object])

@@ -11,9 +11,9 @@ import httpx
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._carrier import Carrier
-from balancekit.adapters._rules import CANCELLED, Again, Judgement
+from balancekit.adapters._rules import CANCELLED, Again, Judgement, judge_foreign
 from balancekit.adapters._target import Place
-from balancekit.outcome import Outcome, classify_exception
+from balancekit.outcome import Outcome
 
 __all__ = ["judge_error", "replayable", "rewritten", "with_body"]
 
@@ -30,16 +30,13 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
 
 
 def judge_error(error: BaseException, request: httpx.Request) -> Judgement:
-    """Say what an error means for the endpoint, and for the request.
-
-    One that is none of the client's comes from the caller's own body, if that is made as it is sent.
-    """
+    """Say what an error means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
     for kind, judgement in _BY_ERROR:
         if isinstance(error, kind):
             return judgement
-    return Judgement(classify_exception(error) if replayable(request) else Outcome.IGNORED)
+    return judge_foreign(error, replayable=replayable(request))
 
 
 def replayable(request: httpx.Request) -> bool:

@@ -25,9 +25,9 @@ import enum
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from balancekit.outcome import Outcome
+from balancekit.outcome import Outcome, classify_exception
 
-__all__ = ["CANCELLED", "FINE", "IDEMPOTENT_METHODS", "Again", "Judgement", "judge_status"]
+__all__ = ["CANCELLED", "FINE", "IDEMPOTENT_METHODS", "Again", "Judgement", "judge_foreign", "judge_status"]
 
 IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
 
@@ -95,3 +95,20 @@ def judge_status(status: int, *, retry_after: Any = None, own_credentials: bool 
     if own_credentials and status in (401, 403):
         return _REFUSED_KEY
     return _BY_STATUS.get(status) or (_BROKEN if status >= 500 else FINE)
+
+
+def judge_foreign(error: Exception, *, replayable: bool) -> Judgement:
+    """Judge an error that is none of the client's own.
+
+    Those of the operating system are about the endpoint, unless they may come from a body that is made as it is sent. All others are
+    made at home: a closed event loop, a header that cannot be encoded, a transport that is none.
+
+    Example
+    -------
+    >>> judge_foreign(ConnectionResetError(), replayable=True).outcome
+    <Outcome.CONNECT_FAILED: 'connect_failed'>
+    >>> judge_foreign(RuntimeError("Event loop is closed"), replayable=True).outcome
+    <Outcome.IGNORED: 'ignored'>
+    """
+    theirs = replayable and isinstance(error, OSError)
+    return Judgement(classify_exception(error) if theirs else Outcome.IGNORED)

@@ -24,7 +24,7 @@ from balancekit import _validation as valid
 from balancekit._record import Record
 from balancekit.errors import ConfigurationError
 
-__all__ = ["AUTO", "HttpTarget", "Place", "place"]
+__all__ = ["AUTO", "HEADER_NAME", "HttpTarget", "Place", "place"]
 
 AUTO: Final = "auto"
 SCHEMES: Final = ("http", "https")
@@ -32,7 +32,7 @@ PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 ALLOWED: Final = "'host:port', 'http(s)://host:port/prefix' or 'unix:/path', without a query"
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
 
@@ -187,7 +187,7 @@ def _headers(given: object) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise ConfigurationError("headers", "***", "a mapping from names to values")
     for name, value in given.items():
-        if not isinstance(name, str) or _HEADER_NAME.fullmatch(name) is None:
+        if not isinstance(name, str) or HEADER_NAME.fullmatch(name) is None:
             raise ConfigurationError("headers", {"***": "***"}, "names as HTTP has them")
         if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
             allowed = "values of printable ASCII, without line ends, and no spaces around them"

@@ -32,11 +32,11 @@ from balancekit.adapters._ahead import read_ahead_async
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import CallOptions, Carrier, CarrierOptions
 from balancekit.adapters._places import Places
-from balancekit.adapters._rules import CANCELLED, IDEMPOTENT_METHODS, Again, Judgement
+from balancekit.adapters._rules import CANCELLED, IDEMPOTENT_METHODS, Again, Judgement, judge_foreign
 from balancekit.adapters._target import Place
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import UnavailableError
-from balancekit.outcome import Outcome, classify_exception
+from balancekit.outcome import Outcome
 
 __all__ = ["Balanced", "balanced", "info"]
 
@@ -72,7 +72,7 @@ def judge_error(error: BaseException) -> Judgement:
     for kind, judgement in _BY_ERROR:
         if isinstance(error, kind):
             return judgement
-    return Judgement(classify_exception(error))
+    return judge_foreign(error, replayable=True)
 
 
 def replayable(request: ClientRequest) -> bool:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack, final
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, final
 
 import httpx2
 
@@ -38,6 +38,9 @@ Inner = TypeVar("Inner", httpx2.BaseTransport, httpx2.AsyncBaseTransport)
 class _Transport(Generic[Inner]):
     """What both transports are made of."""
 
+    _sends: ClassVar[str]
+    """The method by which an inner transport sends."""
+
     def __init__(
         self,
         balancer: LoadBalancer[Any],
@@ -54,12 +57,21 @@ class _Transport(Generic[Inner]):
         if verify is not None and not isinstance(verify, ssl.SSLContext):
             raise ConfigurationError("verify", verify, "an ssl.SSLContext")
         self._verify = verify
-        self._fallback: Inner | None = fallback
+        self._fallback: Inner | None = None if fallback is None else self._inner("fallback", fallback)
         self._lock = threading.Lock()
-        clock = self._carrier.clock
-        self._inners: Inners[Inner] = Inners(
-            balancer, transport_factory or self._default, drain_timeout, clock
-        )
+        self._factory: Callable[[Endpoint[Any]], Inner] | None = transport_factory
+        self._inners: Inners[Inner] = Inners(balancer, self._made, drain_timeout, self._carrier.clock)
+
+    def _made(self, endpoint: Endpoint[Any]) -> Inner:
+        if self._factory is None:
+            return self._default(endpoint)
+        return self._inner("transport_factory", self._factory(endpoint))
+
+    def _inner(self, name: str, value: Inner) -> Inner:
+        """Return an inner transport that can send as this one does."""
+        if not hasattr(value, self._sends):
+            raise ConfigurationError(name, value, f"a transport with {self._sends}")
+        return value
 
     def _default(self, endpoint: Endpoint[Any] | None) -> Inner:
         """Make a transport; for all of them there is one SSL context."""
@@ -161,6 +173,8 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
     ...     client.get("http://orders/items").text in ("10.0.0.1", "10.0.0.2")
     True
     """
+
+    _sends = "handle_request"
 
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> httpx2.BaseTransport:
         return httpx2.HTTPTransport(verify=verify, uds=socket, retries=0)
@@ -273,6 +287,8 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
     >>> asyncio.run(main()) in ("10.0.0.1", "10.0.0.2")
     True
     """
+
+    _sends = "handle_async_request"
 
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> httpx2.AsyncBaseTransport:
         return httpx2.AsyncHTTPTransport(verify=verify, uds=socket, retries=0)

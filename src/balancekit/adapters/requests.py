@@ -29,11 +29,11 @@ from balancekit.adapters._ahead import read_ahead
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import Carrier, CarrierOptions
 from balancekit.adapters._places import Places
-from balancekit.adapters._rules import CANCELLED, Again, Judgement
+from balancekit.adapters._rules import CANCELLED, Again, Judgement, judge_foreign
 from balancekit.adapters._target import Place
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import UnavailableError
-from balancekit.outcome import Outcome, classify_exception
+from balancekit.outcome import Outcome
 
 __all__ = ["BalancedAdapter", "BalancedResponse"]
 
@@ -57,10 +57,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
 
 
 def judge_error(error: BaseException, request: PreparedRequest) -> Judgement:
-    """Say what an error means for the endpoint, and for the request.
-
-    One that is none of the client's comes from the caller's own body, if that is made as it is sent.
-    """
+    """Say what an error means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
     if isinstance(error, exceptions.ConnectionError) and error.args:
@@ -70,7 +67,7 @@ def judge_error(error: BaseException, request: PreparedRequest) -> Judgement:
     for kind, judgement in _BY_ERROR:
         if isinstance(error, kind):
             return judgement
-    return Judgement(classify_exception(error) if replayable(request) else Outcome.IGNORED)
+    return judge_foreign(error, replayable=replayable(request))
 
 
 def replayable(request: PreparedRequest) -> bool:
