@@ -2,7 +2,8 @@
 
 :func:`measure` runs up to four topics, ``distribution``, ``disruption``, ``speed`` and ``latency``, and returns
 :class:`Results`: claims with verdicts (:class:`Claim`) and tables. :func:`draw` makes pictures of them,
-:func:`write` a folder with a report, :func:`card` a small picture of one algorithm. Drawing needs matplotlib, which
+:func:`write` a folder with a report, :func:`card` a small picture of one algorithm. :func:`write_scenario` writes such a
+folder about a scenario of :mod:`balancekit.sim`. Drawing needs matplotlib, which
 the extra ``cli`` brings; measuring does not.
 """
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from balancekit.bench._cards import CARDS, card
     from balancekit.bench._claims import Claim, Column, Findings, Step, Table
-    from balancekit.bench._report import draw, write
+    from balancekit.bench._report import draw, write, write_scenario
     from balancekit.bench._results import TITLES, Results, measure, steps
     from balancekit.bench._timing import Timer, Timing, machine
 
@@ -37,6 +38,7 @@ __all__ = [
     "measure",
     "steps",
     "write",
+    "write_scenario",
 ]
 
 __getattr__: Callable[[str], object] = lazily(
@@ -44,7 +46,7 @@ __getattr__: Callable[[str], object] = lazily(
     {
         "_cards": ("CARDS", "card"),
         "_claims": ("Claim", "Column", "Findings", "Step", "Table"),
-        "_report": ("draw", "write"),
+        "_report": ("draw", "write", "write_scenario"),
         "_results": ("TITLES", "Results", "measure", "steps"),
         "_timing": ("Timer", "Timing", "machine"),
     },

@@ -7,15 +7,16 @@ the dark. On a narrow screen pictures and tables scroll, the page does not.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
+from balancekit._record import Record
 from balancekit.bench import _style as style
 from balancekit.bench._claims import Claim, Findings, Table
 from balancekit.bench._results import TITLES, Results
 
-__all__ = ["page"]
+__all__ = ["Section", "document", "page"]
 
 THEMED: Final = {
     style.INK: "--ink",
@@ -54,8 +55,17 @@ summary { cursor: pointer; padding: .3rem 0; } nav a { margin-right: 1rem; } a {
 """
 
 
+class Section(Record):
+    """A part of a page: where it is, what it asks, what was found, and SVG text by name."""
+
+    name: str
+    title: str
+    findings: Findings
+    pictures: Mapping[str, str]
+
+
 def page(results: Results, pictures: Mapping[str, str]) -> str:
-    """Return the report as one HTML page.
+    """Return the report of a bench as one HTML page.
 
     Parameters
     ----------
@@ -64,41 +74,53 @@ def page(results: Results, pictures: Mapping[str, str]) -> str:
     pictures
         SVG text by name; those whose names begin with a topic are shown there.
     """
-    claims = [claim for findings in results.topics.values() for claim in findings.claims]
-    wrong = sum(not claim.holds for claim in claims)
-    verdict = (
-        f'<strong class="good">All {len(claims)} claims hold.</strong>'
-        if not wrong
-        else f'<strong class="bad">{wrong} of {len(claims)} claims do not hold.</strong>'
-    )
-    where = {**results.machine, **results.versions, "seed": results.seed}
-    facts = ", ".join(f"{escape(str(name))} {escape(str(value))}" for name, value in where.items())
-    links = "".join(f'<a href="#{name}">{name}</a>' for name in results.topics)
-    sections = "".join(_section(name, findings, pictures) for name, findings in results.topics.items())
+    sections = [
+        Section(
+            name=topic,
+            title=TITLES[topic],
+            findings=findings,
+            pictures={name: text for name, text in pictures.items() if name.startswith(f"{topic}-")},
+        )
+        for topic, findings in results.topics.items()
+    ]
     sample = " Small samples: tolerances are wide." if results.quick else ""
+    lead = f"Measured figures stand beside the right ones; a claim holds if chance alone explains the difference.{sample}"
+    facts = {**results.machine, **results.versions, "seed": results.seed}
+    return document("Is it true what is said of these algorithms?", lead, facts, sections)
+
+
+def document(heading: str, lead: str, facts: Mapping[str, object], sections: Sequence[Section]) -> str:
+    """Return a page: a verdict over all claims, then section by section pictures, claims and tables."""
+    claims = [claim for section in sections for claim in section.findings.claims]
+    wrong = sum(not claim.holds for claim in claims)
+    verdict = f'<strong class="good">All {len(claims)} claims hold.</strong> ' if claims else ""
+    if wrong:
+        verdict = f'<strong class="bad">{wrong} of {len(claims)} claims do not hold.</strong> '
+    named = ", ".join(f"{escape(str(name))} {escape(str(value))}" for name, value in facts.items())
+    links = "".join(f'<a href="#{section.name}">{section.name}</a>' for section in sections)
+    nav = f"<nav>{links}</nav>\n" if len(sections) > 1 else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>balancekit bench</title>\n<style>{SHEET}</style>\n</head>\n<body>\n"
-        f"<h1>Is it true what is said of these algorithms?</h1>\n<p>{verdict} Measured figures stand beside the"
-        f" right ones; a claim holds if chance alone explains the difference.{sample}</p>\n"
-        f'<p class="grey">{facts}</p>\n<nav>{links}</nav>\n{sections}</body>\n</html>\n'
+        f"<title>balancekit: {escape(heading)}</title>\n<style>{SHEET}</style>\n</head>\n<body>\n"
+        f'<h1>{escape(heading)}</h1>\n<p>{verdict}{escape(lead)}</p>\n<p class="grey">{named}</p>\n'
+        f"{nav}{''.join(map(_section, sections))}</body>\n</html>\n"
     )
 
 
-def _section(topic: str, findings: Findings, pictures: Mapping[str, str]) -> str:
-    drawn = "".join(
-        f"<figure>{_inline(name, text)}</figure>\n"
-        for name, text in pictures.items()
-        if name.startswith(f"{topic}-")
-    )
+def _section(section: Section) -> str:
+    findings = section.findings
+    drawn = "".join(f"<figure>{_inline(name, text)}</figure>\n" for name, text in section.pictures.items())
     wrong = [claim for claim in findings.claims if not claim.holds]
     failed = _claims(wrong) if wrong else ""
     tables = "".join(_table(table) for table in findings.tables if len(table.rows) <= 120)
-    return (
-        f'<section id="{topic}">\n<h2>{escape(TITLES[topic])}</h2>\n{failed}{drawn}'
+    all_claims = (
         f"<details><summary>{len(findings.claims)} claims and their figures</summary>\n"
         f"{_claims(findings.claims)}</details>\n"
+    )
+    return (
+        f'<section id="{section.name}">\n<h2>{escape(section.title)}</h2>\n{failed}{drawn}'
+        f"{all_claims if findings.claims else ''}"
         f"<details><summary>All tables</summary>\n{tables}</details>\n</section>\n"
     )
 

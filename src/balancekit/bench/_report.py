@@ -9,13 +9,15 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from balancekit.bench import _draw_latency, _draw_moves, _draw_shares, _draw_speed
+from balancekit.bench import _draw_latency, _draw_moves, _draw_scenario, _draw_shares, _draw_speed
 from balancekit.bench._claims import Findings
-from balancekit.bench._html import page
+from balancekit.bench._html import Section, document, page
 from balancekit.bench._results import Results
+from balancekit.bench._scenario import compared
 from balancekit.bench._style import png, styled, svg
+from balancekit.sim import Report, Scenario
 
-__all__ = ["PICTURES", "draw", "write"]
+__all__ = ["PICTURES", "draw", "write", "write_scenario"]
 
 PICTURES: Final[Mapping[str, Mapping[str, Callable[[Findings], Figure]]]] = {
     "distribution": {
@@ -56,17 +58,60 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     folder
         Where; it is made if it is not there. Files of the same names are replaced.
     """
+    figures = {
+        name: figure
+        for topic, findings in results.topics.items()
+        for name, figure in draw(topic, findings).items()
+    }
+    return _written(folder, figures, results.data(), lambda pictures: page(results, pictures))
+
+
+def write_scenario(scenario: Scenario, reports: Mapping[str, Report], folder: str | Path) -> list[Path]:
+    """Write how balancers fared in a scenario: the same files as :func:`write`.
+
+    Parameters
+    ----------
+    scenario
+        What was simulated.
+    reports
+        What came of it, by name of the balancer.
+    folder
+        Where; it is made if it is not there. Files of the same names are replaced.
+    """
+    findings = compared(scenario, reports)
+    with styled():
+        drawn = {"slowest": _draw_scenario.slowest(findings), "shares": _draw_scenario.shares(findings)}
+    data = {
+        "title": scenario.title,
+        "why": scenario.why,
+        "seed": scenario.seed,
+        "claims": [claim.data() for claim in findings.claims],
+        "tables": [table.data() for table in findings.tables],
+    }
+    facts = {"requests": f"{scenario.requests:,}", "seed": scenario.seed}
+
+    def text(pictures: Mapping[str, str]) -> str:
+        asked = Section(name="balancers", title="Balancers compared", findings=findings, pictures=pictures)
+        return document(scenario.title, scenario.why, facts, [asked])
+
+    return _written(folder, {name: one for name, one in drawn.items() if one is not None}, data, text)
+
+
+def _written(
+    folder: str | Path,
+    figures: Mapping[str, Figure],
+    data: Mapping[str, object],
+    text: Callable[[Mapping[str, str]], str],
+) -> list[Path]:
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     files, pictures = [], {}
-    for topic, findings in results.topics.items():
-        for name, figure in draw(topic, findings).items():
-            text = svg(figure, name)
-            pictures[name] = text
-            files += [home / f"{name}.svg", home / f"{name}.png"]
-            files[-2].write_text(text, encoding="utf-8")
-            files[-1].write_bytes(png(figure))
+    for name, figure in figures.items():
+        pictures[name] = svg(figure, name)
+        files += [home / f"{name}.svg", home / f"{name}.png"]
+        files[-2].write_text(pictures[name], encoding="utf-8")
+        files[-1].write_bytes(png(figure))
     files += [home / "figures.json", home / "report.html"]
-    files[-2].write_text(json.dumps(results.data(), indent=1) + "\n", encoding="utf-8")
-    files[-1].write_text(page(results, pictures), encoding="utf-8")
+    files[-2].write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    files[-1].write_text(text(pictures), encoding="utf-8")
     return files

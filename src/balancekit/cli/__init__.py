@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Run a scenario with every balancer it names; without one, list those that are shipped.",
     )
     simulating.add_argument("scenario", nargs="?", help="a TOML file, or the name of a shipped scenario")
+    simulating.add_argument("--out", metavar="DIR", help="write pictures, data and a page to look at there")
     simulating.add_argument("--json", action="store_true", help="print data")
     simulating.add_argument("--seed", type=int, help="in place of the scenario's own")
     benching = commands.add_parser(

@@ -7,11 +7,14 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from balancekit import bench
 from balancekit.errors import ConfigurationError
 from balancekit.sim import QUANTILES, Finding, Report, Scenario, load_scenario, shipped
 
@@ -24,20 +27,27 @@ WIDE = 150
 def run_simulate(options: argparse.Namespace) -> int:
     """Run a scenario with every balancer it names, print what came of it, and check what it claims.
 
-    The status is 1 if a claim does not hold, 2 if there is no such scenario.
+    The status is 1 if a claim does not hold, 2 if there is no such scenario, or no folder to write to.
     """
     if options.scenario is None:
         width = max(map(len, shipped()))
         for name in shipped():
             sys.stdout.write(f"{name:{width}}  {load_scenario(name).title}\n")
         return 0
+    if options.out is not None and find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+    files: list[Path] = []
     try:
+        if options.out is not None:
+            Path(options.out).mkdir(parents=True, exist_ok=True)
         scenario = load_scenario(options.scenario)
         if options.seed is not None:
             scenario = scenario.replace(seed=options.seed)
         reports = _run(scenario, quiet=options.json)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
+        if options.out is not None:
+            files = bench.write_scenario(scenario, reports, options.out)
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"balancekit simulate: {error}\n")
         return 2
     findings = scenario.check(reports)
     if options.json:
@@ -51,6 +61,10 @@ def run_simulate(options: argparse.Namespace) -> int:
         sys.stdout.write("\n")
     else:
         _print(scenario, reports, findings)
+    if files:
+        (sys.stderr if options.json else sys.stdout).write(
+            f"{len(files)} files in {options.out}, begin with {files[-1]}\n"
+        )
     return 0 if all(finding.holds for finding in findings) else 1
 
 

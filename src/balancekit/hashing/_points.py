@@ -138,7 +138,8 @@ class SortedPoints:
             An array of unsigned integers of the circle's width.
         """
         pairs, starts = np.frombuffer(self.pairs, _number(self.bits)), np.frombuffer(self.starts, np.uint32)
-        place = starts.take(positions >> positions.dtype.type(self.shift)).astype(np.intp)
+        slots = (positions >> positions.dtype.type(self.shift)).view(f"i{positions.itemsize}")
+        place = starts.take(slots).astype(np.intp)  # older numpy takes no unsigned 64-bit numbers
         behind = np.flatnonzero(pairs.take(place) < positions)
         while len(behind):
             ahead = place[behind] + 2

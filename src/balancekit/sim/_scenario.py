@@ -176,6 +176,8 @@ def load_scenario(source: str | Path) -> Scenario:
             raise ConfigurationError(
                 "scenario", str(source), f"a file ({error.strerror}), or one of {', '.join(known)}"
             ) from None
+        except UnicodeDecodeError as error:
+            raise ConfigurationError("scenario", str(source), f"TOML, which is UTF-8: {error}") from None
     try:
         facts = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

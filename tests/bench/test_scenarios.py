@@ -1,0 +1,128 @@
+"""A scenario's report: pictures that can be read, figures that are those of the simulation, a page by itself."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from balancekit.bench import write_scenario
+from balancekit.bench._draw_scenario import shares, slowest
+from balancekit.bench._scenario import compared
+from balancekit.bench._style import styled
+from balancekit.cli import main
+from balancekit.sim import load_scenario, shipped
+
+from .test_pictures import legible
+
+MINE = """
+title = "Mine & <yours>"
+requests = 400
+warm_up = 40
+[arrivals]
+kind = "poisson"
+rate = 30.0
+[servers.s]
+count = 3
+service = { kind = "exponential", mean = 0.05 }
+[[balancers]]
+name = "default"
+[[balancers]]
+name = "in turn"
+selector = "RoundRobin"
+[[claims]]
+text = "nobody waits for an hour"
+balancer = "default"
+measure = "p99"
+high = 3600.0
+"""
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Return a scenario, cut short, and what came of it."""
+    scenario = load_scenario("eighty-percent").replace(requests=3_000, warm_up=300)
+    return scenario, {name: scenario.run(name) for name in scenario.balancers}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_text_can_be_read(name):
+    """No text is cut off at the border, and no two lie on each other; in every scenario that is shipped, cut short."""
+    scenario = load_scenario(name).replace(requests=600, warm_up=60)
+    found = compared(scenario, {name: scenario.run(name) for name in scenario.balancers})
+    with styled():
+        for draw in (slowest, shares):
+            assert legible(draw(found)) == ([], [])
+
+
+def test_tables_are_the_reports(run):
+    """Quantiles, errors and shares, for each balancer and endpoint."""
+    scenario, reports = run
+    found = compared(scenario, reports)
+    for name, report in reports.items():
+        (row,) = found["figures"].where(balancer=name)
+        assert (row["mean"], row["p99"], row["errors"]) == (report.mean, report.quantile(0.99), report.errors)
+        assert {
+            own["endpoint"]: own["share"] for own in found["shares"].where(balancer=name)
+        } == report.shares
+        curve = found["slowest"].where(balancer=name)
+        assert curve[0]["seconds"] == report.latency.min()
+        for point in curve[1:]:
+            longer = np.mean(report.latency > point["seconds"])
+            assert abs(longer - point["slower"]) <= 1.0 / len(report.latency)
+    assert [claim.measured for claim in found.claims] == [one.value for one in scenario.check(reports)]
+
+
+def test_the_command_writes_pictures_data_and_a_page(tmp_path, capsys):
+    """In a folder that was not there; what is printed is data and nothing else."""
+    (tmp_path / "mine.toml").write_text(MINE, encoding="utf-8")
+    home = tmp_path / "deep" / "report"
+    assert main(["simulate", str(tmp_path / "mine.toml"), "--out", str(home), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["title"] == "Mine & <yours>"
+    names = {file.name for file in home.iterdir()}
+    assert names == {"slowest.svg", "slowest.png", "shares.svg", "shares.png", "figures.json", "report.html"}
+    assert f"6 files in {home}" in err
+    assert imread(home / "slowest.png").std() > 0.05
+    data = json.loads((home / "figures.json").read_text(encoding="utf-8"))
+    assert [table["name"] for table in data["tables"]] == ["figures", "shares", "slowest"]
+    page = (home / "report.html").read_text(encoding="utf-8")
+    assert "<h1>Mine &amp; &lt;yours&gt;</h1>" in page
+    assert "All 1 claims hold" in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_report_of_nobody_served_has_no_curve(tmp_path):
+    """All servers hang: there is a page, without a picture of times."""
+    text = MINE.replace(
+        "[[balancers]]",
+        '[[faults]]\nkind = "hang"\nendpoint = "s-0"\nat = 0.0\nseconds = 1e9\n\n[[balancers]]',
+        1,
+    )
+    text = text.replace("count = 3", "count = 1").replace("title =", "timeout = 0.2\ntitle =", 1)
+    text = text.split("[[claims]]")[0]
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    scenario = load_scenario(tmp_path / "mine.toml")
+    files = write_scenario(
+        scenario, {name: scenario.run(name) for name in scenario.balancers}, tmp_path / "out"
+    )
+    assert {file.name for file in files} == {"figures.json", "report.html"}
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_anything_runs(tmp_path, capsys):
+    """Not after a minute."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert main(["simulate", "eighty-percent", "--out", str(tmp_path / "file")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("balancekit simulate: ")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path, capsys):
+    """As what it is."""
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
+    assert main(["simulate", str(tmp_path / "mine.toml")]) == 2
+    assert "expected TOML, which is UTF-8" in capsys.readouterr().err
