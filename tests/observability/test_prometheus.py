@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from balancekit import AllIneligibleError, ConfigurationError, First, LoadBalancer, Outcome
 from balancekit.discovery import ThreadDiscovery
 from balancekit.events import Hedged, Retried, RetryRefused
+from balancekit.loads import InFlight
 from balancekit.observability.prometheus import BUCKETS, MOST, STATES, BalancerCollector
 from balancekit.testing import ManualClock
 
@@ -148,6 +149,37 @@ def test_the_series_of_an_endpoint_go_with_it() -> None:
     with lb.acquire(exclude=["b"]):
         pass
     assert value(scrape(registry), "balancekit_request_duration_seconds_count", endpoint="a") == 1.0
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_pods_that_come_and_go_leave_nothing(timed: bool) -> None:
+    """Not even when they were never asked, or answer after they have gone: the places go to those who follow."""
+    registry = CollectorRegistry()
+    lb = LoadBalancer(["stays"], selector=First(), load=InFlight(), timed=timed)
+    BalancerCollector(lb, service="s", registry=registry)
+    for n in range(MOST + 20):
+        lb.add(f"pod-{n}")
+        late = lb.acquire(exclude=["stays"])
+        scrape(registry)
+        lb.remove(f"pod-{n}")
+        late.release()
+    labels = {
+        s.labels["endpoint"]
+        for family in scrape(registry).values()
+        for s in family.samples
+        if "endpoint" in s.labels
+    }
+    assert labels == ({"stays", "other"} if timed else {"stays"})
+
+
+def test_a_collector_cannot_be_registered_twice() -> None:
+    """It has joined its registry; a second time, anywhere, would break every scrape."""
+    registry = CollectorRegistry()
+    collector = BalancerCollector(LoadBalancer(["a"]), service="s", registry=registry)
+    for one in (registry, CollectorRegistry()):
+        with pytest.raises(ConfigurationError, match="when made"):
+            one.register(collector)  # type: ignore[arg-type]
+    scrape(registry)
 
 
 def test_a_thousand_endpoints_are_five_hundred_series_and_the_rest() -> None:

@@ -42,7 +42,7 @@ from balancekit import _validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.events import Event, Hedged, Removed, Retried, RetryRefused
+from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
 from balancekit.observability._tally import Tally, reason
 from balancekit.outcome import Completion, Outcome
@@ -117,7 +117,7 @@ class BalancerCollector:
         self.balancer: LoadBalancer[Any] = balancer
         self.tally: Tally = Tally(balancer)
         self._named: set[str] = set()
-        self._children: dict[tuple[str, str], Any] = {}
+        self._durations: dict[str, Any] = {}
         observe = self._written if self._exporter.direct is not None else self._timed
         self._stops: list[Callable[[], None]] = [
             balancer.observe(observe),
@@ -132,8 +132,20 @@ class BalancerCollector:
         self._exporter.leave(self)
         for stop in self._stops:
             stop()
-        for key in list(self._children):
-            self._forget(key[0])
+        for endpoint in list(self._durations):
+            self._forget(endpoint)
+
+    def describe(self) -> Iterable[Metric]:
+        """Refuse to be registered: a collector has done that itself, and a name may be exported only once.
+
+        Raises
+        ------
+        ConfigurationError
+            Always.
+        """
+        raise ConfigurationError(
+            "collector", self, "no call of register(): a collector joins its registry when made"
+        )
 
     def discovered(self) -> Iterator[Any]:
         """Read the runners."""
@@ -155,7 +167,7 @@ class BalancerCollector:
             return
         seconds = _duration(completion)
         if not math.isnan(seconds):
-            self._child(endpoint.id, "duration", self._exporter.duration).observe(seconds)
+            self._histogram(endpoint.id).observe(seconds)
 
     def _written(self, endpoint: Endpoint[Any], completion: Completion) -> None:
         """Write what a scrape would have read: for several processes."""
@@ -182,12 +194,13 @@ class BalancerCollector:
                 direct.exhausted.labels(self.service).inc()
             case Hedged():
                 direct.hedges.labels(self.service, "won" if event.won else "lost").inc()
+            case Ejected():
+                why = reason(event.cause)
+                direct.ejections.labels(self.service, self.label(event.endpoint), why).inc()
+            case Suppressed():
+                direct.ejections.labels(self.service, self.label(event.endpoint), "flapping").inc()
             case _:
-                cause = getattr(event, "cause", None)
-                if type(event).__name__ == "Ejected" and cause is not None:
-                    direct.ejections.labels(self.service, self.label(event.endpoint), reason(cause)).inc()
-                if type(event).__name__ == "Suppressed":
-                    direct.ejections.labels(self.service, self.label(event.endpoint), "flapping").inc()
+                pass
         self._write_states()
 
     def _write_states(self) -> None:
@@ -207,19 +220,24 @@ class BalancerCollector:
                 direct.state.labels(self.service, name, state).set(0.0)
         direct.panic.labels(self.service).set(float(stats.panic))
 
-    def _child(self, endpoint: str, kind: str, metric: Any) -> Any:
-        child = self._children.get((endpoint, kind))
+    def _histogram(self, endpoint: str) -> Any:
+        child = self._durations.get(endpoint)
         if child is None:
-            child = self._children[endpoint, kind] = metric.labels(self.service, self.label(endpoint))
+            everybody = self._exporter.duration
+            if all(
+                one.id != endpoint for one in self.balancer.endpoints
+            ):  # a last answer of one that is gone
+                return everybody.labels(self.service, OTHER)
+            child = self._durations[endpoint] = everybody.labels(self.service, self.label(endpoint))
         return child
 
     def _forget(self, endpoint: str) -> None:
-        """Delete the series of an endpoint that is gone."""
-        if self._children.pop((endpoint, "duration"), None) is None or self._exporter.direct is not None:
-            return
-        if endpoint in self._named:
+        """Delete the series of an endpoint that is gone, and let another have its place."""
+        timed = self._durations.pop(endpoint, None) is not None
+        if self._exporter.direct is None and endpoint in self._named:
             self._named.discard(endpoint)
-            self._exporter.duration.remove(self.service, endpoint)
+            if timed:
+                self._exporter.duration.remove(self.service, endpoint)
 
 
 @final
