@@ -359,7 +359,7 @@ class Pool:
 
     def _renew_members(self) -> None:
         nodes = tuple([member.node for member in self._members.values()])
-        total = sum(node.weight for node in nodes)
+        total = math.fsum(node.weight for node in nodes)
         for node in nodes:
             node.capacity = node.weight * len(nodes) / total if node.weight else 1.0
         self._node_members = Members(nodes, version=self._node_members.version + 1)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import itertools
 import json
 import math
+import operator
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,7 @@ import pytest
 from balancekit import ConfigurationError
 from balancekit.cli import main
 from balancekit.sim import Claim, load_scenario, shipped
+from balancekit.sim._scenario import _scenario
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -83,6 +89,8 @@ def test_what_is_not_said_has_a_default(tmp_path):
             "health.damping",
         ),
         (("[servers.s]", '[[balancers]]\nhealth = { start = "ill" }\n[servers.s]'), "health.start"),
+        (("[servers.s]", "[balancers]\nname = 'a'\n[servers.s]"), "balancers"),
+        (("[servers.s]", "[[balancers]]\n[[balancers]]\n[servers.s]"), "balancers"),
         (("[servers.s]", CLAIM.replace("p99", "beauty") + "[servers.s]"), "measure"),
         (("[servers.s]", CLAIM.replace("default", "other") + "[servers.s]"), "claims"),
         (("[servers.s]", CLAIM.replace("high", "height") + "[servers.s]"), "claims"),
@@ -174,6 +182,33 @@ def test_everything_that_may_be_said(tmp_path):
     assert scenario.run("central queue").shares == {"central queue": 1.0}
     with pytest.raises(ConfigurationError, match="default"):
         scenario.run("default")
+
+
+STRANGE = (5, -1, 0, 1.5, math.nan, math.inf, "x", "", True, [], [1], ["x"], [[]], {}, {"x": 1})
+
+
+def places(value, at=()):
+    """Yield the way to every word of a scenario."""
+    yield at
+    for step in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[step], (*at, step))
+
+
+@pytest.mark.parametrize("name", ["rich", *shipped()])
+def test_whatever_is_written_wherever_is_understood_or_refused(name):
+    """Fifteen strange values in the place of every word: never another error than ours."""
+    facts = tomllib.loads(shipped().get(name, RICH))
+    refused = 0
+    for *way, last in itertools.islice(places(facts), 1, None):
+        for value in STRANGE:
+            changed = copy.deepcopy(facts)
+            table = functools.reduce(operator.getitem, way, changed)
+            table[last] = value
+            try:
+                _scenario(changed)
+            except ConfigurationError:
+                refused += 1
+    assert refused > 100
 
 
 def test_every_measure_is_read_from_the_report(tmp_path):

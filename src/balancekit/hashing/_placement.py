@@ -165,7 +165,7 @@ class BoundedPlacement:
         nodes, parts = self._shares
         if nodes != self._structure.nodes:
             weights = self._structure.weights
-            whole = sum(weights.values())
+            whole = math.fsum(weights.values())
             parts = {node: weight / whole for node, weight in weights.items()}
             self._shares = self._structure.nodes, parts
         return parts

@@ -9,6 +9,7 @@ Source: Thaler and Ravishankar (1998), highest random weight; weights by Schinde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final, final
 
@@ -106,7 +107,7 @@ class RendezvousHash:
 
     def shares(self) -> dict[str, float]:
         """Return the exact expected part of the key space of each node: its part of all weights."""
-        whole = sum(self._weights.values())
+        whole = math.fsum(self._weights.values())
         return {node: weight / whole for node, weight in self._weights.items()}
 
     def moved(self, other: RendezvousHash, /) -> float:

@@ -9,6 +9,7 @@ Source: Vose 1991, "A linear algorithm for generating random numbers with a give
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, final
 
@@ -53,7 +54,7 @@ class AliasTable(Generic[T]):
         if not drawn:
             drawn = [(item, 1.0) for item in items]
         size = len(drawn)
-        mean = sum(weight for _, weight in drawn) / size
+        mean = math.fsum(weight for _, weight in drawn) / size
         self.own = [item for item, _ in drawn]
         self.alias = list(self.own)
         fill = [weight / mean for _, weight in drawn]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import ClassVar, Protocol, final
@@ -123,7 +124,7 @@ class BoundedLoad:
 
 
 def _sums(nodes: tuple[Node, ...]) -> tuple[int, float]:
-    return sum([node.inflight for node in nodes]), sum([node.weight for node in nodes])
+    return sum([node.inflight for node in nodes]), math.fsum([node.weight for node in nodes])
 
 
 def _part(node: Node, whole: float, count: int) -> float:

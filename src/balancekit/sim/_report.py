@@ -158,5 +158,5 @@ def jain(values: Sequence[float]) -> float:
     >>> jain([1, 1, 1, 1]), jain([4, 0, 0, 0])
     (1.0, 0.25)
     """
-    squares = sum(value * value for value in values)
-    return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
+    squares = math.fsum(value * value for value in values)
+    return math.fsum(values) ** 2 / (len(values) * squares) if squares else 1.0

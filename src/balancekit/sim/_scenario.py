@@ -39,6 +39,7 @@ for the one in whose table they stand. A wrong word is a ``ConfigurationError`` 
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -186,12 +187,12 @@ def load_scenario(source: str | Path) -> Scenario:
 
 
 def _scenario(facts: dict[str, Any]) -> Scenario:
-    balancers, rules = _balancers(facts.pop("balancers", [{"name": "default"}]))
+    balancers, rules = _balancers(_tables(facts, "balancers") or [{"name": "default"}])
     scenario = Scenario(
         title=valid.text("title", facts.pop("title", "a scenario")),
         servers=words.servers(facts.pop("servers", {})),
         arrivals=words.made("arrivals", facts.pop("arrivals", {}), words.ARRIVALS),
-        faults=tuple([words.made("faults", fault, words.FAULTS) for fault in facts.pop("faults", [])]),
+        faults=tuple([words.made("faults", fault, words.FAULTS) for fault in _tables(facts, "faults")]),
         balancers=balancers,
         rules=rules,
         requests=valid.integer("requests", facts.pop("requests", 20_000), minimum=1),
@@ -202,11 +203,18 @@ def _scenario(facts: dict[str, Any]) -> Scenario:
         clients=valid.integer("clients", facts.pop("clients", 1), minimum=1),
         keys=words.keys(facts.pop("keys", None)),
         seed=valid.integer("seed", facts.pop("seed", 1), minimum=0),
-        claims=tuple([_claim(claim, balancers) for claim in facts.pop("claims", [])]),
+        claims=tuple([_claim(claim, balancers) for claim in _tables(facts, "claims")]),
         why=valid.text("why", facts.pop("why", ""), empty=True).strip(),
     )
     words.nothing_left("scenario", facts)
     return scenario
+
+
+def _tables(facts: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    listed = facts.pop(name, [])
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise ConfigurationError(name, listed, f"tables, each under [[{name}]]")
+    return listed
 
 
 def _balancers(
@@ -217,6 +225,8 @@ def _balancers(
     for one in listed:
         facts = dict(one)
         name = valid.text("name", facts.pop("name", facts.get("selector", "default")))
+        if name in makers:
+            raise ConfigurationError("balancers", name, "names, each once")
         rules[name] = {word: facts.pop(word) for word in RULES if word in facts}
         makers[name] = words.balancer(facts)
         words.nothing_left(f"balancer {name}", facts)
@@ -241,6 +251,6 @@ def _seconds(parameter: str, value: Any) -> float | None:
 def _central(servers: Mapping[str, Server]) -> Server:
     """Return one server with the workers of all, of their mean speed."""
     workers = sum(server.workers for server in servers.values())
-    speed = sum(server.speed * server.workers for server in servers.values()) / workers
+    speed = math.fsum(server.speed * server.workers for server in servers.values()) / workers
     first = next(iter(servers.values()))
     return Server(service=first.service, workers=workers, speed=speed)

@@ -79,7 +79,7 @@ def made(what: str, facts: object, kinds: Mapping[str, type[Any]]) -> Any:
         raise ConfigurationError(what, facts, "a table with a kind")
     options = dict(facts)
     kind = options.pop("kind", None)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ConfigurationError(f"{what}.kind", kind, f"one of {', '.join(kinds)}")
     if kind == "callers" and "pause" in options:
         options["pause"] = made("pause", options["pause"], SERVICES)
@@ -159,7 +159,7 @@ def _health(facts: object) -> Lifecycle | None:
         parts["rules"] = (_called("health.success_rate", SuccessRate, rate),)
     if "start" in tables:
         start = tables.pop("start")
-        if start not in set(Health):
+        if not isinstance(start, str) or start not in set(Health):
             raise ConfigurationError("health.start", start, f"one of {', '.join(Health)}")
         parts["start"] = Health(start)
     nothing_left("health", tables)
