@@ -118,3 +118,17 @@ def test_a_murdered_demo_leaves_no_process():
     demo.kill()
     demo.communicate(timeout=20)
     assert nobody_left("mark-kill")
+
+
+@pytest.mark.parametrize("command", ["bench", "simulate"])
+def test_an_interruption_is_no_accident(command, monkeypatch, capsys):
+    """One line and the status that shells know, no traceback."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("balancekit.cli._bench.measure", interrupted)
+    monkeypatch.setattr("balancekit.cli._simulate.load_scenario", interrupted)
+    words = {"bench": ["bench", "latency", "--quick"], "simulate": ["simulate", "slow-server"]}
+    assert main(words[command]) == 130
+    assert capsys.readouterr() == ("", f"balancekit {command}: interrupted\n")

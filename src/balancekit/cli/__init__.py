@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from balancekit.cli._bench_options import add_bench
 from balancekit.cli._plan import add_plan, run_plan
 
 __all__ = ["main"]
+
+INTERRUPTED: Final = 130
+"""The status of a command that was stopped from the keyboard, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_bench(benching)
     options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"balancekit {options.command}: interrupted\n")
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.command == "plan":
         return run_plan(options)
     try:

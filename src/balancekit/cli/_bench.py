@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -71,10 +72,18 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _executor(workers: int) -> Executor:
-    """Return processes that begin anew: this one has a thread that draws a progress bar."""
+    """Return processes that begin anew: this one has a thread that draws a progress bar.
+
+    An interruption from the keyboard reaches all of them; this one ends the others.
+    """
     if workers == 1:
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
 
 
 def _progress(*, quiet: bool) -> Progress:

@@ -73,6 +73,9 @@ class Claim(Record):
     def _check(self) -> None:
         for name in ("text", "balancer", "measure"):
             valid.text(name, getattr(self, name))
+        if self.over is not None:
+            valid.text("over", self.over)
+        valid.text("source", self.source, empty=True)
         word, _, endpoint = self.measure.partition(" ")
         if not (self.measure in PLAIN or self.measure in TIMES or (word in OF_AN_ENDPOINT and endpoint)):
             known = (*PLAIN, *TIMES, *[f"{word} ID" for word in OF_AN_ENDPOINT])
