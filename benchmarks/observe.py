@@ -9,7 +9,7 @@ import argparse
 import sys
 from typing import Any, Final
 
-from benchmarks._harness import Group, machine
+from benchmarks._harness import Group, add_save, machine, save
 from prometheus_client import CollectorRegistry
 
 from balancekit import LoadBalancer
@@ -27,6 +27,7 @@ def main() -> int:
     """Print the table; with ``--check``, fail above the bound."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
+    add_save(parser)
     options = parser.parse_args()
     print(machine())
     endpoints = [f"10.0.0.{n}:80" for n in range(10)]
@@ -44,6 +45,7 @@ def main() -> int:
     ratios = {label: result.ratio for label, result in group.run().items()}
     for label in balancers:
         print(f"{label:14} {ratios[label]:7.1f}   {ratios[label] / ratios['nobody looks']:.2f} x")
+    save("observe", ratios, options.save)
     collector.close()
     missed = ratios["Prometheus"] > AT_MOST * ratios["nobody looks"]
     return int(options.check and missed)

@@ -26,7 +26,7 @@ import aiohttp
 import httpx
 import httpx2
 import requests
-from benchmarks._harness import machine
+from benchmarks._harness import add_save, machine, save
 from benchmarks.adapters._pool import pool
 
 from balancekit import LoadBalancer
@@ -206,6 +206,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--requests", type=int, default=150)
+    add_save(parser)
     options = parser.parse_args()
     print(machine())
     gc.collect()
@@ -222,6 +223,16 @@ def main() -> int:
     for name, ratio in crowded.items():
         print(f"{name:14} {ratio:9.3f}")
     missed += ["httpx, 50 endpoints"] * (crowded["httpx"] >= 1.0)
+    figures = {
+        f"{name}, {way}": row[1 + (way != "1 endpoint")]
+        for name, row in table.items()
+        for way in ("1 endpoint", "4 endpoints")
+    }
+    save(
+        "adapters",
+        {**figures, **{f"{name}, 50 endpoints": ratio for name, ratio in crowded.items()}},
+        options.save,
+    )
     if missed:
         print("above the bound:", ", ".join(missed))
     return int(options.check and bool(missed))
