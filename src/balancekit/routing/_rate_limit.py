@@ -69,6 +69,9 @@ class RateLimit:
     *When not to use it:* for what several processes share: each counts its own requests only. Give each its part of the
     quota, and let ``Retry-After`` say the rest.
 
+    *Charged at the pick,* so also for what does not come to be sent: a request that warm-up gives to somebody else, a retry that the
+    budget refuses after all.
+
     Cost: O(n) a pick. Explaining a pick spends nothing.
 
     Example
