@@ -322,7 +322,62 @@ def test_hedges_keep_to_the_budget_and_to_who_is_there() -> None:
     empty = RetryBudget(ratio=0.0, reserve=0.0)
     assert asyncio.run(hedge(lb, attempt, delay=0.001, budget=empty)) == "a"
     assert asyncio.run(hedge(lb, attempt, delay=0.001, extra=9)) == "a"
-    assert [lb.stats()[id].completed for id in "abc"] == [2, 1, 1]
+    assert [lb.stats()[id].completed for id in "abc"] == [2, 2, 1]
+    assert lb.stats()["b"].outcomes[Outcome.IGNORED] == 1
+
+
+def test_a_request_pays_for_hedges_and_one_that_cannot_be_is_not_paid_for() -> None:
+    """Ten requests earn one at a tenth; with nobody else to ask nothing is taken out."""
+
+    async def attempt(lease: Any) -> None:
+        await asyncio.sleep(0.02 if lease.target == "slow" else 0.0)
+
+    budget = RetryBudget(ratio=0.1, reserve=0.0, ttl=1000.0)
+    alone = LoadBalancer(["slow"])
+    for _ in range(10):
+        asyncio.run(hedge(alone, attempt, delay=0.001, budget=budget, clock=lambda: 0.0))
+    assert budget.balance(now=0.0) == pytest.approx(1.0)
+    lb = LoadBalancer(["slow", "b"], selector=First())
+    for _ in range(3):
+        asyncio.run(hedge(lb, attempt, delay=0.001, budget=budget, clock=lambda: 0.0))
+    assert lb.stats()["b"].outcomes[Outcome.SUCCESS] == 1
+    assert lb.stats()["b"].outcomes[Outcome.IGNORED] == 2
+
+
+def test_an_attempt_that_is_cancelled_from_within_has_failed() -> None:
+    """What it waits for was cancelled, nobody cancelled the call: another one may answer, and the call never hangs."""
+    lb = LoadBalancer(["a", "b"], selector=First())
+
+    async def attempt(lease: Any) -> str:
+        waited_for = asyncio.ensure_future(asyncio.sleep(30.0 if lease.target == "a" else 0.05, lease.target))
+        if lease.target == "a":
+            asyncio.get_running_loop().call_later(0.02, waited_for.cancel)
+        return await waited_for
+
+    assert asyncio.run(hedge(lb, attempt, delay=0.001)) == "b"
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(hedge(lb, attempt, delay=30.0))
+    assert lb.stats().inflight == 0
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_a_cancelled_hedge_ends_all_its_leases_and_is_told(kind: str) -> None:
+    """Both attempts end as cancelled; that there were two is counted."""
+    import anyio
+
+    events: list[Event] = []
+    lb = LoadBalancer(["a", "b"], selector=First(), listeners=[events.append])
+
+    async def attempt(lease: Any) -> None:
+        await anyio.sleep(30.0)
+
+    async def cancelled() -> None:
+        with anyio.move_on_after(0.05):
+            await hedge(lb, attempt, delay=0.001)
+
+    run(kind, cancelled)
+    assert [lb.stats()[id].outcomes[Outcome.CANCELLED] for id in "ab"] == [1, 1]
+    assert [(event.endpoint, event.won) for event in events if isinstance(event, Hedged)] == [("b", False)]
 
 
 def test_the_delay_may_be_a_quantile_once_it_is_known() -> None:
@@ -344,7 +399,18 @@ def test_the_delay_may_be_a_quantile_once_it_is_known() -> None:
     assert asyncio.run(hedge(later, attempt, delay="p50")) == "b"
 
 
-@pytest.mark.parametrize(("name", "value"), [("delay", 0.0), ("delay", "p42"), ("delay", True), ("extra", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("delay", 0.0),
+        ("delay", "p42"),
+        ("delay", True),
+        ("extra", 0),
+        ("budget", 0.1),
+        ("clock", 0.0),
+        ("attempt", None),
+    ],
+)
 def test_a_wrong_hedge_is_refused_and_takes_no_lease(name: str, value: Any) -> None:
     """Before anything is picked."""
     lb = LoadBalancer(["a"])
@@ -352,5 +418,5 @@ def test_a_wrong_hedge_is_refused_and_takes_no_lease(name: str, value: Any) -> N
     async def attempt(lease: Any) -> None: ...
 
     with pytest.raises(ConfigurationError, match=name):
-        asyncio.run(hedge(lb, attempt, **{"delay": 1.0, name: value}))
+        asyncio.run(hedge(lb, **{"attempt": attempt, "delay": 1.0, name: value}))
     assert lb.stats().inflight == 0

@@ -22,6 +22,7 @@ from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Hedged
 from balancekit.lease import Lease
+from balancekit.outcome import Outcome
 from balancekit.protocols import Clock
 from balancekit.retry import RetryBudget
 from balancekit.snapshot import Key
@@ -66,7 +67,7 @@ async def hedge(
     extra
         How many attempts besides the first, >= 1, each ``delay`` after the one before.
     budget
-        What each of them takes one from; without one there is no limit.
+        What the first attempt pays into and each of the others takes one from; without one there is no limit.
     clock
         That of the budget.
 
@@ -77,7 +78,7 @@ async def hedge(
     UnavailableError
         If nobody may be picked.
     Exception
-        What the first attempt raised, if none succeeded.
+        What failed first, if no attempt succeeded; that something an attempt waits for is cancelled is a failure too.
 
     Example
     -------
@@ -91,44 +92,57 @@ async def hedge(
     """
     import anyio  # noqa: PLC0415 - whoever only reads this module need not have it
 
+    if not callable(attempt):
+        raise ConfigurationError("attempt", attempt, "an asynchronous function of a lease")
+    if budget is not None and not isinstance(budget, RetryBudget):
+        raise ConfigurationError("budget", budget, "a RetryBudget, or None")
+    if not callable(clock):
+        raise ConfigurationError("clock", clock, "a function that returns seconds")
     wait = _delay(balancer, delay, clock)
     limit = valid.integer("extra", extra, minimum=1) + 1
     won: list[tuple[R, str]] = []
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
     first = balancer.acquire(key)
     tried = [first.endpoint.id]
+    if budget is not None:
+        budget.deposit(now=clock())
 
-    async with anyio.create_task_group() as group:
-        done = anyio.Event()
+    try:
+        async with anyio.create_task_group() as group:
+            done = anyio.Event()
+            cancelled = anyio.get_cancelled_exc_class()
 
-        async def run(lease: Lease[T]) -> None:
-            try:
-                with lease:
-                    result = await attempt(lease)
-            except Exception as error:
-                errors.append(error)
-                if len(errors) == len(tried):
-                    done.set()
-                return
-            if not won:
-                won.append((result, lease.endpoint.id))
-            done.set()
+            async def run(lease: Lease[T]) -> None:
+                try:
+                    with lease:
+                        result = await attempt(lease)
+                except (Exception, cancelled) as error:
+                    if isinstance(error, cancelled) and anyio.current_effective_deadline() == -math.inf:
+                        raise  # the call is being cancelled, not only what the attempt waits for
+                    errors.append(error)
+                    if len(errors) == len(tried):
+                        done.set()
+                    return
+                if not won:
+                    won.append((result, lease.endpoint.id))
+                done.set()
 
-        group.start_soon(run, first)
-        for _ in range(limit):
-            with anyio.move_on_after(wait if len(tried) < limit else math.inf):
-                await done.wait()
-                break
-            lease = _another(balancer, key, tried, budget, clock)
-            if lease is None:
-                await done.wait()
-                break
-            tried.append(lease.endpoint.id)
-            group.start_soon(run, lease)
-        group.cancel_scope.cancel()
-    now = clock()
-    for id in tried[1:]:
-        balancer.tell(Hedged(endpoint=id, at=now, won=bool(won) and won[0][1] == id))
+            group.start_soon(run, first)
+            for _ in range(limit):
+                with anyio.move_on_after(wait if len(tried) < limit else math.inf):
+                    await done.wait()
+                    break
+                lease = _another(balancer, key, tried, budget, clock)
+                if lease is None:
+                    await done.wait()
+                    break
+                tried.append(lease.endpoint.id)
+                group.start_soon(run, lease)
+            group.cancel_scope.cancel()
+    finally:
+        now = clock()
+        for id in tried[1:]:
+            balancer.tell(Hedged(endpoint=id, at=now, won=bool(won) and won[0][1] == id))
     if not won:
         raise errors[0]
     return won[0][0]
@@ -142,12 +156,14 @@ def _another(
     clock: Clock,
 ) -> Lease[T] | None:
     """Take a lease on somebody who has not been asked, if there is one and the budget allows it."""
-    if budget is not None and not budget.withdraw(now=clock()):
-        return None
     try:
-        return balancer.acquire(key, exclude=frozenset(tried))
+        lease = balancer.acquire(key, exclude=frozenset(tried))
     except UnavailableError:
         return None
+    if budget is None or budget.withdraw(now=clock()):
+        return lease
+    lease.release(Outcome.IGNORED)
+    return None
 
 
 def _delay(balancer: LoadBalancer[T], delay: float | str, clock: Clock) -> float:
