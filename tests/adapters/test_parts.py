@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import pickle
+import traceback
 from typing import Any
 
 import httpx2
@@ -40,6 +41,7 @@ from balancekit.retry import RetryBudget
         ),
         ("unix:/run/x.sock", "http://localhost", None, None),
         ("unix:///run/x.sock", "http://localhost", None, None),
+        ("unix:/run/my file.sock", "http://localhost", None, None),
     ],
 )
 def test_addresses_are_taken_apart(
@@ -185,6 +187,60 @@ def test_secrets_are_not_shown() -> None:
     assert "s3cret" not in shown
     assert pickle.loads(pickle.dumps(target)) == target
     assert target != HttpTarget(url="https://a/v1", headers={"Authorization": "another"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            {"url": url}
+            for url in (
+                None,
+                b"a:1",
+                5,
+                "",
+                "a b",
+                "a:80\n",
+                "http://a\t",
+                "ftp://a",
+                "http://",
+                "a:80:90",
+                "::1",
+            )
+        ),
+        *(
+            {"url": url}
+            for url in ("a:0", "http://a:99999", "http://a/?q=1", "http://a/#f", "unix:x", "unix:")
+        ),
+        *({"url": "a:1", "authority": name} for name in ("", "a\r\nX: y", "a b", 5)),
+        *({"url": "a:1", "server_name": name} for name in ("", "a\n", 5)),
+    ],
+    ids=repr,
+)
+def test_a_wrong_target_is_refused(wrong: dict[str, Any]) -> None:
+    """As long as nothing has been sent there."""
+    with pytest.raises(ConfigurationError, match=r"is not allowed: expected"):
+        HttpTarget(**wrong)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "http://me:s3cret@a",
+            "https://s3cret@a:8080/v1",
+            "me:s3cret@a:80",
+            "http://:s3/cret@a",
+            "http://m@e:s3cret@a",
+        ),
+        *("https://a/v1?key=s3cret", "https://me:s3cret@a?key=s3cret", "https://a?user=me@s3cret"),
+    ],
+)
+def test_the_password_in_a_refused_address_is_not_shown(url: str) -> None:
+    """People write them there."""
+    with pytest.raises(ConfigurationError, match=r"\*\*\*") as caught:
+        HttpTarget(url=url)
+    assert "cret" not in "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
 
 
 @pytest.mark.parametrize(

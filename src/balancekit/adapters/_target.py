@@ -32,6 +32,9 @@ PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 ALLOWED: Final = "'host:port', 'http(s)://host:port/prefix' or 'unix:/path', without a query"
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
+_SECRETS: Final = re.compile(r"^(\w+://|)[^?]*@|(\?).+", re.DOTALL)
+"""What people write into URLs and nobody should read: ``user:password@``, and ``?key=...``."""
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
@@ -71,9 +74,11 @@ class HttpTarget(Record):
 
     def _check(self) -> None:
         self.__dict__["headers"] = _headers(self.headers)
+        valid.text("url", self.url)
         for name in ("authority", "server_name"):
-            if getattr(self, name) is not None:
-                valid.text(name, getattr(self, name))
+            value = getattr(self, name)
+            if value is not None and _BLANK.search(valid.text(name, value)):
+                raise ConfigurationError(name, value, "a name without spaces and line ends")
         place(self)
 
     def __hash__(self) -> int:
@@ -122,7 +127,7 @@ class Place:
         if target.url.startswith("unix:"):
             self.socket = target.url.removeprefix("unix:").removeprefix("//")
             if not self.socket.startswith("/"):
-                raise ConfigurationError("target", target.url, ALLOWED)
+                raise _no_target(target.url)
         else:
             self._locate(target.url)
         self._base: str = f"{self.scheme or ''}://{self.netloc or 'localhost'}{self.prefix}"
@@ -139,9 +144,9 @@ class Place:
             self.port, self.host = parts.port, parts.hostname or ""
         except ValueError:
             parts = SplitResult("", "", "", "", "")
-        wrong = parts.query or parts.fragment or parts.username or " " in url or "@" in parts.netloc
+        wrong = parts.query or parts.fragment or "@" in parts.netloc or self.port == 0 or _BLANK.search(url)
         if not self.host or wrong or (parts.scheme and parts.scheme not in SCHEMES):
-            raise ConfigurationError("target", url, ALLOWED)
+            raise _no_target(url)
         self.scheme = parts.scheme or None
         self.netloc = parts.netloc
         self.prefix = parts.path.rstrip("/")
@@ -180,6 +185,15 @@ def place(target: object) -> Place:
     if isinstance(target, str) and target:
         return Place(HttpTarget(url=target))
     raise ConfigurationError("target", target, f"{ALLOWED}, or an HttpTarget")
+
+
+def _no_target(url: str) -> ConfigurationError:
+    """Say what is wrong with an address, without the password that may be in it."""
+    return ConfigurationError("target", _SECRETS.sub(_hide, url), ALLOWED)
+
+
+def _hide(found: re.Match[str]) -> str:
+    return "?***" if found[2] else f"{found[1]}***@"
 
 
 def _headers(given: object) -> dict[str, str]:
