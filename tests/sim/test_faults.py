@@ -188,6 +188,51 @@ def test_a_flap_goes_down_and_up_until_it_is_over():
     assert len(report.latency) == 9
 
 
+def test_the_last_flap_ends_with_the_flapping():
+    """However long one is down: a second of flapping is a second."""
+    faults = [Flap(endpoint="a", at=0.0, seconds=1.0, down=10.0, up=1.0)]
+    assert one([0.5, 1.0, 2.5], faults).failures == 1
+
+
+def test_failures_that_are_still_to_come_break_and_hang_with_the_server():
+    """A dead process sends no late answers, and a stopped one no quick ones."""
+    servers = {id: Server(service=Always(mean=1.0)) for id in "ab"}
+    for faults, latency in [
+        (
+            [
+                FailSlow(endpoint="a", at=0.0, seconds=EVER, after=50.0),
+                Crash(endpoint="a", at=2.0, seconds=1.0),
+            ],
+            3.0,
+        ),
+        ([FailFast(endpoint="a", at=0.0, seconds=EVER), Hang(endpoint="a", at=0.0, seconds=10.0)], 11.001),
+        (
+            [
+                FailSlow(endpoint="a", at=0.0, seconds=EVER),
+                Slow(endpoint="a", at=0.0, seconds=EVER, factor=2.0),
+            ],
+            11.0,
+        ),
+    ]:
+        report = simulate(
+            servers, RecordedArrivals(seconds=[0.0]), requests=1, balancer=make(), attempts=2, faults=faults
+        )
+        assert report.latency == pytest.approx([latency])
+
+
+def test_a_server_that_is_replaced_is_there_before_and_after():
+    """Removed at 10, added at 20; one that is added first was not there before."""
+    options = {"requests": 30, "balancer": make(RoundRobin)}
+    servers = {id: Server(service=Always(mean=0.1)) for id in "ab"}
+    times = RecordedArrivals(seconds=[k + 0.5 for k in range(30)])
+    replaced = [Add(endpoint="a", at=20.0), Remove(endpoint="a", at=10.0)]
+    assert simulate(servers, times, faults=replaced, **options).picks == pytest.approx(
+        {"a": 10, "b": 20}, abs=1
+    )
+    added = [Add(endpoint="a", at=20.0), Remove(endpoint="a", at=25.0)]
+    assert simulate(servers, times, faults=added, **options).picks == pytest.approx({"a": 3, "b": 27}, abs=1)
+
+
 def test_a_timeout_leaves_the_work_to_the_server():
     """The caller is gone, the server does not know: the next request waits for both."""
     report = one([0.0, 0.5], timeout=0.9)

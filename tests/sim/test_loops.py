@@ -11,6 +11,7 @@ from balancekit import First, LeastRequest, LoadBalancer, PowerOfChoices, RoundR
 from balancekit.health import Lifecycle
 from balancekit.loads import InFlight
 from balancekit.sim import Always, Exponential, Lognormal, Poisson, RecordedArrivals, Server
+from balancekit.sim._arrivals import moments
 from balancekit.sim._lane import play
 from balancekit.sim._log import Log
 from balancekit.sim._measures import measure
@@ -65,7 +66,7 @@ def test_the_fast_loop_writes_what_the_other_would_have_written(pool, balancers,
     """Byte for byte, in every column, and the balancers are left alike."""
     servers, arrivals = POOLS[pool], ARRIVALS[pool]
     fast, full = world(servers, maker, balancers), world(servers, maker, balancers)
-    one = play(fast, arrivals.times(fast.chance("arrivals")), 2_000)
+    one = play(fast, moments(arrivals, fast.chance("arrivals"), 2_000))
     two = Run(full, RULES, ()).play(arrivals, 2_000)
     assert columns(one) == columns(two)
     assert len(one.where) == 2_000
@@ -83,7 +84,7 @@ def test_nobody_to_ask_is_a_failure_in_both():
 
     servers = POOLS["random"]
     fast, full = world(servers, empty), world(servers, empty)
-    one = play(fast, Poisson(rate=1.0).times(fast.chance("arrivals")), 20)
+    one = play(fast, moments(Poisson(rate=1.0), fast.chance("arrivals"), 20))
     two = Run(full, RULES, ()).play(Poisson(rate=1.0), 20)
     assert columns(one) == columns(two)
     report = measure(one, servers, 0, ())
@@ -133,3 +134,18 @@ def test_busy_and_overload_are_what_a_walk_through_time_finds():
         for i, now in enumerate(log.arrived)
     ]
     assert report.seen == pytest.approx(np.mean(found[10:]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_arrival_sees_who_came_before_it_and_has_not_gone(seed):
+    """Whatever ends as it comes is seen by nobody; times on a grid, so that many are equal."""
+    rng, log = Random(seed), Log()
+    log.send(log.arrive(0.0), 0, 0, 0.0)
+    for now in sorted(rng.randrange(30) / 10 for _ in range(100)):
+        log.arrive(now)
+    for number, now in enumerate(log.arrived):
+        log.ended[number] = now + rng.choice([0, 0, 1, 5]) / 10
+    pairs = list(zip(log.arrived, log.ended, strict=True))
+    seen = [sum(ended > now for _, ended in pairs[:number]) for number, (now, _) in enumerate(pairs)]
+    report = measure(log, {"a": Server(service=Always(mean=1.0))}, 10, ())
+    assert report.seen == pytest.approx(np.mean(seen[10:]))

@@ -193,6 +193,60 @@ def test_many_balancers_see_a_part_each():
     assert one.mean < many.mean
 
 
+class Drawn:
+    """Times of somebody's own making."""
+
+    def __init__(self, *drawn):
+        self.drawn = drawn
+
+    def sample(self, rng):
+        """Draw a service time."""
+        return rng.choice(self.drawn)
+
+    def times(self, rng):
+        """Yield arrival times."""
+        yield from self.drawn
+
+
+def changed(*kinds):
+    """Simulate one server of two, changed so."""
+    faults = [kind(endpoint="s0", at=float(at)) for at, kind in enumerate(kinds)]
+    return Simulation(servers(2), Poisson(rate=1.0), faults=faults)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"timeout": 1.0}, {"keys": lambda rng: "key"}], ids=["alone", "timeout", "keys"]
+)
+@pytest.mark.parametrize("wrong", [math.inf, math.nan, -1.0])
+def test_no_time_is_endless(wrong, options):
+    """Those that people make are looked at when they are drawn, in either loop and for either discipline."""
+    for discipline in ("fifo", "sharing"):
+        pool = {"a": Server(service=Drawn(0.1, wrong), discipline=discipline)}
+        with pytest.raises(ConfigurationError, match="service"):
+            simulate(pool, Poisson(rate=10.0), requests=50, **options)
+    for times in ([0.0, wrong], [wrong], [2.0, 1.0]):
+        with pytest.raises(ConfigurationError, match="arrivals"):
+            simulate(servers(1), Drawn(*times), requests=50, **options)
+    with pytest.raises(ConfigurationError, match="pause"):
+        simulate(servers(1), Callers(count=2, pause=Drawn(0.1, wrong)), requests=50, **options)
+
+
+def test_a_cost_beyond_all_bounds_is_refused():
+    """Rather than waited for."""
+    with pytest.raises(ConfigurationError, match="costs"):
+        simulate(
+            {"a": Server(service=Always(mean=1e10))}, Poisson(rate=1.0), requests=9, costs=lambda rng: 1e300
+        )
+
+
+def test_measured_times_may_come_from_a_generator():
+    """They are kept, not used up."""
+    arrivals = RecordedArrivals(seconds=(k / 10 for k in range(50)))
+    lengths = Recorded(seconds=(k / 100 for k in range(1, 3)))
+    report = simulate({"a": Server(service=lengths)}, arrivals, requests=50)
+    assert (report.requests, lengths.mean) == (50, pytest.approx(0.015))
+
+
 def test_evenness():
     """Jain's index."""
     assert jain([]) == jain([0.0]) == 1.0
@@ -231,6 +285,13 @@ def test_evenness():
         ("after", lambda: FailSlow(endpoint="a", at=0.0, seconds=1.0, after=-1.0)),
         ("factor", lambda: Slow(endpoint="a", at=0.0, seconds=1.0, factor=0.0)),
         ("at", lambda: Hang(endpoint="a", at=-1.0, seconds=1.0)),
+        ("factor", lambda: Slow(endpoint="a", at=0.0, seconds=1.0, factor=1e-320)),
+        ("speed", lambda: Server(service=Always(mean=1.0), speed=1e-320)),
+        ("seconds", lambda: Flap(endpoint="a", at=1.0, seconds=1.0, down=1e-17, up=1e-17)),
+        ("faults", lambda: changed(Remove, Remove)),
+        ("faults", lambda: changed(Remove, Drain)),
+        ("faults", lambda: changed(Drain, Add)),
+        ("faults", lambda: changed(Add, Add)),
         ("requests", lambda: simulate(servers(1), Poisson(rate=1.0), requests=0)),
         ("run", lambda: sweep("f", [])),
     ],

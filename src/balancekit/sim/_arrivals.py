@@ -17,17 +17,20 @@ flatters a slow system, for who waits does not ask (coordinated omission).
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from random import Random
 from typing import Final, Protocol
+
+import numpy as np
 
 from balancekit import _validation as valid
 from balancekit._record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.sim._services import Exponential, Service
+from balancekit.sim._services import Exponential, Service, draws
 
-__all__ = ["Arrivals", "Bursty", "Callers", "Diurnal", "Poisson", "RecordedArrivals"]
+__all__ = ["Arrivals", "Bursty", "Callers", "Diurnal", "Poisson", "RecordedArrivals", "moments"]
 
 BLOCK: Final = 1024
 """Times drawn at once."""
@@ -138,13 +141,15 @@ class RecordedArrivals(Record):
     seconds: Sequence[float]
 
     def _check(self) -> None:
-        before = 0.0
+        before, times = 0.0, []
         for one in self.seconds:
             before = valid.number("seconds", one, minimum=before)
+            times.append(before)
+        self.__dict__["seconds"] = tuple(times)
 
     def times(self, rng: Random, /) -> Iterator[float]:
         """Yield arrival times."""
-        yield from map(float, self.seconds)
+        yield from self.seconds
 
 
 class Callers(Record):
@@ -168,4 +173,19 @@ class Callers(Record):
 
     def times(self, rng: Random, /) -> Iterator[float]:
         """Yield the first request of each caller; the others follow from the answers."""
-        yield from sorted([self.pause.sample(rng) for _ in range(self.count)])
+        yield from sorted(islice(draws(self.pause, rng, "pause"), self.count))
+
+
+def moments(arrivals: Arrivals, rng: Random, total: int) -> array[float]:
+    """Return when the first requests come, at most ``total``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the times are not finite, not ascending, or negative.
+    """
+    times = array("d", islice(arrivals.times(rng), total))
+    seconds = np.frombuffer(times)
+    if not (np.isfinite(seconds).all() and (np.diff(seconds, prepend=0.0) >= 0.0).all()):
+        raise ConfigurationError("arrivals", arrivals, "times that are finite, >= 0 and ascending")
+    return times

@@ -15,8 +15,8 @@ from balancekit import _validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.sim._arrivals import Arrivals, Callers
-from balancekit.sim._faults import Add, Fault
+from balancekit.sim._arrivals import Arrivals, Callers, moments
+from balancekit.sim._faults import Fault, absent_at_first
 from balancekit.sim._lane import play
 from balancekit.sim._log import Log
 from balancekit.sim._measures import measure
@@ -57,7 +57,7 @@ class Simulation:
         Seconds after which a request that has not been answered is sent a second time, elsewhere, > 0; the first answer
         counts, and the other attempt is cancelled. ``None`` for never. Not one of the ``attempts``.
     faults
-        What goes wrong.
+        What goes wrong. An endpoint whose first change is that it is added is not there until then.
     keys
         Draws the key of a request from a generator; ``None`` for requests without keys.
     costs
@@ -117,6 +117,7 @@ class Simulation:
         for fault in self._faults:
             if not isinstance(fault, Fault) or fault.endpoint not in self._servers:
                 raise ConfigurationError("faults", fault, f"faults of {', '.join(self._servers)}")
+        self._absent = absent_at_first(self._faults)
         self._seed = valid.integer("seed", seed, minimum=0)
 
     def run(self, *, requests: int, warm_up: int = 0) -> Report:
@@ -140,7 +141,7 @@ class Simulation:
             self._servers,
             self._make,
             balancers=self._balancers,
-            absent=[fault.endpoint for fault in self._faults if isinstance(fault, Add)],
+            absent=self._absent,
             seed=self._seed,
         )
 
@@ -155,7 +156,7 @@ class Simulation:
         )
 
     def _undisturbed(self, world: World, total: int) -> Log:
-        return play(world, self._arrivals.times(world.chance("arrivals")), total)
+        return play(world, moments(self._arrivals, world.chance("arrivals"), total))
 
     def _in_full(self, world: World, total: int) -> Log:
         return Run(world, self._rules, self._faults).play(self._arrivals, total)

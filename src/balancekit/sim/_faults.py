@@ -19,12 +19,14 @@ happens later counts.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from balancekit import _validation as valid
 from balancekit._record import Record
+from balancekit.errors import ConfigurationError
 
 __all__ = [
     "Add",
@@ -40,7 +42,11 @@ __all__ = [
     "Slow",
     "Step",
     "What",
+    "absent_at_first",
 ]
+
+MOST: Final = 1_000_000
+"""Crashes of a flap."""
 
 
 class What(enum.Enum):
@@ -121,7 +127,7 @@ class Hang(_Spell):
 
 
 class FailFast(_Spell):
-    """A share of the answers are failures that come after ``after`` seconds, before any work."""
+    """A share of the answers are failures that come after ``after`` seconds of the server's time, before any work."""
 
     share: float = 1.0
     after: float = 0.001
@@ -159,13 +165,13 @@ class Partial(_Spell):
 
 
 class Slow(_Spell):
-    """Everything takes ``factor`` times as long, > 0, also what is in line."""
+    """Everything takes ``factor`` times as long, a billionth to a billion, also what is in line."""
 
     factor: float = 3.0
 
     def _check(self) -> None:
         super()._check()
-        valid.number("factor", self.factor, above=0.0)
+        valid.number("factor", self.factor, minimum=1e-9, maximum=1e9)
 
     def steps(self) -> Iterator[Step]:
         """Yield the beginning and the end."""
@@ -174,7 +180,7 @@ class Slow(_Spell):
 
 
 class Flap(_Spell):
-    """Down for ``down`` seconds, up for ``up``, until ``seconds`` have passed."""
+    """Down for ``down`` seconds, up for ``up``, until ``seconds`` have passed, a million times at most."""
 
     down: float = 1.0
     up: float = 1.0
@@ -183,14 +189,16 @@ class Flap(_Spell):
         super()._check()
         valid.number("down", self.down, above=0.0)
         valid.number("up", self.up, above=0.0)
+        if self.seconds > MOST * (self.down + self.up):
+            raise ConfigurationError("seconds", self.seconds, f"at most {MOST} times down and up")
 
     def steps(self) -> Iterator[Step]:
         """Yield every crash and recovery."""
-        now = self.at
-        while now < self.at + self.seconds:
-            yield Step(now, What.CRASH)
-            yield Step(now + self.down, What.RECOVER)
-            now += self.down + self.up
+        period = self.down + self.up
+        for number in range(math.ceil(self.seconds / period)):
+            begin = number * period
+            yield Step(self.at + begin, What.CRASH)
+            yield Step(self.at + min(begin + self.down, self.seconds), What.RECOVER)
 
 
 class Add(Fault):
@@ -215,3 +223,27 @@ class Drain(Fault):
     def steps(self) -> Iterator[Step]:
         """Yield the one step."""
         yield Step(self.at, What.DRAIN)
+
+
+def absent_at_first(faults: Iterable[Fault]) -> frozenset[str]:
+    """Return the ids of endpoints that are not in the pool at the beginning: those that are added before anything else.
+
+    Raises
+    ------
+    ConfigurationError
+        If an endpoint is added that is there, or removed or drained while it is not.
+    """
+    there: dict[str, bool] = {}
+    absent = set[str]()
+    for fault in sorted(faults, key=lambda fault: fault.at):
+        if not isinstance(fault, Add | Remove | Drain):
+            continue
+        id, adds = fault.endpoint, isinstance(fault, Add)
+        if adds and id not in there:
+            absent.add(id)
+        elif there.get(id, True) is adds:
+            raise ConfigurationError(
+                "faults", fault, f"an endpoint that is {'not ' * adds}there at that time"
+            )
+        there[id] = not isinstance(fault, Remove)
+    return frozenset(absent)

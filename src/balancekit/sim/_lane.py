@@ -10,9 +10,8 @@ Cost: with a constant pick about twice what acquiring and releasing a lease cost
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from heapq import heappop, heappush, heapreplace
-from itertools import islice
 from math import inf
 
 import numpy as np
@@ -27,10 +26,9 @@ __all__ = ["play"]
 NOWHERE = -1
 
 
-def play(world: World, arrivals: Iterator[float], total: int) -> Log:
-    """Let at most ``total`` requests happen, and every one end."""
+def play(world: World, arrived: Sequence[float]) -> Log:
+    """Let the requests that come at these times happen, and every one end."""
     clock = world.clock
-    arrived = array("d", islice(arrivals, total))
     ended, where = array("d"), array("q")
     end_at, went_to = ended.append, where.append
     acquires = [balancer.acquire for balancer in world.balancers]

@@ -72,9 +72,9 @@ def measure(log: Log, servers: Mapping[str, Server], warm_up: int, events: Seque
     picks = np.bincount(where[tries], minlength=len(servers))
     busy, overload = _occupation(entered, left, where, servers, span)
     stays = np.clip(ended, *span) - np.clip(arrived, *span)
-    before = np.arange(warm_up, len(arrived)) - np.searchsorted(
-        np.sort(ended), arrived[warm_up:], side="right"
-    )
+    lasting = ended > arrived  # whatever ends as it comes is seen by nobody, and not by itself
+    come: Numbers = np.cumsum(lasting) - lasting
+    before = come[warm_up:] - np.searchsorted(np.sort(ended[lasting]), arrived[warm_up:], side="right")
     answered = served.copy()
     answered[:warm_up] = False
     first = tries & (kind == FIRST)

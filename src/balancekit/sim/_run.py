@@ -22,14 +22,14 @@ from typing import Any, TypeAlias, final
 from balancekit._record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
-from balancekit.errors import UnavailableError
+from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
-from balancekit.sim._arrivals import Arrivals, Callers
+from balancekit.sim._arrivals import Arrivals, Callers, moments
 from balancekit.sim._faults import Fault, Step, What
 from balancekit.sim._log import FIRST, HEDGE, RETRY, Log
 from balancekit.sim._services import draws
-from balancekit.sim._station import station
+from balancekit.sim._station import Delay, Station, station
 from balancekit.sim._world import World
 from balancekit.snapshot import Key
 
@@ -74,7 +74,7 @@ class Request:
 class Attempt:
     """One try of a request on one endpoint."""
 
-    __slots__ = ("due", "inside", "lease", "outcome", "place", "request", "row")
+    __slots__ = ("due", "lease", "outcome", "place", "request", "row", "station")
 
     def __init__(self, request: Request, lease: Lease[str], place: Place, row: int) -> None:
         self.request: Request = request
@@ -85,21 +85,23 @@ class Attempt:
         self.outcome: Outcome = Outcome.SUCCESS
         self.due: float = nan
         """When it ends; a happening that comes at another time is void."""
-        self.inside: bool = False
-        """Whether a server works on it."""
+        self.station: Station[Attempt] | None = None
+        """Where it is: with the workers of its server, or with what fails without them."""
 
 
 @final
 class Place:
     """A server, and what is wrong with it."""
 
-    __slots__ = ("after", "down", "lengths", "number", "share", "slower", "station")
+    __slots__ = ("after", "down", "failing", "lengths", "number", "share", "slower", "station")
 
     def __init__(
         self, world: World, number: int, id: str, schedule: Callable[[Attempt, float], None]
     ) -> None:
         self.number: int = number
-        self.station = station(world.servers[id], schedule)
+        self.station: Station[Attempt] = station(world.servers[id], schedule)
+        self.failing: Station[Attempt] = Delay(schedule)
+        """What will fail without having been worked on."""
         self.lengths = world.lengths(id)
         self.down: bool = False
         self.slower: list[float] = []
@@ -136,23 +138,25 @@ class Run:
     def play(self, arrivals: Arrivals, total: int) -> Log:
         """Let at most ``total`` requests happen, and every one end."""
         self._total = total
-        times = arrivals.times(self._world.chance("arrivals"))
         closed = isinstance(arrivals, Callers)
+        most = arrivals.count if isinstance(arrivals, Callers) else total
+        times = iter(moments(arrivals, self._world.chance("arrivals"), most))
         if isinstance(arrivals, Callers):
-            self._pauses = draws(arrivals.pause, self._world.chance("pauses"))
+            self._pauses = draws(arrivals.pause, self._world.chance("pauses"), "pause")
             for caller, time in enumerate(times):
                 self._at(time, self._call, caller)
-            times = iter(())
         heap, clock, arrived = self._heap, self._clock, self._log.arrived
         upcoming = next(times, inf)
         while self._open or upcoming < inf or (closed and len(arrived) < total):
             if heap and heap[0][0] <= upcoming:
                 clock.now, _, act, subject = heappop(heap)
                 act(subject)
-            else:
+            elif upcoming < inf:
                 clock.now = upcoming
                 self._call(None)
-                upcoming = next(times, inf) if len(arrived) < total else inf
+                upcoming = next(times, inf)
+            else:
+                raise ConfigurationError("costs", self._rules.costs, "costs of requests that end some day")
         return self._log
 
     # -------------------------------------------------------------------- callers
@@ -242,28 +246,28 @@ class Run:
         place, now = attempt.place, self._clock.now
         if place.down:
             attempt.outcome = Outcome.CONNECT_FAILED
-            self._turn_away(attempt, now)
+            self._log.left[attempt.row] = now
+            self._schedule(attempt, now)
             return
         if place.share and self._luck.random() < place.share:
             attempt.outcome = Outcome.FAILURE
             if place.after is not None:
-                self._turn_away(attempt, now + place.after)
+                self._log.left[attempt.row] = now
+                attempt.station = place.failing
+                place.failing.enter(now, attempt, place.after)
                 return
-        attempt.inside = True
+        attempt.station = place.station
         place.station.enter(now, attempt, next(place.lengths) * attempt.request.cost)
-
-    def _turn_away(self, attempt: Attempt, end: float) -> None:
-        """Have an attempt end without any work."""
-        self._log.left[attempt.row] = self._clock.now
-        self._schedule(attempt, end)
 
     def _end(self, attempt: Attempt) -> None:
         now = self._clock.now
         if attempt.due != now:
             return
         attempt.due = nan
-        if attempt.inside:
-            attempt.place.station.leave(now, attempt)
+        place = attempt.place
+        if attempt.station is not None:
+            attempt.station.leave(now, attempt)
+        if attempt.station is place.station:
             self._log.left[attempt.row] = now
         if attempt.lease is not None:
             self._answer(attempt, attempt.outcome)
@@ -272,10 +276,12 @@ class Run:
         """Break at once what a server was working on, and refuse what comes."""
         place.down = True
         now = self._clock.now
-        lost = place.station.clear(now)
+        working = place.station.clear(now)
+        for attempt in working:
+            self._log.left[attempt.row] = now
+        lost = [*working, *place.failing.clear(now)]
         for attempt in lost:
             attempt.due = nan
-            self._log.left[attempt.row] = now
         for attempt in lost:
             if attempt.lease is not None:
                 self._answer(attempt, Outcome.FAILURE)
@@ -293,10 +299,10 @@ class Run:
                 place.down = False
             case What.SLOW:
                 place.slower.append(step.factor)
-                place.station.change_pace(self._clock.now, prod(place.slower))
+                self._change_pace(place)
             case What.SLOW_NO_MORE:
                 place.slower.remove(step.factor)
-                place.station.change_pace(self._clock.now, prod(place.slower))
+                self._change_pace(place)
             case What.FAIL:
                 place.share, place.after = step.share, step.after
             case What.ADD:
@@ -308,6 +314,10 @@ class Run:
             case What.DRAIN:
                 for balancer in self._world.balancers:
                     balancer.drain(id)
+
+    def _change_pace(self, place: Place) -> None:
+        for one in (place.station, place.failing):
+            one.change_pace(self._clock.now, prod(place.slower))
 
     def _schedule(self, attempt: Attempt, end: float) -> None:
         attempt.due = end

@@ -30,6 +30,8 @@ __all__ = ["Always", "Bimodal", "Exponential", "Lognormal", "Pareto", "Recorded"
 
 BLOCK: Final = 1024
 """Times drawn at once."""
+LONGEST: Final = 1e15
+"""Seconds that they may take together. Far beyond, a clock of floating point stands still."""
 
 
 class Service(Protocol):
@@ -125,10 +127,10 @@ class Recorded(Record):
     seconds: Sequence[float]
 
     def _check(self) -> None:
-        if not len(self.seconds):
+        times = tuple(valid.number("seconds", one, minimum=0.0) for one in self.seconds)
+        if not times:
             raise ConfigurationError("seconds", self.seconds, "at least one time")
-        for one in self.seconds:
-            valid.number("seconds", one, minimum=0.0)
+        self.__dict__["seconds"] = times
 
     @property
     def mean(self) -> float:
@@ -137,11 +139,16 @@ class Recorded(Record):
 
     def sample(self, rng: Random, /) -> float:
         """Draw one service time."""
-        return float(self.seconds[rng.randrange(len(self.seconds))])
+        return self.seconds[rng.randrange(len(self.seconds))]
 
 
-def draws(service: Service, rng: Random) -> Iterator[float]:
+def draws(service: Service, rng: Random, parameter: str = "service") -> Iterator[float]:
     """Return service times without end: those that ``service.sample`` would draw one by one.
+
+    Raises
+    ------
+    ConfigurationError
+        When the next is asked for, if one of them is no time: negative, infinite, NaN.
 
     Example
     -------
@@ -159,4 +166,10 @@ def draws(service: Service, rng: Random) -> Iterator[float]:
         def block() -> list[float]:
             return [sample(rng) for _ in range(BLOCK)]
 
-    return chain.from_iterable(iter(block, None))
+    def checked() -> list[float]:
+        times = block()
+        if not (min(times) >= 0.0 and sum(times) < LONGEST):
+            raise ConfigurationError(parameter, service, "times that are finite and >= 0, and end some day")
+        return times
+
+    return chain.from_iterable(iter(checked, None))

@@ -1,9 +1,9 @@
-"""When will this endpoint have served a request? Workers behind a line, or a processor that all share.
+"""When will this endpoint be done with a request? Workers behind a line, or a processor that all share.
 
 *First in, first out* (:class:`Line`): the end of a request is known when it comes, for it begins when the worker that
 is free soonest is free. So an undisturbed request costs the simulator one event, not two. *Processor sharing*
 (:class:`Sharing`): all are worked on at once, and slower the more there are; the next end is known only until somebody
-comes or goes.
+comes or goes. What nobody has to work on (:class:`Delay`) ends by itself.
 
 **A server has its own time** (:class:`Pace`). It runs as fast as ours, slower while the server is slow, and stands still
 while it hangs; what is in line is due at a server's time, so a disturbance changes one number and the dates of the
@@ -27,7 +27,7 @@ from balancekit._record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Service
 
-__all__ = ["Line", "Pace", "Server", "Sharing", "Station", "station"]
+__all__ = ["Delay", "Line", "Pace", "Server", "Sharing", "Station", "station"]
 
 J = TypeVar("J")
 
@@ -44,7 +44,7 @@ class Server(Record):
     workers
         How many it works on at once, >= 1; the others wait in line, or all of them get slower.
     speed
-        What service times are divided by, > 0.
+        What service times are divided by, a billionth to a billion.
     weight
         Of the endpoint, >= 0.
     discipline
@@ -61,7 +61,7 @@ class Server(Record):
         if not callable(getattr(self.service, "sample", None)):
             raise ConfigurationError("service", self.service, "service times such as Exponential(mean=0.05)")
         valid.integer("workers", self.workers, minimum=1)
-        valid.number("speed", self.speed, above=0.0)
+        valid.number("speed", self.speed, minimum=1e-9, maximum=1e9)
         valid.number("weight", self.weight, minimum=0.0)
         if self.discipline not in DISCIPLINES:
             raise ConfigurationError("discipline", self.discipline, f"one of {', '.join(DISCIPLINES)}")
@@ -128,49 +128,66 @@ class Pace:
         self._factor = factor
 
 
-@final
-class Line(Generic[J]):
-    """First in, first out."""
+class Delay(Generic[J]):
+    """As many workers as there are jobs: nobody waits for another."""
 
-    __slots__ = ("_due", "_pace", "_schedule", "free", "scale")
+    __slots__ = ("_due", "_pace", "_schedule")
 
-    def __init__(self, server: Server, schedule: Schedule[J]) -> None:
-        self.scale: float = 1.0 / server.speed
-        """Seconds that a second of work takes."""
-        self.free: list[float] = [0.0] * server.workers
-        """When each worker is free, in the server's time; a heap."""
+    def __init__(self, schedule: Schedule[J]) -> None:
         self._due: dict[J, float] = {}
         self._pace = Pace()
         self._schedule = schedule
 
     def end(self, now: float, length: float) -> float:
         """Take on work without keeping account of it; return when it will be done, both in the server's time."""
-        end = max(now, self.free[0]) + length * self.scale
-        heapreplace(self.free, end)
-        return end
+        return now + length
 
     def enter(self, now: float, job: J, length: float) -> None:
-        """Put a job in line."""
+        """Begin with a job, or put it in line."""
         pace = self._pace
         self._due[job] = end = self.end(pace.theirs(now), length)
         self._schedule(job, pace.ours(end))
 
     def leave(self, now: float, job: J) -> None:
-        """Forget a job that has been served."""
+        """Forget a job that is over."""
         del self._due[job]
 
     def change_pace(self, now: float, factor: float) -> None:
-        """Work off the line at another pace."""
+        """Go on at another pace."""
         self._pace.change(now, factor)
         for job, due in self._due.items():
             self._schedule(job, self._pace.ours(due))
 
     def clear(self, now: float) -> list[J]:
         """Lose everything."""
-        self.free = [0.0] * len(self.free)
         lost = list(self._due)
         self._due.clear()
         return lost
+
+
+@final
+class Line(Delay[J]):
+    """First in, first out."""
+
+    __slots__ = ("free", "scale")
+
+    def __init__(self, server: Server, schedule: Schedule[J]) -> None:
+        super().__init__(schedule)
+        self.scale: float = 1.0 / server.speed
+        """Seconds that a second of work takes."""
+        self.free: list[float] = [0.0] * server.workers
+        """When each worker is free, in the server's time; a heap."""
+
+    def end(self, now: float, length: float) -> float:
+        """Have the worker take it on that is free soonest."""
+        end = max(now, self.free[0]) + length * self.scale
+        heapreplace(self.free, end)
+        return end
+
+    def clear(self, now: float) -> list[J]:
+        """Lose everything."""
+        self.free = [0.0] * len(self.free)
+        return super().clear(now)
 
 
 @final
