@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
 from heapq import heappop, heappush
+from io import FileIO
+from pathlib import Path
 from random import Random
 from threading import Thread
 
@@ -14,6 +22,7 @@ import pytest
 from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices, RingHash, RoundRobin
 from balancekit.loads import InFlight
 from balancekit.sim import Recorder, read_recording, replay
+from balancekit.sim._sink import TOGETHER, Sink
 from balancekit.testing import ManualClock
 
 
@@ -44,7 +53,7 @@ class TestRecorder:
             assert (first.target, first.endpoint.id, first.active) == ("a", "a", False)
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         assert lines[0] == {
-            "time": 1.5,
+            "time": 101.5,
             "key": {"hex": "00ff"},
             "cost": 1.0,
             "endpoint": "a",
@@ -52,7 +61,7 @@ class TestRecorder:
             "outcome": "success",
         }
         assert [line["outcome"] for line in lines] == ["success", "timeout", "overloaded"]
-        assert lines[2] | {"time": 1.0, "key": "user 7", "cost": 2.5, "duration": 0.75} == lines[2]
+        assert lines[2] | {"time": 101.0, "key": "user 7", "cost": 2.5, "duration": 0.75} == lines[2]
         rows = read_recording(path).rows
         assert [row.key for row in rows] == ["user 7", b"\x00\xff", 12]
         assert [row.failed for row in rows] == [True, False, True]
@@ -101,6 +110,89 @@ class TestRecorder:
             with Recorder(LoadBalancer(["a"]), path) as balancer, balancer.acquire():
                 pass
         assert len(path.read_text().splitlines()) == 2
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+    def test_a_full_disk_is_counted_and_raises_nothing(self):
+        """Every line, also at the end of ``with``."""
+        with Recorder(LoadBalancer(["a"]), "/dev/full") as balancer:
+            for _ in range(1_000):
+                with balancer.acquire():
+                    pass
+        assert balancer.dropped == 1_000
+
+    def test_a_line_that_was_torn_off_is_completed_before_the_next(self, path):
+        """A disk that fills up in the midst of a line, and has room again later."""
+        room = [105]
+
+        class Disk(FileIO):
+            def write(self, data):
+                if not room[0]:
+                    raise OSError(errno.ENOSPC, "full")
+                written = super().write(data[: room[0]])
+                room[0] -= written
+                return written
+
+        sink = Sink(path)
+        sink._file.close()
+        sink._file = Disk(path, "a")
+        for number in range(3 * TOGETHER):
+            if number == 2 * TOGETHER:
+                room[0] = 1 << 20
+            sink.add(f"line {number:04}")
+        sink.close()
+        lines = path.read_text().splitlines()
+        assert lines == [f"line {number:04}" for number in [*range(11), *range(2 * TOGETHER, 3 * TOGETHER)]]
+        assert sink.dropped + len(lines) == 3 * TOGETHER
+
+    def test_a_key_that_cannot_be_written_is_counted(self, path):
+        """A number of more digits than Python writes."""
+        with Recorder(LoadBalancer(["a"]), path) as balancer, balancer.acquire(10**5_000):
+            pass
+        assert (balancer.dropped, path.read_text()) == (1, "")
+
+    def test_two_runs_in_one_file_follow_each_other(self, path):
+        """Times count from 1970, unless a clock is given."""
+        before = time.time()
+        for _ in range(2):
+            with Recorder(LoadBalancer(["a"]), path) as balancer, balancer.acquire():
+                pass
+        times = [row.time for row in read_recording(path).rows]
+        assert before - 1.0 < times[0] < times[1] < time.time() + 1.0
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_forked_child_writes_its_own_lines_only(self, path):
+        """And whoever forgets to close loses nothing at the end of the program."""
+        program = """
+            import os, sys
+            from balancekit import LoadBalancer
+            from balancekit.sim import Recorder
+            recorder = Recorder(LoadBalancer(["a"]), sys.argv[1])
+            def request(key):
+                with recorder.acquire(key):
+                    pass
+            request("parent")
+            if os.fork() == 0:
+                request("child")
+                sys.exit()
+            os.wait()
+            request("parent")
+        """
+        subprocess.run([sys.executable, "-c", textwrap.dedent(program), path], check=True)
+        assert sorted(str(row.key) for row in read_recording(path).rows) == ["child", "parent", "parent"]
+
+    def test_each_attempt_has_its_line(self, path):
+        """What failed and what did not; wrong arguments are refused at once."""
+        with Recorder(LoadBalancer(["a", "b", "c"]), path) as balancer:
+            with pytest.raises(ConfigurationError, match="limit"):
+                balancer.attempts(0)
+            for lease in balancer.attempts(3, "user 7", cost=2.0):
+                if lease.endpoint.id == balancer.balancer.endpoints[0].id:
+                    lease.release()
+                    break
+        rows = read_recording(path).rows
+        assert [row.outcome for row in rows] == [Outcome.FAILURE] * (len(rows) - 1) + [Outcome.SUCCESS]
+        assert {(row.key, row.cost) for row in rows} == {("user 7", 2.0)}
+        assert len({row.endpoint for row in rows}) == len(rows)
 
 
 def record(path, selector, requests, *, workers, rate, seed):
@@ -237,6 +329,10 @@ LINE = '{"time": 1.0, "key": null, "cost": 1.0, "endpoint": "a", "duration": 0.3
         ("log", lambda: read_recording([LINE.replace('"cost": 1.0', '"cost": 0.0')])),
         ("log", lambda: read_recording([LINE.replace("success", "victory")])),
         ("log", lambda: read_recording([LINE.replace('"a"', '""')])),
+        ("log", lambda: read_recording([LINE.replace("1.0", "1" + "0" * 400, 1)])),
+        ("log", lambda: read_recording([LINE.replace("null", "1.5")])),
+        ("log", lambda: read_recording([LINE.replace("null", "true")])),
+        ("log", lambda: read_recording([LINE.replace("null", "[1]")])),
         ("workers", lambda: replay([LINE], workers=0)),
         ("workers", lambda: replay([LINE], workers={"b": 1})),
         ("balancer", lambda: replay([LINE], workers=1, balancer=plain(RoundRobin), selector=RoundRobin())),

@@ -115,6 +115,8 @@ def read_recording(source: str | Path | Iterable[str]) -> Recording:
             lines: Iterable[str] = Path(source).read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise ConfigurationError("log", str(source), f"a file ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise ConfigurationError("log", str(source), "a text in UTF-8") from None
     else:
         lines = source
     rows = [_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -263,6 +265,8 @@ def _row(number: int, line: str) -> Row:
         key = facts["key"]
         if isinstance(key, dict):
             key = bytes.fromhex(key["hex"])
+        if key is not None:
+            valid.key(key)
         row = Row(
             float(facts["time"]),
             key,
@@ -271,7 +275,7 @@ def _row(number: int, line: str) -> Row:
             float(facts["duration"]),
             Outcome(facts["outcome"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ConfigurationError("log", f"line {number}", f"a line of a Recorder: {error!r}") from None
     if not (isfinite(row.time) and 0.0 <= row.duration < float("inf") and 0.0 < row.cost < float("inf")):
         raise ConfigurationError("log", f"line {number}", "finite times, a duration >= 0, a cost > 0")
