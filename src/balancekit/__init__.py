@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from balancekit._version import __version__ as __version__
     from balancekit.balancer import LoadBalancer
     from balancekit.endpoint import Endpoint, endpoints
     from balancekit.errors import (
@@ -94,6 +95,7 @@ __all__ = [
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
+        "_version": ("__version__",),
         "balancer": ("LoadBalancer",),
         "endpoint": ("Endpoint", "endpoints"),
         "errors": (

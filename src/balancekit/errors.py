@@ -135,7 +135,11 @@ class UnavailableError(BalancekitError):
         self.reasons: Mapping[Reason, int] = MappingProxyType(counts)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), self.args
+        return (
+            type(self),
+            self.args,
+            {"__notes__": notes} if (notes := getattr(self, "__notes__", None)) else None,
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])

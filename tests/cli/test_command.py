@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import balancekit
 from balancekit.cli import main
 
 COMMAND = [sys.executable, "-m", "balancekit"]
@@ -118,6 +120,29 @@ def test_a_murdered_demo_leaves_no_process():
     demo.kill()
     demo.communicate(timeout=20)
     assert nobody_left("mark-kill")
+
+
+@pytest.mark.parametrize(
+    "words", [["simulate"], ["simulate", "weights"], ["bench", "disruption", "--quick"]], ids=" ".join
+)
+def test_a_reader_who_goes_away_is_no_failure(words):
+    """As with ``| head``: the status that shells know, and nothing said."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run([*COMMAND, *words], stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    """Of the command and of the module."""
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert (
+        capsys.readouterr().out
+        == f"balancekit {version('balancekit')}\n"
+        == f"balancekit {balancekit.__version__}\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["bench", "simulate"])

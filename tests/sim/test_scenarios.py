@@ -68,6 +68,13 @@ def test_what_is_not_said_has_a_default(tmp_path):
         (("rate = 10.0", "speed = 10.0"), "arrivals"),
         (('"always"', '"sometimes"'), "service.kind"),
         (("[servers.s]", "[servers.s]\ncolour = 1"), "servers.s"),
+        (
+            (
+                "[servers.s]",
+                "[servers.s-1]\nservice = { kind = 'always', mean = 1.0 }\n[servers.s]\ncount = 2",
+            ),
+            "servers.s",
+        ),
         (("[arrivals]", "colour = 1\n[arrivals]"), "scenario"),
         (("[arrivals]", "requests = 0\n[arrivals]"), "requests"),
         (("[servers.s]", '[[balancers]]\nselector = "Fastest"\n[servers.s]'), "selector"),
@@ -253,6 +260,17 @@ def test_the_scenario_in_the_documents(tmp_path):
     assert [finding.holds for finding in scenario.check(reports)] == [True]
 
 
+def test_texts_are_printed_as_they_stand(tmp_path, capsys):
+    """Brackets are no mark-up, colons no pictures."""
+    file = tmp_path / "texts.toml"
+    text = "requests = 200\nwarm_up = 10\n" + GOOD + CLAIM.replace("it is quick", "mean [s] :sleeping: [/b]")
+    file.write_text("title = '[/b] [red]'\n" + text)
+    assert main(["simulate", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "mean [s] :sleeping: [/b]" in shown
+    assert "[/b] [red]" in shown
+
+
 def test_the_command(tmp_path, capsys):
     """A table, data, a list of what is shipped; a mistake ends with status 2."""
     file = tmp_path / "small.toml"
@@ -264,6 +282,10 @@ def test_the_command(tmp_path, capsys):
     assert data["balancers"]["default"]["shares"] == {"s": 1.0}
     assert main(["simulate"]) == 0
     assert "slow-server" in capsys.readouterr().out
+    assert main(["simulate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {name: load_scenario(name).title for name in shipped()}
+    assert main(["simulate", "--out", "nowhere"]) == 2
+    assert "need a scenario" in capsys.readouterr().err
     file.write_text("requests = 200\nwarm_up = 10\nwhy = 'Look here.'\n" + GOOD + CLAIM)
     assert main(["simulate", str(file)]) == 0
     shown = capsys.readouterr().out

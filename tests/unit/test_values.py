@@ -175,8 +175,10 @@ def test_the_tree_of_errors():
     ],
 )
 def test_errors_cross_process_borders(error):
-    """Pickled and back, they say the same."""
+    """Pickled and back, they say the same, notes and all."""
+    error.add_note("case 7")
     again = pickle.loads(pickle.dumps(error))
+    assert again.__notes__ == error.__notes__
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert again.__dict__.keys() == error.__dict__.keys()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
+import balancekit
 from balancekit.cli._bench_options import add_bench
 from balancekit.cli._plan import add_plan, run_plan
 
@@ -14,6 +16,8 @@ __all__ = ["main"]
 
 INTERRUPTED: Final = 130
 """The status of a command that was stopped from the keyboard, as shells have it."""
+UNHEARD: Final = 141
+"""The status of a command whose reader went away (``| head``), as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="balancekit",
         description="Load-balancing decisions for Python programs.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {balancekit.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
@@ -62,10 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_bench(benching)
     options = parser.parse_args(arguments)
     try:
-        return _run(options)
+        status = _run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its end would complain
+        return UNHEARD
     except KeyboardInterrupt:
         sys.stderr.write(f"balancekit {options.command}: interrupted\n")
         return INTERRUPTED
+    return status
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from rich.table import Table as Grid
 
 from balancekit.bench import CARDS, TITLES, Findings, Results, Table, card, measure, write
 from balancekit.cli._bench_options import CARDS_OF_ALL
+from balancekit.cli._console import output
 from balancekit.errors import ConfigurationError
 
 __all__ = ["run_bench"]
@@ -40,6 +41,8 @@ def run_bench(options: argparse.Namespace) -> int:
         if options.topic == CARDS_OF_ALL:
             return _cards(options)
         return _measure(options)
+    except BrokenPipeError:  # nobody reads on
+        raise
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit bench: {error}\n")
         return 2
@@ -116,8 +119,7 @@ def _cards(options: argparse.Namespace) -> int:
 
 
 def _print(results: Results, seconds: float) -> None:
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDE)
+    console = output(WIDE)
     for topic, findings in results.topics.items():
         console.rule(f"[bold]{TITLES[topic]}[/bold]", align="left")
         for table in findings.tables:

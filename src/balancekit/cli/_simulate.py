@@ -11,10 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from balancekit import bench
+from balancekit.cli._console import output
 from balancekit.errors import ConfigurationError
 from balancekit.sim import QUANTILES, Finding, Report, Scenario, load_scenario, shipped
 
@@ -30,10 +33,7 @@ def run_simulate(options: argparse.Namespace) -> int:
     The status is 1 if a claim does not hold, 2 if there is no such scenario, or no folder to write to.
     """
     if options.scenario is None:
-        width = max(map(len, shipped()))
-        for name in shipped():
-            sys.stdout.write(f"{name:{width}}  {load_scenario(name).title}\n")
-        return 0
+        return _list(options)
     if options.out is not None and find_spec("matplotlib") is None:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
     files: list[Path] = []
@@ -68,9 +68,23 @@ def run_simulate(options: argparse.Namespace) -> int:
     return 0 if all(finding.holds for finding in findings) else 1
 
 
+def _list(options: argparse.Namespace) -> int:
+    """Say which scenarios are shipped."""
+    if options.out is not None or options.seed is not None:
+        sys.stderr.write("balancekit simulate: --out and --seed need a scenario\n")
+        return 2
+    titles = {name: load_scenario(name).title for name in shipped()}
+    if options.json:
+        json.dump(titles, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        width = max(map(len, titles))
+        sys.stdout.writelines(f"{name:{width}}  {title}\n" for name, title in titles.items())
+    return 0
+
+
 def _print(scenario: Scenario, reports: Mapping[str, Report], findings: Sequence[Finding]) -> None:
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=WIDE)
+    console = output(WIDE, markup=False, emoji=False)  # texts are the author's, brackets and all
     console.print(_table(scenario, reports))
     if findings:
         console.print(_claims(findings))
@@ -82,7 +96,7 @@ def _run(scenario: Scenario, *, quiet: bool) -> dict[str, Report]:
     found = {}
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task(scenario.title, total=len(scenario.balancers))
+        task = progress.add_task(escape(scenario.title), total=len(scenario.balancers))
         for name in scenario.balancers:
             found[name] = scenario.run(name)
             progress.advance(task)
@@ -121,7 +135,7 @@ def _claims(findings: Sequence[Finding]) -> Table:
         claim = finding.claim
         over = f" over {claim.over}" if claim.over else ""
         table.add_row(
-            "holds" if finding.holds else "[bold red]FAILS[/]",
+            "holds" if finding.holds else Text("FAILS", style="bold red"),
             claim.text,
             f"{claim.measure} of {claim.balancer}{over}",
             f"{finding.value:.4g}",

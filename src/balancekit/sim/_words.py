@@ -101,11 +101,13 @@ def servers(groups: object) -> dict[str, Server]:
         nothing_left(f"servers.{name}", facts)
         server = Server(service=service, **options)
         if count is None:
-            found[name] = server
+            ids = [name]
         else:
-            found |= {
-                f"{name}-{number}": server for number in range(valid.integer("count", count, minimum=1))
-            }
+            ids = [f"{name}-{number}" for number in range(valid.integer("count", count, minimum=1))]
+        for id in ids:
+            if id in found:
+                raise ConfigurationError(f"servers.{name}", id, "servers whose names differ from all others")
+            found[id] = server
     return found
 
 
