@@ -32,7 +32,7 @@ from balancekit.bench._claims import (
 )
 from balancekit.bench._selection import selection_steps
 from balancekit.bench._subjects import STRUCTURES, names, places
-from balancekit.bench._theory import largest_arc_over, peak_moments, ring_spread
+from balancekit.bench._theory import PEAK_SKEW, largest_arc_over, peak_moments, ring_spread
 from balancekit.bench._turns import turns
 from balancekit.hashing import HashRing, MultiProbeHash, RendezvousHash
 
@@ -111,6 +111,7 @@ def _default_points(nodes: int, seed: int, rings: int) -> Findings:
         float(np.mean(peaks)),
         right,
         spread / math.sqrt(rings),
+        skew=PEAK_SKEW / math.sqrt(rings),
         source=f"largest of {nodes} Gamma(150) variables; mean of {rings} rings",
     )
     return Findings(claims=(claim,))
@@ -134,6 +135,7 @@ def _ring_by_points(points: int, seed: int, *, quick: bool) -> Findings:
                 peak,
                 right,
                 theory / math.sqrt(count),
+                skew=PEAK_SKEW / math.sqrt(count),
                 source=f"largest of {nodes} Gamma({points}) variables; mean of {count} rings",
             )
         )

@@ -17,6 +17,8 @@ import numpy as np
 __all__ = [
     "JSQ_TEN",
     "MAGLEV_EXCESS",
+    "MAGLEV_RUNS",
+    "PEAK_SKEW",
     "TWO_CHOICES_TEN",
     "largest_arc_over",
     "many_servers_mean",
@@ -49,6 +51,10 @@ JSQ_TEN: Final[Mapping[float, tuple[float, float]]] = {
 }
 """The same for joining the shortest of ten queues."""
 
+PEAK_SKEW: Final = 1.14
+"""The skewness of the largest of many, at most: Gumbel's."""
+MAGLEV_RUNS: Final = 200
+"""Repetitions of what :data:`MAGLEV_EXCESS` says."""
 MAGLEV_EXCESS: Final[Mapping[int, tuple[float, float]]] = {
     5: (0.00102, 0.00093),
     10: (0.00241, 0.00067),
@@ -56,7 +62,7 @@ MAGLEV_EXCESS: Final[Mapping[int, tuple[float, float]]] = {
     1000: (0.00576, 0.00029),
 }
 """Part of 65 537 slots that one node's leaving changes needlessly, and its standard deviation, by nodes: the
-protocol of Eisenbud et al. (2016), section 5.3, repeated 200 times."""
+protocol of Eisenbud et al. (2016), section 5.3, repeated."""
 
 
 def largest_arc_over(nodes: int, share: float) -> float:
