@@ -18,6 +18,7 @@ from benchmarks._harness import Group, add_save, machine, save
 from balancekit import LoadBalancer, PowerOfChoices, RoundRobin
 from balancekit.exhaustion import FailOpen
 from balancekit.health import (
+    CheckResult,
     FailurePercentage,
     FlapDamping,
     LatencyLimit,
@@ -26,7 +27,6 @@ from balancekit.health import (
     MedianLatency,
     SuccessRate,
     SuccessRateOutlier,
-    Verdict,
     WarmUp,
 )
 from balancekit.loads import FailureAware, InFlight
@@ -64,7 +64,7 @@ def balancer_of(size: int, kind: str, *, full: bool) -> LoadBalancer[str]:
     )
     if full:
         for endpoint in balancer.endpoints:
-            balancer.report(endpoint.id, Verdict(passed=True))
+            balancer.report_check(endpoint.id, CheckResult(passed=True))
     for _ in range(70 * size):
         balancer.acquire().release()
     return balancer

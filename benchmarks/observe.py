@@ -32,7 +32,7 @@ def main() -> int:
     print(machine())
     endpoints = [f"10.0.0.{n}:80" for n in range(10)]
     plain, observed, collected = (LoadBalancer(endpoints) for _ in range(3))
-    observed.observe(ignore)
+    observed.on_completion(ignore)
     collector = BalancerCollector(collected, service="orders", registry=CollectorRegistry())
     group = Group()
     balancers: dict[str, LoadBalancer[Any]] = {

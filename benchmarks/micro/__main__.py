@@ -33,11 +33,11 @@ from balancekit import (
     LoadBalancer,
     Outcome,
     PowerOfChoices,
-    Random,
     RoundRobin,
     SmoothWeightedRoundRobin,
     SourceHash,
     StrideScheduling,
+    UniformRandom,
     WeightedRandom,
 )
 from balancekit.loads import InFlight
@@ -71,7 +71,7 @@ SUBJECTS = (
         "SmoothWeightedRoundRobin", SmoothWeightedRoundRobin, weighted=True, pick_bound=8.0, pick_from=64
     ),
     Subject("StrideScheduling", StrideScheduling, weighted=True),
-    Subject("Random", Random),
+    Subject("UniformRandom", UniformRandom),
     Subject("WeightedRandom", WeightedRandom, weighted=True),
     Subject("First", First),
     Subject("SourceHash", SourceHash, keyed=True),

@@ -13,13 +13,13 @@ and ``scheduling`` (structures usable alone), ``testing`` (laws for your own alg
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from balancekit._version import __version__ as __version__
+    from balancekit._support.version import __version__ as __version__
     from balancekit.balancer import LoadBalancer
     from balancekit.endpoint import Endpoint, endpoints
     from balancekit.errors import (
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
         LeastResponseTime,
         MaglevHash,
         PowerOfChoices,
-        Random,
         RendezvousHash,
         RingHash,
         RoundRobin,
         SmoothWeightedRoundRobin,
         SourceHash,
         StrideScheduling,
+        UniformRandom,
         WeightedRandom,
     )
     from balancekit.snapshot import Key, Node, PickContext, Snapshot
@@ -75,7 +75,6 @@ __all__ = [
     "PickContext",
     "PoolEmptyError",
     "PowerOfChoices",
-    "Random",
     "RendezvousHash",
     "RingHash",
     "RoundRobin",
@@ -86,6 +85,7 @@ __all__ = [
     "SourceHash",
     "StrideScheduling",
     "UnavailableError",
+    "UniformRandom",
     "UnknownEndpointError",
     "WeightedRandom",
     "classify_exception",
@@ -95,7 +95,7 @@ __all__ = [
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
-        "_version": ("__version__",),
+        "_support.version": ("__version__",),
         "balancer": ("LoadBalancer",),
         "endpoint": ("Endpoint", "endpoints"),
         "errors": (
@@ -119,7 +119,7 @@ __getattr__: Callable[[str], object] = lazily(
             "LeastResponseTime",
             "MaglevHash",
             "PowerOfChoices",
-            "Random",
+            "UniformRandom",
             "RendezvousHash",
             "RingHash",
             "RoundRobin",

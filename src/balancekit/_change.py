@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from balancekit._member import Member
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.endpoint import Endpoint
 from balancekit.snapshot import Node
 

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol, TypeAlias, final
 from warnings import warn
 
-from balancekit._log import log_error
+from balancekit._support.log import log_error
 from balancekit.endpoint import Endpoint
 from balancekit.events import LeaseLost
 from balancekit.lease import Keeper, Lease

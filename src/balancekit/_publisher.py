@@ -14,7 +14,7 @@ from random import Random
 from typing import NamedTuple, TypeAlias, final
 
 from balancekit._ledger import Ledger
-from balancekit._log import log_error
+from balancekit._support.log import log_error
 from balancekit.lease import FREE_THREADED, Keeper, Lease
 from balancekit.protocols import Clock, Selector, SupportsPicker, SupportsPrepare
 from balancekit.selectors._warmup import held_back, thinned, thinned_picker

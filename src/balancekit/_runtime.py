@@ -22,10 +22,9 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar, cast, final
 
 from balancekit._ledger import Ledger, Observer
-from balancekit._log import log_error
 from balancekit._publisher import Publisher
+from balancekit._support.log import log_error
 from balancekit._unavailable import refused
-from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
 from balancekit.errors import (
     AllIneligibleError,
@@ -37,7 +36,7 @@ from balancekit.errors import (
 from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.health import Ejection
-from balancekit.outcome import Completion
+from balancekit.outcome import CheckResult, Completion
 from balancekit.pool import Pool
 from balancekit.protocols import (
     Clock,
@@ -210,11 +209,11 @@ class Runtime:
                 self._pool.undrain(id)
             self._follow([])
 
-    def check(self, id: str, verdict: Verdict) -> bool:
+    def check(self, id: str, result: CheckResult) -> bool:
         """Hear how an active check ended; answer whether the endpoint is changing."""
         now = self.wake()
         with self._writer:
-            events, changing = self._pool.check(id, verdict, now=now)
+            events, changing = self._pool.check(id, result, now=now)
         self._follow(events)
         return changing
 

@@ -21,25 +21,25 @@ from random import Random
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack, cast, overload
 
-from balancekit import _validation as valid
 from balancekit._publisher import Hot
-from balancekit._record import Record
 from balancekit._runtime import HealthMaker, Runtime
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 from balancekit.explanation import Explanation, candidates
-from balancekit.health import Lifecycle, Verdict
+from balancekit.health import CheckResult, Lifecycle
 from balancekit.lease import Lease
 from balancekit.loads import FailureAware
 from balancekit.outcome import Completion, Outcome
 from balancekit.planning import Plan, make_plan, require_unchanged
 from balancekit.pool import Pool
 from balancekit.protocols import Clock, LoadPolicy, Selector
-from balancekit.readout import BalancerStats, read_out
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import NO_ATTRIBUTES, Key, PickContext, Trace
+from balancekit.statistics_view import BalancerStats, collect_stats
 
 if TYPE_CHECKING:
     from balancekit._options import Options
@@ -286,7 +286,7 @@ class LoadBalancer(Generic[T]):
         valid.request(key, cost, attributes)
         return self._attempts(count, key, cost, tried, attributes)
 
-    def order(
+    def ranking(
         self,
         key: Key | None = None,
         /,
@@ -472,7 +472,7 @@ class LoadBalancer(Generic[T]):
         """
         self._runtime.undrain(id)
 
-    def report(self, id: str, verdict: Verdict, /) -> bool:
+    def report_check(self, id: str, result: CheckResult, /) -> bool:
         """Tell how an active check of an endpoint ended. ``balancekit.checks`` does it for you.
 
         Returns
@@ -489,16 +489,16 @@ class LoadBalancer(Generic[T]):
 
         Example
         -------
-        >>> from balancekit.health import Verdict
+        >>> from balancekit.health import CheckResult
         >>> lb = LoadBalancer(["a", "b"])
         >>> for _ in range(3):
-        ...     _ = lb.report("a", Verdict(passed=False, detail="connection refused"))
+        ...     _ = lb.report_check("a", CheckResult(passed=False, detail="connection refused"))
         >>> lb.stats()["a"].state
         'ejected'
         """
-        if not isinstance(verdict, Verdict):
-            raise ConfigurationError("verdict", verdict, "a Verdict")
-        return self._runtime.check(id, verdict)
+        if not isinstance(result, CheckResult):
+            raise ConfigurationError("result", result, "a CheckResult")
+        return self._runtime.check(id, result)
 
     def plan(self, endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T], /) -> Plan:
         """Say what :meth:`update` to these endpoints would move, and change nothing.
@@ -530,9 +530,9 @@ class LoadBalancer(Generic[T]):
     def stats(self) -> BalancerStats:
         """Return one immutable read-out of states, counters and latencies. O(n)."""
         now = self._runtime.wake()
-        return self._runtime.read(lambda pool: read_out(pool, now=now, refused=self._runtime.refused))
+        return self._runtime.read(lambda pool: collect_stats(pool, now=now, refused=self._runtime.refused))
 
-    def subscribe(self, listener: EventSink, /) -> Callable[[], None]:
+    def on_event(self, listener: EventSink, /) -> Callable[[], None]:
         """Call ``listener`` with each event from now on; return a function that ends that.
 
         Listeners run in the thread that caused the event, with no lock held. One that raises is logged
@@ -542,7 +542,7 @@ class LoadBalancer(Generic[T]):
             raise ConfigurationError("listener", listener, "something that can be called")
         return self._runtime.listen(listener)
 
-    def observe(self, observer: Callable[[Endpoint[T], Completion], None], /) -> Callable[[], None]:
+    def on_completion(self, observer: Callable[[Endpoint[T], Completion], None], /) -> Callable[[], None]:
         """Call ``observer`` whenever a lease ends, with its endpoint and how it went; return a function that ends that.
 
         For histograms and traces; everything that can be counted is in :meth:`stats` at no cost. While somebody
@@ -552,7 +552,7 @@ class LoadBalancer(Generic[T]):
         Example
         -------
         >>> lb = LoadBalancer(["a"])
-        >>> stop = lb.observe(lambda endpoint, completion: print(endpoint.id, completion.outcome.value))
+        >>> stop = lb.on_completion(lambda endpoint, completion: print(endpoint.id, completion.outcome.value))
         >>> with lb.acquire():
         ...     pass
         a success
@@ -562,7 +562,7 @@ class LoadBalancer(Generic[T]):
             raise ConfigurationError("observer", observer, "something that can be called")
         return self._runtime.observe(observer)
 
-    def tell(self, event: Event, /) -> None:
+    def emit(self, event: Event, /) -> None:
         """Hand an event of your own to the listeners, as the HTTP adapters do with retries.
 
         Parameters

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 
 __all__ = [
     "Added",
@@ -125,7 +125,7 @@ class Restored(Event):
 class Retried(Event):
     """A request that failed at this endpoint, for ``reason``, is tried at another one.
 
-    Told by those who carry requests (``LoadBalancer.tell``), as are the two that follow.
+    Told by those who carry requests (``LoadBalancer.emit``), as are the two that follow.
     """
 
     reason: str

@@ -23,9 +23,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from balancekit import _validation as valid
 from balancekit._member import Member
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 
 __all__ = ["Choice", "ExhaustionPolicy", "FailClosed", "FailOpen", "LeastBad"]
 

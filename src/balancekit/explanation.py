@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.pool import Pool
 from balancekit.snapshot import Key
 

@@ -23,7 +23,7 @@ from collections import deque
 from types import TracebackType
 from typing import Final, Generic, Protocol, TypeVar, cast, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import Outcome, classify_exception

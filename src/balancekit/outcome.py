@@ -9,9 +9,11 @@ from __future__ import annotations
 import enum
 from typing import Final
 
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
-__all__ = ["FAILURES", "Completion", "Outcome", "classify_exception"]
+__all__ = ["FAILURES", "CheckResult", "Completion", "Outcome", "classify_exception"]
 
 
 class Outcome(enum.Enum):
@@ -84,6 +86,41 @@ class Completion:
 
     def __repr__(self) -> str:
         return f"Completion({self.outcome.name}, latency={self.latency:.6g})"
+
+
+class CheckResult(Record):
+    """The result of one check of one endpoint.
+
+    Parameters
+    ----------
+    passed
+        Whether the endpoint is well.
+    detail
+        In words, for people.
+    degraded
+        Dependencies that fail here and nearly everywhere: the pool is worse off, this endpoint is not to
+        blame.
+    holds_for
+        Seconds, > 0: an endpoint that is out because of this result stays out for so long, unless the next
+        check says otherwise. So endpoints come back on trial when checks end, whoever forgot to say so.
+
+    Example
+    -------
+    >>> CheckResult(passed=False, detail="connection refused", holds_for=12.0).passed
+    False
+    """
+
+    passed: bool
+    detail: str = ""
+    degraded: tuple[str, ...] = ()
+    holds_for: float = 60.0
+
+    def _check(self) -> None:
+        valid.flag("passed", self.passed)
+        valid.text("detail", self.detail, empty=True)
+        if not isinstance(self.degraded, tuple) or not all(isinstance(name, str) for name in self.degraded):
+            raise ConfigurationError("degraded", self.degraded, "a tuple of strings")
+        valid.number("holds_for", self.holds_for, above=0.0)
 
 
 def classify_exception(error: BaseException | None) -> Outcome:

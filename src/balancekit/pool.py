@@ -23,17 +23,16 @@ from functools import partial
 from typing import Protocol, final
 
 from balancekit._change import Change
-from balancekit._log import log_error
 from balancekit._member import Member
+from balancekit._support.log import log_error
 from balancekit._unavailable import unavailable
-from balancekit._verdict import Verdict
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError, UnknownEndpointError
 from balancekit.events import Added, Cooling, Drained, Draining, Event, Removed, Reweighted
 from balancekit.exhaustion import Choice, ExhaustionPolicy, FailClosed
 from balancekit.health import Ejection, Membership, Move, Survey
-from balancekit.outcome import Completion, Outcome
-from balancekit.protocols import HealthPolicy, SupportsAccusation, SupportsPardon, SupportsVerdicts
+from balancekit.outcome import CheckResult, Completion, Outcome
+from balancekit.protocols import HealthPolicy, SupportsAccusation, SupportsCheckResults, SupportsPardon
 from balancekit.snapshot import Load, Members, Node, Snapshot
 
 __all__ = ["Change", "HealthFactory", "Member", "Pool"]
@@ -218,13 +217,13 @@ class Pool:
             events += self._hear(member, partial(member.health.observe, completion, now=now))
         return events + self._refresh(now)
 
-    def check(self, id: str, verdict: Verdict, *, now: float) -> tuple[list[Event], bool]:
+    def check(self, id: str, result: CheckResult, *, now: float) -> tuple[list[Event], bool]:
         """Hear how a check of an endpoint ended. Return what happened, and whether it is changing."""
         member = self.member(id)
         health: object = member.health
-        if not isinstance(health, SupportsVerdicts):
+        if not isinstance(health, SupportsCheckResults):
             raise ConfigurationError("health", health, "a policy that hears checks, such as Lifecycle()")
-        events = self._hear(member, partial(health.checked, verdict, now=now)) + self._refresh(now)
+        events = self._hear(member, partial(health.checked, result, now=now)) + self._refresh(now)
         return events, health.changing
 
     def advance(self, *, now: float) -> list[Event]:

@@ -16,11 +16,10 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from balancekit._verdict import Verdict
 from balancekit.errors import Reason
 from balancekit.events import Event
 from balancekit.lease import Lease
-from balancekit.outcome import Completion
+from balancekit.outcome import CheckResult, Completion
 from balancekit.snapshot import Key, Load, Node, PickContext, Snapshot
 
 __all__ = [
@@ -31,13 +30,13 @@ __all__ = [
     "LoadPolicy",
     "Selector",
     "SupportsAccusation",
+    "SupportsCheckResults",
     "SupportsFeedback",
     "SupportsPardon",
     "SupportsPicker",
     "SupportsPrepare",
     "SupportsReasons",
     "SupportsRetryAt",
-    "SupportsVerdicts",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
@@ -155,7 +154,7 @@ class HealthPolicy(Protocol):
 
     Optional attributes, read after each call: ``ramp``, the part of its share that the endpoint takes (0 to
     1), and ``trial``, how many requests at a time it takes whatever the ramp is. Optional protocols:
-    :class:`SupportsVerdicts`, :class:`SupportsAccusation`, :class:`SupportsPardon`.
+    :class:`SupportsCheckResults`, :class:`SupportsAccusation`, :class:`SupportsPardon`.
     """
 
     @property
@@ -188,7 +187,7 @@ class HealthPolicy(Protocol):
 
 
 @runtime_checkable
-class SupportsVerdicts(Protocol):
+class SupportsCheckResults(Protocol):
     """A health machine that hears how active checks end."""
 
     @property
@@ -196,7 +195,7 @@ class SupportsVerdicts(Protocol):
         """Whether the last checks disagree with what is believed, so that it is worth checking faster."""
         ...
 
-    def checked(self, verdict: Verdict, /, *, now: float) -> Sequence[Event]:
+    def checked(self, result: CheckResult, /, *, now: float) -> Sequence[Event]:
         """Hear how a check ended; return what that led to."""
         ...
 

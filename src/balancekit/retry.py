@@ -23,7 +23,7 @@ from random import Random
 from threading import Lock
 from typing import Final, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 
 __all__ = ["AdaptiveThrottle", "RetryBudget"]
 

@@ -103,9 +103,7 @@ def test_the_hanging_are_seen_in_time(runner):
     """
     with servers(1) as (alive,), silence() as hanging:
         balancer, seen = balancer_of(alive.target, hanging), []
-        balancer.subscribe(
-            lambda event: seen.append(time.monotonic()) if isinstance(event, Ejected) else None
-        )
+        balancer.on_event(lambda event: seen.append(time.monotonic()) if isinstance(event, Ejected) else None)
         began = time.monotonic()
         with runner(balancer, HttpCheck(), schedule=QUICK):
             wait_for(lambda: seen)
@@ -422,7 +420,7 @@ def test_a_forked_child_starts_over():
 
 
 def test_verdicts_run_out_when_checks_end():
-    """An endpoint that is out because of checks is on trial once its last verdict holds no more."""
+    """An endpoint that is out because of checks is on trial once its last result holds no more."""
     with servers(1) as (alive,):
         balancer = balancer_of(alive.target, nobody())
         with ThreadChecks(balancer, TcpCheck(), schedule=QUICK):
@@ -454,9 +452,9 @@ def test_bad_options_are_refused(make, options, parameter):
 @pytest.mark.parametrize("health", [None, MaxFails()])
 def test_a_policy_that_hears_no_checks_is_named(health):
     """Told where the report is made."""
-    from balancekit.health import Verdict
+    from balancekit.health import CheckResult
 
     with pytest.raises(ConfigurationError, match="hears checks"):
-        balancer_of("1", "2", health=health).report("a", Verdict(passed=True))
-    with pytest.raises(ConfigurationError, match="verdict"):
-        balancer_of("1", "2").report("a", 1)
+        balancer_of("1", "2", health=health).report_check("a", CheckResult(passed=True))
+    with pytest.raises(ConfigurationError, match="result"):
+        balancer_of("1", "2").report_check("a", 1)

@@ -8,8 +8,7 @@ from random import Random
 
 import pytest
 
-from balancekit import LoadBalancer, RoundRobin
-from balancekit import Random as RandomSelector
+from balancekit import LoadBalancer, RoundRobin, UniformRandom
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -43,14 +42,14 @@ def picks(balancer, count=40):
 
 def test_children_draw_differently():
     """A default generator is seeded anew in each child."""
-    balancer = LoadBalancer("abcd"[:0] or list("abcd"), selector=RandomSelector())
+    balancer = LoadBalancer("abcd"[:0] or list("abcd"), selector=UniformRandom())
     answers = {in_child(lambda: picks(balancer)) for _ in range(3)} | {picks(balancer)}
     assert len(answers) == 4
 
 
 def test_a_generator_of_the_user_is_left_alone():
     """Who passes a generator decides about its state."""
-    balancer = LoadBalancer(list("abcd"), selector=RandomSelector(), rng=Random(5))
+    balancer = LoadBalancer(list("abcd"), selector=UniformRandom(), rng=Random(5))
     assert in_child(lambda: picks(balancer)) == in_child(lambda: picks(balancer)) == picks(balancer)
 
 

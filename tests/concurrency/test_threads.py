@@ -27,7 +27,7 @@ from balancekit import (
 )
 from balancekit.health import FlapDamping, Lifecycle, WarmUp
 from balancekit.loads import InFlight, InFlightCost
-from balancekit.routing import CircuitBreaker, Locality, Priority, RateLimit
+from balancekit.routing import Locality, MaxInFlight, Priority, RateLimit
 
 THREADS = 8
 REQUESTS = 100_000
@@ -96,7 +96,7 @@ BALANCERS = {
     "Maglev": {"selector": lambda: MaglevHash(size=1009)},
     "bounded ring": {"selector": BoundedLoad},
     "tiers": {"selector": Priority},
-    "limits in zones": {"selector": lambda: CircuitBreaker(100, child=lambda: Locality("home"))},
+    "limits in zones": {"selector": lambda: MaxInFlight(100, child=lambda: Locality("home"))},
     "quotas": {"selector": lambda: RateLimit(1e9)},
     "full health": {"health": Lifecycle(damping=FlapDamping(), warm_up=WarmUp(window=0.01))},
 }

@@ -306,7 +306,7 @@ def test_a_file_that_is_rewritten_in_place_never_costs_the_list(runner, tmp_path
     missing = []
     with runner(balancer, FileTargets(path), refresh=fast) as discovery:
         discovery.wait_ready(PATIENCE)
-        balancer.subscribe(lambda event: missing.append(event) if isinstance(event, Removed) else None)
+        balancer.on_event(lambda event: missing.append(event) if isinstance(event, Removed) else None)
         for length in range(0, len(whole), 10):
             path.write_text(whole[:length])
             time.sleep(0.003)

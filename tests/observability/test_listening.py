@@ -30,7 +30,7 @@ def test_an_observer_hears_every_end_while_it_observes(options: dict[str, Any]) 
     heard: list[tuple[str, Outcome]] = []
     with lb.acquire():
         pass
-    stop = lb.observe(lambda endpoint, completion: heard.append((endpoint.id, completion.outcome)))
+    stop = lb.on_completion(lambda endpoint, completion: heard.append((endpoint.id, completion.outcome)))
     lb.add("b")
     with lb.acquire():
         clock.advance(1.0)
@@ -53,15 +53,15 @@ def test_an_observer_that_raises_is_logged_and_breaks_nothing(caplog: pytest.Log
     def bad(endpoint: Endpoint[str], completion: object) -> None:
         raise RuntimeError("broken")
 
-    lb.observe(bad)
-    lb.observe(lambda endpoint, completion: heard.append(endpoint.id))
+    lb.on_completion(bad)
+    lb.on_completion(lambda endpoint, completion: heard.append(endpoint.id))
     with caplog.at_level(logging.ERROR, "balancekit"), lb.acquire():
         pass
     assert heard == ["a"]
     assert "broken" in caplog.text
     assert lb.stats().inflight == 0
     with pytest.raises(ConfigurationError, match="observer"):
-        lb.observe(7)  # type: ignore[arg-type]
+        lb.on_completion(7)  # type: ignore[arg-type]
 
 
 def test_events_are_records_with_their_fields(caplog: pytest.LogCaptureFixture) -> None:
@@ -75,7 +75,7 @@ def test_events_are_records_with_their_fields(caplog: pytest.LogCaptureFixture) 
         for _ in range(5):
             lb.acquire().release(Outcome.FAILURE)
         lb.acquire().release(Outcome.OVERLOADED, retry_after=5.0)
-        lb.tell(Retried(endpoint="a", at=0.0, reason="connect"))
+        lb.emit(Retried(endpoint="a", at=0.0, reason="connect"))
         lb.remove("a")
         stop()
         lb.add(Endpoint("c", target))

@@ -37,7 +37,7 @@ def test_four_instruments_are_read_when_the_sdk_collects() -> None:
         pass
     for _ in range(5):
         lb.acquire(exclude=["10.0.0.1:80"]).release(Outcome.TIMEOUT)
-    lb.tell(Retried(endpoint="10.0.0.2:81", at=0.0, reason="timeout"))
+    lb.emit(Retried(endpoint="10.0.0.2:81", at=0.0, reason="timeout"))
     lease = lb.acquire()
     found = read(reader)
     lease.release()
@@ -52,7 +52,7 @@ def test_four_instruments_are_read_when_the_sdk_collects() -> None:
     assert found["balancekit.client.ejections"] == [(1, second | {"balancekit.reason": "failures"})]
     assert found["balancekit.client.retries"] == [(1, common | {"balancekit.reason": "timeout"})]
     stop()
-    lb.tell(Retried(endpoint="10.0.0.2:81", at=0.0, reason="timeout"))
+    lb.emit(Retried(endpoint="10.0.0.2:81", at=0.0, reason="timeout"))
     assert read(reader)["balancekit.client.retries"][0][0] == 1
 
 
@@ -63,7 +63,7 @@ def test_a_retry_is_an_event_on_the_callers_span() -> None:
     lb = LoadBalancer(["a"])
     stop = instrument(lb, service="orders")
     with provider.get_tracer("test").start_as_current_span("checkout"):
-        lb.tell(Retried(endpoint="a", at=0.0, reason="connect"))
+        lb.emit(Retried(endpoint="a", at=0.0, reason="connect"))
     stop()
     (span,) = exporter.get_finished_spans()
     assert [(event.name, dict(event.attributes or {})) for event in span.events] == [

@@ -73,9 +73,9 @@ def test_every_name_label_and_type_is_there() -> None:
         clock.advance(0.03)
     for _ in range(5):
         lb.acquire(exclude=["a"]).release(Outcome.FAILURE)
-    lb.tell(Retried(endpoint="a", at=0.0, reason="connect"))
-    lb.tell(RetryRefused(endpoint="a", at=0.0, reason="connect"))
-    lb.tell(Hedged(endpoint="b", at=0.0, won=True))
+    lb.emit(Retried(endpoint="a", at=0.0, reason="connect"))
+    lb.emit(RetryRefused(endpoint="a", at=0.0, reason="connect"))
+    lb.emit(Hedged(endpoint="b", at=0.0, won=True))
     families = scrape(registry)
     seen = {
         name: (family.type, {label for s in family.samples for label in s.labels if label != "le"})

@@ -14,6 +14,7 @@ from balancekit import Outcome
 from balancekit.events import Ejected, EjectionRefused, Probing, Restored, Suppressed
 from balancekit.health import (
     TRANSITIONS,
+    CheckResult,
     ConsecutiveFailures,
     Ejection,
     FlapDamping,
@@ -21,7 +22,6 @@ from balancekit.health import (
     Lifecycle,
     Probation,
     Thresholds,
-    Verdict,
     WarmUp,
 )
 from balancekit.health._states import CONDITIONS
@@ -128,7 +128,7 @@ class OneEndpoint(RuleBasedStateMachine):
     def check(self, passed, times):
         """Checks end."""
         for _ in range(times):
-            self._tell(self.machine.checked(Verdict(passed=passed, holds_for=6.0), now=self.now))
+            self._tell(self.machine.checked(CheckResult(passed=passed, holds_for=6.0), now=self.now))
             if not passed:
                 self.held_until = self.now + 6.0
 
@@ -155,13 +155,13 @@ class OneEndpoint(RuleBasedStateMachine):
 
     @invariant()
     def it_is_bounded(self):
-        """Out is out for a bounded time: of the ejection, of the longest suppression, of the last verdict."""
+        """Out is out for a bounded time: of the ejection, of the longest suppression, of the last result."""
         if not hasattr(self, "machine"):
             return
         machine = self.machine
         assert machine.eligible is (machine.health in {"probing", "warming", "healthy", "suspect"})
         if machine.health in {Health.EJECTED, Health.SUPPRESSED}:
-            # A flap may come with any verdict while it is suppressed.
+            # A flap may come with any result while it is suppressed.
             flaps_until = max(self.last_fall, self.held_until - 6.0) + DAMPING.longest
             ejected_until = self.last_fall + EJECTION.maximum * (1 + EJECTION.jitter)
             bound = max(ejected_until, self.held_until)

@@ -7,8 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from balancekit import First, LoadBalancer, Outcome, RingHash, RoundRobin, SourceHash
-from balancekit import Random as ByLot
+from balancekit import First, LoadBalancer, Outcome, RingHash, RoundRobin, SourceHash, UniformRandom
 from balancekit.events import Drained, Removed
 from balancekit.sim import (
     Add,
@@ -321,7 +320,7 @@ class TestHedges:
             f"s{k}": Server(service=Bimodal(fast=0.01, slow=1.0, slow_share=0.05), workers=50)
             for k in range(4)
         }
-        options = {"requests": 8_000, "balancer": make(ByLot), "seed": 3}
+        options = {"requests": 8_000, "balancer": make(UniformRandom), "seed": 3}
         alone = simulate(servers, Poisson(rate=50.0), **options)
         hedged = simulate(servers, Poisson(rate=50.0), hedge=0.08, **options)
         assert hedged.quantile(0.99) < alone.quantile(0.99) / 3

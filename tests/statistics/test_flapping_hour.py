@@ -8,7 +8,7 @@ import pytest
 
 from balancekit import LoadBalancer
 from balancekit.events import Ejected, Probing, Restored, Suppressed
-from balancekit.health import FlapDamping, Lifecycle, Thresholds, Verdict
+from balancekit.health import CheckResult, FlapDamping, Lifecycle, Thresholds
 from balancekit.testing import ManualClock
 
 HOUR, INTERVAL = 3600.0, 5.0
@@ -25,9 +25,9 @@ def hour(*, rise, fall, passes, fails, damping, others=("b", "c"), calm_after=ma
     balancer = LoadBalancer(["a", *others], health=policy, clock=clock, listeners=[events.append])
     for k in range(int(HOUR / INTERVAL)):
         good = k % (passes + fails) < passes or clock.now >= calm_after
-        balancer.report("a", Verdict(passed=good, holds_for=2 * INTERVAL + 2.0))
+        balancer.report_check("a", CheckResult(passed=good, holds_for=2 * INTERVAL + 2.0))
         for other in others:
-            balancer.report(other, Verdict(passed=True))
+            balancer.report_check(other, CheckResult(passed=True))
         for _ in range(5):
             with balancer.acquire():
                 clock.advance(INTERVAL / 5)
@@ -104,7 +104,7 @@ def test_a_suppressed_endpoint_that_becomes_the_last_is_let_back(way):
     policy = Lifecycle(thresholds=Thresholds(rise=1, fall=1), damping=DAMPING)
     balancer = LoadBalancer(["a", "b"], health=policy, clock=clock, listeners=[events.append])
     for k in range(6):
-        balancer.report("a", Verdict(passed=k % 2 == 1))
+        balancer.report_check("a", CheckResult(passed=k % 2 == 1))
         clock.advance(1.0)
     assert balancer.stats()["a"].state == "suppressed"
     with balancer.acquire() as lease:

@@ -13,7 +13,7 @@ import math
 import numpy as np
 import pytest
 
-from balancekit import LeastRequest, LoadBalancer, PowerOfChoices, Random, RoundRobin
+from balancekit import LeastRequest, LoadBalancer, PowerOfChoices, RoundRobin, UniformRandom
 from balancekit.loads import InFlight
 from balancekit.sim import Exponential, Poisson, Server, simulate
 
@@ -142,7 +142,7 @@ def test_the_order_of_algorithms(load):
     central, _ = means(1, load, RoundRobin, workers=10, runs=4)
     rows = [central] + [
         means(10, load, selector, runs=4)[0]
-        for selector in (LeastRequest, lambda: PowerOfChoices(3), PowerOfChoices, Random)
+        for selector in (LeastRequest, lambda: PowerOfChoices(3), PowerOfChoices, UniformRandom)
     ]
     averages = [row.mean() for row in rows]
     assert averages == sorted(averages)

@@ -22,7 +22,7 @@ from balancekit.events import Event
 from balancekit.health import Lifecycle
 from balancekit.loads import FailureAware, InFlight, PeakEwmaLatency
 from balancekit.protocols import HealthPolicy, Load, LoadPolicy
-from balancekit.readout import BalancerStats
+from balancekit.statistics_view import BalancerStats
 from balancekit.testing import ManualClock
 
 
@@ -50,7 +50,7 @@ def targets_keep_their_type(client: Client) -> None:
 def requests(lb: LoadBalancer[Client]) -> None:
     """Every way to ask gives a typed answer."""
     assert_type(lb.attempts(3, b"key"), Iterator[Lease[Client]])
-    assert_type(lb.order(7, limit=2), tuple[Endpoint[Client], ...])
+    assert_type(lb.ranking(7, limit=2), tuple[Endpoint[Client], ...])
     assert_type(lb.stats(), BalancerStats)
     assert_type(lb.acquire().release(Outcome.FAILURE, retry_after=1.5), bool)
     assert_type(lb.explain().picked, str | None)

@@ -108,14 +108,14 @@ def picture(balancer):
 REFUSED = [
     *[(f"weight={v!r}", lambda lb, v=v: lb.set_weight("a", v)) for v in NOT_WEIGHTS],
     *[(f"key={v!r}", lambda lb, v=v: lb.acquire(v)) for v in NOT_KEYS if v is not None],
-    *[(f"key={v!r}", lambda lb, v=v: lb.order(v)) for v in NOT_KEYS if v is not None],
+    *[(f"key={v!r}", lambda lb, v=v: lb.ranking(v)) for v in NOT_KEYS if v is not None],
     *[(f"key={v!r}", lambda lb, v=v: lb.explain(v)) for v in NOT_KEYS if v is not None],
     *[(f"key={v!r}", lambda lb, v=v: lb.attempts(2, v)) for v in NOT_KEYS if v is not None],
     *[(f"cost={v!r}", lambda lb, v=v: lb.acquire(cost=v)) for v in NOT_SECONDS],
     *[("exclude=", lambda lb, v=v: lb.acquire(exclude=v)) for v in ("a", b"a", 5, [1], [None])],
     *[("attributes=", lambda lb, v=v: lb.acquire(attributes=v)) for v in (1, "a", [("k", "v")])],
     *[("limit=", lambda lb, v=v: lb.attempts(v)) for v in (0, -1, 1.5, True, None, "3")],
-    *[("limit=", lambda lb, v=v: lb.order(limit=v)) for v in (0, -1, 1.5, True, "3")],
+    *[("limit=", lambda lb, v=v: lb.ranking(limit=v)) for v in (0, -1, 1.5, True, "3")],
     *[("deadline=", lambda lb, v=v: lb.drain("a", deadline=v)) for v in (-1, math.nan, math.inf, True, "1")],
     *[("endpoints=", lambda lb, v=v: lb.update(v)) for v in ([], {}, "abc", None, 3, ["x", 3], ["x", "x"])],
     ("endpoints='x'", lambda lb: lb.update([Endpoint("y"), Endpoint("x"), "x"])),
@@ -124,7 +124,7 @@ REFUSED = [
     ("endpoint='a'", lambda lb: lb.add(Endpoint("a", weight=3))),
     *[("endpoints=", lambda lb, v=v: lb.add(v)) for v in (None, 3, b"x", object())],
     ("id=''", lambda lb: lb.add("")),
-    *[("listener=", lambda lb, v=v: lb.subscribe(v)) for v in (None, "print", 3)],
+    *[("listener=", lambda lb, v=v: lb.on_event(v)) for v in (None, "print", 3)],
 ]
 
 

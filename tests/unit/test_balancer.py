@@ -268,8 +268,8 @@ class TestAttempts:
     def test_order_lists_what_would_be_tried(self):
         """Each once, at most ``limit``, nothing accounted."""
         balancer = make("abcd", selector=First())
-        assert [e.id for e in balancer.order()] == list("abcd")
-        assert [e.id for e in balancer.order(limit=2, exclude={"a"})] == ["b", "c"]
+        assert [e.id for e in balancer.ranking()] == list("abcd")
+        assert [e.id for e in balancer.ranking(limit=2, exclude={"a"})] == ["b", "c"]
         assert balancer.stats().completed == balancer.stats().inflight == 0
 
 
@@ -418,7 +418,7 @@ class TestMembership:
         """And a change that changes nothing is not one."""
         events = []
         balancer = make("ab", clock=clock)
-        stop = balancer.subscribe(events.append)
+        stop = balancer.on_event(events.append)
         balancer.update(["a", "b"])
         version = balancer.stats().version
         balancer.update([Endpoint("b", weight=2), "c"])
@@ -457,7 +457,7 @@ class TestMembership:
             if isinstance(event, Added) and event.endpoint == "c":
                 balancer.add("d")
 
-        balancer.subscribe(nosy)
+        balancer.on_event(nosy)
         balancer.add("c")
         assert [e.id for e in balancer.endpoints] == list("abcd")
         assert seen == [3, 4]

@@ -29,7 +29,7 @@ SELECTORS = {
 
 def owners(balancer):
     """Return who gets each of 3 000 keys."""
-    return [balancer.order(key, limit=1)[0].id for key in range(3_000)]
+    return [balancer.ranking(key, limit=1)[0].id for key in range(3_000)]
 
 
 @pytest.mark.parametrize("make", SELECTORS.values(), ids=SELECTORS)

@@ -22,7 +22,7 @@ from balancekit import (
     endpoints,
     errors,
 )
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.events import Added, Ejected
 from balancekit.outcome import Completion
 

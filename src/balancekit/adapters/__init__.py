@@ -7,7 +7,7 @@ request may ask for (:func:`request_options`), and how its attempts went (:class
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

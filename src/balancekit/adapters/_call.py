@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, final
 
-from balancekit._log import log_change
+from balancekit._support.log import log_change
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._rules import CANCELLED, FINE, IDEMPOTENT_METHODS, Again, Judgement, judge_status
 from balancekit.adapters._target import Place
@@ -203,9 +203,9 @@ class Call:
         now, id = carrier.clock(), self.tried[-1]
         if not carrier.budget.withdraw(now=now):
             lease.release(Outcome.IGNORED)
-            carrier.balancer.tell(RetryRefused(endpoint=id, at=now, reason=judgement.reason))
+            carrier.balancer.emit(RetryRefused(endpoint=id, at=now, reason=judgement.reason))
             return None
-        carrier.balancer.tell(Retried(endpoint=id, at=now, reason=judgement.reason))
+        carrier.balancer.emit(Retried(endpoint=id, at=now, reason=judgement.reason))
         return lease
 
     def _allows(self, judgement: Judgement, request: Any, replayable: Callable[[Any], bool]) -> bool:

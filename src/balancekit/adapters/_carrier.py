@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, TypedDict, TypeVar, Unpack, final
 from urllib.parse import urlsplit
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.adapters._call import Call
 from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Hedged
@@ -142,7 +142,7 @@ async def hedge(
     finally:
         now = clock()
         for id in tried[1:]:
-            balancer.tell(Hedged(endpoint=id, at=now, won=bool(won) and won[0][1] == id))
+            balancer.emit(Hedged(endpoint=id, at=now, won=bool(won) and won[0][1] == id))
     if not won:
         raise errors[0]
     return won[0][0]

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.adapters._target import Place, place
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
@@ -93,7 +93,7 @@ class Inners(Generic[Inner]):
             if live is not None:
                 live(event)
 
-        self._stop = balancer.subscribe(listen)
+        self._stop = balancer.on_event(listen)
 
     def of(self, lease: Lease[Any]) -> Route[Inner]:
         """Return how the endpoint of a lease is reached. A new target makes a new route."""

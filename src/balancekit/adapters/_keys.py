@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.snapshot import Key
 
 __all__ = ["KeySource", "from_cookie", "from_header", "from_query"]

@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import Final, final
 from urllib.parse import SplitResult, urlsplit
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AUTO", "HEADER_NAME", "HttpTarget", "Place", "place"]

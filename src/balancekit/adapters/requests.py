@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import rewind_body
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.adapters._ahead import read_ahead
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import Carrier, CarrierOptions

@@ -9,7 +9,7 @@ the extra ``cli`` brings; measuring does not.
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

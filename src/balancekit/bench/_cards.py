@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.bench._disruption import owners
 from balancekit.bench._latency import SERVERS, SLOW, STEADY, capacity
 from balancekit.bench._selection import key

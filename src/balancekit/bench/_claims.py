@@ -18,8 +18,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 
 __all__ = [
     "Cell",
@@ -117,7 +117,15 @@ class Claim(Record):
 
     @classmethod
     def near(
-        cls, name: str, text: str, measured: float, right: float, error: float, *, skew: float = 0.0, **more: Any
+        cls,
+        name: str,
+        text: str,
+        measured: float,
+        right: float,
+        error: float,
+        *,
+        skew: float = 0.0,
+        **more: Any,
     ) -> Claim:
         """Claim a figure within five standard errors of the right one; an ``error`` of 0 means exactly.
 
@@ -237,7 +245,11 @@ def skewed(skew: float, z: float = Z) -> float:
     >>> skewed(0.0), round(skewed(1.14), 1)
     (5.0, 11.0)
     """
-    return z + (z**2 - 1.0) * skew / 6.0 + skew**2 * ((z**3 - 3.0 * z) * 1.6 / 24.0 - (2.0 * z**3 - 5.0 * z) / 36.0)
+    return (
+        z
+        + (z**2 - 1.0) * skew / 6.0
+        + skew**2 * ((z**3 - 3.0 * z) * 1.6 / 24.0 - (2.0 * z**3 - 5.0 * z) / 36.0)
+    )
 
 
 def batch_error(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.bench import _style as style
 from balancekit.bench._claims import Claim, Findings, Table
 from balancekit.bench._results import TITLES, Results

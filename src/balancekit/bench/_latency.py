@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit import selectors
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.bench import _theory as theory
 from balancekit.bench._claims import Claim, Column, Findings, Step, Table, Z, batch_error, deviation
 from balancekit.bench._subjects import SELECTORS, SelectorCase
@@ -40,7 +40,7 @@ SLOW: Final = 3.0
 BY_LOT, IN_TURN, CENTRAL = "random", "round robin", "central queue"
 TWO, THREE, SHORTEST, DEFAULT = "two choices", "three choices", "least request", "the default"
 POLICIES: Final = {
-    BY_LOT: SELECTORS["Random"],
+    BY_LOT: SELECTORS["UniformRandom"],
     IN_TURN: SELECTORS["RoundRobin"],
     TWO: SELECTORS["PowerOfChoices"],
     THREE: SelectorCase(make=lambda: selectors.PowerOfChoices(3), load=InFlight),

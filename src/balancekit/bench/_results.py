@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.bench._claims import Findings, Step, joined
 from balancekit.bench._disruption import disruption_steps
 from balancekit.bench._distribution import distribution_steps

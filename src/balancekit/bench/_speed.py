@@ -41,7 +41,7 @@ BOUNDS: Final[Mapping[tuple[str, str], float]] = {
     ("HashRing", "lookup"): 15.0,
 }
 """At most so many empty method calls, on the machine where the repository's gates are held."""
-SAME: Final = ("RoundRobin", "Random", "PowerOfChoices", "LeastRequest", "SmoothWeightedRoundRobin")
+SAME: Final = ("RoundRobin", "UniformRandom", "PowerOfChoices", "LeastRequest", "SmoothWeightedRoundRobin")
 """Selectors whose pick costs the same at any number of endpoints."""
 GROWTH: Final = 2.0
 """At most, from 10 endpoints to 1 000. Work that grew with their number would be a hundred times as much."""

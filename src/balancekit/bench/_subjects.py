@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit import hashing, selectors
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.loads import InFlight
@@ -66,7 +66,7 @@ SELECTORS: Final[Mapping[str, SelectorCase]] = {
     "RoundRobin": SelectorCase(make=selectors.RoundRobin, weighted=False, exact="turns"),
     "SmoothWeightedRoundRobin": SelectorCase(make=selectors.SmoothWeightedRoundRobin, exact="turns"),
     "StrideScheduling": SelectorCase(make=selectors.StrideScheduling, exact="turns"),
-    "Random": SelectorCase(make=selectors.Random, weighted=False, exact="lot"),
+    "UniformRandom": SelectorCase(make=selectors.UniformRandom, weighted=False, exact="lot"),
     "WeightedRandom": SelectorCase(make=selectors.WeightedRandom, exact="lot"),
     "First": SelectorCase(make=selectors.First, weighted=False),
     "PowerOfChoices": SelectorCase(make=selectors.PowerOfChoices, load=InFlight),

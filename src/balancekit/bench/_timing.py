@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 
 __all__ = ["Timer", "Timing", "machine"]
 

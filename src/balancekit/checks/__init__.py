@@ -5,7 +5,7 @@ Nothing runs until a runner is started, and nothing is left when it has been sto
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import time
 from types import TracebackType
 from typing import Any, Final, Self, cast, final
 
-from balancekit import _validation as valid
-from balancekit._log import log_error
+from balancekit._support import validation as valid
+from balancekit._support.log import log_error
 from balancekit.balancer import LoadBalancer
 from balancekit.checks._finding import AsyncCallable, Dialogue, Finding, NetworkCheck, Peer
 from balancekit.checks._schedule import Schedule
@@ -146,9 +146,9 @@ class AsyncChecks:
 
     async def _examine(self, watch: Watch, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
         changing = False
-        verdict = watch.verdict(endpoint, await self._find(endpoint))
+        result = watch.result(endpoint, await self._find(endpoint))
         try:
-            changing = watch.report(endpoint, verdict)
+            changing = watch.report(endpoint, result)
         except Exception:
             log_error("the check of %r could not be reported", endpoint.id)
         watch.done(endpoint, changing=changing, now=time.monotonic())

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.checks._finding import Finding
 
 __all__ = ["SharedDependencies"]

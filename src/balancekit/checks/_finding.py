@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.endpoint import Endpoint
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.checks._finding import Dialogue, Finding, Peer
 from balancekit.checks._http import BadAnswerError, Response, get
 from balancekit.endpoint import Endpoint

@@ -18,8 +18,8 @@ import random
 from collections.abc import Iterable
 from typing import final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Schedule", "Timetable"]
@@ -63,7 +63,7 @@ class Schedule(Record):
 
     @property
     def holds_for(self) -> float:
-        """For how long a verdict is good: until the check after the next one must have ended."""
+        """For how long a result is good: until the check after the next one must have ended."""
         return 2.0 * self.interval + self.timeout
 
     def period(self, *, changing: bool) -> float:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, cast, final
 
-from balancekit import _validation as valid
-from balancekit._log import log_error
+from balancekit._support import validation as valid
+from balancekit._support.log import log_error
 from balancekit.balancer import LoadBalancer
 from balancekit.checks._finding import Dialogue, Finding, NetworkCheck, Peer, SyncCallable
 from balancekit.checks._schedule import Schedule
@@ -145,8 +145,8 @@ class ThreadChecks:
             with self._wakeup:
                 if self._watch is not watch:  # cut short by stop(): it says nothing about the endpoint
                     return
-                verdict = watch.verdict(endpoint, found)
-            changing = self._report(watch, endpoint, verdict)
+                result = watch.result(endpoint, found)
+            changing = self._report(watch, endpoint, result)
             with self._wakeup:
                 watch.done(endpoint, changing=changing, now=time.monotonic())
                 self._wakeup.notify()
@@ -161,9 +161,9 @@ class ThreadChecks:
                 self._wakeup.wait(wait)
         return None
 
-    def _report(self, watch: Watch, endpoint: Endpoint[Any], verdict: Any) -> bool:
+    def _report(self, watch: Watch, endpoint: Endpoint[Any], result: Any) -> bool:
         try:
-            return watch.report(endpoint, verdict)
+            return watch.report(endpoint, result)
         except Exception:
             log_error("the check of %r could not be reported", endpoint.id)
             return False

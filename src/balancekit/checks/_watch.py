@@ -1,6 +1,6 @@
-"""What do both runners do between two checks? Keep the list of endpoints, pass verdicts on, time the next.
+"""What do both runners do between two checks? Keep the list of endpoints, pass results on, time the next.
 
-Not thread-safe: the thread runner calls it under its own lock, except for :meth:`Watch.verdict`, which is
+Not thread-safe: the thread runner calls it under its own lock, except for :meth:`Watch.result`, which is
 cheap, and the report to the balancer, which has a lock of its own.
 """
 
@@ -18,7 +18,7 @@ from balancekit.checks._schedule import Schedule, Timetable
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.events import Added, Event, Removed
-from balancekit.health import Verdict
+from balancekit.health import CheckResult
 
 __all__ = ["Watch", "finding"]
 
@@ -38,7 +38,7 @@ class Watch:
         self._stale_at = 0.0
         self.wake: Callable[[], object] = _nobody_waits
         """Called, from any thread, when the list of endpoints has changed."""
-        self._stop = balancer.subscribe(self._hear)
+        self._stop = balancer.on_event(self._hear)
 
     def close(self) -> None:
         """Listen no more."""
@@ -56,23 +56,23 @@ class Watch:
             return self._endpoints[id], 0.0
         return None, max(0.0, min(self._table.next_at, self._stale_at) - now)
 
-    def verdict(self, endpoint: Endpoint[Any], found: Finding) -> Verdict:
+    def result(self, endpoint: Endpoint[Any], found: Finding) -> CheckResult:
         """Judge a finding in the light of what the others said."""
         passed, degraded = self._shared.judge(endpoint.id, found)
-        return Verdict(
+        return CheckResult(
             passed=passed,
             detail=found.detail,
             degraded=degraded,
             holds_for=self._schedule.holds_for,
         )
 
-    def report(self, endpoint: Endpoint[Any], verdict: Verdict) -> bool:
+    def report(self, endpoint: Endpoint[Any], result: CheckResult) -> bool:
         """Tell the balancer; answer whether to look again soon. Of an endpoint that is gone nothing is told."""
         known = self._endpoints.get(endpoint.id)
         if known is None or known.target is not endpoint.target:
             return False
         with contextlib.suppress(UnknownEndpointError):
-            return self._balancer.report(endpoint.id, verdict)
+            return self._balancer.report_check(endpoint.id, result)
         return False
 
     def done(self, endpoint: Endpoint[Any], *, changing: bool, now: float) -> None:

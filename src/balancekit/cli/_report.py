@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.cli._traffic import Tally
 from balancekit.events import Event
 from balancekit.stats import summary

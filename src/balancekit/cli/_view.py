@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from balancekit.cli._report import Note, Report, milliseconds
-from balancekit.readout import BalancerStats
+from balancekit.statistics_view import BalancerStats
 
 __all__ = ["LiveView", "PlainView", "Silent", "View", "print_report"]
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import md5
 from typing import final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Ketama"]

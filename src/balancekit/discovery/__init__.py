@@ -5,7 +5,7 @@ Nothing is asked until a runner is started, and never on the path of a request.
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 from typing import Final, Self, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError

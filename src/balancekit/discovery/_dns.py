@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.discovery._addresses import host_and_port, joined
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution

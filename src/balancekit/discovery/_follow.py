@@ -12,8 +12,8 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, final
 
-from balancekit._log import log_change, log_error
-from balancekit._record import Record
+from balancekit._support.log import log_change, log_error
+from balancekit._support.record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.discovery._reconciler import Endpoints, Reconciler, State
 from balancekit.discovery._resolution import resolution

@@ -13,7 +13,7 @@ from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Final, Self, cast, final
 from urllib.parse import urlsplit
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import BadListError, parse_targets

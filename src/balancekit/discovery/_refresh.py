@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Final, Literal, TypeAlias
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
 __all__ = ["OnEmpty", "Refresh"]

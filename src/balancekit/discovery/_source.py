@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import AsyncResolver, Resolver
 from balancekit.discovery._static import AsyncCalling, Calling

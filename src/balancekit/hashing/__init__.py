@@ -16,7 +16,7 @@ bytes and int, encoded in one way (:func:`hash32`); for keys that others choose 
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
 from balancekit.hashing._many import Keys, owners

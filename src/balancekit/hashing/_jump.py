@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
 from balancekit.hashing._many import Keys, mix64, owners

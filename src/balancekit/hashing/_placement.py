@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final, Protocol, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnknownEndpointError
 
 __all__ = ["BoundedPlacement", "Structure", "bound"]

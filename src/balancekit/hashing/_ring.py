@@ -25,7 +25,7 @@ from typing import Final, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
 from balancekit.hashing._many import Keys, mix64, owners

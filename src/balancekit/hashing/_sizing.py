@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._maglev import LARGEST, next_prime
 

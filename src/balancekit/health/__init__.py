@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from balancekit._verdict import Verdict
     from balancekit.health._damping import Damper, Damping, FlapDamping
     from balancekit.health._ejection import Ejection
     from balancekit.health._failures import ConsecutiveFailures, FailureRun, Run
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from balancekit.health._tables import TABLES
     from balancekit.health._threshold import Belief, Detection, ThresholdMachine, Thresholds
     from balancekit.health._warmup import Warmth, WarmUp, WarmUpMachine
+    from balancekit.outcome import CheckResult
 
 __all__ = [
     "ELIGIBLE",
@@ -42,6 +42,7 @@ __all__ = [
     "TABLES",
     "TRANSITIONS",
     "Belief",
+    "CheckResult",
     "ConsecutiveFailures",
     "Damper",
     "Damping",
@@ -75,7 +76,6 @@ __all__ = [
     "Trial",
     "TrialMachine",
     "Trigger",
-    "Verdict",
     "WarmUp",
     "WarmUpMachine",
     "Warmth",
@@ -91,7 +91,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_ejection": ("Ejection",),
         "_failures": ("ConsecutiveFailures", "FailureRun", "Run"),
         "_lifecycle": ("Lifecycle",),
-        "_machine": ("LifecycleMachine", "Verdict"),
+        "_machine": ("LifecycleMachine", "CheckResult"),
         "_maxfails": ("Fails", "MaxFails", "MaxFailsMachine"),
         "_membership": ("MEMBERSHIP", "Membership", "Move"),
         "_outlier": (

@@ -25,8 +25,8 @@ import enum
 import math
 from typing import Final, final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.health._table import Table, following, frozen
 

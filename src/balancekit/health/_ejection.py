@@ -17,8 +17,8 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
 __all__ = ["LAST_STAYS", "Ejection"]

@@ -18,8 +18,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.health._damping import FlapDamping
 from balancekit.health._ejection import Ejection

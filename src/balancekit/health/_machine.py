@@ -12,13 +12,12 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
-from balancekit._verdict import Verdict
 from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing, Restored, Suppressed
 from balancekit.health._damping import Damping
 from balancekit.health._ejection import LAST_STAYS, Ejection
 from balancekit.health._states import ELIGIBLE, Health, Trigger, after
 from balancekit.health._threshold import Belief
-from balancekit.outcome import FAILURES, Completion, Outcome
+from balancekit.outcome import FAILURES, CheckResult, Completion, Outcome
 
 if TYPE_CHECKING:
     from balancekit.health._lifecycle import Lifecycle
@@ -141,13 +140,13 @@ class LifecycleMachine:
             return []
         return self._fall(cause, self._config.ejection, now)
 
-    def checked(self, verdict: Verdict, /, *, now: float) -> list[Event]:
+    def checked(self, result: CheckResult, /, *, now: float) -> list[Event]:
         """Hear how a check ended."""
-        events = self._note_degraded(verdict, now)
+        events = self._note_degraded(result, now)
         before = self._checks.state
-        belief = self._checks.observe(passed=verdict.passed, now=now)
-        if not verdict.passed:
-            return events + self._check_failed(verdict, belief, before, now)
+        belief = self._checks.observe(passed=result.passed, now=now)
+        if not result.passed:
+            return events + self._check_failed(result, belief, before, now)
         if belief is Belief.UP and (before is not Belief.UP or self.health is Health.UNKNOWN):
             return events + self._check_rose(now)
         return events
@@ -197,14 +196,14 @@ class LifecycleMachine:
 
     # ------------------------------------------------------------------ checks
 
-    def _check_failed(self, verdict: Verdict, belief: Belief, before: Belief, now: float) -> list[Event]:
-        cause = f"check failed: {verdict.detail}" if verdict.detail else "check failed"
+    def _check_failed(self, result: CheckResult, belief: Belief, before: Belief, now: float) -> list[Event]:
+        cause = f"check failed: {result.detail}" if result.detail else "check failed"
         self._step(Trigger.FAILED)
         if belief is not Belief.DOWN:
             return []
         if self.health not in _OUT:
-            return self._fall(cause, LAST_STAYS, now, checks_for=verdict.holds_for)
-        self._held = now + verdict.holds_for
+            return self._fall(cause, LAST_STAYS, now, checks_for=result.holds_for)
+        self._held = now + result.holds_for
         fell = before in {Belief.UP, Belief.FALLING}
         if fell and self.health is Health.SUPPRESSED and self._damper is not None:
             self._damper.flap(now=now)  # it came and went again, unseen by requests
@@ -221,11 +220,11 @@ class LifecycleMachine:
         self._clear()
         return []
 
-    def _note_degraded(self, verdict: Verdict, now: float) -> list[Event]:
-        if verdict.degraded == self._degraded:
+    def _note_degraded(self, result: CheckResult, now: float) -> list[Event]:
+        if result.degraded == self._degraded:
             return []
-        self._degraded = verdict.degraded
-        return [Degraded(endpoint=self._endpoint, at=now, dependencies=verdict.degraded)]
+        self._degraded = result.degraded
+        return [Degraded(endpoint=self._endpoint, at=now, dependencies=result.degraded)]
 
     # ------------------------------------------------------------------ moving
 

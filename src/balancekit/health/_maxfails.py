@@ -14,8 +14,8 @@ import random
 from collections.abc import Callable
 from typing import Final, final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.events import Ejected, EjectionRefused, Event, Probing, Restored
 from balancekit.health._ejection import LAST_STAYS, Ejection
 from balancekit.health._table import Table, following, frozen

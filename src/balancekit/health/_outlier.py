@@ -21,8 +21,8 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.health._report import Report
 from balancekit.stats import deviation, median
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.health._report import Report
 
 __all__ = ["LatencyLimit", "SuccessRate"]

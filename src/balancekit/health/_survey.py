@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol, final
 
-from balancekit import _validation as valid
-from balancekit._log import log_error
+from balancekit._support import validation as valid
+from balancekit._support.log import log_error
 from balancekit.errors import ConfigurationError
 from balancekit.health._report import Report
 from balancekit.outcome import FAILURES

@@ -18,8 +18,8 @@ from __future__ import annotations
 import enum
 from typing import Final, NamedTuple, final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.health._table import Table, following, frozen
 
 __all__ = ["THRESHOLDS", "Belief", "CheckTrigger", "Detection", "ThresholdMachine", "Thresholds"]

@@ -41,8 +41,8 @@ from collections.abc import Callable
 from math import exp
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.loads._latency import measured
 from balancekit.outcome import FAILURES, Completion
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, final
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.outcome import Completion
 
 if TYPE_CHECKING:

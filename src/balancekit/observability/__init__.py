@@ -7,7 +7,7 @@ a pick; only the duration histogram is written when a request ends.
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

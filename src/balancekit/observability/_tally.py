@@ -61,7 +61,7 @@ class Tally:
         self._retries: Counter[str] = Counter()
         self._hedges: Counter[str] = Counter()
         self._refused = 0
-        self.stop: Callable[[], None] = balancer.subscribe(self._hear)
+        self.stop: Callable[[], None] = balancer.on_event(self._hear)
         """Call it to stop counting."""
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError
 from balancekit.events import (
@@ -90,4 +90,4 @@ def log_events(
         extra |= {"balancekit_event": kind, "balancekit_service": service, "balancekit_at": event.at}
         to.log(level, "%s %s%s", event.endpoint, kind, f" ({rest})" if rest else "", extra=extra)
 
-    return balancer.subscribe(log)
+    return balancer.on_event(log)

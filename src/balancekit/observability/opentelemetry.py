@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError
 from balancekit.events import Event, Retried
@@ -97,7 +97,7 @@ def instrument(
     to.create_observable_counter(
         "balancekit.client.retries", [retries], "{retry}", "Attempts elsewhere after one that failed."
     )
-    leave = balancer.subscribe(_on_span)
+    leave = balancer.on_event(_on_span)
 
     def stop() -> None:
         leave()

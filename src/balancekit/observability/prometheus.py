@@ -38,7 +38,7 @@ from weakref import WeakKeyDictionary
 from prometheus_client import REGISTRY, CollectorRegistry, Histogram, Metric
 from prometheus_client.registry import Collector
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -120,8 +120,8 @@ class BalancerCollector:
         self._durations: dict[str, Any] = {}
         observe = self._written if self._exporter.direct is not None else self._timed
         self._stops: list[Callable[[], None]] = [
-            balancer.observe(observe),
-            balancer.subscribe(self._heard),
+            balancer.on_completion(observe),
+            balancer.on_event(self._heard),
             self.tally.stop,
         ]
         if self._exporter.direct is not None:

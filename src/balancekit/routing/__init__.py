@@ -1,15 +1,15 @@
 """Who of the pool is asked at all? Selectors around selectors: they narrow, then delegate.
 
-=========================  ==============================================================================
-:class:`Priority`          tiers; the next takes over gradually
-:class:`Locality`          the own zone first, what it cannot carry elsewhere
-:class:`Subset`            only endpoints whose metadata match the request
-:class:`Subsetting`        only a part of the pool, so that many clients spread their connections
-:class:`Canary`            a stable share of the users to the new version
-:class:`Sticky`            back to the endpoint that knows the client, by a signed value
-:class:`CircuitBreaker`    nobody over its limit of requests in flight
-:class:`RateLimit`         nobody over its limit of requests, or of their cost, per second
-=========================  ==============================================================================
+====================  ======================================================================
+:class:`Priority`     tiers; the next takes over gradually
+:class:`Locality`     the own zone first, what it cannot carry elsewhere
+:class:`Subset`       only endpoints whose metadata match the request
+:class:`Subsetting`   only a part of the pool, so that many clients spread their connections
+:class:`Canary`       a stable share of the users to the new version
+:class:`Sticky`       back to the endpoint that knows the client, by a signed value
+:class:`MaxInFlight`  nobody over its limit of requests in flight
+:class:`RateLimit`    nobody over its limit of requests, or of their cost, per second
+====================  ======================================================================
 
 Each takes the selector to delegate to as ``child=``, a class or a function that makes one: every part gets
 its own. They nest: ``Sticky(values, child=lambda: Locality("eu-1", child=RoundRobin))``.
@@ -17,8 +17,8 @@ its own. They nest: ``Sticky(values, child=lambda: Locality("eu-1", child=RoundR
 
 from __future__ import annotations
 
-from balancekit.routing._breaker import CircuitBreaker
 from balancekit.routing._canary import Canary
+from balancekit.routing._max_inflight import MaxInFlight
 from balancekit.routing._parts import MakeSelector
 from balancekit.routing._priority import Locality, Priority, tier_loads
 from balancekit.routing._rate_limit import RateLimit
@@ -29,9 +29,9 @@ from balancekit.routing._subsetting import Subsetting, deterministic_subset, ren
 __all__ = [
     "STICKY",
     "Canary",
-    "CircuitBreaker",
     "Locality",
     "MakeSelector",
+    "MaxInFlight",
     "Priority",
     "RateLimit",
     "Sticky",

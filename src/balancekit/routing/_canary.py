@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
@@ -181,7 +181,7 @@ class Locality:
     >>> from balancekit import Endpoint, LoadBalancer
     >>> pool = [Endpoint("a", zone="eu-1"), Endpoint("b", zone="eu-2"), Endpoint("c", zone="us-1")]
     >>> lb = LoadBalancer(pool, selector=Locality("eu-1", near=["eu-2"]))
-    >>> [endpoint.id for endpoint in lb.order()]
+    >>> [endpoint.id for endpoint in lb.ranking()]
     ['a', 'b', 'c']
     """
 

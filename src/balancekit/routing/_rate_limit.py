@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy

@@ -24,7 +24,7 @@ from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from typing import Final, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, StickyValueError
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 from typing import final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion

@@ -1,13 +1,13 @@
 """Which one? Algorithms from a snapshot to a node, to be given to a balancer as ``selector=``.
 
-=================================  ====================================================================
+=================================  =======================================================
 :class:`PowerOfChoices`            two by lot, the less loaded one; the default
 :class:`LeastRequest`              the fewest open leases per weight, exactly
 :class:`LeastResponseTime`         the soonest expected answer, looking at all
 :class:`RoundRobin`                each in turn
 :class:`SmoothWeightedRoundRobin`  each in turn by weight, as nginx does
 :class:`StrideScheduling`          each in turn by weight, for large pools and odd weights
-:class:`Random`                    by lot
+:class:`UniformRandom`             by lot
 :class:`WeightedRandom`            by lot, by weight
 :class:`First`                     the first that may be picked
 :class:`RingHash`                  by key, on a consistent-hash ring
@@ -15,7 +15,7 @@
 :class:`RendezvousHash`            by key, the highest bid; exact weights
 :class:`BoundedLoad`               by key, on from whoever holds too much
 :class:`SourceHash`                ``hash(key) % n``
-=================================  ====================================================================
+=================================  =======================================================
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from balancekit.selectors._consistent import MaglevHash, RendezvousHash, RingHas
 from balancekit.selectors._first import First
 from balancekit.selectors._hashed import SourceHash
 from balancekit.selectors._least_request import LeastRequest
-from balancekit.selectors._random import Random, WeightedRandom
+from balancekit.selectors._random import UniformRandom, WeightedRandom
 from balancekit.selectors._response_time import LeastResponseTime
 from balancekit.selectors._round_robin import RoundRobin
 from balancekit.selectors._weighted import SmoothWeightedRoundRobin, StrideScheduling
@@ -38,12 +38,12 @@ __all__ = [
     "LeastResponseTime",
     "MaglevHash",
     "PowerOfChoices",
-    "Random",
     "RendezvousHash",
     "RingHash",
     "RoundRobin",
     "SmoothWeightedRoundRobin",
     "SourceHash",
     "StrideScheduling",
+    "UniformRandom",
     "WeightedRandom",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import ClassVar, Protocol, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import bound
 from balancekit.loads import InFlight

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, ClassVar, TypeAlias, cast, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.loads import CountedLoad, FailureAware
 from balancekit.scheduling import AliasTable
 from balancekit.selectors._draws import draw, drawer, equal_weights, lots

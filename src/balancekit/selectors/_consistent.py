@@ -52,7 +52,7 @@ class RingHash:
     -------
     >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["a", "b", "c"], selector=RingHash())
-    >>> lb.order("user:1") == lb.order("user:1")
+    >>> lb.ranking("user:1") == lb.ranking("user:1")
     True
     """
 
@@ -122,7 +122,7 @@ class MaglevHash:
     -------
     >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["a", "b", "c"], selector=MaglevHash(size=1009))
-    >>> lb.order("user:1") == lb.order("user:1")
+    >>> lb.ranking("user:1") == lb.ranking("user:1")
     True
     """
 
@@ -182,7 +182,7 @@ class RendezvousHash:
     -------
     >>> from balancekit import Endpoint, LoadBalancer
     >>> lb = LoadBalancer([Endpoint("a", weight=3), Endpoint("b")], selector=RendezvousHash())
-    >>> lb.order("user:1") == lb.order("user:1")
+    >>> lb.ranking("user:1") == lb.ranking("user:1")
     True
     """
 

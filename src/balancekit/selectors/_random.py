@@ -1,4 +1,4 @@
-"""Random: by lot, without memory.
+"""UniformRandom: by lot, without memory.
 
 Useful where nothing may be remembered, as a yardstick, and because everything else turns into it: with a
 thousand balancers that each see a thousandth of the traffic, every local strategy is as good as random.
@@ -7,18 +7,18 @@ thousand balancers that each see a thousandth of the traffic, every local strate
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random as Generator
+from random import Random
 from typing import ClassVar, final
 
 from balancekit.loads import InFlight
 from balancekit.selectors._draws import REDRAWS, draw, drawer, lots, uniform_drawer
 from balancekit.snapshot import Node, PickContext, Snapshot
 
-__all__ = ["Random", "WeightedRandom"]
+__all__ = ["UniformRandom", "WeightedRandom"]
 
 
 @final
-class Random:
+class UniformRandom:
     """Any endpoint, all equally likely. Weights other than zero are ignored.
 
     *When not to use it:* whenever loads can be compared; two random choices are exponentially better
@@ -29,7 +29,7 @@ class Random:
     Example
     -------
     >>> from balancekit import LoadBalancer
-    >>> lb = LoadBalancer(["a", "b"], selector=Random())
+    >>> lb = LoadBalancer(["a", "b"], selector=UniformRandom())
     >>> lb.explain().picked in {"a", "b"}
     True
     """
@@ -50,9 +50,9 @@ class Random:
         candidates = snapshot.candidates(ctx)
         return ctx.rng.choice(candidates) if candidates else None
 
-    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
+    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        return uniform_drawer(snapshot.eligible, Generator() if rng is None else rng)
+        return uniform_drawer(snapshot.eligible, Random() if rng is None else rng)
 
 
 @final
@@ -86,6 +86,6 @@ class WeightedRandom:
         """Return a candidate drawn by weight."""
         return draw(snapshot, ctx)
 
-    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
+    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        return drawer(snapshot, Generator() if rng is None else rng)
+        return drawer(snapshot, Random() if rng is None else rng)

@@ -25,8 +25,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Exponential, Service, draws
 

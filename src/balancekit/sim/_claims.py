@@ -15,8 +15,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.events import Drained, Draining, Ejected, Event
 from balancekit.sim._report import QUANTILES, Report

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.events import Event
 
 __all__ = ["QUANTILES", "Report", "jain"]

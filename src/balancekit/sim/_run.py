@@ -19,7 +19,7 @@ from math import inf, nan, prod
 from random import Random
 from typing import Any, TypeAlias, final
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError

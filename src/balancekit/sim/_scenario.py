@@ -48,8 +48,8 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.sim import _words as words
 from balancekit.sim._arrivals import Arrivals

@@ -22,8 +22,8 @@ from itertools import chain
 from random import Random
 from typing import Final, Protocol
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Always", "Bimodal", "Exponential", "Lognormal", "Pareto", "Recorded", "Service", "draws"]

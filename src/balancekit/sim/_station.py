@@ -22,8 +22,8 @@ from itertools import count
 from math import inf
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar, final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Service
 

@@ -11,8 +11,8 @@ from random import Random
 from types import ModuleType
 from typing import Any, Final
 
-from balancekit import _validation as valid
 from balancekit import exhaustion, loads, selectors
+from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError
 from balancekit.health import (

@@ -70,7 +70,7 @@ class World:
             make(list(pool), self.clock, self.chance(f"balancer {number}")) for number in range(balancers)
         ]
         for balancer in self.balancers:
-            balancer.subscribe(self.events.append)
+            balancer.on_event(self.events.append)
         self.spread = self.chance("spread")
         """Draws the balancer a request goes through."""
 

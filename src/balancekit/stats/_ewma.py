@@ -15,7 +15,7 @@ from __future__ import annotations
 from math import exp
 from typing import final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 
 __all__ = ["Ewma", "PeakEwma"]
 

@@ -14,8 +14,8 @@ from array import array
 from collections.abc import Iterable
 from typing import final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 
 __all__ = ["Quantiles", "RecentWindow", "quantile"]
 

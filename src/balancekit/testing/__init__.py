@@ -6,7 +6,7 @@ snapshots. The laws themselves are in ``balancekit.testing.laws``.
 
 from __future__ import annotations
 
-from balancekit._lazy import lazily
+from balancekit._support.lazy import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

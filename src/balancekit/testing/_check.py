@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.testing.laws import ALL, Law, Subject

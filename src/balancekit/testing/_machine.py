@@ -34,7 +34,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnavailableError, UnknownEndpointError
@@ -42,8 +42,8 @@ from balancekit.health import ELIGIBLE
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
 from balancekit.protocols import Clock
-from balancekit.readout import BalancerStats
 from balancekit.snapshot import Key
+from balancekit.statistics_view import BalancerStats
 from balancekit.testing import strategies
 from balancekit.testing._clock import ManualClock
 

@@ -10,6 +10,7 @@ import pytest
 from balancekit import Outcome
 from balancekit.events import Degraded, Ejected, Suppressed
 from balancekit.health import (
+    CheckResult,
     ConsecutiveFailures,
     Ejection,
     FlapDamping,
@@ -17,7 +18,6 @@ from balancekit.health import (
     Lifecycle,
     Probation,
     Thresholds,
-    Verdict,
     WarmUp,
 )
 from balancekit.outcome import Completion
@@ -58,7 +58,7 @@ class Endpoint:
     def checks(self, *results, holds_for=25.0):
         events = []
         for passed in results:
-            events += self.machine.checked(Verdict(passed=passed, holds_for=holds_for), now=self.now)
+            events += self.machine.checked(CheckResult(passed=passed, holds_for=holds_for), now=self.now)
         return events
 
     def wait(self, seconds):
@@ -169,7 +169,7 @@ def test_an_old_accusation_is_over_with_the_restoration():
 
 
 def test_checks_that_end_let_it_back_on_trial():
-    """A verdict holds for a time; then requests decide, and passing checks too."""
+    """A result holds for a time; then requests decide, and passing checks too."""
     a = Endpoint()
     a.checks(False, False)
     assert kinds(a.wait(25.0)) == ["Probing"]
@@ -361,7 +361,7 @@ def test_degraded_is_told_when_it_changes():
     a = Endpoint()
     said = []
     for names in ((), ("db",), ("db",), ("cache", "db"), ()):
-        said += a.machine.checked(Verdict(passed=True, degraded=names), now=a.now)
+        said += a.machine.checked(CheckResult(passed=True, degraded=names), now=a.now)
     assert [event.dependencies for event in said] == [("db",), ("cache", "db"), ()]
     assert all(isinstance(event, Degraded) for event in said)
     assert a.state == "healthy"

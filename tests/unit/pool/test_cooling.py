@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancekit import AllIneligibleError, LoadBalancer, Outcome, Random
+from balancekit import AllIneligibleError, LoadBalancer, Outcome, UniformRandom
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.events import Cooling, Event, Retried
 from balancekit.exhaustion import FailOpen, LeastBad
@@ -16,7 +16,7 @@ from balancekit.testing import ManualClock
 def pool(*ids: str, **options: object) -> tuple[LoadBalancer[str], ManualClock, list[Event]]:
     """A balancer of endpoints, its clock and its events."""
     clock, events = ManualClock(), []
-    lb = LoadBalancer(list(ids), selector=Random(), clock=clock, listeners=[events.append], **options)  # type: ignore[call-overload]
+    lb = LoadBalancer(list(ids), selector=UniformRandom(), clock=clock, listeners=[events.append], **options)  # type: ignore[call-overload]
     return lb, clock, events
 
 
@@ -157,7 +157,7 @@ def test_a_listener_hears_what_a_carrier_of_requests_tells() -> None:
     """And nothing but events can be told."""
     lb, _, events = pool("a", "b")
     told = Retried(endpoint="a", at=1.0, reason="connect")
-    lb.tell(told)
+    lb.emit(told)
     assert events[-1] is told
     with pytest.raises(ConfigurationError, match="event"):
-        lb.tell("retried")  # type: ignore[arg-type]
+        lb.emit("retried")  # type: ignore[arg-type]

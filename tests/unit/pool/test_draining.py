@@ -6,7 +6,7 @@ import pytest
 
 from balancekit import LoadBalancer, Outcome, RoundRobin
 from balancekit.events import Drained, Draining, Ejected
-from balancekit.health import LatencyLimit, Lifecycle, MedianFailures, SuccessRate, Verdict
+from balancekit.health import CheckResult, LatencyLimit, Lifecycle, MedianFailures, SuccessRate
 from balancekit.testing import ManualClock
 
 
@@ -94,7 +94,7 @@ def test_checks_go_on_while_it_drains():
     balancer, _, _ = balancer_of("abc")
     balancer.drain("a")
     for _ in range(3):
-        balancer.report("a", Verdict(passed=False))
+        balancer.report_check("a", CheckResult(passed=False))
     assert balancer.stats()["a"].state == "draining"
     balancer.undrain("a")
     assert balancer.stats()["a"].state == "ejected"

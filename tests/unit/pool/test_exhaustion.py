@@ -13,7 +13,7 @@ from balancekit import (
 )
 from balancekit.errors import Reason
 from balancekit.exhaustion import FailClosed, FailOpen, LeastBad
-from balancekit.health import Ejection, FlapDamping, Health, Lifecycle, Thresholds, Verdict
+from balancekit.health import CheckResult, Ejection, FlapDamping, Health, Lifecycle, Thresholds
 from balancekit.testing import ManualClock
 
 POLICY = Lifecycle(
@@ -31,7 +31,7 @@ def balancer_of(ids, **options):
 def down(balancer, ids, holds_for=60.0):
     """Let checks fail."""
     for id in ids:
-        balancer.report(id, Verdict(passed=False, holds_for=holds_for))
+        balancer.report_check(id, CheckResult(passed=False, holds_for=holds_for))
 
 
 def picked(balancer, times=20):
@@ -67,7 +67,7 @@ def test_a_panic_ends_with_its_cause():
     """When endpoints are back, health counts again."""
     balancer, _ = balancer_of("abcd", exhaustion=FailOpen())
     down(balancer, "abc")
-    balancer.report("a", Verdict(passed=True))
+    balancer.report_check("a", CheckResult(passed=True))
     assert picked(balancer) == "ad"
     assert not balancer.stats().panic
 
@@ -91,7 +91,7 @@ def test_a_draining_endpoint_is_no_way_out():
     [(FailOpen(), "bc", True), (FailOpen(threshold=0.0), "bc", True), (LeastBad(), "c", True)],
 )
 def test_nobody_healthy(policy, expected, panic):
-    """Everybody, or whoever is due back first: c, whose verdict runs out before that of b."""
+    """Everybody, or whoever is due back first: c, whose result runs out before that of b."""
     balancer, _ = balancer_of("abc", exhaustion=policy)
     down(balancer, "b", holds_for=60.0)
     down(balancer, "c", holds_for=30.0)
@@ -121,8 +121,8 @@ def test_reasons_are_told_apart():
     policy = POLICY.replace(start=Health.UNKNOWN, damping=FlapDamping(flap=5000.0))
     balancer, _ = balancer_of("abcde", health=policy)
     for id in "abcd":
-        balancer.report(id, Verdict(passed=True))
-    balancer.report("a", Verdict(passed=False))
+        balancer.report_check(id, CheckResult(passed=True))
+    balancer.report_check("a", CheckResult(passed=False))
     balancer.set_weight("b", 0.0)
     balancer.drain("c")
     with pytest.raises(AttemptsExhaustedError) as caught:
@@ -153,7 +153,7 @@ def test_whoever_is_the_last_is_not_taken_out_by_anybody():
     down(balancer, "abc")
     assert [endpoint.state for endpoint in balancer.stats().endpoints] == ["ejected", "ejected", "suspect"]
     assert picked(balancer) == "c"
-    balancer.report("a", Verdict(passed=True))
+    balancer.report_check("a", CheckResult(passed=True))
     down(balancer, "c")
     assert picked(balancer) == "a"
 

@@ -18,9 +18,9 @@ from balancekit import (
     SmoothWeightedRoundRobin,
     SourceHash,
     StrideScheduling,
+    UniformRandom,
     WeightedRandom,
 )
-from balancekit import Random as UniformRandom
 from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle, Probation, WarmUp
 from balancekit.loads import InFlight
 from balancekit.testing import ManualClock

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from balancekit import ConfigurationError, Endpoint, LoadBalancer, RoundRobin, SaturatedError
 from balancekit.errors import Reason
-from balancekit.routing import CircuitBreaker, Priority, RateLimit
+from balancekit.routing import MaxInFlight, Priority, RateLimit
 from balancekit.testing import ManualClock
 
 GAPS = st.lists(st.sampled_from([0, 0, 0, 1, 2, 5, 40]), min_size=1, max_size=60)
@@ -215,7 +215,7 @@ def test_threads_share_the_buckets_exactly() -> None:
 
 def test_a_limit_in_flight_and_a_rate() -> None:
     """They nest; the outer one speaks."""
-    lb = limited("ab", RateLimit(1.0, burst=5.0, child=lambda: CircuitBreaker(2)), ManualClock())
+    lb = limited("ab", RateLimit(1.0, burst=5.0, child=lambda: MaxInFlight(2)), ManualClock())
     held = [lb.acquire() for _ in range(4)]
     with pytest.raises(Exception, match="RateLimit picked none of 2"):
         lb.acquire()
@@ -233,7 +233,7 @@ def test_a_limit_that_the_child_has_reached_is_told_too(burst: float) -> None:
     with pytest.raises(SaturatedError) as caught:
         lb.acquire()
     assert (caught.value.retry_at, caught.value.reasons) == (4.0, {Reason.SATURATED: 2})
-    lb = limited("ab", CircuitBreaker(50, child=lambda: RateLimit(0.5)), clock)
+    lb = limited("ab", MaxInFlight(50, child=lambda: RateLimit(0.5)), clock)
     assert spend(lb) == 2
     with pytest.raises(SaturatedError) as caught:
         lb.acquire()

@@ -26,8 +26,8 @@ from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle
 from balancekit.loads import InFlight
 from balancekit.routing import (
     Canary,
-    CircuitBreaker,
     Locality,
+    MaxInFlight,
     Priority,
     RateLimit,
     Sticky,
@@ -129,7 +129,7 @@ class TestPriority:
     def test_a_tried_tier_sends_the_request_on(self):
         """Retries reach the next tier though its load is nothing."""
         balancer = LoadBalancer([Endpoint("a"), Endpoint("b", priority=7)], selector=Priority())
-        assert [endpoint.id for endpoint in balancer.order()] == ["a", "b"]
+        assert [endpoint.id for endpoint in balancer.ranking()] == ["a", "b"]
 
     def test_tiers_do_not_share_turns(self):
         """Each has a child of its own."""
@@ -304,7 +304,7 @@ class TestCircuitBreaker:
 
     def test_full_ones_are_passed_over_and_the_caller_told(self):
         """At once, with the reason."""
-        balancer = LoadBalancer(["a", "b"], selector=CircuitBreaker(3, child=RoundRobin))
+        balancer = LoadBalancer(["a", "b"], selector=MaxInFlight(3, child=RoundRobin))
         leases = [balancer.acquire() for _ in range(6)]
         assert [e.inflight for e in balancer.stats().endpoints] == [3, 3]
         with pytest.raises(SaturatedError) as caught:
@@ -318,7 +318,7 @@ class TestCircuitBreaker:
     def test_limits_by_weight(self):
         """Twice the weight, twice the limit."""
         pool = [Endpoint("a", weight=1), Endpoint("b", weight=3)]
-        balancer = LoadBalancer(pool, selector=CircuitBreaker(4, per_weight=True))
+        balancer = LoadBalancer(pool, selector=MaxInFlight(4, per_weight=True))
         leases = []
         while True:
             try:
@@ -397,7 +397,7 @@ def test_children_that_learn_are_told():
     for make in (
         Priority,
         lambda child: Locality("z", child=child),
-        lambda child: CircuitBreaker(9, child=child),
+        lambda child: MaxInFlight(9, child=child),
         lambda child: RateLimit(9.0, child=child),
     ):
         with LoadBalancer(["a"], selector=make(Learner)).acquire():
@@ -429,9 +429,9 @@ WRONG = [
     ("secrets", lambda: StickyValues("p", SECRET)),
     ("secrets", lambda: StickyValues("p", [])),
     ("secrets", lambda: StickyValues("p", [b"short"])),
-    ("max_inflight", lambda: CircuitBreaker(0)),
-    ("max_inflight", lambda: CircuitBreaker(1.5)),
-    ("per_weight", lambda: CircuitBreaker(1, per_weight=1)),
+    ("max_inflight", lambda: MaxInFlight(0)),
+    ("max_inflight", lambda: MaxInFlight(1.5)),
+    ("per_weight", lambda: MaxInFlight(1, per_weight=1)),
     ("choose", lambda: Subsetting(["a"])),
     ("client", lambda: deterministic_subset(["a"], client=-1, size=1)),
     ("size", lambda: rendezvous_subset(["a"], client="c", size=0)),

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.compat.envoy._health import Health
 from balancekit.compat.envoy._host import Host, distinct
 from balancekit.compat.envoy._levels import Distribution, distribute

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from random import Random as Generator
 from typing import ClassVar, Final, NamedTuple, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.compat.envoy._bounded import within_bounds
 from balancekit.compat.envoy._hash import RING_HASHES, key_hash
 from balancekit.compat.envoy._tables import Maglev as MaglevSlots

@@ -16,8 +16,8 @@ import enum
 from collections.abc import Collection
 from typing import final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Health", "HealthCheck", "HealthChecker"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 

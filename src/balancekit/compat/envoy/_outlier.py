@@ -19,8 +19,8 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.events import Ejected, EjectionRefused, Event, Restored
 

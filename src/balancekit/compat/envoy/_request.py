@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.compat.envoy._hash import MASK64, xxh64
 
 __all__ = ["HashPolicy", "Header", "QueryParameter", "Request", "SourceAddress", "request_hash"]

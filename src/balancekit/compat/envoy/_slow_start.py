@@ -8,8 +8,8 @@ Source: Envoy 1.40, ``SlowStartConfig``.
 
 from __future__ import annotations
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 
 __all__ = ["SlowStart"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from random import Random as Generator
 from typing import ClassVar, Final, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.compat.envoy._deadlines import Deadlines
 from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight

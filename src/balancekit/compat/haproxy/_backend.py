@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import cast, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.compat.haproxy._balance import Balance, Structure
 from balancekit.compat.haproxy._members import HEAVIEST, SCALE, Group, Member, Server, State
 from balancekit.compat.haproxy._request import Request

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, Protocol
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.compat.haproxy._hashes import HASHES, avalanche
 from balancekit.compat.haproxy._keys import HashedBy
 from balancekit.compat.haproxy._leastconn import First, LeastConn

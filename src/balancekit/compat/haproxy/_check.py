@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from typing import final
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.compat.haproxy._members import SCALE
 
 __all__ = ["Check", "Checker", "slow_start"]

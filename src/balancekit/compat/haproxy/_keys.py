@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Protocol
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
 __all__ = ["HashedBy", "Header", "Source", "Uri", "UrlParam"]

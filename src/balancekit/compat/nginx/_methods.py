@@ -16,8 +16,8 @@ from random import Random as Generator
 from typing import Final, Protocol
 from zlib import crc32
 
-from balancekit import _validation as valid
-from balancekit._record import Record
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
 from balancekit.compat.nginx._peers import Group, Peer
 from balancekit.errors import ConfigurationError
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from random import Random as Generator
 from typing import final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.compat.nginx._methods import Method, RoundRobin, Search
 from balancekit.compat.nginx._peers import Group, Peer, Server
 from balancekit.errors import ConfigurationError, LeaseError, UnknownEndpointError

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, final
 
-from balancekit import _validation as valid
+from balancekit._support import validation as valid
 from balancekit.errors import Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
@@ -19,13 +19,13 @@ from balancekit.routing._parts import Children, Learn, MakeSelector, excluding
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
-__all__ = ["CircuitBreaker"]
+__all__ = ["MaxInFlight"]
 
 PART: Final = "everybody"
 
 
 @final
-class CircuitBreaker:
+class MaxInFlight:
     """Pass over endpoints that have as many requests in flight as they may.
 
     Parameters
@@ -48,13 +48,13 @@ class CircuitBreaker:
     Example
     -------
     >>> from balancekit import LoadBalancer, SaturatedError
-    >>> lb = LoadBalancer(["a", "b"], selector=CircuitBreaker(1))
+    >>> lb = LoadBalancer(["a", "b"], selector=MaxInFlight(1))
     >>> first, second = lb.acquire(), lb.acquire()
     >>> try:
     ...     lb.acquire()
     ... except SaturatedError as error:
     ...     print(error)
-    CircuitBreaker picked none of 2 eligible endpoints: 2 at its limit; shed load, or wait for a lease to end
+    MaxInFlight picked none of 2 eligible endpoints: 2 at its limit; shed load, or wait for a lease to end
     >>> first.release(), second.release()
     (True, True)
     """

@@ -1,4 +1,4 @@
-"""How is the pool doing? One immutable read-out, for metrics, live views and debugging.
+"""Statistics of the pool: one immutable view, for metrics, live views and debugging.
 
 Taken under the writer lock, so membership, states and totals belong together; counters of requests that
 end while it is taken may or may not be in it. O(n), plus sorting each endpoint's latency window.
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from balancekit._record import Record
+from balancekit._support.record import Record
 from balancekit.outcome import Outcome
 from balancekit.pool import Member, Pool
 from balancekit.stats import Quantiles, summary
 
-__all__ = ["BalancerStats", "EndpointStats", "read_out"]
+__all__ = ["BalancerStats", "EndpointStats", "collect_stats"]
 
 
 class EndpointStats(Record):
@@ -98,7 +98,7 @@ class BalancerStats(Record):
         raise KeyError(id)
 
 
-def read_out(pool: Pool, *, now: float, refused: Mapping[str, int]) -> BalancerStats:
+def collect_stats(pool: Pool, *, now: float, refused: Mapping[str, int]) -> BalancerStats:
     """Read a pool. To be called under the balancer's writer lock."""
     members = [*pool.members.values(), *pool.leaving]
     outcomes = dict(pool.retired)
