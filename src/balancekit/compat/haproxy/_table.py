@@ -1,7 +1,8 @@
 """``balance static-rr`` and ``hash-type map-based``: whose is this slot? A table of the usable servers.
 
 As many slots as the weights, divided by their greatest common divisor, add up to. Slots are dealt out by
-score; a walk goes through them in order, a hash takes slot ``h % size``.
+score; a walk goes through them in order, a hash takes slot ``h % size``. After the last slot the walk stands
+*behind* the table: it begins anew with the next pick, or goes on there if the table has grown by then.
 
 Cost: O(1) per pick; the table is made anew, O(slots * servers), when a server goes or comes.
 Source: HAProxy 2.6.12, ``src/lb_map.c``.
@@ -39,17 +40,19 @@ class Table:
             return None
         if self._at >= size:
             self._at = 0
-        start = place = self._at
+        place = self._at
         avoided: tuple[Member, int] | None = None
         while True:
             member = self._slots[place]
-            place = (place + 1) % size
+            place += 1
             if not member.full:
                 if member is not avoid:
                     self._at = place
                     return member
                 avoided = (member, place)
-            if place == start:
+            if place == size:
+                place = 0
+            if place == self._at:
                 break
         if avoided is None:
             return None
