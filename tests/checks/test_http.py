@@ -184,6 +184,15 @@ def test_a_request_is_well_formed():
     assert b"\r\nHost: 10.0.0.1:8080\r\n" in HttpCheck().dialogue(A).request
 
 
+@pytest.mark.parametrize("kind", [HttpCheck, DeepCheck])
+def test_the_path_may_be_the_first_argument(kind):
+    """A check made with the path by position equals the one made with it by name; nothing else is positional."""
+    assert kind("/healthz") == kind(path="/healthz")
+    assert kind("/healthz").replace(statuses={204}).path == "/healthz"
+    with pytest.raises(TypeError):
+        kind("/healthz", {200})
+
+
 @pytest.mark.parametrize("target", ["a.example", 5, None, "http://", "x:port", "x:99999"])
 def test_a_target_that_is_no_address_is_refused(target):
     """Unless ``address`` says what to do with it."""

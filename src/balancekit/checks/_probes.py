@@ -82,7 +82,7 @@ class HttpCheck(Record):
 
     Example
     -------
-    >>> check = HttpCheck(path="/healthz", statuses={200}, body="ok")
+    >>> check = HttpCheck("/healthz", statuses={200}, body="ok")
     >>> check.dialogue(Endpoint("a", "http://10.0.0.1:8080")).request.split(b"\r\n")[:2]
     [b'GET /healthz HTTP/1.1', b'Host: 10.0.0.1:8080']
     """
@@ -94,6 +94,21 @@ class HttpCheck(Record):
     host: str | None = None
     address: AddressOf | None = None
     tls: Any = None
+
+    def __init__(
+        self,
+        path: str = "/",
+        *,
+        statuses: Collection[int] = range(200, 300),
+        body: str | bytes | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+        host: str | None = None,
+        address: AddressOf | None = None,
+        tls: Any = None,
+    ) -> None:
+        super().__init__(
+            path=path, statuses=statuses, body=body, headers=headers, host=host, address=address, tls=tls
+        )
 
     def _check(self) -> None:
         _check_http(self)
@@ -153,6 +168,21 @@ class DeepCheck(Record):
     host: str | None = None
     address: AddressOf | None = None
     tls: Any = None
+
+    def __init__(
+        self,
+        path: str = "/health",
+        *,
+        member: str = "dependencies",
+        statuses: Collection[int] = range(200, 300),
+        headers: Mapping[str, str] = NO_HEADERS,
+        host: str | None = None,
+        address: AddressOf | None = None,
+        tls: Any = None,
+    ) -> None:
+        super().__init__(
+            path=path, member=member, statuses=statuses, headers=headers, host=host, address=address, tls=tls
+        )
 
     def _check(self) -> None:
         _check_http(self)
