@@ -22,6 +22,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
 __all__ = [
     "AllIneligibleError",
@@ -36,6 +37,29 @@ __all__ = [
     "UnavailableError",
     "UnknownEndpointError",
 ]
+
+
+MAX_SHOWN_CHARACTERS: Final = 200
+"""Characters of a value that an error text shows at most: a value of megabytes fills no log."""
+
+
+def brief(value: object) -> str:
+    """Return the repr of a value, cut to 200 characters; of one whose repr fails, its class.
+
+    Example
+    -------
+    >>> brief("k"), len(brief("k" * 1000)), brief(10**5000)
+    ("'k'", 200, '<int>')
+    """
+    if isinstance(value, str | bytes) and len(value) > MAX_SHOWN_CHARACTERS:
+        value = value[:MAX_SHOWN_CHARACTERS]  # the repr of megabytes takes its time
+    try:
+        if isinstance(value, list | tuple | set | frozenset | dict) and len(value) > MAX_SHOWN_CHARACTERS:
+            return f"<{type(value).__name__} of {len(value)}>"
+        text = repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
 
 
 class Reason(enum.Enum):
@@ -81,7 +105,7 @@ class ConfigurationError(BalancekitError, ValueError):
         self.allowed = allowed
 
     def __str__(self) -> str:
-        return f"{self.parameter}={self.value!r} is not allowed: expected {self.allowed}"
+        return f"{self.parameter}={brief(self.value)} is not allowed: expected {self.allowed}"
 
 
 class UnknownEndpointError(BalancekitError, LookupError):
@@ -102,11 +126,11 @@ class UnknownEndpointError(BalancekitError, LookupError):
 
     def __str__(self) -> str:
         if not self.known:
-            return f"no endpoint {self.endpoint!r} in this pool; it is empty"
-        shown = ", ".join(map(repr, self.known[: self._SHOWN]))
+            return f"no endpoint {brief(self.endpoint)} in this pool; it is empty"
+        shown = ", ".join(map(brief, self.known[: self._SHOWN]))
         rest = len(self.known) - self._SHOWN
         tail = f" and {rest} more" if rest > 0 else ""
-        return f"no endpoint {self.endpoint!r} in this pool; it has {shown}{tail}"
+        return f"no endpoint {brief(self.endpoint)} in this pool; it has {shown}{tail}"
 
 
 class UnavailableError(BalancekitError):

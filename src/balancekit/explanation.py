@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from balancekit._support.record import Record
+from balancekit.errors import brief
 from balancekit.pool import Pool
 from balancekit.snapshot import Key
 
@@ -63,7 +64,7 @@ class Explanation(Record):
     panic: bool
 
     def __str__(self) -> str:
-        asked = f"{self.selector}" if self.key is None else f"{self.selector}, key {self.key!r}"
+        asked = f"{self.selector}" if self.key is None else f"{self.selector}, key {brief(self.key)}"
         lines = [f"{self.picked or 'nobody'} by {asked}"]
         lines += [f"  {note}" for note in self.notes]
         width = max((len(candidate.id) for candidate in self.candidates), default=0)

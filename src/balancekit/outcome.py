@@ -117,7 +117,7 @@ class CheckResult(Record):
 
     def _check(self) -> None:
         valid.flag("passed", self.passed)
-        valid.text("detail", self.detail, empty=True)
+        valid.text("detail", self.detail, empty=True, any_text=True)
         if not isinstance(self.degraded, tuple) or not all(isinstance(name, str) for name in self.degraded):
             raise ConfigurationError("degraded", self.degraded, "a tuple of strings")
         valid.number("holds_for", self.holds_for, above=0.0)

@@ -76,14 +76,14 @@ CONSTRUCTIONS = [
 
 @pytest.mark.parametrize(("parameter", "value", "make"), CONSTRUCTIONS)
 def test_a_wrong_value_is_refused_at_construction(parameter, value, make):
-    """The error names the parameter, shows the value and says what is allowed."""
+    """The error names the parameter, shows at most 200 characters of the value and says what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         make(value)
     assert caught.value.parameter == parameter
     assert str(caught.value).startswith(f"{parameter}=")
     assert "expected" in str(caught.value)
     shown = value if not isinstance(value, list) or parameter != "endpoints" or not value else value[-1]
-    assert repr(shown) in str(caught.value)
+    assert repr(shown)[:197] in str(caught.value)
 
 
 def test_the_error_is_a_value_error_too():
@@ -136,7 +136,7 @@ def test_a_mistake_changes_nothing(start, mistake):
     before = picture(balancer)
     with pytest.raises(ConfigurationError) as caught:
         mistake(balancer)
-    assert str(caught.value).startswith(start)
+    assert str(caught.value).startswith(start[:200])
     assert picture(balancer) == before
     assert held.release()
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from balancekit._support.text import encodable
 from balancekit.errors import ConfigurationError
 
 
@@ -44,10 +45,12 @@ def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.i
     raise ConfigurationError(parameter, value, f"a whole number{_range(minimum, maximum, None)}")
 
 
-def text(parameter: str, value: object, *, empty: bool = False) -> str:
-    """A string, non-empty unless ``empty``."""
+def text(parameter: str, value: object, *, empty: bool = False, any_text: bool = False) -> str:
+    """A string, non-empty unless ``empty``; without lone surrogates, which cannot be sent, unless ``any_text``."""
     if isinstance(value, str) and (value or empty):
-        return value
+        if any_text or encodable(value):
+            return value
+        raise ConfigurationError(parameter, value, "text that UTF-8 can encode, without lone surrogates")
     raise ConfigurationError(parameter, value, "a string" if empty else "a non-empty string")
 
 
@@ -56,6 +59,9 @@ def labels(parameter: str, value: object) -> Mapping[str, str]:
     if isinstance(value, Mapping):
         copy = dict(value)
         if all(isinstance(k, str) and isinstance(v, str) for k, v in copy.items()):
+            for name, label in copy.items():
+                text(parameter, name, empty=True)
+                text(parameter, label, empty=True)
             return MappingProxyType(copy)
     raise ConfigurationError(parameter, value, "a mapping from strings to strings")
 

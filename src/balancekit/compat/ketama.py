@@ -18,6 +18,7 @@ from hashlib import md5
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Ketama"]
@@ -85,6 +86,6 @@ class Ketama:
     def _place(self, key: str | bytes) -> int:
         if not isinstance(key, str | bytes):
             raise ConfigurationError("key", key, "a str or bytes")
-        data = key.encode() if isinstance(key, str) else key
+        data = to_bytes(key)
         position = int.from_bytes(md5(data, usedforsecurity=False).digest()[:4], "little")
         return bisect_left(self._points, position) % len(self._points)

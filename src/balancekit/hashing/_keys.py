@@ -1,7 +1,7 @@
 """Where does a key lie? One encoding for the three key types, and hash functions that have names.
 
 =========  =====================================================================================
-``str``    the hash of its UTF-8 bytes
+``str``    the hash of its UTF-8 bytes; lone surrogates are three bytes each (``surrogatepass``)
 ``bytes``  the hash of the bytes themselves (so ``"k"`` and ``b"k"`` agree)
 ``int``    the splitmix64 mixer over the low 64 bits of its two's complement; whatever the function
            is, unless it is keyed: then the hash of these 64 bits as eight little-endian bytes
@@ -34,6 +34,7 @@ from typing import Any, Final, Protocol, final
 
 import mmh3
 
+from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
 __all__ = ["HashFunction", "hash32", "hash64", "hash_function", "keyed", "splitmix64"]
@@ -60,7 +61,9 @@ def splitmix64(value: int) -> int:
 
 
 class Narrow(Protocol):
-    """From a str or bytes to 32 bits; called as ``mmh3.hash`` is, so that this can be one without a wrapper.
+    """From an ASCII str or bytes to 32 bits; called as ``mmh3.hash`` is, so that this can be one without a wrapper.
+
+    Never called with any other str: the C code of ``mmh3`` ends the process at a lone surrogate.
 
     ``Any``, because type checkers do not read ``key.__class__ is str``, which is how callers tell.
     """
@@ -79,9 +82,9 @@ class HashFunction:
     name
         What configuration calls it.
     narrow
-        From a str or bytes to 32 bits, when called with the key, 0 and False.
+        From an ASCII str or bytes to 32 bits, when called with the key, 0 and False.
     wide
-        From a str or bytes to 64 bits, unsigned.
+        From bytes to 64 bits, unsigned.
     number
         From the low 64 bits of an integer key to 64 bits.
     """
@@ -93,12 +96,12 @@ class HashFunction:
         name: str,
         *,
         narrow: Narrow,
-        wide: Callable[[str | bytes], int],
+        wide: Callable[[bytes], int],
         number: Callable[[int], int] = splitmix64,
     ) -> None:
         self.name: str = name
         self.narrow: Narrow = narrow
-        self.wide: Callable[[str | bytes], int] = wide
+        self.wide: Callable[[bytes], int] = wide
         self.number: Callable[[int], int] = number
 
     def hash32(self, key: str | bytes | int) -> int:
@@ -112,7 +115,7 @@ class HashFunction:
         if type(key) is int:
             return self.number(key & MASK64) >> 32
         if isinstance(key, str | bytes):
-            return self.narrow(key, 0, False)
+            return self.narrow(to_bytes(key), 0, False)
         return self.number(_number(key)) >> 32
 
     def hash64(self, key: str | bytes | int) -> int:
@@ -124,7 +127,7 @@ class HashFunction:
             If the key is not a str, bytes or int.
         """
         if isinstance(key, str | bytes):
-            return self.wide(key)
+            return self.wide(to_bytes(key))
         return self.number(_number(key))
 
     def __repr__(self) -> str:
@@ -138,7 +141,7 @@ def _number(key: Any) -> int:
     raise ConfigurationError("key", key, "a str, bytes or int")
 
 
-def _murmur_wide(key: str | bytes) -> int:
+def _murmur_wide(key: bytes) -> int:
     wide: int = mmh3.hash128(key, 0, x64arch=True, signed=False)
     return wide & MASK64
 
@@ -159,7 +162,7 @@ def hash32(key: str | bytes | int) -> int:
     >>> hash32("user:1") == hash32(b"user:1")
     True
     """
-    if type(key) is str:
+    if type(key) is str and key.isascii():
         return mmh3.hash(key, 0, False)
     return MURMUR3.hash32(key)
 
@@ -236,13 +239,13 @@ def _blake2b(name: str, secret: bytes) -> HashFunction:
 
     begun = blake2b(key=secret, digest_size=8)
 
-    def wide(key: str | bytes) -> int:
+    def wide(key: bytes) -> int:
         digest = begun.copy()
-        digest.update(key.encode() if isinstance(key, str) else key)
+        digest.update(key)
         return int.from_bytes(digest.digest(), "little")
 
     def narrow(key: str | bytes, _seed: int, _signed: bool, /) -> int:
-        return wide(key) >> 32
+        return wide(to_bytes(key)) >> 32
 
     def number(value: int) -> int:
         return wide(value.to_bytes(8, "little"))
@@ -259,10 +262,10 @@ def _xxhash() -> HashFunction:
         raise ConfigurationError("hash", "xxhash", "the extra: pip install 'balancekit[xxhash]'") from None
 
     def narrow(key: str | bytes, _seed: int, _signed: bool, /) -> int:
-        return xxhash.xxh32_intdigest(key.encode() if isinstance(key, str) else key)
+        return xxhash.xxh32_intdigest(to_bytes(key))
 
-    def wide(key: str | bytes) -> int:
-        return xxhash.xxh64_intdigest(key.encode() if isinstance(key, str) else key)
+    def wide(key: bytes) -> int:
+        return xxhash.xxh64_intdigest(key)
 
     return HashFunction("xxhash", narrow=narrow, wide=wide)
 

@@ -8,7 +8,7 @@ nearly all of it the hash. Chunks are worth a factor of two to three (measured).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -94,15 +94,18 @@ def positions(function: HashFunction, keys: Keys) -> NDArray[np.uint32]:
         raise ConfigurationError("keys", keys, "a collection of keys, or an array of integers")
     if not keys:
         return np.empty(0, np.uint32)
-    wanted = iter(keys)
-    first = next(wanted)
-    if isinstance(first, str | bytes):
-        try:
-            places = map(function.narrow, chain((first,), wanted), repeat(0), repeat(False))
-            return np.fromiter(places, np.uint32, len(keys))
-        except TypeError:
-            pass  # not all of them are strings
-    return np.fromiter(map(function.hash32, keys), np.uint32, len(keys))
+    wanted = tuple(keys)
+    if _ascii(wanted):
+        return np.fromiter(map(function.narrow, wanted, repeat(0), repeat(False)), np.uint32, len(wanted))
+    return np.fromiter(map(function.hash32, wanted), np.uint32, len(wanted))
+
+
+def _ascii(keys: tuple[object, ...]) -> bool:
+    """Return whether all keys are ASCII strings, which a hash function takes as they are."""
+    try:
+        return all(map(str.isascii, keys))  # type: ignore[arg-type]  # others raise
+    except TypeError:
+        return False
 
 
 def _numbers(function: HashFunction, keys: Keys) -> NDArray[np.uint64] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
 from balancekit._support import validation as valid
-from balancekit.errors import ConfigurationError, PoolEmptyError
+from balancekit.errors import ConfigurationError, PoolEmptyError, brief
 from balancekit.hashing._keys import splitmix64
 
 __all__ = ["Nodes", "distinct", "keyed_order", "nobody", "node_weights", "unweighted"]
@@ -76,7 +76,7 @@ def nobody(key: object, *_: object) -> NoReturn:
     PoolEmptyError
         Always.
     """
-    raise PoolEmptyError(f"no nodes: nobody can own {key!r}; add one")
+    raise PoolEmptyError(f"no nodes: nobody can own {brief(key)}; add one")
 
 
 def keyed_order(seed: int, nodes: Sequence[str], first: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Protocol, final
 
 from balancekit._support import validation as valid
-from balancekit.errors import ConfigurationError, PoolEmptyError, UnknownEndpointError
+from balancekit.errors import ConfigurationError, PoolEmptyError, UnknownEndpointError, brief
 
 __all__ = ["BoundedPlacement", "Structure", "bound"]
 
@@ -128,7 +128,7 @@ class BoundedPlacement:
                 self._loads[node] = load + 1
                 self._total = total
                 return node
-        raise PoolEmptyError(f"no nodes: {key!r} cannot be placed; add one")
+        raise PoolEmptyError(f"no nodes: {brief(key)} cannot be placed; add one")
 
     def release(self, node: str, /) -> None:
         """Take one key away from a node.

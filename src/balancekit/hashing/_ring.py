@@ -114,7 +114,7 @@ class HashRing:
             If the key is no str, bytes or int.
         """
         starts, shift, pairs, nodes, narrow, _, _ = self._state
-        place = narrow(key, 0, False) if key.__class__ is str else self._place(key, nodes)
+        place = narrow(key, 0, False) if key.__class__ is str and key.isascii() else self._place(key, nodes)
         index = starts[place >> shift]
         while pairs[index] < place:
             index += 2

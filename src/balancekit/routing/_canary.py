@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.text import decimal, to_bytes
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
@@ -86,7 +87,7 @@ class Canary:
 
     def chosen(self, key: str | bytes | int) -> bool:
         """Answer whether a key goes to the canaries."""
-        text = key if isinstance(key, bytes) else str(key).encode()
+        text = to_bytes(decimal(key) if isinstance(key, int) else key)
         position = hash64(f"{self._salt}\0".encode() + text) / WHOLE
         return position < self._share
 

@@ -16,6 +16,7 @@ from random import Random
 from typing import ClassVar, Final, final
 
 from balancekit import hashing
+from balancekit.errors import brief
 from balancekit.loads import InFlight
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 
@@ -254,7 +255,7 @@ def _others(structure: hashing.Structure, key: Key, owner: str) -> Iterator[str]
 def _first(ranking: Iterator[Node], ctx: PickContext) -> Node | None:
     node = next(ranking, None)
     if ctx.trace is not None and node is not None:
-        ctx.trace.note(f"key {ctx.key!r} belongs to {node.id!r}")
+        ctx.trace.note(f"key {brief(ctx.key)} belongs to {node.id!r}")
     return node
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
 __all__ = ["RING_HASHES", "key_hash", "murmur64", "xxh64", "xxh64_in_python"]
@@ -135,10 +136,8 @@ def key_hash(key: str | bytes | int) -> int:
     >>> key_hash("user:1") == key_hash(b"user:1") == key_hash(xxh64(b"user:1"))
     True
     """
-    if isinstance(key, str):
-        return xxh64(key.encode())
-    if isinstance(key, bytes):
-        return xxh64(key)
+    if isinstance(key, str | bytes):
+        return xxh64(to_bytes(key))
     if isinstance(key, int) and not isinstance(key, bool):
         return key & MASK64
     raise ConfigurationError("key", key, "a str, bytes or int")

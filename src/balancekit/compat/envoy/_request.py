@@ -15,6 +15,7 @@ from typing import Protocol
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit._support.text import to_bytes
 from balancekit.compat.envoy._hash import MASK64, xxh64
 
 __all__ = ["HashPolicy", "Header", "QueryParameter", "Request", "SourceAddress", "request_hash"]
@@ -47,7 +48,7 @@ class Request(Record):
     def _check(self) -> None:
         valid.labels("headers", self.headers)
         valid.labels("query", self.query)
-        valid.text("source", self.source, empty=True)
+        valid.text("source", self.source, empty=True, any_text=True)
 
 
 class HashPolicy(Protocol):
@@ -122,7 +123,7 @@ def request_hash(policies: Sequence[HashPolicy], request: Request) -> int | None
         value = policy.value(request)
         if value is not None:
             before = 0 if found is None else (found << 1 | found >> 63) & MASK64
-            found = before ^ xxh64(value.encode())
+            found = before ^ xxh64(to_bytes(value))
         if policy.terminal and found is not None:
             break
     return found

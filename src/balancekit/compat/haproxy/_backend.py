@@ -131,9 +131,9 @@ class Backend:
             The value of the cookie the client sent, empty for none.
         """
         if value is not None:
-            valid.text("value", value, empty=True)
+            valid.text("value", value, empty=True, any_text=True)
         hash = None if value is None else self.balance.hash_of(value)
-        request = Request(self, hash=hash, cookie=valid.text("cookie", cookie, empty=True))
+        request = Request(self, hash=hash, cookie=valid.text("cookie", cookie, empty=True, any_text=True))
         self._assign(request, None)
         return request
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
 __all__ = ["HashedBy", "Header", "Source", "Uri", "UrlParam"]
@@ -28,7 +29,7 @@ class Header(Record):
 
     def of(self, value: str) -> bytes | None:
         """Return the bytes of the value."""
-        return value.encode()
+        return to_bytes(value)
 
 
 class UrlParam(Record):
@@ -36,7 +37,7 @@ class UrlParam(Record):
 
     def of(self, value: str) -> bytes | None:
         """Return the bytes of the value."""
-        return value.partition("&")[0].encode()
+        return to_bytes(value.partition("&")[0])
 
 
 class Uri(Record):
@@ -68,7 +69,7 @@ class Uri(Record):
 
     def of(self, value: str) -> bytes | None:
         """Return the bytes of the part that counts."""
-        data = value.encode()
+        data = to_bytes(value)
         if self.length:
             data = data[: self.length]
         if not self.whole:

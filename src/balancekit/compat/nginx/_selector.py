@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
+from balancekit._support.text import decimal, to_bytes
 from balancekit.compat.nginx._methods import Method, RoundRobin
 from balancekit.compat.nginx._peers import Group, Peer, Server
 from balancekit.errors import ConfigurationError
@@ -74,7 +75,7 @@ class AsNginx:
             peer = self._peers[node.id]
             peer.down = node.id not in candidates
             peer.conns = node.inflight
-        key = ctx.key if isinstance(ctx.key, bytes) else str("" if ctx.key is None else ctx.key).encode()
+        key = b"" if ctx.key is None else to_bytes(decimal(ctx.key) if isinstance(ctx.key, int) else ctx.key)
         found = self._method.search(key, ctx.rng).find(group, (), ctx.now)
         if found is None:
             found = group.turn([self._peers[id] for id in candidates])

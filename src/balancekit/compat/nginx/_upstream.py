@@ -13,6 +13,7 @@ from random import Random as Generator
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.text import to_bytes
 from balancekit.compat.nginx._methods import Method, RoundRobin, Search
 from balancekit.compat.nginx._peers import Group, Peer, Server
 from balancekit.errors import ConfigurationError, LeaseError, UnknownEndpointError
@@ -95,7 +96,7 @@ class Upstream:
         """
         if not isinstance(key, str | bytes):
             raise ConfigurationError("key", key, "a str or bytes")
-        packed = key.encode() if isinstance(key, str) else key
+        packed = to_bytes(key)
         attempts = self._attempts if self.next_upstream else 1
         return Request(self._groups, self._method.search(packed, self._rng), attempts)
 
