@@ -24,13 +24,7 @@ import httpx
 from balancekit.adapters._ahead import read_ahead, read_ahead_async
 from balancekit.adapters._call import Call
 from balancekit.adapters._carrier import Carrier, CarrierOptions
-from balancekit.adapters._httpx_requests import (
-    UnusableEndpointError,
-    judge_error,
-    replayable,
-    rewritten,
-    with_body,
-)
+from balancekit.adapters._httpx_requests import judge_error, replayable, rewritten, with_body
 from balancekit.adapters._inner import Inners
 from balancekit.adapters._target import Place, place
 from balancekit.balancer import LoadBalancer
@@ -106,23 +100,14 @@ class _Transport(Generic[Inner]):
 
     def _next(self, request: httpx.Request, call: Call) -> tuple[Inner, Place, httpx.Request]:
         """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
-        url = request.url
-        try:
-            route = self._inners.of(call.lease)
-        except Exception as error:
-            raise UnusableEndpointError(call.unusable(error), request=request) from error
-        where = route.place
+        route = self._inners.of(call.lease)
+        where, url = route.place, request.url
         name = request.extensions.get("sni_hostname")
         if (where.scheme or url.scheme) != "https":
             name = None
         elif name is None:
             name = self._carrier.server_name(where, logical=url.host)
-        inner = route.inners.get(name)
-        if inner is None:
-            try:
-                inner = self._inners.open(route, name)
-            except Exception as error:
-                raise UnusableEndpointError(call.unusable(error), request=request) from error
+        inner = route.inners.get(name) or self._inners.open(route, name)
         return inner, where, rewritten(request, where, name, call, self._carrier)
 
     def _take_cookies(self, response: httpx.Response, where: Place, sent: httpx.Request) -> None:
@@ -135,8 +120,6 @@ class _Transport(Generic[Inner]):
     def _hand_over(self, request: httpx.Request, response: httpx.Response, call: Call) -> httpx.Response:
         """Make the endpoint's answer the service's."""
         response.extensions["balancekit"] = call.begun()
-        if response.is_closed:  # an inner transport that had the whole body already: nobody reads it again
-            call.whole()
         if self._carrier.rewrite_location and 300 <= response.status_code < 400:
             location = response.headers.get("Location")
             if location is not None:
@@ -174,10 +157,9 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
     Raises
     ------
     ConfigurationError
-        For a wrong value, or endpoints of which no target is an address.
+        For a wrong value, or an endpoint whose target is no address.
 
-    *Errors of requests* are the client's own: ``ConnectError`` from ``UnavailableError`` if nobody may be picked, and from
-    its cause if the last endpoint cannot be used: its target is no address, or ``transport_factory`` fails.
+    *Errors of requests* are the client's own: ``ConnectError`` from ``UnavailableError`` if nobody may be picked.
 
     *When not to use it:* with a proxy. Balance over proxies instead, one inner transport each.
 
@@ -225,8 +207,7 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
                 with call.abandoned():
                     response.close()
                 continue
-            if not response.is_closed:
-                response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
+            response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
             return self._hand_over(request, response, call)
 
     def _begin(self, request: httpx.Request) -> Call:
@@ -340,8 +321,7 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
                 with call.abandoned():
                     await response.aclose()
                 continue
-            if not response.is_closed:
-                response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
+            response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
             return self._hand_over(request, response, call)
 
     async def _begin(self, request: httpx.Request) -> Call:

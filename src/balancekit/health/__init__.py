@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from balancekit.health._accrued import AccruedFailures, AccruedFailuresMachine
     from balancekit.health._damping import Damper, Damping, FlapDamping
     from balancekit.health._ejection import Ejection
     from balancekit.health._failures import ConsecutiveFailures, FailureRun, Run
@@ -41,6 +42,8 @@ __all__ = [
     "MEMBERSHIP",
     "TABLES",
     "TRANSITIONS",
+    "AccruedFailures",
+    "AccruedFailuresMachine",
     "Belief",
     "CheckResult",
     "ConsecutiveFailures",
@@ -87,6 +90,7 @@ __all__ = [
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
+        "_accrued": ("AccruedFailures", "AccruedFailuresMachine"),
         "_damping": ("Damper", "Damping", "FlapDamping"),
         "_ejection": ("Ejection",),
         "_failures": ("ConsecutiveFailures", "FailureRun", "Run"),

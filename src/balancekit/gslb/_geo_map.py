@@ -1,0 +1,383 @@
+"""Maps from client addresses to ordered sites, with the scope in which an answer holds.
+
+Three sources, the first that names a site list wins:
+
+1. ``networks``: the longest prefix that holds the address;
+2. ``locations``: the nested map, walked continent, country, subdivisions, city by the database's row for the
+   address; a ``"default"`` at the deepest level reached counts;
+3. ``coordinates``: the nearest sites by great circle, if the row has a position;
+
+and else ``default``. All are merged into one interval map when the map is built, so a look-up is one bisect, and
+the scope is the widest block in which all clients get the same list: sound, for no client inside gets another
+one, and maximal, for one bit wider some would. (A scope that is too short poisons caches: a resolver answers a
+client with what another one asked for.)
+
+An IPv6 address that carries an IPv4 address (mapped, compatible, SIIT, NAT64, Teredo, 6to4) is looked up as that.
+
+Source: RFC 7871 section 7; gdnsd 3.8.1 ``geoip`` maps, from which this differs in names only.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Final, NamedTuple, final
+
+from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
+from balancekit.gslb._change import ChangePlan, change_plan
+from balancekit.gslb._intervals import Block, IntervalMap, flatten, overlay
+from balancekit.gslb._locations import Location, Locations, parse_network
+from balancekit.gslb._query import Address, Network
+from balancekit.gslb._threshold import PREFIX4, PREFIX6, endpoint_ids
+
+__all__ = ["GeoMap", "nearest"]
+
+Order = tuple[str, ...]
+
+_HOLE: Final = 0xFFFFFFFF
+
+
+class _Embedding(NamedTuple):
+    """A block of IPv6 addresses that carry IPv4 addresses."""
+
+    network: IPv6Network
+    shift: int
+    """Bits to the right of the IPv4 address."""
+    flip: int
+    """What its bits are inverted with."""
+
+
+_EMBEDDINGS: Final = (
+    _Embedding(IPv6Network("::/96"), 0, 0),
+    _Embedding(IPv6Network("::ffff:0:0/96"), 0, 0),
+    _Embedding(IPv6Network("::ffff:0:0:0/96"), 0, 0),
+    _Embedding(IPv6Network("64:ff9b::/96"), 0, 0),
+    _Embedding(IPv6Network("2001::/32"), 0, 0xFFFFFFFF),
+    _Embedding(IPv6Network("2002::/16"), 80, 0),
+)
+
+
+def nearest(
+    latitude: float,
+    longitude: float,
+    coordinates: Mapping[str, tuple[float, float]],
+    *,
+    limit: int | None = None,
+) -> Order:
+    """Return sites by great-circle distance, the nearest first; among equal distances in the order given.
+
+    Parameters
+    ----------
+    latitude, longitude
+        Of the client, in degrees.
+    coordinates
+        Latitude and longitude by site.
+    limit
+        How many sites; ``None`` for all.
+
+    Cost: O(n log n).
+
+    Example
+    -------
+    >>> from balancekit.gslb import nearest
+    >>> nearest(52.5, 13.4, {"dallas": (32.9, -97.0), "frankfurt": (50.1, 8.7)})
+    ('frankfurt', 'dallas')
+    """
+    phi, lam = math.radians(latitude), math.radians(longitude)
+
+    def chord(site: str) -> float:
+        """Return the squared chord, which grows with the distance."""
+        there, away = coordinates[site]
+        north = math.sin((math.radians(there) - phi) / 2.0)
+        east = math.sin((math.radians(away) - lam) / 2.0)
+        return north * north + math.cos(phi) * math.cos(math.radians(there)) * east * east
+
+    return tuple(sorted(coordinates, key=chord)[:limit])
+
+
+@final
+class GeoMap:
+    """Ordered sites by client address. Immutable; made by :meth:`build`.
+
+    *When not to use it:* to steer by load or by measured latency; a location is a guess about latency.
+
+    Cost: a look-up is one bisect, a scope four integer operations more; 8 bytes an IPv4 interval.
+
+    Example
+    -------
+    >>> from balancekit.gslb import GeoMap
+    >>> from ipaddress import ip_address
+    >>> world = GeoMap.build(networks={"198.51.100.0/24": ["us", "eu"]}, default=["eu", "us"])
+    >>> world.look_up(ip_address("198.51.100.7"))
+    (('us', 'eu'), 24)
+    >>> world.look_up(ip_address("198.51.101.7"))
+    (('eu', 'us'), 24)
+    >>> world.look_up(ip_address("8.8.8.8"))
+    (('eu', 'us'), 1)
+    """
+
+    __slots__ = ("_map4", "_map6", "_orders")
+
+    def __init__(self, orders: tuple[Order, ...], map4: IntervalMap, map6: IntervalMap) -> None:
+        self._orders: Final = orders
+        self._map4: Final = map4
+        self._map6: Final = map6
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        default: Sequence[str],
+        networks: Mapping[Any, Sequence[str]] | None = None,
+        locations: Mapping[str, Any] | None = None,
+        database: Locations | None = None,
+        coordinates: Mapping[str, tuple[float, float]] | None = None,
+        limit: int = 3,
+    ) -> GeoMap:
+        """Merge networks, locations and coordinates into one map.
+
+        Parameters
+        ----------
+        default
+            Sites, best first, for clients that nothing else names. May be empty: no answer.
+        networks
+            Sites by network (``"198.51.100.0/24"``). The longest prefix wins.
+        locations
+            Nested: by continent, in it by country, subdivision and city; at each level sites, or a further
+            mapping, which may have a ``"default"``. What the map does not name below the country is skipped.
+        database
+            Where networks are; see :func:`read_mmdb`. Needed for ``locations`` and ``coordinates``.
+        coordinates
+            Latitude and longitude by site.
+        limit
+            How many of the nearest sites are in a list, >= 1.
+
+        Raises
+        ------
+        ConfigurationError
+            For a network that cannot be parsed or that lies in a range of embedded IPv4 addresses, for
+            ``locations`` or ``coordinates`` without a database, and for anything else that cannot be used.
+
+        Warns
+        -----
+        UserWarning
+            For networks longer than /24 or /56: public resolvers send no more than that (RFC 7871), so such
+            an entry is never reached through them.
+
+        Cost: O(n log n) in networks, O(n) in intervals of the database.
+        """
+        if database is None and (locations or coordinates):
+            raise ConfigurationError("database", None, "a database, for locations and coordinates need one")
+        valid.integer("limit", limit, minimum=1)
+        builder = _Builder(default)
+        places = _location_orders(builder, database, locations, coordinates, limit)
+        explicit = _explicit(builder, networks or {})
+        map4 = IntervalMap(32, *_merged(4, builder.default, places, database, explicit[4]))
+        starts, values = _merged(6, builder.default, places, database, explicit[6])
+        carried = []
+        for number, embedding in enumerate(_EMBEDDINGS):
+            start = int(embedding.network.network_address)
+            one = len(map4) == 1
+            value = map4.value(0) if one else len(builder.orders) + number
+            carried.append(Block(start, start + embedding.network.num_addresses, value))
+        starts, values = overlay((starts, values), flatten(carried, 128, _HOLE), _HOLE)
+        return cls(tuple(builder.orders), map4, IntervalMap(128, starts, values))
+
+    def look_up(self, address: Address, /) -> tuple[Order, int]:
+        """Return the sites for an address, best first, and the scope in which they hold."""
+        key = int(address)
+        if address.version == 4:
+            value, scope = self._map4.look_up(key)
+            return self._orders[value], scope
+        value, scope = self._map6.look_up(key)
+        if value >= len(self._orders):
+            _, shift, flip = _EMBEDDINGS[value - len(self._orders)]
+            value, scope = self._map4.look_up((key >> shift & 0xFFFFFFFF) ^ flip)
+            scope += 96 - shift
+        return self._orders[value], scope
+
+    def order(self, address: Address, /) -> Order:
+        """Return the sites for an address, best first."""
+        if address.version == 4:
+            return self._orders[self._map4.value(int(address))]
+        return self.look_up(address)[0]
+
+    def scope(self, address: Address, /) -> int:
+        """Return the length of the shortest prefix around an address in which all get the same list."""
+        return self.look_up(address)[1]
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """All sites that the map names."""
+        return frozenset(site for order in self._orders for site in order)
+
+    def change(self, other: GeoMap, /, *, observed: Mapping[Any, float] | None = None) -> ChangePlan:
+        """Return which clients would get another first site with another map.
+
+        Parameters
+        ----------
+        other
+            The map that is to replace this one.
+        observed
+            Queries by client address or subnet, for a change weighted by what was asked.
+
+        Cost: O(intervals of both), and a look-up per observed client.
+
+        Example
+        -------
+        >>> from balancekit.gslb import GeoMap
+        >>> old = GeoMap.build(networks={"10.0.0.0/8": ["eu"]}, default=["us"])
+        >>> new = GeoMap.build(networks={"10.0.0.0/9": ["eu"]}, default=["us"])
+        >>> plan = old.change(new, observed={"10.200.0.0/24": 30, "10.1.0.0/24": 70})
+        >>> plan.addresses[4], plan.observed_share
+        (8388608, 0.3)
+        """
+        return change_plan(self, other, observed or {})
+
+    def intervals(self, version: int, /) -> Iterable[tuple[int, int, Order | None]]:
+        """Yield start, end and sites per interval of IP version 4 or 6; ``None`` where IPv4 addresses decide."""
+        for start, end, value in self._map4 if version == 4 else self._map6:
+            yield start, end, self._orders[value] if value < len(self._orders) else None
+
+    def __len__(self) -> int:
+        return len(self._map4) + len(self._map6)
+
+
+class _Builder:
+    """Numbers for site lists."""
+
+    def __init__(self, default: Sequence[str]) -> None:
+        self.orders: dict[Order, int] = {}
+        self.default = self.number("default", default)
+
+    def number(self, parameter: str, sites: object) -> int:
+        """Return the number of a site list."""
+        order = endpoint_ids(parameter, sites) if sites or not isinstance(sites, Sequence) else ()
+        return self.orders.setdefault(order, len(self.orders))
+
+
+def _explicit(
+    builder: _Builder, networks: Mapping[Any, Sequence[str]]
+) -> dict[int, tuple[list[int], list[int]]]:
+    if not isinstance(networks, Mapping):
+        raise ConfigurationError("networks", networks, "a mapping from networks to sites")
+    blocks: dict[int, list[Block]] = {4: [], 6: []}
+    long: list[str] = []
+    for text, sites in networks.items():
+        network = parse_network("networks", text)
+        _refuse_embedded(network)
+        if network.prefixlen > (PREFIX4 if network.version == 4 else PREFIX6):
+            long.append(str(network))
+        start = int(network.network_address)
+        number = builder.number("networks", sites)
+        blocks[network.version].append(Block(start, start + network.num_addresses, number))
+    if long:
+        shown = ", ".join(long[:3]) + (", ..." if len(long) > 3 else "")
+        text = (
+            f"networks longer than /{PREFIX4} or /{PREFIX6} are not reached through public resolvers: {shown}"
+        )
+        warnings.warn(text, UserWarning, stacklevel=3)
+    for found in blocks.values():
+        found.sort(key=lambda block: (block.start, -block.end))
+    return {4: flatten(blocks[4], 32, _HOLE), 6: flatten(blocks[6], 128, _HOLE)}
+
+
+def _refuse_embedded(network: Network) -> None:
+    if isinstance(network, IPv4Network):
+        return
+    for embedding in _EMBEDDINGS:
+        if network.subnet_of(embedding.network):
+            raise ConfigurationError("networks", str(network), "the IPv4 network that it carries")
+
+
+def _location_orders(
+    builder: _Builder,
+    database: Locations | None,
+    locations: Mapping[str, Any] | None,
+    coordinates: Mapping[str, tuple[float, float]] | None,
+    limit: int,
+) -> list[int]:
+    """Return the number of the site list for each distinct location."""
+    if database is None:
+        return []
+    tree = _tree(builder, "locations", locations or {})
+    points = _points(coordinates or {})
+    found: list[int] = []
+    for location in database.table:
+        number = _walk(tree, location)
+        if number is None and points and location.latitude is not None and location.longitude is not None:
+            order = nearest(location.latitude, location.longitude, points, limit=limit)
+            number = builder.number("coordinates", order)
+        found.append(builder.default if number is None else number)
+    return found
+
+
+def _tree(builder: _Builder, parameter: str, value: object) -> dict[str, Any]:
+    """Return a nested map with numbers for its site lists."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(parameter, value, "a mapping from names to sites or to further mappings")
+    return {
+        valid.text(parameter, name): (
+            _tree(builder, parameter, below)
+            if isinstance(below, Mapping)
+            else builder.number(parameter, below)
+        )
+        for name, below in value.items()
+    }
+
+
+def _walk(tree: Mapping[str, Any], location: Location) -> int | None:
+    """Return the number that the nested map has for a location; ``None`` if it has none."""
+    level: Mapping[str, Any] = tree
+    best: int | None = level.get("default")
+    for depth, name in enumerate(location.path):
+        below = level.get(name) if name else None
+        if below is None:
+            if depth < 2:
+                break
+            continue
+        if not isinstance(below, Mapping):
+            return int(below)
+        level = below
+        best = level.get("default", best)
+    return best
+
+
+def _points(coordinates: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    points = {}
+    for site, point in coordinates.items():
+        try:
+            latitude, longitude = point
+        except (TypeError, ValueError):
+            raise ConfigurationError("coordinates", point, "latitude and longitude in degrees") from None
+        points[valid.text("coordinates", site)] = (
+            valid.number("latitude", latitude, minimum=-90.0, maximum=90.0),
+            valid.number("longitude", longitude, minimum=-180.0, maximum=180.0),
+        )
+    return points
+
+
+def _merged(
+    version: int,
+    default: int,
+    places: list[int],
+    database: Locations | None,
+    explicit: tuple[list[int], list[int]],
+) -> tuple[list[int], list[int]]:
+    """Return the database's intervals as site lists, with the explicit networks over them."""
+    starts: list[int] = []
+    values: list[int] = []
+    if database is None:
+        starts, values = [0], [default]
+    else:
+        last = _HOLE
+        for start, _, location in database.intervals(version):
+            number = places[location]
+            if number != last:
+                starts.append(start)
+                values.append(number)
+                last = number
+    return (starts, values) if explicit[1] == [_HOLE] else overlay((starts, values), explicit, _HOLE)

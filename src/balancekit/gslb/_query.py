@@ -1,0 +1,202 @@
+"""Queries and answers: what a resolver asks, what it is told, and for how long and for whom that holds.
+
+``Client`` is a resolver and, if the query carried one, the subnet of the client behind it (EDNS Client
+Subnet). ``Answer`` names endpoints, never addresses: a zone turns ids into records, a client-side selector
+connects to them.
+
+Source: RFC 7871 (client subnet: use the network address; a source prefix of 0 means "do not use mine").
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from random import Random
+from typing import NamedTuple, Protocol, TypeAlias
+
+from balancekit._support.record import Record
+from balancekit._support.validation import text
+from balancekit.errors import ConfigurationError
+from balancekit.gslb._standing import Standings
+
+__all__ = ["Address", "Answer", "Client", "Exhausted", "Network", "Policy", "Query", "Step"]
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+class Exhausted(enum.StrEnum):
+    """What a policy answers when too few of its endpoints are up."""
+
+    OPEN = "open"
+    """As if all were up. A parent tries its next child first."""
+    NEXT = "next"
+    """Nothing. A parent tries its next child."""
+    CLOSED = "closed"
+    """Nothing, and a parent does not try any other child."""
+
+
+class Client(Record):
+    """A resolver, and the subnet it asks for.
+
+    Parameters
+    ----------
+    address
+        The address that sent the query: the resolver's. A text is parsed; an IPv4-mapped IPv6 address, as
+        dual-stack sockets report it, becomes the IPv4 address.
+    subnet
+        The client subnet that the query carried; ``None`` if it carried none.
+
+    Raises
+    ------
+    ConfigurationError
+        For an address or a network that cannot be parsed; for a network with bits after its prefix.
+
+    Example
+    -------
+    >>> from balancekit.gslb import Client
+    >>> Client(address="192.0.2.53", subnet="198.51.100.0/24").seen()
+    IPv4Address('198.51.100.0')
+    >>> Client(address="::ffff:192.0.2.53").seen()
+    IPv4Address('192.0.2.53')
+    """
+
+    address: Address | str
+    subnet: Network | str | None = None
+
+    def _check(self) -> None:
+        values = self.__dict__
+        address, subnet = values["address"], self.subnet
+        if not isinstance(address, IPv4Address | IPv6Address):
+            try:
+                address = ip_address(address)
+            except ValueError:
+                raise ConfigurationError("address", address, "an IP address") from None
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        values["address"] = address
+        if subnet is not None and not isinstance(subnet, IPv4Network | IPv6Network):
+            try:
+                values["subnet"] = ip_network(subnet)
+            except ValueError as error:
+                allowed = f"a network without bits after its prefix ({error})"
+                raise ConfigurationError("subnet", subnet, allowed) from None
+
+    def seen(self, *, use_subnet: bool = True) -> Address:
+        """Return the address that decides: the network address of the subnet, or else the resolver's.
+
+        A subnet with prefix 0 is no subnet: the client asked that it not be used.
+        """
+        if use_subnet and self.subnet is not None:
+            subnet: Network = self.subnet  # type: ignore[assignment] # a text was parsed in _check
+            if subnet.prefixlen:
+                return subnet.network_address
+        return self.address  # type: ignore[return-value] # the same
+
+    @property
+    def has_subnet(self) -> bool:
+        """Whether there is a subnet that may be used."""
+        return self.subnet is not None and self.subnet.prefixlen > 0  # type: ignore[union-attr] # the same
+
+
+class Query(Record):
+    """One question.
+
+    Parameters
+    ----------
+    name
+        The name asked for, with or without the final dot.
+    client
+        Who asks, and for which subnet.
+    kind
+        The record type, ``"A"``, ``"AAAA"``, ...
+
+    Example
+    -------
+    >>> from balancekit.gslb import Client, Query
+    >>> Query(name="www.example.com", client=Client(address="192.0.2.53")).kind
+    'A'
+    """
+
+    name: str
+    client: Client
+    kind: str = "A"
+
+    def _check(self) -> None:
+        text("name", self.name, empty=True)
+        text("kind", self.kind)
+
+
+class Step(NamedTuple):
+    """One decision on the way to an answer."""
+
+    policy: str
+    """The policy that decided, with its place in the tree: ``"Geo/eu/AllUp"``."""
+    text: str
+    """What it decided, and from which facts."""
+
+
+class Answer(NamedTuple):
+    """Endpoints in the order they are to be written, and for how long and for whom that holds."""
+
+    chosen: tuple[str, ...]
+    """Endpoint ids."""
+    ttl: float = math.inf
+    """Seconds until what the answer rests on could change; infinity if nothing bounds it."""
+    scope: int = 0
+    """Length of the prefix of the address seen for which this answer holds; 0: for all clients."""
+    exhausted: Exhausted | None = None
+    """The word that applied because too little was up; ``None`` if enough was."""
+    steps: tuple[Step, ...] = ()
+    """How the answer came about, outermost decision first; filled if asked with ``explain=True``."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether too little was up."""
+        return self.exhausted is not None
+
+    @property
+    def passes(self) -> bool:
+        """Whether a parent is to try its next child."""
+        return self.exhausted is not None and self.exhausted is not Exhausted.CLOSED
+
+
+class Policy(Protocol):
+    """What answers queries. A tree of policies is a policy.
+
+    A policy decides from its arguments alone: two equal calls with generators in the same state give equal
+    answers. :class:`Rotation` (a cursor) and :class:`Failover` with a fail-back (one machine per child) are
+    the exceptions. The calls come from any thread, under no lock.
+    """
+
+    def answer(
+        self,
+        query: Query,
+        standings: Standings,
+        /,
+        *,
+        now: float,
+        rng: Random,
+        explain: bool = False,
+    ) -> Answer:
+        """Return the answer for one query.
+
+        Parameters
+        ----------
+        query
+            The question.
+        standings
+            Tells which endpoints are up.
+        now
+            Seconds on the clock of ``Standing.until``.
+        rng
+            The generator for random choices.
+        explain
+            Fill :attr:`Answer.steps`.
+        """
+        ...
+
+    def members(self) -> frozenset[str]:
+        """Return the ids of all endpoints below."""
+        ...

@@ -1,0 +1,163 @@
+"""A resolver's cache of answers with client subnets: what it answers, when and to whom.
+
+It decides what clients do after a change: an answer that was cached a second before a site died is used for
+its whole TTL. With it a simulation or a test knows which clients still go to the dead site at time t. If caches
+refresh at random phases, the stale share t seconds after a change is ``1 - t / ttl``.
+
+Source: RFC 7871 section 7.3; Unbound 1.17.1 with ``subnetcache`` (recorded); RFC 8767 for stale answers.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, final
+
+from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
+from balancekit.gslb._query import Answer, Client, Network, Query
+from balancekit.gslb._threshold import PREFIX4, PREFIX6
+
+__all__ = ["ResolverCache", "stale_share"]
+
+
+def stale_share(seconds: float, ttl: float) -> float:
+    """Return the share of caches that still hold the old answer some seconds after a change.
+
+    Parameters
+    ----------
+    seconds
+        Since the change, >= 0.
+    ttl
+        Of the answer, > 0. Caches are assumed to refresh at uniform phases.
+
+    Example
+    -------
+    >>> from balancekit.gslb import stale_share
+    >>> stale_share(10.0, 30.0), stale_share(31.0, 30.0)
+    (0.6666666666666667, 0.0)
+    """
+    return max(0.0, 1.0 - valid.number("seconds", seconds, minimum=0.0) / valid.number("ttl", ttl, above=0.0))
+
+
+class _Entry(NamedTuple):
+    answer: Answer
+    expires: float
+    scope: int
+    """As stored: cut to what the resolver sends."""
+
+
+@final
+class ResolverCache:
+    """The cache of one resolver that sends client subnets.
+
+    Parameters
+    ----------
+    prefix4, prefix6
+        Bits of a client's address that it sends at most.
+    min_ttl, max_ttl
+        Seconds within which it keeps answers.
+    stale
+        Seconds after expiry in which :meth:`look_up_stale` still finds an answer.
+
+    *Guarantee.* An answer is found by every client in its scope, cut to the prefix that was sent, until it
+    expires; and by clients without a subnet only if it was stored for one of them.
+
+    *When not to use it:* in a real resolver; it never shrinks by itself. :meth:`expire` drops old entries.
+
+    Cost: a look-up tries each prefix length that is in use, at most 57.
+
+    Example
+    -------
+    >>> from balancekit.gslb import Answer, Client, Query, ResolverCache
+    >>> cache = ResolverCache()
+    >>> query = Query(name="www", client=Client(address="192.0.2.53", subnet="198.51.100.7/32"))
+    >>> cache.upstream(query).client.subnet
+    IPv4Network('198.51.100.0/24')
+    >>> cache.store(query, Answer(("us-1",), ttl=30.0, scope=20), now=0.0)
+    >>> near = Query(name="www", client=Client(address="192.0.2.53", subnet="198.51.96.0/24"))
+    >>> cache.look_up(near, now=10.0)
+    Answer(chosen=('us-1',), ttl=20.0, scope=20, exhausted=None, steps=())
+    >>> cache.look_up(near, now=30.0) is None
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        prefix4: int = PREFIX4,
+        prefix6: int = PREFIX6,
+        min_ttl: float = 0.0,
+        max_ttl: float = 86400.0,
+        stale: float = 0.0,
+    ) -> None:
+        self._prefixes: Final = {
+            4: valid.integer("prefix4", prefix4, minimum=0, maximum=32),
+            6: valid.integer("prefix6", prefix6, minimum=0, maximum=128),
+        }
+        self._min_ttl: Final = valid.number("min_ttl", min_ttl, minimum=0.0)
+        self._max_ttl: Final = valid.number("max_ttl", max_ttl, minimum=0.0)
+        if self._min_ttl > self._max_ttl:
+            raise ConfigurationError("min_ttl", min_ttl, f"at most max_ttl ({max_ttl:g})")
+        self._stale: Final = valid.number("stale", stale, minimum=0.0)
+        self._plain: dict[tuple[str, str], _Entry] = {}
+        self._scoped: dict[tuple[str, str, int], dict[int, dict[int, _Entry]]] = {}
+        """By name, kind and IP version: by prefix length: by the bits of the prefix."""
+
+    def upstream(self, query: Query, /) -> Query:
+        """Return the query that is sent to the authority: with the subnet cut to the prefix limit."""
+        subnet = query.client.subnet
+        if subnet is None:
+            return query
+        network: Network = subnet  # type: ignore[assignment] # a text was parsed by Client
+        prefix = self._prefixes[network.version]
+        if network.prefixlen <= prefix:
+            return query
+        return query.replace(
+            client=Client(address=query.client.address, subnet=network.supernet(new_prefix=prefix))
+        )
+
+    def look_up(self, query: Query, /, *, now: float) -> Answer | None:
+        """Return the cached answer, its TTL counted down; ``None`` if there is none that has not expired."""
+        entry = self._entry(query, now)
+        return None if entry is None else entry.answer._replace(ttl=entry.expires - now, scope=entry.scope)
+
+    def look_up_stale(self, query: Query, /, *, now: float) -> Answer | None:
+        """Return an answer that expired at most ``stale`` seconds ago, TTL 0, for when no authority answers."""
+        entry = self._entry(query, now - self._stale)
+        return None if entry is None else entry.answer._replace(ttl=0.0, scope=entry.scope)
+
+    def store(self, query: Query, answer: Answer, /, *, now: float) -> None:
+        """Keep the answer to a query, under its scope cut to the prefix limit."""
+        ttl = max(self._min_ttl, min(self._max_ttl, answer.ttl))
+        name = query.name.lower().rstrip(".")
+        if not query.client.has_subnet:
+            self._plain[name, query.kind] = _Entry(answer, now + ttl, 0)
+            return
+        address = query.client.seen()
+        scope = min(answer.scope, self._prefixes[address.version])
+        entries = self._scoped.setdefault((name, query.kind, address.version), {}).setdefault(scope, {})
+        entries[int(address) >> (address.max_prefixlen - scope)] = _Entry(answer, now + ttl, scope)
+
+    def expire(self, *, now: float) -> int:
+        """Drop what can no longer be found; return how many entries are left."""
+        oldest = now - self._stale
+        self._plain = {key: entry for key, entry in self._plain.items() if entry.expires > oldest}
+        left = len(self._plain)
+        for prefixes in self._scoped.values():
+            for scope, entries in prefixes.items():
+                prefixes[scope] = {bits: entry for bits, entry in entries.items() if entry.expires > oldest}
+                left += len(prefixes[scope])
+        return left
+
+    def _entry(self, query: Query, now: float) -> _Entry | None:
+        name = query.name.lower().rstrip(".")
+        if not query.client.has_subnet:
+            entry = self._plain.get((name, query.kind))
+            return entry if entry is not None and entry.expires > now else None
+        address = query.client.seen()
+        key, bits = int(address), address.max_prefixlen
+        prefixes = self._scoped.get((name, query.kind, address.version), {})
+        for scope in sorted(prefixes, reverse=True):
+            entry = prefixes[scope].get(key >> (bits - scope))
+            if entry is not None and entry.expires > now:
+                return entry
+        return None

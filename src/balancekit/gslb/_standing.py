@@ -1,0 +1,103 @@
+"""Standings: which endpoints are up, and until when at least.
+
+A policy asks one callable, ``standings(id) -> Standing``. Here are three: a mapping, a balancer's snapshot,
+and (in ``_observers``) the results of checks from several places.
+
+``until`` is what makes a TTL honest: a monitor that needs two more failures, 5 s apart, to call an endpoint
+down cannot change its mind in the next 5 s, so an answer that rests on it may be cached that long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol, TypeAlias
+
+__all__ = ["Standing", "Standings", "fixed_standings", "standings_of"]
+
+
+class Standing(NamedTuple):
+    """Whether an endpoint may be answered, and until when that cannot change."""
+
+    up: bool
+    until: float = math.inf
+    """Seconds on the clock of ``now``; infinity if nothing is known to be able to change it."""
+
+
+Standings: TypeAlias = Callable[[str], Standing]
+"""The standing of an endpoint by id."""
+
+UP = Standing(up=True)
+DOWN = Standing(up=False)
+
+
+def fixed_standings(standings: Mapping[str, bool | Standing], /, *, default: bool = True) -> Standings:
+    """Return standings that are what a mapping says.
+
+    Parameters
+    ----------
+    standings
+        By id: up or not, or a whole :class:`Standing`.
+    default
+        Whether an id that the mapping does not name is up.
+
+    Example
+    -------
+    >>> from balancekit.gslb import fixed_standings
+    >>> ask = fixed_standings({"eu-1": False})
+    >>> ask("eu-1").up, ask("eu-2").up
+    (False, True)
+    """
+    known = {
+        id: (UP if value else DOWN) if isinstance(value, bool) else value for id, value in standings.items()
+    }
+    other = UP if default else DOWN
+    return lambda endpoint: known.get(endpoint, other)
+
+
+class HasEligible(Protocol):
+    """What :func:`standings_of` reads of a snapshot."""
+
+    @property
+    def eligible(self) -> tuple[HasId, ...]:
+        """The nodes that may be picked now."""
+        ...
+
+
+class HasId(Protocol):
+    """What :func:`standings_of` reads of a node."""
+
+    @property
+    def id(self) -> str:
+        """The id of the endpoint."""
+        ...
+
+
+def standings_of(snapshot: HasEligible, /, *, until: Mapping[str, float] | None = None) -> Standings:
+    """Return the standings in a balancer's published snapshot: what may be picked is up.
+
+    An endpoint that is ejected, draining, cooling down, not yet checked (if the balancer's health policy
+    keeps it out until then) or not a member is down.
+
+    Parameters
+    ----------
+    snapshot
+        A :class:`~balancekit.snapshot.Snapshot`, as selectors see it.
+    until
+        Per id, until when its standing cannot change, from the machines that decide it.
+
+    Cost: O(n) here, one look-up per question.
+
+    Example
+    -------
+    >>> from balancekit.gslb import standings_of
+    >>> from balancekit.testing import make_nodes, make_snapshot
+    >>> ask = standings_of(make_snapshot(["e0", "e1"]))
+    >>> ask("e0").up, ask("stranger").up
+    (True, False)
+    """
+    bounds = until or {}
+    eligible = {node.id: Standing(up=True, until=bounds.get(node.id, math.inf)) for node in snapshot.eligible}
+    down = {id: Standing(up=False, until=bound) for id, bound in bounds.items() if id not in eligible}
+    known = {**eligible, **down}
+    return lambda endpoint: known.get(endpoint, DOWN)

@@ -1,0 +1,306 @@
+"""Zones: names to policies, and policies' answers to records.
+
+A policy chooses endpoints; the zone turns them into A and AAAA records of one choice, so that both families of
+a name lead to the same site whenever the choice follows from the client (``Geo``, ``Failover``, ``Spill``,
+``HashedOne``).
+
+Source: RFC 1034 section 4.3.2 for the algorithm, RFC 2308 for negative answers, RFC 8020 for what NXDOMAIN says
+of names below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from random import Random
+from types import MappingProxyType
+from typing import Final, NamedTuple, final
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.gslb._query import Answer, Policy, Query
+from balancekit.gslb._standing import Standings
+from balancekit.gslb._ttl import Ttl
+
+__all__ = ["Reply", "ResourceRecord", "Soa", "StaticRecords", "Zone"]
+
+ADDRESS_KINDS: Final = {"A": 4, "AAAA": 6}
+
+
+class ResourceRecord(NamedTuple):
+    """One record, its data in presentation form."""
+
+    name: str
+    kind: str
+    ttl: int
+    data: str
+
+
+class Soa(Record):
+    """The start of a zone of authority.
+
+    Parameters
+    ----------
+    primary, contact
+        The primary name server, and the mailbox of who is responsible, as domain names.
+    serial, refresh, retry, expire
+        As of RFC 1035; for secondaries that copy the zone, which answers by health cannot have.
+    negative_ttl
+        Seconds that "there is no such name" may be cached.
+
+    Example
+    -------
+    >>> from balancekit.gslb import Soa
+    >>> Soa(primary="ns1.example.com", contact="admin.example.com").data
+    'ns1.example.com. admin.example.com. 1 3600 600 86400 60'
+    """
+
+    primary: str
+    contact: str
+    serial: int = 1
+    refresh: int = 3600
+    retry: int = 600
+    expire: int = 86400
+    negative_ttl: int = 60
+
+    def _check(self) -> None:
+        for name in ("primary", "contact"):
+            valid.text(name, getattr(self, name))
+        for name in ("serial", "refresh", "retry", "expire", "negative_ttl"):
+            valid.integer(name, getattr(self, name), minimum=0, maximum=0xFFFF_FFFF)
+
+    @property
+    def data(self) -> str:
+        """The record's data in presentation form."""
+        numbers = f"{self.serial} {self.refresh} {self.retry} {self.expire} {self.negative_ttl}"
+        return f"{_absolute(self.primary)} {_absolute(self.contact)} {numbers}"
+
+
+class StaticRecords(Record):
+    """Records that are always the same.
+
+    Parameters
+    ----------
+    data
+        Texts in presentation form by type: ``{"NS": ["ns1.example.com."], "TXT": ['"v=spf1 -all"']}``. A
+        CNAME excludes any other type.
+    ttl
+        Seconds.
+
+    Raises
+    ------
+    ConfigurationError
+        For anything else.
+
+    Example
+    -------
+    >>> from balancekit.gslb import StaticRecords
+    >>> StaticRecords(data={"MX": ["10 mail.example.com."]}).data["MX"]
+    ('10 mail.example.com.',)
+    """
+
+    data: Mapping[str, Sequence[str]]
+    ttl: int = 300
+
+    def _check(self) -> None:
+        if not isinstance(self.data, Mapping) or not self.data:
+            raise ConfigurationError("data", self.data, "texts by record type")
+        found: dict[str, tuple[str, ...]] = {}
+        for kind, texts in self.data.items():
+            if isinstance(texts, str) or not all(isinstance(text, str) and text for text in texts):
+                raise ConfigurationError("data", texts, f"a list of non-empty texts for {kind}")
+            found[valid.text("data", kind).upper()] = tuple(texts)
+        if "CNAME" in found and (len(found) > 1 or len(found["CNAME"]) != 1):
+            raise ConfigurationError("data", dict(found), "one CNAME and nothing else at its name")
+        valid.integer("ttl", self.ttl, minimum=0, maximum=0x7FFF_FFFF)
+        self.__dict__["data"] = MappingProxyType(found)
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.data.items()), self.ttl))
+
+
+class Reply(NamedTuple):
+    """What a server says to one query."""
+
+    rcode: str
+    """``"NOERROR"``, ``"NXDOMAIN"`` or ``"REFUSED"``."""
+    records: tuple[ResourceRecord, ...] = ()
+    """The answer section."""
+    authority: tuple[ResourceRecord, ...] = ()
+    """The authority section: the SOA record of a negative answer."""
+    scope: int = 0
+    """The scope prefix for the client subnet option, if the query carried one."""
+    answer: Answer | None = None
+    """What the policy answered; ``None`` for static records and names that are not there."""
+
+
+@final
+class Zone:
+    """Names below one origin, each with a policy or with static records. Immutable.
+
+    Parameters
+    ----------
+    origin
+        The name of the zone, ``"example.com"``.
+    soa
+        Its start of authority.
+    records
+        By name relative to the origin (``"www"``; ``"@"`` for the origin itself): a policy, or static records.
+    addresses
+        IP addresses by endpoint id, one or several. An id that is an address needs none.
+    ttl
+        Limits of the TTLs of answers by policies.
+    ttls
+        Other limits by name.
+
+    Raises
+    ------
+    ConfigurationError
+        For a name that is none, an endpoint without an address, and limits for a name without a policy.
+
+    *Guarantee.* NXDOMAIN only for names that are not there and have none below; NODATA (NOERROR without records)
+    for other types and when a policy answers nothing, for no longer than the policy's TTL.
+
+    *When not to use it:* for a whole domain. Delegate one name (``www.example.com``) to servers of this zone,
+    and keep the rest where it is.
+
+    Cost: one look-up, and the policy.
+
+    Example
+    -------
+    >>> from balancekit.gslb import AllUp, Client, Query, Soa, StaticRecords, Zone, fixed_standings
+    >>> from random import Random
+    >>> zone = Zone(
+    ...     "example.com",
+    ...     Soa(primary="ns1.example.com", contact="admin.example.com"),
+    ...     {"www": AllUp(["eu-1"]), "@": StaticRecords(data={"NS": ["ns1.example.com."]})},
+    ...     addresses={"eu-1": ["192.0.2.1", "2001:db8::1"]},
+    ... )
+    >>> client = Client(address="192.0.2.53")
+    >>> ask = fixed_standings({})
+    >>> for kind in ("A", "AAAA"):
+    ...     print(zone.answer(Query(name="www.example.com", kind=kind, client=client), ask, now=0.0, rng=Random(1)).records[0])
+    ResourceRecord(name='www.example.com.', kind='A', ttl=60, data='192.0.2.1')
+    ResourceRecord(name='www.example.com.', kind='AAAA', ttl=60, data='2001:db8::1')
+    >>> zone.answer(Query(name="nope.example.com", client=client), ask, now=0.0, rng=Random(1)).rcode
+    'NXDOMAIN'
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        soa: Soa,
+        records: Mapping[str, Policy | StaticRecords],
+        *,
+        addresses: Mapping[str, str | Sequence[str]] | None = None,
+        ttl: Ttl = Ttl(),  # noqa: B008 - immutable
+        ttls: Mapping[str, Ttl] | None = None,
+    ) -> None:
+        self.origin: Final = _labels("origin", origin)
+        self.soa: Final = soa
+        self._names: Final[dict[str, Policy | StaticRecords]] = {}
+        for name, value in records.items():
+            self._names["" if name == "@" else _labels("records", name)] = value
+        self._above: Final = {
+            name[place + 1 :] for name in self._names for place, char in enumerate(name) if char == "."
+        } | {""}
+        self.policies: Final[Mapping[str, Policy]] = MappingProxyType(
+            {
+                name or "@": value
+                for name, value in self._names.items()
+                if not isinstance(value, StaticRecords)
+            }
+        )
+        """The policies by relative name."""
+        self._addresses: Final = _addresses(self.policies.values(), addresses or {})
+        unknown = sorted((ttls or {}).keys() - self.policies.keys())
+        if unknown:
+            raise ConfigurationError("ttls", unknown[0], f"names with a policy: {', '.join(self.policies)}")
+        self._ttls: Final = {name: (ttls or {}).get(name, ttl) for name in self.policies}
+
+    def answer(
+        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
+    ) -> Reply:
+        """Return the reply to one query."""
+        asked = query.name.lower().rstrip(".")
+        if asked != self.origin and not asked.endswith("." + self.origin):
+            return Reply("REFUSED")
+        name = asked[: -len(self.origin) - 1] if asked != self.origin else ""
+        kind = query.kind.upper()
+        found = self._names.get(name)
+        if not name and kind == "SOA":
+            return Reply("NOERROR", (self._soa(self.soa.negative_ttl),))
+        if found is None:
+            return self._negative("NOERROR" if name in self._above else "NXDOMAIN")
+        if isinstance(found, StaticRecords):
+            return self._static(query.name, kind, found)
+        version = ADDRESS_KINDS.get(kind)
+        if version is None:
+            return self._negative("NOERROR")
+        answer = found.answer(query, standings, now=now, rng=rng, explain=explain)
+        ttl = self._ttls[name or "@"].of(answer.ttl)
+        texts = [text for id in answer.chosen for text in self._addresses[id].get(version, ())]
+        if not texts:
+            return self._negative("NOERROR", ttl, answer)
+        owner = _absolute(query.name)
+        records = tuple([ResourceRecord(owner, kind, ttl, text) for text in texts])
+        return Reply("NOERROR", records, (), answer.scope, answer)
+
+    def members(self) -> frozenset[str]:
+        """Return the ids of all endpoints in the zone."""
+        return frozenset(self._addresses)
+
+    def names(self) -> Mapping[str, Policy | StaticRecords]:
+        """Return what stands at each relative name; ``""`` is the origin."""
+        return MappingProxyType(self._names)
+
+    def _static(self, asked: str, kind: str, found: StaticRecords) -> Reply:
+        texts = found.data.get(kind)
+        if texts is None and "CNAME" in found.data:
+            kind, texts = "CNAME", found.data["CNAME"]
+        if texts is None:
+            return self._negative("NOERROR")
+        owner = _absolute(asked)
+        return Reply("NOERROR", tuple([ResourceRecord(owner, kind, found.ttl, text) for text in texts]))
+
+    def _negative(self, rcode: str, ttl: int | None = None, answer: Answer | None = None) -> Reply:
+        limit = self.soa.negative_ttl
+        soa = self._soa(limit if ttl is None else min(limit, ttl))
+        return Reply(rcode, (), (soa,), 0 if answer is None else answer.scope, answer)
+
+    def _soa(self, ttl: int) -> ResourceRecord:
+        return ResourceRecord(_absolute(self.origin), "SOA", ttl, self.soa.data)
+
+
+def _absolute(name: str) -> str:
+    return name if name.endswith(".") else name + "."
+
+
+def _labels(parameter: str, name: object) -> str:
+    """Return a name in lower case without the final dot, every label of 1 to 63 bytes."""
+    text = valid.text(parameter, name).lower().rstrip(".")
+    if not text.isascii() or not all(0 < len(label) < 64 for label in text.split(".")) or len(text) > 253:
+        raise ConfigurationError(
+            parameter, name, "a domain name in ASCII (A-labels), each label 1 to 63 long"
+        )
+    return text
+
+
+def _addresses(
+    policies: Iterable[Policy], given: Mapping[str, str | Sequence[str]]
+) -> dict[str, dict[int, tuple[str, ...]]]:
+    """Return addresses by IP version for each endpoint of the policies."""
+    found: dict[str, dict[int, tuple[str, ...]]] = {}
+    for policy in policies:
+        for id in policy.members():
+            texts = given.get(id, id)
+            versions: dict[int, tuple[str, ...]] = {}
+            for text in [texts] if isinstance(texts, str) else texts:
+                try:
+                    address = ip_address(text)
+                except ValueError:
+                    raise ConfigurationError("addresses", text, f"IP addresses for endpoint {id!r}") from None
+                versions[address.version] = (*versions.get(address.version, ()), str(address))
+            found[id] = versions
+    return found

@@ -1,0 +1,137 @@
+"""Zones: which names are there, which records they have, and how long negative answers last."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from balancekit.errors import ConfigurationError
+from balancekit.gslb import (
+    AllUp,
+    Client,
+    Geo,
+    GeoMap,
+    PrimaryBackup,
+    Query,
+    Soa,
+    Standing,
+    StaticRecords,
+    Ttl,
+    Zone,
+    fixed_standings,
+)
+
+SOA = Soa(primary="ns1.example.com", contact="admin.example.com", negative_ttl=30)
+ADDRESSES = {"eu-1": ["192.0.2.1", "2001:db8::1"], "us-1": "192.0.2.2"}
+WORLD = GeoMap.build(networks={"10.0.0.0/16": ["us", "eu"]}, default=["eu", "us"])
+ZONE = Zone(
+    "Example.com.",
+    SOA,
+    {
+        "www": Geo(WORLD, {"eu": AllUp(["eu-1"]), "us": AllUp(["us-1"])}),
+        "strict": AllUp(["eu-1"], exhausted="closed"),
+        "bare": AllUp(["192.0.2.9"]),
+        "@": StaticRecords(data={"NS": ["ns1.example.com."], "A": ["192.0.2.200"]}),
+        "alias": StaticRecords(data={"CNAME": ["www.example.com."]}, ttl=77),
+        "deep.below": StaticRecords(data={"TXT": ['"x"']}),
+    },
+    addresses=ADDRESSES,
+    ttl=Ttl(minimum=10, maximum=60),
+    ttls={"bare": Ttl(minimum=1, maximum=2)},
+)
+
+
+def ask(name, kind="A", standings=None, subnet=None, now=0.0):
+    """Return one reply."""
+    query = Query(name=name, kind=kind, client=Client(address="192.0.2.53", subnet=subnet))
+    return ZONE.answer(query, fixed_standings(standings or {}), now=now, rng=Random(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "rcode", "data"),
+    [
+        ("www.example.com", "A", "NOERROR", ["192.0.2.1"]),
+        ("WWW.Example.COM.", "AAAA", "NOERROR", ["2001:db8::1"]),
+        ("www.example.com", "TXT", "NOERROR", []),
+        ("bare.example.com", "A", "NOERROR", ["192.0.2.9"]),
+        ("bare.example.com", "AAAA", "NOERROR", []),
+        ("example.com", "NS", "NOERROR", ["ns1.example.com."]),
+        ("example.com", "A", "NOERROR", ["192.0.2.200"]),
+        ("example.com", "SOA", "NOERROR", [SOA.data]),
+        ("alias.example.com", "A", "NOERROR", ["www.example.com."]),
+        ("alias.example.com", "CNAME", "NOERROR", ["www.example.com."]),
+        ("below.example.com", "A", "NOERROR", []),
+        ("deep.below.example.com", "TXT", "NOERROR", ['"x"']),
+        ("nope.example.com", "A", "NXDOMAIN", []),
+        ("x.www.example.com", "A", "NXDOMAIN", []),
+        ("example.org", "A", "REFUSED", []),
+        ("notexample.com", "A", "REFUSED", []),
+        ("", "A", "REFUSED", []),
+    ],
+)
+def test_names_and_types(name, kind, rcode, data):
+    """NXDOMAIN only where nothing is nor is below; another type is NODATA; other zones are refused."""
+    reply = ask(name, kind)
+    assert reply.rcode == rcode
+    assert [record.data for record in reply.records] == data
+    negative = rcode != "REFUSED" and not data
+    assert [record.kind for record in reply.authority] == (["SOA"] if negative else [])
+
+
+def test_the_ttl_is_within_the_limits_of_its_name():
+    """What the standing allows, between minimum and maximum."""
+    for until, ttl in ((3.0, 10), (45.5, 45), (500.0, 60)):
+        assert (
+            ask("www.example.com", standings={"eu-1": Standing(up=True, until=until)}).records[0].ttl == ttl
+        )
+    assert ask("bare.example.com").records[0].ttl == 2
+    assert ask("alias.example.com").records[0].ttl == 77
+
+
+def test_no_answer_by_policy_is_nodata_for_no_longer_than_the_policy_says():
+    """CLOSED answers nothing; the negative TTL is the least of the SOA's and the answer's."""
+    reply = ask("strict.example.com", standings={"eu-1": Standing(up=False, until=17.0)})
+    assert (reply.rcode, reply.records, reply.authority[0].ttl) == ("NOERROR", (), 17)
+    reply = ask("strict.example.com", standings={"eu-1": Standing(up=False, until=500.0)})
+    assert reply.authority[0].ttl == 30
+
+
+def test_both_families_lead_to_the_same_site():
+    """A client near a site without IPv6 gets NODATA for AAAA, not the other site's."""
+    assert ask("www.example.com", "A", subnet="10.0.1.0/24").records[0].data == "192.0.2.2"
+    assert ask("www.example.com", "AAAA", subnet="10.0.1.0/24").records == ()
+
+
+def test_the_scope_is_that_of_the_answer():
+    """Static records and names that are not there are the same for all."""
+    assert ask("www.example.com", subnet="10.0.1.0/24").scope == 16
+    assert ask("example.com", subnet="10.0.1.0/24").scope == 0
+    assert ask("nope.example.com", subnet="10.0.1.0/24").scope == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "parameter"),
+    [
+        (lambda: Zone("", SOA, {}), "origin"),
+        (lambda: Zone("exämple.com", SOA, {}), "origin"),
+        (lambda: Zone("example.com", SOA, {"a..b": AllUp(["192.0.2.1"])}), "records"),
+        (lambda: Zone("example.com", SOA, {"x" * 64: AllUp(["192.0.2.1"])}), "records"),
+        (lambda: Zone("example.com", SOA, {"www": AllUp(["eu-1"])}), "addresses"),
+        (
+            lambda: Zone("example.com", SOA, {"www": PrimaryBackup("192.0.2.1", "b")}, addresses={"b": "x"}),
+            "addresses",
+        ),
+        (lambda: Zone("example.com", SOA, {"www": AllUp(["192.0.2.1"])}, ttls={"w": Ttl()}), "ttls"),
+        (lambda: StaticRecords(data={}), "data"),
+        (lambda: StaticRecords(data={"CNAME": ["a."], "A": ["192.0.2.1"]}), "data"),
+        (lambda: StaticRecords(data={"A": "192.0.2.1"}), "data"),
+        (lambda: Ttl(minimum=10, maximum=5), "minimum"),
+        (lambda: Soa(primary="", contact="a"), "primary"),
+    ],
+)
+def test_a_wrong_argument_is_named(make, parameter):
+    """Everything is refused at construction, with the parameter's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert caught.value.parameter == parameter

@@ -1,0 +1,95 @@
+"""Failures that add up, unlike rise and fall in a row."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from balancekit.errors import ConfigurationError
+from balancekit.health import AccruedFailures
+
+
+def states(config, results):
+    """Return the state after each check."""
+    machine = config()
+    return [machine.observe(passed=passed, now=float(k)) for k, passed in enumerate(results)]
+
+
+def naive(fall, reset, rise, results):
+    """Decide each check from the whole history since the last change."""
+    up = None
+    found = []
+    history = []
+    for passed in results:
+        if up is None:
+            up = passed
+        else:
+            history.append(passed)
+            if up:
+                while len(history) >= reset and all(history[-reset:]):
+                    history.clear()
+                if history.count(False) >= fall:
+                    up = False
+                    history.clear()
+            elif len(history) >= rise and all(history[-rise:]):
+                up = True
+                history.clear()
+        found.append(up)
+    return found
+
+
+@pytest.mark.parametrize(("fall", "reset", "rise"), [(1, 1, 1), (2, 2, 3), (3, 1, 2), (2, 3, 2)])
+def test_every_sequence_of_ten_checks_agrees_with_a_naive_model(fall, reset, rise):
+    """All 1024 sequences, state by state."""
+    config = AccruedFailures(fall=fall, reset=reset, rise=rise)
+    for results in product((True, False), repeat=10):
+        assert states(config, results) == naive(fall, reset, rise, results)
+
+
+@pytest.mark.parametrize(("fall", "reset", "rise"), [(2, 2, 3), (3, 2, 2)])
+def test_nothing_changes_before_the_checks_that_are_left(fall, reset, rise):
+    """No continuation changes the state in fewer than ``checks_left`` checks, and one does in as many."""
+    config = AccruedFailures(fall=fall, reset=reset, rise=rise)
+    for results in product((True, False), repeat=6):
+        reached = config()
+        for passed in results:
+            reached.observe(passed=passed, now=0.0)
+        left, up = reached.checks_left, reached.up
+        assert left >= 1
+        soonest = min(
+            (
+                k + 1
+                for rest in product((True, False), repeat=3)
+                for k, state in enumerate(states(config, (*results, *rest))[6:])
+                if state is not up
+            ),
+            default=None,
+        )
+        assert soonest == left or (left > 3 and soonest is None)
+
+
+def test_one_failure_in_two_checks_makes_down_though_never_two_in_a_row():
+    """``fall`` failures unless ``reset`` passes in a row come between."""
+    assert (
+        states(AccruedFailures(fall=3, reset=2, rise=2), [True, False, True, False, True, False])[-1] is False
+    )
+    assert all(states(AccruedFailures(fall=3, reset=2, rise=2), [True, False, True, True] * 20))
+
+
+def test_the_time_of_the_last_change_is_kept():
+    """``since`` moves with the state only."""
+    machine = AccruedFailures(fall=1, reset=1, rise=1)()
+    seen = []
+    for now, passed in ((1.0, True), (2.0, True), (3.0, False), (4.0, False), (5.0, True)):
+        machine.observe(passed=passed, now=now)
+        seen.append(machine.since)
+    assert seen == [1.0, 1.0, 3.0, 3.0, 5.0]
+
+
+@pytest.mark.parametrize("name", ["fall", "reset", "rise"])
+def test_counts_are_whole_and_positive(name):
+    """Refused by name."""
+    with pytest.raises(ConfigurationError) as caught:
+        AccruedFailures(**{name: 0})
+    assert caught.value.parameter == name
