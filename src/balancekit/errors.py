@@ -62,6 +62,22 @@ def brief(value: object) -> str:
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
 
 
+def brief_error(error: BaseException) -> str:
+    """Return the class of an exception and what it says, cut to 200 characters.
+
+    Example
+    -------
+    >>> brief_error(ValueError("bad settings"))
+    'ValueError: bad settings'
+    """
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    text = f"{type(error).__name__}: {text}"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
+
+
 class Reason(enum.Enum):
     """Why an endpoint may not be picked for this request."""
 

@@ -142,12 +142,12 @@ def test_a_wrong_option_is_named(option: str, value: Any) -> None:
 
 @pytest.mark.parametrize("made", [None, httpx2.AsyncHTTPTransport()])
 def test_a_factory_that_makes_no_transport_is_named(made: Any) -> None:
-    """When it does; and the endpoint is not blamed for it."""
+    """The error of the first request says that ``transport_factory`` made no transport; the endpoint is unusable."""
     lb = LoadBalancer(["a:1"])
     transport = for_httpx2.BalancedTransport(lb, transport_factory=lambda _: made)
-    with httpx2.Client(transport=transport) as client, pytest.raises(ConfigurationError, match="factory"):
+    with httpx2.Client(transport=transport) as client, pytest.raises(httpx2.ConnectError, match="factory"):
         client.get("http://orders/ok")
-    assert lb.stats().outcomes[Outcome.IGNORED] == 1
+    assert lb.stats().outcomes[Outcome.CONNECT_FAILED] == 1
 
 
 def test_what_is_wrong_at_home_blames_nobody() -> None:

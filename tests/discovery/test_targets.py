@@ -7,11 +7,13 @@ import http.server
 import json
 import os
 import threading
+import urllib.request
 
 import pytest
 
 from balancekit import ConfigurationError
 from balancekit.discovery import BadListError, FileTargets, HttpTargets, parse_targets
+from balancekit.discovery._http import _Redirects
 
 LIST = json.dumps(
     [
@@ -111,6 +113,8 @@ class Service(http.server.BaseHTTPRequestHandler):
         type(self).seen = self.headers
         self.send_response(self.status)
         self.send_header("Content-Type", self.kind)
+        if self.location is not None:
+            self.send_header("Location", self.location)
         self.send_header("Content-Length", str(len(self.body) if self.length is None else self.length))
         self.end_headers()
         self.wfile.write(self.body)
@@ -119,8 +123,8 @@ class Service(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def service():
+@contextlib.contextmanager
+def served():
     """Run a service; yield its handler class, to be told how to answer, and its URL."""
     handler = type("Told", (Service,), {})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -130,6 +134,90 @@ def service():
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def service():
+    """Run a service for one test."""
+    with served() as told:
+        yield told
+
+
+SECRETS = {"Authorization": "Bearer s3cret", "Cookie": "sid=s3cret", "X-Api-Key": "s3cret"}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_origin_gets_no_header_of_the_user(service, status):
+    """Another host or port gets the headers of the format only, whichever redirect leads there; its list counts."""
+    handler, url = service
+    with served() as (other, elsewhere):
+        handler.status, handler.location = status, elsewhere.replace("127.0.0.1", "localhost")
+        assert len(HttpTargets(url, headers=SECRETS, interval=45.0).resolve().endpoints) == 3
+        assert handler.seen["Authorization"] == "Bearer s3cret"
+        assert other.seen["Accept"] == "application/json"
+        assert other.seen["X-Prometheus-Refresh-Interval-Seconds"] == "45"
+        assert "s3cret" not in str(other.seen)
+
+
+def test_headers_that_a_redirect_lost_do_not_come_back(service):
+    """A redirect that leads away and back again brings no header of the user to its origin either."""
+    handler, url = service
+    with served() as (other, elsewhere):
+        other.status, other.location = 302, url + "&again"
+        seen = []
+
+        def answer(self):
+            seen.append(str(self.headers))
+            self.status, self.location = (302, elsewhere) if len(seen) == 1 else (200, None)
+            Service.do_GET(self)
+
+        handler.do_GET = answer
+        assert len(HttpTargets(url, headers=SECRETS).resolve().endpoints) == 3
+    assert ["s3cret" in headers for headers in seen] == [True, False]
+    assert "s3cret" not in str(other.seen)
+
+
+def test_a_redirect_within_the_origin_keeps_the_headers(service):
+    """The same scheme, host and port get the headers of the user again."""
+    handler, url = service
+    seen = []
+
+    def answer(self):
+        seen.append(self.headers["Authorization"])
+        self.status, self.location = (302, "/moved") if len(seen) == 1 else (200, None)
+        Service.do_GET(self)
+
+    handler.do_GET = answer
+    assert len(HttpTargets(url, headers=SECRETS).resolve().endpoints) == 3
+    assert seen == ["Bearer s3cret"] * 2
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "ftp://127.0.0.1:1/x",
+        "file:///etc/hostname",
+        "data:,[]",
+        "http://[x",
+        "gopher://a",
+        "https://",
+        "/loop",
+        "http://a:x/",
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_a_documented_error(service, location):
+    """Other schemes are not followed; a loop, and a Location that is no URL, are errors of the kinds documented."""
+    handler, url = service
+    handler.status, handler.location = 302, location
+    with pytest.raises((OSError, BadListError)):
+        HttpTargets(url, timeout=2.0).resolve()
+
+
+def test_a_redirect_from_https_to_http_is_not_followed():
+    """A list that was to be protected on its way is not taken from an unprotected one."""
+    request = urllib.request.Request("https://sd.example/orders")
+    with pytest.raises(BadListError, match="https: to 'http'"):
+        _Redirects().redirect_request(request, None, 302, "", {}, "http://sd.example/orders")
 
 
 def test_a_service_is_asked_as_prometheus_asks(service):

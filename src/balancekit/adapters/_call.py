@@ -22,7 +22,7 @@ from balancekit.adapters._rules import CANCELLED, FINE, IDEMPOTENT_METHODS, Agai
 from balancekit.adapters._target import Place
 from balancekit.adapters._wishes import quota_reset, retry_after
 from balancekit.endpoint import Endpoint
-from balancekit.errors import UnavailableError
+from balancekit.errors import UnavailableError, brief_error
 from balancekit.events import Retried, RetryRefused
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
@@ -71,6 +71,8 @@ SHORTEST: Final = 0.001
 """Seconds: what an attempt is given when nothing is left."""
 _OVER: Final = re.compile(rb"^data: ?\[DONE\]\s*\Z", re.MULTILINE)
 """The last event of a stream of completions."""
+MAX_UNUSABLE: Final = 3
+"""Endpoints that a request passes by, because they cannot be used, before each counts as an attempt."""
 _IN_TIME: Final = (Outcome.TIMEOUT, Outcome.CONNECT_FAILED)
 
 
@@ -84,6 +86,7 @@ class Call:
         "_ending",
         "_key",
         "_options",
+        "_unusable",
         "_upgraded",
         "_wish",
         "deadline",
@@ -102,6 +105,7 @@ class Call:
         self._cost = cost
         self._ending = FINE
         self._wish: float | None = None
+        self._unusable = 0
         self._upgraded = False
         self.tried: list[str] = []
         """Ids, the present one last."""
@@ -153,6 +157,15 @@ class Call:
         self._go_on(following)
         return True
 
+    def unusable(self, error: Exception) -> str:
+        """Return why the endpoint of the attempt cannot be used at all; log it once."""
+        endpoint = self.lease.endpoint
+        known = self._carrier.unusable
+        if endpoint not in known:
+            known.add(endpoint)
+            log_change("endpoint %r cannot be used: %s", endpoint.id, brief_error(error), bad=True)
+        return f"endpoint {endpoint.id!r} cannot be used: {brief_error(error)}"
+
     def answered(
         self,
         status: int,
@@ -201,7 +214,9 @@ class Call:
         except UnavailableError:
             return None
         now, id = carrier.clock(), self.tried[-1]
-        if not carrier.budget.withdraw(now=now):
+        if judgement.again is Again.UNUSABLE and self._unusable < MAX_UNUSABLE:
+            self._unusable += 1
+        elif not carrier.budget.withdraw(now=now):
             lease.release(Outcome.IGNORED)
             carrier.balancer.emit(RetryRefused(endpoint=id, at=now, reason=judgement.reason))
             return None
@@ -211,11 +226,13 @@ class Call:
     def _allows(self, judgement: Judgement, request: Any, replayable: Callable[[Any], bool]) -> bool:
         again, options = judgement.again, self._options
         limit = self._carrier.attempts if options is None or options.attempts is None else options.attempts
-        if again is Again.NEVER or len(self.tried) >= limit:
+        if again is Again.UNUSABLE and self._unusable < MAX_UNUSABLE:
+            return True
+        if again is Again.NEVER or len(self.tried) - self._unusable >= limit:
             return False
         if self.left() < max(self._carrier.min_attempt_time, 2.0 * SHORTEST):
             return False
-        if again is Again.UNSENT:
+        if again is Again.UNSENT or again is Again.UNUSABLE:
             return True
         if not replayable(request):
             return False
@@ -254,11 +271,14 @@ class Call:
         self.tried.append(lease.endpoint.id)
 
     def _report_key(self, status: int) -> None:
-        id, known = self.tried[-1], self._carrier.refused_keys
-        if id not in known:
-            known.add(id)
+        endpoint, known = self.lease.endpoint, self._carrier.refused_keys
+        if endpoint not in known:
+            known.add(endpoint)
             log_change(
-                "endpoint %r refuses its credentials with status %d; it is left alone", id, status, bad=True
+                "endpoint %r refuses its credentials with status %d; it cools down",
+                endpoint.id,
+                status,
+                bad=True,
             )
 
     # ------------------------------------------------------------------ the body

@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Final, TypedDict, TypeVar, Unpack, final
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from balancekit._support import validation as valid
+from balancekit._support.log import log_change
 from balancekit.adapters._call import Call
 from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
 from balancekit.adapters._request_options import asked
 from balancekit.adapters._target import HEADER_NAME, PORTS, Place, place
 from balancekit.balancer import LoadBalancer
+from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import Clock
 from balancekit.retry import RetryBudget
@@ -96,6 +99,7 @@ class Carrier:
         "propagate_deadline",
         "refused_keys",
         "rewrite_location",
+        "unusable",
         "wait_for_capacity",
     )
 
@@ -131,9 +135,33 @@ class Carrier:
         self.clock: Clock = options.get("clock", time.monotonic)
         if not callable(self.clock):
             raise ConfigurationError("clock", self.clock, "a function that returns seconds")
-        self.refused_keys: set[str] = set()
-        for endpoint in balancer.endpoints:
-            place(endpoint.target)
+        self.refused_keys: WeakSet[Endpoint[Any]] = WeakSet()
+        """Endpoints whose refusal of their credentials has been logged."""
+        self.unusable: WeakSet[Endpoint[Any]] = WeakSet()
+        """Endpoints that cannot be used and have been logged."""
+        self.check(place)
+
+    def check(self, usable: Callable[[object], object]) -> None:
+        """Refuse a pool in which no endpoint can be used; log those that cannot.
+
+        Raises
+        ------
+        ConfigurationError
+            The first endpoint's, if none can be used.
+        """
+        errors: list[tuple[Endpoint[Any], ConfigurationError]] = []
+        endpoints = self.balancer.endpoints
+        for endpoint in endpoints:
+            try:
+                usable(endpoint.target)
+            except ConfigurationError as error:
+                errors.append((endpoint, error))
+        if errors and len(errors) == len(endpoints):
+            raise errors[0][1]
+        for endpoint, reason in errors:
+            if endpoint not in self.unusable:
+                self.unusable.add(endpoint)
+                log_change("endpoint %r cannot be used: %s", endpoint.id, reason, bad=True)
 
     max_retry_after: float
     min_attempt_time: float

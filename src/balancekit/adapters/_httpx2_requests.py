@@ -10,13 +10,19 @@ import httpx2
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._carrier import Carrier
-from balancekit.adapters._rules import CANCELLED, Again, Judgement, judge_foreign
+from balancekit.adapters._rules import CANCELLED, UNUSABLE, Again, Judgement, judge_foreign
 from balancekit.adapters._target import Place
 from balancekit.outcome import Outcome
 
-__all__ = ["judge_error", "replayable", "rewritten", "with_body"]
+__all__ = ["UnusableEndpointError", "judge_error", "replayable", "rewritten", "with_body"]
+
+
+class UnusableEndpointError(httpx2.ConnectError):
+    """An endpoint without an address or a transport."""
+
 
 _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
+    (UnusableEndpointError, UNUSABLE),
     (httpx2.PoolTimeout, Judgement(Outcome.IGNORED, Again.UNSENT, "pool")),
     (httpx2.ConnectTimeout, Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")),
     (httpx2.ConnectError, Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")),

@@ -11,13 +11,19 @@ import httpx
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._carrier import Carrier
-from balancekit.adapters._rules import CANCELLED, Again, Judgement, judge_foreign
+from balancekit.adapters._rules import CANCELLED, UNUSABLE, Again, Judgement, judge_foreign
 from balancekit.adapters._target import Place
 from balancekit.outcome import Outcome
 
-__all__ = ["judge_error", "replayable", "rewritten", "with_body"]
+__all__ = ["UnusableEndpointError", "judge_error", "replayable", "rewritten", "with_body"]
+
+
+class UnusableEndpointError(httpx.ConnectError):
+    """An endpoint without an address or a transport."""
+
 
 _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
+    (UnusableEndpointError, UNUSABLE),
     (httpx.PoolTimeout, Judgement(Outcome.IGNORED, Again.UNSENT, "pool")),
     (httpx.ConnectTimeout, Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")),
     (httpx.ConnectError, Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")),

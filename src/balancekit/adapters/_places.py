@@ -12,10 +12,24 @@ from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Places"]
+__all__ = ["Places", "reachable"]
 
 SPARE: Final = 64
 """How many endpoints that have left are remembered at least before any is forgotten."""
+
+
+def reachable(target: object) -> Place:
+    """Take a target apart that is no socket.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no address, or a socket.
+    """
+    where = place(target)
+    if where.socket is not None:
+        raise ConfigurationError("target", target, "an address: this client knows no Unix sockets")
+    return where
 
 
 @final
@@ -34,19 +48,13 @@ class Places:
         self._balancer = balancer
         self._known: dict[str, tuple[object, Place]] = {}
         self._most = 0
-        for endpoint in balancer.endpoints:
-            self.of(endpoint)
 
     def of(self, endpoint: Endpoint[Any]) -> Place:
         """Return where an endpoint is. A new target is a new place."""
         known = self._known.get(endpoint.id)
         if known is not None and known[0] is endpoint.target:
             return known[1]
-        where = place(endpoint.target)
-        if where.socket is not None:
-            raise ConfigurationError(
-                "target", endpoint.target, "an address: this client knows no Unix sockets"
-            )
+        where = reachable(endpoint.target)
         if len(self._known) > self._most:
             self._forget()
         self._known[endpoint.id] = endpoint.target, where

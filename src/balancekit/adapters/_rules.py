@@ -14,7 +14,10 @@ other 5xx                                      failure       never
 401, 403 to an endpoint's own credentials      overloaded    if it can be replayed: the key is out
 =============================================  ============  ============================================
 
-Errors are judged by each client's adapter, for they are its own classes.
+Errors are judged by each client's adapter, for they are its own classes. One before anything was sent has one of two
+owners. The *endpoint*: its address cannot be parsed, its transport cannot be made, its name does not resolve; the outcome
+is connect failed, and any request goes elsewhere. The *caller*: a bad argument, the client's own full pool; the outcome is
+ignored, and the error is the caller's to see.
 
 Source: RFC 9110 sections 9.2.2 (idempotent methods), 10.2.3 and 15; Envoy's ``retriable-4xx`` and ``gateway-error``.
 """
@@ -27,7 +30,16 @@ from typing import Any, Final, NamedTuple
 
 from balancekit.outcome import Outcome, classify_exception
 
-__all__ = ["CANCELLED", "FINE", "IDEMPOTENT_METHODS", "Again", "Judgement", "judge_foreign", "judge_status"]
+__all__ = [
+    "CANCELLED",
+    "FINE",
+    "IDEMPOTENT_METHODS",
+    "UNUSABLE",
+    "Again",
+    "Judgement",
+    "judge_foreign",
+    "judge_status",
+]
 
 IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
 
@@ -36,6 +48,8 @@ class Again(enum.Enum):
     """Whether a request may be sent to another endpoint."""
 
     NEVER = "never"
+    UNUSABLE = "unusable"
+    """The endpoint has no address or transport to send anything to: any request, and it counts as no attempt."""
     UNSENT = "unsent"
     """Nothing was sent, its body has not been touched: any request."""
     REFUSED = "refused"
@@ -55,6 +69,7 @@ class Judgement(NamedTuple):
 
 FINE: Final = Judgement(Outcome.SUCCESS)
 CANCELLED: Final = Judgement(Outcome.CANCELLED)
+UNUSABLE: Final = Judgement(Outcome.CONNECT_FAILED, Again.UNUSABLE, "unusable")
 
 _REFUSED_KEY: Final = Judgement(Outcome.OVERLOADED, Again.REFUSED, "credentials")
 _OVERLOADED: Final = Judgement(Outcome.OVERLOADED, Again.REFUSED, "overloaded")

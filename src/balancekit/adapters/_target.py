@@ -145,7 +145,7 @@ class Place:
         except ValueError:
             parts = SplitResult("", "", "", "", "")
         wrong = parts.query or parts.fragment or "@" in parts.netloc or self.port == 0 or _BLANK.search(url)
-        if not self.host or wrong or (parts.scheme and parts.scheme not in SCHEMES):
+        if not _is_host(self.host) or wrong or (parts.scheme and parts.scheme not in SCHEMES):
             raise _no_target(url)
         self.scheme = parts.scheme or None
         self.netloc = parts.netloc
@@ -185,6 +185,12 @@ def place(target: object) -> Place:
     if isinstance(target, str) and target:
         return Place(HttpTarget(url=target))
     raise ConfigurationError("target", target, f"{ALLOWED}, or an HttpTarget")
+
+
+def _is_host(host: str) -> bool:
+    """Return whether resolvers take a name, as far as lengths go: 63 letters a label, 253 in all (RFC 1035)."""
+    name = host.removesuffix(".")
+    return 0 < len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
 
 
 def _no_target(url: str) -> ConfigurationError:

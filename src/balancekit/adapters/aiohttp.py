@@ -31,11 +31,18 @@ from yarl import URL
 from balancekit.adapters._ahead import read_ahead_async
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import CallOptions, Carrier, CarrierOptions
-from balancekit.adapters._places import Places
-from balancekit.adapters._rules import CANCELLED, IDEMPOTENT_METHODS, Again, Judgement, judge_foreign
+from balancekit.adapters._places import Places, reachable
+from balancekit.adapters._rules import (
+    CANCELLED,
+    IDEMPOTENT_METHODS,
+    UNUSABLE,
+    Again,
+    Judgement,
+    judge_foreign,
+)
 from balancekit.adapters._target import Place
 from balancekit.balancer import LoadBalancer
-from balancekit.errors import UnavailableError
+from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.outcome import Outcome
 
 __all__ = ["Balanced", "balanced", "info"]
@@ -46,7 +53,13 @@ if "server_hostname" not in ConnectionKey._fields:
 _UNSENT: Final = Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")
 _OURS: Final = Judgement(Outcome.IGNORED)
 
+
+class UnusableEndpointError(aiohttp.ClientConnectionError):
+    """An endpoint without an address."""
+
+
 _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
+    (UnusableEndpointError, UNUSABLE),
     (aiohttp.ClientProxyConnectionError, _OURS),
     (aiohttp.ClientHttpProxyError, _OURS),
     (aiohttp.ClientConnectorError, _UNSENT),
@@ -111,9 +124,10 @@ def balanced(
     Raises
     ------
     ConfigurationError
-        For a wrong value, or an endpoint whose target is no address.
+        For a wrong value, or endpoints of which no target is an address.
 
-    *Errors of requests* are the client's own: ``ClientConnectionError`` from ``UnavailableError`` if nobody may be picked.
+    *Errors of requests* are the client's own: ``ClientConnectionError`` from ``UnavailableError`` if nobody may be picked,
+    and from ``ConfigurationError`` if the target of the last endpoint is no address.
 
     Example
     -------
@@ -138,6 +152,7 @@ class Balanced:
 
     def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[CarrierOptions]) -> None:
         self._carrier = Carrier(balancer, **options)
+        self._carrier.check(reachable)
         self._places = Places(balancer)
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -157,7 +172,7 @@ class Balanced:
         await self._begin(call)
         while True:
             try:
-                where = self._places.of(call.lease.endpoint)
+                where = self._place(call)
                 response = await self._send(request, url, where, call, handler)
             except BaseException as error:
                 if call.failed(judge_error(error), request, replayable=replayable):
@@ -173,6 +188,12 @@ class Balanced:
                 continue
             self._hand_over(url, response, call)
             return response
+
+    def _place(self, call: Call) -> Place:
+        try:
+            return self._places.of(call.lease.endpoint)
+        except ConfigurationError as error:
+            raise UnusableEndpointError(call.unusable(error)) from error
 
     async def _begin(self, call: Call) -> None:
         waited = 0.0

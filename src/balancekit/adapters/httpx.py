@@ -24,7 +24,13 @@ import httpx
 from balancekit.adapters._ahead import read_ahead, read_ahead_async
 from balancekit.adapters._call import Call
 from balancekit.adapters._carrier import Carrier, CarrierOptions
-from balancekit.adapters._httpx_requests import judge_error, replayable, rewritten, with_body
+from balancekit.adapters._httpx_requests import (
+    UnusableEndpointError,
+    judge_error,
+    replayable,
+    rewritten,
+    with_body,
+)
 from balancekit.adapters._inner import Inners
 from balancekit.adapters._target import Place, place
 from balancekit.balancer import LoadBalancer
@@ -100,14 +106,23 @@ class _Transport(Generic[Inner]):
 
     def _next(self, request: httpx.Request, call: Call) -> tuple[Inner, Place, httpx.Request]:
         """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
-        route = self._inners.of(call.lease)
-        where, url = route.place, request.url
+        url = request.url
+        try:
+            route = self._inners.of(call.lease)
+        except Exception as error:
+            raise UnusableEndpointError(call.unusable(error), request=request) from error
+        where = route.place
         name = request.extensions.get("sni_hostname")
         if (where.scheme or url.scheme) != "https":
             name = None
         elif name is None:
             name = self._carrier.server_name(where, logical=url.host)
-        inner = route.inners.get(name) or self._inners.open(route, name)
+        inner = route.inners.get(name)
+        if inner is None:
+            try:
+                inner = self._inners.open(route, name)
+            except Exception as error:
+                raise UnusableEndpointError(call.unusable(error), request=request) from error
         return inner, where, rewritten(request, where, name, call, self._carrier)
 
     def _take_cookies(self, response: httpx.Response, where: Place, sent: httpx.Request) -> None:
@@ -120,6 +135,8 @@ class _Transport(Generic[Inner]):
     def _hand_over(self, request: httpx.Request, response: httpx.Response, call: Call) -> httpx.Response:
         """Make the endpoint's answer the service's."""
         response.extensions["balancekit"] = call.begun()
+        if response.is_closed:  # an inner transport that had the whole body already: nobody reads it again
+            call.whole()
         if self._carrier.rewrite_location and 300 <= response.status_code < 400:
             location = response.headers.get("Location")
             if location is not None:
@@ -157,9 +174,10 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
     Raises
     ------
     ConfigurationError
-        For a wrong value, or an endpoint whose target is no address.
+        For a wrong value, or endpoints of which no target is an address.
 
-    *Errors of requests* are the client's own: ``ConnectError`` from ``UnavailableError`` if nobody may be picked.
+    *Errors of requests* are the client's own: ``ConnectError`` from ``UnavailableError`` if nobody may be picked, and from
+    its cause if the last endpoint cannot be used: its target is no address, or ``transport_factory`` fails.
 
     *When not to use it:* with a proxy. Balance over proxies instead, one inner transport each.
 
@@ -207,7 +225,8 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
                 with call.abandoned():
                     response.close()
                 continue
-            response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
+            if not response.is_closed:
+                response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
             return self._hand_over(request, response, call)
 
     def _begin(self, request: httpx.Request) -> Call:
@@ -321,7 +340,8 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
                 with call.abandoned():
                     await response.aclose()
                 continue
-            response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
+            if not response.is_closed:
+                response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
             return self._hand_over(request, response, call)
 
     async def _begin(self, request: httpx.Request) -> Call:

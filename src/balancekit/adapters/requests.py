@@ -28,11 +28,11 @@ from balancekit._support import validation as valid
 from balancekit.adapters._ahead import read_ahead
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._carrier import Carrier, CarrierOptions
-from balancekit.adapters._places import Places
-from balancekit.adapters._rules import CANCELLED, Again, Judgement, judge_foreign
+from balancekit.adapters._places import Places, reachable
+from balancekit.adapters._rules import CANCELLED, UNUSABLE, Again, Judgement, judge_foreign
 from balancekit.adapters._target import Place
 from balancekit.balancer import LoadBalancer
-from balancekit.errors import UnavailableError
+from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.outcome import Outcome
 
 __all__ = ["BalancedAdapter", "BalancedResponse"]
@@ -43,7 +43,13 @@ _UNSENT: Final = Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")
 _BROKEN: Final = Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "disconnect")
 _OURS: Final = Judgement(Outcome.IGNORED)
 
+
+class UnusableEndpointError(exceptions.ConnectionError):
+    """An endpoint without an address."""
+
+
 _BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
+    (UnusableEndpointError, UNUSABLE),
     (exceptions.ProxyError, _OURS),
     (exceptions.ConnectTimeout, _UNSENT),
     (exceptions.SSLError, _UNSENT),
@@ -143,10 +149,10 @@ class BalancedAdapter(HTTPAdapter):
     Raises
     ------
     ConfigurationError
-        For a wrong value, or an endpoint whose target is no address.
+        For a wrong value, or endpoints of which no target is an address.
 
     *Errors of requests* are the client's own: ``requests.ConnectionError`` from ``UnavailableError`` if nobody may be
-    picked. There is no ``max_retries``: retries go elsewhere, see ``attempts``.
+    picked, and from ``ConfigurationError`` if the target of the last endpoint is no address. There is no ``max_retries``: retries go elsewhere, see ``attempts``.
 
     Example
     -------
@@ -167,6 +173,7 @@ class BalancedAdapter(HTTPAdapter):
     ) -> None:
         self._carrier = Carrier(balancer, **options)
         self._via_proxy = valid.flag("via_proxy", via_proxy)
+        self._carrier.check(reachable)
         self._places = Places(balancer)
         super().__init__(
             pool_connections=valid.integer("pool_connections", pool_connections, minimum=1),
@@ -190,7 +197,7 @@ class BalancedAdapter(HTTPAdapter):
         call = self._begin(request)
         while True:
             try:
-                where = self._places.of(call.lease.endpoint)
+                where = self._place(call, request)
                 attempt = self._rewritten(source, url, where, call)
                 attempt.original = request
                 allowed = proxies if self._via_proxy and (where.scheme or url.scheme) == "https" else None
@@ -210,6 +217,12 @@ class BalancedAdapter(HTTPAdapter):
                 _rewind(source)
                 continue
             return self._hand_over(request, cast("BalancedResponse", response), call)
+
+    def _place(self, call: Call, request: PreparedRequest) -> Place:
+        try:
+            return self._places.of(call.lease.endpoint)
+        except ConfigurationError as error:
+            raise UnusableEndpointError(call.unusable(error), request=request) from error
 
     def _repeatable(self, request: PreparedRequest) -> PreparedRequest:
         """Return the request, or a copy whose body has been read ahead."""

@@ -1,7 +1,9 @@
 """Who does this web service say there is? A Prometheus ``http_sd`` list.
 
 Only a complete answer with status 200 and content type ``application/json`` counts; everything else is a failure and
-the last good list stays in use. Proxies named in the environment are not used, as in Prometheus.
+the last good list stays in use. Proxies named in the environment are not used, as in Prometheus. Redirects are followed
+to ``http`` and ``https`` only and never from ``https`` to ``http``; to another origin they are followed without the
+headers of the user, which may be credentials (RFC 9110 section 15.4).
 """
 
 from __future__ import annotations
@@ -9,15 +11,15 @@ from __future__ import annotations
 import time
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Final, Self, cast, final
-from urllib.parse import urlsplit
+from http.client import HTTPException, HTTPResponse
+from typing import TYPE_CHECKING, Any, Final, Self, cast, final
+from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import BadListError, parse_targets
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -27,6 +29,9 @@ __all__ = ["HttpTargets"]
 MOST: Final = 16 * 1024 * 1024
 """Bytes after which an answer is no list of endpoints."""
 READ_AT_ONCE: Final = 65_536
+PORTS: Final = {"http": 80, "https": 443}
+FOR_ALL: Final = ("Accept", "X-prometheus-refresh-interval-seconds")
+"""The headers that any origin gets, as ``urllib`` writes them."""
 _REFRESH: Final = Refresh()
 
 
@@ -68,10 +73,15 @@ class HttpTargets:
             **valid.labels("headers", {} if headers is None else headers),
         }
         self._request = urllib.request.Request(url, headers=sent)  # noqa: S310 - the scheme is checked above
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}),
+        self._opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.HTTPHandler(),
             urllib.request.HTTPSHandler(context=tls),
-        )
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            _Redirects(),
+        ):
+            self._opener.add_handler(handler)
 
     @classmethod
     def parse(cls, address: str, *, interval: str = "30") -> Self:
@@ -91,7 +101,14 @@ class HttpTargets:
         BadListError
             If the answer is no list of targets.
         """
-        deadline = time.monotonic() + self._timeout
+        try:
+            return self._answer(time.monotonic() + self._timeout)
+        except BadListError:
+            raise
+        except (HTTPException, ValueError) as error:  # no HTTP, or a Location that is no URL
+            raise BadListError(f"no answer that HTTP allows: {brief(error)}") from error
+
+    def _answer(self, deadline: float) -> Resolution:
         with cast("HTTPResponse", self._opener.open(self._request, timeout=self._timeout)) as response:
             if response.status != 200:
                 raise BadListError(f"status {response.status}, expected 200")
@@ -99,6 +116,35 @@ class HttpTargets:
             if kind != "application/json":
                 raise BadListError(f"content type {kind}, expected application/json")
             return parse_targets(_read(response, deadline))
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Redirects that lead to another origin lose every header but those of the format."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Return the request that follows a redirect.
+
+        Raises
+        ------
+        BadListError
+            If it leads from ``https`` to ``http``, or to neither.
+        """
+        here, there = urlsplit(req.full_url), urlsplit(newurl)
+        if there.scheme not in PORTS or (here.scheme == "https" and there.scheme == "http"):
+            raise BadListError(
+                f"a redirect from {here.scheme}: to {brief(there.scheme)}, which is not followed"
+            )
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None and _origin(here) != _origin(there):
+            following.headers = {name: value for name, value in following.headers.items() if name in FOR_ALL}
+        return following
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port of a URL; the port is that of the scheme if none is written."""
+    return url.scheme, url.hostname, url.port or PORTS.get(url.scheme)
 
 
 def _read(response: HTTPResponse, deadline: float) -> bytes:

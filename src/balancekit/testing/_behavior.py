@@ -1,0 +1,180 @@
+"""Behavior of a toy server: what it does with a request, spelled as a path, a query or keyword arguments.
+
+One grammar serves the URL of a request (``/status?code=503``), the command line and :func:`~balancekit.testing.server.behave`.
+Parsing is pure; cost is proportional to the length of the text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, get_args
+from urllib.parse import parse_qsl, urlsplit
+
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Behavior", "Body", "Ending"]
+
+Body: TypeAlias = Literal["name", "echo", "pieces", "events", "chat"]
+"""The server's name; the request as JSON; a chunked body in pieces; server-sent events; an OpenAI-style completion."""
+
+Ending: TypeAlias = Literal["complete", "half", "close", "reset", "hang", "nonsense"]
+"""A whole response; half a body, then a close; a close or a reset before any byte; silence; bytes that are no HTTP."""
+
+MAX_DELAY_S: Final = 3600.0
+MAX_PIECES: Final = 1_000_000
+
+
+class Behavior(Record):
+    """What a toy server does with one request.
+
+    Parameters
+    ----------
+    latency
+        Seconds before the first byte of the response, 0 to 3600.
+    jitter
+        Standard deviation of the logarithm of a lognormal factor on the latency, >= 0; 0 for none.
+    status
+        Status code, 200 to 599.
+    retry_after
+        Value of ``Retry-After``, or ``None`` for no such header.
+    location
+        Value of ``Location``, or ``None``.
+    body
+        ``"name"`` (the server's name), ``"echo"`` (the request as JSON), ``"pieces"`` (chunks of text), ``"events"``
+        (server-sent events, continued after ``Last-Event-ID``) or ``"chat"`` (an OpenAI-style chat completion that says
+        ``hello``, streamed if the request asks for it).
+    pieces
+        Number of pieces or events.
+    stop
+        Number of pieces or events after which the connection is closed before the body is complete, or ``None``.
+    gap
+        Seconds between two pieces, 0 to 3600.
+    ending
+        ``"complete"``, ``"half"`` (a part of the body, then a closed connection), ``"close"`` or ``"reset"`` (before
+        any byte), ``"hang"`` (no byte at all until the client gives up) or ``"nonsense"`` (bytes that are no HTTP).
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is outside its range.
+
+    Notes
+    -----
+    *When not to use it:* to emulate a network. Delays and resets are the server's; packet loss needs ``tc``.
+
+    Example
+    -------
+    >>> Behavior.parse("/status?code=503&retry_after=5")
+    Behavior(latency=0.0, jitter=0.0, status=503, retry_after='5', location=None, body='name', pieces=3, stop=None, gap=0.0, ending='complete')
+    >>> Behavior.parse("/slow?seconds=0.2").latency, Behavior.parse("/reset").ending
+    (0.2, 'reset')
+    """
+
+    latency: float = 0.0
+    jitter: float = 0.0
+    status: int = 200
+    retry_after: str | None = None
+    location: str | None = None
+    body: Body = "name"
+    pieces: int = 3
+    stop: int | None = None
+    gap: float = 0.0
+    ending: Ending = "complete"
+
+    def _check(self) -> None:
+        for name in ("latency", "gap"):
+            _number(name, getattr(self, name), MAX_DELAY_S)
+        _number("jitter", self.jitter, 10.0)
+        for name, low, high in (("status", 200, 599), ("pieces", 0, MAX_PIECES), ("stop", 0, MAX_PIECES)):
+            value = getattr(self, name)
+            if name == "stop" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise ConfigurationError(name, value, f"an integer from {low} to {high}")
+        for name, allowed in (("body", get_args(Body)), ("ending", get_args(Ending))):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ConfigurationError(name, value, f"one of {', '.join(allowed)}")
+        for name in ("retry_after", "location"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value.isprintable()):
+                raise ConfigurationError(name, value, "a printable string or None")
+
+    @classmethod
+    def parse(cls, url: str) -> Behavior:
+        """Return the behavior that a path and query ask for.
+
+        The last segment of the path names a behavior (``ok``, ``echo``, ``status``, ``slow``, ``hang``, ``close``,
+        ``reset``, ``half``, ``nonsense``, ``pieces``, ``events``, ``completions``, ``redirect``), and the query sets fields; ``code``,
+        ``seconds``, ``to`` and ``n`` are short for ``status``, ``latency``, ``location`` and ``pieces``. Any other path
+        is ``ok``, whatever its query.
+
+        Raises
+        ------
+        ConfigurationError
+            If the query names no field of a behavior, or a value is outside its range.
+        """
+        parts = urlsplit(url)
+        word = parts.path.rpartition("/")[2]
+        if word not in WORDS:
+            return cls()
+        return cls.from_fields({**WORDS[word], **dict(parse_qsl(parts.query, keep_blank_values=True))})
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object]) -> Behavior:
+        """Return a behavior from field names and values, which may be text.
+
+        Raises
+        ------
+        ConfigurationError
+            If a name is unknown or a value is outside its range.
+        """
+        values: dict[str, object] = {}
+        for name, value in fields.items():
+            field = SHORT.get(name, name)
+            if field not in cls._fields:
+                raise ConfigurationError("behavior", name, f"one of {', '.join((*cls._fields, *SHORT))}")
+            values[field] = _converted(field, value)
+        return cls(**values)  # type: ignore[arg-type]  # _check refuses what is of no use
+
+
+SHORT: Final = {"code": "status", "seconds": "latency", "to": "location", "n": "pieces"}
+WORDS: Final[Mapping[str, Mapping[str, object]]] = {
+    "ok": {},
+    "status": {},
+    "echo": {"body": "echo"},
+    "slow": {"latency": 1.0},
+    "hang": {"ending": "hang"},
+    "close": {"ending": "close"},
+    "reset": {"ending": "reset"},
+    "half": {"ending": "half"},
+    "nonsense": {"ending": "nonsense"},
+    "pieces": {"body": "pieces"},
+    "events": {"body": "events"},
+    "completions": {"body": "chat"},
+    "redirect": {"status": 302, "location": "/ok"},
+}
+"""What the last segment of a path stands for."""
+
+
+def _number(name: str, value: object, maximum: float) -> None:
+    """Reject what is no number from 0 to the maximum."""
+    valid = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (valid and math.isfinite(value) and 0.0 <= value <= maximum):  # type: ignore[arg-type,operator]
+        raise ConfigurationError(name, value, f"a number from 0 to {maximum:g}")
+
+
+def _converted(field: str, value: object) -> object:
+    """Convert text to the type of a field; leave what cannot be converted to the field's own check."""
+    if not isinstance(value, str):
+        return str(value) if field == "retry_after" and isinstance(value, int | float) else value
+    try:
+        if field in ("latency", "jitter", "gap"):
+            return float(value)
+        if field in ("status", "pieces", "stop"):
+            return int(value)
+    except ValueError:
+        pass
+    return value

@@ -1,0 +1,236 @@
+"""One toy HTTP server on an event loop, behaving as it is told.
+
+HTTP is read and written by aiohttp; only deliberately broken responses are written to the transport directly. The server
+itself answers three paths: ``/_toy/behavior`` (PUT fields as JSON, DELETE), ``/_toy/down`` (PUT seconds) and
+``/_toy/requests`` (GET). ``/healthz`` answers 200 unless the behavior names another status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from balancekit.errors import ConfigurationError
+from balancekit.testing._behavior import Behavior
+from balancekit.testing._toy_chat import chat_completion, chat_pieces
+
+__all__ = ["Received", "Toy"]
+
+HOST: Final = "127.0.0.1"
+CONTROL: Final = "/_toy/"
+OK: Final = 200
+LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+"""``SO_LINGER`` with a time of 0: closing sends RST (POSIX)."""
+
+
+class Received(NamedTuple):
+    """A request as the server received it; header names are lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Toy:
+    """A server; all methods are called on its event loop."""
+
+    def __init__(self, name: str, port: int, tls: ssl.SSLContext | None, behavior: Behavior) -> None:
+        self.name = name
+        self.port = port
+        self.tls = tls
+        self.default = behavior
+        """What it does unless told otherwise."""
+        self.fixed: Behavior | None = None
+        """What it does with every request, whatever its URL asks for."""
+        self.script: deque[Behavior] = deque()
+        """What it does with the next requests, one each."""
+        self.received: list[Received] = []
+        self.connections = 0
+        self._rng = Random(name)
+        self._runner: web.ServerRunner | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen; on the same port as before, if it listened before."""
+        if self._runner is not None:
+            return
+        server = _Counting(self._answer, self._connected)
+        runner = web.ServerRunner(server, access_log=None, shutdown_timeout=0.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, HOST, self.port, backlog=1024, ssl_context=self.tls)
+            await site.start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self.port = runner.addresses[0][1]
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Stop listening and reset every open connection, as a killed process does."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        for connection in runner.server.connections if runner.server is not None else ():
+            _reset(connection.transport)
+        await runner.cleanup()
+
+    def _connected(self) -> None:
+        self.connections += 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, or break it off."""
+        body = await request.read()
+        if request.path.startswith(CONTROL):
+            return self._control(request, body)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.received.append(Received(request.method, request.path_qs, headers, body))
+        try:
+            behavior = self._behavior(request.path_qs)
+        except ConfigurationError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        if behavior.latency:
+            await asyncio.sleep(behavior.latency * self._rng.lognormvariate(0.0, behavior.jitter))
+        if behavior.ending == "hang":
+            await asyncio.Event().wait()
+        if behavior.ending in ("close", "reset", "nonsense"):
+            return _broken(request, behavior.ending)
+        return await self._respond(request, behavior, body)
+
+    def _behavior(self, url: str) -> Behavior:
+        if self.script:
+            return self.script.popleft()
+        if self.fixed is not None:
+            return self.fixed
+        asked = Behavior.parse(url)
+        if asked == Behavior():
+            return self.default
+        return asked
+
+    async def _respond(self, request: web.BaseRequest, behavior: Behavior, body: bytes) -> web.StreamResponse:
+        """Send a response with the status, headers and body that the behavior names."""
+        headers = {"Retry-After": behavior.retry_after, "Location": behavior.location}
+        given = {name: value for name, value in headers.items() if value is not None}
+        chat = behavior.body == "chat" and behavior.status == OK
+        pieces = chat_pieces(body) if chat else _pieces(behavior, request.headers.get("Last-Event-ID"))
+        if chat and pieces is None:
+            return web.Response(headers=given, body=chat_completion(), content_type="application/json")
+        if pieces is None:
+            text = self._echo(request, body) if behavior.body == "echo" else self.name.encode()
+            if behavior.ending == "complete":
+                return web.Response(status=behavior.status, headers=given, body=text)
+            pieces = [text]
+        response = web.StreamResponse(status=behavior.status, headers=given)
+        response.content_type = "text/event-stream" if behavior.body in ("events", "chat") else "text/plain"
+        await response.prepare(request)
+        broken = await _send(response, pieces, behavior)
+        if broken:
+            _close(request.transport)
+        return response
+
+    def _echo(self, request: web.BaseRequest, body: bytes) -> bytes:
+        received = self.received[-1]
+        content = received._asdict() | {"server": self.name, "body": body.decode("latin-1")}
+        return json.dumps(content, sort_keys=True).encode()
+
+    def _control(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        """Change the behavior, take the server down for a while, or report the requests."""
+        what = request.path.removeprefix(CONTROL)
+        try:
+            if what == "behavior" and request.method == "PUT":
+                self.fixed = Behavior.from_fields(json.loads(body))
+            elif what == "behavior" and request.method == "DELETE":
+                self.fixed = None
+            elif what == "down" and request.method == "PUT":
+                self._go_down(float(json.loads(body)))
+            elif what == "requests" and request.method == "GET":
+                return web.json_response([received.path for received in self.received])
+            else:
+                return web.Response(status=404, text=f"no {request.method} {request.path}\n")
+        except (ConfigurationError, ValueError, TypeError, AttributeError) as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.Response(status=204)
+
+    def _go_down(self, seconds: float) -> None:
+        """Be gone for some seconds, once the response to this request is out."""
+
+        async def away() -> None:
+            await asyncio.sleep(0.01)
+            await self.stop()
+            await asyncio.sleep(seconds)
+            await self.start()
+
+        task = asyncio.get_running_loop().create_task(away())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Counting(web.Server):
+    """A server that counts connections."""
+
+    def __init__(self, handler: Callable[[web.BaseRequest], object], connected: Callable[[], None]) -> None:
+        super().__init__(handler, handler_cancellation=True)  # type: ignore[arg-type]  # a coroutine function
+        self._on_connection = connected
+
+    def __call__(self) -> web.RequestHandler:
+        self._on_connection()
+        return super().__call__()
+
+
+def _broken(request: web.BaseRequest, ending: str) -> web.StreamResponse:
+    """End a connection without a response."""
+    transport = request.transport
+    if ending == "nonsense" and transport is not None:
+        transport.write(b"this is not HTTP\r\n\r\n")
+    if ending == "reset":
+        _reset(transport)
+    else:
+        _close(transport)
+    return web.Response()
+
+
+def _close(transport: asyncio.BaseTransport | None) -> None:
+    """Close a connection once what was written is out."""
+    if transport is not None:
+        transport.close()
+
+
+def _reset(transport: asyncio.BaseTransport | None) -> None:
+    """Close a connection with RST."""
+    if not isinstance(transport, asyncio.Transport):
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    transport.abort()
+
+
+async def _send(response: web.StreamResponse, pieces: Sequence[bytes], behavior: Behavior) -> bool:
+    """Send pieces with a pause between two; return whether the body is to stay incomplete."""
+    for number, piece in enumerate(pieces):
+        if number == behavior.stop:
+            return True
+        if number:
+            await asyncio.sleep(behavior.gap)
+        await response.write(piece)
+    return behavior.ending == "half"
+
+
+def _pieces(behavior: Behavior, last: str | None) -> Sequence[bytes] | None:
+    """Return the pieces of a body; events begin after the last one that the client has."""
+    if behavior.body == "pieces":
+        return [b"piece %d " % number for number in range(behavior.pieces)]
+    if behavior.body == "events":
+        first = int(last) + 1 if last is not None and last.isdecimal() else 0
+        return [b"id: %d\ndata: %d\n\n" % (number, number) for number in range(first, behavior.pieces)]
+    return None

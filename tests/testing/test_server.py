@@ -1,0 +1,263 @@
+"""Toy servers: each behavior on a real socket, control from another process, and life and death of a server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from balancekit.errors import ConfigurationError
+from balancekit.testing.server import Behavior, ToyServers, behave, main
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """Two running servers."""
+    with ToyServers(2) as running:
+        yield running
+
+
+@pytest.fixture
+def url(servers):
+    """The root of a server without a fixed behavior."""
+    servers["a"].behave()
+    return servers["a"].url
+
+
+class TestBehavior:
+    """One grammar for URLs, keyword arguments and JSON."""
+
+    @pytest.mark.parametrize(
+        ("url", "fields"),
+        [
+            ("/", {}),
+            ("/anything/at/all?q=1&status=500", {}),
+            ("/ok?latency=0.1", {"latency": 0.1}),
+            ("/status?code=429&retry_after=7", {"status": 429, "retry_after": "7"}),
+            ("/v1/slow?seconds=0.5", {"latency": 0.5}),
+            ("/slow", {"latency": 1.0}),
+            ("/pieces?n=7&gap=0.1", {"body": "pieces", "pieces": 7, "gap": 0.1}),
+            ("/half?status=206", {"ending": "half", "status": 206}),
+            ("/redirect?to=/x", {"status": 302, "location": "/x"}),
+        ],
+    )
+    def test_a_url_names_fields(self, url, fields):
+        """The last segment of a path names a behavior and the query sets fields."""
+        assert Behavior.parse(url) == Behavior(**fields)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "/ok?colour=red",
+            "/ok?status=99",
+            "/ok?status=a",
+            "/ok?latency=nan",
+            "/slow?latency=-1",
+            "/ok?ending=bang",
+            "/ok?gap=1e9",
+        ],
+    )
+    def test_a_value_outside_its_range_is_rejected(self, url):
+        """An unknown field or a value outside its range raises ConfigurationError."""
+        with pytest.raises(ConfigurationError):
+            Behavior.parse(url)
+
+    @pytest.mark.parametrize(
+        "fields", [{"status": True}, {"pieces": 1.5}, {"location": "a\nb"}, {"latency": "1"}]
+    )
+    def test_a_value_of_the_wrong_type_is_rejected(self, fields):
+        """The constructor takes no text for numbers, no booleans for integers and no line ends in headers."""
+        with pytest.raises(ConfigurationError):
+            Behavior(**fields)
+
+
+class TestResponses:
+    """What a client sees of each behavior."""
+
+    def test_a_plain_response_is_the_name(self, url):
+        """A path that asks for nothing is answered with 200 and the server's name."""
+        response = httpx.get(url + "ok")
+        assert (response.status_code, response.text) == (200, "a")
+
+    def test_status_and_retry_after(self, url):
+        """The status code and the Retry-After header are those asked for."""
+        response = httpx.get(url + "status?code=503&retry_after=5")
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+
+    def test_an_echo_is_the_request(self, url):
+        """The echo contains method, path, headers and body of the request."""
+        echo = httpx.post(url + "echo?status=201", content=b"body", headers={"X-Some": "thing"}).json()
+        assert (echo["method"], echo["path"], echo["body"], echo["server"]) == (
+            "POST",
+            "/echo?status=201",
+            "body",
+            "a",
+        )
+        assert echo["headers"]["x-some"] == "thing"
+
+    def test_pieces_and_events(self, url):
+        """Chunked text and server-sent events have as many parts as asked for."""
+        assert httpx.get(url + "pieces?n=3").text == "piece 0 piece 1 piece 2 "
+        response = httpx.get(url + "events?n=2")
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert response.text.count("data:") == 2
+
+    @pytest.mark.parametrize(
+        ("path", "error"),
+        [
+            ("close", httpx.RemoteProtocolError),
+            ("reset", httpx.ReadError),
+            ("nonsense", httpx.RemoteProtocolError),
+            ("half", httpx.RemoteProtocolError),
+            ("pieces?ending=half", httpx.RemoteProtocolError),
+            ("hang", httpx.ReadTimeout),
+            ("slow?seconds=30", httpx.ReadTimeout),
+        ],
+    )
+    def test_broken_responses(self, url, path, error):
+        """Each kind of broken response raises the client's own error for it."""
+        with pytest.raises(error):
+            httpx.get(url + path, timeout=0.3)
+
+    def test_an_unknown_wish_is_answered_with_400(self, url):
+        """A URL that asks for an unknown behavior gets 400 and the list of what is allowed."""
+        response = httpx.get(url + "ok?colour=red")
+        assert response.status_code == 400
+        assert "one of latency" in response.text
+
+
+class TestServers:
+    """Settings that outlast a request, and the life of a server."""
+
+    def test_a_fixed_behavior_wins_over_urls_until_it_is_taken_back(self, servers, url):
+        """After behave() every request gets that behavior; behave() without arguments restores URLs."""
+        servers["a"].behave(status=418)
+        assert httpx.get(url + "slow").status_code == 418
+        servers["a"].behave()
+        assert httpx.get(url).status_code == 200
+
+    def test_a_script_is_for_the_next_requests_only(self, servers, url):
+        """once() sets the behavior of the next requests, one each."""
+        servers["a"].once("/status?code=500", Behavior(status=501))
+        assert [httpx.get(url).status_code for _ in range(3)] == [500, 501, 200]
+
+    def test_control_from_elsewhere(self, servers, url):
+        """behave(address) changes a server over its own port, and is not counted as a request."""
+        before = len(servers["a"].received)
+        behave(servers["a"].address, status=503, retry_after=9)
+        assert httpx.get(url).headers["Retry-After"] == "9"
+        behave(servers["a"].address)
+        assert httpx.get(url).status_code == 200
+        assert len(servers["a"].received) == before + 2
+
+    def test_control_of_nothing_is_an_error(self):
+        """behave() names the address if no toy server listens there."""
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            port = unused.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{port}.*start some"):
+            behave(f"127.0.0.1:{port}")
+
+    def test_down_for_a_while(self, servers, url):
+        """A server that is down refuses connections, then serves on the same port."""
+        behave(servers["a"].address, down=0.3)
+        deadline = time.monotonic() + 5.0
+        refused = False
+        while time.monotonic() < deadline and not refused:
+            try:
+                httpx.get(url)
+            except httpx.ConnectError:
+                refused = True
+        assert refused
+        while time.monotonic() < deadline:
+            try:
+                assert httpx.get(url).text == "a"
+                break
+            except httpx.ConnectError:
+                time.sleep(0.02)
+        else:
+            pytest.fail("the server did not come back")
+
+    def test_a_stop_resets_open_connections_and_a_start_uses_the_same_port(self, servers):
+        """A request that hangs when its server is stopped ends with a reset; start() restores the address."""
+        server = servers["b"]
+        with socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2]))) as connection:
+            before = len(server.received)
+            connection.sendall(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+            while len(server.received) == before:
+                time.sleep(0.005)
+            address = server.address
+            server.stop()
+            with pytest.raises(ConnectionResetError):
+                connection.recv(1)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(server.url)
+        server.start()
+        assert server.address == address
+        assert httpx.get(server.url).text == "b"
+
+    def test_names_are_checked(self):
+        """Names are different, non-empty and printable; counts are from 1 to 100."""
+        for names in (0, 101, True, [], ["a", "a"], [""], ["a\n"]):
+            with pytest.raises(ConfigurationError, match="names"):
+                ToyServers(names)
+        assert len(ToyServers(100)) == 100
+
+    def test_a_taken_port_starts_none(self):
+        """If the second port is taken, start() raises OSError and the first server does not listen."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            servers = ToyServers(2, port=port - 1)
+            with pytest.raises(OSError, match="address already in use"):
+                servers.start()
+            with pytest.raises(OSError):
+                socket.create_connection(("127.0.0.1", port - 1), timeout=1).close()
+
+    def test_the_command_serves_until_interrupted(self):
+        """The command prints one line a server and ends with status 0 on an interrupt."""
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            port = unused.getsockname()[1]
+        command = [sys.executable, "-m", "balancekit.testing.server", "--count=1", f"--port={port}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"a  http://127.0.0.1:{port}/\n"
+            process.stdout.readline()
+            assert json.loads(httpx.get(f"http://127.0.0.1:{port}/echo").text)["server"] == "a"
+            process.send_signal(2)
+            assert process.wait(10) == 0
+
+    def test_the_command_says_what_is_wrong(self, capsys):
+        """A taken port is one line and status 1; a wrong count is a usage error."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            assert main(["--count=1", f"--port={taken.getsockname()[1]}"]) == 1
+        assert "choose another --port" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main(["--count=0"])
+
+
+class TestStreams:
+    """Bodies in several pieces."""
+
+    def test_events_continue_after_the_last_one_and_break_where_told(self, url):
+        """With stop=2 a stream breaks after two events; Last-Event-ID continues it."""
+        with (
+            pytest.raises(httpx.RemoteProtocolError),
+            httpx.stream("GET", url + "events?n=3&stop=2") as response,
+        ):
+            received = "".join(response.iter_text())
+        received = httpx.get(url + "events?n=3&stop=2", headers={"Last-Event-ID": "1"}).text
+        assert received == "id: 2\ndata: 2\n\n"
+
+    def test_a_chat_completion_is_whole_or_streamed(self, url):
+        """A request with "stream": true gets server-sent events that end with [DONE], another one gets one object."""
+        whole = httpx.post(url + "v1/chat/completions", json={"model": "m"}).json()
+        assert whole["choices"][0]["message"]["content"] == "hello"
+        stream = httpx.post(url + "v1/chat/completions", json={"stream": True}).text.strip().split("\n\n")
+        words = [
+            json.loads(line.removeprefix("data: "))["choices"][0]["delta"]["content"] for line in stream[:-1]
+        ]
+        assert ("".join(words), stream[-1]) == ("hello", "data: [DONE]")
