@@ -17,7 +17,7 @@ from balancekit._ledger import Ledger
 from balancekit._support.log import log_error
 from balancekit.lease import FREE_THREADED, Keeper, Lease
 from balancekit.protocols import Clock, Selector, SupportsPicker, SupportsPrepare
-from balancekit.selectors._warmup import held_back, thinned, thinned_picker
+from balancekit.selectors._slow_start import any_ramping, slow_start_picker, with_slow_start
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Hot", "Publisher"]
@@ -91,7 +91,7 @@ class Publisher:
         self._due = deadline
         self._lean = lean and not FREE_THREADED
         self._user = not getattr(selector, "thread_safe", False)
-        self._published = Published(snapshot, None, keyed=False, thin=held_back(snapshot))
+        self._published = Published(snapshot, None, keyed=False, thin=any_ramping(snapshot))
         self._swapping: AbstractContextManager[object]
         self._serial: AbstractContextManager[object]
         self.show: Callable[[Hot, Hot], None] = _nobody_looks
@@ -126,7 +126,7 @@ class Publisher:
     def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
         """Ask the selector, for somebody else while its answer is held back."""
         if self._published.thin:
-            return thinned(self._ask, snapshot, ctx)
+            return with_slow_start(self._ask, snapshot, ctx)
         return self._ask(snapshot, ctx)
 
     def _ask(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
@@ -155,9 +155,9 @@ class Publisher:
             if isinstance(self.selector, SupportsPicker) and snapshot.eligible:
                 keyed = self.selector.keyed
                 picker = self.selector.picker(snapshot, rng=self._rng)
-            thin = held_back(snapshot)
+            thin = any_ramping(snapshot)
             if thin and picker is not None:
-                picker = thinned_picker(picker, self._ask, snapshot, self._rng, keyed=keyed)
+                picker = slow_start_picker(picker, self._ask, snapshot, self._rng, keyed=keyed)
             self._swap(Published(snapshot, picker, keyed, thin))
 
     def publish_anyway(self, snapshot: Snapshot) -> None:
@@ -166,7 +166,7 @@ class Publisher:
             self.publish(snapshot)
         except Exception:
             log_error("%s could not prepare for a new snapshot", type(self.selector).__name__)
-            self._swap(Published(snapshot, None, keyed=False, thin=held_back(snapshot)))
+            self._swap(Published(snapshot, None, keyed=False, thin=any_ramping(snapshot)))
 
     def cool(self) -> None:
         """Send every request the general way, until something is published."""

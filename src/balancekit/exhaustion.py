@@ -1,10 +1,10 @@
 """What if too few endpoints are healthy? Three answers, because no one is right for everybody.
 
-=====================  ===========================================================================
-:class:`FailClosed`    nobody healthy: raise ``AllIneligibleError``, which says when to come back
-:class:`FailOpen`      less than a share healthy: distrust health and use everybody
-:class:`LeastBad`      nobody healthy: use the one that is due back soonest
-=====================  ===========================================================================
+===================  ==========================================================================
+:class:`FailClosed`  nobody healthy: raise ``AllIneligibleError``, which says when to come back
+:class:`FailOpen`    less than a share healthy: distrust health and use everybody
+:class:`LeastBad`    nobody healthy: use the one that is due back soonest
+===================  ==========================================================================
 
 *Why distrust health?* When most of a pool seems to be broken, a broken check or a shared dependency is likelier
 than ten servers that died at once; and if they are really overloaded, sending everything to the last two

@@ -1,19 +1,19 @@
 """Real HTTP servers that misbehave on request: the path says how.
 
-================================  ==================================================================
-``/ok``                           200, the server's name
-``/echo``                         200, what was received, as JSON
+==================================  =====================================================================
+``/ok``                             200, the server's name
+``/echo``                           200, what was received, as JSON
 ``/status?code=503&retry_after=5``  that status
-``/slow?seconds=1``               200 after a while
-``/close``                        reads the request and hangs up
-``/nonsense``                    answers what is not HTTP
-``/half``, ``/half-chunked``      the beginning of a body, then hangs up
-``/drip?n=5&gap=0.01``            a chunked body, one piece at a time
-``/sse?n=3&gap=0.01``             server-sent events
-``/events?n=5&stop=2``            events with ids, from after ``Last-Event-ID``; hangs up after so many
-``/redirect?to=/ok``              302
-``/cookie?more=Path=/``           sets ``pin`` to the server's name, and ``seen``
-================================  ==================================================================
+``/slow?seconds=1``                 200 after a while
+``/close``                          reads the request and hangs up
+``/nonsense``                       answers what is not HTTP
+``/half``, ``/half-chunked``        the beginning of a body, then hangs up
+``/drip?n=5&gap=0.01``              a chunked body, one piece at a time
+``/sse?n=3&gap=0.01``               server-sent events
+``/events?n=5&stop=2``              events with ids, from after ``Last-Event-ID``; hangs up after so many
+``/redirect?to=/ok``                302
+``/cookie?more=Path=/``             sets ``pin`` to the server's name, and ``seen``
+==================================  =====================================================================
 
 ``server.script`` overrides the paths of the next requests, ``server.always`` those of all.
 """

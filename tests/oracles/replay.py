@@ -9,14 +9,14 @@ A driver per server (``drive_nginx.py`` and so on) is given a *question*: config
 match rule, nothing else. It does not see the trace's name nor anything recorded. Its answers are computed
 first; then the judge compares, by the rule that the file states:
 
-=====================================  ==================================================================
-``exact``                              equal, entry by entry, statuses included where they were recorded
-``exact up to the starting phase``     equal to one of the answers, one per starting point
-``each pick has the fewest active``    every recorded pick, and every one of ours, is of the least busy
-``statistical``                        shares within 5 standard deviations of the difference of two samples
-``ordering``                           the same events in the same order, per stream, times informative
-``steps exact``                        the same steps, each within the tolerance in seconds that is stated
-=====================================  ==================================================================
+===================================  ====================================================================
+``exact``                            equal, entry by entry, statuses included where they were recorded
+``exact up to the starting phase``   equal to one of the answers, one per starting point
+``each pick has the fewest active``  every recorded pick, and every one of ours, is of the least busy
+``statistical``                      shares within 5 standard deviations of the difference of two samples
+``ordering``                         the same events in the same order, per stream, times informative
+``steps exact``                      the same steps, each within the tolerance in seconds that is stated
+===================================  ====================================================================
 """
 
 from __future__ import annotations

@@ -2,17 +2,17 @@
 
 Two questions, two answers: the :class:`~balancekit.outcome.Outcome` is for health and loads, :class:`Again` for the request.
 
-=============================================  ============  ============================================
-answer                                         outcome       again, elsewhere
-=============================================  ============  ============================================
-1xx to 4xx, 501, but for those below           success       never
-408                                            failure       if idempotent
-421                                            success       if it can be replayed: it was for another
-429; 503 with ``Retry-After``                  overloaded    if it can be replayed: it was not taken
-502, 504; 503 without                          failure       if idempotent
-other 5xx                                      failure       never
-401, 403 to an endpoint's own credentials      overloaded    if it can be replayed: the key is out
-=============================================  ============  ============================================
+=========================================  ==========  =========================================
+answer                                     outcome     again, elsewhere
+=========================================  ==========  =========================================
+1xx to 4xx, 501, but for those below       success     never
+408                                        failure     if idempotent
+421                                        success     if it can be replayed: it was for another
+429; 503 with ``Retry-After``              overloaded  if it can be replayed: it was not taken
+502, 504; 503 without                      failure     if idempotent
+other 5xx                                  failure     never
+401, 403 to an endpoint's own credentials  overloaded  if it can be replayed: the key is out
+=========================================  ==========  =========================================
 
 Errors are judged by each client's adapter, for they are its own classes. One before anything was sent has one of two
 owners. The *endpoint*: its address cannot be parsed, its transport cannot be made, its name does not resolve; the outcome

@@ -1,6 +1,6 @@
 """Where does a key belong? Pure structures over ids; usable alone, without a balancer.
 
-=========================  ===========================================================================
+=========================  ==================================================================
 :class:`HashRing`          nodes come and go one by one; nothing else moves; weights
 :class:`MaglevTable`       the fastest and most even; a change moves a few keys more; weights
 :class:`RendezvousHash`    exact weights, a ranking of all nodes per key; O(n)
@@ -8,7 +8,7 @@
 :class:`JumpHash`          even, no memory; only the end of the list may change
 :class:`MultiProbeHash`    a bounded peak with one point per node
 :class:`BoundedPlacement`  nobody holds more than a factor of its part; over any of them
-=========================  ===========================================================================
+=========================  ==================================================================
 
 All of them answer ``lookup(key)``, ``lookup_many(keys)``, ``candidates(key)`` and ``shares()``. Keys are str,
 bytes and int, encoded in one way (:func:`hash32`); for keys that others choose see :func:`keyed`.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from balancekit.hashing._keys import HashFunction, hash32, hash64, hash_function, keyed
     from balancekit.hashing._maglev import MaglevTable
     from balancekit.hashing._multiprobe import MultiProbeHash
-    from balancekit.hashing._placement import BoundedPlacement, Structure, bound
+    from balancekit.hashing._placement import BoundedPlacement, HashStructure, load_bound
     from balancekit.hashing._rendezvous import RendezvousHash
     from balancekit.hashing._ring import HashRing
     from balancekit.hashing._sizing import expected_peak, table_size_for, vnodes_for
@@ -37,18 +37,18 @@ __all__ = [
     "BoundedPlacement",
     "HashFunction",
     "HashRing",
+    "HashStructure",
     "JumpHash",
     "MaglevTable",
     "MultiProbeHash",
     "RendezvousHash",
-    "Structure",
-    "bound",
     "expected_peak",
     "hash32",
     "hash64",
     "hash_function",
     "jump",
     "keyed",
+    "load_bound",
     "table_size_for",
     "vnodes_for",
 ]
@@ -61,7 +61,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_keys": ("HashFunction", "hash32", "hash64", "hash_function", "keyed"),
         "_maglev": ("MaglevTable",),
         "_multiprobe": ("MultiProbeHash",),
-        "_placement": ("BoundedPlacement", "Structure", "bound"),
+        "_placement": ("BoundedPlacement", "HashStructure", "load_bound"),
         "_rendezvous": ("RendezvousHash",),
         "_ring": ("HashRing",),
         "_sizing": ("expected_peak", "table_size_for", "vnodes_for"),

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, UnknownEndpointError
+from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
-from balancekit.hashing._many import Keys, owners
 from balancekit.hashing._nodes import keyed_order, unweighted
 
 __all__ = ["AnchorHash"]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
+from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
-from balancekit.hashing._many import Keys, mix64, owners
 from balancekit.hashing._nodes import keyed_order, nobody, unweighted
 
 __all__ = ["JumpHash", "jump"]

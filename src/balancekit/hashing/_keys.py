@@ -1,22 +1,22 @@
 """Where does a key lie? One encoding for the three key types, and hash functions that have names.
 
-=========  =====================================================================================
+=========  ========================================================================================
 ``str``    the hash of its UTF-8 bytes; lone surrogates are three bytes each (``surrogatepass``)
 ``bytes``  the hash of the bytes themselves (so ``"k"`` and ``b"k"`` agree)
 ``int``    the splitmix64 mixer over the low 64 bits of its two's complement; whatever the function
            is, unless it is keyed: then the hash of these 64 bits as eight little-endian bytes
-=========  =====================================================================================
+=========  ========================================================================================
 
 Never Python's own ``hash``: it differs from process to process. Never chosen by what is installed: the same
 key has the same place on every machine and in every version of balancekit.
 
-============  ==================================================================  ====================
-name          what it is                                                          empty calls, 15 bytes
-============  ==================================================================  ====================
-``murmur3``   MurmurHash3, 32 bits for keys, x64 128 for ids; the default                          1.5
-``xxhash``    XXH32 for keys, XXH64 for ids; needs the extra ``xxhash``                             10
-``blake2b``   BLAKE2b, cryptographic                                                                50
-============  ==================================================================  ====================
+===========  ===========================================================  =====================
+name         what it is                                                   empty calls, 15 bytes
+===========  ===========================================================  =====================
+``murmur3``  MurmurHash3, 32 bits for keys, x64 128 for ids; the default  1.5
+``xxhash``   XXH32 for keys, XXH64 for ids; needs the extra ``xxhash``    10
+``blake2b``  BLAKE2b, cryptographic                                       50
+===========  ===========================================================  =====================
 
 *When not to use any of them as it is:* for keys an attacker chooses. Who knows the scheme and the endpoints
 can find as many keys as he likes that all belong to one endpoint, and aim all his traffic at it. A secret

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
+from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
-from balancekit.hashing._many import Keys, owners
+from balancekit.hashing._maglev_fill import populate, turns
 from balancekit.hashing._nodes import Nodes, distinct, nobody, node_weights
 from balancekit.hashing._partition import WHOLE, Partition
-from balancekit.hashing._populate import populate, turns
 
 __all__ = ["MaglevTable", "next_prime"]
 

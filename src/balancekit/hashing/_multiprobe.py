@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
-from balancekit.hashing._many import Keys, mix64, owners
 from balancekit.hashing._nodes import distinct, nobody, unweighted
 from balancekit.hashing._points import SortedPoints
 

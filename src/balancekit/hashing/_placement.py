@@ -16,13 +16,13 @@ from typing import Final, Protocol, final
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnknownEndpointError, brief
 
-__all__ = ["BoundedPlacement", "Structure", "bound"]
+__all__ = ["BoundedPlacement", "HashStructure", "load_bound"]
 
 FACTOR: Final = 1.25
 """HAProxy recommends 1.25 to 2 for `hash-balance-factor`; Vimeo reported on 1.25."""
 
 
-class Structure(Protocol):
+class HashStructure(Protocol):
     """What all structures of this package can do for one key."""
 
     @property
@@ -48,7 +48,7 @@ class Structure(Protocol):
         ...
 
 
-def bound(total: int, share: float, factor: float = FACTOR) -> int:
+def load_bound(total: int, share: float, factor: float = FACTOR) -> int:
     """Return how many of ``total`` keys a node may hold.
 
     Parameters
@@ -62,7 +62,7 @@ def bound(total: int, share: float, factor: float = FACTOR) -> int:
 
     Example
     -------
-    >>> bound(8, 0.1), bound(9, 0.1)
+    >>> load_bound(8, 0.1), load_bound(9, 0.1)
     (1, 2)
     """
     return math.ceil(factor * total * share - 1e-9)  # a whole number but for rounding is a whole number
@@ -102,10 +102,10 @@ class BoundedPlacement:
 
     __slots__ = ("_factor", "_loads", "_shares", "_structure", "_total")
 
-    def __init__(self, structure: Structure, *, factor: float = FACTOR) -> None:
+    def __init__(self, structure: HashStructure, *, factor: float = FACTOR) -> None:
         if not callable(getattr(structure, "candidates", None)):
             raise ConfigurationError("structure", structure, "a structure with candidates(key)")
-        self._structure: Structure = structure
+        self._structure: HashStructure = structure
         self._factor: float = valid.number("factor", factor, minimum=1.0)
         self._loads: dict[str, int] = {}
         self._total: int = 0
@@ -124,7 +124,7 @@ class BoundedPlacement:
         shares, total = self._parts(), self._total + 1
         for node in self._structure.candidates(key):
             load = self._loads.get(node, 0)
-            if load < bound(total, shares[node], self._factor):
+            if load < load_bound(total, shares[node], self._factor):
                 self._loads[node] = load + 1
                 self._total = total
                 return node

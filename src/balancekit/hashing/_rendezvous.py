@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit.errors import ConfigurationError
+from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, hash_function
-from balancekit.hashing._many import Keys, owners
 from balancekit.hashing._nodes import Nodes, nobody, node_weights
 
 __all__ = ["RendezvousHash"]

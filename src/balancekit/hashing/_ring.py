@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, UnknownEndpointError
+from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
-from balancekit.hashing._many import Keys, mix64, owners
 from balancekit.hashing._nodes import Nodes, distinct, nobody, node_weights
 from balancekit.hashing._partition import Partition
 from balancekit.hashing._points import SortedPoints

@@ -1,7 +1,7 @@
 """Is it well again? Half-open: a few requests find out, not all of them.
 
 An endpoint whose time out is over is not simply back. It is on trial: at most ``concurrency`` requests at a
-time are sent to it, whatever the selector would like (``selectors/_warmup.py`` turns the others away), and
+time are sent to it, whatever the selector would like (``selectors/_slow_start.py`` turns the others away), and
 ``successes`` of them in a row restore it. One failure ends the trial.
 
 Source: the half-open state of circuit breakers (Nygard, *Release It!*, 2007); Linkerd admits one request.

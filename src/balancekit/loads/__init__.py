@@ -1,12 +1,12 @@
 """How busy is an endpoint? Load policies, to be given to a balancer as ``load=``.
 
-========================  ===========================================================================
+========================  =================================================================
 :class:`FailureAware`     latency of successes, in-flight and success rate; the default
 :class:`InFlight`         open leases; exact, no clock
 :class:`InFlightCost`     summed cost of the open leases
 :class:`PeakEwmaLatency`  latency that believes bad news at once, times in-flight (Finagle)
 :class:`EwmaLatency`      symmetric average of latency, times in-flight
-========================  ===========================================================================
+========================  =================================================================
 
 A policy is a callable that makes one :class:`~balancekit.protocols.Load` per node; a class whose
 constructor takes the node is one.

@@ -1,11 +1,11 @@
 """What does OpenTelemetry see of a balancer? Four observable instruments, and an event on the caller's span.
 
-====================================  ==========  =====================================================
-``balancekit.client.attempts``        counter     leases that have ended, by endpoint and outcome
-``balancekit.client.inflight``        up-down     open leases, by endpoint
-``balancekit.client.ejections``       counter     times that health took an endpoint out, by reason
-``balancekit.client.retries``         counter     attempts elsewhere after one that failed, by reason
-====================================  ==========  =====================================================
+===============================  =======  ===================================================
+``balancekit.client.attempts``   counter  leases that have ended, by endpoint and outcome
+``balancekit.client.inflight``   up-down  open leases, by endpoint
+``balancekit.client.ejections``  counter  times that health took an endpoint out, by reason
+``balancekit.client.retries``    counter  attempts elsewhere after one that failed, by reason
+===============================  =======  ===================================================
 
 Read when the SDK collects, so a pick pays nothing for it. Durations and spans are the HTTP client's instrumentation's: it sees
 each attempt with the address it really went to. A retry is an event ``balancekit.retry`` on the span that is current.

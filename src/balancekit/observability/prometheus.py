@@ -1,21 +1,21 @@
 """What does Prometheus see of a balancer? Read when it is scraped, so a pick pays nothing for it.
 
-=========================================================  =================================================
-``balancekit_requests_total{outcome}``                      requests that have ended
-``balancekit_request_duration_seconds``                     a histogram, to the first byte where that is known
-``balancekit_inflight_requests``                            open leases
-``balancekit_endpoint_weight``                              as configured
-``balancekit_endpoint_state{state}``                        1 for the state an endpoint is in, else 0
-``balancekit_ejections_total{reason}``                      times that health took it out
-``balancekit_retries_total{reason}``                        without an endpoint, as all that follow
-``balancekit_retry_budget_exhausted_total``                 retries that there was no budget for
-``balancekit_hedges_total{result}``                         second attempts: won or lost
-``balancekit_pick_failures_total{reason}``                  requests that nobody could be picked for
-``balancekit_panic``                                        1 while health is being ignored
-``balancekit_resolver_refreshes_total{resolver,result}``    answers of a source of endpoints
-``balancekit_resolver_last_success_timestamp_seconds``      when it last answered
-``balancekit_resolver_endpoints``                           how many it names
-=========================================================  =================================================
+========================================================  ==================================================
+``balancekit_requests_total{outcome}``                    requests that have ended
+``balancekit_request_duration_seconds``                   a histogram, to the first byte where that is known
+``balancekit_inflight_requests``                          open leases
+``balancekit_endpoint_weight``                            as configured
+``balancekit_endpoint_state{state}``                      1 for the state an endpoint is in, else 0
+``balancekit_ejections_total{reason}``                    times that health took it out
+``balancekit_retries_total{reason}``                      without an endpoint, as all that follow
+``balancekit_retry_budget_exhausted_total``               retries that there was no budget for
+``balancekit_hedges_total{result}``                       second attempts: won or lost
+``balancekit_pick_failures_total{reason}``                requests that nobody could be picked for
+``balancekit_panic``                                      1 while health is being ignored
+``balancekit_resolver_refreshes_total{resolver,result}``  answers of a source of endpoints
+``balancekit_resolver_last_success_timestamp_seconds``    when it last answered
+``balancekit_resolver_endpoints``                         how many it names
+========================================================  ==================================================
 
 All have the label ``service``, the first six ``endpoint`` as well: ids, never URLs, keys or users.
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from balancekit.scheduling._alias import AliasTable
 from balancekit.scheduling._integers import whole_weights
-from balancekit.scheduling._ladder import Ladder
-from balancekit.scheduling._smooth import SmoothTurns, smooth_cycle
-from balancekit.scheduling._stagger import StaggeredTurns, staggered_cycle
+from balancekit.scheduling._score_buckets import ScoreBuckets
+from balancekit.scheduling._smooth_wrr import SmoothWrr, smooth_cycle
+from balancekit.scheduling._staggered_edf import StaggeredEdf, staggered_cycle
 
 __all__ = [
     "AliasTable",
-    "Ladder",
-    "SmoothTurns",
-    "StaggeredTurns",
+    "ScoreBuckets",
+    "SmoothWrr",
+    "StaggeredEdf",
     "smooth_cycle",
     "staggered_cycle",
     "whole_weights",

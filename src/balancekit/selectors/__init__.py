@@ -22,10 +22,10 @@ from __future__ import annotations
 
 from balancekit.selectors._bounded import BoundedLoad
 from balancekit.selectors._choices import PowerOfChoices
-from balancekit.selectors._consistent import MaglevHash, RendezvousHash, RingHash
+from balancekit.selectors._consistent_hash import MaglevHash, RendezvousHash, RingHash
 from balancekit.selectors._first import First
-from balancekit.selectors._hashed import SourceHash
 from balancekit.selectors._least_request import LeastRequest
+from balancekit.selectors._modulo_hash import SourceHash
 from balancekit.selectors._random import UniformRandom, WeightedRandom
 from balancekit.selectors._response_time import LeastResponseTime
 from balancekit.selectors._round_robin import RoundRobin

@@ -9,9 +9,8 @@ from typing import ClassVar, Protocol, final
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
-from balancekit.hashing import bound
 from balancekit.loads import InFlight
-from balancekit.selectors._consistent import RingHash
+from balancekit.selectors._consistent_hash import RingHash
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["BoundedLoad", "RankingSelector"]
@@ -98,7 +97,7 @@ class BoundedLoad:
             return None
         total, whole = _sums(candidates)
         for node in self._selector.ranking(snapshot, ctx):
-            most = bound(total + 1, _part(node, whole, len(candidates)), self._factor)
+            most = load_bound(total + 1, _part(node, whole, len(candidates)), self._factor)
             if node.inflight < most:
                 if ctx.trace is not None:
                     ctx.trace.note(f"{node.id!r} holds {node.inflight} of at most {most}")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias, cast, final
 from balancekit._support import validation as valid
 from balancekit.loads import CountedLoad, FailureAware
 from balancekit.scheduling import AliasTable
-from balancekit.selectors._draws import draw, drawer, equal_weights, lots
+from balancekit.selectors._sampling import equal_weights, sample, sampler, sampling_table
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["PowerOfChoices"]
@@ -61,18 +61,18 @@ class PowerOfChoices:
         self.d: int = valid.integer("d", d, minimum=1)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the least loaded of ``d`` candidates drawn by weight."""
-        best = draw(snapshot, ctx)
+        """Return the least loaded of ``d`` candidates sampled by weight."""
+        best = sample(snapshot, ctx)
         if best is None:
             return None
         least = best.load.value(now=ctx.now)
         _note(ctx, best, least)
-        drawn = [best]
-        while len(drawn) < self.d:
-            node = draw(snapshot, ctx, drawn)
+        sampled = [best]
+        while len(sampled) < self.d:
+            node = sample(snapshot, ctx, sampled)
             if node is None:
                 break
-            drawn.append(node)
+            sampled.append(node)
             value = node.load.value(now=ctx.now)
             _note(ctx, node, value)
             if value < least:
@@ -82,9 +82,9 @@ class PowerOfChoices:
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
         generator = Random() if rng is None else rng
-        nodes, table = lots(snapshot)
+        nodes, table = sampling_table(snapshot)
         if min(self.d, len(nodes)) == 1:
-            return drawer(snapshot, generator)
+            return sampler(snapshot, generator)
         lighter = _comparer(nodes)
         if self.d > 2:
             return _several(self.d, snapshot, generator, lighter)
@@ -145,11 +145,11 @@ def _several(d: int, snapshot: Snapshot, rng: Random, lighter: Lighter) -> Calla
     ctx = PickContext(rng=rng)
 
     def pick(now: float = 0.0, /) -> Node:
-        best = cast("Node", draw(snapshot, ctx))
-        drawn = [best]
+        best = cast("Node", sample(snapshot, ctx))
+        sampled = [best]
         for _ in range(more):
-            node = cast("Node", draw(snapshot, ctx, drawn))
-            drawn.append(node)
+            node = cast("Node", sample(snapshot, ctx, sampled))
+            sampled.append(node)
             best = lighter(best, node, now)
         return best
 
@@ -158,7 +158,7 @@ def _several(d: int, snapshot: Snapshot, rng: Random, lighter: Lighter) -> Calla
 
 def _other(node: Node, snapshot: Snapshot, rng: Random) -> Node:
     """Draw again, anybody but ``node``: itself only if nobody else has weight."""
-    return draw(snapshot, PickContext(rng=rng), (node,)) or node
+    return sample(snapshot, PickContext(rng=rng), (node,)) or node
 
 
 def _comparer(nodes: Sequence[Node]) -> Lighter:

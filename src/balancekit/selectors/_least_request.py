@@ -1,6 +1,6 @@
 """Least request: whoever has the fewest open leases per weight.
 
-The exact minimum, not an estimate, at a cost that does not grow with the pool (``scheduling/_ladder.py``
+The exact minimum, not an estimate, at a cost that does not grow with the pool (``scheduling/_score_buckets.py``
 says how). Exactness has a price that no data structure can lower: all callers that look at the same
 moment see the same minimum. One balancer sees its own requests at once and does not herd; a thousand
 balancers do.
@@ -14,7 +14,7 @@ from threading import RLock
 from typing import ClassVar, cast, final
 
 from balancekit.loads import InFlight
-from balancekit.scheduling import Ladder
+from balancekit.scheduling import ScoreBuckets
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["LeastRequest"]
@@ -48,7 +48,7 @@ class LeastRequest:
     default_load: ClassVar[InFlight] = InFlight()
 
     def __init__(self) -> None:
-        self._ladder: Ladder[Node] | None = None
+        self._buckets: ScoreBuckets[Node] | None = None
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return a candidate of the least score. O(n)."""
@@ -65,15 +65,15 @@ class LeastRequest:
         be changed by leases only.
         """
         generator = Random() if rng is None else rng
-        if self._ladder is not None:
-            self._ladder.retire()
+        if self._buckets is not None:
+            self._buckets.retire()
         nodes = [node for node in snapshot.eligible if node.weight]
         if not nodes:
             return lambda _now=0.0: cast("Node", _least(snapshot.eligible, generator))
-        self._ladder = ladder = Ladder(nodes, generator, RLock())
+        self._buckets = buckets = ScoreBuckets(nodes, generator, RLock())
         for node in nodes:
-            node.freed = ladder.fell
-        lowest = ladder.lowest
+            node.freed = buckets.fell
+        lowest = buckets.lowest
 
         def pick(_now: float = 0.0, /) -> Node:
             return lowest()

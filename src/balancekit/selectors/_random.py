@@ -11,7 +11,7 @@ from random import Random
 from typing import ClassVar, final
 
 from balancekit.loads import InFlight
-from balancekit.selectors._draws import REDRAWS, draw, drawer, lots, uniform_drawer
+from balancekit.selectors._sampling import MAX_REDRAWS, sample, sampler, sampling_table, uniform_sampler
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["UniformRandom", "WeightedRandom"]
@@ -43,7 +43,7 @@ class UniformRandom:
         nodes = snapshot.eligible
         bits, exclude = ctx.rng.getrandbits, ctx.exclude
         if nodes:
-            for _ in range(REDRAWS):
+            for _ in range(MAX_REDRAWS):
                 node = nodes[bits(30) % len(nodes)]
                 if node.id not in exclude:
                     return node
@@ -52,7 +52,7 @@ class UniformRandom:
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        return uniform_drawer(snapshot.eligible, Random() if rng is None else rng)
+        return uniform_sampler(snapshot.eligible, Random() if rng is None else rng)
 
 
 @final
@@ -80,12 +80,12 @@ class WeightedRandom:
 
     def prepare(self, snapshot: Snapshot, /) -> object:
         """Build the alias table."""
-        return lots(snapshot)
+        return sampling_table(snapshot)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return a candidate drawn by weight."""
-        return draw(snapshot, ctx)
+        """Return a candidate sampled by weight."""
+        return sample(snapshot, ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        return drawer(snapshot, Random() if rng is None else rng)
+        return sampler(snapshot, Random() if rng is None else rng)

@@ -11,7 +11,7 @@ from random import Random
 from typing import ClassVar, final
 
 from balancekit.loads import InFlight
-from balancekit.selectors._turns import Lap, Turns, cycle
+from balancekit.selectors._cyclic import CyclicOrder, CyclicState, cycle
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["RoundRobin"]
@@ -42,28 +42,28 @@ class RoundRobin:
     default_load: ClassVar[InFlight] = InFlight()
 
     def __init__(self) -> None:
-        self._turns = Turns(_in_turn)
+        self._order = CyclicOrder(_in_turn)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the next candidate."""
-        return self._turns.select(snapshot, ctx)
+        return self._order.select(snapshot, ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        return self._turns.picker(snapshot, rng)
+        return self._order.picker(snapshot, rng)
 
 
-def _in_turn(snapshot: Snapshot, before: Lap | None, rng: Random) -> Lap:
+def _in_turn(snapshot: Snapshot, before: CyclicState | None, rng: Random) -> CyclicState:
     nodes = snapshot.eligible
     first = rng.randrange(len(nodes)) if before is None else _successor(before, nodes)
     order = nodes[first:] + nodes[:first]
-    return Lap(snapshot, order, cycle(order))
+    return CyclicState(snapshot, order, cycle(order))
 
 
-def _successor(lap: Lap, nodes: tuple[Node, ...]) -> int:
-    """Return where in ``nodes`` the lap goes on: at the first of its coming turns that is still there."""
+def _successor(state: CyclicState, nodes: tuple[Node, ...]) -> int:
+    """Return where in ``nodes`` the order continues: at the first of its coming turns that is still there."""
     place = {node.id: position for position, node in enumerate(nodes)}
-    due = next(lap.turns)
-    start = lap.order.index(due)
-    coming = (*lap.order[start:], *lap.order[:start])
+    due = next(state.turns)
+    start = state.order.index(due)
+    coming = (*state.order[start:], *state.order[:start])
     return next((place[node.id] for node in coming if node.id in place), 0)

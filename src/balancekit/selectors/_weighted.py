@@ -14,13 +14,13 @@ from typing import ClassVar, Final, final
 
 from balancekit.loads import InFlight
 from balancekit.scheduling import (
-    SmoothTurns,
-    StaggeredTurns,
+    SmoothWrr,
+    StaggeredEdf,
     smooth_cycle,
     staggered_cycle,
     whole_weights,
 )
-from balancekit.selectors._turns import Lap, Turns, cycle
+from balancekit.selectors._cyclic import CyclicOrder, CyclicState, cycle
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["SmoothWeightedRoundRobin", "StrideScheduling"]
@@ -64,15 +64,15 @@ class SmoothWeightedRoundRobin:
     default_load: ClassVar[InFlight] = InFlight()
 
     def __init__(self) -> None:
-        self._turns = Turns(_smoothly)
+        self._order = CyclicOrder(_smoothly)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the candidate whose turn it is."""
-        return self._turns.select(snapshot, ctx)
+        return self._order.select(snapshot, ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        return self._turns.picker(snapshot, rng)
+        return self._order.picker(snapshot, rng)
 
 
 @final
@@ -102,34 +102,34 @@ class StrideScheduling:
     default_load: ClassVar[InFlight] = InFlight()
 
     def __init__(self) -> None:
-        self._turns = Turns(_staggered)
+        self._order = CyclicOrder(_staggered)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the candidate whose turn it is."""
-        return self._turns.select(snapshot, ctx)
+        return self._order.select(snapshot, ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        return self._turns.picker(snapshot, rng)
+        return self._order.picker(snapshot, rng)
 
 
-def _smoothly(snapshot: Snapshot, before: Lap | None, rng: Random) -> Lap:
+def _smoothly(snapshot: Snapshot, before: CyclicState | None, rng: Random) -> CyclicState:
     nodes, weights = _weighted(snapshot)
     distinct = len(set(weights))
     whole = whole_weights(weights, limit=SMOOTH_STEPS // distinct)
     if whole is not None:
         return _round(snapshot, nodes, smooth_cycle(whole), before, rng)
     if len(nodes) <= SMALL:
-        return _endless(snapshot, nodes, SmoothTurns(weights).take, before, rng)
+        return _endless(snapshot, nodes, SmoothWrr(weights).take, before, rng)
     return _staggered(snapshot, before, rng)
 
 
-def _staggered(snapshot: Snapshot, before: Lap | None, rng: Random) -> Lap:
+def _staggered(snapshot: Snapshot, before: CyclicState | None, rng: Random) -> CyclicState:
     nodes, weights = _weighted(snapshot)
     whole = whole_weights(weights, limit=CYCLE_TURNS)
     if whole is not None:
         return _round(snapshot, nodes, staggered_cycle(whole), before, rng)
-    return _endless(snapshot, nodes, StaggeredTurns(weights).take, before, rng)
+    return _endless(snapshot, nodes, StaggeredEdf(weights).take, before, rng)
 
 
 def _weighted(snapshot: Snapshot) -> tuple[Sequence[Node], Sequence[float]]:
@@ -144,21 +144,21 @@ def _round(
     snapshot: Snapshot,
     nodes: Sequence[Node],
     turns: Sequence[int],
-    before: Lap | None,
+    before: CyclicState | None,
     rng: Random,
-) -> Lap:
+) -> CyclicState:
     first = 0 if before is None else rng.randrange(len(turns))
     order = [nodes[turn] for turn in (*turns[first:], *turns[:first])]
-    return Lap(snapshot, order, cycle(order))
+    return CyclicState(snapshot, order, cycle(order))
 
 
 def _endless(
     snapshot: Snapshot,
     nodes: Sequence[Node],
     turn: Callable[[], int],
-    before: Lap | None,
+    before: CyclicState | None,
     rng: Random,
-) -> Lap:
+) -> CyclicState:
     for _ in range(0 if before is None else rng.randrange(SKIPPED)):
         turn()
-    return Lap(snapshot, nodes, iter(lambda: nodes[turn()], None))
+    return CyclicState(snapshot, nodes, iter(lambda: nodes[turn()], None))

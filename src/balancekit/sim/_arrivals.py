@@ -1,12 +1,12 @@
 """When does the next request come? Arrival times in ascending order, drawn from a given generator.
 
-========================  =================================================================
-:class:`Poisson`          independent callers, so many a second
-:class:`Bursty`           quiet and busy spells by turns
-:class:`Diurnal`          a day's curve
+=========================  ===================================================================
+:class:`Poisson`           independent callers, so many a second
+:class:`Bursty`            quiet and busy spells by turns
+:class:`Diurnal`           a day's curve
 :class:`RecordedArrivals`  what was measured
-:class:`Callers`          so many callers, each of which waits for its answer (a closed loop)
-========================  =================================================================
+:class:`Callers`           so many callers, each of which waits for its answer (a closed loop)
+=========================  ===================================================================
 
 Several open processes can be merged with ``heapq.merge``.
 

@@ -1,6 +1,6 @@
 """What goes wrong, where and when? Faults of a simulated endpoint.
 
-=================  ==================================================================================
+=================  =====================================================================
 :class:`Crash`     requests in progress break, new ones are refused at once
 :class:`Hang`      nothing is answered until it is over; callers run into their time-out
 :class:`FailFast`  answers at once, wrongly: the black hole
@@ -8,7 +8,7 @@
 :class:`Partial`   a share of the requests fails, after being worked on as usual
 :class:`Slow`      everything takes several times as long
 :class:`Flap`      down and up again, over and over
-=================  ==================================================================================
+=================  =====================================================================
 
 And what operators do: :class:`Add`, :class:`Remove`, :class:`Drain`.
 

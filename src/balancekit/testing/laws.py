@@ -1,20 +1,20 @@
 """What must hold of every selector, whatever it does? Named laws, each with a number to cite.
 
-===  ================================  ===========================================================
- 1   :func:`picks_candidates`          a pick is one of the snapshot's candidates, or ``None``
- 2   :func:`honours_exclusion`         never an excluded endpoint
- 3   :func:`none_iff_nobody`           ``None`` if and only if there is no candidate
- 4   :func:`uses_only_its_generator`   module-level randomness and clocks change nothing
- 5   :func:`same_seed_same_picks`      two alike selectors with alike generators pick alike
- 6   :func:`writes_nothing`            snapshot and nodes look the same after a pick
- 7   :func:`survives_changes`          right after any change of membership or health, law 1 holds
- 8   :func:`fast_lane_agrees`          the picker picks eligible endpoints, keyed ones what ``select`` does
- 9   :func:`in_proportion`             survivors' shares are in proportion to their weights, whoever is
-                                       down, removed or excluded; weight zero is never picked beside others
-10   :func:`evenly`                    survivors' shares are equal, whoever is down, removed or excluded
-11   :func:`independent_of_order`      (keyed) the owner of a key does not depend on the order of endpoints
-12   :func:`disrupts_little`           (keyed) only keys of a changed endpoint change their owner
-===  ================================  ===========================================================
+==  ===============================  ====================================================================
+1   :func:`picks_candidates`         a pick is one of the snapshot's candidates, or ``None``
+2   :func:`honours_exclusion`        never an excluded endpoint
+3   :func:`none_iff_nobody`          ``None`` if and only if there is no candidate
+4   :func:`uses_only_its_generator`  module-level randomness and clocks change nothing
+5   :func:`same_seed_same_picks`     two alike selectors with alike generators pick alike
+6   :func:`writes_nothing`           snapshot and nodes look the same after a pick
+7   :func:`survives_changes`         right after any change of membership or health, law 1 holds
+8   :func:`fast_lane_agrees`         the picker picks eligible endpoints, keyed ones what ``select`` does
+9   :func:`in_proportion`            survivors' shares are in proportion to their weights, whoever is
+                                     down, removed or excluded; weight zero is never picked beside others
+10  :func:`evenly`                   survivors' shares are equal, whoever is down, removed or excluded
+11  :func:`independent_of_order`     (keyed) the owner of a key does not depend on the order of endpoints
+12  :func:`disrupts_little`          (keyed) only keys of a changed endpoint change their owner
+==  ===============================  ====================================================================
 
 ``ALL`` are the laws every weighted selector keeps: 1 to 9. An algorithm that ignores weights is checked with
 ``ALL - {WEIGHTED}``, one that should treat all alike with ``ALL - {WEIGHTED} | {EVEN}``, a consistent hash

@@ -1,13 +1,13 @@
 """The choices of nginx 1.22, one by one: an ``upstream`` block as a class, its directives as methods.
 
-==========================  ===============================================
-:class:`RoundRobin`         (no directive)
-:class:`LeastConn`          ``least_conn``
-:class:`IpHash`             ``ip_hash``
-:class:`Hash`               ``hash $variable``
-:class:`ConsistentHash`     ``hash $variable consistent``
-:class:`Random`             ``random``, ``random two least_conn``
-==========================  ===============================================
+=======================  =====================================
+:class:`RoundRobin`      (no directive)
+:class:`LeastConn`       ``least_conn``
+:class:`IpHash`          ``ip_hash``
+:class:`Hash`            ``hash $variable``
+:class:`ConsistentHash`  ``hash $variable consistent``
+:class:`Random`          ``random``, ``random two least_conn``
+=======================  =====================================
 
 :class:`Upstream` holds servers and failures; :class:`AsNginx` is a selector for a ``LoadBalancer``.
 """

@@ -1,4 +1,4 @@
-"""How do selectors that draw lots draw them? By weight if weights differ, among those not excluded.
+"""Random sampling of nodes for selectors: by weight if weights differ, among the nodes not excluded.
 
 Uniform draws take thirty random bits, one digit of a Python integer and the cheapest there is; the bias at
 n endpoints is ``n / 2**30``. Draws by weight go through an alias table, made once per snapshot.
@@ -13,29 +13,37 @@ from typing import Final, NamedTuple
 from balancekit.scheduling import AliasTable
 from balancekit.snapshot import Node, PickContext, Snapshot
 
-__all__ = ["Lots", "by_weight", "draw", "drawer", "equal_weights", "lots", "uniform_drawer"]
+__all__ = [
+    "SamplingTable",
+    "by_weight",
+    "equal_weights",
+    "sample",
+    "sampler",
+    "sampling_table",
+    "uniform_sampler",
+]
 
-REDRAWS: Final = 16
+MAX_REDRAWS: Final = 16
 """Draws that may fall on somebody who is not wanted before the wanted ones are listed instead."""
 
 
-class Lots(NamedTuple):
+class SamplingTable(NamedTuple):
     """The eligible nodes of a snapshot, and a table if their weights differ."""
 
     nodes: Sequence[Node]
     table: AliasTable[Node] | None
 
 
-def lots(snapshot: Snapshot) -> Lots:
-    """Return the lots of a snapshot, made once. O(n) the first time."""
-    return snapshot.derive(_make_lots)
+def sampling_table(snapshot: Snapshot) -> SamplingTable:
+    """Return the sampling table of a snapshot, made once. O(n) the first time."""
+    return snapshot.derive(_make_table)
 
 
-def _make_lots(snapshot: Snapshot) -> Lots:
+def _make_table(snapshot: Snapshot) -> SamplingTable:
     nodes = snapshot.eligible
     if equal_weights(nodes):
-        return Lots(nodes, None)
-    return Lots(nodes, AliasTable(nodes, [node.weight for node in nodes]))
+        return SamplingTable(nodes, None)
+    return SamplingTable(nodes, AliasTable(nodes, [node.weight for node in nodes]))
 
 
 def equal_weights(nodes: Sequence[Node]) -> bool:
@@ -43,11 +51,11 @@ def equal_weights(nodes: Sequence[Node]) -> bool:
     return len({node.weight for node in nodes}) <= 1
 
 
-def drawer(snapshot: Snapshot, rng: Random) -> Callable[..., Node]:
+def sampler(snapshot: Snapshot, rng: Random) -> Callable[..., Node]:
     """Return a picker that draws one eligible node."""
-    nodes, table = lots(snapshot)
+    nodes, table = sampling_table(snapshot)
     if table is None:
-        return uniform_drawer(nodes, rng)
+        return uniform_sampler(nodes, rng)
     own, alias, cut, size = table.own, table.alias, table.cut, table.size
     random = rng.random
 
@@ -59,7 +67,7 @@ def drawer(snapshot: Snapshot, rng: Random) -> Callable[..., Node]:
     return pick
 
 
-def uniform_drawer(nodes: Sequence[Node], rng: Random) -> Callable[..., Node]:
+def uniform_sampler(nodes: Sequence[Node], rng: Random) -> Callable[..., Node]:
     """Return a picker that draws one of some nodes, all equally likely."""
     bits, size = rng.getrandbits, len(nodes)
 
@@ -69,16 +77,16 @@ def uniform_drawer(nodes: Sequence[Node], rng: Random) -> Callable[..., Node]:
     return pick
 
 
-def draw(snapshot: Snapshot, ctx: PickContext, but: Collection[Node] = ()) -> Node | None:
+def sample(snapshot: Snapshot, ctx: PickContext, but: Collection[Node] = ()) -> Node | None:
     """Draw a candidate that is not among ``but``, by weight; ``None`` if there is none.
 
     O(1) while most of the eligible are wanted, else O(n).
     """
-    nodes, table = lots(snapshot)
+    nodes, table = sampling_table(snapshot)
     if not nodes:
         return None
     rng, exclude = ctx.rng, ctx.exclude
-    for _ in range(REDRAWS if exclude or but else 1):
+    for _ in range(MAX_REDRAWS if exclude or but else 1):
         node = nodes[rng.getrandbits(30) % len(nodes)] if table is None else table.draw(rng.random)
         if node.id not in exclude and node not in but:
             return node

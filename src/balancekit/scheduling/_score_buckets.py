@@ -1,16 +1,16 @@
-"""Who has the least per weight, without looking at everybody? Rungs of equal score.
+"""Who has the least per weight, without looking at everybody? Buckets of equal score.
 
-Items stand on rungs by the score ``(inflight + 1) / weight`` of the in-flight they had when last looked at,
+Items stand on buckets by the score ``(inflight + 1) / weight`` of the in-flight they had when last looked at,
 their *level*. That is a lower bound, because whoever ends a request below the level says so
-(:meth:`Ladder.fell`); an item that has taken requests since stands too low, and is moved up when it is
-met. So the lowest rung holds every true minimum, and an item met there whose in-flight equals its
+(:meth:`ScoreBuckets.fell`); an item that has taken requests since stands too low, and is moved up when it is
+met. So the lowest bucket holds every true minimum, and an item met there whose in-flight equals its
 level *is* one.
 
-A pick is one uniform draw from the lowest rung. It reads only; a lock is taken to move items, at most one
+A pick is one uniform draw from the lowest bucket. It reads only; a lock is taken to move items, at most one
 move per request that started and one per request that ended.
 
-Cost: O(1) per pick and per end while loads hold still, O(log rungs) amortised when they move. The number
-of rungs is at most the number of different scores: 2 or 3 with equal weights, at any number of items.
+Cost: O(1) per pick and per end while loads hold still, O(log buckets) amortised when they move. The number
+of buckets is at most the number of different scores: 2 or 3 with equal weights, at any number of items.
 
 Source: own construction. The buckets are those of an LFU cache; the lazy lower bound is what lets
 acquire leave them alone.
@@ -25,11 +25,11 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Generic, Protocol, TypeVar, final
 
-__all__ = ["Ladder"]
+__all__ = ["ScoreBuckets"]
 
 
-class Climber(Protocol):
-    """What stands on a ladder."""
+class BucketItem(Protocol):
+    """What stands on a buckets."""
 
     inflight: int
     level: int
@@ -44,11 +44,11 @@ class Climber(Protocol):
         ...
 
 
-C = TypeVar("C", bound=Climber)
+C = TypeVar("C", bound=BucketItem)
 
 
 @final
-class Ladder(Generic[C]):
+class ScoreBuckets(Generic[C]):
     """Items by score, lowest first.
 
     Parameters
@@ -66,12 +66,13 @@ class Ladder(Generic[C]):
     >>> from balancekit import Endpoint, Node
     >>> from balancekit.loads import InFlight
     >>> nodes = [Node(Endpoint(id, weight=weight), InFlight()) for id, weight in (("a", 1), ("b", 4))]
-    >>> Ladder(nodes, Random(1), RLock()).lowest().id      # 1 / 1 against 1 / 4
+    >>> ScoreBuckets(nodes, Random(1), RLock()).lowest().id      # 1 / 1 against 1 / 4
     'b'
     """
 
     __slots__ = (
         "_bits",
+        "_buckets",
         "_fallen",
         "_items",
         "_level",
@@ -80,7 +81,6 @@ class Ladder(Generic[C]):
         "_moving",
         "_place",
         "_retired",
-        "_rungs",
         "_scores",
         "_weight",
         "fell",
@@ -96,13 +96,13 @@ class Ladder(Generic[C]):
         self.fell: Callable[[C], None] = self._fallen.append
         """Hear that an item's in-flight fell below its level. Atomic, O(1)."""
         self._weight: dict[C, float] = {item: item.weight for item in items}
-        self._rungs: dict[float, list[C]] = {}
+        self._buckets: dict[float, list[C]] = {}
         self._scores: list[float] = []
         self._level: dict[C, int] = {}
         self._place: dict[C, int] = {}
         for item in items:
             self._put(item)
-        self._low = self._lowest_rung()
+        self._low = self._lowest_bucket()
 
     def lowest(self) -> C:
         """Return an item of the least score, all of those equally likely."""
@@ -116,12 +116,12 @@ class Ladder(Generic[C]):
         return self._settle()
 
     def retire(self) -> None:
-        """Move nobody any more: the items are about to stand on another ladder."""
+        """Move nobody any more: the items are about to stand in other buckets."""
         with self._lock:
             self._retired = True
 
     def _settle(self) -> C:
-        """Move whoever stands wrong until one of the lowest rung stands right."""
+        """Move whoever stands wrong until one of the lowest bucket stands right."""
         with self._lock:
             if self._moving or self._retired:  # moving: a finalizer came here from the loop below
                 return min(self._items, key=self._score)
@@ -137,25 +137,25 @@ class Ladder(Generic[C]):
                 item = self._fallen.popleft()
                 if item.inflight < self._level[item]:
                     self._move(item)
-            self._low = low = self._lowest_rung()
+            self._low = low = self._lowest_bucket()
             item = low[self._bits(30) % len(low)]
             if item.inflight == self._level[item]:
                 return item
             self._move(item)
 
-    def _lowest_rung(self) -> list[C]:
+    def _lowest_bucket(self) -> list[C]:
         while True:
-            rung = self._rungs[self._scores[0]]
-            if rung:
-                return rung
-            del self._rungs[heappop(self._scores)]
+            bucket = self._buckets[self._scores[0]]
+            if bucket:
+                return bucket
+            del self._buckets[heappop(self._scores)]
 
     def _move(self, item: C) -> None:
-        rung = self._rungs[(self._level[item] + 1) / self._weight[item]]
-        last = rung.pop()
+        bucket = self._buckets[(self._level[item] + 1) / self._weight[item]]
+        last = bucket.pop()
         if last is not item:
             place = self._place[item]
-            rung[place] = last
+            bucket[place] = last
             self._place[last] = place
         self._put(item)
 
@@ -163,12 +163,12 @@ class Ladder(Generic[C]):
         self._level[item] = level = item.inflight
         item.stand(level)
         score = (level + 1) / self._weight[item]
-        rung = self._rungs.get(score)
-        if rung is None:
-            self._rungs[score] = rung = []
+        bucket = self._buckets.get(score)
+        if bucket is None:
+            self._buckets[score] = bucket = []
             heappush(self._scores, score)
-        self._place[item] = len(rung)
-        rung.append(item)
+        self._place[item] = len(bucket)
+        bucket.append(item)
         if item.inflight < level:  # a request ended before the level was there to see
             self._fallen.append(item)
 
@@ -176,10 +176,10 @@ class Ladder(Generic[C]):
         return (item.inflight + 1) / self._weight[item]
 
     def _check(self) -> None:
-        """Audit: everybody stands once, on the rung of its level, at the place it is noted at."""
-        assert sum(map(len, self._rungs.values())) == len(self._items)
-        assert sorted(self._scores) == sorted(self._rungs)
-        for score, rung in self._rungs.items():
-            for place, item in enumerate(rung):
+        """Audit: everybody stands once, on the bucket of its level, at the place it is noted at."""
+        assert sum(map(len, self._buckets.values())) == len(self._items)
+        assert sorted(self._scores) == sorted(self._buckets)
+        for score, bucket in self._buckets.items():
+            for place, item in enumerate(bucket):
                 assert (self._level[item] + 1) / self._weight[item] == score
                 assert self._place[item] == place

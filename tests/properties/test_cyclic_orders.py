@@ -11,7 +11,7 @@ from tests.oracles.models import nginx_smooth
 
 from balancekit import LoadBalancer, SmoothWeightedRoundRobin, StrideScheduling
 from balancekit.endpoint import Endpoint
-from balancekit.scheduling import SmoothTurns, StaggeredTurns, smooth_cycle, staggered_cycle
+from balancekit.scheduling import SmoothWrr, StaggeredEdf, smooth_cycle, staggered_cycle
 
 WEIGHTS = st.lists(st.integers(1, 20), min_size=1, max_size=12)
 
@@ -42,7 +42,7 @@ def test_five_one_one_goes_a_a_b_a_c_a_a():
 @given(WEIGHTS)
 def test_the_class_form_serves_as_nginx_does(weights):
     """Two cycles turn by turn, though only one server per distinct weight is ever looked at."""
-    take = SmoothTurns(weights).take
+    take = SmoothWrr(weights).take
     assert [take() for _ in range(2 * sum(weights))] == nginx_smooth(weights, 2 * sum(weights))
 
 
@@ -57,7 +57,7 @@ def test_a_smooth_cycle_gives_each_exactly_its_weight_and_nobody_a_whole_turn_ah
 @given(st.lists(st.floats(0.01, 100.0), min_size=2, max_size=8))
 def test_the_lead_stays_below_one_for_weights_of_any_kind(weights):
     """Also for weights without a cycle, over three hundred turns."""
-    take = SmoothTurns(weights).take
+    take = SmoothWrr(weights).take
     assert max(leads([take() for _ in range(300)], weights)) < 1.0 + 1e-9
 
 
@@ -98,7 +98,7 @@ def test_the_staggered_bounds_that_the_docstring_states(weights, bound):
 @settings(max_examples=30)
 def test_an_endless_staggered_order_stays_close_for_ever(weights):
     """Blocks join without a seam: after 5 000 turns nobody is three turns from its share."""
-    turns = StaggeredTurns(weights)
+    turns = StaggeredEdf(weights)
     served = [0] * len(weights)
     for _ in range(5_000):
         served[turns.take()] += 1

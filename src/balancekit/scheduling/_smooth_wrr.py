@@ -12,7 +12,7 @@ per distinct weight, the head of its class, can be the richest. That makes a ste
 instead of O(servers), with the same result.
 
 *When not to use it:* with many distinct weights over many servers, where a step is too dear; see
-``_stagger``.
+``_staggered_edf``.
 
 Source: nginx ``ngx_http_upstream_round_robin.c`` (1.22); the class form is our own, checked against the
 plain one.
@@ -23,11 +23,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-__all__ = ["SmoothTurns", "smooth_cycle"]
+__all__ = ["SmoothWrr", "smooth_cycle"]
 
 
 @final
-class SmoothTurns:
+class SmoothWrr:
     """An endless smooth order over positions 0 to n - 1.
 
     Parameters
@@ -38,7 +38,7 @@ class SmoothTurns:
 
     Example
     -------
-    >>> turns = SmoothTurns([5, 1, 1])
+    >>> turns = SmoothWrr([5, 1, 1])
     >>> [turns.take() for _ in range(7)]
     [0, 0, 1, 0, 2, 0, 0]
     """
@@ -75,5 +75,5 @@ class SmoothTurns:
 
 def smooth_cycle(weights: Sequence[int]) -> list[int]:
     """Return one whole cycle of ``sum(weights)`` turns, as positions. O(sum * distinct weights)."""
-    take = SmoothTurns(weights).take
+    take = SmoothWrr(weights).take
     return [take() for _ in range(sum(weights))]

@@ -1,6 +1,6 @@
 """How do selectors that go in turns share one order between their two lanes?
 
-A *lap* is an endless order over the eligible nodes of one snapshot. The fast lane is ``next`` on it; the
+A *cyclic state* is an endless order over the eligible nodes of one snapshot. The fast lane is ``next`` on it; the
 general lane takes turns until it meets one that is not excluded, so excluded endpoints lose their turns and
 the survivors keep their proportions, whatever is excluded.
 """
@@ -14,16 +14,16 @@ from random import Random
 from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit.lease import FREE_THREADED
-from balancekit.selectors._draws import by_weight
+from balancekit.selectors._sampling import by_weight
 from balancekit.snapshot import Node, PickContext, Snapshot
 
-__all__ = ["Arrange", "Lap", "Turns", "cycle"]
+__all__ = ["Arrange", "CyclicOrder", "CyclicState", "cycle"]
 
-PATIENCE: Final = 2
-"""Turns to take, per eligible node, before a candidate is drawn at random instead."""
+MAX_ROUNDS: Final = 2
+"""Turns to take, per eligible node, before a candidate is sampled at random instead."""
 
 
-class Lap(NamedTuple):
+class CyclicState(NamedTuple):
     """An order in progress."""
 
     snapshot: Snapshot
@@ -32,53 +32,53 @@ class Lap(NamedTuple):
     """Never ends."""
 
 
-Arrange: TypeAlias = Callable[[Snapshot, Lap | None, Random], Lap]
-"""Makes the lap for a snapshot with eligible nodes, from the lap before it."""
+Arrange: TypeAlias = Callable[[Snapshot, CyclicState | None, Random], CyclicState]
+"""Makes the state for a snapshot with eligible nodes, from the state before it."""
 
 
 @final
-class Turns:
-    """The state of a selector that goes in turns: its present lap."""
+class CyclicOrder:
+    """Selection in a cyclic order: holds the current state of the order."""
 
-    __slots__ = ("_arrange", "_lap")
+    __slots__ = ("_arrange", "_state")
 
     def __init__(self, arrange: Arrange) -> None:
         self._arrange = arrange
-        self._lap: Lap | None = None
+        self._state: CyclicState | None = None
 
     def picker(self, snapshot: Snapshot, rng: Random | None) -> Callable[..., Node]:
         """Return the fast lane for a snapshot with eligible nodes."""
-        lap = self._turn_to(snapshot, Random() if rng is None else rng)
-        return partial(next, lap.turns)  # what a picker is told, the time, is taken for next's default
+        state = self._turn_to(snapshot, Random() if rng is None else rng)
+        return partial(next, state.turns)  # what a picker is told, the time, is taken for next's default
 
     def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
-        """Return the next node of the lap that is not excluded; ``None`` if there is none."""
+        """Return the next node in the order that is not excluded; ``None`` if there is none."""
         if not snapshot.eligible:
             return None
-        lap = self._lap
-        if lap is None or lap.snapshot is not snapshot:
-            lap = self._turn_to(snapshot, ctx.rng)
-        node = _next_of(lap, ctx)
+        state = self._state
+        if state is None or state.snapshot is not snapshot:
+            state = self._turn_to(snapshot, ctx.rng)
+        node = _next_of(state, ctx)
         if ctx.trace is not None and node is not None:
             ctx.trace.note(f"it is the turn of {node.id!r}")
         return node
 
-    def _turn_to(self, snapshot: Snapshot, rng: Random) -> Lap:
-        self._lap = lap = self._arrange(snapshot, self._lap, rng)
-        return lap
+    def _turn_to(self, snapshot: Snapshot, rng: Random) -> CyclicState:
+        self._state = state = self._arrange(snapshot, self._state, rng)
+        return state
 
 
-def _next_of(lap: Lap, ctx: PickContext) -> Node | None:
+def _next_of(state: CyclicState, ctx: PickContext) -> Node | None:
     exclude = ctx.exclude
     if not exclude:
-        return next(lap.turns)
-    eligible = lap.snapshot.eligible
+        return next(state.turns)
+    eligible = state.snapshot.eligible
     if len(exclude) < len(eligible):
-        for _ in range(PATIENCE * len(eligible)):
-            node = next(lap.turns)
+        for _ in range(MAX_ROUNDS * len(eligible)):
+            node = next(state.turns)
             if node.id not in exclude:
                 return node
-    return by_weight(lap.snapshot.candidates(ctx), ctx.rng)
+    return by_weight(state.snapshot.candidates(ctx), ctx.rng)
 
 
 def cycle(order: Sequence[Node]) -> Iterator[Node]:

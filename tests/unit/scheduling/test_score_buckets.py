@@ -1,4 +1,4 @@
-"""The ladder: always a true minimum, whatever rises and falls beneath it."""
+"""The buckets: always a true minimum, whatever rises and falls beneath it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.oracles.models import least_request
 
-from balancekit.scheduling import Ladder
+from balancekit.scheduling import ScoreBuckets
 from balancekit.testing import Z, chi_square_z, make_nodes
 
 
-class LadderMachine(RuleBasedStateMachine):
+class ScoreBucketsMachine(RuleBasedStateMachine):
     """Requests start, anywhere or at the minimum, and end in any order."""
 
     @initialize(
@@ -24,14 +24,14 @@ class LadderMachine(RuleBasedStateMachine):
         """Start with some in flight already."""
         self.nodes = make_nodes({f"n{k}": weight for k, weight in enumerate(weights)})
         self.open = []
-        self.ladder = Ladder(self.nodes, Random(seed), RLock())
+        self.buckets = ScoreBuckets(self.nodes, Random(seed), RLock())
         for node in self.nodes:
-            node.freed = self.ladder.fell
+            node.freed = self.buckets.fell
 
     @rule()
     def take_the_lowest(self):
         """The one picked is a minimum at that moment."""
-        node = self.ladder.lowest()
+        node = self.buckets.lowest()
         assert node.id in least_request(self.nodes)
         self.start(node)
 
@@ -57,30 +57,30 @@ class LadderMachine(RuleBasedStateMachine):
     @invariant()
     def audit(self):
         """The structure is sound after every step."""
-        if hasattr(self, "ladder"):
-            self.ladder._check()
+        if hasattr(self, "buckets"):
+            self.buckets._check()
 
 
-TestLadder = LadderMachine.TestCase
+TestLadder = ScoreBucketsMachine.TestCase
 TestLadder.settings = settings(max_examples=60, stateful_step_count=60)
 
 
 def test_ties_are_drawn_evenly():
     """All of the least score are equally likely."""
     nodes = make_nodes(["a", "b", "c"])
-    ladder = Ladder(nodes, Random(5), RLock())
+    buckets = ScoreBuckets(nodes, Random(5), RLock())
     counts = dict.fromkeys("abc", 0)
     for _ in range(6_000):
-        counts[ladder.lowest().id] += 1
+        counts[buckets.lowest().id] += 1
     assert abs(chi_square_z(counts, dict.fromkeys("abc", 1))) < Z
 
 
-def test_a_retired_ladder_still_answers_right_and_moves_nobody():
+def test_retired_buckets_still_answer_right_and_move_nothing():
     """Between two snapshots a thread may hold the old one."""
     nodes = make_nodes({"a": 1, "b": 1})
-    ladder = Ladder(nodes, Random(1), RLock())
-    ladder.retire()
+    buckets = ScoreBuckets(nodes, Random(1), RLock())
+    buckets.retire()
     nodes[0].inflight = 3
     levels = [node.level for node in nodes]
-    assert {ladder.lowest().id for _ in range(20)} == {"b"}
+    assert {buckets.lowest().id for _ in range(20)} == {"b"}
     assert [node.level for node in nodes] == levels

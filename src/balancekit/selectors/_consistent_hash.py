@@ -93,7 +93,7 @@ class RingHash:
         """Return the fast lane for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.members.derive(self._tiers))
 
-    def _tiers(self, members: Members) -> tuple[hashing.Structure, ...]:
+    def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
         return _tiers(self.structure, members)
 
 
@@ -156,7 +156,7 @@ class MaglevHash:
         """Return the fast lane for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.members.derive(self._tiers))
 
-    def _tiers(self, members: Members) -> tuple[hashing.Structure, ...]:
+    def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
         return _tiers(self.structure, members)
 
 
@@ -214,14 +214,14 @@ class RendezvousHash:
         """Return the fast lane for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.members.derive(self._tiers))
 
-    def _tiers(self, members: Members) -> tuple[hashing.Structure, ...]:
+    def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
         return _tiers(self.structure, members)
 
 
 def _tiers(
-    structure: Callable[[Mapping[str, float]], hashing.Structure],
+    structure: Callable[[Mapping[str, float]], hashing.HashStructure],
     members: Members,
-) -> tuple[hashing.Structure, ...]:
+) -> tuple[hashing.HashStructure, ...]:
     """Return the structure of those with a weight, then that of those without, each if there are any."""
     weighted = {node.id: node.weight for node in members.nodes if node.weight}
     rest = {node.id: 1.0 for node in members.nodes if not node.weight}
@@ -232,7 +232,9 @@ def _eligible(snapshot: Snapshot) -> dict[str, Node]:
     return {node.id: node for node in snapshot.eligible}
 
 
-def _ranking(snapshot: Snapshot, ctx: PickContext, tiers: tuple[hashing.Structure, ...]) -> Iterator[Node]:
+def _ranking(
+    snapshot: Snapshot, ctx: PickContext, tiers: tuple[hashing.HashStructure, ...]
+) -> Iterator[Node]:
     up, exclude = snapshot.derive(_eligible), ctx.exclude
     key = ctx.rng.getrandbits(64) if ctx.key is None else ctx.key
     for structure in tiers:
@@ -246,7 +248,7 @@ def _ranking(snapshot: Snapshot, ctx: PickContext, tiers: tuple[hashing.Structur
                 ctx.trace.note(f"{id!r} owns the key but may not be picked: on to its next candidate")
 
 
-def _others(structure: hashing.Structure, key: Key, owner: str) -> Iterator[str]:
+def _others(structure: hashing.HashStructure, key: Key, owner: str) -> Iterator[str]:
     for id in structure.candidates(key):
         if id != owner:
             yield id
@@ -259,7 +261,7 @@ def _first(ranking: Iterator[Node], ctx: PickContext) -> Node | None:
     return node
 
 
-def _picker(snapshot: Snapshot, tiers: tuple[hashing.Structure, ...]) -> Callable[..., Node]:
+def _picker(snapshot: Snapshot, tiers: tuple[hashing.HashStructure, ...]) -> Callable[..., Node]:
     up = snapshot.derive(_eligible)
     lookup, find = tiers[0].lookup, up.get
 

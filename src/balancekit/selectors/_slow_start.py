@@ -26,28 +26,28 @@ from typing import Final
 from balancekit.hashing import hash32
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
-__all__ = ["held_back", "thinned", "thinned_picker"]
+__all__ = ["any_ramping", "slow_start_picker", "with_slow_start"]
 
 Select = Callable[[Snapshot, PickContext], Node | None]
 
-TURNED_AWAY: Final = 8
+MAX_REDIRECTS: Final = 8
 """So many are turned away for one request before the first choice stands."""
 
 
-def held_back(snapshot: Snapshot) -> bool:
+def any_ramping(snapshot: Snapshot) -> bool:
     """Answer whether some endpoint takes less than its share."""
     return any(node.ramp < 1.0 for node in snapshot.eligible)
 
 
-def thinned(select: Select, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+def with_slow_start(select: Select, snapshot: Snapshot, ctx: PickContext) -> Node | None:
     """Pick with ``select``, and pick again while the pick is one that is held back."""
     node = select(snapshot, ctx)
     if node is None or _admitted(node, ctx.key, ctx.rng):
         return node
-    return _instead(node, select, snapshot, ctx)
+    return _redirect(node, select, snapshot, ctx)
 
 
-def thinned_picker(
+def slow_start_picker(
     pick: Callable[..., Node],
     select: Select,
     snapshot: Snapshot,
@@ -60,7 +60,7 @@ def thinned_picker(
     def again(node: Node, key: Key | None, now: float) -> Node:
         if _admitted(node, key, rng):
             return node
-        return _instead(node, select, snapshot, PickContext(rng=rng, now=now, key=key))
+        return _redirect(node, select, snapshot, PickContext(rng=rng, now=now, key=key))
 
     def pick_by_key(key: Key, now: float = 0.0, /) -> Node:
         node = pick(key, now)
@@ -81,10 +81,10 @@ def _admitted(node: Node, key: Key | None, rng: Random) -> bool:
     return (rng.random() if key is None else hash32(key) / 2.0**32) < node.ramp
 
 
-def _instead(first: Node, select: Select, snapshot: Snapshot, ctx: PickContext) -> Node:
+def _redirect(first: Node, select: Select, snapshot: Snapshot, ctx: PickContext) -> Node:
     """Give a request that ``first`` turned away to somebody else, or back to ``first``."""
     away = {first.id}
-    while len(away) <= TURNED_AWAY:
+    while len(away) <= MAX_REDIRECTS:
         other = PickContext(
             rng=ctx.rng,
             now=ctx.now,

@@ -7,7 +7,7 @@ of equals is one regular stream, and the order is a sort of all due times.
 
 Measured worst distance from the exact share, in turns: 0.71 with 5, 1, 1; 0.99 with 100, 1 x 99; 1.0 with
 a hundred random weights of 1 to 100; 1.16 with 500, 50 x (1 to 3). Nothing better than a whole turn is
-proven: where "never a whole turn ahead" matters use ``_smooth``.
+proven: where "never a whole turn ahead" matters use ``_smooth_wrr``.
 
 Where many weights differ from all others there are no classes to stagger; their phases then follow the
 golden ratio in the order of weight (worst seen: 1.66).
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["StaggeredTurns", "staggered_cycle"]
+__all__ = ["StaggeredEdf", "staggered_cycle"]
 
 GOLDEN: Final = 0.6180339887498949
 FEW: Final = 8
@@ -53,7 +53,7 @@ def staggered_cycle(weights: Sequence[int]) -> list[int]:
 
 
 @final
-class StaggeredTurns:
+class StaggeredEdf:
     """An endless staggered order, made block by block; for weights without a short cycle.
 
     Parameters
