@@ -108,7 +108,7 @@ class Runtime:
         self._listeners: tuple[EventSink, ...] = ()
         self._forked = False
         self._refused: dict[str, int] = dict.fromkeys(REFUSALS.values(), 0)
-        survey = getattr(health, "survey", None)
+        survey = getattr(health, "outlier_sweep", None)
         self._pool = Pool(
             self._make_node,
             self._health_factory(health),

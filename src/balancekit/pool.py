@@ -30,9 +30,9 @@ from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError, UnknownEndpointError
 from balancekit.events import Added, Cooling, Drained, Draining, Event, Removed, Reweighted
 from balancekit.exhaustion import Choice, ExhaustionPolicy, FailClosed
-from balancekit.health import Ejection, Membership, Move, Survey
+from balancekit.health import Ejection, Membership, Move, OutlierSweep
 from balancekit.outcome import CheckResult, Completion, Outcome
-from balancekit.protocols import HealthPolicy, SupportsAccusation, SupportsCheckResults, SupportsPardon
+from balancekit.protocols import HealthPolicy, SupportsCheckResults, SupportsOutlierEjection, SupportsUneject
 from balancekit.snapshot import Load, Members, Node, Snapshot
 
 __all__ = ["Change", "HealthFactory", "Member", "Pool"]
@@ -69,7 +69,7 @@ class Pool:
         make_node: Callable[[Endpoint[object]], Node],
         make_health: HealthFactory | None = None,
         *,
-        survey: Survey | None = None,
+        survey: OutlierSweep | None = None,
         exhaustion: ExhaustionPolicy = _CLOSED,
     ) -> None:
         self._make_node = make_node
@@ -255,14 +255,14 @@ class Pool:
         self._expect(member)
         return [Cooling(endpoint=member.node.id, at=now, until=until)]
 
-    def _sweep(self, survey: Survey, now: float) -> list[Event]:
+    def _sweep(self, survey: OutlierSweep, now: float) -> list[Event]:
         present = [member.node for member in self._members.values() if member.eligible]
         events: list[Event] = []
         for id, cause in survey.advance(present, now=now).items():
             member = self._members.get(id)
             health: object = None if member is None else member.health
-            if member is not None and isinstance(health, SupportsAccusation):
-                events += self._hear(member, partial(health.accuse, cause, now=now))
+            if member is not None and isinstance(health, SupportsOutlierEjection):
+                events += self._hear(member, partial(health.on_outlier, cause, now=now))
         return events
 
     def _hear(self, member: Member, tell: Callable[[], Sequence[Event]]) -> list[Event]:
@@ -272,7 +272,7 @@ class Pool:
         member.rewatch()
         self._expect(member)
         if member.eligible and not eligible:
-            _forgive(member.node.load)
+            _reset(member.node.load)
         self._stale = self._stale or member.standing != was
         return events
 
@@ -291,8 +291,8 @@ class Pool:
             return []
         for member in sorted(serving, key=lambda member: member.deadline):
             health: object = member.health
-            if isinstance(health, SupportsPardon):
-                events = self._hear(member, partial(health.pardon, now=now))
+            if isinstance(health, SupportsUneject):
+                events = self._hear(member, partial(health.uneject, now=now))
                 if member.eligible:
                     return events
         return []
@@ -389,9 +389,9 @@ class Pool:
         )
 
 
-def _forgive(load: Load) -> None:
+def _reset(load: Load) -> None:
     """Tell a load that cares that its endpoint is back from an ejection: health judges it from here on."""
-    hook = getattr(load, "forgive", None)
+    hook = getattr(load, "reset", None)
     if hook is not None:
         hook()
 

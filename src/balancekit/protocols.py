@@ -29,14 +29,14 @@ __all__ = [
     "Load",
     "LoadPolicy",
     "Selector",
-    "SupportsAccusation",
     "SupportsCheckResults",
     "SupportsFeedback",
-    "SupportsPardon",
+    "SupportsOutlierEjection",
     "SupportsPicker",
     "SupportsPrepare",
     "SupportsReasons",
     "SupportsRetryAt",
+    "SupportsUneject",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
@@ -154,7 +154,7 @@ class HealthPolicy(Protocol):
 
     Optional attributes, read after each call: ``ramp``, the part of its share that the endpoint takes (0 to
     1), and ``trial``, how many requests at a time it takes whatever the ramp is. Optional protocols:
-    :class:`SupportsCheckResults`, :class:`SupportsAccusation`, :class:`SupportsPardon`.
+    :class:`SupportsCheckResults`, :class:`SupportsOutlierEjection`, :class:`SupportsUneject`.
     """
 
     @property
@@ -201,18 +201,18 @@ class SupportsCheckResults(Protocol):
 
 
 @runtime_checkable
-class SupportsAccusation(Protocol):
+class SupportsOutlierEjection(Protocol):
     """A health machine that hears what a sweep over the pool found."""
 
-    def accuse(self, cause: str, /, *, now: float) -> Sequence[Event]:
+    def on_outlier(self, cause: str, /, *, now: float) -> Sequence[Event]:
         """Hear that the endpoint did badly; return what that led to."""
         ...
 
 
 @runtime_checkable
-class SupportsPardon(Protocol):
+class SupportsUneject(Protocol):
     """A health machine that can let its endpoint back before its time."""
 
-    def pardon(self, *, now: float) -> Sequence[Event]:
+    def uneject(self, *, now: float) -> Sequence[Event]:
         """Hear that nobody else is left; return what that led to."""
         ...

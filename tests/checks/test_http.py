@@ -75,10 +75,10 @@ def test_a_response_is_the_same_in_any_pieces(body, kind, cuts, sizes, interim):
     ],
 )
 def test_what_is_no_answer_fails(data):
-    """Wrong, or cut off in the middle: an error from the reader, a failed check from the dialogue."""
+    """Wrong, or cut off in the middle: an error from the reader, a failed check from the exchange."""
     with pytest.raises(BadAnswerError):
         fed(data, (), closed=True)
-    talk = HttpCheck(body="ok").dialogue(A)
+    talk = HttpCheck(body="ok").exchange(A)
     found = talk.receive(data) if data else None
     if found is None:
         found = talk.receive(b"")
@@ -113,7 +113,7 @@ def test_some_answers_have_no_body(status):
 )
 def test_status_and_body_are_expected(options, answer, passed):
     """As soon as enough is there."""
-    found = HttpCheck(**options).dialogue(A).receive(answer)
+    found = HttpCheck(**options).exchange(A).receive(answer)
     assert found.passed is passed
     assert found.answered
 
@@ -145,7 +145,7 @@ def json_answer(body, status=200):
 )
 def test_dependencies_are_read(answer, passed, failing):
     """Booleans, words and objects with a status; anything else is a failure of the endpoint's own."""
-    found = DeepCheck().dialogue(A).receive(answer)
+    found = DeepCheck().exchange(A).receive(answer)
     assert (found.passed, found.failing) == (passed, failing)
 
 
@@ -178,10 +178,10 @@ def test_https_is_spoken_in_tls():
 def test_a_request_is_well_formed():
     """Host from the address, or as given; headers as given."""
     check = HttpCheck(path="/h?x=1", headers={"X-Check": "yes"}, host="shop.example")
-    assert check.dialogue(A).request == (
+    assert check.exchange(A).request == (
         b"GET /h?x=1 HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\nAccept: */*\r\nX-Check: yes\r\n\r\n"
     )
-    assert b"\r\nHost: 10.0.0.1:8080\r\n" in HttpCheck().dialogue(A).request
+    assert b"\r\nHost: 10.0.0.1:8080\r\n" in HttpCheck().exchange(A).request
 
 
 @pytest.mark.parametrize("kind", [HttpCheck, DeepCheck])

@@ -17,7 +17,7 @@ import pytest
 from tests.checks._servers import CERTIFICATE, nobody, servers, silence
 
 from balancekit import ConfigurationError, LoadBalancer
-from balancekit.checks import AsyncChecks, DeepCheck, Finding, HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.checks import AsyncChecks, DeepCheck, HttpCheck, ProbeResult, Schedule, TcpCheck, ThreadChecks
 from balancekit.events import Degraded, Ejected
 from balancekit.health import Health, Lifecycle, MaxFails, Thresholds
 
@@ -168,7 +168,7 @@ def test_many_endpoints_share_few_workers(runner):
         balancer = LoadBalancer(
             {f"e{k}": alive.target for k in range(12)}, health=POLICY.replace(start=Health.UNKNOWN)
         )
-        few = {"workers": 2} if runner is ThreadChecks else {"at_once": 2}
+        few = {"concurrency": 2}
         with runner(balancer, TcpCheck(), schedule=QUICK, **few):
             wait_for(lambda: set(states(balancer)) == {"healthy"})
 
@@ -230,7 +230,7 @@ def failing_check(endpoint, _timeout):
     """Fail in every way there is."""
     if endpoint.id == "b":
         raise ZeroDivisionError
-    return {"a": True, "c": False, "d": Finding(passed=False, detail="no"), "e": "yes"}[endpoint.id]
+    return {"a": True, "c": False, "d": ProbeResult(passed=False, detail="no"), "e": "yes"}[endpoint.id]
 
 
 @pytest.mark.parametrize("kind", ["threads", "asyncio"])
@@ -282,7 +282,7 @@ def test_nothing_is_left_of_it(runner):
 def test_stop_and_start_are_idempotent():
     """Twice is once."""
     balancer = balancer_of("1", "2")
-    checks = ThreadChecks(balancer, lambda endpoint, timeout: True, schedule=QUICK, workers=2)
+    checks = ThreadChecks(balancer, lambda endpoint, timeout: True, schedule=QUICK, concurrency=2)
     checks.stop()
     checks.start()
     started = set(threading.enumerate())
@@ -433,11 +433,11 @@ def test_verdicts_run_out_when_checks_end():
     ("make", "options", "parameter"),
     [
         (lambda lb, **o: ThreadChecks(lb, 5, **o), {}, "check"),
-        (lambda lb, **o: ThreadChecks(lb, TcpCheck(), **o), {"workers": 0}, "workers"),
+        (lambda lb, **o: ThreadChecks(lb, TcpCheck(), **o), {"concurrency": 0}, "concurrency"),
         (lambda lb, **o: ThreadChecks(lb, TcpCheck(), **o), {"schedule": 5.0}, "schedule"),
         (lambda lb, **o: ThreadChecks(lb, TcpCheck(), **o), {"shared": 2.0}, "shared"),
         (lambda lb, **o: AsyncChecks(lb, lambda e, t: True, **o), {}, "check"),
-        (lambda lb, **o: AsyncChecks(lb, TcpCheck(), **o), {"at_once": 0}, "at_once"),
+        (lambda lb, **o: AsyncChecks(lb, TcpCheck(), **o), {"concurrency": 0}, "concurrency"),
         (lambda lb, **o: AsyncChecks(lb, TcpCheck(), **o), {"schedule": None}, "schedule"),
         (lambda lb, **o: AsyncChecks(lb, TcpCheck(), **o), {"shared": True}, "shared"),
     ],

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancekit import ConfigurationError
-from balancekit.checks import DeepCheck, Finding, HttpCheck, Schedule, SharedDependencies, TcpCheck, Timetable
+from balancekit.checks import (
+    CheckTimer,
+    DeepCheck,
+    HttpCheck,
+    ProbeResult,
+    Schedule,
+    SharedDependencies,
+    TcpCheck,
+)
 
 IDS = [f"e{k}" for k in range(5)]
 
@@ -24,7 +32,7 @@ IDS = [f"e{k}" for k in range(5)]
 def test_no_endpoint_waits_longer_than_the_interval(seed, jitter, takes, changing):
     """From the beginning of a check to the next: at most the interval (or the fast one), jitter or not."""
     schedule = Schedule(interval=5.0, timeout=2.0, jitter=jitter, fast=2.5)
-    table, now, begun, count = Timetable(schedule, Random(seed)), 0.0, {}, 0
+    table, now, begun, count = CheckTimer(schedule, Random(seed)), 0.0, {}, 0
     table.update(IDS, now=now)
     running = []
     while count < 60:
@@ -47,7 +55,7 @@ def test_no_endpoint_waits_longer_than_the_interval(seed, jitter, takes, changin
 
 def test_the_list_may_change_at_any_time():
     """New endpoints are due at once; gone ones are not checked, nor planned when their check ends."""
-    table = Timetable(Schedule(jitter=0.0), Random(0))
+    table = CheckTimer(Schedule(jitter=0.0), Random(0))
     table.update(["a", "b"], now=0.0)
     assert table.begin(now=0.0) == "a"
     table.update(["b", "c"], now=1.0)
@@ -58,7 +66,7 @@ def test_the_list_may_change_at_any_time():
 
 def test_a_late_check_is_followed_at_once_not_twice():
     """A check that took longer than the interval is followed by the next one when it has ended."""
-    table = Timetable(Schedule(interval=2.0, jitter=0.0), Random(0))
+    table = CheckTimer(Schedule(interval=2.0, jitter=0.0), Random(0))
     table.update(["a"], now=0.0)
     table.begin(now=0.0)
     table.done("a", now=7.0, changing=False)
@@ -118,7 +126,7 @@ def test_a_dependency_is_shared_iff_it_fails_on_most(history):
     shared, last = SharedDependencies(), {}
     for id, failing, answered in history:
         names = tuple(sorted(failing))
-        passed, degraded = shared.judge(id, Finding(passed=not names, failing=names, answered=answered))
+        passed, degraded = shared.judge(id, ProbeResult(passed=not names, failing=names, answered=answered))
         if not answered:
             last.pop(id, None)
             assert (passed, degraded) == (False, ())

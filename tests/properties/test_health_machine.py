@@ -133,18 +133,18 @@ class OneEndpoint(RuleBasedStateMachine):
                 self.held_until = self.now + 6.0
 
     @rule()
-    def accuse(self):
+    def on_outlier(self):
         """A sweep finds the endpoint wanting."""
         up = self.machine.health in {Health.HEALTHY, Health.SUSPECT, Health.WARMING}
-        self._tell(self.machine.accuse("told to", now=self.now))
+        self._tell(self.machine.on_outlier("told to", now=self.now))
         if up and self.spare:
             assert not self.machine.eligible
 
     @rule()
-    def pardon(self):
+    def uneject(self):
         """Nobody else is left."""
         was = self.machine.health
-        self._tell(self.machine.pardon(now=self.now))
+        self._tell(self.machine.uneject(now=self.now))
         if was is Health.SUPPRESSED:
             assert self.machine.health is Health.PROBING
 

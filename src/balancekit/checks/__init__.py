@@ -12,35 +12,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from balancekit.checks._asyncio import AsyncChecks
-    from balancekit.checks._deep import SharedDependencies
-    from balancekit.checks._finding import Dialogue, Finding, NetworkCheck, Peer
+    from balancekit.checks._dependencies import SharedDependencies
     from balancekit.checks._probes import DeepCheck, HttpCheck, TcpCheck
-    from balancekit.checks._schedule import Schedule, Timetable
+    from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult
+    from balancekit.checks._schedule import CheckTimer, Schedule
     from balancekit.checks._threads import ThreadChecks
 
 __all__ = [
     "AsyncChecks",
+    "CheckTimer",
     "DeepCheck",
-    "Dialogue",
-    "Finding",
     "HttpCheck",
     "NetworkCheck",
     "Peer",
+    "ProbeExchange",
+    "ProbeResult",
     "Schedule",
     "SharedDependencies",
     "TcpCheck",
     "ThreadChecks",
-    "Timetable",
 ]
 
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
         "_asyncio": ("AsyncChecks",),
-        "_deep": ("SharedDependencies",),
-        "_finding": ("Dialogue", "Finding", "NetworkCheck", "Peer"),
+        "_dependencies": ("SharedDependencies",),
+        "_result": ("ProbeExchange", "ProbeResult", "NetworkCheck", "Peer"),
         "_probes": ("DeepCheck", "HttpCheck", "TcpCheck"),
-        "_schedule": ("Schedule", "Timetable"),
+        "_schedule": ("Schedule", "CheckTimer"),
         "_threads": ("ThreadChecks",),
     },
 )

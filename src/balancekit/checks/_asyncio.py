@@ -17,9 +17,9 @@ from typing import Any, Final, Self, cast, final
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
 from balancekit.balancer import LoadBalancer
-from balancekit.checks._finding import AsyncCallable, Dialogue, Finding, NetworkCheck, Peer
+from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
+from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
-from balancekit.checks._watch import Watch, finding
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
@@ -42,7 +42,7 @@ class AsyncChecks:
         endpoint and a timeout in seconds.
     schedule
         How often.
-    at_once
+    concurrency
         How many checks may run at once, >= 1.
     shared
         See :class:`SharedDependencies`.
@@ -65,7 +65,7 @@ class AsyncChecks:
         check: NetworkCheck | AsyncCallable,
         *,
         schedule: Schedule = _DEFAULT_SCHEDULE,
-        at_once: int = 64,
+        concurrency: int = 64,
         shared: float = 0.5,
     ) -> None:
         if not isinstance(check, NetworkCheck) and not inspect.iscoroutinefunction(check):
@@ -77,7 +77,7 @@ class AsyncChecks:
         self._balancer = balancer
         self._check = check
         self._schedule = schedule
-        self._at_once = valid.integer("at_once", at_once, minimum=1)
+        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
         self._main: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -115,68 +115,68 @@ class AsyncChecks:
     # ------------------------------------------------------------------ in the loop
 
     async def _run(self) -> None:
-        watch = Watch(self._balancer, self._schedule, self._shared)
+        core = RunnerCore(self._balancer, self._schedule, self._shared)
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
-        watch.wake = lambda: loop.call_soon_threadsafe(woken.set)
+        core.wake = lambda: loop.call_soon_threadsafe(woken.set)
         try:
             while True:
                 woken.clear()
-                wait = self._begin_what_is_due(watch, woken)
+                wait = self._begin_what_is_due(core, woken)
                 # Not wait_for: in Python 3.11 it forgets a cancellation that comes as the wait ends.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await woken.wait()
         finally:
-            watch.close()
+            core.close()
             running = list(self._running)
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def _begin_what_is_due(self, watch: Watch, woken: asyncio.Event) -> float | None:
+    def _begin_what_is_due(self, core: RunnerCore, woken: asyncio.Event) -> float | None:
         """Start a task for each check that is due; return how long there is nothing more to do."""
-        while len(self._running) < self._at_once:
-            endpoint, wait = watch.begin(time.monotonic())
+        while len(self._running) < self._concurrency:
+            endpoint, wait = core.begin(time.monotonic())
             if endpoint is None:
                 return wait
-            task = asyncio.create_task(self._examine(watch, endpoint, woken), name=f"check {endpoint.id}")
+            task = asyncio.create_task(self._examine(core, endpoint, woken), name=f"check {endpoint.id}")
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return None  # until one of them has ended
 
-    async def _examine(self, watch: Watch, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
+    async def _examine(self, core: RunnerCore, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
         changing = False
-        result = watch.result(endpoint, await self._find(endpoint))
+        result = core.result(endpoint, await self._find(endpoint))
         try:
-            changing = watch.report(endpoint, result)
+            changing = core.report(endpoint, result)
         except Exception:
             log_error("the check of %r could not be reported", endpoint.id)
-        watch.done(endpoint, changing=changing, now=time.monotonic())
+        core.done(endpoint, changing=changing, now=time.monotonic())
         asyncio.get_running_loop().call_soon(woken.set)
 
-    async def _find(self, endpoint: Endpoint[Any]) -> Finding:
+    async def _find(self, endpoint: Endpoint[Any]) -> ProbeResult:
         try:
             async with asyncio.timeout(self._schedule.timeout):
                 check = self._check
                 if isinstance(check, NetworkCheck):
-                    return await _converse(check.peer(endpoint), check.dialogue(endpoint))
-                return finding(await check(endpoint, self._schedule.timeout))
+                    return await _converse(check.peer(endpoint), check.exchange(endpoint))
+                return probe_result(await check(endpoint, self._schedule.timeout))
         except TimeoutError:
-            return Finding(passed=False, detail="timed out", answered=False)
+            return ProbeResult(passed=False, detail="timed out", answered=False)
         except Exception as error:
-            return Finding(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
+            return ProbeResult(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
 
 
-async def _converse(peer: Peer, dialogue: Dialogue) -> Finding:
+async def _converse(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
     name = None if peer.tls is None else peer.host
     reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=peer.tls, server_hostname=name)
     try:
-        if not dialogue.request:
-            return cast("Finding", dialogue.receive(b""))
-        writer.write(dialogue.request)
+        if not exchange.request:
+            return cast("ProbeResult", exchange.receive(b""))
+        writer.write(exchange.request)
         await writer.drain()
         while True:
-            found = dialogue.receive(await reader.read(RECEIVED_AT_ONCE))
+            found = exchange.receive(await reader.read(RECEIVED_AT_ONCE))
             if found is not None:
                 return found
     finally:

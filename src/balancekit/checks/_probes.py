@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
-from balancekit.checks._finding import Dialogue, Finding, Peer
+from balancekit.checks._result import ProbeExchange, ProbeResult, Peer
 from balancekit.checks._http import BadAnswerError, Response, get
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -55,7 +55,7 @@ class TcpCheck(Record):
         """Return whom to connect to."""
         return _peer(_address(self.address, endpoint), None)
 
-    def dialogue(self, endpoint: Endpoint[object], /) -> Dialogue:
+    def exchange(self, endpoint: Endpoint[object], /) -> ProbeExchange:
         """Return what to say: nothing."""
         return _Accepted()
 
@@ -83,7 +83,7 @@ class HttpCheck(Record):
     Example
     -------
     >>> check = HttpCheck("/healthz", statuses={200}, body="ok")
-    >>> check.dialogue(Endpoint("a", "http://10.0.0.1:8080")).request.split(b"\r\n")[:2]
+    >>> check.exchange(Endpoint("a", "http://10.0.0.1:8080")).request.split(b"\r\n")[:2]
     [b'GET /healthz HTTP/1.1', b'Host: 10.0.0.1:8080']
     """
 
@@ -119,19 +119,19 @@ class HttpCheck(Record):
         """Return whom to connect to."""
         return _peer(_address(self.address, endpoint), self.tls)
 
-    def dialogue(self, endpoint: Endpoint[object], /) -> Dialogue:
+    def exchange(self, endpoint: Endpoint[object], /) -> ProbeExchange:
         """Return what to say."""
         wanted = self.body.encode() if isinstance(self.body, str) else self.body
         return _Exchange(
             _request(self, endpoint), lambda answer: self._judge(answer, wanted), whole=bool(wanted)
         )
 
-    def _judge(self, answer: Response, wanted: bytes | None) -> Finding:
+    def _judge(self, answer: Response, wanted: bytes | None) -> ProbeResult:
         if answer.status not in self.statuses:
-            return Finding(passed=False, detail=f"status {answer.status}")
+            return ProbeResult(passed=False, detail=f"status {answer.status}")
         if wanted and wanted not in answer.body:
-            return Finding(passed=False, detail="the body does not contain what it should")
-        return Finding(passed=True, detail=f"status {answer.status}")
+            return ProbeResult(passed=False, detail="the body does not contain what it should")
+        return ProbeResult(passed=True, detail=f"status {answer.status}")
 
 
 class DeepCheck(Record):
@@ -155,7 +155,7 @@ class DeepCheck(Record):
 
     Example
     -------
-    >>> talk = DeepCheck().dialogue(Endpoint("a", "10.0.0.1:8080"))
+    >>> talk = DeepCheck().exchange(Endpoint("a", "10.0.0.1:8080"))
     >>> body = b'{"dependencies": {"db": "down", "cache": "ok"}}'
     >>> talk.receive(b"HTTP/1.1 503 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)).failing
     ('db',)
@@ -192,20 +192,20 @@ class DeepCheck(Record):
         """Return whom to connect to."""
         return _peer(_address(self.address, endpoint), self.tls)
 
-    def dialogue(self, endpoint: Endpoint[object], /) -> Dialogue:
+    def exchange(self, endpoint: Endpoint[object], /) -> ProbeExchange:
         """Return what to say."""
         return _Exchange(_request(self, endpoint), self._judge, whole=True)
 
-    def _judge(self, answer: Response) -> Finding:
+    def _judge(self, answer: Response) -> ProbeResult:
         try:
             named = json.loads(answer.body)[self.member]
             failing = tuple(sorted([str(name) for name, status in named.items() if not _well(status)]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             detail = f"status {answer.status}, and no object {self.member!r} of dependencies"
-            return Finding(passed=False, detail=detail)
+            return ProbeResult(passed=False, detail=detail)
         if failing:
-            return Finding(passed=False, detail=f"failing: {', '.join(failing)}", failing=failing)
-        return Finding(passed=answer.status in self.statuses, detail=f"status {answer.status}")
+            return ProbeResult(passed=False, detail=f"failing: {', '.join(failing)}", failing=failing)
+        return ProbeResult(passed=answer.status in self.statuses, detail=f"status {answer.status}")
 
 
 class _Accepted:
@@ -213,24 +213,24 @@ class _Accepted:
 
     request = b""
 
-    def receive(self, _data: bytes, /) -> Finding:
-        return Finding(passed=True, detail="connected")
+    def receive(self, _data: bytes, /) -> ProbeResult:
+        return ProbeResult(passed=True, detail="connected")
 
 
 class _Exchange:
     """One request, one answer."""
 
-    def __init__(self, request: bytes, judge: Callable[[Response], Finding], *, whole: bool) -> None:
+    def __init__(self, request: bytes, judge: Callable[[Response], ProbeResult], *, whole: bool) -> None:
         self.request = request
         self._judge = judge
         self._whole = whole
         self._answer = Response()
 
-    def receive(self, data: bytes, /) -> Finding | None:
+    def receive(self, data: bytes, /) -> ProbeResult | None:
         try:
             self._answer.feed(data)
         except BadAnswerError as error:
-            return Finding(passed=False, detail=str(error), answered=False)
+            return ProbeResult(passed=False, detail=str(error), answered=False)
         if self._answer.ended or (self._answer.status and not self._whole):
             return self._judge(self._answer)
         return None

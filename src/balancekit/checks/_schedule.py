@@ -22,7 +22,7 @@ from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Schedule", "Timetable"]
+__all__ = ["CheckTimer", "Schedule"]
 
 
 class Schedule(Record):
@@ -74,7 +74,7 @@ class Schedule(Record):
 
 
 @final
-class Timetable:
+class CheckTimer:
     """When each endpoint is due. One per runner.
 
     Parameters
@@ -86,7 +86,7 @@ class Timetable:
 
     Example
     -------
-    >>> table = Timetable(Schedule(interval=5.0, jitter=0.0), random.Random(1))
+    >>> table = CheckTimer(Schedule(interval=5.0, jitter=0.0), random.Random(1))
     >>> table.update(["a", "b"], now=0.0)
     >>> table.begin(now=0.0), table.begin(now=0.0), table.begin(now=0.0)
     ('a', 'b', None)

@@ -20,9 +20,9 @@ from typing import Any, Final, Self, cast, final
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
 from balancekit.balancer import LoadBalancer
-from balancekit.checks._finding import Dialogue, Finding, NetworkCheck, Peer, SyncCallable
+from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
+from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
-from balancekit.checks._watch import Watch, finding
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
@@ -45,7 +45,7 @@ class ThreadChecks:
         a timeout in seconds, which it must keep.
     schedule
         How often.
-    workers
+    concurrency
         How many checks may run at once, >= 1. A worker is busy for the timeout with an endpoint that hangs.
     shared
         See :class:`SharedDependencies`.
@@ -65,7 +65,7 @@ class ThreadChecks:
         check: NetworkCheck | SyncCallable,
         *,
         schedule: Schedule = _DEFAULT_SCHEDULE,
-        workers: int = 8,
+        concurrency: int = 8,
         shared: float = 0.5,
     ) -> None:
         if not isinstance(check, NetworkCheck) and not callable(check):
@@ -75,7 +75,7 @@ class ThreadChecks:
         self._balancer = balancer
         self._check = check
         self._schedule = schedule
-        self._workers = valid.integer("workers", workers, minimum=1)
+        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
         self._rest()
         _ALIVE.add(self)
@@ -85,23 +85,23 @@ class ThreadChecks:
         self._wakeup = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._open: set[socket.socket] = set()
-        self._watch: Watch | None = None
+        self._core: RunnerCore | None = None
 
     @property
     def running(self) -> bool:
         """Whether the checks are started."""
-        return self._watch is not None
+        return self._core is not None
 
     def start(self) -> None:
         """Start checking. Does nothing if it is started."""
         with self._wakeup:
-            if self._watch is not None:
+            if self._core is not None:
                 return
-            self._watch = watch = Watch(self._balancer, self._schedule, self._shared)
-            watch.wake = self._wake
+            self._core = core = RunnerCore(self._balancer, self._schedule, self._shared)
+            core.wake = self._wake
             self._threads = [
-                threading.Thread(target=self._work, args=(watch,), name=f"balancekit-check-{k}", daemon=True)
-                for k in range(self._workers)
+                threading.Thread(target=self._work, args=(core,), name=f"balancekit-check-{k}", daemon=True)
+                for k in range(self._concurrency)
             ]
             for thread in self._threads:
                 thread.start()
@@ -109,14 +109,14 @@ class ThreadChecks:
     def stop(self) -> None:
         """Stop checking, and return when no thread is left. Does nothing if it is stopped."""
         with self._wakeup:
-            watch, self._watch = self._watch, None
+            core, self._core = self._core, None
             threads, self._threads = self._threads, []
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             self._wakeup.notify_all()
-        if watch is not None:
-            watch.close()
+        if core is not None:
+            core.close()
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join()
@@ -139,57 +139,57 @@ class ThreadChecks:
         with self._wakeup:
             self._wakeup.notify_all()
 
-    def _work(self, watch: Watch) -> None:
-        while (endpoint := self._next(watch)) is not None:
+    def _work(self, core: RunnerCore) -> None:
+        while (endpoint := self._next(core)) is not None:
             found = self._find(endpoint)
             with self._wakeup:
-                if self._watch is not watch:  # cut short by stop(): it says nothing about the endpoint
+                if self._core is not core:  # cut short by stop(): it says nothing about the endpoint
                     return
-                result = watch.result(endpoint, found)
-            changing = self._report(watch, endpoint, result)
+                result = core.result(endpoint, found)
+            changing = self._report(core, endpoint, result)
             with self._wakeup:
-                watch.done(endpoint, changing=changing, now=time.monotonic())
+                core.done(endpoint, changing=changing, now=time.monotonic())
                 self._wakeup.notify()
 
-    def _next(self, watch: Watch) -> Endpoint[Any] | None:
+    def _next(self, core: RunnerCore) -> Endpoint[Any] | None:
         """Wait for an endpoint that is due; ``None`` once the runner is stopped."""
         with self._wakeup:
-            while self._watch is watch:
-                endpoint, wait = watch.begin(time.monotonic())
+            while self._core is core:
+                endpoint, wait = core.begin(time.monotonic())
                 if endpoint is not None:
                     return endpoint
                 self._wakeup.wait(wait)
         return None
 
-    def _report(self, watch: Watch, endpoint: Endpoint[Any], result: Any) -> bool:
+    def _report(self, core: RunnerCore, endpoint: Endpoint[Any], result: Any) -> bool:
         try:
-            return watch.report(endpoint, result)
+            return core.report(endpoint, result)
         except Exception:
             log_error("the check of %r could not be reported", endpoint.id)
             return False
 
-    def _find(self, endpoint: Endpoint[Any]) -> Finding:
+    def _find(self, endpoint: Endpoint[Any]) -> ProbeResult:
         deadline = time.monotonic() + self._schedule.timeout
         try:
             check = self._check
             if isinstance(check, NetworkCheck):
-                return self._converse(check.peer(endpoint), check.dialogue(endpoint), deadline)
-            return finding(check(endpoint, self._schedule.timeout))
+                return self._converse(check.peer(endpoint), check.exchange(endpoint), deadline)
+            return probe_result(check(endpoint, self._schedule.timeout))
         except TimeoutError:
-            return Finding(passed=False, detail="timed out", answered=False)
+            return ProbeResult(passed=False, detail="timed out", answered=False)
         except Exception as error:
-            return Finding(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
+            return ProbeResult(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
 
-    def _converse(self, peer: Peer, dialogue: Dialogue, deadline: float) -> Finding:
+    def _converse(self, peer: Peer, exchange: ProbeExchange, deadline: float) -> ProbeResult:
         connection = self._connect(peer, deadline)
         try:
-            if not dialogue.request:
-                return cast("Finding", dialogue.receive(b""))
+            if not exchange.request:
+                return cast("ProbeResult", exchange.receive(b""))
             connection.settimeout(_left(deadline))
-            connection.sendall(dialogue.request)
+            connection.sendall(exchange.request)
             while True:
                 connection.settimeout(_left(deadline))
-                found = dialogue.receive(connection.recv(RECEIVED_AT_ONCE))
+                found = exchange.receive(connection.recv(RECEIVED_AT_ONCE))
                 if found is not None:
                     return found
         finally:
@@ -235,8 +235,8 @@ class ThreadChecks:
 
     def after_fork(self) -> None:
         """Be stopped in a forked child: the threads are not there."""
-        if self._watch is not None:
-            self._watch.close()
+        if self._core is not None:
+            self._core.close()
         for connection in self._open:
             connection.close()
         self._rest()

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     )
     from balancekit.health._probation import Probation, Trial, TrialMachine
     from balancekit.health._rate import LatencyLimit, SuccessRate
-    from balancekit.health._report import Report
+    from balancekit.health._report import EndpointReport
     from balancekit.health._states import ELIGIBLE, TRANSITIONS, Health, Trigger, after, shown
-    from balancekit.health._survey import Rule, Survey
+    from balancekit.health._sweep import OutlierSweep, Rule
     from balancekit.health._table import Table, following
     from balancekit.health._tables import TABLES
-    from balancekit.health._threshold import Belief, Detection, ThresholdMachine, Thresholds
+    from balancekit.health._threshold import CheckState, Detection, ThresholdMachine, Thresholds
     from balancekit.health._warmup import Warmth, WarmUp, WarmUpMachine
     from balancekit.outcome import CheckResult
 
@@ -44,13 +44,14 @@ __all__ = [
     "TRANSITIONS",
     "AccruedFailures",
     "AccruedFailuresMachine",
-    "Belief",
     "CheckResult",
+    "CheckState",
     "ConsecutiveFailures",
     "Damper",
     "Damping",
     "Detection",
     "Ejection",
+    "EndpointReport",
     "Fails",
     "FailurePercentage",
     "FailurePercentageAbove",
@@ -66,13 +67,12 @@ __all__ = [
     "MedianLatency",
     "Membership",
     "Move",
+    "OutlierSweep",
     "Probation",
-    "Report",
     "Rule",
     "Run",
     "SuccessRate",
     "SuccessRateOutlier",
-    "Survey",
     "Table",
     "ThresholdMachine",
     "Thresholds",
@@ -107,12 +107,12 @@ __getattr__: Callable[[str], object] = lazily(
         ),
         "_probation": ("Probation", "Trial", "TrialMachine"),
         "_rate": ("LatencyLimit", "SuccessRate"),
-        "_report": ("Report",),
+        "_report": ("EndpointReport",),
         "_states": ("ELIGIBLE", "TRANSITIONS", "Health", "Trigger", "after", "shown"),
-        "_survey": ("Rule", "Survey"),
+        "_sweep": ("Rule", "OutlierSweep"),
         "_table": ("Table", "following"),
         "_tables": ("TABLES",),
-        "_threshold": ("Belief", "Detection", "ThresholdMachine", "Thresholds"),
+        "_threshold": ("CheckState", "Detection", "ThresholdMachine", "Thresholds"),
         "_warmup": ("Warmth", "WarmUp", "WarmUpMachine"),
     },
 )

@@ -1,7 +1,7 @@
 """May this endpoint be picked? One policy for a pool, and one machine per endpoint that joins the others.
 
 Three witnesses speak about an endpoint: *requests* (their ends, one by one), *sweeps* (rates and peers, see
-``_survey.py``) and *checks*. Each has its own small machine; this one turns what they say into the triggers
+``_sweep.py``) and *checks*. Each has its own small machine; this one turns what they say into the triggers
 of one table and moves by nothing else.
 
 **Who took it out decides who lets it back.** An endpoint that failed requests comes back on trial when its
@@ -27,7 +27,7 @@ from balancekit.health._failures import ConsecutiveFailures
 from balancekit.health._machine import LifecycleMachine
 from balancekit.health._probation import Probation
 from balancekit.health._states import Health
-from balancekit.health._survey import Rule, Survey, check_rules
+from balancekit.health._sweep import OutlierSweep, Rule, check_rules
 from balancekit.health._threshold import Thresholds
 from balancekit.health._warmup import WarmUp
 
@@ -115,9 +115,9 @@ class Lifecycle(Record):
         """
         return LifecycleMachine(self, endpoint, may_eject, rng)
 
-    def survey(self, rng: random.Random) -> Survey | None:
+    def outlier_sweep(self, rng: random.Random) -> OutlierSweep | None:
         """Make the sweeps of one pool; ``None`` if there are no rules."""
-        return Survey(self.rules, self.sweep, rng) if self.rules else None
+        return OutlierSweep(self.rules, self.sweep, rng) if self.rules else None
 
 
 _PARTS: Final = {

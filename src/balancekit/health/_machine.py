@@ -16,7 +16,7 @@ from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing
 from balancekit.health._damping import Damping
 from balancekit.health._ejection import LAST_STAYS, Ejection
 from balancekit.health._states import ELIGIBLE, Health, Trigger, after
-from balancekit.health._threshold import Belief
+from balancekit.health._threshold import CheckState
 from balancekit.outcome import FAILURES, CheckResult, Completion, Outcome
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ class LifecycleMachine:
         self._may_eject = may_eject
         self._rng = rng
         self._run = config.failures()
-        self._checks = config.thresholds(Belief.UNKNOWN if config.start is Health.UNKNOWN else Belief.UP)
+        self._checks = config.thresholds(
+            CheckState.UNKNOWN if config.start is Health.UNKNOWN else CheckState.UP
+        )
         self._damper = None if config.damping is None else config.damping()
         self._trial = config.probation()
         self._warm_up = None if config.warm_up is None else config.warm_up()
@@ -134,7 +136,7 @@ class LifecycleMachine:
             return self._request_succeeded(completion, now)
         return []
 
-    def accuse(self, cause: str, /, *, now: float) -> list[Event]:
+    def on_outlier(self, cause: str, /, *, now: float) -> list[Event]:
         """Hear that a sweep found the endpoint wanting."""
         if self.health not in _WAS_UP:
             return []
@@ -147,7 +149,7 @@ class LifecycleMachine:
         belief = self._checks.observe(passed=result.passed, now=now)
         if not result.passed:
             return events + self._check_failed(result, belief, before, now)
-        if belief is Belief.UP and (before is not Belief.UP or self.health is Health.UNKNOWN):
+        if belief is CheckState.UP and (before is not CheckState.UP or self.health is Health.UNKNOWN):
             return events + self._check_rose(now)
         return events
 
@@ -160,7 +162,7 @@ class LifecycleMachine:
             return self._warm(now)
         return self._let_back(now)
 
-    def pardon(self, *, now: float) -> list[Event]:
+    def uneject(self, *, now: float) -> list[Event]:
         """Let a suppressed endpoint back before its time: there is nobody else."""
         if self.health is not Health.SUPPRESSED:
             return []
@@ -196,15 +198,17 @@ class LifecycleMachine:
 
     # ------------------------------------------------------------------ checks
 
-    def _check_failed(self, result: CheckResult, belief: Belief, before: Belief, now: float) -> list[Event]:
+    def _check_failed(
+        self, result: CheckResult, belief: CheckState, before: CheckState, now: float
+    ) -> list[Event]:
         cause = f"check failed: {result.detail}" if result.detail else "check failed"
         self._step(Trigger.FAILED)
-        if belief is not Belief.DOWN:
+        if belief is not CheckState.DOWN:
             return []
         if self.health not in _OUT:
             return self._fall(cause, LAST_STAYS, now, checks_for=result.holds_for)
         self._held = now + result.holds_for
-        fell = before in {Belief.UP, Belief.FALLING}
+        fell = before in {CheckState.UP, CheckState.FALLING}
         if fell and self.health is Health.SUPPRESSED and self._damper is not None:
             self._damper.flap(now=now)  # it came and went again, unseen by requests
         return []

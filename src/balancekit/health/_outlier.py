@@ -23,7 +23,7 @@ from typing import TypeAlias
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
-from balancekit.health._report import Report
+from balancekit.health._report import EndpointReport
 from balancekit.stats import deviation, median
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "SuccessRateOutlier",
 ]
 
-Accused: TypeAlias = Mapping[str, str]
+Outliers: TypeAlias = Mapping[str, str]
 """Causes by id."""
 
 
@@ -54,12 +54,12 @@ class SuccessRateOutlier(Record):
     enforcing
         The probability that an accusation is acted upon, in (0, 1].
 
-    *When not to use it:* in pools of fewer than five, where it can never accuse. Use :class:`MedianFailures`.
+    *When not to use it:* in pools of fewer than five, where it can never on_outlier. Use :class:`MedianFailures`.
 
     Example
     -------
-    >>> good = [Report(id, successes=100, failures=0) for id in "abcd"]
-    >>> SuccessRateOutlier()([*good, Report("e", successes=50, failures=50)])
+    >>> good = [EndpointReport(id, successes=100, failures=0) for id in "abcd"]
+    >>> SuccessRateOutlier()([*good, EndpointReport("e", successes=50, failures=50)])
     {'e': 'success rate 0.500 < 0.520, the mean less 1.9 deviations'}
     """
 
@@ -74,8 +74,8 @@ class SuccessRateOutlier(Record):
         valid.integer("minimum_hosts", self.minimum_hosts, minimum=2)
         _check_window(self.volume, self.window, self.enforcing)
 
-    def __call__(self, reports: Sequence[Report], /) -> Accused:
-        """Return whom to accuse, and of what."""
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
+        """Return whom to on_outlier, and of what."""
         rates = {report.endpoint: report.success_rate for report in reports if report.volume >= self.volume}
         if len(rates) < self.minimum_hosts:
             return {}
@@ -102,7 +102,7 @@ class FailurePercentage(Record):
 
     Example
     -------
-    >>> pool = [Report(id, successes=15, failures=85) for id in "abcde"]
+    >>> pool = [EndpointReport(id, successes=15, failures=85) for id in "abcde"]
     >>> len(FailurePercentage()(pool)), len(FailurePercentageAbove()(pool))
     (5, 0)
     """
@@ -118,8 +118,8 @@ class FailurePercentage(Record):
         valid.integer("minimum_hosts", self.minimum_hosts, minimum=1)
         _check_window(self.volume, self.window, self.enforcing)
 
-    def __call__(self, reports: Sequence[Report], /) -> Accused:
-        """Return whom to accuse, and of what."""
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
+        """Return whom to on_outlier, and of what."""
         return _failing(self, reports, lambda rate: rate >= self.threshold)
 
 
@@ -145,8 +145,8 @@ class FailurePercentageAbove(Record):
         valid.integer("minimum_hosts", self.minimum_hosts, minimum=1)
         _check_window(self.volume, self.window, self.enforcing)
 
-    def __call__(self, reports: Sequence[Report], /) -> Accused:
-        """Return whom to accuse, and of what."""
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
+        """Return whom to on_outlier, and of what."""
         return _failing(self, reports, lambda rate: rate > self.threshold)
 
 
@@ -159,7 +159,7 @@ class MedianFailures(Record):
         How many scaled median absolute deviations above the median, > 0.
     least
         A deviation is taken for at least this share, in (0, 1]: when all peers fail equally rarely, a hair
-        more is not an outlier. With the defaults nobody is accused below 17.5 % over the median.
+        more is not an outlier. With the defaults none is an outlier below 17.5 % over the median.
     minimum_hosts
         Endpoints with enough volume without which nobody is compared, >= 3.
     volume, window, enforcing
@@ -171,8 +171,8 @@ class MedianFailures(Record):
 
     Example
     -------
-    >>> pool = [Report(id, successes=20, failures=0) for id in "ab"]
-    >>> list(MedianFailures()([*pool, Report("c", successes=10, failures=10)]))
+    >>> pool = [EndpointReport(id, successes=20, failures=0) for id in "ab"]
+    >>> list(MedianFailures()([*pool, EndpointReport("c", successes=10, failures=10)]))
     ['c']
     """
 
@@ -189,8 +189,8 @@ class MedianFailures(Record):
         valid.integer("minimum_hosts", self.minimum_hosts, minimum=3)
         _check_window(self.volume, self.window, self.enforcing)
 
-    def __call__(self, reports: Sequence[Report], /) -> Accused:
-        """Return whom to accuse, and of what."""
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
+        """Return whom to on_outlier, and of what."""
         rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= self.volume}
         if len(rates) < self.minimum_hosts:
             return {}
@@ -207,7 +207,7 @@ class MedianLatency(Record):
         How many scaled median absolute deviations above the median, > 0.
     least
         A deviation is taken for at least this share of the median, > 0: in a pool of equals a hair more
-        is not an outlier. With the defaults nobody is accused below 2.75 times the median.
+        is not an outlier. With the defaults none is an outlier below 2.75 times the median.
     share
         The quantile of an endpoint's latencies that is compared, in [0, 1].
     minimum_hosts
@@ -223,7 +223,7 @@ class MedianLatency(Record):
     Example
     -------
     >>> def of(id, latency):
-    ...     return Report(id, successes=20, failures=0, latencies=(latency,) * 20)
+    ...     return EndpointReport(id, successes=20, failures=0, latencies=(latency,) * 20)
     >>> MedianLatency()([of("a", 0.010), of("b", 0.011), of("c", 0.300)])
     {'c': 'latency 0.300 s > 0.030 s'}
     """
@@ -243,8 +243,8 @@ class MedianLatency(Record):
         valid.integer("minimum_hosts", self.minimum_hosts, minimum=3)
         _check_window(self.volume, self.window, self.enforcing)
 
-    def __call__(self, reports: Sequence[Report], /) -> Accused:
-        """Return whom to accuse, and of what."""
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
+        """Return whom to on_outlier, and of what."""
         known = {
             report.endpoint: report.latency(self.share)
             for report in reports
@@ -269,9 +269,9 @@ def _limit(values: Collection[float], factor: float, *, least: float) -> float:
 
 def _failing(
     rule: FailurePercentage | FailurePercentageAbove,
-    reports: Sequence[Report],
+    reports: Sequence[EndpointReport],
     too_many: Callable[[float], bool],
-) -> Accused:
+) -> Outliers:
     rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= rule.volume}
     if len(rates) < rule.minimum_hosts:
         return {}

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
-from balancekit.health._report import Report
+from balancekit.health._report import EndpointReport
 
 __all__ = ["LatencyLimit", "SuccessRate"]
 
@@ -34,12 +34,12 @@ class SuccessRate(Record):
     enforcing
         The probability that an accusation is acted upon, in (0, 1].
 
-    *When not to use it:* where a shared dependency makes everybody fail: each is accused, and only the cap
+    *When not to use it:* where a shared dependency makes everybody fail: each is an outlier, and only the cap
     on ejections keeps the pool. :class:`SuccessRateOutlier` compares.
 
     Example
     -------
-    >>> SuccessRate()([Report("a", successes=7, failures=3), Report("b", successes=0, failures=4)])
+    >>> SuccessRate()([EndpointReport("a", successes=7, failures=3), EndpointReport("b", successes=0, failures=4)])
     {'a': 'success rate 0.70 < 0.8 over 10 requests'}
     """
 
@@ -54,8 +54,8 @@ class SuccessRate(Record):
         valid.number("window", self.window, above=0.0)
         valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
 
-    def __call__(self, reports: Sequence[Report], /) -> Mapping[str, str]:
-        """Return whom to accuse, and of what."""
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:
+        """Return whom to on_outlier, and of what."""
         return {
             report.endpoint: (
                 f"success rate {report.success_rate:.2f} < {self.minimum:g} over {report.volume} requests"
@@ -86,7 +86,7 @@ class LatencyLimit(Record):
 
     Example
     -------
-    >>> slow = Report("a", successes=20, failures=0, latencies=(0.5,) * 20)
+    >>> slow = EndpointReport("a", successes=20, failures=0, latencies=(0.5,) * 20)
     >>> LatencyLimit(limit=0.2)([slow])
     {'a': 'latency 0.500 s > 0.2 s at quantile 0.95'}
     """
@@ -104,8 +104,8 @@ class LatencyLimit(Record):
         valid.number("window", self.window, above=0.0)
         valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
 
-    def __call__(self, reports: Sequence[Report], /) -> Mapping[str, str]:
-        """Return whom to accuse, and of what."""
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:
+        """Return whom to on_outlier, and of what."""
         found = {}
         for report in reports:
             if report.successes < self.volume or len(report.latencies) < self.volume:

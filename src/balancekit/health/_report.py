@@ -1,4 +1,4 @@
-"""How did each endpoint do lately? What the rules of a survey look at.
+"""How did each endpoint do lately? What the rules of a sweep look at.
 
 A plain class, not a record: a sweep makes one for each endpoint and window, and a record costs eight times
 as much. Latencies are looked up when a rule asks for them.
@@ -12,11 +12,11 @@ from typing import final
 
 from balancekit.stats import quantile
 
-__all__ = ["Report"]
+__all__ = ["EndpointReport"]
 
 
 @final
-class Report:
+class EndpointReport:
     """What one endpoint did within a rule's window.
 
     Parameters
@@ -31,7 +31,7 @@ class Report:
 
     Example
     -------
-    >>> Report("a", successes=3, failures=1).success_rate
+    >>> EndpointReport("a", successes=3, failures=1).success_rate
     0.75
     """
 
@@ -79,4 +79,4 @@ class Report:
         return quantile(self.latencies, share) if self.latencies else math.nan
 
     def __repr__(self) -> str:
-        return f"Report({self.endpoint!r}, successes={self.successes}, failures={self.failures})"
+        return f"EndpointReport({self.endpoint!r}, successes={self.successes}, failures={self.failures})"

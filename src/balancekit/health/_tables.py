@@ -16,7 +16,7 @@ from balancekit.health._membership import MEMBERSHIP, Membership, Move
 from balancekit.health._probation import PROBATION, Trial, TrialTrigger
 from balancekit.health._states import CONDITIONS, TRANSITIONS, Trigger
 from balancekit.health._table import markdown
-from balancekit.health._threshold import THRESHOLDS, Belief, CheckTrigger
+from balancekit.health._threshold import THRESHOLDS, CheckState, CheckTrigger
 from balancekit.health._warmup import WARM_UP, Warmth, WarmthTrigger
 
 __all__ = ["TABLES", "Machine", "page"]
@@ -47,7 +47,7 @@ TABLES: Final = (
         tuple(Move),
         MEMBERSHIP,
     ),
-    Machine("Thresholds", "What checks say.", tuple(Belief), tuple(CheckTrigger), THRESHOLDS),
+    Machine("Thresholds", "What checks say.", tuple(CheckState), tuple(CheckTrigger), THRESHOLDS),
     Machine("ConsecutiveFailures", "What requests say.", tuple(Run), tuple(RunTrigger), FAILURE_RUN),
     Machine("FlapDamping", "Whether it comes and goes.", tuple(Damping), tuple(DampingTrigger), DAMPING),
     Machine("Probation", "Whether it is well again.", tuple(Trial), tuple(TrialTrigger), PROBATION),

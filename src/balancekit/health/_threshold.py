@@ -22,10 +22,10 @@ from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.health._table import Table, following, frozen
 
-__all__ = ["THRESHOLDS", "Belief", "CheckTrigger", "Detection", "ThresholdMachine", "Thresholds"]
+__all__ = ["THRESHOLDS", "CheckState", "CheckTrigger", "Detection", "ThresholdMachine", "Thresholds"]
 
 
-class Belief(enum.StrEnum):
+class CheckState(enum.StrEnum):
     """What the checks say of an endpoint."""
 
     UNKNOWN = "unknown"
@@ -48,16 +48,16 @@ class CheckTrigger(enum.StrEnum):
     """The failure that just came was the last one needed."""
 
 
-THRESHOLDS: Final[Table[Belief, CheckTrigger]] = frozen(
+THRESHOLDS: Final[Table[CheckState, CheckTrigger]] = frozen(
     {
-        (Belief.UNKNOWN, CheckTrigger.PASSED): Belief.UP,
-        (Belief.UNKNOWN, CheckTrigger.FAILED): Belief.DOWN,
-        (Belief.UP, CheckTrigger.FAILED): Belief.FALLING,
-        (Belief.FALLING, CheckTrigger.PASSED): Belief.UP,
-        (Belief.FALLING, CheckTrigger.FALL): Belief.DOWN,
-        (Belief.DOWN, CheckTrigger.PASSED): Belief.RISING,
-        (Belief.RISING, CheckTrigger.FAILED): Belief.DOWN,
-        (Belief.RISING, CheckTrigger.RISE): Belief.UP,
+        (CheckState.UNKNOWN, CheckTrigger.PASSED): CheckState.UP,
+        (CheckState.UNKNOWN, CheckTrigger.FAILED): CheckState.DOWN,
+        (CheckState.UP, CheckTrigger.FAILED): CheckState.FALLING,
+        (CheckState.FALLING, CheckTrigger.PASSED): CheckState.UP,
+        (CheckState.FALLING, CheckTrigger.FALL): CheckState.DOWN,
+        (CheckState.DOWN, CheckTrigger.PASSED): CheckState.RISING,
+        (CheckState.RISING, CheckTrigger.FAILED): CheckState.DOWN,
+        (CheckState.RISING, CheckTrigger.RISE): CheckState.UP,
     },
 )
 
@@ -85,7 +85,7 @@ class Thresholds(Record):
 
     Example
     -------
-    >>> machine = Thresholds(rise=2, fall=3)(Belief.UP)
+    >>> machine = Thresholds(rise=2, fall=3)(CheckState.UP)
     >>> [machine.observe(passed=False, now=float(k)).value for k in range(3)]
     ['falling', 'falling', 'down']
     """
@@ -97,7 +97,7 @@ class Thresholds(Record):
         valid.integer("rise", self.rise, minimum=1)
         valid.integer("fall", self.fall, minimum=1)
 
-    def __call__(self, belief: Belief = Belief.UNKNOWN) -> ThresholdMachine:
+    def __call__(self, belief: CheckState = CheckState.UNKNOWN) -> ThresholdMachine:
         """Make the machine of one endpoint, which begins with ``belief``."""
         return ThresholdMachine(self, belief)
 
@@ -137,10 +137,10 @@ class ThresholdMachine:
 
     __slots__ = ("_config", "_count", "since", "state")
 
-    def __init__(self, config: Thresholds, belief: Belief) -> None:
+    def __init__(self, config: Thresholds, belief: CheckState) -> None:
         self._config = config
         self._count = 0
-        self.state: Belief = belief
+        self.state: CheckState = belief
         """The present belief."""
         self.since: float | None = None
         """When the endpoint was last called up or down; ``None`` if it never was."""
@@ -148,28 +148,28 @@ class ThresholdMachine:
     @property
     def changing(self) -> bool:
         """Whether the last checks disagree with the belief, so that it is worth checking faster."""
-        return self.state in {Belief.FALLING, Belief.RISING}
+        return self.state in {CheckState.FALLING, CheckState.RISING}
 
     @property
     def failing(self) -> bool:
         """Whether the last check failed."""
-        return self.state in {Belief.FALLING, Belief.DOWN}
+        return self.state in {CheckState.FALLING, CheckState.DOWN}
 
-    def observe(self, *, passed: bool, now: float) -> Belief:
+    def observe(self, *, passed: bool, now: float) -> CheckState:
         """Hear how a check ended; return what is believed now."""
         before = self.state
         self.state = following(THRESHOLDS, before, CheckTrigger.PASSED if passed else CheckTrigger.FAILED)
         self._count = self._count + 1 if self.state is before else 1
-        if self.state is Belief.FALLING and self._count >= self._config.fall:
+        if self.state is CheckState.FALLING and self._count >= self._config.fall:
             self.state = following(THRESHOLDS, self.state, CheckTrigger.FALL)
-        elif self.state is Belief.RISING and self._count >= self._config.rise:
+        elif self.state is CheckState.RISING and self._count >= self._config.rise:
             self.state = following(THRESHOLDS, self.state, CheckTrigger.RISE)
         if self.state is not before and not self.changing and _settled(before, self.state):
             self.since = now
         return self.state
 
 
-def _settled(before: Belief, now: Belief) -> bool:
+def _settled(before: CheckState, now: CheckState) -> bool:
     """Answer whether this is a new belief, and not the old one after a stray check."""
-    strays = {(Belief.FALLING, Belief.UP), (Belief.RISING, Belief.DOWN)}
+    strays = {(CheckState.FALLING, CheckState.UP), (CheckState.RISING, CheckState.DOWN)}
     return (before, now) not in strays

@@ -249,7 +249,7 @@ class FailureAwareLoad:
         if self.tried and now - self._at >= idle:
             self._learn(self._expected(now), now)
 
-    def forgive(self) -> None:
+    def reset(self) -> None:
         """Take the endpoint for a newcomer: it is back from an ejection and is to be tried, by one request."""
         self._missing = 0.0
         self.tried = False

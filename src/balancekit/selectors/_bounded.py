@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, final
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
+from balancekit.hashing import load_bound
 from balancekit.loads import InFlight
 from balancekit.selectors._consistent_hash import RingHash
 from balancekit.snapshot import Key, Node, PickContext, Snapshot

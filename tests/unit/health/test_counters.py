@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from balancekit import ConfigurationError, Outcome
 from balancekit.health import (
-    Belief,
+    CheckState,
     ConsecutiveFailures,
     Fails,
     MaxFails,
@@ -39,9 +39,9 @@ def naive(results, rise, fall, *, up):
 @given(results=st.lists(st.booleans(), max_size=60), rise=st.integers(1, 4), fall=st.integers(1, 4))
 def test_thresholds_agree_with_looking_back(results, rise, fall):
     """Down after ``fall`` failures in a row, up after ``rise`` passes in a row, and at no other time."""
-    machine = Thresholds(rise=rise, fall=fall)(Belief.UP)
+    machine = Thresholds(rise=rise, fall=fall)(CheckState.UP)
     states = [machine.observe(passed=passed, now=float(k)) for k, passed in enumerate(results)]
-    believed = [state in {Belief.UP, Belief.FALLING} for state in states]
+    believed = [state in {CheckState.UP, CheckState.FALLING} for state in states]
     assert believed == naive(results, rise, fall, up=True)
 
 
@@ -49,13 +49,13 @@ def test_thresholds_agree_with_looking_back(results, rise, fall):
 def test_the_first_check_decides_alone(passed):
     """Envoy: a host that was never checked is up or down after one check."""
     machine = Thresholds(rise=9, fall=9)()
-    assert machine.observe(passed=passed, now=1.0) is (Belief.UP if passed else Belief.DOWN)
+    assert machine.observe(passed=passed, now=1.0) is (CheckState.UP if passed else CheckState.DOWN)
     assert machine.since == 1.0
 
 
 def test_alternating_never_changes_anything():
     """Hysteresis: with thresholds of two an endpoint that alternates is believed what it was."""
-    for start in (Belief.UP, Belief.DOWN):
+    for start in (CheckState.UP, CheckState.DOWN):
         machine = Thresholds(rise=2, fall=2)(start)
         for k in range(1000):
             machine.observe(passed=bool(k % 2), now=float(k))
@@ -64,7 +64,7 @@ def test_alternating_never_changes_anything():
 
 def test_it_is_changing_between_two_beliefs():
     """Changing, and failing, are what schedules and lifecycles ask."""
-    machine = Thresholds(rise=2, fall=2)(Belief.UP)
+    machine = Thresholds(rise=2, fall=2)(CheckState.UP)
     seen = []
     for passed in (False, False, True, True):
         machine.observe(passed=passed, now=0.0)
@@ -74,7 +74,7 @@ def test_it_is_changing_between_two_beliefs():
 
 def test_a_stray_check_is_no_change():
     """``since`` is the time of the last change of belief."""
-    machine = Thresholds(rise=2, fall=2)(Belief.UP)
+    machine = Thresholds(rise=2, fall=2)(CheckState.UP)
     for now, passed in enumerate([False, True, False, False, True, False]):
         machine.observe(passed=passed, now=float(now))
     assert machine.since == 3.0
@@ -102,8 +102,8 @@ def test_detection_takes_as_long_as_the_formula(fall):
     spent = []
     for phase in range(phases):
         dies = (phase + 0.5) / phases * interval  # the last good check began at 0
-        machine, k = Thresholds(fall=fall)(Belief.UP), 0
-        while machine.state is not Belief.DOWN:
+        machine, k = Thresholds(fall=fall)(CheckState.UP), 0
+        while machine.state is not CheckState.DOWN:
             k += 1
             machine.observe(passed=False, now=k * interval + timeout)
         spent.append(machine.since - dies)

@@ -177,7 +177,7 @@ def test_checks_that_end_let_it_back_on_trial():
 
 
 def test_failing_checks_prolong_an_ejection_by_requests():
-    """Out by both: the time of requests passes, checks hold; then a trial, for requests accused it too."""
+    """Out by both: the time of requests passes, checks hold; then a trial, for requests failed too."""
     a = Endpoint()
     a.fail(3)
     a.checks(False, False)
@@ -222,11 +222,11 @@ def test_a_success_does_not_clear_what_checks_hold_against_it():
 def test_a_sweep_accuses():
     """An accusation is a fall like any other, and only of those that are up."""
     a = Endpoint()
-    (event,) = a.machine.accuse("success rate 0.5", now=a.now)
+    (event,) = a.machine.on_outlier("success rate 0.5", now=a.now)
     assert (event.cause, event.until) == ("success rate 0.5", 110.0)
-    assert a.machine.accuse("again", now=a.now) == []
+    assert a.machine.on_outlier("again", now=a.now) == []
     a.wait(10.0)
-    assert a.machine.accuse("on trial", now=a.now) == []
+    assert a.machine.on_outlier("on trial", now=a.now) == []
 
 
 @pytest.mark.parametrize("witness", ["requests", "checks", "sweep", "trial"])
@@ -236,18 +236,18 @@ def test_the_last_one_stays(witness):
     if witness == "trial":
         a.fail(3)
         a.wait(10.0)
-    accuse = {
+    on_outlier = {
         "requests": lambda: a.fail(3),
         "checks": lambda: a.checks(False, False),
-        "sweep": lambda: a.machine.accuse("bad", now=a.now),
+        "sweep": lambda: a.machine.on_outlier("bad", now=a.now),
         "trial": a.fail,
     }[witness]
     a.spare = False
-    assert kinds(accuse()) == ["EjectionRefused"]
+    assert kinds(on_outlier()) == ["EjectionRefused"]
     assert a.machine.eligible
-    assert accuse() == []
+    assert on_outlier() == []
     a.spare = True
-    assert kinds(accuse()) == ["Ejected"]
+    assert kinds(on_outlier()) == ["Ejected"]
 
 
 def test_the_share_is_for_requests_only():
@@ -295,9 +295,9 @@ def test_being_down_is_not_flapping():
 def test_a_pardon_is_for_the_suppressed():
     """And puts them on trial."""
     a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=5000.0)))
-    assert a.machine.pardon(now=a.now) == []
+    assert a.machine.uneject(now=a.now) == []
     assert kinds(a.fail(3)) == ["Ejected", "Suppressed"]
-    assert kinds(a.machine.pardon(now=a.now)) == ["Probing"]
+    assert kinds(a.machine.uneject(now=a.now)) == ["Probing"]
     assert a.state == "probing"
 
 

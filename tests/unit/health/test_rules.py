@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from balancekit import ConfigurationError, Endpoint
 from balancekit.health import (
+    EndpointReport,
     FailurePercentage,
     FailurePercentageAbove,
     Health,
@@ -19,10 +20,9 @@ from balancekit.health import (
     Lifecycle,
     MedianFailures,
     MedianLatency,
-    Report,
+    OutlierSweep,
     SuccessRate,
     SuccessRateOutlier,
-    Survey,
 )
 from balancekit.loads import InFlight
 from balancekit.outcome import Outcome
@@ -32,7 +32,7 @@ from balancekit.stats import MAD_SCALE, RecentWindow, deviation, median
 
 def report(id, successes=0, failures=0, latencies=()):
     """What one endpoint did."""
-    return Report(id, successes=successes, failures=failures, latencies=tuple(latencies))
+    return EndpointReport(id, successes=successes, failures=failures, latencies=tuple(latencies))
 
 
 def rates(*shares, volume=100):
@@ -44,19 +44,19 @@ def rates(*shares, volume=100):
 
 
 @pytest.mark.parametrize(
-    ("successes", "failures", "accused"),
+    ("successes", "failures", "outliers"),
     [(8, 2, False), (79, 21, True), (0, 4, False), (0, 5, True), (4, 1, False), (0, 0, False)],
 )
-def test_a_success_rate_needs_a_volume(successes, failures, accused):
+def test_a_success_rate_needs_a_volume(successes, failures, outliers):
     """Below 0.8 of at least 5 requests: strictly below, at least five."""
-    assert bool(SuccessRate()([report("a", successes, failures)])) is accused
+    assert bool(SuccessRate()([report("a", successes, failures)])) is outliers
 
 
-@pytest.mark.parametrize(("latency", "accused"), [(0.2, False), (0.2000001, True)])
-def test_a_latency_limit_is_a_limit(latency, accused):
+@pytest.mark.parametrize(("latency", "outliers"), [(0.2, False), (0.2000001, True)])
+def test_a_latency_limit_is_a_limit(latency, outliers):
     """The quantile must exceed it; too few latencies say nothing."""
     rule = LatencyLimit(limit=0.2, share=0.5)
-    assert bool(rule([report("a", 10, 0, [latency] * 10)])) is accused
+    assert bool(rule([report("a", 10, 0, [latency] * 10)])) is outliers
     assert not rule([report("a", 9, 0, [9.0] * 9)])
     assert not rule([report("a", 10, 0)])
 
@@ -73,26 +73,26 @@ def test_one_slow_answer_in_twenty_is_allowed():
 
 @given(shares=st.lists(st.integers(0, 100), min_size=5, max_size=12), factor=st.floats(0.5, 3.0))
 def test_the_outlier_rule_is_the_population_deviation(shares, factor):
-    """Accused iff the rate is under mean - factor * population deviation (statistics.pstdev)."""
+    """Outliers iff the rate is under mean - factor * population deviation (statistics.pstdev)."""
     reports = rates(*[share / 100 for share in shares])
     values = [share / 100 for share in shares]
     limit = statistics.fmean(values) - factor * statistics.pstdev(values)
-    accused = SuccessRateOutlier(factor=factor)(reports)
+    outliers = SuccessRateOutlier(factor=factor)(reports)
     for id, value in zip((r.endpoint for r in reports), values, strict=True):
         if not math.isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
-            assert (id in accused) is (value < limit)
+            assert (id in outliers) is (value < limit)
 
 
 @pytest.mark.parametrize("size", range(2, 8))
 def test_the_outlier_rule_is_blind_below_five(size):
     """One of n values is at most sqrt(n - 1) deviations from the mean: 1.9 is out of reach for n <= 4."""
     rule = SuccessRateOutlier(minimum_hosts=2)
-    accused = rule(rates(*[1.0] * (size - 1), 0.0))
-    assert bool(accused) is (math.sqrt(size - 1) > 1.9) is (size >= 5)
+    outliers = rule(rates(*[1.0] * (size - 1), 0.0))
+    assert bool(outliers) is (math.sqrt(size - 1) > 1.9) is (size >= 5)
 
 
 def test_the_outlier_rule_needs_hosts_and_volume():
-    """Five endpoints with a hundred requests each; one with 99 is not compared and not accused."""
+    """Five endpoints with a hundred requests each; one with 99 is not compared and not an outlier."""
     rule = SuccessRateOutlier()
     pool = rates(1, 1, 1, 1, 0.5)
     assert set(rule(pool)) == {"e4"}
@@ -113,7 +113,7 @@ def test_the_two_failure_percentages_differ_at_the_threshold():
 
 
 @pytest.mark.parametrize(
-    ("shares", "accused"),
+    ("shares", "outliers"),
     [
         ((1, 1, 0.5), {"e2"}),
         ((1, 1, 0.83), set()),
@@ -124,14 +124,14 @@ def test_the_two_failure_percentages_differ_at_the_threshold():
         ((0.0, 0.0, 1.0), set()),
     ],
 )
-def test_the_median_works_from_three(shares, accused):
+def test_the_median_works_from_three(shares, outliers):
     """One bad of three is found, a hair is not an outlier, a common failure is nobody's fault."""
-    assert set(MedianFailures()(rates(*shares))) == accused
+    assert set(MedianFailures()(rates(*shares))) == outliers
 
 
 @given(good=st.lists(st.floats(0.001, 0.1), min_size=3, max_size=9), wild=st.floats(1e3, 1e9))
 def test_the_median_does_not_move_for_one(good, wild):
-    """However slow one of four or more is, it is accused, and the wild one changes the limit by little."""
+    """However slow one of four or more is, it is an outlier, and the wild one changes the limit by little."""
     pool = [report(f"e{k}", 20, 0, [latency] * 20) for k, latency in enumerate(good)]
     rule = MedianLatency()
     slow = report("slow", 20, 0, [wild] * 20)
@@ -140,11 +140,11 @@ def test_the_median_does_not_move_for_one(good, wild):
     assert rule([*pool, slow]).keys() == rule([*pool, slower]).keys()
 
 
-@pytest.mark.parametrize(("latency", "accused"), [(0.0274, set()), (0.0276, {"c"})])
-def test_slow_is_relative_to_the_median(latency, accused):
+@pytest.mark.parametrize(("latency", "outliers"), [(0.0274, set()), (0.0276, {"c"})])
+def test_slow_is_relative_to_the_median(latency, outliers):
     """With the defaults: 2.75 times the median when the others are alike."""
     pool = [report("a", 20, 0, [0.01] * 20), report("b", 20, 0, [0.01] * 20)]
-    assert set(MedianLatency()([*pool, report("c", 20, 0, [latency] * 20)])) == accused
+    assert set(MedianLatency()([*pool, report("c", 20, 0, [latency] * 20)])) == outliers
     assert not MedianLatency()([*pool, report("c", 9, 0, [9.0] * 9)])
 
 
@@ -169,14 +169,14 @@ def test_nothing_has_no_middle():
 class Recorder:
     """A rule that remembers its reports and accuses whom it is told to."""
 
-    def __init__(self, window, accuse=(), enforcing=1.0):
-        self.window, self.accuse, self.enforcing = window, accuse, enforcing
+    def __init__(self, window, on_outlier=(), enforcing=1.0):
+        self.window, self.on_outlier, self.enforcing = window, on_outlier, enforcing
         self.seen = []
 
     def __call__(self, reports):
         assert all(len(r.latencies) >= 0 for r in reports)  # looked up now, not later
         self.seen.append({r.endpoint: r for r in reports})
-        return dict.fromkeys(self.accuse, "told to")
+        return dict.fromkeys(self.on_outlier, "told to")
 
 
 def node(id="a", *, timed=False):
@@ -192,14 +192,14 @@ def node(id="a", *, timed=False):
 def test_a_window_covers_what_happened_in_it(history):
     """The report is what was counted since the last sweep that is at least a window ago."""
     rule, one, now = Recorder(10.0), node(), 100.0
-    survey = Survey((rule,), 1.0, Random(0))
-    survey.advance([one], now=now)
+    sweep = OutlierSweep((rule,), 1.0, Random(0))
+    sweep.advance([one], now=now)
     marks = [(now, 0, 0)]
     for gap, good, bad in history:
         now += gap
         one.successes += good
         one.outcomes[Outcome.TIMEOUT] = one.outcomes.get(Outcome.TIMEOUT, 0) + bad
-        survey.advance([one], now=now)
+        sweep.advance([one], now=now)
         marks.append((now, one.successes, one.outcomes[Outcome.TIMEOUT]))
         old = [mark for mark in marks if mark[0] <= now - 10.0]
         _, successes, failures = old[-1] if old else marks[0]
@@ -210,23 +210,23 @@ def test_a_window_covers_what_happened_in_it(history):
 def test_who_was_out_begins_anew():
     """An endpoint that took no part in a sweep has no past."""
     rule, one = Recorder(100.0), node()
-    survey = Survey((rule,), 1.0, Random(0))
-    survey.advance([one], now=0.0)
+    sweep = OutlierSweep((rule,), 1.0, Random(0))
+    sweep.advance([one], now=0.0)
     one.outcomes[Outcome.FAILURE] = 50
-    survey.advance([], now=1.0)
-    survey.advance([one], now=2.0)
+    sweep.advance([], now=1.0)
+    sweep.advance([one], now=2.0)
     one.successes += 3
-    survey.advance([one], now=3.0)
+    sweep.advance([one], now=3.0)
     assert (rule.seen[-1]["a"].successes, rule.seen[-1]["a"].failures) == (3, 0)
 
 
 def test_cancelled_requests_are_no_volume():
     """Only what says something about the endpoint is counted."""
     rule, one = Recorder(10.0), node()
-    survey = Survey((rule,), 1.0, Random(0))
-    survey.advance([one], now=0.0)
+    sweep = OutlierSweep((rule,), 1.0, Random(0))
+    sweep.advance([one], now=0.0)
     one.outcomes |= {Outcome.CANCELLED: 5, Outcome.IGNORED: 7, Outcome.OVERLOADED: 2, Outcome.FAILURE: 1}
-    survey.advance([one], now=1.0)
+    sweep.advance([one], now=1.0)
     assert rule.seen[-1]["a"].volume == 3
     assert rule.seen[-1]["a"].failure_rate == 1.0
     assert math.isnan(report("b").success_rate)
@@ -236,34 +236,34 @@ def test_cancelled_requests_are_no_volume():
 def test_latencies_are_those_of_the_window():
     """Older ones do not count, as far as they are still known."""
     rule, one = Recorder(10.0), node(timed=True)
-    survey = Survey((rule,), 1.0, Random(0))
+    sweep = OutlierSweep((rule,), 1.0, Random(0))
     for latency in range(300):
         one.latency.record(float(latency))
-    survey.advance([one], now=0.0)
+    sweep.advance([one], now=0.0)
     for latency in (7.0, 8.0, 9.0):
         one.latency.record(latency)
-    survey.advance([one], now=5.0)
+    sweep.advance([one], now=5.0)
     assert rule.seen[-1]["a"].latencies == [7.0, 8.0, 9.0]
-    survey.advance([one], now=15.0)
+    sweep.advance([one], now=15.0)
     assert rule.seen[-1]["a"].latencies == []
 
 
 @pytest.mark.parametrize("enforcing", [0.1, 0.5, 1.0])
 def test_enforcing_is_a_probability(enforcing):
     """Within 4.5 standard deviations of the share, 2000 sweeps."""
-    survey = Survey((Recorder(1.0, ["a"], enforcing),), 1.0, Random(5))
-    acted = sum(bool(survey.advance([node()], now=float(k))) for k in range(2000))
+    sweep = OutlierSweep((Recorder(1.0, ["a"], enforcing),), 1.0, Random(5))
+    acted = sum(bool(sweep.advance([node()], now=float(k))) for k in range(2000))
     spread = math.sqrt(2000 * enforcing * (1 - enforcing))
     assert abs(acted - 2000 * enforcing) <= 4.5 * spread
 
 
 def test_the_first_cause_is_told():
-    """Two rules that agree accuse once."""
+    """Two rules that agree on_outlier once."""
     first, second = Recorder(1.0, ["a"]), Recorder(2.0, ["a", "b"])
     second.__class__ = type("Other", (Recorder,), {"__call__": lambda self, _: dict.fromkeys("ab", "other")})
-    survey = Survey((first, second), 3.0, Random(0))
-    assert survey.advance([node("a"), node("b")], now=7.0) == {"a": "told to", "b": "other"}
-    assert survey.deadline == 10.0
+    sweep = OutlierSweep((first, second), 3.0, Random(0))
+    assert sweep.advance([node("a"), node("b")], now=7.0) == {"a": "told to", "b": "other"}
+    assert sweep.deadline == 10.0
 
 
 # ---------------------------------------------------------------------- bad input

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import final
 
 from balancekit._support import validation as valid
-from balancekit.checks._finding import Finding
+from balancekit.checks._result import ProbeResult
 
 __all__ = ["SharedDependencies"]
 
@@ -32,7 +32,7 @@ class SharedDependencies:
     Example
     -------
     >>> shared = SharedDependencies()
-    >>> down = Finding(passed=False, failing=("db",))
+    >>> down = ProbeResult(passed=False, failing=("db",))
     >>> [shared.judge(id, down) for id in ("a", "b", "c")][-1]
     (True, ('db',))
     """
@@ -46,7 +46,7 @@ class SharedDependencies:
         wanted = set(ids)
         self._failing = {id: names for id, names in self._failing.items() if id in wanted}
 
-    def judge(self, id: str, finding: Finding) -> tuple[bool, tuple[str, ...]]:
+    def judge(self, id: str, finding: ProbeResult) -> tuple[bool, tuple[str, ...]]:
         """Return whether the check counts as passed, and which of its failures are shared."""
         if not finding.answered:
             self._failing.pop(id, None)

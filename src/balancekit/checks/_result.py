@@ -1,4 +1,4 @@
-"""What does a check say, and in what terms? Findings, and the two ways of coming to one."""
+"""What does a check say, and in what terms? ProbeResults, and the two ways of coming to one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from balancekit.endpoint import Endpoint
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["AsyncCallable", "Dialogue", "Finding", "NetworkCheck", "Peer", "SyncCallable"]
+__all__ = ["AsyncCallable", "NetworkCheck", "Peer", "ProbeExchange", "ProbeResult", "SyncCallable"]
 
 
-class Finding(Record):
+class ProbeResult(Record):
     """What one check of one endpoint found.
 
     Parameters
@@ -43,7 +43,7 @@ class Peer(NamedTuple):
     tls: SSLContext | None = None
 
 
-class Dialogue(Protocol):
+class ProbeExchange(Protocol):
     """One conversation, without the wire: what to send, and what the answer means."""
 
     @property
@@ -51,7 +51,7 @@ class Dialogue(Protocol):
         """What to send once connected; nothing if connecting is all."""
         ...
 
-    def receive(self, data: bytes, /) -> Finding | None:
+    def receive(self, data: bytes, /) -> ProbeResult | None:
         """Take the next bytes of the answer, none at its end; return a finding as soon as there is one."""
         ...
 
@@ -64,14 +64,14 @@ class NetworkCheck(Protocol):
         """Return whom to connect to."""
         ...
 
-    def dialogue(self, endpoint: Endpoint[object], /) -> Dialogue:
+    def exchange(self, endpoint: Endpoint[object], /) -> ProbeExchange:
         """Return what to say."""
         ...
 
 
 SyncCallable: TypeAlias = Callable[[Endpoint[object], float], object]
 """A user's check for threads: called with the endpoint and the timeout in seconds, which it must keep. It
-answers ``True``, ``False`` or a Finding; whatever it raises is a failure."""
+answers ``True``, ``False`` or a ProbeResult; whatever it raises is a failure."""
 
 AsyncCallable: TypeAlias = Callable[[Endpoint[object], float], Awaitable[object]]
 """A user's check for asyncio; it is cancelled when its time is over."""

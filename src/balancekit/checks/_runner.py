@@ -1,6 +1,6 @@
 """What do both runners do between two checks? Keep the list of endpoints, pass results on, time the next.
 
-Not thread-safe: the thread runner calls it under its own lock, except for :meth:`Watch.result`, which is
+Not thread-safe: the thread runner calls it under its own lock, except for :meth:`RunnerCore.result`, which is
 cheap, and the report to the balancer, which has a lock of its own.
 """
 
@@ -12,19 +12,19 @@ from collections.abc import Callable
 from typing import Any, final
 
 from balancekit.balancer import LoadBalancer
-from balancekit.checks._deep import SharedDependencies
-from balancekit.checks._finding import Finding
-from balancekit.checks._schedule import Schedule, Timetable
+from balancekit.checks._dependencies import SharedDependencies
+from balancekit.checks._result import ProbeResult
+from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.events import Added, Event, Removed
 from balancekit.health import CheckResult
 
-__all__ = ["Watch", "finding"]
+__all__ = ["RunnerCore", "probe_result"]
 
 
 @final
-class Watch:
+class RunnerCore:
     """The endpoints of one balancer, as one runner sees them."""
 
     __slots__ = ("_balancer", "_endpoints", "_schedule", "_shared", "_stale_at", "_stop", "_table", "wake")
@@ -33,7 +33,7 @@ class Watch:
         self._balancer = balancer
         self._schedule = schedule
         self._shared = SharedDependencies(shared_share)
-        self._table = Timetable(schedule, random.Random())
+        self._table = CheckTimer(schedule, random.Random())
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._stale_at = 0.0
         self.wake: Callable[[], object] = _nobody_waits
@@ -56,7 +56,7 @@ class Watch:
             return self._endpoints[id], 0.0
         return None, max(0.0, min(self._table.next_at, self._stale_at) - now)
 
-    def result(self, endpoint: Endpoint[Any], found: Finding) -> CheckResult:
+    def result(self, endpoint: Endpoint[Any], found: ProbeResult) -> CheckResult:
         """Judge a finding in the light of what the others said."""
         passed, degraded = self._shared.judge(endpoint.id, found)
         return CheckResult(
@@ -85,13 +85,13 @@ class Watch:
             self.wake()
 
 
-def finding(answer: object) -> Finding:
+def probe_result(answer: object) -> ProbeResult:
     """Turn what a user's check returned into a finding."""
-    if isinstance(answer, Finding):
+    if isinstance(answer, ProbeResult):
         return answer
     if isinstance(answer, bool):
-        return Finding(passed=answer)
-    raise ConfigurationError("check", answer, "a check that returns True, False or a Finding")
+        return ProbeResult(passed=answer)
+    raise ConfigurationError("check", answer, "a check that returns True, False or a ProbeResult")
 
 
 def _nobody_waits() -> None:

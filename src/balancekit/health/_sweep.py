@@ -22,11 +22,11 @@ from typing import Final, NamedTuple, Protocol, final
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
 from balancekit.errors import ConfigurationError
-from balancekit.health._report import Report
+from balancekit.health._report import EndpointReport
 from balancekit.outcome import FAILURES
 from balancekit.snapshot import Node
 
-__all__ = ["Rule", "Survey", "check_rules"]
+__all__ = ["OutlierSweep", "Rule", "check_rules"]
 
 SWEPT: Final = 5000
 """Endpoints per second that sweeps may look at."""
@@ -45,8 +45,8 @@ class Rule(Protocol):
         """The probability that an accusation is acted upon."""
         ...
 
-    def __call__(self, reports: Sequence[Report], /) -> Mapping[str, str]:
-        """Return the ids of the accused, each with a cause. Pure."""
+    def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:
+        """Return the ids of the outliers, each with a cause. Pure."""
         ...
 
 
@@ -60,7 +60,7 @@ class Note(NamedTuple):
 
 
 @final
-class Survey:
+class OutlierSweep:
     """The sweeps over one pool.
 
     Parameters
@@ -91,8 +91,8 @@ class Survey:
             del notes[: _place(notes, now - self._longest)]
             self._notes[node] = notes
         self.deadline = now + max(self._interval, len(self._notes) / SWEPT)
-        accused: dict[str, str] = {}
-        windows: dict[float, list[Report]] = {}
+        outliers: dict[str, str] = {}
+        windows: dict[float, list[EndpointReport]] = {}
         for rule in self._rules:
             reports = windows.get(rule.window)
             if reports is None:
@@ -100,11 +100,11 @@ class Survey:
                 windows[rule.window] = reports
             for id, cause in _ask(rule, reports).items():
                 if rule.enforcing >= 1.0 or self._rng.random() < rule.enforcing:
-                    accused.setdefault(id, cause)
-        return accused
+                    outliers.setdefault(id, cause)
+        return outliers
 
 
-def _ask(rule: Rule, reports: Sequence[Report]) -> Mapping[str, str]:
+def _ask(rule: Rule, reports: Sequence[EndpointReport]) -> Mapping[str, str]:
     """Ask a rule; one that raises is logged and accuses nobody: it may not break a request."""
     try:
         return rule(reports)
@@ -133,10 +133,10 @@ def _place(notes: Sequence[Note], since: float) -> int:
     return max(0, bisect_right(notes, (since, math.inf)) - 1)
 
 
-def _report(node: Node, notes: Sequence[Note], since: float) -> Report:
+def _report(node: Node, notes: Sequence[Note], since: float) -> EndpointReport:
     first, last = notes[_place(notes, since)], notes[-1]
     latency, measured = node.latency, last.measured - first.measured
-    return Report(
+    return EndpointReport(
         node.id,
         successes=last.successes - first.successes,
         failures=last.failures - first.failures,
