@@ -11,7 +11,7 @@ import pytest
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, SILENCE, dns_server
 
 from balancekit import ConfigurationError
-from balancekit.discovery import DnsAddresses, DnsServices, SystemAddresses
+from balancekit.discovery import DnsResolver, SrvResolver, SystemResolver
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def served():
 
 def addresses(place, host="orders.example", **options):
     """Return a resolver that asks the server."""
-    return DnsAddresses(host, 8080, nameservers=[place], timeout=0.5, **options)
+    return DnsResolver(host, 8080, nameservers=[place], timeout=0.5, **options)
 
 
 def ids(resolution):
@@ -88,7 +88,7 @@ def test_half_the_addresses_are_no_list(served):
 
 def services(place, name="_http._tcp.orders.example"):
     """Return a resolver of services that asks the server."""
-    return DnsServices(name, nameservers=[place], timeout=0.5)
+    return SrvResolver(name, nameservers=[place], timeout=0.5)
 
 
 def test_services_have_port_priority_and_weight(served):
@@ -135,7 +135,7 @@ def test_the_systems_answers_are_told_apart_too(monkeypatch, code, nobody):
         raise socket.gaierror(code, "as it is")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    resolver = SystemAddresses("orders.example", 80)
+    resolver = SystemResolver("orders.example", 80)
     if nobody:
         assert resolver.resolve().endpoints == ()
     else:
@@ -146,16 +146,16 @@ def test_the_systems_answers_are_told_apart_too(monkeypatch, code, nobody):
 @pytest.mark.parametrize(
     ("make", "parameter"),
     [
-        (lambda: SystemAddresses("", 80), "host"),
-        (lambda: SystemAddresses("a", 0), "port"),
-        (lambda: SystemAddresses("a", True), "port"),
-        (lambda: DnsAddresses("a", 65536), "port"),
-        (lambda: DnsAddresses("a", 80, kinds=[]), "kinds"),
-        (lambda: DnsAddresses("a", 80, kinds="A"), "kinds"),
-        (lambda: DnsAddresses("a", 80, kinds=["MX"]), "kinds"),
-        (lambda: DnsAddresses("a", 80, timeout=0), "timeout"),
-        (lambda: DnsServices("a", nameservers="127.0.0.1"), "nameservers"),
-        (lambda: DnsServices(7), "name"),
+        (lambda: SystemResolver("", 80), "host"),
+        (lambda: SystemResolver("a", 0), "port"),
+        (lambda: SystemResolver("a", True), "port"),
+        (lambda: DnsResolver("a", 65536), "port"),
+        (lambda: DnsResolver("a", 80, kinds=[]), "kinds"),
+        (lambda: DnsResolver("a", 80, kinds="A"), "kinds"),
+        (lambda: DnsResolver("a", 80, kinds=["MX"]), "kinds"),
+        (lambda: DnsResolver("a", 80, timeout=0), "timeout"),
+        (lambda: SrvResolver("a", nameservers="127.0.0.1"), "nameservers"),
+        (lambda: SrvResolver(7), "name"),
     ],
 )
 def test_wrong_arguments_are_refused(make, parameter):
@@ -168,8 +168,8 @@ def test_without_dnspython_one_is_told_what_to_install():
     """The extra is named."""
     code = (
         "import sys; sys.modules['dns'] = None\n"
-        "from balancekit.discovery import DnsServices\n"
-        "try: DnsServices('a')\n"
+        "from balancekit.discovery import SrvResolver\n"
+        "try: SrvResolver('a')\n"
         "except ImportError as error: print(error)"
     )
     done = subprocess.run(

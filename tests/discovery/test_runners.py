@@ -20,11 +20,11 @@ from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, dns_server
 from balancekit import ConfigurationError, Endpoint, LoadBalancer, PoolEmptyError
 from balancekit.discovery import (
     AsyncDiscovery,
-    DnsAddresses,
-    DnsServices,
-    FileTargets,
+    DnsResolver,
+    FileSdResolver,
     Refresh,
     Resolution,
+    SrvResolver,
     State,
     ThreadDiscovery,
 )
@@ -261,7 +261,7 @@ def test_dns_through_everything_that_goes_wrong(runner):
         zone.a("orders.example", "10.0.0.1", "10.0.0.2", ttl=0)
         zone.negative_ttl = 0
         balancer = nobody()
-        source = DnsAddresses("orders.example", 80, nameservers=[place], timeout=0.5)
+        source = DnsResolver("orders.example", 80, nameservers=[place], timeout=0.5)
         with runner(balancer, source, refresh=QUICK) as discovery:
             assert discovery.wait_ready(PATIENCE)
             for how in (SERVFAIL, NXDOMAIN, EMPTY):
@@ -283,7 +283,7 @@ def test_the_ttl_of_the_records_says_how_often_dns_is_asked():
     with dns_server() as (zone, place):
         zone.srv("_http._tcp.orders.example", (0, 1, 80, "a.example"), ttl=1)
         balancer = nobody()
-        source = DnsServices("_http._tcp.orders.example", nameservers=[place], timeout=0.5)
+        source = SrvResolver("_http._tcp.orders.example", nameservers=[place], timeout=0.5)
         refresh = Refresh(interval=0.01, shortest=0.01, jitter=0.0)
         with ThreadDiscovery(balancer, source, refresh=refresh) as discovery:
             discovery.wait_ready(PATIENCE)
@@ -304,7 +304,7 @@ def test_a_file_that_is_rewritten_in_place_never_costs_the_list(runner, tmp_path
     balancer = nobody()
     fast = QUICK.replace(interval=0.002, first_retry=0.002, longest_retry=0.002, hold=0.0, shrink=1.0)
     missing = []
-    with runner(balancer, FileTargets(path), refresh=fast) as discovery:
+    with runner(balancer, FileSdResolver(path), refresh=fast) as discovery:
         discovery.wait_ready(PATIENCE)
         balancer.on_event(lambda event: missing.append(event) if isinstance(event, Removed) else None)
         for length in range(0, len(whole), 10):

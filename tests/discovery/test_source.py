@@ -9,20 +9,28 @@ import textwrap
 import pytest
 
 from balancekit import ConfigurationError
-from balancekit.discovery import Calling, DnsServices, HttpTargets, Refresh, Source, Static, source
+from balancekit.discovery import (
+    FunctionResolver,
+    HttpSdResolver,
+    Refresh,
+    Source,
+    SrvResolver,
+    StaticResolver,
+    source,
+)
 
 
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("static:10.0.0.1:80,[::1]:80", "Static"),
-        ("dns:orders.svc:8080?interval=30", "SystemAddresses"),
-        ("dns:[::1]:8080", "SystemAddresses"),
-        ("dns_ttl:orders.svc:8080?nameserver=127.0.0.1:5353", "DnsAddresses"),
-        ("srv:_http._tcp.orders.example", "DnsServices"),
-        ("file:orders.json", "FileTargets"),
-        ("file:/etc/orders.json", "FileTargets"),
-        ("http_sd:http://sd/orders?dc=1#interval=10", "HttpTargets"),
+        ("static:10.0.0.1:80,[::1]:80", "StaticResolver"),
+        ("dns:orders.svc:8080?interval=30", "SystemResolver"),
+        ("dns:[::1]:8080", "SystemResolver"),
+        ("dns_ttl:orders.svc:8080?nameserver=127.0.0.1:5353", "DnsResolver"),
+        ("srv:_http._tcp.orders.example", "SrvResolver"),
+        ("file:orders.json", "FileSdResolver"),
+        ("file:/etc/orders.json", "FileSdResolver"),
+        ("http_sd:http://sd/orders?dc=1#interval=10", "HttpSdResolver"),
     ],
 )
 def test_a_string_names_a_resolver(text, kind):
@@ -70,7 +78,7 @@ def test_a_service_is_told_the_interval_of_the_string():
         "file:a.json?on_empty=perhaps",
         7,
         None,
-        Static,
+        StaticResolver,
         ["a:80"],
     ],
 )
@@ -94,7 +102,7 @@ def test_functions_and_objects_are_sources():
             return ["a"]
 
     assert source(orders).name == "orders"
-    assert isinstance(source(orders).resolver, Calling)
+    assert isinstance(source(orders).resolver, FunctionResolver)
     assert source(later).name == "later"
     assert source(Mine()).name == "Mine"
     assert isinstance(source(Source(name="x", resolver=Mine(), refresh=Refresh())), Source)
@@ -104,8 +112,8 @@ def test_functions_and_objects_are_sources():
 
 def test_the_built_in_resolvers_suggest_how_to_be_followed():
     """The file every second; a name server's answer within its timeout."""
-    assert source(DnsServices("a", timeout=3.0, nameservers=["127.0.0.1"])).refresh.timeout == 3.0
-    assert source(HttpTargets("http://a", interval=9.0)).refresh.interval == 9.0
+    assert source(SrvResolver("a", timeout=3.0, nameservers=["127.0.0.1"])).refresh.timeout == 3.0
+    assert source(HttpSdResolver("http://a", interval=9.0)).refresh.interval == 9.0
 
 
 def test_other_packages_add_schemes(tmp_path):
@@ -141,4 +149,4 @@ def test_other_packages_add_schemes(tmp_path):
         timeout=20,
         check=False,
     )
-    assert done.stdout.splitlines() == ["['orders-us'] 7.0", "SystemAddresses", "True"], done.stderr
+    assert done.stdout.splitlines() == ["['orders-us'] 7.0", "SystemResolver", "True"], done.stderr

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from balancekit import ConfigurationError
-from balancekit.discovery import BadListError, FileTargets, HttpTargets, parse_targets
+from balancekit.discovery import InvalidTargetsError, FileSdResolver, HttpSdResolver, parse_targets
 from balancekit.discovery._http import _Redirects
 
 LIST = json.dumps(
@@ -44,7 +44,7 @@ def test_groups_become_endpoints():
 def test_every_beginning_of_a_list_is_an_error_and_not_a_shorter_list():
     """Wherever the writer was interrupted."""
     for length in range(len(LIST)):
-        with pytest.raises(BadListError):
+        with pytest.raises(InvalidTargetsError):
             parse_targets(LIST[:length])
 
 
@@ -71,7 +71,7 @@ def test_every_beginning_of_a_list_is_an_error_and_not_a_shorter_list():
 )
 def test_one_wrong_entry_makes_the_list_an_error(text):
     """Never the rest of it."""
-    with pytest.raises(BadListError):
+    with pytest.raises(InvalidTargetsError):
         parse_targets(text)
 
 
@@ -79,7 +79,7 @@ def test_a_file_is_parsed_again_only_if_its_bytes_have_changed(tmp_path):
     """Also if size and time stay the same."""
     path = tmp_path / "targets.json"
     path.write_text('[{"targets": ["a:80"]}]')
-    resolver = FileTargets(path)
+    resolver = FileSdResolver(path)
     first = resolver.resolve()
     assert resolver.resolve() is first
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
@@ -91,11 +91,11 @@ def test_a_file_is_parsed_again_only_if_its_bytes_have_changed(tmp_path):
 def test_a_file_that_is_missing_or_half_written_is_an_error(tmp_path):
     """And says which file it was."""
     path = tmp_path / "targets.json"
-    resolver = FileTargets(path)
+    resolver = FileSdResolver(path)
     with pytest.raises(FileNotFoundError):
         resolver.resolve()
     path.write_bytes(LIST[:50])
-    with pytest.raises(BadListError) as caught:
+    with pytest.raises(InvalidTargetsError) as caught:
         resolver.resolve()
     assert str(path) in caught.value.__notes__[0]
     path.write_bytes(LIST)
@@ -152,7 +152,7 @@ def test_a_redirect_to_another_origin_gets_no_header_of_the_user(service, status
     handler, url = service
     with served() as (other, elsewhere):
         handler.status, handler.location = status, elsewhere.replace("127.0.0.1", "localhost")
-        assert len(HttpTargets(url, headers=SECRETS, interval=45.0).resolve().endpoints) == 3
+        assert len(HttpSdResolver(url, headers=SECRETS, interval=45.0).resolve().endpoints) == 3
         assert handler.seen["Authorization"] == "Bearer s3cret"
         assert other.seen["Accept"] == "application/json"
         assert other.seen["X-Prometheus-Refresh-Interval-Seconds"] == "45"
@@ -172,7 +172,7 @@ def test_headers_that_a_redirect_lost_do_not_come_back(service):
             Service.do_GET(self)
 
         handler.do_GET = answer
-        assert len(HttpTargets(url, headers=SECRETS).resolve().endpoints) == 3
+        assert len(HttpSdResolver(url, headers=SECRETS).resolve().endpoints) == 3
     assert ["s3cret" in headers for headers in seen] == [True, False]
     assert "s3cret" not in str(other.seen)
 
@@ -188,7 +188,7 @@ def test_a_redirect_within_the_origin_keeps_the_headers(service):
         Service.do_GET(self)
 
     handler.do_GET = answer
-    assert len(HttpTargets(url, headers=SECRETS).resolve().endpoints) == 3
+    assert len(HttpSdResolver(url, headers=SECRETS).resolve().endpoints) == 3
     assert seen == ["Bearer s3cret"] * 2
 
 
@@ -209,21 +209,21 @@ def test_a_redirect_that_leads_nowhere_is_a_documented_error(service, location):
     """Other schemes are not followed; a loop, and a Location that is no URL, are errors of the kinds documented."""
     handler, url = service
     handler.status, handler.location = 302, location
-    with pytest.raises((OSError, BadListError)):
-        HttpTargets(url, timeout=2.0).resolve()
+    with pytest.raises((OSError, InvalidTargetsError)):
+        HttpSdResolver(url, timeout=2.0).resolve()
 
 
 def test_a_redirect_from_https_to_http_is_not_followed():
     """A list that was to be protected on its way is not taken from an unprotected one."""
     request = urllib.request.Request("https://sd.example/orders")
-    with pytest.raises(BadListError, match="https: to 'http'"):
+    with pytest.raises(InvalidTargetsError, match="https: to 'http'"):
         _Redirects().redirect_request(request, None, 302, "", {}, "http://sd.example/orders")
 
 
 def test_a_service_is_asked_as_prometheus_asks(service):
     """With the refresh interval, and whatever headers the user wants."""
     handler, url = service
-    resolver = HttpTargets(url, headers={"Authorization": "Bearer secret"}, interval=45.0)
+    resolver = HttpSdResolver(url, headers={"Authorization": "Bearer secret"}, interval=45.0)
     assert len(resolver.resolve().endpoints) == 3
     assert handler.seen["X-Prometheus-Refresh-Interval-Seconds"] == "45"
     assert handler.seen["Accept"] == "application/json"
@@ -251,8 +251,8 @@ def test_only_a_complete_200_with_json_counts(service, told):
     handler, url = service
     for name, value in told.items():
         setattr(handler, name, value)
-    with pytest.raises((OSError, BadListError)):
-        HttpTargets(url, timeout=2.0).resolve()
+    with pytest.raises((OSError, InvalidTargetsError)):
+        HttpSdResolver(url, timeout=2.0).resolve()
 
 
 def test_an_answer_that_drips_is_given_up(service):
@@ -270,20 +270,20 @@ def test_an_answer_that_drips_is_given_up(service):
     gone = threading.Event()
     handler.do_GET = drip
     with pytest.raises(TimeoutError):
-        HttpTargets(url, timeout=0.2).resolve()
+        HttpSdResolver(url, timeout=0.2).resolve()
     gone.set()
 
 
 @pytest.mark.parametrize(
     ("make", "parameter"),
     [
-        (lambda: FileTargets(""), "path"),
-        (lambda: FileTargets(7), "path"),
-        (lambda: HttpTargets("ftp://a/b"), "url"),
-        (lambda: HttpTargets("orders"), "url"),
-        (lambda: HttpTargets("http://a", timeout=0), "timeout"),
-        (lambda: HttpTargets("http://a", headers={"a": 7}), "headers"),
-        (lambda: HttpTargets("http://a", interval=0), "interval"),
+        (lambda: FileSdResolver(""), "path"),
+        (lambda: FileSdResolver(7), "path"),
+        (lambda: HttpSdResolver("ftp://a/b"), "url"),
+        (lambda: HttpSdResolver("orders"), "url"),
+        (lambda: HttpSdResolver("http://a", timeout=0), "timeout"),
+        (lambda: HttpSdResolver("http://a", headers={"a": 7}), "headers"),
+        (lambda: HttpSdResolver("http://a", interval=0), "interval"),
     ],
 )
 def test_wrong_arguments_are_refused(make, parameter):

@@ -11,41 +11,41 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from balancekit.discovery._addresses import SystemAddresses
+    from balancekit.discovery._addresses import SystemResolver
     from balancekit.discovery._asyncio import AsyncDiscovery
-    from balancekit.discovery._dns import DnsAddresses, DnsServices
-    from balancekit.discovery._file import FileTargets
-    from balancekit.discovery._follow import DiscoveryStats, SourceChanged
-    from balancekit.discovery._http import HttpTargets
+    from balancekit.discovery._dns import DnsResolver, SrvResolver
+    from balancekit.discovery._file import FileSdResolver
+    from balancekit.discovery._http import HttpSdResolver
     from balancekit.discovery._reconciler import Reconciler, State
     from balancekit.discovery._refresh import Refresh
     from balancekit.discovery._resolution import AsyncResolver, Resolution, Resolver, SupportsWatch
     from balancekit.discovery._source import Source, source
-    from balancekit.discovery._static import AsyncCalling, Calling, Static
-    from balancekit.discovery._targets import BadListError, parse_targets
+    from balancekit.discovery._static import AsyncFunctionResolver, FunctionResolver, StaticResolver
+    from balancekit.discovery._subscription import DiscoveryStats, SourceChanged
+    from balancekit.discovery._targets import InvalidTargetsError, parse_targets
     from balancekit.discovery._threads import ThreadDiscovery
 
 __all__ = [
-    "AsyncCalling",
     "AsyncDiscovery",
+    "AsyncFunctionResolver",
     "AsyncResolver",
-    "BadListError",
-    "Calling",
     "DiscoveryStats",
-    "DnsAddresses",
-    "DnsServices",
-    "FileTargets",
-    "HttpTargets",
+    "DnsResolver",
+    "FileSdResolver",
+    "FunctionResolver",
+    "HttpSdResolver",
+    "InvalidTargetsError",
     "Reconciler",
     "Refresh",
     "Resolution",
     "Resolver",
     "Source",
     "SourceChanged",
+    "SrvResolver",
     "State",
-    "Static",
+    "StaticResolver",
     "SupportsWatch",
-    "SystemAddresses",
+    "SystemResolver",
     "ThreadDiscovery",
     "parse_targets",
     "source",
@@ -54,18 +54,18 @@ __all__ = [
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
-        "_addresses": ("SystemAddresses",),
+        "_addresses": ("SystemResolver",),
         "_asyncio": ("AsyncDiscovery",),
-        "_dns": ("DnsAddresses", "DnsServices"),
-        "_file": ("FileTargets",),
-        "_follow": ("DiscoveryStats", "SourceChanged"),
-        "_http": ("HttpTargets",),
+        "_dns": ("DnsResolver", "SrvResolver"),
+        "_file": ("FileSdResolver",),
+        "_subscription": ("DiscoveryStats", "SourceChanged"),
+        "_http": ("HttpSdResolver",),
         "_reconciler": ("Reconciler", "State"),
         "_refresh": ("Refresh",),
         "_resolution": ("AsyncResolver", "Resolution", "Resolver", "SupportsWatch"),
         "_source": ("Source", "source"),
-        "_static": ("AsyncCalling", "Calling", "Static"),
-        "_targets": ("BadListError", "parse_targets"),
+        "_static": ("AsyncFunctionResolver", "FunctionResolver", "StaticResolver"),
+        "_targets": ("InvalidTargetsError", "parse_targets"),
         "_threads": ("ThreadDiscovery",),
     },
 )

@@ -16,13 +16,13 @@ from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
-__all__ = ["SystemAddresses", "host_and_port", "joined"]
+__all__ = ["SystemResolver", "host_and_port", "joined"]
 
 NOBODY: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 @final
-class SystemAddresses:
+class SystemResolver:
     """Every address of a name, by ``getaddrinfo``.
 
     Parameters
@@ -34,7 +34,7 @@ class SystemAddresses:
 
     Example
     -------
-    >>> "127.0.0.1:80" in [endpoint.id for endpoint in SystemAddresses("localhost", 80).resolve().endpoints]
+    >>> "127.0.0.1:80" in [endpoint.id for endpoint in SystemResolver("localhost", 80).resolve().endpoints]
     True
     """
 

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Any, Self, final
 
 from balancekit.balancer import LoadBalancer
-from balancekit.discovery._follow import DiscoveryStats, Follower, Listener, check
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, SupportsWatch
 from balancekit.discovery._source import source as source_of
+from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, check
 
 __all__ = ["AsyncDiscovery"]
 
@@ -57,8 +57,8 @@ class AsyncDiscovery:
         self._listeners = check(balancer, listeners)
         self._balancer = balancer
         self._source = source_of(source, name=name, refresh=refresh)
-        self._stats = Follower(balancer, self._source, (), now=0.0).stats
-        self._follower: Follower | None = None
+        self._stats = Subscription(balancer, self._source, (), now=0.0).stats
+        self._subscription: Subscription | None = None
         self._main: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
@@ -70,17 +70,19 @@ class AsyncDiscovery:
 
     def stats(self) -> DiscoveryStats:
         """Return how it goes. After the end, how it went."""
-        follower = self._follower
-        return self._stats if follower is None else follower.stats
+        subscription = self._subscription
+        return self._stats if subscription is None else subscription.stats
 
     async def start(self) -> None:
         """Start following. Does nothing if it is started."""
         if self._main is not None:
             return
         now = time.monotonic()
-        follower = Follower(self._balancer, self._source, self._listeners, now=now, before=self._stats)
-        self._follower = follower
-        self._main = asyncio.create_task(self._run(follower), name="balancekit-discovery")
+        subscription = Subscription(
+            self._balancer, self._source, self._listeners, now=now, before=self._stats
+        )
+        self._subscription = subscription
+        self._main = asyncio.create_task(self._run(subscription), name="balancekit-discovery")
 
     async def stop(self) -> None:
         """Stop following, and return when the task has ended. Does nothing if it is stopped."""
@@ -88,25 +90,25 @@ class AsyncDiscovery:
         if main is None:
             return
         self._stats = self.stats()
-        self._follower = None
+        self._subscription = None
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
         self._changed.set()
 
     async def refresh(self) -> None:
         """Ask the source now, whatever its schedule. Returns at once."""
-        if self._follower is not None:
-            self._follower.hurry(now=time.monotonic())
+        if self._subscription is not None:
+            self._subscription.hurry(now=time.monotonic())
             self._woken.set()
 
     async def wait_ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the other runner
         """Wait until the source has named somebody; ``False`` if that takes too long or the runner is stopped."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self._follower is not None and not self._follower.ready:
+                while self._subscription is not None and not self._subscription.ready:
                     self._changed.clear()
                     await self._changed.wait()
-        return self._follower is not None and self._follower.ready
+        return self._subscription is not None and self._subscription.ready
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -122,38 +124,38 @@ class AsyncDiscovery:
 
     # ------------------------------------------------------------------ in the task
 
-    async def _run(self, follower: Follower) -> None:
+    async def _run(self, subscription: Subscription) -> None:
         loop = asyncio.get_running_loop()
         resolver = self._source.resolver
 
         def push(said: Resolution) -> None:
-            follower.push(said, now=time.monotonic())
+            subscription.push(said, now=time.monotonic())
             loop.call_soon_threadsafe(self._woken.set)
 
         unwatch = resolver.watch(push) if isinstance(resolver, SupportsWatch) else None
         try:
             while True:
                 self._woken.clear()
-                follower.settle(now=time.monotonic(), wall=time.time())
-                if follower.due(now=time.monotonic()):
-                    await self._ask(follower)
+                subscription.settle(now=time.monotonic(), wall=time.time())
+                if subscription.due(now=time.monotonic()):
+                    await self._ask(subscription)
                 self._changed.set()
                 # Not wait_for: in Python 3.11 it forgets a cancellation that comes as the wait ends.
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, follower.deadline - time.monotonic())):
+                    async with asyncio.timeout(max(0.0, subscription.deadline - time.monotonic())):
                         await self._woken.wait()
         finally:
             if unwatch is not None:
                 unwatch()
 
-    async def _ask(self, follower: Follower) -> None:
+    async def _ask(self, subscription: Subscription) -> None:
         try:
             async with asyncio.timeout(self._source.refresh.timeout):
                 answer = await _called(self._source.resolver.resolve)
         except Exception as error:
-            follower.failed(error, now=time.monotonic())
+            subscription.failed(error, now=time.monotonic())
         else:
-            follower.answered(answer, now=time.monotonic(), wall=time.time())
+            subscription.answered(answer, now=time.monotonic(), wall=time.time())
 
 
 async def _called(function: Callable[[], Any]) -> object:

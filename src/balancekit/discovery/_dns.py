@@ -24,13 +24,13 @@ from balancekit.errors import ConfigurationError
 if TYPE_CHECKING:
     from dns.resolver import Resolver as Client
 
-__all__ = ["DnsAddresses", "DnsServices"]
+__all__ = ["DnsResolver", "SrvResolver"]
 
 _KINDS: Final = ("A", "AAAA")
 
 
 @final
-class DnsAddresses:
+class DnsResolver:
     """Every address of a name, from its A and AAAA records.
 
     Parameters
@@ -84,7 +84,7 @@ class DnsAddresses:
 
 
 @final
-class DnsServices:
+class SrvResolver:
     """Every service that the SRV records of a name list: host, port, priority and weight.
 
     Weights that are all zero mean equal shares (RFC 2782). A single record with the target ``"."`` means that the
@@ -95,7 +95,7 @@ class DnsServices:
     name
         For example ``"_http._tcp.orders.example"``.
     nameservers, timeout
-        As for :class:`DnsAddresses`.
+        As for :class:`DnsResolver`.
     """
 
     def __init__(

@@ -16,16 +16,16 @@ from typing import Final, Self, final
 
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
-from balancekit.discovery._targets import BadListError, parse_targets
+from balancekit.discovery._targets import InvalidTargetsError, parse_targets
 from balancekit.errors import ConfigurationError
 
-__all__ = ["FileTargets"]
+__all__ = ["FileSdResolver"]
 
 _EVERY_SECOND: Final = Refresh(interval=1.0, longest_retry=1.0)
 
 
 @final
-class FileTargets:
+class FileSdResolver:
     """The targets that a file lists.
 
     Parameters
@@ -54,7 +54,7 @@ class FileTargets:
         ------
         OSError
             If it cannot be read.
-        BadListError
+        InvalidTargetsError
             If it is no list of targets.
         """
         data = self._path.read_bytes()
@@ -63,7 +63,7 @@ class FileTargets:
             return last[1]
         try:
             found = parse_targets(data)
-        except BadListError as error:
+        except InvalidTargetsError as error:
             error.add_note(f"in {self._path}")
             raise
         self._last = (data, found)

@@ -18,13 +18,13 @@ from urllib.parse import SplitResult, urlsplit
 from balancekit._support import validation as valid
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
-from balancekit.discovery._targets import BadListError, parse_targets
+from balancekit.discovery._targets import InvalidTargetsError, parse_targets
 from balancekit.errors import ConfigurationError, brief
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["HttpTargets"]
+__all__ = ["HttpSdResolver"]
 
 MOST: Final = 16 * 1024 * 1024
 """Bytes after which an answer is no list of endpoints."""
@@ -36,7 +36,7 @@ _REFRESH: Final = Refresh()
 
 
 @final
-class HttpTargets:
+class HttpSdResolver:
     """The targets that a web service lists.
 
     Parameters
@@ -98,23 +98,23 @@ class HttpTargets:
         ------
         OSError
             If it cannot be asked, or answers with an error.
-        BadListError
+        InvalidTargetsError
             If the answer is no list of targets.
         """
         try:
             return self._answer(time.monotonic() + self._timeout)
-        except BadListError:
+        except InvalidTargetsError:
             raise
         except (HTTPException, ValueError) as error:  # no HTTP, or a Location that is no URL
-            raise BadListError(f"no answer that HTTP allows: {brief(error)}") from error
+            raise InvalidTargetsError(f"no answer that HTTP allows: {brief(error)}") from error
 
     def _answer(self, deadline: float) -> Resolution:
         with cast("HTTPResponse", self._opener.open(self._request, timeout=self._timeout)) as response:
             if response.status != 200:
-                raise BadListError(f"status {response.status}, expected 200")
+                raise InvalidTargetsError(f"status {response.status}, expected 200")
             kind = response.headers.get_content_type()
             if kind != "application/json":
-                raise BadListError(f"content type {kind}, expected application/json")
+                raise InvalidTargetsError(f"content type {kind}, expected application/json")
             return parse_targets(_read(response, deadline))
 
 
@@ -128,12 +128,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
         Raises
         ------
-        BadListError
+        InvalidTargetsError
             If it leads from ``https`` to ``http``, or to neither.
         """
         here, there = urlsplit(req.full_url), urlsplit(newurl)
         if there.scheme not in PORTS or (here.scheme == "https" and there.scheme == "http"):
-            raise BadListError(
+            raise InvalidTargetsError(
                 f"a redirect from {here.scheme}: to {brief(there.scheme)}, which is not followed"
             )
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -155,9 +155,9 @@ def _read(response: HTTPResponse, deadline: float) -> bytes:
         parts.append(data)
         size += len(data)
         if size > MOST:
-            raise BadListError(f"more than {MOST} bytes")
+            raise InvalidTargetsError(f"more than {MOST} bytes")
         if time.monotonic() > deadline:
             raise TimeoutError("the answer took too long")
     if response.length:
-        raise BadListError(f"{response.length} bytes of the answer are missing")
+        raise InvalidTargetsError(f"{response.length} bytes of the answer are missing")
     return b"".join(parts)

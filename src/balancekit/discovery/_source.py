@@ -20,7 +20,7 @@ from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import AsyncResolver, Resolver
-from balancekit.discovery._static import AsyncCalling, Calling
+from balancekit.discovery._static import AsyncFunctionResolver, FunctionResolver
 from balancekit.errors import ConfigurationError
 
 __all__ = ["GROUP", "Source", "source"]
@@ -29,12 +29,12 @@ GROUP: Final = "balancekit.resolvers"
 """The entry point group of other people's schemes."""
 
 _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
-    "static": ("_static", "Static"),
-    "dns": ("_addresses", "SystemAddresses"),
-    "dns_ttl": ("_dns", "DnsAddresses"),
-    "srv": ("_dns", "DnsServices"),
-    "file": ("_file", "FileTargets"),
-    "http_sd": ("_http", "HttpTargets"),
+    "static": ("_static", "StaticResolver"),
+    "dns": ("_addresses", "SystemResolver"),
+    "dns_ttl": ("_dns", "DnsResolver"),
+    "srv": ("_dns", "SrvResolver"),
+    "file": ("_file", "FileSdResolver"),
+    "http_sd": ("_http", "HttpSdResolver"),
 }
 _TAKES_INTERVAL: Final = "http_sd"  # the service is told of it
 _DEFAULT_REFRESH: Final = Refresh()
@@ -90,8 +90,10 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
         resolver = cast("Resolver", what)
         own = Source(name=type(what).__name__, resolver=resolver, refresh=_suggested(resolver))
     elif not isinstance(what, type) and callable(what):
-        calling = AsyncCalling(what) if inspect.iscoroutinefunction(what) else Calling(what)
-        own = Source(name=getattr(what, "__name__", "function"), resolver=calling, refresh=_DEFAULT_REFRESH)
+        resolver = (
+            AsyncFunctionResolver(what) if inspect.iscoroutinefunction(what) else FunctionResolver(what)
+        )
+        own = Source(name=getattr(what, "__name__", "function"), resolver=calls, refresh=_DEFAULT_REFRESH)
     else:
         raise ConfigurationError("source", what, 'a resolver, a function, or a string such as "dns:name:80"')
     if refresh is not None and not isinstance(refresh, Refresh):

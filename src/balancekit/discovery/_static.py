@@ -9,11 +9,11 @@ from typing import Any, Self, final
 from balancekit.discovery._resolution import Resolution, resolution
 from balancekit.errors import ConfigurationError
 
-__all__ = ["AsyncCalling", "Calling", "Static"]
+__all__ = ["AsyncFunctionResolver", "FunctionResolver", "StaticResolver"]
 
 
 @final
-class Static:
+class StaticResolver:
     """Always the same endpoints.
 
     Parameters
@@ -23,7 +23,7 @@ class Static:
 
     Example
     -------
-    >>> [endpoint.id for endpoint in Static(["b:80", "a:80"]).resolve().endpoints]
+    >>> [endpoint.id for endpoint in StaticResolver(["b:80", "a:80"]).resolve().endpoints]
     ['a:80', 'b:80']
     """
 
@@ -44,7 +44,7 @@ class Static:
 
 
 @final
-class Calling:
+class FunctionResolver:
     """Whoever a function says there are.
 
     Parameters
@@ -54,14 +54,14 @@ class Calling:
 
     Example
     -------
-    >>> Calling(lambda: {"eu": 1}).resolve().endpoints[0].target
+    >>> FunctionResolver(lambda: {"eu": 1}).resolve().endpoints[0].target
     1
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
         if not callable(function) or inspect.iscoroutinefunction(function):
             raise ConfigurationError(
-                "function", function, "a function; AsyncCalling takes coroutine functions"
+                "function", function, "a function; AsyncFunctionResolver takes coroutine functions"
             )
         self._function = function
 
@@ -71,13 +71,13 @@ class Calling:
 
 
 @final
-class AsyncCalling:
+class AsyncFunctionResolver:
     """Whoever a coroutine function says there are, for :class:`AsyncDiscovery`.
 
     Parameters
     ----------
     function
-        As for :class:`Calling`.
+        As for :class:`FunctionResolver`.
     """
 
     def __init__(self, function: Callable[[], Awaitable[Any]]) -> None:

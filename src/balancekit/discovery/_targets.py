@@ -19,11 +19,12 @@ from typing import Any
 
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
+from balancekit.errors import BalancekitError
 
-__all__ = ["BadListError", "parse_targets"]
+__all__ = ["InvalidTargetsError", "parse_targets"]
 
 
-class BadListError(ValueError):
+class InvalidTargetsError(BalancekitError):
     """What was read is no list of targets; the last good one stays in use."""
 
 
@@ -32,7 +33,7 @@ def parse_targets(data: bytes | str) -> Resolution:
 
     Raises
     ------
-    BadListError
+    InvalidTargetsError
         If it is anything else, or only the beginning of one.
 
     Example
@@ -44,24 +45,24 @@ def parse_targets(data: bytes | str) -> Resolution:
     try:
         groups = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BadListError(f"no JSON, or only the beginning of it: {error}") from error
+        raise InvalidTargetsError(f"no JSON, or only the beginning of it: {error}") from error
     if not isinstance(groups, list):
-        raise BadListError(f"a list of groups is expected, not {type(groups).__name__}")
+        raise InvalidTargetsError(f"a list of groups is expected, not {type(groups).__name__}")
     return Resolution(endpoints=[endpoint for group in groups for endpoint in _group(group)])
 
 
 def _group(group: Any) -> list[Endpoint[str]]:
     if not isinstance(group, dict) or not isinstance(group.get("targets"), list):
-        raise BadListError('each group is expected to be {"targets": [...], "labels": {...}}')
+        raise InvalidTargetsError('each group is expected to be {"targets": [...], "labels": {...}}')
     labels = group.get("labels") or {}
     if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
-        raise BadListError("labels are expected to be strings")
+        raise InvalidTargetsError("labels are expected to be strings")
     return [_endpoint(target, labels) for target in group["targets"]]
 
 
 def _endpoint(target: object, labels: Mapping[str, str]) -> Endpoint[str]:
     if not isinstance(target, str) or not target:
-        raise BadListError(f"a target is expected to be a string such as 'host:port', not {target!r}")
+        raise InvalidTargetsError(f"a target is expected to be a string such as 'host:port', not {target!r}")
     rest = dict(labels)
     scheme = rest.pop("__scheme__", "")
     try:
@@ -73,4 +74,4 @@ def _endpoint(target: object, labels: Mapping[str, str]) -> Endpoint[str]:
             metadata=rest,
         )
     except ValueError as error:
-        raise BadListError(f"target {target!r}: {error}") from error
+        raise InvalidTargetsError(f"target {target!r}: {error}") from error

@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any, Final, Self, cast, final
 
 from balancekit.balancer import LoadBalancer
-from balancekit.discovery._follow import DiscoveryStats, Follower, Listener, check
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, Resolver, SupportsWatch
 from balancekit.discovery._source import Source
 from balancekit.discovery._source import source as source_of
+from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, check
 from balancekit.errors import ConfigurationError
 
 __all__ = ["ThreadDiscovery"]
@@ -74,7 +74,7 @@ class ThreadDiscovery:
         self._listeners = check(balancer, listeners)
         self._balancer = balancer
         self._source = _sync(source, name, refresh)
-        self._stats = Follower(balancer, self._source, (), now=0.0).stats
+        self._stats = Subscription(balancer, self._source, (), now=0.0).stats
         self._rest()
         _ALIVE.add(self)
 
@@ -82,17 +82,17 @@ class ThreadDiscovery:
         """Be as if never started."""
         self._wakeup = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._follower: Follower | None = None
+        self._subscription: Subscription | None = None
 
     @property
     def running(self) -> bool:
         """Whether it is started."""
-        return self._follower is not None
+        return self._subscription is not None
 
     def stats(self) -> DiscoveryStats:
         """Return how it goes. After the end, how it went."""
-        follower = self._follower
-        return self._stats if follower is None else follower.stats
+        subscription = self._subscription
+        return self._stats if subscription is None else subscription.stats
 
     def start(self) -> None:
         """Start following. Does nothing if it is started."""
@@ -100,20 +100,20 @@ class ThreadDiscovery:
 
     def _start(self, *, delay: float) -> None:
         with self._wakeup:
-            if self._follower is not None:
+            if self._subscription is not None:
                 return
-            follower = Follower(
+            subscription = Subscription(
                 self._balancer,
                 self._source,
                 self._listeners,
                 now=time.monotonic(),
                 before=self._stats,
             )
-            follower.postpone(delay)
-            self._follower = follower
+            subscription.postpone(delay)
+            self._subscription = subscription
             self._thread = threading.Thread(
                 target=self._run,
-                args=(follower,),
+                args=(subscription,),
                 name="balancekit-discovery",
                 daemon=True,
             )
@@ -122,10 +122,10 @@ class ThreadDiscovery:
     def stop(self) -> None:
         """Stop following, and return when the thread has ended. Does nothing if it is stopped."""
         with self._wakeup:
-            follower, self._follower = self._follower, None
+            subscription, self._subscription = self._subscription, None
             thread, self._thread = self._thread, None
-            if follower is not None:
-                self._stats = follower.stats
+            if subscription is not None:
+                self._stats = subscription.stats
             self._wakeup.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(self._source.refresh.timeout)
@@ -133,15 +133,15 @@ class ThreadDiscovery:
     def refresh(self) -> None:
         """Ask the source now, whatever its schedule. Returns at once."""
         with self._wakeup:
-            if self._follower is not None:
-                self._follower.hurry(now=time.monotonic())
+            if self._subscription is not None:
+                self._subscription.hurry(now=time.monotonic())
                 self._wakeup.notify_all()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until the source has named somebody; ``False`` if that takes too long or the runner is stopped."""
         with self._wakeup:
-            self._wakeup.wait_for(lambda: self._follower is None or self._follower.ready, timeout)
-            return self._follower is not None and self._follower.ready
+            self._wakeup.wait_for(lambda: self._subscription is None or self._subscription.ready, timeout)
+            return self._subscription is not None and self._subscription.ready
 
     def __enter__(self) -> Self:
         self.start()
@@ -157,25 +157,25 @@ class ThreadDiscovery:
 
     # ------------------------------------------------------------------ in the thread
 
-    def _run(self, follower: Follower) -> None:
+    def _run(self, subscription: Subscription) -> None:
         resolver = cast("Resolver", self._source.resolver)
 
         def push(said: Resolution) -> None:
-            follower.push(said, now=time.monotonic())
+            subscription.push(said, now=time.monotonic())
             self._notify()
 
         unwatch = resolver.watch(push) if isinstance(resolver, SupportsWatch) else None
         try:
-            while self._wait(follower):
-                self._step(follower, resolver)
+            while self._wait(subscription):
+                self._step(subscription, resolver)
                 self._notify()
         finally:
             if unwatch is not None:
                 unwatch()
 
-    def _step(self, follower: Follower, resolver: Resolver) -> None:
-        follower.settle(now=time.monotonic(), wall=time.time())
-        if not follower.due(now=time.monotonic()):
+    def _step(self, subscription: Subscription, resolver: Resolver) -> None:
+        subscription.settle(now=time.monotonic(), wall=time.time())
+        if not subscription.due(now=time.monotonic()):
             return
         answer: object = None
         trouble: Exception | None = None
@@ -183,18 +183,18 @@ class ThreadDiscovery:
             answer = resolver.resolve()
         except Exception as error:
             trouble = error
-        if self._follower is not follower:
+        if self._subscription is not subscription:
             return  # stopped meanwhile
         if trouble is None:
-            follower.answered(answer, now=time.monotonic(), wall=time.time())
+            subscription.answered(answer, now=time.monotonic(), wall=time.time())
         else:
-            follower.failed(trouble, now=time.monotonic())
+            subscription.failed(trouble, now=time.monotonic())
 
-    def _wait(self, follower: Follower) -> bool:
+    def _wait(self, subscription: Subscription) -> bool:
         """Wait until there is something to do; ``False`` once stopped."""
         with self._wakeup:
-            while self._follower is follower:
-                left = follower.deadline - time.monotonic()
+            while self._subscription is subscription:
+                left = subscription.deadline - time.monotonic()
                 if left <= 0.0:
                     return True
                 self._wakeup.wait(left)
@@ -208,7 +208,7 @@ class ThreadDiscovery:
 
     def after_fork(self) -> None:
         """Start anew in a forked child if it was started: the thread is not there, the need for it is."""
-        was, stats = self._follower, self.stats()
+        was, stats = self._subscription, self.stats()
         self._rest()
         self._stats = stats
         if was is not None:

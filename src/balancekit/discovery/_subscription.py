@@ -1,6 +1,6 @@
 """What do both runners do between two questions? Change the balancer, keep the books, tell whoever listens.
 
-A :class:`Follower` is used by one thread or task at a time; only :meth:`Follower.push` and reading ``stats`` may come
+A :class:`Subscription` is used by one thread or task at a time; only :meth:`Subscription.push` and reading ``stats`` may come
 from others.
 """
 
@@ -20,7 +20,7 @@ from balancekit.discovery._resolution import resolution
 from balancekit.discovery._source import Source
 from balancekit.errors import ConfigurationError
 
-__all__ = ["DiscoveryStats", "Follower", "Listener", "SourceChanged", "check"]
+__all__ = ["DiscoveryStats", "Listener", "SourceChanged", "Subscription", "check"]
 
 RESULTS: Final = ("changed", "unchanged", "held", "failed")
 
@@ -82,7 +82,7 @@ class DiscoveryStats(Record):
 
 
 @final
-class Follower:
+class Subscription:
     """One source, one balancer."""
 
     __slots__ = (
