@@ -133,7 +133,7 @@ class UnknownEndpointError(BalancekitError, LookupError):
     no endpoint 'c' in this pool; it has 'a', 'b'
     """
 
-    _SHOWN = 8
+    _MAX_IDS_SHOWN = 8
 
     def __init__(self, endpoint: object, known: tuple[str, ...]) -> None:
         super().__init__(endpoint, known)
@@ -143,8 +143,8 @@ class UnknownEndpointError(BalancekitError, LookupError):
     def __str__(self) -> str:
         if not self.known:
             return f"no endpoint {brief(self.endpoint)} in this pool; it is empty"
-        shown = ", ".join(map(brief, self.known[: self._SHOWN]))
-        rest = len(self.known) - self._SHOWN
+        shown = ", ".join(map(brief, self.known[: self._MAX_IDS_SHOWN]))
+        rest = len(self.known) - self._MAX_IDS_SHOWN
         tail = f" and {rest} more" if rest > 0 else ""
         return f"no endpoint {brief(self.endpoint)} in this pool; it has {shown}{tail}"
 

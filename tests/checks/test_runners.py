@@ -24,7 +24,7 @@ from balancekit.health import Health, Lifecycle, MaxFails, Thresholds
 QUICK = Schedule(interval=0.1, timeout=0.08, jitter=0.1, fast=0.05)
 SLOWER = Schedule(interval=0.5, timeout=0.4, fast=0.1)
 POLICY = Lifecycle(thresholds=Thresholds(rise=2, fall=2))
-PATIENCE = 5.0
+MAX_WAIT_S = 5.0
 
 
 def balancer_of(*targets, health=POLICY, **options):
@@ -34,7 +34,7 @@ def balancer_of(*targets, health=POLICY, **options):
 
 def wait_for(condition):
     """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + MAX_WAIT_S
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.005)
@@ -65,7 +65,7 @@ class InThread:
         return self.runner
 
     def call(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(MAX_WAIT_S)
 
     def __exit__(self, *_error):
         self.call(self.runner.stop())
@@ -320,7 +320,7 @@ def test_a_stop_is_never_lost():
             balancer.update({"a": str(turn), "b": "2"})
             for _ in range(turn % 3):
                 await asyncio.sleep(0)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(MAX_WAIT_S):
                 await checks.stop()
             assert len(asyncio.all_tasks()) == 1
 
@@ -339,7 +339,7 @@ def test_a_check_may_stop_its_runner():
 
     checks = ThreadChecks(balancer, check, schedule=QUICK)
     checks.start()
-    assert done.wait(PATIENCE)
+    assert done.wait(MAX_WAIT_S)
     wait_for(lambda: not [t for t in threading.enumerate() if t.name.startswith("balancekit-check")])
 
 
@@ -409,7 +409,7 @@ def test_a_forked_child_starts_over():
                     checks.stop()
                     status = 0
                 os._exit(status)
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + MAX_WAIT_S
             while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
                 if time.monotonic() > deadline:
                     os.kill(child, signal.SIGKILL)

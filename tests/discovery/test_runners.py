@@ -39,7 +39,7 @@ QUICK = Refresh(
     quiet=0.05,
     longest_quiet=0.3,
 )
-PATIENCE = 5.0
+MAX_WAIT_S = 5.0
 
 
 class InThread:
@@ -50,7 +50,7 @@ class InThread:
         self.runner = None
 
     def _do(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(MAX_WAIT_S)
 
     def __enter__(self):
         self.loop = asyncio.new_event_loop()
@@ -96,7 +96,7 @@ def ids(balancer):
 
 def wait_for(condition):
     """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + MAX_WAIT_S
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.005)
@@ -128,7 +128,7 @@ def test_the_list_follows_the_source(runner):
     with pytest.raises(PoolEmptyError):
         balancer.acquire()
     with runner(balancer, said, refresh=QUICK) as discovery:
-        assert discovery.wait_ready(PATIENCE)
+        assert discovery.wait_ready(MAX_WAIT_S)
         balancer.acquire(exclude={"b"}).release()
         said.names = ("a", "c")
         wait_for(lambda: ids(balancer) == {"a", "c"})
@@ -146,7 +146,7 @@ def test_what_is_removed_gets_nothing_new_and_its_leases_end_in_peace(runner):
     balancer = LoadBalancer([], allow_empty=True, listeners=[events.append])
     said = Said("a", "b")
     with runner(balancer, said, refresh=QUICK) as discovery:
-        discovery.wait_ready(PATIENCE)
+        discovery.wait_ready(MAX_WAIT_S)
         lease = balancer.acquire(exclude={"b"})
         said.names = ("b",)
         wait_for(lambda: ids(balancer) == {"b"})
@@ -168,7 +168,7 @@ def test_failures_keep_the_list_and_are_logged_once(runner, trouble, caplog):
     caplog.set_level(logging.INFO, "balancekit")
     said, balancer, changes = Said("a", "b"), nobody(), []
     with runner(balancer, said, name="orders", refresh=QUICK, listeners=[changes.append]) as discovery:
-        discovery.wait_ready(PATIENCE)
+        discovery.wait_ready(MAX_WAIT_S)
         good = said.resolve
         if isinstance(trouble, Exception):
             said.names = trouble
@@ -203,7 +203,7 @@ def test_an_empty_answer_is_held_first(runner):
     """Then applied."""
     said, balancer = Said("a", "b"), nobody()
     with runner(balancer, said, refresh=QUICK) as discovery:
-        discovery.wait_ready(PATIENCE)
+        discovery.wait_ready(MAX_WAIT_S)
         said.names = ()
         began = time.monotonic()
         said.settle()
@@ -221,7 +221,7 @@ def test_a_listener_that_raises_changes_nothing(runner):
 
     said, balancer = Said("a"), nobody()
     with runner(balancer, said, refresh=QUICK, listeners=[awkward]) as discovery:
-        assert discovery.wait_ready(PATIENCE)
+        assert discovery.wait_ready(MAX_WAIT_S)
         said.settle()
 
 
@@ -239,7 +239,7 @@ def test_a_source_that_pushes_is_heard_and_debounced(runner):
     said, balancer = Pushed("a"), nobody()
     calm = QUICK.replace(interval=60.0)
     with runner(balancer, said, refresh=calm) as discovery:
-        discovery.wait_ready(PATIENCE)
+        discovery.wait_ready(MAX_WAIT_S)
         for count in range(2, 9):
             said.push(["a", *map(str, range(count))])
         wait_for(lambda: len(balancer.endpoints) == 9)
@@ -263,7 +263,7 @@ def test_dns_through_everything_that_goes_wrong(runner):
         balancer = nobody()
         source = DnsResolver("orders.example", 80, nameservers=[place], timeout=0.5)
         with runner(balancer, source, refresh=QUICK) as discovery:
-            assert discovery.wait_ready(PATIENCE)
+            assert discovery.wait_ready(MAX_WAIT_S)
             for how in (SERVFAIL, NXDOMAIN, EMPTY):
                 kept = dict(zone.says)
                 zone.fail(how, "orders.example")
@@ -286,7 +286,7 @@ def test_the_ttl_of_the_records_says_how_often_dns_is_asked():
         source = SrvResolver("_http._tcp.orders.example", nameservers=[place], timeout=0.5)
         refresh = Refresh(interval=0.01, shortest=0.01, jitter=0.0)
         with ThreadDiscovery(balancer, source, refresh=refresh) as discovery:
-            discovery.wait_ready(PATIENCE)
+            discovery.wait_ready(MAX_WAIT_S)
             began = time.monotonic()
             zone.srv("_http._tcp.orders.example", (0, 1, 80, "a.example"), (0, 1, 80, "b.example"), ttl=60)
             wait_for(lambda: len(balancer.endpoints) == 2)
@@ -305,7 +305,7 @@ def test_a_file_that_is_rewritten_in_place_never_costs_the_list(runner, tmp_path
     fast = QUICK.replace(interval=0.002, first_retry=0.002, longest_retry=0.002, hold=0.0, shrink=1.0)
     missing = []
     with runner(balancer, FileSdResolver(path), refresh=fast) as discovery:
-        discovery.wait_ready(PATIENCE)
+        discovery.wait_ready(MAX_WAIT_S)
         balancer.on_event(lambda event: missing.append(event) if isinstance(event, Removed) else None)
         for length in range(0, len(whole), 10):
             path.write_text(whole[:length])
@@ -332,7 +332,7 @@ def test_a_symbolic_link_that_is_swapped_is_followed(runner, tmp_path):
     (tmp_path / "targets.json").symlink_to("..data/targets.json")
     balancer = nobody()
     with runner(balancer, f"file:{tmp_path / 'targets.json'}?interval=0.01") as discovery:
-        assert discovery.wait_ready(PATIENCE)
+        assert discovery.wait_ready(MAX_WAIT_S)
         publish("..2", "b:80", "c:80")
         wait_for(lambda: ids(balancer) == {"b:80", "c:80"})
         (tmp_path / "..data").unlink()  # a swap that is not atomic
@@ -354,7 +354,7 @@ def test_starting_and_stopping_twice_does_nothing():
         discovery.start()
         discovery.start()
         assert discovery.running
-        assert discovery.wait_ready(PATIENCE)
+        assert discovery.wait_ready(MAX_WAIT_S)
         discovery.stop()
         discovery.stop()
         assert not discovery.running
@@ -369,18 +369,18 @@ def test_stopping_does_not_wait_longer_than_the_timeout_for_one_that_hangs():
 
     def hang():
         asked.set()
-        release.wait(PATIENCE)
+        release.wait(MAX_WAIT_S)
         return ["late"]
 
     balancer = nobody()
     discovery = ThreadDiscovery(balancer, hang, refresh=QUICK.replace(timeout=0.1))
     discovery.start()
-    assert asked.wait(PATIENCE)
+    assert asked.wait(MAX_WAIT_S)
     assert not discovery.wait_ready(0.05)
     thread = discovery._thread
     discovery.stop()
     release.set()
-    thread.join(PATIENCE)
+    thread.join(MAX_WAIT_S)
     assert not thread.is_alive()
     assert not balancer.endpoints
 
@@ -394,7 +394,7 @@ def test_a_coroutine_is_cancelled_when_its_time_is_over():
         async def hang():
             if not answers:
                 try:
-                    await asyncio.sleep(PATIENCE)
+                    await asyncio.sleep(MAX_WAIT_S)
                 finally:
                     cancelled.set()
             return [answers.pop()]
@@ -402,8 +402,8 @@ def test_a_coroutine_is_cancelled_when_its_time_is_over():
         answers = ["a"]
         balancer = nobody()
         async with AsyncDiscovery(balancer, hang, refresh=QUICK.replace(timeout=0.05)) as discovery:
-            assert await discovery.wait_ready(PATIENCE)
-            await asyncio.wait_for(cancelled.wait(), PATIENCE)
+            assert await discovery.wait_ready(MAX_WAIT_S)
+            await asyncio.wait_for(cancelled.wait(), MAX_WAIT_S)
             assert ids(balancer) == {"a"}
         assert not await discovery.wait_ready(0.0)
 
@@ -442,7 +442,7 @@ def test_a_forked_child_follows_the_source_by_itself():
     said, balancer = Said("a"), nobody()
     stopped = ThreadDiscovery(nobody(), said, refresh=QUICK)
     with ThreadDiscovery(balancer, said, refresh=QUICK) as discovery:
-        assert discovery.wait_ready(PATIENCE)
+        assert discovery.wait_ready(MAX_WAIT_S)
         child = os.fork()
         if child == 0:
             status = 1
@@ -455,7 +455,7 @@ def test_a_forked_child_follows_the_source_by_itself():
                 assert threading.active_count() == 1
                 status = 0
             os._exit(status)
-        deadline = time.monotonic() + 2 * PATIENCE
+        deadline = time.monotonic() + 2 * MAX_WAIT_S
         while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
             if time.monotonic() > deadline:
                 os.kill(child, signal.SIGKILL)

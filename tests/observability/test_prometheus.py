@@ -19,7 +19,7 @@ from balancekit import AllIneligibleError, ConfigurationError, First, LoadBalanc
 from balancekit.discovery import ThreadDiscovery
 from balancekit.events import Hedged, Retried, RetryRefused
 from balancekit.loads import InFlight
-from balancekit.observability.prometheus import BUCKETS, MOST, STATES, BalancerCollector
+from balancekit.observability.prometheus import BUCKETS, MAX_LABELLED_ENDPOINTS, STATES, BalancerCollector
 from balancekit.testing import ManualClock
 
 NAMES = {
@@ -157,7 +157,7 @@ def test_pods_that_come_and_go_leave_nothing(timed: bool) -> None:
     registry = CollectorRegistry()
     lb = LoadBalancer(["stays"], selector=First(), load=InFlight(), timed=timed)
     BalancerCollector(lb, service="s", registry=registry)
-    for n in range(MOST + 20):
+    for n in range(MAX_LABELLED_ENDPOINTS + 20):
         lb.add(f"pod-{n}")
         late = lb.acquire(exclude=["stays"])
         scrape(registry)
@@ -190,7 +190,7 @@ def test_a_thousand_endpoints_are_five_hundred_series_and_the_rest() -> None:
     leases = [lb.acquire(exclude=[f"e{n}" for n in range(number)]) for number in (0, 999)]
     families = scrape(registry)
     samples = families["balancekit_inflight_requests"].samples
-    assert len(samples) == MOST + 1
+    assert len(samples) == MAX_LABELLED_ENDPOINTS + 1
     assert sum(sample.value for sample in samples) == 2.0
     assert value(families, "balancekit_endpoint_weight", endpoint="other") == 500.0
     for lease in leases:

@@ -33,9 +33,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 QUANTILES: Final = ("p50", "p95", "p99")
-FRESH: Final = 1.0
+DELAY_CACHE_S: Final = 1.0
 """Seconds for which a quantile is used before it is read anew: a read-out looks at every endpoint."""
-ENOUGH: Final = 20
+MIN_SAMPLES: Final = 20
 """Latencies that must be known before a quantile of them means anything."""
 
 _read: WeakKeyDictionary[LoadBalancer[Any], tuple[float, float, str]] = WeakKeyDictionary()
@@ -173,8 +173,8 @@ def _delay(balancer: LoadBalancer[T], delay: float | str, clock: Clock) -> float
         raise ConfigurationError("delay", delay, f"seconds > 0, or one of {', '.join(QUANTILES)}")
     now = clock()
     known = _read.get(balancer)
-    if known is None or known[2] != delay or not 0.0 <= now - known[0] < FRESH:
+    if known is None or known[2] != delay or not 0.0 <= now - known[0] < DELAY_CACHE_S:
         latency = balancer.stats().latency
-        value = math.inf if latency is None or latency.count < ENOUGH else float(getattr(latency, delay))
+        value = math.inf if latency is None or latency.count < MIN_SAMPLES else float(getattr(latency, delay))
         _read[balancer] = known = (now, value, delay)
     return known[1]

@@ -14,7 +14,7 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["Places", "reachable"]
 
-SPARE: Final = 64
+MIN_SPARE_ENTRIES: Final = 64
 """How many endpoints that have left are remembered at least before any is forgotten."""
 
 
@@ -63,4 +63,4 @@ class Places:
     def _forget(self) -> None:
         there = {endpoint.id for endpoint in self._balancer.endpoints}
         self._known = {id: entry for id, entry in self._known.copy().items() if id in there}
-        self._most = 2 * len(there) + SPARE
+        self._most = 2 * len(there) + MIN_SPARE_ENTRIES

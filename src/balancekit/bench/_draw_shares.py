@@ -37,7 +37,13 @@ def by_points(findings: Findings) -> Figure:
     axes = figure.add_axes((0.08, 0.13, 0.74, 0.68))
     axes.set_xscale("log")
     axes.set_yscale("log")
-    colours = dict(zip(sorted({row["servers"] for row in rows}), (SMALL, MEDIUM, LARGE), strict=False))
+    colours = dict(
+        zip(
+            sorted({row["servers"] for row in rows}),
+            (SMALL_POOL_COLOUR, MEDIUM_POOL_COLOUR, LARGE_POOL_COLOUR),
+            strict=False,
+        )
+    )
     axes.set_ylim(1.0, max(row["exact peak"] for row in rows) * 1.1)
     axes.set_xlim(0.9, 1_100)
     ends = []
@@ -62,9 +68,9 @@ def by_points(findings: Findings) -> Figure:
     return figure
 
 
-SMALL: Final = GREEN
-MEDIUM: Final = BLUE
-LARGE: Final = ORANGE
+SMALL_POOL_COLOUR: Final = GREEN
+MEDIUM_POOL_COLOUR: Final = BLUE
+LARGE_POOL_COLOUR: Final = ORANGE
 
 
 def _ticks(axis: Any, values: Sequence[float], unit: str = "") -> None:

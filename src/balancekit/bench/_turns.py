@@ -25,7 +25,7 @@ from balancekit.selectors import RoundRobin, SmoothWeightedRoundRobin, StrideSch
 __all__ = ["turns"]
 
 PICKS: Final = 700
-SHOWN: Final = 70
+MAX_PLOTTED_PICKS: Final = 70
 FIVE: Final = {"a": 5.0, "b": 1.0, "c": 1.0}
 CROWD: Final = {"heavy": 100.0, **{f"light-{number:02}": 1.0 for number in range(99)}}
 EQUAL: Final = {f"{number}": 1.0 for number in range(10)}
@@ -71,7 +71,7 @@ def turns(*, seed: int) -> Findings:
             if selector in {"RoundRobin", "SmoothWeightedRoundRobin"}:
                 claims.append(_never_ahead(selector, what, float(away.max())))
             if weights is FIVE:
-                curves += [(selector, pick + 1, float(away[pick, 0])) for pick in range(SHOWN)]
+                curves += [(selector, pick + 1, float(away[pick, 0])) for pick in range(MAX_PLOTTED_PICKS)]
     smooth = picks("SmoothWeightedRoundRobin", FIVE, PICKS, seed)
     claims.append(
         Claim.near(

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
-from balancekit.checks._result import ProbeExchange, ProbeResult, Peer
 from balancekit.checks._http import BadAnswerError, Response, get
+from balancekit.checks._result import Peer, ProbeExchange, ProbeResult
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 

@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 INTERRUPTED: Final = 130
 """The status of a command that was stopped from the keyboard, as shells have it."""
-UNHEARD: Final = 141
+EXIT_BROKEN_PIPE: Final = 141
 """The status of a command whose reader went away (``| head``), as shells have it."""
 
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its end would complain
-        return UNHEARD
+        return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
         sys.stderr.write(f"balancekit {options.command}: interrupted\n")
         return INTERRUPTED

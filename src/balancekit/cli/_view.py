@@ -17,7 +17,7 @@ from balancekit.statistics_view import BalancerStats
 
 __all__ = ["LiveView", "PlainView", "Silent", "View", "print_report"]
 
-SHOWN = 8
+MAX_NOTES_SHOWN = 8
 STYLES = {"healthy": "green", "suspect": "yellow", "probing": "yellow", "ejected": "red", "draining": "cyan"}
 
 
@@ -109,7 +109,7 @@ class LiveView(Silent):
                 milliseconds(latency.p50 if latency else None),
                 milliseconds(latency.p95 if latency else None),
             )
-        lines = [Text(f"{note.time:5.1f} s  {note}") for note in notes[-SHOWN:]]
+        lines = [Text(f"{note.time:5.1f} s  {note}") for note in notes[-MAX_NOTES_SHOWN:]]
         self._live.update(Group(table, *lines))
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpSdResolver"]
 
-MOST: Final = 16 * 1024 * 1024
+MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 """Bytes after which an answer is no list of endpoints."""
 READ_AT_ONCE: Final = 65_536
 PORTS: Final = {"http": 80, "https": 443}
@@ -154,8 +154,8 @@ def _read(response: HTTPResponse, deadline: float) -> bytes:
     while data := response.read1(READ_AT_ONCE):
         parts.append(data)
         size += len(data)
-        if size > MOST:
-            raise InvalidTargetsError(f"more than {MOST} bytes")
+        if size > MAX_LIST_BYTES:
+            raise InvalidTargetsError(f"more than {MAX_LIST_BYTES} bytes")
         if time.monotonic() > deadline:
             raise TimeoutError("the answer took too long")
     if response.length:

@@ -90,9 +90,7 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
         resolver = cast("Resolver", what)
         own = Source(name=type(what).__name__, resolver=resolver, refresh=_suggested(resolver))
     elif not isinstance(what, type) and callable(what):
-        resolver = (
-            AsyncFunctionResolver(what) if inspect.iscoroutinefunction(what) else FunctionResolver(what)
-        )
+        calls = AsyncFunctionResolver(what) if inspect.iscoroutinefunction(what) else FunctionResolver(what)
         own = Source(name=getattr(what, "__name__", "function"), resolver=calls, refresh=_DEFAULT_REFRESH)
     else:
         raise ConfigurationError("source", what, 'a resolver, a function, or a string such as "dns:name:80"')

@@ -30,7 +30,7 @@ __all__ = ["AnchorHash"]
 
 MULTIPLIER: Final = 2862933555777941757
 """Of a linear congruential generator modulo 2**64 (L'Ecuyer 1999)."""
-MOST: Final = 1 << 24
+MAX_CAPACITY: Final = 1 << 24
 
 _Buckets: TypeAlias = "tuple[list[int], list[int], list[int], list[int], list[int]]"
 _State: TypeAlias = "tuple[list[int], list[int], int, list[str], Narrow, _Buckets, dict[str, int]]"
@@ -95,7 +95,7 @@ class AnchorHash:
         if not names:
             raise ConfigurationError("nodes", nodes, "at least one node")
         size = working + working // 8 + 1 if capacity is None else capacity
-        size = valid.integer("capacity", size, minimum=working, maximum=MOST)
+        size = valid.integer("capacity", size, minimum=working, maximum=MAX_CAPACITY)
         spare = range(working, size)
         anchors = [0] * working + list(spare)
         self._state: _State = self._shown(

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FailureAware", "FailureAwareLoad", "FailureAwarePool"]
 
-UNTRIED: Final = 1000.0
+UNMEASURED_FACTOR: Final = 1000.0
 """How many medians an endpoint is taken for while its very first request is out."""
 CLEAN: Final = 1e-3
 """A missing success below this is none: the factor would be under 0.3 %."""
@@ -209,7 +209,7 @@ class FailureAwareLoad:
         node = self._node
         latency = self._expected(now)
         if not self.tried and not self._missing:
-            latency *= UNTRIED if node.inflight else 0.0
+            latency *= UNMEASURED_FACTOR if node.inflight else 0.0
         value = latency * (node.inflight / node.capacity + 1.0)
         if self._missing:
             config = self.pool.config

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EwmaLatency", "LatencyLoad", "PeakEwmaLatency", "measured"]
 
-UNTRIED: Final = 1e9
+UNMEASURED_LATENCY_S: Final = 1e9
 """The latency, in seconds, assumed of an endpoint whose very first request is still out."""
 
 
@@ -109,7 +109,7 @@ class LatencyLoad:
         node = self._node
         ahead = node.inflight / node.capacity
         if not self._average.seen:
-            return UNTRIED * ahead
+            return UNMEASURED_LATENCY_S * ahead
         return self._average.value(now=now, rest=0.0) * (ahead + 1.0)
 
 

@@ -49,7 +49,7 @@ from balancekit.outcome import Completion, Outcome
 
 __all__ = ["BUCKETS", "STATES", "BalancerCollector", "SupportsDiscoveryStats"]
 
-MOST: Final = 500
+MAX_LABELLED_ENDPOINTS: Final = 500
 """Endpoints that get series of their own; the others share ``endpoint="other"``."""
 OTHER: Final = "other"
 
@@ -156,7 +156,7 @@ class BalancerCollector:
         """Return the label of an endpoint: its id, while there are not too many."""
         if endpoint in self._named:
             return endpoint
-        if len(self._named) >= MOST:
+        if len(self._named) >= MAX_LABELLED_ENDPOINTS:
             return OTHER
         self._named.add(endpoint)
         return endpoint

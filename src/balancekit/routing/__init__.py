@@ -18,8 +18,8 @@ its own. They nest: ``Sticky(values, child=lambda: Locality("eu-1", child=RoundR
 from __future__ import annotations
 
 from balancekit.routing._canary import Canary
+from balancekit.routing._grouping import MakeSelector
 from balancekit.routing._max_inflight import MaxInFlight
-from balancekit.routing._parts import MakeSelector
 from balancekit.routing._priority import Locality, Priority, tier_loads
 from balancekit.routing._rate_limit import RateLimit
 from balancekit.routing._sticky import STICKY, Sticky, StickyValues, source_prefix

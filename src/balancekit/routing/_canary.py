@@ -14,7 +14,7 @@ from balancekit._support.text import decimal, to_bytes
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._parts import Children, Learn, MakeSelector, Parts
+from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -64,8 +64,8 @@ class Canary:
         valid.text("labels", " ".join(wanted))
         self._salt = valid.text("salt", salt, empty=True)
         self._share = valid.number("share", share, minimum=0.0, maximum=1.0)
-        self._parts = Parts(lambda node: wanted.items() <= node.metadata.items())
-        self._children = Children(child)
+        self._parts = Grouping(lambda node: wanted.items() <= node.metadata.items())
+        self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
             self.learn: Learn = self._learn

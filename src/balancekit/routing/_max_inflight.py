@@ -15,7 +15,7 @@ from balancekit._support import validation as valid
 from balancekit.errors import Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._parts import Children, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -68,7 +68,7 @@ class MaxInFlight:
     ) -> None:
         self._limit = valid.integer("max_inflight", max_inflight, minimum=1)
         self._per_weight = valid.flag("per_weight", per_weight)
-        self._children = Children(child)
+        self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
             self.learn: Learn = self._learn

@@ -27,7 +27,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._parts import Children, Learn, MakeSelector, Parts
+from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -76,8 +76,8 @@ class _Tiers:
         overprovisioning: float,
     ) -> None:
         self.overprovisioning: float = valid.number("overprovisioning", overprovisioning, minimum=1.0)
-        self.children: Children = Children(child)
-        self.parts: Parts = Parts(tier_of)
+        self.children: ChildSelectors = ChildSelectors(child)
+        self.parts: Grouping = Grouping(tier_of)
         self.loads: Callable[[Snapshot], tuple[tuple[int, int], ...]] = self._loads
 
     def _loads(self, snapshot: Snapshot) -> tuple[tuple[int, int], ...]:

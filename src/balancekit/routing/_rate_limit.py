@@ -21,7 +21,7 @@ from balancekit._support import validation as valid
 from balancekit.errors import Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._parts import Children, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -107,7 +107,7 @@ class RateLimit:
         self._buckets: dict[str, Bucket] = {}
         self._corrections: deque[tuple[str, float]] = deque()
         self._now = -math.inf
-        self._children = Children(child)
+        self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
             self.learn: Learn = self._learn

@@ -28,7 +28,7 @@ from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, StickyValueError
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._parts import Children, Learn, MakeSelector
+from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -38,7 +38,7 @@ STICKY: Final = "sticky"
 """The attribute of a request that carries the value its client sent."""
 
 SHORTEST_SECRET: Final = 16
-LONGEST: Final = 4096
+MAX_VALUE_LENGTH: Final = 4096
 PART: Final = "everybody"
 
 
@@ -84,7 +84,7 @@ class StickyValues:
         StickyValueError
             If the value was not issued for this pool with one of the secrets, whatever it is.
         """
-        if not isinstance(value, str) or len(value) > LONGEST or not value.isascii():
+        if not isinstance(value, str) or len(value) > MAX_VALUE_LENGTH or not value.isascii():
             raise StickyValueError("not a sticky value")
         name_text, dot, signature_text = value.partition(".")
         name, signature = _bytes(name_text), _bytes(signature_text)
@@ -149,7 +149,7 @@ class Sticky:
             raise ConfigurationError("values", values, "StickyValues(pool, secrets)")
         self._values = values
         self._bound = bound if bound == float("inf") else valid.number("bound", bound, above=1.0)
-        self._children = Children(child)
+        self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
             self.learn: Learn = self._learn

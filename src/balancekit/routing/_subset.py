@@ -15,7 +15,7 @@ from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._parts import Children, Learn, MakeSelector, Parts, excluding
+from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector, excluding
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -72,8 +72,8 @@ class Subset:
         elif fallback not in {"any", "none"}:
             raise ConfigurationError("fallback", fallback, "'any', 'none' or the labels of a default subset")
         self._anybody = fallback == "any"
-        self._parts = Parts(lambda node: tuple([node.metadata.get(key) for key in self._keys]))
-        self._children = Children(child)
+        self._parts = Grouping(lambda node: tuple([node.metadata.get(key) for key in self._keys]))
+        self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
             self.learn: Learn = self._learn

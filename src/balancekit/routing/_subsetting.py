@@ -22,7 +22,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._parts import Children, Learn, MakeSelector, Parts
+from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import PowerOfChoices
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
@@ -108,8 +108,8 @@ class Subsetting:
             raise ConfigurationError("choose", choose, "a function from ids to ids")
         self._choose = choose
         self._chosen: frozenset[str] = frozenset()
-        self._parts = Parts(lambda node: node.id in self._chosen)
-        self._children = Children(child)
+        self._parts = Grouping(lambda node: node.id in self._chosen)
+        self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         self._follow = self._followed
         if self._children.learns:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["StaggeredEdf", "staggered_cycle"]
 
 GOLDEN: Final = 0.6180339887498949
-FEW: Final = 8
+MAX_UNSPREAD_WEIGHTS: Final = 8
 """Up to this many servers may have a weight of their own before their phases must be spread."""
 
 
@@ -114,7 +114,7 @@ def _phases(weights: Sequence[float]) -> NDArray[np.float64]:
     for position, weight in enumerate(weights):
         classes.setdefault(weight, []).append(position)
     alone = sum(1 for members in classes.values() if len(members) == 1)
-    spread = GOLDEN if alone > FEW else 0.0
+    spread = GOLDEN if alone > MAX_UNSPREAD_WEIGHTS else 0.0
     phases = np.empty(len(weights), dtype=np.float64)
     for rank, weight in enumerate(sorted(classes)):
         members = classes[weight]

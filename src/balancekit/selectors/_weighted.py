@@ -25,13 +25,13 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["SmoothWeightedRoundRobin", "StrideScheduling"]
 
-SMALL: Final = 64
+MAX_PLAIN_NODES: Final = 64
 """Up to this many endpoints the order is smooth whatever the weights are."""
 SMOOTH_STEPS: Final = 1 << 16
 """Turns times distinct weights that one smooth cycle may cost to make: some 20 ms."""
 CYCLE_TURNS: Final = 1 << 20
 """Turns that one cycle may keep: 8 MiB of references."""
-SKIPPED: Final = 1024
+MAX_SKIPPED_TURNS: Final = 1024
 """An endless order is entered at most this many turns in."""
 
 
@@ -119,7 +119,7 @@ def _smoothly(snapshot: Snapshot, before: CyclicState | None, rng: Random) -> Cy
     whole = whole_weights(weights, limit=SMOOTH_STEPS // distinct)
     if whole is not None:
         return _round(snapshot, nodes, smooth_cycle(whole), before, rng)
-    if len(nodes) <= SMALL:
+    if len(nodes) <= MAX_PLAIN_NODES:
         return _endless(snapshot, nodes, SmoothWrr(weights).take, before, rng)
     return _staggered(snapshot, before, rng)
 
@@ -159,6 +159,6 @@ def _endless(
     before: CyclicState | None,
     rng: Random,
 ) -> CyclicState:
-    for _ in range(0 if before is None else rng.randrange(SKIPPED)):
+    for _ in range(0 if before is None else rng.randrange(MAX_SKIPPED_TURNS)):
         turn()
     return CyclicState(snapshot, nodes, iter(lambda: nodes[turn()], None))

@@ -45,7 +45,7 @@ __all__ = [
     "absent_at_first",
 ]
 
-MOST: Final = 1_000_000
+MAX_CYCLES: Final = 1_000_000
 """Crashes of a flap."""
 
 
@@ -189,8 +189,8 @@ class Flap(_Spell):
         super()._check()
         valid.number("down", self.down, above=0.0)
         valid.number("up", self.up, above=0.0)
-        if self.seconds > MOST * (self.down + self.up):
-            raise ConfigurationError("seconds", self.seconds, f"at most {MOST} times down and up")
+        if self.seconds > MAX_CYCLES * (self.down + self.up):
+            raise ConfigurationError("seconds", self.seconds, f"at most {MAX_CYCLES} times down and up")
 
     def steps(self) -> Iterator[Step]:
         """Yield every crash and recovery."""

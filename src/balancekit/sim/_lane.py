@@ -23,7 +23,7 @@ from balancekit.sim._world import World
 
 __all__ = ["play"]
 
-NOWHERE = -1
+NO_SERVER = -1
 
 
 def play(world: World, arrived: Sequence[float]) -> Log:
@@ -48,7 +48,7 @@ def play(world: World, arrived: Sequence[float]) -> Log:
             lease = acquire()
         except UnavailableError:
             end_at(now)
-            went_to(NOWHERE)
+            went_to(NO_SERVER)
             continue
         index, free, scale, lengths = servers[lease._node.id]
         # What follows is Line.end, written out: a call would be a tenth of the loop.
@@ -68,7 +68,7 @@ def _log(arrived: Sequence[float], ended: Sequence[float], where: Sequence[int])
     """Return the whole log: one attempt for each request that went somewhere, there from its arrival to its end."""
     log = Log()
     begins, ends, places = np.array(arrived), np.array(ended), np.array(where, dtype=np.int64)
-    served = places != NOWHERE
+    served = places != NO_SERVER
     log.arrived.frombytes(begins.tobytes())
     log.ended.frombytes(ends.tobytes())
     log.served.frombytes(served.astype(np.int8).tobytes())

@@ -42,9 +42,9 @@ __all__ = ["Recording", "Row", "read_recording", "replay"]
 
 V = TypeVar("V")
 
-TURNED_AWAY: Final = frozenset({Outcome.CONNECT_FAILED, Outcome.OVERLOADED})
+REFUSED_OUTCOMES: Final = frozenset({Outcome.CONNECT_FAILED, Outcome.OVERLOADED})
 """Outcomes of requests that no worker worked on."""
-UNKNOWN_LENGTH: Final = frozenset({Outcome.CANCELLED, Outcome.IGNORED}) | TURNED_AWAY
+UNKNOWN_LENGTH: Final = frozenset({Outcome.CANCELLED, Outcome.IGNORED}) | REFUSED_OUTCOMES
 """Outcomes of requests whose duration does not say how long they would have taken."""
 
 
@@ -89,7 +89,7 @@ class Recording(Record):
             log.ended[request] = end = row.time + row.duration
             log.served[request] = row.outcome is Outcome.SUCCESS
             attempt = log.send(request, FIRST, number[row.endpoint], row.time)
-            log.left[attempt] = row.time if row.outcome in TURNED_AWAY else end
+            log.left[attempt] = row.time if row.outcome in REFUSED_OUTCOMES else end
         if any(row.key is not None for row in self.rows):
             log.keys.extend([row.key for row in self.rows])
         counts = _workers(self, workers)
@@ -223,7 +223,7 @@ def _lengths(rows: Iterable[Row], workers: Mapping[str, int]) -> dict[str, list[
     free = {id: [0.0] * count for id, count in workers.items()}
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        if row.outcome in TURNED_AWAY:
+        if row.outcome in REFUSED_OUTCOMES:
             continue
         end = row.time + row.duration
         begin = max(row.time, free[row.endpoint][0])

@@ -30,7 +30,7 @@ __all__ = ["Always", "Bimodal", "Exponential", "Lognormal", "Pareto", "Recorded"
 
 BLOCK: Final = 1024
 """Times drawn at once."""
-LONGEST: Final = 1e15
+MAX_TOTAL_S: Final = 1e15
 """Seconds that they may take together. Far beyond, a clock of floating point stands still."""
 
 
@@ -168,7 +168,7 @@ def draws(service: Service, rng: Random, parameter: str = "service") -> Iterator
 
     def checked() -> list[float]:
         times = block()
-        if not (min(times) >= 0.0 and sum(times) < LONGEST):
+        if not (min(times) >= 0.0 and sum(times) < MAX_TOTAL_S):
             raise ConfigurationError(parameter, service, "times that are finite and >= 0, and end some day")
         return times
 

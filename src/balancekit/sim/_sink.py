@@ -19,7 +19,7 @@ from typing import Final, final
 
 __all__ = ["Sink"]
 
-TOGETHER: Final = 64
+BATCH_SIZE: Final = 64
 """Lines written at once."""
 
 
@@ -57,7 +57,7 @@ class Sink:
         """Have a line written, without a line end of its own, some time until :meth:`close`."""
         with self._lock:
             self._lines.append(line)
-            if len(self._lines) >= TOGETHER or self._file.closed:
+            if len(self._lines) >= BATCH_SIZE or self._file.closed:
                 self._write()
 
     def drop(self) -> None:

@@ -368,7 +368,7 @@ def check_balancer(
         deadline=None,
         print_blob=False,
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
-        suppress_health_check=strategies.PATIENCE,
+        suppress_health_check=strategies.SUPPRESSED_CHECKS,
     )
     run_state_machine_as_test(machine, settings=steady)
     rare = {name: visits[name] for name in situations if visits[name] < least}

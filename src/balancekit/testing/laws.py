@@ -43,7 +43,7 @@ from balancekit.protocols import LoadPolicy, Selector, SupportsPicker, SupportsP
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 from balancekit.testing._fakes import make_context, make_nodes, make_snapshot
 from balancekit.testing._gates import Z, chi_square_z
-from balancekit.testing.strategies import PATIENCE, keys, snapshots, weights
+from balancekit.testing.strategies import SUPPRESSED_CHECKS, keys, snapshots, weights
 
 __all__ = [
     "ALL",
@@ -130,7 +130,7 @@ class Subject:
                 deadline=None,
                 print_blob=False,
                 phases=(Phase.explicit, Phase.generate, Phase.shrink),
-                suppress_health_check=PATIENCE,
+                suppress_health_check=SUPPRESSED_CHECKS,
             )
             steady(given(**strategies)(body))()
 

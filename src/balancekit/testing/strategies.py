@@ -16,9 +16,9 @@ from balancekit.outcome import Outcome
 from balancekit.snapshot import Key, Snapshot
 from balancekit.testing._fakes import make_nodes, make_snapshot
 
-__all__ = ["PATIENCE", "endpoint_lists", "ids", "keys", "outcomes", "snapshots", "weights"]
+__all__ = ["SUPPRESSED_CHECKS", "endpoint_lists", "ids", "keys", "outcomes", "snapshots", "weights"]
 
-PATIENCE: Final = (
+SUPPRESSED_CHECKS: Final = (
     HealthCheck.data_too_large,
     HealthCheck.filter_too_much,
     HealthCheck.large_base_example,

@@ -22,7 +22,7 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["LeastRequest", "Random", "RoundRobin", "in_service"]
 
-LONG_AGO: Final = 32
+START_BITS: Final = 32
 """Bits of the random number of picks that a schedule is in when it starts."""
 
 LEAST_RAMP: Final = 1e-9
@@ -75,7 +75,7 @@ class RoundRobin:
         if not _any_left(nodes, ctx):
             return _anybody(snapshot, ctx)
         if self._start is None:
-            self._start = ctx.rng.getrandbits(LONG_AGO)
+            self._start = ctx.rng.getrandbits(START_BITS)
         if self._order.follows(snapshot, nodes, self._start):
             return self._order.pick(ctx)
         turn = self._start if self._turn is None else self._turn
@@ -148,7 +148,7 @@ class LeastRequest:
         if not _any_left(nodes, ctx):
             return _anybody(snapshot, ctx)
         if self._start is None:
-            self._start = ctx.rng.getrandbits(LONG_AGO)
+            self._start = ctx.rng.getrandbits(START_BITS)
         if self._order.follows(snapshot, nodes, self._start):
             return self._order.pick(ctx)
         if ctx.exclude:

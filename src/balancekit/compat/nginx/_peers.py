@@ -19,7 +19,7 @@ from balancekit._support.record import Record
 
 __all__ = ["Group", "Peer", "Server"]
 
-LONG_AGO: Final = -1e18
+DISTANT_PAST_S: Final = -1e18
 
 
 class Server(Record):
@@ -89,8 +89,8 @@ class Peer:
         self.conns: int = 0
         self.down: bool = server.down
         self.fails: int = 0
-        self.accessed: float = LONG_AGO
-        self.checked: float = LONG_AGO
+        self.accessed: float = DISTANT_PAST_S
+        self.checked: float = DISTANT_PAST_S
 
     def full(self) -> bool:
         """Answer whether there are as many requests in progress as may be."""

@@ -1,7 +1,7 @@
 """How does a selector work inside another? It sees a part of the pool as if that were the whole.
 
 Routing selectors *narrow*, then *delegate*: they divide the members into parts, and each part has a child of its
-own, so that the turns of one part never mix with those of another. Parts are made once per membership, and
+own, so that the turns of one part never mix with those of another. Grouping are made once per membership, and
 their views once per snapshot; both are memoised on what they were made from. A child that builds tables on its
 members therefore keeps them while health flips.
 """
@@ -24,7 +24,7 @@ from balancekit.protocols import (
 )
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
-__all__ = ["Children", "Learn", "MakeSelector", "Parts", "excluding"]
+__all__ = ["ChildSelectors", "Grouping", "Learn", "MakeSelector", "excluding"]
 
 MakeSelector: TypeAlias = Callable[[], Selector]
 """Makes a child, once per part: a selector class, or a function that returns one."""
@@ -36,7 +36,7 @@ Views: TypeAlias = Mapping[Hashable, Snapshot]
 
 
 @final
-class Parts:
+class Grouping:
     """The members divided by a function of the node, each part with its view of a snapshot.
 
     Parameters
@@ -77,7 +77,7 @@ class Parts:
 
 
 @final
-class Children:
+class ChildSelectors:
     """One selector per part, made when the part is first seen.
 
     Parameters
