@@ -24,7 +24,7 @@ from balancekit import hashing as h
 from balancekit._support.text import to_bytes
 from balancekit.compat import envoy, haproxy, nginx
 from balancekit.compat.ketama import Ketama
-from balancekit.discovery import parse_targets
+from balancekit.discovery import InvalidTargetsError, parse_targets
 from balancekit.routing import Canary, Priority
 
 LONE = "\udcff"
@@ -138,5 +138,5 @@ def test_an_id_that_cannot_be_sent_is_refused_by_name(parameter, make, bad):
 
 def test_a_listed_target_that_cannot_be_sent_is_refused_by_name():
     """A discovered list with a lone surrogate in a target is no list, and the error names the target."""
-    with pytest.raises(ValueError, match=r"x\\ud800:80"):
+    with pytest.raises(InvalidTargetsError, match=r"x\\ud800:80"):
         parse_targets(b'[{"targets": ["10.0.0.1:80", "x\\ud800:80"]}]')
