@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from balancekit import ConfigurationError
-from balancekit.discovery import InvalidTargetsError, FileSdResolver, HttpSdResolver, parse_targets
+from balancekit.discovery import FileSdResolver, HttpSdResolver, InvalidTargetsError, parse_targets
 from balancekit.discovery._http import _Redirects
 
 LIST = json.dumps(

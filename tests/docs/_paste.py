@@ -22,7 +22,7 @@ def main() -> None:
     linecache.cache[str(page)] = (len(text), None, text.splitlines(keepends=True), str(page))
     namespace: dict[str, object] = {"__name__": "__main__"}
     for line, block in blocks(text):
-        exec(compile("\n" * line + block, str(page), "exec"), namespace)  # noqa: S102 - this is what it is for
+        exec(compile("\n" * line + block, str(page), "exec"), namespace)
 
 
 if __name__ == "__main__":

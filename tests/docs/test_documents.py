@@ -17,9 +17,9 @@ from sybil import Document, Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.example import Example
 from sybil.parsers.rest import DocTestParser
+from tests.docs._paste import blocks
 
 import balancekit
-from tests.docs._paste import blocks
 
 ROOT = Path(__file__).parents[2]
 PASTE = Path(__file__).with_name("_paste.py")
@@ -106,7 +106,7 @@ def test_inline_calls_of_the_readme_run(code: str) -> None:
     }
     code = code.replace("LoadBalancer(...", "LoadBalancer(endpoints").replace("(...)", "()")
     if code != "check_selector(MyAlgorithm)":  # the tutorial runs it
-        eval(f"_({code})", scope)  # noqa: S307 - README is ours
+        eval(f"_({code})", scope)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name)
