@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancekit import ConfigurationError, First, LoadBalancer, Outcome
-from balancekit.adapters._ahead import read_ahead
+from balancekit.adapters._body_buffer import buffer_body
 from balancekit.adapters.httpx2 import BalancedTransport
 from balancekit.adapters.requests import BalancedAdapter
 
@@ -174,7 +174,7 @@ def test_nothing_is_lost_and_no_more_is_read_than_is_needed(pieces: list[bytes],
             read.append(piece)
             yield piece
 
-    found = read_ahead(reading(), limit)
+    found = buffer_body(reading(), limit)
     whole = b"".join(pieces)
     if len(whole) <= limit:
         assert found == whole

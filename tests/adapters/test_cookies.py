@@ -12,7 +12,7 @@ import pytest
 from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, RoundRobin
 from balancekit.adapters import HttpTarget
 from balancekit.adapters._cookies import Jars
-from balancekit.adapters._target import place
+from balancekit.adapters._target import address_of
 from balancekit.adapters.httpx2 import BalancedTransport
 
 from ._clients import KINDS, play
@@ -112,7 +112,7 @@ def test_the_authority_asked_for_is_the_cookies_domain(kind: str, servers: list[
 
 def test_cookies_leave_with_their_endpoint() -> None:
     """A jar is not kept for those who are gone."""
-    jars, where = Jars(), place("10.0.0.1:80")
+    jars, where = Jars(), address_of("10.0.0.1:80")
     jars.keep(where, "http://10.0.0.1:80/", HOST, ["pin=a"])
     headers = dict(HOST)
     jars.carry(where, "http://10.0.0.1:80/", headers)
@@ -124,7 +124,7 @@ def test_cookies_leave_with_their_endpoint() -> None:
 
 def test_a_secure_cookie_is_for_https() -> None:
     """The scheme of the attempt counts."""
-    jars, where = Jars(), place("10.0.0.1:80")
+    jars, where = Jars(), address_of("10.0.0.1:80")
     jars.keep(where, "https://10.0.0.1/", HOST, ["pin=a; Secure"])
     for scheme, expected in (("http", None), ("https", "pin=a")):
         headers = dict(HOST)

@@ -147,7 +147,7 @@ def test_the_transport_of_an_endpoint_that_has_left_is_closed(
     """After its last lease, by the next request; and all of them by ``close``, which may be called again."""
     closed: list[str] = []
 
-    class Inner(module.HTTPTransport):  # type: ignore[name-defined,misc]
+    class InnerTransport(module.HTTPTransport):  # type: ignore[name-defined,misc]
         def __init__(self, endpoint: Endpoint[str]) -> None:
             super().__init__()
             self.id = endpoint.id
@@ -158,7 +158,7 @@ def test_the_transport_of_an_endpoint_that_has_left_is_closed(
 
     a, b = (server.address for server in servers)
     lb = LoadBalancer([a, b], selector=First())
-    transport = adapter.BalancedTransport(lb, transport_factory=Inner)
+    transport = adapter.BalancedTransport(lb, transport_factory=InnerTransport)
     client = module.Client(transport=transport)
     response = client.send(client.build_request("GET", "http://orders/drip?n=3"), stream=True)
     lb.remove(a)
@@ -183,7 +183,7 @@ def test_nothing_stays_open_when_the_list_changes_all_the_time(
     """Removed and added again while six threads call: every transport with a connection is closed in the end."""
     made: list[Any] = []
 
-    class Inner(module.HTTPTransport):  # type: ignore[name-defined,misc]
+    class InnerTransport(module.HTTPTransport):  # type: ignore[name-defined,misc]
         open = True
 
         def close(self) -> None:
@@ -191,7 +191,7 @@ def test_nothing_stays_open_when_the_list_changes_all_the_time(
             super().close()
 
     def make(endpoint: Endpoint[str]) -> Any:
-        made.append(Inner(verify=context))
+        made.append(InnerTransport(verify=context))
         return made[-1]
 
     context = module.create_ssl_context()

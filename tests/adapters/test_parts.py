@@ -19,10 +19,10 @@ from balancekit.adapters import HttpTarget, RequestOptions, from_header, hedge, 
 from balancekit.adapters import aiohttp as for_aiohttp
 from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters import requests as for_requests
-from balancekit.adapters._places import Places
+from balancekit.adapters._addresses import AddressCache
 from balancekit.adapters._request_options import asked
-from balancekit.adapters._target import place
-from balancekit.adapters._wishes import quota_reset, retry_after
+from balancekit.adapters._retry_after import quota_reset, retry_after
+from balancekit.adapters._target import address_of
 from balancekit.events import Event, Hedged
 from balancekit.retry import RetryBudget
 
@@ -48,14 +48,14 @@ def test_addresses_are_taken_apart(
     target: str, base: str, authority: str | None, server_name: str | None
 ) -> None:
     """A number or a socket is asked for the service, a name for itself."""
-    where = place(target)
+    where = address_of(target)
     assert (where.base("http"), where.authority, where.server_name) == (base, authority, server_name)
 
 
 def test_places_of_endpoints_that_left_are_forgotten() -> None:
     """A pool that changes for weeks takes no more room than one that does not; those who are there keep their place."""
     lb = LoadBalancer([f"stays-{n}:80" for n in range(10)])
-    places = Places(lb)
+    places = AddressCache(lb)
     first = [places.of(endpoint) for endpoint in lb.endpoints]
     for n in range(1000):
         lb.add(f"pod-{n}:80")

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from balancekit.adapters._call import CallInfo
-    from balancekit.adapters._carrier import CallOptions, CarrierOptions
+    from balancekit.adapters._config import AdapterOptions, CallOptions
     from balancekit.adapters._hedge import hedge
     from balancekit.adapters._keys import from_cookie, from_header, from_query
     from balancekit.adapters._request_options import RequestOptions, request_options
     from balancekit.adapters._target import HttpTarget
 
 __all__ = [
+    "AdapterOptions",
     "CallInfo",
     "CallOptions",
-    "CarrierOptions",
     "HttpTarget",
     "RequestOptions",
     "from_cookie",
@@ -37,7 +37,7 @@ __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
         "_call": ("CallInfo",),
-        "_carrier": ("CallOptions", "CarrierOptions"),
+        "_config": ("CallOptions", "AdapterOptions"),
         "_hedge": ("hedge",),
         "_keys": ("from_cookie", "from_header", "from_query"),
         "_request_options": ("RequestOptions", "request_options"),

@@ -1,6 +1,6 @@
 """How far has this request got, and what comes next? One call, its attempts and its lease, without any I/O.
 
-The adapters send; this decides. A retry goes to an endpoint that has not been tried, if the rules of ``_rules.py``
+The adapters send; this decides. A retry goes to an endpoint that has not been tried, if the rules of ``_classification.py``
 allow it for this request, an attempt is left, there is time, there is an endpoint, and the budget has one to spare. The
 next lease is taken *before* the present answer is thrown away: if there is none, the answer in hand is returned.
 
@@ -17,10 +17,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, final
 
 from balancekit._support.log import log_change
+from balancekit.adapters._classification import (
+    CANCELLED,
+    FINE,
+    IDEMPOTENT_METHODS,
+    Classification,
+    RetryScope,
+    classify_status,
+)
 from balancekit.adapters._request_options import RequestOptions
-from balancekit.adapters._rules import CANCELLED, FINE, IDEMPOTENT_METHODS, Again, Judgement, judge_status
-from balancekit.adapters._target import Place
-from balancekit.adapters._wishes import quota_reset, retry_after
+from balancekit.adapters._retry_after import quota_reset, retry_after
+from balancekit.adapters._target import Address
 from balancekit.endpoint import Endpoint
 from balancekit.errors import UnavailableError, brief_error
 from balancekit.events import Retried, RetryRefused
@@ -29,7 +36,7 @@ from balancekit.outcome import Outcome
 from balancekit.snapshot import Key
 
 if TYPE_CHECKING:
-    from balancekit.adapters._carrier import Carrier
+    from balancekit.adapters._config import AdapterConfig
 
 __all__ = ["Call", "CallInfo"]
 
@@ -81,7 +88,7 @@ class Call:
     """One request on its way."""
 
     __slots__ = (
-        "_carrier",
+        "_config",
         "_cost",
         "_ending",
         "_key",
@@ -97,9 +104,9 @@ class Call:
     lease: Lease[Any]
 
     def __init__(
-        self, carrier: Carrier, options: RequestOptions | None, key: Key | None, cost: float
+        self, config: AdapterConfig, options: RequestOptions | None, key: Key | None, cost: float
     ) -> None:
-        self._carrier = carrier
+        self._config = config
         self._options = options
         self._key = key
         self._cost = cost
@@ -110,7 +117,7 @@ class Call:
         self.tried: list[str] = []
         """Ids, the present one last."""
         self.deadline: float = math.inf
-        """When the call must be over, by the carrier's clock."""
+        """When the call must be over, by the config's clock."""
         if options is not None and options.deadline is not None:
             self.deadline = options.deadline
 
@@ -124,10 +131,10 @@ class Call:
         UnavailableError
             If nobody may be picked.
         """
-        carrier, options = self._carrier, self._options
-        plain = options is None and carrier.plain and not self.tried
-        lease = carrier.balancer.acquire() if plain else self._acquire()
-        carrier.budget.deposit(now=carrier.clock())
+        config, options = self._config, self._options
+        plain = options is None and config.plain and not self.tried
+        lease = config.balancer.acquire() if plain else self._acquire()
+        config.budget.deposit(now=config.clock())
         self.lease = lease
         self.tried.append(lease.endpoint.id)
         return lease
@@ -136,22 +143,24 @@ class Call:
         """Answer for how many seconds to wait for an endpoint to come back, ``None`` for not at all."""
         if error.retry_at is None:
             return None
-        now = self._carrier.clock()
+        now = self._config.clock()
         wait = max(0.0, error.retry_at - now)
-        if wait + waited > self._carrier.wait_for_capacity or now + wait >= self.deadline:
+        if wait + waited > self._config.wait_for_capacity or now + wait >= self.deadline:
             return None
         return wait
 
     def left(self) -> float:
         """Answer how many seconds are left, never none: a time-out of zero means "do not wait" to a socket."""
-        return math.inf if self.deadline == math.inf else max(SHORTEST, self.deadline - self._carrier.clock())
+        return math.inf if self.deadline == math.inf else max(SHORTEST, self.deadline - self._config.clock())
 
-    def failed(self, judgement: Judgement, request: Any, *, replayable: Callable[[Any], bool]) -> bool:
+    def failed(
+        self, classification: Classification, request: Any, *, replayable: Callable[[Any], bool]
+    ) -> bool:
         """Hear that an attempt ended in an error; answer whether there is another, by ``lease``."""
-        if judgement.outcome in _IN_TIME and self.left() <= SHORTEST:
-            judgement = CANCELLED  # it was our time that was up, and not the endpoint's
-        self.lease.release(judgement.outcome)
-        following = self._elsewhere(judgement, request, replayable)
+        if classification.outcome in _IN_TIME and self.left() <= SHORTEST:
+            classification = CANCELLED  # it was our time that was up, and not the endpoint's
+        self.lease.release(classification.outcome)
+        following = self._elsewhere(classification, request, replayable)
         if following is None:
             return False
         self._go_on(following)
@@ -160,7 +169,7 @@ class Call:
     def unusable(self, error: Exception) -> str:
         """Return why the endpoint of the attempt cannot be used at all; log it once."""
         endpoint = self.lease.endpoint
-        known = self._carrier.unusable
+        known = self._config.unusable
         if endpoint not in known:
             known.add(endpoint)
             log_change("endpoint %r cannot be used: %s", endpoint.id, brief_error(error), bad=True)
@@ -170,28 +179,28 @@ class Call:
         self,
         status: int,
         headers: Mapping[str, str],
-        place: Place,
+        address: Address,
         request: Any,
         *,
         replayable: Callable[[Any], bool],
     ) -> bool:
         """Hear that an attempt was answered; answer whether to throw that away for another, by ``lease``."""
         self._upgraded = status == 101
-        if status < 400 and not place.headers:
+        if status < 400 and not address.headers:
             return False
-        carrier = self._carrier
+        config = self._config
         wish = retry_after(headers, wall=time.time()) if status in (429, 503) else None
-        judgement = judge_status(status, retry_after=wish, own_credentials=bool(place.headers))
-        if status in carrier.innocent:
-            judgement = FINE
-        if judgement.reason == "credentials":
-            wish = carrier.max_retry_after
+        classification = classify_status(status, retry_after=wish, own_credentials=bool(address.headers))
+        if status in config.innocent:
+            classification = FINE
+        if classification.reason == "credentials":
+            wish = config.max_retry_after
             self._report_key(status)
-        elif judgement is FINE and place.headers:
+        elif classification is FINE and address.headers:
             wish = quota_reset(headers)
-        self._ending = judgement
-        self._wish = None if wish is None else min(wish, carrier.max_retry_after)
-        following = self._elsewhere(judgement, request, replayable)
+        self._ending = classification
+        self._wish = None if wish is None else min(wish, config.max_retry_after)
+        following = self._elsewhere(classification, request, replayable)
         if following is None:
             return False
         self.whole()
@@ -201,42 +210,44 @@ class Call:
 
     def _elsewhere(
         self,
-        judgement: Judgement,
+        classification: Classification,
         request: Any,
         replayable: Callable[[Any], bool],
     ) -> Lease[Any] | None:
         """Take a lease on another endpoint, if everything allows it."""
-        carrier = self._carrier
-        if not self._allows(judgement, request, replayable):
+        config = self._config
+        if not self._allows(classification, request, replayable):
             return None
         try:
             lease = self._acquire()
         except UnavailableError:
             return None
-        now, id = carrier.clock(), self.tried[-1]
-        if judgement.again is Again.UNUSABLE and self._unusable < MAX_UNUSABLE:
+        now, id = config.clock(), self.tried[-1]
+        if classification.retry_scope is RetryScope.UNUSABLE and self._unusable < MAX_UNUSABLE:
             self._unusable += 1
-        elif not carrier.budget.withdraw(now=now):
+        elif not config.budget.withdraw(now=now):
             lease.release(Outcome.IGNORED)
-            carrier.balancer.emit(RetryRefused(endpoint=id, at=now, reason=judgement.reason))
+            config.balancer.emit(RetryRefused(endpoint=id, at=now, reason=classification.reason))
             return None
-        carrier.balancer.emit(Retried(endpoint=id, at=now, reason=judgement.reason))
+        config.balancer.emit(Retried(endpoint=id, at=now, reason=classification.reason))
         return lease
 
-    def _allows(self, judgement: Judgement, request: Any, replayable: Callable[[Any], bool]) -> bool:
-        again, options = judgement.again, self._options
-        limit = self._carrier.attempts if options is None or options.attempts is None else options.attempts
-        if again is Again.UNUSABLE and self._unusable < MAX_UNUSABLE:
+    def _allows(
+        self, classification: Classification, request: Any, replayable: Callable[[Any], bool]
+    ) -> bool:
+        again, options = classification.retry_scope, self._options
+        limit = self._config.attempts if options is None or options.attempts is None else options.attempts
+        if again is RetryScope.UNUSABLE and self._unusable < MAX_UNUSABLE:
             return True
-        if again is Again.NEVER or len(self.tried) - self._unusable >= limit:
+        if again is RetryScope.NEVER or len(self.tried) - self._unusable >= limit:
             return False
-        if self.left() < max(self._carrier.min_attempt_time, 2.0 * SHORTEST):
+        if self.left() < max(self._config.min_attempt_time, 2.0 * SHORTEST):
             return False
-        if again is Again.UNSENT or again is Again.UNUSABLE:
+        if again is RetryScope.UNSENT or again is RetryScope.UNUSABLE:
             return True
         if not replayable(request):
             return False
-        return again is Again.REFUSED or self.may_repeat(request)
+        return again is RetryScope.REFUSED or self.may_repeat(request)
 
     def may_repeat(self, request: Any) -> bool:
         """Answer whether the request may be sent again although it may have been carried out."""
@@ -259,7 +270,7 @@ class Call:
     def _acquire(self) -> Lease[Any]:
         options = self._options
         exclude = frozenset(self.tried) if options is None else options.exclude.union(self.tried)
-        return self._carrier.balancer.acquire(
+        return self._config.balancer.acquire(
             self._key,
             cost=self._cost,
             exclude=exclude,
@@ -271,7 +282,7 @@ class Call:
         self.tried.append(lease.endpoint.id)
 
     def _report_key(self, status: int) -> None:
-        endpoint, known = self.lease.endpoint, self._carrier.refused_keys
+        endpoint, known = self.lease.endpoint, self._config.refused_keys
         if endpoint not in known:
             known.add(endpoint)
             log_change(
@@ -309,9 +320,9 @@ class Call:
                 outcome = Outcome.CANCELLED
             self.lease.release(outcome, retry_after=self._wish)
 
-    def broke(self, judgement: Judgement) -> None:
+    def broke(self, classification: Classification) -> None:
         """Hear that reading the answer failed."""
-        self.lease.release(judgement.outcome, retry_after=self._wish)
+        self.lease.release(classification.outcome, retry_after=self._wish)
 
     def info(self) -> CallInfo:
         """Say how it went."""

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 from weakref import WeakKeyDictionary
 
-from balancekit.adapters._target import Place
+from balancekit.adapters._target import Address
 
 __all__ = ["Jars"]
 
@@ -32,14 +32,14 @@ class Jars:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jars: WeakKeyDictionary[Place, CookieJar] = WeakKeyDictionary()
+        self._jars: WeakKeyDictionary[Address, CookieJar] = WeakKeyDictionary()
 
-    def carry(self, place: Place, url: str, headers: MutableMapping[str, Any]) -> None:
+    def carry(self, address: Address, url: str, headers: MutableMapping[str, Any]) -> None:
         """Add an endpoint's cookies to a request; one that the caller sends by the same name gives way.
 
         Parameters
         ----------
-        place
+        address
             Whose cookies.
         url
             Where the request goes.
@@ -48,7 +48,7 @@ class Jars:
         """
         asked = _asked(url, headers)
         with self._lock:
-            jar = self._jars.get(place)
+            jar = self._jars.get(address)
         if jar is None:
             return
         jar.add_cookie_header(asked)
@@ -60,12 +60,14 @@ class Jars:
         kept = [pair.strip() for pair in given.split(";") if pair.strip() and _name(pair) not in names]
         headers["Cookie"] = "; ".join([*kept, own])
 
-    def keep(self, place: Place, url: str, headers: MutableMapping[str, Any], lines: Iterable[str]) -> None:
+    def keep(
+        self, address: Address, url: str, headers: MutableMapping[str, Any], lines: Iterable[str]
+    ) -> None:
         """Take in what an endpoint sets.
 
         Parameters
         ----------
-        place
+        address
             Whose cookies.
         url
             Where the request went.
@@ -80,7 +82,7 @@ class Jars:
         if not answer:
             return
         with self._lock:
-            jar = self._jars.setdefault(place, CookieJar())
+            jar = self._jars.setdefault(address, CookieJar())
         jar.extract_cookies(cast("Any", _Answer(answer)), _asked(url, headers))
 
 

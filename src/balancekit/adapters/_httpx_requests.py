@@ -1,4 +1,4 @@
-# Made from _httpx2_requests.py by tests/adapters/twin.py: change that one.
+# Generated from _httpx2_requests.py by tools/make_httpx.py. Change _httpx2_requests.py instead.
 """What does an endpoint get, and what does an error say? The part of the httpx adapter that sends nothing."""
 
 from __future__ import annotations
@@ -10,39 +10,45 @@ from typing import Any, Final
 import httpx
 
 from balancekit.adapters._call import Call
-from balancekit.adapters._carrier import Carrier
-from balancekit.adapters._rules import CANCELLED, UNUSABLE, Again, Judgement, judge_foreign
-from balancekit.adapters._target import Place
+from balancekit.adapters._classification import (
+    CANCELLED,
+    UNUSABLE,
+    Classification,
+    RetryScope,
+    classify_foreign,
+)
+from balancekit.adapters._config import AdapterConfig
+from balancekit.adapters._target import Address
 from balancekit.outcome import Outcome
 
-__all__ = ["UnusableEndpointError", "judge_error", "replayable", "rewritten", "with_body"]
+__all__ = ["UnusableEndpointError", "classify_error", "replayable", "rewritten", "with_body"]
 
 
 class UnusableEndpointError(httpx.ConnectError):
     """An endpoint without an address or a transport."""
 
 
-_BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
+_BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
-    (httpx.PoolTimeout, Judgement(Outcome.IGNORED, Again.UNSENT, "pool")),
-    (httpx.ConnectTimeout, Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")),
-    (httpx.ConnectError, Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")),
-    (httpx.TimeoutException, Judgement(Outcome.TIMEOUT, Again.IDEMPOTENT, "timeout")),
-    (httpx.NetworkError, Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "disconnect")),
-    (httpx.RemoteProtocolError, Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "disconnect")),
-    (httpx.TransportError, Judgement(Outcome.IGNORED)),  # a proxy, a wrong URL, our own protocol errors
-    (httpx.InvalidURL, Judgement(Outcome.IGNORED)),
+    (httpx.PoolTimeout, Classification(Outcome.IGNORED, RetryScope.UNSENT, "pool")),
+    (httpx.ConnectTimeout, Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")),
+    (httpx.ConnectError, Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")),
+    (httpx.TimeoutException, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
+    (httpx.NetworkError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
+    (httpx.RemoteProtocolError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
+    (httpx.TransportError, Classification(Outcome.IGNORED)),  # a proxy, a wrong URL, our own protocol errors
+    (httpx.InvalidURL, Classification(Outcome.IGNORED)),
 )
 
 
-def judge_error(error: BaseException, request: httpx.Request) -> Judgement:
+def classify_error(error: BaseException, request: httpx.Request) -> Classification:
     """Say what an error means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
-    for kind, judgement in _BY_ERROR:
+    for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
-            return judgement
-    return judge_foreign(error, replayable=replayable(request))
+            return classification
+    return classify_foreign(error, replayable=replayable(request))
 
 
 def replayable(request: httpx.Request) -> bool:
@@ -67,21 +73,21 @@ def _parsed(url: str) -> httpx.URL:
 
 
 def rewritten(
-    request: httpx.Request, where: Place, name: str | None, call: Call, carrier: Carrier
+    request: httpx.Request, where: Address, name: str | None, call: Call, config: AdapterConfig
 ) -> httpx.Request:
     """Return the request as the endpoint gets it, under a TLS name if any. The caller's stays as it is."""
     url, headers, extensions = request.url, request.headers, request.extensions
     logical = url.netloc.decode("ascii")
-    authority = carrier.asks_for(where, logical=logical)
+    authority = config.asks_for(where, logical=logical)
     left = None if call.deadline == math.inf else call.left()
     renamed = authority != logical and headers.get("Host") == logical
-    if renamed or where.headers or (left is not None and carrier.propagate_deadline is not None):
+    if renamed or where.headers or (left is not None and config.propagate_deadline is not None):
         headers = headers.copy()
         if renamed:
             headers["Host"] = authority
         headers.update(where.headers)
-        if left is not None and carrier.propagate_deadline is not None:
-            headers[carrier.propagate_deadline] = str(int(left * 1000.0))
+        if left is not None and config.propagate_deadline is not None:
+            headers[config.propagate_deadline] = str(int(left * 1000.0))
     if name is not None or left is not None:
         extensions = dict(extensions)
         if name is not None:
@@ -99,6 +105,6 @@ def rewritten(
         stream=request.stream,
         extensions=extensions,
     )
-    if carrier.jars is not None:
-        carrier.jars.carry(where, str(sent.url), sent.headers)
+    if config.jars is not None:
+        config.jars.carry(where, str(sent.url), sent.headers)
     return sent

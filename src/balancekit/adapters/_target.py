@@ -24,7 +24,7 @@ from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
-__all__ = ["AUTO", "HEADER_NAME", "HttpTarget", "Place", "place"]
+__all__ = ["AUTO", "HEADER_NAME", "Address", "HttpTarget", "address_of"]
 
 AUTO: Final = "auto"
 SCHEMES: Final = ("http", "https")
@@ -79,7 +79,7 @@ class HttpTarget(Record):
             value = getattr(self, name)
             if value is not None and _BLANK.search(valid.text(name, value)):
                 raise ConfigurationError(name, value, "a name without spaces and line ends")
-        place(self)
+        address_of(self)
 
     def __hash__(self) -> int:
         return hash(self.url)
@@ -94,7 +94,7 @@ class HttpTarget(Record):
 
 
 @final
-class Place:
+class Address:
     """A target, taken apart once."""
 
     __slots__ = (
@@ -165,7 +165,7 @@ class Place:
         return self._base if self.scheme is not None else scheme + self._base
 
 
-def place(target: object) -> Place:
+def address_of(target: object) -> Address:
     """Take a target apart.
 
     Raises
@@ -175,15 +175,15 @@ def place(target: object) -> Place:
 
     Example
     -------
-    >>> place("https://api.example.com/v1").prefix
+    >>> address_of("https://api.example.com/v1").prefix
     '/v1'
-    >>> place("10.0.0.1:80").base("http")
+    >>> address_of("10.0.0.1:80").base("http")
     'http://10.0.0.1:80'
     """
     if isinstance(target, HttpTarget):
-        return Place(target)
+        return Address(target)
     if isinstance(target, str) and target:
-        return Place(HttpTarget(url=target))
+        return Address(HttpTarget(url=target))
     raise ConfigurationError("target", target, f"{ALLOWED}, or an HttpTarget")
 
 

@@ -28,19 +28,19 @@ from aiohttp.payload import AsyncIterablePayload, Payload
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from balancekit.adapters._ahead import read_ahead_async
+from balancekit.adapters._addresses import AddressCache, reachable
+from balancekit.adapters._body_buffer import buffer_body_async
 from balancekit.adapters._call import Call, CallInfo
-from balancekit.adapters._carrier import CallOptions, Carrier, CarrierOptions
-from balancekit.adapters._places import Places, reachable
-from balancekit.adapters._rules import (
+from balancekit.adapters._classification import (
     CANCELLED,
     IDEMPOTENT_METHODS,
     UNUSABLE,
-    Again,
-    Judgement,
-    judge_foreign,
+    Classification,
+    RetryScope,
+    classify_foreign,
 )
-from balancekit.adapters._target import Place
+from balancekit.adapters._config import AdapterConfig, AdapterOptions, CallOptions
+from balancekit.adapters._target import Address
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.outcome import Outcome
@@ -50,27 +50,27 @@ __all__ = ["Balanced", "balanced", "info"]
 if "server_hostname" not in ConnectionKey._fields:
     raise ImportError("balancekit.adapters.aiohttp needs aiohttp 3.14.4 or later")
 
-_UNSENT: Final = Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")
-_OURS: Final = Judgement(Outcome.IGNORED)
+_UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
+_OURS: Final = Classification(Outcome.IGNORED)
 
 
 class UnusableEndpointError(aiohttp.ClientConnectionError):
     """An endpoint without an address."""
 
 
-_BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
+_BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
     (aiohttp.ClientProxyConnectionError, _OURS),
     (aiohttp.ClientHttpProxyError, _OURS),
     (aiohttp.ClientConnectorError, _UNSENT),
     (aiohttp.ClientConnectorCertificateError, _UNSENT),
     (aiohttp.ConnectionTimeoutError, _UNSENT),
-    (aiohttp.ServerTimeoutError, Judgement(Outcome.TIMEOUT, Again.IDEMPOTENT, "timeout")),
+    (aiohttp.ServerTimeoutError, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
     (asyncio.TimeoutError, CANCELLED),  # the caller's total time-out, or the deadline
-    (aiohttp.ServerConnectionError, Judgement(Outcome.FAILURE)),  # aiohttp comes back by itself
-    (aiohttp.ClientOSError, Judgement(Outcome.FAILURE)),  # the same
-    (aiohttp.ClientPayloadError, Judgement(Outcome.FAILURE)),
-    (aiohttp.ClientResponseError, Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "disconnect")),
+    (aiohttp.ServerConnectionError, Classification(Outcome.FAILURE)),  # aiohttp comes back by itself
+    (aiohttp.ClientOSError, Classification(Outcome.FAILURE)),  # the same
+    (aiohttp.ClientPayloadError, Classification(Outcome.FAILURE)),
+    (aiohttp.ClientResponseError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
     (aiohttp.ClientError, _OURS),
 )
 
@@ -78,14 +78,14 @@ _broken: ContextVar[tuple[str, URL, tuple[str, ...]] | None] = ContextVar("balan
 """What this task has just seen break: method, URL and the endpoints tried, for when aiohttp comes back."""
 
 
-def judge_error(error: BaseException) -> Judgement:
+def classify_error(error: BaseException) -> Classification:
     """Say what an error of the client means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
-    for kind, judgement in _BY_ERROR:
+    for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
-            return judgement
-    return judge_foreign(error, replayable=True)
+            return classification
+    return classify_foreign(error, replayable=True)
 
 
 def replayable(request: ClientRequest) -> bool:
@@ -98,7 +98,7 @@ async def _buffer(request: ClientRequest, limit: int) -> None:
     """Read an asynchronous body ahead. What else can be used up, aiohttp rewinds by itself or not at all."""
     body: object = request.body
     if isinstance(body, AsyncIterablePayload) and body._iter is not None and not body.consumed:
-        found = await read_ahead_async(body._iter, limit)
+        found = await buffer_body_async(body._iter, limit)
         if isinstance(found, bytes):
             await request.update_body(found)
         else:
@@ -150,20 +150,20 @@ def balanced(
 class Balanced:
     """The middleware; made by :func:`balanced`."""
 
-    def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[CarrierOptions]) -> None:
-        self._carrier = Carrier(balancer, **options)
-        self._carrier.check(reachable)
-        self._places = Places(balancer)
+    def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
+        self._config = AdapterConfig(balancer, **options)
+        self._config.check(reachable)
+        self._addresses = AddressCache(balancer)
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request to an endpoint, and to another if that fails and it may be."""
         url = request.url
-        carrier = self._carrier
-        if not carrier.serves(url.raw_host or "", url.explicit_port, url.scheme):
+        config = self._config
+        if not config.serves(url.raw_host or "", url.explicit_port, url.scheme):
             return await handler(request)
-        if carrier.buffer_body:
-            await _buffer(request, carrier.buffer_body)
-        call = carrier.call(request)
+        if config.buffer_body:
+            await _buffer(request, config.buffer_body)
+        call = config.call(request)
         before = _broken.get()
         if before is not None:
             _broken.set(None)
@@ -172,10 +172,10 @@ class Balanced:
         await self._begin(call)
         while True:
             try:
-                where = self._place(call)
+                where = self._address(call)
                 response = await self._send(request, url, where, call, handler)
             except BaseException as error:
-                if call.failed(judge_error(error), request, replayable=replayable):
+                if call.failed(classify_error(error), request, replayable=replayable):
                     continue
                 comes_back = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
                 if comes_back and before is None and request.method in IDEMPOTENT_METHODS:
@@ -189,9 +189,9 @@ class Balanced:
             self._hand_over(url, response, call)
             return response
 
-    def _place(self, call: Call) -> Place:
+    def _address(self, call: Call) -> Address:
         try:
-            return self._places.of(call.lease.endpoint)
+            return self._addresses.of(call.lease.endpoint)
         except ConfigurationError as error:
             raise UnusableEndpointError(call.unusable(error)) from error
 
@@ -213,28 +213,28 @@ class Balanced:
         self,
         request: ClientRequest,
         url: URL,
-        where: Place,
+        where: Address,
         call: Call,
         handler: ClientHandlerType,
     ) -> ClientResponse:
         """Send one attempt: the request is the endpoint's while it is on its way."""
-        carrier = self._carrier
+        config = self._config
         logical = url.raw_authority
-        authority = carrier.asks_for(where, logical=logical)
+        authority = config.asks_for(where, logical=logical)
         headers, server_name = request.headers, request.server_hostname
         own = dict(where.headers) if where.headers else {}
         if authority != logical and headers.get(hdrs.HOST) == logical:
             own[hdrs.HOST] = authority
-        if carrier.propagate_deadline is not None and call.deadline != math.inf:
-            own[carrier.propagate_deadline] = str(int(call.left() * 1000.0))
-        if own or carrier.jars is not None:
+        if config.propagate_deadline is not None and call.deadline != math.inf:
+            own[config.propagate_deadline] = str(int(call.left() * 1000.0))
+        if own or config.jars is not None:
             request.headers = headers.copy()
             request.headers.update(own)
         if (where.scheme or url.scheme) == "https" and server_name is None:
-            request.server_hostname = carrier.server_name(where, logical=url.raw_host or "")
+            request.server_hostname = config.server_name(where, logical=url.raw_host or "")
         request.url = URL(where.base(url.scheme) + url.raw_path_qs, encoded=True)
-        if carrier.jars is not None:
-            carrier.jars.carry(where, str(request.url), request.headers)
+        if config.jars is not None:
+            config.jars.carry(where, str(request.url), request.headers)
         hidden = request.headers is not headers
         try:
             if call.deadline == math.inf:
@@ -242,9 +242,9 @@ class Balanced:
             else:
                 async with asyncio.timeout(call.left()):
                     response = await handler(request)
-            if carrier.jars is not None:
+            if config.jars is not None:
                 lines = response.headers.getall(hdrs.SET_COOKIE, ())
-                carrier.jars.keep(where, str(request.url), request.headers, lines)
+                config.jars.keep(where, str(request.url), request.headers, lines)
                 response.cookies = SimpleCookie()
                 _change(response, hdrs.SET_COOKIE, None)
             if hidden:
@@ -263,10 +263,10 @@ class Balanced:
 
     def _hand_over(self, url: URL, response: ClientResponse, call: Call) -> None:
         response._balancekit = call  # type: ignore[attr-defined]  # read by `info`
-        if self._carrier.rewrite_location and hdrs.LOCATION in response.headers:
+        if self._config.rewrite_location and hdrs.LOCATION in response.headers:
             location = response.headers[hdrs.LOCATION]
             logical = f"{url.scheme}://{url.raw_authority}"
-            _change(response, hdrs.LOCATION, self._carrier.back_through(location, logical=logical))
+            _change(response, hdrs.LOCATION, self._config.back_through(location, logical=logical))
         connection = response.connection
         if connection is None:  # the body came with the headers
             call.whole()
@@ -281,7 +281,7 @@ class Balanced:
             ):  # how aiohttp says that the caller closed it
                 call.closed()
             else:
-                call.broke(judge_error(error) if isinstance(error, BaseException) else CANCELLED)
+                call.broke(classify_error(error) if isinstance(error, BaseException) else CANCELLED)
 
         call.begun()
         connection.add_callback(ended)

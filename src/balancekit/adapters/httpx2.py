@@ -20,28 +20,28 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, final
 
 import httpx2
 
-from balancekit.adapters._ahead import read_ahead, read_ahead_async
+from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call
-from balancekit.adapters._carrier import Carrier, CarrierOptions
+from balancekit.adapters._config import AdapterConfig, AdapterOptions
 from balancekit.adapters._httpx2_requests import (
     UnusableEndpointError,
-    judge_error,
+    classify_error,
     replayable,
     rewritten,
     with_body,
 )
-from balancekit.adapters._inner import Inners
-from balancekit.adapters._target import Place, place
+from balancekit.adapters._target import Address, address_of
+from balancekit.adapters._transports import TransportPool
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
 
-Inner = TypeVar("Inner", httpx2.BaseTransport, httpx2.AsyncBaseTransport)
+InnerTransport = TypeVar("InnerTransport", httpx2.BaseTransport, httpx2.AsyncBaseTransport)
 
 
-class _Transport(Generic[Inner]):
+class _Transport(Generic[InnerTransport]):
     """What both transports are made of."""
 
     _sends: ClassVar[str]
@@ -51,82 +51,86 @@ class _Transport(Generic[Inner]):
         self,
         balancer: LoadBalancer[Any],
         *,
-        transport_factory: Callable[[Endpoint[Any]], Inner] | None = None,
-        fallback: Inner | None = None,
+        transport_factory: Callable[[Endpoint[Any]], InnerTransport] | None = None,
+        fallback: InnerTransport | None = None,
         verify: ssl.SSLContext | None = None,
         drain_timeout: float = 30.0,
-        **options: Unpack[CarrierOptions],
+        **options: Unpack[AdapterOptions],
     ) -> None:
-        self._carrier = Carrier(balancer, **options)
+        self._config = AdapterConfig(balancer, **options)
         if transport_factory is not None and not callable(transport_factory):
             raise ConfigurationError("transport_factory", transport_factory, "a function of an endpoint")
         if verify is not None and not isinstance(verify, ssl.SSLContext):
             raise ConfigurationError("verify", verify, "an ssl.SSLContext")
         self._verify = verify
-        self._fallback: Inner | None = None if fallback is None else self._inner("fallback", fallback)
+        self._fallback: InnerTransport | None = (
+            None if fallback is None else self._inner("fallback", fallback)
+        )
         self._lock = threading.Lock()
-        self._factory: Callable[[Endpoint[Any]], Inner] | None = transport_factory
-        self._inners: Inners[Inner] = Inners(balancer, self._made, drain_timeout, self._carrier.clock)
+        self._factory: Callable[[Endpoint[Any]], InnerTransport] | None = transport_factory
+        self._pool: TransportPool[InnerTransport] = TransportPool(
+            balancer, self._made, drain_timeout, self._config.clock
+        )
 
-    def _made(self, endpoint: Endpoint[Any]) -> Inner:
+    def _made(self, endpoint: Endpoint[Any]) -> InnerTransport:
         if self._factory is None:
             return self._default(endpoint)
         return self._inner("transport_factory", self._factory(endpoint))
 
-    def _inner(self, name: str, value: Inner) -> Inner:
+    def _inner(self, name: str, value: InnerTransport) -> InnerTransport:
         """Return an inner transport that can send as this one does."""
         if not hasattr(value, self._sends):
             raise ConfigurationError(name, value, f"a transport with {self._sends}")
         return value
 
-    def _default(self, endpoint: Endpoint[Any] | None) -> Inner:
+    def _default(self, endpoint: Endpoint[Any] | None) -> InnerTransport:
         """Make a transport; for all of them there is one SSL context."""
         with self._lock:
             if self._verify is None:
                 self._verify = httpx2.create_ssl_context()
-        socket = None if endpoint is None else place(endpoint.target).socket
+        socket = None if endpoint is None else address_of(endpoint.target).socket
         return self._make(self._verify, socket)
 
-    def _make(self, verify: ssl.SSLContext, socket: str | None) -> Inner:
+    def _make(self, verify: ssl.SSLContext, socket: str | None) -> InnerTransport:
         raise NotImplementedError
 
     def _passes(self, request: httpx2.Request) -> bool:
         url = request.url
-        return not self._carrier.serves(url.host, url.port, url.scheme)
+        return not self._config.serves(url.host, url.port, url.scheme)
 
-    def _other(self) -> Inner:
+    def _other(self) -> InnerTransport:
         """Return the transport of requests that are for other hosts."""
         if self._fallback is None:
             self._fallback = self._default(None)
         return self._fallback
 
     def _call(self, request: httpx2.Request) -> Call:
-        return self._carrier.call(request, request.extensions.get("balancekit"))
+        return self._config.call(request, request.extensions.get("balancekit"))
 
-    def _next(self, request: httpx2.Request, call: Call) -> tuple[Inner, Place, httpx2.Request]:
+    def _next(self, request: httpx2.Request, call: Call) -> tuple[InnerTransport, Address, httpx2.Request]:
         """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
         url = request.url
         try:
-            route = self._inners.of(call.lease)
+            route = self._pool.of(call.lease)
         except Exception as error:
             raise UnusableEndpointError(call.unusable(error), request=request) from error
-        where = route.place
+        where = route.address
         name = request.extensions.get("sni_hostname")
         if (where.scheme or url.scheme) != "https":
             name = None
         elif name is None:
-            name = self._carrier.server_name(where, logical=url.host)
-        inner = route.inners.get(name)
+            name = self._config.server_name(where, logical=url.host)
+        inner = route.transports.get(name)
         if inner is None:
             try:
-                inner = self._inners.open(route, name)
+                inner = self._pool.open(route, name)
             except Exception as error:
                 raise UnusableEndpointError(call.unusable(error), request=request) from error
-        return inner, where, rewritten(request, where, name, call, self._carrier)
+        return inner, where, rewritten(request, where, name, call, self._config)
 
-    def _take_cookies(self, response: httpx2.Response, where: Place, sent: httpx2.Request) -> None:
+    def _take_cookies(self, response: httpx2.Response, where: Address, sent: httpx2.Request) -> None:
         """Keep an endpoint's cookies, if they are its own."""
-        jars, lines = self._carrier.jars, response.headers.get_list("Set-Cookie")
+        jars, lines = self._config.jars, response.headers.get_list("Set-Cookie")
         if jars is not None and lines:
             jars.keep(where, str(sent.url), sent.headers, lines)
             del response.headers["Set-Cookie"]
@@ -136,12 +140,12 @@ class _Transport(Generic[Inner]):
         response.extensions["balancekit"] = call.begun()
         if response.is_closed:  # an inner transport that had the whole body already: nobody reads it again
             call.whole()
-        if self._carrier.rewrite_location and 300 <= response.status_code < 400:
+        if self._config.rewrite_location and 300 <= response.status_code < 400:
             location = response.headers.get("Location")
             if location is not None:
                 url = request.url
                 logical = f"{url.scheme}://{url.netloc.decode('ascii')}"
-                response.headers["Location"] = self._carrier.back_through(location, logical=logical)
+                response.headers["Location"] = self._config.back_through(location, logical=logical)
         return response
 
 
@@ -168,7 +172,7 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
     drain_timeout
         Seconds for which the connections of a removed endpoint may outlive it, >= 0.
     options
-        :class:`~balancekit.adapters.CarrierOptions`: ``service``, ``attempts``, ``budget``, ``key``...
+        :class:`~balancekit.adapters.AdapterOptions`: ``service``, ``attempts``, ``budget``, ``key``...
 
     Raises
     ------
@@ -201,22 +205,22 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
         """Send a request to an endpoint, and to another if that fails and it may be."""
         if self._passes(request):
             return self._other().handle_request(request)
-        inners = self._inners
-        if inners.departed:
-            for inner in inners.leave():
+        transports = self._pool
+        if transports.departed:
+            for inner in transports.leave():
                 inner.close()
-        limit = self._carrier.buffer_body
+        limit = self._config.buffer_body
         if limit and not replayable(request) and isinstance(request.stream, httpx2.SyncByteStream):
-            request = with_body(request, read_ahead(request.stream, limit))
+            request = with_body(request, buffer_body(request.stream, limit))
         call = self._begin(request)
         while True:
             try:
                 inner, where, outgoing = self._next(request, call)
                 response = inner.handle_request(outgoing)
-                if self._carrier.jars is not None:
+                if self._config.jars is not None:
                     self._take_cookies(response, where, outgoing)
             except BaseException as error:
-                if call.failed(judge_error(error, request), request, replayable=replayable):
+                if call.failed(classify_error(error, request), request, replayable=replayable):
                     continue
                 call.annotate(error)
                 raise
@@ -244,7 +248,7 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
 
     def close(self) -> None:
         """Close every inner transport. Once is enough, more do no harm."""
-        for inner in self._inners.close():
+        for inner in self._pool.close():
             inner.close()
         if self._fallback is not None:
             self._fallback.close()
@@ -278,7 +282,7 @@ class _Body(httpx2.SyncByteStream):
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
-            self._call.broke(judge_error(error, self._request))
+            self._call.broke(classify_error(error, self._request))
             raise
         self._call.whole()
 
@@ -316,22 +320,22 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
         """Send a request to an endpoint, and to another if that fails and it may be."""
         if self._passes(request):
             return await self._other().handle_async_request(request)
-        inners = self._inners
-        if inners.departed:
-            for inner in inners.leave():
+        transports = self._pool
+        if transports.departed:
+            for inner in transports.leave():
                 await inner.aclose()
-        limit = self._carrier.buffer_body
+        limit = self._config.buffer_body
         if limit and not replayable(request) and isinstance(request.stream, httpx2.AsyncByteStream):
-            request = with_body(request, await read_ahead_async(request.stream, limit))
+            request = with_body(request, await buffer_body_async(request.stream, limit))
         call = await self._begin(request)
         while True:
             try:
                 inner, where, outgoing = self._next(request, call)
                 response = await inner.handle_async_request(outgoing)
-                if self._carrier.jars is not None:
+                if self._config.jars is not None:
                     self._take_cookies(response, where, outgoing)
             except BaseException as error:
-                if call.failed(judge_error(error, request), request, replayable=replayable):
+                if call.failed(classify_error(error, request), request, replayable=replayable):
                     continue
                 call.annotate(error)
                 raise
@@ -361,7 +365,7 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
 
     async def aclose(self) -> None:
         """Close every inner transport. Once is enough, more do no harm."""
-        for inner in self._inners.close():
+        for inner in self._pool.close():
             await inner.aclose()
         if self._fallback is not None:
             await self._fallback.aclose()
@@ -395,7 +399,7 @@ class _AsyncBody(httpx2.AsyncByteStream):
         except GeneratorExit:  # the caller reads no further; `aclose` follows
             raise
         except BaseException as error:
-            self._call.broke(judge_error(error, self._request))
+            self._call.broke(classify_error(error, self._request))
             raise
         self._call.whole()
 

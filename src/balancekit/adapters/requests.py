@@ -25,12 +25,18 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import rewind_body
 
 from balancekit._support import validation as valid
-from balancekit.adapters._ahead import read_ahead
+from balancekit.adapters._addresses import AddressCache, reachable
+from balancekit.adapters._body_buffer import buffer_body
 from balancekit.adapters._call import Call, CallInfo
-from balancekit.adapters._carrier import Carrier, CarrierOptions
-from balancekit.adapters._places import Places, reachable
-from balancekit.adapters._rules import CANCELLED, UNUSABLE, Again, Judgement, judge_foreign
-from balancekit.adapters._target import Place
+from balancekit.adapters._classification import (
+    CANCELLED,
+    UNUSABLE,
+    Classification,
+    RetryScope,
+    classify_foreign,
+)
+from balancekit.adapters._config import AdapterConfig, AdapterOptions
+from balancekit.adapters._target import Address
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.outcome import Outcome
@@ -39,30 +45,30 @@ __all__ = ["BalancedAdapter", "BalancedResponse"]
 
 PIECE: Final = 65_536
 """Bytes of a file that are read at a time."""
-_UNSENT: Final = Judgement(Outcome.CONNECT_FAILED, Again.UNSENT, "connect")
-_BROKEN: Final = Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "disconnect")
-_OURS: Final = Judgement(Outcome.IGNORED)
+_UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
+_BROKEN: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")
+_OURS: Final = Classification(Outcome.IGNORED)
 
 
 class UnusableEndpointError(exceptions.ConnectionError):
     """An endpoint without an address."""
 
 
-_BY_ERROR: Final[tuple[tuple[type[Exception], Judgement], ...]] = (
+_BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
     (exceptions.ProxyError, _OURS),
     (exceptions.ConnectTimeout, _UNSENT),
     (exceptions.SSLError, _UNSENT),
-    (exceptions.Timeout, Judgement(Outcome.TIMEOUT, Again.IDEMPOTENT, "timeout")),
+    (exceptions.Timeout, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
     (exceptions.ConnectionError, _BROKEN),
     (exceptions.ChunkedEncodingError, _BROKEN),
-    (urllib3.exceptions.ReadTimeoutError, Judgement(Outcome.TIMEOUT, Again.IDEMPOTENT, "timeout")),
+    (urllib3.exceptions.ReadTimeoutError, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
     (urllib3.exceptions.HTTPError, _BROKEN),
     (exceptions.RequestException, _OURS),  # a wrong URL, a wrong header, a body that cannot be decoded
 )
 
 
-def judge_error(error: BaseException, request: PreparedRequest) -> Judgement:
+def classify_error(error: BaseException, request: PreparedRequest) -> Classification:
     """Say what an error means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
@@ -70,10 +76,10 @@ def judge_error(error: BaseException, request: PreparedRequest) -> Judgement:
         reason = getattr(error.args[0], "reason", None)  # of urllib3's MaxRetryError: no connection was made
         if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
             return _UNSENT
-    for kind, judgement in _BY_ERROR:
+    for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
-            return judgement
-    return judge_foreign(error, replayable=replayable(request))
+            return classification
+    return classify_foreign(error, replayable=replayable(request))
 
 
 def replayable(request: PreparedRequest) -> bool:
@@ -96,7 +102,7 @@ class _Attempt(PreparedRequest):
     """The copy of a request that one endpoint gets."""
 
     original: PreparedRequest
-    where: Place
+    where: Address
     server_name: str | None
 
 
@@ -123,7 +129,7 @@ class BalancedResponse(Response):
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
-            call.broke(judge_error(error, self.request))
+            call.broke(classify_error(error, self.request))
             raise
         call.whole()
 
@@ -144,7 +150,7 @@ class BalancedAdapter(HTTPAdapter):
         Whether ``https`` requests may go through the session's proxies. Plain ones never do: the proxy would see the
         logical name and choose the host itself.
     options
-        :class:`~balancekit.adapters.CarrierOptions`: ``service``, ``attempts``, ``budget``, ``key``...
+        :class:`~balancekit.adapters.AdapterOptions`: ``service``, ``attempts``, ``budget``, ``key``...
 
     Raises
     ------
@@ -169,12 +175,12 @@ class BalancedAdapter(HTTPAdapter):
         pool_connections: int = 256,
         pool_maxsize: int = 32,
         via_proxy: bool = False,
-        **options: Unpack[CarrierOptions],
+        **options: Unpack[AdapterOptions],
     ) -> None:
-        self._carrier = Carrier(balancer, **options)
+        self._config = AdapterConfig(balancer, **options)
         self._via_proxy = valid.flag("via_proxy", via_proxy)
-        self._carrier.check(reachable)
-        self._places = Places(balancer)
+        self._config.check(reachable)
+        self._addresses = AddressCache(balancer)
         super().__init__(
             pool_connections=valid.integer("pool_connections", pool_connections, minimum=1),
             pool_maxsize=valid.integer("pool_maxsize", pool_maxsize, minimum=1),
@@ -191,13 +197,13 @@ class BalancedAdapter(HTTPAdapter):
     ) -> Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
         url = urlsplit(request.url or "")
-        if not self._carrier.serves(url.hostname or "", url.port, url.scheme):
+        if not self._config.serves(url.hostname or "", url.port, url.scheme):
             return super().send(request, stream, timeout, verify, cert, cast("Any", proxies))
         source = self._repeatable(request)
         call = self._begin(request)
         while True:
             try:
-                where = self._place(call, request)
+                where = self._address(call, request)
                 attempt = self._rewritten(source, url, where, call)
                 attempt.original = request
                 allowed = proxies if self._via_proxy and (where.scheme or url.scheme) == "https" else None
@@ -206,7 +212,7 @@ class BalancedAdapter(HTTPAdapter):
             except BaseException as error:
                 if isinstance(error, exceptions.RequestException):
                     error.request = request
-                if call.failed(judge_error(error, source), source, replayable=replayable):
+                if call.failed(classify_error(error, source), source, replayable=replayable):
                     _rewind(source)
                     continue
                 call.annotate(error)
@@ -218,19 +224,19 @@ class BalancedAdapter(HTTPAdapter):
                 continue
             return self._hand_over(request, cast("BalancedResponse", response), call)
 
-    def _place(self, call: Call, request: PreparedRequest) -> Place:
+    def _address(self, call: Call, request: PreparedRequest) -> Address:
         try:
-            return self._places.of(call.lease.endpoint)
+            return self._addresses.of(call.lease.endpoint)
         except ConfigurationError as error:
             raise UnusableEndpointError(call.unusable(error), request=request) from error
 
     def _repeatable(self, request: PreparedRequest) -> PreparedRequest:
         """Return the request, or a copy whose body has been read ahead."""
-        limit = self._carrier.buffer_body
+        limit = self._config.buffer_body
         if not limit or replayable(request):
             return request
         copy = request.copy()
-        body = read_ahead(_pieces(request.body), limit)
+        body = buffer_body(_pieces(request.body), limit)
         copy.body = cast("Any", body)
         if isinstance(body, bytes):
             copy.headers.pop("Transfer-Encoding", None)
@@ -238,7 +244,7 @@ class BalancedAdapter(HTTPAdapter):
         return copy
 
     def _begin(self, request: PreparedRequest) -> Call:
-        call, waited = self._carrier.call(request), 0.0
+        call, waited = self._config.call(request), 0.0
         while True:
             try:
                 call.begin()
@@ -251,23 +257,23 @@ class BalancedAdapter(HTTPAdapter):
             else:
                 return call
 
-    def _rewritten(self, request: PreparedRequest, url: SplitResult, where: Place, call: Call) -> _Attempt:
+    def _rewritten(self, request: PreparedRequest, url: SplitResult, where: Address, call: Call) -> _Attempt:
         """Return the request as the endpoint gets it. The caller's stays as it is."""
-        carrier, scheme = self._carrier, url.scheme
+        config, scheme = self._config, url.scheme
         attempt = _Attempt()
         attempt.__dict__.update(request.__dict__)
         attempt.where = where
         attempt.url = where.base(scheme) + request.path_url
         secure = (where.scheme or scheme) == "https"
-        attempt.server_name = carrier.server_name(where, logical=url.hostname or "") if secure else None
+        attempt.server_name = config.server_name(where, logical=url.hostname or "") if secure else None
         attempt.headers = headers = cast("CaseInsensitiveDict[Any]", request.headers.copy())
-        headers.setdefault("Host", carrier.asks_for(where, logical=url.netloc))
+        headers.setdefault("Host", config.asks_for(where, logical=url.netloc))
         for name, value in where.headers:
             headers[name] = value
-        if carrier.propagate_deadline is not None and call.deadline != math.inf:
-            headers[carrier.propagate_deadline] = str(int(call.left() * 1000.0))
-        if carrier.jars is not None:
-            carrier.jars.carry(where, attempt.url, headers)
+        if config.propagate_deadline is not None and call.deadline != math.inf:
+            headers[config.propagate_deadline] = str(int(call.left() * 1000.0))
+        if config.jars is not None:
+            config.jars.carry(where, attempt.url, headers)
         return attempt
 
     def build_connection_pool_key_attributes(
@@ -286,7 +292,7 @@ class BalancedAdapter(HTTPAdapter):
         """Make the endpoint's answer the service's: URL, request and cookies are the caller's."""
         if not isinstance(req, _Attempt):
             return super().build_response(req, resp)
-        jars = self._carrier.jars
+        jars = self._config.jars
         if jars is not None:
             jars.keep(req.where, req.url or "", req.headers, resp.headers.getlist("Set-Cookie"))
             resp.headers.discard("Set-Cookie")
@@ -298,9 +304,9 @@ class BalancedAdapter(HTTPAdapter):
     def _hand_over(self, request: PreparedRequest, response: BalancedResponse, call: Call) -> Response:
         response._call = call
         response.balancekit = call.begun()
-        if self._carrier.rewrite_location and "Location" in response.headers:
+        if self._config.rewrite_location and "Location" in response.headers:
             logical = "/".join((request.url or "").split("/", 3)[:3])
-            location = self._carrier.back_through(response.headers["Location"], logical=logical)
+            location = self._config.back_through(response.headers["Location"], logical=logical)
             response.headers["Location"] = location
         _watch(response, call)
         return response
@@ -328,7 +334,7 @@ def _watch(response: BalancedResponse, call: Call) -> None:
             return
         error = sys.exc_info()[1]  # urllib3 lets go of a broken connection too, while the error is on its way
         if isinstance(error, urllib3.exceptions.HTTPError) and error is not outer:
-            call.broke(judge_error(error, response.request))
+            call.broke(classify_error(error, response.request))
         else:
             call.whole()
 

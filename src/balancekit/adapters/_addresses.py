@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import Any, Final, final
 
-from balancekit.adapters._target import Place, place
+from balancekit.adapters._target import Address, address_of
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Places", "reachable"]
+__all__ = ["AddressCache", "reachable"]
 
 MIN_SPARE_ENTRIES: Final = 64
 """How many endpoints that have left are remembered at least before any is forgotten."""
 
 
-def reachable(target: object) -> Place:
+def reachable(target: object) -> Address:
     """Take a target apart that is no socket.
 
     Raises
@@ -26,14 +26,14 @@ def reachable(target: object) -> Place:
     ConfigurationError
         If it is no address, or a socket.
     """
-    where = place(target)
+    where = address_of(target)
     if where.socket is not None:
         raise ConfigurationError("target", target, "an address: this client knows no Unix sockets")
     return where
 
 
 @final
-class Places:
+class AddressCache:
     """The places of a balancer's endpoints, for a client that knows no Unix sockets.
 
     Raises
@@ -46,11 +46,11 @@ class Places:
 
     def __init__(self, balancer: LoadBalancer[Any]) -> None:
         self._balancer = balancer
-        self._known: dict[str, tuple[object, Place]] = {}
+        self._known: dict[str, tuple[object, Address]] = {}
         self._most = 0
 
-    def of(self, endpoint: Endpoint[Any]) -> Place:
-        """Return where an endpoint is. A new target is a new place."""
+    def of(self, endpoint: Endpoint[Any]) -> Address:
+        """Return where an endpoint is. A new target is a new address."""
         known = self._known.get(endpoint.id)
         if known is not None and known[0] is endpoint.target:
             return known[1]

@@ -17,14 +17,14 @@ from balancekit.adapters._call import Call
 from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
 from balancekit.adapters._request_options import asked
-from balancekit.adapters._target import HEADER_NAME, PORTS, Place, place
+from balancekit.adapters._target import HEADER_NAME, PORTS, Address, address_of
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import Clock
 from balancekit.retry import RetryBudget
 
-__all__ = ["CallOptions", "Carrier", "CarrierOptions"]
+__all__ = ["AdapterConfig", "AdapterOptions", "CallOptions"]
 
 AUTHORITIES: Final = ("auto", "logical", "endpoint")
 COOKIES: Final = ("service", "per-endpoint")
@@ -66,18 +66,18 @@ class CallOptions(TypedDict, total=False):
     """That of deadlines; the balancer's own."""
 
 
-class CarrierOptions(CallOptions, total=False):
+class AdapterOptions(CallOptions, total=False):
     """Those and the service, for adapters that take it by keyword."""
 
     service: str | None
     """The host of the URLs to balance, ``"orders"`` or ``"orders:8080"``; all others pass untouched. Left out: all are."""
 
 
-_NAMES: Final = frozenset(CallOptions.__annotations__) | frozenset(CarrierOptions.__annotations__)
+_NAMES: Final = frozenset(CallOptions.__annotations__) | frozenset(AdapterOptions.__annotations__)
 
 
 @final
-class Carrier:
+class AdapterConfig:
     """What every adapter is made of: a balancer and the rules for its requests."""
 
     __slots__ = (
@@ -103,7 +103,7 @@ class Carrier:
         "wait_for_capacity",
     )
 
-    def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[CarrierOptions]) -> None:
+    def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
         unknown = [name for name in options if name not in _NAMES]
         if unknown:
             raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
@@ -139,7 +139,7 @@ class Carrier:
         """Endpoints whose refusal of their credentials has been logged."""
         self.unusable: WeakSet[Endpoint[Any]] = WeakSet()
         """Endpoints that cannot be used and have been logged."""
-        self.check(place)
+        self.check(address_of)
 
     def check(self, usable: Callable[[object], object]) -> None:
         """Refuse a pool in which no endpoint can be used; log those that cannot.
@@ -188,21 +188,21 @@ class Carrier:
             cost = 1.0 if self.cost is None else self.cost(request)
         return Call(self, options, key, cost)
 
-    def asks_for(self, place: Place, *, logical: str) -> str:
-        """Return what ``Host`` says at a place."""
+    def asks_for(self, address: Address, *, logical: str) -> str:
+        """Return what ``Host`` says at a address."""
         if self.authority == "logical":
             return logical
         if self.authority == "endpoint":
-            return place.authority or place.netloc or logical
-        return place.authority or logical
+            return address.authority or address.netloc or logical
+        return address.authority or logical
 
-    def server_name(self, place: Place, *, logical: str) -> str:
+    def server_name(self, address: Address, *, logical: str) -> str:
         """Return whom a certificate must name."""
         if self.authority == "logical":
             return logical
         if self.authority == "endpoint":
-            return place.server_name or place.host or logical
-        return place.server_name or logical
+            return address.server_name or address.host or logical
+        return address.server_name or logical
 
     def back_through(self, location: str, *, logical: str) -> str:
         """Return where a redirect leads, by its logical address if it is one of an endpoint.
@@ -218,7 +218,7 @@ class Carrier:
         if not there.netloc:
             return location
         for endpoint in self.balancer.endpoints:
-            known = place(endpoint.target)
+            known = address_of(endpoint.target)
             if (
                 known.scheme or there.scheme
             ) == there.scheme and known.netloc.lower() == there.netloc.lower():

@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from itertools import chain
 
-__all__ = ["read_ahead", "read_ahead_async"]
+__all__ = ["buffer_body", "buffer_body_async"]
 
 
-def read_ahead(pieces: Iterable[bytes], limit: int) -> bytes | Iterator[bytes]:
+def buffer_body(pieces: Iterable[bytes], limit: int) -> bytes | Iterator[bytes]:
     """Return a whole body, if it has at most ``limit`` bytes; else an iterator over all of it.
 
     Example
     -------
-    >>> read_ahead(iter([b"one", b"two"]), 6)
+    >>> buffer_body(iter([b"one", b"two"]), 6)
     b'onetwo'
-    >>> list(read_ahead(iter([b"one", b"two", b"three"]), 5))
+    >>> list(buffer_body(iter([b"one", b"two", b"three"]), 5))
     [b'one', b'two', b'three']
     """
     rest, head, size = iter(pieces), list[bytes](), 0
@@ -33,7 +33,7 @@ def read_ahead(pieces: Iterable[bytes], limit: int) -> bytes | Iterator[bytes]:
     return b"".join(head)
 
 
-async def read_ahead_async(pieces: AsyncIterable[bytes], limit: int) -> bytes | AsyncIterator[bytes]:
+async def buffer_body_async(pieces: AsyncIterable[bytes], limit: int) -> bytes | AsyncIterator[bytes]:
     """Do the same with an asynchronous body."""
     rest, head, size = aiter(pieces), list[bytes](), 0
     async for piece in rest:

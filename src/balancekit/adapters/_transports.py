@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
-from balancekit.adapters._target import Place, place
+from balancekit.adapters._target import Address, address_of
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.events import Added, Event, Removed
@@ -22,27 +22,27 @@ from balancekit.lease import Lease
 from balancekit.protocols import Clock
 from balancekit.snapshot import Node
 
-__all__ = ["Inners", "Route"]
+__all__ = ["Route", "TransportPool"]
 
-Inner = TypeVar("Inner")
+InnerTransport = TypeVar("InnerTransport")
 
 
 @final
-class Route(Generic[Inner]):
+class Route(Generic[InnerTransport]):
     """How an endpoint is reached: where it is, and its transports by TLS name."""
 
-    __slots__ = ("inners", "node", "place", "target")
+    __slots__ = ("address", "node", "target", "transports")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         """The endpoint, in the time between joining and leaving: one that comes back is another node."""
         self.target: object = node.endpoint.target
-        self.place: Place = place(self.target)
-        self.inners: dict[str | None, Inner] = {}
+        self.address: Address = address_of(self.target)
+        self.transports: dict[str | None, InnerTransport] = {}
 
 
 @final
-class Inners(Generic[Inner]):
+class TransportPool(Generic[InnerTransport]):
     """The inner transports of one adapter.
 
     Parameters
@@ -73,7 +73,7 @@ class Inners(Generic[Inner]):
     def __init__(
         self,
         balancer: LoadBalancer[Any],
-        make: Callable[[Endpoint[Any]], Inner],
+        make: Callable[[Endpoint[Any]], InnerTransport],
         drain_timeout: float,
         clock: Clock,
     ) -> None:
@@ -81,8 +81,8 @@ class Inners(Generic[Inner]):
         self._clock = clock
         self._drain_timeout = valid.number("drain_timeout", drain_timeout, minimum=0.0)
         self._lock = threading.Lock()
-        self._routes: dict[str, Route[Inner]] = {}
-        self._leaving: list[tuple[Node, float, Inner]] = []
+        self._routes: dict[str, Route[InnerTransport]] = {}
+        self._leaving: list[tuple[Node, float, InnerTransport]] = []
         self._gone: set[str] = set()
         self.departed = False
         """Whether some endpoint has left, so that :meth:`leave` is worth asking."""
@@ -95,13 +95,13 @@ class Inners(Generic[Inner]):
 
         self._stop = balancer.on_event(listen)
 
-    def of(self, lease: Lease[Any]) -> Route[Inner]:
+    def of(self, lease: Lease[Any]) -> Route[InnerTransport]:
         """Return how the endpoint of a lease is reached. A new target makes a new route."""
         node = lease._node
         route = self._routes.get(node.id)
         if route is not None and route.node is node and route.target is node.endpoint.target:
             return route
-        fresh: Route[Inner] = Route(node)
+        fresh: Route[InnerTransport] = Route(node)
         with self._lock:
             route = self._routes.get(node.id)
             if route is not None and route.node is node and route.target is fresh.target:
@@ -111,19 +111,19 @@ class Inners(Generic[Inner]):
                 self._routes[node.id] = fresh
         return fresh
 
-    def open(self, route: Route[Inner], name: str | None) -> Inner:
+    def open(self, route: Route[InnerTransport], name: str | None) -> InnerTransport:
         """Return the transport of a route under a TLS name, made on first use; ``None`` for no TLS."""
-        known = route.inners.get(name)
+        known = route.transports.get(name)
         if known is not None:
             return known
         fresh = self._make(route.node.endpoint)
         with self._lock:
-            made = route.inners.setdefault(name, fresh)  # that of another thread, perhaps: ours is unused
+            made = route.transports.setdefault(name, fresh)  # that of another thread, perhaps: ours is unused
             if made is fresh and self._routes.get(route.node.id) is not route:  # it has left meanwhile
                 self._leave(route.node, fresh)
         return made
 
-    def leave(self) -> list[Inner]:
+    def leave(self) -> list[InnerTransport]:
         """Return the transports that are to be closed now: those that nobody uses, or whose time is over."""
         now = self._clock()
         with self._lock:
@@ -132,11 +132,11 @@ class Inners(Generic[Inner]):
             self.departed = bool(self._leaving)
         return [inner for _, _, inner in due]
 
-    def close(self) -> list[Inner]:
+    def close(self) -> list[InnerTransport]:
         """Return all transports, to be closed; none of them is used again."""
         self._stop()
         with self._lock:
-            made = [inner for route in self._routes.values() for inner in route.inners.values()]
+            made = [inner for route in self._routes.values() for inner in route.transports.values()]
             made += [inner for _, _, inner in self._leaving]
             self._routes.clear()
             self._leaving.clear()
@@ -154,9 +154,9 @@ class Inners(Generic[Inner]):
     def _depart(self, id: str) -> None:
         route = self._routes.pop(id, None)
         if route is not None:
-            for inner in route.inners.values():
+            for inner in route.transports.values():
                 self._leave(route.node, inner)
 
-    def _leave(self, node: Node, inner: Inner) -> None:
+    def _leave(self, node: Node, inner: InnerTransport) -> None:
         self._leaving.append((node, self._clock() + self._drain_timeout, inner))
         self.departed = True

@@ -1,6 +1,6 @@
 """What does this answer, or this error, say of the endpoint, and may the request be sent again?
 
-Two questions, two answers: the :class:`~balancekit.outcome.Outcome` is for health and loads, :class:`Again` for the request.
+Two questions, two answers: the :class:`~balancekit.outcome.Outcome` is for health and loads, :class:`RetryScope` for the request.
 
 =========================================  ==========  =========================================
 answer                                     outcome     again, elsewhere
@@ -35,16 +35,16 @@ __all__ = [
     "FINE",
     "IDEMPOTENT_METHODS",
     "UNUSABLE",
-    "Again",
-    "Judgement",
-    "judge_foreign",
-    "judge_status",
+    "Classification",
+    "RetryScope",
+    "classify_foreign",
+    "classify_status",
 ]
 
 IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
 
 
-class Again(enum.Enum):
+class RetryScope(enum.Enum):
     """Whether a request may be sent to another endpoint."""
 
     NEVER = "never"
@@ -58,26 +58,26 @@ class Again(enum.Enum):
     """It may have been carried out: an idempotent one that can be replayed."""
 
 
-class Judgement(NamedTuple):
+class Classification(NamedTuple):
     """What an attempt's end means."""
 
     outcome: Outcome
-    again: Again = Again.NEVER
+    retry_scope: RetryScope = RetryScope.NEVER
     reason: str = ""
     """One word for metrics."""
 
 
-FINE: Final = Judgement(Outcome.SUCCESS)
-CANCELLED: Final = Judgement(Outcome.CANCELLED)
-UNUSABLE: Final = Judgement(Outcome.CONNECT_FAILED, Again.UNUSABLE, "unusable")
+FINE: Final = Classification(Outcome.SUCCESS)
+CANCELLED: Final = Classification(Outcome.CANCELLED)
+UNUSABLE: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNUSABLE, "unusable")
 
-_REFUSED_KEY: Final = Judgement(Outcome.OVERLOADED, Again.REFUSED, "credentials")
-_OVERLOADED: Final = Judgement(Outcome.OVERLOADED, Again.REFUSED, "overloaded")
-_GATEWAY: Final = Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "gateway")
-_BROKEN: Final = Judgement(Outcome.FAILURE)
-_BY_STATUS: Final[Mapping[int, Judgement]] = {
-    408: Judgement(Outcome.FAILURE, Again.IDEMPOTENT, "timeout"),
-    421: Judgement(Outcome.SUCCESS, Again.REFUSED, "misdirected"),
+_REFUSED_KEY: Final = Classification(Outcome.OVERLOADED, RetryScope.REFUSED, "credentials")
+_OVERLOADED: Final = Classification(Outcome.OVERLOADED, RetryScope.REFUSED, "overloaded")
+_GATEWAY: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "gateway")
+_BROKEN: Final = Classification(Outcome.FAILURE)
+_BY_STATUS: Final[Mapping[int, Classification]] = {
+    408: Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "timeout"),
+    421: Classification(Outcome.SUCCESS, RetryScope.REFUSED, "misdirected"),
     429: _OVERLOADED,
     501: FINE,
     502: _GATEWAY,
@@ -86,7 +86,7 @@ _BY_STATUS: Final[Mapping[int, Judgement]] = {
 }
 
 
-def judge_status(status: int, *, retry_after: Any = None, own_credentials: bool = False) -> Judgement:
+def classify_status(status: int, *, retry_after: Any = None, own_credentials: bool = False) -> Classification:
     """Judge an answer by its status.
 
     Parameters
@@ -100,7 +100,7 @@ def judge_status(status: int, *, retry_after: Any = None, own_credentials: bool 
 
     Example
     -------
-    >>> judge_status(503).outcome, judge_status(503, retry_after=5.0).outcome
+    >>> classify_status(503).outcome, classify_status(503, retry_after=5.0).outcome
     (<Outcome.FAILURE: 'failure'>, <Outcome.OVERLOADED: 'overloaded'>)
     """
     if status < 400:
@@ -112,7 +112,7 @@ def judge_status(status: int, *, retry_after: Any = None, own_credentials: bool 
     return _BY_STATUS.get(status) or (_BROKEN if status >= 500 else FINE)
 
 
-def judge_foreign(error: Exception, *, replayable: bool) -> Judgement:
+def classify_foreign(error: Exception, *, replayable: bool) -> Classification:
     """Judge an error that is none of the client's own.
 
     Those of the operating system are about the endpoint, unless they may come from a body that is made as it is sent. All others are
@@ -120,10 +120,10 @@ def judge_foreign(error: Exception, *, replayable: bool) -> Judgement:
 
     Example
     -------
-    >>> judge_foreign(ConnectionResetError(), replayable=True).outcome
+    >>> classify_foreign(ConnectionResetError(), replayable=True).outcome
     <Outcome.CONNECT_FAILED: 'connect_failed'>
-    >>> judge_foreign(RuntimeError("Event loop is closed"), replayable=True).outcome
+    >>> classify_foreign(RuntimeError("Event loop is closed"), replayable=True).outcome
     <Outcome.IGNORED: 'ignored'>
     """
     theirs = replayable and isinstance(error, OSError)
-    return Judgement(classify_exception(error) if theirs else Outcome.IGNORED)
+    return Classification(classify_exception(error) if theirs else Outcome.IGNORED)

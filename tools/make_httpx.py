@@ -1,0 +1,27 @@
+"""Generator of the httpx adapter: the httpx2 adapter with the other client's name.
+
+httpx2 is a fork with its own classes, so one module cannot serve both clients. ``python tools/make_httpx.py`` writes the
+modules for httpx from those for httpx2; ``tests/adapters/test_twin.py`` fails if they differ.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ADAPTERS = Path(__file__).parents[1] / "src" / "balancekit" / "adapters"
+ORIGINALS = ("httpx2.py", "_httpx2_requests.py")
+
+
+def generated() -> dict[Path, str]:
+    """Return the modules for httpx, by path."""
+    modules = {}
+    for name in ORIGINALS:
+        notice = f"# Generated from {name} by tools/make_httpx.py. Change {name} instead.\n"
+        text = (ADAPTERS / name).read_text(encoding="utf-8")
+        modules[ADAPTERS / name.replace("httpx2", "httpx")] = notice + text.replace("httpx2", "httpx")
+    return modules
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        path.write_text(text, encoding="utf-8")
