@@ -25,7 +25,7 @@ from typing import NamedTuple, Protocol
 
 from balancekit._member import Member
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 
 __all__ = ["Choice", "ExhaustionPolicy", "FailClosed", "FailOpen", "LeastBad"]
 
@@ -86,7 +86,7 @@ class FailOpen(Record):
     ('ejected', True)
     """
 
-    threshold: float = 0.5
+    threshold: float = field(default=0.5, kw_only=False)
 
     def _check(self) -> None:
         valid.number("threshold", self.threshold, minimum=0.0, maximum=1.0)

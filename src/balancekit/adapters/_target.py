@@ -21,7 +21,7 @@ from typing import Final, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AUTO", "HEADER_NAME", "Address", "HttpTarget", "address_of"]
@@ -67,7 +67,7 @@ class HttpTarget(Record):
     HttpTarget(url='https://api.example.com/v1', headers={'Authorization': '***'})
     """
 
-    url: str
+    url: str = field(kw_only=False)
     headers: Mapping[str, str] = _NO_HEADERS
     authority: str | None = None
     server_name: str | None = None

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.checks._http import BadAnswerError, Response, get
 from balancekit.checks._result import Peer, ProbeExchange, ProbeResult
 from balancekit.endpoint import Endpoint
@@ -87,28 +87,13 @@ class HttpCheck(Record):
     [b'GET /healthz HTTP/1.1', b'Host: 10.0.0.1:8080']
     """
 
-    path: str = "/"
+    path: str = field(default="/", kw_only=False)
     statuses: Collection[int] = range(200, 300)
     body: str | bytes | None = None
     headers: Mapping[str, str] = NO_HEADERS
     host: str | None = None
     address: AddressOf | None = None
     tls: Any = None
-
-    def __init__(
-        self,
-        path: str = "/",
-        *,
-        statuses: Collection[int] = range(200, 300),
-        body: str | bytes | None = None,
-        headers: Mapping[str, str] = NO_HEADERS,
-        host: str | None = None,
-        address: AddressOf | None = None,
-        tls: Any = None,
-    ) -> None:
-        super().__init__(
-            path=path, statuses=statuses, body=body, headers=headers, host=host, address=address, tls=tls
-        )
 
     def _check(self) -> None:
         _check_http(self)
@@ -161,28 +146,13 @@ class DeepCheck(Record):
     ('db',)
     """
 
-    path: str = "/health"
+    path: str = field(default="/health", kw_only=False)
     member: str = "dependencies"
     statuses: Collection[int] = range(200, 300)
     headers: Mapping[str, str] = NO_HEADERS
     host: str | None = None
     address: AddressOf | None = None
     tls: Any = None
-
-    def __init__(
-        self,
-        path: str = "/health",
-        *,
-        member: str = "dependencies",
-        statuses: Collection[int] = range(200, 300),
-        headers: Mapping[str, str] = NO_HEADERS,
-        host: str | None = None,
-        address: AddressOf | None = None,
-        tls: Any = None,
-    ) -> None:
-        super().__init__(
-            path=path, member=member, statuses=statuses, headers=headers, host=host, address=address, tls=tls
-        )
 
     def _check(self) -> None:
         _check_http(self)

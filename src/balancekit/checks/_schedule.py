@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 
 __all__ = ["CheckTimer", "Schedule"]
@@ -45,7 +45,7 @@ class Schedule(Record):
     22.0
     """
 
-    interval: float = 5.0
+    interval: float = field(default=5.0, kw_only=False)
     timeout: float = 2.0
     jitter: float = 0.1
     fast: float | None = None

@@ -6,7 +6,7 @@ from random import Random
 from typing import Final, Literal, TypeAlias
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 
 __all__ = ["OnEmpty", "Refresh"]
@@ -55,7 +55,7 @@ class Refresh(Record):
     [1.0, 2.0, 4.0, 60.0, 60.0]
     """
 
-    interval: float = 30.0
+    interval: float = field(default=30.0, kw_only=False)
     shortest: float = 5.0
     longest: float = 300.0
     jitter: float = 0.1

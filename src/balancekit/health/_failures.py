@@ -14,7 +14,7 @@ import enum
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.health._table import Table, following, frozen
 from balancekit.outcome import FAILURES, Outcome
 
@@ -75,7 +75,7 @@ class ConsecutiveFailures(Record):
     (False, True)
     """
 
-    threshold: int = 5
+    threshold: int = field(default=5, kw_only=False)
     connect_failed: int | None = None
     timeout: int | None = None
     overloaded: int | None = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.health._report import EndpointReport
 
 __all__ = ["LatencyLimit", "SuccessRate"]
@@ -43,7 +43,7 @@ class SuccessRate(Record):
     {'a': 'success rate 0.70 < 0.8 over 10 requests'}
     """
 
-    minimum: float = 0.8
+    minimum: float = field(default=0.8, kw_only=False)
     volume: int = 5
     window: float = 30.0
     enforcing: float = 1.0
@@ -91,7 +91,7 @@ class LatencyLimit(Record):
     {'a': 'latency 0.500 s > 0.2 s at quantile 0.95'}
     """
 
-    limit: float
+    limit: float = field(kw_only=False)
     share: float = 0.95
     volume: int = 10
     window: float = 30.0

@@ -18,7 +18,7 @@ import enum
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.health._table import Table, following, frozen
 
 __all__ = ["WARM_UP", "WarmUp", "WarmUpMachine", "Warmth", "WarmthTrigger"]
@@ -81,7 +81,7 @@ class WarmUp(Record):
     [0.1, 0.32, 0.5, 0.71, 1.0]
     """
 
-    window: float = 30.0
+    window: float = field(default=30.0, kw_only=False)
     aggression: float = 1.0
     minimum: float = 0.1
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.outcome import Completion, Outcome
 from balancekit.stats import Ewma, PeakEwma
 
@@ -44,7 +44,7 @@ class EwmaLatency(Record):
 
     timed: ClassVar[bool] = True
 
-    decay: float = 10.0
+    decay: float = field(default=10.0, kw_only=False)
 
     def _check(self) -> None:
         valid.number("decay", self.decay, above=0.0)
@@ -68,7 +68,7 @@ class PeakEwmaLatency(Record):
 
     timed: ClassVar[bool] = True
 
-    decay: float = 10.0
+    decay: float = field(default=10.0, kw_only=False)
 
     def _check(self) -> None:
         valid.number("decay", self.decay, above=0.0)

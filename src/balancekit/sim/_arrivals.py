@@ -26,7 +26,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Exponential, Service, draws
 
@@ -47,7 +47,7 @@ class Arrivals(Protocol):
 class Poisson(Record):
     """Independent callers, ``rate`` requests a second on average, > 0."""
 
-    rate: float
+    rate: float = field(kw_only=False)
 
     def _check(self) -> None:
         valid.number("rate", self.rate, above=0.0)
@@ -115,7 +115,7 @@ class Diurnal(Record):
         Seconds, > 0.
     """
 
-    rate: float
+    rate: float = field(kw_only=False)
     swing: float = 0.5
     period: float = 86_400.0
 
@@ -138,7 +138,7 @@ class Diurnal(Record):
 class RecordedArrivals(Record):
     """Times that were measured, ascending, in seconds."""
 
-    seconds: Sequence[float]
+    seconds: Sequence[float] = field(kw_only=False)
 
     def _check(self) -> None:
         before, times = 0.0, []
@@ -163,7 +163,7 @@ class Callers(Record):
         Seconds between an answer and the next request.
     """
 
-    count: int
+    count: int = field(kw_only=False)
     pause: Service = Exponential(mean=1.0)
 
     def _check(self) -> None:

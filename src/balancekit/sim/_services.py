@@ -23,7 +23,7 @@ from random import Random
 from typing import Final, Protocol
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Always", "Bimodal", "Exponential", "Lognormal", "Pareto", "Recorded", "Service", "draws"]
@@ -45,7 +45,7 @@ class Service(Protocol):
 class Always(Record):
     """Every request takes ``mean`` seconds, > 0."""
 
-    mean: float
+    mean: float = field(kw_only=False)
 
     def _check(self) -> None:
         valid.number("mean", self.mean, above=0.0)
@@ -58,7 +58,7 @@ class Always(Record):
 class Exponential(Record):
     """Memoryless, with a mean of ``mean`` seconds, > 0."""
 
-    mean: float
+    mean: float = field(kw_only=False)
 
     def _check(self) -> None:
         valid.number("mean", self.mean, above=0.0)
@@ -71,7 +71,7 @@ class Exponential(Record):
 class Lognormal(Record):
     """The logarithm is normal with standard deviation ``sigma``, > 0; the mean is ``mean`` seconds, > 0."""
 
-    mean: float
+    mean: float = field(kw_only=False)
     sigma: float = 1.0
 
     def _check(self) -> None:
@@ -86,7 +86,7 @@ class Lognormal(Record):
 class Pareto(Record):
     """A power-law tail of exponent ``shape``, > 1; the mean is ``mean`` seconds, > 0."""
 
-    mean: float
+    mean: float = field(kw_only=False)
     shape: float = 2.1
 
     def _check(self) -> None:
@@ -124,7 +124,7 @@ class Bimodal(Record):
 class Recorded(Record):
     """Times that were measured, drawn in random order; at least one, all >= 0."""
 
-    seconds: Sequence[float]
+    seconds: Sequence[float] = field(kw_only=False)
 
     def _check(self) -> None:
         times = tuple(valid.number("seconds", one, minimum=0.0) for one in self.seconds)

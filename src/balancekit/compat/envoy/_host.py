@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
@@ -41,7 +41,7 @@ class Host(Record):
         For any value outside those bounds.
     """
 
-    name: str
+    name: str = field(kw_only=False)
     address: str = ""
     weight: int = 1
     priority: int = 0

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 from balancekit._support.text import to_bytes
 from balancekit.compat.envoy._hash import MASK64, xxh64
 
@@ -67,7 +67,7 @@ class HashPolicy(Protocol):
 class Header(Record):
     """Hash the value of a header. An empty value counts, a missing one does not."""
 
-    name: str
+    name: str = field(kw_only=False)
     terminal: bool = False
 
     def _check(self) -> None:
@@ -82,7 +82,7 @@ class Header(Record):
 class QueryParameter(Record):
     """Hash the value of a query parameter."""
 
-    name: str
+    name: str = field(kw_only=False)
     terminal: bool = False
 
     def _check(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 
 if TYPE_CHECKING:
     from balancekit.compat.haproxy._request import Request
@@ -54,7 +54,7 @@ class Server(Record):
         Serves only when no active server is usable.
     """
 
-    name: str
+    name: str = field(kw_only=False)
     weight: int = 1
     maxconn: int = 0
     id: int | None = None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Record, field
 
 __all__ = ["Group", "Peer", "Server"]
 
@@ -50,7 +50,7 @@ class Server(Record):
     'a'
     """
 
-    name: str
+    name: str = field(kw_only=False)
     address: str = ""
     weight: int = 1
     max_fails: int = 1
