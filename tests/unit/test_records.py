@@ -23,7 +23,7 @@ class Base(Record):
 class Child(Base):
     """A record that inherits fields."""
 
-    third: float = field(default=3.0)
+    third: float = 3.0
 
 
 class TestSignature:
