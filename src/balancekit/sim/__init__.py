@@ -29,8 +29,6 @@ from balancekit.sim._scenario import Scenario, load_scenario, shipped
 from balancekit.sim._services import Always, Bimodal, Exponential, Lognormal, Pareto, Recorded, Service
 from balancekit.sim._station import Server
 from balancekit.sim._sweep import sweep
-from balancekit.sim._vrrp_network import VrrpDo, VrrpEvent, VrrpSimulation, VrrpSpeaker
-from balancekit.sim._vrrp_report import SentAdvert, Spell, VrrpChange, VrrpReport
 from balancekit.sim._world import MakeBalancer
 
 __all__ = [
@@ -65,18 +63,10 @@ __all__ = [
     "Remove",
     "Report",
     "Scenario",
-    "SentAdvert",
     "Server",
     "Service",
     "Simulation",
     "Slow",
-    "Spell",
-    "VrrpChange",
-    "VrrpDo",
-    "VrrpEvent",
-    "VrrpReport",
-    "VrrpSimulation",
-    "VrrpSpeaker",
     "jain",
     "load_scenario",
     "read_recording",

@@ -1,0 +1,145 @@
+"""Spellings: which texts of a path and of a host name count as the same.
+
+Two routers that read one request differently are a hole: the front one guards ``/admin``, the back one decodes
+``/%61dmin``. ``STRICT`` therefore rejects what routers are known to read differently, and the path that was matched is
+the path that was sent. The other spellings accept what the named server accepts.
+
+Cost: one scan of the path. Source: ``docs/explanation/routers-disagree.md``, made from recorded choices of real servers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Final, final
+
+from balancekit.errors import ConfigurationError
+from balancekit.l7 import _paths
+
+__all__ = ["Spelling", "host_name"]
+
+NAME: Final = re.compile(r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\]")
+ESCAPED_SLASHES: Final = ("keep", "reject", "unescape")
+
+
+@final
+class Spelling:
+    r"""How a table reads paths and host names. Use one of the constants, or :meth:`envoy`.
+
+    =============  ===========================================================================================
+    ``STRICT``     reject what servers read differently: bad escapes, an encoded letter, digit, ``/``, ``\``,
+                   ``.`` or NUL, dot segments, ``//``, and host names with empty labels or odd characters
+    ``RFC3986``    decode what needs no escape, remove dot segments
+    ``RAW``        as sent, as HAProxy does
+    ``NGINX``      decode once, remove dot segments, merge slashes
+    ``ENVOY``      ``normalize_path`` on, as Envoy does; :meth:`envoy` for its other options
+    =============  ===========================================================================================
+
+    Host names are compared without case, port and one trailing dot in all of them.
+
+    *Guarantee.* Under ``STRICT`` and ``RAW`` the matched path is the sent path, but for the case of hexadecimal digits
+    under ``STRICT``.
+
+    *When not to use* any but ``STRICT``: when something behind the table reads paths in another way.
+
+    Example
+    -------
+    >>> Spelling.STRICT.read("/a/b"), Spelling.STRICT.read("/a/%2e%2e/b"), Spelling.NGINX.read("/a/%2e%2e/b")
+    ('/a/b', None, '/b')
+    >>> Spelling.STRICT.problem("/a//b")
+    "it has '//', which some servers merge"
+    """
+
+    __slots__ = ("decodes", "keeps", "name", "read", "strict")
+
+    STRICT: ClassVar[Spelling]
+    RFC3986: ClassVar[Spelling]
+    RAW: ClassVar[Spelling]
+    NGINX: ClassVar[Spelling]
+    ENVOY: ClassVar[Spelling]
+
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[str], str | None],
+        *,
+        strict: bool = False,
+        decodes: bool = False,
+        keeps: bool = False,
+    ) -> None:
+        self.name: str = name
+        self.read: Callable[[str], str | None] = read
+        """From a path as sent to the path that is matched, ``None`` if it is rejected."""
+        self.strict: bool = strict
+        self.decodes: bool = decodes
+        """Whether matched paths are decoded: then patterns are decoded too."""
+        self.keeps: bool = keeps
+        """Whether the matched path is the sent one, so that it may be rewritten."""
+
+    @staticmethod
+    def envoy(
+        *, normalize: bool = True, merge_slashes: bool = False, escaped_slashes: str = "keep"
+    ) -> Spelling:
+        """Return Envoy's reading with its options.
+
+        Parameters
+        ----------
+        normalize
+            ``normalize_path``.
+        merge_slashes
+            As in Envoy.
+        escaped_slashes
+            ``path_with_escaped_slashes_action``: ``"keep"``, ``"reject"`` or ``"unescape"``.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``escaped_slashes`` is none of the three.
+        """
+        if escaped_slashes not in ESCAPED_SLASHES:
+            raise ConfigurationError(
+                "escaped_slashes", escaped_slashes, f"one of {', '.join(map(repr, ESCAPED_SLASHES))}"
+            )
+        read = partial(
+            _paths.envoy, normalize=normalize, merge_slashes=merge_slashes, escaped_slashes=escaped_slashes
+        )
+        return Spelling("ENVOY", read)
+
+    def problem(self, path: str, /) -> str | None:
+        """Return why a path is rejected, as text; ``None`` if it is not."""
+        if self.read(path) is not None:
+            return None
+        reason = _paths.strict_problem(path) if self.strict else None
+        return reason or f"the spelling {self.name} does not allow it"
+
+    def host(self, host: str, /) -> str | None:
+        """Return a host as it is matched, ``None`` if it is rejected."""
+        name = host_name(host)
+        return name if not self.strict or not host or NAME.fullmatch(name) else None
+
+    def __repr__(self) -> str:
+        return f"Spelling.{self.name}"
+
+
+def host_name(host: str) -> str:
+    """Return a host in lower case, without its port and one trailing dot.
+
+    Example
+    -------
+    >>> host_name("Shop.Test.:8443"), host_name("[2001:DB8::1]:80")
+    ('shop.test', '[2001:db8::1]')
+    """
+    name = host.lower()
+    if ":" in name:
+        head, _, port = name.rpartition(":")
+        if (not port or port.isdecimal()) and (":" not in head or head.endswith("]")):
+            name = head
+    return name.removesuffix(".")
+
+
+Spelling.STRICT = Spelling("STRICT", _paths.strict, strict=True, keeps=True)
+Spelling.RFC3986 = Spelling("RFC3986", _paths.rfc3986)
+Spelling.RAW = Spelling("RAW", _paths.raw, keeps=True)
+Spelling.NGINX = Spelling("NGINX", _paths.nginx, decodes=True)
+Spelling.ENVOY = Spelling.envoy()

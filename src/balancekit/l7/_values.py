@@ -1,0 +1,206 @@
+"""Conditions on headers, cookies and query parameters.
+
+.. code-block:: python
+
+    header("x-beta").is_("1")        cookie("track").starts("canary")        query("v").between(2, 5)
+
+``absent()`` and ``is_not("1")`` are two things. ``is_not`` also holds for a request without the value; in Envoy an
+inverted match does not, and "not the canaries" then selects nobody. Values are compared as sent, undecoded; several
+fields of one header count as one value joined by ``, `` (RFC 9110 5.3); of a repeated cookie or parameter the first
+counts.
+
+Cost: one call and one dictionary access.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, TypeAlias, final
+
+from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
+from balancekit.l7._request import Request
+
+__all__ = ["Value", "ValueCondition", "cookie", "header", "query"]
+
+Read: TypeAlias = Callable[[Request, str], str | None]
+READ: Final[dict[str, Read]] = {
+    "header": Request.header,
+    "cookie": Request.cookie,
+    "query": Request.parameter,
+}
+TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+NUMBER: Final = re.compile(r"-?[0-9]{1,19}")
+
+
+@final
+class ValueCondition:
+    """One condition on one value of a request. Made by the methods of :class:`Value`."""
+
+    __slots__ = ("accepts", "argument", "kind", "name", "operator", "test")
+
+    def __init__(
+        self, kind: str, name: str, operator: str, argument: object, accepts: Callable[[str | None], bool]
+    ) -> None:
+        self.kind: str = kind
+        self.name: str = name
+        self.operator: str = operator
+        self.argument: object = argument
+        self.accepts: Callable[[str | None], bool] = accepts
+        """Whether a value, or its absence, meets the condition."""
+        self.test: Callable[[Request, str], bool] = _test(READ[kind], name, operator, argument, accepts)
+        """Whether a request meets it, called with the request and its path, as the index calls its tests."""
+
+    @property
+    def identity(self) -> tuple[str, str, str, object]:
+        """What makes it the same condition as another."""
+        return (self.kind, self.name, self.operator, self.argument)
+
+    def holds(self, request: Request, /) -> bool:
+        """Whether a request meets the condition."""
+        return self.accepts(self.read(request))
+
+    def read(self, request: Request, /) -> str | None:
+        """Return the value it looks at."""
+        return READ[self.kind](request, self.name)
+
+    def failure(self, request: Request, /) -> str:
+        """Return, as text, what the request has instead."""
+        value = self.read(request)
+        return f"{self.kind} {self.name} is {'absent' if value is None else _short(value)}, not: {self._wanted()}"
+
+    def _wanted(self) -> str:
+        if self.argument is None:
+            return self.operator
+        return f"{self.operator} {self.argument!r}" if self.operator != "is" else repr(self.argument)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ValueCondition) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __repr__(self) -> str:
+        return f"{self.kind} {self.name} {self.operator}" + (
+            "" if self.argument is None else f" {self.argument!r}"
+        )
+
+
+@final
+class Value:
+    """A header, cookie or query parameter, to be compared. Made by :func:`header`, :func:`cookie`, :func:`query`."""
+
+    __slots__ = ("kind", "name")
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind: str = kind
+        self.name: str = name
+
+    def is_(self, text: str) -> ValueCondition:
+        """Hold if the value is this text."""
+        wanted = valid.text("is_", text, empty=True)
+        return self._make("is", wanted, lambda value: value == wanted)
+
+    def is_not(self, text: str) -> ValueCondition:
+        """Hold if the value is another text or absent."""
+        other = valid.text("is_not", text, empty=True)
+        return self._make("is not", other, lambda value: value != other)
+
+    def starts(self, text: str) -> ValueCondition:
+        """Hold if the value begins with this text."""
+        start = valid.text("starts", text)
+        return self._make("starts with", start, lambda value: value is not None and value.startswith(start))
+
+    def contains(self, text: str) -> ValueCondition:
+        """Hold if this text occurs in the value."""
+        part = valid.text("contains", text)
+        return self._make("contains", part, lambda value: value is not None and part in value)
+
+    def matches(self, expression: str) -> ValueCondition:
+        """Hold if the whole value matches a regular expression.
+
+        Raises
+        ------
+        ConfigurationError
+            If it does not compile.
+        """
+        try:
+            whole = re.compile(valid.text("matches", expression)).fullmatch
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ConfigurationError("matches", expression, f"a regular expression ({error})") from None
+        return self._make("matches", expression, lambda value: value is not None and whole(value) is not None)
+
+    def between(self, low: int, high: int) -> ValueCondition:
+        """Hold if the whole value is a decimal integer from ``low`` to ``high``, both included.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``high`` is less than ``low``.
+        """
+        first = valid.integer("low", low, minimum=-(10**18))
+        last = valid.integer("high", high, minimum=first)
+        return self._make(
+            "between",
+            (first, last),
+            lambda value: (
+                value is not None and NUMBER.fullmatch(value) is not None and first <= int(value) <= last
+            ),
+        )
+
+    def present(self) -> ValueCondition:
+        """Hold if there is a value, whatever it is."""
+        return self._make("present", None, lambda value: value is not None)
+
+    def absent(self) -> ValueCondition:
+        """Hold if there is no value."""
+        return self._make("absent", None, lambda value: value is None)
+
+    def _make(self, operator: str, argument: object, test: Callable[[str | None], bool]) -> ValueCondition:
+        return ValueCondition(self.kind, self.name, operator, argument, test)
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({self.name!r})"
+
+
+def header(name: str, /) -> Value:
+    """Return a header to compare. Names have no case.
+
+    Example
+    -------
+    >>> from balancekit.l7 import Request
+    >>> header("X-Beta").is_("1").holds(Request("/", headers={"x-beta": "1"}))
+    True
+    >>> header("x-beta").is_not("1").holds(Request("/")), header("x-beta").present().holds(Request("/"))
+    (True, False)
+    """
+    return Value("header", _name("header", name).lower())
+
+
+def cookie(name: str, /) -> Value:
+    """Return a cookie to compare. Names have case; quotes belong to the value."""
+    return Value("cookie", _name("cookie", name))
+
+
+def query(name: str, /) -> Value:
+    """Return a query parameter to compare, as sent. Names have case."""
+    return Value("query", valid.text("query", name))
+
+
+def _test(
+    read: Read, name: str, operator: str, argument: object, accepts: Callable[[str | None], bool]
+) -> Callable[[Request, str], bool]:
+    if operator == "is":
+        return lambda request, _path: read(request, name) == argument
+    return lambda request, _path: accepts(read(request, name))
+
+
+def _name(kind: str, name: object) -> str:
+    if isinstance(name, str) and TOKEN.fullmatch(name):
+        return name
+    raise ConfigurationError(kind, name, "a name of letters, digits and !#$%&'*+-.^_`|~")
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 200 else value[:200] + "...")

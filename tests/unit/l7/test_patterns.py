@@ -1,0 +1,106 @@
+"""Path patterns: what they match, their literals, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit.errors import ConfigurationError
+from balancekit.l7 import exact, prefix, regex, template, text_prefix
+from balancekit.l7._patterns import literal_of
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        (exact("/a"), ["/a"], ["/a/", "/A", "/ab", "/"]),
+        (exact("/café d"), ["/caf%C3%A9%20d"], ["/caf", "/café d"]),
+        (exact("/caf%c3%a9"), ["/caf%C3%A9"], []),
+        (prefix("/a"), ["/a", "/a/", "/a/b"], ["/ab", "/", "/A"]),
+        (prefix("/a/"), ["/a", "/a/", "/a/b"], ["/ab"]),
+        (prefix("/"), ["/", "/a"], []),
+        (text_prefix("/ap"), ["/ap", "/api", "/ap/x"], ["/a", "/AP"]),
+        (regex("^/a[0-9]$"), ["/a1"], ["/a", "/a12", "/b/a1"]),
+        (regex(r"\.php"), ["/x.php", "/x.php/y"], ["/php"]),
+        (template("/users/{id}"), ["/users/7"], ["/users/", "/users", "/users/7/x", "/x/users/7"]),
+        (template("/f/{rest:path}"), ["/f/", "/f/a", "/f/a/b"], ["/f", "/g/a"]),
+        (template("/{a}/x.y/{b}"), ["/1/x.y/2"], ["/1/xzy/2", "//x.y/2"]),
+    ],
+)
+def test_patterns_match(pattern, yes, no):
+    """The pattern matches these paths and not those."""
+    assert all(pattern.matches(path) for path in yes)
+    assert not any(pattern.matches(path) for path in no)
+    assert all(path.startswith(pattern.literal) for path in yes)
+
+
+@pytest.mark.parametrize("make", [exact, prefix, text_prefix, template])
+@pytest.mark.parametrize("text", ["", "a", None, 7])
+def test_what_is_no_path_is_refused(make, text):
+    """A pattern begins with a slash."""
+    with pytest.raises(ConfigurationError, match="begins with '/'"):
+        make(text)
+
+
+@pytest.mark.parametrize("text", ["/a?b=1", "/a#b"])
+@pytest.mark.parametrize("make", [exact, prefix, text_prefix])
+def test_a_query_in_a_pattern_is_refused(make, text):
+    """A pattern with a query could never match; the error names ``query()``."""
+    with pytest.raises(ConfigurationError, match=r"query\(\)"):
+        make(text)
+
+
+@pytest.mark.parametrize("text", ["/{a}{b}", "/x{a}", "/{a}/{a}", "/{a:path}/b", "/{1}", "/{", "/{a:int}"])
+def test_odd_templates_are_refused(text):
+    """Variables are whole segments with distinct names, the rest is last."""
+    with pytest.raises(ConfigurationError, match="template"):
+        template(text)
+
+
+@pytest.mark.parametrize("expression", ["(", "", None, "[a", "*"])
+def test_odd_expressions_are_refused(expression):
+    """What does not compile is refused by name."""
+    with pytest.raises(ConfigurationError, match="regex"):
+        regex(expression)
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            "/",
+            "a",
+            "b",
+            "1",
+            r"\.",
+            r"\-",
+            "[0-9]",
+            "(x|y)",
+            "(?:z)?",
+            "+",
+            "*",
+            "?",
+            "{2}",
+            "$",
+            "|",
+            r"\d",
+            ".",
+            "(?i:q)",
+        ]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@given(PIECES, st.text(alphabet="/ab1.-xyzqQ", max_size=10))
+def test_every_match_begins_with_the_literal(pieces, path):
+    """The literal of an expression is the beginning of every path in which the expression is found."""
+    expression = f"^{pieces}"
+    try:
+        compiled = re.compile(expression)
+    except re.error:
+        return
+    if compiled.search(path):
+        assert path.startswith(literal_of(expression))
