@@ -1,11 +1,11 @@
-"""Which endpoint gets this request? The balancer an application embeds.
+"""The balancer that an application embeds.
 
-*One request, undisturbed.* :meth:`LoadBalancer.acquire` reads one attribute holding one immutable tuple,
-picks, and opens a lease: no lock, no context object, no clock unless somebody needs the time. The end is
-in ``lease.py``, which calls back only for nodes that somebody watches.
+*A plain request.* :meth:`LoadBalancer.acquire` reads one attribute holding one immutable tuple, picks, and opens a
+lease: no lock, no context object, no clock unless the time is needed. The end is in ``lease.py``, which calls back
+only for nodes that need it.
 
-*Everything else* (a key, an exclusion, a cost, something that is due, a lost lease, a selector without a
-fast lane) takes the general way: a :class:`~balancekit.snapshot.PickContext` and ``selector.select``.
+*Everything else* (a key, an exclusion, a cost, something that is due, a lost lease, a selector without a picker) takes
+the slow path of ``engine/fast_path.py``. The rest of this class is the public face of ``engine/runtime.py``.
 
 Cost, in empty method calls, from ``acquire`` to the end of ``with``: about 26 with power of two choices
 over in-flight, about 50 with the default load and health. ``benchmarks/micro`` measures it.
@@ -14,35 +14,36 @@ over in-flight, about 50 with the default load and health. ``benchmarks/micro`` 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from random import Random
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
-from balancekit._publisher import Hot
-from balancekit._runtime import HealthMaker, Runtime
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
 from balancekit.endpoint import Endpoint, endpoints
+from balancekit.engine import Runtime
+from balancekit.engine.fast_path import acquire, context
+from balancekit.engine.hooks import HealthMaker, SelectorHooks, load_is_timed
+from balancekit.engine.options import check_options
+from balancekit.engine.plans import make_plan, require_unchanged
+from balancekit.engine.state import PoolState, find
+from balancekit.engine.views import candidates_of, stats_of
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
-from balancekit.explanation import Explanation, candidates
+from balancekit.explanation import Explanation
 from balancekit.health import CheckResult, Lifecycle
 from balancekit.lease import Lease
 from balancekit.loads import FailureAware
 from balancekit.outcome import Completion, Outcome
-from balancekit.planning import Plan, make_plan, require_unchanged
-from balancekit.pool import Pool
+from balancekit.planning import Plan
 from balancekit.protocols import Clock, LoadPolicy, Selector
 from balancekit.selectors import PowerOfChoices
-from balancekit.snapshot import NO_ATTRIBUTES, Key, PickContext, Trace
-from balancekit.statistics_view import BalancerStats, collect_stats
+from balancekit.snapshot import DEFAULT_COST, Key, Trace
+from balancekit.statistics_view import BalancerStats
 
 if TYPE_CHECKING:
-    from balancekit._options import Options
+    from balancekit.engine.options import Options
 
 __all__ = ["LoadBalancer"]
 
@@ -50,8 +51,6 @@ T = TypeVar("T")
 
 _DEFAULT_HEALTH = Lifecycle()
 _DEFAULT_EXHAUSTION = FailClosed()
-ORDINARY: Final = 1.0
-"""The cost of a request that names none. Compared by identity: ``True`` equals it, but is no cost."""
 
 
 class LoadBalancer(Generic[T]):
@@ -108,7 +107,7 @@ class LoadBalancer(Generic[T]):
     1
     """
 
-    __slots__ = ("__weakref__", "_allow_empty", "_debug", "_hot", "_keyed", "_publisher", "_runtime")
+    __slots__ = ("__weakref__", "_allow_empty", "_current", "_runtime")
 
     @overload
     def __init__(self, endpoints: Mapping[str, T], **options: Unpack[Options]) -> None: ...
@@ -136,42 +135,25 @@ class LoadBalancer(Generic[T]):
         allow_empty: bool = False,
         debug: bool = False,
     ) -> None:
-        chosen: Selector = PowerOfChoices() if selector is None else selector
-        if isinstance(chosen, type) or not callable(getattr(chosen, "select", None)):
-            raise ConfigurationError("selector", selector, "an instance with a method select(snapshot, ctx)")
-        policy: LoadPolicy = getattr(chosen, "default_load", FailureAware()) if load is None else load
-        given: dict[str, object] = {"load": load, "health": health, "exhaustion": exhaustion}
-        for name, kind in given.items():
-            if isinstance(kind, type) and issubclass(kind, Record):
-                raise ConfigurationError(name, kind, f"an instance: {kind.__name__}()")
-        called: list[tuple[str, object]] = [("load", policy), ("exhaustion", exhaustion), ("clock", clock)]
-        for name, value in (*called, *(("listeners", one) for one in listeners)):
-            if not callable(value):
-                raise ConfigurationError(name, value, "something that can be called")
-        if health is not None and not callable(health):
-            raise ConfigurationError("health", health, "a health policy such as Lifecycle(), or None")
-        if rng is not None and not isinstance(rng, Random):
-            raise ConfigurationError("rng", rng, "a random.Random, or None")
-        needs_time = bool(getattr(policy, "timed", True))
+        hooks = SelectorHooks(PowerOfChoices() if selector is None else selector)
+        policy = load if load is not None else hooks.default_load() or FailureAware()
+        listening = tuple(listeners)
+        check_options(policy, load, health, exhaustion, clock, rng, listening)
+        needs_time = load_is_timed(policy)
         self._allow_empty = valid.flag("allow_empty", allow_empty)
-        self._debug = valid.flag("debug", debug)
         self._runtime = Runtime(
-            chosen,
+            hooks,
             policy,
             health,
             exhaustion,
             clock,
             rng,
             timed=needs_time if timed is None else valid.flag("timed", timed) or needs_time,
-            debug=debug,
+            debug=valid.flag("debug", debug),
         )
-        self._publisher = self._runtime.publisher
-        self._hot: Hot
-        self._keyed: Hot
-        self._publisher.show = self._look
-        self._publisher.cool()
+        self._current = self._runtime.current
         self.update(endpoints)
-        for listener in listeners:
+        for listener in listening:
             self._runtime.listen(listener)
 
     # -------------------------------------------------------------------- requests
@@ -181,7 +163,7 @@ class LoadBalancer(Generic[T]):
         key: Key | None = None,
         /,
         *,
-        cost: float = ORDINARY,
+        cost: float = DEFAULT_COST,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Lease[T]:
@@ -218,28 +200,32 @@ class LoadBalancer(Generic[T]):
         ...     lease.target
         'b'
         """
-        pick, clock, deadline, lost, keeper = self._hot
+        pick, clock, deadline, lost, owner, _ = self._current.fast
         if (
             key is not None
             or exclude
-            or cost is not ORDINARY
+            or cost is not DEFAULT_COST
             or lost
             or pick is None
             or attributes is not None
         ):
-            return self._acquire(key, cost, exclude, attributes)
-        if clock is None:
-            node = pick()
-            lease: Lease[T] = Lease()
-        else:
-            now = clock()
-            if now >= deadline:
-                return self._acquire(key, cost, exclude, attributes)
-            node = pick(now)
-            lease = Lease()
-            lease._started_at = now
-        lease._keeper = keeper
-        lease._node = node
+            return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
+        # What follows is open_lease(), written out: a call would be a tenth of it.
+        try:
+            if clock is None:
+                node = pick()
+                lease: Lease[T] = Lease()
+            else:
+                now = clock()
+                if now >= deadline:
+                    return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
+                node = pick(now)
+                lease = Lease()
+                lease._started_at = now
+        except Exception:  # a load or a generator of the user; the slow path finds out which
+            return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
+        lease._owner = owner
+        lease.node = node
         node.inflight += 1
         lease._open = node
         return lease
@@ -250,7 +236,7 @@ class LoadBalancer(Generic[T]):
         key: Key | None = None,
         /,
         *,
-        cost: float = ORDINARY,
+        cost: float = DEFAULT_COST,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Iterator[Lease[T]]:
@@ -309,12 +295,12 @@ class LoadBalancer(Generic[T]):
         tried = set(valid.ids("exclude", exclude))
         most = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
         valid.request(key, 1.0, attributes)
-        now = self._runtime.wake()
+        runtime = self._runtime
+        now = runtime.wake()
+        fast = self._current.fast
         found: list[Endpoint[T]] = []
-        snapshot = self._publisher.snapshot
         while len(found) < most:
-            ctx = self._context(key, 1.0, tried, attributes, now)
-            node = self._publisher.select(snapshot, ctx)
+            node = runtime.select(fast, context(runtime, key, DEFAULT_COST, tried, attributes, now))
             if node is None or node.id in tried:
                 break
             tried.add(node.id)
@@ -341,20 +327,19 @@ class LoadBalancer(Generic[T]):
         """
         tried = valid.ids("exclude", exclude)
         valid.request(key, 1.0, attributes)
-        trace = Trace()
-        now = self._runtime.wake()
-        ctx = self._context(key, 1.0, tried, attributes, now, trace)
-        snapshot = self._publisher.snapshot
-        node = self._publisher.select(snapshot, ctx)
+        runtime, trace = self._runtime, Trace()
+        now = runtime.wake()
+        fast = self._current.fast
+        state = fast.published.state
+        node = runtime.select(fast, context(runtime, key, DEFAULT_COST, tried, attributes, now, trace))
         picked = None if node is None else node.id
-
         return Explanation(
             picked=picked,
             key=key,
-            selector=type(self._publisher.selector).__name__,
-            candidates=self._runtime.read(lambda pool: candidates(pool, picked=picked, tried=tried, now=now)),
+            selector=runtime.selector.name,
+            candidates=candidates_of(state, runtime.guard, picked=picked, tried=tried, now=now),
             notes=tuple(trace.notes),
-            panic=snapshot.panic,
+            panic=state.snapshot.panic,
         )
 
     # -------------------------------------------------------------------- membership
@@ -388,7 +373,7 @@ class LoadBalancer(Generic[T]):
         if not wanted and not self._allow_empty:
             raise ConfigurationError("endpoints", endpoints, "at least one endpoint (or allow_empty=True)")
         valid.flag("keep_history", keep_history)
-        self._runtime.change(lambda _pool: wanted, keep_history=keep_history)
+        self._runtime.change(lambda _state: wanted, keep_history=keep_history)
 
     def add(self, endpoint: str | Endpoint[T], /) -> None:
         """Add one endpoint.
@@ -400,10 +385,10 @@ class LoadBalancer(Generic[T]):
         """
         (new,) = _endpoints([endpoint])
 
-        def wanted(pool: Pool) -> list[Endpoint[object]]:
-            if new.id in pool.members:
+        def wanted(state: PoolState) -> list[Endpoint[object]]:
+            if new.id in state.members:
                 raise ConfigurationError("endpoint", new.id, "an id that is not in the pool")
-            return [*_present(pool), new]
+            return [*_present(state), new]
 
         self._runtime.change(wanted)
 
@@ -418,9 +403,9 @@ class LoadBalancer(Generic[T]):
             If there is no such endpoint.
         """
 
-        def wanted(pool: Pool) -> list[Endpoint[object]]:
-            gone = pool.member(id).node.endpoint
-            return [endpoint for endpoint in _present(pool) if endpoint is not gone]
+        def wanted(state: PoolState) -> list[Endpoint[object]]:
+            gone = find(state, id).endpoint
+            return [endpoint for endpoint in _present(state) if endpoint is not gone]
 
         self._runtime.change(wanted)
 
@@ -436,9 +421,9 @@ class LoadBalancer(Generic[T]):
         """
         value = valid.number("weight", weight, minimum=0.0)
 
-        def wanted(pool: Pool) -> list[Endpoint[object]]:
-            changed = pool.member(id).node.endpoint
-            return [e.replace(weight=value) if e is changed else e for e in _present(pool)]
+        def wanted(state: PoolState) -> list[Endpoint[object]]:
+            changed = find(state, id).endpoint
+            return [e.replace(weight=value) if e is changed else e for e in _present(state)]
 
         self._runtime.change(wanted)
 
@@ -509,28 +494,29 @@ class LoadBalancer(Generic[T]):
             Exact parts of the key space and shares, health aside; ``apply()`` carries it out.
         """
         wanted = _endpoints(endpoints)
-        before = tuple(self._runtime.read(_present))
+        runtime = self._runtime
+        before = tuple(_present(runtime.state))
 
-        def planned(pool: Pool) -> tuple[Endpoint[object], ...]:
-            require_unchanged(_present(pool), before)
+        def planned(state: PoolState) -> tuple[Endpoint[object], ...]:
+            require_unchanged(_present(state), before)
             return wanted
 
         def apply() -> None:
-            self._runtime.change(planned)
+            runtime.change(planned)
 
-        return make_plan(self._publisher.selector, before, wanted, apply)
+        return make_plan(runtime.selector.selector, before, wanted, apply)
 
     @property
     def endpoints(self) -> tuple[Endpoint[T], ...]:
         """The endpoints in the pool, in the order of configuration."""
-        return cast("tuple[Endpoint[T], ...]", tuple(self._runtime.read(_present)))
+        return cast("tuple[Endpoint[T], ...]", tuple(_present(self._runtime.state)))
 
     # -------------------------------------------------------------------- looking on
 
     def stats(self) -> BalancerStats:
         """Return one immutable read-out of states, counters and latencies. O(n)."""
         now = self._runtime.wake()
-        return self._runtime.read(lambda pool: collect_stats(pool, now=now, refused=self._runtime.refused))
+        return stats_of(self._runtime.state, now=now, refused=self._runtime.refused)
 
     def on_event(self, listener: EventSink, /) -> Callable[[], None]:
         """Call ``listener`` with each event from now on; return a function that ends that.
@@ -575,76 +561,8 @@ class LoadBalancer(Generic[T]):
         self._runtime.dispatch([event])
 
     def __repr__(self) -> str:
-        name = type(self._publisher.selector).__name__
-        return f"<LoadBalancer of {len(self._runtime.read(_present))} endpoints by {name}>"
-
-    # -------------------------------------------------------------------- internals
-
-    def _look(self, hot: Hot, keyed: Hot) -> None:
-        self._hot, self._keyed = hot, keyed
-
-    def _acquire(
-        self,
-        key: Key | None,
-        cost: float,
-        exclude: Collection[str],
-        attributes: Mapping[str, object] | None,
-    ) -> Lease[T]:
-        if key is not None and not exclude and cost is ORDINARY and attributes is None:
-            lease = self._acquire_by(key)
-            if lease is not None:
-                return lease
-        valid.request(key, cost, attributes)
-        tried = valid.ids("exclude", exclude) if exclude else ()
         runtime = self._runtime
-        now = runtime.wake()
-        ctx = self._context(key, cost, tried, attributes, now)
-        node = self._publisher.choose(ctx)
-        if node is None:
-            raise runtime.unavailable(ctx)
-        site = _caller() if self._debug else None
-        return cast("Lease[T]", runtime.ledger.open(node, now=now, cost=ctx.cost, site=site))
-
-    def _acquire_by(self, key: Key) -> Lease[T] | None:
-        """Open a lease for a request that has a key and nothing else; ``None`` if something is due."""
-        pick, clock, deadline, lost, keeper = self._keyed
-        arguments: tuple[object, ...] = (key,)
-        if pick is None:  # the selector hashes no keys
-            valid.key(key)
-            pick, clock, deadline, lost, keeper = self._hot
-            arguments = ()
-        if pick is None or lost:
-            return None
-        now = math.nan if clock is None else clock()
-        if now >= deadline:
-            return None
-        node = pick(*arguments, now)
-        lease: Lease[T] = Lease()
-        lease._started_at = now
-        lease._keeper = keeper
-        lease._node = node
-        node.inflight += 1
-        lease._open = node
-        return lease
-
-    def _context(
-        self,
-        key: Key | None,
-        cost: float,
-        tried: Collection[str],
-        attributes: Mapping[str, object] | None,
-        now: float,
-        trace: Trace | None = None,
-    ) -> PickContext:
-        return PickContext(
-            rng=self._runtime.rng,
-            now=now,
-            key=key,
-            cost=float(cost),
-            exclude=tried,
-            attributes=NO_ATTRIBUTES if attributes is None else attributes,
-            trace=trace,
-        )
+        return f"<LoadBalancer of {len(runtime.state.members)} endpoints by {runtime.selector.name}>"
 
     def _attempts(
         self,
@@ -654,15 +572,19 @@ class LoadBalancer(Generic[T]):
         tried: set[str],
         attributes: Mapping[str, object] | None,
     ) -> Iterator[Lease[T]]:
+        lease: Lease[object]
         for number in range(limit):
             try:
-                lease = self.acquire(key, cost=cost, exclude=tried, attributes=attributes)
+                if tried:
+                    lease = acquire(self._runtime, key, cost, tried, attributes, checked=True)
+                else:
+                    lease = cast("Lease[object]", self.acquire(key, cost=cost, attributes=attributes))
             except UnavailableError:
                 if number == 0:
                     raise
                 return
-            tried.add(lease.endpoint.id)
-            yield lease
+            tried.add(lease.node.id)
+            yield cast("Lease[T]", lease)
             lease.release(Outcome.FAILURE)
 
 
@@ -670,12 +592,5 @@ def _endpoints(source: object) -> tuple[Endpoint[object], ...]:
     return cast("tuple[Endpoint[object], ...]", endpoints(cast("Iterable[str]", source)))
 
 
-def _present(pool: Pool) -> list[Endpoint[object]]:
-    return [member.node.endpoint for member in pool.members.values()]
-
-
-def _caller() -> str:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown place"
+def _present(state: PoolState) -> list[Endpoint[object]]:
+    return [member.endpoint for member in state.members.values()]

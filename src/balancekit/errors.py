@@ -10,6 +10,7 @@
     │  ├─ AllIneligibleError               none may be picked: ejected, draining, ...
     │  ├─ SaturatedError                   all are at their limit
     │  └─ AttemptsExhaustedError           this request has tried them all
+    ├─ SelectorError (RuntimeError)        a selector answered what it may not
     ├─ StickyValueError (ValueError)       a sticky value that this pool did not issue
     └─ LeaseError (RuntimeError)           a lease was used in a way that has no meaning
 
@@ -33,6 +34,7 @@ __all__ = [
     "PoolEmptyError",
     "Reason",
     "SaturatedError",
+    "SelectorError",
     "StickyValueError",
     "UnavailableError",
     "UnknownEndpointError",
@@ -199,6 +201,33 @@ class SaturatedError(UnavailableError):
 
 class AttemptsExhaustedError(UnavailableError):
     """The request has already tried every endpoint that may be picked."""
+
+
+class SelectorError(BalancekitError, RuntimeError):
+    """A selector answered what it may not: its own fault, and no endpoint's. Nothing was sent or counted.
+
+    Parameters
+    ----------
+    selector
+        Its name.
+    answer
+        The id of the node, or what it answered instead of one.
+    allowed
+        What would have been accepted, in words.
+
+    Example
+    -------
+    >>> print(SelectorError("Mine", "b", "an eligible node that is not excluded"))
+    Mine picked 'b': expected an eligible node that is not excluded
+    """
+
+    def __init__(self, selector: str, answer: object, allowed: str) -> None:
+        super().__init__(selector, answer, allowed)
+        self.selector = selector
+        self.answer = answer
+
+    def __str__(self) -> str:
+        return f"{self.selector} picked {self.answer!r}: expected {self.args[2]}"
 
 
 class StickyValueError(BalancekitError, ValueError):

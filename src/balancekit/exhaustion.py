@@ -23,25 +23,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from balancekit._member import Member
 from balancekit._support import validation as valid
 from balancekit._support.record import Record, field
+from balancekit.endpoint import Endpoint
+from balancekit.node import Node
 
-__all__ = ["Choice", "ExhaustionPolicy", "FailClosed", "FailOpen", "LeastBad"]
+__all__ = ["Candidate", "Choice", "ExhaustionPolicy", "FailClosed", "FailOpen", "LeastBad"]
+
+
+class Candidate(Protocol):
+    """One endpoint as an exhaustion policy sees it. A value: it does not change while the policy looks at it."""
+
+    @property
+    def node(self) -> Node:
+        """The runtime record: load, requests in flight."""
+        ...
+
+    @property
+    def endpoint(self) -> Endpoint[object]:
+        """The configured endpoint."""
+        ...
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it may be picked as far as health is concerned."""
+        ...
+
+    @property
+    def ramping(self) -> bool:
+        """Whether it takes less than its share."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """The name of its health state."""
+        ...
+
+    @property
+    def back_at(self) -> float:
+        """When nothing that has an end keeps it out any more, in seconds of the balancer's clock; else infinity."""
+        ...
 
 
 class Choice(NamedTuple):
-    """Who may be picked, and whether that is in spite of health."""
+    """The endpoints that may be picked, and whether that is in spite of health."""
 
-    members: Sequence[Member]
+    members: Sequence[Candidate]
     panic: bool = False
 
 
 class ExhaustionPolicy(Protocol):
-    """Says who may be picked when health says this of everybody."""
+    """A policy for few healthy endpoints.
 
-    def __call__(self, members: Sequence[Member], healthy: Sequence[Member], /) -> Choice:
-        """Choose among those that serve (are not draining), of whom some are healthy. Pure."""
+    Called whenever membership or health changes, from the thread that caused it, under no lock. It must not wait. One
+    that raises is logged, and the healthy endpoints are used.
+    """
+
+    def __call__(self, members: Sequence[Candidate], healthy: Sequence[Candidate], /) -> Choice:
+        """Choose among those that serve (are not draining), some of which are healthy. Pure."""
         ...
 
 
@@ -57,7 +96,7 @@ class FailClosed(Record):
     >>> lb = LoadBalancer(["a", "b"], exhaustion=FailClosed())
     """
 
-    def __call__(self, _members: Sequence[Member], healthy: Sequence[Member], /) -> Choice:
+    def __call__(self, _members: Sequence[Candidate], healthy: Sequence[Candidate], /) -> Choice:
         """Choose the healthy ones."""
         return Choice(healthy)
 
@@ -91,7 +130,7 @@ class FailOpen(Record):
     def _check(self) -> None:
         valid.number("threshold", self.threshold, minimum=0.0, maximum=1.0)
 
-    def __call__(self, members: Sequence[Member], healthy: Sequence[Member], /) -> Choice:
+    def __call__(self, members: Sequence[Candidate], healthy: Sequence[Candidate], /) -> Choice:
         """Choose the healthy ones, or all."""
         if members and (not healthy or len(healthy) < self.threshold * len(members)):
             return Choice(members, panic=True)
@@ -115,7 +154,7 @@ class LeastBad(Record):
     'a'
     """
 
-    def __call__(self, members: Sequence[Member], healthy: Sequence[Member], /) -> Choice:
+    def __call__(self, members: Sequence[Candidate], healthy: Sequence[Candidate], /) -> Choice:
         """Choose the healthy ones, or those whose time comes first."""
         if healthy or not members:
             return Choice(healthy)

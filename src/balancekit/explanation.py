@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from balancekit._support.record import Record
 from balancekit.errors import brief
-from balancekit.pool import Pool
 from balancekit.snapshot import Key
 
-__all__ = ["Candidate", "Explanation", "candidates"]
+__all__ = ["Candidate", "Explanation"]
 
 
 class Candidate(Record):
@@ -73,34 +70,3 @@ class Explanation(Record):
             for c in self.candidates
         ]
         return "\n".join(lines)
-
-
-def candidates(
-    pool: Pool,
-    *,
-    picked: str | None,
-    tried: Collection[str],
-    now: float,
-) -> tuple[Candidate, ...]:
-    """Return everybody in the pool as a pick saw them. To be called under the balancer's writer lock."""
-    return tuple(
-        [
-            Candidate(
-                id=member.node.id,
-                status=_status(member.node.id, picked, tried, member.reason and member.reason.value),
-                state=member.state,
-                weight=member.node.weight,
-                inflight=member.node.inflight,
-                load=member.node.load.value(now=now),
-            )
-            for member in pool.members.values()
-        ]
-    )
-
-
-def _status(id: str, picked: str | None, tried: Collection[str], reason: str | None) -> str:
-    if id == picked:
-        return "picked"
-    if id in tried:
-        return "already tried"
-    return reason or "eligible"

@@ -1,4 +1,4 @@
-"""Who owns the end of a request? A lease: it ends exactly once, however the request ends.
+"""Leases: a request's claim on an endpoint, which ends exactly once however the request ends.
 
 A lease is opened by a balancer and counts in its node's ``inflight`` until it is released: by ``with``,
 by :meth:`Lease.release`, or, if it is lost, by the balancer after the garbage collector found it. It
@@ -26,10 +26,10 @@ from typing import Final, Generic, Protocol, TypeVar, cast, final
 from balancekit._support import validation as valid
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
+from balancekit.node import Node
 from balancekit.outcome import Outcome, classify_exception
-from balancekit.snapshot import Node
 
-__all__ = ["FREE_THREADED", "Keeper", "Lease"]
+__all__ = ["Lease"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -37,23 +37,23 @@ FREE_THREADED: Final = not getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether this interpreter runs threads in parallel, so that ``n += 1`` needs a lock."""
 
 
-class Keeper(Protocol):
+class LeaseOwner(Protocol):
     """What a lease needs of the balancer that opened it."""
 
     lost: deque[Lease[object]]
 
     def succeeded(self, lease: Lease[object], node: Node) -> None:
-        """Hear of a plain success, already counted, on a node that is being watched."""
+        """Record a plain success, already counted, on a node that needs a callback."""
 
     def ended(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
-        """Hear of any other end."""
+        """Count and record any other end."""
 
     def reached(self, lease: Lease[object]) -> None:
-        """Hear that the first byte of the answer has arrived."""
+        """Note that the first byte of the answer has arrived."""
 
 
-class Details:
-    """What is not known of an ordinary lease."""
+class LeaseExtras:
+    """The properties that an ordinary lease has not."""
 
     __slots__ = ("cost", "first_byte_at", "site")
 
@@ -82,26 +82,27 @@ class Lease(Generic[T_co]):
     False
     """
 
-    __slots__ = ("_details", "_keeper", "_node", "_open", "_started_at")
+    __slots__ = ("_details", "_open", "_owner", "_started_at", "node")
 
     # Set by the balancer right after construction, the time only if it is measured. There is no __init__
     # because calling one would cost as much as the rest of acquire, and few slots because each costs
     # something when the lease dies.
     _started_at: float
-    _keeper: Keeper
-    _node: Node
+    _owner: LeaseOwner
+    node: Node
+    """The runtime record of the endpoint."""
     _open: Node | None
-    _details: Details
+    _details: LeaseExtras
 
     @property
     def endpoint(self) -> Endpoint[T_co]:
         """The endpoint to use."""
-        return cast("Endpoint[T_co]", self._node.endpoint)
+        return cast("Endpoint[T_co]", self.node.endpoint)
 
     @property
     def target(self) -> T_co:
         """The endpoint's target."""
-        return cast("T_co", self._node.endpoint.target)
+        return cast("T_co", self.node.endpoint.target)
 
     @property
     def started_at(self) -> float:
@@ -122,12 +123,12 @@ class Lease(Generic[T_co]):
         return self.details.cost
 
     @property
-    def details(self) -> Details:
+    def details(self) -> LeaseExtras:
         """What few leases have; made when first asked for."""
         try:
             return self._details
         except AttributeError:
-            self._details = details = Details()
+            self._details = details = LeaseExtras()
             return details
 
     def first_byte(self) -> None:
@@ -136,7 +137,7 @@ class Lease(Generic[T_co]):
         Only the first call counts. The lease stays open.
         """
         if self._open is not None and self.details.first_byte_at is None:
-            self._keeper.reached(cast("Lease[object]", self))
+            self._owner.reached(cast("Lease[object]", self))
 
     def release(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after: float | None = None) -> bool:
         """End the lease.
@@ -166,9 +167,9 @@ class Lease(Generic[T_co]):
         node = self._close()
         if node is None:
             return False
-        if node.inflight < node.level:
-            node.freed(node)
-        self._keeper.ended(cast("Lease[object]", self), node, outcome, retry_after)
+        if node.inflight < node.low_water:
+            node.on_low_water(node)
+        self._owner.ended(cast("Lease[object]", self), node, outcome, retry_after)
         return True
 
     def __enter__(self) -> Lease[T_co]:
@@ -189,8 +190,8 @@ class Lease(Generic[T_co]):
             self._open = None
             node.successes += 1  # first: who sees nothing in flight sees everything counted
             node.inflight -= 1
-            if node.watch:
-                self._keeper.succeeded(self, node)
+            if node.needs_callback:
+                self._owner.succeeded(self, node)
 
     async def __aenter__(self) -> Lease[T_co]:
         return self
@@ -206,18 +207,18 @@ class Lease(Generic[T_co]):
     def __del__(self) -> None:
         try:
             if self._open is not None:
-                self._keeper.lost.append(self)
+                self._owner.lost.append(self)
         except AttributeError:  # interrupted before it was opened
             pass
 
     def __repr__(self) -> str:
         state = "open" if self._open is not None else "ended"
-        return f"<Lease of {self._node.id!r}, {state}>"
+        return f"<Lease of {self.node.id!r}, {state}>"
 
     def _close(self) -> Node | None:
         """Claim the end of the lease: the node for the one caller who may end it, None for the others."""
         if FREE_THREADED:
-            with self._node.lock:
+            with self.node.lock:
                 node = self._open
                 if node is not None:
                     self._open = None

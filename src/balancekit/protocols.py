@@ -1,26 +1,36 @@
-"""What does balancekit ask of the code you write, and what does it promise the code that embeds it?
+"""The protocols of balancekit: what it asks of code that you write, and what it promises code that embeds it.
 
 Everything here is structural: no base classes. The whole architecture in one page:
 
-- An application embeds a :class:`Balancer` and calls :meth:`~Balancer.acquire` once per request.
+- An application embeds a :class:`Balancer` and calls :meth:`~Balancer.acquire` once per request. Code that carries
+  requests or watches a balancer takes an :class:`ObservableBalancer`.
 - A :class:`Selector` is an algorithm: one method from a snapshot and a context to a node.
 - A :class:`Load` says how busy a node is, a :class:`HealthPolicy` whether it may be picked. Both are
   told ``now``; neither reads a clock.
-- Three optional protocols make a selector faster or smarter: :class:`SupportsPrepare`,
-  :class:`SupportsPicker`, :class:`SupportsFeedback`.
+- The rest are optional hooks. What an object supports is asked once, when a balancer is made or an endpoint joins.
+
+*Hooks.* Each says when it is called. Unless it says otherwise, it is called by the thread that caused it, several
+threads may call it at the same time, it runs under no lock, it may use the balancer, and it must not wait for
+something that takes long. One that raises is logged and changes nothing.
+
+A class that derives from :class:`Selector`, :class:`Load` or :class:`HealthPolicy` and has a public name that is
+nearly, but not quite, an optional hook is refused with :class:`~balancekit.ConfigurationError`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
+from balancekit.endpoint import Endpoint
 from balancekit.errors import Reason
-from balancekit.events import Event
+from balancekit.events import Event, EventSink
 from balancekit.lease import Lease
+from balancekit.node import Load, Node
 from balancekit.outcome import CheckResult, Completion
-from balancekit.snapshot import Key, Load, Node, PickContext, Snapshot
+from balancekit.snapshot import Key, PickContext, Snapshot
+from balancekit.statistics_view import BalancerStats
 
 __all__ = [
     "Balancer",
@@ -28,17 +38,31 @@ __all__ = [
     "HealthPolicy",
     "Load",
     "LoadPolicy",
+    "ObservableBalancer",
+    "OutlierFinder",
     "Selector",
     "SupportsCheckResults",
+    "SupportsComparer",
+    "SupportsDefaultLoad",
+    "SupportsFastSuccess",
     "SupportsFeedback",
+    "SupportsForget",
     "SupportsOutlierEjection",
     "SupportsPicker",
+    "SupportsPoolLoad",
     "SupportsPrepare",
+    "SupportsRamp",
     "SupportsReasons",
+    "SupportsReset",
     "SupportsRetryAt",
+    "SupportsSweep",
+    "SupportsTiming",
     "SupportsUneject",
+    "Sweep",
+    "UpdatableBalancer",
 ]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 Clock: TypeAlias = Callable[[], float]
@@ -47,15 +71,16 @@ Clock: TypeAlias = Callable[[], float]
 LoadPolicy: TypeAlias = Callable[[Node], Load]
 """Makes the load of a node, once per node. A class whose constructor takes the node is one.
 
-Optional attributes, read once when a balancer is made. On the policy: ``timed = False`` says its loads
-never look at a completion's times, which spares two clock readings a request; ``for_pool()`` returns the
-policy to use for one pool, if its loads share something. On a load: ``hears_start = False`` says that
-``started`` does nothing; ``succeeded(latency, now)`` takes a plain success without a completion.
+Optional: :class:`SupportsTiming`, :class:`SupportsPoolLoad`; and on what ``for_pool`` returns, :class:`Sweep`,
+:class:`SupportsForget`, :class:`SupportsComparer`.
 """
 
 
+# ---------------------------------------------------------------------- balancers
+
+
 class Balancer(Protocol[T_co]):
-    """What other software embeds."""
+    """A balancer as other software embeds it."""
 
     def acquire(
         self,
@@ -64,9 +89,87 @@ class Balancer(Protocol[T_co]):
         *,
         cost: float = 1.0,
         exclude: Collection[str] = (),
+        attributes: Mapping[str, object] | None = None,
     ) -> Lease[T_co]:
         """Pick an endpoint and account for the request until the lease is released. Never waits."""
         ...
+
+
+@runtime_checkable
+class ObservableBalancer(Protocol[T_co]):
+    """A balancer as adapters, checks, exporters and hedging see it.
+
+    ``LoadBalancer`` is one, ``balancekit.sim.Recorder`` another, and so is whatever wraps one of them and passes these
+    on. ``LoadBalancer`` documents each.
+    """
+
+    @property
+    def endpoints(self) -> tuple[Endpoint[T_co], ...]:
+        """The endpoints in the pool, in the order of configuration."""
+        ...
+
+    def acquire(
+        self,
+        key: Key | None = None,
+        /,
+        *,
+        cost: float = 1.0,
+        exclude: Collection[str] = (),
+        attributes: Mapping[str, object] | None = None,
+    ) -> Lease[T_co]:
+        """Pick an endpoint and open a lease on it."""
+        ...
+
+    def attempts(
+        self,
+        limit: int,
+        key: Key | None = None,
+        /,
+        *,
+        cost: float = 1.0,
+        exclude: Collection[str] = (),
+        attributes: Mapping[str, object] | None = None,
+    ) -> Iterator[Lease[T_co]]:
+        """Yield leases for one request, each on an endpoint not tried before."""
+        ...
+
+    def on_event(self, listener: EventSink, /) -> Callable[[], None]:
+        """Call ``listener`` with each event; return a function that ends that."""
+        ...
+
+    def on_completion(self, observer: Callable[[Endpoint[T_co], Completion], None], /) -> Callable[[], None]:
+        """Call ``observer`` whenever a lease ends; return a function that ends that."""
+        ...
+
+    def emit(self, event: Event, /) -> None:
+        """Hand an event to the listeners."""
+        ...
+
+    def report_check(self, id: str, result: CheckResult, /) -> bool:
+        """Report how an active check of an endpoint ended."""
+        ...
+
+    def stats(self) -> BalancerStats:
+        """Return one immutable view of states, counters and latencies."""
+        ...
+
+
+@runtime_checkable
+class UpdatableBalancer(ObservableBalancer[T], Protocol[T]):
+    """A balancer as discovery sees it: it can be told which endpoints there are."""
+
+    def update(
+        self,
+        endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T],
+        /,
+        *,
+        keep_history: bool = False,
+    ) -> None:
+        """Make the pool contain exactly these endpoints, whole or not at all."""
+        ...
+
+
+# ---------------------------------------------------------------------- selectors
 
 
 class Selector(Protocol):
@@ -76,31 +179,49 @@ class Selector(Protocol):
     the context, and on nothing else: no clock, no module-level randomness, nothing remembered of an
     older snapshot but ids. ``balancekit.testing.check_selector`` checks it.
 
-    Calls are serialised by the balancer unless the selector has a true attribute ``thread_safe``. An
-    attribute ``default_load`` names the load policy a balancer uses when it is given none.
+    Calls are serialised by the balancer unless the selector has a true attribute ``thread_safe``. A selector that is
+    not is called under one lock of its own; so is each of its hooks. A selector may be prepared for snapshots that
+    are never published, because another change came first.
     """
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return one of ``snapshot.candidates(ctx)``, or ``None`` iff there are none."""
+        """Return one of ``snapshot.candidates(ctx)``, or ``None`` iff there are none.
+
+        Any other answer makes ``acquire`` raise :class:`~balancekit.errors.SelectorError`; what this raises is
+        raised by ``acquire``.
+        """
         ...
 
 
 @runtime_checkable
+class SupportsDefaultLoad(Protocol):
+    """A selector that names the load policy to use when the balancer is given none."""
+
+    default_load: Any
+    """A :data:`LoadPolicy`."""
+
+
+@runtime_checkable
 class SupportsPrepare(Protocol):
-    """A selector with tables to build before a snapshot is published, outside every lock."""
+    """A selector with tables to build before a snapshot is published."""
 
     def prepare(self, snapshot: Snapshot, /) -> object:
-        """Build what ``select`` will look for with ``derive``; the result is not used."""
+        """Build what ``select`` will look for with ``derive``; the result is not used.
+
+        Called with each new snapshot, by the thread that caused the change; requests go on meanwhile, however long
+        it takes. What it raises is raised by the change of membership, which then has not happened; for a change of
+        health it is logged.
+        """
         ...
 
 
 @runtime_checkable
 class SupportsPicker(Protocol):
-    """A selector with a fast lane: everything a plain pick needs, bound once per snapshot.
+    """A selector with a fast path: everything a plain pick needs, bound once per snapshot.
 
     ``keyed`` says whether picks hash the request's key. The balancer asks for a picker only when some
     node is eligible and uses it for requests that name no exclusion and no cost: it calls
-    ``pick(now)``, or ``pick(key, now)`` if keyed. Arguments may be left out by those who need none:
+    ``pick(now)``, or ``pick(key, now)`` if keyed. Arguments may be left out by those that need none:
     ``picker(snapshot)()`` picks. A picker must be callable from many threads at once, and answer as
     ``select`` would.
     """
@@ -114,7 +235,11 @@ class SupportsPicker(Protocol):
         *,
         rng: random.Random | None = None,
     ) -> Callable[..., Node]:
-        """Return the picker for a snapshot; it draws from ``rng`` if it needs randomness."""
+        """Return the picker for a snapshot; it draws from ``rng`` if it needs randomness.
+
+        Called right after ``prepare``, and again for the same endpoints if a change was dropped after its picker had
+        been made: the picker made last is the one in use.
+        """
         ...
 
 
@@ -123,13 +248,13 @@ class SupportsFeedback(Protocol):
     """A selector that learns from how requests end."""
 
     def learn(self, node: Node, completion: Completion, /) -> None:
-        """Hear of a finished lease. Called for every one, without a lock."""
+        """Record a finished lease. Called for every one."""
         ...
 
 
 @runtime_checkable
 class SupportsReasons(Protocol):
-    """A selector that may pick nobody although there are candidates, and can say why."""
+    """A selector that may pick none although there are candidates, and can say why."""
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return, by id, why candidates would not be picked. Asked only after a pick has failed."""
@@ -138,23 +263,101 @@ class SupportsReasons(Protocol):
 
 @runtime_checkable
 class SupportsRetryAt(Protocol):
-    """A selector that may pick nobody for a while, and knows for how long."""
+    """A selector that may pick none for a while, and knows for how long."""
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Return when it would pick somebody, by the balancer's clock. Asked only after a pick has failed."""
+        """Return when it would pick one, by the balancer's clock. Asked only after a pick has failed."""
         ...
 
 
+# ---------------------------------------------------------------------- loads
+
+
+@runtime_checkable
+class SupportsTiming(Protocol):
+    """A load policy that says whether its loads look at times.
+
+    ``timed = False`` spares two clock readings a request. Read once, when a balancer is made.
+    """
+
+    timed: bool
+
+
+@runtime_checkable
+class SupportsPoolLoad(Protocol):
+    """A load policy whose loads share something in each pool."""
+
+    def for_pool(self) -> LoadPolicy:
+        """Return the policy to use for one pool. Called once, when a balancer is made."""
+        ...
+
+
+@runtime_checkable
+class Sweep(Protocol):
+    """A pool's load policy that wants to be called once in a while."""
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`advance` is due, in seconds of the balancer's clock."""
+        ...
+
+    def advance(self, *, now: float) -> None:
+        """Let time pass up to ``now``. One thread at a time."""
+        ...
+
+
+@runtime_checkable
+class SupportsForget(Protocol):
+    """A pool's load policy that keeps nodes."""
+
+    def forget(self, node: Node, /) -> None:
+        """Leave a node out that has gone. May be called more than once, and for a node that never joined."""
+        ...
+
+
+@runtime_checkable
+class SupportsComparer(Protocol):
+    """What the loads of a pool share, if they can be compared faster than by ``value``.
+
+    Found by selectors as the attribute ``pool`` of a load.
+    """
+
+    def comparer(self, *, weighted: bool) -> Callable[[Node, Node, float], Node]:
+        """Return a function that answers which of two nodes is less loaded at a time; the first on a tie."""
+        ...
+
+
+@runtime_checkable
+class SupportsFastSuccess(Protocol):
+    """A load that takes a plain success without a completion."""
+
+    def succeeded(self, latency: float, now: float, /) -> None:
+        """Record a success of ``latency`` seconds. Called in place of ``finished`` if nothing else needs a completion."""
+        ...
+
+
+@runtime_checkable
+class SupportsReset(Protocol):
+    """A load that can forget what it holds against its endpoint."""
+
+    def reset(self) -> None:
+        """Take the endpoint for a newcomer. Called when it is back from an ejection."""
+        ...
+
+
+# ---------------------------------------------------------------------- health
+
+
 class HealthPolicy(Protocol):
-    """May this endpoint be picked? A sans-IO machine, one per endpoint.
+    """Whether an endpoint may be picked: a sans-IO machine, one per endpoint.
 
-    The balancer calls :meth:`observe` under its writer lock for every request that did not plainly
-    succeed, and for every request at all while :attr:`watching`; and :meth:`advance` once
-    :attr:`deadline` has passed.
+    The balancer calls :meth:`observe` for every request that did not plainly succeed, and for every request at all
+    while :attr:`watching`; and :meth:`advance` once :attr:`deadline` has passed. One thread at a time: what other
+    threads have to tell meanwhile waits, they do not. It runs under no lock and may use the balancer. One that raises
+    is logged; its properties count then as those of a healthy endpoint.
 
-    Optional attributes, read after each call: ``ramp``, the part of its share that the endpoint takes (0 to
-    1), and ``trial``, how many requests at a time it takes whatever the ramp is. Optional protocols:
-    :class:`SupportsCheckResults`, :class:`SupportsOutlierEjection`, :class:`SupportsUneject`.
+    Optional protocols: :class:`SupportsRamp`, :class:`SupportsCheckResults`, :class:`SupportsOutlierEjection`,
+    :class:`SupportsUneject`. ``balancekit.testing.check_health`` checks a policy.
     """
 
     @property
@@ -178,7 +381,7 @@ class HealthPolicy(Protocol):
         ...
 
     def observe(self, completion: Completion, /, *, now: float) -> Sequence[Event]:
-        """Hear how a request ended; return what that led to."""
+        """Record how a request ended; return what that led to."""
         ...
 
     def advance(self, *, now: float) -> Sequence[Event]:
@@ -187,25 +390,40 @@ class HealthPolicy(Protocol):
 
 
 @runtime_checkable
+class SupportsRamp(Protocol):
+    """A health machine that gives its endpoint less than its share for a while. Read after each call."""
+
+    @property
+    def ramp(self) -> float:
+        """The part of its share that the endpoint takes, 0 to 1."""
+        ...
+
+    @property
+    def trial(self) -> int:
+        """How many requests at a time it takes whatever the ramp is."""
+        ...
+
+
+@runtime_checkable
 class SupportsCheckResults(Protocol):
-    """A health machine that hears how active checks end."""
+    """A health machine that takes the results of active checks."""
 
     @property
     def changing(self) -> bool:
-        """Whether the last checks disagree with what is believed, so that it is worth checking faster."""
+        """Whether the last checks disagree with the present state, so that it is worth checking faster."""
         ...
 
     def checked(self, result: CheckResult, /, *, now: float) -> Sequence[Event]:
-        """Hear how a check ended; return what that led to."""
+        """Record how a check ended; return what that led to."""
         ...
 
 
 @runtime_checkable
 class SupportsOutlierEjection(Protocol):
-    """A health machine that hears what a sweep over the pool found."""
+    """A health machine that takes what a sweep over the pool found."""
 
     def on_outlier(self, cause: str, /, *, now: float) -> Sequence[Event]:
-        """Hear that the endpoint did badly; return what that led to."""
+        """Record that the endpoint is an outlier; return what that led to."""
         ...
 
 
@@ -214,5 +432,27 @@ class SupportsUneject(Protocol):
     """A health machine that can let its endpoint back before its time."""
 
     def uneject(self, *, now: float) -> Sequence[Event]:
-        """Hear that nobody else is left; return what that led to."""
+        """Let the endpoint back if it can be: no other is left. Return what that led to."""
+        ...
+
+
+class OutlierFinder(Protocol):
+    """A sweep over the endpoints of a pool that finds outliers."""
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`advance` is due, in seconds of the balancer's clock."""
+        ...
+
+    def advance(self, nodes: Iterable[Node], *, now: float) -> Mapping[str, str]:
+        """Look at the eligible nodes; return the ids of outliers, each with a cause. One thread at a time."""
+        ...
+
+
+@runtime_checkable
+class SupportsSweep(Protocol):
+    """A health policy with sweeps over the pool."""
+
+    def outlier_sweep(self, rng: random.Random, /) -> OutlierFinder | None:
+        """Make the sweep of one pool; ``None`` if it has none. Called once, when a balancer is made."""
         ...

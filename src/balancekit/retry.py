@@ -20,10 +20,10 @@ Source: Finagle ``RetryBudget`` (ttl 10 s, 20 %, 10 per second); Google SRE book
 from __future__ import annotations
 
 from random import Random
-from threading import Lock
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
 
 __all__ = ["AdaptiveThrottle", "RetryBudget"]
 
@@ -63,7 +63,7 @@ class RetryBudget:
         self._reserve = valid.number("reserve", reserve, minimum=0.0) * length
         self._deposits = _Window(length)
         self._withdrawals = _Window(length)
-        self._lock = Lock()
+        self._lock = new_lock()
 
     def deposit(self, *, now: float) -> None:
         """Count a request's first attempt."""
@@ -119,7 +119,7 @@ class AdaptiveThrottle:
         length = valid.number("window", window, above=0.0)
         self._requests = _Window(length)
         self._accepts = _Window(length)
-        self._lock = Lock()
+        self._lock = new_lock()
 
     def drop_probability(self, *, now: float) -> float:
         """Answer with which probability a request should fail at home, 0 to 1."""

@@ -1,20 +1,18 @@
 """Statistics of the pool: one immutable view, for metrics, live views and debugging.
 
-Taken under the writer lock, so membership, states and totals belong together; counters of requests that
-end while it is taken may or may not be in it. O(n), plus sorting each endpoint's latency window.
+Membership and totals belong to one state of the pool; counters of requests that end while the view is taken may or
+may not be in it. O(n), plus sorting each endpoint's latency window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from balancekit._support.record import Record
 from balancekit.outcome import Outcome
-from balancekit.pool import Member, Pool
-from balancekit.stats import Quantiles, summary
+from balancekit.stats import Quantiles
 
-__all__ = ["BalancerStats", "EndpointStats", "collect_stats"]
+__all__ = ["BalancerStats", "EndpointStats"]
 
 
 class EndpointStats(Record):
@@ -96,34 +94,3 @@ class BalancerStats(Record):
             if endpoint.id == id:
                 return endpoint
         raise KeyError(id)
-
-
-def collect_stats(pool: Pool, *, now: float, refused: Mapping[str, int]) -> BalancerStats:
-    """Read a pool. To be called under the balancer's writer lock."""
-    members = [*pool.members.values(), *pool.leaving]
-    outcomes = dict(pool.retired)
-    for member in members:
-        for outcome, count in member.node.tally().items():
-            outcomes[outcome] += count
-    windows = [member.node.latency for member in members if member.node.latency is not None]
-    return BalancerStats(
-        at=now,
-        endpoints=tuple([_endpoint(member) for member in members]),
-        outcomes=MappingProxyType(outcomes),
-        latency=summary([value for window in windows for value in window.values()]),
-        version=pool.snapshot.version,
-        panic=pool.snapshot.panic,
-        refused=refused,
-    )
-
-
-def _endpoint(member: Member) -> EndpointStats:
-    node = member.node
-    return EndpointStats(
-        id=node.id,
-        state=member.state,
-        weight=node.weight,
-        inflight=node.inflight,
-        outcomes=MappingProxyType(node.tally()),
-        latency=None if node.latency is None else node.latency.read(),
-    )

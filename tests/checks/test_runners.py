@@ -454,7 +454,7 @@ def test_a_policy_that_hears_no_checks_is_named(health):
     """Told where the report is made."""
     from balancekit.health import CheckResult
 
-    with pytest.raises(ConfigurationError, match="hears checks"):
+    with pytest.raises(ConfigurationError, match="takes check results"):
         balancer_of("1", "2", health=health).report_check("a", CheckResult(passed=True))
     with pytest.raises(ConfigurationError, match="result"):
         balancer_of("1", "2").report_check("a", 1)

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from balancekit import LoadBalancer, RoundRobin, UniformRandom
+from balancekit import LoadBalancer, Outcome, RoundRobin, UniformRandom
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -68,20 +68,29 @@ def test_a_child_has_nothing_in_flight():
     lease.release()
 
 
-def test_a_lock_held_by_another_thread_does_not_hang_the_child():
-    """The writer lock may be held at the moment of the fork; the child has new ones."""
+@pytest.mark.parametrize("name", ["writer", "serial", "listeners"])
+def test_a_lock_held_by_another_thread_does_not_hang_the_child(name):
+    """A lock of the engine that another thread holds at the moment of the fork is free in the child."""
     balancer = LoadBalancer(["a", "b"])
     inside, go_on = threading.Event(), threading.Event()
 
-    def hold(_pool):
-        inside.set()
-        go_on.wait(10)
+    def hold():
+        with getattr(balancer._runtime.locks, name):
+            inside.set()
+            go_on.wait(10)
 
-    thread = threading.Thread(target=balancer._runtime.read, args=(hold,))
+    def child():
+        balancer.on_event(lambda event: None)
+        balancer.add("c")
+        for _ in range(9):
+            balancer.acquire(exclude={"c"}).release(Outcome.FAILURE)
+        return len(balancer.endpoints)
+
+    thread = threading.Thread(target=hold)
     thread.start()
     inside.wait(10)
     try:
-        assert in_child(lambda: (balancer.add("c"), len(balancer.endpoints))[1]) == "3"
+        assert in_child(child) == "3"
     finally:
         go_on.set()
         thread.join()

@@ -95,7 +95,7 @@ class Miscounting(LoadBalancer):
     def acquire(self, key=None, /, **options):
         lease = super().acquire(key, **options)
         if self.stats().inflight == 3:
-            lease._node.inflight -= 1
+            lease.node.inflight -= 1
         return lease
 
 

@@ -97,7 +97,7 @@ class TransportPool(Generic[InnerTransport]):
 
     def of(self, lease: Lease[Any]) -> Route[InnerTransport]:
         """Return how the endpoint of a lease is reached. A new target makes a new route."""
-        node = lease._node
+        node = lease.node
         route = self._routes.get(node.id)
         if route is not None and route.node is node and route.target is node.endpoint.target:
             return route

@@ -21,9 +21,9 @@ newcomer is tried, and by one request, not by all.
 ``exp(-1) = 0.37``, its load rose by ``0.37 ** -3 = 20``. Left alone for 5 s it heals to
 ``1 - 0.63 * exp(-1) = 0.77``, a factor of 2.2, and is tried again.
 
-*What a pick compares* is ``node.standing``, the latency as of the last answer or the last sweep, so that
+*What a pick compares* is ``node.latency_estimate``, the latency as of the last answer or the last sweep, so that
 picks need neither ``exp`` nor clock. A sweep fades idle endpoints once a second, or less often in large
-pools; ``value(now)`` fades them exactly. NaN in ``standing`` means: not that simple, ask ``value``.
+pools; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not that simple, ask ``value``.
 
 Cost: one ``exp`` per success (three after a recent failure), none per comparison; a sweep is O(n log n).
 
@@ -120,18 +120,17 @@ class FailureAwarePool:
         """Seconds; 0 until some endpoint has answered."""
         self.deadline: float = -math.inf
         """When :meth:`advance` is due next."""
-        self._loads: dict[str, FailureAwareLoad] = {}
+        self._loads: dict[Node, FailureAwareLoad] = {}
 
     def __call__(self, node: Node) -> FailureAwareLoad:
         """Make the load of one node."""
         load = FailureAwareLoad(self, node)
-        self._loads[node.id] = load
+        self._loads[node] = load
         return load
 
     def forget(self, node: Node) -> None:
         """Leave a node that has gone out of the median."""
-        if self._loads.get(node.id) is node.load:
-            del self._loads[node.id]
+        self._loads.pop(node, None)
 
     def advance(self, *, now: float) -> None:
         """Take the median anew, and fade who has been idle since the last time."""
@@ -153,8 +152,8 @@ class FailureAwarePool:
 
 
 def _lighter(a: Node, b: Node, now: float) -> Node:
-    left = a.standing * (a.inflight + 1)
-    right = b.standing * (b.inflight + 1)
+    left = a.latency_estimate * (a.inflight + 1)
+    right = b.latency_estimate * (b.inflight + 1)
     if left <= right:
         return a
     if right < left:
@@ -163,8 +162,8 @@ def _lighter(a: Node, b: Node, now: float) -> Node:
 
 
 def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
-    left = a.standing * (a.inflight / a.capacity + 1)
-    right = b.standing * (b.inflight / b.capacity + 1)
+    left = a.latency_estimate * (a.inflight / a.capacity + 1)
+    right = b.latency_estimate * (b.inflight / b.capacity + 1)
     if left <= right:
         return a
     if right < left:
@@ -186,17 +185,17 @@ class FailureAwareLoad:
         """Whether there has been a success, or a wait long enough to learn from."""
         self._node = node
         self._rate = pool.rate
-        self._latency = 0.0  # while node.standing is NaN; otherwise that is the latency
+        self._latency = 0.0  # while node.latency_estimate is NaN; otherwise that is the latency
         self._at = -math.inf
         self._missing = 0.0
         self._missing_at = -math.inf
-        node.standing = math.nan
+        node.latency_estimate = math.nan
 
     @property
     def latency(self) -> float:
         """Peak EWMA of successes as of the last answer or sweep, in seconds."""
-        standing = self._node.standing
-        return self._latency if math.isnan(standing) else standing
+        estimate = self._node.latency_estimate
+        return self._latency if math.isnan(estimate) else estimate
 
     def success(self, *, now: float) -> float:
         """Answer the share of requests that succeed, 0 to 1, as of ``now``: healing while idle."""
@@ -234,14 +233,14 @@ class FailureAwareLoad:
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success of ``latency`` seconds."""
         node = self._node
-        before = node.standing
+        before = node.latency_estimate
         if latency < before:
             latency += (before - latency) * exp((self._at - now) * self._rate)
         elif not latency >= before:  # NaN: untried, or failing of late
             self._judge(1.0, now)
             self._measure(latency, now)
             return
-        node.standing = latency
+        node.latency_estimate = latency
         self._at = now
 
     def fade(self, now: float, *, idle: float) -> None:
@@ -253,7 +252,7 @@ class FailureAwareLoad:
         """Take the endpoint for a newcomer: it is back from an ejection and is to be tried, by one request."""
         self._missing = 0.0
         self.tried = False
-        self._node.standing = math.nan
+        self._node.latency_estimate = math.nan
 
     def _expected(self, now: float) -> float:
         rest = self.pool.median or 1.0
@@ -285,4 +284,4 @@ class FailureAwareLoad:
     def _learn(self, latency: float, at: float) -> None:
         self._latency = latency
         self._at = at
-        self._node.standing = latency if self.tried and not self._missing else math.nan
+        self._node.latency_estimate = latency if self.tried and not self._missing else math.nan

@@ -32,15 +32,15 @@ class BucketItem(Protocol):
     """What stands on a buckets."""
 
     inflight: int
-    level: int
+    low_water: int
 
     @property
     def weight(self) -> float:
         """Greater than zero; looked at once."""
         ...
 
-    def stand(self, level: int) -> None:
-        """Set ``level``; from now on say when in-flight falls below it."""
+    def notify_below(self, low_water: int) -> None:
+        """Set ``low_water``; from now on say when in-flight falls below it."""
         ...
 
 
@@ -111,7 +111,7 @@ class ScoreBuckets(Generic[C]):
             item = low[self._bits(30) % len(low)]
         except (IndexError, ZeroDivisionError):  # another thread is moving items
             return self._settle()
-        if item.inflight == item.level and not self._fallen:
+        if item.inflight == item.low_water and not self._fallen:
             return item
         return self._settle()
 
@@ -119,6 +119,7 @@ class ScoreBuckets(Generic[C]):
         """Move nobody any more: the items are about to stand in other buckets."""
         with self._lock:
             self._retired = True
+            self._low = []  # what is read there counts for the other ladder now
 
     def _settle(self) -> C:
         """Move whoever stands wrong until one of the lowest bucket stands right."""
@@ -161,7 +162,7 @@ class ScoreBuckets(Generic[C]):
 
     def _put(self, item: C) -> None:
         self._level[item] = level = item.inflight
-        item.stand(level)
+        item.notify_below(level)
         score = (level + 1) / self._weight[item]
         bucket = self._buckets.get(score)
         if bucket is None:

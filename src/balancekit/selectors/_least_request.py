@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from threading import RLock
 from typing import ClassVar, cast, final
 
+from balancekit._support.fork import new_lock
 from balancekit.loads import InFlight
 from balancekit.scheduling import ScoreBuckets
 from balancekit.snapshot import Node, PickContext, Snapshot
@@ -70,9 +70,9 @@ class LeastRequest:
         nodes = [node for node in snapshot.eligible if node.weight]
         if not nodes:
             return lambda _now=0.0: cast("Node", _least(snapshot.eligible, generator))
-        self._buckets = buckets = ScoreBuckets(nodes, generator, RLock())
+        self._buckets = buckets = ScoreBuckets(nodes, generator, new_lock(reentrant=True))
         for node in nodes:
-            node.freed = buckets.fell
+            node.on_low_water = buckets.fell
         lowest = buckets.lowest
 
         def pick(_now: float = 0.0, /) -> Node:

@@ -50,7 +50,7 @@ def play(world: World, arrived: Sequence[float]) -> Log:
             end_at(now)
             went_to(NO_SERVER)
             continue
-        index, free, scale, lengths = servers[lease._node.id]
+        index, free, scale, lengths = servers[lease.node.id]
         # What follows is Line.end, written out: a call would be a tenth of the loop.
         length = next(lengths) * scale
         end = free[0] + length if free[0] > now else now + length

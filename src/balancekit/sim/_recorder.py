@@ -21,14 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, final
 
-from balancekit.balancer import ORDINARY, LoadBalancer
+from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome, classify_exception
 from balancekit.protocols import Clock
 from balancekit.sim._sink import Sink
-from balancekit.snapshot import Key
+from balancekit.snapshot import DEFAULT_COST, Key
 
 __all__ = ["RecordedLease", "Recorder"]
 
@@ -92,7 +92,7 @@ class Recorder(Generic[T]):
         key: Key | None = None,
         /,
         *,
-        cost: float = ORDINARY,
+        cost: float = DEFAULT_COST,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> RecordedLease[T]:
@@ -106,7 +106,7 @@ class Recorder(Generic[T]):
         key: Key | None = None,
         /,
         *,
-        cost: float = ORDINARY,
+        cost: float = DEFAULT_COST,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Iterator[RecordedLease[T]]:

@@ -210,4 +210,4 @@ def test_rules_cost_a_healthy_success_nothing():
     policy = Lifecycle(rules=(SuccessRate(), MedianFailures()))
     balancer, _, _ = balancer_of("abc", health=policy, timed=False)
     balancer.acquire().release()
-    assert not any(member.node.alert for member in balancer._runtime._pool.members.values())
+    assert not any(member.node.health_watching for member in balancer._runtime.state.members.values())

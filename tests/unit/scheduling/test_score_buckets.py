@@ -26,7 +26,7 @@ class ScoreBucketsMachine(RuleBasedStateMachine):
         self.open = []
         self.buckets = ScoreBuckets(self.nodes, Random(seed), RLock())
         for node in self.nodes:
-            node.freed = self.buckets.fell
+            node.on_low_water = self.buckets.fell
 
     @rule()
     def take_the_lowest(self):
@@ -46,8 +46,8 @@ class ScoreBucketsMachine(RuleBasedStateMachine):
         """A request ends, and tells only if in-flight falls below the level."""
         node = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
         node.inflight -= 1
-        if node.inflight < node.level:
-            node.freed(node)
+        if node.inflight < node.low_water:
+            node.on_low_water(node)
 
     def start(self, node):
         """Open a request."""
@@ -81,6 +81,6 @@ def test_retired_buckets_still_answer_right_and_move_nothing():
     buckets = ScoreBuckets(nodes, Random(1), RLock())
     buckets.retire()
     nodes[0].inflight = 3
-    levels = [node.level for node in nodes]
+    levels = [node.low_water for node in nodes]
     assert {buckets.lowest().id for _ in range(20)} == {"b"}
-    assert [node.level for node in nodes] == levels
+    assert [node.low_water for node in nodes] == levels

@@ -1,4 +1,4 @@
-"""Why is there nobody to send this request to, and what can be done about it? The error to raise."""
+"""The error for a request that no endpoint was picked for: the reasons, the soonest return and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from balancekit._member import Member
+from balancekit.engine.member import Member
 from balancekit.errors import (
     AllIneligibleError,
     AttemptsExhaustedError,

@@ -1,0 +1,68 @@
+"""Locks and owners of state that start over in a forked child.
+
+A lock that another thread holds at the moment of a fork stays held in the child for ever: the thread that would
+release it is not there. Every lock of the library is made by :func:`new_lock`, and all of them are new in a
+child before any of its code runs. Objects with more to put right register themselves with
+:func:`call_in_child`.
+
+Cost: about a microsecond for each lock made; nothing when it is used. Both registries hold weak references.
+
+Source: CPython's own modules (``threading``, ``logging``, ``concurrent.futures``) renew their locks the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol
+
+__all__ = ["call_in_child", "new_lock", "owned"]
+
+
+class StartsOver(Protocol):
+    """An object with state that is wrong in a forked child."""
+
+    def after_fork(self) -> None:
+        """Put the state right. Called in the child, after every lock is new, with no other thread running."""
+        ...
+
+
+_LOCKS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_OWNERS: Final[weakref.WeakSet[StartsOver]] = weakref.WeakSet()
+
+
+def new_lock(*, reentrant: bool = False) -> AbstractContextManager[object]:
+    """Return a lock that is free in a forked child, whoever held it in the parent.
+
+    Parameters
+    ----------
+    reentrant
+        Whether the thread that holds it may take it again.
+    """
+    lock: AbstractContextManager[object] = threading.RLock() if reentrant else threading.Lock()
+    _LOCKS.add(lock)
+    return lock
+
+
+def owned(lock: AbstractContextManager[object]) -> bool:
+    """Return whether the calling thread holds a re-entrant lock."""
+    held: bool = lock._is_owned()  # type: ignore[attr-defined]
+    return held
+
+
+def call_in_child(owner: StartsOver) -> None:
+    """Call ``owner.after_fork()`` in every forked child, for as long as the owner lives."""
+    _OWNERS.add(owner)
+
+
+def _after_fork() -> None:
+    for lock in list(_LOCKS):
+        lock._at_fork_reinit()
+    for owner in list(_OWNERS):
+        owner.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

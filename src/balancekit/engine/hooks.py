@@ -1,0 +1,349 @@
+"""The optional hooks of selectors, loads and health policies, resolved once and called with care.
+
+Each hook is a protocol of :mod:`balancekit.protocols`. What an object supports is asked when a balancer is made or
+an endpoint joins, never again; nothing else in the engine asks with ``getattr``. A hook that raises is logged and
+changes nothing: it can neither lose an answer nor stop the balancer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
+from typing import Final, TypeAlias, TypeVar, final
+
+from balancekit._support.log import log_error
+from balancekit.engine.locks import EngineLocks
+from balancekit.errors import ConfigurationError, Reason
+from balancekit.events import Event
+from balancekit.health import Ejection
+from balancekit.node import Load, Node
+from balancekit.outcome import CheckResult, Completion
+from balancekit.protocols import (
+    HealthPolicy,
+    LoadPolicy,
+    OutlierFinder,
+    Selector,
+    SupportsCheckResults,
+    SupportsDefaultLoad,
+    SupportsFeedback,
+    SupportsForget,
+    SupportsOutlierEjection,
+    SupportsPicker,
+    SupportsPoolLoad,
+    SupportsPrepare,
+    SupportsRamp,
+    SupportsReasons,
+    SupportsReset,
+    SupportsRetryAt,
+    SupportsSweep,
+    SupportsTiming,
+    SupportsUneject,
+    Sweep,
+)
+from balancekit.snapshot import PickContext, Snapshot
+
+__all__ = [
+    "Guard",
+    "HealthHooks",
+    "HealthMaker",
+    "LoadHooks",
+    "SelectorHooks",
+    "check_load",
+    "load_is_timed",
+    "make_sweep",
+    "needs_start",
+    "reset_load",
+]
+
+D = TypeVar("D")
+
+HealthMaker: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
+"""What ``health=`` takes: makes the health machine of one endpoint (see ``Lifecycle.__call__``)."""
+
+_OWN: Final = "balancekit."
+
+
+@final
+class Guard:
+    """Calls code of the user: logs what it raises and, in a balancer for debugging, checks that no lock is held.
+
+    Parameters
+    ----------
+    locks
+        Of the balancer.
+    debug
+        Whether to check them.
+    """
+
+    __slots__ = ("_debug", "_locks")
+
+    def __init__(self, locks: EngineLocks, *, debug: bool) -> None:
+        self._locks = locks
+        self._debug = debug
+
+    def check(self) -> None:
+        """Raise, in a balancer for debugging, if the calling thread holds an engine lock."""
+        if self._debug:
+            self._locks.check_free()
+
+    def call(self, what: str, hook: Callable[..., D], *arguments: object, default: D, **named: object) -> D:
+        """Return what a hook returns, or ``default`` if it raises."""
+        self.check()
+        try:
+            return hook(*arguments, **named)
+        except Exception:
+            log_error("%s %r failed", what, getattr(hook, "__self__", hook))
+            return default
+
+    def tell(
+        self, what: str, hook: Callable[..., Iterable[Event]], *arguments: object, now: float
+    ) -> list[Event]:
+        """Return the events that a health machine answers with, none if it raises."""
+        self.check()
+        try:
+            return list(hook(*arguments, now=now))
+        except Exception:
+            log_error("%s %r failed", what, getattr(hook, "__self__", hook))
+            return []
+
+
+@final
+class SelectorHooks:
+    """What a selector offers beside ``select``."""
+
+    __slots__ = (
+        "_reasons",
+        "_retry",
+        "keyed",
+        "learner",
+        "picker",
+        "prepare",
+        "selector",
+        "shared",
+        "trusted",
+    )
+
+    def __init__(self, selector: Selector) -> None:
+        if isinstance(selector, type) or not callable(getattr(selector, "select", None)):
+            raise ConfigurationError("selector", selector, "an instance with a method select(snapshot, ctx)")
+        _refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)
+        self.selector: Selector = selector
+        self.prepare: Callable[[Snapshot], object] | None = (
+            selector.prepare if isinstance(selector, SupportsPrepare) else None
+        )
+        self.picker: Callable[..., Callable[..., Node]] | None = (
+            selector.picker if isinstance(selector, SupportsPicker) else None
+        )
+        self.keyed: bool = isinstance(selector, SupportsPicker) and bool(selector.keyed)
+        self.learner: SupportsFeedback | None = selector if isinstance(selector, SupportsFeedback) else None
+        self.shared: bool = bool(getattr(selector, "thread_safe", False))
+        """Whether threads may call the selector at the same time."""
+        self.trusted: bool = type(selector).__module__.startswith(_OWN)
+        """Whether its picks need no check."""
+        self._reasons = selector if isinstance(selector, SupportsReasons) else None
+        self._retry = selector if isinstance(selector, SupportsRetryAt) else None
+
+    @property
+    def name(self) -> str:
+        """The selector, as errors and explanations call it."""
+        return type(self.selector).__name__
+
+    def default_load(self) -> LoadPolicy | None:
+        """Return the load policy that the selector would choose by, if it says so."""
+        return self.selector.default_load if isinstance(self.selector, SupportsDefaultLoad) else None
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext) -> Mapping[str, Reason]:
+        """Return, by id, why the selector passes over candidates."""
+        return {} if self._reasons is None else self._reasons.refusals(snapshot, ctx)
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext) -> float | None:
+        """Return when the selector would pick an endpoint, if it knows."""
+        return None if self._retry is None else self._retry.retry_at(snapshot, ctx)
+
+
+@final
+class LoadHooks:
+    """The loads of one pool, and what their policy offers beside making them."""
+
+    __slots__ = ("_forget", "_guard", "_shared", "make")
+
+    def __init__(self, policy: LoadPolicy, guard: Guard) -> None:
+        self._guard = guard
+        made: LoadPolicy = policy.for_pool() if isinstance(policy, SupportsPoolLoad) else policy
+        self.make: LoadPolicy = made
+        shared: object = made
+        self._shared = shared if isinstance(shared, Sweep) else None
+        self._forget = shared.forget if isinstance(shared, SupportsForget) else None
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`advance` is due, infinity if it never is."""
+        return math.inf if self._shared is None else self._shared.deadline
+
+    def advance(self, *, now: float) -> None:
+        """Let time pass for what the loads share."""
+        if self._shared is not None and now >= self._shared.deadline:
+            self._guard.call("load policy", self._shared.advance, default=None, now=now)
+
+    def forget(self, nodes: Iterable[Node]) -> None:
+        """Leave nodes that have gone out of what the loads share."""
+        if self._forget is not None:
+            for node in nodes:
+                self._guard.call("load policy", self._forget, node, default=None)
+
+
+def load_is_timed(policy: LoadPolicy) -> bool:
+    """Return whether the loads of a policy look at times."""
+    return bool(policy.timed) if isinstance(policy, SupportsTiming) else True
+
+
+def needs_start(load: Load) -> bool:
+    """Return whether a load wants to know of requests that start."""
+    return bool(getattr(load, "hears_start", True))
+
+
+def reset_load(load: Load, guard: Guard) -> None:
+    """Tell a load that its endpoint is back from an ejection: health judges it from here on."""
+    if isinstance(load, SupportsReset):
+        guard.call("load", load.reset, default=None)
+
+
+@final
+class HealthHooks:
+    """The health machine of one endpoint."""
+
+    __slots__ = ("_guard", "_own", "_ramp", "policy")
+
+    def __init__(self, policy: HealthPolicy, guard: Guard) -> None:
+        _refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
+        self.policy: HealthPolicy = policy
+        self._guard = guard
+        self._ramp = policy if isinstance(policy, SupportsRamp) else None
+        self._own: bool = type(policy).__module__.startswith(_OWN)  # ours need no guard
+
+    @property
+    def eligible(self) -> bool:
+        """Whether the endpoint may be picked."""
+        if self._own:
+            return self.policy.eligible
+        return self._guard.call("health policy", lambda: bool(self.policy.eligible), default=True)
+
+    @property
+    def watching(self) -> bool:
+        """Whether the machine wants to know of successes."""
+        if self._own:
+            return self.policy.watching
+        return self._guard.call("health policy", lambda: bool(self.policy.watching), default=False)
+
+    @property
+    def state(self) -> str:
+        """The name of the present state."""
+        return self._guard.call("health policy", lambda: str(self.policy.state), default="unknown")
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`advance` is due, infinity if it is not."""
+        if self._own:
+            return self._due()
+        return self._guard.call("health policy", self._due, default=math.inf)
+
+    @property
+    def ramp(self) -> float:
+        """The part of its share that the endpoint takes."""
+        ramp = self._ramp
+        if ramp is not None and self._own:
+            return ramp.ramp
+        return (
+            1.0 if ramp is None else self._guard.call("health policy", lambda: float(ramp.ramp), default=1.0)
+        )
+
+    @property
+    def trial(self) -> int:
+        """How many requests at a time the endpoint takes whatever the ramp is."""
+        ramp = self._ramp
+        if ramp is not None and self._own:
+            return ramp.trial
+        return 0 if ramp is None else self._guard.call("health policy", lambda: int(ramp.trial), default=0)
+
+    def observe(self, completion: Completion, *, now: float) -> list[Event]:
+        """Tell how a request ended."""
+        return self._guard.tell("health policy", self.policy.observe, completion, now=now)
+
+    def advance(self, *, now: float) -> list[Event]:
+        """Let time pass."""
+        return self._guard.tell("health policy", self.policy.advance, now=now)
+
+    def on_outlier(self, cause: str, *, now: float) -> list[Event]:
+        """Tell that a sweep found the endpoint to be an outlier, if the machine takes that."""
+        if not isinstance(self.policy, SupportsOutlierEjection):
+            return []
+        return self._guard.tell("health policy", self.policy.on_outlier, cause, now=now)
+
+    def uneject(self, *, now: float) -> list[Event]:
+        """Let the endpoint back before its time, if the machine can."""
+        if not isinstance(self.policy, SupportsUneject):
+            return []
+        return self._guard.tell("health policy", self.policy.uneject, now=now)
+
+    def checks(self) -> SupportsCheckResults:
+        """Return the machine as one that takes the results of checks.
+
+        Raises
+        ------
+        ConfigurationError
+            If it takes none.
+        """
+        if not isinstance(self.policy, SupportsCheckResults):
+            raise ConfigurationError(
+                "health", self.policy, "a policy that takes check results, such as Lifecycle()"
+            )
+        return self.policy
+
+    def checked(self, result: CheckResult, *, now: float) -> list[Event]:
+        """Tell how an active check ended."""
+        return self._guard.tell("health policy", self.checks().checked, result, now=now)
+
+    def _due(self) -> float:
+        due = self.policy.deadline
+        return math.inf if due is None else float(due)
+
+
+def make_sweep(health: HealthMaker | None, rng: Random) -> OutlierFinder | None:
+    """Return the outlier sweep of a pool, ``None`` if its health policy has none."""
+    return health.outlier_sweep(rng) if isinstance(health, SupportsSweep) else None
+
+
+_SELECTOR_HOOKS: Final = (
+    "prepare",
+    "picker",
+    "keyed",
+    "learn",
+    "refusals",
+    "retry_at",
+    "thread_safe",
+    "default_load",
+)
+_HEALTH_HOOKS: Final = ("checked", "changing", "on_outlier", "uneject", "ramp", "trial")
+_LOAD_HOOKS: Final = ("succeeded", "reset", "hears_start")
+
+
+def check_load(load: Load) -> None:
+    """Refuse a load whose optional hooks are misspelt."""
+    _refuse_misspelt("load", load, Load, _LOAD_HOOKS)
+
+
+def _refuse_misspelt(parameter: str, given: object, base: type, hooks: Sequence[str]) -> None:
+    """Refuse a subclass of a shipped protocol with a public name that is nearly, but not quite, an optional hook."""
+    kind = type(given)
+    if base not in kind.__mro__:
+        return
+    known = {*hooks, *dir(base)}
+    for name in dir(kind):
+        if name.startswith("_") or name in known:
+            continue
+        for meant in difflib.get_close_matches(name, hooks, n=1, cutoff=0.8):
+            raise ConfigurationError(
+                parameter, f"{kind.__name__}.{name}", f"a hook's name: did you mean {meant!r}?"
+            )

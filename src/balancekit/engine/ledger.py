@@ -1,0 +1,261 @@
+"""The open and ended leases of one balancer.
+
+The ledger opens leases on the slow path and is called when leases end: it counts the outcome, tells the load and a
+selector that learns, and passes on what health must know. A plain success on a healthy endpoint takes the short way
+through :meth:`Ledger.succeeded`: one clock reading, one call into the load.
+
+Loads are told by the thread that ends the request, several at once, under no lock. A selector of the user that is not
+``thread_safe`` learns under its own lock. Whatever one of them raises is logged; the request has its answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeAlias, final
+from warnings import warn
+
+from balancekit._support.log import log_error
+from balancekit.endpoint import Endpoint
+from balancekit.engine.fast_path import open_lease
+from balancekit.engine.hooks import Guard, check_load, needs_start
+from balancekit.engine.locks import EngineLocks
+from balancekit.events import LeaseLost
+from balancekit.lease import Lease, LeaseOwner
+from balancekit.node import Node
+from balancekit.outcome import FAILURES, Completion, Outcome
+from balancekit.protocols import Clock, SupportsFastSuccess, SupportsFeedback
+from balancekit.stats import RecentWindow
+
+__all__ = ["CompletionSink", "Ledger", "Observer"]
+
+FULLY_SAMPLED_SUCCESSES: Final = 64
+"""So many successes of an endpoint go into its latency window one by one, then one in eight: the window
+lies apart from all else that a release touches, which costs a tenth of a request at 10 000 endpoints."""
+
+Observer: TypeAlias = Callable[[Endpoint[Any], Completion], None]
+"""Called with every lease that ends: where, and how. In the thread that ended it, with no lock held."""
+
+
+class CompletionSink(Protocol):
+    """Where the ledger passes on what health must know."""
+
+    def __call__(self, node: Node, completion: Completion, /) -> None:
+        """Record how a request ended on a node."""
+        ...
+
+
+@final
+class Ledger:
+    """The open and ended leases of one balancer.
+
+    Parameters
+    ----------
+    clock
+        Seconds, monotonic.
+    timed
+        Whether latencies are wanted.
+    learner
+        The selector, if it learns from how requests end.
+    serial
+        Whether it learns one completion at a time.
+    locks, guard
+        Of the balancer.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_guard",
+        "_learner",
+        "_locks",
+        "_plain",
+        "_serial",
+        "_sink",
+        "lost",
+        "needs_start",
+        "observers",
+        "timed",
+    )
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        timed: bool,
+        learner: SupportsFeedback | None,
+        serial: bool,
+        locks: EngineLocks,
+        guard: Guard,
+        sink: CompletionSink,
+    ) -> None:
+        self.timed = timed
+        self.lost: deque[Lease[object]] = deque()
+        """Leases that were garbage-collected open. Finalizers append here, :meth:`collect` empties it."""
+        self.needs_start: bool = False
+        """Whether some load wants to know of requests that start."""
+        self.observers: tuple[Observer, ...] = ()
+        """Called with every lease that ends."""
+        self._clock = clock
+        self._learner = learner
+        self._serial = serial
+        self._locks = locks
+        self._guard = guard
+        self._sink = sink
+        self._plain = learner is None
+
+    @property
+    def owner(self) -> LeaseOwner:
+        """What ordinary leases report to: a plain success may go the short way only if nothing else must know of it."""
+        return self if self._plain and not self.observers else SlowPathOwner(self)
+
+    def adopt(self, node: Node) -> Node:
+        """Prepare the node of a new endpoint for its leases."""
+        load = node.load
+        check_load(load)
+        fast = isinstance(load, SupportsFastSuccess)
+        self._plain = self._plain and fast
+        self.needs_start = self.needs_start or needs_start(load)
+        node.needs_completion = self.timed or self._learner is not None or not fast or bool(self.observers)
+        if self.timed:
+            node.latency = RecentWindow()
+        node.set_watch(health_watching=False)
+        return node
+
+    def observe(self, observers: tuple[Observer, ...], nodes: Iterable[Node]) -> None:
+        """Call these with every lease that ends from now on."""
+        self.observers = observers
+        if observers:
+            for node in nodes:
+                node.needs_completion = True
+                node.set_watch(health_watching=node.health_watching)
+
+    def open(self, node: Node, *, now: float, cost: float, site: str | None) -> Lease[object]:
+        """Open a lease with everything that may belong to one."""
+        if self.needs_start:
+            self._guard.check()
+            try:
+                node.load.started(now=now, cost=cost)
+            except Exception:
+                log_error("load of %r failed to record a start", node.id)
+        started_at = now if self.timed else math.nan
+        if cost == 1.0 and site is None:
+            return open_lease(node, self.owner, started_at)
+        lease = open_lease(node, self.owner if cost == 1.0 else SlowPathOwner(self), started_at)
+        lease.details.cost = cost
+        lease.details.site = site
+        return lease
+
+    # ------------------------------------------------------------------ what leases call
+
+    def succeeded(self, lease: Lease[object], node: Node) -> None:
+        """Record a plain success that has been counted."""
+        if node.inflight < node.low_water:
+            node.on_low_water(node)
+        if node.health_watching:
+            self.finish(lease, node, Outcome.SUCCESS, None)
+            return
+        if not self.timed:
+            return
+        try:
+            now = self._clock()
+            latency = now - lease._started_at
+            if not node.successes & 7 or node.successes < FULLY_SAMPLED_SUCCESSES:
+                node.latency.record(latency)  # type: ignore[union-attr]  # timed: adopt() made one
+            node.load.succeeded(latency, now)  # type: ignore[attr-defined]  # `_plain` says it is there
+        except Exception:
+            log_error("load of %r failed to record a success", node.id)
+
+    def ended(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
+        """Count any other end, and pass it on to whatever must know."""
+        with self._locks.writer:
+            if outcome is Outcome.SUCCESS:
+                node.successes += 1
+            else:
+                node.outcomes[outcome] = node.outcomes.get(outcome, 0) + 1
+        if node.needs_callback or outcome in FAILURES or retry_after:
+            self.finish(lease, node, outcome, retry_after)
+
+    def reached(self, lease: Lease[object]) -> None:
+        """Note when the answer began."""
+        lease.details.first_byte_at = self._clock()
+        lease._owner = SlowPathOwner(self)
+
+    def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
+        """Tell load, selector and health how a lease ended."""
+        try:
+            now = self._clock()
+        except Exception:
+            log_error("clock %r failed", self._clock)
+            return
+        completion = Completion(
+            outcome,
+            started_at=lease.started_at,
+            ended_at=now,
+            cost=lease.cost,
+            first_byte_at=lease.details.first_byte_at,
+            retry_after=retry_after,
+        )
+        if outcome is Outcome.SUCCESS and node.latency is not None:
+            node.latency.record(completion.latency)
+        self._guard.call("load", node.load.finished, completion, default=None)
+        if self._learner is not None:
+            self._learn(self._learner, node, completion)
+        if node.health_watching or outcome in FAILURES or retry_after:
+            self._sink(node, completion)
+        for observer in self.observers:
+            self._guard.check()
+            try:
+                observer(node.endpoint, completion)
+            except Exception:
+                log_error("observer %r failed on %r", observer, completion)
+
+    def collect(self, tell: Callable[[LeaseLost], None]) -> None:
+        """End the leases that were never released, and warn of each. To be called without a lock."""
+        warnings: list[tuple[str, Lease[object]]] = []
+        while self.lost:
+            lease = self.lost.popleft()
+            if not lease.release(Outcome.CANCELLED):
+                continue
+            site = lease.details.site
+            tell(LeaseLost(endpoint=lease.endpoint.id, at=self._clock(), site=site))
+            where = f"acquired at {site}" if site else "make the balancer with debug=True to see where"
+            text = f"a lease of endpoint {lease.endpoint.id!r} was never released; {where}"
+            warnings.append((text, lease))
+        for text, lease in warnings:
+            warn(text, ResourceWarning, stacklevel=2, source=lease)
+
+    def _learn(self, learner: SupportsFeedback, node: Node, completion: Completion) -> None:
+        if not self._serial:
+            self._guard.call("selector", learner.learn, node, completion, default=None)
+            return
+        with self._locks.serial:
+            try:
+                learner.learn(node, completion)
+            except Exception:
+                log_error("selector %r failed", learner)
+
+
+@final
+class SlowPathOwner:
+    """The owner of leases whose success is more than plain: with a cost, a first byte or an observer."""
+
+    __slots__ = ("_ledger", "lost")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.lost = ledger.lost
+
+    def succeeded(self, lease: Lease[object], node: Node) -> None:
+        """Record a success that has been counted."""
+        if node.inflight < node.low_water:
+            node.on_low_water(node)
+        self._ledger.finish(lease, node, Outcome.SUCCESS, None)
+
+    def ended(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
+        """Count any other end."""
+        self._ledger.ended(lease, node, outcome, retry_after)
+
+    def reached(self, lease: Lease[object]) -> None:
+        """Note when the answer began."""
+        self._ledger.reached(lease)

@@ -1,0 +1,111 @@
+"""One endpoint's place in the pool: its node, its membership and what health says of it.
+
+A member is a value. A change of any of these makes a new member in a new :class:`~balancekit.engine.state.PoolState`;
+the node and the health machine it refers to are live and outlive it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from balancekit.endpoint import Endpoint
+from balancekit.engine.hooks import HealthHooks
+from balancekit.errors import Reason
+from balancekit.health import MEMBERSHIP, Health, Membership, Move, following, shown
+from balancekit.node import Node
+
+__all__ = ["Member"]
+
+_REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
+    {Health.SUPPRESSED.value: Reason.SUPPRESSED, Health.UNKNOWN.value: Reason.UNKNOWN},
+)
+
+
+class Member(NamedTuple):
+    """One endpoint's place in the pool, as of one state."""
+
+    node: Node
+    endpoint: Endpoint[object]
+    """The configured facts that belong to this state."""
+    health: HealthHooks | None = None
+    membership: Membership = Membership.SERVING
+    drain_deadline: float = math.inf
+    cooling: float | None = None
+    """Until when the endpoint asked to be left alone, if it did."""
+    well: bool = True
+    """Whether health lets the endpoint be picked."""
+    ramping: bool = False
+    """Whether the endpoint takes less than its share."""
+
+    def moved(self, move: Move) -> Member:
+        """Return the member after a move by the table of memberships; itself if nothing changes."""
+        membership = following(MEMBERSHIP, self.membership, move)
+        return self if membership is self.membership else self._replace(membership=membership)
+
+    def refreshed(self) -> Member:
+        """Return the member with what its health machine says now; itself if nothing changes."""
+        if self.health is None:
+            return self
+        well, ramping = self.health.eligible, self.health.ramp < 1.0
+        if well == self.well and ramping == self.ramping:
+            return self
+        return self._replace(well=well, ramping=ramping)
+
+    def watch(self) -> None:
+        """Have the node report successes if health or membership needs them, and hold it back as far as it should."""
+        health = self.health
+        self.node.set_watch(health_watching=not self.serving or (health is not None and health.watching))
+        if health is not None:
+            self.node.ramp = health.ramp
+            self.node.trial = health.trial
+
+    @property
+    def serving(self) -> bool:
+        """Whether the endpoint takes new requests, as far as its health allows."""
+        return self.membership is Membership.SERVING
+
+    @property
+    def eligible(self) -> bool:
+        """Whether neither health nor membership keeps the endpoint from being picked."""
+        return self.well and self.cooling is None and self.membership is Membership.SERVING
+
+    @property
+    def visible(self) -> tuple[bool, ...]:
+        """What a snapshot shows of the member."""
+        return self.serving, self.well, self.cooling is None, self.ramping
+
+    @property
+    def state(self) -> str:
+        """The name of the present state."""
+        if self.serving and self.cooling is not None and self.well:
+            return "cooling"
+        return shown(Health.HEALTHY.value if self.health is None else self.health.state, self.membership)
+
+    @property
+    def deadline(self) -> float:
+        """When something is due for this member, infinity if nothing is."""
+        if not self.serving:
+            return self.drain_deadline
+        cooled = math.inf if self.cooling is None else self.cooling
+        return cooled if self.health is None else min(cooled, self.health.deadline)
+
+    @property
+    def back_at(self) -> float:
+        """When nothing that has an end keeps the endpoint out any more, infinity if nothing has one."""
+        ill = -math.inf if self.well or self.health is None else self.health.deadline
+        latest = ill if self.cooling is None else max(ill, self.cooling)
+        return latest if latest > -math.inf else math.inf
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the endpoint may not be picked; ``None`` if it may."""
+        if not self.serving:
+            return Reason.DRAINING
+        if not self.well and self.health is not None:
+            return _REASONS.get(self.health.state, Reason.EJECTED)
+        if self.cooling is not None:
+            return Reason.COOLING
+        return None if self.endpoint.weight else Reason.ZERO_WEIGHT

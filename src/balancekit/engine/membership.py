@@ -1,0 +1,185 @@
+"""Changes of who is in the pool: the difference between what is wanted and what is there.
+
+Membership is declarative: a wanted list is compared with the members *by id*. An endpoint that stays keeps its node,
+and with it load, counters, health and open leases, whatever else about it changed; only a new target makes it a new
+endpoint, unless the caller says otherwise.
+
+*Facts of nodes.* A node is live: weight, zone and so on are read from it by whoever builds tables. So the facts of a
+new state are written to the nodes before its tables are built, all of them in one step that nothing can split, and
+those of the present state are written back if the change is dropped.
+
+Cost: O(n).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, final
+
+from balancekit.endpoint import Endpoint
+from balancekit.engine.member import Member
+from balancekit.engine.state import PoolState, Show, Step
+from balancekit.events import Added, Event, Removed, Reweighted
+from balancekit.health import Move
+from balancekit.node import Assignment, Node
+from balancekit.snapshot import Members
+
+__all__ = ["Draft", "facts", "updated"]
+
+
+class _Difference(NamedTuple):
+    members: dict[str, Member]
+    leaving: list[Member]
+    events: tuple[Event, ...]
+
+
+@final
+class Draft:
+    """What attempts at one change share: an attempt that came too late is made again from another state.
+
+    Endpoints that join do so once, and the tables made from the same members are kept.
+
+    Parameters
+    ----------
+    join
+        Makes the member of a new endpoint.
+    """
+
+    __slots__ = ("_join", "_joined", "_nodes")
+
+    def __init__(self, join: Callable[[Endpoint[object]], Member]) -> None:
+        self._join = join
+        self._joined: dict[int, tuple[Endpoint[object], Member]] = {}
+        self._nodes: tuple[Sequence[Endpoint[object]], Members] | None = None
+
+    def join(self, endpoint: Endpoint[object]) -> Member:
+        """Return the member of a new endpoint."""
+        known = self._joined.get(id(endpoint))
+        if known is None:
+            known = self._joined[id(endpoint)] = (endpoint, self._join(endpoint))
+        return known[1]
+
+    def unused(self, state: PoolState) -> list[Node]:
+        """Return the nodes that were made for endpoints that have not joined."""
+        present = {member.node for member in state.members.values()}
+        return [member.node for _, member in self._joined.values() if member.node not in present]
+
+    def nodes(self, members: Iterable[Member], version: int) -> Members:
+        """Return the members as selectors see them."""
+        chosen = list(members)
+        nodes, endpoints = tuple([m.node for m in chosen]), [m.endpoint for m in chosen]
+        if self._nodes is not None:
+            before, made = self._nodes
+            if made.nodes == nodes and all(a is b for a, b in zip(before, endpoints, strict=True)):
+                return made
+        made = Members(nodes, version=version)
+        self._nodes = (endpoints, made)
+        return made
+
+
+def updated(
+    state: PoolState,
+    wanted: Iterable[Endpoint[object]],
+    draft: Draft,
+    show: Show,
+    *,
+    keep_history: bool,
+    now: float,
+) -> Step:
+    """Return the state in which the pool contains exactly what is wanted; the same state if it does already.
+
+    Parameters
+    ----------
+    state
+        The present one.
+    wanted
+        Endpoints with different ids.
+    draft
+        Of this change.
+    show
+        Makes the snapshot.
+    keep_history
+        Whether an endpoint with another target is the same endpoint at a new address.
+    now
+        The time of the events.
+    """
+    found = _compare(state, wanted, draft, keep_history=keep_history, now=now)
+    members = found.members
+    if list(members) == list(state.members) and all(members[id] is state.members[id] for id in members):
+        return Step(state)
+    leaving = dict(state.leaving)
+    for member in found.leaving:
+        leaving[member.node] = member.moved(Move.REMOVE)
+    new = state._replace(
+        members=members,
+        leaving=leaving,
+        nodes=draft.nodes(members.values(), state.nodes.version + 1),
+        deadline=min([state.deadline, *[member.deadline for member in members.values()]]),
+    )
+    if found.leaving or not any(member.eligible for member in members.values()):
+        new = new._replace(deadline=-math.inf)  # somebody has to be let go, or let back
+    return Step(show(new), found.events)
+
+
+def facts(state: PoolState) -> Iterator[Assignment]:
+    """Yield what to write to the nodes of a state so that they show its facts."""
+    members = state.members.values()
+    total = math.fsum([member.endpoint.weight for member in members])
+    for member in members:
+        node, endpoint = member.node, member.endpoint
+        if node.endpoint is not endpoint:
+            yield node, "endpoint", endpoint
+            yield node, "weight", endpoint.weight
+            yield node, "priority", endpoint.priority
+            yield node, "zone", endpoint.zone
+            yield node, "metadata", endpoint.metadata
+        capacity = endpoint.weight * len(members) / total if endpoint.weight else 1.0
+        if node.capacity != capacity:
+            yield node, "capacity", capacity
+
+
+def _compare(
+    state: PoolState,
+    wanted: Iterable[Endpoint[object]],
+    draft: Draft,
+    *,
+    keep_history: bool,
+    now: float,
+) -> _Difference:
+    members: dict[str, Member] = {}
+    changed: list[Event] = []
+    for endpoint in wanted:
+        old = state.members.get(endpoint.id)
+        if old is None or not (keep_history or _same_target(old.endpoint, endpoint)):
+            members[endpoint.id] = draft.join(endpoint)
+        elif _same(old.endpoint, endpoint):
+            members[endpoint.id] = old
+        else:
+            members[endpoint.id] = old._replace(endpoint=endpoint)
+            before, after = old.endpoint.weight, endpoint.weight
+            if before != after:
+                changed.append(Reweighted(endpoint=endpoint.id, at=now, before=before, after=after))
+    gone = [m for id, m in state.members.items() if id not in members or members[id].node is not m.node]
+    new = [id for id, m in members.items() if id not in state.members or state.members[id].node is not m.node]
+    left: list[Event] = [Removed(endpoint=member.endpoint.id, at=now) for member in gone]
+    joined: list[Event] = [Added(endpoint=id, at=now) for id in new]
+    return _Difference(members, gone, (*left, *joined, *changed))
+
+
+def _same(old: Endpoint[object], new: Endpoint[object]) -> bool:
+    if old is new:
+        return True
+    known = (old.weight, old.priority, old.zone)
+    return known == (new.weight, new.priority, new.zone) and (
+        old.metadata == new.metadata and _same_target(old, new)
+    )
+
+
+def _same_target(old: Endpoint[object], new: Endpoint[object]) -> bool:
+    if old.target is new.target:
+        return True
+    try:
+        return bool(old.target == new.target)
+    except Exception:
+        return False

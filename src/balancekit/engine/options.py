@@ -1,0 +1,65 @@
+"""The keyword arguments of a balancer, for type checkers.
+
+They are written once here because the constructor has a signature for each way of naming endpoints.
+What they mean is in :class:`~balancekit.balancer.LoadBalancer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+from typing import TypedDict
+
+from balancekit._support.record import Record
+from balancekit.engine.hooks import HealthMaker
+from balancekit.errors import ConfigurationError
+from balancekit.events import EventSink
+from balancekit.exhaustion import ExhaustionPolicy
+from balancekit.protocols import Clock, LoadPolicy, Selector
+
+__all__ = ["Options", "check_options"]
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of ``LoadBalancer``."""
+
+    selector: Selector | None
+    load: LoadPolicy | None
+    health: HealthMaker | None
+    exhaustion: ExhaustionPolicy
+    clock: Clock
+    rng: Random | None
+    timed: bool | None
+    listeners: Iterable[EventSink]
+    allow_empty: bool
+    debug: bool
+
+
+def check_options(
+    policy: object,
+    load: object,
+    health: object,
+    exhaustion: object,
+    clock: object,
+    rng: object,
+    listeners: Iterable[object],
+) -> None:
+    """Refuse options of a balancer that cannot be what they are meant for.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the first.
+    """
+    given: dict[str, object] = {"load": load, "health": health, "exhaustion": exhaustion}
+    for name, kind in given.items():
+        if isinstance(kind, type) and issubclass(kind, Record):
+            raise ConfigurationError(name, kind, f"an instance: {kind.__name__}()")
+    called: list[tuple[str, object]] = [("load", policy), ("exhaustion", exhaustion), ("clock", clock)]
+    for name, value in (*called, *(("listeners", one) for one in listeners)):
+        if not callable(value):
+            raise ConfigurationError(name, value, "a callable")
+    if health is not None and not callable(health):
+        raise ConfigurationError("health", health, "a health policy such as Lifecycle(), or None")
+    if rng is not None and not isinstance(rng, Random):
+        raise ConfigurationError("rng", rng, "a random.Random, or None")

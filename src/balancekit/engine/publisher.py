@@ -1,0 +1,218 @@
+"""Publication of a state: tables and picker are made from it, then one reference is swapped.
+
+Preparation may be the user's code, and long; it runs under no lock (but for a selector that is not ``thread_safe``,
+its own) and changes nothing that a reader sees. :meth:`Publisher.swap` then compares and assigns under the writer
+lock. If another thread has swapped meanwhile, it answers ``False``, and the change is computed again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from random import Random
+from typing import Final, final
+
+from balancekit._support.log import log_error
+from balancekit.engine.fast_path import Current, FastPath, Pick, Published
+from balancekit.engine.hooks import Guard, SelectorHooks
+from balancekit.engine.locks import EngineLocks
+from balancekit.engine.state import PoolState
+from balancekit.errors import SelectorError
+from balancekit.lease import FREE_THREADED, LeaseOwner
+from balancekit.node import Assignment, Node, assign
+from balancekit.protocols import Clock
+from balancekit.selectors._slow_start import slow_start_picker, with_slow_start
+from balancekit.snapshot import PickContext, Snapshot
+
+__all__ = ["Publisher"]
+
+
+_ALLOWED: Final = "an eligible node of this snapshot that is not excluded"
+
+
+@final
+class Publisher:
+    """The published state of one balancer.
+
+    Parameters
+    ----------
+    hooks
+        The selector.
+    rng
+        What its picks draw from.
+    clock
+        Read by picks if the balancer is timed or something is due.
+    current
+        The reference to swap.
+    locks, guard
+        Of the balancer.
+    timed
+        Whether leases note when they were opened.
+    lean
+        Whether requests may take the fast path at all. Never on a free-threaded build, where counters need a lock.
+    """
+
+    __slots__ = ("_clock", "_current", "_guard", "_lean", "_locks", "_rng", "_timed", "hooks")
+
+    def __init__(
+        self,
+        hooks: SelectorHooks,
+        rng: Random,
+        clock: Clock,
+        current: Current,
+        locks: EngineLocks,
+        guard: Guard,
+        *,
+        timed: bool,
+        lean: bool,
+    ) -> None:
+        self.hooks: SelectorHooks = hooks
+        self._rng = rng
+        self._clock = clock
+        self._current = current
+        self._locks = locks
+        self._guard = guard
+        self._timed = timed
+        self._lean = lean and not FREE_THREADED
+
+    # ------------------------------------------------------------------ picking
+
+    def select(self, fast: FastPath, ctx: PickContext) -> Node | None:
+        """Ask the selector, again while its answer takes less than its share."""
+        if fast.published.state.ramping:
+            return with_slow_start(self._ask, fast.published.state.snapshot, ctx)
+        return self._ask(fast.published.state.snapshot, ctx)
+
+    def _ask(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+        """Ask the selector and check its answer."""
+        hooks = self.hooks
+        if not hooks.trusted:
+            return self._ask_foreign(snapshot, ctx)
+        try:
+            if hooks.shared:
+                node = hooks.selector.select(snapshot, ctx)
+            else:
+                with self._locks.serial:
+                    node = hooks.selector.select(snapshot, ctx)
+        except Exception:  # a load or a generator of the user
+            log_error("%s failed to select", hooks.name)
+            return min(snapshot.candidates(ctx), key=_open_leases, default=None)
+        if node is not None and node.id in ctx.exclude:
+            raise SelectorError(hooks.name, node.id, _ALLOWED)
+        return node
+
+    def _ask_foreign(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+        """Ask a selector of the user."""
+        hooks = self.hooks
+        if hooks.shared:
+            self._guard.check()
+            node: object = hooks.selector.select(snapshot, ctx)
+        else:
+            with self._locks.serial:
+                node = hooks.selector.select(snapshot, ctx)
+        if node is None:
+            return None
+        if isinstance(node, Node) and node.id not in ctx.exclude and node in snapshot.derive(_pickable):
+            return node
+        raise SelectorError(hooks.name, _name(node), _ALLOWED)
+
+    # ------------------------------------------------------------------ publishing
+
+    def prepare(
+        self, state: PoolState, base: FastPath, owner: LeaseOwner, due: float, *, lean: bool
+    ) -> FastPath:
+        """Return what requests are to read for a state. Raises what the selector raises.
+
+        Parameters
+        ----------
+        state
+            To be published.
+        base
+            What it was computed from; its picker is kept if the snapshot is the same.
+        owner
+            Of new leases.
+        due
+            When something is due that the state does not know of.
+        lean
+            Whether plain requests need nothing but a pick and a count.
+        """
+        before = base.published
+        picker = before.picker
+        if state.snapshot is not before.state.snapshot or not before.sound:
+            picker = self._picker(state)
+        return self.combine(state, picker, owner, due, lean=lean)
+
+    def combine(
+        self,
+        state: PoolState,
+        picker: Pick | None,
+        owner: LeaseOwner,
+        due: float,
+        *,
+        lean: bool,
+        sound: bool = True,
+    ) -> FastPath:
+        """Return what requests are to read for a state and its picker."""
+        deadline = min(state.deadline, due) if sound else -math.inf
+        clock = self._clock if self._timed or deadline < math.inf else None
+        pick = picker if lean and self._lean else None
+        by_key = self.hooks.keyed
+        published = Published(pick if by_key else None, picker, state, sound)
+        return FastPath(None if by_key else pick, clock, deadline, owner.lost, owner, published)
+
+    def swap(self, base: FastPath, fast: FastPath, counted: Iterable[Assignment] = ()) -> bool:
+        """Publish what was prepared, unless another thread has published since ``base`` was read."""
+        assignments = [*counted, (self._current, "fast", fast)]
+        with self._locks.writer:
+            fits = self._current.fast is base
+            if fits:
+                assign(assignments)
+        return fits
+
+    def _picker(self, state: PoolState) -> Pick | None:
+        hooks, snapshot = self.hooks, state.snapshot
+        if hooks.shared:
+            self._guard.check()
+            picker = self._made(snapshot)
+        else:
+            with self._locks.serial:
+                picker = self._made(snapshot)
+        if picker is None:
+            return None
+        if not hooks.trusted:
+            picker = _checked(picker, hooks.name, frozenset(snapshot.eligible))
+        if state.ramping:
+            return slow_start_picker(picker, self._ask, snapshot, self._rng, keyed=hooks.keyed)
+        return picker
+
+    def _made(self, snapshot: Snapshot) -> Pick | None:
+        hooks = self.hooks
+        if hooks.prepare is not None:
+            hooks.prepare(snapshot)
+        if hooks.picker is None or not snapshot.eligible:
+            return None
+        return hooks.picker(snapshot, rng=self._rng)
+
+
+def _pickable(snapshot: Snapshot) -> frozenset[Node]:
+    return frozenset((*snapshot.eligible, *snapshot.draining))
+
+
+def _checked(pick: Pick, selector: str, eligible: frozenset[Node]) -> Pick:
+    """Return a picker around one of the user's that checks what it answers."""
+
+    def checked(*arguments: object) -> Node:
+        node = pick(*arguments)
+        if not isinstance(node, Node) or node not in eligible:
+            raise SelectorError(selector, _name(node), "an eligible node of the snapshot it was made for")
+        return node
+
+    return checked
+
+
+def _name(node: object) -> object:
+    return node.id if isinstance(node, Node) else node
+
+
+def _open_leases(node: Node) -> int:
+    return node.inflight

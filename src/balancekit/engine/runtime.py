@@ -1,0 +1,509 @@
+"""The runtime behind a balancer: it fans out what happens and decides nothing itself.
+
+.. code-block:: text
+
+    acquire ─► fast_path.py       plain: pick, open_lease; else wake, context, publisher.select, open_lease
+    release ─► ledger.py          count, load, selector ─► record ─► turn: health machine ─► state.recorded ─► publish
+    change  ─► membership.py      new = updated(state, ...) ─► publisher.prepare(new) ─► swap ─► dispatch
+    time    ─► state.py           turn: machines and sweep that are due ─► state.advanced ─► publish
+
+Every change has the same shape: compute a new state from the present one, prepare what requests read, swap one
+reference if the present state is still the one it was computed from, and otherwise compute it again. What interrupts a
+change, at any instruction, leaves the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from random import Random
+from types import MappingProxyType
+from typing import Final, final
+
+from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.log import log_error
+from balancekit.endpoint import Endpoint
+from balancekit.engine.fast_path import Current, FastPath
+from balancekit.engine.hooks import (
+    Guard,
+    HealthHooks,
+    HealthMaker,
+    LoadHooks,
+    SelectorHooks,
+    make_sweep,
+    reset_load,
+)
+from balancekit.engine.ledger import Ledger, Observer
+from balancekit.engine.locks import EngineLocks
+from balancekit.engine.member import Member
+from balancekit.engine.membership import Draft, facts, updated
+from balancekit.engine.publisher import Publisher
+from balancekit.engine.refusal import refused, unavailable
+from balancekit.engine.state import (
+    PoolState,
+    Step,
+    advanced,
+    drained,
+    find,
+    recorded,
+    refreshed,
+    show,
+    started_over,
+    undrained,
+)
+from balancekit.engine.turn import Turn
+from balancekit.errors import (
+    AllIneligibleError,
+    AttemptsExhaustedError,
+    ConfigurationError,
+    PoolEmptyError,
+    SaturatedError,
+    UnavailableError,
+)
+from balancekit.events import Event, EventSink
+from balancekit.exhaustion import ExhaustionPolicy
+from balancekit.health import Ejection
+from balancekit.lease import FREE_THREADED, Lease
+from balancekit.node import Node, assign
+from balancekit.outcome import CheckResult, Completion
+from balancekit.protocols import Clock, LoadPolicy
+from balancekit.snapshot import PickContext
+
+__all__ = ["Runtime"]
+
+REFUSALS: Final[Mapping[type[UnavailableError], str]] = MappingProxyType(
+    {
+        PoolEmptyError: "empty",
+        AllIneligibleError: "ineligible",
+        SaturatedError: "saturated",
+        AttemptsExhaustedError: "exhausted",
+    },
+)
+"""The name under which each error is counted."""
+
+
+@final
+class Runtime:
+    """The inside of one ``LoadBalancer``."""
+
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_exhaustion",
+        "_forked",
+        "_health",
+        "_listeners",
+        "_loads",
+        "_own_rng",
+        "_publisher",
+        "_refused",
+        "_sweep",
+        "_turn",
+        "_version",
+        "current",
+        "debug",
+        "guard",
+        "keyed",
+        "ledger",
+        "locks",
+        "rng",
+    )
+
+    def __init__(
+        self,
+        selector: SelectorHooks,
+        load: LoadPolicy,
+        health: HealthMaker | None,
+        exhaustion: ExhaustionPolicy,
+        clock: Clock,
+        rng: Random | None,
+        *,
+        timed: bool,
+        debug: bool,
+    ) -> None:
+        self.rng: Random = Random() if rng is None else rng
+        self.debug: bool = debug
+        self.keyed: bool = selector.keyed
+        self.locks: EngineLocks = EngineLocks()
+        self.guard: Guard = Guard(self.locks, debug=debug)
+        self._own_rng = rng is None
+        self._clock = clock
+        self._health = health
+        self._exhaustion = exhaustion
+        self._turn = Turn(self.locks)
+        self._loads = LoadHooks(load, self.guard)
+        self._sweep = make_sweep(health, self.rng)
+        self._listeners: tuple[EventSink, ...] = ()
+        self._refused: dict[str, int] = dict.fromkeys(REFUSALS.values(), 0)
+        self._version = 0
+        self._forked = False
+        self.ledger: Ledger = Ledger(
+            clock,
+            timed=timed,
+            learner=selector.learner,
+            serial=not selector.shared,
+            locks=self.locks,
+            guard=self.guard,
+            sink=self._record,
+        )
+        self.current: Current = Current(self.ledger.owner)
+        """What is published."""
+        self._publisher = Publisher(
+            selector, self.rng, clock, self.current, self.locks, self.guard, timed=timed, lean=not debug
+        )
+        call_in_child(self)
+
+    @property
+    def state(self) -> PoolState:
+        """The present state of the pool."""
+        return self.current.fast.published.state
+
+    @property
+    def selector(self) -> SelectorHooks:
+        """The selector."""
+        return self._publisher.hooks
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How often no endpoint was picked, by kind of error."""
+        return MappingProxyType(dict(self._refused))
+
+    # ------------------------------------------------------------------ requests
+
+    def wake(self) -> float:
+        """Do what is due and return the time: the beginning of every request on the slow path."""
+        if self._forked:
+            self._start_over()
+        if self.ledger.lost:
+            self.ledger.collect(self._dispatch_one)
+        now = self._clock()
+        if now >= self.current.fast.deadline or self._turn.line:
+            self._advance()
+        return now
+
+    def select(self, fast: FastPath, ctx: PickContext) -> Node | None:
+        """Ask the selector."""
+        return self._publisher.select(fast, ctx)
+
+    def open(self, node: Node, *, now: float, cost: float, site: str | None) -> Lease[object]:
+        """Open a lease that may have more to it than an ordinary one."""
+        return self.ledger.open(node, now=now, cost=cost, site=site)
+
+    def unavailable(self, fast: FastPath, ctx: PickContext) -> UnavailableError:
+        """Return the error that says why no endpoint was picked. Counted by kind."""
+        error = self._why(fast, ctx)
+        name = REFUSALS[type(error)]
+        with self.locks.writer:
+            self._refused[name] += 1
+        return error
+
+    def _why(self, fast: FastPath, ctx: PickContext) -> UnavailableError:
+        state, hooks = fast.published.state, self.selector
+        candidates = len(state.snapshot.candidates(ctx))
+        if not candidates:
+            members = state.members.values()
+            return unavailable(members, frozenset(ctx.exclude), now=ctx.now, panic=state.snapshot.panic)
+        reasons = hooks.refusals(state.snapshot, ctx).values()
+        return refused(hooks.name, candidates, reasons, hooks.retry_at(state.snapshot, ctx), now=ctx.now)
+
+    # ------------------------------------------------------------------ membership
+
+    def change(
+        self,
+        wanted: Callable[[PoolState], Iterable[Endpoint[object]]],
+        *,
+        keep_history: bool = False,
+    ) -> None:
+        """Make the pool contain what is wanted, whole or not at all."""
+        if self._forked:
+            self._start_over()
+        draft = Draft(self._join)
+        fast: FastPath | None = None
+        touched = False
+        try:
+            while True:
+                base = self.current.fast
+                before = base.published.state
+                now = self._clock()
+                step = updated(before, wanted(before), draft, self._show, keep_history=keep_history, now=now)
+                if step.state is before:
+                    break
+                touched = True
+                assign(facts(step.state))
+                for node in step.state.leaving:
+                    node.set_watch(health_watching=True)
+                fast = self._prepare(step.state, base)
+                if self._publisher.swap(base, fast):
+                    touched = False
+                    break
+        except BaseException:
+            if touched and self.current.fast is not fast:
+                self._restore()
+                self._loads.forget(draft.unused(self.state))
+            raise
+        if touched:  # another thread has made the same change meanwhile
+            self._restore()
+        self._after(step.events, forget=step.state.leaving)
+
+    def drain(self, id: str, seconds: float) -> None:
+        """Send nothing new to an endpoint."""
+        now = self.wake()
+        find(self.state, id).node.set_watch(health_watching=True)
+        self._after(self._transition(lambda state: drained(state, id, now, seconds, self._show), strict=True))
+
+    def undrain(self, id: str) -> None:
+        """Let a draining endpoint be picked again."""
+        self.wake()
+        events = self._transition(lambda state: undrained(state, id, self._show), strict=True)
+        find(self.state, id).watch()
+        self._after(events)
+
+    def _after(self, events: Iterable[Event], forget: Iterable[Node] = ()) -> None:
+        """Hand out the events of a change, and do at once what it made due."""
+        self._loads.forget(forget)
+        self.dispatch(events)
+        if self.current.fast.deadline == -math.inf:
+            self._advance()
+
+    def _join(self, endpoint: Endpoint[object]) -> Member:
+        node = self._make_node(endpoint)
+        if self._health is None:
+            return Member(node, endpoint)
+        policy = self._health(endpoint.id, partial(self._may_eject, endpoint.id), self.rng)
+        member = Member(node, endpoint, HealthHooks(policy, self.guard)).refreshed()
+        member.watch()
+        return member
+
+    def _make_node(self, endpoint: Endpoint[object]) -> Node:
+        if FREE_THREADED:
+            return self.ledger.adopt(Node(endpoint, self._loads.make, lock=new_lock()))
+        return self.ledger.adopt(Node(endpoint, self._loads.make))
+
+    def _may_eject(self, id: str, ejection: Ejection) -> bool:
+        """Answer whether this one may go too: of those that would serve if none were ejected, enough stay."""
+        present = [member for member in self.state.members.values() if member.serving]
+        serving = [member for member in present if member.endpoint.weight] or present
+        out = sum([1 for member in serving if member.endpoint.id != id and not member.refreshed().eligible])
+        return ejection.allows(already_out=out, size=len(serving))
+
+    # ------------------------------------------------------------------ health
+
+    def check(self, id: str, result: CheckResult) -> bool:
+        """Record how an active check ended; answer whether the endpoint is changing.
+
+        If another thread is telling the health machines, the answer is the one from before.
+        """
+        now = self.wake()
+        machine = find(self.state, id).health
+        if machine is None:
+            raise ConfigurationError("health", None, "a policy that takes check results, such as Lifecycle()")
+        checks = machine.checks()
+        self.dispatch(self._turn.take(lambda: self._told(id, machine, machine.checked(result, now=now), now)))
+        return self.guard.call("health policy", lambda: bool(checks.changing), default=False)
+
+    def _record(self, node: Node, completion: Completion, /) -> None:
+        """Record how a request ended: a failure, or any end that health or membership waits for."""
+        self.dispatch(self._turn.take(lambda: self._tell(node, completion)))
+
+    def _tell(self, node: Node, completion: Completion) -> list[Event]:
+        now = completion.ended_at
+        member = self.state.members.get(node.id)
+        events: list[Event] = []
+        if member is not None and member.node is node:
+            if member.serving and member.health is not None:
+                events += member.health.observe(completion, now=now)
+            self._follow(member)
+        events += self._transition(lambda state: recorded(state, node, completion, now, self._show))
+        return events + self._let_back(now)
+
+    def _told(self, id: str, machine: HealthHooks, events: list[Event], now: float) -> list[Event]:
+        """Draw the consequences of what a health machine was told outside a request."""
+        member = self.state.members.get(id)
+        if member is None or member.health is not machine:
+            return events
+        self._follow(member)
+        return [
+            *events,
+            *self._transition(lambda state: refreshed(state, (id,), self._show)),
+            *self._let_back(now),
+        ]
+
+    def _advance(self) -> None:
+        """Do what is due, unless it is in line already."""
+        self.dispatch(self._turn.take_once(self._pass_time))
+
+    def _pass_time(self) -> list[Event]:
+        now = self._clock()
+        events: list[Event] = []
+        for member in self.state.members.values():
+            if member.serving and member.health is not None and member.health.deadline <= now:
+                events += member.health.advance(now=now)
+                self._follow(member)
+        if self._sweep is not None and now >= self._sweep.deadline:
+            events += self._find_outliers(now)
+        self._loads.advance(now=now)
+        afresh = not self.current.fast.published.sound
+        gone = list(self.state.leaving)
+        events += self._transition(lambda state: advanced(state, now, self._show, afresh=afresh))
+        self._loads.forget(gone)
+        return events + self._let_back(now)
+
+    def _find_outliers(self, now: float) -> list[Event]:
+        members = self.state.members
+        events: list[Event] = []
+        if self._sweep is not None:
+            present = [member.node for member in members.values() if member.eligible]
+            for id, cause in self._sweep.advance(present, now=now).items():
+                member = members.get(id)
+                if member is not None and member.health is not None:
+                    events += member.health.on_outlier(cause, now=now)
+                    self._follow(member)
+        return events
+
+    def _let_back(self, now: float) -> list[Event]:
+        """If no endpoint is left, uneject the one that is due soonest."""
+        serving = [member for member in self.state.members.values() if member.serving]
+        if not serving or any(member.eligible for member in serving):
+            return []
+        for member in sorted(serving, key=_deadline):
+            if member.health is not None:
+                id, events = member.endpoint.id, member.health.uneject(now=now)
+                self._follow(member)
+                events += self._transition(partial(refreshed, ids=(id,), show=self._show))
+                if id in self.state.members and self.state.members[id].eligible:
+                    return events
+        return []
+
+    def _follow(self, member: Member) -> None:
+        """Have the node and its load follow what the health machine says now."""
+        self.state.members.get(member.endpoint.id, member).watch()
+        if not member.well and member.refreshed().well:
+            reset_load(member.node.load, self.guard)
+
+    # ------------------------------------------------------------------ publishing
+
+    def _transition(self, update: Callable[[PoolState], Step], *, strict: bool = False) -> list[Event]:
+        """Publish the state that an update leads to. ``strict``: or raise what the selector raises."""
+        fast: FastPath | None = None
+        touched = False
+        try:
+            while True:
+                base = self.current.fast
+                step = update(base.published.state)
+                if step.state is base.published.state:
+                    break
+                touched = touched or step.state.snapshot is not base.published.state.snapshot
+                fast = self._prepare(step.state, base, strict=strict)
+                counted = [(node, "reported", tally) for node, tally in step.counted]
+                if self._publisher.swap(base, fast, counted):
+                    touched = False
+                    break
+        except BaseException:
+            if touched and self.current.fast is not fast:
+                self._restore()
+            raise
+        if touched:  # another thread has made the same change meanwhile
+            self._restore()
+        return list(step.events)
+
+    def _prepare(self, state: PoolState, base: FastPath, *, strict: bool = True) -> FastPath:
+        due = self._loads.deadline if self._sweep is None else min(self._loads.deadline, self._sweep.deadline)
+        owner, lean = self.ledger.owner, not self.ledger.needs_start
+        try:
+            return self._publisher.prepare(state, base, owner, due, lean=lean)
+        except Exception:
+            if strict:
+                raise
+            log_error("%s could not prepare for a new snapshot", self.selector.name)
+            return self._publisher.combine(state, None, owner, due, lean=lean)
+
+    def _restore(self) -> None:
+        """Put right what a change has touched that was then dropped: the facts of nodes, and the last picker.
+
+        A selector may rely on the picker that it made last; so the published one is made anew when the next request
+        comes.
+        """
+        assign(facts(self.state))
+        self._close_fast_path()
+
+    def _close_fast_path(self) -> None:
+        """Send every request the slow path, until a state is published."""
+        while True:
+            base = self.current.fast
+            closed = self._publisher.combine(
+                base.published.state, None, base.owner, math.inf, lean=False, sound=False
+            )
+            if self._publisher.swap(base, closed):
+                return
+
+    def _show(self, state: PoolState) -> PoolState:
+        self._version = version = max(self._version, state.snapshot.version) + 1
+        return show(state, self._exhaustion, version, self.guard)
+
+    # ------------------------------------------------------------------ listeners
+
+    def listen(self, listener: EventSink) -> Callable[[], None]:
+        """Add a listener; return a function that takes it away again."""
+        with self.locks.listeners:
+            self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            with self.locks.listeners:
+                self._listeners = tuple([one for one in self._listeners if one is not listener])
+
+        return stop
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Add an observer; return a function that takes it away again."""
+        self._observe(lambda observers: (*observers, observer))
+        return lambda: self._observe(
+            lambda observers: tuple([one for one in observers if one is not observer])
+        )
+
+    def _observe(self, change: Callable[[tuple[Observer, ...]], tuple[Observer, ...]]) -> None:
+        with self.locks.listeners:
+            members = [*self.state.members.values(), *self.state.leaving.values()]
+            self.ledger.observe(change(self.ledger.observers), [member.node for member in members])
+        while True:
+            base = self.current.fast
+            if self._publisher.swap(base, base._replace(owner=self.ledger.owner)):
+                return
+
+    def dispatch(self, events: Iterable[Event]) -> None:
+        """Hand events to the listeners; one that raises is logged."""
+        for event in events:
+            for listener in self._listeners:
+                self.guard.check()
+                try:
+                    listener(event)
+                except Exception:
+                    log_error("listener %r failed on %r", listener, event)
+
+    def _dispatch_one(self, event: Event) -> None:
+        self.dispatch((event,))
+
+    # ------------------------------------------------------------------ forking
+
+    def after_fork(self) -> None:
+        """Start over with the next request: leases of threads that do not exist here would never end."""
+        self._forked = True
+        self._turn.start_over()
+        self._close_fast_path()
+        if self._own_rng:
+            self.rng.seed()
+
+    def _start_over(self) -> None:
+        while self._forked:
+            base = self.state
+            fresh = {id: m._replace(node=self._make_node(m.endpoint)) for id, m in base.members.items()}
+            self._transition(partial(self._with_fresh_nodes, base, fresh))
+            if self.state.nodes is not base.nodes:
+                self._forked = False
+
+    def _with_fresh_nodes(self, base: PoolState, fresh: Mapping[str, Member], state: PoolState) -> Step:
+        return started_over(state, fresh, self._show) if state.nodes is base.nodes else Step(state)
+
+
+def _deadline(member: Member) -> float:
+    return member.deadline

@@ -1,0 +1,273 @@
+"""The state of a pool as one immutable value, and its pure updates.
+
+A :class:`PoolState` holds all that readers must see together: members, who of them may be picked, what is due. An
+update returns a new state and the events it means, and changes nothing; the runtime swaps one reference for it, or
+drops it. So whatever interrupts a change, the pool is in the old state or in the new one.
+
+Health machines and counters are live and not in here; a state holds what they said when it was made.
+
+Cost: O(n) for a change of membership or of who may be picked, O(1) for what changes neither.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from balancekit._support.log import log_error
+from balancekit.engine.hooks import Guard
+from balancekit.engine.member import Member
+from balancekit.errors import UnknownEndpointError
+from balancekit.events import Cooling, Drained, Draining, Event
+from balancekit.exhaustion import ExhaustionPolicy
+from balancekit.health import Membership, Move
+from balancekit.node import Node
+from balancekit.outcome import Completion, Outcome
+from balancekit.snapshot import Members, Snapshot
+
+__all__ = [
+    "PoolState",
+    "Show",
+    "Step",
+    "advanced",
+    "drained",
+    "empty",
+    "find",
+    "recorded",
+    "refreshed",
+    "show",
+    "started_over",
+    "undrained",
+]
+
+
+Counted: TypeAlias = tuple[Node, Mapping[Outcome, int]]
+
+
+class PoolState(NamedTuple):
+    """What a pool is at one moment."""
+
+    members: Mapping[str, Member]
+    """Every endpoint in the pool, by id, in the order of configuration."""
+    leaving: Mapping[Node, Member]
+    """Endpoints that were removed while leases were open."""
+    retired: Mapping[Outcome, int]
+    """How the leases of endpoints that are gone have ended."""
+    nodes: Members
+    snapshot: Snapshot
+    ramping: bool
+    """Whether an endpoint that may be picked takes less than its share."""
+    deadline: float
+    """When :func:`advanced` is due at the latest, infinity if nothing is."""
+
+
+class Step(NamedTuple):
+    """An update: the state it leads to, and what happened."""
+
+    state: PoolState
+    events: tuple[Event, ...] = ()
+    counted: tuple[Counted, ...] = ()
+    """Nodes whose counts went into ``retired``, with what is now in there."""
+
+
+Show: TypeAlias = Callable[[PoolState], PoolState]
+"""Makes the snapshot of a state anew."""
+
+
+def empty() -> PoolState:
+    """Return the state of a pool without endpoints."""
+    nodes = Members(())
+    return PoolState(
+        members={},
+        leaving={},
+        retired=dict.fromkeys(Outcome, 0),
+        nodes=nodes,
+        snapshot=Snapshot(nodes, ()),
+        ramping=False,
+        deadline=math.inf,
+    )
+
+
+def find(state: PoolState, id: str) -> Member:
+    """Return a member or raise ``UnknownEndpointError``."""
+    try:
+        return state.members[id]
+    except (KeyError, TypeError):
+        raise UnknownEndpointError(id, tuple(state.members)) from None
+
+
+def show(state: PoolState, exhaustion: ExhaustionPolicy, version: int, guard: Guard) -> PoolState:
+    """Return the state with its snapshot made anew: who may be picked now.
+
+    The exhaustion policy is asked here; one that raises is logged, and the healthy endpoints are used.
+    """
+    members = state.members.values()
+    serving = [member for member in members if member.serving]
+    serving = [member for member in serving if member.cooling is None] or serving
+    healthy = [member for member in serving if member.eligible]
+    guard.check()
+    try:
+        chosen, panic = exhaustion(serving, healthy)
+        nodes = [member.node for member in chosen if member.endpoint.weight] or [
+            member.node for member in chosen
+        ]
+        ramping = any(member.ramping for member in chosen)
+    except Exception:
+        log_error("exhaustion policy %r failed", exhaustion)
+        nodes = [member.node for member in healthy if member.endpoint.weight] or [
+            member.node for member in healthy
+        ]
+        ramping, panic = any(member.ramping for member in healthy), False
+    snapshot = Snapshot(
+        state.nodes,
+        tuple(nodes),
+        draining=tuple([member.node for member in members if not member.serving]),
+        version=version,
+        panic=panic,
+    )
+    return state._replace(snapshot=snapshot, ramping=ramping)
+
+
+def recorded(state: PoolState, node: Node, completion: Completion, now: float, show: Show) -> Step:
+    """Return the state after a request has ended on a node, which may have left the pool meanwhile.
+
+    Its health machine has been told.
+    """
+    member = state.members.get(node.id)
+    if member is None or member.node is not node:
+        return _left(state, (node,), now)
+    if not member.serving:
+        return _replaced(state, member, *_drain_ended(member, now), show)
+    new = member.refreshed()
+    events: tuple[Event, ...] = ()
+    if completion.retry_after:
+        until = now + completion.retry_after
+        if member.cooling is None or until > member.cooling:
+            new = new._replace(cooling=until)
+            events = (Cooling(endpoint=node.id, at=now, until=until),)
+    return _replaced(state, member, new, events, show)
+
+
+def refreshed(state: PoolState, ids: Iterable[str], show: Show) -> Step:
+    """Return the state with what the health machines of some endpoints say now."""
+    members, visible, deadline = dict(state.members), False, state.deadline
+    for id in ids:
+        member = members.get(id)
+        if member is not None:
+            members[id] = new = member.refreshed()
+            visible = visible or new.visible != member.visible
+            deadline = min(deadline, new.deadline)
+    if not visible:
+        return Step(state if deadline == state.deadline else state._replace(deadline=deadline))
+    return Step(show(state._replace(members=members, deadline=deadline)))
+
+
+def advanced(state: PoolState, now: float, show: Show, *, afresh: bool) -> Step:
+    """Return the state after time has passed; health machines that were due have been told.
+
+    Ends drains and coolings, lets go of removed endpoints without leases, and looks for the next deadline.
+
+    Parameters
+    ----------
+    afresh
+        Whether to make the snapshot anew in any case.
+    """
+    members: dict[str, Member] = {}
+    events: list[Event] = []
+    visible = False
+    for id, member in state.members.items():
+        new = member.refreshed()
+        if not new.serving:
+            new, ended = _drain_ended(new, now)
+            events += ended
+        elif new.cooling is not None and new.cooling <= now:
+            new = new._replace(cooling=None)
+        members[id] = new
+        visible = visible or (new is not member and new.visible != member.visible)
+    state = state._replace(
+        members=members, deadline=min([member.deadline for member in members.values()], default=math.inf)
+    )
+    left = _left(state, tuple(state.leaving), now)
+    state = left.state
+    return Step(show(state) if visible or afresh else state, (*events, *left.events), left.counted)
+
+
+def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -> Step:
+    """Return the state in which nothing new goes to an endpoint."""
+    member = find(state, id)
+    if member.membership is Membership.DRAINED:
+        return Step(state)
+    new = member.moved(Move.DRAIN)._replace(drain_deadline=now + seconds)
+    events: tuple[Event, ...] = ()
+    if member.serving:
+        until = new.drain_deadline if math.isfinite(seconds) else None
+        events = (Draining(endpoint=id, at=now, inflight=member.node.inflight, deadline=until),)
+    state = _replaced(state, member, new, events, show).state
+    return Step(state._replace(deadline=-math.inf), events)
+
+
+def undrained(state: PoolState, id: str, show: Show) -> Step:
+    """Return the state in which a draining endpoint may be picked again."""
+    member = find(state, id)
+    new = member.moved(Move.UNDRAIN)._replace(drain_deadline=math.inf).refreshed()
+    return _replaced(state, member, new, (), show)
+
+
+def started_over(state: PoolState, fresh: Mapping[str, Member], show: Show) -> Step:
+    """Return the state with a new node for every endpoint, as if no lease had ever been opened: after a fork."""
+    gone = [member.node for member in (*state.members.values(), *state.leaving.values())]
+    retired, counted = _counts(state, gone)
+    nodes = Members(tuple([member.node for member in fresh.values()]), version=state.nodes.version + 1)
+    return Step(show(state._replace(members=fresh, leaving={}, retired=retired, nodes=nodes)), (), counted)
+
+
+def _replaced(state: PoolState, old: Member, new: Member, events: Iterable[Event], show: Show) -> Step:
+    deadline = min(state.deadline, new.deadline)
+    if new is not old:
+        state = state._replace(members={**state.members, new.endpoint.id: new}, deadline=deadline)
+        return Step(show(state) if new.visible != old.visible else state, tuple(events))
+    return Step(state if deadline == state.deadline else state._replace(deadline=deadline), tuple(events))
+
+
+def _drain_ended(member: Member, now: float) -> tuple[Member, list[Event]]:
+    """End a drain if its last lease has ended, or if its time is over."""
+    open_leases = member.node.inflight
+    if open_leases and now < member.drain_deadline:
+        return member, []
+    new = member.moved(Move.DEADLINE if open_leases else Move.LAST_LEASE)
+    if new is member:
+        return member, []
+    new = new._replace(drain_deadline=math.inf)
+    event = Drained(endpoint=member.endpoint.id, at=now, forced=open_leases > 0, remaining=open_leases)
+    return new, [event]
+
+
+def _left(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
+    """Let go of removed endpoints that have no leases.
+
+    A node that is not among those leaving was picked from a snapshot that was being replaced, and has been
+    reported as drained; only its counts are added.
+    """
+    gone = [node for node in nodes if not node.inflight]
+    if not gone:
+        return Step(state)
+    retired, counted = _counts(state, gone)
+    leaving = dict(state.leaving)
+    for node in gone:
+        leaving.pop(node, None)
+    events = [
+        Drained(endpoint=node.id, at=now, forced=False, remaining=0) for node in gone if node in state.leaving
+    ]
+    return Step(state._replace(leaving=leaving, retired=retired), tuple(events), counted)
+
+
+def _counts(state: PoolState, nodes: Iterable[Node]) -> tuple[Mapping[Outcome, int], tuple[Counted, ...]]:
+    """Add to the totals what nodes have counted since their counts were last added."""
+    retired, counted = dict(state.retired), []
+    for node in nodes:
+        tally = node.tally()
+        counted.append((node, tally))
+        for outcome, count in tally.items():
+            retired[outcome] += count - node.reported.get(outcome, 0)
+    return retired, tuple(counted)

@@ -1,0 +1,80 @@
+"""The turn of the one thread that tells health machines what happened.
+
+Health machines are mutable and may be the user's, so they must be told one thing at a time and under no lock. A
+thread with something to tell puts it in line. If another thread has the turn, that one will do it, and nobody
+waits; else the thread takes the turn and works until the line is empty.
+
+So a machine may use the balancer, wait for another thread that does, or take long: others go on. What they had to
+tell is told a little later than they returned.
+
+Cost: one uncontended lock and one deque entry for each thing told; only failed and watched requests come here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, final
+
+from balancekit.engine.locks import EngineLocks
+from balancekit.events import Event
+
+__all__ = ["Task", "Turn"]
+
+Task: TypeAlias = Callable[[], Iterable[Event]]
+"""Something to tell; returns the events it led to."""
+
+
+@final
+class Turn:
+    """A line of things to tell, and who is telling.
+
+    Parameters
+    ----------
+    locks
+        Of the balancer; ``writer`` guards whose turn it is.
+    """
+
+    __slots__ = ("_locks", "_owner", "line")
+
+    def __init__(self, locks: EngineLocks) -> None:
+        self._locks = locks
+        self.line: deque[Task] = deque()
+        """What is to be told. If a thread was interrupted, the next one does what it left."""
+        self._owner: object = None
+
+    def take_once(self, task: Task) -> list[Event]:
+        """As :meth:`take`, but put nothing in line that is there already."""
+        if task not in self.line:
+            self.line.append(task)
+        return self.take()
+
+    def take(self, *tasks: Task) -> list[Event]:
+        """Put tasks in line and, unless another thread has the turn, do all that is in line.
+
+        Returns
+        -------
+        list
+            The events of what this thread did, to be handed to listeners.
+        """
+        self.line.extend(tasks)
+        events: list[Event] = []
+        mine = object()
+        while self.line:
+            try:
+                with self._locks.writer:
+                    if self._owner is None:
+                        self._owner = mine
+                if self._owner is not mine:
+                    break
+                while self.line:
+                    events += self.line.popleft()()
+            finally:
+                if self._owner is mine:
+                    self._owner = None
+        return events
+
+    def start_over(self) -> None:
+        """Forget what is in line and whose turn it is: in a forked child, where that thread does not exist."""
+        self.line.clear()
+        self._owner = None

@@ -1,0 +1,173 @@
+"""The runtime record of one endpoint: its configured facts, and how busy it is now.
+
+Nodes are live and outlive every snapshot they appear in. Requests and the balancer write them, algorithms read them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol, TypeAlias, final
+
+from balancekit.endpoint import Endpoint
+from balancekit.outcome import Completion, Outcome
+from balancekit.stats import RecentWindow
+
+__all__ = ["Assignment", "HotFields", "Load", "Node", "assign"]
+
+_NO_LOCK: Final = nullcontext()
+
+Assignment: TypeAlias = tuple[object, str, object]
+"""An object, the name of one of its attributes, and the value to give it."""
+
+_exhaust: Final[Callable[[Iterable[None]], None]] = deque[None](maxlen=0).extend
+
+
+def assign(assignments: Iterable[Assignment]) -> None:
+    """Set attributes of many objects in one step: all of them, or none if it is interrupted.
+
+    The loop runs in C, where no signal handler and, under the interpreter lock, no other thread can come in between.
+    """
+    pending = list(assignments)
+    if pending:
+        _exhaust(map(setattr, *zip(*pending, strict=True)))
+
+
+class Load(Protocol):
+    """How busy an endpoint is, as one comparable number; less is better.
+
+    One object per node, driven by the balancer. A selector that compares loads takes any of them. Methods are called
+    from the threads of requests, several at once, under no lock; they must not wait. One that raises is logged.
+
+    Optional hooks, each a protocol of :mod:`balancekit.protocols`: ``SupportsFastSuccess``, ``SupportsReset``. An
+    attribute ``hears_start = False`` says that ``started`` does nothing and need not be called.
+    """
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Record that a request of this cost was sent to the endpoint."""
+        ...
+
+    def finished(self, completion: Completion, /) -> None:
+        """Record how a request ended."""
+        ...
+
+    def value(self, *, now: float) -> float:
+        """Return the load at ``now``. Pure: asking twice gives the same answer and changes nothing."""
+        ...
+
+
+class HotFields:
+    """The fields of a node that requests touch.
+
+    Slots of a base class come first in an object: these seven share two cache lines, where the alphabetical
+    order of all slots would spread them over four. That is a twentieth of a request at 1 000 endpoints.
+    """
+
+    __slots__ = (
+        "health_watching",
+        "inflight",
+        "latency_estimate",
+        "load",
+        "low_water",
+        "needs_callback",
+        "successes",
+    )
+
+
+@final
+class Node(HotFields):
+    """The runtime record of one endpoint; it lives as long as the endpoint is in the pool.
+
+    Algorithms read it and never write it, but for the fields that are marked as theirs. ``inflight`` and ``load`` are
+    live: two reads may differ.
+
+    Parameters
+    ----------
+    endpoint
+        The configured facts.
+    load
+        Makes the node's load, called once with the node.
+    lock
+        Guards the counters where the interpreter does not (free-threaded builds).
+    """
+
+    __slots__ = (
+        "capacity",
+        "endpoint",
+        "id",
+        "latency",
+        "lock",
+        "metadata",
+        "needs_completion",
+        "on_low_water",
+        "outcomes",
+        "priority",
+        "ramp",
+        "reported",
+        "trial",
+        "weight",
+        "zone",
+    )
+
+    def __init__(
+        self,
+        endpoint: Endpoint[object],
+        load: Callable[[Node], Load],
+        *,
+        lock: AbstractContextManager[object] = _NO_LOCK,
+    ) -> None:
+        self.endpoint: Endpoint[object] = endpoint
+        """The configured endpoint, target included."""
+        self.id: str = endpoint.id
+        self.weight: float = endpoint.weight
+        self.priority: int = endpoint.priority
+        self.zone: str = endpoint.zone
+        self.metadata: Mapping[str, str] = endpoint.metadata
+        self.capacity: float = 1.0
+        """The weight relative to the mean weight of the pool: what loads divide by."""
+        self.ramp: float = 1.0
+        """Warm-up share, 0 to 1; 1 when the endpoint takes its full share."""
+        self.trial: int = 0
+        """How many requests at a time the endpoint takes whatever its ramp is, while it is on trial."""
+        self.inflight: int = 0
+        """How many leases are open. Changed only by the balancer and the lease itself."""
+
+        # What follows belongs to the balancer and to the structures it feeds; see lease.py.
+        self.successes: int = 0
+        self.outcomes: dict[Outcome, int] = {}
+        self.reported: Mapping[Outcome, int] = {}
+        self.needs_completion: bool = False
+        self.health_watching: bool = False
+        self.needs_callback: bool = False
+        self.low_water: int = 0
+        self.on_low_water: Callable[[Node], None] = _ignore
+        self.lock: AbstractContextManager[object] = lock
+        self.latency: RecentWindow | None = None
+        # A load may keep here the one number its own picks compare; NaN sends them to `load.value`.
+        self.latency_estimate: float = 0.0
+        self.load: Load = load(self)
+
+    def set_watch(self, *, health_watching: bool) -> None:
+        """Say whether health or membership needs to know of plain successes too."""
+        self.health_watching = health_watching
+        self.needs_callback = health_watching or self.needs_completion or self.low_water > 0
+
+    def notify_below(self, low_water: int) -> None:
+        """Call ``on_low_water`` from now on whenever in-flight falls below ``low_water``."""
+        self.low_water = low_water
+        self.needs_callback = low_water > 0 or self.health_watching or self.needs_completion
+
+    def tally(self) -> dict[Outcome, int]:
+        """Return how many leases ended how; every outcome is a key."""
+        found = dict.fromkeys(Outcome, 0)
+        found |= self.outcomes
+        found[Outcome.SUCCESS] = self.successes
+        return found
+
+    def __repr__(self) -> str:
+        return f"Node({self.id!r}, weight={self.weight:g}, inflight={self.inflight})"
+
+
+def _ignore(_node: Node) -> None:
+    """Stand where no structure asked for low-water calls."""
