@@ -47,7 +47,7 @@ class Fleet:
     async def start(self, name: str) -> None:
         """Start a server, on the port it had before."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks._unwell", f"--name={name}"),
+            *(sys.executable, "-m", "benchmarks._faulty_server", f"--name={name}"),
             f"--port={self.ports.get(name, 0)}",
             stdin=PIPE,
             stdout=PIPE,

@@ -13,10 +13,10 @@ from matplotlib.image import imread
 
 from balancekit.bench import CARDS, draw, write
 from balancekit.bench._cards import STRUCTURE_CARDS, HashingCard, SelectorCard, figures_of
-from balancekit.bench._draw_cards import card_of_selector, card_of_structure
+from balancekit.bench._plot_cards import card_of_selector, card_of_structure
+from balancekit.bench._registry import SELECTORS, STRUCTURES
 from balancekit.bench._report import PICTURES
 from balancekit.bench._style import styled, svg
-from balancekit.bench._subjects import SELECTORS, STRUCTURES
 from balancekit.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]

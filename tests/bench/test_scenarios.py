@@ -9,11 +9,11 @@ import pytest
 from matplotlib.image import imread
 
 from balancekit.bench import write_scenario
-from balancekit.bench._draw_scenario import shares, slowest
+from balancekit.bench._plot_scenario import shares, slowest
 from balancekit.bench._scenario import compared
 from balancekit.bench._style import styled
 from balancekit.cli import main
-from balancekit.sim import load_scenario, shipped
+from balancekit.sim import builtin_scenarios, load_scenario
 
 from .test_pictures import legible
 
@@ -47,9 +47,9 @@ def run():
     return scenario, {name: scenario.run(name) for name in scenario.balancers}
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", builtin_scenarios())
 def test_every_text_can_be_read(name):
-    """No text is cut off at the border, and no two lie on each other; in every scenario that is shipped, cut short."""
+    """No text is cut off at the border, and no two lie on each other; in every built-in scenario, cut short."""
     scenario = load_scenario(name).replace(requests=600, warm_up=60)
     found = compared(scenario, {name: scenario.run(name) for name in scenario.balancers})
     with styled():

@@ -12,7 +12,7 @@ import pytest
 from balancekit.bench import TITLES, measure, steps
 from balancekit.bench import _disruption as disruption
 from balancekit.bench import _selection as selection
-from balancekit.bench._subjects import SELECTORS, STRUCTURES, SelectorCase, StructureCase
+from balancekit.bench._registry import SELECTORS, STRUCTURES, SelectorCase, StructureCase
 from balancekit.cli._bench_options import TOPICS
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import JumpHash, MaglevTable

@@ -8,7 +8,7 @@ import pytest
 
 import balancekit.cli._bench as command
 from balancekit.bench import _disruption as disruption
-from balancekit.bench._subjects import STRUCTURES, StructureCase
+from balancekit.bench._registry import STRUCTURES, StructureCase
 from balancekit.cli import main
 from balancekit.hashing import JumpHash
 

@@ -11,10 +11,10 @@ from balancekit import First, LoadBalancer, Outcome, RingHash, RoundRobin, Sourc
 from balancekit.events import Drained, Removed
 from balancekit.sim import (
     Add,
-    Always,
     Bimodal,
-    Callers,
+    ClosedLoop,
     Crash,
+    Deterministic,
     Drain,
     Exponential,
     FailFast,
@@ -43,7 +43,7 @@ def make(selector=First, **options):
 
 def one(times, faults=(), *, discipline="fifo", workers=1, **options):
     """Simulate requests of one second each on one server."""
-    server = Server(service=Always(mean=1.0), discipline=discipline, workers=workers)
+    server = Server(service=Deterministic(mean=1.0), discipline=discipline, workers=workers)
     return simulate(
         {"a": server},
         RecordedArrivals(seconds=times),
@@ -98,7 +98,7 @@ def test_what_a_crash_broke_is_gone():
 def test_a_retry_is_no_move():
     """A key's endpoint is where its requests go first."""
     report = simulate(
-        {id: Server(service=Always(mean=0.01)) for id in "abc"},
+        {id: Server(service=Deterministic(mean=0.01)) for id in "abc"},
         Poisson(rate=10.0),
         requests=500,
         balancer=make(RingHash),
@@ -112,7 +112,7 @@ def test_a_retry_is_no_move():
 
 def test_a_stopped_server_answers_nothing_until_it_goes_on():
     """Even a request of no length, and one that came when the server had stopped already."""
-    server = Server(service=Always(mean=1e-9), workers=3)
+    server = Server(service=Deterministic(mean=1e-9), workers=3)
     report = simulate(
         {"a": server},
         RecordedArrivals(seconds=[1.5, 2.0, 5.0]),
@@ -134,7 +134,7 @@ def test_a_crash_breaks_what_is_there_and_refuses_what_comes():
 
 def test_a_crash_sends_requests_elsewhere():
     """The time lost is the time until the crash."""
-    servers = {id: Server(service=Always(mean=1.0)) for id in "ab"}
+    servers = {id: Server(service=Deterministic(mean=1.0)) for id in "ab"}
     report = simulate(
         servers,
         RecordedArrivals(seconds=[0.0]),
@@ -150,7 +150,7 @@ def test_a_crash_sends_requests_elsewhere():
 
 def test_failures_take_the_time_they_state():
     """Fast and slow ones keep no worker; a partial failure does."""
-    servers = {id: Server(service=Always(mean=1.0)) for id in "ab"}
+    servers = {id: Server(service=Deterministic(mean=1.0)) for id in "ab"}
     options = {"requests": 1, "balancer": make(), "attempts": 2}
     for fault, latency, busy in [
         (FailFast(endpoint="a", at=0.0, seconds=EVER), 1.001, 0.0),
@@ -195,7 +195,7 @@ def test_the_last_flap_ends_with_the_flapping():
 
 def test_failures_that_are_still_to_come_break_and_hang_with_the_server():
     """A dead process sends no late answers, and a stopped one no quick ones."""
-    servers = {id: Server(service=Always(mean=1.0)) for id in "ab"}
+    servers = {id: Server(service=Deterministic(mean=1.0)) for id in "ab"}
     for faults, latency in [
         (
             [
@@ -222,7 +222,7 @@ def test_failures_that_are_still_to_come_break_and_hang_with_the_server():
 def test_a_server_that_is_replaced_is_there_before_and_after():
     """Removed at 10, added at 20; one that is added first was not there before."""
     options = {"requests": 30, "balancer": make(RoundRobin)}
-    servers = {id: Server(service=Always(mean=0.1)) for id in "ab"}
+    servers = {id: Server(service=Deterministic(mean=0.1)) for id in "ab"}
     times = RecordedArrivals(seconds=[k + 0.5 for k in range(30)])
     replaced = [Add(endpoint="a", at=20.0), Remove(endpoint="a", at=10.0)]
     assert simulate(servers, times, faults=replaced, **options).picks == pytest.approx(
@@ -241,7 +241,7 @@ def test_a_timeout_leaves_the_work_to_the_server():
 
 def test_scaling_up_and_down_and_draining():
     """Nothing goes to who is not there; what is being worked on is finished."""
-    servers = {id: Server(service=Always(mean=1.0)) for id in "abc"}
+    servers = {id: Server(service=Deterministic(mean=1.0)) for id in "abc"}
     report = simulate(
         servers,
         RecordedArrivals(seconds=[k + 0.5 for k in range(40)]),
@@ -263,7 +263,7 @@ class TestHedges:
     @staticmethod
     def run(**options):
         """Simulate one request, first to a slow server."""
-        servers = {"a": Server(service=Always(mean=9.0)), "b": Server(service=Always(mean=1.0))}
+        servers = {"a": Server(service=Deterministic(mean=9.0)), "b": Server(service=Deterministic(mean=1.0))}
         return simulate(
             servers, RecordedArrivals(seconds=[0.0]), requests=1, balancer=make(), seed=1, **options
         )
@@ -276,7 +276,7 @@ class TestHedges:
             seen.append(make()(endpoints, clock, rng))
             return seen[0]
 
-        servers = {"a": Server(service=Always(mean=9.0)), "b": Server(service=Always(mean=1.0))}
+        servers = {"a": Server(service=Deterministic(mean=9.0)), "b": Server(service=Deterministic(mean=1.0))}
         report = simulate(servers, RecordedArrivals(seconds=[0.0]), requests=1, balancer=watched, hedge=2.0)
         assert report.latency == pytest.approx([3.0])
         assert (report.hedges, report.retries, report.failures) == (1, 0, 0)
@@ -298,7 +298,7 @@ class TestHedges:
         """Both break; the second attempt is still to come."""
         lengths = {"a": 9.0, "b": 9.0, "c": 1.0}
         report = simulate(
-            {id: Server(service=Always(mean=length)) for id, length in lengths.items()},
+            {id: Server(service=Deterministic(mean=length)) for id, length in lengths.items()},
             RecordedArrivals(seconds=[0.0]),
             requests=1,
             balancer=make(),
@@ -332,7 +332,7 @@ class TestCallers:
 
     def test_who_waits_does_not_ask(self):
         """Never more in the system than there are callers; and by Little's law, how many are there."""
-        callers = Callers(count=5, pause=Exponential(mean=1.0))
+        callers = ClosedLoop(count=5, pause=Exponential(mean=1.0))
         report = simulate(
             {"a": Server(service=Exponential(mean=0.5))},
             callers,
@@ -360,8 +360,8 @@ class TestCallers:
             return made[-1]
 
         simulate(
-            {"a": Server(service=Always(mean=1.0), workers=3)},
-            Callers(count=3, pause=Always(mean=1.0)),
+            {"a": Server(service=Deterministic(mean=1.0), workers=3)},
+            ClosedLoop(count=3, pause=Deterministic(mean=1.0)),
             requests=300,
             balancer=counted,
             balancers=2,
@@ -371,8 +371,8 @@ class TestCallers:
     def test_nobody_to_ask(self):
         """Callers pause after a refusal, too, and come again."""
         report = simulate(
-            {"a": Server(service=Always(mean=1.0))},
-            Callers(count=2, pause=Always(mean=1.0)),
+            {"a": Server(service=Deterministic(mean=1.0))},
+            ClosedLoop(count=2, pause=Deterministic(mean=1.0)),
             requests=10,
             balancer=make(),
             faults=[Remove(endpoint="a", at=0.5)],
@@ -405,7 +405,7 @@ def test_the_hash_modulo_moves_four_keys_of_five_and_the_ring_one():
     def keys(rng: Random) -> str:
         return f"user {rng.randrange(800)}"
 
-    servers = {f"s{k}": Server(service=Always(mean=0.001), workers=8) for k in range(5)}
+    servers = {f"s{k}": Server(service=Deterministic(mean=0.001), workers=8) for k in range(5)}
     moved = {
         selector: simulate(
             servers,

@@ -1,4 +1,4 @@
-"""The two loops write the same log, and the columns say what they should."""
+"""The two loops write the same trace, and the columns say what they should."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from balancekit import First, LeastRequest, LoadBalancer, PowerOfChoices, RoundRobin
 from balancekit.health import Lifecycle
 from balancekit.loads import InFlight
-from balancekit.sim import Always, Exponential, Lognormal, Poisson, RecordedArrivals, Server
+from balancekit.sim import Deterministic, Exponential, Lognormal, Poisson, RecordedArrivals, Server
 from balancekit.sim._arrivals import moments
-from balancekit.sim._lane import play
-from balancekit.sim._log import Log
-from balancekit.sim._measures import measure
-from balancekit.sim._run import Rules, Run
-from balancekit.sim._world import World
+from balancekit.sim._context import SimContext
+from balancekit.sim._event_loop import Rules, Run
+from balancekit.sim._fast_loop import play
+from balancekit.sim._report_builder import measure
+from balancekit.sim._trace import Trace
 
 RULES = Rules(attempts=1, timeout=None, hedge=None, keys=None, costs=None)
 
@@ -28,21 +28,21 @@ def make(selector, **options):
     )
 
 
-def world(servers, maker, balancers=1):
+def context(servers, maker, balancers=1):
     """Return the things of one run."""
-    return World(servers, maker, balancers=balancers, absent=(), seed=5)
+    return SimContext(servers, maker, balancers=balancers, absent=(), seed=5)
 
 
-def columns(log):
+def columns(trace):
     """Return every column as bytes."""
-    return {name: bytes(memoryview(getattr(log, name))) for name in Log.__slots__ if name != "keys"}
+    return {name: bytes(memoryview(getattr(trace, name))) for name in Trace.__slots__ if name != "keys"}
 
 
 POOLS = {
     "random": {f"s{k}": Server(service=Exponential(mean=1.0)) for k in range(6)},
     "workers": {f"s{k}": Server(service=Lognormal(mean=1.0), workers=k + 1, speed=0.5 + k) for k in range(3)},
     # Whole seconds: ends and arrivals coincide, and both loops must take them in the same order.
-    "ties": {f"s{k}": Server(service=Always(mean=2.0), workers=2) for k in range(3)},
+    "ties": {f"s{k}": Server(service=Deterministic(mean=2.0), workers=2) for k in range(3)},
 }
 ARRIVALS = {
     "random": Poisson(rate=4.0),
@@ -65,7 +65,7 @@ ARRIVALS = {
 def test_the_fast_loop_writes_what_the_other_would_have_written(pool, balancers, maker):
     """Byte for byte, in every column, and the balancers are left alike."""
     servers, arrivals = POOLS[pool], ARRIVALS[pool]
-    fast, full = world(servers, maker, balancers), world(servers, maker, balancers)
+    fast, full = context(servers, maker, balancers), context(servers, maker, balancers)
     one = play(fast, moments(arrivals, fast.chance("arrivals"), 2_000))
     two = Run(full, RULES, ()).play(arrivals, 2_000)
     assert columns(one) == columns(two)
@@ -83,7 +83,7 @@ def test_nobody_to_ask_is_a_failure_in_both():
         return LoadBalancer([], clock=clock, rng=rng, allow_empty=True)
 
     servers = POOLS["random"]
-    fast, full = world(servers, empty), world(servers, empty)
+    fast, full = context(servers, empty), context(servers, empty)
     one = play(fast, moments(Poisson(rate=1.0), fast.chance("arrivals"), 20))
     two = Run(full, RULES, ()).play(Poisson(rate=1.0), 20)
     assert columns(one) == columns(two)
@@ -106,32 +106,35 @@ def present_naively(rows, workers, begin, end, step=0.01):
 def test_busy_and_overload_are_what_a_walk_through_time_finds():
     """Entries and exits drawn on a grid, so that the walk is exact."""
     rng = Random(8)
-    servers = {"a": Server(service=Always(mean=1.0), workers=2), "b": Server(service=Always(mean=1.0))}
-    log = Log()
+    servers = {
+        "a": Server(service=Deterministic(mean=1.0), workers=2),
+        "b": Server(service=Deterministic(mean=1.0)),
+    }
+    trace = Trace()
     rows = {0: [], 1: []}
     for number in range(60):
         now = number / 10
-        log.arrive(now)
+        trace.arrive(now)
         where = rng.randrange(2)
         left = now + rng.randrange(1, 30) / 50
-        log.send(number, 0, where, now)
-        log.left[-1] = left if number % 7 else float("inf")
-        rows[where].append((now, log.left[-1]))
-        log.ended[number], log.served[number] = left, True
-    report = measure(log, servers, 10, ())
+        trace.send(number, 0, where, now)
+        trace.left[-1] = left if number % 7 else float("inf")
+        rows[where].append((now, trace.left[-1]))
+        trace.ended[number], trace.served[number] = left, True
+    report = measure(trace, servers, 10, ())
     begin, end = 1.0, 5.9
     assert report.seconds == pytest.approx(end - begin)
     walked = {id: present_naively(rows[k], servers[id].workers, begin, end) for k, id in enumerate("ab")}
     assert report.busy == pytest.approx({id: busy for id, (busy, _) in walked.items()})
     assert report.overload == pytest.approx(sum(over for _, over in walked.values()))
-    stays = [max(0.0, min(e, end) - max(a, begin)) for a, e in zip(log.arrived, log.ended, strict=True)]
+    stays = [max(0.0, min(e, end) - max(a, begin)) for a, e in zip(trace.arrived, trace.ended, strict=True)]
     assert report.in_system == pytest.approx(sum(stays) / (end - begin))
     found = [
         sum(
             a < now < e or (a == now and j < i)
-            for j, (a, e) in enumerate(zip(log.arrived, log.ended, strict=True))
+            for j, (a, e) in enumerate(zip(trace.arrived, trace.ended, strict=True))
         )
-        for i, now in enumerate(log.arrived)
+        for i, now in enumerate(trace.arrived)
     ]
     assert report.seen == pytest.approx(np.mean(found[10:]))
 
@@ -139,13 +142,13 @@ def test_busy_and_overload_are_what_a_walk_through_time_finds():
 @pytest.mark.parametrize("seed", range(20))
 def test_an_arrival_sees_who_came_before_it_and_has_not_gone(seed):
     """Whatever ends as it comes is seen by nobody; times on a grid, so that many are equal."""
-    rng, log = Random(seed), Log()
-    log.send(log.arrive(0.0), 0, 0, 0.0)
+    rng, trace = Random(seed), Trace()
+    trace.send(trace.arrive(0.0), 0, 0, 0.0)
     for now in sorted(rng.randrange(30) / 10 for _ in range(100)):
-        log.arrive(now)
-    for number, now in enumerate(log.arrived):
-        log.ended[number] = now + rng.choice([0, 0, 1, 5]) / 10
-    pairs = list(zip(log.arrived, log.ended, strict=True))
+        trace.arrive(now)
+    for number, now in enumerate(trace.arrived):
+        trace.ended[number] = now + rng.choice([0, 0, 1, 5]) / 10
+    pairs = list(zip(trace.arrived, trace.ended, strict=True))
     seen = [sum(ended > now for _, ended in pairs[:number]) for number, (now, _) in enumerate(pairs)]
-    report = measure(log, {"a": Server(service=Always(mean=1.0))}, 10, ())
+    report = measure(trace, {"a": Server(service=Deterministic(mean=1.0))}, 10, ())
     assert report.seen == pytest.approx(np.mean(seen[10:]))

@@ -22,7 +22,7 @@ import pytest
 from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices, RingHash, RoundRobin
 from balancekit.loads import InFlight
 from balancekit.sim import Recorder, read_recording, replay
-from balancekit.sim._sink import BATCH_SIZE, Sink
+from balancekit.sim._jsonl_writer import BATCH_SIZE, LineWriter
 from balancekit.testing import ManualClock
 
 
@@ -132,19 +132,19 @@ class TestRecorder:
                 room[0] -= written
                 return written
 
-        sink = Sink(path)
-        sink._file.close()
-        sink._file = Disk(path, "a")
+        writer = LineWriter(path)
+        writer._file.close()
+        writer._file = Disk(path, "a")
         for number in range(3 * BATCH_SIZE):
             if number == 2 * BATCH_SIZE:
                 room[0] = 1 << 20
-            sink.add(f"line {number:04}")
-        sink.close()
+            writer.add(f"line {number:04}")
+        writer.close()
         lines = path.read_text().splitlines()
         assert lines == [
             f"line {number:04}" for number in [*range(11), *range(2 * BATCH_SIZE, 3 * BATCH_SIZE)]
         ]
-        assert sink.dropped + len(lines) == 3 * BATCH_SIZE
+        assert writer.dropped + len(lines) == 3 * BATCH_SIZE
 
     def test_a_key_that_cannot_be_written_is_counted(self, path):
         """A number of more digits than Python writes."""

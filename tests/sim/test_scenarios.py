@@ -15,11 +15,11 @@ import pytest
 
 from balancekit import ConfigurationError
 from balancekit.cli import main
-from balancekit.sim import Claim, load_scenario, shipped
+from balancekit.sim import Claim, builtin_scenarios, load_scenario
 from balancekit.sim._scenario import _scenario
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", builtin_scenarios())
 def test_a_shipped_scenario_shows_what_it_claims(name):
     """With every balancer it names; and it says what is to be seen."""
     scenario = load_scenario(name)
@@ -39,7 +39,7 @@ kind = "poisson"
 rate = 10.0
 
 [servers.s]
-service = { kind = "always", mean = 0.01 }
+service = { kind = "deterministic", mean = 0.01 }
 """
 
 CLAIM = """
@@ -66,7 +66,7 @@ def test_what_is_not_said_has_a_default(tmp_path):
         (("rate = 10.0", "rate = -1"), "rate"),
         (('kind = "poisson"', 'kind = "fish"'), "arrivals.kind"),
         (("rate = 10.0", "speed = 10.0"), "arrivals"),
-        (('"always"', '"sometimes"'), "service.kind"),
+        (('"deterministic"', '"sometimes"'), "service.kind"),
         (("[servers.s]", "[servers.s]\ncolour = 1"), "servers.s"),
         (
             (
@@ -125,9 +125,9 @@ clients = 3
 why = "Because."
 
 [arrivals]
-kind = "callers"
+kind = "closed"
 count = 20
-pause = { kind = "always", mean = 0.1 }
+pause = { kind = "deterministic", mean = 0.1 }
 
 [keys]
 count = 50
@@ -201,10 +201,10 @@ def places(value, at=()):
         yield from places(value[step], (*at, step))
 
 
-@pytest.mark.parametrize("name", ["rich", *shipped()])
+@pytest.mark.parametrize("name", ["rich", *builtin_scenarios()])
 def test_whatever_is_written_wherever_is_understood_or_refused(name):
     """Fifteen strange values in the place of every word: never another error than ours."""
-    facts = tomllib.loads(shipped().get(name, RICH))
+    facts = tomllib.loads(builtin_scenarios().get(name, RICH))
     refused = 0
     for *way, last in itertools.islice(places(facts), 1, None):
         for value in STRANGE:
@@ -283,7 +283,9 @@ def test_the_command(tmp_path, capsys):
     assert main(["simulate"]) == 0
     assert "slow-server" in capsys.readouterr().out
     assert main(["simulate", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {name: load_scenario(name).title for name in shipped()}
+    assert json.loads(capsys.readouterr().out) == {
+        name: load_scenario(name).title for name in builtin_scenarios()
+    }
     assert main(["simulate", "--out", "nowhere"]) == 2
     assert "need a scenario" in capsys.readouterr().err
     file.write_text("requests = 200\nwarm_up = 10\nwhy = 'Look here.'\n" + GOOD + CLAIM)

@@ -16,11 +16,11 @@ from balancekit.events import Ejected
 from balancekit.loads import InFlight
 from balancekit.sim import (
     Add,
-    Always,
     Bimodal,
     Bursty,
-    Callers,
+    ClosedLoop,
     Crash,
+    Deterministic,
     Diurnal,
     Drain,
     Exponential,
@@ -38,13 +38,13 @@ from balancekit.sim import (
     Server,
     Simulation,
     Slow,
-    jain,
+    jain_index,
     simulate,
     sweep,
 )
 
 SERVICES = [
-    Always(mean=0.2),
+    Deterministic(mean=0.2),
     Exponential(mean=0.2),
     Lognormal(mean=0.2, sigma=0.7),
     Pareto(mean=0.2, shape=4.0),
@@ -228,14 +228,17 @@ def test_no_time_is_endless(wrong, options):
         with pytest.raises(ConfigurationError, match="arrivals"):
             simulate(servers(1), Drawn(*times), requests=50, **options)
     with pytest.raises(ConfigurationError, match="pause"):
-        simulate(servers(1), Callers(count=2, pause=Drawn(0.1, wrong)), requests=50, **options)
+        simulate(servers(1), ClosedLoop(count=2, pause=Drawn(0.1, wrong)), requests=50, **options)
 
 
 def test_a_cost_beyond_all_bounds_is_refused():
     """Rather than waited for."""
     with pytest.raises(ConfigurationError, match="costs"):
         simulate(
-            {"a": Server(service=Always(mean=1e10))}, Poisson(rate=1.0), requests=9, costs=lambda rng: 1e300
+            {"a": Server(service=Deterministic(mean=1e10))},
+            Poisson(rate=1.0),
+            requests=9,
+            costs=lambda rng: 1e300,
         )
 
 
@@ -249,8 +252,8 @@ def test_measured_times_may_come_from_a_generator():
 
 def test_evenness():
     """Jain's index."""
-    assert jain([]) == jain([0.0]) == 1.0
-    assert jain([1, 0]) == 0.5
+    assert jain_index([]) == jain_index([0.0]) == 1.0
+    assert jain_index([1, 0]) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -263,7 +266,7 @@ def test_evenness():
         ("seconds", lambda: Recorded(seconds=())),
         ("seconds", lambda: RecordedArrivals(seconds=(2.0, 1.0))),
         ("rate", lambda: Poisson(rate=-1.0)),
-        ("workers", lambda: Server(service=Always(mean=1.0), workers=0)),
+        ("workers", lambda: Server(service=Deterministic(mean=1.0), workers=0)),
         ("service", lambda: Server(service=1.0)),
         ("servers", lambda: Simulation({}, Poisson(rate=1.0))),
         ("arrivals", lambda: Simulation(servers(1), 5.0)),
@@ -278,15 +281,15 @@ def test_evenness():
         ("keys", lambda: Simulation(servers(1), Poisson(rate=1.0), keys="user")),
         ("costs", lambda: Simulation(servers(1), Poisson(rate=1.0), costs=2.0)),
         ("balancers", lambda: Simulation(servers(1), Poisson(rate=1.0), balancers=0)),
-        ("discipline", lambda: Server(service=Always(mean=1.0), discipline="lifo")),
-        ("count", lambda: Callers(count=0)),
-        ("pause", lambda: Callers(count=1, pause=3.0)),
+        ("discipline", lambda: Server(service=Deterministic(mean=1.0), discipline="lifo")),
+        ("count", lambda: ClosedLoop(count=0)),
+        ("pause", lambda: ClosedLoop(count=1, pause=3.0)),
         ("share", lambda: Partial(endpoint="a", at=0.0, seconds=1.0, share=1.5)),
         ("after", lambda: FailSlow(endpoint="a", at=0.0, seconds=1.0, after=-1.0)),
         ("factor", lambda: Slow(endpoint="a", at=0.0, seconds=1.0, factor=0.0)),
         ("at", lambda: Hang(endpoint="a", at=-1.0, seconds=1.0)),
         ("factor", lambda: Slow(endpoint="a", at=0.0, seconds=1.0, factor=1e-320)),
-        ("speed", lambda: Server(service=Always(mean=1.0), speed=1e-320)),
+        ("speed", lambda: Server(service=Deterministic(mean=1.0), speed=1e-320)),
         ("seconds", lambda: Flap(endpoint="a", at=1.0, seconds=1.0, down=1e-17, up=1e-17)),
         ("faults", lambda: changed(Remove, Remove)),
         ("faults", lambda: changed(Remove, Drain)),

@@ -10,12 +10,12 @@ from random import Random
 import pytest
 
 from balancekit import ConfigurationError
-from balancekit.sim import Exponential, Hang, Poisson, Report, Server, simulate, sweep
+from balancekit.sim import Exponential, Hang, Poisson, Server, SimulationReport, simulate, sweep
 
 CASES = [{"seed": seed, "n": n} for seed in range(16) for n in (2, 3, 5, 8)]
 
 
-def one(seed: int, n: int) -> Report:
+def one(seed: int, n: int) -> SimulationReport:
     """Simulate one case, in the loop that it needs."""
     servers = {f"s{k}": Server(service=Exponential(mean=0.01)) for k in range(n)}
     faults = [Hang(endpoint="s1", at=0.5, seconds=0.5)] if seed % 2 else []

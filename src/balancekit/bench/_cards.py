@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from balancekit._support.record import Record
 from balancekit.bench._disruption import owners
 from balancekit.bench._latency import SERVERS, SLOW, STEADY, capacity
+from balancekit.bench._registry import SELECTORS, STRUCTURES, names, places
 from balancekit.bench._selection import key
-from balancekit.bench._subjects import SELECTORS, STRUCTURES, names, places
 from balancekit.errors import ConfigurationError
 from balancekit.sim import Exponential, Poisson, Server, simulate
 
@@ -107,7 +107,7 @@ def card(name: str, *, seed: int = 1) -> str:
         If matplotlib is not installed; the extra ``cli`` brings it.
     """
     figures = figures_of(name, seed=seed)
-    from balancekit.bench._draw_cards import card_of_selector, card_of_structure  # noqa: PLC0415 - an extra
+    from balancekit.bench._plot_cards import card_of_selector, card_of_structure  # noqa: PLC0415 - an extra
     from balancekit.bench._style import styled, svg  # noqa: PLC0415 - the same
 
     with styled(name):

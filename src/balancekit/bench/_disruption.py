@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit.bench._claims import Claim, Column, Findings, Step, Table, Z, deviation
-from balancekit.bench._subjects import STRUCTURES, names, places
+from balancekit.bench._registry import STRUCTURES, names, places
 from balancekit.bench._theory import MAGLEV_EXCESS, MAGLEV_RUNS
 
 __all__ = ["disruption_steps", "owners"]

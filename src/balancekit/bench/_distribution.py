@@ -30,10 +30,10 @@ from balancekit.bench._claims import (
     deviation,
     student,
 )
+from balancekit.bench._fairness import turns
+from balancekit.bench._registry import STRUCTURES, names, places
 from balancekit.bench._selection import selection_steps
-from balancekit.bench._subjects import STRUCTURES, names, places
 from balancekit.bench._theory import PEAK_SKEW, largest_arc_over, peak_moments, ring_spread
-from balancekit.bench._turns import turns
 from balancekit.hashing import HashRing, MultiProbeHash, RendezvousHash
 
 __all__ = ["distribution_steps"]

@@ -26,7 +26,7 @@ from balancekit import selectors
 from balancekit._support.record import Record
 from balancekit.bench import _theory as theory
 from balancekit.bench._claims import Claim, Column, Findings, Step, Table, Z, batch_error, deviation
-from balancekit.bench._subjects import SELECTORS, SelectorCase
+from balancekit.bench._registry import SELECTORS, SelectorCase
 from balancekit.loads import InFlight
 from balancekit.sim import Exponential, Poisson, Server, simulate, sweep
 

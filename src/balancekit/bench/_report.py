@@ -9,34 +9,34 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from balancekit.bench import _draw_latency, _draw_moves, _draw_scenario, _draw_shares, _draw_speed
+from balancekit.bench import _plot_latency, _plot_moves, _plot_scenario, _plot_shares, _plot_speed
 from balancekit.bench._claims import Findings
 from balancekit.bench._html import Section, document, page
 from balancekit.bench._results import Results
 from balancekit.bench._scenario import compared
 from balancekit.bench._style import png, styled, svg
-from balancekit.sim import Report, Scenario
+from balancekit.sim import Scenario, SimulationReport
 
 __all__ = ["PICTURES", "draw", "write", "write_scenario"]
 
 PICTURES: Final[Mapping[str, Mapping[str, Callable[[Findings], Figure]]]] = {
     "distribution": {
-        "no-virtual-nodes": _draw_shares.no_virtual_nodes,
-        "points": _draw_shares.by_points,
-        "structures": _draw_shares.by_structure,
-        "selectors": _draw_shares.by_selector,
-        "turns": _draw_shares.taking_turns,
+        "no-virtual-nodes": _plot_shares.no_virtual_nodes,
+        "points": _plot_shares.by_points,
+        "structures": _plot_shares.by_structure,
+        "selectors": _plot_shares.by_selector,
+        "turns": _plot_shares.taking_turns,
     },
-    "disruption": {"moved": _draw_moves.moved, "maglev": _draw_moves.maglev},
+    "disruption": {"moved": _plot_moves.moved, "maglev": _plot_moves.maglev},
     "speed": {
-        "picks": _draw_speed.picks,
-        "requests": _draw_speed.requests,
-        "look-ups": _draw_speed.look_ups,
+        "picks": _plot_speed.picks,
+        "requests": _plot_speed.requests,
+        "look-ups": _plot_speed.look_ups,
     },
     "latency": {
-        "mean": _draw_latency.means,
-        "tail": _draw_latency.tails,
-        "slow-server": _draw_latency.slow_server,
+        "mean": _plot_latency.means,
+        "tail": _plot_latency.tails,
+        "slow-server": _plot_latency.slow_server,
     },
 }
 """What is drawn of each topic, by name."""
@@ -66,7 +66,9 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     return _written(folder, figures, results.data(), lambda pictures: page(results, pictures))
 
 
-def write_scenario(scenario: Scenario, reports: Mapping[str, Report], folder: str | Path) -> list[Path]:
+def write_scenario(
+    scenario: Scenario, reports: Mapping[str, SimulationReport], folder: str | Path
+) -> list[Path]:
     """Write how balancers fared in a scenario: the same files as :func:`write`.
 
     Parameters
@@ -80,7 +82,7 @@ def write_scenario(scenario: Scenario, reports: Mapping[str, Report], folder: st
     """
     findings = compared(scenario, reports)
     with styled():
-        drawn = {"slowest": _draw_scenario.slowest(findings), "shares": _draw_scenario.shares(findings)}
+        drawn = {"slowest": _plot_scenario.slowest(findings), "shares": _plot_scenario.shares(findings)}
     data = {
         "title": scenario.title,
         "why": scenario.why,

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from balancekit.bench._claims import Claim, Column, Findings, Table
-from balancekit.sim import QUANTILES, Report, Scenario
+from balancekit.sim import QUANTILES, Scenario, SimulationReport
 
 __all__ = ["compared"]
 
@@ -17,7 +17,7 @@ POINTS: Final = 80
 """How many quantiles of a run are kept for a curve."""
 
 
-def compared(scenario: Scenario, reports: Mapping[str, Report]) -> Findings:
+def compared(scenario: Scenario, reports: Mapping[str, SimulationReport]) -> Findings:
     """Return what came of a scenario: its claims, and a table each of figures, shares and slowest requests.
 
     Parameters
@@ -44,7 +44,7 @@ def compared(scenario: Scenario, reports: Mapping[str, Report]) -> Findings:
     return Findings(claims=tuple(claims), tables=(_figures(reports), _shares(reports), _slowest(reports)))
 
 
-def _figures(reports: Mapping[str, Report]) -> Table:
+def _figures(reports: Mapping[str, SimulationReport]) -> Table:
     second = Column(name="mean", form=".4f")
     return Table(
         name="figures",
@@ -73,7 +73,7 @@ def _figures(reports: Mapping[str, Report]) -> Table:
     )
 
 
-def _shares(reports: Mapping[str, Report]) -> Table:
+def _shares(reports: Mapping[str, SimulationReport]) -> Table:
     return Table(
         name="shares",
         title="Each endpoint's part of all attempts, and the part of the time in which it worked",
@@ -91,7 +91,7 @@ def _shares(reports: Mapping[str, Report]) -> Table:
     )
 
 
-def _slowest(reports: Mapping[str, Report]) -> Table:
+def _slowest(reports: Mapping[str, SimulationReport]) -> Table:
     """Return quantiles closer and closer to the slowest request; the last is exceeded by ten."""
     rows: list[tuple[str, float, float]] = []
     for name, report in reports.items():

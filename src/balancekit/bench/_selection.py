@@ -21,8 +21,8 @@ from balancekit.bench._claims import (
     chi_square,
     chi_square_limit,
 )
-from balancekit.bench._subjects import SELECTORS, SelectorCase
-from balancekit.sim import Exponential, Poisson, Report, Server, simulate
+from balancekit.bench._registry import SELECTORS, SelectorCase
+from balancekit.sim import Exponential, Poisson, Server, SimulationReport, simulate
 
 __all__ = ["key", "selection_steps"]
 
@@ -80,7 +80,9 @@ def _shares(name: str, seed: int, requests: int) -> Findings:
     return Findings(claims=tuple(claims), tables=(table,))
 
 
-def _simulated(case: SelectorCase, weights: Mapping[str, float], seed: int, requests: int) -> Report:
+def _simulated(
+    case: SelectorCase, weights: Mapping[str, float], seed: int, requests: int
+) -> SimulationReport:
     servers = {
         id: Server(service=Exponential(mean=1.0), speed=weight, weight=weight)
         for id, weight in weights.items()
@@ -102,7 +104,7 @@ def _parts(weights: Mapping[str, float]) -> list[float]:
     return [weight / whole for weight in weights.values()]
 
 
-def _claims(name: str, what: str, report: Report, weights: Mapping[str, float]) -> list[Claim]:
+def _claims(name: str, what: str, report: SimulationReport, weights: Mapping[str, float]) -> list[Claim]:
     case, whole = SELECTORS[name], sum(weights.values())
     counts = [report.picks[id] for id in weights]
     total = sum(counts)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from balancekit.balancer import LoadBalancer
 from balancekit.bench._claims import Claim, Column, Findings, Step, Table
-from balancekit.bench._subjects import SELECTORS, STRUCTURES, names
+from balancekit.bench._registry import SELECTORS, STRUCTURES, names
 from balancekit.bench._timing import Timer, Timing, machine
 from balancekit.endpoint import Endpoint
 from balancekit.snapshot import Members, Node, Snapshot

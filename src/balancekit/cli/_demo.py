@@ -19,7 +19,7 @@ from rich.console import Console
 
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._fleet import Fleet
-from balancekit.cli._report import Note, Report
+from balancekit.cli._report import DemoReport, Note
 from balancekit.cli._traffic import Traffic
 from balancekit.cli._view import LiveView, PlainView, Silent, View, print_report
 from balancekit.endpoint import Endpoint
@@ -47,7 +47,7 @@ class Demo:
         self._seconds = seconds
         self._began = 0.0
 
-    async def run(self) -> Report:
+    async def run(self) -> DemoReport:
         """Play the whole script; return what came of it, also of a run that was interrupted."""
         urls = await asyncio.gather(*[self._fleet.start(name, delay) for name, delay in DELAYS.items()])
         pool = [Endpoint(name, url) for name, url in zip(DELAYS, urls, strict=True)]
@@ -67,7 +67,7 @@ class Demo:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-        return Report.of(traffic.tally, time.monotonic() - self._began, self.names, self.notes)
+        return DemoReport.of(traffic.counters, time.monotonic() - self._began, self.names, self.notes)
 
     async def _script(self, balancer: LoadBalancer[str], traffic: Traffic) -> None:
         await self._until(0.10)
@@ -106,7 +106,7 @@ class Demo:
         self._view.tell(note)
 
 
-async def _play(seconds: float, view: View) -> Report:
+async def _play(seconds: float, view: View) -> DemoReport:
     task = asyncio.current_task()
     assert task is not None
     with suppress(NotImplementedError):  # Windows has no signal handlers here; Ctrl-C works anyway

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from balancekit._support.record import Record
-from balancekit.cli._traffic import Tally
+from balancekit.cli._traffic import RequestCounters
 from balancekit.events import Event
 from balancekit.stats import summary
 
-__all__ = ["EndpointRow", "Note", "Report", "milliseconds"]
+__all__ = ["DemoReport", "EndpointRow", "Note", "milliseconds"]
 
 
 class Note(Record):
@@ -45,7 +45,7 @@ class EndpointRow(Record):
     p99: float | None
 
 
-class Report(Record):
+class DemoReport(Record):
     """The summary of a run."""
 
     seconds: float
@@ -57,12 +57,14 @@ class Report(Record):
     events: tuple[Note, ...]
 
     @classmethod
-    def of(cls, tally: Tally, seconds: float, names: list[str], events: list[Note]) -> Report:
+    def of(
+        cls, counters: RequestCounters, seconds: float, names: list[str], events: list[Note]
+    ) -> DemoReport:
         """Sum up a run."""
-        served = sum(map(len, tally.seconds.values())) or 1
+        served = sum(map(len, counters.seconds.values())) or 1
         rows = []
         for name in names:
-            durations = tally.seconds.get(name, [])
+            durations = counters.seconds.get(name, [])
             quantiles = summary(durations)
             rows.append(
                 EndpointRow(
@@ -76,10 +78,10 @@ class Report(Record):
             )
         return cls(
             seconds=seconds,
-            requests=tally.requests,
-            failures=tally.failures,
-            retries=tally.retries,
-            most_at_once=tally.most_at_once,
+            requests=counters.requests,
+            failures=counters.failures,
+            retries=counters.retries,
+            most_at_once=counters.most_at_once,
             endpoints=tuple(rows),
             events=tuple(events),
         )

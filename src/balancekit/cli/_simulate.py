@@ -19,7 +19,7 @@ from rich.text import Text
 from balancekit import bench
 from balancekit.cli._console import output
 from balancekit.errors import ConfigurationError
-from balancekit.sim import QUANTILES, Finding, Report, Scenario, load_scenario, shipped
+from balancekit.sim import QUANTILES, Finding, Scenario, SimulationReport, builtin_scenarios, load_scenario
 
 __all__ = ["run_simulate"]
 
@@ -73,7 +73,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.out is not None or options.seed is not None:
         sys.stderr.write("balancekit simulate: --out and --seed need a scenario\n")
         return 2
-    titles = {name: load_scenario(name).title for name in shipped()}
+    titles = {name: load_scenario(name).title for name in builtin_scenarios()}
     if options.json:
         json.dump(titles, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -83,7 +83,7 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print(scenario: Scenario, reports: Mapping[str, Report], findings: Sequence[Finding]) -> None:
+def _print(scenario: Scenario, reports: Mapping[str, SimulationReport], findings: Sequence[Finding]) -> None:
     console = output(WIDE, markup=False, emoji=False)  # texts are the author's, brackets and all
     console.print(_table(scenario, reports))
     if findings:
@@ -92,7 +92,7 @@ def _print(scenario: Scenario, reports: Mapping[str, Report], findings: Sequence
         console.print(scenario.why, highlight=False)
 
 
-def _run(scenario: Scenario, *, quiet: bool) -> dict[str, Report]:
+def _run(scenario: Scenario, *, quiet: bool) -> dict[str, SimulationReport]:
     found = {}
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
@@ -103,7 +103,7 @@ def _run(scenario: Scenario, *, quiet: bool) -> dict[str, Report]:
     return found
 
 
-def _table(scenario: Scenario, reports: Mapping[str, Report]) -> Table:
+def _table(scenario: Scenario, reports: Mapping[str, SimulationReport]) -> Table:
     table = Table(title=scenario.title, title_justify="left")
     table.add_column("balancer", no_wrap=True)
     for column in ("mean", *QUANTILES, "errors", "attempts", "overload", "evenness", "least", "most"):

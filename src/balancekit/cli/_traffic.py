@@ -13,13 +13,13 @@ from balancekit.balancer import LoadBalancer
 from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome
 
-__all__ = ["Tally", "Traffic"]
+__all__ = ["RequestCounters", "Traffic"]
 
 ATTEMPTS = 3
 
 
 @dataclass
-class Tally:
+class RequestCounters:
     """What the callers saw."""
 
     requests: int = 0
@@ -42,7 +42,7 @@ class Traffic:
     """
 
     def __init__(self, balancer: LoadBalancer[str], session: aiohttp.ClientSession) -> None:
-        self.tally = Tally()
+        self.counters = RequestCounters()
         self._balancer = balancer
         self._session = session
         self._open = 0
@@ -50,23 +50,23 @@ class Traffic:
 
     async def request(self) -> None:
         """Make one request, with attempts on different endpoints; count what came of it."""
-        self.tally.requests += 1
+        self.counters.requests += 1
         self._open += 1
-        self.tally.most_at_once = max(self.tally.most_at_once, self._open)
+        self.counters.most_at_once = max(self.counters.most_at_once, self._open)
         began = time.perf_counter()
         try:
             served_by = await self._attempt()
         finally:
             self._open -= 1
         if served_by is None:
-            self.tally.failures += 1
+            self.counters.failures += 1
         else:
-            self.tally.seconds[served_by].append(time.perf_counter() - began)
+            self.counters.seconds[served_by].append(time.perf_counter() - began)
 
     async def _attempt(self) -> str | None:
         try:
             for number, lease in enumerate(self._balancer.attempts(ATTEMPTS)):
-                self.tally.retries += number > 0
+                self.counters.retries += number > 0
                 try:
                     with lease:
                         async with self._session.get(lease.target + "/") as response:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from balancekit.cli._report import Note, Report, milliseconds
+from balancekit.cli._report import DemoReport, Note, milliseconds
 from balancekit.statistics_view import BalancerStats
 
 __all__ = ["LiveView", "PlainView", "Silent", "View", "print_report"]
@@ -113,7 +113,7 @@ class LiveView(Silent):
         self._live.update(Group(table, *lines))
 
 
-def print_report(console: Console, report: Report) -> None:
+def print_report(console: Console, report: DemoReport) -> None:
     """Print the summary of a run."""
     table = Table(title="what the callers saw", title_justify="left")
     for column in ("endpoint", "served", "share", "p50", "p95", "p99"):

@@ -13,14 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from balancekit.observability._tally import Tally, reason
+    from balancekit.observability._event_counters import EventCounters, reason
     from balancekit.observability.logs import log_events
 
-__all__ = ["Tally", "log_events", "reason"]
+__all__ = ["EventCounters", "log_events", "reason"]
 
 __getattr__: Callable[[str], object] = lazily(
     __name__,
-    {"_tally": ("Tally", "reason"), "logs": ("log_events",)},
+    {"_event_counters": ("EventCounters", "reason"), "logs": ("log_events",)},
 )
 
 

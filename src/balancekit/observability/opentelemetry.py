@@ -25,7 +25,7 @@ from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError
 from balancekit.events import Event, Retried
-from balancekit.observability._tally import Tally
+from balancekit.observability._event_counters import EventCounters
 from balancekit.outcome import FAILURES
 
 __all__ = ["instrument"]
@@ -61,7 +61,7 @@ def instrument(
         raise ConfigurationError("balancer", balancer, "a LoadBalancer")
     name = valid.text("service", service)
     to = metrics.get_meter("balancekit") if meter is None else meter
-    tally = Tally(balancer)
+    counters = EventCounters(balancer)
     common: dict[str, str | int] = {"server.address": name, "balancekit.service": name}
 
     def attempts(_options: CallbackOptions) -> Observations:
@@ -78,11 +78,11 @@ def instrument(
             yield Observation(one.inflight, common | _peer(one.id))
 
     def ejections(_options: CallbackOptions) -> Observations:
-        for (endpoint, why), count in tally.ejections.items():
+        for (endpoint, why), count in counters.ejections.items():
             yield Observation(count, common | _peer(endpoint) | {"balancekit.reason": why})
 
     def retries(_options: CallbackOptions) -> Observations:
-        for why, count in tally.retries.items():
+        for why, count in counters.retries.items():
             yield Observation(count, common | {"balancekit.reason": why})
 
     to.create_observable_counter(
@@ -101,7 +101,7 @@ def instrument(
 
     def stop() -> None:
         leave()
-        tally.stop()
+        counters.stop()
 
     return stop
 

@@ -43,8 +43,8 @@ from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
+from balancekit.observability._event_counters import EventCounters, reason
 from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
-from balancekit.observability._tally import Tally, reason
 from balancekit.outcome import Completion, Outcome
 
 __all__ = ["BUCKETS", "STATES", "BalancerCollector", "SupportsDiscoveryStats"]
@@ -115,14 +115,14 @@ class BalancerCollector:
         self._exporter = _exporter(registry)
         self._exporter.join(self)
         self.balancer: LoadBalancer[Any] = balancer
-        self.tally: Tally = Tally(balancer)
+        self.counters: EventCounters = EventCounters(balancer)
         self._named: set[str] = set()
         self._durations: dict[str, Any] = {}
         observe = self._written if self._exporter.direct is not None else self._timed
         self._stops: list[Callable[[], None]] = [
             balancer.on_completion(observe),
             balancer.on_event(self._heard),
-            self.tally.stop,
+            self.counters.stop,
         ]
         if self._exporter.direct is not None:
             self._write_states()
@@ -289,7 +289,7 @@ class _Exporter(Collector):
 
 def _read(member: BalancerCollector, found: Mapping[str, Any]) -> None:
     """Add the samples of one balancer; those of endpoints beyond the most are added up."""
-    service, stats, tally = member.service, member.balancer.stats(), member.tally
+    service, stats, counters = member.service, member.balancer.stats(), member.counters
     sums: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def add(family: str, value: float, *labels: str) -> None:
@@ -303,13 +303,13 @@ def _read(member: BalancerCollector, found: Mapping[str, Any]) -> None:
         add("weight", one.weight, name)
         for state in STATES:
             add("state", float(one.state == state), name, state)
-    for (endpoint, why), count in tally.ejections.items():
+    for (endpoint, why), count in counters.ejections.items():
         add("ejections", count, member.label(endpoint), why)
-    for why, count in tally.retries.items():
+    for why, count in counters.retries.items():
         add("retries", count, why)
-    add("exhausted", tally.refused)
+    add("exhausted", counters.refused)
     for result in ("won", "lost"):
-        add("hedges", tally.hedges[result], result)
+        add("hedges", counters.hedges[result], result)
     for why, count in stats.refused.items():
         add("failures", count, why)
     add("panic", float(stats.panic))

@@ -7,7 +7,7 @@ by any function. :class:`Report` says what came of it.
 from __future__ import annotations
 
 from balancekit.sim._arrivals import Arrivals, Bursty, Callers, Diurnal, Poisson, RecordedArrivals
-from balancekit.sim._claims import Claim, Finding
+from balancekit.sim._claims import Claim, ProbeResult
 from balancekit.sim._engine import Simulation, simulate
 from balancekit.sim._faults import (
     Add,
@@ -47,7 +47,7 @@ __all__ = [
     "FailFast",
     "FailSlow",
     "Fault",
-    "Finding",
+    "ProbeResult",
     "Flap",
     "Hang",
     "Lognormal",

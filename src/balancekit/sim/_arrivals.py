@@ -5,7 +5,7 @@
 :class:`Bursty`            quiet and busy spells by turns
 :class:`Diurnal`           a day's curve
 :class:`RecordedArrivals`  what was measured
-:class:`Callers`           so many callers, each of which waits for its answer (a closed loop)
+:class:`ClosedLoop`           so many callers, each of which waits for its answer (a closed loop)
 =========================  ===================================================================
 
 Several open processes can be merged with ``heapq.merge``.
@@ -30,7 +30,7 @@ from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Exponential, Service, draws
 
-__all__ = ["Arrivals", "Bursty", "Callers", "Diurnal", "Poisson", "RecordedArrivals", "moments"]
+__all__ = ["Arrivals", "Bursty", "ClosedLoop", "Diurnal", "Poisson", "RecordedArrivals", "moments"]
 
 BLOCK: Final = 1024
 """Times drawn at once."""
@@ -152,7 +152,7 @@ class RecordedArrivals(Record):
         yield from self.seconds
 
 
-class Callers(Record):
+class ClosedLoop(Record):
     """So many callers; each waits for its answer, pauses, and asks again.
 
     Parameters

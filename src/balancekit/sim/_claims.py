@@ -19,7 +19,7 @@ from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.events import Drained, Draining, Ejected, Event
-from balancekit.sim._report import QUANTILES, Report
+from balancekit.sim._report import QUANTILES, SimulationReport
 
 __all__ = ["Claim", "Finding"]
 
@@ -36,7 +36,7 @@ PLAIN: Final = (
     "in_system",
 )
 OF_AN_ENDPOINT: Final = {"share": "shares", "busy": "busy"}
-TIMES: Final[Mapping[str, Callable[[Report, float], float]]] = {
+TIMES: Final[Mapping[str, Callable[[SimulationReport, float], float]]] = {
     "ejections": lambda report, _: float(sum(isinstance(event, Ejected) for event in report.events)),
     "failover": lambda report, fault: _first(report, Ejected) - fault,
     "drain": lambda report, _: _first(report, Drained) - _first(report, Draining),
@@ -87,7 +87,7 @@ class Claim(Record):
         if not self.low <= self.high or (self.low, self.high) == (-math.inf, math.inf):
             raise ConfigurationError("low", self.low, "a bound, not above the other one")
 
-    def find(self, reports: Mapping[str, Report], fault: float = 0.0) -> Finding:
+    def find(self, reports: Mapping[str, SimulationReport], fault: float = 0.0) -> Finding:
         """Measure.
 
         Parameters
@@ -103,7 +103,7 @@ class Claim(Record):
             value = value / other if other else math.inf
         return Finding(claim=self, value=value)
 
-    def _value(self, report: Report, fault: float) -> float:
+    def _value(self, report: SimulationReport, fault: float) -> float:
         if self.measure in TIMES:
             return TIMES[self.measure](report, fault)
         word, _, endpoint = self.measure.partition(" ")
@@ -138,6 +138,6 @@ class Finding(Record):
         }
 
 
-def _first(report: Report, kind: type[Event]) -> float:
+def _first(report: SimulationReport, kind: type[Event]) -> float:
     """Return when the first such event was; NaN if there was none."""
     return next((event.at for event in report.events if isinstance(event, kind)), math.nan)

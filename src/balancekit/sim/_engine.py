@@ -1,7 +1,7 @@
 """What would happen? A balancer of the real library, simulated servers, virtual time.
 
-:class:`Simulation` is the model; a run of it takes one of two loops. ``_lane.py`` has the requests whose end is known
-when they arrive, ``_run.py`` all others; where both could, they write the same log. ``_measures.py`` makes the report
+:class:`Simulation` is the model; a run of it takes one of two loops. ``_fast_loop.py`` has the requests whose end is known
+when they arrive, ``_event_loop.py`` all others; where both could, they write the same trace. ``_report_builder.py`` makes the report
 of it. The same seed gives the same run, whichever loop, process or machine.
 """
 
@@ -15,15 +15,15 @@ from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.sim._arrivals import Arrivals, Callers, moments
+from balancekit.sim._arrivals import Arrivals, ClosedLoop, moments
+from balancekit.sim._context import MakeBalancer, SimContext
+from balancekit.sim._event_loop import Rules, Run
+from balancekit.sim._fast_loop import play
 from balancekit.sim._faults import Fault, absent_at_first
-from balancekit.sim._lane import play
-from balancekit.sim._log import Log
-from balancekit.sim._measures import measure
-from balancekit.sim._report import Report
-from balancekit.sim._run import Rules, Run
-from balancekit.sim._station import Server
-from balancekit.sim._world import MakeBalancer, World
+from balancekit.sim._queues import Server
+from balancekit.sim._report import SimulationReport
+from balancekit.sim._report_builder import measure
+from balancekit.sim._trace import Trace
 from balancekit.snapshot import Key
 
 __all__ = ["Simulation", "simulate"]
@@ -43,12 +43,12 @@ class Simulation:
     servers
         By endpoint id; at least one.
     arrivals
-        When requests come; :class:`Callers` for callers who wait for their answers.
+        When requests come; :class:`ClosedLoop` for callers who wait for their answers.
     balancer
         Makes a balancer; ``LoadBalancer`` with its defaults if left out.
     balancers
         How many there are, >= 1, each in a program of its own; a request goes through any of them, those of one of the
-        ``Callers`` always through the same. Each sees only its own requests.
+        ``ClosedLoop`` always through the same. Each sees only its own requests.
     attempts
         How often a request is tried, >= 1, each time elsewhere.
     timeout
@@ -120,7 +120,7 @@ class Simulation:
         self._absent = absent_at_first(self._faults)
         self._seed = valid.integer("seed", seed, minimum=0)
 
-    def run(self, *, requests: int, warm_up: int = 0) -> Report:
+    def run(self, *, requests: int, warm_up: int = 0) -> SimulationReport:
         """Simulate until so many requests have been answered after the warm-up.
 
         Parameters
@@ -132,12 +132,14 @@ class Simulation:
         """
         requests = valid.integer("requests", requests, minimum=1)
         warm_up = valid.integer("warm_up", warm_up, minimum=0)
-        world = self._world()
-        log = (self._undisturbed if self._nothing_can_happen() else self._in_full)(world, requests + warm_up)
-        return measure(log, self._servers, warm_up, world.events)
+        context = self._context()
+        trace = (self._undisturbed if self._nothing_can_happen() else self._in_full)(
+            context, requests + warm_up
+        )
+        return measure(trace, self._servers, warm_up, context.events)
 
-    def _world(self) -> World:
-        return World(
+    def _context(self) -> SimContext:
+        return SimContext(
             self._servers,
             self._make,
             balancers=self._balancers,
@@ -150,19 +152,21 @@ class Simulation:
         rules = self._rules
         return (
             not self._faults
-            and not isinstance(self._arrivals, Callers)
+            and not isinstance(self._arrivals, ClosedLoop)
             and not any([rules.timeout, rules.hedge, rules.keys, rules.costs])
             and all(server.discipline == "fifo" for server in self._servers.values())
         )
 
-    def _undisturbed(self, world: World, total: int) -> Log:
-        return play(world, moments(self._arrivals, world.chance("arrivals"), total))
+    def _undisturbed(self, context: SimContext, total: int) -> Trace:
+        return play(context, moments(self._arrivals, context.chance("arrivals"), total))
 
-    def _in_full(self, world: World, total: int) -> Log:
-        return Run(world, self._rules, self._faults).play(self._arrivals, total)
+    def _in_full(self, context: SimContext, total: int) -> Trace:
+        return Run(context, self._rules, self._faults).play(self._arrivals, total)
 
 
-def simulate(servers: Mapping[str, Server], arrivals: Arrivals, *, requests: int, **options: Any) -> Report:
+def simulate(
+    servers: Mapping[str, Server], arrivals: Arrivals, *, requests: int, **options: Any
+) -> SimulationReport:
     """Make a :class:`Simulation` and run it."""
     warm_up = options.pop("warm_up", 0)
     return Simulation(servers, arrivals, **options).run(requests=requests, warm_up=warm_up)

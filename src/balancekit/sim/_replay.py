@@ -28,14 +28,14 @@ from balancekit.errors import ConfigurationError
 from balancekit.outcome import FAILURES, Outcome
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.sim._arrivals import RecordedArrivals
+from balancekit.sim._context import MakeBalancer
 from balancekit.sim._engine import Simulation
 from balancekit.sim._faults import Partial
-from balancekit.sim._log import FIRST, Log
-from balancekit.sim._measures import measure
-from balancekit.sim._report import Report
-from balancekit.sim._services import Always, Recorded
-from balancekit.sim._station import Server
-from balancekit.sim._world import MakeBalancer
+from balancekit.sim._queues import Server
+from balancekit.sim._report import SimulationReport
+from balancekit.sim._report_builder import measure
+from balancekit.sim._services import Deterministic, Recorded
+from balancekit.sim._trace import FIRST, Trace
 from balancekit.snapshot import Key
 
 __all__ = ["Recording", "Row", "read_recording", "replay"]
@@ -77,24 +77,24 @@ class Recording(Record):
         """The ids of the endpoints, sorted."""
         return tuple(sorted({row.endpoint for row in self.rows}))
 
-    def report(self, *, workers: int | Mapping[str, int] | None = None, warm_up: int = 0) -> Report:
+    def report(self, *, workers: int | Mapping[str, int] | None = None, warm_up: int = 0) -> SimulationReport:
         """Return what did happen, in the form in which simulations report; to compare a replay with.
 
         ``workers`` and ``warm_up`` are those of :func:`replay`; without workers nobody is ever overloaded.
         """
         number = {id: number for number, id in enumerate(self.endpoints)}
-        log = Log()
+        trace = Trace()
         for row in self.rows:
-            request = log.arrive(row.time)
-            log.ended[request] = end = row.time + row.duration
-            log.served[request] = row.outcome is Outcome.SUCCESS
-            attempt = log.send(request, FIRST, number[row.endpoint], row.time)
-            log.left[attempt] = row.time if row.outcome in REFUSED_OUTCOMES else end
+            request = trace.arrive(row.time)
+            trace.ended[request] = end = row.time + row.duration
+            trace.served[request] = row.outcome is Outcome.SUCCESS
+            attempt = trace.send(request, FIRST, number[row.endpoint], row.time)
+            trace.left[attempt] = row.time if row.outcome in REFUSED_OUTCOMES else end
         if any(row.key is not None for row in self.rows):
-            log.keys.extend([row.key for row in self.rows])
+            trace.keys.extend([row.key for row in self.rows])
         counts = _workers(self, workers)
-        servers = {id: Server(service=Always(mean=1.0), workers=counts[id]) for id in self.endpoints}
-        return measure(log, servers, valid.integer("warm_up", warm_up, minimum=0), ())
+        servers = {id: Server(service=Deterministic(mean=1.0), workers=counts[id]) for id in self.endpoints}
+        return measure(trace, servers, valid.integer("warm_up", warm_up, minimum=0), ())
 
 
 def read_recording(source: str | Path | Iterable[str]) -> Recording:
@@ -136,7 +136,7 @@ def replay(
     attempts: int = 1,
     warm_up: int = 0,
     seed: int = 0,
-) -> Report:
+) -> SimulationReport:
     """Drive the requests of a log through another algorithm.
 
     Parameters

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from balancekit._support.record import Record
 from balancekit.events import Event
 
-__all__ = ["QUANTILES", "Report", "jain"]
+__all__ = ["QUANTILES", "SimulationReport", "jain_index"]
 
 Times: TypeAlias = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ QUANTILES: Final[Mapping[str, float]] = {"p50": 0.50, "p95": 0.95, "p99": 0.99, 
 """Those that reports state, by name."""
 
 
-class Report(Record):
+class SimulationReport(Record):
     """The outcome of one simulation. Times in seconds; latencies of requests that succeeded.
 
     All is counted over the requests after the warm-up; what is averaged over time, from the arrival of the first of them
@@ -94,15 +94,15 @@ class Report(Record):
     @property
     def evenness(self) -> float:
         """Jain's index of the attempts."""
-        return jain(list(self.picks.values()))
+        return jain_index(list(self.picks.values()))
 
     def data(self) -> dict[str, Any]:
         """Return all but the single latencies and events, as JSON has it: strings, numbers, lists, tables, null.
 
         Example
         -------
-        >>> from balancekit.sim import Always, Poisson, Server, simulate
-        >>> report = simulate({"a": Server(service=Always(mean=0.1))}, Poisson(rate=1.0), requests=9)
+        >>> from balancekit.sim import Deterministic, Poisson, Server, simulate
+        >>> report = simulate({"a": Server(service=Deterministic(mean=0.1))}, Poisson(rate=1.0), requests=9)
         >>> report.data()["shares"]
         {'a': 1.0}
         """
@@ -150,12 +150,12 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def jain(values: Sequence[float]) -> float:
+def jain_index(values: Sequence[float]) -> float:
     """Return Jain's fairness index: 1 if all are equal, 1/n if one has everything.
 
     Example
     -------
-    >>> jain([1, 1, 1, 1]), jain([4, 0, 0, 0])
+    >>> jain_index([1, 1, 1, 1]), jain_index([4, 0, 0, 0])
     (1.0, 0.25)
     """
     squares = math.fsum(value * value for value in values)

@@ -51,17 +51,17 @@ from typing import Any, Final
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.sim import _words as words
+from balancekit.sim import _scenario_parser as words
 from balancekit.sim._arrivals import Arrivals
 from balancekit.sim._claims import Claim, Finding
+from balancekit.sim._context import MakeBalancer
 from balancekit.sim._engine import Simulation
 from balancekit.sim._faults import Fault
-from balancekit.sim._report import Report
-from balancekit.sim._station import Server
-from balancekit.sim._world import MakeBalancer
+from balancekit.sim._queues import Server
+from balancekit.sim._report import SimulationReport
 from balancekit.snapshot import Key
 
-__all__ = ["Scenario", "load_scenario", "shipped"]
+__all__ = ["Scenario", "builtin_scenarios", "load_scenario"]
 
 RULES: Final = ("attempts", "timeout", "hedge")
 """What a balancer's table may say otherwise than the scenario."""
@@ -91,7 +91,7 @@ class Scenario(Record):
     why: str = ""
     """What is to be seen here, and why it is so."""
 
-    def run(self, balancer: str) -> Report:
+    def run(self, balancer: str) -> SimulationReport:
         """Simulate with one of the balancers.
 
         Raises
@@ -120,7 +120,7 @@ class Scenario(Record):
             )
         return simulation.run(requests=self.requests, warm_up=self.warm_up)
 
-    def check(self, reports: Mapping[str, Report]) -> list[Finding]:
+    def check(self, reports: Mapping[str, SimulationReport]) -> list[Finding]:
         """Measure what the scenario claims.
 
         Parameters
@@ -138,7 +138,7 @@ class Scenario(Record):
         return [claim.find(reports, fault) for claim in self.claims]
 
 
-def shipped() -> dict[str, str]:
+def builtin_scenarios() -> dict[str, str]:
     """Return the texts of the scenarios that come with the library, by name."""
     folder = resources.files("balancekit.sim").joinpath("scenarios")
     files = sorted(folder.iterdir(), key=lambda file: file.name)
@@ -167,7 +167,7 @@ def load_scenario(source: str | Path) -> Scenario:
     >>> load_scenario("slow-server").title
     'One server of four is slow'
     """
-    known = shipped()
+    known = builtin_scenarios()
     if str(source) in known:
         text = known[str(source)]
     else:

@@ -3,7 +3,7 @@
 All have a mean in seconds; what differs is how often a request takes many times as long:
 
 ====================  ===============================================
-:class:`Always`       the same each time
+:class:`Deterministic`       the same each time
 :class:`Exponential`  memoryless; squared coefficient of variation 1
 :class:`Lognormal`    most short, some long: what web servers measure
 :class:`Pareto`       a heavy tail: the mean is made by few
@@ -26,7 +26,7 @@ from balancekit._support import validation as valid
 from balancekit._support.record import Record, field
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Always", "Bimodal", "Exponential", "Lognormal", "Pareto", "Recorded", "Service", "draws"]
+__all__ = ["Bimodal", "Deterministic", "Exponential", "Lognormal", "Pareto", "Recorded", "Service", "draws"]
 
 BLOCK: Final = 1024
 """Times drawn at once."""
@@ -42,7 +42,7 @@ class Service(Protocol):
         ...
 
 
-class Always(Record):
+class Deterministic(Record):
     """Every request takes ``mean`` seconds, > 0."""
 
     mean: float = field(kw_only=False)
@@ -152,7 +152,7 @@ def draws(service: Service, rng: Random, parameter: str = "service") -> Iterator
 
     Example
     -------
-    >>> next(draws(Always(mean=0.5), Random(1)))
+    >>> next(draws(Deterministic(mean=0.5), Random(1)))
     0.5
     """
     sample = service.sample

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from balancekit.testing._check import check_selector
     from balancekit.testing._clock import ManualClock
-    from balancekit.testing._fakes import make_context, make_nodes, make_snapshot
-    from balancekit.testing._gates import Z, chi_square_z, share_z
+    from balancekit.testing._factories import make_context, make_nodes, make_snapshot
     from balancekit.testing._machine import BalancerMachine, check_balancer
+    from balancekit.testing._statistics import Z, chi_square_z, share_z
     from balancekit.testing.laws import LawBroken
 
 __all__ = [
@@ -38,8 +38,8 @@ __getattr__: Callable[[str], object] = lazily(
     {
         "_check": ("check_selector",),
         "_clock": ("ManualClock",),
-        "_fakes": ("make_context", "make_nodes", "make_snapshot"),
-        "_gates": ("Z", "chi_square_z", "share_z"),
+        "_factories": ("make_context", "make_nodes", "make_snapshot"),
+        "_statistics": ("Z", "chi_square_z", "share_z"),
         "_machine": ("BalancerMachine", "check_balancer"),
         "laws": ("LawBroken",),
     },

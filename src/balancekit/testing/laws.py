@@ -41,8 +41,8 @@ from hypothesis import strategies as st
 
 from balancekit.protocols import LoadPolicy, Selector, SupportsPicker, SupportsPrepare
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
-from balancekit.testing._fakes import make_context, make_nodes, make_snapshot
-from balancekit.testing._gates import Z, chi_square_z
+from balancekit.testing._factories import make_context, make_nodes, make_snapshot
+from balancekit.testing._statistics import Z, chi_square_z
 from balancekit.testing.strategies import SUPPRESSED_CHECKS, keys, snapshots, weights
 
 __all__ = [

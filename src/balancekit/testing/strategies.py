@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from balancekit.endpoint import Endpoint
 from balancekit.outcome import Outcome
 from balancekit.snapshot import Key, Snapshot
-from balancekit.testing._fakes import make_nodes, make_snapshot
+from balancekit.testing._factories import make_nodes, make_snapshot
 
 __all__ = ["SUPPRESSED_CHECKS", "endpoint_lists", "ids", "keys", "outcomes", "snapshots", "weights"]
 

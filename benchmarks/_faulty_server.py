@@ -1,6 +1,6 @@
 """A real HTTP server, as a process of its own, that can be told to be unwell.
 
-    python -m benchmarks._unwell --name a
+    python -m benchmarks._faulty_server --name a
 
 It prints its port, answers every path after a few milliseconds, and ends when its standard input is closed.
 ``/tell?mode=refusing`` makes it answer 503 at once, ``mode=flapping`` makes it do so every other 3 s, and
@@ -70,7 +70,7 @@ async def serve(name: str, port: int) -> None:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks._unwell")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks._faulty_server")
     parser.add_argument("--name", required=True)
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()

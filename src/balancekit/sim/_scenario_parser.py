@@ -26,14 +26,14 @@ from balancekit.health import (
     WarmUp,
 )
 from balancekit.sim import _arrivals, _faults, _services
-from balancekit.sim._station import Server
-from balancekit.sim._world import MakeBalancer
+from balancekit.sim._context import MakeBalancer
+from balancekit.sim._queues import Server
 from balancekit.snapshot import Key
 
 __all__ = ["ARRIVALS", "CENTRAL", "FAULTS", "balancer", "keys", "made", "nothing_left", "servers"]
 
 SERVICES: Final[Mapping[str, type[Any]]] = {
-    "always": _services.Always,
+    "deterministic": _services.Deterministic,
     "exponential": _services.Exponential,
     "lognormal": _services.Lognormal,
     "pareto": _services.Pareto,
@@ -45,7 +45,7 @@ ARRIVALS: Final[Mapping[str, type[Any]]] = {
     "bursty": _arrivals.Bursty,
     "diurnal": _arrivals.Diurnal,
     "recorded": _arrivals.RecordedArrivals,
-    "callers": _arrivals.Callers,
+    "closed": _arrivals.ClosedLoop,
 }
 FAULTS: Final[Mapping[str, type[Any]]] = {
     "crash": _faults.Crash,
@@ -81,7 +81,7 @@ def made(what: str, facts: object, kinds: Mapping[str, type[Any]]) -> Any:
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or kind not in kinds:
         raise ConfigurationError(f"{what}.kind", kind, f"one of {', '.join(kinds)}")
-    if kind == "callers" and "pause" in options:
+    if kind == "closed" and "pause" in options:
         options["pause"] = made("pause", options["pause"], SERVICES)
     return _called(what, kinds[kind], options)
 

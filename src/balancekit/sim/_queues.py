@@ -1,11 +1,11 @@
 """When will this endpoint be done with a request? Workers behind a line, or a processor that all share.
 
-*First in, first out* (:class:`Line`): the end of a request is known when it comes, for it begins when the worker that
+*First in, first out* (:class:`FifoQueue`): the end of a request is known when it comes, for it begins when the worker that
 is free soonest is free. So an undisturbed request costs the simulator one event, not two. *Processor sharing*
-(:class:`Sharing`): all are worked on at once, and slower the more there are; the next end is known only until somebody
-comes or goes. What nobody has to work on (:class:`Delay`) ends by itself.
+(:class:`ProcessorSharing`): all are worked on at once, and slower the more there are; the next end is known only until somebody
+comes or goes. What nobody has to work on (:class:`InfiniteServer`) ends by itself.
 
-**A server has its own time** (:class:`Pace`). It runs as fast as ours, slower while the server is slow, and stands still
+**A server has its own time** (:class:`ServerClock`). It runs as fast as ours, slower while the server is slow, and stands still
 while it hangs; what is in line is due at a server's time, so a disturbance changes one number and the dates of the
 events, not the queue.
 
@@ -27,7 +27,7 @@ from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.sim._services import Service
 
-__all__ = ["Delay", "Line", "Pace", "Server", "Sharing", "Station", "station"]
+__all__ = ["FifoQueue", "InfiniteServer", "ProcessorSharing", "Server", "ServerClock", "Station", "station"]
 
 J = TypeVar("J")
 
@@ -92,17 +92,17 @@ class Station(Protocol[J]):
 
 
 @final
-class Pace:
+class ServerClock:
     """A server's own time beside ours.
 
     Example
     -------
-    >>> pace = Pace()
-    >>> pace.change(10.0, 2.0)      # from 10 on, everything takes twice as long
-    >>> pace.theirs(14.0), pace.ours(13.0)
+    >>> clock = ServerClock()
+    >>> clock.change(10.0, 2.0)      # from 10 on, everything takes twice as long
+    >>> clock.theirs(14.0), clock.ours(13.0)
     (12.0, 16.0)
-    >>> pace.change(14.0, inf)      # the server stops
-    >>> pace.theirs(20.0), pace.ours(13.0)
+    >>> clock.change(14.0, inf)      # the server stops
+    >>> clock.theirs(20.0), clock.ours(13.0)
     (12.0, inf)
     """
 
@@ -128,14 +128,14 @@ class Pace:
         self._factor = factor
 
 
-class Delay(Generic[J]):
+class InfiniteServer(Generic[J]):
     """As many workers as there are jobs: nobody waits for another."""
 
-    __slots__ = ("_due", "_pace", "_schedule")
+    __slots__ = ("_clock", "_due", "_schedule")
 
     def __init__(self, schedule: Schedule[J]) -> None:
         self._due: dict[J, float] = {}
-        self._pace = Pace()
+        self._clock = ServerClock()
         self._schedule = schedule
 
     def end(self, now: float, length: float) -> float:
@@ -144,9 +144,9 @@ class Delay(Generic[J]):
 
     def enter(self, now: float, job: J, length: float) -> None:
         """Begin with a job, or put it in line."""
-        pace = self._pace
-        self._due[job] = end = self.end(pace.theirs(now), length)
-        self._schedule(job, pace.ours(end))
+        clock = self._clock
+        self._due[job] = end = self.end(clock.theirs(now), length)
+        self._schedule(job, clock.ours(end))
 
     def leave(self, now: float, job: J) -> None:
         """Forget a job that is over."""
@@ -154,9 +154,9 @@ class Delay(Generic[J]):
 
     def change_pace(self, now: float, factor: float) -> None:
         """Go on at another pace."""
-        self._pace.change(now, factor)
+        self._clock.change(now, factor)
         for job, due in self._due.items():
-            self._schedule(job, self._pace.ours(due))
+            self._schedule(job, self._clock.ours(due))
 
     def clear(self, now: float) -> list[J]:
         """Lose everything."""
@@ -166,7 +166,7 @@ class Delay(Generic[J]):
 
 
 @final
-class Line(Delay[J]):
+class FifoQueue(InfiniteServer[J]):
     """First in, first out."""
 
     __slots__ = ("free", "scale")
@@ -191,7 +191,7 @@ class Line(Delay[J]):
 
 
 @final
-class Sharing(Generic[J]):
+class ProcessorSharing(Generic[J]):
     """All are worked on at once.
 
     ``_done`` is the work that a job present since the beginning would have been given; a job that comes when it is
@@ -199,7 +199,7 @@ class Sharing(Generic[J]):
     time.
     """
 
-    __slots__ = ("_at", "_done", "_pace", "_present", "_schedule", "_serial", "_workers", "scale")
+    __slots__ = ("_at", "_clock", "_done", "_present", "_schedule", "_serial", "_workers", "scale")
 
     def __init__(self, server: Server, schedule: Schedule[J]) -> None:
         self.scale: float = 1.0 / server.speed
@@ -209,7 +209,7 @@ class Sharing(Generic[J]):
         self._serial: Iterator[int] = count()
         self._done = 0.0
         self._at = 0.0
-        self._pace = Pace()
+        self._clock = ServerClock()
         self._schedule = schedule
 
     def enter(self, now: float, job: J, length: float) -> None:
@@ -229,7 +229,7 @@ class Sharing(Generic[J]):
     def change_pace(self, now: float, factor: float) -> None:
         """Work on everything at another pace."""
         self._move_to(now)
-        self._pace.change(now, factor)
+        self._clock.change(now, factor)
         self._tell()
 
     def clear(self, now: float) -> list[J]:
@@ -244,7 +244,7 @@ class Sharing(Generic[J]):
         return min(1.0, self._workers / len(self._present))
 
     def _move_to(self, now: float) -> None:
-        time = self._pace.theirs(now)
+        time = self._clock.theirs(now)
         if self._present:
             self._done += (time - self._at) * self._rate()
         self._at = time
@@ -253,9 +253,9 @@ class Sharing(Generic[J]):
         """Schedule whoever ends first, if nobody comes or goes until then."""
         if self._present:
             end, _, job = self._present[0]
-            self._schedule(job, self._pace.ours(self._at + max(0.0, end - self._done) / self._rate()))
+            self._schedule(job, self._clock.ours(self._at + max(0.0, end - self._done) / self._rate()))
 
 
-def station(server: Server, schedule: Schedule[J]) -> Line[J] | Sharing[J]:
+def station(server: Server, schedule: Schedule[J]) -> FifoQueue[J] | ProcessorSharing[J]:
     """Return the queue of a server."""
-    return Line(server, schedule) if server.discipline == "fifo" else Sharing(server, schedule)
+    return FifoQueue(server, schedule) if server.discipline == "fifo" else ProcessorSharing(server, schedule)

@@ -7,7 +7,7 @@ not real.
 *What a server does not hear of, it goes on with*: an attempt that timed out or lost to its hedge is over for its caller
 and its balancer, and is worked off all the same.
 
-Cost: several times that of ``_lane.py``, which takes the requests to which none of this can happen.
+Cost: several times that of ``_fast_loop.py``, which takes the requests to which none of this can happen.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
-from balancekit.sim._arrivals import Arrivals, Callers, moments
+from balancekit.sim._arrivals import Arrivals, ClosedLoop, moments
+from balancekit.sim._context import SimContext
 from balancekit.sim._faults import Fault, Step, What
-from balancekit.sim._log import FIRST, HEDGE, RETRY, Log
+from balancekit.sim._queues import InfiniteServer, Station, station
 from balancekit.sim._services import draws
-from balancekit.sim._station import Delay, Station, station
-from balancekit.sim._world import World
+from balancekit.sim._trace import FIRST, HEDGE, RETRY, Trace
 from balancekit.snapshot import Key
 
 __all__ = ["Rules", "Run"]
@@ -96,13 +96,13 @@ class Place:
     __slots__ = ("after", "down", "failing", "lengths", "number", "share", "slower", "station")
 
     def __init__(
-        self, world: World, number: int, id: str, schedule: Callable[[Attempt, float], None]
+        self, context: SimContext, number: int, id: str, schedule: Callable[[Attempt, float], None]
     ) -> None:
         self.number: int = number
-        self.station: Station[Attempt] = station(world.servers[id], schedule)
-        self.failing: Station[Attempt] = Delay(schedule)
+        self.station: Station[Attempt] = station(context.servers[id], schedule)
+        self.failing: Station[Attempt] = InfiniteServer(schedule)
         """What will fail without having been worked on."""
-        self.lengths = world.lengths(id)
+        self.lengths = context.lengths(id)
         self.down: bool = False
         self.slower: list[float] = []
         """By what factors, at the moment."""
@@ -115,19 +115,19 @@ class Place:
 class Run:
     """One run: everything that changes."""
 
-    def __init__(self, world: World, rules: Rules, faults: Sequence[Fault]) -> None:
-        self._world = world
-        self._clock = world.clock
+    def __init__(self, context: SimContext, rules: Rules, faults: Sequence[Fault]) -> None:
+        self._context = context
+        self._clock = context.clock
         self._rules = rules
-        self._log = Log()
+        self._trace = Trace()
         self._heap: list[Happening] = []
         self._serial = count().__next__
         self._places = {
-            id: Place(world, number, id, self._schedule) for number, id in enumerate(world.servers)
+            id: Place(context, number, id, self._schedule) for number, id in enumerate(context.servers)
         }
-        self._luck = world.chance("luck")
-        self._key_chance = world.chance("keys")
-        self._cost_chance = world.chance("costs")
+        self._luck = context.chance("luck")
+        self._key_chance = context.chance("keys")
+        self._cost_chance = context.chance("costs")
         self._pauses: Iterator[float] = iter(())
         self._total = 0
         self._open = 0
@@ -135,17 +135,17 @@ class Run:
             for step in fault.steps():
                 self._at(step.at, self._happen, (fault.endpoint, step))
 
-    def play(self, arrivals: Arrivals, total: int) -> Log:
+    def play(self, arrivals: Arrivals, total: int) -> Trace:
         """Let at most ``total`` requests happen, and every one end."""
         self._total = total
-        closed = isinstance(arrivals, Callers)
-        most = arrivals.count if isinstance(arrivals, Callers) else total
-        times = iter(moments(arrivals, self._world.chance("arrivals"), most))
-        if isinstance(arrivals, Callers):
-            self._pauses = draws(arrivals.pause, self._world.chance("pauses"), "pause")
+        closed = isinstance(arrivals, ClosedLoop)
+        most = arrivals.count if isinstance(arrivals, ClosedLoop) else total
+        times = iter(moments(arrivals, self._context.chance("arrivals"), most))
+        if isinstance(arrivals, ClosedLoop):
+            self._pauses = draws(arrivals.pause, self._context.chance("pauses"), "pause")
             for caller, time in enumerate(times):
                 self._at(time, self._call, caller)
-        heap, clock, arrived = self._heap, self._clock, self._log.arrived
+        heap, clock, arrived = self._heap, self._clock, self._trace.arrived
         upcoming = next(times, inf)
         while self._open or upcoming < inf or (closed and len(arrived) < total):
             if heap and heap[0][0] <= upcoming:
@@ -157,26 +157,26 @@ class Run:
                 upcoming = next(times, inf)
             else:
                 raise ConfigurationError("costs", self._rules.costs, "costs of requests that end some day")
-        return self._log
+        return self._trace
 
     # -------------------------------------------------------------------- callers
 
     def _call(self, caller: int | None) -> None:
         """Begin a request, unless there have been enough."""
-        rules, balancers = self._rules, self._world.balancers
-        if len(self._log.arrived) == self._total:
+        rules, balancers = self._rules, self._context.balancers
+        if len(self._trace.arrived) == self._total:
             return
         many = len(balancers)
         if many == 1:
             which = 0
         else:
-            which = int(self._world.spread.random() * many) if caller is None else caller % many
+            which = int(self._context.spread.random() * many) if caller is None else caller % many
         key = None
         if rules.keys is not None:
             key = rules.keys(self._key_chance)
-            self._log.keys.append(key)
+            self._trace.keys.append(key)
         cost = 1.0 if rules.costs is None else rules.costs(self._cost_chance)
-        number = self._log.arrive(self._clock.now)
+        number = self._trace.arrive(self._clock.now)
         self._open += 1
         self._send(Request(number, balancers[which], key, cost, caller), FIRST)
 
@@ -193,7 +193,7 @@ class Run:
             return
         now, id = self._clock.now, lease.endpoint.id
         place = self._places[id]
-        attempt = Attempt(request, lease, place, self._log.send(request.number, kind, place.number, now))
+        attempt = Attempt(request, lease, place, self._trace.send(request.number, kind, place.number, now))
         request.open.append(attempt)
         request.tried = (*request.tried, id)
         request.sent += kind != HEDGE
@@ -233,8 +233,8 @@ class Run:
 
     def _finish(self, request: Request, *, served: bool) -> None:
         now = self._clock.now
-        self._log.ended[request.number] = now
-        self._log.served[request.number] = served
+        self._trace.ended[request.number] = now
+        self._trace.served[request.number] = served
         self._open -= 1
         if request.caller is not None:
             self._at(now + next(self._pauses), self._call, request.caller)
@@ -246,13 +246,13 @@ class Run:
         place, now = attempt.place, self._clock.now
         if place.down:
             attempt.outcome = Outcome.CONNECT_FAILED
-            self._log.left[attempt.row] = now
+            self._trace.left[attempt.row] = now
             self._schedule(attempt, now)
             return
         if place.share and self._luck.random() < place.share:
             attempt.outcome = Outcome.FAILURE
             if place.after is not None:
-                self._log.left[attempt.row] = now
+                self._trace.left[attempt.row] = now
                 attempt.station = place.failing
                 place.failing.enter(now, attempt, place.after)
                 return
@@ -268,7 +268,7 @@ class Run:
         if attempt.station is not None:
             attempt.station.leave(now, attempt)
         if attempt.station is place.station:
-            self._log.left[attempt.row] = now
+            self._trace.left[attempt.row] = now
         if attempt.lease is not None:
             self._answer(attempt, attempt.outcome)
 
@@ -278,7 +278,7 @@ class Run:
         now = self._clock.now
         working = place.station.clear(now)
         for attempt in working:
-            self._log.left[attempt.row] = now
+            self._trace.left[attempt.row] = now
         lost = [*working, *place.failing.clear(now)]
         for attempt in lost:
             attempt.due = nan
@@ -306,13 +306,13 @@ class Run:
             case What.FAIL:
                 place.share, place.after = step.share, step.after
             case What.ADD:
-                for balancer in self._world.balancers:
-                    balancer.add(Endpoint(id, weight=self._world.servers[id].weight))
+                for balancer in self._context.balancers:
+                    balancer.add(Endpoint(id, weight=self._context.servers[id].weight))
             case What.REMOVE:
-                for balancer in self._world.balancers:
+                for balancer in self._context.balancers:
                     balancer.remove(id)
             case What.DRAIN:
-                for balancer in self._world.balancers:
+                for balancer in self._context.balancers:
                     balancer.drain(id)
 
     def _change_pace(self, place: Place) -> None:

@@ -12,7 +12,7 @@ from typing import Final, final
 
 from balancekit.snapshot import Key
 
-__all__ = ["FIRST", "HEDGE", "RETRY", "Log"]
+__all__ = ["FIRST", "HEDGE", "RETRY", "Trace"]
 
 FIRST: Final = 0
 RETRY: Final = 1
@@ -20,7 +20,7 @@ HEDGE: Final = 2
 
 
 @final
-class Log:
+class Trace:
     """The rows of one run."""
 
     __slots__ = ("arrived", "ended", "entered", "keys", "kind", "left", "request", "served", "where")

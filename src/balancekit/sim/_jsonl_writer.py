@@ -17,14 +17,14 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, final
 
-__all__ = ["Sink"]
+__all__ = ["LineWriter"]
 
 BATCH_SIZE: Final = 64
 """Lines written at once."""
 
 
 @final
-class Sink:
+class LineWriter:
     r"""A file of lines. Safe to share between threads, and with a forked child.
 
     Parameters
@@ -36,8 +36,8 @@ class Sink:
     -------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "lines"
-    >>> sink = Sink(path)
-    >>> sink.add("one"), sink.close(), path.read_text()
+    >>> writer = LineWriter(path)
+    >>> writer.add("one"), writer.close(), path.read_text()
     (None, None, 'one\n')
     """
 
@@ -98,12 +98,12 @@ class Sink:
             self.dropped += data.count(b"\n") - torn
 
 
-_ALIVE: Final[weakref.WeakSet[Sink]] = weakref.WeakSet()
+_ALIVE: Final[weakref.WeakSet[LineWriter]] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for sink in list(_ALIVE):
-        sink.after_fork()
+    for writer in list(_ALIVE):
+        writer.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

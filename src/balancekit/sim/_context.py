@@ -13,10 +13,10 @@ from typing import TypeAlias
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.events import Event
+from balancekit.sim._queues import FifoQueue, Server
 from balancekit.sim._services import draws
-from balancekit.sim._station import Line, Server
 
-__all__ = ["Clock", "MakeBalancer", "World"]
+__all__ = ["Clock", "MakeBalancer", "SimContext"]
 
 MakeBalancer: TypeAlias = Callable[[list[Endpoint[str]], Callable[[], float], Random], LoadBalancer[str]]
 """Makes a balancer from endpoints, a clock and a generator."""
@@ -34,7 +34,7 @@ class Clock:
         return self.now
 
 
-class World:
+class SimContext:
     """The things of one run.
 
     Parameters
@@ -82,10 +82,10 @@ class World:
         """Return the service times of a server, from the first one on."""
         return draws(self.servers[id].service, self.chance(f"service {id}"))
 
-    def lines(self) -> Iterator[tuple[str, Line[object], Iterator[float]]]:
+    def lines(self) -> Iterator[tuple[str, FifoQueue[object], Iterator[float]]]:
         """Yield id, queue and service times of every server, in order."""
         for id, server in self.servers.items():
-            yield id, Line(server, _nobody), self.lengths(id)
+            yield id, FifoQueue(server, _nobody), self.lengths(id)
 
 
 def _nobody(job: object, end: float) -> None:

@@ -1,4 +1,4 @@
-"""What does a log say? Averages over time, what arrivals saw, how long servers had too much to do.
+"""What does a trace say? Averages over time, what arrivals saw, how long servers had too much to do.
 
 All is counted from the arrival of the first request after the warm-up to the arrival of the last one; what follows is
 the end of the run, not how the system is.
@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit.events import Event
-from balancekit.sim._log import FIRST, HEDGE, RETRY, Log
-from balancekit.sim._report import Report
-from balancekit.sim._station import Server
+from balancekit.sim._queues import Server
+from balancekit.sim._report import SimulationReport
+from balancekit.sim._trace import FIRST, HEDGE, RETRY, Trace
 from balancekit.snapshot import Key
 
 __all__ = ["measure"]
@@ -46,12 +46,14 @@ class Span(NamedTuple):
         return total / self.seconds if self.seconds > 0.0 else 0.0
 
 
-def measure(log: Log, servers: Mapping[str, Server], warm_up: int, events: Sequence[Event]) -> Report:
+def measure(
+    trace: Trace, servers: Mapping[str, Server], warm_up: int, events: Sequence[Event]
+) -> SimulationReport:
     """Compute the report of a run.
 
     Parameters
     ----------
-    log
+    trace
         The rows.
     servers
         By endpoint id, in the order of their numbers.
@@ -60,12 +62,12 @@ def measure(log: Log, servers: Mapping[str, Server], warm_up: int, events: Seque
     events
         What the balancers said.
     """
-    arrived, ended = np.frombuffer(log.arrived), np.frombuffer(log.ended)
-    served = np.frombuffer(log.served, dtype=np.int8).astype(bool)
-    request = np.frombuffer(log.request, dtype=np.int64)
-    kind = np.frombuffer(log.kind, dtype=np.int8)
-    where = np.frombuffer(log.where, dtype=np.int64)
-    entered, left = np.frombuffer(log.entered), np.frombuffer(log.left)
+    arrived, ended = np.frombuffer(trace.arrived), np.frombuffer(trace.ended)
+    served = np.frombuffer(trace.served, dtype=np.int8).astype(bool)
+    request = np.frombuffer(trace.request, dtype=np.int64)
+    kind = np.frombuffer(trace.kind, dtype=np.int8)
+    where = np.frombuffer(trace.where, dtype=np.int64)
+    entered, left = np.frombuffer(trace.entered), np.frombuffer(trace.left)
     counted = len(arrived) - warm_up
     span = Span(float(arrived[warm_up]), float(arrived[-1])) if counted > 0 else Span(0.0, 0.0)
     tries = request >= warm_up
@@ -78,7 +80,7 @@ def measure(log: Log, servers: Mapping[str, Server], warm_up: int, events: Seque
     answered = served.copy()
     answered[:warm_up] = False
     first = tries & (kind == FIRST)
-    return Report(
+    return SimulationReport(
         requests=max(0, counted),
         failures=max(0, counted) - int(answered.sum()),
         retries=int((kind[tries] == RETRY).sum()),
@@ -90,7 +92,7 @@ def measure(log: Log, servers: Mapping[str, Server], warm_up: int, events: Seque
         overload=overload,
         in_system=span.average(float(stays.sum())),
         seen=float(before.mean()) if counted > 0 else 0.0,
-        disruption=_disruption(log.keys, request[first], where[first]) if log.keys else None,
+        disruption=_disruption(trace.keys, request[first], where[first]) if trace.keys else None,
         events=tuple(events),
     )
 

@@ -1,6 +1,6 @@
 """How often has something rare happened? Events, counted: ejections, retries, hedges.
 
-Metrics want totals, and a balancer only tells of each event once. A tally listens from when it is made.
+Metrics want totals, and a balancer only tells of each event once. A counters listens from when it is made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 
-__all__ = ["Tally", "reason"]
+__all__ = ["EventCounters", "reason"]
 
 _WORD: Final = re.compile(r"[a-z][a-z]+")
 _FIRST: Final = {"check": "check", "latency": "latency", "success": "success_rate", "failure": "failure_rate"}
@@ -34,7 +34,7 @@ def reason(cause: str) -> str:
 
 
 @final
-class Tally:
+class EventCounters:
     """Totals of a balancer's events.
 
     Parameters
@@ -46,10 +46,10 @@ class Tally:
     -------
     >>> from balancekit import LoadBalancer, Outcome
     >>> lb = LoadBalancer(["a", "b"])
-    >>> tally = Tally(lb)
+    >>> counters = EventCounters(lb)
     >>> for _ in range(5):
     ...     _ = lb.acquire(exclude=["b"]).release(Outcome.FAILURE)
-    >>> dict(tally.ejections)
+    >>> dict(counters.ejections)
     {('a', 'failures'): 1}
     """
 
