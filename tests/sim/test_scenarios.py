@@ -71,7 +71,7 @@ def test_what_is_not_said_has_a_default(tmp_path):
         (
             (
                 "[servers.s]",
-                "[servers.s-1]\nservice = { kind = 'always', mean = 1.0 }\n[servers.s]\ncount = 2",
+                "[servers.s-1]\nservice = { kind = 'deterministic', mean = 1.0 }\n[servers.s]\ncount = 2",
             ),
             "servers.s",
         ),
