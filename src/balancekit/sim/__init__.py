@@ -1,13 +1,14 @@
 """What would happen? Simulations in virtual time of the very balancers that production runs.
 
 :class:`Simulation` joins servers (:class:`Server`, with service times), arrivals and faults with balancers made
-by any function. :class:`Report` says what came of it.
+by any function. :class:`SimulationReport` says what came of it.
 """
 
 from __future__ import annotations
 
-from balancekit.sim._arrivals import Arrivals, Bursty, Callers, Diurnal, Poisson, RecordedArrivals
-from balancekit.sim._claims import Claim, ProbeResult
+from balancekit.sim._arrivals import Arrivals, Bursty, ClosedLoop, Diurnal, Poisson, RecordedArrivals
+from balancekit.sim._claims import Claim, Finding
+from balancekit.sim._context import MakeBalancer
 from balancekit.sim._engine import Simulation, simulate
 from balancekit.sim._faults import (
     Add,
@@ -22,31 +23,31 @@ from balancekit.sim._faults import (
     Remove,
     Slow,
 )
+from balancekit.sim._queues import Server
 from balancekit.sim._recorder import RecordedLease, Recorder
 from balancekit.sim._replay import Recording, read_recording, replay
-from balancekit.sim._report import QUANTILES, Report, jain
-from balancekit.sim._scenario import Scenario, load_scenario, shipped
-from balancekit.sim._services import Always, Bimodal, Exponential, Lognormal, Pareto, Recorded, Service
-from balancekit.sim._station import Server
+from balancekit.sim._report import QUANTILES, SimulationReport, jain_index
+from balancekit.sim._scenario import Scenario, builtin_scenarios, load_scenario
+from balancekit.sim._services import Bimodal, Deterministic, Exponential, Lognormal, Pareto, Recorded, Service
 from balancekit.sim._sweep import sweep
-from balancekit.sim._world import MakeBalancer
 
 __all__ = [
     "QUANTILES",
     "Add",
-    "Always",
     "Arrivals",
     "Bimodal",
     "Bursty",
-    "Callers",
     "Claim",
+    "ClosedLoop",
     "Crash",
+    "Deterministic",
     "Diurnal",
     "Drain",
     "Exponential",
     "FailFast",
     "FailSlow",
     "Fault",
+    "Finding",
     "Flap",
     "Hang",
     "Lognormal",
@@ -54,24 +55,23 @@ __all__ = [
     "Pareto",
     "Partial",
     "Poisson",
-    "ProbeResult",
     "Recorded",
     "RecordedArrivals",
     "RecordedLease",
     "Recorder",
     "Recording",
     "Remove",
-    "Report",
     "Scenario",
     "Server",
     "Service",
     "Simulation",
+    "SimulationReport",
     "Slow",
-    "jain",
+    "builtin_scenarios",
+    "jain_index",
     "load_scenario",
     "read_recording",
     "replay",
-    "shipped",
     "simulate",
     "sweep",
 ]

@@ -18,23 +18,23 @@ import numpy as np
 
 from balancekit.errors import UnavailableError
 from balancekit.lease import Lease
-from balancekit.sim._log import FIRST, Log
-from balancekit.sim._world import World
+from balancekit.sim._context import SimContext
+from balancekit.sim._trace import FIRST, Trace
 
 __all__ = ["play"]
 
 NO_SERVER = -1
 
 
-def play(world: World, arrived: Sequence[float]) -> Log:
+def play(context: SimContext, arrived: Sequence[float]) -> Trace:
     """Let the requests that come at these times happen, and every one end."""
-    clock = world.clock
+    clock = context.clock
     ended, where = array("d"), array("q")
     end_at, went_to = ended.append, where.append
-    acquires = [balancer.acquire for balancer in world.balancers]
-    acquire, many, draw = acquires[0], len(acquires), world.spread.random
+    acquires = [balancer.acquire for balancer in context.balancers]
+    acquire, many, draw = acquires[0], len(acquires), context.spread.random
     servers = {
-        id: (number, line.free, line.scale, draws) for number, (id, line, draws) in enumerate(world.lines())
+        id: (number, line.free, line.scale, draws) for number, (id, line, draws) in enumerate(context.lines())
     }
     heap: list[tuple[float, int, Lease[str] | None]] = [(inf, -1, None)]
     for number, now in enumerate(arrived):
@@ -64,9 +64,9 @@ def play(world: World, arrived: Sequence[float]) -> Log:
     return _log(arrived, ended, where)
 
 
-def _log(arrived: Sequence[float], ended: Sequence[float], where: Sequence[int]) -> Log:
+def _log(arrived: Sequence[float], ended: Sequence[float], where: Sequence[int]) -> Trace:
     """Return the whole log: one attempt for each request that went somewhere, there from its arrival to its end."""
-    log = Log()
+    log = Trace()
     begins, ends, places = np.array(arrived), np.array(ended), np.array(where, dtype=np.int64)
     served = places != NO_SERVER
     log.arrived.frombytes(begins.tobytes())

@@ -27,7 +27,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome, classify_exception
 from balancekit.protocols import Clock
-from balancekit.sim._sink import Sink
+from balancekit.sim._jsonl_writer import LineWriter
 from balancekit.snapshot import DEFAULT_COST, Key
 
 __all__ = ["RecordedLease", "Recorder"]
@@ -79,13 +79,13 @@ class Recorder(Generic[T]):
         self.balancer: LoadBalancer[T] = balancer
         self._clock: Clock = time.monotonic if clock is None else clock
         self._epoch = time.time() - time.monotonic() if clock is None else 0.0
-        self._sink = Sink(file)
-        weakref.finalize(self, self._sink.close)
+        self._writer = LineWriter(file)
+        weakref.finalize(self, self._writer.close)
 
     @property
     def dropped(self) -> int:
         """Lines that could not be written."""
-        return self._sink.dropped
+        return self._writer.dropped
 
     def acquire(
         self,
@@ -116,7 +116,7 @@ class Recorder(Generic[T]):
 
     def close(self) -> None:
         """Write what has not been written. Leases that end later are dropped."""
-        self._sink.close()
+        self._writer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -142,10 +142,10 @@ class Recorder(Generic[T]):
         try:
             key = _in_json(lease._key)
         except ValueError:  # a number of more digits than may be written
-            self._sink.drop()
+            self._writer.drop()
             return
         # By hand: json.dumps of a dictionary would take three times as long as all the rest.
-        self._sink.add(
+        self._writer.add(
             f'{{"time":{began + self._epoch!r},"key":{key},"cost":{cost!r},"endpoint":{QUOTE(lease.endpoint.id)},'
             f'"duration":{duration!r},"outcome":"{outcome.value}"}}'
         )
