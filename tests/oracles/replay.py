@@ -9,14 +9,8 @@ A driver per server (``drive_nginx.py`` and so on) is given a *question*: config
 match rule, nothing else. It does not see the trace's name nor anything recorded. Its answers are computed
 first; then the judge compares, by the rule that the file states:
 
-===================================  ====================================================================
-``exact``                            equal, entry by entry, statuses included where they were recorded
-``exact up to the starting phase``   equal to one of the answers, one per starting point
-``each pick has the fewest active``  every recorded pick, and every one of ours, is of the least busy
-``statistical``                      shares within 5 standard deviations of the difference of two samples
-``ordering``                         the same events in the same order, per stream, times informative
-``steps exact``                      the same steps, each within the tolerance in seconds that is stated
-===================================  ====================================================================
+``states in order``                  per router the same VRRP states, in order, and the same set of packets
+===================================  =============================================================
 """
 
 from __future__ import annotations
@@ -39,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 Json = Mapping[str, Any]
 
 QUESTION = ("server", "version", "algorithm", "kind", "match", "config", "inputs")
-DRIVERS = {name: f"drive_{name}" for name in ("nginx", "haproxy", "envoy")}
+DRIVERS = {name: f"drive_{name}" for name in ("nginx", "haproxy", "envoy", "keepalived")}
 DEVIATIONS = 5.0
 SIDE = ("statuses", "dequeued")
 """Recorded beside the outputs in some files."""
@@ -95,6 +89,8 @@ def judge(trace: Json, answers: Iterator[Json], verdict: Verdict) -> None:
         best(trace, answers, verdict, in_order)
     elif rule.startswith("steps exact"):
         steps(trace, next(answers), verdict)
+    elif rule.startswith("states in order"):
+        best(trace, answers, verdict, elections)
     else:
         raise ValueError(f"a match rule we do not have: {rule}")
 
@@ -236,6 +232,46 @@ def steps(trace: Json, answer: Json, verdict: Verdict) -> None:
             verdict.difference = f"step {place}: recorded {one!r}, ours {other!r}"
 
 
+def elections(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Compare BACKUP and MASTER states of each router, in order and in time, and the packets it sent, as a set."""
+    intervals: dict[str, float] = defaultdict(float)
+    for server in trace["config"]["servers"]:
+        for one in (server, *server.get("instances", ())):
+            intervals[server["name"]] = max(intervals[server["name"]], float(one.get("interval", 0.0)))
+    longest = max(intervals.values())
+    equal = total = 0
+    difference = ""
+    theirs, mine = states(trace["outputs"]), states(answer["outputs"])
+    for name in sorted({*theirs, *mine}):
+        recorded, ours = theirs.get(name, []), mine.get(name, [])
+        for place, (one, other) in enumerate(zip_longest(recorded, ours)):
+            total += 1
+            if one and other and one[1] == other[1] and abs(one[0] - other[0]) <= longest + 0.1:
+                equal += 1
+            elif not difference:
+                difference = f"{'/'.join(name)} state {place}: recorded {one!r}, ours {other!r}"
+    sent, ours_sent = adverts(trace["outputs"]), adverts(answer["outputs"])
+    total += len(sent | ours_sent)
+    equal += len(sent & ours_sent)
+    if sent != ours_sent and not difference:
+        difference = f"packets: {min(sent ^ ours_sent)!r} on one side only"
+    return equal, total, difference
+
+
+def states(events: list[Json]) -> dict[tuple[str, str], list[tuple[float, str]]]:
+    """Return the BACKUP and MASTER states of each instance, with their times."""
+    found: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+    for event in events:
+        if event.get("state") in {"BACKUP", "MASTER"} and "instance" in event:
+            found[event["router"], event["instance"]].append((event["t"], event["state"]))
+    return found
+
+
+def adverts(events: list[Json]) -> set[tuple[str, str]]:
+    """Return the distinct packets of each router."""
+    return {(event["router"], event["hex"]) for event in events if "advert" in event}
+
+
 def files(paths: list[str]) -> list[Path]:
     """Return the trace files named, or in the folders named, in order."""
     found: list[Path] = []
@@ -271,7 +307,7 @@ def table(verdicts: list[Verdict]) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(
-        prog="replay.py", description="Replay traces recorded from nginx, HAProxy and Envoy."
+        prog="replay.py", description="Replay traces recorded from real servers."
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a trace file, or a folder of them")
     form = parser.add_mutually_exclusive_group()

@@ -96,6 +96,23 @@ def spoil_step(trace):
     trace["outputs"][3]["weight"] += 1
 
 
+def spoil_state(trace):
+    """A router became active that did not."""
+    next(row for row in trace["outputs"] if row.get("state") == "BACKUP")["state"] = "MASTER"
+
+
+def spoil_packet(trace):
+    """One bit of one packet is another."""
+    row = next(row for row in trace["outputs"] if "advert" in row)
+    row["hex"] = row["hex"][:-1] + "f"
+
+
+def spoil_time(trace):
+    """A change comes an interval and a second late."""
+    row = next(row for row in reversed(trace["outputs"]) if row.get("state") == "MASTER")
+    row["t"] += 2.1
+
+
 @pytest.mark.parametrize(
     ("rule", "spoil"),
     [
@@ -105,6 +122,9 @@ def spoil_step(trace):
         ("ordering exact", spoil_order),
         ("ordering;", spoil_order),
         ("steps exact", spoil_step),
+        ("states in order", spoil_state),
+        ("states in order", spoil_packet),
+        ("states in order", spoil_time),
     ],
 )
 def test_the_judge_notices_one_wrong_entry(rule, spoil):

@@ -17,6 +17,7 @@ PACKAGES = [
     "balancekit.bench",
     "balancekit.errors",
     "balancekit.events",
+    "balancekit.ha",
     "balancekit.hashing",
     "balancekit.health",
     "balancekit.l7",

@@ -30,6 +30,8 @@ from balancekit.sim._report import QUANTILES, SimulationReport, jain_index
 from balancekit.sim._scenario import Scenario, builtin_scenarios, load_scenario
 from balancekit.sim._services import Bimodal, Deterministic, Exponential, Lognormal, Pareto, Recorded, Service
 from balancekit.sim._sweep import sweep
+from balancekit.sim._vrrp_network import VrrpDo, VrrpEvent, VrrpSimulation, VrrpSpeaker
+from balancekit.sim._vrrp_report import SentAdvert, Spell, VrrpChange, VrrpReport
 
 __all__ = [
     "QUANTILES",
@@ -62,11 +64,19 @@ __all__ = [
     "Recording",
     "Remove",
     "Scenario",
+    "SentAdvert",
     "Server",
     "Service",
     "Simulation",
     "SimulationReport",
     "Slow",
+    "Spell",
+    "VrrpChange",
+    "VrrpDo",
+    "VrrpEvent",
+    "VrrpReport",
+    "VrrpSimulation",
+    "VrrpSpeaker",
     "builtin_scenarios",
     "jain_index",
     "load_scenario",

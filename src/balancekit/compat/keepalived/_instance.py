@@ -1,0 +1,76 @@
+"""The ``vrrp_instance`` section of keepalived 2.2.7.
+
+Names are its directives. What differs from :class:`~balancekit.ha.VirtualRouter`: version 2 is the default, an
+interval of 0 is adopted, a paused process goes on as active, and adverts are accepted from any unicast source.
+"""
+
+from __future__ import annotations
+
+from balancekit._support.record import Record
+from balancekit.ha import VirtualRouter
+
+__all__ = ["Instance"]
+
+
+class Instance(Record):
+    """A ``vrrp_instance`` section.
+
+    Parameters
+    ----------
+    virtual_router_id
+        1 to 255.
+    virtual_ipaddress
+        Addresses, with or without a prefix length.
+    unicast_src_ip
+        The address of the interface, from which adverts are sent, unicast or not.
+    priority, advert_int, vrrp_version, nopreempt, preempt_delay, down_timer_adverts, unicast_peer
+        As in the configuration file, with its defaults.
+    lower_prio_no_advert
+        Whether an active router ignores an inferior advert instead of answering it.
+
+    Raises
+    ------
+    ConfigurationError
+        For a value that keepalived would refuse.
+
+    Example
+    -------
+    >>> instance = Instance(virtual_router_id=51, virtual_ipaddress=("192.0.2.100/24",), unicast_src_ip="192.0.2.11")
+    >>> router = instance.router()
+    >>> router.version, router.interval, router.priority
+    (2, 1.0, 100)
+    """
+
+    virtual_router_id: int
+    virtual_ipaddress: tuple[str, ...]
+    unicast_src_ip: str
+    priority: int = 100
+    advert_int: float = 1.0
+    vrrp_version: int = 2
+    nopreempt: bool = False
+    preempt_delay: float = 0.0
+    down_timer_adverts: int = 3
+    unicast_peer: tuple[str, ...] = ()
+    lower_prio_no_advert: bool = False
+
+    def _check(self) -> None:
+        self.router()
+
+    def router(self) -> VirtualRouter:
+        """Return what it is in the words of :mod:`balancekit.ha`."""
+        return VirtualRouter(
+            vrid=self.virtual_router_id,
+            addresses=tuple([address.partition("/")[0] for address in self.virtual_ipaddress]),
+            source=self.unicast_src_ip,
+            priority=self.priority,
+            interval=self.advert_int,
+            version=self.vrrp_version,
+            preempt=not self.nopreempt,
+            preempt_delay=self.preempt_delay,
+            missed=self.down_timer_adverts,
+            answer_lower=not self.lower_prio_no_advert,
+            min_interval=0.0,
+            peers=self.unicast_peer,
+            check_peers=False,
+            check_pause=False,
+        )

@@ -1,0 +1,263 @@
+"""A keepalived 2.2.7 process: instances, sync groups, tracked scripts and files, and what it does with bad packets.
+
+*Quirks*, both kept because peers depend on them:
+
+- An interval of 0 is adopted, so that a backup takes over at once.
+- An advert that is dropped (checksum, TTL, version, type, addresses) still puts off the next advert of an active
+  instance by a whole interval. A peer whose adverts are all dropped, sent as often as ours, silences it: it goes on
+  holding the addresses and says nothing. Over IPv4, version 3, a checksum without pseudo-header is dropped.
+
+The second is why :mod:`balancekit.ha` is not made so: there, a rejected advert changes nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from balancekit._support.record import Record
+from balancekit.compat.keepalived._instance import Instance
+from balancekit.errors import ConfigurationError
+from balancekit.ha import (
+    Advert,
+    Ipv4Checksum,
+    MemberEffect,
+    RejectedAdvert,
+    Role,
+    SyncGroup,
+    SyncGroupMachine,
+    TrackedCheck,
+    Tracking,
+    TrackingMachine,
+    VirtualRouter,
+    decode_advert,
+    encode_advert,
+)
+
+__all__ = ["Keepalived", "KeepalivedProcess", "TrackFile", "TrackScript"]
+
+HEADER_BYTES: Final = 8
+"""What a packet must have to be matched to an instance."""
+
+
+class TrackScript(Record):
+    """A ``vrrp_script`` section that instances track."""
+
+    weight: int = 0
+    """Added to the priority; 0: a failure is a fault."""
+    rise: int = 1
+    fall: int = 1
+    interval: float = 1.0
+    """Seconds between runs. Whoever runs the script reports each result."""
+    instances: tuple[str, ...] = ()
+    """The instances that track it; all if left out."""
+
+
+class TrackFile(Record):
+    """A ``track_file`` section: the number in it, times the weight, is added to the priority."""
+
+    weight: int = 1
+    instances: tuple[str, ...] = ()
+    """The instances that track it; all if left out."""
+
+
+class Keepalived(Record):
+    """The configuration of a process.
+
+    Parameters
+    ----------
+    instances
+        ``vrrp_instance`` sections by name.
+    sync_groups
+        ``vrrp_sync_group`` sections: names of instances, by the name of the group.
+    scripts, files
+        ``vrrp_script`` and ``track_file`` sections by name.
+
+    Raises
+    ------
+    ConfigurationError
+        If a group or a tracked thing names an instance that is not there, or an instance is in two groups.
+
+    Example
+    -------
+    >>> instance = Instance(virtual_router_id=51, virtual_ipaddress=("192.0.2.100",), unicast_src_ip="192.0.2.11")
+    >>> process = Keepalived(instances={"VI": instance})()
+    >>> [f"{name}: {effect}" for name, effect in process.start(now=0.0)]
+    ['VI: initialize -> backup: started']
+    """
+
+    instances: Mapping[str, Instance]
+    sync_groups: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    scripts: Mapping[str, TrackScript] = MappingProxyType({})
+    files: Mapping[str, TrackFile] = MappingProxyType({})
+
+    def _check(self) -> None:
+        named = [name for group in self.sync_groups.values() for name in group]
+        if len(set(named)) < len(named):
+            raise ConfigurationError("sync_groups", dict(self.sync_groups), "each instance in one group")
+        tracked = [name for script in self.scripts.values() for name in script.instances]
+        tracked += [name for file in self.files.values() for name in file.instances]
+        for name in (*named, *tracked):
+            if name not in self.instances:
+                raise ConfigurationError("instances", name, f"one of {', '.join(self.instances)}")
+
+    def __call__(self) -> KeepalivedProcess:
+        """Make the process."""
+        return KeepalivedProcess(self)
+
+
+class KeepalivedProcess:
+    """A process, without its I/O. Made by :class:`Keepalived`; called as a :class:`~balancekit.ha.SyncGroupMachine` is."""
+
+    def __init__(self, config: Keepalived) -> None:
+        self.config = config
+        self.routers: Mapping[str, VirtualRouter] = {
+            name: instance.router() for name, instance in config.instances.items()
+        }
+        grouped = {name: group for group in config.sync_groups.values() for name in group}
+        groups = dict.fromkeys([grouped.get(name, (name,)) for name in config.instances])
+        self._groups = [SyncGroup(routers={name: self.routers[name] for name in group})() for group in groups]
+        self._group_of = {name: group for group in self._groups for name in group.routers}
+        self._tracking = {name: self._tracked(name) for name in config.instances}
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call :meth:`advance` next."""
+        due = [group.deadline for group in self._groups if group.deadline is not None]
+        return min(due, default=None)
+
+    def role(self, instance: str) -> Role:
+        """Return the role of an instance."""
+        return self._group_of[instance].machines[instance].role
+
+    def start(self, *, now: float) -> tuple[MemberEffect, ...]:
+        """Start every instance."""
+        return self._each(lambda group: group.start(now=now))
+
+    def stop(self, *, now: float) -> tuple[MemberEffect, ...]:
+        """Stop every instance; active ones resign."""
+        return self._each(lambda group: group.stop(now=now))
+
+    def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
+        """Do what is due."""
+        return self._each(lambda group: group.advance(now=now))
+
+    def receive_packet(
+        self, data: bytes, *, source: str, destination: str, hop_limit: int, now: float
+    ) -> tuple[MemberEffect, ...]:
+        """Receive a packet as keepalived does.
+
+        Raises
+        ------
+        RejectedAdvert
+            If it is dropped; the next advert of an active instance of that virtual router is put off.
+        """
+        name = self._matched(data, source)
+        group = self._group_of[name]
+        try:
+            advert = decode_advert(data, source=source, destination=destination, hop_limit=hop_limit)
+            if _plain(advert, data, source, destination):
+                raise RejectedAdvert("checksum without pseudo-header")  # noqa: TRY301 - as any other
+            return group.receive(advert, source, now=now)
+        except RejectedAdvert:
+            machine = group.machines[name]
+            if machine.role is Role.ACTIVE:
+                machine.deadline = now + machine.config.interval
+            raise
+
+    def set_priority(
+        self, priority: int, *, now: float, member: str | None = None
+    ) -> tuple[MemberEffect, ...]:
+        """Change the priority of an instance, or of all, as a reload does."""
+        names = self.config.instances if member is None else (member,)
+        return self._flat(
+            [self._group_of[name].set_priority(priority, now=now, member=name) for name in names]
+        )
+
+    def fault(
+        self, reason: str = "fault", *, now: float, member: str | None = None
+    ) -> tuple[MemberEffect, ...]:
+        """Put an instance and its group, or all, into FAULT."""
+        names = self.config.instances if member is None else (member,)
+        return self._flat([self._group_of[name].fault(reason, now=now, member=name) for name in names])
+
+    def clear(
+        self, reason: str = "fault", *, now: float, member: str | None = None
+    ) -> tuple[MemberEffect, ...]:
+        """Let an instance and its group, or all, leave FAULT."""
+        names = self.config.instances if member is None else (member,)
+        return self._flat([self._group_of[name].clear(reason, now=now, member=name) for name in names])
+
+    def script(self, name: str, *, passed: bool, now: float) -> tuple[MemberEffect, ...]:
+        """Take note of how a run of a tracked script ended."""
+        found: list[tuple[MemberEffect, ...]] = []
+        for instance in self.config.scripts[name].instances or self.config.instances:
+            self._tracking[instance].report(name, passed=passed)
+            found.append(self._apply(instance, now))
+        return self._flat(found)
+
+    def file(self, name: str, value: int, *, now: float) -> tuple[MemberEffect, ...]:
+        """Take note of the number in a tracked file."""
+        found: list[tuple[MemberEffect, ...]] = []
+        for instance in self.config.files[name].instances or self.config.instances:
+            self._tracking[instance].set_value(name, value)
+            found.append(self._apply(instance, now))
+        return self._flat(found)
+
+    def _tracked(self, instance: str) -> TrackingMachine:
+        checks = {
+            name: TrackedCheck(weight=script.weight, rise=script.rise, fall=script.fall)
+            for name, script in self.config.scripts.items()
+            if instance in (script.instances or self.config.instances)
+        }
+        values = {
+            name: file.weight
+            for name, file in self.config.files.items()
+            if instance in (file.instances or self.config.instances)
+        }
+        return TrackingMachine(Tracking(checks=checks, values=values), self.routers[instance])
+
+    def _apply(self, instance: str, now: float) -> tuple[MemberEffect, ...]:
+        return self._tracking[instance].apply(_Member(self, instance), now=now)
+
+    def _matched(self, data: bytes, source: str) -> str:
+        """Return the instance that a packet is for; packets too short to tell, or for none, are no concern."""
+        version = ipaddress.ip_address(source.partition("%")[0]).version
+        if len(data) >= HEADER_BYTES:
+            for name, router in self.routers.items():
+                if router.vrid == data[1] and ipaddress.ip_address(router.source).version == version:
+                    return name
+        raise RejectedAdvert("for no instance")
+
+    def _each(self, call: Callable[[SyncGroupMachine], tuple[MemberEffect, ...]]) -> tuple[MemberEffect, ...]:
+        return self._flat([call(group) for group in self._groups])
+
+    def _flat(self, found: Iterable[tuple[MemberEffect, ...]]) -> tuple[MemberEffect, ...]:
+        return tuple([effect for effects in found for effect in effects])
+
+
+def _plain(advert: Advert, data: bytes, source: str, destination: str) -> bool:
+    """Answer whether the checksum leaves out the pseudo-header that version 3 over IPv4 is to have."""
+    if advert.version != 3 or ":" in source:
+        return False
+    plain = encode_advert(advert, source=source, destination=destination, ipv4_checksum=Ipv4Checksum.PLAIN)
+    return data == plain
+
+
+class _Member:
+    """One instance of a process, as what tracking acts on."""
+
+    def __init__(self, process: KeepalivedProcess, name: str) -> None:
+        self._process = process
+        self._name = name
+
+    def set_priority(self, priority: int, *, now: float) -> tuple[MemberEffect, ...]:
+        return self._process.set_priority(priority, now=now, member=self._name)
+
+    def fault(self, reason: str, *, now: float) -> tuple[MemberEffect, ...]:
+        return self._process.fault(reason, now=now, member=self._name)
+
+    def clear(self, reason: str, *, now: float) -> tuple[MemberEffect, ...]:
+        return self._process.clear(reason, now=now, member=self._name)

@@ -1,0 +1,10 @@
+"""Print the page of the transition table."""
+
+from __future__ import annotations
+
+import sys
+
+from balancekit.ha._roles import vrrp_page
+
+if __name__ == "__main__":
+    sys.stdout.write(vrrp_page())

@@ -1,0 +1,201 @@
+"""Quorum: whether enough of a group is there, and whether one node alone may act.
+
+Two different questions. :class:`Quorum` answers "are enough servers up to be worth an address?" with hysteresis,
+so that one flapping server does not move the address. :class:`Majority` answers "may I be the only one?" by
+votes that are lent for a time: two nodes and a witness that cannot see each other never hold a majority at once.
+
+*Guarantee of Majority.* A voter lends its vote to one candidate at a time, from the moment it answers; the
+candidate counts it from the moment it asked, and shorter by ``drift``. More than half of the votes are therefore
+held by one candidate at most, whatever is lost, delayed, repeated or paused, as long as no two clocks run faster
+or slower than each other by more than ``drift``.
+
+Cost: O(1) per call; O(voters) for :meth:`MajorityMachine.holds`.
+
+Source: keepalived 2.2.7, ``quorum`` and ``hysteresis``; Gray and Cheriton (1989), *Leases*.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Majority", "MajorityMachine", "Quorum", "QuorumMachine", "QuorumState", "VoteMachine"]
+
+
+class QuorumState(enum.StrEnum):
+    """Whether enough is there."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Quorum(Record):
+    """Be up from a weight on, and down below a smaller one.
+
+    Parameters
+    ----------
+    quorum
+        The weight that must be there, > 0.
+    hysteresis
+        Up at ``quorum + hysteresis`` or more, down below ``quorum - hysteresis``; in [0, quorum).
+    start
+        The state before the first observation.
+
+    Example
+    -------
+    >>> machine = Quorum(quorum=3, hysteresis=1)()
+    >>> [machine.observe(weight).value for weight in (3, 4, 3, 2, 1, 3)]
+    ['down', 'up', 'up', 'up', 'down', 'down']
+    """
+
+    quorum: float = 1.0
+    hysteresis: float = 0.0
+    start: QuorumState = QuorumState.DOWN
+
+    def _check(self) -> None:
+        valid.number("quorum", self.quorum, above=0.0)
+        valid.number("hysteresis", self.hysteresis, minimum=0.0)
+        if self.hysteresis >= self.quorum:
+            raise ConfigurationError("hysteresis", self.hysteresis, f"a number < quorum ({self.quorum:g})")
+
+    def __call__(self) -> QuorumMachine:
+        """Make the machine."""
+        return QuorumMachine(self)
+
+
+class QuorumMachine:
+    """The quorum of one group. Made by :class:`Quorum`."""
+
+    def __init__(self, config: Quorum) -> None:
+        self.config = config
+        self.state: QuorumState = config.start
+        """The present state."""
+
+    def observe(self, weight: float) -> QuorumState:
+        """Take note of the weight of all members that are up; return the state."""
+        config = self.config
+        valid.number("weight", weight, minimum=0.0)
+        if weight >= config.quorum + config.hysteresis:
+            self.state = QuorumState.UP
+        elif weight < config.quorum - config.hysteresis:
+            self.state = QuorumState.DOWN
+        return self.state
+
+
+class Majority(Record):
+    """Hold something only with more than half of all votes, each lent for a time.
+
+    Parameters
+    ----------
+    voters
+        Ids, each once: the nodes and, for two nodes, a witness that holds nothing itself.
+    lease
+        Seconds for which a vote is lent, > 0: the longest outage when the holder is lost.
+    drift
+        By what fraction two clocks may run apart, in [0, 1).
+
+    *When not to use it:* where an outage is worse than two holders. A node that loses its majority must let go,
+    even if nothing else is wrong: with the witness lost as well, nothing is held.
+
+    Example
+    -------
+    >>> majority = Majority(voters=("a", "b", "witness"), lease=3.0)
+    >>> votes = {voter: majority.voter(now=0.0) for voter in majority.voters}
+    >>> a, b = majority(), majority()
+    >>> for candidate, name, reachable in ((a, "a", ("a", "witness")), (b, "b", ("b", "witness"))):
+    ...     for voter in reachable:
+    ...         if votes[voter].request(name, now=10.0):
+    ...             candidate.granted(voter, asked_at=10.0)
+    >>> a.holds(now=10.1), b.holds(now=10.1)
+    (True, False)
+    """
+
+    voters: tuple[str, ...]
+    lease: float = 3.0
+    drift: float = 0.01
+
+    def _check(self) -> None:
+        valid.ids("voters", self.voters)
+        if not self.voters or len(set(self.voters)) < len(self.voters):
+            raise ConfigurationError("voters", self.voters, "one id or more, each once")
+        valid.number("lease", self.lease, above=0.0)
+        if not 0.0 <= valid.number("drift", self.drift) < 1.0:
+            raise ConfigurationError("drift", self.drift, "a number >= 0 and < 1")
+
+    def __call__(self) -> MajorityMachine:
+        """Make the machine of a candidate."""
+        return MajorityMachine(self)
+
+    def voter(self, *, now: float) -> VoteMachine:
+        """Make the machine of a voter that starts now, and may have lent its vote before it was restarted."""
+        return VoteMachine(self, now=now)
+
+
+class MajorityMachine:
+    """The votes of one candidate. Made by :class:`Majority`."""
+
+    def __init__(self, config: Majority) -> None:
+        self.config = config
+        self._until: dict[str, float] = {}
+
+    def granted(self, voter: str, *, asked_at: float) -> None:
+        """Take note that a voter lent its vote.
+
+        Parameters
+        ----------
+        voter
+            Its id.
+        asked_at
+            When this candidate *sent* the request, by its own clock.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is no voter.
+        """
+        if voter not in self.config.voters:
+            raise ConfigurationError("voter", voter, f"one of {', '.join(self.config.voters)}")
+        until = asked_at + self.config.lease * (1.0 - self.config.drift)
+        self._until[voter] = max(until, self._until.get(voter, until))
+
+    def refused(self, voter: str) -> None:
+        """Take note that a voter has lent its vote to another candidate."""
+        self._until.pop(voter, None)
+
+    def holds(self, *, now: float) -> bool:
+        """Answer whether this candidate has more than half of all votes."""
+        deadline = self.deadline
+        return deadline is not None and now < deadline
+
+    @property
+    def deadline(self) -> float | None:
+        """When the majority ends unless a vote is renewed; ``None`` if there are too few."""
+        needed = len(self.config.voters) // 2 + 1
+        ends = sorted(self._until.values(), reverse=True)
+        return ends[needed - 1] if len(ends) >= needed else None
+
+
+class VoteMachine:
+    """The vote of one voter. Made by :meth:`Majority.voter`."""
+
+    def __init__(self, config: Majority, *, now: float) -> None:
+        self.config = config
+        self.lent_to: str | None = None
+        """The candidate that has the vote, or had it last."""
+        self.lent_until: float = now + config.lease
+        """Until when no other candidate can get it."""
+
+    def request(self, candidate: str, *, now: float) -> bool:
+        """Lend the vote for a lease from now, unless another candidate has it; answer whether it was lent."""
+        if candidate != self.lent_to and now < self.lent_until:
+            return False
+        self.lent_to, self.lent_until = candidate, now + self.config.lease
+        return True
+
+    def give_back(self, candidate: str, *, now: float) -> None:
+        """Take the vote back from a candidate that has let go."""
+        if candidate == self.lent_to:
+            self.lent_to, self.lent_until = None, now

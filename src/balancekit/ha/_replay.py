@@ -1,0 +1,174 @@
+"""Replay of captured adverts under another configuration: would this router have changed its role?
+
+A driver writes every packet that it receives as one line of JSON (:class:`LoggedAdvert`); :func:`replay_adverts`
+lets another :class:`VirtualRouter` receive the same packets at the same times, in virtual time.
+
+*What it cannot know:* adverts that the replayed router would have sent change nothing in the log. Once it becomes
+active where the recorded one did not, what others did afterwards is no longer what they would have done. The first
+change is exact; later ones are indications.
+
+Cost: O(packets), some 30 microseconds each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from balancekit.errors import ConfigurationError
+from balancekit.ha._effects import Became, Effect
+from balancekit.ha._packet import RejectedAdvert, decode_advert
+from balancekit.ha._roles import Role
+from balancekit.ha._router import VirtualRouter
+
+__all__ = ["AdvertReplay", "LoggedAdvert", "read_advert_log", "replay_adverts"]
+
+
+class LoggedAdvert(NamedTuple):
+    """One packet as it was received.
+
+    Example
+    -------
+    >>> line = LoggedAdvert(1.5, "192.0.2.11", "224.0.0.18", 255, bytes.fromhex("313396010032d399c0000264")).line()
+    >>> line
+    '{"t":1.5,"source":"192.0.2.11","destination":"224.0.0.18","hop_limit":255,"hex":"313396010032d399c0000264"}'
+    >>> next(read_advert_log([line])).t
+    1.5
+    """
+
+    t: float
+    """Seconds since the log was begun."""
+    source: str
+    destination: str
+    hop_limit: int
+    data: bytes
+
+    def line(self) -> str:
+        """Return it as a line of a log, without the line break."""
+        facts = {
+            "t": round(self.t, 6),
+            "source": self.source,
+            "destination": self.destination,
+            "hop_limit": self.hop_limit,
+            "hex": self.data.hex(),
+        }
+        return json.dumps(facts, separators=(",", ":"))
+
+
+def read_advert_log(lines: Iterable[str]) -> Iterator[LoggedAdvert]:
+    """Read a log of adverts, line by line; empty lines are skipped.
+
+    Raises
+    ------
+    ConfigurationError
+        If a line is none of :meth:`LoggedAdvert.line`.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            facts = json.loads(line)
+            data = bytes.fromhex(facts["hex"])
+            yield LoggedAdvert(
+                float(facts["t"]),
+                str(facts["source"]),
+                str(facts["destination"]),
+                int(facts["hop_limit"]),
+                data,
+            )
+        except (ValueError, KeyError, TypeError):
+            raise ConfigurationError(f"line {number}", line, "a line of an advert log") from None
+
+
+class AdvertReplay(NamedTuple):
+    """What a router would have done."""
+
+    changes: tuple[tuple[float, Became], ...]
+    """Every change of its role, with its time in the log."""
+    rejected: Mapping[str, int]
+    """How many packets were rejected, by reason."""
+
+    @property
+    def takeovers(self) -> int:
+        """How often it would have become active."""
+        return sum([change.role is Role.ACTIVE for _, change in self.changes])
+
+    def role_at(self, t: float) -> Role:
+        """Return its role at a time of the log."""
+        roles = [change.role for at, change in self.changes if at <= t]
+        return roles[-1] if roles else Role.INITIALIZE
+
+
+def replay_adverts(
+    log: Iterable[LoggedAdvert], router: VirtualRouter, *, start: float = 0.0, end: float | None = None
+) -> AdvertReplay:
+    """Let a router receive the packets of a log, in virtual time.
+
+    Parameters
+    ----------
+    log
+        Packets in the order of their times.
+    router
+        The configuration to try.
+    start
+        When the router starts, in seconds of the log; packets before are not received.
+    end
+        When to look last; the last packet if left out.
+
+    Raises
+    ------
+    ConfigurationError
+        If times go backwards.
+
+    Example
+    -------
+    >>> rival = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=0.5)
+    >>> data = bytes.fromhex("313396010032d399c0000264")
+    >>> log = [LoggedAdvert(t, "192.0.2.11", "224.0.0.18", 255, data) for t in (0.0, 0.5, 1.0, 3.0)]
+    >>> patient = rival.replace(source="192.0.2.12", priority=100, missed=5)
+    >>> replay_adverts(log, patient.replace(missed=3)).takeovers, replay_adverts(log, patient).takeovers
+    (1, 0)
+    """
+    machine = router()
+    changes: list[tuple[float, Became]] = []
+    rejected: Counter[str] = Counter()
+    now = start
+
+    def note(effects: Iterable[Effect]) -> None:
+        changes.extend([(now, effect) for effect in effects if isinstance(effect, Became)])
+
+    def run(until: float) -> None:
+        nonlocal now
+        while machine.deadline is not None and machine.deadline <= until:
+            now = machine.deadline
+            note(machine.advance(now=now))
+        now = max(now, until)
+
+    note(machine.start(now=now))
+    last = -math.inf
+    for packet in log:
+        if packet.t < last:
+            raise ConfigurationError("log", packet.t, f"times in order, after {last:g}")
+        last = packet.t
+        if packet.t < start:
+            continue
+        run(packet.t)
+        try:
+            advert = decode_advert(
+                packet.data,
+                source=packet.source,
+                destination=packet.destination,
+                hop_limit=packet.hop_limit,
+            )
+        except RejectedAdvert as error:
+            rejected[error.reason] += 1
+            continue
+        reason = router.rejection(advert, packet.source)
+        if reason is not None:
+            rejected[reason] += 1
+        note(machine.receive(advert, packet.source, now=now))
+    run(max(last, start) if end is None else end)
+    return AdvertReplay(tuple(changes), dict(rejected))

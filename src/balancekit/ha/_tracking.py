@@ -1,0 +1,210 @@
+"""Tracking: checks that add to a priority, take from it, or fault the router.
+
+.. code-block:: text
+
+    priority = base + weights of passing checks that are > 0
+                    + weights of failing checks that are < 0 + sum(value * weight), kept in 1..254
+    a failing check of weight 0 is a fault
+
+A check changes sides after ``rise`` passes or ``fall`` failures in a row; the first one decides alone.
+
+*A lowered priority hands over slowly*: the active router goes on until the backup's down timer has run out, 1.8 s
+at an interval of 0.5 s. A fault takes a skew only; so does ``resign_when_outranked``. And where the other router
+has ``preempt=False`` it never hands over at all.
+
+Source: ``track_script`` and ``track_file`` of keepalived 2.2.7; acassen/keepalived#2599.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.ha._router import OWNER, VirtualRouter
+from balancekit.health import CheckState, Thresholds
+
+__all__ = ["SupportsTracking", "TrackedCheck", "TrackedState", "Tracking", "TrackingMachine"]
+
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+
+MAX_WEIGHT: Final = 253
+"""The largest change of a priority: from 1 to 254."""
+MAX_VALUE: Final = 1_000_000
+"""The largest value, either way: far beyond what moves a priority."""
+
+
+class TrackedCheck(Record):
+    """What a check does to a router.
+
+    Parameters
+    ----------
+    weight
+        -253 to 253: added while the check passes if > 0, while it fails if < 0; 0 makes a failure a fault.
+    rise, fall
+        Results in a row until the check counts as passing, and as failing, >= 1.
+    """
+
+    weight: int = 0
+    rise: int = 1
+    fall: int = 1
+
+    def _check(self) -> None:
+        valid.integer("weight", self.weight, minimum=-MAX_WEIGHT, maximum=MAX_WEIGHT)
+        Thresholds(rise=self.rise, fall=self.fall)
+
+
+class SupportsTracking(Protocol[E_co]):
+    """What checks act on: :class:`VrrpMachine`, :class:`SyncGroupMachine`."""
+
+    def set_priority(self, priority: int, *, now: float) -> tuple[E_co, ...]:
+        """Change the priority."""
+        ...
+
+    def fault(self, reason: str, *, now: float) -> tuple[E_co, ...]:
+        """Report a fault."""
+        ...
+
+    def clear(self, reason: str, *, now: float) -> tuple[E_co, ...]:
+        """Report that it is over."""
+        ...
+
+
+class TrackedState(NamedTuple):
+    """What follows from all checks."""
+
+    priority: int
+    faults: tuple[str, ...]
+    """The names of failing checks of weight 0."""
+
+
+class Tracking(Record):
+    """Checks and values that a router's priority depends on.
+
+    Parameters
+    ----------
+    checks
+        What each check does, by name. A check that has not reported changes nothing.
+    values
+        What one unit of each reported value adds to the priority, -253 to 253.
+
+    Example
+    -------
+    >>> router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", priority=150)
+    >>> tracking = Tracking(checks={"web": TrackedCheck(weight=-60, fall=2), "disk": TrackedCheck()})(router)
+    >>> tracking.report("web", passed=True)
+    TrackedState(priority=150, faults=())
+    >>> [tracking.report("web", passed=False).priority for _ in range(2)]
+    [150, 90]
+    >>> tracking.report("disk", passed=False)
+    TrackedState(priority=90, faults=('disk',))
+    """
+
+    checks: Mapping[str, TrackedCheck] = MappingProxyType({})
+    values: Mapping[str, int] = MappingProxyType({})
+
+    def _check(self) -> None:
+        for name, weight in self.values.items():
+            valid.integer(f"values[{name}]", weight, minimum=-MAX_WEIGHT, maximum=MAX_WEIGHT)
+
+    def __call__(self, router: VirtualRouter) -> TrackingMachine:
+        """Make the machine of one router.
+
+        Raises
+        ------
+        ConfigurationError
+            If something has a weight and the router owns its addresses: that priority never changes.
+
+        Warns
+        -----
+        UserWarning
+            If something has a weight and the router neither preempts nor resigns when outranked: where all
+            routers are configured so, a lowered priority hands over to none.
+        """
+        weighted = [name for name, check in self.checks.items() if check.weight] + list(self.values)
+        if weighted and router.priority == OWNER:
+            raise ConfigurationError("checks", weighted, "checks of weight 0 for priority 255")
+        if weighted and not router.preempt and not router.resign_when_outranked:
+            warnings.warn(
+                f"{', '.join(weighted)} change the priority, but preempt is False: where all routers have it so, "
+                "a lowered priority hands over to none. Use weight 0, or resign_when_outranked",
+                stacklevel=2,
+            )
+        return TrackingMachine(self, router)
+
+
+class TrackingMachine:
+    """The checks of one router. Made by :class:`Tracking`."""
+
+    def __init__(self, config: Tracking, router: VirtualRouter) -> None:
+        self.config = config
+        self._base = router.priority
+        self._values = dict.fromkeys(config.values, 0)
+        self._checks = {
+            name: Thresholds(rise=check.rise, fall=check.fall)() for name, check in config.checks.items()
+        }
+        self._applied = TrackedState(router.priority, ())
+
+    def report(self, check: str, *, passed: bool) -> TrackedState:
+        """Take note of the result of a check.
+
+        Raises
+        ------
+        ConfigurationError
+            If no check has that name.
+        """
+        if check not in self._checks:
+            raise ConfigurationError("check", check, f"one of {', '.join(self._checks) or 'none'}")
+        self._checks[check].observe(passed=passed, now=0.0)
+        return self.state
+
+    def set_value(self, name: str, value: int) -> TrackedState:
+        """Take note of a value.
+
+        Raises
+        ------
+        ConfigurationError
+            If no value has that name.
+        """
+        if name not in self._values:
+            raise ConfigurationError("value", name, f"one of {', '.join(self._values) or 'none'}")
+        self._values[name] = valid.integer(name, value, minimum=-MAX_VALUE, maximum=MAX_VALUE)
+        return self.state
+
+    @property
+    def state(self) -> TrackedState:
+        """The priority and the faults that follow from what was reported."""
+        priority = self._base + sum(
+            [value * self.config.values[name] for name, value in self._values.items()]
+        )
+        faults = []
+        for name, check in self.config.checks.items():
+            belief = self._checks[name].state
+            failing = belief in {CheckState.DOWN, CheckState.RISING}
+            passing = belief in {CheckState.UP, CheckState.FALLING}
+            if failing and not check.weight:
+                faults.append(name)
+            elif (failing and check.weight < 0) or (passing and check.weight > 0):
+                priority += check.weight
+        kept = self._base if self._base == OWNER else min(max(priority, 1), OWNER - 1)
+        return TrackedState(kept, tuple(faults))
+
+    def apply(self, machine: SupportsTracking[E], *, now: float) -> tuple[E, ...]:
+        """Bring a machine, or a whole sync group, to what the checks say; return its effects."""
+        state, was = self.state, self._applied
+        effects: list[E] = []
+        if state.priority != was.priority:
+            effects += machine.set_priority(state.priority, now=now)
+        for name in state.faults:
+            if name not in was.faults:
+                effects += machine.fault(f"check {name}", now=now)
+        for name in was.faults:
+            if name not in state.faults:
+                effects += machine.clear(f"check {name}", now=now)
+        self._applied = state
+        return tuple(effects)

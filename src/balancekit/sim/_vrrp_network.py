@@ -1,0 +1,345 @@
+"""Simulated network of VRRP routers in virtual time: who holds the addresses, for how long none, for how long two.
+
+Routers are the very machines that drivers run, packets the very bytes that they send. Events kill, stop, freeze and
+restart routers, cut wires, split the network and lose packets.
+
+Cost: about 50 microseconds a packet and receiver.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import Any, Final, Protocol
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.ha import (
+    Became,
+    MemberEffect,
+    RejectedAdvert,
+    Send,
+    SyncGroup,
+    VirtualRouter,
+    packets,
+)
+from balancekit.sim._vrrp_report import SentAdvert, VrrpChange, VrrpReport
+
+__all__ = ["VrrpDo", "VrrpEvent", "VrrpSimulation", "VrrpSpeaker"]
+
+SINGLE: Final = "router"
+"""The member name of a router that is in no sync group."""
+
+
+class VrrpDo(enum.StrEnum):
+    """What an event does."""
+
+    START = "start"
+    STOP = "stop"
+    """Resign, then end."""
+    KILL = "kill"
+    """End without a word."""
+    FREEZE = "freeze"
+    """Stop running; packets wait in the socket."""
+    THAW = "thaw"
+    CUT = "cut"
+    """Lose the link, and notice it."""
+    JOIN = "join"
+    """Have the link back."""
+    SPLIT = "split"
+    """Let the named routers reach each other, and none of the others."""
+    HEAL = "heal"
+    """Let all routers reach each other."""
+    LOSE = "lose"
+    """Lose the share ``value`` of all packets from now on."""
+    PRIORITY = "priority"
+    """Set the priority ``value``."""
+    FAULT = "fault"
+    CLEAR = "clear"
+
+
+class VrrpEvent(Record):
+    """Something that happens to a router or to the network.
+
+    Parameters
+    ----------
+    at
+        Seconds from the beginning, >= 0.
+    do
+        What happens.
+    nodes
+        The routers it happens to; all of them if left out.
+    value
+        The share that is lost, or the priority.
+    """
+
+    at: float
+    do: VrrpDo
+    nodes: tuple[str, ...] = ()
+    value: float = 0.0
+
+    def _check(self) -> None:
+        valid.number("at", self.at, minimum=0.0)
+        self.__dict__["do"] = VrrpDo(self.do)
+        if self.do is VrrpDo.LOSE:
+            valid.number("value", self.value, minimum=0.0, maximum=1.0)
+
+
+class VrrpSpeaker(Protocol):
+    """What is simulated: :class:`~balancekit.ha.SyncGroupMachine`, or a machine that is called like it."""
+
+    @property
+    def routers(self) -> Mapping[str, VirtualRouter]:
+        """The members, by name."""
+        ...
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call :meth:`advance` next."""
+        ...
+
+    def start(self, *, now: float) -> tuple[MemberEffect, ...]:
+        """Start every member."""
+        ...
+
+    def stop(self, *, now: float) -> tuple[MemberEffect, ...]:
+        """Stop every member."""
+        ...
+
+    def receive_packet(
+        self, data: bytes, *, source: str, destination: str, hop_limit: int, now: float
+    ) -> tuple[MemberEffect, ...]:
+        """Receive a packet."""
+        ...
+
+    def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
+        """Do what is due."""
+        ...
+
+    def set_priority(self, priority: int, *, now: float) -> tuple[MemberEffect, ...]:
+        """Change the priority of all members."""
+        ...
+
+    def fault(self, reason: str, *, now: float) -> tuple[MemberEffect, ...]:
+        """Fault all members."""
+        ...
+
+    def clear(self, reason: str, *, now: float) -> tuple[MemberEffect, ...]:
+        """Clear a fault of all members."""
+        ...
+
+
+class _Node:
+    """One simulated router."""
+
+    def __init__(self, name: str, make: Callable[[], VrrpSpeaker]) -> None:
+        self.name = name
+        self.make = make
+        self.speaker: VrrpSpeaker | None = None
+        self.frozen = False
+        self.cut = False
+        self.cell = 0
+        self.backlog: deque[tuple[bytes, str, str, int]] = deque()
+
+
+class VrrpSimulation:
+    """Routers, a network between them and what happens to both.
+
+    Parameters
+    ----------
+    routers
+        Routers by name: a :class:`~balancekit.ha.VirtualRouter`, a :class:`~balancekit.ha.SyncGroup`, or any
+        callable that makes a :class:`VrrpSpeaker`.
+    events
+        What happens. A router without a ``START`` starts at 0.
+    latency
+        The shortest and the longest time of a packet on its way, in seconds; each is drawn uniformly.
+    seed
+        Of the latencies and losses.
+
+    Example
+    -------
+    >>> first = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=0.5)
+    >>> second = first.replace(source="192.0.2.12", priority=100)
+    >>> simulation = VrrpSimulation({"r1": first, "r2": second}, [VrrpEvent(at=5.0, do=VrrpDo.KILL, nodes=("r1",))])
+    >>> report = simulation.run(10.0)
+    >>> report.holders(4.0), report.holders(9.0), [round(outage.seconds, 2) for outage in report.outages(after=4.0)]
+    (('r1',), ('r2',), [1.51])
+    """
+
+    def __init__(
+        self,
+        routers: Mapping[str, VirtualRouter | SyncGroup | Callable[[], VrrpSpeaker]],
+        events: Iterable[VrrpEvent] = (),
+        *,
+        latency: tuple[float, float] = (0.0005, 0.0005),
+        seed: int = 1,
+    ) -> None:
+        if not routers:
+            raise ConfigurationError("routers", routers, "one router or more")
+        low, high = (valid.number("latency", one, minimum=0.0) for one in latency)
+        self._latency = (low, max(low, high))
+        self._random = Random(seed)
+        self._nodes = {name: _Node(name, _maker(router)) for name, router in routers.items()}
+        self._loss = 0.0
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._order = itertools.count()
+        self._now = 0.0
+        self._changes: list[VrrpChange] = []
+        self._sent: list[SentAdvert] = []
+        started: set[str] = set()
+        for event in sorted(events, key=lambda event: event.at):
+            unknown = [name for name in event.nodes if name not in self._nodes]
+            if unknown:
+                raise ConfigurationError("nodes", unknown[0], f"one of {', '.join(self._nodes)}")
+            self._at(event.at, self._happen, event)
+            if event.do is VrrpDo.START:
+                started |= set(event.nodes or self._nodes)
+        for name in self._nodes:
+            if name not in started:
+                self._at(0.0, self._happen, VrrpEvent(at=0.0, do=VrrpDo.START, nodes=(name,)))
+
+    def inject(self, at: float, data: bytes, *, source: str, destination: str, hop_limit: int = 255) -> None:
+        """Let a packet arrive at every router at a time, whoever sent it."""
+        self._at(at, self._arrive_everywhere, data, source, destination, hop_limit)
+
+    def call(self, at: float, name: str, action: Callable[[Any, float], tuple[MemberEffect, ...]]) -> None:
+        """Call ``action(speaker, now)`` at a time, if that router runs, and carry out its effects."""
+        if name not in self._nodes:
+            raise ConfigurationError("name", name, f"one of {', '.join(self._nodes)}")
+        self._at(at, self._act, name, action)
+
+    def run(self, seconds: float) -> VrrpReport:
+        """Run until a time, and return what happened so far. May be called again with a later time."""
+        while self._heap and self._heap[0][0] <= seconds:
+            self._now, _, action, arguments = heapq.heappop(self._heap)
+            action(*arguments)
+        self._now = max(self._now, seconds)
+        return VrrpReport(tuple(self._changes), tuple(self._sent), self._now)
+
+    # ------------------------------------------------------------------ inside
+
+    def _at(self, t: float, action: Callable[..., None], *arguments: Any) -> None:
+        heapq.heappush(self._heap, (max(t, self._now), next(self._order), action, arguments))
+
+    def _happen(self, event: VrrpEvent) -> None:
+        if event.do is VrrpDo.LOSE:
+            self._loss = event.value
+        elif event.do is VrrpDo.SPLIT:
+            for node in self._nodes.values():
+                node.cell = int(node.name in event.nodes)
+        elif event.do is VrrpDo.HEAL:
+            for node in self._nodes.values():
+                node.cell = 0
+        else:
+            for name in event.nodes or self._nodes:
+                self._happen_to(self._nodes[name], event)
+
+    def _happen_to(self, node: _Node, event: VrrpEvent) -> None:
+        now = self._now
+        if event.do is VrrpDo.START:
+            node.speaker, node.frozen = node.make(), False
+            node.backlog.clear()
+            self._carry_out(node, node.speaker.start(now=now))
+        speaker = node.speaker
+        if speaker is None:
+            return
+        if event.do is VrrpDo.STOP:
+            self._carry_out(node, speaker.stop(now=now))
+            node.speaker = None
+        elif event.do is VrrpDo.KILL:
+            for member in speaker.routers:
+                self._changes.append(VrrpChange(now, node.name, member, None, "killed"))
+            node.speaker = None
+        elif event.do is VrrpDo.FREEZE:
+            node.frozen = True
+        elif event.do is VrrpDo.THAW:
+            node.frozen = False
+            while node.backlog:
+                self._receive(node, *node.backlog.popleft())
+            self._tick(node)
+        elif event.do is VrrpDo.CUT:
+            node.cut = True
+            self._carry_out(node, speaker.fault("link", now=now))
+        elif event.do is VrrpDo.JOIN:
+            node.cut = False
+            self._carry_out(node, speaker.clear("link", now=now))
+        elif event.do is VrrpDo.PRIORITY:
+            self._carry_out(node, speaker.set_priority(int(event.value), now=now))
+        elif event.do is VrrpDo.FAULT:
+            self._carry_out(node, speaker.fault("fault", now=now))
+        elif event.do is VrrpDo.CLEAR:
+            self._carry_out(node, speaker.clear("fault", now=now))
+
+    def _act(self, name: str, action: Callable[[Any, float], tuple[MemberEffect, ...]]) -> None:
+        node = self._nodes[name]
+        if node.speaker is not None:
+            self._carry_out(node, action(node.speaker, self._now))
+
+    def _carry_out(self, node: _Node, effects: Iterable[MemberEffect]) -> None:
+        assert node.speaker is not None
+        for member, effect in effects:
+            if isinstance(effect, Send):
+                router = node.speaker.routers[member]
+                for data, destination in packets(router, effect.advert):
+                    self._send(node, router.source, destination, data)
+            elif isinstance(effect, Became):
+                self._changes.append(VrrpChange(self._now, node.name, member, effect.role, effect.why))
+        deadline = node.speaker.deadline
+        if deadline is not None:
+            self._at(deadline, self._due, node, node.speaker, deadline)
+
+    def _due(self, node: _Node, speaker: VrrpSpeaker, deadline: float) -> None:
+        if node.speaker is speaker and not node.frozen and speaker.deadline == deadline:
+            self._tick(node)
+
+    def _tick(self, node: _Node) -> None:
+        if node.speaker is not None:
+            self._carry_out(node, node.speaker.advance(now=self._now))
+
+    def _send(self, sender: _Node, source: str, destination: str, data: bytes) -> None:
+        if sender.cut:
+            return
+        self._sent.append(SentAdvert(self._now, sender.name, source, destination, data))
+        for node in self._nodes.values():
+            if node is sender or node.cell != sender.cell or self._random.random() < self._loss:
+                continue
+            delay = self._random.uniform(*self._latency)
+            self._at(self._now + delay, self._arrive, node, sender.cell, (data, source, destination, 255))
+
+    def _arrive_everywhere(self, data: bytes, source: str, destination: str, hop_limit: int) -> None:
+        for node in self._nodes.values():
+            self._arrive(node, node.cell, (data, source, destination, hop_limit))
+
+    def _arrive(self, node: _Node, cell: int, packet: tuple[bytes, str, str, int]) -> None:
+        if node.speaker is None or node.cut or node.cell != cell:
+            return
+        if node.frozen:
+            node.backlog.append(packet)
+        else:
+            self._receive(node, *packet)
+
+    def _receive(self, node: _Node, data: bytes, source: str, destination: str, hop_limit: int) -> None:
+        speaker = node.speaker
+        assert speaker is not None
+        addressed = {router.source for router in speaker.routers.values()}
+        if not destination.startswith(("224.", "ff02:")) and destination not in addressed:
+            return
+        try:
+            effects = speaker.receive_packet(
+                data, source=source, destination=destination, hop_limit=hop_limit, now=self._now
+            )
+        except RejectedAdvert:
+            effects = ()
+        self._carry_out(node, effects)
+
+
+def _maker(router: VirtualRouter | SyncGroup | Callable[[], VrrpSpeaker]) -> Callable[[], VrrpSpeaker]:
+    if isinstance(router, VirtualRouter):
+        return SyncGroup(routers={SINGLE: router})
+    return router

@@ -1,0 +1,122 @@
+"""Announcements as frames, and logs of adverts under another configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import ConfigurationError
+from balancekit.ha import (
+    LoggedAdvert,
+    Role,
+    VirtualRouter,
+    gratuitous_arp,
+    packets,
+    read_advert_log,
+    replay_adverts,
+    unsolicited_na,
+)
+
+MAC = bytes.fromhex("020000000001")
+
+
+@given(address=st.ip_addresses(v=4))
+def test_an_arp_announcement_has_its_address_twice(address):
+    """RFC 5227 section 2.3: a broadcast request whose sender and target addresses are the address."""
+    frame = gratuitous_arp(str(address), MAC)
+    destination, source, kind = struct.unpack_from("!6s6sH", frame)
+    assert (destination, source, kind) == (b"\xff" * 6, MAC, 0x0806)
+    assert frame[14:22] == bytes.fromhex("0001080006040001")
+    sender_mac, sender, target_mac, target = struct.unpack_from("!6s4s6s4s", frame, 22)
+    assert (sender_mac, target_mac) == (MAC, bytes(6))
+    assert sender == target == address.packed
+    assert len(frame) == 42
+
+
+@given(address=st.ip_addresses(v=6))
+def test_a_neighbour_advertisement_overrides_and_sums_up(address):
+    """RFC 4861 section 4.4: to all nodes, hop limit 255, override set, target link-layer option; its checksum holds."""
+    frame = unsolicited_na(str(address), MAC)
+    assert frame[:14] == bytes.fromhex("333300000001") + MAC + b"\x86\xdd"
+    head, body = frame[14:54], frame[54:]
+    assert head[0] >> 4 == 6
+    assert struct.unpack_from("!HBB", head, 4) == (len(body), 58, 255)
+    assert head[8:24] == address.packed
+    assert head[24:] == ipaddress.ip_address("ff02::1").packed
+    assert body[0] == 136
+    assert body[4] == 0x20
+    assert body[8:24] == address.packed
+    assert body[24:] == bytes((2, 1)) + MAC
+    words = head[8:] + struct.pack("!LL", len(body), 58) + body
+    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    assert total == 0xFFFF
+
+
+def test_wrong_addresses_are_refused():
+    """The other family, no address, or a MAC of another length."""
+    for make, address in ((gratuitous_arp, "fe80::1"), (unsolicited_na, "192.0.2.1"), (gratuitous_arp, "lb")):
+        with pytest.raises(ConfigurationError, match="address"):
+            make(address, MAC)
+    with pytest.raises(ConfigurationError, match="mac"):
+        gratuitous_arp("192.0.2.1", b"\1")
+
+
+ACTIVE = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=0.5)
+BACKUP = ACTIVE.replace(source="192.0.2.12", priority=100)
+
+
+def log(times):
+    """Return a log of the active router's adverts."""
+    ((data, destination),) = packets(ACTIVE, ACTIVE.advert(150))
+    return [LoggedAdvert(t, ACTIVE.source, destination, 255, data) for t in times]
+
+
+def test_a_log_survives_its_lines():
+    """What is written is read again; empty lines are skipped; anything else is refused with its number."""
+    whole = log([0.1, 0.25])
+    lines = [packet.line() for packet in whole]
+    assert list(read_advert_log([lines[0], "", lines[1]])) == whole
+    for bad in ("{}", "nonsense", "[1]", lines[0].replace("31", "zz", 1)):
+        with pytest.raises(ConfigurationError, match="line 2"):
+            list(read_advert_log([lines[0], bad]))
+
+
+def test_two_lost_adverts_do_no_harm_three_do():
+    """With three missed adverts allowed, a gap of two intervals and a half is survived, one of four is not."""
+    steady = [k * 0.5 for k in range(20)]
+    gap = [t for t in steady if not 3.0 < t < 5.0]  # 3.5, 4.0, 4.5 are lost
+    assert replay_adverts(log(steady), BACKUP).takeovers == 0
+    assert replay_adverts(log([t for t in steady if not 3.0 < t < 4.5]), BACKUP).takeovers == 0
+    found = replay_adverts(log(gap), BACKUP)
+    assert found.takeovers == 1
+    ((at, change),) = [(t, change) for t, change in found.changes if change.role is Role.ACTIVE]
+    assert at == pytest.approx(3.0 + BACKUP.down(0.5))
+    assert "no advert" in change.why
+    assert found.role_at(4.9) is Role.ACTIVE
+    assert found.role_at(9.0) is Role.BACKUP
+    assert replay_adverts(log(gap), BACKUP.replace(missed=4)).takeovers == 0
+
+
+def test_a_replay_counts_what_is_rejected():
+    """By reason: bytes that are no advert, and adverts of another configuration."""
+    packets_ = log([0.0, 0.5, 1.0])
+    packets_[1] = packets_[1]._replace(hop_limit=64)
+    found = replay_adverts(packets_, BACKUP.replace(addresses=("192.0.2.101",)), end=5.0)
+    assert found.rejected == {"hop limit 64, not 255": 1, "addresses 192.0.2.100": 2}
+    assert found.takeovers == 1
+
+
+def test_a_replay_begins_and_ends_when_told():
+    """Packets before the start are not received; without an end the last packet is it."""
+    assert replay_adverts(log([0.0]), BACKUP).takeovers == 0
+    assert replay_adverts(log([0.0]), BACKUP, end=3.0).takeovers == 1
+    assert replay_adverts(log([0.0, 1.0]), BACKUP, start=0.9, end=2.6).takeovers == 0
+    assert replay_adverts([], BACKUP).role_at(-1.0) is Role.INITIALIZE
+    with pytest.raises(ConfigurationError, match="log"):
+        replay_adverts(log([1.0, 0.5]), BACKUP)

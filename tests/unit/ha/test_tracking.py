@@ -1,0 +1,110 @@
+"""Tracking: checks that move a priority, or fault a router."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import ConfigurationError
+from balancekit.ha import Role, Send, TrackedCheck, TrackedState, Tracking, VirtualRouter
+
+ROUTER = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", priority=120, interval=0.5)
+
+
+@pytest.mark.parametrize(
+    ("weight", "passed", "priority", "faults"),
+    [
+        (-30, True, 120, ()),
+        (-30, False, 90, ()),
+        (30, True, 150, ()),
+        (30, False, 120, ()),
+        (0, True, 120, ()),
+        (0, False, 120, ("web",)),
+        (-253, False, 1, ()),
+        (253, True, 254, ()),
+    ],
+)
+def test_weights_add_while_passing_and_take_while_failing(weight, passed, priority, faults):
+    """Keepalived's rule, kept within 1 to 254; weight 0 is a fault."""
+    machine = Tracking(checks={"web": TrackedCheck(weight=weight)})(ROUTER)
+    assert machine.state == TrackedState(120, ())
+    assert machine.report("web", passed=passed) == TrackedState(priority, faults)
+
+
+@given(results=st.lists(st.booleans(), max_size=40), rise=st.integers(1, 4), fall=st.integers(1, 4))
+def test_a_check_changes_sides_after_rise_or_fall_results_in_a_row(results, rise, fall):
+    """Against a naive count; the first result decides alone."""
+    machine = Tracking(checks={"web": TrackedCheck(weight=-30, rise=rise, fall=fall)})(ROUTER)
+    up, run = None, 0
+    for k, passed in enumerate(results):
+        if up is None:
+            up = passed
+        elif passed is up:
+            run = 0
+        else:
+            run += 1
+            if run >= (rise if passed else fall):
+                up, run = passed, 0
+        assert machine.report("web", passed=passed).priority == (120 if up else 90), k
+
+
+def test_values_are_multiplied_by_their_weights():
+    """The sum of all of them, kept within 1 to 254."""
+    machine = Tracking(values={"load": -1, "bonus": 10})(ROUTER)
+    assert machine.set_value("load", 40).priority == 80
+    assert machine.set_value("bonus", 3).priority == 110
+    assert machine.set_value("load", 1000).priority == 1
+
+
+def test_a_machine_is_brought_to_what_the_checks_say():
+    """Priority and faults, each once: applying again has no effect."""
+    machine = ROUTER()
+    machine.start(now=0.0)
+    machine.advance(now=machine.deadline)
+    now = machine.since
+    tracking = Tracking(checks={"web": TrackedCheck(weight=-50), "disk": TrackedCheck()})(ROUTER)
+    tracking.report("web", passed=False)
+    tracking.apply(machine, now=now)
+    assert machine.priority == 70
+    tracking.report("disk", passed=False)
+    effects = tracking.apply(machine, now=now)
+    assert [effect.advert.priority for effect in effects if isinstance(effect, Send)] == [0]
+    assert machine.faults == ("check disk",)
+    assert tracking.apply(machine, now=now) == ()
+    tracking.report("disk", passed=True)
+    tracking.report("web", passed=True)
+    tracking.apply(machine, now=now)
+    assert (machine.role, machine.priority) == (Role.BACKUP, 120)
+
+
+def test_it_warns_where_a_lowered_priority_hands_over_to_none():
+    """acassen/keepalived#2599: weights without preemption do nothing; a fault or ``resign_when_outranked`` does."""
+    weighted = Tracking(checks={"web": TrackedCheck(weight=-50)})
+    with pytest.warns(UserWarning, match="web"):
+        weighted(ROUTER.replace(preempt=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weighted(ROUTER)
+        weighted(ROUTER.replace(preempt=False, resign_when_outranked=True))
+        Tracking(checks={"web": TrackedCheck()})(ROUTER.replace(preempt=False))
+
+
+def test_wrong_names_and_weights_are_refused():
+    """``ConfigurationError`` names the parameter and what is allowed."""
+    for weight in (-254, 254):
+        with pytest.raises(ConfigurationError, match="weight"):
+            TrackedCheck(weight=weight)
+    with pytest.raises(ConfigurationError, match="rise"):
+        TrackedCheck(rise=0)
+    with pytest.raises(ConfigurationError, match=r"values\[load\]"):
+        Tracking(values={"load": 300})
+    machine = Tracking(checks={"web": TrackedCheck()}, values={"load": 1})(ROUTER)
+    with pytest.raises(ConfigurationError, match="one of web"):
+        machine.report("wbe", passed=True)
+    with pytest.raises(ConfigurationError, match="one of load"):
+        machine.set_value("laod", 1)
+    with pytest.raises(ConfigurationError, match="weight 0"):
+        Tracking(checks={"web": TrackedCheck(weight=1)})(ROUTER.replace(priority=255))
