@@ -17,6 +17,7 @@ from typing import Any
 
 from balancekit.compat import envoy
 from balancekit.events import Ejected, Event, Restored
+from balancekit.l4 import client_hello
 
 __all__ = ["candidates"]
 
@@ -52,7 +53,11 @@ def candidates(trace: Json) -> Iterator[Json]:
 
 
 def _outputs(trace: Json) -> Iterator[Any]:
-    kind, cluster = trace["kind"], trace["config"]["cluster"]
+    kind = trace["kind"]
+    if kind == "l4-routes":
+        yield _filter_chains(trace)
+        return
+    cluster = trace["config"]["cluster"]
     if kind != "timeline":
         yield from _requests(trace)
     elif "outlier_detection" in cluster:
@@ -61,6 +66,19 @@ def _outputs(trace: Json) -> Iterator[Any]:
         yield _warm_up(trace)
     else:
         yield from _checks(trace)
+
+
+def _filter_chains(trace: Json) -> list[Json]:
+    """Return the chain that takes each connection; a name or a list of protocols needs a ClientHello."""
+    routes = envoy.filter_chains(trace["config"]["rules"])
+    found = []
+    for connection in trace["inputs"]["connections"]:
+        hello = None
+        if "sni" in connection:
+            alpn = tuple(connection.get("alpn") or ())
+            hello = client_hello.ClientHello(sni=connection["sni"], alpn=alpn, versions=("TLSv1.2",))
+        found.append({"pool": routes.match((connection["src"], 0), (connection["dst"], 0), hello)})
+    return found
 
 
 # ---------------------------------------------------------------------- configuration

@@ -5,12 +5,23 @@
 takes trace files or folders of them, from anywhere, prints per server and match kind how many files and
 entries are equal, and the first difference of each file that fails; exits with 1 if any does.
 
+Traces of PROXY headers and ClientHellos are judged together, server beside server: see ``agreement.py``.
+
 A driver per server (``drive_nginx.py`` and so on) is given a *question*: configuration, inputs and the
 match rule, nothing else. It does not see the trace's name nor anything recorded. Its answers are computed
 first; then the judge compares, by the rule that the file states:
 
-``states in order``                  per router the same VRRP states, in order, and the same set of packets
-===================================  =============================================================
+=======
+======================================  ==================================================================
+``exact``                               equal, entry by entry, statuses included where they were recorded
+``exact where the flow's hash region``  each recorded next hop is one of those that the region allows
+``exact up to the starting phase``      equal to one of the answers, one per starting point
+``each pick has the fewest active``     every recorded pick, and every one of ours, is of the least busy
+``statistical``                         shares within 5 standard deviations of the difference of two samples
+``ordering``                            the same events in the same order, per stream, times informative
+``steps exact``                         the same steps, each within the tolerance in seconds that is stated
+``states in order``                     per router the same VRRP states, in order, and the same set of packets
+======================================  ==================================================================
 """
 
 from __future__ import annotations
@@ -33,7 +44,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 Json = Mapping[str, Any]
 
 QUESTION = ("server", "version", "algorithm", "kind", "match", "config", "inputs")
-DRIVERS = {name: f"drive_{name}" for name in ("nginx", "haproxy", "envoy", "keepalived")}
+SERVERS = (
+    "nginx",
+    "haproxy",
+    "envoy",
+    "ipvs",
+    "katran",
+    "keepalived",
+    "linux",
+)
+DRIVERS = {name: f"drive_{name}" for name in SERVERS}
 DEVIATIONS = 5.0
 SIDE = ("statuses", "dequeued")
 """Recorded beside the outputs in some files."""
@@ -76,10 +96,29 @@ def replay(trace: Json) -> Verdict:
     return verdict
 
 
+def agree(traces: list[Json]) -> Verdict:
+    """Judge our parser by the cases on which the servers of a group agree."""
+    agreement = import_module("agreement")
+    first = traces[0]
+    verdict = Verdict(
+        agreement.group_of(first), "together", "strict parser", first["kind"], "where servers agree", 0, 0
+    )
+    try:
+        for case, difference in agreement.differences(traces):
+            verdict.total += 1
+            verdict.equal += not difference
+            verdict.difference = verdict.difference or (difference and f"{case}: {difference}")
+    except Exception as error:
+        verdict.difference = f"{type(error).__name__}: {error}"
+    return verdict
+
+
 def judge(trace: Json, answers: Iterator[Json], verdict: Verdict) -> None:
     """Compare answers with what was recorded, by the rule of the file."""
     rule = trace["match"]
-    if rule.startswith("exact"):
+    if rule.startswith("exact where the flow's hash region"):
+        best(trace, answers, verdict, allowed)
+    elif rule.startswith("exact"):
         best(trace, answers, verdict, exactly)
     elif rule.startswith("each pick has the fewest active"):
         fewest(trace, next(answers), verdict)
@@ -124,6 +163,22 @@ def exactly(trace: Json, answer: Json) -> tuple[int, int, str]:
                 equal += 1
             elif not difference:
                 difference = f"{name}[{place}]: recorded {theirs!r}, ours {mine!r}"
+    return equal, total, difference
+
+
+def allowed(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Check that each recorded next hop is among those that ours names for the flow, group by group.
+
+    Only flows with a single possible next hop are counted: a region that a bound cuts may go either way.
+    """
+    equal = total = 0
+    difference = ""
+    for group, (recorded, ours) in enumerate(zip(trace["outputs"], answer["outputs"], strict=True)):
+        for flow, (theirs, mine) in enumerate(zip(recorded, ours, strict=True)):
+            total += len(mine) == 1
+            equal += [theirs] == mine
+            if theirs not in mine and not difference:
+                difference = f"outputs[{group}][{flow}]: recorded {theirs!r}, ours one of {mine!r}"
     return equal, total, difference
 
 
@@ -272,6 +327,23 @@ def adverts(events: list[Json]) -> set[tuple[str, str]]:
     return {(event["router"], event["hex"]) for event in events if "advert" in event}
 
 
+def all_verdicts(paths: list[Path]) -> Iterator[Verdict]:
+    """Read and judge trace files, those of a group together after the others."""
+    groups: dict[str, list[Json]] = defaultdict(list)
+    for path in paths:
+        try:
+            trace = {"id": path.stem, **json.loads(path.read_text(encoding="utf-8"))}
+            agreement = import_module("agreement")
+            if trace["kind"] in agreement.KINDS:
+                groups[agreement.group_of(trace)].append(trace)
+                continue
+            verdict = replay(trace)
+        except (OSError, ValueError, KeyError) as error:
+            verdict = Verdict(path.stem, "?", "?", "?", "?", 0, 0, f"{type(error).__name__}: {error}")
+        yield verdict
+    yield from map(agree, groups.values())
+
+
 def files(paths: list[str]) -> list[Path]:
     """Return the trace files named, or in the folders named, in order."""
     found: list[Path] = []
@@ -317,14 +389,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = files(options.paths)
     if not found:
         parser.error("no trace files there")
-    verdicts = []
-    for path in found:
-        try:
-            trace = json.loads(path.read_text(encoding="utf-8"))
-            verdict = replay({"id": path.stem, **trace})
-        except (OSError, ValueError, KeyError) as error:
-            verdict = Verdict(path.stem, "?", "?", "?", "?", 0, 0, f"{type(error).__name__}: {error}")
-        verdicts.append(verdict)
+    verdicts = [*all_verdicts(found)]
     if options.json:
         print(json.dumps([asdict(v) | {"passed": v.passed} for v in verdicts], indent=1))
     else:

@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 DATA = HERE / "data"
 SPEC = importlib.util.spec_from_file_location("replay", HERE / "replay.py")
 replay = importlib.util.module_from_spec(SPEC)
 sys.modules["replay"] = replay
 SPEC.loader.exec_module(replay)
 
-TRACES = sorted(DATA.glob("*.json"))
+AGREEMENT = importlib.import_module("agreement")
+EVERY = sorted(DATA.glob("*.json"))
+TOGETHER = [path for path in EVERY if json.loads(path.read_text(encoding="utf-8"))["kind"] in AGREEMENT.KINDS]
+TRACES = [path for path in EVERY if path not in TOGETHER]
 
 
 def load(path):
@@ -26,8 +30,12 @@ def load(path):
 
 
 def of_rule(start):
-    """Return the first trace whose match rule starts so."""
-    return next(trace for trace in map(load, TRACES) if trace["match"].startswith(start))
+    """Return the first trace of picks whose match rule starts so."""
+    return next(
+        trace
+        for trace in map(load, TRACES)
+        if trace["match"].startswith(start) and "servers" in trace["config"]
+    )
 
 
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
@@ -36,6 +44,47 @@ def test_we_choose_as_the_proxy_did(path):
     verdict = replay.replay(load(path))
     assert verdict.passed, verdict.difference
     assert verdict.equal == verdict.total > 0
+
+
+@pytest.mark.parametrize("kind", sorted(AGREEMENT.KINDS))
+def test_strict_parsers_agree_wherever_servers_do(kind):
+    """No header is taken that all three servers refuse; what all take is read with the same addresses and names."""
+    traces = [trace for trace in map(load, TOGETHER) if trace["kind"] == kind]
+    verdict = replay.agree(traces)
+    assert verdict.passed, verdict.difference
+    assert verdict.equal == verdict.total >= 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"),
+    [
+        ("proxy-protocol", {"accepted": False}),
+        ("proxy-protocol", {"src_port": "1", "accepted": True}),
+        ("client-hello", {"sni": "www.example.com"}),
+    ],
+)
+def test_the_judge_of_parsers_notices_one_wrong_case(kind, spoil):
+    """Recordings that agree on something else in one case are a difference."""
+    traces = [trace for trace in map(load, TOGETHER) if trace["kind"] == kind]
+    for trace in traces:
+        trace["outputs"][0] |= (
+            {"pool": "wild-example"} if trace["server"] == "envoy" and "sni" in spoil else spoil
+        )
+    assert not replay.agree(traces).passed
+
+
+def test_a_trace_that_is_judged_together_needs_the_others():
+    """Without the recordings of all three servers there is nothing to agree on: a failure that names them."""
+    [lone] = [load(path) for path in TOGETHER if path.stem == "nginx-client-hello-basic"]
+    assert "no trace of haproxy and envoy" in replay.agree([lone]).difference
+
+
+def test_the_judge_notices_a_next_hop_outside_its_region():
+    """One flow of a group that is recorded at another next hop is a difference, unless a bound cuts its region."""
+    trace = load(DATA / "linux-ecmp-threshold-5.json")
+    ours = trace["outputs"][2][0]
+    trace["outputs"][2][0] = ours % 5 + 1
+    assert not replay.replay(trace).passed
 
 
 def test_the_question_says_nothing_of_the_answer():
@@ -168,5 +217,5 @@ def test_what_cannot_be_replayed_is_a_failure(tmp_path):
 def test_the_table_in_the_documents_is_what_the_runner_prints():
     """``docs/reference/fidelity.md`` ends with the output of ``--table``."""
     page = (HERE.parents[1] / "docs" / "reference" / "fidelity.md").read_text(encoding="utf-8")
-    verdicts = [replay.replay(load(path)) for path in TRACES]
+    verdicts = [*replay.all_verdicts(EVERY)]
     assert page.endswith("\n".join(replay.table(verdicts)) + "\n")

@@ -10,6 +10,7 @@ are not covered.
 """
 
 from balancekit.compat.envoy._cluster import Cluster
+from balancekit.compat.envoy._filter_chains import filter_chains
 from balancekit.compat.envoy._hash import key_hash, murmur64, xxh64
 from balancekit.compat.envoy._hashed import Maglev, RingHash
 from balancekit.compat.envoy._health import Health, HealthCheck, HealthChecker
@@ -48,6 +49,7 @@ __all__ = [
     "SlowStart",
     "SourceAddress",
     "distribute",
+    "filter_chains",
     "key_hash",
     "murmur64",
     "request_hash",

@@ -1,0 +1,158 @@
+"""Katran's rings: the Maglev tables of a well-known L4 balancer.
+
+Both versions fill a ring of 65,537 slots; they differ in what a weight does.
+
+======  =====================================================================================================
+``V1``  an endpoint takes its weight in turns in the *first* round, then one turn a round: weights all but vanish
+        (2/1/1 gives 33.3 % each)
+``V2``  weights accumulate, and a turn is taken at every multiple of the largest (2/1/1 gives 50/25/25)
+======  =====================================================================================================
+
+An endpoint is known to the ring by a number of its own (``hash``), not by its address.
+
+Source: Katran's ``MaglevHash.cpp``, ``MaglevHashV2.cpp`` and ``MurmurHash3.cpp``. Computed from the published sources,
+not observed on a running Katran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, final, get_args
+
+import mmh3
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.hashing._maglev import next_prime
+from balancekit.hashing._maglev_fill import populate
+
+__all__ = ["RING_SIZE", "Real", "Ring"]
+
+Version = Literal["V1", "V2"]
+
+RING_SIZE: Final = 65_537
+"""Katran's default; the chosen size must be prime."""
+MAX_RING_SIZE: Final = 1 << 24
+OFFSET_SEEDS: Final = (42, 0)
+SKIP_SEEDS: Final = (2_718_281_828, 2_307)
+MAX_HASH: Final = (1 << 64) - 1
+MAX_WEIGHT: Final = 65_535
+
+
+@final
+class Real(Record):
+    """An endpoint as the ring knows it.
+
+    Parameters
+    ----------
+    hash
+        Its number, 0 to ``2**64 - 1``, the same on every balancer.
+    weight
+        Whole, 0 to 65,535.
+    """
+
+    hash: int
+    weight: int = 1
+
+    def _check(self) -> None:
+        valid.integer("hash", self.hash, minimum=0, maximum=MAX_HASH)
+        valid.integer("weight", self.weight, minimum=0, maximum=MAX_WEIGHT)
+
+
+@final
+class Ring:
+    """A ring as Katran computes it. Immutable.
+
+    Parameters
+    ----------
+    reals
+        The endpoints, at least one; with ``V2`` at least one of weight above 0.
+    size
+        Slots, a prime number.
+    version
+        ``"V1"`` or ``"V2"``.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+
+    *When not to use it:* for anything new: :class:`balancekit.hashing.MaglevTable` is the same idea by ids, with
+    weights that hold.
+
+    Notes
+    -----
+    Cost: building O(size), about 20 ms; a look-up O(1).
+
+    Example
+    -------
+    >>> ring = Ring([Real(hash=0, weight=2), Real(hash=1), Real(hash=2)], version="V2")
+    >>> [ring.table.count(position) for position in range(3)]
+    [32769, 16384, 16384]
+    """
+
+    __slots__ = ("_table",)
+
+    def __init__(self, reals: Sequence[Real], *, size: int = RING_SIZE, version: Version = "V2") -> None:
+        if version not in get_args(Version):
+            raise ConfigurationError("version", version, "'V1' or 'V2'")
+        slots = valid.integer("size", size, minimum=3, maximum=MAX_RING_SIZE)
+        if next_prime(slots) != slots:
+            raise ConfigurationError("size", size, f"a prime number, such as {next_prime(slots)}")
+        if not _are_reals(reals):
+            raise ConfigurationError("reals", reals, "a list of Real(hash=..., weight=...), at least one")
+        weights = [real.weight for real in reals]
+        if version == "V2" and not any(weights):
+            raise ConfigurationError("reals", reals, "a weight above 0")
+        turns = _first_round_turns if version == "V1" else _accumulated_turns
+        self._table: tuple[int, ...] = tuple(
+            [0] * slots
+            if len(reals) == 1
+            else populate(
+                [_hash(real.hash, OFFSET_SEEDS) % slots for real in reals],
+                [_hash(real.hash, SKIP_SEEDS) % (slots - 1) + 1 for real in reals],
+                turns(weights, slots),
+            )
+        )
+
+    @property
+    def table(self) -> tuple[int, ...]:
+        """The position of the endpoint in ``reals``, for each slot."""
+        return self._table
+
+    def lookup(self, hash: int) -> int:
+        """Return the position of the endpoint that has a flow's hash."""
+        return self._table[valid.integer("hash", hash, minimum=0) % len(self._table)]
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __repr__(self) -> str:
+        return f"<katran.Ring of {len(self)} slots>"
+
+
+def _are_reals(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, Real) for one in value)
+
+
+def _hash(number: int, seeds: tuple[int, int]) -> int:
+    data = number.to_bytes(8, "little") + seeds[0].to_bytes(8, "little")
+    return mmh3.hash64(data, seeds[1], signed=False)[0]
+
+
+def _first_round_turns(weights: Sequence[int], size: int) -> list[int]:
+    order = [node for node, weight in enumerate(weights) for _ in range(weight)][:size]
+    rounds = (size - len(order)) // len(weights) + 1
+    return (order + list(range(len(weights))) * rounds)[:size]
+
+
+def _accumulated_turns(weights: Sequence[int], size: int) -> list[int]:
+    largest, sums, order = max(weights), [0] * len(weights), list[int]()
+    while len(order) < size:
+        for node, weight in enumerate(weights):
+            sums[node] += weight
+            if sums[node] >= largest:
+                sums[node] -= largest
+                order.append(node)
+    return order[:size]
