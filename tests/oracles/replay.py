@@ -11,9 +11,9 @@ A driver per server (``drive_nginx.py`` and so on) is given a *question*: config
 match rule, nothing else. It does not see the trace's name nor anything recorded. Its answers are computed
 first; then the judge compares, by the rule that the file states:
 
-=======
 ======================================  ==================================================================
-``exact``                               equal, entry by entry, statuses included where they were recorded
+``exact``                               equal, entry by entry, statuses included where they were recorded;
+                                        where the server drew one of several answers, ours is one of them
 ``exact where the flow's hash region``  each recorded next hop is one of those that the region allows
 ``exact up to the starting phase``      equal to one of the answers, one per starting point
 ``each pick has the fewest active``     every recorded pick, and every one of ours, is of the least busy
@@ -52,8 +52,13 @@ SERVERS = (
     "katran",
     "keepalived",
     "linux",
+    "gdnsd",
+    "powerdns",
+    "knot",
+    "bind",
+    "unbound",
 )
-DRIVERS = {name: f"drive_{name}" for name in SERVERS}
+DRIVERS = {name: f"drive_{name}" for name in SERVERS} | {"nsd": "drive_bind"}
 DEVIATIONS = 5.0
 SIDE = ("statuses", "dequeued")
 """Recorded beside the outputs in some files."""
@@ -159,7 +164,7 @@ def exactly(trace: Json, answer: Json) -> tuple[int, int, str]:
             recorded, ours = sorted(recorded.items()), sorted(ours.items())
         total += max(len(recorded), len(ours))
         for place, (theirs, mine) in enumerate(zip_longest(recorded, ours)):
-            if theirs == mine:
+            if same(theirs, mine):
                 equal += 1
             elif not difference:
                 difference = f"{name}[{place}]: recorded {theirs!r}, ours {mine!r}"
@@ -180,6 +185,15 @@ def allowed(trace: Json, answer: Json) -> tuple[int, int, str]:
             if theirs not in mine and not difference:
                 difference = f"outputs[{group}][{flow}]: recorded {theirs!r}, ours one of {mine!r}"
     return equal, total, difference
+
+
+def same(theirs: Any, mine: Any) -> bool:
+    """Whether two entries are equal; where a server draws one of several answers, ours is one of them."""
+    if not (isinstance(theirs, Mapping) and "one_of" in theirs and isinstance(mine, Mapping)):
+        return bool(theirs == mine)
+    drawn = mine.get("answers", ())
+    rest = {name: value for name, value in theirs.items() if name != "one_of"}
+    return len(drawn) == 1 and drawn[0] in theirs["one_of"] and {**rest, "answers": drawn} == mine
 
 
 def fewest(trace: Json, answer: Json, verdict: Verdict) -> None:

@@ -1,5 +1,5 @@
-"""Which requests would nginx, HAProxy or Envoy have sent where?
+"""The choices of other software: proxies, hash rings and name servers.
 
-One package or module per proxy. Each makes the choices of its proxy, quirks included; the quirks stay here
+One package or module per program. Each makes the choices of its program, quirks included; the quirks stay here
 and nowhere else. Compared entry by entry with choices recorded from the real programs.
 """

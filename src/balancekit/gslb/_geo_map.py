@@ -136,6 +136,7 @@ class GeoMap:
         database: Locations | None = None,
         coordinates: Mapping[str, tuple[float, float]] | None = None,
         limit: int = 3,
+        warn_long: bool = True,
     ) -> GeoMap:
         """Merge networks, locations and coordinates into one map.
 
@@ -154,6 +155,8 @@ class GeoMap:
             Latitude and longitude by site.
         limit
             How many of the nearest sites are in a list, >= 1.
+        warn_long
+            Whether to warn of networks that public resolvers never send.
 
         Raises
         ------
@@ -174,7 +177,7 @@ class GeoMap:
         valid.integer("limit", limit, minimum=1)
         builder = _Builder(default)
         places = _location_orders(builder, database, locations, coordinates, limit)
-        explicit = _explicit(builder, networks or {})
+        explicit = _explicit(builder, networks or {}, warn_long=warn_long)
         map4 = IntervalMap(32, *_merged(4, builder.default, places, database, explicit[4]))
         starts, values = _merged(6, builder.default, places, database, explicit[6])
         carried = []
@@ -260,7 +263,7 @@ class _Builder:
 
 
 def _explicit(
-    builder: _Builder, networks: Mapping[Any, Sequence[str]]
+    builder: _Builder, networks: Mapping[Any, Sequence[str]], *, warn_long: bool
 ) -> dict[int, tuple[list[int], list[int]]]:
     if not isinstance(networks, Mapping):
         raise ConfigurationError("networks", networks, "a mapping from networks to sites")
@@ -274,7 +277,7 @@ def _explicit(
         start = int(network.network_address)
         number = builder.number("networks", sites)
         blocks[network.version].append(Block(start, start + network.num_addresses, number))
-    if long:
+    if long and warn_long:
         shown = ", ".join(long[:3]) + (", ..." if len(long) > 3 else "")
         text = (
             f"networks longer than /{PREFIX4} or /{PREFIX6} are not reached through public resolvers: {shown}"

@@ -66,7 +66,7 @@ class AllUp:
         self,
         ids: object,
         *,
-        threshold: float = 0.5,
+        threshold: float | Fraction = 0.5,
         limit: int | None = None,
         exhausted: Exhausted | str = Exhausted.OPEN,
     ) -> None:

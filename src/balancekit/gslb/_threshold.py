@@ -34,7 +34,9 @@ T = TypeVar("T", Fraction, int)
 
 
 def share(parameter: str, value: object) -> Fraction:
-    """Return a share in (0, 1] as the decimal fraction that it was written as."""
+    """Return a share in (0, 1] as the decimal fraction that it was written as; a ``Fraction`` as it is."""
+    if isinstance(value, Fraction) and 0 < value <= 1:
+        return value
     return Fraction(repr(valid.number(parameter, value, above=0.0, maximum=1.0)))
 
 

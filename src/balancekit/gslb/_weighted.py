@@ -39,7 +39,9 @@ class _Weights:
 
     __slots__ = ("_den", "_even", "_full", "_num", "_word", "ids", "total")
 
-    def __init__(self, weights: Mapping[str, int], threshold: float, exhausted: Exhausted | str) -> None:
+    def __init__(
+        self, weights: Mapping[str, int], threshold: float | Fraction, exhausted: Exhausted | str
+    ) -> None:
         self.ids: Final = tuple(weights)
         self._full: Final = tuple(weights.values())
         self._even: Final = tuple(int(weight == 0) for weight in self._full)
@@ -101,7 +103,7 @@ class _Flat:
         self,
         weights: Mapping[str, int],
         *,
-        threshold: float = 0.5,
+        threshold: float | Fraction = 0.5,
         exhausted: Exhausted | str = Exhausted.OPEN,
     ) -> None:
         self._weights: Final = _Weights(endpoint_weights("weights", weights), threshold, exhausted)
@@ -203,7 +205,7 @@ class _Grouped:
         self,
         groups: Mapping[str, Mapping[str, int]],
         *,
-        threshold: float = 0.5,
+        threshold: float | Fraction = 0.5,
         exhausted: Exhausted | str = Exhausted.OPEN,
     ) -> None:
         if not isinstance(groups, Mapping) or not groups:

@@ -1,0 +1,160 @@
+"""Knot's ``geoip`` module and answer rotation: the same answers and scopes.
+
+In subnet mode the scope is the prefix that matched, **even if a longer one lies inside**: such an answer may be
+cached for clients who would get another. In geodb mode a client without a row gets NXDOMAIN, even with ``*;*``.
+:class:`balancekit.gslb.GeoMap` does neither.
+
+Source: Knot DNS 3.2.6, recorded: 5 traces, each reproduced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from random import Random
+from typing import Final, NamedTuple, TypeAlias, final
+
+from balancekit.gslb import Client, Location, SubnetError, decode_subnet
+
+__all__ = ["GeoDb", "KnotReply", "LocationOf", "Subnets", "read_subnet", "rotated", "weighted"]
+
+Network: TypeAlias = IPv4Network | IPv6Network
+LocationOf: TypeAlias = Callable[[str], tuple[Location, int] | None]
+"""The database's row for an address: where it is and the length of the row's prefix; ``None`` without a row."""
+
+
+class KnotReply(NamedTuple):
+    """What the module says."""
+
+    rcode: str
+    records: tuple[str, ...]
+    scope: int
+
+
+@final
+class Subnets:
+    """The subnet mode: the longest configured network that holds the client.
+
+    Parameters
+    ----------
+    networks
+        Addresses by network.
+
+    Example
+    -------
+    >>> module = Subnets({"198.51.100.0/24": ["192.0.2.1"], "0.0.0.0/0": ["192.0.2.9"]})
+    >>> module.look_up(Client(address="192.0.2.53", subnet="198.51.100.0/24"))
+    KnotReply(rcode='NOERROR', records=('192.0.2.1',), scope=24)
+    """
+
+    def __init__(self, networks: Mapping[str, Sequence[str]]) -> None:
+        self._networks: Final[dict[Network, tuple[str, ...]]] = {
+            ip_network(text): tuple(records) for text, records in networks.items()
+        }
+
+    def look_up(self, client: Client) -> KnotReply:
+        """Return the records for a client."""
+        address = client.seen()
+        holding = [network for network in self._networks if address in network]
+        if not holding:
+            return KnotReply("NXDOMAIN", (), 0)
+        network = max(holding, key=lambda network: network.prefixlen)
+        usable = client.has_subnet
+        return KnotReply("NOERROR", self._networks[network], network.prefixlen if usable else 0)
+
+
+@final
+class GeoDb:
+    """The geodb mode: entries of country and city, matched from the left.
+
+    Parameters
+    ----------
+    entries
+        Records by entry: ``"US;Dallas"``, ``"US;*"``, ``"*;*"``; ``*`` stands for any name, only at the end.
+    location_of
+        The database's row for an address: where it is, and the length of the row's prefix.
+
+    Example
+    -------
+    >>> row = (Location("NA", "US", (), "Dallas"), 25)
+    >>> module = GeoDb({"US;*": ["192.0.2.1"], "*;*": ["192.0.2.9"]}, {"198.51.100.1": row}.get)
+    >>> module.look_up(Client(address="198.51.100.1")).records, module.look_up(Client(address="192.0.2.1")).rcode
+    (('192.0.2.1',), 'NXDOMAIN')
+    """
+
+    def __init__(self, entries: Mapping[str, Sequence[str]], location_of: LocationOf) -> None:
+        self._entries: Final = {
+            tuple(part.strip() for part in text.split(";")): tuple(records)
+            for text, records in entries.items()
+        }
+        self._location_of: Final = location_of
+
+    def look_up(self, client: Client) -> KnotReply:
+        """Return the records for a client."""
+        row = self._location_of(str(client.seen()))
+        if row is None:
+            return KnotReply("NXDOMAIN", (), 0)
+        location, prefix = row
+        path = (location.country, location.city)
+        best = max(
+            (entry for entry in self._entries if _matches(entry, path)),
+            key=lambda entry: sum(part != "*" for part in entry),
+            default=None,
+        )
+        if best is None:
+            return KnotReply("NXDOMAIN", (), 0)
+        return KnotReply("NOERROR", self._entries[best], prefix if client.has_subnet else 0)
+
+
+def _matches(entry: Sequence[str], path: Sequence[str]) -> bool:
+    return all(part in {"*", name} for part, name in zip(entry, path, strict=False))
+
+
+def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
+    """Return records from a random place on, in their cyclic order: ``answer-rotation: on``.
+
+    Example
+    -------
+    >>> rotated(["a", "b", "c"], Random(3))
+    ('a', 'b', 'c')
+    """
+    place = rng.randrange(len(records))
+    return (*records[place:], *records[:place])
+
+
+def weighted(entries: Mapping[str, int], rng: Random) -> str:
+    """Return one record at random, by weight: the weighted mode.
+
+    Example
+    -------
+    >>> weighted({"192.0.2.1": 0, "192.0.2.2": 3}, Random(1))
+    '192.0.2.2'
+    """
+    return rng.choices(list(entries), list(entries.values()))[0]
+
+
+def read_subnet(data: bytes) -> tuple[Network, bool]:
+    """Return the network of a client subnet option as Knot reads it, and whether the reply carries one.
+
+    Bits after the prefix are cleared and a scope is ignored; extra bytes are cut, and then the reply has no
+    option.
+
+    Raises
+    ------
+    SubnetError
+        For anything else that is malformed: the answer is FORMERR.
+
+    Example
+    -------
+    >>> read_subnet(bytes.fromhex("00011800c6336407"))
+    (IPv4Network('198.51.100.0/24'), False)
+    """
+    if len(data) < 4:
+        raise SubnetError(f"{len(data)} bytes, at least 4 needed")
+    source = data[2]
+    length = (source + 7) // 8
+    address = bytearray(data[4 : 4 + length])
+    if address and source % 8 and len(address) == length:
+        address[-1] &= 0xFF << (8 - source % 8) & 0xFF
+    network = decode_subnet(data[:3] + b"\0" + bytes(address))
+    return network, len(data) <= 4 + length

@@ -1,0 +1,61 @@
+"""Rotation of BIND and NSD: the order of equal records from answer to answer.
+
+Source: BIND 9.18.49 ``rrset-order``, NSD 4.6.1 ``round-robin``, recorded: 5 traces, each reproduced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Final, final
+
+from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
+
+__all__ = ["RrsetOrder", "nsd_order"]
+
+
+@final
+class RrsetOrder:
+    """BIND's ``rrset-order``.
+
+    Parameters
+    ----------
+    order
+        ``"cyclic"`` rotates by one per answer, ``"none"`` keeps the order, ``"random"`` shuffles.
+    start
+        How far the first answer is rotated: BIND's counter, which all names share.
+
+    Example
+    -------
+    >>> order = RrsetOrder("cyclic")
+    >>> [order.arrange(["a", "b", "c"], Random(1)) for _ in range(2)]
+    [('a', 'b', 'c'), ('b', 'c', 'a')]
+    """
+
+    def __init__(self, order: str, *, start: int = 0) -> None:
+        if order not in {"cyclic", "none", "random"}:
+            raise ConfigurationError("order", order, "'cyclic', 'none' or 'random'")
+        self._order: Final = order
+        self._count: int = valid.integer("start", start, minimum=0)
+
+    def arrange(self, records: Sequence[str], rng: Random) -> tuple[str, ...]:
+        """Return the records in the order of the next answer."""
+        if self._order == "random":
+            return tuple(rng.sample(list(records), len(records)))
+        if self._order == "none" or not records:
+            return tuple(records)
+        place = self._count % len(records)
+        self._count += 1
+        return (*records[place:], *records[:place])
+
+
+def nsd_order(*, round_robin: bool, start: int = 0) -> RrsetOrder:
+    """Return NSD's order: ``round-robin: yes`` rotates by one per answer, ``no`` keeps the order.
+
+    Example
+    -------
+    >>> nsd_order(round_robin=False).arrange(["a", "b"], Random(1))
+    ('a', 'b')
+    """
+    return RrsetOrder("cyclic" if round_robin else "none", start=start)

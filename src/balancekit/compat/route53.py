@@ -1,0 +1,305 @@
+"""Amazon Route 53's routing policies, by its documented rules.
+
+One rule stands above all: choose by the policy, leave out what is unhealthy and choose again; **if everything is
+unhealthy, everything counts as healthy**. A record without a health check is always healthy: leave it out of
+the standings.
+
+Source: Amazon Route 53 developer guide, "How Amazon Route 53 chooses records when health checking is configured"
+and the pages of the policies. No server to record: held to a table of rules, row by row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from ipaddress import ip_network
+from random import Random
+from typing import Final, TypeAlias, final
+
+from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
+from balancekit.gslb import (
+    AllUp,
+    Answer,
+    Client,
+    Exhausted,
+    Location,
+    Policy,
+    PrimaryBackup,
+    Query,
+    Standings,
+    WeightedOne,
+)
+
+__all__ = [
+    "LocationOf",
+    "RecordOrder",
+    "calculated",
+    "failover",
+    "geolocation",
+    "geoproximity",
+    "healthy",
+    "ip_based",
+    "latency",
+    "multivalue",
+    "simple",
+    "weighted",
+]
+
+LocationOf: TypeAlias = Callable[[Client], Location]
+"""Where a client is."""
+
+CHECKERS: Final = Fraction(18, 100)
+"""More than this share of the checkers must call an endpoint healthy."""
+EARTH_RADIUS_KM: Final = 6371.0
+
+
+@final
+class RecordOrder:
+    """The first healthy record in the order that a client has; the first if none is healthy.
+
+    Parameters
+    ----------
+    order
+        Records, best first, for a client; empty: no answer.
+    records
+        All records.
+
+    Example
+    -------
+    >>> from balancekit.gslb import fixed_standings
+    >>> policy = RecordOrder(lambda client: ["a", "b"], ["a", "b"])
+    >>> query = Query(name="www", client=Client(address="192.0.2.53"))
+    >>> policy.answer(query, fixed_standings({"a": False}), now=0.0, rng=Random(1)).chosen
+    ('b',)
+    """
+
+    def __init__(self, order: Callable[[Client], Sequence[str]], records: Sequence[str]) -> None:
+        self._order: Final = order
+        self._records: Final = frozenset(records)
+
+    def answer(
+        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
+    ) -> Answer:
+        """Return one record."""
+        order = self._order(query.client)
+        until = math.inf
+        for record in order:
+            standing = standings(record)
+            until = min(until, standing.until)
+            if standing.up:
+                return Answer((record,), max(0.0, until - now))
+        if not order:
+            return Answer((), exhausted=Exhausted.CLOSED)
+        return Answer((order[0],), max(0.0, until - now), 0, Exhausted.OPEN)
+
+    def members(self) -> frozenset[str]:
+        """Return all records."""
+        return self._records
+
+
+@final
+class _AllValues:
+    def __init__(self, values: Sequence[str]) -> None:
+        self._values: Final = tuple(values)
+
+    def answer(
+        self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
+    ) -> Answer:
+        return Answer(tuple(rng.sample(self._values, len(self._values))))
+
+    def members(self) -> frozenset[str]:
+        return frozenset(self._values)
+
+
+def simple(values: Sequence[str]) -> Policy:
+    """Return simple routing: all values in random order, whatever their health.
+
+    Example
+    -------
+    >>> sorted(simple(["192.0.2.1", "192.0.2.2"]).members())
+    ['192.0.2.1', '192.0.2.2']
+    """
+    return _AllValues(values)
+
+
+def weighted(weights: Mapping[str, int]) -> Policy:
+    """Return weighted routing: weights 0 to 255; 0 answers only if all others are unhealthy, or all are 0.
+
+    Example
+    -------
+    >>> sorted(weighted({"a": 0, "b": 0}).members())
+    ['a', 'b']
+    """
+    for weight in weights.values():
+        valid.integer("weight", weight, minimum=0, maximum=255)
+    counted = dict(weights) if any(weights.values()) else dict.fromkeys(weights, 1)
+    return WeightedOne(counted, threshold=Fraction(1, max(1, sum(counted.values()))))
+
+
+def latency(measured: Callable[[Client], Mapping[str, float]], records: Sequence[str]) -> Policy:
+    """Return latency routing: the record of the region with the lowest measured latency that is healthy.
+
+    Example
+    -------
+    >>> policy = latency(lambda client: {"eu": 20.0, "us": 90.0}, ["eu", "us"])
+    >>> sorted(policy.members())
+    ['eu', 'us']
+    """
+
+    def order(client: Client) -> list[str]:
+        times = measured(client)
+        return sorted(times, key=lambda record: times[record])
+
+    return RecordOrder(order, records)
+
+
+def failover(primary: str, secondary: str) -> Policy:
+    """Return failover routing: the primary if healthy, else the secondary; both unhealthy: the primary.
+
+    Example
+    -------
+    >>> sorted(failover("a", "b").members())
+    ['a', 'b']
+    """
+    return PrimaryBackup(primary, secondary)
+
+
+def multivalue(records: Sequence[str]) -> Policy:
+    """Return multivalue answers: up to eight healthy records at random; none healthy: up to eight of all.
+
+    Example
+    -------
+    >>> sorted(multivalue(["a", "b"]).members())
+    ['a', 'b']
+    """
+    return AllUp(records, threshold=Fraction(1, max(1, len(records))), limit=8)
+
+
+def geolocation(
+    location_of: LocationOf,
+    *,
+    subdivisions: Mapping[str, str] | None = None,
+    countries: Mapping[str, str] | None = None,
+    continents: Mapping[str, str] | None = None,
+    default: str | None = None,
+) -> Policy:
+    """Return geolocation routing: the smallest region that has a healthy record, then larger ones, then the default.
+
+    Parameters
+    ----------
+    location_of
+        Where a client is.
+    subdivisions, countries, continents
+        Records by ``"US-TX"``, ``"US"``, ``"NA"``.
+    default
+        The record for everywhere else; without one such clients get no answer.
+
+    Example
+    -------
+    >>> policy = geolocation(lambda client: Location("NA", "US", ("TX",)), countries={"US": "us"}, default="any")
+    >>> sorted(policy.members())
+    ['any', 'us']
+    """
+
+    def order(client: Client) -> list[str]:
+        where = location_of(client)
+        found = [(subdivisions or {}).get(f"{where.country}-{part}") for part in where.subdivisions[:1]]
+        found += [(countries or {}).get(where.country), (continents or {}).get(where.continent), default]
+        return [record for record in found if record is not None]
+
+    named = [record for table in (subdivisions, countries, continents) for record in (table or {}).values()]
+    return RecordOrder(order, named if default is None else [*named, default])
+
+
+def geoproximity(location_of: LocationOf, records: Mapping[str, tuple[float, float, int]]) -> Policy:
+    """Return geoproximity routing: the least ``distance * (1 - bias / 100)``, then the next.
+
+    Parameters
+    ----------
+    location_of
+        Where a client is.
+    records
+        Latitude, longitude and bias (-99 to 99) by record. A bias of +50 halves the distance.
+
+    Example
+    -------
+    >>> here = Location("EU", "DE", (), "", 50.0, 8.0)
+    >>> policy = geoproximity(lambda client: here, {"near": (51.0, 8.0, 0), "far": (40.0, 8.0, 50)})
+    >>> sorted(policy.members())
+    ['far', 'near']
+    """
+    for _, _, bias in records.values():
+        valid.integer("bias", bias, minimum=-99, maximum=99)
+
+    def order(client: Client) -> list[str]:
+        where = location_of(client)
+        if where.latitude is None or where.longitude is None:
+            return list(records)
+        here = (where.latitude, where.longitude)
+        return sorted(records, key=lambda record: _biased(here, records[record]))
+
+    return RecordOrder(order, list(records))
+
+
+def _biased(here: tuple[float, float], record: tuple[float, float, int]) -> float:
+    latitude, longitude, bias = record
+    return distance_km(here, (latitude, longitude)) * (1.0 - bias / 100.0)
+
+
+def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
+    """Return the great-circle distance in kilometres.
+
+    Example
+    -------
+    >>> round(distance_km((0.0, 0.0), (0.0, 90.0)))
+    10008
+    """
+    first, second = math.radians(here[0]), math.radians(there[0])
+    north = math.sin((second - first) / 2.0) ** 2
+    east = math.sin(math.radians(there[1] - here[1]) / 2.0) ** 2
+    return 2.0 * EARTH_RADIUS_KM * math.asin(math.sqrt(north + math.cos(first) * math.cos(second) * east))
+
+
+def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Policy:
+    """Return IP-based routing: the record of the longest network that holds the client, or the default.
+
+    Example
+    -------
+    >>> sorted(ip_based({"10.0.0.0/8": "a"}, default="b").members())
+    ['a', 'b']
+    """
+    known = {ip_network(text): record for text, record in networks.items()}
+
+    def order(client: Client) -> list[str]:
+        address = client.seen()
+        holding = [network for network in known if network.version == address.version and address in network]
+        found = [known[max(holding, key=lambda network: network.prefixlen)]] if holding else []
+        return found if default is None else [*found, default]
+
+    return RecordOrder(order, [*networks.values(), *([] if default is None else [default])])
+
+
+def healthy(passing: int, checkers: int) -> bool:
+    """Return whether an endpoint is healthy: more than 18 % of the checkers say so.
+
+    Example
+    -------
+    >>> healthy(2, 10), healthy(18, 100), healthy(19, 100)
+    (True, False, True)
+    """
+    return Fraction(passing, valid.integer("checkers", checkers, minimum=1)) > CHECKERS
+
+
+def calculated(children: Sequence[bool], least: int) -> bool:
+    """Return whether a calculated health check is healthy: at least so many of its children are.
+
+    Example
+    -------
+    >>> calculated([True, False, True], 2), calculated([False], 0)
+    (True, True)
+    """
+    if not 0 <= least <= 256:
+        raise ConfigurationError("least", least, "a whole number from 0 to 256")
+    return sum(children) >= least

@@ -1,0 +1,132 @@
+"""Quirks of name servers that their recorded traces pin, stated one by one."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from balancekit.compat import gdnsd, knot, powerdns
+from balancekit.compat.rotation import RrsetOrder
+from balancekit.errors import ConfigurationError
+from balancekit.gslb import Client, Location, Query, fixed_standings
+
+CLIENT = Client(address="192.0.2.53")
+QUERY = Query(name="www", client=CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "total", "needed"), [(0.55, 100, 56), (0.07, 100, 8), (0.5, 3, 2), (1.0, 4, 4)]
+)
+def test_gdnsd_multiplies_thresholds_in_binary(threshold, total, needed):
+    """So that 0.55 of 100 needs 56, where a decimal threshold needs 55."""
+    ids = [f"e{k}" for k in range(total)]
+    policy = gdnsd.multifo(ids, up_thresh=threshold)
+    for up, failed in ((needed, False), (needed - 1, True)):
+        ask = fixed_standings({id: k < up for k, id in enumerate(ids)})
+        assert policy.answer(QUERY, ask, now=0.0, rng=Random(1)).failed is failed
+
+
+def test_gdnsd_reads_one_or_two_ttls():
+    """MAX/MIN, or MAX alone with MIN half of it; anything else is refused."""
+    assert (gdnsd.ttl_limits("90").minimum, gdnsd.ttl_limits("90/7").minimum) == (45, 7)
+    with pytest.raises(ConfigurationError):
+        gdnsd.ttl_limits("soon")
+
+
+def test_lookup2_is_jenkins_hash():
+    """Its own test program's driver: eight zero bytes, one block and more, against a word-by-word model."""
+
+    def model(data, start):
+        mask = 0xFFFFFFFF
+        a = b = 0x9E3779B9
+        c = start
+        blocks, rest = divmod(len(data), 12)
+
+        def mix(a, b, c):
+            a = (a - b - c & mask) ^ c >> 13
+            b = (b - c - a & mask) ^ a << 8 & mask
+            c = (c - a - b & mask) ^ b >> 13
+            a = (a - b - c & mask) ^ c >> 12
+            b = (b - c - a & mask) ^ a << 16 & mask
+            c = (c - a - b & mask) ^ b >> 5
+            a = (a - b - c & mask) ^ c >> 3
+            b = (b - c - a & mask) ^ a << 10 & mask
+            c = (c - a - b & mask) ^ b >> 15
+            return a, b, c
+
+        for k in range(blocks):
+            words = [int.from_bytes(data[12 * k + 4 * j : 12 * k + 4 * j + 4], "little") for j in range(3)]
+            a, b, c = mix(a + words[0] & mask, b + words[1] & mask, c + words[2] & mask)
+        tail = data[12 * blocks :]
+        c = c + len(data) & mask
+        for place, byte in enumerate(tail):
+            if place < 4:
+                a = a + (byte << 8 * place) & mask
+            elif place < 8:
+                b = b + (byte << 8 * (place - 4)) & mask
+            else:
+                c = c + (byte << 8 * (place - 7)) & mask
+        assert rest == len(tail)
+        return mix(a, b, c)[2]
+
+    rng = Random(4)
+    for length in range(40):
+        data = rng.randbytes(length)
+        assert powerdns.lookup2(data) == model(data, 0)
+
+
+def test_powerdns_puts_what_it_cannot_find_at_zero_zero():
+    """Clients and candidates alike; the shorter way round the globe counts."""
+    rows = {"192.0.2.1": (0.0, 1.0), "192.0.2.2": (0.0, 179.0), "192.0.2.53": (0.0, -179.0)}
+
+    def location_of(address):
+        return (Location("", "", (), "", *rows[address]), 24) if address in rows else None
+
+    assert powerdns.closest("192.0.2.53", ["192.0.2.1", "192.0.2.2"], location_of) == ["192.0.2.2"]
+    assert powerdns.closest("203.0.113.1", ["192.0.2.1", "192.0.2.2"], location_of) == ["192.0.2.1"]
+    assert powerdns.closest("203.0.113.1", ["203.0.113.9", "203.0.113.8"], location_of) == [
+        "203.0.113.9",
+        "203.0.113.8",
+    ]
+
+
+def test_powerdns_stops_at_an_empty_name():
+    """A name with something below it is NODATA, and the later names are not tried."""
+    backend = powerdns.GeoIpBackend(
+        ["us.na.www.example", "default.www.example"],
+        {"www.example": ["%co.%cn.www.example", "%cn.www.example", "default.www.example"]},
+        lambda _: (Location("NA", "CA"), 26),
+    )
+    assert backend.look_up("www.example", CLIENT) == (None, 0)
+
+
+def test_powerdns_answers_over_all_groups_when_none_is_up():
+    """By the backup selector; with one up, by the selector, in the first group that has any."""
+    pool = powerdns.IfUp([["a", "b"], ["c"]], selector="all", backup_selector="all")
+    assert set(pool.pick(CLIENT, [], Random(1))) == {"a", "b", "c"}
+    assert pool.pick(CLIENT, ["c"], Random(1)) == ("c",)
+    assert set(pool.pick(CLIENT, ["c", "b"], Random(1))) == {"b"}
+    with pytest.raises(ConfigurationError):
+        powerdns.IfUp([["a"]], selector="best")
+
+
+def test_knot_returns_the_matched_prefix_even_if_a_longer_one_lies_inside():
+    """A scope of 0 for the default network, though others get other answers."""
+    module = knot.Subnets({"198.51.100.0/24": ["x"], "198.51.100.128/25": ["y"], "0.0.0.0/0": ["z"]})
+    for subnet, expected in (
+        ("198.51.100.0/24", ("x", 24)),
+        ("198.51.100.128/25", ("y", 25)),
+        ("203.0.113.0/24", ("z", 0)),
+    ):
+        reply = module.look_up(Client(address="192.0.2.53", subnet=subnet))
+        assert (reply.records[0], reply.scope) == expected
+
+
+def test_bind_rotates_one_counter_over_all_names():
+    """Records of two names, asked in turn, each see every second rotation."""
+    order = RrsetOrder("cyclic", start=1)
+    seen = [order.arrange(["a", "b", "c"], Random(1))[0] for _ in range(4)]
+    assert seen == ["b", "c", "a", "b"]
+    with pytest.raises(ConfigurationError):
+        RrsetOrder("fixed")
