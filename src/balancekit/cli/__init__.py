@@ -11,6 +11,7 @@ from typing import Final
 import balancekit
 from balancekit.cli._bench_options import add_bench
 from balancekit.cli._plan import add_plan, run_plan
+from balancekit.cli._vrrp import add_vrrp, run_vrrp
 
 __all__ = ["main"]
 
@@ -65,6 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "all four. Exit status 1 if a claim does not hold. `cards` draws a picture of every algorithm.",
     )
     add_bench(benching)
+    electing = commands.add_parser(
+        "vrrp",
+        help="hold an address together with other machines",
+        description="VRRP: take part in an election, replay captured adverts, simulate what can go wrong.",
+    )
+    add_vrrp(electing)
     options = parser.parse_args(arguments)
     try:
         status = _run(options)
@@ -81,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "plan":
         return run_plan(options)
+    if options.command == "vrrp":
+        return run_vrrp(options)
     try:
         if options.command == "simulate":
             from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings

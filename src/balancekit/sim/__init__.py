@@ -32,6 +32,7 @@ from balancekit.sim._services import Bimodal, Deterministic, Exponential, Lognor
 from balancekit.sim._sweep import sweep
 from balancekit.sim._vrrp_network import VrrpDo, VrrpEvent, VrrpSimulation, VrrpSpeaker
 from balancekit.sim._vrrp_report import SentAdvert, Spell, VrrpChange, VrrpReport
+from balancekit.sim._vrrp_scenarios import VrrpClaim, VrrpFound, VrrpScenario, vrrp_scenarios
 
 __all__ = [
     "QUANTILES",
@@ -72,9 +73,12 @@ __all__ = [
     "Slow",
     "Spell",
     "VrrpChange",
+    "VrrpClaim",
     "VrrpDo",
     "VrrpEvent",
+    "VrrpFound",
     "VrrpReport",
+    "VrrpScenario",
     "VrrpSimulation",
     "VrrpSpeaker",
     "builtin_scenarios",
@@ -84,4 +88,5 @@ __all__ = [
     "replay",
     "simulate",
     "sweep",
+    "vrrp_scenarios",
 ]

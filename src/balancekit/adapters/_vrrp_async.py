@@ -1,0 +1,214 @@
+"""VRRP driver on asyncio: the sockets are readers of the event loop, hooks run in one task, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias, final
+
+from balancekit._support import validation as valid
+from balancekit._support.log import log_error
+from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, checked_hook, clock
+from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
+
+__all__ = ["AsyncHook", "AsyncVrrp"]
+
+AsyncHook: TypeAlias = Callable[[RoleChange], Awaitable[Any]] | Callable[[RoleChange], Any]
+"""A coroutine function, or a plain callable, which is called in a thread."""
+ANNOUNCEMENTS: Final = 3
+HOOK: Final = "hook"
+
+
+@final
+class AsyncVrrp:
+    """Take part in an election, on asyncio.
+
+    Parameters
+    ----------
+    router, interface, hook_timeout, hook_retry, tracking, check_link, advert_log
+        As of :class:`VrrpThread`.
+    on_active, on_backup
+        Coroutine functions, awaited in one task, in order; or plain callables, called in a thread. One that raises, or
+        takes longer than ``hook_timeout`` and is then cancelled, faults the router.
+
+    *When not to use it:* on a loop that other code blocks for longer than an interval. The router then resigns its role
+    rather than stay active unheard; :class:`VrrpThread` does not mind.
+
+    Example
+    -------
+    .. code-block:: python
+
+        router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", priority=150)
+        address = ip_address_hook("eth0", "192.0.2.100/24")
+        async with AsyncVrrp(router, interface="eth0", on_active=address.add, on_backup=address.remove) as vrrp:
+            await serve(...)
+    """
+
+    def __init__(
+        self,
+        router: VirtualRouter | SyncGroup,
+        *,
+        interface: str,
+        on_active: AsyncHook | None = None,
+        on_backup: AsyncHook | None = None,
+        hook_timeout: float = 5.0,
+        hook_retry: float | None = 60.0,
+        tracking: Tracking | None = None,
+        check_link: bool = True,
+        advert_log: str | Path | None = None,
+    ) -> None:
+        self._core = VrrpCore(
+            router, interface, tracking=tracking, check_link=check_link, advert_log=advert_log
+        )
+        self._hooks = {
+            HookKind.ACTIVE: checked_hook("on_active", on_active),
+            HookKind.BACKUP: checked_hook("on_backup", on_backup),
+        }
+        self._hook_timeout = valid.number("hook_timeout", hook_timeout, above=0.0)
+        self._hook_retry = None if hook_retry is None else valid.number("hook_retry", hook_retry, above=0.0)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._queue: asyncio.Queue[HookCall | None] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it is started."""
+        return self._loop is not None
+
+    async def start(self) -> None:
+        """Open the sockets and begin as backup. Does nothing if it is started; raises as :meth:`VrrpThread.start`."""
+        if self._loop is not None:
+            return
+        self._core.open()
+        self._loop = loop = asyncio.get_running_loop()
+        self._queue = asyncio.Queue()
+        self._task = loop.create_task(self._call_hooks(), name="balancekit-vrrp-hooks")
+        for one in self._core.sockets.values():
+            loop.add_reader(one, self._turn)
+        self._core.start(clock())
+        self._settle()
+
+    async def stop(self) -> None:
+        """Resign if active, let the last hooks run, and close the sockets. Does nothing if it is stopped."""
+        loop, task = self._loop, self._task
+        if loop is None or task is None:
+            return
+        self._core.stop(clock())
+        self._settle()
+        self._loop = self._task = None
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
+        for one in self._core.sockets.values():
+            loop.remove_reader(one)
+        self._queue.put_nowait(None)
+        await asyncio.wait({task})
+        self._core.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    @property
+    def role(self) -> Role:
+        """The present role; of a sync group, what all members have."""
+        return self._core.machine.role
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many adverts were rejected, by reason."""
+        return dict(self._core.rejected)
+
+    def explain(self) -> str:
+        """Return the role, the reason for it and what comes next."""
+        return self._core.machine.explain(now=clock())
+
+    def set_priority(self, priority: int, *, member: str | None = None) -> None:
+        """Change the priority of a member, or of all; see :meth:`VrrpThread.set_priority`."""
+        self._core.carry_out(self._core.machine.set_priority(priority, member=member, now=clock()))
+        self._settle()
+
+    def fault(self, reason: str = "fault", *, member: str | None = None) -> None:
+        """Resign, and stay out until :meth:`clear` is called with the same reason and member."""
+        self._core.carry_out(self._core.machine.fault(reason, member=member, now=clock()))
+        self._settle()
+
+    def clear(self, reason: str = "fault", *, member: str | None = None) -> None:
+        """Take a fault back; without any left, the router starts as backup."""
+        self._core.carry_out(self._core.machine.clear(reason, member=member, now=clock()))
+        self._settle()
+
+    def report(self, check: str, *, passed: bool) -> TrackedState:
+        """Take note of how a tracked check ended; raises as :meth:`VrrpThread.report`."""
+        state = self._core.report(check, passed=passed, now=clock())
+        self._settle()
+        return state
+
+    def set_value(self, name: str, value: int) -> TrackedState:
+        """Take note of a tracked value; raises as :meth:`VrrpThread.set_value`."""
+        state = self._core.set_value(name, value, clock())
+        self._settle()
+        return state
+
+    # ------------------------------------------------------------------ on the loop
+
+    def _turn(self) -> None:
+        """Receive what has arrived, do what is due."""
+        try:
+            self._core.read()
+            self._core.tick(clock())
+        except Exception:
+            log_error("VRRP on %s: a turn of the driver failed", self._core.interface)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Pass hooks on, and be woken when the next thing is due."""
+        while self._core.calls:
+            self._queue.put_nowait(self._core.calls.popleft())
+        if self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._core.due_in(clock()), self._turn)
+
+    async def _call_hooks(self) -> None:
+        while (call := await self._queue.get()) is not None:
+            if call.kind is HookKind.ANNOUNCE:
+                for _ in range(ANNOUNCEMENTS):
+                    self._core.announce(call.change)
+                continue
+            hook = self._hooks[call.kind]
+            if hook is None:
+                continue
+            try:
+                await asyncio.wait_for(_called(hook, call.change), self._hook_timeout)
+            except Exception:
+                log_error("VRRP: the hook %s raised, or took too long", call.kind.value)
+                self._hook_failed()
+
+    def _hook_failed(self) -> None:
+        self.fault(HOOK)
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._hook_retry is not None and self._loop is not None:
+            self._retry = self._loop.call_later(self._hook_retry, self.clear, HOOK)
+
+
+async def _called(hook: AsyncHook, change: RoleChange) -> None:
+    if inspect.iscoroutinefunction(hook):
+        await hook(change)
+    else:
+        await asyncio.to_thread(hook, change)

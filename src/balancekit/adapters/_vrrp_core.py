@@ -1,0 +1,313 @@
+"""Core of the VRRP drivers: sockets and a sync group, without threads, tasks or waiting.
+
+A driver calls it when a socket is readable and when it is due. It sends adverts at once, and leaves what may take
+time, hooks and announcements, in :attr:`VrrpCore.calls`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar, final
+
+from balancekit._support import validation as valid
+from balancekit._support.log import log_change, log_error
+from balancekit.adapters._vrrp_sockets import AdvertSocket, Announcer, Packet, link_is_up
+from balancekit.errors import ConfigurationError
+from balancekit.ha import (
+    Announce,
+    Became,
+    LoggedAdvert,
+    MemberEffect,
+    RejectedAdvert,
+    Role,
+    Send,
+    SyncGroup,
+    SyncGroupMachine,
+    TrackedState,
+    Tracking,
+    TrackingMachine,
+    VirtualRouter,
+    packets,
+)
+
+__all__ = ["HookCall", "HookKind", "RoleChange", "VrrpCore", "checked_hook", "clock"]
+
+H = TypeVar("H")
+
+SINGLE: Final = "router"
+"""The member name of a router that is in no sync group."""
+MAX_LINK_POLL_S: Final = 0.25
+"""The longest time for which a lost carrier stays unnoticed."""
+MAX_PACKETS_AT_ONCE: Final = 256
+"""Packets read before timers are looked at."""
+MAX_REASONS: Final = 64
+"""Distinct reasons of rejection that are counted: some contain what a stranger sent."""
+MIN_SKEW_GAP_S: Final = 0.02
+"""Skews that are closer than this differ by less than schedulers and bridges delay packets."""
+LINK: Final = "link"
+
+
+class HookKind(enum.Enum):
+    """What is to be called."""
+
+    ACTIVE = "on_active"
+    BACKUP = "on_backup"
+    ANNOUNCE = "announce"
+
+
+class RoleChange(NamedTuple):
+    """What a hook is called with."""
+
+    member: str
+    """The virtual router; ``"router"`` if it is in no sync group."""
+    role: Role
+    was: Role
+    why: str
+    addresses: tuple[str, ...]
+    """What the virtual router protects."""
+
+
+class HookCall(NamedTuple):
+    """One thing to do that may take time."""
+
+    kind: HookKind
+    change: RoleChange
+
+
+def checked_hook(parameter: str, hook: H) -> H:
+    """Return a hook, or ``None``; raise ``ConfigurationError`` if it is neither."""
+    if hook is None or callable(hook):
+        return hook
+    raise ConfigurationError(parameter, hook, "a callable")
+
+
+def clock() -> float:
+    """Return seconds that go on while the machine is suspended, where the system has such a clock."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@final
+class VrrpCore:
+    """The part of a driver that both have. One thread or task at a time may call it."""
+
+    def __init__(
+        self,
+        router: VirtualRouter | SyncGroup,
+        interface: str,
+        *,
+        tracking: Tracking | None,
+        check_link: bool,
+        advert_log: str | Path | None,
+    ) -> None:
+        if isinstance(router, VirtualRouter):
+            router = SyncGroup(routers={SINGLE: router})
+        if not isinstance(router, SyncGroup):
+            raise ConfigurationError("router", router, "a VirtualRouter or a SyncGroup")
+        self.interface = valid.text("interface", interface)
+        self.group: SyncGroup = router
+        self.machine: SyncGroupMachine = router()
+        self.calls: deque[HookCall] = deque()
+        self.rejected: Counter[str] = Counter()
+        self.sockets: dict[int, AdvertSocket] = {}
+        self._announcer: Announcer | None = None
+        self._check_link = valid.flag("check_link", check_link)
+        self._link_poll = min(MAX_LINK_POLL_S, *[one.interval / 2 for one in router.routers.values()])
+        self._next_poll = 0.0
+        self._log_path = advert_log
+        self._log: TextIOWrapper | None = None
+        self._log_begun = 0.0
+        self._sending = True
+        self._warned: set[str] = set()
+        self.tracking: TrackingMachine | None = (
+            None if tracking is None else tracking(next(iter(router.routers.values())))
+        )
+
+    # ------------------------------------------------------------------ life
+
+    def open(self) -> None:
+        """Open the sockets and the log."""
+        try:
+            for router in self.group.routers.values():
+                family = 6 if ":" in router.source else 4
+                if family not in self.sockets:
+                    self.sockets[family] = AdvertSocket(self.interface, router)
+            self._announcer = Announcer(self.interface)
+            if self._log_path is not None:
+                self._log = Path(self._log_path).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - kept
+                self._log_begun = clock()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close whatever is open."""
+        for one in self.sockets.values():
+            one.close()
+        self.sockets = {}
+        if self._announcer is not None:
+            self._announcer.close()
+            self._announcer = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def start(self, now: float) -> None:
+        """Begin as backup, or in fault without a link."""
+        if self._check_link and not link_is_up(self.interface):
+            self.machine.fault(LINK, now=now)
+        if self.tracking is not None:
+            self.carry_out(self.tracking.apply(self.machine, now=now))
+        self.carry_out(self.machine.start(now=now))
+
+    def stop(self, now: float) -> None:
+        """Resign if active."""
+        self.carry_out(self.machine.stop(now=now))
+
+    # ------------------------------------------------------------------ events
+
+    def due_in(self, now: float) -> float:
+        """Return the seconds until :meth:`tick` is to be called."""
+        due = self._next_poll
+        if not self._check_link:
+            due = now + 3600.0
+        deadline = self.machine.deadline
+        if deadline is not None:
+            due = min(due, deadline)
+        return max(0.0, due - now)
+
+    def tick(self, now: float) -> None:
+        """Look at the link and the timers."""
+        if self._check_link and now >= self._next_poll:
+            self._next_poll = now + self._link_poll
+            if link_is_up(self.interface):
+                self.carry_out(self.machine.clear(LINK, now=now))
+            else:
+                self.carry_out(self.machine.fault(LINK, now=now))
+        deadline = self.machine.deadline
+        if deadline is not None and deadline <= now:
+            self.carry_out(self.machine.advance(now=now))
+
+    def read(self) -> None:
+        """Receive what has arrived."""
+        for one in self.sockets.values():
+            for _ in range(MAX_PACKETS_AT_ONCE):
+                try:
+                    packet = one.receive()
+                except OSError:  # the interface went down: the link says so
+                    break
+                if packet is None:
+                    break
+                self._receive(packet, clock())
+
+    def report(self, check: str, *, passed: bool, now: float) -> TrackedState:
+        """Take note of a tracked check."""
+        state = self._tracked().report(check, passed=passed)
+        self.carry_out(self._tracked().apply(self.machine, now=now))
+        return state
+
+    def set_value(self, name: str, value: int, now: float) -> TrackedState:
+        """Take note of a tracked value."""
+        state = self._tracked().set_value(name, value)
+        self.carry_out(self._tracked().apply(self.machine, now=now))
+        return state
+
+    def announce(self, change: RoleChange) -> None:
+        """Send the announcements of a member, if it is still active."""
+        announcer = self._announcer
+        if announcer is not None and self.machine.machines[change.member].role is Role.ACTIVE:
+            with contextlib.suppress(OSError):  # the link is down, and the machine will be told so
+                announcer.announce(change.addresses)
+
+    def carry_out(self, effects: Iterable[MemberEffect]) -> None:
+        """Send adverts, and note what else there is to do."""
+        for member, effect in effects:
+            router = self.group.routers[member]
+            if isinstance(effect, Send):
+                self._send(router, effect)
+            elif isinstance(effect, Became):
+                self._note(member, router, effect)
+            elif isinstance(effect, Announce):
+                change = RoleChange(member, Role.ACTIVE, Role.ACTIVE, "announced again", router.addresses)
+                self.calls.append(HookCall(HookKind.ANNOUNCE, change))
+
+    # ------------------------------------------------------------------ inside
+
+    def _tracked(self) -> TrackingMachine:
+        if self.tracking is None:
+            raise ConfigurationError("tracking", None, "a Tracking, given when the driver is made")
+        return self.tracking
+
+    def _note(self, member: str, router: VirtualRouter, became: Became) -> None:
+        log_change("VRRP %s (%d): %s", member, router.vrid, became, bad=became.role is Role.FAULT)
+        change = RoleChange(member, became.role, became.was, became.why, router.addresses)
+        if became.role is Role.ACTIVE:
+            self.calls.append(HookCall(HookKind.ACTIVE, change))
+        elif became.was in {Role.ACTIVE, Role.INITIALIZE}:
+            self.calls.append(HookCall(HookKind.BACKUP, change))
+
+    def _send(self, router: VirtualRouter, effect: Send) -> None:
+        one = self.sockets.get(6 if ":" in router.source else 4)
+        if one is None:
+            return
+        try:
+            for data, destination in packets(router, effect.advert):
+                one.send(data, destination)
+            self._sending = True
+        except OSError:
+            if self._sending:  # once, not once an interval
+                log_error("VRRP %d: an advert could not be sent on %s", router.vrid, self.interface)
+            self._sending = False
+
+    def _receive(self, packet: Packet, now: float) -> None:
+        if any(packet.source == router.source for router in self.group.routers.values()):
+            return
+        if self._log is not None:
+            t = now - self._log_begun
+            logged = LoggedAdvert(t, packet.source, packet.destination, packet.hop_limit, packet.data)
+            with contextlib.suppress(OSError):  # a full disk is no reason to stop
+                self._log.write(logged.line() + "\n")
+        try:
+            effects = self.machine.receive_packet(
+                packet.data,
+                source=packet.source,
+                destination=packet.destination,
+                hop_limit=packet.hop_limit,
+                now=now,
+            )
+        except RejectedAdvert as error:
+            if error.reason not in self.rejected and len(self.rejected) < MAX_REASONS:
+                log_change("VRRP: rejected an advert from %s: %s", packet.source, error.reason, bad=True)
+            if error.reason in self.rejected or len(self.rejected) < MAX_REASONS:
+                self.rejected[error.reason] += 1
+            return
+        self._compare(packet.source)
+        self.carry_out(effects)
+
+    def _compare(self, source: str) -> None:
+        """Warn, once a router, if its timer is too close to ours to tell them apart."""
+        if source in self._warned or len(self._warned) >= MAX_REASONS:
+            return
+        for machine in self.machine.machines.values():
+            advert = machine.last_received
+            if machine.last_source != source or advert is None or not advert.priority:
+                continue
+            gap = abs(advert.priority - machine.priority) / 256 * machine.active_interval
+            if 0.0 < gap < MIN_SKEW_GAP_S:
+                self._warned.add(source)
+                log_change(
+                    "VRRP %d: the down timers of %s and of this router differ by %.1f ms, less than delays do: "
+                    "both may become active at once. Spread the priorities",
+                    advert.vrid,
+                    source,
+                    gap * 1000,
+                    bad=True,
+                )

@@ -1,0 +1,209 @@
+"""Raw sockets for VRRP on Linux: adverts in and out, announcements out, and whether the link is up.
+
+An advert socket belongs to one interface and one family. Its own multicast packets do not come back, and what
+it sends has hop limit 255 and the router's own source address. Raw IPv4 sockets hand out the IP header, raw
+IPv6 sockets do not: there the hop limit and the destination come beside the data.
+
+Needs CAP_NET_RAW. Source: ip(7), ipv6(7), packet(7), netdevice(7).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import socket
+import struct
+import sys
+from typing import Any, Final, NamedTuple, final
+
+from balancekit.errors import ConfigurationError
+from balancekit.ha import (
+    IPV4_GROUP,
+    IPV6_GROUP,
+    PROTOCOL,
+    VirtualRouter,
+    gratuitous_arp,
+    unsolicited_na,
+)
+
+__all__ = ["AdvertSocket", "Announcer", "Packet", "interface_address", "link_is_up"]
+
+MAX_PACKET_BYTES: Final = 65_535
+ANCILLARY_BYTES: Final = 256
+SIOCGIFFLAGS: Final = 0x8913
+SIOCGIFADDR: Final = 0x8915
+IFF_UP: Final = 0x1
+IFF_RUNNING: Final = 0x40
+IP_PKTINFO: Final = 8
+HOP_LIMIT: Final = 255
+NAME_BYTES: Final = 15
+"""The longest name of an interface."""
+
+
+class Packet(NamedTuple):
+    """One received payload, and how it came."""
+
+    data: bytes
+    source: str
+    destination: str
+    hop_limit: int
+
+
+@final
+class AdvertSocket:
+    """A raw socket for the adverts of one family on one interface.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such interface, or the system is not Linux.
+    PermissionError
+        Without CAP_NET_RAW.
+    """
+
+    def __init__(self, interface: str, router: VirtualRouter) -> None:
+        if not hasattr(socket, "AF_PACKET"):
+            raise ConfigurationError("interface", interface, "one of a Linux system")
+        self._index = _index(interface)
+        self._source = ipaddress.ip_address(router.source.partition("%")[0])
+        family = socket.AF_INET if self._source.version == 4 else socket.AF_INET6
+        try:
+            self.socket = socket.socket(family, socket.SOCK_RAW, PROTOCOL)
+        except PermissionError as error:
+            raise PermissionError(error.errno, "VRRP needs raw sockets: root, or CAP_NET_RAW") from None
+        try:
+            self._set_up(interface)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _set_up(self, interface: str) -> None:
+        raw = self.socket
+        raw.setblocking(False)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        if self._source.version == 4:
+            own = self._source.packed
+            membership = ipaddress.ip_address(IPV4_GROUP).packed + own + struct.pack("@i", self._index)
+            raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, bytes(4) + membership[4:])
+            raw.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+            raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, HOP_LIMIT)
+            raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+            raw.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, HOP_LIMIT)
+        else:
+            membership = ipaddress.ip_address(IPV6_GROUP).packed + struct.pack("@i", self._index)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self._index)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, HOP_LIMIT)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, HOP_LIMIT)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for selectors."""
+        return self.socket.fileno()
+
+    def send(self, data: bytes, destination: str) -> None:
+        """Send a payload from the router's own address; raises ``OSError`` if the system refuses."""
+        if self._source.version == 4:
+            info = struct.pack("@i4s4s", self._index, self._source.packed, bytes(4))
+            self.socket.sendmsg([data], [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, (destination, 0))
+        else:
+            info = self._source.packed + struct.pack("@i", self._index)
+            where = (destination, 0, 0, self._index)
+            self.socket.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)], 0, where)
+
+    def receive(self) -> Packet | None:
+        """Return the next packet that has arrived, ``None`` if there is none."""
+        try:
+            data, ancillary, _, sender = self.socket.recvmsg(MAX_PACKET_BYTES, ANCILLARY_BYTES)
+        except BlockingIOError:
+            return None
+        return _ipv4(data) if self._source.version == 4 else _ipv6(data, ancillary, sender)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+def _ipv4(data: bytes) -> Packet:
+    """Cut off the header that the kernel has checked."""
+    source, destination = (socket.inet_ntoa(data[place : place + 4]) for place in (12, 16))
+    return Packet(data[(data[0] & 15) * 4 :], source, destination, data[8])
+
+
+def _ipv6(data: bytes, ancillary: list[tuple[int, int, bytes]], sender: Any) -> Packet:
+    hop_limit, destination = 0, "::"
+    for level, kind, value in ancillary:
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_HOPLIMIT:
+            (hop_limit,) = struct.unpack("@i", value[:4])
+        elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            destination = str(ipaddress.ip_address(value[:16]))
+    return Packet(data, sender[0].partition("%")[0], destination, hop_limit)
+
+
+@final
+class Announcer:
+    """A packet socket that tells the network where addresses are.
+
+    Raises
+    ------
+    PermissionError
+        Without CAP_NET_RAW.
+    """
+
+    def __init__(self, interface: str) -> None:
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        try:
+            self._socket.bind((interface, 0))
+            self.mac: bytes = self._socket.getsockname()[4]
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def announce(self, addresses: tuple[str, ...]) -> None:
+        """Send one announcement for each address; raises ``OSError`` if the system refuses."""
+        for address in addresses:
+            frame = unsolicited_na(address, self.mac) if ":" in address else gratuitous_arp(address, self.mac)
+            self._socket.send(frame)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def link_is_up(interface: str) -> bool:
+    """Answer whether an interface is up and has a carrier; ``False`` if it is gone."""
+    try:
+        flags = int.from_bytes(_ask(interface, SIOCGIFFLAGS)[16:18], sys.byteorder)
+    except OSError:
+        return False
+    return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
+
+
+def interface_address(interface: str) -> str:
+    """Return the first IPv4 address of an interface.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such interface, or it has none.
+    """
+    _index(interface)
+    try:
+        return socket.inet_ntoa(_ask(interface, SIOCGIFADDR)[20:24])
+    except OSError:
+        raise ConfigurationError("interface", interface, "an interface with an IPv4 address") from None
+
+
+def _ask(interface: str, request: int) -> bytes:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        return fcntl.ioctl(any_socket, request, struct.pack("@256s", interface.encode()[:NAME_BYTES]))
+
+
+def _index(interface: str) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        names = ", ".join([name for _, name in socket.if_nameindex()])
+        raise ConfigurationError("interface", interface, f"one of {names}") from None

@@ -1,0 +1,336 @@
+"""VRRP drivers: a program that holds an address together with others, by raw sockets on Linux.
+
+:class:`VrrpThread` runs in a thread of its own, :class:`AsyncVrrp` on an event loop. Both send and receive adverts and
+call hooks when the role changes. **They never add or remove addresses themselves**: :func:`ip_address_hook` makes hooks
+that do. Several elections on one machine (active-active) are several drivers; a sync group is one.
+
+Needs CAP_NET_RAW; hooks that move addresses need CAP_NET_ADMIN.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, final
+
+from balancekit._support import validation as valid
+from balancekit._support.log import log_error
+from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
+from balancekit.adapters._vrrp_async import AsyncVrrp
+from balancekit.adapters._vrrp_core import HookKind, RoleChange, VrrpCore, checked_hook, clock
+from balancekit.adapters._vrrp_hooks import Hook, HookThread
+from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
+
+__all__ = ["AsyncVrrp", "IpAddressHook", "RoleChange", "VrrpThread", "ip_address_hook"]
+
+
+@final
+class VrrpThread:
+    """Take part in an election, in a thread.
+
+    Parameters
+    ----------
+    router
+        The virtual router, or several that change together.
+    interface
+        The name of the interface that adverts are sent on.
+    on_active, on_backup
+        Called with a :class:`RoleChange` when the router becomes active, and when it is not or no longer: at the start
+        too, since a killed predecessor may have left its address behind. They are called from a thread of their
+        own, in order, outside every lock. One that raises, or takes longer than ``hook_timeout``, faults the router.
+    hook_timeout
+        Seconds a hook may take, > 0.
+    hook_retry
+        Seconds until a router that a hook has faulted starts again as backup, > 0; ``None``: when :meth:`clear` is
+        called with the reason ``"hook"``.
+    tracking
+        Checks that :meth:`report` may move the priority by, or fault the router.
+    check_link
+        Whether a lost carrier is a fault. It is noticed within a quarter of a second, or half an interval.
+    advert_log
+        A file to append every received packet to, for :func:`~balancekit.ha.replay_adverts`.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+
+    *Guarantee.* A hook that hangs delays no advert. After :meth:`stop` there is no thread and no socket, unless a hook
+    still hangs. A router whose process is killed is replaced after the other's down time.
+
+    *When not to use it:* for a machine that does nothing else; keepalived needs no Python, and this understands it.
+
+    Example
+    -------
+    .. code-block:: python
+
+        router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", priority=150)
+        address = ip_address_hook("eth0", "192.0.2.100/24")
+        with VrrpThread(router, interface="eth0", on_active=address.add, on_backup=address.remove) as vrrp:
+            vrrp.set_priority(90)
+            print(vrrp.explain())
+    """
+
+    def __init__(
+        self,
+        router: VirtualRouter | SyncGroup,
+        *,
+        interface: str,
+        on_active: Hook | None = None,
+        on_backup: Hook | None = None,
+        hook_timeout: float = 5.0,
+        hook_retry: float | None = 60.0,
+        tracking: Tracking | None = None,
+        check_link: bool = True,
+        advert_log: str | Path | None = None,
+    ) -> None:
+        def make() -> VrrpCore:
+            return VrrpCore(
+                router, interface, tracking=tracking, check_link=check_link, advert_log=advert_log
+            )
+
+        self._make = make
+        self._core = make()
+        self._hooks = {
+            HookKind.ACTIVE: checked_hook("on_active", on_active),
+            HookKind.BACKUP: checked_hook("on_backup", on_backup),
+        }
+        self._hook_timeout = valid.number("hook_timeout", hook_timeout, above=0.0)
+        self._hook_retry = None if hook_retry is None else valid.number("hook_retry", hook_retry, above=0.0)
+        self._rest()
+        _ALIVE.add(self)
+
+    def _rest(self) -> None:
+        """Be as if never started."""
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._hook_thread: HookThread | None = None
+        self._pipe: tuple[int, int] | None = None
+        self._hook_failed_at: float | None = None
+
+    # ------------------------------------------------------------------ life
+
+    @property
+    def running(self) -> bool:
+        """Whether it is started."""
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Open the sockets and begin as backup. Does nothing if it is started.
+
+        Raises
+        ------
+        PermissionError
+            Without CAP_NET_RAW.
+        ConfigurationError
+            If there is no such interface.
+        """
+        with self._lock:
+            if self._thread is not None:
+                return
+            core = self._core
+            core.open()
+            self._pipe = os.pipe()
+            os.set_blocking(self._pipe[1], False)
+            self._hook_failed_at = None
+            self._hook_thread = hooks = HookThread(core, self._hooks, self._hook_raised)
+            self._thread = threading.Thread(
+                target=self._work, args=(core, self._pipe[0]), name="balancekit-vrrp", daemon=True
+            )
+            hooks.start()
+            core.start(clock())
+            self._pass_on()
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Resign if active, let the last hooks run, and return when no thread is left. Does nothing if it is stopped.
+
+        A hook that takes longer than ``hook_timeout`` is left behind.
+        """
+        with self._lock:
+            thread, hooks, pipe, core = self._thread, self._hook_thread, self._pipe, self._core
+            if thread is None or hooks is None or pipe is None:
+                return
+            core.stop(clock())
+            self._pass_on()
+            self._thread = None
+            self._wake()
+        thread.join()
+        hooks.stop(self._hook_timeout)
+        with self._lock:
+            core.close()
+            for end in pipe:
+                os.close(end)
+            self._pipe = self._hook_thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # ------------------------------------------------------------------ what a program asks and says
+
+    @property
+    def role(self) -> Role:
+        """The present role; of a sync group, what all members have."""
+        return self._core.machine.role
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many adverts were rejected, by reason."""
+        return dict(self._core.rejected)
+
+    def explain(self) -> str:
+        """Return the role, the reason for it and what comes next."""
+        with self._lock:
+            return self._core.machine.explain(now=clock())
+
+    def set_priority(self, priority: int, *, member: str | None = None) -> None:
+        """Change the priority of a member, or of all.
+
+        The active router hands over after the other's down time; at once with ``resign_when_outranked``.
+        """
+        with self._changing() as now:
+            self._core.carry_out(self._core.machine.set_priority(priority, member=member, now=now))
+
+    def fault(self, reason: str = "fault", *, member: str | None = None) -> None:
+        """Resign, and stay out until :meth:`clear` is called with the same reason and member."""
+        with self._changing() as now:
+            self._core.carry_out(self._core.machine.fault(reason, member=member, now=now))
+
+    def clear(self, reason: str = "fault", *, member: str | None = None) -> None:
+        """Take a fault back; without any left, the router starts as backup."""
+        with self._changing() as now:
+            self._core.carry_out(self._core.machine.clear(reason, member=member, now=now))
+
+    def report(self, check: str, *, passed: bool) -> TrackedState:
+        """Take note of how a tracked check ended.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no tracking, or no check of that name.
+        """
+        with self._changing() as now:
+            return self._core.report(check, passed=passed, now=now)
+
+    def set_value(self, name: str, value: int) -> TrackedState:
+        """Take note of a tracked value.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no tracking, or no value of that name.
+        """
+        with self._changing() as now:
+            return self._core.set_value(name, value, now)
+
+    # ------------------------------------------------------------------ in the threads
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[float]:
+        with self._lock:
+            yield clock()
+            self._pass_on()
+            self._wake()
+
+    def _pass_on(self) -> None:
+        """Give the hook thread what there is to call."""
+        while self._core.calls:
+            call = self._core.calls.popleft()
+            if self._hook_thread is not None:
+                self._hook_thread.put(call)
+
+    def _wake(self) -> None:
+        if self._pipe is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._pipe[1], b"\0")
+
+    def _hook_raised(self, kind: HookKind) -> None:
+        with self._changing() as now:
+            self._hook_failed_at = now
+            self._core.carry_out(self._core.machine.fault(HOOK, now=now))
+
+    def _watch_hooks(self, now: float) -> None:
+        """Fault a router whose hook takes too long, and let one whose hooks are done try again."""
+        hooks = self._hook_thread
+        begun = None if hooks is None else hooks.running_since
+        if begun is not None and now - begun > self._hook_timeout:
+            if self._hook_failed_at is None:
+                log_error("VRRP: a hook takes longer than %g s", self._hook_timeout)
+            self._hook_failed_at = now
+            self._core.carry_out(self._core.machine.fault(HOOK, now=now))
+        elif (
+            self._hook_failed_at is not None
+            and self._hook_retry is not None
+            and now - self._hook_failed_at >= self._hook_retry
+        ):
+            self._hook_failed_at = None
+            self._core.carry_out(self._core.machine.clear(HOOK, now=now))
+
+    def _work(self, core: VrrpCore, wakeup: int) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(wakeup, selectors.EVENT_READ)
+            for one in core.sockets.values():
+                selector.register(one, selectors.EVENT_READ)
+            while True:
+                with self._lock:
+                    if self._thread is not threading.current_thread():
+                        return
+                    wait = min(core.due_in(clock()), MAX_WAIT_S)
+                for key, _ in selector.select(wait):
+                    if key.fd == wakeup:
+                        os.read(wakeup, 4096)
+                with self._lock:
+                    if self._thread is threading.current_thread():
+                        self._run(core)
+
+    def _run(self, core: VrrpCore) -> None:
+        try:
+            core.read()
+            now = clock()
+            core.tick(now)
+            self._watch_hooks(now)
+            self._pass_on()
+        except Exception:
+            log_error("VRRP on %s: a turn of the driver failed", core.interface)
+
+    # ------------------------------------------------------------------ forking
+
+    def after_fork(self) -> None:
+        """Be stopped in a forked child: the threads are not there, and the sockets are the parent's."""
+        self._core.close()
+        for end in self._pipe or ():
+            os.close(end)
+        self._core = self._make()
+        self._rest()
+
+
+HOOK: Final = "hook"
+"""The reason of a router that a hook has faulted."""
+MAX_WAIT_S: Final = 0.5
+"""The longest time between two looks at hooks that run."""
+
+_ALIVE: Final[weakref.WeakSet[VrrpThread]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for driver in list(_ALIVE):
+        driver.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

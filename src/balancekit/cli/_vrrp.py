@@ -1,0 +1,210 @@
+"""The command ``balancekit vrrp``: hold an address together with others, replay their adverts, simulate elections."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from balancekit.errors import ConfigurationError
+
+__all__ = ["add_vrrp", "run_vrrp"]
+
+CHECK_TIMEOUT_S: Final = 10.0
+
+
+def add_vrrp(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    commands = parser.add_subparsers(dest="vrrp", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="take part in an election (needs CAP_NET_RAW and CAP_NET_ADMIN)",
+        description="Hold the addresses while active. Ends, and resigns, on SIGTERM and SIGINT. Prints a line of JSON for "
+        "every change of role.",
+    )
+    run.add_argument("--interface", required=True, help="the interface that adverts are sent on")
+    run.add_argument(
+        "--source", help="the router's own address (default: the first IPv4 address of the interface)"
+    )
+    run.add_argument("--advert-log", metavar="FILE", help="append every received packet to this file")
+    run.add_argument("--no-addresses", action="store_true", help="do not add and remove the addresses")
+    run.add_argument(
+        "--check",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="run this command every --check-interval seconds; the router is faulty while it fails. May be repeated",
+    )
+    run.add_argument("--check-interval", type=float, default=1.0, metavar="SECONDS", help="(default 1)")
+    run.add_argument("--rise", type=int, default=2, help="passes until a check counts as passing (default 2)")
+    run.add_argument("--fall", type=int, default=2, help="failures until it counts as failing (default 2)")
+    _add_router(run)
+    replaying = commands.add_parser(
+        "replay",
+        help="receive the packets of an advert log under another configuration",
+        description="Print every change of role that a router would have made. Exit status 1 if it had become active.",
+    )
+    replaying.add_argument("log", help="a file that --advert-log wrote")
+    replaying.add_argument("--source", required=True, help="the router's own address")
+    _add_router(replaying)
+    simulating = commands.add_parser(
+        "simulate",
+        help="play an election in virtual time: a death, a split network, a frozen process, lost adverts",
+        description="Without a name, list the scenarios. Exit status 1 if what one claims does not hold.",
+    )
+    simulating.add_argument("scenario", nargs="?", help="the name of a scenario")
+
+
+def _add_router(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--vrid", type=int, required=True, help="the virtual router id, 1 to 255")
+    parser.add_argument(
+        "--address",
+        action="append",
+        required=True,
+        metavar="ADDRESS/LENGTH",
+        help="a protected address. May be repeated",
+    )
+    parser.add_argument("--priority", type=int, default=100, help="1 to 255 (default 100)")
+    parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="(default 1)")
+    parser.add_argument("--vrrp-version", type=int, default=3, choices=(2, 3), help="(default 3)")
+    parser.add_argument("--missed", type=int, default=3, help="adverts missed until takeover (default 3)")
+    parser.add_argument(
+        "--no-preempt", action="store_true", help="leave an active router of lower priority alone"
+    )
+    parser.add_argument("--preempt-delay", type=float, default=0.0, metavar="SECONDS", help="(default 0)")
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="ADDRESS", help="unicast instead of multicast"
+    )
+
+
+def run_vrrp(options: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    command: Callable[[argparse.Namespace], int] = {"run": _run, "replay": _replay, "simulate": _simulate}[
+        options.vrrp
+    ]
+    try:
+        return command(options)
+    except (ConfigurationError, PermissionError) as error:
+        sys.stderr.write(f"balancekit vrrp {options.vrrp}: {error}\n")
+        return 2
+
+
+def _router(options: argparse.Namespace, source: str) -> Any:
+    from balancekit.ha import VirtualRouter  # noqa: PLC0415 - other commands need it not
+
+    return VirtualRouter(
+        vrid=options.vrid,
+        addresses=tuple([address.partition("/")[0] for address in options.address]),
+        source=source,
+        priority=options.priority,
+        interval=options.interval,
+        version=options.vrrp_version,
+        preempt=not options.no_preempt,
+        preempt_delay=options.preempt_delay,
+        missed=options.missed,
+        peers=tuple(options.peer),
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from balancekit.adapters._vrrp_sockets import interface_address  # noqa: PLC0415 - Linux only
+    from balancekit.adapters.vrrp import RoleChange, VrrpThread, ip_address_hook  # noqa: PLC0415
+    from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415
+
+    router = _router(options, options.source or interface_address(options.interface))
+    hook = None if options.no_addresses else ip_address_hook(options.interface, *options.address)
+
+    def active(change: RoleChange) -> None:
+        if hook is not None:
+            hook.add(change)
+        _say(role="active", was=change.was.value, why=change.why)
+
+    def backup(change: RoleChange) -> None:
+        if hook is not None:
+            hook.remove(change)
+        _say(role=change.role.value, was=change.was.value, why=change.why)
+
+    tracking = Tracking(
+        checks={command: TrackedCheck(rise=options.rise, fall=options.fall) for command in options.check}
+    )
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    driver = VrrpThread(
+        router,
+        interface=options.interface,
+        on_active=active,
+        on_backup=backup,
+        tracking=tracking if options.check else None,
+        advert_log=options.advert_log,
+    )
+    with driver:
+        while not ended.wait(options.check_interval if options.check else None):
+            for command in options.check:
+                driver.report(command, passed=_passes(command))
+    return 0
+
+
+def _passes(command: str) -> bool:
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own command
+            shlex.split(command),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=CHECK_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from balancekit.ha import read_advert_log, replay_adverts  # noqa: PLC0415
+
+    try:
+        text = Path(options.log).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError("log", options.log, f"a file ({error.strerror})") from None
+    found = replay_adverts(read_advert_log(text.splitlines()), _router(options, options.source))
+    for t, change in found.changes:
+        _say(t=round(t, 3), role=change.role.value, was=change.was.value, why=change.why)
+    for reason, count in sorted(found.rejected.items()):
+        _say(rejected=reason, count=count)
+    return int(found.takeovers > 0)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from balancekit.sim import vrrp_scenarios  # noqa: PLC0415
+
+    scenarios = vrrp_scenarios()
+    if options.scenario is None:
+        for name, scenario in scenarios.items():
+            sys.stdout.write(f"{name:16} {scenario.title}\n")
+        return 0
+    if options.scenario not in scenarios:
+        raise ConfigurationError("scenario", options.scenario, f"one of {', '.join(scenarios)}")
+    scenario = scenarios[options.scenario]
+    report = scenario.run()
+    sys.stdout.write(f"{scenario.title}\n\n{scenario.why}\n\n")
+    for change in report.changes:
+        role = "killed" if change.role is None else change.role.value
+        sys.stdout.write(f"{change.t:8.3f} s  {change.node:4} {role:10} {change.why}\n")
+    sys.stdout.write("\n")
+    broken = 0
+    for text, holds, found in scenario.check(report):
+        broken += not holds
+        sys.stdout.write(f"{'holds ' if holds else 'BROKEN'} {text}: {found}\n")
+    return int(broken > 0)
+
+
+def _say(**facts: object) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,202 @@
+"""Scenarios of VRRP: a split network, a frozen process, a cut wire, lost adverts; each with claims that are measured.
+
+``balancekit vrrp simulate`` plays them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from balancekit.ha import Role, VirtualRouter
+from balancekit.sim._vrrp_network import VrrpDo, VrrpEvent, VrrpSimulation
+from balancekit.sim._vrrp_report import VrrpReport
+
+__all__ = ["VrrpClaim", "VrrpFound", "VrrpScenario", "vrrp_scenarios"]
+
+INTERVAL_S: Final = 0.5
+FIRST: Final = VirtualRouter(
+    vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=INTERVAL_S
+)
+SECOND: Final = FIRST.replace(source="192.0.2.12", priority=100)
+DOWN_S: Final = SECOND.down(INTERVAL_S)
+"""The down time of the second router."""
+ROUTERS: Final = MappingProxyType({"r1": FIRST, "r2": SECOND})
+SETTLED_S: Final = 3.0
+"""By then the first election is over."""
+LOST_SHARE: Final = 0.2
+LOSSY_S: Final = 600.0
+DEVIATIONS: Final = 4.5
+
+
+class VrrpFound(NamedTuple):
+    """What was measured for a claim."""
+
+    text: str
+    holds: bool
+    found: str
+
+
+class VrrpClaim(NamedTuple):
+    """A claim and how it is measured."""
+
+    text: str
+    measure: Callable[[VrrpReport], tuple[bool, str]]
+
+
+class VrrpScenario(NamedTuple):
+    """What happens to two routers of priority 150 and 100, at an interval of 0.5 s."""
+
+    title: str
+    why: str
+    events: tuple[VrrpEvent, ...]
+    seconds: float
+    claims: tuple[VrrpClaim, ...]
+    seed: int = 1
+
+    def run(self) -> VrrpReport:
+        """Simulate it.
+
+        Example
+        -------
+        >>> scenario = vrrp_scenarios()["split-brain"]
+        >>> report = scenario.run()
+        >>> report.holders(6.0), report.holders(9.0)
+        (('r1', 'r2'), ('r1',))
+        >>> all(found.holds for found in scenario.check(report))
+        True
+        """
+        return VrrpSimulation(ROUTERS, self.events, seed=self.seed).run(self.seconds)
+
+    def check(self, report: VrrpReport) -> list[VrrpFound]:
+        """Measure what the scenario claims."""
+        return [VrrpFound(claim.text, *claim.measure(report)) for claim in self.claims]
+
+
+def vrrp_scenarios() -> dict[str, VrrpScenario]:
+    """Return the scenarios that come with the library, by name."""
+    return {
+        "split-brain": VrrpScenario(
+            "The network splits, and heals",
+            "VRRP has no quorum: a router that receives nothing for a down time takes over, and cannot know whether the\n"
+            "other one is dead or out of sight. Where two holders do harm, use a Majority with a witness.",
+            (
+                VrrpEvent(at=SETTLED_S, do=VrrpDo.SPLIT, nodes=("r1",)),
+                VrrpEvent(at=7.0, do=VrrpDo.HEAL),
+            ),
+            10.0,
+            (
+                VrrpClaim("both are active one down time after the split", _both_active),
+                VrrpClaim("one interval after it heals, only the higher priority is", _one_active(7.0)),
+                VrrpClaim("no moment is without a holder", _no_outage),
+            ),
+        ),
+        "frozen": VrrpScenario(
+            "The active router's process is frozen, and goes on",
+            "Its kernel answers for the address all the time. Awake, it must assume that another router is active: it steps\n"
+            "down and listens for a down time before it sends anything.",
+            (
+                VrrpEvent(at=SETTLED_S, do=VrrpDo.FREEZE, nodes=("r1",)),
+                VrrpEvent(at=7.0, do=VrrpDo.THAW, nodes=("r1",)),
+            ),
+            10.0,
+            (
+                VrrpClaim("the other router takes over", lambda report: _holds(report, 6.9, ("r1", "r2"))),
+                VrrpClaim(
+                    "the woken router is backup at once", lambda report: _holds(report, 7.001, ("r2",))
+                ),
+                VrrpClaim("it sends nothing for a down time", _silent_after(7.0)),
+            ),
+        ),
+        "cut-wire": VrrpScenario(
+            "The active router's wire is cut, and plugged in again",
+            "A lost carrier is a fault: the router gives the address up, though nobody can hear it resign. So the other one\n"
+            "waits for its whole down time.",
+            (
+                VrrpEvent(at=SETTLED_S, do=VrrpDo.CUT, nodes=("r1",)),
+                VrrpEvent(at=7.0, do=VrrpDo.JOIN, nodes=("r1",)),
+            ),
+            12.0,
+            (
+                VrrpClaim("the outage is between down - interval and down", _outage_of_a_death),
+                VrrpClaim("never are two active for longer than a packet takes", _overlaps_under(0.001)),
+                VrrpClaim("plugged in, it takes over again", lambda report: _holds(report, 12.0, ("r1",))),
+            ),
+        ),
+        "lost-adverts": VrrpScenario(
+            "A fifth of all packets is lost",
+            "Three adverts lost in a row look like a death. The false takeover ends as soon as one packet gets through: the\n"
+            "active router answers inferior adverts at once.",
+            (VrrpEvent(at=SETTLED_S, do=VrrpDo.LOSE, value=LOST_SHARE),),
+            LOSSY_S,
+            (
+                VrrpClaim("false takeovers are as frequent as three losses in a row", _false_takeovers),
+                VrrpClaim("no moment is without a holder", _no_outage),
+                VrrpClaim("each overlap ends within ten intervals", _overlaps_under(10 * INTERVAL_S)),
+            ),
+        ),
+    }
+
+
+def _holds(report: VrrpReport, t: float, holders: tuple[str, ...]) -> tuple[bool, str]:
+    found = report.holders(t)
+    return found == holders, f"{', '.join(found)} at {t:g} s"
+
+
+def _both_active(report: VrrpReport) -> tuple[bool, str]:
+    (overlap,) = report.overlaps()
+    waited = overlap.begin - SETTLED_S
+    return DOWN_S - INTERVAL_S <= waited <= DOWN_S, f"after {waited:.2f} s, down time {DOWN_S:.2f} s"
+
+
+def _one_active(healed: float) -> Callable[[VrrpReport], tuple[bool, str]]:
+    def measure(report: VrrpReport) -> tuple[bool, str]:
+        overlap = report.overlaps()[-1]
+        waited = overlap.end - healed
+        only = report.holders(report.end) == ("r1",)
+        return only and waited <= INTERVAL_S + 0.001, f"after {waited:.3f} s"
+
+    return measure
+
+
+def _no_outage(report: VrrpReport) -> tuple[bool, str]:
+    outages = report.outages(after=SETTLED_S)
+    return not outages, f"{len(outages)} outages"
+
+
+def _silent_after(woken: float) -> Callable[[VrrpReport], tuple[bool, str]]:
+    def measure(report: VrrpReport) -> tuple[bool, str]:
+        first = next((sent.t for sent in report.sent if sent.node == "r1" and sent.t >= woken), math.inf)
+        down = FIRST.down(INTERVAL_S)
+        return first - woken >= down, f"first advert after {first - woken:.2f} s, down time {down:.2f} s"
+
+    return measure
+
+
+def _outage_of_a_death(report: VrrpReport) -> tuple[bool, str]:
+    outage = report.outages(after=SETTLED_S)[0].seconds
+    return DOWN_S - INTERVAL_S <= outage <= DOWN_S, f"{outage:.2f} s, down time {DOWN_S:.2f} s"
+
+
+def _overlaps_under(seconds: float) -> Callable[[VrrpReport], tuple[bool, str]]:
+    def measure(report: VrrpReport) -> tuple[bool, str]:
+        longest = max([overlap.seconds for overlap in report.overlaps()], default=0.0)
+        return longest <= seconds, f"the longest takes {longest:.4f} s"
+
+    return measure
+
+
+def _false_takeovers(report: VrrpReport) -> tuple[bool, str]:
+    """Compare with ``adverts * p**3 * (1 - p)``, the runs of three losses or more, within 4.5 deviations."""
+    adverts = sum([sent.node == "r1" and sent.t > SETTLED_S for sent in report.sent])
+    expected = adverts * LOST_SHARE**3 * (1.0 - LOST_SHARE)
+    found = sum(
+        [
+            change.node == "r2" and change.role is Role.ACTIVE and change.t > SETTLED_S
+            for change in report.changes
+        ]
+    )
+    holds = abs(found - expected) <= DEVIATIONS * math.sqrt(expected)
+    return holds, f"{found}, expected {expected:.1f} in {adverts} adverts"

@@ -1,0 +1,431 @@
+"""The VRRP drivers on a real network: threads and sockets, hooks, links, tracking, forks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tests.live._lab import Lab, why_not
+
+from balancekit import ConfigurationError
+from balancekit.adapters.vrrp import AsyncVrrp, VrrpThread, ip_address_hook
+from balancekit.ha import (
+    Role,
+    SyncGroup,
+    TrackedCheck,
+    Tracking,
+    VirtualRouter,
+    read_advert_log,
+    replay_adverts,
+)
+
+REASON = why_not()
+pytestmark = [pytest.mark.skipif(REASON is not None, reason=str(REASON)), pytest.mark.timeout(90)]
+
+VIP = "192.0.2.100"
+R1 = VirtualRouter(vrid=51, addresses=(VIP,), source="192.0.2.11", priority=150, interval=0.1)
+R2 = R1.replace(source="192.0.2.12", priority=100)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A switch with two routers and a client."""
+    with Lab(tmp_path) as found:
+        yield found
+
+
+def reach(condition, seconds=5.0):
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never did"
+        time.sleep(0.005)
+
+
+def started(lab, node, driver):
+    """Start a driver in a node's namespace."""
+    with lab.entered(node):
+        driver.start()
+    return driver
+
+
+class Log:
+    """Hooks that note what they are called with."""
+
+    def __init__(self):
+        self.calls = []
+
+    def active(self, change):
+        self.calls.append(("active", change.was.value))
+
+    def backup(self, change):
+        self.calls.append(("backup", change.role.value))
+
+
+def ours():
+    """Return the threads of drivers."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("balancekit-vrrp")]
+
+
+def descriptors():
+    """Return how many files and sockets this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_after_a_hundred_starts_and_stops_no_thread_and_no_socket_is_left(lab):
+    """The same number of open files before and after."""
+    driver = VrrpThread(R1, interface="eth0")
+    with lab.entered("r1"):
+        with driver:
+            pass
+        before = descriptors()
+        for _ in range(100):
+            with driver:
+                assert driver.running
+        assert descriptors() == before
+    assert ours() == []
+    assert not driver.running
+    assert driver.role is Role.INITIALIZE
+    driver.stop()
+
+
+def test_hooks_are_called_in_order_and_the_last_before_stop_returns(lab):
+    """At the start as backup, then active, and on stop backup again; no address is touched by the driver itself."""
+    log = Log()
+    driver = started(lab, "r1", VrrpThread(R1, interface="eth0", on_active=log.active, on_backup=log.backup))
+    try:
+        reach(lambda: driver.role is Role.ACTIVE)
+        assert not lab.has("r1", VIP)
+    finally:
+        driver.stop()
+    assert log.calls == [("backup", "backup"), ("active", "backup"), ("backup", "initialize")]
+
+
+def test_two_threads_share_an_address(lab):
+    """The higher priority holds it; lowered below the other's, it loses it after the other's down time."""
+    drivers = []
+    try:
+        for node, router in (("r1", R1), ("r2", R2)):
+            address = ip_address_hook("eth0", f"{VIP}/24")
+            drivers.append(
+                started(
+                    lab,
+                    node,
+                    VrrpThread(router, interface="eth0", on_active=address.add, on_backup=address.remove),
+                )
+            )
+        lab.wait_for("r1", VIP)
+        assert "active: priority 150" in drivers[0].explain()
+        reach(lambda: "192.0.2.11 (150) active" in drivers[1].explain())
+        drivers[0].set_priority(50)
+        lab.wait_for("r2", VIP)
+        lab.wait_for("r1", VIP, present=False)
+        assert [driver.role for driver in drivers] == [Role.BACKUP, Role.ACTIVE]
+        assert drivers[0].rejected == drivers[1].rejected == {}
+    finally:
+        for driver in drivers:
+            driver.stop()
+    assert not lab.has("r1", VIP)
+    assert not lab.has("r2", VIP)
+
+
+def test_a_hook_that_hangs_ten_seconds_delays_no_advert(lab):
+    """Adverts go on at the interval of 0.1 s, within 60 ms and what the probe itself was late."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang(change):
+        begun.set()
+        go_on.wait(10.0)
+
+    driver = VrrpThread(R1, interface="eth0", on_active=hang, hook_timeout=30.0)
+    with lab.probe() as seen:
+        started(lab, "r1", driver)
+        assert begun.wait(5.0)
+        time.sleep(10.0)
+        go_on.set()
+        driver.stop()
+    times = [t for t, *_ in seen["adverts"]]
+    assert len(times) > 80
+    longest = max(after - before for before, after in pairwise(times))
+    assert longest <= R1.interval + 0.06 + seen["stall"]
+
+
+def test_a_hook_that_takes_too_long_faults_the_router_until_it_tries_again(lab):
+    """Priority 0 is sent; after ``hook_retry`` seconds it is backup, and active again."""
+    hangs = [True]
+
+    def hang(change):
+        if hangs.pop() if hangs else False:
+            time.sleep(1.0)
+
+    driver = VrrpThread(R1, interface="eth0", on_active=hang, hook_timeout=0.3, hook_retry=0.5)
+    started(lab, "r1", driver)
+    try:
+        reach(lambda: driver.role is Role.FAULT)
+        assert driver.explain() == "fault: hook"
+        reach(lambda: driver.role is Role.ACTIVE)
+    finally:
+        driver.stop()
+
+
+def test_a_hook_that_raises_faults_the_router(lab, caplog):
+    """It resigns rather than stay active without its address, ``on_backup`` is called, and ``clear`` lets it try again."""
+    log = Log()
+    fails = [True]
+
+    def fail(change):
+        log.active(change)
+        if fails.pop() if fails else False:
+            raise OSError("no address")
+
+    driver = VrrpThread(R1, interface="eth0", on_active=fail, on_backup=log.backup, hook_retry=None)
+    started(lab, "r1", driver)
+    try:
+        reach(lambda: driver.role is Role.FAULT)
+        reach(lambda: log.calls[-1] == ("backup", "fault"))
+        time.sleep(0.5)
+        assert driver.role is Role.FAULT
+        driver.clear("hook")
+        reach(lambda: driver.role is Role.ACTIVE)
+    finally:
+        driver.stop()
+    assert "on_active raised" in caplog.text
+    assert log.calls == [
+        ("backup", "backup"),
+        ("active", "backup"),
+        ("backup", "fault"),
+        ("active", "backup"),
+        ("backup", "initialize"),
+    ]
+
+
+def test_a_cut_wire_is_a_fault_and_the_other_router_takes_over(lab):
+    """Plugged in again, it starts as backup and preempts."""
+    one = started(lab, "r1", VrrpThread(R1, interface="eth0"))
+    other = started(lab, "r2", VrrpThread(R2, interface="eth0"))
+    try:
+        reach(lambda: one.role is Role.ACTIVE)
+        lab.unplug("r1")
+        reach(lambda: one.role is Role.FAULT and other.role is Role.ACTIVE)
+        assert one.explain() == "fault: link"
+        lab.plug_in("r1")
+        reach(lambda: one.role is Role.ACTIVE and other.role is Role.BACKUP)
+    finally:
+        one.stop()
+        other.stop()
+
+
+def test_tracked_checks_fault_the_router(lab):
+    """A failing check of weight 0 resigns; a passing one lets it come back; unknown names are refused."""
+    tracking = Tracking(checks={"web": TrackedCheck(fall=2)})
+    driver = started(lab, "r1", VrrpThread(R1, interface="eth0", tracking=tracking))
+    try:
+        reach(lambda: driver.role is Role.ACTIVE)
+        driver.report("web", passed=True)
+        driver.report("web", passed=False)
+        assert driver.role is Role.ACTIVE
+        assert driver.report("web", passed=False).faults == ("web",)
+        assert driver.role is Role.FAULT
+        driver.report("web", passed=True)
+        reach(lambda: driver.role is Role.ACTIVE)
+        with pytest.raises(ConfigurationError, match="one of web"):
+            driver.report("disk", passed=True)
+    finally:
+        driver.stop()
+
+
+def test_a_sync_group_changes_together(lab):
+    """A fault of one member moves both addresses to the other router."""
+    other = "192.0.2.101"
+    drivers = []
+    try:
+        for node, router in (("r1", R1), ("r2", R2)):
+            group = SyncGroup(routers={"a": router, "b": router.replace(vrid=52, addresses=(other,))})
+            address = ip_address_hook("eth0", f"{VIP}/24", f"{other}/24")
+            drivers.append(
+                started(
+                    lab,
+                    node,
+                    VrrpThread(group, interface="eth0", on_active=address.add, on_backup=address.remove),
+                )
+            )
+        for one in (VIP, other):
+            lab.wait_for("r1", one)
+        drivers[0].fault("disk", member="b")
+        for one in (VIP, other):
+            lab.wait_for("r2", one)
+            lab.wait_for("r1", one, present=False)
+    finally:
+        for driver in drivers:
+            driver.stop()
+
+
+def test_received_packets_are_logged_and_can_be_replayed(lab, tmp_path):
+    """The log of a backup says that it would have been active with a down time of one missed advert less than its gap."""
+    path = tmp_path / "adverts.jsonl"
+    backup = started(lab, "r2", VrrpThread(R2, interface="eth0", advert_log=path))
+    one = started(lab, "r1", VrrpThread(R1, interface="eth0"))
+    try:
+        reach(lambda: path.read_text(encoding="utf-8").count("\n") > 20)
+    finally:
+        one.stop()
+        backup.stop()
+    log = list(read_advert_log(path.read_text(encoding="utf-8").splitlines()))
+    assert {(packet.source, packet.destination, packet.hop_limit) for packet in log} == {
+        (R1.source, "224.0.0.18", 255)
+    }
+    lower = replay_adverts(log, R2, start=log[0].t)
+    higher = replay_adverts(log, R2.replace(priority=200), start=log[0].t)
+    assert higher.takeovers == 1
+    assert lower.takeovers <= higher.takeovers
+
+
+def test_in_a_forked_child_the_driver_is_stopped(lab):
+    """The threads are the parent's, and so are the sockets: the child closes its own ends and can start anew."""
+    driver = started(lab, "r1", VrrpThread(R1, interface="eth0"))
+    try:
+        reach(lambda: driver.role is Role.ACTIVE)
+        child = os.fork()
+        if child == 0:
+            os._exit(int(driver.running or driver.role is not Role.INITIALIZE))
+        assert os.waitpid(child, 0)[1] == 0
+        assert driver.role is Role.ACTIVE
+    finally:
+        driver.stop()
+
+
+def test_a_wrong_interface_or_source_is_refused_by_name(lab):
+    """Nothing is left open."""
+    with lab.entered("r1"):
+        before = descriptors()
+        driver = VrrpThread(R1, interface="eth7")
+        with pytest.raises(ConfigurationError, match="one of lo, eth0"):
+            driver.start()
+        assert not driver.running
+        assert descriptors() == before
+    assert ours() == []
+    with pytest.raises(ConfigurationError, match="router"):
+        VrrpThread("eth0", interface="eth0")
+    with pytest.raises(ConfigurationError, match="on_active"):
+        VrrpThread(R1, interface="eth0", on_active="add")
+
+
+# ---------------------------------------------------------------------- asyncio
+
+
+def test_asyncio_and_a_thread_share_an_address(lab):
+    """Hooks are coroutine functions or plain ones; priorities, faults and stops do what they do in a thread."""
+    log = Log()
+
+    async def active(change):
+        log.active(change)
+
+    async def main():
+        with lab.entered("r1"):
+            mine = AsyncVrrp(R1, interface="eth0", on_active=active, on_backup=log.backup)
+            await mine.start()
+        await reached(lambda: mine.role is Role.ACTIVE)
+        mine.fault("disk")
+        await reached(lambda: other.role is Role.ACTIVE)
+        mine.clear("disk")
+        await reached(lambda: mine.role is Role.ACTIVE and other.role is Role.BACKUP)
+        assert "active: priority 150" in mine.explain()
+        mine.set_priority(50)
+        await reached(lambda: mine.role is Role.BACKUP)
+        mine.set_priority(150)
+        await reached(lambda: mine.role is Role.ACTIVE)
+        await mine.stop()
+        await mine.stop()
+        assert not mine.running
+
+    other = started(lab, "r2", VrrpThread(R2, interface="eth0"))
+    before = descriptors()
+    try:
+        asyncio.run(main())
+        reach(lambda: other.role is Role.ACTIVE)
+    finally:
+        other.stop()
+    assert descriptors() <= before
+    assert [call[0] for call in log.calls] == [
+        "backup",
+        "active",
+        "backup",
+        "active",
+        "backup",
+        "active",
+        "backup",
+    ]
+
+
+async def reached(condition, seconds=5.0):
+    """Wait on the loop until a condition holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.005)
+
+
+def test_an_async_hook_that_hangs_is_cancelled_and_faults_the_router(lab):
+    """After ``hook_retry`` seconds it is active again."""
+    hangs = [True]
+
+    async def hang(change):
+        if hangs.pop() if hangs else False:
+            await asyncio.sleep(60.0)
+
+    async def main():
+        with lab.entered("r1"):
+            mine = AsyncVrrp(R1, interface="eth0", on_active=hang, hook_timeout=0.2, hook_retry=0.4)
+            await mine.start()
+        await reached(lambda: mine.role is Role.FAULT)
+        await reached(lambda: mine.role is Role.ACTIVE)
+        await mine.stop()
+
+    asyncio.run(main())
+
+
+def test_a_blocked_event_loop_gives_its_role_up_instead_of_two_being_active(lab):
+    """A loop that is blocked for longer than a down time wakes as backup, and sends nothing before it has listened."""
+
+    async def main():
+        with lab.entered("r1"):
+            mine = AsyncVrrp(R1, interface="eth0", check_link=False)
+            await mine.start()
+        await reached(lambda: mine.role is Role.ACTIVE)
+        time.sleep(1.5)  # noqa: ASYNC251 - the blocked loop is what is tested
+        await asyncio.sleep(0.01)
+        assert mine.role is Role.BACKUP
+        await reached(lambda: mine.role is Role.ACTIVE)
+        await mine.stop()
+
+    other = started(lab, "r2", VrrpThread(R2, interface="eth0"))
+    try:
+        asyncio.run(main())
+    finally:
+        other.stop()
+
+
+def test_the_command_needs_an_interface_that_is_there(lab):
+    """Exit status 2 and one line, not a traceback."""
+    words = [
+        "-m",
+        "balancekit",
+        "vrrp",
+        "run",
+        "--interface",
+        "eth9",
+        "--vrid",
+        "51",
+        "--address",
+        "192.0.2.100/24",
+    ]
+    failing = lab.start("r1", sys.executable, *words)
+    failing.communicate(timeout=15)
+    assert failing.returncode == 2
+    (log,) = lab.folder.glob("r1-*.log")
+    assert "interface='eth9'" in log.read_text(encoding="utf-8")
