@@ -21,6 +21,7 @@ from balancekit import (
     WeightedRandom,
 )
 from balancekit.compat import envoy
+from balancekit.l4 import FlowTable, StickyFlows
 from balancekit.loads import EwmaLatency, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
 from balancekit.routing import (
     Canary,
@@ -89,6 +90,7 @@ ROUTERS = {
     "Sticky": lambda: Sticky(StickyValues("pool", [b"sixteen secrets!"])),
     "MaxInFlight": lambda: MaxInFlight(1_000),
     "RateLimit": lambda: RateLimit(1e9),
+    "StickyFlows": lambda: StickyFlows(FlowTable(capacity=1_000), child=PowerOfChoices),
     "Subsetting": lambda: Subsetting(lambda ids: ids),
     "Priority of smooth turns": lambda: Priority(SmoothWeightedRoundRobin),
 }

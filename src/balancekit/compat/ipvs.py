@@ -19,7 +19,7 @@ from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._maglev_fill import populate
 
-__all__ = ["Destination", "MaglevScheduler", "hsiphash"]
+__all__ = ["Destination", "MaglevScheduler", "siphash13"]
 
 TABLE_SIZE: Final = 4_093
 OFFSET_KEY: Final = 2_654_435_761
@@ -107,8 +107,8 @@ class MaglevScheduler:
         lap = [node for node, count in enumerate(turns) for _ in range(count)]
         self._table: tuple[int, ...] = tuple(
             populate(
-                [hsiphash(value, OFFSET_KEY) % TABLE_SIZE for value in values],
-                [hsiphash(value, SKIP_KEY) % (TABLE_SIZE - 1) + 1 for value in values],
+                [_hash(value, OFFSET_KEY) % TABLE_SIZE for value in values],
+                [_hash(value, SKIP_KEY) % (TABLE_SIZE - 1) + 1 for value in values],
                 (lap * (TABLE_SIZE // len(lap) + 1))[:TABLE_SIZE],
             )
         )
@@ -133,14 +133,14 @@ class MaglevScheduler:
         value = _folded("client", client)
         if self._port:
             value += valid.integer("port", port, minimum=0, maximum=MAX_PORT)
-        slot = hsiphash(value, OFFSET_KEY) % TABLE_SIZE
+        slot = _hash(value, OFFSET_KEY) % TABLE_SIZE
         found = self._table[slot]
         if found not in unavailable:
             return found
         if self._fallback:
             for step in range(TABLE_SIZE):
                 again = value + (slot + step) % TABLE_SIZE
-                found = self._table[hsiphash(again, OFFSET_KEY) % TABLE_SIZE]
+                found = self._table[_hash(again, OFFSET_KEY) % TABLE_SIZE]
                 if found not in unavailable:
                     return found
         return None
@@ -153,26 +153,30 @@ def _are_destinations(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(one, Destination) for one in value)
 
 
-def hsiphash(value: int, key: int) -> int:
-    """Return the low 32 bits of SipHash-1-3 of a number's low 32 bits, both halves of the key being ``key``.
+def siphash13(value: int, low: int, high: int) -> int:
+    """Return SipHash-1-3 of a number's low 32 bits, as four little-endian bytes, by the two halves of a key.
 
     Example
     -------
-    >>> hsiphash(0, OFFSET_KEY) != hsiphash(0, SKIP_KEY)
-    True
+    >>> hex(siphash13(0, 0, 0))[:2]
+    '0x'
     """
     last = 4 << 56 | value & MASK32
     state = (
-        key ^ 0x736F_6D65_7073_6575,
-        key ^ 0x646F_7261_6E64_6F6D,
-        key ^ 0x6C79_6765_6E65_7261,
-        key ^ 0x7465_6462_7974_6573 ^ last,
+        low ^ 0x736F_6D65_7073_6575,
+        high ^ 0x646F_7261_6E64_6F6D,
+        low ^ 0x6C79_6765_6E65_7261,
+        high ^ 0x7465_6462_7974_6573 ^ last,
     )
     v0, v1, v2, v3 = _sip_round(*state)
     v0, v2 = v0 ^ last, v2 ^ 0xFF
     for _ in range(3):
         v0, v1, v2, v3 = _sip_round(v0, v1, v2, v3)
-    return (v0 ^ v1 ^ v2 ^ v3) & MASK32
+    return v0 ^ v1 ^ v2 ^ v3
+
+
+def _hash(value: int, key: int) -> int:
+    return siphash13(value, key, key) & MASK32
 
 
 def _sip_round(v0: int, v1: int, v2: int, v3: int) -> tuple[int, int, int, int]:

@@ -263,7 +263,7 @@ def churn(flows, *, table=None, flood=0, per_second=None):
 
 SIZES = [
     pytest.param(5_000, 100_000, id="a tenth"),
-    pytest.param(50_000, 1_000_000, id="whole", marks=pytest.mark.nightly),
+    pytest.param(50_000, 1_000_000, id="whole", marks=[pytest.mark.nightly, pytest.mark.timeout(1200)]),
 ]
 
 

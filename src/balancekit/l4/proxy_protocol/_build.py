@@ -13,7 +13,6 @@ from balancekit.l4.proxy_protocol._header import Address, TlvType, unicast
 from balancekit.l4.proxy_protocol._v1 import MAX_PORT
 from balancekit.l4.proxy_protocol._v2 import (
     CRC_SIZE,
-    FIXED_SIZE,
     LOCAL,
     MAX_UNIQUE_ID,
     PROXY,
@@ -114,7 +113,7 @@ def _v2(
 
 def _field(type: object, value: object) -> bytes:
     number = valid.integer("tlvs", type, minimum=0, maximum=255)
-    most = MAX_UNIQUE_ID if number == TlvType.UNIQUE_ID else MAX_BODY - FIXED_SIZE - TLV_HEAD
+    most = MAX_UNIQUE_ID if number == TlvType.UNIQUE_ID else MAX_BODY - TLV_HEAD
     if number == TlvType.CRC32C:
         raise ConfigurationError("tlvs", type, "no checksum; set checksum=True")
     if not isinstance(value, bytes) or len(value) > most:

@@ -1,0 +1,153 @@
+"""Katran's rings, the Maglev scheduler of IPVS, and declarations of Linux next-hop groups.
+
+Vectors and recorded tables are compared in ``tests/oracles``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from balancekit.compat import ipvs, katran, linux
+from balancekit.errors import ConfigurationError
+from balancekit.l4 import Ecmp, ResilientGroup
+
+
+def test_weights_all_but_vanish_in_katrans_first_ring_and_hold_in_the_second():
+    """2/1/1 gives 33.3 % each by V1, which counts a weight in the first round only, and 50/25/25 by V2."""
+    reals = [katran.Real(hash=0, weight=2), katran.Real(hash=1), katran.Real(hash=2)]
+    counts = [Counter(katran.Ring(reals, version=version).table) for version in ("V1", "V2")]
+    assert [counts[0][place] for place in range(3)] == [21_847, 21_845, 21_845]
+    assert [counts[1][place] for place in range(3)] == [32_769, 16_384, 16_384]
+
+
+def test_one_endpoint_fills_katrans_ring():
+    """Whatever its weight; and a hash is looked up by its remainder."""
+    ring = katran.Ring([katran.Real(hash=7, weight=3)], size=101)
+    assert ring.table == (0,) * 101
+    ring = katran.Ring([katran.Real(hash=7), katran.Real(hash=8)], size=101)
+    assert [ring.lookup(hash) for hash in (0, 100, 101, 1000)] == [ring.table[at] for at in (0, 100, 0, 91)]
+    assert (len(ring), repr(ring)) == (101, "<katran.Ring of 101 slots>")
+
+
+def test_weight_zero_in_katrans_rings():
+    """V2 gives it nothing; V1 gives it a turn in every round after the first."""
+    reals = [katran.Real(hash=0, weight=0), katran.Real(hash=1, weight=1)]
+    assert 0 not in katran.Ring(reals, size=101, version="V2").table
+    assert 0 in katran.Ring(reals, size=101, version="V1").table
+
+
+@pytest.mark.parametrize(
+    ("parameter", "make"),
+    [
+        ("reals", lambda: katran.Ring([])),
+        ("reals", lambda: katran.Ring(["a"])),
+        ("reals", lambda: katran.Ring([katran.Real(hash=1, weight=0), katran.Real(hash=2, weight=0)])),
+        ("size", lambda: katran.Ring([katran.Real(hash=1)], size=100)),
+        ("version", lambda: katran.Ring([katran.Real(hash=1)], version="V3")),
+        ("hash", lambda: katran.Real(hash=-1)),
+        ("weight", lambda: katran.Real(hash=1, weight=1.5)),
+        ("hash", lambda: katran.Ring([katran.Real(hash=1)]).lookup(-1)),
+        ("destinations", lambda: ipvs.MaglevScheduler([])),
+        ("destinations", lambda: ipvs.MaglevScheduler("ab")),
+        (
+            "destinations",
+            lambda: ipvs.MaglevScheduler([ipvs.Destination(address="10.0.0.1", port=1, weight=0)]),
+        ),
+        ("address", lambda: ipvs.Destination(address="nowhere", port=1)),
+        ("port", lambda: ipvs.Destination(address="10.0.0.1", port=70_000)),
+        ("client", lambda: SCHEDULER.lookup("nobody")),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(parameter, make):
+    """With what is allowed."""
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert caught.value.parameter == parameter
+
+
+SERVERS = [ipvs.Destination(address=f"10.0.0.{number}", port=80, weight=number) for number in range(4)]
+SCHEDULER = ipvs.MaglevScheduler(SERVERS)
+
+
+def test_ipvs_gives_turns_by_weight_and_none_to_weight_zero():
+    """Of 4,093 slots, in proportion 1:2:3, within one lap."""
+    counts = Counter(SCHEDULER.table)
+    assert 0 not in counts
+    assert all(abs(counts[place] - 4093 * place / 6) <= 6 for place in range(1, 4))
+
+
+def test_ipvs_shifts_large_weights_down():
+    """The largest number of turns is below 64, so 1000:1 becomes 62:1; nothing that has weight gets no turn."""
+    far = [ipvs.Destination(address="10.0.0.1", port=80, weight=w) for w in (1000, 1)]
+    far[1] = ipvs.Destination(address="10.0.0.2", port=80, weight=1)
+    counts = Counter(ipvs.MaglevScheduler(far).table)
+    assert counts[1] == 4093 // 63
+
+
+def test_ipvs_drops_or_looks_further():
+    """An unavailable server's clients are dropped; with the fallback they are spread over the others, with none left dropped."""
+    client = next(f"192.0.2.{n}" for n in range(256) if SCHEDULER.lookup(f"192.0.2.{n}") == 3)
+    assert SCHEDULER.lookup(client, unavailable=[3]) is None
+    fallback = ipvs.MaglevScheduler(SERVERS, fallback=True)
+    assert fallback.lookup(client) == 3
+    others = {fallback.lookup(f"192.0.2.{n}", unavailable=[3]) for n in range(256)}
+    assert others == {1, 2}
+    assert fallback.lookup(client, unavailable=[0, 1, 2, 3]) is None
+
+
+def test_ipvs_counts_the_port_only_with_its_flag():
+    """And folds IPv6 addresses into 32 bits."""
+    assert {SCHEDULER.lookup("192.0.2.1", port) for port in range(100)} == {SCHEDULER.lookup("192.0.2.1")}
+    with_port = ipvs.MaglevScheduler(SERVERS, port=True)
+    assert len({with_port.lookup("192.0.2.1", port) for port in range(100)}) == 3
+    assert SCHEDULER.lookup("::c000:201") == SCHEDULER.lookup("192.0.2.1")
+    assert repr(SCHEDULER) == "<ipvs.MaglevScheduler of 3 servers>"
+
+
+def test_the_siphash_is_that_of_the_kernel():
+    """The self-test vector of ``lib/test_siphash.c`` for four bytes has this key and value, both as numbers."""
+    assert (
+        ipvs.siphash13(0x0302_0100, 0x0706_0504_0302_0100, 0x0F0E_0D0C_0B0A_0908) & 0xFFFF_FFFF == 0x88D3_8328
+    )
+
+
+def test_declarations_of_next_hop_groups():
+    """As ``ip nexthop`` prints them."""
+    plain = linux.nexthop_group("group 1/2,3")
+    assert isinstance(plain, Ecmp)
+    assert plain.members == {"1": 1, "2": 3}
+    group = linux.nexthop_group(
+        "group 7/8 type resilient buckets 32 idle_timer 60.5 unbalanced_timer 0", now=5.0
+    )
+    assert isinstance(group, ResilientGroup)
+    assert (len(group), group.members, group.deadline) == (32, {"7": 1, "8": 1}, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1/2",
+        "group",
+        "group 1/2 type",
+        "group 1/1",
+        "group a/b",
+        "group 1,0",
+        "group 1,x",
+        "group 1//2",
+        "group 1/2 type hash",
+        "group 1/2 buckets 8",
+        "group 1/2 type resilient",
+        "group 1/2 type resilient buckets 0",
+        "group 1/2 type resilient buckets 8 idle_timer soon",
+        "group 1/2 type resilient buckets 8 idle_timer -1",
+        "group 1/2 type resilient buckets 8 buckets 9",
+        "group 1/2 type resilient buckets 8 speed 9",
+    ],
+)
+def test_a_declaration_that_the_kernel_would_refuse_is_refused(text):
+    """Words that are missing, unknown or twice, and numbers that are none."""
+    with pytest.raises(ConfigurationError):
+        linux.nexthop_group(text)

@@ -1,0 +1,131 @@
+"""Local ports for connections to servers, and what is unknown with direct return."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from balancekit.errors import ConfigurationError
+from balancekit.l4 import DsrBook, Nat
+
+
+def flow(number):
+    """Return one of many flows."""
+    return number.to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("per", ["server", "address"])
+def test_no_two_open_connections_share_what_must_be_unique(per):
+    """Through random opening and closing: the local end and server, or the local end alone; and ends rest in time."""
+    nat = Nat(["10.0.0.1", "10.0.0.2"], ports=range(5000, 5008), per=per, time_wait=10.0)
+    rng, open_now, closed, now = random.Random(5), {}, {}, 0.0
+    refused = 0
+    for number in range(4000):
+        now += rng.random()
+        server = rng.choice("abc")
+        space = server if per == "server" else ""
+        end = nat.open(flow(number), server, now=now)
+        if end is None:
+            refused += 1
+            in_use = sum(1 for there, _ in open_now.values() if per == "address" or there == server)
+            resting = sum(1 for (there, _), when in closed.items() if there == space and now < when + 10.0)
+            assert in_use + resting == 16
+        else:
+            assert (space, end) not in {
+                (there if per == "server" else "", one) for there, one in open_now.values()
+            }
+            assert closed.get((space, end), -100.0) + 10.0 <= now
+            open_now[number] = (server, end)
+            assert nat.reply(server, end) == flow(number)
+        if open_now and rng.random() < 0.7:
+            gone = rng.choice(list(open_now))
+            there, one = open_now.pop(gone)
+            nat.close(flow(gone), now=now)
+            closed[there if per == "server" else "", one] = now
+            assert nat.reply(there, one) is None
+    assert refused > 100
+    assert nat.stats().refused == refused
+    assert len(nat) == nat.stats().open == len(open_now)
+
+
+def test_a_port_rests_before_it_is_used_again():
+    """For TIME_WAIT, and those never used come first, then those that have rested longest."""
+    nat = Nat(["10.0.0.1"], ports=range(5000, 5003), time_wait=60.0)
+    assert [nat.open(flow(number), "a", now=0.0)[1] for number in range(2)] == [5000, 5001]
+    nat.close(flow(1), now=1.0)
+    nat.close(flow(0), now=2.0)
+    assert nat.free("a", now=3.0) == 1
+    assert nat.open(flow(2), "a", now=100.0)[1] == 5002
+    assert nat.open(flow(3), "a", now=100.0)[1] == 5001
+    assert nat.open(flow(4), "a", now=100.0)[1] == 5000
+    assert nat.open(flow(5), "a", now=100.0) is None
+    assert nat.open(flow(5), "b", now=100.0)[1] == 5000
+    nat.close(flow(4), now=100.0)
+    assert nat.open(flow(6), "a", now=159.9) is None
+    assert nat.free("a", now=160.0) == 1
+    assert nat.open(flow(6), "a", now=160.0)[1] == 5000
+
+
+def test_a_retransmitted_packet_opens_nothing():
+    """A flow that is open keeps its end; to another server it must be closed first."""
+    nat = Nat(["10.0.0.1"])
+    first = nat.open(flow(1), "a", now=0.0)
+    assert nat.open(flow(1), "a", now=1.0) == first == ("10.0.0.1", 1024)
+    with pytest.raises(ConfigurationError, match="server='b'"):
+        nat.open(flow(1), "b", now=1.0)
+    nat.close(flow(9), now=1.0)
+    assert (len(nat), nat.free("b", now=1.0)) == (1, 64_512)
+    assert repr(nat) == "<Nat with 1 connections open>"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "options"),
+    [
+        ("addresses", {"addresses": []}),
+        ("addresses", {"addresses": "10.0.0.1"}),
+        ("addresses", {"addresses": ["nowhere"]}),
+        ("addresses", {"addresses": ["10.0.0.1", "10.0.0.1"]}),
+        ("ports", {"ports": range(0)}),
+        ("ports", {"ports": range(10)}),
+        ("ports", {"ports": range(65_000, 65_537)}),
+        ("ports", {"ports": [5000]}),
+        ("per", {"per": "flow"}),
+        ("time_wait", {"time_wait": -1.0}),
+    ],
+)
+def test_a_wrong_option_is_refused_by_name(parameter, options):
+    """At construction, with what is allowed."""
+    with pytest.raises(ConfigurationError) as caught:
+        Nat(**{"addresses": ["10.0.0.1"]} | options)
+    assert caught.value.parameter == parameter
+
+
+def test_what_bypasses_the_balancer_is_unknown_not_zero():
+    """Bytes out are None with direct return, and the signals that replies carry are missing."""
+    book = DsrBook(direct=["a"])
+    for owner in "ab":
+        book.received(owner, 100, opened=True)
+        book.received(owner, 50)
+    book.sent("b", 9000)
+    a, b = book.traffic("a"), book.traffic("b")
+    assert (a.opened, a.bytes_in, a.bytes_out) == (1, 150, None)
+    assert (b.opened, b.bytes_in, b.bytes_out) == (1, 150, 9000)
+    assert book.traffic("c").bytes_out == 0
+    assert book.signals("b") - book.signals("a") == {"connections closed", "bytes out", "latency", "status"}
+    assert repr(book) == "<DsrBook of 2 endpoints>"
+
+
+def test_a_reply_that_passes_shows_that_the_endpoint_is_not_direct():
+    """The book refuses to count it; and sizes are whole numbers from 0 on."""
+    book = DsrBook(direct=["a"])
+    for parameter, act in (
+        ("owner", lambda: book.sent("a", 1)),
+        ("size", lambda: book.sent("b", -1)),
+        ("size", lambda: book.received("b", 1.5)),
+        ("opened", lambda: book.received("b", 1, opened=1)),
+        ("direct", lambda: DsrBook(direct="a")),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            act()
+        assert caught.value.parameter == parameter
