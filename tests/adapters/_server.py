@@ -12,6 +12,7 @@
 ``/sse?n=3&gap=0.01``               server-sent events
 ``/events?n=5&stop=2``              events with ids, from after ``Last-Event-ID``; hangs up after so many
 ``/redirect?to=/ok``                302
+``/header?code=201&Location=x``     that status, with the other arguments as headers
 ``/cookie?more=Path=/``             sets ``pin`` to the server's name, and ``seen``
 ==================================  =====================================================================
 
@@ -117,7 +118,7 @@ class Server:
         self.seen.append(Seen(method, path, headers, body))
         asked = self.script.popleft() if self.script else self.always or path
         parts = urlsplit(asked)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         what = parts.path.rpartition("/")[2]
         if what == "close":
             return False
@@ -135,6 +136,8 @@ class Server:
             text = json.dumps(
                 {"method": method, "path": path, "headers": headers, "body": body.decode("latin-1")}
             ).encode()
+        elif what == "header":
+            extra = [(name, value) for name, value in query.items() if name != "code"]
         elif what == "redirect":
             code = 302
             extra.append(("Location", query["to"]))

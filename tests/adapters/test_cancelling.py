@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from balancekit import First, LoadBalancer
+from balancekit.adapters import hedge
 from balancekit.retry import RetryBudget
 
 from ._clients import make
@@ -84,3 +85,38 @@ def test_a_time_out_around_the_call_blames_nobody(kind: str, server: Server) -> 
     found = lb.stats()[server.address]
     assert found.inflight == 0
     assert {outcome.value for outcome, count in found.outcomes.items() if count} == {"cancelled"}
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # sockets that httpx leaves open
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_hedged_call_that_is_cancelled_ends_cancelled(server: Server) -> None:
+    """Wherever the caller cancels a hedged call, it ends with a result or as cancelled, never with another error."""
+    import httpx
+
+    async def main() -> set[str]:
+        ends = set()
+        for turn in range(120):
+            lb = LoadBalancer([server.address, f"localhost:{server.address.rpartition(':')[2]}"])
+
+            async def call(lb: LoadBalancer[str] = lb) -> int:
+                async with httpx.AsyncClient() as client:
+                    path = "slow?seconds=0.003"
+                    answer = await hedge(
+                        lb, lambda lease: client.get(f"http://{lease.target}/{path}"), delay=0.002
+                    )
+                    return answer.status_code
+
+            task = asyncio.ensure_future(call())
+            for _ in range(turn % 8):
+                await asyncio.sleep(0.0004)
+            task.cancel()
+            try:
+                ends.add(str(await task))
+            except asyncio.CancelledError:
+                ends.add("cancelled")
+            assert lb.stats().inflight == 0
+        return ends
+
+    assert asyncio.run(main()) <= {"200", "cancelled"}

@@ -134,6 +134,21 @@ def test_a_reader_who_goes_away_is_no_failure(words):
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.parametrize(
+    ("output", "said"), [(">&-", "standard output is closed"), (">/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("words", [["simulate"], ["simulate", "weights"], ["plan", "--help"]], ids=" ".join)
+def test_an_output_that_takes_nothing_is_one_line_and_status_1(words, output, said):
+    """A closed standard output and a full disk end a command with one line on standard error and status 1."""
+    if output == ">/dev/full" and words[0] == "plan":
+        pytest.skip("argparse prints the help itself, and ends the process itself")
+    command = " ".join([*COMMAND, *words, output])
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+
+
 def test_the_version_is_that_of_the_package(capsys):
     """Of the command and of the module."""
     with pytest.raises(SystemExit):

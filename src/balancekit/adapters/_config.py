@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_change
+from balancekit._support.text import ascii_host
 from balancekit.adapters._call import Call
 from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
@@ -168,10 +169,10 @@ class AdapterConfig:
     wait_for_capacity: float
 
     def serves(self, host: str, port: int | None, scheme: str) -> bool:
-        """Answer whether a URL names the service."""
+        """Answer whether a URL names the service; its host is in A-labels."""
         if self._hostname is None:
             return True
-        if host.lower() != self._hostname:
+        if host != self._hostname and host.lower().removesuffix(".") != self._hostname:
             return False
         return self._port is None or self._port == (PORTS.get(scheme) if port is None else port)
 
@@ -214,11 +215,17 @@ class AdapterConfig:
         logical
             Scheme and authority of the request, ``http://orders``.
         """
-        there = urlsplit(location)
+        try:
+            there = urlsplit(location)
+        except ValueError:
+            return location  # no URL: the caller gets it as it is
         if not there.netloc:
             return location
         for endpoint in self.balancer.endpoints:
-            known = address_of(endpoint.target)
+            try:
+                known = address_of(endpoint.target)
+            except ConfigurationError:
+                continue
             if (
                 known.scheme or there.scheme
             ) == there.scheme and known.netloc.lower() == there.netloc.lower():
@@ -238,9 +245,10 @@ def _service(name: object) -> tuple[str | None, int | None]:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise ConfigurationError("service", name, allowed) from None
-    if host is None or parts.path or parts.query or "@" in text or " " in text:
+    known = ascii_host(host or "")
+    if known is None or parts.path or parts.query or parts.fragment or "@" in text or port == 0:
         raise ConfigurationError("service", name, allowed)
-    return host, port
+    return known, port
 
 
 def _header(name: str, value: object) -> str | None:

@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 from weakref import WeakKeyDictionary
 
+from balancekit._support.log import log_change
 from balancekit.adapters._target import Address
+from balancekit.errors import brief_error
 
 __all__ = ["Jars"]
 
@@ -46,14 +48,24 @@ class Jars:
         headers
             Those of the request, with ``Host``; changed.
         """
-        asked = _asked(url, headers)
         with self._lock:
             jar = self._jars.get(address)
         if jar is None:
             return
-        jar.add_cookie_header(asked)
-        own = asked.get_header("Cookie")
-        if own is None:
+        try:
+            asked = _asked(url, headers)
+            jar.add_cookie_header(asked)
+        except Exception as error:
+            log_change(
+                "cookies for %s cannot be read and are not sent: %s",
+                address.netloc,
+                brief_error(error),
+                bad=True,
+            )
+            return
+        pairs = (asked.get_header("Cookie") or "").split(";")
+        own = "; ".join([pair.strip() for pair in pairs if pair.isascii()])  # clients send no others
+        if not own:
             return
         names = {_name(pair) for pair in own.split(";")}
         given = _text(headers.get("Cookie") or "")
@@ -83,7 +95,10 @@ class Jars:
             return
         with self._lock:
             jar = self._jars.setdefault(address, CookieJar())
-        jar.extract_cookies(cast("Any", _Answer(answer)), _asked(url, headers))
+        try:
+            jar.extract_cookies(cast("Any", _Answer(answer)), _asked(url, headers))
+        except Exception as error:
+            log_change("cookies of %s cannot be read: %s", address.netloc, brief_error(error), bad=True)
 
 
 class _Answer:

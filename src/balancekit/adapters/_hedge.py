@@ -11,6 +11,7 @@ Source: Dean and Barroso, The Tail at Scale (2013): hedged requests at the 95th 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -90,14 +91,9 @@ async def hedge(
     >>> asyncio.run(hedge(lb, ask, delay=0.01))
     'fast'
     """
-    import anyio  # noqa: PLC0415 - whoever only reads this module need not have it
+    import anyio.lowlevel  # noqa: PLC0415 - a reader of this module need not have it
 
-    if not callable(attempt):
-        raise ConfigurationError("attempt", attempt, "an asynchronous function of a lease")
-    if budget is not None and not isinstance(budget, RetryBudget):
-        raise ConfigurationError("budget", budget, "a RetryBudget, or None")
-    if not callable(clock):
-        raise ConfigurationError("clock", clock, "a function that returns seconds")
+    _check(attempt, budget, clock)
     wait = _delay(balancer, delay, clock)
     limit = valid.integer("extra", extra, minimum=1) + 1
     won: list[tuple[R, str]] = []
@@ -107,10 +103,10 @@ async def hedge(
     if budget is not None:
         budget.deposit(now=clock())
 
+    cancelled, cancelling = anyio.get_cancelled_exc_class(), _cancelling()
     try:
         async with anyio.create_task_group() as group:
             done = anyio.Event()
-            cancelled = anyio.get_cancelled_exc_class()
 
             async def run(lease: Lease[T]) -> None:
                 try:
@@ -143,9 +139,34 @@ async def hedge(
         now = clock()
         for id in tried[1:]:
             balancer.emit(Hedged(endpoint=id, at=now, won=bool(won) and won[0][1] == id))
-    if not won:
-        raise errors[0]
-    return won[0][0]
+    if won:
+        return won[0][0]
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    if not errors or _cancelled_natively(cancelling):
+        raise cancelled  # the call was cancelled, in a moment in which the scopes took it for their own
+    raise errors[0]
+
+
+def _check(attempt: object, budget: object, clock: object) -> None:
+    if not callable(attempt):
+        raise ConfigurationError("attempt", attempt, "an asynchronous function of a lease")
+    if budget is not None and not isinstance(budget, RetryBudget):
+        raise ConfigurationError("budget", budget, "a RetryBudget, or None")
+    if not callable(clock):
+        raise ConfigurationError("clock", clock, "a function that returns seconds")
+
+
+def _cancelled_natively(before: int) -> bool:
+    """Return whether ``Task.cancel`` was called on this task more often than before; False on trio, which has none."""
+    return _cancelling() > before
+
+
+def _cancelling() -> int:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no asyncio loop: trio
+        return 0
+    return 0 if task is None else task.cancelling()
 
 
 def _another(

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 __all__ = ["quota_reset", "retry_after"]
 
 QUOTAS: Final = ("requests", "tokens")
+_NUMBER: Final = re.compile(r"[0-9]{1,300}(?:\.[0-9]{0,300})?")
+"""Digits of ASCII; ``float`` takes signs, exponents, underscores and the digits of other scripts as well."""
 _DURATION: Final = re.compile(
-    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
+    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII
 )
 
 
@@ -37,6 +40,8 @@ def retry_after(headers: Mapping[str, str], *, wall: float) -> float | None:
     20.0
     >>> retry_after({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"}, wall=15.0)
     45.0
+    >>> retry_after({"Retry-After": "Thu Jan  1 00:01:00 1970"}, wall=15.0)
+    45.0
     """
     precise = _number(headers.get("retry-after-ms"))
     if precise is not None:
@@ -48,7 +53,12 @@ def retry_after(headers: Mapping[str, str], *, wall: float) -> float | None:
     if seconds is not None:
         return seconds
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - wall)
+        date = parsedate_to_datetime(text)
+        if (
+            date.tzinfo is None
+        ):  # the form of asctime, which has no zone: HTTP dates are in UTC (RFC 9110, 5.6.7)
+            date = date.replace(tzinfo=UTC)
+        return max(0.0, date.timestamp() - wall)
     except (ValueError, OverflowError):
         return None
 
@@ -71,11 +81,10 @@ def quota_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
+    if text is None or _NUMBER.fullmatch(text.strip()) is None:
         return None
-    return value if math.isfinite(value) and value >= 0.0 else None
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def _duration(text: str | None) -> float | None:

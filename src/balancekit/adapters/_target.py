@@ -22,6 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record, field
+from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AUTO", "HEADER_NAME", "Address", "HttpTarget", "address_of"]
@@ -35,6 +36,8 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
 _SECRETS: Final = re.compile(r"^(\w+://|)[^?]*@|(\?).+", re.DOTALL)
 """What people write into URLs and nobody should read: ``user:password@``, and ``?key=...``."""
+_PATH: Final = re.compile(r"(?:/(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~]|%[0-9A-Fa-f]{2})*)?")
+"""Path characters of RFC 3986."""
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
@@ -77,8 +80,10 @@ class HttpTarget(Record):
         valid.text("url", self.url)
         for name in ("authority", "server_name"):
             value = getattr(self, name)
-            if value is not None and _BLANK.search(valid.text(name, value)):
-                raise ConfigurationError(name, value, "a name without spaces and line ends")
+            if value is not None and not _is_authority(valid.text(name, value)):
+                raise ConfigurationError(
+                    name, value, "a host name in ASCII (A-labels), with or without a port"
+                )
         address_of(self)
 
     def __hash__(self) -> int:
@@ -126,12 +131,14 @@ class Address:
         """Of every path, without a slash at its end."""
         if target.url.startswith("unix:"):
             self.socket = target.url.removeprefix("unix:").removeprefix("//")
-            if not self.socket.startswith("/"):
+            if not self.socket.startswith("/") or "\0" in self.socket:
                 raise _no_target(target.url)
         else:
             self._locate(target.url)
         self._base: str = f"{self.scheme or ''}://{self.netloc or 'localhost'}{self.prefix}"
-        self.authority: str | None = target.authority or (None if self._is_number() else self.netloc)
+        self.authority: str | None = target.authority or (
+            None if self._is_number() else _netloc(self.host.removesuffix("."), self.port)
+        )
         """What ``Host`` says; ``None`` for the logical name."""
         self.server_name: str | None = target.server_name or (
             _bare(self.authority) if self.authority is not None else None
@@ -141,14 +148,21 @@ class Address:
     def _locate(self, url: str) -> None:
         try:
             parts = urlsplit(url if "://" in url else f"//{url}")
-            self.port, self.host = parts.port, parts.hostname or ""
+            self.port, written = parts.port, parts.hostname or ""
         except ValueError:
-            parts = SplitResult("", "", "", "", "")
+            parts, written = SplitResult("", "", "", "", ""), ""
+        host = ascii_host(written)
         wrong = parts.query or parts.fragment or "@" in parts.netloc or self.port == 0 or _BLANK.search(url)
-        if not _is_host(self.host) or wrong or (parts.scheme and parts.scheme not in SCHEMES):
+        if (
+            host is None
+            or wrong
+            or (parts.scheme and parts.scheme not in SCHEMES)
+            or not _is_path(parts.path)
+        ):
             raise _no_target(url)
         self.scheme = parts.scheme or None
-        self.netloc = parts.netloc
+        self.host = host + "." if written.endswith(".") else host  # which keeps resolvers from search domains
+        self.netloc = _netloc(self.host, self.port)
         self.prefix = parts.path.rstrip("/")
 
     def _is_number(self) -> bool:
@@ -187,10 +201,16 @@ def address_of(target: object) -> Address:
     raise ConfigurationError("target", target, f"{ALLOWED}, or an HttpTarget")
 
 
-def _is_host(host: str) -> bool:
-    """Return whether resolvers take a name, as far as lengths go: 63 letters a label, 253 in all (RFC 1035)."""
-    name = host.removesuffix(".")
-    return 0 < len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
+def _netloc(host: str, port: int | None) -> str:
+    """Return host and port as they stand in a URL."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port is None else f"{name}:{port}"
+
+
+def _is_path(path: str) -> bool:
+    """Return whether a prefix is percent-encoded, and leads nowhere else by dot segments (RFC 3986, 5.2.4)."""
+    segments = path.lower().replace("%2e", ".").split("/")
+    return _PATH.fullmatch(path) is not None and not {".", ".."} & set(segments)
 
 
 def _no_target(url: str) -> ConfigurationError:
@@ -213,6 +233,19 @@ def _headers(given: object) -> dict[str, str]:
             allowed = "values of printable ASCII, without line ends, and no spaces around them"
             raise ConfigurationError("headers", {name: "***"}, allowed)
     return dict(given)
+
+
+def _is_authority(text: str) -> bool:
+    """Return whether a text is host and port as a header can say them."""
+    try:
+        parts = urlsplit(f"//{text}")
+        host = parts.hostname or ""
+        known = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return (
+        known and text.isascii() and parts.netloc == text and "@" not in text and ascii_host(host) is not None
+    )
 
 
 def _bare(authority: str) -> str:

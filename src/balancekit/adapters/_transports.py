@@ -59,12 +59,13 @@ class TransportPool(Generic[InnerTransport]):
 
     __slots__ = (
         "__weakref__",
+        "_balancer",
         "_clock",
         "_drain_timeout",
-        "_gone",
         "_leaving",
         "_lock",
         "_make",
+        "_present",
         "_routes",
         "_stop",
         "departed",
@@ -77,13 +78,15 @@ class TransportPool(Generic[InnerTransport]):
         drain_timeout: float,
         clock: Clock,
     ) -> None:
+        self._balancer = balancer
         self._make = make
         self._clock = clock
         self._drain_timeout = valid.number("drain_timeout", drain_timeout, minimum=0.0)
         self._lock = threading.Lock()
         self._routes: dict[str, Route[InnerTransport]] = {}
         self._leaving: list[tuple[Node, float, InnerTransport]] = []
-        self._gone: set[str] = set()
+        self._present: frozenset[str] | None = None
+        """Ids of the pool since the last change of members, made when they are asked for."""
         self.departed = False
         """Whether some endpoint has left, so that :meth:`leave` is worth asking."""
         hear = weakref.WeakMethod(self._hear)
@@ -106,7 +109,9 @@ class TransportPool(Generic[InnerTransport]):
             route = self._routes.get(node.id)
             if route is not None and route.node is node and route.target is fresh.target:
                 return route  # another thread was faster
-            if node.id not in self._gone:  # else it was picked just before it was removed
+            if self._present is None:
+                self._present = frozenset([endpoint.id for endpoint in self._balancer.endpoints])
+            if node.id in self._present:  # else it was picked just before it was removed
                 self._depart(node.id)
                 self._routes[node.id] = fresh
         return fresh
@@ -146,10 +151,10 @@ class TransportPool(Generic[InnerTransport]):
     def _hear(self, event: Event) -> None:
         with self._lock:
             if isinstance(event, Removed):
-                self._gone.add(event.endpoint)
+                self._present = None
                 self._depart(event.endpoint)
             elif isinstance(event, Added):
-                self._gone.discard(event.endpoint)
+                self._present = None
 
     def _depart(self, id: str) -> None:
         route = self._routes.pop(id, None)

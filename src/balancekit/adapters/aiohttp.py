@@ -231,7 +231,9 @@ class Balanced:
             request.headers = headers.copy()
             request.headers.update(own)
         if (where.scheme or url.scheme) == "https" and server_name is None:
-            request.server_hostname = config.server_name(where, logical=url.raw_host or "")
+            request.server_hostname = config.server_name(
+                where, logical=(url.raw_host or "").removesuffix(".")
+            )
         request.url = URL(where.base(url.scheme) + url.raw_path_qs, encoded=True)
         if config.jars is not None:
             config.jars.carry(where, str(request.url), request.headers)

@@ -97,7 +97,7 @@ class _Transport(Generic[InnerTransport]):
 
     def _passes(self, request: httpx.Request) -> bool:
         url = request.url
-        return not self._config.serves(url.host, url.port, url.scheme)
+        return not self._config.serves(url.raw_host.decode("ascii"), url.port, url.scheme)
 
     def _other(self) -> InnerTransport:
         """Return the transport of requests that are for other hosts."""
@@ -120,7 +120,7 @@ class _Transport(Generic[InnerTransport]):
         if (where.scheme or url.scheme) != "https":
             name = None
         elif name is None:
-            name = self._config.server_name(where, logical=url.host)
+            name = self._config.server_name(where, logical=url.raw_host.decode("ascii").removesuffix("."))
         inner = route.transports.get(name)
         if inner is None:
             try:
@@ -146,7 +146,9 @@ class _Transport(Generic[InnerTransport]):
             if location is not None:
                 url = request.url
                 logical = f"{url.scheme}://{url.netloc.decode('ascii')}"
-                response.headers["Location"] = self._config.back_through(location, logical=logical)
+                back = self._config.back_through(location, logical=logical)
+                if back != location:
+                    response.headers["Location"] = back
         return response
 
 

@@ -265,7 +265,9 @@ class BalancedAdapter(HTTPAdapter):
         attempt.where = where
         attempt.url = where.base(scheme) + request.path_url
         secure = (where.scheme or scheme) == "https"
-        attempt.server_name = config.server_name(where, logical=url.hostname or "") if secure else None
+        attempt.server_name = (
+            config.server_name(where, logical=(url.hostname or "").removesuffix(".")) if secure else None
+        )
         attempt.headers = headers = cast("CaseInsensitiveDict[Any]", request.headers.copy())
         headers.setdefault("Host", config.asks_for(where, logical=url.netloc))
         for name, value in where.headers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ __all__ = ["main"]
 
 INTERRUPTED: Final = 130
 """The status of a command that was stopped from the keyboard, as shells have it."""
+EXIT_FAILED: Final = 1
+"""The status of a command that could not do or print what it was asked for."""
 EXIT_BROKEN_PIPE: Final = 141
 """The status of a command whose reader went away (``| head``), as shells have it."""
 
@@ -72,13 +75,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="VRRP: take part in an election, replay captured adverts, simulate what can go wrong.",
     )
     add_vrrp(electing)
+    if sys.stdout is None:  # closed: "balancekit ... >&-"
+        return _failed("balancekit", "standard output is closed")
     options = parser.parse_args(arguments)
     try:
         status = _run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its end would complain
+        _discard_output()
         return EXIT_BROKEN_PIPE
+    except OSError as error:  # a full disk, for one
+        _discard_output()
+        return _failed(f"balancekit {options.command}", f"{error}")
     except KeyboardInterrupt:
         sys.stderr.write(f"balancekit {options.command}: interrupted\n")
         return INTERRUPTED
@@ -106,6 +114,20 @@ def _run(options: argparse.Namespace) -> int:
         )
         return 2
     return run_demo(seconds=options.seconds, as_json=options.json)
+
+
+def _failed(command: str, why: str) -> int:
+    """Say why a command failed, if anybody can read it; return the exit status."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{command}: {why}\n")
+    return EXIT_FAILED
+
+
+def _discard_output() -> None:
+    """Lead the rest of standard output nowhere; the interpreter would complain of it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _seconds(text: str) -> float:

@@ -39,6 +39,8 @@ STICKY: Final = "sticky"
 
 SHORTEST_SECRET: Final = 16
 MAX_VALUE_LENGTH: Final = 4096
+MAX_ID_BYTES: Final = 3039
+"""Of an id whose value, in base64 with a signature of 43 characters and a dot, is no longer than that."""
 PART: Final = "everybody"
 
 
@@ -69,11 +71,17 @@ class StickyValues:
             if not isinstance(secret, bytes) or len(secret) < SHORTEST_SECRET:
                 raise ConfigurationError("secrets", "a secret", f"bytes, at least {SHORTEST_SECRET} of them")
         self._secrets = tuple(secrets)
-        self._prefix = b"balancekit-sticky\0" + valid.text("pool", pool).encode() + b"\0"
+        if "\0" in valid.text("pool", pool):  # which ends the name in what is signed
+            raise ConfigurationError("pool", pool, "a name without NUL")
+        self._prefix = b"balancekit-sticky\0" + pool.encode() + b"\0"
 
     def issue(self, id: str) -> str:
         """Return the value that binds a client to an endpoint: letters, digits, ``-``, ``_`` and one dot."""
         name = valid.text("id", id).encode()
+        if len(name) > MAX_ID_BYTES:
+            raise ConfigurationError(
+                "id", id, f"at most {MAX_ID_BYTES} bytes of UTF-8, so that the value can be read"
+            )
         return f"{_text(name)}.{_text(self._sign(self._secrets[0], name))}"
 
     def read(self, value: object) -> str:

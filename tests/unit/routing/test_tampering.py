@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from balancekit import LoadBalancer
-from balancekit.errors import StickyValueError
+from balancekit.errors import ConfigurationError, StickyValueError
 from balancekit.routing import Sticky, StickyValues
 
 OURS, OLD, THEIRS = b"ours: sixteen or more", b"old: sixteen or more", b"theirs: sixteen or more"
@@ -95,3 +95,20 @@ def test_a_forged_value_in_a_request_is_as_none():
             assert lease.target in {"a", "b"}
     told = balancer.explain(attributes={"sticky": "forged"})
     assert told.notes[0].endswith("balanced anew")
+
+
+def test_a_value_belongs_to_one_pool_only():
+    """A pool's name cannot be chosen so that the values of one pool are good for another: NUL is refused."""
+    with pytest.raises(ConfigurationError, match="pool="):
+        StickyValues("a\0b", [b"sixteen secrets!"])
+
+
+def test_every_value_that_is_issued_can_be_read_back():
+    """An id whose value would be longer than values may be is refused by name when the value is issued."""
+    values = StickyValues("orders", [b"sixteen secrets!"])
+    for id in ("x" * 3039, "ü" * 1519):
+        assert len(values.issue(id)) <= 4096
+        assert values.read(values.issue(id)) == id
+    for id in ("x" * 3040, "ü" * 1520, "\udcff"):
+        with pytest.raises(ConfigurationError, match="id="):
+            values.issue(id)

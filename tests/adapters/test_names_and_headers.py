@@ -1,0 +1,266 @@
+"""Names of hosts in every spelling, and headers of answers that cannot be read."""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+
+from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, Outcome
+from balancekit._support.text import ascii_host
+from balancekit.adapters import HttpTarget
+from balancekit.adapters import httpx2 as for_httpx2
+from balancekit.adapters._config import AdapterConfig
+from balancekit.adapters._retry_after import retry_after
+from balancekit.adapters._target import address_of
+
+from ._clients import KINDS, play
+from ._server import Server
+
+every_client = pytest.mark.parametrize("kind", KINDS)
+SPELLINGS = [
+    "bücher.invalid",
+    "xn--bcher-kva.invalid",
+    "BÜCHER.invalid",
+    "XN--BCHER-KVA.invalid",
+    "bücher.invalid.",
+]
+UNREADABLE = [
+    "",
+    "http://[half/x",
+    "http://[::1",
+    "//[",
+    "http://a:99999999/",
+    "http://a:b/",
+    "ht!tp://x",
+    "http://orders:0/",
+]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """One server that is well."""
+    with Server("a") as one:
+        yield one
+
+
+@every_client
+@pytest.mark.parametrize("service", SPELLINGS)
+def test_a_service_is_the_same_in_every_spelling(kind: str, service: str, server: Server) -> None:
+    """A URL reaches the service whichever of A-labels, U-labels, case and the dot of the root either is written with."""
+    lb = LoadBalancer([server.address])
+
+    async def scenario(client: Any) -> None:
+        for host in SPELLINGS:
+            assert (await client.get(f"http://{host}/ok")).status == 200
+
+    play(kind, lb, scenario, service=service)
+    assert lb.stats().outcomes[Outcome.SUCCESS] == len(SPELLINGS)
+
+
+@every_client
+@pytest.mark.parametrize("location", UNREADABLE)
+def test_a_location_that_cannot_be_read_is_handed_over(kind: str, location: str, server: Server) -> None:
+    """With ``rewrite_location`` an answer whose ``Location`` is no URL arrives as it is, and its lease ends."""
+    lb = LoadBalancer([server.address])
+
+    async def scenario(client: Any) -> None:
+        answer = await client.get(f"http://orders/header?code=201&Location={quote(location, safe='')}")
+        assert (answer.status, answer.headers.get("location", "")) == (201, location)
+
+    play(kind, lb, scenario, rewrite_location=True)
+    assert lb.stats().outcomes[Outcome.SUCCESS] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("orders", "orders"),
+        ("Orders.", "orders"),
+        ("_http._tcp.orders", "_http._tcp.orders"),
+        ("bücher.test", "xn--bcher-kva.test"),
+        ("bu\u0308cher.test", "xn--bcher-kva.test"),
+        ("faß.test", "xn--fa-hia.test"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("::1", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("a" * 63, "a" * 63),
+        ("a" * 64, None),
+        (".".join(["a" * 62] * 4), ".".join(["a" * 62] * 4)),
+        (".".join(["a" * 63] * 4), None),
+        ("", None),
+        (".", None),
+        ("a..b", None),
+        ("a b", None),
+        ("a/b", None),
+        ("\uff48ost", None),
+        ("\udcff", None),
+        ("☃", None),
+        ("1::2::3", None),
+    ],
+)
+def test_a_host_has_one_spelling(name: str, found: str | None) -> None:
+    """A-labels by IDNA 2008, lower case, no dot of the root; what resolvers do not take has none."""
+    assert ascii_host(name) == found
+
+
+@pytest.mark.parametrize(
+    ("url", "netloc", "authority"),
+    [
+        ("bücher.test:8080", "xn--bcher-kva.test:8080", "xn--bcher-kva.test:8080"),
+        ("http://Bücher.test/v1", "xn--bcher-kva.test", "xn--bcher-kva.test"),
+        ("orders.svc.:80", "orders.svc.:80", "orders.svc:80"),
+        ("[::1]:80", "[::1]:80", None),
+    ],
+)
+def test_an_address_is_connected_to_and_asked_for_in_ascii(
+    url: str, netloc: str, authority: str | None
+) -> None:
+    """A name keeps its dot of the root where it is resolved; ``Host`` and the certificate have none."""
+    address = address_of(url)
+    assert (address.netloc, address.authority) == (netloc, authority)
+    assert address.server_name == (authority and authority.partition(":")[0])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            {"url": url}
+            for url in ("\uff48:80", "h:\uff18\uff10", "h:80/../../x", "h:80/a/%2E%2e/b", "h/ü", "h/%zz")
+        ),
+        *({"url": url} for url in ("h/a\\b", "a_" * 40, "h:80/.", "unix:/a\0b", "h:80\udcff", "//h:80")),
+        *({"url": "a:1", "authority": name} for name in ("bücher.test", "a/b", "u@a", "a:0", "a:x", "[half")),
+        *({"url": "a:1", "server_name": name} for name in ("bücher.test", "a,b")),
+    ],
+    ids=repr,
+)
+def test_an_address_that_leads_elsewhere_is_refused(wrong: dict[str, Any]) -> None:
+    """Letters that only look like ASCII, dot segments and what is not percent-encoded are refused by name."""
+    with pytest.raises(ConfigurationError, match=r"is not allowed: expected"):
+        HttpTarget(**wrong)
+
+
+@pytest.mark.parametrize(
+    "service", ["", "a b", "a/b", "a:0", "a:99999", "a#f", "u@a", "\uff48", "a" * 64, ".", "[half"]
+)
+def test_a_service_that_no_url_names_is_refused(service: str) -> None:
+    """The error names the parameter."""
+    with pytest.raises(ConfigurationError, match="service="):
+        AdapterConfig(LoadBalancer(["a:1"]), service=service)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+def test_a_date_without_a_zone_is_in_utc(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asctime form of an HTTP date has no zone and means UTC, whatever the zone of the machine."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert retry_after({"Retry-After": "Thu Jan  1 00:01:00 1970"}, wall=15.0) == 45.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+HEADERS = [
+    ("Retry-After", 503),
+    ("Retry-After", 429),
+    ("retry-after-ms", 429),
+    ("x-ratelimit-reset-requests", 200),
+    ("Set-Cookie", 200),
+    ("Location", 302),
+    ("Location", 201),
+]
+KNOWN = [
+    *[
+        "",
+        " ",
+        "-1",
+        "nan",
+        "inf",
+        "1e999",
+        "1_000",
+        "\u0663",
+        "\uff11\uff12",
+        ",",
+        ",,,",
+        "Wed,",
+        "0 0 0 0",
+        "=",
+        ";",
+    ],
+    *["Thu, 32 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 0000 00:00:00 GMT", "Thu, 01 Jan 10000 00:00:00 GMT"],
+    *[
+        "Thu, 01 Jan 2026 25:61:61 GMT",
+        "Thu, 01 Jan 2026 00:00:00 +9999",
+        "Thu, 01 Jan 2026 00:00:00 +99999999999",
+    ],
+    *[
+        "9" * 5000,
+        "9" * 400,
+        "1h1m1s1ms",
+        "1m" * 1000,
+        "1 2 3 4 5 6 7",
+        "a=b; expires=x; domain=[",
+        *UNREADABLE,
+    ],
+    *["a=b; Max-Age=" + "9" * 5000, "a=b; expires=Thu, 99-Jan-99999", "http://\x7f/", "\x80\xff"],
+]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"cookies": "per-endpoint", "rewrite_location": True}], ids=["plain", "all"]
+)
+def test_headers_that_no_parser_likes_cost_no_answer(options: dict[str, Any]) -> None:
+    """Whatever stands in the headers that adapters read, the caller gets the answer and no lease stays open."""
+    rng = random.Random(5)
+    letters = "0123456789 ,:-+.GMTJanhms=;[]/@%e"
+    values = KNOWN + ["".join(rng.choices(letters, k=rng.randrange(1, 30))) for _ in range(300)]
+    told: dict[str, Any] = {}
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        pair = (told["name"].encode(), told["value"].encode("utf-8"))
+        return httpx2.Response(told["status"], headers=[pair], text="x")
+
+    target = HttpTarget("http://127.0.0.1:1", headers={"X-Key": "k"})
+    lb = LoadBalancer([Endpoint("a", target), Endpoint("b", target)], selector=First(), health=None)
+    inner = httpx2.MockTransport(answer)
+    transport = for_httpx2.BalancedTransport(
+        lb, transport_factory=lambda _: inner, max_retry_after=0.0, attempts=1, **options
+    )
+    for name, status in HEADERS:
+        for value in values:
+            told.update(name=name, status=status, value=value)
+            response = transport.handle_request(httpx2.Request("POST", "http://orders/"))
+            assert response.status_code == status
+            response.close()
+    assert lb.stats().inflight == 0
+    assert lb.stats().completed == len(HEADERS) * len(values)
+
+
+def test_what_a_pool_of_transports_remembers_is_bounded_by_the_pool() -> None:
+    """After 2,000 ids that never come back, an adapter remembers one route, and no id of an endpoint that left."""
+    inner = httpx2.MockTransport(
+        lambda request: httpx2.Response(401 if "Authorization" in request.headers else 200)
+    )
+    lb: LoadBalancer[Any] = LoadBalancer(["10.0.0.1:80"])
+    transport = for_httpx2.BalancedTransport(lb, transport_factory=lambda _: inner)
+    with httpx2.Client(transport=transport) as client:
+        for n in range(2000):
+            target = HttpTarget("http://10.0.0.1:80", headers={"Authorization": "Bearer x"})
+            lb.update([Endpoint(f"pod-{n}", target)])
+            if not n % 10:
+                client.get("http://orders/")
+        client.get("http://orders/")
+        gc.collect()
+        pool, config = transport._pool, transport._config
+        assert len(pool._routes) == 1
+        assert len(pool._leaving) <= 1
+        assert pool._present == {"pod-1999"}
+        assert len(config.refused_keys) <= 2
