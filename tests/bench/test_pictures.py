@@ -30,11 +30,9 @@ def drawn(results):
 
 
 @pytest.fixture(scope="session")
-def folder(results, tmp_path_factory):
+def folder(results, make_once):
     """Return a folder with everything a run writes."""
-    home = tmp_path_factory.mktemp("bench") / "new" / "report"
-    write(results, home)
-    return home
+    return make_once("bench-report", lambda home: write(results, home / "new" / "report")) / "new" / "report"
 
 
 def texts(figure):

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ def extension() -> Any:
     return module
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book, built; a warning is an error, and so is a reference that leads nowhere."""
-    out = tmp_path_factory.mktemp("book")
+@pytest.fixture(scope="session")
+def pages(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The built book. A warning is an error, and so is a reference that leads nowhere."""
+    return make_once("book", build)
+
+
+def build(out: Path) -> None:
+    """Build the book in a folder."""
     command = [
         sys.executable,
         "-m",
@@ -43,7 +48,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     built = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    return out
 
 
 @pytest.mark.timeout(300)

@@ -13,13 +13,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Build the wheel once, from the sources, without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=20)
-    (found,) = folder.glob("*.whl")
+@pytest.fixture(scope="session")
+def wheel(make_once):
+    """Return the wheel, built once from the sources, without a network."""
+
+    def build(folder):
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=20)
+
+    (found,) = make_once("wheel", build).glob("*.whl")
     return found
 
 

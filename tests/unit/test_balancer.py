@@ -155,7 +155,9 @@ class TestChoice:
             assert lease.target in {"10.0.0.1:8080", "10.0.0.2:8080"}
 
     @pytest.mark.parametrize(
-        "target", [None, object(), 7, ("host", 80), ["list"], {}, lambda: None], ids=repr
+        "target",
+        [None, object(), 7, ("host", 80), ["list"], {}, lambda: None],
+        ids=lambda target: type(target).__name__,
     )
     def test_anything_can_be_a_target(self, target):
         """The very object comes out again."""

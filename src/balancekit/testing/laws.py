@@ -71,6 +71,10 @@ PICKS: Final = 6_000
 """Per situation of a statistical law: enough to see a share of 1/13 that is off by a fifth."""
 
 
+MAX_OTHERWISE_MISSING: Final = 2
+"""Up to this many endpoints are also removed and excluded: those differ from *down* by code, not by arithmetic."""
+
+
 class LawBroken(AssertionError):  # noqa: N818 - what happened, in the words of the test's reader
     """A selector broke a law.
 
@@ -266,6 +270,8 @@ def survives_changes(subject: Subject) -> None:
 
 def fast_lane_agrees(subject: Subject) -> None:
     """Law 8. A picker picks eligible endpoints; a keyed one picks what ``select`` picks for the key."""
+    if not isinstance(subject.make(), SupportsPicker):
+        return
 
     @subject.search(snapshot=snapshots(least=1), key=keys(), seed=st.integers(0, 99))
     def law(snapshot: Snapshot, key: Key, seed: int) -> None:
@@ -337,13 +343,14 @@ def _situations(
     _counts(subject, selector, whole, ctx, 7)  # it has seen better days
     yield "down", "select", _counts(subject, selector, make_snapshot(nodes, down=missing), ctx, PICKS)
 
-    left = tuple([node for node in nodes if node.id not in missing])
-    selector = subject.make()
-    _counts(subject, selector, whole, ctx, 7)
-    yield "removed", "select", _counts(subject, selector, make_snapshot(left, version=2), ctx, PICKS)
+    if len(missing) <= MAX_OTHERWISE_MISSING:
+        left = tuple([node for node in nodes if node.id not in missing])
+        selector = subject.make()
+        _counts(subject, selector, whole, ctx, 7)
+        yield "removed", "select", _counts(subject, selector, make_snapshot(left, version=2), ctx, PICKS)
 
-    excluding = make_context(seed, exclude=missing)
-    yield "excluded", "select", _counts(subject, subject.make(), whole, excluding, PICKS)
+        excluding = make_context(seed, exclude=missing)
+        yield "excluded", "select", _counts(subject, subject.make(), whole, excluding, PICKS)
 
     selector = subject.make()
     if isinstance(selector, SupportsPicker) and not selector.keyed and not subject.held:
