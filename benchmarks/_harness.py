@@ -1,4 +1,4 @@
-"""How many empty method calls does this cost? The library's own way to find out, and where results are kept.
+"""Timing in empty method calls, with the library's own timer, and storage of results.
 
 Only ratios are kept, with the machine and the versions they were measured on; ``benchmarks.compare`` prints two
 such files side by side.

@@ -1,4 +1,4 @@
-"""What has changed between two runs? Two files of results side by side.
+"""Comparison of two files of results, side by side.
 
     uv run python -m benchmarks.compare benchmarks/results/micro.json NEW.json
     uv run python -m benchmarks.compare OLD.json NEW.json --over 1.2    only what changed by a fifth and more

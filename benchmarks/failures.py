@@ -1,4 +1,4 @@
-"""What do callers see while servers crash, hang, refuse, flap and drain? Real processes, a minute, figures.
+"""Errors that callers see while servers crash, hang, refuse, flap and drain: real processes, one minute.
 
     uv run python -m benchmarks.failures                 the minute
     uv run python -m benchmarks.failures --check         fail if a figure is not what it must be

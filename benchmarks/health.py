@@ -1,4 +1,4 @@
-"""What does health cost a request when nothing is wrong? Whole requests with and without, in one run.
+"""Cost of health checking for requests while nothing fails: whole requests with and without, in one run.
 
     uv run python -m benchmarks.health            the ratios
     uv run python -m benchmarks.health --check    fail if full health costs more than 1.3 times none

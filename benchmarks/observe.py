@@ -1,4 +1,4 @@
-"""What do metrics cost a request? With and without, in turns, as multiples of an empty method call.
+"""Cost of metrics for a request: with and without, interleaved, as multiples of an empty method call.
 
 python -m benchmarks.observe [--check]
 """

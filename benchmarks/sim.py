@@ -1,4 +1,4 @@
-"""How fast is the simulator? A request by two choices beside one by a constant pick, and beside simpy.
+"""Speed of the simulator: requests by two choices, by a constant pick, and by simpy.
 
     uv run --group bench python -m benchmarks.sim [--check]
 

@@ -1,4 +1,4 @@
-"""What does balancing cost an HTTP client? CPU time per request over the bare client's, interleaved.
+"""Cost of balancing for HTTP clients: CPU time per request over the bare client's, interleaved.
 
 A bare client asks one server; a balanced one the same server as one of four endpoints, or as the only one. Servers
 run in another process, so what is counted is the client's CPU time. A ratio is the median over rounds of balanced

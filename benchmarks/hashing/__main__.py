@@ -1,4 +1,4 @@
-"""What do consistent hashes cost, beside other packages in the same run?
+"""Cost of consistent hashing, beside other packages in the same run.
 
     uv run --group bench python -m benchmarks.hashing                the tables
     uv run --group bench python -m benchmarks.hashing --check        fail if a figure misses its bound

@@ -1,4 +1,4 @@
-"""What do readers see while nodes come and go? Eight threads look up, one adds and removes: theirs, then ours.
+"""Look-ups of eight threads while nodes join and leave: other packages, then ours.
 
 uv run --group bench python -m benchmarks.hashing.churn
 """

@@ -1,4 +1,4 @@
-"""What does a pick cost, and a whole request? Every selector, at 10 to 10 000 endpoints.
+"""Cost of a pick and of a whole request: every selector, at 10 to 10 000 endpoints.
 
     uv run python -m benchmarks.micro                 the tables
     uv run python -m benchmarks.micro --check         fail if a figure is over its bound
@@ -6,7 +6,7 @@
     uv run python -m benchmarks.micro --save          keep the ratios in benchmarks/results
     uv run --group bench python -m benchmarks.micro   with other packages beside it
 
-``pick`` is the selector's fast lane alone; ``select`` its general lane, ``select(snapshot, ctx)``;
+``pick`` is the selector's fast path alone; ``select`` its slow path, ``select(snapshot, ctx)``;
 ``request`` is ``with lb.acquire(): pass``. All are ratios to an empty bound-method call of the same run (x) and,
 for requests, to a ``with lock: pass`` (locks). ``growth`` is 10 000 endpoints over 10.
 """

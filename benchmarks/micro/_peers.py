@@ -1,7 +1,7 @@
-"""What do other Python packages cost for the same decision? In the same run, if they are installed.
+"""Cost of the same decision in other Python packages, in the same run, if they are installed.
 
 The peers pick; some mark a node as live or free, too. None opens a lease. Ours is put beside them twice: the
-fast lane alone, and the whole request with everything that a lease does.
+fast path alone, and the whole request with everything that a lease does.
 """
 
 from __future__ import annotations

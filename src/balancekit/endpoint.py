@@ -1,4 +1,4 @@
-"""What may be balanced over?
+"""Endpoints: what a balancer chooses among.
 
 An :class:`Endpoint` is a configured target: an id, anything at all to hand to the caller, and the few
 facts algorithms look at. Its identity is the id: the same id with another weight is the same endpoint.

@@ -1,4 +1,4 @@
-"""What went wrong, and what can the caller do about it?
+"""The errors of the library, with what to do about each.
 
 .. code-block:: text
 

@@ -1,4 +1,4 @@
-"""What happened to the pool that somebody may want to hear of?
+"""Events: changes of a pool that listeners receive.
 
 Events are frozen records of *rare* things: membership, health, lost leases. They are handed to listeners
 after every lock is released, in the order they happened; a listener that raises is logged once and can

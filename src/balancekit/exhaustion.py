@@ -1,4 +1,4 @@
-"""What if too few endpoints are healthy? Three answers, because no one is right for everybody.
+"""Exhaustion policies: which endpoints serve if too few are healthy.
 
 ===================  ==========================================================================
 :class:`FailClosed`  nobody healthy: raise ``AllIneligibleError``, which says when to come back

@@ -1,4 +1,4 @@
-"""Why this endpoint and not another? A picture of one decision, for people."""
+"""Explanations: one decision, with the state of each endpoint and the reasons."""
 
 from __future__ import annotations
 

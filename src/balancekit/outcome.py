@@ -1,4 +1,4 @@
-"""How did a request end, and who is to blame?
+"""Outcomes of requests and results of checks.
 
 An :class:`Outcome` is what loads and health machines hear about a finished lease. Whether the request
 is tried again elsewhere is a separate decision and the caller's.

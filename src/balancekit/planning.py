@@ -1,4 +1,4 @@
-"""What would a change of endpoints move? Exactly, and before it is made.
+"""Plans: the exact share of keys that a change of endpoints moves, before the change.
 
 The selector builds the structure it would use for the endpoints as they are and as they would be; the two are compared
 arc by arc, slot by slot or, for rendezvous, in closed form. No key is drawn. Health is left aside: a plan is about

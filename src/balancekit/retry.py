@@ -1,4 +1,4 @@
-"""May this request be tried again, and should it be sent at all? A budget, and a throttle.
+"""Retry budgets and adaptive throttling.
 
 *A budget* keeps retries from multiplying an outage: every request pays in a fifth of a retry, a retry takes out a
 whole one, and a small reserve lets quiet clients retry at all. Amplification is at most ``1 + ratio`` plus

@@ -99,5 +99,5 @@ class Provider:
 
 
 def envelope(kind: str, choices: list[Any]) -> dict[str, Any]:
-    """What is around every answer."""
+    """Return the fields around every answer."""
     return {"id": "c1", "object": kind, "created": 1, "model": "m", "choices": choices}

@@ -27,7 +27,7 @@ REFUSED = "/status?code=429&retry_after=0"
 
 @pytest.fixture
 def servers() -> Iterator[list[Server]]:
-    """The first refuses the first request."""
+    """Start two servers; the first refuses its first request."""
     with ExitStack() as stack:
         found = [stack.enter_context(Server(name)) for name in ("a", "b")]
         found[0].script.append(REFUSED)
@@ -35,12 +35,12 @@ def servers() -> Iterator[list[Server]]:
 
 
 def pool(servers: list[Server]) -> LoadBalancer[str]:
-    """The first is asked first."""
+    """Return a balancer that picks the first server first."""
     return LoadBalancer([server.address for server in servers], selector=First())
 
 
 def once(kind: str, pieces: Sequence[bytes]) -> Iterator[bytes] | AsyncIterator[bytes]:
-    """A body that can be read once."""
+    """Return a body that can be read once."""
 
     async def later() -> AsyncIterator[bytes]:
         for piece in pieces:
@@ -50,7 +50,7 @@ def once(kind: str, pieces: Sequence[bytes]) -> Iterator[bytes] | AsyncIterator[
 
 
 def bodies(server: Server) -> list[bytes]:
-    """What a server has got."""
+    """Return what a server has received."""
     return [seen.body for seen in server.seen]
 
 
@@ -89,7 +89,7 @@ def test_a_longer_one_is_sent_once(kind: str, servers: list[Server], limit: int)
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "requests"])
 def test_a_length_that_the_caller_gave_is_kept(kind: str, servers: list[Server]) -> None:
-    """Some servers take no chunks. (requests announces chunks and a length, and sends no chunks: with or without us.)"""
+    """A buffered body is sent with its length and without chunks, for servers that accept no chunks."""
 
     async def scenario(client: Any) -> None:
         for body in (b"one two", b"one two three"):
@@ -141,7 +141,7 @@ def test_an_idempotent_body_survives_a_broken_connection(kind: str, servers: lis
 
 
 def pipe() -> Any:
-    """A file that cannot be rewound."""
+    """Return a file that cannot be rewound."""
     reading, writing = os.pipe()
     os.write(writing, b"one two")
     os.close(writing)

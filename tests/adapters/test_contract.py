@@ -34,7 +34,7 @@ def servers() -> Iterator[list[Server]]:
 
 
 def pool(*servers: Server | str, **options: Any) -> LoadBalancer[str]:
-    """The first that may be picked is, so tests know who is asked."""
+    """Return a balancer that picks the first eligible endpoint, so that tests know which one is asked."""
     addresses = [server if isinstance(server, str) else server.address for server in servers]
     return LoadBalancer(addresses, selector=First(), **options)
 

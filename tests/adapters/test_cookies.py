@@ -35,7 +35,7 @@ def turns(servers: list[Server]) -> LoadBalancer[Any]:
 
 
 def sent(server: Server) -> list[set[str]]:
-    """The cookies of each request that a server has seen."""
+    """Return the cookies of each request that a server has seen."""
     return [set(filter(None, seen.headers.get("cookie", "").split("; "))) for seen in server.seen]
 
 

@@ -65,14 +65,14 @@ class Waiting(Blocking):
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider."""
+    """Start a provider."""
     with Provider() as one:
         yield one
 
 
 @pytest.fixture(params=[Blocking, Waiting])
 def client(request: pytest.FixtureRequest) -> Iterator[Callable[..., Blocking]]:
-    """A maker of clients, blocking or not. When they are closed nothing is in flight."""
+    """Return a maker of clients, blocking or not. When they are closed nothing is in flight."""
     made: list[tuple[Blocking, LoadBalancer[HttpTarget]]] = []
 
     def make(lb: LoadBalancer[HttpTarget], **options: Any) -> Blocking:

@@ -109,7 +109,7 @@ def call_in_threads(kind: str, lb: LoadBalancer[str], over: threading.Event, **o
 
 
 def call_in_tasks(kind: str, lb: LoadBalancer[str], over: threading.Event, **options: Any) -> list[Any]:
-    """The same from tasks."""
+    """Send the same requests from tasks."""
     seen: list[Any] = []
 
     async def caller(client: Any, number: int) -> None:

@@ -34,7 +34,7 @@ def ca(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def secure(authority: trustme.CA) -> Iterator[Server]:
-    """A server that can prove to be ``orders``."""
+    """Start a server that can prove to be ``orders``."""
     with Server("a", authority=authority, names=("orders",)) as server:
         yield server
 

@@ -51,7 +51,7 @@ class Server(ThreadingHTTPServer):
         self.released = threading.Event()
 
     def handle_error(self, *_arguments):
-        """A client that hangs up is none."""
+        """Ignore clients that hang up."""
 
     def secure(self):
         """Speak TLS, with a certificate for localhost that only tests trust."""

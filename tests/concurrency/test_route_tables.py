@@ -8,7 +8,7 @@ from balancekit.l7 import Request, Route, RouteTable, exact, prefix
 
 
 def version(number):
-    """A table whose answers all name its version, by different kinds of lookup."""
+    """Return a table whose answers all name its version, by different kinds of lookup."""
     return [
         Route("exact", number, path=exact("/a")),
         Route("prefix", number, path=prefix("/b")),

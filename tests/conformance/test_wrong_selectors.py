@@ -127,7 +127,7 @@ class AnswersACopy(Proper):
 
 
 class PickerOfTheDead(Proper):
-    """Its fast lane forgets who is down."""
+    """Its fast path forgets who is down."""
 
     keyed = False
 
@@ -176,7 +176,7 @@ CAUGHT_BY = [
     (GivesUp, laws.none_iff_nobody),
     (WritesIntoNodes, laws.writes_nothing),
     (AnswersACopy, laws.picks_candidates),
-    (PickerOfTheDead, laws.fast_lane_agrees),
+    (PickerOfTheDead, laws.fast_path_agrees),
     (PicksZero, laws.in_proportion),
     (OrderMatters, laws.independent_of_order),
     (MovesEverything, laws.disrupts_little),

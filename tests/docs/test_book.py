@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def extension() -> Any:
-    """The extension that makes pages from the code."""
+    """Return the extension that makes pages from the code."""
     spec = importlib.util.spec_from_file_location("book", DOCS / "_extensions" / "book.py")
     assert spec is not None
     assert spec.loader is not None
@@ -27,7 +27,7 @@ def extension() -> Any:
 
 @pytest.fixture(scope="session")
 def pages(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """The built book. A warning is an error, and so is a reference that leads nowhere."""
+    """Return the built book. A warning is an error, and so is a reference that leads nowhere."""
     return make_once("book", build)
 
 

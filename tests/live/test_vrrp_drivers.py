@@ -35,7 +35,7 @@ R2 = R1.replace(source="192.0.2.12", priority=100)
 
 @pytest.fixture
 def lab(tmp_path):
-    """A switch with two routers and a client."""
+    """Make a switch with two routers and a client."""
     with Lab(tmp_path) as found:
         yield found
 

@@ -27,7 +27,7 @@ OURS = VirtualRouter(vrid=51, addresses=(VIP,), source="192.0.2.11", interval=IN
 
 @pytest.fixture
 def lab(tmp_path):
-    """A switch with two routers and a client."""
+    """Make a switch with two routers and a client."""
     with Lab(tmp_path) as found:
         yield found
 

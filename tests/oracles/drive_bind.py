@@ -1,4 +1,4 @@
-"""What does ``balancekit.compat.rotation`` answer to a trace of BIND or NSD?
+"""Driver of ``balancekit.compat.rotation`` for traces of BIND or NSD.
 
 :func:`candidates` takes a trace without its outputs and yields what the recorded members may be: one answer for
 each place at which the rotation may have stood.

@@ -1,4 +1,4 @@
-"""What does ``balancekit.compat.envoy`` answer to an Envoy trace?
+"""Driver of ``balancekit.compat.envoy`` for traces of Envoy.
 
 :func:`candidates` takes a trace without its outputs and yields what they may be: one answer, or one for
 every starting point where Envoy starts at a random one. Nothing here knows a trace by its name; what the
@@ -288,7 +288,7 @@ def _offsets(interval: float) -> Iterator[float]:
 
 
 def _outliers(trace: Json) -> Iterator[list[Json]]:
-    """Requests at a steady rate; where the rotation and the interval timer were at the start is unknown."""
+    """Send requests at a steady rate; where the rotation and the interval timer were at the start is unknown."""
     fields = trace["config"]["cluster"]["outlier_detection"]
     settings = envoy.OutlierDetection(
         **{name: _setting(value) for name, value in fields.items() if name in envoy.OutlierDetection._fields}
@@ -334,7 +334,7 @@ def _outlier_run(
 
 
 def _checks(trace: Json) -> Iterator[list[Json]]:
-    """Checks of every server at its interval; when the first one was is unknown."""
+    """Check every server at its interval; when the first one was is unknown."""
     settings, timeout = _health_check(trace["config"]["cluster"]["health_checks"][0])
     for offset in _offsets(settings.interval):
         yield _check_run(trace, settings, timeout=timeout, first=offset)

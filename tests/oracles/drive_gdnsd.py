@@ -1,4 +1,4 @@
-"""What does ``balancekit.compat.gdnsd`` answer to a gdnsd trace?
+"""Driver of ``balancekit.compat.gdnsd`` for traces of gdnsd.
 
 :func:`candidates` takes a trace without its outputs and yields what the recorded members may be. Nothing here
 knows a trace by its name: the configuration becomes policies, the queries clients.

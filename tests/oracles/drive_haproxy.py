@@ -1,4 +1,4 @@
-"""What does ``balancekit.compat.haproxy`` answer to an HAProxy trace?
+"""Driver of ``balancekit.compat.haproxy`` for traces of HAProxy.
 
 :func:`candidates` takes a trace without its outputs and yields what the recorded members may be: one answer,
 or for time lines one for every moment at which the checks may have begun. Nothing here knows a trace by its
@@ -285,7 +285,7 @@ def _checked(
 
 
 def _slow_start(trace: Json) -> list[Json]:
-    """The weight shown, whenever it changes: the effective one over sixteen, rounded up."""
+    """Return the weight shown, whenever it changes: the effective one over sixteen, rounded up."""
     inputs = trace["inputs"]
     match = re.fullmatch(r"server (\S+) comes up at t=([\d.]+)", inputs["event"])
     if match is None:

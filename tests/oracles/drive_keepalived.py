@@ -1,4 +1,4 @@
-"""What does ``balancekit.compat.keepalived`` answer to a keepalived trace?
+"""Driver of ``balancekit.compat.keepalived`` for traces of keepalived.
 
 :func:`candidates` takes a trace without its outputs and plays its plan in virtual time: routers that ran
 keepalived become processes of :mod:`balancekit.compat.keepalived`, speakers of the recorder's own become

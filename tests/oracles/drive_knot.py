@@ -1,4 +1,4 @@
-"""What does ``balancekit.compat.knot`` answer to a trace of Knot DNS?
+"""Driver of ``balancekit.compat.knot`` for traces of Knot DNS.
 
 :func:`candidates` takes a trace without its outputs and yields what the recorded members may be. Nothing here
 knows a trace by its name: the module's configuration is read as the server reads it.

@@ -1,4 +1,4 @@
-"""What does ``balancekit.compat.nginx`` answer to an nginx trace?
+"""Driver of ``balancekit.compat.nginx`` for traces of nginx.
 
 :func:`candidates` takes a trace without its outputs and yields the one answer that the rules allow. Nothing
 here knows a trace by its name: directives become an :class:`~balancekit.compat.nginx.Upstream`.

@@ -1,4 +1,4 @@
-"""What does ``balancekit.compat.powerdns`` answer to a PowerDNS trace?
+"""Driver of ``balancekit.compat.powerdns`` for traces of PowerDNS.
 
 :func:`candidates` takes a trace without its outputs and yields what the recorded members may be: one answer, or
 one for each service of a GeoIP backend, for the question does not say which name was asked. Nothing here knows a

@@ -1,4 +1,4 @@
-"""What does ``balancekit.gslb.ResolverCache`` answer to a trace of Unbound in front of gdnsd?
+"""Driver of ``balancekit.gslb.ResolverCache`` for traces of Unbound in front of gdnsd.
 
 :func:`candidates` takes a trace without its outputs and yields what the recorded members may be: the cache asks a
 map of networks where it has no answer.

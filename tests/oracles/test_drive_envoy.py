@@ -20,7 +20,7 @@ def candidates(trace):
 
 
 def trace(kind, cluster, inputs, *, match="exact", weights=(1, 1, 1), servers=(), **config):
-    """A trace without outputs, in the format of the recorded ones."""
+    """Return a trace without outputs, in the format of the recorded ones."""
     listed = [
         {"name": name, "address": f"127.0.0.1:{18081 + number}", "weight": weight}
         for number, (name, weight) in enumerate(zip("abcdefgh", weights, strict=False))
@@ -34,7 +34,7 @@ def trace(kind, cluster, inputs, *, match="exact", weights=(1, 1, 1), servers=()
 
 
 def extension(kind, **fields):
-    """A policy spelt as an extension."""
+    """Return a policy spelt as an extension."""
     typed = {"@type": f"type.googleapis.com/envoy.extensions.load_balancing_policies.x.v3.{kind}", **fields}
     return {"load_balancing_policy": {"policies": [{"typed_extension_config": {"typed_config": typed}}]}}
 

@@ -112,7 +112,7 @@ def spoil_fewest(trace):
 
 
 def spoil_counts(trace):
-    """A fifth of one server's picks belong to another."""
+    """Give a fifth of one server's picks belong to another."""
     counts = trace["outputs"]["counts"]
     most = max(counts, key=counts.get)
     least = min((name for name in counts if name != most), key=counts.get, default="x")
@@ -141,12 +141,12 @@ def spoil_order(trace):
 
 
 def spoil_step(trace):
-    """A step is one higher."""
+    """Raise one step by one."""
     trace["outputs"][3]["weight"] += 1
 
 
 def spoil_state(trace):
-    """A router became active that did not."""
+    """Make a router active that was not."""
     next(row for row in trace["outputs"] if row.get("state") == "BACKUP")["state"] = "MASTER"
 
 
@@ -157,7 +157,7 @@ def spoil_packet(trace):
 
 
 def spoil_time(trace):
-    """A change comes an interval and a second late."""
+    """Delay a change by an interval and a second."""
     row = next(row for row in reversed(trace["outputs"]) if row.get("state") == "MASTER")
     row["t"] += 2.1
 

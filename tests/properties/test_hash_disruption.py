@@ -158,7 +158,7 @@ class AnchorMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_by_one_agrees(self):
-        """The batch and the single lookup follow the same path."""
+        """Compare the batch with single look-ups."""
         assert [*map(self.anchor.lookup, range(50))] == owners(self.anchor)[:50].tolist()
 
 

@@ -102,7 +102,7 @@ class OneEndpoint(RuleBasedStateMachine):
 
     @rule(age=st.sampled_from([0.0, 0.0, 0.0, 20.0]), times=st.integers(1, 3))
     def succeed(self, age, times):
-        """Requests succeed, some of them begun long ago."""
+        """Let requests succeed, some of them started long ago."""
         for _ in range(times):
             done = Completion(Outcome.SUCCESS, started_at=self.now - age, ended_at=self.now)
             out = not self.machine.eligible
@@ -116,7 +116,7 @@ class OneEndpoint(RuleBasedStateMachine):
         outcome=st.sampled_from([Outcome.FAILURE, Outcome.TIMEOUT, Outcome.CANCELLED]),
     )
     def fail(self, age, times, outcome):
-        """Requests fail, or somebody gives up."""
+        """Let requests fail, or callers give up."""
         for _ in range(times):
             done = Completion(outcome, started_at=self.now - age, ended_at=self.now)
             before = self.machine.health
@@ -126,7 +126,7 @@ class OneEndpoint(RuleBasedStateMachine):
 
     @rule(passed=st.booleans(), times=st.integers(1, 3))
     def check(self, passed, times):
-        """Checks end."""
+        """End checks."""
         for _ in range(times):
             self._tell(self.machine.checked(CheckResult(passed=passed, holds_for=6.0), now=self.now))
             if not passed:
@@ -134,7 +134,7 @@ class OneEndpoint(RuleBasedStateMachine):
 
     @rule()
     def on_outlier(self):
-        """A sweep finds the endpoint wanting."""
+        """Let a sweep find an outlier."""
         up = self.machine.health in {Health.HEALTHY, Health.SUSPECT, Health.WARMING}
         self._tell(self.machine.on_outlier("told to", now=self.now))
         if up and self.spare:
@@ -150,7 +150,7 @@ class OneEndpoint(RuleBasedStateMachine):
 
     @rule(spare=st.booleans())
     def others(self, spare):
-        """The rest of the pool is well, or gone."""
+        """Make the rest of the pool healthy, or remove it."""
         self.spare = spare
 
     @invariant()

@@ -93,7 +93,7 @@ def test_nobody_to_ask_is_a_failure_in_both():
 
 
 def present_naively(rows, workers, begin, end, step=0.01):
-    """Walk through time: how many are there, and how many of them are worked on?"""
+    """Walk through time and count the requests present and in service."""
     busy = over = 0.0
     for k in range(round((end - begin) / step)):
         now = begin + (k + 0.5) * step

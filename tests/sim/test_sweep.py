@@ -52,7 +52,7 @@ def test_processes_by_default(serial):
 
 
 def test_shuffled_order_in_threads(serial):
-    """Four at once, in an order drawn by lot."""
+    """Four at once, in an order drawn at random."""
     order = list(range(len(CASES)))
     Random(1).shuffle(order)
     with ThreadPoolExecutor(4) as threads:

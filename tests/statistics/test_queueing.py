@@ -138,7 +138,7 @@ def test_identities(selector):
 
 @pytest.mark.parametrize("load", [0.5, 0.7, 0.8, 0.9, 0.95])
 def test_the_order_of_algorithms(load):
-    """Central queue <= shortest queue <= three choices <= two choices <= by lot, at every load."""
+    """Central queue <= shortest queue <= three choices <= two choices <= at random, at every load."""
     central, _ = means(1, load, RoundRobin, workers=10, runs=4)
     rows = [central] + [
         means(10, load, selector, runs=4)[0]

@@ -24,7 +24,7 @@ def servers():
 
 @pytest.fixture
 def url(servers):
-    """The root of a server without a fixed behavior."""
+    """Return the root of a server without a fixed behavior."""
     servers["a"].behave()
     return servers["a"].url
 

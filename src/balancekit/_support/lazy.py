@@ -1,4 +1,4 @@
-"""How can a package offer many names and load none of them? By looking them up when they are used.
+"""Lazy attributes for packages: many names are offered, and each is imported when it is first used.
 
 Importing the package then costs nothing worth measuring, and whoever only hashes keys never loads the
 balancer. Type checkers read the imports under ``TYPE_CHECKING`` beside it.

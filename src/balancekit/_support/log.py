@@ -1,4 +1,4 @@
-"""Where do mishaps in other people's code go? To the standard library's logger ``balancekit``.
+"""Logging of exceptions raised by user callbacks, to the standard library's logger ``balancekit``.
 
 Silent unless the application configures logging. The module is imported when there is something to say:
 importing ``logging`` costs 18 ms, and a balancer that nothing goes wrong with never needs it.

@@ -1,4 +1,4 @@
-"""Is this argument one we can work with? One place for the rules, one wording for the refusals.
+"""Validation of arguments: one place for the rules, one wording for the errors.
 
 Every function returns the value in the type the rest of the library relies on, or raises
 :class:`~balancekit.errors.ConfigurationError` naming the parameter, the value and what is allowed.
@@ -25,7 +25,7 @@ def number(
     maximum: float = math.inf,
     above: float | None = None,
 ) -> float:
-    """A finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given."""
+    """Return a finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given."""
     if hasattr(value, "__float__") and not isinstance(value, bool):
         try:
             result = float(value)
@@ -37,7 +37,7 @@ def number(
 
 
 def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:
-    """A whole number in ``[minimum, maximum]``; a float is refused even when it is whole."""
+    """Return a whole number in ``[minimum, maximum]``; a float is refused even when it is whole."""
     if hasattr(value, "__index__") and not isinstance(value, bool):
         result = operator.index(value)
         if minimum <= result <= maximum:
@@ -46,7 +46,7 @@ def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.i
 
 
 def text(parameter: str, value: object, *, empty: bool = False, any_text: bool = False) -> str:
-    """A string, non-empty unless ``empty``; without lone surrogates, which cannot be sent, unless ``any_text``."""
+    """Return a string, non-empty unless ``empty``; without lone surrogates, which cannot be sent, unless ``any_text``."""
     if isinstance(value, str) and (value or empty):
         if any_text or encodable(value):
             return value
@@ -55,7 +55,7 @@ def text(parameter: str, value: object, *, empty: bool = False, any_text: bool =
 
 
 def labels(parameter: str, value: object) -> Mapping[str, str]:
-    """A read-only copy of a mapping from strings to strings."""
+    """Return a read-only copy of a mapping from strings to strings."""
     if isinstance(value, Mapping):
         copy = dict(value)
         if all(isinstance(k, str) and isinstance(v, str) for k, v in copy.items()):
@@ -67,7 +67,7 @@ def labels(parameter: str, value: object) -> Mapping[str, str]:
 
 
 def ids(parameter: str, value: object) -> frozenset[str]:
-    """A collection of endpoint ids; a bare string is refused, it would be read letter by letter."""
+    """Return a collection of endpoint ids; a bare string is refused, it would be read letter by letter."""
     if isinstance(value, Collection) and not isinstance(value, str | bytes):
         members = list(value)
         if all(isinstance(member, str) for member in members):
@@ -76,13 +76,13 @@ def ids(parameter: str, value: object) -> frozenset[str]:
 
 
 def key(value: object) -> None:
-    """What a request may be hashed by."""
+    """Return a key that a request may be hashed by."""
     if not isinstance(value, str | bytes | int) or isinstance(value, bool):
         raise ConfigurationError("key", value, "a str, bytes or int")
 
 
 def request(key_: object, cost: object, attributes: object) -> None:
-    """What a request may ask for."""
+    """Return attributes that a request may ask for."""
     if key_ is not None:
         key(key_)
     number("cost", cost, above=0.0)
@@ -91,7 +91,7 @@ def request(key_: object, cost: object, attributes: object) -> None:
 
 
 def flag(parameter: str, value: object) -> bool:
-    """``True`` or ``False``, nothing that merely counts as one."""
+    """Return ``True`` or ``False``; values that merely count as one are refused."""
     if isinstance(value, bool):
         return value
     raise ConfigurationError(parameter, value, "True or False")

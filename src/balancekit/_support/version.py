@@ -1,4 +1,4 @@
-"""Which release is this? As the metadata of the installed package has it, so that there is one place to change it."""
+"""The version, read from the metadata of the installed package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which server gets this HTTP request, in the client people already have?
+"""Adapters that balance the requests of existing HTTP clients.
 
 One module per client, each with its own extra: ``httpx2`` and ``httpx`` (transports, sync and async), ``requests`` (an
 adapter), ``aiohttp`` (a middleware). Here is what they share: what an endpoint is to them (:class:`HttpTarget`), what one

@@ -1,4 +1,4 @@
-"""Where is each endpoint of this balancer? Taken apart once, remembered while the endpoint is there.
+"""Cache of the parsed addresses of a balancer's endpoints.
 
 For adapters that need not know when an endpoint leaves. Cost: a dictionary; now and then a walk over it.
 """

@@ -1,4 +1,4 @@
-"""May this body be sent again? Yes, if there is so little of it that it can be kept.
+"""Buffering of short request bodies, so that they can be sent again.
 
 A body that is made as it is sent can be read once. Reading it ahead, up to a limit that the caller chooses, makes a short one
 repeatable like any other; one that turns out to be longer is sent once, its beginning from memory and the rest as it comes.

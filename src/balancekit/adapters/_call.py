@@ -1,4 +1,4 @@
-"""How far has this request got, and what comes next? One call, its attempts and its lease, without any I/O.
+"""State of one balanced request: its attempts, its lease and its retry decisions, without I/O.
 
 The adapters send; this decides. A retry goes to an endpoint that has not been tried, if the rules of ``_classification.py``
 allow it for this request, an attempt is left, there is time, there is an endpoint, and the budget has one to spare. The

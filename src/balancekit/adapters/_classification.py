@@ -1,4 +1,4 @@
-"""What does this answer, or this error, say of the endpoint, and may the request be sent again?
+"""Classification of answers and errors: the outcome for the endpoint, and the scope of retries.
 
 Two questions, two answers: the :class:`~balancekit.outcome.Outcome` is for health and loads, :class:`RetryScope` for the request.
 

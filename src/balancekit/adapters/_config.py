@@ -1,4 +1,4 @@
-"""What is an adapter told once, for all its requests? The options that all clients share.
+"""Configuration of an adapter: the options that all clients share.
 
 Written here once: each adapter takes them as keyword arguments and says only what is its own.
 """

@@ -1,4 +1,4 @@
-"""Whose cookies are these? The service's, unless the adapter is told that they are each endpoint's own.
+"""Cookie jars per endpoint, for services whose endpoints set cookies of their own.
 
 Replicas of one service understand each other's cookies, and the client's jar is right: it files them under the service.
 Different vendors do not, and should not see them. Then what an endpoint sets is taken out of its answer, is kept here, and

@@ -1,4 +1,4 @@
-"""What if this answer is slow? Ask a second endpoint, and take whichever answers first.
+"""Hedged requests: if an answer is slow, ask a second endpoint and use the first answer.
 
 A hedge starts after the time in which nearly all requests are answered, so it costs a few per cent more requests and
 cuts off the tail. It is for idempotent requests only; the loser is cancelled and waited for, its lease ends as cancelled,

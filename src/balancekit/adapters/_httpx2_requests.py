@@ -1,4 +1,4 @@
-"""What does an endpoint get, and what does an error say? The part of the httpx2 adapter that sends nothing."""
+"""Requests and errors of the httpx2 adapter, without I/O."""
 
 from __future__ import annotations
 

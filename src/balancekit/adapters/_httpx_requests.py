@@ -1,5 +1,5 @@
 # Generated from _httpx2_requests.py by tools/make_httpx.py. Change _httpx2_requests.py instead.
-"""What does an endpoint get, and what does an error say? The part of the httpx adapter that sends nothing."""
+"""Requests and errors of the httpx adapter, without I/O."""
 
 from __future__ import annotations
 

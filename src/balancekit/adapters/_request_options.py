@@ -1,4 +1,4 @@
-"""What may one request ask for? A key, a deadline, its own number of attempts: said where it is made.
+"""Options of a single request: a key, a deadline, its own number of attempts.
 
 Two ways, the second stronger: :func:`request_options` around the call, in any client, and the client's own channel
 where it has one (httpx: ``extensions={"balancekit": RequestOptions(...)}``).

@@ -1,4 +1,4 @@
-"""How long does this server want to be left alone? What its headers say, in seconds.
+"""Parsing of ``Retry-After`` and rate-limit headers, into seconds.
 
 ``Retry-After`` is a number of seconds or a date (RFC 9110, 10.2.3); ``retry-after-ms`` is what some model providers add.
 ``x-ratelimit-remaining-*: 0`` with ``x-ratelimit-reset-*`` says the same before the first refusal; the reset is a number of

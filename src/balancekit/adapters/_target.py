@@ -1,4 +1,4 @@
-"""Where is this endpoint, and what does it want to hear? An address, and headers of its own.
+"""HTTP targets: the address of an endpoint, and its own headers.
 
 A target is a string or an :class:`HttpTarget`::
 

@@ -1,4 +1,4 @@
-"""Which connections lead to this endpoint? Its own: one inner transport per endpoint, for as long as it is there.
+"""Pools of connections per endpoint: one inner transport each, for as long as the endpoint is there.
 
 Separate pools keep a slow endpoint from starving the others, and keep their limits per endpoint. Under TLS there is one
 per name that is asked for besides: httpx keeps connections apart by address only, and would use one that was verified

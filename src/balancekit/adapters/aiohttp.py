@@ -1,4 +1,4 @@
-"""How does an aiohttp session balance its requests? By a middleware: ``ClientSession(middlewares=[balanced("orders", balancer)])``.
+"""Middleware for aiohttp sessions: ``ClientSession(middlewares=[balanced("orders", balancer)])``.
 
 The session sees one service, ``http://orders/...``. For as long as a request is on its way to an endpoint, its URL is that of
 the endpoint; then it is the service's again, so that redirects, cookies and ``response.url`` are. Connections are kept apart

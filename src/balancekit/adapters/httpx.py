@@ -1,5 +1,5 @@
 # Generated from httpx2.py by tools/make_httpx.py. Change httpx2.py instead.
-"""How does an httpx client balance its requests? By its transport: ``Client(transport=BalancedTransport(balancer))``.
+"""Transports for httpx clients: ``Client(transport=BalancedTransport(balancer))``.
 
 The client sees one service, ``http://orders/...``; the transport sends each request to an endpoint, by an inner transport
 that belongs to it: pools of connections are per endpoint, the SSL context is shared. A lease ends when the body has been

@@ -1,4 +1,4 @@
-"""How does an httpx2 client balance its requests? By its transport: ``Client(transport=BalancedTransport(balancer))``.
+"""Transports for httpx2 clients: ``Client(transport=BalancedTransport(balancer))``.
 
 The client sees one service, ``http://orders/...``; the transport sends each request to an endpoint, by an inner transport
 that belongs to it: pools of connections are per endpoint, the SSL context is shared. A lease ends when the body has been

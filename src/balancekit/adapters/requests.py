@@ -1,4 +1,4 @@
-"""How does a requests session balance its requests? By an adapter: ``session.mount("http://orders/", BalancedAdapter(balancer))``.
+"""Adapter for requests sessions: ``session.mount("http://orders/", BalancedAdapter(balancer))``.
 
 Mind the slash at the end: without it ``http://orders.evil/`` would match as well. The session sees one service; the adapter
 sends a copy of each request to an endpoint, over urllib3's pools, which are kept apart by address *and* by the name that

@@ -1,4 +1,4 @@
-"""What does one algorithm do? A small picture of each, for a page that explains it.
+"""Figures for the card of each algorithm: a small picture for the page that explains it.
 
 Of a selector: who gets how much when one of ten endpoints is three times slower, and what that does to latency. Of a
 hashing structure: who owns how much, and where keys go when one of ten servers leaves.

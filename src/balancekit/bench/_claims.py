@@ -1,4 +1,4 @@
-"""When does a measured figure agree with the right one? Values, tables, and tolerances by formula.
+"""Claims, tables and tolerances: whether a measured figure agrees with the expected one.
 
 A *claim* holds one measured figure, the right one and the interval in which chance leaves a right program: five
 standard errors to either side (``Z``), or a range from a named source. No tolerance is picked by eye. The standard

@@ -1,4 +1,4 @@
-"""How many keys move when a server joins or leaves, and how many of them had to?
+"""Disruption: how many keys move when a server joins or leaves, and how many have to.
 
 The least that can move is the part of the server that joined or left: ``1 / (N + 1)`` and ``1 / N``. A key that
 goes from one server that stays to another that stays has moved *needlessly*.

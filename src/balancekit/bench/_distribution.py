@@ -1,4 +1,4 @@
-"""How evenly do hashing structures spread keys over servers? Measured beside what theory says.
+"""Evenness of hashing structures, measured beside theory.
 
 Where a structure says exactly what it owns (rings, tables, multi-probe), shares are exact and only the random
 places of points are left to chance; the others are asked for the owners of many keys.

@@ -1,7 +1,7 @@
-"""How far is anybody ever from its share? The discrepancy of the round robin family.
+"""Fairness of the round robin family: the largest distance of an endpoint from its share.
 
 After t picks an endpoint of weight w of W should have had ``t * w / W``. Its lead is how much more it has had, in
-turns. Smooth weighted round robin is never a whole turn ahead; by lot the lead grows with the root of t.
+turns. Smooth weighted round robin is never a whole turn ahead; at random the lead grows with the root of t.
 
 Source: nginx smooth weighted round robin; Waldspurger (1995) for stride scheduling.
 """
@@ -59,7 +59,7 @@ def deviations(order: list[str], weights: Mapping[str, float]) -> NDArray[np.flo
 
 
 def turns(*, seed: int) -> Findings:
-    """Measure lead and lag of every selector that takes turns, and of one that draws lots."""
+    """Measure lead and lag of every selector that takes turns, and of one that samples at random."""
     claims, rows, curves = [], [], []
     for what, weights in (("ten equal", EQUAL), ("5, 1, 1", FIVE), ("100 and 99 of 1", CROWD)):
         for selector in SELECTORS:

@@ -1,4 +1,4 @@
-"""How does a report read? One page that needs nothing else: no script, no font, no link to elsewhere.
+"""The report as one HTML page without scripts, fonts or links.
 
 Pictures are in the page as SVG; their greys take the page's colours, so that they can be read in the light and in
 the dark. On a narrow screen pictures and tables scroll, the page does not.

@@ -1,4 +1,4 @@
-"""How does the card of one algorithm look? Who gets how much on the left, what follows from it on the right."""
+"""Plots of the cards: traffic shares on the left, their consequence on the right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does waiting look? Mean and tail by load, theory as circles; and what one slow server does to all."""
+"""Plots of latency: mean and tail by load with theory as circles, and the effect of one slow server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a change look? Keys that had to move in one colour, those that moved needlessly in another."""
+"""Plots of disruption: necessary moves in one colour, needless ones in another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a comparison look? The slowest requests by balancer, and what each gives to whom."""
+"""Plots of scenarios: tail latency and traffic shares by balancer."""
 
 from __future__ import annotations
 

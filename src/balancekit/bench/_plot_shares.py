@@ -1,4 +1,4 @@
-"""How do shares look? Rings by points, structures and selectors by their extremes, turns as they are taken."""
+"""Plots of traffic shares: rings by points, structures and selectors by their extremes, round robin by pick."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def taking_turns(findings: Findings) -> Figure:
     axes = figure.add_axes((0.08, 0.14, 0.66, 0.65))
     ends = []
     names = {
-        "WeightedRandom": ("by lot", ORANGE),
+        "WeightedRandom": ("at random", ORANGE),
         "SmoothWeightedRoundRobin": ("smooth round robin", BLUE),
         "StrideScheduling": ("stride scheduling", PURPLE),
     }
@@ -196,7 +196,7 @@ def taking_turns(findings: Findings) -> Figure:
     away = max(abs(row["lead"]) for row in table.where(selector="WeightedRandom"))
     titled(
         figure,
-        f"Taking turns stays within one turn; drawing lots is {away:.0f} turns off",
+        f"Taking turns stays within one turn; random sampling is {away:.0f} turns off",
         "the endpoint of weight 5 beside two of weight 1",
     )
     bare(axes, keep=("bottom", "left"))

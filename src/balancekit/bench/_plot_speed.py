@@ -1,4 +1,4 @@
-"""How do costs look? A dot for each number of endpoints, on one logarithmic axis of empty method calls."""
+"""Plots of cost: one dot for each number of endpoints, on a logarithmic axis of empty method calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which algorithms are measured? Every selector as it is made, and every structure of ``hashing``."""
+"""Registry of the measured algorithms: every selector, and every structure of ``hashing``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which topics are there, and what came of them, on which machine, with which versions?"""
+"""Topics and their results, with the machine and the versions they were measured with."""
 
 from __future__ import annotations
 

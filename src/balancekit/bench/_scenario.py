@@ -1,4 +1,4 @@
-"""How did these balancers fare in this scenario? The reports of a simulation as claims and tables."""
+"""Results of a scenario, as claims and tables."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which share of the requests does each endpoint get? Every selector, in a simulation, equal and by weight.
+"""Traffic shares of every selector in a simulation, with equal and with different weights.
 
-Shares by turns are exact, shares by lot and by key have the spread of a multinomial. Those that follow from loads
+Shares by turns are exact, shares at random and by key have the spread of a multinomial. Those that follow from loads
 have no formula; they are shown.
 """
 

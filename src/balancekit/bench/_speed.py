@@ -1,9 +1,9 @@
-"""What does a pick cost, and a whole request? Ratios to an empty bound-method call of the same run.
+"""Cost of a pick and of a whole request, as ratios to an empty bound-method call of the same run.
 
-``pick`` is the selector's fast lane alone, ``request`` is ``with lb.acquire(): pass``: pick, lease, accounting and
+``pick`` is the selector's fast path alone, ``request`` is ``with lb.acquire(): pass``: pick, lease, accounting and
 release. Absolute times are not printed. The bounds are half as much again as those of the repository's own gates
 (``benchmarks/micro``), for machines and interpreters that nobody has seen; they are for CPython with the interpreter
-lock, on which the fast lanes need no lock.
+lock, on which the fast paths need no lock.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _add(timer: Timer, name: str, pool: list[Endpoint[str]], seed: int) -> None:
 
 
 def _picker(name: str, pool: list[Endpoint[str]], seed: int) -> Callable[..., Node] | None:
-    """Return the fast lane of a selector, or nothing if it has none."""
+    """Return the fast path of a selector, or nothing if it has none."""
     selector: Any = SELECTORS[name].make()
     if not hasattr(selector, "picker"):
         return None

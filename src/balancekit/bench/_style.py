@@ -1,4 +1,4 @@
-"""How does a picture look? One style for all: what is found in the title, labels at the marks, nothing else.
+"""Style of all plots: the finding as title, labels at the marks.
 
 Colours are those of Okabe and Ito (2008), which people see apart whatever colours they see; on white and on near-black
 they have contrast enough for lines and marks. Text is written as text, so that a page may restyle it; nothing in a

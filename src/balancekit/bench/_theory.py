@@ -1,4 +1,4 @@
-"""What would be right? Closed forms of shares and queues, and published figures where there is no formula.
+"""Expected figures: closed forms of shares and queues, and published figures where there is no formula.
 
 Rings: n nodes of v uniform points have Dirichlet(v, ..., v) shares. Queues: service of mean 1, load 0 to 1 per
 server, ten servers unless said otherwise.

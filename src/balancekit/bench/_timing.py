@@ -1,4 +1,4 @@
-"""How many empty method calls does this cost? Interleaved timing, every figure a ratio of the same run.
+"""Interleaved timing: every figure is a ratio to an empty method call of the same run.
 
 A case is a statement compiled inside a counted loop, its names bound as locals. The cases of a group are
 run in turns, round after round, so that a slow spell of the machine hits all of them; a case's ratio is

@@ -1,4 +1,4 @@
-"""Is it well when nobody asks it anything? Active checks, in threads or on asyncio, over one schedule.
+"""Active health checks, in threads or on asyncio, with one schedule.
 
 Nothing runs until a runner is started, and nothing is left when it has been stopped.
 """

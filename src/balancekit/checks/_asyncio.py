@@ -1,4 +1,4 @@
-"""How are checks carried out on asyncio? By one task that starts a short one for each check that is due.
+"""Runner of checks on asyncio: one task that starts a short task for each check that is due.
 
 There is no task before :meth:`AsyncChecks.start` and none after :meth:`AsyncChecks.stop`. A runner belongs to
 the event loop it was started in. A loop that ends first cancels the tasks itself; nothing is destroyed while

@@ -1,4 +1,4 @@
-"""Whose fault is it when an endpoint says that its database is down? Nobody's, if everybody says so.
+"""Shared dependencies: a failure that most endpoints report is held against none of them.
 
 A deep check that fails on a *shared* dependency would take out the whole pool, and with it everything that
 works without that dependency. So failing dependencies are compared: one that fails on more than ``share`` of

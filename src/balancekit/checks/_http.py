@@ -1,4 +1,4 @@
-"""What does this HTTP answer say, and how much of it is there? A reader of one response, without the wire.
+"""Parser of one HTTP response, without I/O.
 
 Enough of RFC 9112 for an answer to one GET with ``Connection: close``: interim answers, a length, chunks or
 the end of the connection. Whatever is longer than the limit is cut, not refused: a check needs the beginning.

@@ -1,4 +1,4 @@
-"""What is asked of an endpoint? Whether it accepts, whether it answers well, what it says of its dependencies.
+"""Probes: TCP connect, HTTP status and body, and reported dependencies.
 
 Each check is a value that says whom to connect to, what to send and what the answer means; the runners own
 the wire. A check knows its endpoint's address from the target, if that is ``"host:port"`` or a URL, or else

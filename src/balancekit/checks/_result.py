@@ -1,4 +1,4 @@
-"""What does a check say, and in what terms? ProbeResults, and the two ways of coming to one."""
+"""Probe results, and the two kinds of checks that return them."""
 
 from __future__ import annotations
 

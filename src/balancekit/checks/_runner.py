@@ -1,4 +1,4 @@
-"""What do both runners do between two checks? Keep the list of endpoints, pass results on, time the next.
+"""The part that both runners share: the list of endpoints, results, and the time of the next check.
 
 Not thread-safe: the thread runner calls it under its own lock, except for :meth:`RunnerCore.result`, which is
 cheap, and the report to the balancer, which has a lock of its own.

@@ -1,4 +1,4 @@
-"""Which endpoint is to be checked next, and when? Sans-IO: told the time, it says what is due.
+"""Schedule of checks: which endpoint is due next, and when, without a clock.
 
 The interval counts from the beginning of one check to the beginning of the next, so a slow endpoint is not
 checked less often. **Jitter only shortens**: the interval is the longest time between two checks, and a death

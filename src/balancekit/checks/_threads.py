@@ -1,4 +1,4 @@
-"""How are checks carried out without asyncio? By a few daemon threads that share one timetable.
+"""Runner of checks in daemon threads that share one schedule.
 
 There is no thread before :meth:`ThreadChecks.start` and none after :meth:`ThreadChecks.stop`, which cuts
 running conversations short. The threads are daemons: an interpreter that ends does not wait for them. In a

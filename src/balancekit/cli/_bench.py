@@ -1,4 +1,4 @@
-"""``balancekit bench``: is it true what is said of these algorithms, on this machine?"""
+"""The command ``balancekit bench``: measurements of the algorithms on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be said to ``balancekit bench``? Apart from the command itself, so that ``--help`` loads nothing."""
+"""Options of ``balancekit bench``, apart from the command so that ``--help`` imports little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where is printed? On a terminal as wide as it is, elsewhere as wide as a table needs; and a reader may go away."""
+"""Console output: terminal width if interactive, fixed width otherwise; handles a closed pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does it work, before my eyes? Real servers, a real client, and everything that goes wrong at 3 a.m.
+"""The command ``balancekit demo``: real servers, a real client, and injected failures.
 
 Four HTTP servers of different speed run as processes on loopback; callers keep coming. A burst of 2 000
 requests at the same moment; then one server is killed without warning, brought back, another one added,

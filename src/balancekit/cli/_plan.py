@@ -1,4 +1,4 @@
-"""What would move? ``balancekit plan``, for lists of endpoints that are not in a program yet."""
+"""The command ``balancekit plan``: how many keys a change of endpoints moves."""
 
 from __future__ import annotations
 

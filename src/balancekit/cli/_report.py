@@ -1,4 +1,4 @@
-"""What is left of a run? Numbers and events, for people and as data."""
+"""Report of a demo run: counts and events, as text and as data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``balancekit simulate``: which of these balancers suits this traffic?"""
+"""The command ``balancekit simulate``: comparison of balancers under one scenario."""
 
 from __future__ import annotations
 

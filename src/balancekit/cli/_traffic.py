@@ -1,4 +1,4 @@
-"""What do callers see? Requests through a real client, each allowed to try again elsewhere."""
+"""Traffic of the demo: requests through a real client, each with one retry elsewhere."""
 
 from __future__ import annotations
 

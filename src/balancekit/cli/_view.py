@@ -1,4 +1,4 @@
-"""What does it look like? A live table in a terminal, plain lines elsewhere, nothing with ``--json``."""
+"""Views of the demo: a live table in a terminal, plain lines elsewhere, nothing with ``--json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where would libketama have put this key? The ring that memcached clients have shared since 2007.
+"""The ring of libketama, which memcached clients have shared since 2007.
 
 Every server has ``floor(40 * servers * weight / total weight)`` MD5 digests of ``"address-number"``, each of which
 gives four points of 32 bits, so 160 points at equal weights. A key lies at the first four bytes of its own

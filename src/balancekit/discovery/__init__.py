@@ -1,4 +1,4 @@
-"""Who is there at all? Sources of endpoints, followed in threads or on asyncio, over one schedule.
+"""Service discovery: sources of endpoints, followed in threads or on asyncio, with one schedule.
 
 Nothing is asked until a runner is started, and never on the path of a request.
 """

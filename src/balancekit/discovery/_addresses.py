@@ -1,4 +1,4 @@
-"""Who answers to this name? All its addresses, as the system resolves them, in the background.
+"""Resolver of all addresses of a host name, by the system's resolver.
 
 The system's resolver knows ``/etc/hosts`` and search domains, and tells no TTL: the name is asked for every 30 s. It
 cannot be interrupted either; a question that hangs delays the next one, never a request.

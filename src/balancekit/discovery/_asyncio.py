@@ -1,4 +1,4 @@
-"""How is a source followed on asyncio? By one task; resolvers that block get a thread for each question.
+"""Runner of a source on asyncio: one task; blocking resolvers get a thread for each call.
 
 There is no task before :meth:`AsyncDiscovery.start` and none after :meth:`AsyncDiscovery.stop`. A resolver that blocks
 cannot be interrupted: its daemon thread ends when it answers, and nobody waits for it, not even the loop's end.

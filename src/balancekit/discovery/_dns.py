@@ -1,4 +1,4 @@
-"""Who answers to this name, and for how long? Addresses and services from DNS itself, with their TTL.
+"""Resolvers of addresses and SRV records from DNS itself, with their TTL.
 
 Needs the extra ``dns`` (dnspython). The TTL is the least of the records that led to the answer, aliases included; for
 a name that does not exist it is the negative TTL of its zone (RFC 2308).

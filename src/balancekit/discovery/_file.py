@@ -1,4 +1,4 @@
-"""Who is in this file? A Prometheus ``file_sd`` list in JSON, read every second.
+"""Resolver of a Prometheus ``file_sd`` list in JSON, read every second.
 
 Read, not watched: a mounted Kubernetes ConfigMap changes by swapping a symbolic link, which a watch on the file does
 not see. And read whole, not judged by size and time: those miss a second change within one tick of the file system's

@@ -1,4 +1,4 @@
-"""Who does this web service say there is? A Prometheus ``http_sd`` list.
+"""Resolver of a Prometheus ``http_sd`` list.
 
 Only a complete answer with status 200 and content type ``application/json`` counts; everything else is a failure and
 the last good list stays in use. Proxies named in the environment are not used, as in Prometheus. Redirects are followed

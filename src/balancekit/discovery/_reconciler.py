@@ -1,4 +1,4 @@
-"""Which list of endpoints is to be used now, and when is the source asked again? Sans-IO: told answers and the time.
+"""Reconciler: which list of endpoints is in use, and when the source is asked again, without a clock.
 
 A good list is never lost to a bad answer. What makes it so:
 

@@ -1,4 +1,4 @@
-"""How often is a source asked, and how far is it believed? Settings, each with the reason for its default."""
+"""Refresh settings: how often a source is asked, and which answers are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a source of endpoints have to be able to do? Say, when it is asked, who there is now.
+"""Resolutions and the resolver protocols.
 
 A resolver has one method. Everything that is hard about following a source (when to ask again, what to believe,
 what to do when it fails) is in the runner, the same for all of them. So a resolver may block and may raise, and

@@ -1,4 +1,4 @@
-"""What may a runner be given to follow? A resolver, a function, or a string such as ``"dns:orders.svc:8080"``.
+"""Sources: a resolver, a function, or a string such as ``"dns:orders.svc:8080"``.
 
 A string names a scheme, an address and options: ``scheme:address?option=value&...`` (for ``http_sd``, whose address is
 a URL with a query of its own: ``http_sd:http://sd/orders#interval=30``). Options of

@@ -1,4 +1,4 @@
-"""Who is there if nobody has to be asked, or if only the application knows? A list, and a function."""
+"""Resolvers of a fixed list and of a function of the application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do both runners do between two questions? Change the balancer, keep the books, tell whoever listens.
+"""The part that both runners share: change the balancer, keep statistics, notify listeners.
 
 A :class:`Subscription` is used by one thread or task at a time; only :meth:`Subscription.push` and reading ``stats`` may come
 from others.

@@ -1,4 +1,4 @@
-"""What does a Prometheus target list say? The endpoints it names, or that it cannot be trusted.
+"""Parser of Prometheus target lists.
 
 The format of ``file_sd`` and ``http_sd``::
 

@@ -1,4 +1,4 @@
-"""How is a source followed without asyncio? By one daemon thread.
+"""Runner of a source in one daemon thread.
 
 There is no thread before :meth:`ThreadDiscovery.start` and none after :meth:`ThreadDiscovery.stop`, unless a resolver
 that cannot be interrupted is still at work: it is waited for, but no longer than the timeout, and what it says then is

@@ -1,4 +1,4 @@
-"""Replay of captured adverts under another configuration: would this router have changed its role?
+"""Replay of captured adverts under another configuration.
 
 A driver writes every packet that it receives as one line of JSON (:class:`LoggedAdvert`); :func:`replay_adverts`
 lets another :class:`VirtualRouter` receive the same packets at the same times, in virtual time.

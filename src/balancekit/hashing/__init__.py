@@ -1,4 +1,4 @@
-"""Where does a key belong? Pure structures over ids; usable alone, without a balancer.
+"""Consistent hashing: pure structures over ids, usable without a balancer.
 
 =========================  ==================================================================
 :class:`HashRing`          nodes come and go one by one; nothing else moves; weights

@@ -1,4 +1,4 @@
-"""Who owns this key when any node may leave and come back? AnchorHash: uniform, minimal, constant time.
+"""AnchorHash: uniform, minimal disruption and constant time, for nodes that leave and come back.
 
 There are more *buckets* than nodes. A key is hashed to one of them; if that one is removed, the key is hashed again
 among those that were working when it was removed, and so on. Four arrays make that constant time:

@@ -1,4 +1,4 @@
-"""Where do a million keys lie? The same positions as one by one, in one call.
+"""Batches of keys: the positions of many keys in one call, the same as one by one.
 
 An array of integers takes no Python loop: it is mixed in chunks that fit a processor's second-level cache,
 in place, 2 ns a key. Strings and bytes take one call of the hash function each, driven from C: 50 ns a key,

@@ -1,4 +1,4 @@
-"""Who owns this key among numbered nodes? Jump consistent hash: no table, perfect balance, only the end may change.
+"""Jump consistent hash over numbered nodes: no table, perfect balance; only the last node may change.
 
 Source: Lamping and Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm" (2014), figure 1.
 """

@@ -1,4 +1,4 @@
-"""Where does a key lie? One encoding for the three key types, and hash functions that have names.
+"""Keys and hash functions: one encoding for the three key types, and named functions.
 
 =========  ========================================================================================
 ``str``    the hash of its UTF-8 bytes; lone surrogates are three bytes each (``surrogatepass``)

@@ -1,4 +1,4 @@
-"""Who owns this key, in one step and as evenly as can be? The Maglev table.
+"""The Maglev table: look-ups in one step, nearly perfect balance.
 
 A table of prime size, filled so that every node of equal weight has the same number of slots up to one. A key's
 slot is the high part of ``position * size / 2**32``.

@@ -1,4 +1,4 @@
-"""Who gets which slot of a Maglev table? Nodes take turns; each turn takes the node's next free slot.
+"""Fill of a Maglev table: nodes take turns, and each turn takes the node's next free slot.
 
 Node ``i`` prefers slots in the order ``(offset + j * skip) mod size``, which visits all of them because the
 size is prime. Worked example, size 7::

@@ -1,4 +1,4 @@
-"""Who owns this key, evenly and with one point per node? Probe the ring several times, take the nearest.
+"""Multi-probe consistent hashing: one point per node, several probes per key, the nearest wins.
 
 A key is hashed k times; each probe looks for the next point clockwise, and the least distance wins. The busiest node
 then has at most ``k / (k - 1)`` of the mean, with n points instead of the thousands a ring needs for the same

@@ -1,4 +1,4 @@
-"""Who shares the keys? Reading ids and weights, the same way for every structure."""
+"""Ids and weights of nodes, read the same way for every structure."""
 
 from __future__ import annotations
 

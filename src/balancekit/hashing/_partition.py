@@ -1,4 +1,4 @@
-"""How much of the key space is whose, and how much would change hands? Exactly, by arcs.
+"""Exact shares of the key space, and exact moves, by arcs.
 
 Rings and tables cut the ``2**32`` positions into arcs, each with one owner. Shares are sums of widths; what two
 of them disagree on is found by cutting along the ends of both. No key is drawn, so nothing is estimated.

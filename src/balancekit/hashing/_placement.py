@@ -1,4 +1,4 @@
-"""How does nobody get too much, although keys are hashed? Consistent hashing with bounded loads.
+"""Consistent hashing with bounded loads.
 
 With m keys placed, no node of n holds more than ``ceil(factor * m / n)`` of them; by weight, ``ceil(factor * m * w /
 W)``. A key whose owner is full goes to the next candidate that is not. The m counts the key being placed, so that

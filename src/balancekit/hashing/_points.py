@@ -1,4 +1,4 @@
-"""Which point comes next, clockwise? Sorted positions on a circle, found in constant expected time.
+"""Sorted points on a circle: the next point clockwise in constant expected time.
 
 The circle is cut into a power of two of equal *slots*, at least one per point. It is known for each slot how
 many points lie before it, so a search begins at most a few points from its end::

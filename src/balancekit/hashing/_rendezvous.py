@@ -1,4 +1,4 @@
-"""Who owns this key, by exact weights and without a table? Every node bids, the highest bid wins.
+"""Rendezvous hashing: exact weights and no table; every node bids, and the highest bid wins.
 
 Node i bids ``seed_i * position mod 2**64``, an odd random multiple of the key's position: a number as good as random
 for each pair. With equal weights the highest bid wins; with weights the highest ``log(bid) / weight``, which a

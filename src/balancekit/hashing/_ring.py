@@ -1,4 +1,4 @@
-"""Who owns this key when nodes come and go? The consistent-hash ring.
+"""The consistent-hash ring.
 
 Every node has many points on a circle; a key belongs to the owner of the next point clockwise. A node that
 leaves gives up its arcs to their neighbours, a node that joins takes arcs, and *no other key moves*.

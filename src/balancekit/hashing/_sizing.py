@@ -1,4 +1,4 @@
-"""How many points, how many slots, for a wanted evenness?
+"""Sizing: the number of points or slots for a wanted evenness.
 
 *Rings.* n nodes of v points each cut the circle into arcs whose sums are Gamma(v) variables over their total, so the
 busiest node is expected at ``E[max of n Gamma(v)] / v`` of the mean: an integral over one distribution function.

@@ -1,4 +1,4 @@
-"""Is it healthy? Sans-IO machines: each is told how requests and checks ended and what time it is.
+"""Health: sans-IO machines that receive the results of requests and checks, and the time.
 
 :class:`Lifecycle` is the policy for a balancer; its parts are machines that can be used alone.
 """

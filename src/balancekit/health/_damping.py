@@ -1,4 +1,4 @@
-"""Does it come and go too often? Flap damping: a penalty that every fall adds to and time takes away.
+"""Flap damping: a penalty that every failure adds to and that decays with time.
 
 .. code-block:: text
 

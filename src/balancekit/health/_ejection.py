@@ -1,4 +1,4 @@
-"""For how long, and how many at most? Ejection times that back off, and caps that leave somebody.
+"""Ejection: durations that back off, and caps that leave some endpoints in service.
 
 The ``k``-th ejection in a row lasts ``min(base * factor ** (k - 1), maximum)`` seconds, lengthened by up
 to ``jitter`` of itself so that many clients do not probe at the same moment.

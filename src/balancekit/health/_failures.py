@@ -1,4 +1,4 @@
-"""Did it fail too often in a row? The simplest trigger, and the quickest.
+"""Ejection after consecutive failures: the simplest trigger, and the fastest.
 
 A run is counted altogether and, where a class of failure has a limit of its own, by class: nothing listens
 on the port (``connect_failed``) is worse news than one wrong answer. A success ends every run; a failure of

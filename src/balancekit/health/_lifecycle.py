@@ -1,4 +1,4 @@
-"""May this endpoint be picked? One policy for a pool, and one machine per endpoint that joins the others.
+"""The health policy of a pool: it joins requests, sweeps and checks.
 
 Three witnesses speak about an endpoint: *requests* (their ends, one by one), *sweeps* (rates and peers, see
 ``_sweep.py``) and *checks*. Each has its own small machine; this one turns what they say into the triggers

@@ -1,4 +1,4 @@
-"""What happens to one endpoint? The machine that joins requests, sweeps and checks; see ``_lifecycle.py``.
+"""The health machine of one endpoint; :class:`Lifecycle` makes it.
 
 It changes its state by the table only (:meth:`LifecycleMachine._step`). When an endpoint is out there are up
 to three reasons, each a point in time: requests said so (``_until``), checks say so (``_held``), damping says

@@ -1,4 +1,4 @@
-"""What does nginx do? ``max_fails`` failures, ``fail_timeout`` out, and the next request is the probe.
+"""nginx's passive checks: ``max_fails`` failures, ``fail_timeout`` out, and the next request is the probe.
 
 The two options are easily misread. ``fail_timeout`` is *not* a sliding window: failures are counted up and
 forgotten only by a success after a quiet ``fail_timeout``. The same number is also the time out.

@@ -1,4 +1,4 @@
-"""Does this endpoint take new requests, and is anybody still on it? The other half of its life.
+"""Membership of an endpoint: whether it takes new requests, and whether any are still in flight.
 
 A drain ends when the last lease has ended, or when its deadline forces it. An endpoint that was removed
 from the pool is *leaving* while leases are open, and *removed* after the last one. (A removal that the pool

@@ -1,4 +1,4 @@
-"""Does it do worse than its peers? Rules that compare all endpoints in one sweep.
+"""Outlier rules that compare all endpoints in one sweep.
 
 *Why compare.* When a database that everybody needs is slow, everybody is bad and nobody is to blame. What
 stands out from its peers is broken by itself.

@@ -1,4 +1,4 @@
-"""Is it well again? Half-open: a few requests find out, not all of them.
+"""Probation: a few requests decide whether an ejected endpoint has recovered (half-open).
 
 An endpoint whose time out is over is not simply back. It is on trial: at most ``concurrency`` requests at a
 time are sent to it, whatever the selector would like (``selectors/_slow_start.py`` turns the others away), and

@@ -1,4 +1,4 @@
-"""Does it fail too large a part of its requests, or answer too slowly? Two rules about one endpoint alone.
+"""Rules about one endpoint alone: its success rate, and its latency.
 
 A run of failures says nothing of an endpoint that fails every other request; a rate over a window does. It
 needs a minimum volume: one failure of one request is a rate of 100 %.

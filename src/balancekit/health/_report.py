@@ -1,4 +1,4 @@
-"""How did each endpoint do lately? What the rules of a sweep look at.
+"""Recent results of one endpoint, as the rules of a sweep receive them.
 
 A plain class, not a record: a sweep makes one for each endpoint and window, and a record costs eight times
 as much. Latencies are looked up when a rule asks for them.

@@ -1,4 +1,4 @@
-"""In which conditions can an endpoint be, and what leads from one to another?
+"""Health states and the transitions between them.
 
 The table is the whole truth: the machine in ``_lifecycle.py`` only looks things up, the documentation is
 drawn from it, and a test enumerates every pair. **A pair that is not listed is a no-op, by rule.**

@@ -1,4 +1,4 @@
-"""Who did badly lately? A sweep over all endpoints, once in a while, that costs requests nothing.
+"""Outlier sweeps: rules applied to all endpoints from time to time, at no cost for requests.
 
 Nodes count how requests end anyway. A sweep notes the counters of each endpoint; the difference to an
 earlier note is what happened since. So a rate over a window needs no hook on the path of a request: a

@@ -1,4 +1,4 @@
-"""What follows from a state and a trigger? One rule for every table: a pair that is not listed changes nothing.
+"""State tables: a pair of state and trigger that is not listed changes nothing.
 
 Each machine of this package owns a table, a mapping from (state, trigger) to state, and changes its state
 by nothing else. So the documentation is drawn from the tables, and tests enumerate every pair of them.

@@ -1,4 +1,4 @@
-"""Which tables are there? All of them, for the page in the reference and for the tests.
+"""All state tables, for the reference page and for the tests.
 
 ``python -m balancekit.health`` prints ``docs/reference/health-tables.md``; a test compares the two.
 """

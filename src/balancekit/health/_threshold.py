@@ -1,4 +1,4 @@
-"""How many checks in a row must agree before we believe them? Rise and fall.
+"""Thresholds of checks: how many results in a row must agree (rise and fall).
 
 ``fall`` failures in a row say down, ``rise`` passes in a row say up; one that disagrees starts the count
 anew. Between two beliefs the machine is *changing*, which is when a schedule checks faster.

@@ -1,4 +1,4 @@
-"""How much may it take after it came back? A ramp from a small share to the whole.
+"""Slow start: a ramp from a small share of the traffic to the whole.
 
 .. code-block:: text
 

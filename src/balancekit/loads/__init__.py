@@ -1,4 +1,4 @@
-"""How busy is an endpoint? Load policies, to be given to a balancer as ``load=``.
+"""Loads: how busy an endpoint is; a load policy is given to a balancer as ``load=``.
 
 ========================  =================================================================
 :class:`FailureAware`     latency of successes, in-flight and success rate; the default

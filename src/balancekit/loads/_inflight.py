@@ -1,4 +1,4 @@
-"""How many requests is the endpoint working on? Counted, not estimated.
+"""Requests in flight, counted exactly.
 
 The count is the balancer's own (``node.inflight``), so this load stores nothing, needs no clock and
 costs nothing when a request starts or ends. :class:`InFlightCost` adds up what the requests said they

@@ -1,4 +1,4 @@
-"""How long would one more request wait here? Average latency times the requests ahead of it.
+"""Expected wait: average latency times the requests ahead of the next one.
 
 ``value = latency * (inflight / capacity + 1)``. Only successes are averaged, for a failure that comes
 fast says nothing about speed; a time-out or a cancellation is a *lower bound* and can only raise the

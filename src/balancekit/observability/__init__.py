@@ -1,4 +1,4 @@
-"""How does a balancer show in metrics, traces and logs? One module each, each with its own extra.
+"""Metrics, traces and logs of a balancer: one module each, with its own extra.
 
 ``prometheus``: a collector that reads the balancer when it is scraped. ``opentelemetry``: observable instruments and a
 span event for retries. ``logs``: events as records of the standard library's ``logging``. None of them is on the path of

@@ -1,4 +1,4 @@
-"""How often has something rare happened? Events, counted: ejections, retries, hedges.
+"""Counters of rare events: ejections, retries, hedges.
 
 Metrics want totals, and a balancer only tells of each event once. A counters listens from when it is made.
 """

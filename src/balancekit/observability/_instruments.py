@@ -1,4 +1,4 @@
-"""What are the metrics called, and what are they? Names, texts and labels, for reading and for writing."""
+"""Names, texts and labels of the metrics, for all exporters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into the log? Every event of a balancer, one record each, with its fields beside the text.
+"""Structured logging: one record for each event, with its fields beside the text.
 
 Needs nothing: the standard library's ``logging``. Fields are in the record (``extra``), so a JSON formatter, or structlog
 through its bridge, has them as data. Targets are never logged, and so no header and no key is.

@@ -1,4 +1,4 @@
-"""What does OpenTelemetry see of a balancer? Four observable instruments, and an event on the caller's span.
+"""OpenTelemetry: four observable instruments, and an event on the caller's span.
 
 ===============================  =======  ===================================================
 ``balancekit.client.attempts``   counter  leases that have ended, by endpoint and outcome

@@ -1,4 +1,4 @@
-"""What does Prometheus see of a balancer? Read when it is scraped, so a pick pays nothing for it.
+"""Prometheus collector: read at each scrape, so that a pick costs nothing.
 
 ========================================================  ==================================================
 ``balancekit_requests_total{outcome}``                    requests that have ended

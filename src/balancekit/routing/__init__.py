@@ -1,4 +1,4 @@
-"""Who of the pool is asked at all? Selectors around selectors: they narrow, then delegate.
+"""Routing selectors: they narrow the pool, then delegate to another selector.
 
 ====================  ======================================================================
 :class:`Priority`     tiers; the next takes over gradually

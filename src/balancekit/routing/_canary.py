@@ -1,4 +1,4 @@
-"""How does a part of the users get the new version, always the same part? By the hash of who they are.
+"""Canary releases: a stable share of the keys gets the new version.
 
 A user's position on a line of length 1 is compared with the canary's share. Raising the share from 5 % to
 10 % keeps the first 5 % and adds others; nobody goes back and forth.

@@ -1,4 +1,4 @@
-"""How does a selector work inside another? It sees a part of the pool as if that were the whole.
+"""Groups of a pool and their child selectors: each group is a pool of its own to its selector.
 
 Routing selectors *narrow*, then *delegate*: they divide the members into parts, and each part has a child of its
 own, so that the turns of one part never mix with those of another. Grouping are made once per membership, and

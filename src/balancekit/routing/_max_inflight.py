@@ -1,4 +1,4 @@
-"""How much may one endpoint be asked at once? A limit of requests in flight, per endpoint.
+"""A limit of requests in flight for each endpoint.
 
 An endpoint at its limit is passed over; when all are, the caller is told at once (``SaturatedError``) instead of
 joining a queue nobody sees.

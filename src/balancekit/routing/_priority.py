@@ -1,4 +1,4 @@
-"""Which tier serves, when some of the first are down? All of it gradually, not all at once.
+"""Priority tiers and locality: traffic spills to the next tier gradually.
 
 A tier is *as healthy as* ``overprovisioning`` times its share of eligible endpoints, at most 1: with 1.4, up to
 28 % of a tier may be down before any traffic leaves it. What it is not healthy enough for spills to the

@@ -1,4 +1,4 @@
-"""How often may one endpoint be asked? A token bucket for each: a rate, and a burst.
+"""A rate limit for each endpoint: a token bucket with a rate and a burst.
 
 Whoever sells requests by the minute, or tokens, refuses those who ask for more. An endpoint whose bucket is too low is
 passed over before it has to refuse; when all are, the caller is told when the first will have room.

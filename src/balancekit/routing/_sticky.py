@@ -1,4 +1,4 @@
-"""How does a client come back to the endpoint that knows it? With a value that only we can make.
+"""Session stickiness: a signed value leads a client back to its endpoint.
 
 The value (usually a cookie) names the endpoint and is signed with HMAC-SHA256 over the pool's name and the
 endpoint's id. So it cannot be changed, made up, or taken to another pool. Secrets rotate: the first signs, all

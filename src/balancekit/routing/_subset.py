@@ -1,4 +1,4 @@
-"""Which endpoints match what this request asks for? Subsets by metadata.
+"""Subsets by metadata: the endpoints that match what a request asks for.
 
 A request names labels in its attributes, ``acquire(attributes={"version": "v2"})``; endpoints carry them in
 their metadata. Each combination of values is a subset with a child of its own.

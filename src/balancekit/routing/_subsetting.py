@@ -1,4 +1,4 @@
-"""Which few of many endpoints should this client use? Subsets that keep everybody evenly connected.
+"""Deterministic subsetting: a few of many endpoints for each client, evenly over all clients.
 
 A thousand clients of a thousand endpoints are a million connections. Twenty to a hundred endpoints per client
 are enough; what matters is that each endpoint is in as many subsets as any other.

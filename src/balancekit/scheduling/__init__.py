@@ -1,4 +1,4 @@
-"""In which order do weighted things take turns? Pure schedules over positions and items."""
+"""Weighted schedules: pure orders over positions and items."""
 
 from __future__ import annotations
 

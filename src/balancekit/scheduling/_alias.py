@@ -1,4 +1,4 @@
-"""How to draw by weight in constant time? An alias table.
+"""Alias table: weighted sampling in constant time.
 
 ``n`` columns of equal width, each holding at most two items: one uniform number chooses the column and,
 by its fraction, the item. Items of weight zero have no part in any column and are never drawn.

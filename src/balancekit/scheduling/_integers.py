@@ -1,4 +1,4 @@
-"""In what whole proportion do these weights stand? The smallest integers with the same ratios.
+"""Integer weights: the smallest integers with the same ratios.
 
 A weight is taken as the decimal number it prints as: 0.1 is a tenth, not the binary fraction next to it.
 So 0.5, 0.25, 0.25 is 2 : 1 : 1, while 1/3 has no small denominator and is left alone.

@@ -1,4 +1,4 @@
-"""Who has the least per weight, without looking at everybody? Buckets of equal score.
+"""The least score per weight without a scan: items in buckets of equal score.
 
 Items stand on buckets by the score ``(inflight + 1) / weight`` of the in-flight they had when last looked at,
 their *level*. That is a lower bound, because whoever ends a request below the level says so

@@ -1,4 +1,4 @@
-"""In which order should servers of different weight take turns so that none gets its turns in a row?
+"""Smooth weighted round robin, as nginx does it.
 
 Smooth weighted round robin, as nginx does it: every server's credit grows by its weight, the richest one
 serves (the first declared on a tie) and pays the sum of all weights. With 5, 1, 1: a a b a c a a.

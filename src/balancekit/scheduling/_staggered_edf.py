@@ -1,4 +1,4 @@
-"""How to get a smooth order over ten thousand weights without paying for every turn? One sort.
+"""Staggered earliest deadline first: a smooth order over ten thousand weights, by one sort.
 
 **Staggered earliest deadline first.** A server of weight ``w`` is due every ``1 / w``. Plain EDF starts
 all of them at the same moment and bunches the light ones (25 turns from their place with 100, 1 x 99).

@@ -1,14 +1,14 @@
-"""Which one? Algorithms from a snapshot to a node, to be given to a balancer as ``selector=``.
+"""Selectors: algorithms from a snapshot to a node; one is given to a balancer as ``selector=``.
 
 =================================  =======================================================
-:class:`PowerOfChoices`            two by lot, the less loaded one; the default
+:class:`PowerOfChoices`            two at random, the less loaded one; the default
 :class:`LeastRequest`              the fewest open leases per weight, exactly
 :class:`LeastResponseTime`         the soonest expected answer, looking at all
 :class:`RoundRobin`                each in turn
 :class:`SmoothWeightedRoundRobin`  each in turn by weight, as nginx does
 :class:`StrideScheduling`          each in turn by weight, for large pools and odd weights
-:class:`UniformRandom`             by lot
-:class:`WeightedRandom`            by lot, by weight
+:class:`UniformRandom`             at random
+:class:`WeightedRandom`            at random, by weight
 :class:`First`                     the first that may be picked
 :class:`RingHash`                  by key, on a consistent-hash ring
 :class:`MaglevHash`                by key, in an evenly filled table

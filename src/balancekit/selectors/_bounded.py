@@ -33,7 +33,7 @@ class RankingSelector(Protocol):
         ...
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane to the first one."""
+        """Return the fast path to the first one."""
         ...
 
 
@@ -109,7 +109,7 @@ class BoundedLoad:
         return min(candidates, key=lambda node: node.inflight)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         owner = self._selector.picker(snapshot, rng=rng)
         generator = Random(0) if rng is None else rng
 

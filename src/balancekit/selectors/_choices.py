@@ -80,7 +80,7 @@ class PowerOfChoices:
         return best
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         generator = Random() if rng is None else rng
         nodes, table = sampling_table(snapshot)
         if min(self.d, len(nodes)) == 1:

@@ -90,7 +90,7 @@ class RingHash:
         return _first(self.ranking(snapshot, ctx), ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.members.derive(self._tiers))
 
     def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
@@ -153,7 +153,7 @@ class MaglevHash:
         return _first(self.ranking(snapshot, ctx), ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.members.derive(self._tiers))
 
     def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
@@ -211,7 +211,7 @@ class RendezvousHash:
         return _first(self.ranking(snapshot, ctx), ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.members.derive(self._tiers))
 
     def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:

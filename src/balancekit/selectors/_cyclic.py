@@ -1,7 +1,7 @@
-"""How do selectors that go in turns share one order between their two lanes?
+"""Cyclic orders: one order that a selector's fast path and slow path share.
 
-A *cyclic state* is an endless order over the eligible nodes of one snapshot. The fast lane is ``next`` on it; the
-general lane takes turns until it meets one that is not excluded, so excluded endpoints lose their turns and
+A *cyclic state* is an endless order over the eligible nodes of one snapshot. The fast path is ``next`` on it; the
+slow path takes turns until it meets one that is not excluded, so excluded endpoints lose their turns and
 the survivors keep their proportions, whatever is excluded.
 """
 
@@ -47,7 +47,7 @@ class CyclicOrder:
         self._state: CyclicState | None = None
 
     def picker(self, snapshot: Snapshot, rng: Random | None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         state = self._turn_to(snapshot, Random() if rng is None else rng)
         return partial(next, state.turns)  # what a picker is told, the time, is taken for next's default
 

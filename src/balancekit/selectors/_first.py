@@ -45,7 +45,7 @@ class First:
         return None
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         first = snapshot.eligible[0]
 
         def pick(_now: float = 0.0, /) -> Node:

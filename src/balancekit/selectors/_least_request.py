@@ -59,7 +59,7 @@ class LeastRequest:
         return node
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes.
+        """Return the fast path for a snapshot with eligible nodes.
 
         The nodes tell this picker when their in-flight falls, until the next one is made; in-flight must
         be changed by leases only.

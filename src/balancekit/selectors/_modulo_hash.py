@@ -52,7 +52,7 @@ class SourceHash:
         return candidates[position % len(candidates)]
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         nodes, size = snapshot.eligible, len(snapshot.eligible)
 
         def pick(key: Key, _now: float = 0.0, /) -> Node:

@@ -1,4 +1,4 @@
-"""UniformRandom: by lot, without memory.
+"""UniformRandom: at random, without memory.
 
 Useful where nothing may be remembered, as a yardstick, and because everything else turns into it: with a
 thousand balancers that each see a thousandth of the traffic, every local strategy is as good as random.
@@ -51,7 +51,7 @@ class UniformRandom:
         return ctx.rng.choice(candidates) if candidates else None
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return uniform_sampler(snapshot.eligible, Random() if rng is None else rng)
 
 
@@ -87,5 +87,5 @@ class WeightedRandom:
         return sample(snapshot, ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return sampler(snapshot, Random() if rng is None else rng)

@@ -49,7 +49,7 @@ class RoundRobin:
         return self._order.select(snapshot, ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return self._order.picker(snapshot, rng)
 
 

@@ -1,4 +1,4 @@
-"""How does a warming endpoint get less, whatever the algorithm is? By thinning.
+"""Slow start for every selector, by rejection sampling.
 
 A request that an algorithm gives to an endpoint that is warming or on trial is let through with the
 probability ``node.ramp``, or while fewer than ``node.trial`` requests are on it; otherwise it is given again,
@@ -11,7 +11,7 @@ has come, and stays. If all that are left are held back too, the first choice st
 *Not exact:* threads that pick at the same instant may each see a free place on an endpoint that is on trial.
 
 Cost: one comparison of a float for a request on an endpoint that is not held back; a second pick by the
-general way for one that is turned away. Pools where nobody is held back do not come here at all.
+slow path for one that is turned away. Pools where nobody is held back do not come here at all.
 
 Source: probability thinning; the remedy for Envoy issues 19526, 19712 and 29259, where schedulers with
 lowered weights let newcomers starve.
@@ -55,7 +55,7 @@ def slow_start_picker(
     *,
     keyed: bool,
 ) -> Callable[..., Node]:
-    """Return a fast lane around another."""
+    """Return a fast path around another."""
 
     def again(node: Node, key: Key | None, now: float) -> Node:
         if _admitted(node, key, rng):

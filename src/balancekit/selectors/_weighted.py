@@ -71,7 +71,7 @@ class SmoothWeightedRoundRobin:
         return self._order.select(snapshot, ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return self._order.picker(snapshot, rng)
 
 
@@ -109,7 +109,7 @@ class StrideScheduling:
         return self._order.select(snapshot, ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return self._order.picker(snapshot, rng)
 
 

@@ -1,4 +1,4 @@
-"""What would happen? Simulations in virtual time of the very balancers that production runs.
+"""Simulation: the balancers of production in virtual time.
 
 :class:`Simulation` joins servers (:class:`Server`, with service times), arrivals and faults with balancers made
 by any function. :class:`SimulationReport` says what came of it.

@@ -1,4 +1,4 @@
-"""When does the next request come? Arrival times in ascending order, drawn from a given generator.
+"""Arrival processes: times in ascending order, drawn from a given generator.
 
 =========================  ===================================================================
 :class:`Poisson`           independent callers, so many a second

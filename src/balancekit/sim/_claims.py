@@ -1,4 +1,4 @@
-"""Does the simulation say what we say? Statements about a scenario, each with the figure that proves it.
+"""Claims about a scenario, each with the figure that proves it.
 
 A claim names a measure of one balancer, or its ratio to the same measure of another, and the bounds it must lie in. The
 bounds are wide enough for another seed and narrow enough to fail if the statement is wrong.

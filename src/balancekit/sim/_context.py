@@ -1,4 +1,4 @@
-"""What is a simulation made of while it runs? Balancers, a clock, and streams of random numbers.
+"""Context of a running simulation: balancers, a clock, and streams of random numbers.
 
 Every source of chance has its own generator, seeded from the seed of the run and its name: the arrivals of a run do not
 depend on its servers, nor the service times of one server on those of another.

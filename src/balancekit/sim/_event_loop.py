@@ -1,4 +1,4 @@
-"""What happens to a request when things go wrong? Attempts, time-outs, hedges, faults: the loop that knows them all.
+"""The event loop of a simulation: attempts, time-outs, hedges and faults.
 
 The loop takes the next event off a heap, sets the clock, and does what a program would do: acquire, wait, release.
 Selectors, loads, health and leases are the very ones that production runs, and nothing in them knows that the clock is

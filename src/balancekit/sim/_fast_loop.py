@@ -1,4 +1,4 @@
-"""How does a request cost the simulator little more than it costs the balancer? In a loop that calls nothing else.
+"""The fast loop of a simulation, for runs in which nothing fails.
 
 For requests to which nothing can happen: no time-out, no hedge, no faults, lines that are first in, first out. Their end
 is known when they arrive, so the loop has one heap entry per request and writes two columns; the others follow from

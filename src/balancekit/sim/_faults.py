@@ -1,4 +1,4 @@
-"""What goes wrong, where and when? Faults of a simulated endpoint.
+"""Faults of simulated endpoints.
 
 =================  =====================================================================
 :class:`Crash`     requests in progress break, new ones are refused at once

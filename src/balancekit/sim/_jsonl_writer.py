@@ -1,4 +1,4 @@
-"""Where do the lines of a log go while requests must not wait, or fail, for it? A file that is appended to.
+"""Buffered writer of lines to a file, which neither blocks requests for long nor fails them.
 
 Lines are kept until there are some and then written at once, past all other buffers: so nothing is written twice by a
 process and its fork, it is known which lines a full disk did not take, and a line that was torn off is completed before

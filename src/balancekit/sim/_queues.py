@@ -1,4 +1,4 @@
-"""When will this endpoint be done with a request? Workers behind a line, or a processor that all share.
+"""Queues of simulated servers: first in first out, shared processor, and no queue at all.
 
 *First in, first out* (:class:`FifoQueue`): the end of a request is known when it comes, for it begins when the worker that
 is free soonest is free. So an undisturbed request costs the simulator one event, not two. *Processor sharing*

@@ -1,4 +1,4 @@
-"""What happened in production? One line of JSON for every request that ended, for :func:`~balancekit.sim.replay`.
+"""Recorder of production traffic: one line of JSON per request, for :func:`~balancekit.sim.replay`.
 
 .. code-block:: json
 

@@ -1,4 +1,4 @@
-"""What would another algorithm have done? The requests of a log, driven through a simulation.
+"""Replay of recorded requests through another algorithm.
 
 A log says when requests came and how long each took where it went. How long it *would have taken elsewhere* is not in it.
 :func:`replay` answers with a model: every endpoint of the log serves as many requests at once as it is said to, first in

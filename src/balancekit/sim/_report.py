@@ -1,4 +1,4 @@
-"""What came of a run? Shares, latencies, failures, overload, and how evenly it went."""
+"""Report of a simulation: shares, latencies, failures, overload, and evenness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a trace say? Averages over time, what arrivals saw, how long servers had too much to do.
+"""Reports from traces: averages over time, what arrivals saw, and how long servers were overloaded.
 
 All is counted from the arrival of the first request after the warm-up to the arrival of the last one; what follows is
 the end of the run, not how the system is.

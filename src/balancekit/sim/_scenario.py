@@ -1,4 +1,4 @@
-"""Which algorithm suits this traffic? A scenario in a file: servers, arrivals, faults, and balancers to compare.
+"""Scenarios in files: servers, arrivals, faults, and the balancers to compare.
 
 .. code-block:: toml
 

@@ -1,4 +1,4 @@
-"""What do the words of a scenario mean? From tables of plain values to servers, arrivals, faults and balancers.
+"""Parser of scenarios: from tables of plain values to servers, arrivals, faults and balancers.
 
 Every table is checked word by word: one that we do not know is an error that names it, not a wish that is ignored.
 """
@@ -112,7 +112,7 @@ def servers(groups: object) -> dict[str, Server]:
 
 
 def keys(facts: object) -> Callable[[Random], Key] | None:
-    """Make a source of keys: so many, by lot, the k-th one ``k ** -skew`` times as often as the first (Zipf)."""
+    """Make a source of keys: so many, at random, the k-th one ``k ** -skew`` times as often as the first (Zipf)."""
     if facts is None:
         return None
     options = _table("keys", facts)

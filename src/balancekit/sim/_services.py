@@ -1,4 +1,4 @@
-"""How long does a request take? Random service times, drawn from a given generator.
+"""Service times, drawn from a given generator.
 
 All have a mean in seconds; what differs is how often a request takes many times as long:
 

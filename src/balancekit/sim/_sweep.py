@@ -1,4 +1,4 @@
-"""How does the outcome depend on the parameters? Many simulations, on as many processors as there are.
+"""Parameter sweeps: many simulations, on all processors.
 
 Each case is a function call with its own arguments, seed included, so its result does not depend on where, when or with
 whom it runs. Any ``concurrent.futures.Executor`` will do: processes, or the executor of a dask cluster

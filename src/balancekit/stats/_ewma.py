@@ -1,4 +1,4 @@
-"""What has this number been lately? Exponentially weighted averages over time, not over samples.
+"""Exponentially weighted averages over time, not over samples.
 
 A sample that arrives ``dt`` after the previous one gets the weight ``1 - exp(-dt / decay)``, so the
 average forgets at the same speed whether samples are rare or frequent. :class:`PeakEwma` jumps up to a

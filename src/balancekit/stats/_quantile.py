@@ -1,4 +1,4 @@
-"""How long do requests take, in the middle and at the edge? Quantiles of the most recent sample.
+"""Quantiles of the most recent samples.
 
 A window of the last ``size`` values is kept as they are; quantiles are computed only when somebody
 reads. The values lie in one array of doubles, eight bytes each: a thousand endpoints with their own

@@ -1,4 +1,4 @@
-"""What is the middle of these numbers, and how far do they spread, whatever one of them says?
+"""Median and spread that no single value can distort.
 
 One wild value moves a mean and a standard deviation as far as it likes: among ``n`` values none can be more
 than ``sqrt(n - 1)`` population standard deviations from the mean, so a rule of 1.9 is blind below five. The

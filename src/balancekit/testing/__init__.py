@@ -1,4 +1,4 @@
-"""Is it right? Clocks that stand still, laws for selectors, a machine for balancers.
+"""Testing: a manual clock, laws for selectors, and a state machine for balancers.
 
 Needs the extra ``testing`` (Hypothesis), except for :class:`ManualClock`, the gates and the hand-made
 snapshots. The laws themselves are in ``balancekit.testing.laws``.

@@ -1,4 +1,4 @@
-"""Does my algorithm keep the laws? One call."""
+"""Check of a selector against the laws, in one call."""
 
 from __future__ import annotations
 

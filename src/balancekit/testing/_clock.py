@@ -1,4 +1,4 @@
-"""What time is it in a test? Whatever the test says."""
+"""Manual clock: time passes when the test says so."""
 
 from __future__ import annotations
 

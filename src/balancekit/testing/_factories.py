@@ -1,4 +1,4 @@
-"""How to put a selector into a situation? Snapshots, nodes and contexts made by hand."""
+"""Factories of snapshots, nodes and contexts."""
 
 from __future__ import annotations
 

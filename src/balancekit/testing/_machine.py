@@ -1,4 +1,4 @@
-"""Does a balancer keep its books under any history? A state machine that tries to catch it out.
+"""A state machine that checks a balancer under random histories.
 
 Endpoints come and go, change weight, drain and come back; leases are opened, ended in every way, ended
 twice, lost; endpoints fail until they are ejected; time passes. After each step:

@@ -1,4 +1,4 @@
-"""When is a share wrong? When chance would hardly ever make it so.
+"""Statistical tests of shares, with tolerances by formula.
 
 Every gate is a number of standard deviations ``z``: 4.5 is passed by a right program in all but seven
 runs of a million, and by most wrong ones never. A tolerance picked by eye is not a test: "within 25 %" passes

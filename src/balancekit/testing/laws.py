@@ -1,4 +1,4 @@
-"""What must hold of every selector, whatever it does? Named laws, each with a number to cite.
+"""Laws that every selector keeps, each with a number to cite.
 
 ==  ===============================  ====================================================================
 1   :func:`picks_candidates`         a pick is one of the snapshot's candidates, or ``None``
@@ -8,7 +8,7 @@
 5   :func:`same_seed_same_picks`     two alike selectors with alike generators pick alike
 6   :func:`writes_nothing`           snapshot and nodes look the same after a pick
 7   :func:`survives_changes`         right after any change of membership or health, law 1 holds
-8   :func:`fast_lane_agrees`         the picker picks eligible endpoints, keyed ones what ``select`` does
+8   :func:`fast_path_agrees`         the picker picks eligible endpoints, keyed ones what ``select`` does
 9   :func:`in_proportion`            survivors' shares are in proportion to their weights, whoever is
                                      down, removed or excluded; weight zero is never picked beside others
 10  :func:`evenly`                   survivors' shares are equal, whoever is down, removed or excluded
@@ -55,7 +55,7 @@ __all__ = [
     "Subject",
     "disrupts_little",
     "evenly",
-    "fast_lane_agrees",
+    "fast_path_agrees",
     "honours_exclusion",
     "in_proportion",
     "independent_of_order",
@@ -268,7 +268,7 @@ def survives_changes(subject: Subject) -> None:
                     raise LawBroken("7, survives_changes", f"{node!r} after a change to {snapshot!r}")
 
 
-def fast_lane_agrees(subject: Subject) -> None:
+def fast_path_agrees(subject: Subject) -> None:
     """Law 8. A picker picks eligible endpoints; a keyed one picks what ``select`` picks for the key."""
     if not isinstance(subject.make(), SupportsPicker):
         return
@@ -282,9 +282,9 @@ def fast_lane_agrees(subject: Subject) -> None:
         for _ in range(4):
             node = pick(key, 0.0) if selector.keyed else pick(0.0)
             if not any(node is one for one in snapshot.eligible):
-                raise LawBroken("8, fast_lane_agrees", f"the picker answered {node!r} for {snapshot!r}")
+                raise LawBroken("8, fast_path_agrees", f"the picker answered {node!r} for {snapshot!r}")
             if selector.keyed and node is not subject.make().select(snapshot, make_context(seed, key=key)):
-                raise LawBroken("8, fast_lane_agrees", f"picker and select differ for key {key!r}")
+                raise LawBroken("8, fast_path_agrees", f"picker and select differ for key {key!r}")
 
 
 # ---------------------------------------------------------------------- shares
@@ -487,7 +487,7 @@ ALL: Final[frozenset[Law]] = frozenset(
         same_seed_same_picks,
         writes_nothing,
         survives_changes,
-        fast_lane_agrees,
+        fast_path_agrees,
         in_proportion,
     },
 )

@@ -50,7 +50,7 @@ def outcomes() -> SearchStrategy[Outcome]:
 
 @st.composite
 def endpoint_lists(draw: st.DrawFn, *, least: int = 1, most: int = 8) -> list[Endpoint[str]]:
-    """Lists of endpoints with different ids, in any order."""
+    """Return lists of endpoints with different ids, in any order."""
     chosen = draw(st.lists(ids(most=most), min_size=least, max_size=most, unique=True))
     return [Endpoint(id, weight=draw(weights())) for id in chosen]
 

@@ -34,7 +34,7 @@ def hosts(names="abc", **facts):
 
 
 def picks(cluster, count, *, now=0.0):
-    """Requests one after the other, each finished before the next."""
+    """Send requests one after the other, each finished before the next."""
     found = []
     for _ in range(count):
         host = cluster.acquire(now=now)

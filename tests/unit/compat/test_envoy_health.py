@@ -215,7 +215,7 @@ PASS, RETRIABLE, BAD, SILENT = 200, 503, 404, None
 
 
 def states(results, settings=CHECK):
-    """The health after each result, one letter each."""
+    """Return the health after each result, one letter each."""
     checker = HealthChecker(settings)
     found = ""
     for result in results:

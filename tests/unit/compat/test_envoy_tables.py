@@ -21,7 +21,7 @@ shares_of = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 
 
 def build(weights, minimum=64, maximum=4_096, place=envoy.xxh64):
-    """A ring over hosts named by their number."""
+    """Return a ring over hosts named by their number."""
     labels = [f"h{number}" for number in range(len(weights))]
     return ring(labels, normalised(weights), minimum=minimum, maximum=maximum, place=place)
 

@@ -210,7 +210,7 @@ class Books:
 
 
 def completion(outcome, at):
-    """A request that took no time."""
+    """Return a request that took no time."""
     return Completion(outcome, started_at=at, ended_at=at)
 
 

@@ -31,12 +31,12 @@ from balancekit.stats import MAD_SCALE, RecentWindow, deviation, median
 
 
 def report(id, successes=0, failures=0, latencies=()):
-    """What one endpoint did."""
+    """Return the report of one endpoint."""
     return EndpointReport(id, successes=successes, failures=failures, latencies=tuple(latencies))
 
 
 def rates(*shares, volume=100):
-    """Reports of endpoints that succeed in these shares of 100 requests each."""
+    """Return reports of endpoints that succeed in these shares of 100 requests each."""
     return [report(f"e{k}", round(s * volume), volume - round(s * volume)) for k, s in enumerate(shares)]
 
 

@@ -14,7 +14,7 @@ from balancekit.testing import ManualClock
 
 
 def pool(*ids: str, **options: object) -> tuple[LoadBalancer[str], ManualClock, list[Event]]:
-    """A balancer of endpoints, its clock and its events."""
+    """Return a balancer of endpoints, its clock and its events."""
     clock, events = ManualClock(), []
     lb = LoadBalancer(list(ids), selector=UniformRandom(), clock=clock, listeners=[events.append], **options)  # type: ignore[call-overload]
     return lb, clock, events

@@ -23,7 +23,7 @@ GAPS = st.lists(st.sampled_from([0, 0, 0, 1, 2, 5, 40]), min_size=1, max_size=60
 
 
 def limited(ids: str, limit: RateLimit, clock: ManualClock) -> LoadBalancer[str]:
-    """A pool without health, for time alone."""
+    """Return a pool without health, for time alone."""
     return LoadBalancer(list(ids), selector=limit, health=None, clock=clock, rng=Random(1))
 
 

@@ -246,7 +246,7 @@ class TestSticky:
     """Back to the endpoint that knows the client."""
 
     def make(self, **options):
-        """A balancer of three and its values."""
+        """Return a balancer of three and its values."""
         values = StickyValues("orders", [SECRET])
         balancer = LoadBalancer(
             ["a", "b", "c"],

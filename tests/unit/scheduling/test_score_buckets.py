@@ -30,7 +30,7 @@ class ScoreBucketsMachine(RuleBasedStateMachine):
 
     @rule()
     def take_the_lowest(self):
-        """The one picked is a minimum at that moment."""
+        """Check that the one picked is a minimum at that moment."""
         node = self.buckets.lowest()
         assert node.id in least_request(self.nodes)
         self.start(node)
@@ -43,7 +43,7 @@ class ScoreBucketsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def end(self, data):
-        """A request ends, and tells only if in-flight falls below the level."""
+        """End a request; it reports only if in-flight falls below the level."""
         node = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
         node.inflight -= 1
         if node.inflight < node.low_water:
@@ -56,7 +56,7 @@ class ScoreBucketsMachine(RuleBasedStateMachine):
 
     @invariant()
     def audit(self):
-        """The structure is sound after every step."""
+        """Check the structure after every step."""
         if hasattr(self, "buckets"):
             self.buckets._check()
 

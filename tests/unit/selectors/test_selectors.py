@@ -27,7 +27,7 @@ from balancekit.testing import ManualClock, Z, chi_square_z, make_context, make_
 
 
 def ids(selector, snapshot, count, seed=1, **asked):
-    """Pick some times the general way."""
+    """Pick some times the slow path."""
     rng = Random(seed)
     return [selector.select(snapshot, make_context(rng, **asked)).id for _ in range(count)]
 

@@ -1,4 +1,4 @@
-"""What would Envoy have done with this request?
+"""Choices of Envoy 1.40: clusters, policies, priority levels and outlier detection.
 
 :class:`Cluster` answers for a whole cluster: hash policies, priority levels, panic, a policy, slow start,
 outlier detection, without I/O and without a clock. Its policies (:class:`RoundRobin`, :class:`LeastRequest`,

@@ -1,4 +1,4 @@
-"""Who takes a request when the host its key belongs to has more than its share?
+"""Envoy's bounded-load hashing: the host for a request when the key's owner is over its share.
 
 Envoy's ``hash_balance_factor``: of the slots that the requests in progress call for, each host has its share
 by weight. A host whose requests exceed its slots passes the key on: not to its neighbour on the ring, which

@@ -1,4 +1,4 @@
-"""What does one Envoy cluster do with a request, from its headers to the host that takes it?
+"""One Envoy cluster, from the headers of a request to the host that takes it.
 
 In order: the hash policies make a position of the request; priorities and panic choose a level and whether
 its unhealthy hosts count (``_levels.py``); the level's own policy picks a host. What the answers were feeds

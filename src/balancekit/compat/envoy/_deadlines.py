@@ -1,4 +1,4 @@
-"""Whose turn is it, if hosts of different weight take turns as Envoy lets them?
+"""Envoy's earliest-deadline-first schedule over hosts of different weight.
 
 Earliest deadline first: a host of weight w is due every ``1 / w``; the earliest deadline is picked and set
 one period on. The weight is read when the host is picked, so what it is at that moment decides when the host

@@ -1,4 +1,4 @@
-"""Which 64-bit number does Envoy make of a key or a label?
+"""Envoy's 64-bit hash of keys and labels.
 
 xxHash64 of the bytes; ring entries may use the 64-bit MurmurHash2 instead. Both are here in Python; the
 package ``xxhash``, if it is installed, computes the same xxHash64 in C, some fifty times as fast.

@@ -107,7 +107,7 @@ class RingHash:
         return _select(snapshot, ctx, self._table, self._factor)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.derive(self._table), self._factor)
 
     def _table(self, snapshot: Snapshot) -> Table:
@@ -175,7 +175,7 @@ class Maglev:
         return _select(snapshot, ctx, self._table, self._factor)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
-        """Return the fast lane for a snapshot with eligible nodes."""
+        """Return the fast path for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.derive(self._table), self._factor)
 
     def _table(self, snapshot: Snapshot) -> Table:

@@ -1,4 +1,4 @@
-"""When does an active health check change Envoy's mind about a host?
+"""Envoy's active health checks: thresholds and the states of a host.
 
 A passing check that is the very first result makes the host healthy at once; later it takes
 ``healthy_threshold`` passes in a row. A status that is neither expected nor retriable makes it unhealthy at

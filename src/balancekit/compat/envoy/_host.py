@@ -1,4 +1,4 @@
-"""What is a host, to an Envoy cluster?
+"""A host of an Envoy cluster.
 
 A name, and where hashing places it; a weight, and a level. Envoy's bounds, which are narrower than ours.
 """

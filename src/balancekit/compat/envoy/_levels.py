@@ -1,4 +1,4 @@
-"""Which priority level serves a request, and may it use its unhealthy hosts?
+"""Envoy's priority levels and panic mode.
 
 Worked example: three levels of four hosts with 1, 2 and 4 healthy ones, factor 140. Health in percent is
 ``140 * healthy // hosts``, at most 100: 35, 70, 100. Together that is more than 100, so the load of 100 is

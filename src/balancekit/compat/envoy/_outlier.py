@@ -1,4 +1,4 @@
-"""Which hosts does Envoy take out because of how they answer, and for how long?
+"""Envoy's outlier detection: which hosts are ejected, and for how long.
 
 The n-th 5xx in a row ejects a host at once, unless too large a part of the cluster would then be out; any
 other answer ends the run. Time passes in interval ticks: a host returns at the first tick at which its time

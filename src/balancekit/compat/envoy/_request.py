@@ -1,4 +1,4 @@
-"""Where on the ring does a request belong?
+"""Envoy's hash policies: the position of a request on the ring.
 
 Envoy lists *hash policies*: this header, that query parameter, the source address. Each that finds its value
 contributes its xxHash64, combined as ``h = rotate_left(h, 1) ^ next``, so that two policies over equal values

@@ -1,4 +1,4 @@
-"""How much of its weight does a host take while it warms up?
+"""Envoy's slow start: the share of its weight that a new host takes.
 
 ``max(min_weight_percent / 100, (t / window) ** (1 / aggression))`` of it, t seconds after it became healthy,
 asked whenever it is picked. An aggression of 1 is a straight line; above, most of the weight comes early.

@@ -1,4 +1,4 @@
-"""Which host owns a position, on Envoy's ring and in its Maglev table?
+"""Envoy's ring and Maglev table.
 
 Both are built from labels and *normalised* weights, shares of the sum in doubles: the arithmetic is Envoy's,
 rounding included, because an entry more or less moves keys.

@@ -1,4 +1,4 @@
-"""Whose turn is it, and who is least busy? Envoy's policies without keys, as selectors.
+"""Envoy's policies without keys, as selectors: round robin, least request, random.
 
 With equal weights they do what their names say. With different weights both become earliest-deadline
 schedules (``_deadlines.py``), least request with a weight that activity divides. A node's ``ramp``, the share

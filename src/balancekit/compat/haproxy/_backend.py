@@ -1,4 +1,4 @@
-"""Which server does HAProxy give this request? A whole ``backend`` section.
+"""An HAProxy ``backend`` section: which server gets a request.
 
 Sans-IO. The order of decisions: a cookie of a server that may still serve it; the balancing method among the
 active servers, or if none is usable among the backups (only the first of them without ``allbackups``); the

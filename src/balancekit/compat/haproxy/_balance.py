@@ -1,4 +1,4 @@
-"""What does a backend's ``balance`` and ``hash-type`` say? The settings, and the structures they need.
+"""HAProxy's ``balance`` and ``hash-type`` settings, and the structures they need.
 
 Source: HAProxy 2.6.12, configuration manual section 4.2.
 """

@@ -1,4 +1,4 @@
-"""When does HAProxy take a server out, and how slowly does it come back? Checks, and slow start.
+"""HAProxy's checks and slow start.
 
 ``fall`` failed checks in a row take a server down, ``rise`` passed ones bring it back; one opposite result
 clears the run. The interval counts from the end of a check. ``fastinter`` applies while a change is under way,

@@ -1,4 +1,4 @@
-"""How does HAProxy hash? Four functions over bytes, 32 bits each, and the mixer called avalanche.
+"""HAProxy's hash functions: four over bytes, 32 bits each, and the mixer called avalanche.
 
 Source: HAProxy 2.6.12, ``src/hash.c`` and ``full_hash`` of ``include/haproxy/tools.h``; behaviour as recorded.
 """
@@ -51,7 +51,7 @@ def wt6(data: bytes) -> int:
 
 
 def crc32(data: bytes) -> int:
-    """The CRC of zlib."""
+    """Return the CRC of zlib."""
     return zlib.crc32(data)
 
 

@@ -1,4 +1,4 @@
-"""What of a request does HAProxy hash? The words after ``balance``.
+"""HAProxy's hash keys: the part of a request named after ``balance``.
 
 Source: HAProxy 2.6.12, ``src/backend.c``.
 """

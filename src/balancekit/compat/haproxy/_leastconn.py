@@ -1,4 +1,4 @@
-"""``balance leastconn`` and ``balance first``: who has the least, and who comes first?
+"""HAProxy's ``balance leastconn`` and ``balance first``.
 
 A server's key is 0 with no request in progress, otherwise ``(n + 1) * 4096 // effective weight``. One whose key
 changes goes behind its equals, one whose key stays keeps its place: idle servers take turns whatever their

@@ -1,4 +1,4 @@
-"""What does HAProxy remember of a server? Its weight, its state, its place in line.
+"""State of an HAProxy server: weight, health, and position in the schedule.
 
 Effective weights are sixteen times the weight, and 0 while a server takes nothing new. A server is full when it
 serves ``maxconn`` requests, or when some wait for it.

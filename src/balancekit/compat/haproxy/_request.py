@@ -1,4 +1,4 @@
-"""Where is this request now? One request's way through a backend: served, waiting, or refused.
+"""One request's way through an HAProxy backend: served, queued, or refused.
 
 Source: HAProxy 2.6.12, ``src/stream.c`` and ``src/queue.c``.
 """

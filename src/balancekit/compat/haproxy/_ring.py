@@ -1,4 +1,4 @@
-"""``hash-type consistent`` and ``balance random``: whose node is nearest?
+"""HAProxy's ``hash-type consistent`` and ``balance random``: the ring.
 
 A server has as many nodes as its effective weight; node ``j`` lies at ``avalanche(id * 4096 + j)``, so names and
 addresses do not matter. The *nearest* node wins, before or after the hash, before on a tie. A new weight adds

@@ -1,4 +1,4 @@
-"""``balance static-rr`` and ``hash-type map-based``: whose is this slot? A table of the usable servers.
+"""HAProxy's ``balance static-rr`` and ``hash-type map-based``: a table of the usable servers.
 
 As many slots as the weights, divided by their greatest common divisor, add up to. Slots are dealt out by
 score; a walk goes through them in order, a hash takes slot ``h % size``. After the last slot the walk stands

@@ -1,4 +1,4 @@
-"""``balance roundrobin``: whose position comes next? Weighted round robin over three sorted sets.
+"""HAProxy's ``balance roundrobin``: weighted round robin over three sorted sets.
 
 Every server has a position in a round as long as the sum of effective weights, and moves on by
 ``sum / weight``, remainders carried. Those that have had their turns of this round wait in ``next``; those that have

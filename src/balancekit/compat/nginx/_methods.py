@@ -1,4 +1,4 @@
-"""How does nginx choose among servers? One class per balancing directive.
+"""nginx's balancing methods, one class per directive.
 
 A method makes a *search* for every request. The search remembers what the request has hashed so far, so that
 a second attempt goes on where the first one stopped. All of them fall back to smooth round robin when they

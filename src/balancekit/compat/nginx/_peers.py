@@ -1,4 +1,4 @@
-"""What does nginx remember of a server, and when may it be tried? The bookkeeping under every method.
+"""State of nginx servers: the bookkeeping under every method.
 
 A server is *eligible* for a request when it is not ``down``, has not been tried for this request, is below
 ``max_conns``, and has not failed: ``fails >= max_fails`` with the last look less than ``fail_timeout`` ago.

@@ -1,4 +1,4 @@
-"""How does a ``LoadBalancer`` choose as nginx would? A selector around any of the methods.
+"""A selector for ``LoadBalancer`` around any of nginx's methods.
 
 The pool's membership, weights and health come from the balancer, failures from its leases. Endpoints
 that may not be picked count as ``down``: they keep their part of what hashes are taken modulo.

@@ -1,4 +1,4 @@
-"""Which servers does nginx try for this request, one after the other? A whole ``upstream`` block.
+"""An nginx ``upstream`` block: the servers tried for a request, in order.
 
 Sans-IO: it is told the time and how attempts end. The clock of nginx counts whole seconds, and so do the
 windows of failures; give whole numbers for ``now`` where every choice is to be the same.
