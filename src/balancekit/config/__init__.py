@@ -1,0 +1,45 @@
+"""A balancer, its discovery, checks and retries from one file: TOML, JSON, a mapping or the environment.
+
+.. code-block:: toml
+
+    endpoints = ["10.0.0.1:8080", "10.0.0.2:8080"]   # or [discovery] source = "dns:orders.svc:8080"
+
+    [balancer]
+    selector = "RingHash"
+    options = { vnodes = 200 }
+
+    [checks]
+    kind = "http"
+    path = "/healthz"
+    interval = 5.0
+
+    [retry]
+    attempts = 3
+
+The words of ``[balancer]`` are those of a scenario's ``[[balancers]]``, and a ``[simulation]`` table beside them makes the
+same file a scenario for ``balancekit simulate``. A wrong word raises ``ConfigurationError`` with its place in the file and
+the words that are allowed. :func:`schema` returns a JSON Schema for editors.
+"""
+
+from __future__ import annotations
+
+from balancekit._support.lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.config._configuration import Configuration, Retries
+    from balancekit.config._load import load, read
+    from balancekit.config._schema import schema
+
+__all__ = ["Configuration", "Retries", "load", "read", "schema"]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {"_configuration": ("Configuration", "Retries"), "_load": ("load", "read"), "_schema": ("schema",)},
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,11 @@
+"""Print the JSON Schema of configuration files: ``python -m balancekit.config``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from balancekit.config import schema
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(schema(), indent=1) + "\n")

@@ -1,0 +1,161 @@
+"""The ``[balancer]`` table: selector, routing, load, health and exhaustion as one recipe for balancers.
+
+A recipe makes any number of balancers, each with a selector of its own. All words are checked when the recipe is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, final
+
+from balancekit import routing
+from balancekit._support import validation as valid
+from balancekit.balancer import LoadBalancer
+from balancekit.config import _tables as tables
+from balancekit.config import _vocabulary as vocabulary
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.health import Health, Lifecycle
+from balancekit.protocols import Selector
+
+__all__ = ["BALANCER_WORDS", "Recipe", "recipe"]
+
+BALANCER_WORDS: Final = ("selector", "options", "load", "health", "exhaustion", "routing")
+
+
+@final
+class Recipe:
+    """What is needed to make balancers that are alike.
+
+    Parameters
+    ----------
+    selector
+        Makes the selector, or ``None`` for the default one.
+    options
+        Other keyword arguments of ``LoadBalancer``.
+    """
+
+    __slots__ = ("_options", "_selector")
+
+    def __init__(self, selector: Callable[[], Selector] | None, options: Mapping[str, Any]) -> None:
+        self._selector = selector
+        self._options = dict(options)
+
+    def make(self, endpoints: Sequence[Endpoint[Any]], **more: Any) -> LoadBalancer[Any]:
+        """Return a new balancer over some endpoints."""
+        selector = None if self._selector is None else self._selector()
+        return LoadBalancer(endpoints, selector=selector, **self._options, **more)
+
+
+def recipe(where: str, value: object, *, environ: Mapping[str, str] | None = None) -> Recipe:
+    """Read a balancer's table.
+
+    Parameters
+    ----------
+    where
+        Its place in the file, for errors.
+    value
+        The table.
+    environ
+        Where the secrets of ``Sticky`` are, by the names that the file gives.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown word or a value outside its range.
+    """
+    facts = tables.table(where, value)
+    selector = _selector(where, facts.pop("selector", None), facts.pop("options", {}))
+    routers = facts.pop("routing", [])
+    options: dict[str, Any] = {"health": _health(f"{where}.health", facts.pop("health", True))}
+    for word, kinds in (("load", vocabulary.LOADS), ("exhaustion", vocabulary.EXHAUSTION)):
+        if word in facts:
+            options[word] = _named(f"{where}.{word}", facts.pop(word), kinds)
+    tables.reject_unknown(where, facts, BALANCER_WORDS)
+    found = Recipe(_routed(f"{where}.routing", routers, selector, environ or {}), options)
+    found.make([Endpoint("any")])  # everything that may be wrong is wrong now
+    return found
+
+
+def _selector(where: str, name: object, options: object) -> Callable[[], Selector] | None:
+    """Return a maker of the selector, or ``None`` for the default."""
+    given = tables.table(f"{where}.options", options)
+    if name is None:
+        tables.reject_unknown(f"{where}.options", given, ())
+        return None
+    kind, known = vocabulary.SELECTORS[tables.choice(f"{where}.selector", name, vocabulary.SELECTORS)]
+    made = tables.call(f"{where}.options", lambda **values: (kind(**values), values)[1], given, known)
+    return lambda: kind(**made)
+
+
+def _routed(
+    where: str, value: object, selector: Callable[[], Selector] | None, environ: Mapping[str, str]
+) -> Callable[[], Selector] | None:
+    """Wrap the selector into routers, the first one outermost."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ConfigurationError(where, value, "tables, each with a kind, the outermost first")
+    child = selector
+    for place in range(len(value) - 1, -1, -1):
+        at = f"{where}[{place}]"
+        child = _router(at, tables.table(at, value[place]), child, environ)
+    return child
+
+
+def _router(
+    where: str, options: dict[str, Any], child: Callable[[], Selector] | None, environ: Mapping[str, str]
+) -> Callable[[], Selector]:
+    """Return a maker of one router around its child."""
+    name = tables.choice(f"{where}.kind", options.pop("kind", None), vocabulary.ROUTERS)
+    kind, known = vocabulary.ROUTERS[name]
+
+    def make(**values: Any) -> Any:
+        if name == "Sticky":
+            values = {"values": _sticky_values(where, values, environ), **_without(values, "pool", "secrets")}
+        if name == "BoundedLoad":
+            return kind(None if child is None else child(), **values)
+        return kind(**values) if child is None else kind(child=child, **values)
+
+    tables.call(where, make, options, known)
+    return lambda: tables.call(where, make, options, known)
+
+
+def _sticky_values(where: str, values: Mapping[str, Any], environ: Mapping[str, str]) -> routing.StickyValues:
+    """Return the signer of sticky values; a file names the variables that hold its secrets, newest first."""
+    names = values.get("secrets")
+    if not isinstance(names, Sequence) or isinstance(names, str) or not names:
+        raise ConfigurationError("secrets", names, "names of environment variables, the newest secret first")
+    missing = [name for name in names if name not in environ]
+    if missing:
+        raise ConfigurationError("secrets", missing[0], "names of environment variables that are set")
+    return routing.StickyValues(values.get("pool", ""), [environ[name].encode() for name in names])
+
+
+def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _named(where: str, value: object, kinds: vocabulary.Kinds) -> Any:
+    """Make a thing that is given by its name or as a table with its ``kind``."""
+    return tables.make(where, {"kind": value} if isinstance(value, str) else value, kinds)
+
+
+def _health(where: str, value: object) -> Lifecycle | None:
+    """Return a policy: the default for ``true``, none for ``false``, or what a table says."""
+    if isinstance(value, bool):
+        return Lifecycle() if value else None
+    given = tables.table(where, value)
+    parts: dict[str, Any] = {}
+    for name, (kind, known) in vocabulary.HEALTH.items():
+        if name in given:
+            at = f"{where}.{name}"
+            parts[name] = tables.call(at, kind, tables.table(at, given.pop(name)), known)
+    if "success_rate" in parts:
+        parts["rules"] = (parts.pop("success_rate"),)
+    if "sweep" in given:
+        parts["sweep"] = valid.number(f"{where}.sweep", given.pop("sweep"), above=0.0)
+    if "start" in given:
+        parts["start"] = Health(
+            tables.choice(f"{where}.start", given.pop("start"), [state.value for state in Health])
+        )
+    tables.reject_unknown(where, given, (*vocabulary.HEALTH, "sweep", "start"))
+    return Lifecycle(**parts)

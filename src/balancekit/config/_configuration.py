@@ -1,0 +1,238 @@
+"""A configuration: a balancer and what runs beside it, made from tables and started together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self, final
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.balancer import LoadBalancer
+from balancekit.checks import AsyncChecks, Schedule, ThreadChecks
+from balancekit.config import _tables as tables
+from balancekit.config import _vocabulary as vocabulary
+from balancekit.config._balancer import recipe
+from balancekit.config._endpoints import endpoints_of
+from balancekit.discovery import AsyncDiscovery, Refresh, ThreadDiscovery
+from balancekit.discovery import source as parsed
+from balancekit.errors import ConfigurationError
+from balancekit.retry import RetryBudget
+
+__all__ = ["WORDS", "Configuration", "Retries", "configuration"]
+
+WORDS: Final = ("title", "endpoints", "discovery", "balancer", "checks", "retry", "simulation")
+RETRY_WORDS: Final = ("attempts", "timeout", "hedge", "budget")
+FIRST_LIST_TIMEOUT_S: Final = 10.0
+
+
+class Retries(Record):
+    """The ``[retry]`` table: what adapters and ``lb.attempts`` are told.
+
+    Parameters
+    ----------
+    attempts
+        Attempts per request, >= 1.
+    timeout
+        Seconds for the whole call, or ``None``.
+    hedge
+        Seconds after which a second attempt is sent, or ``None``.
+    budget
+        The budget of retries that all clients of the service share.
+    """
+
+    attempts: int = 2
+    timeout: float | None = None
+    hedge: float | None = None
+    budget: RetryBudget
+
+    def _check(self) -> None:
+        valid.integer("attempts", self.attempts, minimum=1)
+        for name in ("timeout", "hedge"):
+            if getattr(self, name) is not None:
+                valid.number(name, getattr(self, name), above=0.0)
+
+    def adapter_options(self) -> dict[str, Any]:
+        """Return the keyword arguments of an adapter: ``BalancedTransport(lb, **retries.adapter_options())``."""
+        return {"attempts": self.attempts, "budget": self.budget}
+
+
+@final
+class Configuration:
+    """A balancer with its discovery and checks. Made by :func:`balancekit.config.load`.
+
+    A context manager, in threads and on asyncio: entering starts discovery, waits for its first list, then starts checks;
+    leaving stops both.
+
+    Notes
+    -----
+    *When not to use it:* where start and end of discovery and checks differ; use their runners.
+
+    Example
+    -------
+    >>> from balancekit.config import load
+    >>> with load({"endpoints": ["127.0.0.1:9101"], "retry": {"attempts": 3}}) as running:
+    ...     with running.balancer.acquire() as lease:
+    ...         print(lease.target, running.retry.attempts)
+    127.0.0.1:9101 3
+    """
+
+    __slots__ = ("_check", "_refresh", "_running", "_schedule", "_source", "balancer", "retry", "title")
+
+    def __init__(
+        self,
+        balancer: LoadBalancer[Any],
+        retry: Retries,
+        *,
+        title: str = "",
+        source: tuple[str, Refresh | None] | None = None,
+        check: tuple[Any, Schedule] | None = None,
+    ) -> None:
+        self.balancer: LoadBalancer[Any] = balancer
+        """The balancer."""
+        self.retry: Retries = retry
+        """What the ``[retry]`` table says."""
+        self.title: str = title
+        """What the file calls itself."""
+        self._source = source
+        self._check = check
+        self._running: list[Any] = []
+
+    def start(self) -> None:
+        """Start discovery and checks on threads. Starting twice does nothing.
+
+        Raises
+        ------
+        TimeoutError
+            If discovery has no list after 10 seconds; then nothing runs.
+        """
+        if self._running:
+            return
+        started: list[Any] = []
+        try:
+            if self._source is not None:
+                discovery = ThreadDiscovery(self.balancer, self._source[0], refresh=self._source[1])
+                started.append(discovery)
+                discovery.start()
+                _require(ready=discovery.wait_ready(FIRST_LIST_TIMEOUT_S), source=self._source[0])
+            if self._check is not None:
+                checks = ThreadChecks(self.balancer, self._check[0], schedule=self._check[1])
+                started.append(checks)
+                checks.start()
+        except BaseException:
+            for runner in reversed(started):
+                runner.stop()
+            raise
+        self._running = started
+
+    def stop(self) -> None:
+        """Stop checks and discovery. Stopping twice does nothing."""
+        while self._running:
+            self._running.pop().stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        started: list[Any] = []
+        try:
+            if self._source is not None:
+                discovery = AsyncDiscovery(self.balancer, self._source[0], refresh=self._source[1])
+                await discovery.__aenter__()
+                started.append(discovery)
+                _require(ready=await discovery.wait_ready(FIRST_LIST_TIMEOUT_S), source=self._source[0])
+            if self._check is not None:
+                checks = AsyncChecks(self.balancer, self._check[0], schedule=self._check[1])
+                await checks.__aenter__()
+                started.append(checks)
+        except BaseException:
+            for runner in reversed(started):
+                await runner.__aexit__(None, None, None)
+            raise
+        self._running = started
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        while self._running:
+            await self._running.pop().__aexit__(kind, error, traceback)
+
+    def __repr__(self) -> str:
+        return f"Configuration({self.title!r}, {self.balancer!r})"
+
+
+def _require(*, ready: bool, source: str) -> None:
+    if not ready:
+        raise TimeoutError(f"discovery has had no list from {source!r} for {FIRST_LIST_TIMEOUT_S:g} s")
+
+
+def configuration(facts: Mapping[str, Any], *, environ: Mapping[str, str]) -> Configuration:
+    """Make a configuration from tables.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown word or a value outside its range.
+    """
+    tables.reject_unknown("configuration", [word for word in facts if word not in WORDS], WORDS)
+    title = valid.text("title", facts.get("title", ""), empty=True)
+    endpoints = (
+        endpoints_of("endpoints", facts["endpoints"], environ=environ) if "endpoints" in facts else None
+    )
+    source = _discovery(facts["discovery"]) if "discovery" in facts else None
+    if (endpoints is None) == (source is None):
+        both = "endpoints or [discovery]" if endpoints is None else "endpoints or [discovery], not both"
+        raise ConfigurationError("configuration", sorted(facts), both)
+    made = recipe("balancer", facts.get("balancer", {}), environ=environ)
+    check = _checks(facts["checks"]) if "checks" in facts else None
+    retry = _retry(facts.get("retry", {}))
+    try:
+        balancer = made.make(endpoints or [], allow_empty=endpoints is None)
+    except ConfigurationError as error:
+        raise ConfigurationError("endpoints", error.value, error.allowed) from None
+    return Configuration(balancer, retry, title=title, source=source, check=check)
+
+
+def _discovery(value: object) -> tuple[str, Refresh | None]:
+    """Return what is followed, and how often; options of a scheme stand in its string."""
+    facts = tables.table("discovery", value)
+    text = valid.text("discovery.source", facts.pop("source", None))
+    try:
+        suggested = parsed(text).refresh
+    except ConfigurationError as error:
+        raise tables.located("discovery", error) from None
+    if not facts:
+        return text, None
+    _, known = vocabulary.REFRESH
+    return text, tables.call(
+        "discovery", lambda **changes: suggested.replace(**changes), facts, (*known, "source")
+    )
+
+
+def _checks(value: object) -> tuple[Any, Schedule]:
+    """Return a check and its schedule, whose words stand in one table."""
+    facts = tables.table("checks", value)
+    schedule, timing = vocabulary.SCHEDULE
+    when = tables.call(
+        "checks", schedule, {word: facts.pop(word) for word in timing if word in facts}, timing
+    )
+    kind, known = vocabulary.CHECKS[
+        tables.choice("checks.kind", facts.pop("kind", "http"), vocabulary.CHECKS)
+    ]
+    tables.reject_unknown("checks", [word for word in facts if word not in known], ("kind", *known, *timing))
+    return tables.call("checks", kind, facts, known), when
+
+
+def _retry(value: object) -> Retries:
+    facts = tables.table("retry", value)
+    make, known = vocabulary.RETRY_BUDGET
+    budget = tables.call("retry.budget", make, tables.table("retry.budget", facts.pop("budget", {})), known)
+    found: Retries = tables.call("retry", Retries, {**facts, "budget": budget}, RETRY_WORDS)
+    return found

@@ -1,0 +1,73 @@
+"""The ``endpoints`` of a configuration: a list of ids, a list of tables, or tables by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from balancekit.adapters import HttpTarget
+from balancekit.config import _tables as tables
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+
+__all__ = ["ENDPOINT_WORDS", "endpoints_of"]
+
+ENDPOINT_WORDS: Final = ("target", "weight", "priority", "zone", "metadata", "headers")
+
+
+def endpoints_of(where: str, value: object, *, environ: Mapping[str, str]) -> list[Endpoint[Any]]:
+    """Return the endpoints of a configuration.
+
+    A table may give ``target`` (an address or URL; the id if left out), ``weight``, ``priority``, ``zone``, ``metadata`` and
+    ``headers``, whose values may name an environment variable as ``${NAME}``, so that no secret stands in a file.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown word, a value outside its range or a variable that is not set.
+    """
+    if isinstance(value, Mapping):
+        return [_endpoint(f"{where}.{id}", id, facts, environ) for id, facts in value.items()]
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ConfigurationError(where, value, "a list of ids, or tables by id")
+    return [_listed(f"{where}[{place}]", one, environ) for place, one in enumerate(value)]
+
+
+def _listed(where: str, value: object, environ: Mapping[str, str]) -> Endpoint[Any]:
+    """Return an endpoint that is an id, or a table that contains one."""
+    if isinstance(value, str):
+        return _endpoint(where, value, {}, environ)
+    facts = tables.table(where, value)
+    return _endpoint(where, facts.pop("id", None), facts, environ)
+
+
+def _endpoint(where: str, id: Any, value: object, environ: Mapping[str, str]) -> Endpoint[Any]:
+    facts: dict[str, Any] = (
+        {"weight": value} if isinstance(value, int | float) else tables.table(where, value)
+    )
+    tables.reject_unknown(where, [word for word in facts if word not in ENDPOINT_WORDS], ENDPOINT_WORDS)
+    headers = facts.pop("headers", None)
+    try:
+        if headers is not None:
+            resolved = {
+                name: _filled(where, text, environ) for name, text in tables.table(where, headers).items()
+            }
+            facts["target"] = HttpTarget(facts.get("target", id), headers=resolved)
+        return Endpoint(id, **facts)
+    except ConfigurationError as error:
+        raise tables.located(where, error) from None
+
+
+def _filled(where: str, text: object, environ: Mapping[str, str]) -> str:
+    """Return a header's value with ``${NAME}`` replaced by that variable."""
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{where}.headers", text, "strings")
+    before, opening, rest = text.partition("${")
+    if not opening:
+        return text
+    name, closing, after = rest.partition("}")
+    if not closing or name not in environ:
+        raise ConfigurationError(
+            f"{where}.headers", name, "the name of an environment variable that is set, in ${}"
+        )
+    return before + environ[name] + _filled(where, after, environ)

@@ -1,0 +1,122 @@
+"""Read a configuration from a file, a mapping and the environment.
+
+Variables such as ``BALANCEKIT_BALANCER__SELECTOR=RingHash`` set one word each: two underscores separate the names of tables,
+and the value is read as TOML or, where it is none, as text. They come last, so they overrule a file.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from balancekit.config import _tables as tables
+from balancekit.config._configuration import Configuration, configuration
+from balancekit.errors import ConfigurationError
+
+__all__ = ["load", "read"]
+
+MAX_FILE_BYTES: Final = 10_000_000
+PREFIX: Final = "BALANCEKIT_"
+
+
+def load(
+    source: Mapping[str, Any] | str | Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    prefix: str = PREFIX,
+) -> Configuration:
+    """Return a configuration, checked whole; nothing is started.
+
+    Parameters
+    ----------
+    source
+        The path of a TOML or JSON file (``.json``), or a mapping of the same shape; ``None`` for the environment alone.
+    environ
+        Environment variables, usually ``os.environ``, or ``None`` for none.
+    prefix
+        What the names of variables begin with.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, is neither TOML nor JSON, or has an unknown word or a value outside its range; the
+        parameter is its place in the file, as ``checks.path``.
+
+    Notes
+    -----
+    *When not to use it:* for targets, selectors or functions that are objects of your program; construct a
+    :class:`~balancekit.LoadBalancer` instead.
+
+    Example
+    -------
+    >>> found = load({"endpoints": ["a", "b"], "balancer": {"selector": "RoundRobin"}})
+    >>> [found.balancer.acquire().target for _ in range(3)]
+    ['a', 'b', 'a']
+    >>> load({"endpoints": ["a"]}, environ={"BALANCEKIT_RETRY__ATTEMPTS": "4"}).retry.attempts
+    4
+    """
+    if source is None:
+        facts: dict[str, Any] = {}
+    elif isinstance(source, Mapping):
+        facts = tables.table("configuration", source)
+    elif isinstance(source, str | Path):
+        facts = read(source)
+    else:
+        raise ConfigurationError("source", source, "a mapping, the path of a TOML or JSON file, or None")
+    variables = environ or {}
+    for name, text in variables.items():
+        if name.startswith(prefix):
+            facts = _set(facts, name.removeprefix(prefix).lower().split("__"), _value(text), name)
+    return configuration(facts, environ=variables)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Return the tables of a TOML or JSON file.
+
+    Parameters
+    ----------
+    path
+        The path; a name that ends with ``.json`` is read as JSON.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read, is larger than 10 MB, or is neither.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError("source", str(path), f"a file that can be read ({error})") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigurationError("source", str(path), f"a file of at most {MAX_FILE_BYTES:,} bytes")
+    kind = "JSON" if str(path).endswith(".json") else "TOML"
+    try:
+        found = json.loads(content) if kind == "JSON" else tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError("source", str(path), f"{kind}: {error}") from None
+    return tables.table("source", found)
+
+
+def _value(text: str) -> Any:
+    """Return the value of a variable: TOML if it is that, else text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+
+
+def _set(facts: Mapping[str, Any], path: list[str], value: Any, variable: str) -> dict[str, Any]:
+    """Return tables with one word changed."""
+    name, *rest = path
+    if not name:
+        raise ConfigurationError("environ", variable, "words separated by two underscores")
+    if not rest:
+        return {**facts, name: value}
+    inner = facts.get(name, {})
+    if not isinstance(inner, Mapping):
+        raise ConfigurationError("environ", variable, f"a word of a table; {name} is none")
+    return {**facts, name: _set(inner, rest, value, variable)}
