@@ -63,10 +63,10 @@ def test_what_is_not_said_has_a_default(tmp_path):
 @pytest.mark.parametrize(
     ("change", "parameter"),
     [
-        (("rate = 10.0", "rate = -1"), "rate"),
+        (("rate = 10.0", "rate = -1"), "arrivals.rate"),
         (('kind = "poisson"', 'kind = "fish"'), "arrivals.kind"),
         (("rate = 10.0", "speed = 10.0"), "arrivals"),
-        (('"deterministic"', '"sometimes"'), "service.kind"),
+        (('"deterministic"', '"sometimes"'), "servers.s.service.kind"),
         (("[servers.s]", "[servers.s]\ncolour = 1"), "servers.s"),
         (
             (
@@ -77,8 +77,8 @@ def test_what_is_not_said_has_a_default(tmp_path):
         ),
         (("[arrivals]", "colour = 1\n[arrivals]"), "scenario"),
         (("[arrivals]", "requests = 0\n[arrivals]"), "requests"),
-        (("[servers.s]", '[[balancers]]\nselector = "Fastest"\n[servers.s]'), "selector"),
-        (("[servers.s]", '[[balancers]]\nload = "Weight"\n[servers.s]'), "load"),
+        (("[servers.s]", '[[balancers]]\nselector = "Fastest"\n[servers.s]'), "balancers.Fastest.selector"),
+        (("[servers.s]", '[[balancers]]\nload = "Weight"\n[servers.s]'), "balancers.default.load.kind"),
         (("[servers.s]", '[[faults]]\nkind = "flood"\n[servers.s]'), "faults.kind"),
         (("[arrivals]", "[arrivals"), "scenario"),
         (("[arrivals]", "timeout = 0\n[arrivals]"), "timeout"),
@@ -86,16 +86,25 @@ def test_what_is_not_said_has_a_default(tmp_path):
         (("[arrivals]", "clients = 0\n[arrivals]"), "clients"),
         (("[arrivals]", "[keys]\ncount = 0\n[arrivals]"), "keys.count"),
         (("[arrivals]", "[keys]\ncount = 3\ncolour = 1\n[arrivals]"), "keys"),
-        (("[servers.s]", "[servers.s]\ndiscipline = 'lifo'"), "discipline"),
-        (("[servers.s]", '[[balancers]]\noptions = { d = 2 }\nselector = "First"\n[servers.s]'), "options"),
-        (("[servers.s]", '[[balancers]]\nexhaustion = "Choice"\n[servers.s]'), "exhaustion"),
-        (("[servers.s]", "[[balancers]]\nhealth = 3\n[servers.s]"), "health"),
-        (("[servers.s]", "[[balancers]]\nhealth = { colour = 1 }\n[servers.s]"), "health"),
+        (("[servers.s]", "[servers.s]\ndiscipline = 'lifo'"), "servers.s.discipline"),
+        (
+            ("[servers.s]", '[[balancers]]\noptions = { d = 2 }\nselector = "First"\n[servers.s]'),
+            "balancers.First.options",
+        ),
+        (
+            ("[servers.s]", '[[balancers]]\nexhaustion = "Choice"\n[servers.s]'),
+            "balancers.default.exhaustion.kind",
+        ),
+        (("[servers.s]", "[[balancers]]\nhealth = 3\n[servers.s]"), "balancers.default.health"),
+        (("[servers.s]", "[[balancers]]\nhealth = { colour = 1 }\n[servers.s]"), "balancers.default.health"),
         (
             ("[servers.s]", "[[balancers]]\nhealth = { damping = { colour = 1 } }\n[servers.s]"),
-            "health.damping",
+            "balancers.default.health.damping",
         ),
-        (("[servers.s]", '[[balancers]]\nhealth = { start = "ill" }\n[servers.s]'), "health.start"),
+        (
+            ("[servers.s]", '[[balancers]]\nhealth = { start = "ill" }\n[servers.s]'),
+            "balancers.default.health.start",
+        ),
         (("[servers.s]", "[balancers]\nname = 'a'\n[servers.s]"), "balancers"),
         (("[servers.s]", "[[balancers]]\n[[balancers]]\n[servers.s]"), "balancers"),
         (("[servers.s]", CLAIM.replace("p99", "beauty") + "[servers.s]"), "measure"),
@@ -155,8 +164,9 @@ at = 15.0
 
 [[balancers]]
 name = "own"
-selector = "BoundedLoad"
-options = { factor = 1.5 }
+selector = "RingHash"
+options = { vnodes = 100 }
+routing = [{ kind = "BoundedLoad", factor = 1.5 }]
 load = "InFlight"
 exhaustion = "LeastBad"
 attempts = 3

@@ -30,14 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from balancekit.config._configuration import Configuration, Retries
+    from balancekit.config._endpoints import endpoints_of
     from balancekit.config._load import load, read
+    from balancekit.config._recipe import Recipe, recipe
     from balancekit.config._schema import schema
 
-__all__ = ["Configuration", "Retries", "load", "read", "schema"]
+__all__ = ["Configuration", "Recipe", "Retries", "endpoints_of", "load", "read", "recipe", "schema"]
 
 __getattr__: Callable[[str], object] = lazily(
     __name__,
-    {"_configuration": ("Configuration", "Retries"), "_load": ("load", "read"), "_schema": ("schema",)},
+    {
+        "_configuration": ("Configuration", "Retries"),
+        "_endpoints": ("endpoints_of",),
+        "_load": ("load", "read"),
+        "_recipe": ("Recipe", "recipe"),
+        "_schema": ("schema",),
+    },
 )
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self, final
 
+from balancekit._support import tables
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import AsyncChecks, Schedule, ThreadChecks
-from balancekit.config import _tables as tables
 from balancekit.config import _vocabulary as vocabulary
-from balancekit.config._balancer import recipe
 from balancekit.config._endpoints import endpoints_of
+from balancekit.config._recipe import recipe
 from balancekit.discovery import AsyncDiscovery, Refresh, ThreadDiscovery
 from balancekit.discovery import source as parsed
 from balancekit.errors import ConfigurationError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from balancekit._support import tables
 from balancekit.adapters import HttpTarget
-from balancekit.config import _tables as tables
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
@@ -15,11 +15,12 @@ __all__ = ["ENDPOINT_WORDS", "endpoints_of"]
 ENDPOINT_WORDS: Final = ("target", "weight", "priority", "zone", "metadata", "headers")
 
 
-def endpoints_of(where: str, value: object, *, environ: Mapping[str, str]) -> list[Endpoint[Any]]:
+def endpoints_of(where: str, value: object, *, environ: Mapping[str, str] | None) -> list[Endpoint[Any]]:
     """Return the endpoints of a configuration.
 
     A table may give ``target`` (an address or URL; the id if left out), ``weight``, ``priority``, ``zone``, ``metadata`` and
-    ``headers``, whose values may name an environment variable as ``${NAME}``, so that no secret stands in a file.
+    ``headers``, whose values may name an environment variable as ``${NAME}``, so that no secret stands in a file. Without
+    an environment (``None``) such names stay as they are.
 
     Raises
     ------
@@ -33,7 +34,7 @@ def endpoints_of(where: str, value: object, *, environ: Mapping[str, str]) -> li
     return [_listed(f"{where}[{place}]", one, environ) for place, one in enumerate(value)]
 
 
-def _listed(where: str, value: object, environ: Mapping[str, str]) -> Endpoint[Any]:
+def _listed(where: str, value: object, environ: Mapping[str, str] | None) -> Endpoint[Any]:
     """Return an endpoint that is an id, or a table that contains one."""
     if isinstance(value, str):
         return _endpoint(where, value, {}, environ)
@@ -41,7 +42,7 @@ def _listed(where: str, value: object, environ: Mapping[str, str]) -> Endpoint[A
     return _endpoint(where, facts.pop("id", None), facts, environ)
 
 
-def _endpoint(where: str, id: Any, value: object, environ: Mapping[str, str]) -> Endpoint[Any]:
+def _endpoint(where: str, id: Any, value: object, environ: Mapping[str, str] | None) -> Endpoint[Any]:
     facts: dict[str, Any] = (
         {"weight": value} if isinstance(value, int | float) else tables.table(where, value)
     )
@@ -49,25 +50,21 @@ def _endpoint(where: str, id: Any, value: object, environ: Mapping[str, str]) ->
     headers = facts.pop("headers", None)
     try:
         if headers is not None:
-            resolved = {
-                name: _filled(where, text, environ) for name, text in tables.table(where, headers).items()
-            }
+            resolved = {name: _filled(text, environ) for name, text in tables.table(where, headers).items()}
             facts["target"] = HttpTarget(facts.get("target", id), headers=resolved)
         return Endpoint(id, **facts)
     except ConfigurationError as error:
         raise tables.located(where, error) from None
 
 
-def _filled(where: str, text: object, environ: Mapping[str, str]) -> str:
+def _filled(text: object, environ: Mapping[str, str] | None) -> str:
     """Return a header's value with ``${NAME}`` replaced by that variable."""
     if not isinstance(text, str):
-        raise ConfigurationError(f"{where}.headers", text, "strings")
+        raise ConfigurationError("headers", text, "strings")
     before, opening, rest = text.partition("${")
-    if not opening:
+    if not opening or environ is None:
         return text
     name, closing, after = rest.partition("}")
     if not closing or name not in environ:
-        raise ConfigurationError(
-            f"{where}.headers", name, "the name of an environment variable that is set, in ${}"
-        )
-    return before + environ[name] + _filled(where, after, environ)
+        raise ConfigurationError("headers", name, "the name of an environment variable that is set, in ${}")
+    return before + environ[name] + _filled(after, environ)

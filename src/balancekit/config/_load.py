@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from balancekit.config import _tables as tables
+from balancekit._support import tables
 from balancekit.config._configuration import Configuration, configuration
 from balancekit.errors import ConfigurationError
 

@@ -10,10 +10,11 @@ import inspect
 import re
 from typing import Any, Final
 
+from balancekit._support.tables import Kinds, Words
 from balancekit.config import _vocabulary as vocabulary
-from balancekit.config._balancer import BALANCER_WORDS
 from balancekit.config._configuration import RETRY_WORDS, WORDS
 from balancekit.config._endpoints import ENDPOINT_WORDS
+from balancekit.config._recipe import BALANCER_WORDS
 from balancekit.health import Health
 
 __all__ = ["schema"]
@@ -119,12 +120,12 @@ def _retry() -> dict[str, Any]:
     return _object({word: found[word] for word in RETRY_WORDS})
 
 
-def _named(kinds: vocabulary.Kinds) -> dict[str, Any]:
+def _named(kinds: Kinds) -> dict[str, Any]:
     """Return what stands for a thing that is given by its name or as a table."""
     return {"anyOf": [{"enum": list(kinds)}, *_kinds(kinds)]}
 
 
-def _kinds(kinds: vocabulary.Kinds) -> list[dict[str, Any]]:
+def _kinds(kinds: Kinds) -> list[dict[str, Any]]:
     return [
         _object({"kind": {"const": name}, **_parameters(words)}, required=["kind"])
         for name, words in kinds.items()
@@ -136,7 +137,7 @@ def _object(properties: dict[str, Any], *, required: list[str] | None = None) ->
     return {**found, "required": required} if required else found
 
 
-def _parameters(words: vocabulary.Words) -> dict[str, Any]:
+def _parameters(words: Words) -> dict[str, Any]:
     """Return the parameters that a file may set, each with its type."""
     kind, names = words
     parameters = inspect.signature(kind).parameters

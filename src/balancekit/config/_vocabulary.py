@@ -1,16 +1,15 @@
 """Words of a configuration: which class each kind stands for and which of its parameters a file may set.
 
-Parameters are read from the signatures, so a file and a program use the same names. Parameters that take code (a child, a
-clock, a TLS context, a function) are left out.
+Parameters are read from the signatures, so a file and a program use the same names.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from balancekit import exhaustion, loads, routing, selectors
+from balancekit._support.tables import Kinds, Words, words
 from balancekit.checks import DeepCheck, HttpCheck, Schedule, TcpCheck
 from balancekit.discovery import Refresh
 from balancekit.health import (
@@ -34,21 +33,7 @@ __all__ = [
     "ROUTERS",
     "SCHEDULE",
     "SELECTORS",
-    "Kinds",
-    "Words",
 ]
-
-Words: TypeAlias = tuple[Callable[..., Any], tuple[str, ...]]
-"""A constructor and the parameters that a file may set."""
-Kinds: TypeAlias = Mapping[str, Words]
-
-CODE: Final = frozenset({"address", "child", "choose", "selector", "tls", "values"})
-"""Parameters whose values are objects of a program."""
-
-
-def words(kind: Callable[..., Any]) -> Words:
-    """Return a class and its parameters that take plain values."""
-    return kind, tuple([name for name in inspect.signature(kind).parameters if name not in CODE])
 
 
 def _named(module: Any, *names: str) -> Kinds:

@@ -48,12 +48,15 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Final
 
+from balancekit._support import tables
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit.config import read
 from balancekit.errors import ConfigurationError
 from balancekit.sim import _scenario_parser as words
 from balancekit.sim._arrivals import Arrivals
 from balancekit.sim._claims import Claim, Finding
+from balancekit.sim._configured import scenario_tables
 from balancekit.sim._context import MakeBalancer
 from balancekit.sim._engine import Simulation
 from balancekit.sim._faults import Fault
@@ -63,6 +66,23 @@ from balancekit.snapshot import Key
 
 __all__ = ["Scenario", "builtin_scenarios", "load_scenario"]
 
+SCENARIO_WORDS: Final = (
+    "title",
+    "why",
+    "servers",
+    "arrivals",
+    "faults",
+    "balancers",
+    "requests",
+    "warm_up",
+    "attempts",
+    "timeout",
+    "hedge",
+    "clients",
+    "keys",
+    "seed",
+    "claims",
+)
 RULES: Final = ("attempts", "timeout", "hedge")
 """What a balancer's table may say otherwise than the scenario."""
 
@@ -155,7 +175,8 @@ def load_scenario(source: str | Path) -> Scenario:
     Parameters
     ----------
     source
-        The path of a file, or the name of a scenario that comes with the library.
+        The path of a scenario, or of a configuration with a ``[simulation]`` table, or the name of a scenario that comes
+        with the library.
 
     Raises
     ------
@@ -169,20 +190,15 @@ def load_scenario(source: str | Path) -> Scenario:
     """
     known = builtin_scenarios()
     if str(source) in known:
-        text = known[str(source)]
-    else:
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(
-                "scenario", str(source), f"a file ({error.strerror}), or one of {', '.join(known)}"
-            ) from None
-        except UnicodeDecodeError as error:
-            raise ConfigurationError("scenario", str(source), f"TOML, which is UTF-8: {error}") from None
+        return _scenario(tomllib.loads(known[str(source)]))
     try:
-        facts = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError("scenario", str(source), f"TOML: {error}") from None
+        facts = read(source)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            "scenario", str(source), f"{error.allowed}, or one of {', '.join(known)}"
+        ) from None
+    if set(facts) & {"endpoints", "discovery", "simulation"}:
+        facts = scenario_tables(facts)
     return _scenario(facts)
 
 
@@ -206,7 +222,7 @@ def _scenario(facts: dict[str, Any]) -> Scenario:
         claims=tuple([_claim(claim, balancers) for claim in _tables(facts, "claims")]),
         why=valid.text("why", facts.pop("why", ""), empty=True).strip(),
     )
-    words.nothing_left("scenario", facts)
+    tables.reject_unknown("scenario", facts, SCENARIO_WORDS)
     return scenario
 
 
@@ -228,8 +244,7 @@ def _balancers(
         if name in makers:
             raise ConfigurationError("balancers", name, "names, each once")
         rules[name] = {word: facts.pop(word) for word in RULES if word in facts}
-        makers[name] = words.balancer(facts)
-        words.nothing_left(f"balancer {name}", facts)
+        makers[name] = words.balancer(f"balancers.{name}", facts)
     return makers, rules
 
 

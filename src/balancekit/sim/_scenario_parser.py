@@ -1,89 +1,64 @@
-"""Parser of scenarios: from tables of plain values to servers, arrivals, faults and balancers.
+"""Words of a scenario: from tables of plain values to servers, arrivals, faults and balancers.
 
-Every table is checked word by word: one that we do not know is an error that names it, not a wish that is ignored.
+Balancers are read by ``balancekit.config``, so a scenario and a configuration use the same words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from itertools import accumulate
 from random import Random
-from types import ModuleType
 from typing import Any, Final
 
-from balancekit import exhaustion, loads, selectors
+from balancekit._support import tables
 from balancekit._support import validation as valid
-from balancekit.balancer import LoadBalancer
+from balancekit._support.tables import Kinds, words
+from balancekit.config import recipe
 from balancekit.errors import ConfigurationError
-from balancekit.health import (
-    ConsecutiveFailures,
-    Ejection,
-    FlapDamping,
-    Health,
-    Lifecycle,
-    Probation,
-    SuccessRate,
-    WarmUp,
-)
 from balancekit.sim import _arrivals, _faults, _services
 from balancekit.sim._context import MakeBalancer
 from balancekit.sim._queues import Server
 from balancekit.snapshot import Key
 
-__all__ = ["ARRIVALS", "CENTRAL", "FAULTS", "balancer", "keys", "made", "nothing_left", "servers"]
+__all__ = ["ARRIVALS", "CENTRAL", "FAULTS", "balancer", "keys", "made", "one_server", "servers"]
 
-SERVICES: Final[Mapping[str, type[Any]]] = {
-    "deterministic": _services.Deterministic,
-    "exponential": _services.Exponential,
-    "lognormal": _services.Lognormal,
-    "pareto": _services.Pareto,
-    "bimodal": _services.Bimodal,
-    "recorded": _services.Recorded,
+SERVICES: Final[Kinds] = {
+    "deterministic": words(_services.Deterministic),
+    "exponential": words(_services.Exponential),
+    "lognormal": words(_services.Lognormal),
+    "pareto": words(_services.Pareto),
+    "bimodal": words(_services.Bimodal),
+    "recorded": words(_services.Recorded),
 }
-ARRIVALS: Final[Mapping[str, type[Any]]] = {
-    "poisson": _arrivals.Poisson,
-    "bursty": _arrivals.Bursty,
-    "diurnal": _arrivals.Diurnal,
-    "recorded": _arrivals.RecordedArrivals,
-    "closed": _arrivals.ClosedLoop,
+ARRIVALS: Final[Kinds] = {
+    "poisson": words(_arrivals.Poisson),
+    "bursty": words(_arrivals.Bursty),
+    "diurnal": words(_arrivals.Diurnal),
+    "recorded": words(_arrivals.RecordedArrivals),
+    "closed": words(_arrivals.ClosedLoop),
 }
-FAULTS: Final[Mapping[str, type[Any]]] = {
-    "crash": _faults.Crash,
-    "hang": _faults.Hang,
-    "fail fast": _faults.FailFast,
-    "fail slow": _faults.FailSlow,
-    "partial": _faults.Partial,
-    "slow": _faults.Slow,
-    "flap": _faults.Flap,
-    "add": _faults.Add,
-    "remove": _faults.Remove,
-    "drain": _faults.Drain,
+FAULTS: Final[Kinds] = {
+    "crash": words(_faults.Crash),
+    "hang": words(_faults.Hang),
+    "fail fast": words(_faults.FailFast),
+    "fail slow": words(_faults.FailSlow),
+    "partial": words(_faults.Partial),
+    "slow": words(_faults.Slow),
+    "flap": words(_faults.Flap),
+    "add": words(_faults.Add),
+    "remove": words(_faults.Remove),
+    "drain": words(_faults.Drain),
 }
-LOADS: Final = ("FailureAware", "InFlight", "InFlightCost", "EwmaLatency", "PeakEwmaLatency")
-EXHAUSTION: Final = ("FailClosed", "FailOpen", "LeastBad")
-HEALTH: Final[Mapping[str, type[Any]]] = {
-    "failures": ConsecutiveFailures,
-    "ejection": Ejection,
-    "damping": FlapDamping,
-    "probation": Probation,
-    "warm_up": WarmUp,
-}
-"""Tables within the table of health, by the parameter of ``Lifecycle`` that they describe."""
+SERVER_WORDS: Final = ("service", "workers", "speed", "weight", "discipline")
 CENTRAL: Final = "central queue"
-"""Not a balancer: all servers work off one line, the best that could be done."""
+"""Not a balancer: all servers work off one queue, the best that could be done."""
 
 
-def made(what: str, facts: object, kinds: Mapping[str, type[Any]]) -> Any:
+def made(where: str, facts: object, kinds: Kinds) -> Any:
     """Make one of several kinds of thing from a table with a ``kind``."""
-    if not isinstance(facts, dict):
-        raise ConfigurationError(what, facts, "a table with a kind")
-    options = dict(facts)
-    kind = options.pop("kind", None)
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ConfigurationError(f"{what}.kind", kind, f"one of {', '.join(kinds)}")
-    if kind == "closed" and "pause" in options:
-        options["pause"] = made("pause", options["pause"], SERVICES)
-    return _called(what, kinds[kind], options)
+    if isinstance(facts, dict) and facts.get("kind") == "closed" and "pause" in facts:
+        facts = {**facts, "pause": made(f"{where}.pause", facts["pause"], SERVICES)}
+    return tables.make(where, facts, kinds)
 
 
 def servers(groups: object) -> dict[str, Server]:
@@ -92,14 +67,9 @@ def servers(groups: object) -> dict[str, Server]:
         raise ConfigurationError("servers", groups, "groups of servers, at least one")
     found: dict[str, Server] = {}
     for name, group in groups.items():
-        facts = _table(f"servers.{name}", group)
+        facts = tables.table(f"servers.{name}", group)
         count = facts.pop("count", None)
-        service = made("service", facts.pop("service", {}), SERVICES)
-        options = {
-            key: facts.pop(key) for key in ("workers", "speed", "weight", "discipline") if key in facts
-        }
-        nothing_left(f"servers.{name}", facts)
-        server = Server(service=service, **options)
+        server = one_server(f"servers.{name}", facts)
         if count is None:
             ids = [name]
         else:
@@ -111,85 +81,30 @@ def servers(groups: object) -> dict[str, Server]:
     return found
 
 
+def one_server(where: str, facts: dict[str, Any]) -> Server:
+    """Make a server from a table."""
+    service = made(f"{where}.service", facts.pop("service", {}), SERVICES)
+    server: Server = tables.call(where, Server, {**facts, "service": service}, SERVER_WORDS)
+    return server
+
+
 def keys(facts: object) -> Callable[[Random], Key] | None:
     """Make a source of keys: so many, at random, the k-th one ``k ** -skew`` times as often as the first (Zipf)."""
     if facts is None:
         return None
-    options = _table("keys", facts)
+    options = tables.table("keys", facts)
     count = valid.integer("keys.count", options.pop("count", None), minimum=1)
     skew = valid.number("keys.skew", options.pop("skew", 0.0), minimum=0.0)
-    nothing_left("keys", options)
+    tables.reject_unknown("keys", options, ("count", "skew"))
     names = [f"key {number}" for number in range(1, count + 1)]
     heights = list(accumulate(number**-skew for number in range(1, count + 1)))
     return lambda rng: rng.choices(names, cum_weights=heights)[0]
 
 
-def balancer(facts: dict[str, Any]) -> MakeBalancer | None:
-    """Make a maker of balancers, and take its words out of the table; ``None`` is the central queue."""
-    selector = facts.pop("selector", None)
-    options = _table("options", facts.pop("options", {}))
-    load = facts.pop("load", None)
-    policy = facts.pop("exhaustion", None)
-    chosen: dict[str, Any] = {"health": _health(facts.pop("health", True))}
-    if selector == CENTRAL:
+def balancer(where: str, facts: dict[str, Any]) -> MakeBalancer | None:
+    """Make a maker of balancers from a table; ``None`` is the central queue."""
+    if facts.get("selector") == CENTRAL:
+        tables.reject_unknown(where, [word for word in facts if word != "selector"], ("selector",))
         return None
-    if load is not None:
-        chosen["load"] = _named("load", load, loads, LOADS)()
-    if policy is not None:
-        chosen["exhaustion"] = _named("exhaustion", policy, exhaustion, EXHAUSTION)()
-    if selector is None:
-        return lambda endpoints, clock, rng: LoadBalancer(endpoints, clock=clock, rng=rng, **chosen)
-    kind = _named("selector", selector, selectors, selectors.__all__)
-    _called("options", kind, options)  # now, so that a wrong word is found before anything runs
-    return lambda endpoints, clock, rng: LoadBalancer(
-        endpoints, clock=clock, rng=rng, selector=kind(**options), **chosen
-    )
-
-
-def _health(facts: object) -> Lifecycle | None:
-    """Return a policy: the default for ``true``, none for ``false``, or what a table says."""
-    if isinstance(facts, bool):
-        return Lifecycle() if facts else None
-    tables = _table("health", facts)
-    parts = {
-        name: _called(f"health.{name}", kind, _table(f"health.{name}", tables.pop(name)))
-        for name, kind in HEALTH.items()
-        if name in tables
-    }
-    if "success_rate" in tables:
-        rate = _table("health.success_rate", tables.pop("success_rate"))
-        parts["rules"] = (_called("health.success_rate", SuccessRate, rate),)
-    if "start" in tables:
-        start = tables.pop("start")
-        if not isinstance(start, str) or start not in set(Health):
-            raise ConfigurationError("health.start", start, f"one of {', '.join(Health)}")
-        parts["start"] = Health(start)
-    nothing_left("health", tables)
-    return Lifecycle(**parts)
-
-
-def nothing_left(where: str, facts: Mapping[str, object]) -> None:
-    """Refuse words that nobody asked for."""
-    for word in facts:
-        raise ConfigurationError(where, word, "a word that this table knows")
-
-
-def _table(what: str, facts: object) -> dict[str, Any]:
-    if not isinstance(facts, dict):
-        raise ConfigurationError(what, facts, "a table")
-    return dict(facts)
-
-
-def _named(what: str, word: object, module: ModuleType, words: Collection[str]) -> Callable[..., Any]:
-    """Return the class of that name."""
-    if not isinstance(word, str) or word not in words:
-        raise ConfigurationError(what, word, f"one of {', '.join(words)}")
-    kind: Callable[..., Any] = getattr(module, word)
-    return kind
-
-
-def _called(what: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-    try:
-        return kind(**options)
-    except TypeError as error:
-        raise ConfigurationError(what, dict(options), str(error)) from None
+    made = recipe(where, facts)
+    return lambda endpoints, clock, rng: made.make(endpoints, clock=clock, rng=rng)

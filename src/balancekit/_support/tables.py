@@ -7,15 +7,29 @@ name of whatever is wrong. Cost: proportional to the table.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from balancekit.errors import ConfigurationError
 
-__all__ = ["call", "choice", "located", "make", "reject_unknown", "table"]
+__all__ = ["Kinds", "Words", "call", "choice", "located", "make", "reject_unknown", "table", "words"]
+
+Words: TypeAlias = tuple[Callable[..., Any], tuple[str, ...]]
+"""A constructor and the parameters that a file may set."""
+Kinds: TypeAlias = Mapping[str, Words]
+
+CODE: Final = frozenset({"address", "child", "choose", "selector", "tls", "values"})
+"""Parameters whose values are objects of a program: a child, a function, a TLS context."""
+
 
 MAX_WORD: Final = 100
 """Characters of a word that are compared with known ones."""
+
+
+def words(kind: Callable[..., Any]) -> Words:
+    """Return a class and its parameters that take plain values."""
+    return kind, tuple([name for name in inspect.signature(kind).parameters if name not in CODE])
 
 
 def table(where: str, value: object) -> dict[str, Any]:
@@ -57,7 +71,7 @@ def located(where: str, error: ConfigurationError) -> ConfigurationError:
     return ConfigurationError(f"{where}.{error.parameter}", error.value, error.allowed)
 
 
-def make(where: str, value: object, kinds: Mapping[str, tuple[Callable[..., Any], Collection[str]]]) -> Any:
+def make(where: str, value: object, kinds: Kinds) -> Any:
     """Make one of several kinds of thing from a table with a ``kind``."""
     options = table(where, value)
     kind = choice(f"{where}.kind", options.pop("kind", None), kinds)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 from balancekit import routing
+from balancekit._support import tables
 from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
-from balancekit.config import _tables as tables
 from balancekit.config import _vocabulary as vocabulary
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -134,7 +134,7 @@ def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
-def _named(where: str, value: object, kinds: vocabulary.Kinds) -> Any:
+def _named(where: str, value: object, kinds: tables.Kinds) -> Any:
     """Make a thing that is given by its name or as a table with its ``kind``."""
     return tables.make(where, {"kind": value} if isinstance(value, str) else value, kinds)
 

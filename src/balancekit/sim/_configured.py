@@ -1,0 +1,59 @@
+"""A configuration as a scenario: its endpoints become servers, its balancer the first one that is compared.
+
+``[simulation]`` holds the words of a scenario. Without ``servers`` every endpoint is a server as ``[simulation.server]``
+describes it; the balancer of the file is called ``configured``, and ``[[simulation.balancers]]`` are compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from balancekit._support import tables
+from balancekit.config import endpoints_of
+from balancekit.errors import ConfigurationError
+
+__all__ = ["scenario_tables"]
+
+CONFIGURED: Final = "configured"
+SHARED: Final = ("attempts", "timeout", "hedge")
+"""Words of ``[retry]`` that are words of a scenario, too."""
+
+
+def scenario_tables(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of a scenario that simulates a configuration.
+
+    Parameters
+    ----------
+    facts
+        The tables of the configuration.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no ``[simulation]`` table, or neither endpoints nor servers to simulate.
+    """
+    if "simulation" not in facts:
+        raise ConfigurationError(
+            "simulation", None, "a table with arrivals and a server, to simulate this configuration"
+        )
+    scenario = tables.table("simulation", facts["simulation"])
+    server = scenario.pop("server", None)
+    if "servers" not in scenario:
+        if server is None or "endpoints" not in facts:
+            raise ConfigurationError(
+                "simulation", sorted(scenario), "servers, or a server for the endpoints of the file"
+            )
+        described = tables.table("simulation.server", server)
+        scenario["servers"] = {
+            endpoint.id: {"weight": endpoint.weight, **described}
+            for endpoint in endpoints_of("endpoints", facts["endpoints"], environ=None)
+        }
+    retry = tables.table("retry", facts.get("retry", {}))
+    own = {"name": CONFIGURED, **tables.table("balancer", facts.get("balancer", {}))}
+    return {
+        "title": facts.get("title", "a configuration"),
+        **{word: retry[word] for word in SHARED if word in retry},
+        **scenario,
+        "balancers": [own, *scenario.get("balancers", [])],
+    }
