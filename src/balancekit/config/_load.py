@@ -53,8 +53,8 @@ def load(
     Example
     -------
     >>> found = load({"endpoints": ["a", "b"], "balancer": {"selector": "RoundRobin"}})
-    >>> [found.balancer.acquire().target for _ in range(3)]
-    ['a', 'b', 'a']
+    >>> [endpoint.id for endpoint in found.balancer.endpoints]
+    ['a', 'b']
     >>> load({"endpoints": ["a"]}, environ={"BALANCEKIT_RETRY__ATTEMPTS": "4"}).retry.attempts
     4
     """
