@@ -275,7 +275,7 @@ class TestRunning:
     """Discovery and checks start and stop with the configuration."""
 
     def facts(self, servers: ToyServers) -> dict:
-        """A configuration with discovery and quick checks."""
+        """Return a configuration with discovery and quick checks."""
         return {
             "discovery": {"source": "static:" + ",".join(servers.addresses)},
             "checks": {"path": "/healthz", "interval": 0.05, "timeout": 0.04},
