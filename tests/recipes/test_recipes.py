@@ -14,6 +14,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 RECIPES = (
     "aiohttp",
     "databases",
+    "edge-tcp",
     "fastapi",
     "grpc",
     "httpx",

@@ -1,0 +1,211 @@
+"""The TCP edge of ``docs/how-to/edge-tcp.md`` over real sockets, with more connections than a reader would try."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+import struct
+from pathlib import Path
+
+import pytest
+
+from balancekit.l4 import FlowMatch, FlowRoutes, proxy_protocol
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "edge-tcp.md"
+CODE = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+MAX_LINES = 79
+
+
+@pytest.fixture
+def edge():
+    """Return the names that the page's first block defines."""
+    names: dict[str, object] = {}
+    exec(compile(CODE, str(PAGE), "exec"), names)
+    return names
+
+
+class Backends:
+    """Echo servers that say their number and the client's address first."""
+
+    def __init__(self, edge):
+        self.read_until = edge["read_until"]
+        self.servers, self.addresses, self.accepted = [], [], []
+
+    async def start(self):
+        """Start one more; return its address."""
+        number = len(self.servers)
+
+        async def answer(reader, writer):
+            self.accepted.append(number)
+            header, data = await self.read_until(proxy_protocol.parse, reader)
+            data = data[header.size :]
+            writer.write(f"{number} {header.src[0]}:{header.src[1]} ".encode())
+            while data or (data := await reader.read(65536)):
+                writer.write(data)
+                data = b""
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1000)
+        self.servers.append(server)
+        self.addresses.append(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        return self.addresses[-1]
+
+
+async def connect(server, client=None):
+    """Connect to the edge as the balancer before it does."""
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+    if client is not None:
+        writer.write(proxy_protocol.build((client, 40000), ("192.0.2.80", 443)))
+    return reader, writer
+
+
+async def ask(connection, data):
+    """Send bytes; return as many as come back with the greeting, or without."""
+    connection[1].write(data)
+    return await asyncio.wait_for(connection[0].readuntil(data), 10)
+
+
+def address(number):
+    """Return one of many clients."""
+    return f"203.0.{number // 250}.{number % 250 + 1}"
+
+
+def test_the_proxy_is_under_80_lines():
+    """As the page says."""
+    assert len(CODE.splitlines()) <= MAX_LINES
+
+
+def test_200_open_connections_survive_remove_and_add(edge):
+    """Each keeps its endpoint, 200 new ones avoid the removed one, and nothing is in flight when all have gone."""
+
+    async def scenario():
+        backends = Backends(edge)
+        pool = edge["sticky_pool"]([await backends.start() for _ in range(4)])
+        proxy = await edge["Edge"](FlowRoutes([(FlowMatch(), pool)])).serve("127.0.0.1", 0)
+        old = [await connect(proxy, address(number)) for number in range(200)]
+        homes = [int((await ask(one, b"first.")).split()[0]) for one in old]
+        assert set(homes) == {0, 1, 2, 3}
+        pool.remove(backends.addresses[0])
+        await asyncio.gather(*[ask(one, b"second.") for one in old])
+        pool.add(await backends.start())
+        echoed = await asyncio.gather(*[ask(one, b"third.") for one in old])
+        assert echoed == [b"third."] * 200
+        new = [await connect(proxy, address(200 + number)) for number in range(200)]
+        fresh = [int((await ask(one, b"hello.")).split()[0]) for one in new]
+        assert 0 not in fresh
+        assert 4 in fresh
+        for number in range(0, 200, 20):  # the same clients again: the same endpoints, unless theirs is gone
+            again = await connect(proxy, address(number))
+            home = int((await ask(again, b"again.")).split()[0])
+            assert home == homes[number] or homes[number] == 0
+            again[1].close()
+        for _, writer in (*old, *new):
+            writer.close()
+        for _ in range(200):
+            if not sum(one.inflight for one in pool.stats().endpoints):
+                break
+            await asyncio.sleep(0.02)
+        assert sum(one.inflight for one in pool.stats().endpoints) == 0
+        proxy.close()
+        for server in backends.servers:
+            server.close()
+
+    asyncio.run(scenario())
+
+
+def hello(name):
+    """Return the first flight of a real TLS client."""
+    context, outgoing = ssl.create_default_context(), ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def test_a_pool_is_chosen_by_server_name_and_every_byte_arrives(edge):
+    """Also when the hello comes byte by byte; a name that no route has gets no connection at all."""
+
+    async def scenario():
+        backends = Backends(edge)
+        shop, other = [edge["sticky_pool"]([await backends.start()]) for _ in range(2)]
+        routes = FlowRoutes(
+            [(FlowMatch(server_names=["*.shop.test"]), shop), (FlowMatch(server_names=["other.test"]), other)]
+        )
+        proxy = await edge["Edge"](routes).serve("127.0.0.1", 0)
+        for name, number in (("www.shop.test", b"0"), ("other.test", b"1")):
+            connection = await connect(proxy, "203.0.113.7")
+            data = hello(name)
+            for at in range(0, len(data), 40):
+                connection[1].write(data[at : at + 40])
+                await asyncio.sleep(0)
+            assert (
+                await asyncio.wait_for(connection[0].readuntil(data), 10)
+                == number + b" 203.0.113.7:40000 " + data
+            )
+            connection[1].close()
+        lost = await connect(proxy, "203.0.113.7")
+        lost[1].write(hello("elsewhere.test"))
+        assert await asyncio.wait_for(lost[0].read(), 10) == b""
+        lost[1].close()
+        assert backends.accepted == [0, 1]
+        proxy.close()
+        for server in backends.servers:
+            server.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PROXY TCP4 256.0.2.1 198.51.100.2 1 443\r\nGET / HTTP/1.1\r\n\r\n",
+        b"PROXY TCP4 192.0.2.1",
+    ],
+)
+def test_a_connection_without_an_exact_header_reaches_no_endpoint(edge, data):
+    """It is closed: at once, or when the greeting has taken too long."""
+
+    async def scenario():
+        backends = Backends(edge)
+        pool = edge["sticky_pool"]([await backends.start()])
+        proxy = await edge["Edge"](FlowRoutes([(FlowMatch(), pool)]), greeting=0.2).serve("127.0.0.1", 0)
+        reader, writer = await connect(proxy)
+        writer.write(data)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+        assert backends.accepted == []
+        proxy.close()
+        backends.servers[0].close()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_resets_harms_no_endpoint(edge):
+    """Fifty resets leave the endpoint eligible and nothing in flight; a refused connection goes to the other endpoint."""
+
+    async def scenario():
+        backends = Backends(edge)
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            dead = f"127.0.0.1:{closed.getsockname()[1]}"
+        pool = edge["sticky_pool"]([await backends.start(), dead])
+        proxy = await edge["Edge"](FlowRoutes([(FlowMatch(), pool)])).serve("127.0.0.1", 0)
+        for number in range(50):
+            connection = await connect(proxy, address(number))
+            assert (await ask(connection, b"hello.")).startswith(b"0 ")
+            raw = connection[1].get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection[1].transport.abort()
+        for _ in range(200):
+            if not sum(one.inflight for one in pool.stats().endpoints):
+                break
+            await asyncio.sleep(0.02)
+        live = next(one for one in pool.stats().endpoints if one.id == backends.addresses[0])
+        assert live.inflight == 0
+        assert pool.explain(exclude=[dead]).picked == live.id
+        proxy.close()
+        backends.servers[0].close()
+
+    asyncio.run(scenario())
