@@ -71,7 +71,7 @@ class Draft:
         nodes, endpoints = tuple([m.node for m in chosen]), [m.endpoint for m in chosen]
         if self._nodes is not None:
             before, made = self._nodes
-            if made.nodes == nodes and all(a is b for a, b in zip(before, endpoints, strict=True)):
+            if made.nodes == nodes and all([a is b for a, b in zip(before, endpoints, strict=True)]):
                 return made
         made = Members(nodes, version=version)
         self._nodes = (endpoints, made)
@@ -106,7 +106,7 @@ def updated(
     """
     found = _compare(state, wanted, draft, keep_history=keep_history, now=now)
     members = found.members
-    if list(members) == list(state.members) and all(members[id] is state.members[id] for id in members):
+    if list(members) == list(state.members) and all([members[id] is state.members[id] for id in members]):
         return Step(state)
     leaving = dict(state.leaving)
     for member in found.leaving:
@@ -117,7 +117,7 @@ def updated(
         nodes=draft.nodes(members.values(), state.nodes.version + 1),
         deadline=min([state.deadline, *[member.deadline for member in members.values()]]),
     )
-    if found.leaving or not any(member.eligible for member in members.values()):
+    if found.leaving or not any([member.eligible for member in members.values()]):
         new = new._replace(deadline=-math.inf)  # somebody has to be let go, or let back
     return Step(show(new), found.events)
 

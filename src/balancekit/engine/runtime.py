@@ -364,7 +364,7 @@ class Runtime:
     def _let_back(self, now: float) -> list[Event]:
         """If no endpoint is left, uneject the one that is due soonest."""
         serving = [member for member in self.state.members.values() if member.serving]
-        if not serving or any(member.eligible for member in serving):
+        if not serving or any([member.eligible for member in serving]):
             return []
         for member in sorted(serving, key=_deadline):
             if member.health is not None:

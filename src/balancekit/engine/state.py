@@ -112,13 +112,13 @@ def show(state: PoolState, exhaustion: ExhaustionPolicy, version: int, guard: Gu
         nodes = [member.node for member in chosen if member.endpoint.weight] or [
             member.node for member in chosen
         ]
-        ramping = any(member.ramping for member in chosen)
+        ramping = any([member.ramping for member in chosen])
     except Exception:
         log_error("exhaustion policy %r failed", exhaustion)
         nodes = [member.node for member in healthy if member.endpoint.weight] or [
             member.node for member in healthy
         ]
-        ramping, panic = any(member.ramping for member in healthy), False
+        ramping, panic = any([member.ramping for member in healthy]), False
     snapshot = Snapshot(
         state.nodes,
         tuple(nodes),

@@ -1,0 +1,153 @@
+"""A change of membership that is interrupted leaves the old state or the new one, and saying it again heals."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from random import Random
+
+import pytest
+from tests.concurrency._interrupts import Injector, Interrupt
+
+from balancekit import (
+    ConfigurationError,
+    Endpoint,
+    LeastRequest,
+    LoadBalancer,
+    PowerOfChoices,
+    RingHash,
+    UnknownEndpointError,
+)
+from balancekit.loads import InFlight
+
+BEFORE = {"a": 1.0, "b": 1.0, "c": 2.0}
+SELECTORS = {
+    "PowerOfChoices": PowerOfChoices,
+    "RingHash": lambda: RingHash(vnodes=12),
+    "LeastRequest": LeastRequest,
+}
+CHANGES = {
+    "add": (lambda lb: lb.add("d"), BEFORE | {"d": 1.0}, set()),
+    "update": (
+        lambda lb: lb.update([Endpoint("b", weight=3), Endpoint("c", weight=2), "d"]),
+        {"b": 3.0, "c": 2.0, "d": 1.0},
+        set(),
+    ),
+    "remove": (lambda lb: lb.remove("a"), {"b": 1.0, "c": 2.0}, set()),
+    "drain": (lambda lb: lb.drain("a"), BEFORE, {"a"}),
+    "undrain": (lambda lb: lb.undrain("a"), BEFORE, set()),
+    "set_weight": (lambda lb: lb.set_weight("a", 5.0), BEFORE | {"a": 5.0}, set()),
+}
+MIN_CALLS, MIN_JUMPS = 60, 10
+"""Fewer places than these would mean that the injector does not see the library."""
+
+
+def fresh(selector, change):
+    """Return a balancer that has served a few requests."""
+    endpoints = [Endpoint(id, weight=weight) for id, weight in BEFORE.items()]
+    lb = LoadBalancer(endpoints, selector=SELECTORS[selector](), load=InFlight(), rng=Random(3))
+    for number in range(5):
+        with lb.acquire(f"key:{number}"):
+            pass
+    if change == "undrain":
+        lb.drain("a")
+    return lb
+
+
+def seen(lb, count=120):
+    """Return which endpoints get requests: 120 open at once, so that each that may be picked is (by keys, by load)."""
+    leases = [lb.acquire(f"key:{number}") for number in range(count)]
+    targets = {lease.target for lease in leases}
+    for lease in leases:
+        assert lease.release()
+    return targets
+
+
+def look(lb):
+    """Return weights, draining endpoints and picked ones, after checking that all parts of the balancer agree."""
+    assert lb._runtime.locks.held() == ()
+    picked = seen(lb)
+    stats = lb.stats()
+    configured = {endpoint.id: endpoint.weight for endpoint in lb.endpoints}
+    state = lb._current.fast.published.state
+    assert {node.id: node.weight for node in state.snapshot.members.nodes} == configured
+    assert [endpoint.id for endpoint in stats.endpoints] == list(configured), "nothing is left leaving"
+    assert stats.inflight == 0
+    draining = {endpoint.id for endpoint in stats.endpoints if endpoint.state in {"draining", "drained"}}
+    assert picked == set(configured) - draining
+    assert {node.id for node in state.snapshot.eligible} == picked
+    return configured, draining
+
+
+def check(lb, selector, change, where):
+    """The state is the old one or the new one; the same change again leads to the new one."""
+    operation, weights, draining = CHANGES[change]
+    old = (BEFORE, {"a"} if change == "undrain" else set())
+    new = (weights, draining)
+    assert look(lb) in (old, new), where
+    with suppress(ConfigurationError, UnknownEndpointError):  # it has been added, or removed, already
+        operation(lb)
+    assert look(lb) == new, where
+    if selector == "LeastRequest":
+        lb._runtime.selector.selector._buckets._check()
+        leases = [lb.acquire() for _ in range(int(sum(weights.values())))]
+        shares = {endpoint.id: endpoint.inflight for endpoint in lb.stats().endpoints}
+        if not draining:
+            assert shares == weights, where
+        for lease in leases:
+            lease.release()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in finalizers, as signals are
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
+def test_an_interrupt_anywhere_leaves_the_old_state_or_the_new_one(selector, change, jumps):
+    """KeyboardInterrupt at every place where CPython delivers a signal, and the same change again."""
+    place = 0
+    while True:
+        place += 1
+        lb = fresh(selector, change)
+        injector = Injector(place, jumps=jumps)
+        try:
+            with injector:
+                CHANGES[change][0](lb)
+        except Interrupt:
+            pass
+        except TypeError as error:  # what CPython 3.11 makes of an exception at the entry of a `__call__`
+            assert "'traceback' object is not callable" in str(error)
+        if not injector.where:
+            break
+        check(lb, selector, change, injector.where)
+    assert place > (MIN_JUMPS if jumps else MIN_CALLS)
+
+
+def at_depth(depth, function):
+    """Call a function from that many frames further down."""
+    return function() if depth <= 0 else at_depth(depth - 1, function)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_a_stack_that_ends_anywhere_leaves_the_old_state_or_the_new_one(selector, change):
+    """The recursion limit reached at every depth of the change, from its first call to beyond its last."""
+    limit = sys.getrecursionlimit()
+    frame, here = sys._getframe(), 0
+    while frame is not None:
+        frame, here = frame.f_back, here + 1
+    room, errors = 0, 0
+    while True:
+        room += 1
+        lb = fresh(selector, change)
+        try:
+            sys.setrecursionlimit(here + 60)
+            at_depth(60 - room - 4, lambda lb=lb: CHANGES[change][0](lb))
+        except (RecursionError, TypeError):  # numpy makes a TypeError of some
+            errors += 1
+        else:
+            break
+        finally:
+            sys.setrecursionlimit(limit)
+        check(lb, selector, change, f"room for {room} frames")
+    assert errors > 5
