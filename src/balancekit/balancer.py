@@ -218,11 +218,14 @@ class LoadBalancer(Generic[T]):
             else:
                 now = clock()
                 if now >= deadline:
-                    return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
-                node = pick(now)
-                lease = Lease()
-                lease._started_at = now
+                    pick = None
+                else:
+                    node = pick(now)
+                    lease = Lease()
+                    lease._started_at = now
         except Exception:  # a load or a generator of the user; the slow path finds out which
+            pick = None
+        if pick is None:
             return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
         lease._owner = owner
         lease.node = node
@@ -297,10 +300,10 @@ class LoadBalancer(Generic[T]):
         valid.request(key, 1.0, attributes)
         runtime = self._runtime
         now = runtime.wake()
-        fast = self._current.fast
+        published = self._current.published
         found: list[Endpoint[T]] = []
         while len(found) < most:
-            node = runtime.select(fast, context(runtime, key, DEFAULT_COST, tried, attributes, now))
+            node = runtime.select(published, context(runtime, key, DEFAULT_COST, tried, attributes, now))
             if node is None or node.id in tried:
                 break
             tried.add(node.id)
@@ -329,9 +332,9 @@ class LoadBalancer(Generic[T]):
         valid.request(key, 1.0, attributes)
         runtime, trace = self._runtime, Trace()
         now = runtime.wake()
-        fast = self._current.fast
-        state = fast.published.state
-        node = runtime.select(fast, context(runtime, key, DEFAULT_COST, tried, attributes, now, trace))
+        published = self._current.published
+        state = published.state
+        node = runtime.select(published, context(runtime, key, DEFAULT_COST, tried, attributes, now, trace))
         picked = None if node is None else node.id
         return Explanation(
             picked=picked,

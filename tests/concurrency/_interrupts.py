@@ -11,7 +11,7 @@ from __future__ import annotations
 import dis
 import sys
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 
 class Interrupt(KeyboardInterrupt):
@@ -22,7 +22,9 @@ class Interrupt(KeyboardInterrupt):
 def backward_jumps(code: Any) -> frozenset[int]:
     """Return the offsets of the backward jumps of a code object."""
     return frozenset(
-        instruction.offset for instruction in dis.get_instructions(code) if "JUMP_BACKWARD" in instruction.opname
+        instruction.offset
+        for instruction in dis.get_instructions(code)
+        if "JUMP_BACKWARD" in instruction.opname
     )
 
 
@@ -43,7 +45,7 @@ class Injector:
         self.where = ""
         self._seen = 0
 
-    def __enter__(self) -> Injector:
+    def __enter__(self) -> Self:
         if self.jumps:
             sys.settrace(self._trace)
         else:

@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol, TypeAlias, final
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
 from balancekit.engine.state import PoolState, empty
-from balancekit.errors import UnavailableError
+from balancekit.errors import SelectorError, UnavailableError
 from balancekit.lease import FREE_THREADED, Lease, LeaseOwner
 from balancekit.node import Node
 from balancekit.protocols import Clock
@@ -45,20 +45,7 @@ Pick: TypeAlias = Callable[..., Node]
 
 
 class Published(NamedTuple):
-    """What few requests read."""
-
-    pick_by_key: Pick | None
-    """Picks for a plain request with a key, if the selector hashes keys and the fast path is open."""
-    picker: Pick | None
-    """Picks for any plain request, whatever keeps it from the fast path."""
-    state: PoolState
-    """The state that all of it was made from."""
-    sound: bool
-    """Whether the picker is known to be the last that the selector made; if not, it is made anew when due."""
-
-
-class FastPath(NamedTuple):
-    """All that a request reads, in one reference. A new state of the pool is a new fast path."""
+    """All that requests read of one state of the pool. A new state is a new one of these."""
 
     pick: Pick | None
     """Picks for a plain request without a key; ``None`` sends it to the slow path."""
@@ -66,11 +53,33 @@ class FastPath(NamedTuple):
     """To be read before a pick; ``None`` if no request needs the time."""
     deadline: float
     """From when on something is due, so that requests take the slow path."""
-    lost: deque[Lease[object]]
-    """Leases that were never released. While there are any, requests take the slow path."""
     owner: LeaseOwner
-    """Of new leases."""
-    published: Published
+    """Of new leases. While it has lost leases, requests take the slow path."""
+    pick_by_key: Pick | None
+    """Picks for a plain request with a key, if the selector hashes keys."""
+    picker: Pick | None
+    """Picks for any plain request, whatever keeps it from the fast path."""
+    state: PoolState
+    """The state that all of it was made from."""
+    sound: bool = True
+    """Whether the picker is known to be the last that the selector made; if not, it is made anew when due."""
+
+
+FastPath: TypeAlias = tuple[Pick | None, Clock | None, float, deque[Lease[object]], LeaseOwner, Published]
+"""What a plain request reads, in one reference: the first fields of what is published, the lost leases of its owner,
+and all of it. A plain tuple, because unpacking a named one costs as much again as the rest of an acquire."""
+
+
+def fast_path(published: Published) -> FastPath:
+    """Return what plain requests read of what is published."""
+    return (
+        published.pick,
+        published.clock,
+        published.deadline,
+        published.owner.lost,
+        published.owner,
+        published,
+    )
 
 
 @final
@@ -86,8 +95,12 @@ class Current:
     __slots__ = ("fast",)
 
     def __init__(self, owner: LeaseOwner) -> None:
-        nothing = Published(None, None, empty(), sound=True)
-        self.fast: FastPath = FastPath(None, None, -math.inf, owner.lost, owner, nothing)
+        self.fast: FastPath = fast_path(Published(None, None, -math.inf, owner, None, None, empty()))
+
+    @property
+    def published(self) -> Published:
+        """What is published."""
+        return self.fast[-1]
 
 
 class Engine(Protocol):
@@ -117,7 +130,7 @@ class Engine(Protocol):
         """Do what is due and return the time."""
         ...
 
-    def select(self, fast: FastPath, ctx: PickContext) -> Node | None:
+    def select(self, published: Published, ctx: PickContext) -> Node | None:
         """Ask the selector."""
         ...
 
@@ -125,7 +138,7 @@ class Engine(Protocol):
         """Open a lease that is not an ordinary one."""
         ...
 
-    def unavailable(self, fast: FastPath, ctx: PickContext) -> UnavailableError:
+    def unavailable(self, published: Published, ctx: PickContext) -> UnavailableError:
         """Return the error to raise when no endpoint was picked."""
         ...
 
@@ -161,25 +174,42 @@ def acquire(
     """
     plain = not exclude and cost is DEFAULT_COST and attributes is None
     if plain and key is not None:
-        lease = _by_key(engine.current.fast, key)
-        if lease is not None:
-            return lease
+        pick, clock, deadline, lost, owner, published = engine.current.fast
+        now = math.nan if clock is None else clock()
+        pick_by_key = published.pick_by_key
+        if not lost and not now >= deadline:
+            node = None
+            try:
+                if pick_by_key is not None:
+                    node = pick_by_key(key, now)
+                elif pick is not None and isinstance(key, str | bytes | int) and key.__class__ is not bool:
+                    node = pick(now)
+            except Exception:  # the slow path finds out why
+                node = None
+            if node is not None:  # what follows is open_lease(), written out
+                lease: Lease[object] = Lease()
+                lease._started_at = now
+                lease._owner = owner
+                lease.node = node
+                node.inflight += 1
+                lease._open = node
+                return lease
     if not checked:
         if cost is not DEFAULT_COST or key is not None or attributes is not None:
             valid.request(key, cost, attributes)
         if exclude:
             exclude = valid.ids("exclude", exclude)
     now = engine.wake()
-    fast = engine.current.fast
-    node: Node | None = None
-    picker = fast.published.picker if plain else None
+    published = engine.current.published
+    node = None
+    picker = published.picker if plain else None
     if picker is not None:
         node = _pick(picker, key if engine.keyed else None, now, keyed=engine.keyed)
     if node is None:
         ctx = context(engine, key, cost, exclude, attributes, now)
-        node = engine.select(fast, ctx)
+        node = engine.select(published, ctx)
         if node is None:
-            raise engine.unavailable(fast, ctx)
+            raise engine.unavailable(published, ctx)
     return engine.open(node, now=now, cost=float(cost), site=_caller() if engine.debug else None)
 
 
@@ -204,33 +234,14 @@ def context(
     )
 
 
-def _by_key(fast: FastPath, key: Key) -> Lease[object] | None:
-    """Open a lease for a plain request with a key; ``None`` if something stands in the way."""
-    pick, clock, deadline, lost, owner, published = fast
-    if lost:
-        return None
-    now = math.nan if clock is None else clock()
-    if now >= deadline:
-        return None
-    pick_by_key = published.pick_by_key
-    try:
-        if pick_by_key is not None:
-            node = pick_by_key(key, now)
-        elif pick is not None and isinstance(key, str | bytes | int) and key.__class__ is not bool:
-            node = pick(now)
-        else:
-            return None
-    except Exception:  # the slow path finds out why
-        return None
-    return open_lease(node, owner, now)
-
-
 def _pick(picker: Pick, key: Key | None, now: float, *, keyed: bool) -> Node | None:
     """Pick by the picker; ``None`` if the request lacks a key, or if the picker fails."""
     if keyed and key is None:
         return None
     try:
         return picker(key, now) if keyed else picker(now)
+    except SelectorError:
+        raise
     except Exception:  # a load or a generator of the user; the selector is asked instead
         log_error("picker %r failed", picker)
         return None

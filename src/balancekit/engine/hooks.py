@@ -269,10 +269,14 @@ class HealthHooks:
 
     def observe(self, completion: Completion, *, now: float) -> list[Event]:
         """Tell how a request ended."""
+        if self._own:
+            return list(self.policy.observe(completion, now=now))
         return self._guard.tell("health policy", self.policy.observe, completion, now=now)
 
     def advance(self, *, now: float) -> list[Event]:
         """Let time pass."""
+        if self._own:
+            return list(self.policy.advance(now=now))
         return self._guard.tell("health policy", self.policy.advance, now=now)
 
     def on_outlier(self, cause: str, *, now: float) -> list[Event]:

@@ -13,7 +13,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support.log import log_error
-from balancekit.engine.fast_path import Current, FastPath, Pick, Published
+from balancekit.engine.fast_path import Current, Pick, Published, fast_path
 from balancekit.engine.hooks import Guard, SelectorHooks
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.state import PoolState
@@ -77,11 +77,11 @@ class Publisher:
 
     # ------------------------------------------------------------------ picking
 
-    def select(self, fast: FastPath, ctx: PickContext) -> Node | None:
+    def select(self, published: Published, ctx: PickContext) -> Node | None:
         """Ask the selector, again while its answer takes less than its share."""
-        if fast.published.state.ramping:
-            return with_slow_start(self._ask, fast.published.state.snapshot, ctx)
-        return self._ask(fast.published.state.snapshot, ctx)
+        if published.state.ramping:
+            return with_slow_start(self._ask, published.state.snapshot, ctx)
+        return self._ask(published.state.snapshot, ctx)
 
     def _ask(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
         """Ask the selector and check its answer."""
@@ -119,8 +119,8 @@ class Publisher:
     # ------------------------------------------------------------------ publishing
 
     def prepare(
-        self, state: PoolState, base: FastPath, owner: LeaseOwner, due: float, *, lean: bool
-    ) -> FastPath:
+        self, state: PoolState, base: Published, owner: LeaseOwner, due: float, *, lean: bool
+    ) -> Published:
         """Return what requests are to read for a state. Raises what the selector raises.
 
         Parameters
@@ -136,9 +136,8 @@ class Publisher:
         lean
             Whether plain requests need nothing but a pick and a count.
         """
-        before = base.published
-        picker = before.picker
-        if state.snapshot is not before.state.snapshot or not before.sound:
+        picker = base.picker
+        if state.snapshot is not base.state.snapshot or not base.sound:
             picker = self._picker(state)
         return self.combine(state, picker, owner, due, lean=lean)
 
@@ -151,20 +150,21 @@ class Publisher:
         *,
         lean: bool,
         sound: bool = True,
-    ) -> FastPath:
+    ) -> Published:
         """Return what requests are to read for a state and its picker."""
         deadline = min(state.deadline, due) if sound else -math.inf
         clock = self._clock if self._timed or deadline < math.inf else None
         pick = picker if lean and self._lean else None
         by_key = self.hooks.keyed
-        published = Published(pick if by_key else None, picker, state, sound)
-        return FastPath(None if by_key else pick, clock, deadline, owner.lost, owner, published)
+        return Published(
+            None if by_key else pick, clock, deadline, owner, pick if by_key else None, picker, state, sound
+        )
 
-    def swap(self, base: FastPath, fast: FastPath, counted: Iterable[Assignment] = ()) -> bool:
+    def swap(self, base: Published, new: Published, counted: Iterable[Assignment] = ()) -> bool:
         """Publish what was prepared, unless another thread has published since ``base`` was read."""
-        assignments = [*counted, (self._current, "fast", fast)]
+        assignments = [*counted, (self._current, "fast", fast_path(new))]
         with self._locks.writer:
-            fits = self._current.fast is base
+            fits = self._current.published is base
             if fits:
                 assign(assignments)
         return fits

@@ -24,7 +24,7 @@ from typing import Final, final
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.log import log_error
 from balancekit.endpoint import Endpoint
-from balancekit.engine.fast_path import Current, FastPath
+from balancekit.engine.fast_path import Current, Published
 from balancekit.engine.hooks import (
     Guard,
     HealthHooks,
@@ -157,7 +157,7 @@ class Runtime:
     @property
     def state(self) -> PoolState:
         """The present state of the pool."""
-        return self.current.fast.published.state
+        return self.current.published.state
 
     @property
     def selector(self) -> SelectorHooks:
@@ -178,28 +178,28 @@ class Runtime:
         if self.ledger.lost:
             self.ledger.collect(self._dispatch_one)
         now = self._clock()
-        if now >= self.current.fast.deadline or self._turn.line:
+        if now >= self.current.published.deadline or self._turn.line:
             self._advance()
         return now
 
-    def select(self, fast: FastPath, ctx: PickContext) -> Node | None:
+    def select(self, published: Published, ctx: PickContext) -> Node | None:
         """Ask the selector."""
-        return self._publisher.select(fast, ctx)
+        return self._publisher.select(published, ctx)
 
     def open(self, node: Node, *, now: float, cost: float, site: str | None) -> Lease[object]:
         """Open a lease that may have more to it than an ordinary one."""
         return self.ledger.open(node, now=now, cost=cost, site=site)
 
-    def unavailable(self, fast: FastPath, ctx: PickContext) -> UnavailableError:
+    def unavailable(self, published: Published, ctx: PickContext) -> UnavailableError:
         """Return the error that says why no endpoint was picked. Counted by kind."""
-        error = self._why(fast, ctx)
+        error = self._why(published, ctx)
         name = REFUSALS[type(error)]
         with self.locks.writer:
             self._refused[name] += 1
         return error
 
-    def _why(self, fast: FastPath, ctx: PickContext) -> UnavailableError:
-        state, hooks = fast.published.state, self.selector
+    def _why(self, published: Published, ctx: PickContext) -> UnavailableError:
+        state, hooks = published.state, self.selector
         candidates = len(state.snapshot.candidates(ctx))
         if not candidates:
             members = state.members.values()
@@ -219,12 +219,12 @@ class Runtime:
         if self._forked:
             self._start_over()
         draft = Draft(self._join)
-        fast: FastPath | None = None
+        new: Published | None = None
         touched = False
         try:
             while True:
-                base = self.current.fast
-                before = base.published.state
+                base = self.current.published
+                before = base.state
                 now = self._clock()
                 step = updated(before, wanted(before), draft, self._show, keep_history=keep_history, now=now)
                 if step.state is before:
@@ -233,12 +233,12 @@ class Runtime:
                 assign(facts(step.state))
                 for node in step.state.leaving:
                     node.set_watch(health_watching=True)
-                fast = self._prepare(step.state, base)
-                if self._publisher.swap(base, fast):
+                new = self._prepare(step.state, base)
+                if self._publisher.swap(base, new):
                     touched = False
                     break
         except BaseException:
-            if touched and self.current.fast is not fast:
+            if touched and self.current.published is not new:
                 self._restore()
                 self._loads.forget(draft.unused(self.state))
             raise
@@ -263,7 +263,7 @@ class Runtime:
         """Hand out the events of a change, and do at once what it made due."""
         self._loads.forget(forget)
         self.dispatch(events)
-        if self.current.fast.deadline == -math.inf:
+        if self.current.published.deadline == -math.inf:
             self._advance()
 
     def _join(self, endpoint: Endpoint[object]) -> Member:
@@ -304,7 +304,12 @@ class Runtime:
 
     def _record(self, node: Node, completion: Completion, /) -> None:
         """Record how a request ended: a failure, or any end that health or membership waits for."""
-        self.dispatch(self._turn.take(lambda: self._tell(node, completion)))
+        member = self.state.members.get(node.id)
+        if member is not None and member.node is node and member.health is None and member.serving:
+            member.watch()
+            if not completion.retry_after:
+                return
+        self.dispatch(self._turn.take(partial(self._tell, node, completion)))
 
     def _tell(self, node: Node, completion: Completion) -> list[Event]:
         now = completion.ended_at
@@ -314,8 +319,9 @@ class Runtime:
             if member.serving and member.health is not None:
                 events += member.health.observe(completion, now=now)
             self._follow(member)
+        before = self.state.snapshot
         events += self._transition(lambda state: recorded(state, node, completion, now, self._show))
-        return events + self._let_back(now)
+        return events if self.state.snapshot is before else events + self._let_back(now)
 
     def _told(self, id: str, machine: HealthHooks, events: list[Event], now: float) -> list[Event]:
         """Draw the consequences of what a health machine was told outside a request."""
@@ -343,7 +349,7 @@ class Runtime:
         if self._sweep is not None and now >= self._sweep.deadline:
             events += self._find_outliers(now)
         self._loads.advance(now=now)
-        afresh = not self.current.fast.published.sound
+        afresh = not self.current.published.sound
         gone = list(self.state.leaving)
         events += self._transition(lambda state: advanced(state, now, self._show, afresh=afresh))
         self._loads.forget(gone)
@@ -385,29 +391,29 @@ class Runtime:
 
     def _transition(self, update: Callable[[PoolState], Step], *, strict: bool = False) -> list[Event]:
         """Publish the state that an update leads to. ``strict``: or raise what the selector raises."""
-        fast: FastPath | None = None
+        new: Published | None = None
         touched = False
         try:
             while True:
-                base = self.current.fast
-                step = update(base.published.state)
-                if step.state is base.published.state:
+                base = self.current.published
+                step = update(base.state)
+                if step.state is base.state:
                     break
-                touched = touched or step.state.snapshot is not base.published.state.snapshot
-                fast = self._prepare(step.state, base, strict=strict)
+                touched = touched or step.state.snapshot is not base.state.snapshot
+                new = self._prepare(step.state, base, strict=strict)
                 counted = [(node, "reported", tally) for node, tally in step.counted]
-                if self._publisher.swap(base, fast, counted):
+                if self._publisher.swap(base, new, counted):
                     touched = False
                     break
         except BaseException:
-            if touched and self.current.fast is not fast:
+            if touched and self.current.published is not new:
                 self._restore()
             raise
         if touched:  # another thread has made the same change meanwhile
             self._restore()
         return list(step.events)
 
-    def _prepare(self, state: PoolState, base: FastPath, *, strict: bool = True) -> FastPath:
+    def _prepare(self, state: PoolState, base: Published, *, strict: bool = True) -> Published:
         due = self._loads.deadline if self._sweep is None else min(self._loads.deadline, self._sweep.deadline)
         owner, lean = self.ledger.owner, not self.ledger.needs_start
         try:
@@ -430,10 +436,8 @@ class Runtime:
     def _close_fast_path(self) -> None:
         """Send every request the slow path, until a state is published."""
         while True:
-            base = self.current.fast
-            closed = self._publisher.combine(
-                base.published.state, None, base.owner, math.inf, lean=False, sound=False
-            )
+            base = self.current.published
+            closed = self._publisher.combine(base.state, None, base.owner, math.inf, lean=False, sound=False)
             if self._publisher.swap(base, closed):
                 return
 
@@ -466,7 +470,7 @@ class Runtime:
             members = [*self.state.members.values(), *self.state.leaving.values()]
             self.ledger.observe(change(self.ledger.observers), [member.node for member in members])
         while True:
-            base = self.current.fast
+            base = self.current.published
             if self._publisher.swap(base, base._replace(owner=self.ledger.owner)):
                 return
 

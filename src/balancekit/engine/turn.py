@@ -47,30 +47,32 @@ class Turn:
         """As :meth:`take`, but put nothing in line that is there already."""
         if task not in self.line:
             self.line.append(task)
-        return self.take()
+        return self._work(task)
 
-    def take(self, *tasks: Task) -> list[Event]:
-        """Put tasks in line and, unless another thread has the turn, do all that is in line.
+    def take(self, task: Task) -> list[Event]:
+        """Put a task in line and, unless another thread has the turn, do all that is in line.
 
         Returns
         -------
         list
             The events of what this thread did, to be handed to listeners.
         """
-        self.line.extend(tasks)
+        self.line.append(task)
+        return self._work(task)
+
+    def _work(self, token: object) -> list[Event]:
         events: list[Event] = []
-        mine = object()
         while self.line:
             try:
                 with self._locks.writer:
                     if self._owner is None:
-                        self._owner = mine
-                if self._owner is not mine:
+                        self._owner = token
+                if self._owner is not token:
                     break
                 while self.line:
                     events += self.line.popleft()()
             finally:
-                if self._owner is mine:
+                if self._owner is token:
                     self._owner = None
         return events
 
