@@ -80,7 +80,7 @@ def look(lb):
 
 
 def check(lb, selector, change, where):
-    """The state is the old one or the new one; the same change again leads to the new one."""
+    """Demand the old state or the new one, and the new one after the same change again."""
     operation, weights, draining = CHANGES[change]
     old = (BEFORE, {"a"} if change == "undrain" else set())
     new = (weights, draining)
