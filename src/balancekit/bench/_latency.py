@@ -37,18 +37,18 @@ LOADS: Final = (0.5, 0.7, 0.8, 0.9, 0.95)
 STEADY: Final = 0.8
 """The greatest load at which batches of some thousand requests hardly depend on each other; a quick bench has none above."""
 SLOW: Final = 3.0
-BY_LOT, IN_TURN, CENTRAL = "random", "round robin", "central queue"
+RANDOM, ROUND_ROBIN, CENTRAL = "random", "round robin", "central queue"
 TWO, THREE, SHORTEST, DEFAULT = "two choices", "three choices", "least request", "the default"
 POLICIES: Final = {
-    BY_LOT: SELECTORS["UniformRandom"],
-    IN_TURN: SELECTORS["RoundRobin"],
+    RANDOM: SELECTORS["UniformRandom"],
+    ROUND_ROBIN: SELECTORS["RoundRobin"],
     TWO: SELECTORS["PowerOfChoices"],
     THREE: SelectorCase(make=lambda: selectors.PowerOfChoices(3), load=InFlight),
     SHORTEST: SELECTORS["LeastRequest"],
     DEFAULT: SELECTORS["PowerOfChoices, the default"],
     CENTRAL: SELECTORS["First"],
 }
-ORDER: Final = (CENTRAL, SHORTEST, THREE, TWO, BY_LOT)
+ORDER: Final = (CENTRAL, SHORTEST, THREE, TWO, RANDOM)
 """From best to worst, at every load."""
 
 
@@ -209,13 +209,13 @@ def right_p99(policy: str, load: float) -> float | None:
 def _mean_claim(run: Run, right: tuple[float, float], requests: int) -> Claim:
     exact, theirs = right
     error, why = run.mean_error, "20 batch means and Student's t"
-    if run.policy in {BY_LOT, IN_TURN}:
+    if run.policy in {RANDOM, ROUND_ROBIN}:
         # Queues that never empty together: batches depend on each other, so the formula is wider and right.
         formula = theory.single_server_error(run.load, requests) * exact * (1.0 - run.load)
         error, why = max(error, formula), "Daley's standard error of M/M/1, relative to the mean"
     sources = {
-        BY_LOT: "M/M/1",
-        IN_TURN: "GI/M/1 with Erlang(10) arrivals",
+        RANDOM: "M/M/1",
+        ROUND_ROBIN: "GI/M/1 with Erlang(10) arrivals",
         CENTRAL: "M/M/10",
         TWO: "independent simulation, two distinct choices of ten",
         SHORTEST: "independent simulation, the shortest of ten queues",
@@ -260,9 +260,9 @@ def _slow_server(requests: int, seed: int, executor: Executor) -> Findings:
     for run in runs:
         if run.policy == CENTRAL:
             continue
-        blind = run.policy in {BY_LOT, IN_TURN}
+        blind = run.policy in {RANDOM, ROUND_ROBIN}
         if blind:
-            error = deviation(0.1) / math.sqrt(requests) if run.policy == BY_LOT else 1.0 / requests / Z
+            error = deviation(0.1) / math.sqrt(requests) if run.policy == RANDOM else 1.0 / requests / Z
             claims.append(
                 Claim.near(
                     f"slow server, {run.policy}",

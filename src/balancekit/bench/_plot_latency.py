@@ -10,10 +10,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from balancekit.bench._claims import Findings
 from balancekit.bench._latency import (
-    BY_LOT,
     CENTRAL,
     DEFAULT,
-    IN_TURN,
+    RANDOM,
+    ROUND_ROBIN,
     SHORTEST,
     THREE,
     TWO,
@@ -38,8 +38,8 @@ from balancekit.bench._style import (
 __all__ = ["means", "slow_server", "tails"]
 
 COLOURS: Final[Mapping[str, str]] = {
-    BY_LOT: ORANGE,
-    IN_TURN: PURPLE,
+    RANDOM: ORANGE,
+    ROUND_ROBIN: PURPLE,
     TWO: BLUE,
     THREE: SKY,
     SHORTEST: GREEN,
@@ -77,17 +77,25 @@ def _curves(rows: Sequence[Mapping[str, Any]], what: str, unit: str, ticks: Sequ
     return figure
 
 
+def _headline_load(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the load that titles name: the highest one measured, up to 0.9."""
+    return max(float(row["load"]) for row in rows if row["load"] <= 0.9)
+
+
+def _at(rows: Sequence[Mapping[str, Any]], policy: str, load: float) -> Mapping[str, Any]:
+    """Return the row of a policy at a load."""
+    return next(row for row in rows if row["policy"] == policy and row["load"] == load)
+
+
 def means(findings: Findings) -> Figure:
     """Draw mean times by load."""
     rows = findings["latency"].where()
     figure = _curves(rows, "mean", "mean service times", (1, 1.5, 2, 3, 5, 10, 20))
-    lot, two = [
-        next(row["mean"] for row in rows if row["policy"] == policy and row["load"] == 0.9)
-        for policy in (BY_LOT, TWO)
-    ]
+    load = _headline_load(rows)
+    lot, two = [_at(rows, policy, load)["mean"] for policy in (RANDOM, TWO)]
     titled(
         figure,
-        f"Looking at two servers instead of one is {lot / two:.1f} times as fast at 90% load",
+        f"Looking at two servers instead of one is {lot / two:.1f} times as fast at {load:.0%} load",
         "mean time in the system, ten servers; lines: simulated, circles: theory",
     )
     return figure
@@ -97,13 +105,11 @@ def tails(findings: Findings) -> Figure:
     """Draw the time of the slowest hundredth by load."""
     rows = findings["latency"].where()
     figure = _curves(rows, "p99", "mean service times", (5, 7, 10, 15, 20, 30, 50, 100))
-    turn, two = [
-        next(row["p99"] for row in rows if row["policy"] == policy and row["load"] == 0.9)
-        for policy in (IN_TURN, TWO)
-    ]
+    load = _headline_load(rows)
+    turn, two = [_at(rows, policy, load)["p99"] for policy in (ROUND_ROBIN, TWO)]
     titled(
         figure,
-        f"At 90% load round robin's p99 is {turn / two:.1f} times that of two choices",
+        f"At {load:.0%} load round robin's p99 is {turn / two:.1f} times that of two choices",
         "99th percentile of time in the system, ten servers; lines: simulated, circles: theory",
     )
     return figure
