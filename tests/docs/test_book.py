@@ -46,11 +46,11 @@ def build(out: Path) -> None:
         str(DOCS),
         str(out),
     ]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    built = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_page_is_in_the_book_and_can_be_reached(pages: Path) -> None:
     """From the navigation of the first one."""
     written = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
@@ -61,7 +61,7 @@ def test_every_page_is_in_the_book_and_can_be_reached(pages: Path) -> None:
         assert path.name == "index.html" or f'href="{path}"' in index, path
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_links_to_pages_and_anchors_lead_somewhere(pages: Path) -> None:
     """Within the book; Sphinx does not look at those in raw HTML."""
     ids: dict[Path, set[str]] = {}
