@@ -1,0 +1,107 @@
+"""What the DNS adapters share: standings from a balancer, and the client subnet of a query."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from random import Random
+from typing import Any, Final, final
+
+from balancekit._support import validation as valid
+from balancekit.gslb import Client, Query, Reply, Standing, Standings, Zone
+from balancekit.health import ELIGIBLE
+from balancekit.protocols import ObservableBalancer
+
+__all__ = ["BalancerStandings", "ZoneResponder"]
+
+_DOWN: Final = Standing(up=False)
+
+
+@final
+class BalancerStandings:
+    """The standings of a balancer's endpoints, read at most every ``max_age`` seconds.
+
+    Parameters
+    ----------
+    balancer
+        Endpoints that are picked are up; those that are ejected, draining, cooling down or not in the pool are
+        down.
+    horizon
+        Seconds in which no standing can change: with checks every ``interval`` that must fail ``fall`` times,
+        ``(fall - 1) * interval``. It bounds the TTL; infinity bounds nothing.
+    max_age
+        Seconds for which one reading is used.
+    up_states
+        The names of the health states that count as up.
+    clock
+        Seconds; the clock that is handed to policies as ``now``.
+
+    Cost: O(n) per ``max_age``, else one look-up.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> lb = LoadBalancer(["eu-1", "us-1"])
+    >>> standings = BalancerStandings(lb, max_age=0.0)
+    >>> lb.drain("us-1")
+    >>> standings("eu-1").up, standings("us-1").up
+    (True, False)
+    """
+
+    def __init__(
+        self,
+        balancer: ObservableBalancer[Any],
+        *,
+        horizon: float = float("inf"),
+        max_age: float = 0.1,
+        up_states: Collection[str] = ELIGIBLE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._balancer: Final = balancer
+        self._horizon: Final = (
+            horizon if horizon == float("inf") else valid.number("horizon", horizon, minimum=0.0)
+        )
+        self._max_age: Final = valid.number("max_age", max_age, minimum=0.0)
+        self._up_states: Final = frozenset(map(str, up_states))
+        self._clock: Final = clock
+        self._read: tuple[float, dict[str, Standing]] = (float("-inf"), {})
+
+    def __call__(self, endpoint: str, /) -> Standing:
+        """Return the standing of an endpoint."""
+        at, standings = self._read
+        now = self._clock()
+        if now - at >= self._max_age:
+            until = now + self._horizon
+            standings = {
+                one.id: Standing(up=one.state in self._up_states, until=until)
+                for one in self._balancer.stats().endpoints
+            }
+            self._read = (now, standings)
+        return standings.get(endpoint, _DOWN)
+
+
+class ZoneResponder:
+    """A zone, what it needs to answer, and the clock."""
+
+    def __init__(
+        self,
+        zone: Zone,
+        standings: Standings | ObservableBalancer[Any],
+        *,
+        rng: Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.zone: Zone = zone
+        """The zone. Assign another to replace it; queries see one or the other."""
+        self.standings: Standings = (
+            BalancerStandings(standings, clock=clock)
+            if isinstance(standings, ObservableBalancer)
+            else standings
+        )
+        self._rng: Final = Random() if rng is None else rng
+        self._clock: Final = clock
+
+    def reply(self, name: str, kind: str, client: Client) -> Reply:
+        """Return the zone's reply to one question."""
+        query = Query(name=name, kind=kind, client=client)
+        return self.zone.answer(query, self.standings, now=self._clock(), rng=self._rng)

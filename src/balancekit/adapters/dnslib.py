@@ -1,0 +1,173 @@
+"""A DNS server with ``dnslib``: a resolver for its ``DNSServer``, over UDP and TCP. Needs the extra ``dnslib``.
+
+``dnslib`` brings the server, the threads and the wire format; this class brings the answers::
+
+    server = DNSServer(GslbResolver(zone, balancer), port=5353)
+    server.start_thread()
+
+Cost: about 1 ms a query in ``dnslib``'s server, of which the policy takes some ten microseconds. For thousands of
+queries a second put a caching name server in front, or answer wires with :mod:`balancekit.adapters.dnspython`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+from dnslib import (
+    AAAA,
+    EDNS0,
+    OPCODE,
+    QTYPE,
+    RCODE,
+    RR,
+    A,
+    DNSHeader,
+    DNSRecord,
+    EDNSOption,
+)
+from dnslib.server import BaseResolver
+
+from balancekit.adapters._gslb import BalancerStandings, ZoneResponder
+from balancekit.gslb import (
+    SUBNET_OPTION,
+    Client,
+    Reply,
+    ResourceRecord,
+    SubnetError,
+    decode_subnet,
+    encode_subnet,
+)
+
+__all__ = ["BalancerStandings", "GslbResolver"]
+
+UDP_SIZE: Final = 1232
+"""Bytes of a UDP answer that pass without fragments (DNS flag day 2020)."""
+MIN_UDP_SIZE: Final = 512
+"""Bytes that every client takes (RFC 1035)."""
+IN: Final = 1
+
+
+@final
+class GslbResolver(ZoneResponder, BaseResolver):  # type: ignore[misc] # dnslib has no types
+    """Answers of a zone, for ``dnslib.server.DNSServer``.
+
+    Parameters
+    ----------
+    zone
+        What to answer. Assign :attr:`zone` to replace it.
+    standings
+        Standings, or a balancer whose endpoints have the ids of the zone's.
+    rng
+        The generator for random choices; one of its own if left out.
+    clock
+        Seconds, the clock of ``Standing.until``.
+
+    *Guarantee.* A malformed client subnet, more than one question, and anything that is no query get FORMERR or
+    NOTIMP; other zones REFUSED. An answer to a query with a client subnet carries its scope, one without has
+    none.
+
+    *When not to use it:* on the Internet without a rate limit in front; a UDP server answers forged sources.
+
+    Example
+    -------
+    >>> from dnslib import DNSRecord
+    >>> from balancekit.gslb import AllUp, Soa, Zone, fixed_standings
+    >>> soa = Soa(primary="ns1.example.com", contact="admin.example.com")
+    >>> zone = Zone("example.com", soa, {"www": AllUp(["192.0.2.1"])})
+    >>> resolver = GslbResolver(zone, fixed_standings({}))
+    >>> reply = resolver.answer(DNSRecord.question("www.example.com"), "192.0.2.53")
+    >>> str(reply.rr[0].rdata), reply.rr[0].ttl
+    ('192.0.2.1', 60)
+    """
+
+    def resolve(self, request: Any, handler: Any) -> Any:
+        """Return the reply to a request; called by ``DNSServer``, from a thread per request."""
+        udp = handler.protocol == "udp"
+        reply = self.answer(request, handler.client_address[0], wire=handler.request[0] if udp else None)
+        if udp:
+            sizes = [rr.edns_len for rr in request.ar if rr.rtype == QTYPE.OPT]
+            limit = min(UDP_SIZE, max(MIN_UDP_SIZE, *sizes)) if sizes else MIN_UDP_SIZE
+            if len(reply.pack()) > limit:
+                reply = reply.truncate()
+        return reply
+
+    def answer(self, request: Any, source: str, *, wire: bytes | None = None) -> Any:
+        """Return the reply to a request from an address, without a limit of size.
+
+        Parameters
+        ----------
+        request
+            The parsed request.
+        source
+            The address that it came from.
+        wire
+            The request as it came in, if at hand: ``dnslib`` drops an option without data at the end, which is
+            a malformed client subnet. It does not keep what came over TCP.
+        """
+        options = [rr for rr in request.ar if rr.rtype == QTYPE.OPT]
+        reply = DNSRecord(
+            DNSHeader(
+                id=request.header.id, bitmap=request.header.bitmap, qr=1, aa=1, ra=0, rcode=RCODE.NOERROR
+            )
+        )
+        for question in request.questions:
+            reply.add_question(question)
+        if request.header.opcode != OPCODE.QUERY:
+            return _failed(reply, RCODE.NOTIMP)
+        if request.header.qr or len(request.questions) != 1 or len(options) > 1:
+            return _failed(reply, RCODE.FORMERR)
+        if wire is not None and options and _ends_with_empty_option(request, wire):
+            return _failed(reply, RCODE.FORMERR)
+        try:
+            subnets = [
+                decode_subnet(bytes(one.data))
+                for rr in options
+                for one in rr.rdata
+                if one.code == SUBNET_OPTION
+            ]
+        except SubnetError:
+            return _failed(reply, RCODE.FORMERR)
+        subnet = subnets[0] if subnets else None
+        question = request.q
+        if question.qclass != IN:
+            return _failed(reply, RCODE.REFUSED)
+        client = Client(address=source, subnet=subnet)
+        found = self.reply(str(question.qname), str(QTYPE.get(question.qtype)), client)
+        _fill(reply, found)
+        if options:
+            carried = (
+                [] if subnet is None else [EDNSOption(SUBNET_OPTION, encode_subnet(subnet, found.scope))]
+            )
+            reply.add_ar(EDNS0(udp_len=UDP_SIZE, opts=carried))
+        return reply
+
+
+def _ends_with_empty_option(request: Any, wire: bytes) -> bool:
+    """Whether the message ends with a client subnet option without data, which is not in the parsed request."""
+    known = any(one.code == SUBNET_OPTION for rr in request.ar if rr.rtype == QTYPE.OPT for one in rr.rdata)
+    return not known and wire.endswith(bytes((0, SUBNET_OPTION, 0, 0)))
+
+
+def _failed(reply: Any, rcode: int) -> Any:
+    reply.header.rcode = rcode
+    reply.header.aa = 0
+    return reply
+
+
+def _fill(reply: Any, found: Reply) -> None:
+    reply.header.rcode = getattr(RCODE, found.rcode)
+    reply.header.aa = int(found.rcode != "REFUSED")
+    for record in found.records:
+        for rr in _records(record):
+            reply.add_answer(rr)
+    for record in found.authority:
+        for rr in _records(record):
+            reply.add_auth(rr)
+
+
+def _records(record: ResourceRecord) -> list[Any]:
+    if record.kind == "A":
+        return [RR(record.name, QTYPE.A, rdata=A(record.data), ttl=record.ttl)]
+    if record.kind == "AAAA":
+        return [RR(record.name, QTYPE.AAAA, rdata=AAAA(record.data), ttl=record.ttl)]
+    return list(RR.fromZone(f"{record.name} {record.ttl} IN {record.kind} {record.data}"))

@@ -1,0 +1,207 @@
+"""Both DNS adapters say what the zone says, whatever comes in."""
+
+from __future__ import annotations
+
+from random import Random
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.opcode
+import dns.rcode
+import pytest
+from dnslib import DNSRecord
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from balancekit import LoadBalancer
+from balancekit.adapters.dnslib import GslbResolver
+from balancekit.adapters.dnspython import BalancerStandings, DnsResponder
+from balancekit.gslb import (
+    AllUp,
+    Client,
+    Geo,
+    GeoMap,
+    Query,
+    Soa,
+    StaticRecords,
+    Zone,
+    decode_subnet,
+    fixed_standings,
+)
+from balancekit.outcome import CheckResult
+
+SOA = Soa(primary="ns1.example.com", contact="admin.example.com")
+WORLD = GeoMap.build(networks={"10.1.0.0/16": ["us", "eu"], "2001:db8:1::/48": ["us"]}, default=["eu", "us"])
+MANY = [f"192.0.2.{k}" for k in range(1, 101)]
+ZONE = Zone(
+    "example.com",
+    SOA,
+    {
+        "www": Geo(WORLD, {"eu": AllUp(["eu-1"]), "us": AllUp(["us-1"])}),
+        "many": AllUp(MANY),
+        "@": StaticRecords(data={"NS": ["ns1.example.com."], "MX": ["10 mail.example.com."]}),
+        "alias": StaticRecords(data={"CNAME": ["www.example.com."]}),
+    },
+    addresses={"eu-1": ["192.0.2.1", "2001:db8::1"], "us-1": ["192.0.2.2"]},
+)
+UP = fixed_standings({})
+
+
+def by_dnspython(wire, *, tcp=True):
+    """Return the reply of the dnspython adapter."""
+    return DnsResponder(ZONE, UP, rng=Random(1)).answer_wire(wire, "192.0.2.53", tcp=tcp)
+
+
+def by_dnslib(wire):
+    """Return the reply of the dnslib adapter."""
+    return bytes(
+        GslbResolver(ZONE, UP, rng=Random(1)).answer(DNSRecord.parse(wire), "192.0.2.53", wire=wire).pack()
+    )
+
+
+ADAPTERS = pytest.mark.parametrize("adapter", [by_dnspython, by_dnslib])
+
+
+def asked(name, kind="A", subnet=None, option=None, edns=0):
+    """Return the wire of a query."""
+    options = []
+    if subnet is not None:
+        address, prefix = subnet.split("/")
+        options.append(dns.edns.ECSOption(address, int(prefix)))
+    if option is not None:
+        options.append(dns.edns.GenericOption(8, option))
+    return dns.message.make_query(
+        name, kind, use_edns=edns if not options else 0, options=options or None
+    ).to_wire()
+
+
+def subnet_of(reply):
+    """Return the data of the client subnet option of a reply."""
+    found = [option for option in reply.options if option.otype == 8]
+    return found[0].to_wire() if found else None
+
+
+@ADAPTERS
+@pytest.mark.parametrize(
+    "subnet", [None, "10.1.2.0/24", "10.1.0.0/16", "203.0.113.0/24", "0.0.0.0/0", "2001:db8:1::/56"]
+)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("www.example.com", "A"),
+        ("WWW.example.COM", "AAAA"),
+        ("www.example.com", "TXT"),
+        ("example.com", "NS"),
+        ("example.com", "MX"),
+        ("example.com", "SOA"),
+        ("alias.example.com", "A"),
+        ("nope.example.com", "A"),
+        ("example.org", "A"),
+    ],
+)
+def test_a_reply_is_what_the_zone_says(adapter, subnet, name, kind):
+    """Code, records, TTLs, the SOA of negative answers, and the scope in the option, if there was one."""
+    reply = dns.message.from_wire(adapter(asked(name, kind, subnet)))
+    option = None if subnet is None else subnet
+    expected = ZONE.answer(
+        Query(name=name, kind=kind, client=Client(address="192.0.2.53", subnet=option)),
+        UP,
+        now=0.0,
+        rng=Random(1),
+    )
+    assert dns.rcode.to_text(reply.rcode()) == expected.rcode
+    for section, records in ((reply.answer, expected.records), (reply.authority, expected.authority)):
+        found = [(rrset.ttl, rdata.to_text().replace("COM", "com")) for rrset in section for rdata in rrset]
+        assert sorted(found) == sorted((record.ttl, record.data) for record in records)
+        assert all(rrset.name.to_text().lower() == records[0].name.lower() for rrset in section)
+    assert bool(reply.flags & dns.flags.AA) is (expected.rcode != "REFUSED")
+    data = subnet_of(reply)
+    if subnet is None:
+        assert data is None
+    else:
+        assert data[3] == expected.scope
+        assert str(decode_subnet(data[:3] + b"\0" + data[4:])) == subnet
+
+
+@ADAPTERS
+def test_a_query_without_edns_gets_a_reply_without(adapter):
+    """Old resolvers do not know the record."""
+    assert dns.message.from_wire(adapter(asked("www.example.com", edns=-1))).edns == -1
+
+
+@ADAPTERS
+@pytest.mark.parametrize(
+    "data", ["", "000118", "00011818c63364", "00011400c63364", "00031800c63364", "00012100c6336407"]
+)
+def test_a_malformed_subnet_is_formerr(adapter, data):
+    """And nothing is answered."""
+    reply = dns.message.from_wire(adapter(asked("www.example.com", option=bytes.fromhex(data))))
+    assert reply.rcode() == dns.rcode.FORMERR
+    assert reply.answer == []
+
+
+@ADAPTERS
+def test_other_operations_and_classes_are_refused(adapter):
+    """NOTIMP for what is no query, REFUSED for CHAOS, FORMERR for two questions."""
+    query = dns.message.make_query("www.example.com", "A")
+    query.set_opcode(dns.opcode.STATUS)
+    assert dns.message.from_wire(adapter(query.to_wire())).rcode() == dns.rcode.NOTIMP
+    chaos = dns.message.make_query("version.bind", "TXT", rdclass="CH")
+    assert dns.message.from_wire(adapter(chaos.to_wire())).rcode() == dns.rcode.REFUSED
+    two = bytearray(asked("www.example.com", edns=-1))
+    two[5] = 2
+    assert dns.message.from_wire(adapter(bytes(two) + bytes(two)[12:])).rcode() == dns.rcode.FORMERR
+
+
+def test_a_reply_that_is_too_long_for_udp_is_cut_and_says_so():
+    """512 bytes without EDNS, 1232 with it; TCP gets everything."""
+    for edns, limit in ((-1, 512), (0, 1232)):
+        wire = asked("many.example.com", edns=edns)
+        short = by_dnspython(wire, tcp=False)
+        assert len(short) <= limit
+        assert dns.message.from_wire(short).flags & dns.flags.TC
+    assert sum(len(rrset) for rrset in dns.message.from_wire(by_dnspython(wire)).answer) == 100
+
+
+@given(st.binary(max_size=80) | st.builds(
+    lambda place, byte: bytes([*(wire := asked("www.example.com", subnet="10.1.2.0/24"))[:place], byte, *wire[place + 1 :]]),
+    st.integers(0, 50),
+    st.integers(0, 255),
+))  # fmt: skip
+@settings(deadline=None, max_examples=400)
+def test_any_bytes_get_a_reply_or_none(wire):
+    """No exception; a reply has the query's id and says that it is one."""
+    reply = by_dnspython(wire, tcp=False)
+    if reply is not None:
+        assert reply[:2] == wire[:2]
+        assert reply[2] & 0x80
+
+
+def test_a_balancer_is_read_again_when_its_reading_is_old():
+    """Ejected and draining endpoints are down; the horizon bounds the TTL."""
+    now = [0.0]
+    lb = LoadBalancer(["eu-1", "us-1"])
+    standings = BalancerStandings(lb, horizon=10.0, max_age=1.0, clock=lambda: now[0])
+    assert standings("eu-1") == (True, 10.0)
+    lb.drain("eu-1")
+    assert standings("eu-1").up
+    now[0] = 1.5
+    assert standings("eu-1") == (False, 11.5)
+    assert not standings("mars").up
+
+
+def test_health_checks_of_the_balancer_decide_what_is_answered():
+    """A failed check takes an endpoint out of the answers at the next reading."""
+    lb = LoadBalancer(["eu-1", "us-1"])
+    responder = DnsResponder(ZONE, lb, rng=Random(1))
+    wire = asked("www.example.com")
+    assert (
+        dns.message.from_wire(responder.answer_wire(wire, "192.0.2.53")).answer[0][0].to_text() == "192.0.2.1"
+    )
+    for _ in range(3):
+        lb.report_check("eu-1", CheckResult(passed=False))
+    responder.standings = BalancerStandings(lb, max_age=0.0)
+    assert (
+        dns.message.from_wire(responder.answer_wire(wire, "192.0.2.53")).answer[0][0].to_text() == "192.0.2.2"
+    )
