@@ -11,8 +11,10 @@ from typing import Final
 
 import balancekit
 from balancekit.cli._bench_options import add_bench
+from balancekit.cli._file_kinds import add_explain, run_explain
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
+from balancekit.cli._zone_command import add_gslb, run_gslb
 
 __all__ = ["main"]
 
@@ -77,6 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_vrrp(electing)
     if sys.stdout is None:  # closed: "balancekit ... >&-"
         return _failed("balancekit", "standard output is closed")
+    explaining = commands.add_parser(
+        "explain",
+        help="take one decision from a file, with its reasons",
+        description="What a zone file answers to one query, and why.",
+    )
+    add_explain(explaining)
+    naming = commands.add_parser(
+        "gslb",
+        help="answer DNS queries from a zone file",
+        description="Global server load balancing: one name, many sites.",
+    )
+    add_gslb(naming)
     options = parser.parse_args(arguments)
     try:
         status = _run(options)
@@ -98,6 +112,10 @@ def _run(options: argparse.Namespace) -> int:
         return run_plan(options)
     if options.command == "vrrp":
         return run_vrrp(options)
+    if options.command == "explain":
+        return run_explain(options)
+    if options.command == "gslb":
+        return run_gslb(options)
     try:
         if options.command == "simulate":
             from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from balancekit.balancer import LoadBalancer
+from balancekit.cli._file_kinds import are_files, plan_files
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import expected_peak, table_size_for, vnodes_for
@@ -19,7 +20,7 @@ __all__ = ["add_plan", "run_plan"]
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``balancekit plan``."""
-    endpoints = "ids or id=weight, with commas or one a line in @FILE"
+    endpoints = "ids or id=weight, with commas or one a line in @FILE; or a zone file (.toml, .json)"
     parser.add_argument("before", metavar="BEFORE", help=endpoints)
     parser.add_argument("after", metavar="AFTER", help=endpoints)
     parser.add_argument("--algorithm", choices=("ring", "maglev", "rendezvous"), default="ring")
@@ -28,12 +29,17 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--imbalance", type=float, help="size it so that the busiest is at most so far above the mean, as 0.1"
     )
+    parser.add_argument(
+        "--observed", metavar="FILE", help="of zone files: clients and counts of their queries"
+    )
     parser.add_argument("--json", action="store_true", help="print data")
 
 
 def run_plan(options: argparse.Namespace) -> int:
     """Print the plan; return the exit status."""
     try:
+        if are_files(options.before, options.after):
+            return plan_files(options)
         before, after = _read(options.before), _read(options.after)
         selector, sizing = _selector(options, max(len(before), len(after)))
         plan = LoadBalancer(before, selector=selector).plan(after)

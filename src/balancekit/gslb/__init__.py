@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from balancekit.gslb._ttl import Ttl
     from balancekit.gslb._weighted import GroupedOne, GroupedSubset, WeightedOne, WeightedSubset
     from balancekit.gslb._zone import Reply, ResourceRecord, Soa, StaticRecords, Zone
+    from balancekit.gslb._zone_file import ZoneFile, zone_file
 
 __all__ = [
     "FAIL_BACK",
@@ -94,6 +95,7 @@ __all__ = [
     "WeightedOne",
     "WeightedSubset",
     "Zone",
+    "ZoneFile",
     "catchments",
     "decode_subnet",
     "encode_subnet",
@@ -105,6 +107,7 @@ __all__ = [
     "stale_share",
     "standings_of",
     "waterfall",
+    "zone_file",
 ]
 
 __getattr__: Callable[[str], object] = lazily(
@@ -129,6 +132,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_subnet": ("SUBNET_OPTION", "SubnetError", "decode_subnet", "encode_subnet"),
         "_ttl": ("Ttl",),
         "_weighted": ("GroupedOne", "GroupedSubset", "WeightedOne", "WeightedSubset"),
+        "_zone_file": ("ZoneFile", "zone_file"),
         "_zone": ("Reply", "ResourceRecord", "Soa", "StaticRecords", "Zone"),
     },
 )

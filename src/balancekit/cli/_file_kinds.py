@@ -1,0 +1,78 @@
+"""Kinds of files that ``balancekit explain`` and ``balancekit plan`` read, by the table that each begins with.
+
+A kind is a module with two functions: ``explain(path, document, words)`` and
+``plan(before, after, options)``, where ``before`` and ``after`` are pairs of a path and a document. Both print and
+return the exit status. Add a kind with one line in :data:`FILE_KINDS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tomllib
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from balancekit.errors import ConfigurationError
+
+__all__ = ["FILE_KINDS", "add_explain", "are_files", "kind_of", "plan_files", "read_document", "run_explain"]
+
+FILE_KINDS: Final[Mapping[str, str]] = {"zone": "balancekit.cli._zone_command"}
+"""The module of each kind, by the top-level table that marks its files."""
+
+
+def add_explain(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``balancekit explain``."""
+    parser.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
+    parser.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="...", help="what to decide; try FILE --help"
+    )
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Print one decision with its reasons; return the exit status."""
+    try:
+        path = Path(options.file)
+        document = read_document(path)
+        return int(kind_of(path, document).explain(path, document, options.words))
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"balancekit explain: {error}\n")
+        return 2
+
+
+def are_files(*texts: str) -> bool:
+    """Return whether all texts name TOML or JSON files, rather than endpoints."""
+    return all(text.endswith((".toml", ".json")) for text in texts)
+
+
+def plan_files(options: argparse.Namespace) -> int:
+    """Print what a change of one file into another would move; return the exit status."""
+    pairs = [(path, read_document(path)) for path in (Path(options.before), Path(options.after))]
+    kinds = [kind_of(path, document) for path, document in pairs]
+    if kinds[0] is not kinds[1]:
+        raise ConfigurationError("after", options.after, f"a file of the same kind as {options.before}")
+    return int(kinds[0].plan(*pairs, options))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the document in a TOML or JSON file."""
+    data = path.read_bytes()
+    try:
+        found = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode())
+    except ValueError as error:
+        raise ConfigurationError("file", str(path), f"TOML or JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ConfigurationError("file", str(path), "a table at the top")
+    return found
+
+
+def kind_of(path: Path, document: Mapping[str, Any]) -> ModuleType:
+    """Return the module for the kind of a file."""
+    for table, module in FILE_KINDS.items():
+        if table in document:
+            return import_module(module)
+    raise ConfigurationError("file", str(path), f"a file with one of the tables {', '.join(FILE_KINDS)}")

@@ -1,0 +1,275 @@
+"""Zone files on the command line: ``gslb serve``, and what ``explain`` and ``plan`` do with them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from balancekit.balancer import LoadBalancer
+from balancekit.checks import HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.cli._file_kinds import read_document
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.gslb import (
+    ChangePlan,
+    Client,
+    Locations,
+    Query,
+    Reply,
+    StaticRecords,
+    ZoneFile,
+    fixed_standings,
+    read_csv,
+    read_mmdb,
+    zone_file,
+)
+
+__all__ = ["add_gslb", "explain", "plan", "run_gslb"]
+
+Document = Mapping[str, Any]
+CHECK_KEYS: Final = {"kind", "path", "port", "interval", "timeout"}
+
+
+def add_gslb(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``balancekit gslb``."""
+    commands = parser.add_subparsers(dest="gslb", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="answer DNS queries from a zone file, over UDP and TCP",
+        description="Answers until SIGTERM or SIGINT; reads the file again on SIGHUP. Needs balancekit[dnslib].",
+    )
+    serve.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, default=5353, help="the port (default 5353)")
+    serve.add_argument("--seconds", type=float, help="end after so many seconds")
+
+
+def run_gslb(options: argparse.Namespace) -> int:
+    """Serve a zone; return the exit status."""
+    path = Path(options.file)
+    try:
+        return _serve(path, _read(path, read_document(path)), options)
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"balancekit gslb: {error}\n")
+        return 2
+
+
+def explain(path: Path, document: Document, words: Sequence[str]) -> int:
+    """Print the answer to one query, and how it came about."""
+    parser = argparse.ArgumentParser(
+        prog=f"balancekit explain {path}", description="Answer one query, with reasons."
+    )
+    parser.add_argument("name", metavar="NAME", help="the name asked for, with or without the zone's")
+    parser.add_argument("--kind", default="A", help="the record type (default A)")
+    parser.add_argument("--subnet", help="the client subnet in the query")
+    parser.add_argument("--resolver", default="192.0.2.53", help="the address that the query comes from")
+    parser.add_argument(
+        "--down", default="", metavar="ID,ID", help="endpoints that are down; all others are up"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the random choices")
+    parser.add_argument("--json", action="store_true", help="print data")
+    asked = parser.parse_args(words)
+    zone = _read(path, document).zone
+    down = [id for id in asked.down.split(",") if id]
+    unknown = [id for id in down if id not in zone.members()]
+    if unknown:
+        raise ConfigurationError(
+            "--down", unknown[0], f"endpoints of the zone: {', '.join(sorted(zone.members()))}"
+        )
+    name = asked.name.rstrip(".")
+    if name != zone.origin and not name.endswith(f".{zone.origin}"):
+        name = zone.origin if name == "@" else f"{name}.{zone.origin}"
+    client = Client(address=asked.resolver, subnet=asked.subnet)
+    query = Query(name=name, kind=asked.kind.upper(), client=client)
+    standings = fixed_standings(dict.fromkeys(down, False))
+    reply = zone.answer(query, standings, now=0.0, rng=Random(asked.seed), explain=True)
+    sys.stdout.write(_json_of(reply) if asked.json else _text_of(query, reply))
+    return 0
+
+
+def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
+    """Print which clients get another first site, map by map, and which names change."""
+    old, new = _read(*before), _read(*after)
+    observed = {} if options.observed is None else _observed(Path(options.observed))
+    maps = {
+        name: old.maps[name].change(new.maps[name], observed=observed)
+        for name in old.maps
+        if name in new.maps
+    }
+    names = _changed_names(old, new)
+    if options.json:
+        data = {"maps": {name: _plan_data(change) for name, change in maps.items()}, "names": names}
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+        return 0
+    lines = []
+    for name, change in maps.items():
+        lines.append(
+            f"map {name}: {change.shares[4]:.4%} of IPv4 and {change.shares[6]:.4%} of IPv6 get another first site"
+        )
+        if change.observed_share is not None:
+            lines.append(f"  {change.observed_share:.2%} of the observed queries")
+        for (version, was, will), count in sorted(change.moves.items(), key=lambda move: -move[1]):
+            lines.append(f"  IPv{version}  {was or 'no answer'} -> {will or 'no answer'}  {count} addresses")
+    lines += [
+        f"map {name}: only in {before[0] if name in old.maps else after[0]}"
+        for name in {*old.maps} ^ {*new.maps}
+    ]
+    lines += [f"name {name}: {what}" for name, what in names.items()]
+    sys.stdout.write("\n".join(lines or ["nothing changes"]) + "\n")
+    return 0
+
+
+def _read(path: Path, document: Document) -> ZoneFile:
+    def database(name: str) -> Locations:
+        file = path.parent / name
+        if file.suffix == ".csv":
+            with file.open(encoding="utf-8", newline="") as lines:
+                return read_csv(lines)
+        return read_mmdb(file)
+
+    return zone_file(document, read_database=database)
+
+
+def _text_of(query: Query, reply: Reply) -> str:
+    asked = query.client
+    subnet = f", subnet {asked.subnet}" if asked.subnet is not None else ""
+    lines = [f"{query.name} {query.kind} for {asked.address}{subnet}: {reply.rcode}"]
+    if reply.answer is not None:
+        lines += [f"  {step.policy}: {step.text}" for step in reply.answer.steps]
+    lines += [
+        f"  {record.name} {record.ttl} IN {record.kind} {record.data}"
+        for record in (*reply.records, *reply.authority)
+    ]
+    if asked.subnet is not None:
+        lines.append(f"  scope {reply.scope}")
+    return "\n".join(lines) + "\n"
+
+
+def _json_of(reply: Reply) -> str:
+    answer = reply.answer
+    data = {
+        "rcode": reply.rcode,
+        "records": [record._asdict() for record in reply.records],
+        "authority": [record._asdict() for record in reply.authority],
+        "scope": reply.scope,
+        "chosen": [] if answer is None else list(answer.chosen),
+        "exhausted": None if answer is None or answer.exhausted is None else answer.exhausted.value,
+        "steps": [] if answer is None else [step._asdict() for step in answer.steps],
+    }
+    return json.dumps(data, indent=1) + "\n"
+
+
+def _plan_data(change: ChangePlan) -> dict[str, Any]:
+    return {
+        "addresses": {f"IPv{version}": count for version, count in change.addresses.items()},
+        "shares": {f"IPv{version}": share for version, share in change.shares.items()},
+        "observed_share": change.observed_share,
+        "moves": [
+            {"version": version, "before": was, "after": will, "addresses": count}
+            for (version, was, will), count in change.moves.items()
+        ],
+    }
+
+
+def _changed_names(old: ZoneFile, new: ZoneFile) -> dict[str, str]:
+    """Return in words what changes at each name: it comes, goes, or has other endpoints."""
+    before, after = old.zone.names(), new.zone.names()
+    found: dict[str, str] = {}
+    for name in dict.fromkeys((*before, *after)):
+        was, will = before.get(name), after.get(name)
+        shown = name or "@"
+        if was is None or will is None:
+            found[shown] = "added" if was is None else "removed"
+        elif isinstance(was, StaticRecords) or isinstance(will, StaticRecords):
+            if was != will:
+                found[shown] = "other records"
+        else:
+            gone, come = was.members() - will.members(), will.members() - was.members()
+            parts = [f"{sign}{id}" for sign, ids in (("-", gone), ("+", come)) for id in sorted(ids)]
+            if type(was) is not type(will):
+                parts.insert(0, f"{type(was).__name__} -> {type(will).__name__}")
+            if parts:
+                found[shown] = ", ".join(parts)
+    return found
+
+
+def _observed(path: Path) -> dict[str, float]:
+    """Return queries by client: lines of an address or subnet, a blank or comma, and a count (1 if left out)."""
+    found: dict[str, float] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.replace(",", " ").split()
+        if words:
+            try:
+                found[words[0]] = found.get(words[0], 0.0) + (float(words[1]) if len(words) > 1 else 1.0)
+            except ValueError:
+                raise ConfigurationError("--observed", line, "an address or subnet, and a count") from None
+    return found
+
+
+def _serve(path: Path, read: ZoneFile, options: argparse.Namespace) -> int:
+    try:
+        from dnslib.server import DNSLogger, DNSServer  # noqa: PLC0415 - what an extra brings
+
+        from balancekit.adapters.dnslib import GslbResolver  # noqa: PLC0415 - the same
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(f"balancekit gslb needs {missing.name}: pip install 'balancekit[dnslib]'\n")
+        return 2
+    ended = threading.Event()
+    with ExitStack() as stack:
+        resolver = GslbResolver(read.zone, _standings(read, stack))
+        quiet = DNSLogger("-request,-reply,-truncated,-error", prefix=False)
+        for tcp in (False, True):
+            server = DNSServer(resolver, address=options.host, port=options.port, tcp=tcp, logger=quiet)
+            stack.callback(server.server.server_close)
+            server.start_thread()
+            stack.callback(server.stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, lambda *_: ended.set()))
+        stack.callback(
+            signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, lambda *_: _reload(path, resolver))
+        )
+        sys.stdout.write(f"{read.zone.origin} on {options.host}:{options.port}, UDP and TCP\n")
+        sys.stdout.flush()
+        ended.wait(options.seconds)
+    return 0
+
+
+def _standings(read: ZoneFile, stack: ExitStack) -> Any:
+    """Return what tells which endpoints are up: a balancer that is checked, or nothing that is ever down."""
+    if read.check is None:
+        return fixed_standings({})
+    unknown = [key for key in read.check if key not in CHECK_KEYS]
+    if unknown:
+        raise ConfigurationError("check", unknown[0], f"only {', '.join(sorted(CHECK_KEYS))}")
+    port = read.check.get("port", 80)
+    kind = read.check.get("kind", "http")
+    if kind not in {"http", "tcp"}:
+        raise ConfigurationError("check.kind", kind, "'http' or 'tcp'")
+    check = TcpCheck() if kind == "tcp" else HttpCheck(read.check.get("path", "/"))
+    endpoints = []
+    for id in sorted(read.zone.members()):
+        address = read.addresses.get(id, (id,))[0]
+        host = f"[{address}]" if ":" in address else address
+        endpoints.append(Endpoint(id, f"{host}:{port}" if kind == "tcp" else f"http://{host}:{port}"))
+    balancer = LoadBalancer(endpoints)
+    schedule = Schedule(float(read.check.get("interval", 5.0)), timeout=float(read.check.get("timeout", 2.0)))
+    stack.enter_context(ThreadChecks(balancer, check, schedule=schedule))
+    return balancer
+
+
+def _reload(path: Path, resolver: Any) -> None:
+    """Read the zone again; one that cannot be read changes nothing. Endpoints and checks stay as they are."""
+    try:
+        zone = _read(path, read_document(path)).zone
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"balancekit gslb: kept the zone, the file cannot be read: {error}\n")
+        return
+    resolver.zone = zone

@@ -1,0 +1,257 @@
+"""Zone files: a zone, its endpoints, maps and policies as one document (TOML, JSON), read into objects.
+
+.. code-block:: toml
+
+    [zone]
+    origin = "example.com"
+    primary = "ns1.example.com"
+    contact = "admin.example.com"
+    ttl = { minimum = 5, maximum = 60 }
+
+    [endpoints]
+    eu-1 = ["192.0.2.1", "2001:db8::1"]
+    us-1 = "198.51.100.1"
+
+    [maps.world]
+    default = ["eu", "us"]
+    networks = { "10.0.0.0/8" = ["us", "eu"] }
+
+    [names.www]
+    policy = "geo"
+    map = "world"
+    [names.www.sites]
+    eu = { policy = "all-up", endpoints = ["eu-1"] }
+    us = { policy = "weighted-one", weights = { us-1 = 90, us-2 = 10 } }
+
+    [names."@"]
+    records = { NS = ["ns1.example.com."] }
+
+A key that is not known is an error that names the ones that are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.gslb._fail_back import FailBack
+from balancekit.gslb._failover import Failover
+from balancekit.gslb._geo import Geo
+from balancekit.gslb._geo_map import GeoMap
+from balancekit.gslb._hashed import HashedOne
+from balancekit.gslb._locations import Locations
+from balancekit.gslb._query import Policy
+from balancekit.gslb._sets import AllUp, PrimaryBackup, Rotation
+from balancekit.gslb._spill import Spill
+from balancekit.gslb._ttl import Ttl
+from balancekit.gslb._weighted import GroupedOne, GroupedSubset, WeightedOne, WeightedSubset
+from balancekit.gslb._zone import Soa, StaticRecords, Zone
+from balancekit.health import FlapDamping
+
+__all__ = ["ZoneFile", "zone_file"]
+
+Table = Mapping[str, Any]
+ReadDatabase = Callable[[str], Locations]
+
+
+class ZoneFile(Record):
+    """What a zone file says.
+
+    Parameters
+    ----------
+    zone
+        The zone.
+    maps
+        The maps by name.
+    addresses
+        Addresses by endpoint.
+    check
+        The table ``[check]`` as it stands: how endpoints are checked by what serves the zone.
+    """
+
+    zone: Zone
+    maps: Mapping[str, GeoMap]
+    addresses: Mapping[str, tuple[str, ...]]
+    check: Mapping[str, Any] | None = None
+
+
+def zone_file(document: Table, /, *, read_database: ReadDatabase | None = None) -> ZoneFile:
+    """Return the zone that a document describes.
+
+    Parameters
+    ----------
+    document
+        The parsed file.
+    read_database
+        Reads the file that a map's ``database`` names; ``None``: no map may name one.
+
+    Raises
+    ------
+    ConfigurationError
+        For anything that is missing, unknown or wrong; the error names the table.
+
+    Example
+    -------
+    >>> from random import Random
+    >>> from balancekit.gslb import Client, Query, fixed_standings
+    >>> read = zone_file(
+    ...     {
+    ...         "zone": {"origin": "example.com", "primary": "ns1.example.com", "contact": "admin.example.com"},
+    ...         "endpoints": {"eu-1": "192.0.2.1", "eu-2": "192.0.2.2"},
+    ...         "names": {"www": {"policy": "primary-backup", "primary": "eu-1", "backup": "eu-2"}},
+    ...     }
+    ... )
+    >>> query = Query(name="www.example.com", client=Client(address="192.0.2.53"))
+    >>> read.zone.answer(query, fixed_standings({}), now=0.0, rng=Random(1)).records[0].data
+    '192.0.2.1'
+    """
+    _known("the file", document, {"zone", "endpoints", "maps", "names", "check"})
+    zone = _table(document, "zone", required=True)
+    _known("zone", zone, {"origin", "ttl", *Soa._fields})
+    addresses = {
+        id: (value,) if isinstance(value, str) else tuple(value)
+        for id, value in _table(document, "endpoints").items()
+    }
+    maps = {name: _map(name, table, read_database) for name, table in _table(document, "maps").items()}
+    records: dict[str, Policy | StaticRecords] = {}
+    ttls: dict[str, Ttl] = {}
+    for name, table in _table(document, "names", required=True).items():
+        place = f"names.{name}"
+        if "records" in table:
+            _known(place, table, {"records", "ttl"})
+            options = {"ttl": table["ttl"]} if "ttl" in table else {}
+            records[name] = StaticRecords(data=table["records"], **options)
+            continue
+        if "ttl" in table:
+            ttls[name] = Ttl(**_table(table, "ttl"))
+        records[name] = _policy(place, {key: value for key, value in table.items() if key != "ttl"}, maps)
+    soa = Soa(**{key: value for key, value in zone.items() if key not in {"origin", "ttl"}})
+    limits = {"ttl": Ttl(**_table(zone, "ttl"))} if "ttl" in zone else {}
+    made = Zone(zone.get("origin", ""), soa, records, addresses=addresses, ttls=ttls, **limits)
+    check = _table(document, "check") if "check" in document else None
+    return ZoneFile(zone=made, maps=maps, addresses=addresses, check=check)
+
+
+def _map(name: str, table: Table, read_database: ReadDatabase | None) -> GeoMap:
+    place = f"maps.{name}"
+    _known(place, table, {"default", "networks", "locations", "coordinates", "limit", "database"})
+    options = {key: value for key, value in table.items() if key != "database"}
+    if "default" not in options:
+        raise ConfigurationError(place, None, "a list of sites as 'default'")
+    if "coordinates" in options:
+        options["coordinates"] = {site: tuple(point) for site, point in options["coordinates"].items()}
+    if "database" in table:
+        if read_database is None:
+            raise ConfigurationError(
+                f"{place}.database", table["database"], "no database: there is nothing to read it"
+            )
+        options["database"] = read_database(table["database"])
+    return GeoMap.build(**options)
+
+
+def _policy(place: str, table: Table, maps: Mapping[str, GeoMap]) -> Policy:
+    """Return the policy that a table describes, with all below it."""
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(place, table, "a table with a 'policy'")
+    kind = table.get("policy")
+    make = _KINDS.get(kind) if isinstance(kind, str) else None
+    if make is None:
+        raise ConfigurationError(f"{place}.policy", kind, f"one of {', '.join(_KINDS)}")
+    return make(place, {key: value for key, value in table.items() if key != "policy"}, maps)
+
+
+def _leaf(make: Callable[..., Policy], *first: str, options: tuple[str, ...] = ()) -> Callable[..., Policy]:
+    """Return a reader of a policy without children: some keys are its positional arguments, others its options."""
+
+    def read(place: str, table: Table, maps: Mapping[str, GeoMap]) -> Policy:
+        _known(place, table, {*first, *options})
+        missing = [key for key in first if key not in table]
+        if missing:
+            raise ConfigurationError(place, sorted(table), f"{missing[0]!r} too")
+        return make(*[table[key] for key in first], **{key: table[key] for key in options if key in table})
+
+    return read
+
+
+def _children(place: str, table: Table, key: str, maps: Mapping[str, GeoMap]) -> dict[str, Policy]:
+    below = _table(table, key, required=True)
+    return {name: _policy(f"{place}.{key}.{name}", child, maps) for name, child in below.items()}
+
+
+def _walk_options(place: str, table: Table) -> dict[str, Any]:
+    options: dict[str, Any] = {key: table[key] for key in ("overprovisioning", "exhausted") if key in table}
+    if "fail_back" in table:
+        fields = dict(_table(table, "fail_back"))
+        _known(f"{place}.fail_back", fields, set(FailBack._fields))
+        if "damping" in fields:
+            fields["damping"] = FlapDamping(**fields["damping"])
+        options["fail_back"] = FailBack(**fields)
+    return options
+
+
+def _failover(place: str, table: Table, maps: Mapping[str, GeoMap]) -> Policy:
+    _known(place, table, {"sites", "fail_back", "overprovisioning", "exhausted"})
+    return Failover(
+        _children(place, table, "sites", maps), **{"fail_back": None, **_walk_options(place, table)}
+    )
+
+
+def _geo(place: str, table: Table, maps: Mapping[str, GeoMap]) -> Policy:
+    _known(place, table, {"map", "sites", "use_subnet", "skip", "fail_back", "overprovisioning", "exhausted"})
+    options = {key: table[key] for key in ("use_subnet", "skip") if key in table}
+    return Geo(
+        _named_map(place, table, maps),
+        _children(place, table, "sites", maps),
+        **options,
+        **_walk_options(place, table),
+    )
+
+
+def _spill(place: str, table: Table, maps: Mapping[str, GeoMap]) -> Policy:
+    _known(place, table, {"map", "sites", "capacity", "demand", "exhausted"})
+    demand = dict(_table(table, "demand", required=True))
+    options = {key: table[key] for key in ("exhausted",) if key in table}
+    if "map" in table:
+        options["geo_map"] = _named_map(place, table, maps)
+    sites = _children(place, table, "sites", maps)
+    return Spill(
+        sites, _table(table, "capacity", required=True), lambda site: float(demand.get(site, 0.0)), **options
+    )
+
+
+def _named_map(place: str, table: Table, maps: Mapping[str, GeoMap]) -> GeoMap:
+    name = table.get("map")
+    if not isinstance(name, str) or name not in maps:
+        raise ConfigurationError(f"{place}.map", name, f"one of {', '.join(maps) or 'no map: there is none'}")
+    return maps[name]
+
+
+_THRESHOLD: Final = ("threshold", "exhausted")
+_KINDS: Final[dict[str, Callable[..., Policy]]] = {
+    "all-up": _leaf(AllUp, "endpoints", options=("threshold", "limit", "exhausted")),
+    "primary-backup": _leaf(PrimaryBackup, "primary", "backup", options=("exhausted",)),
+    "rotation": _leaf(Rotation, "endpoints", options=("exhausted",)),
+    "weighted-one": _leaf(WeightedOne, "weights", options=_THRESHOLD),
+    "weighted-subset": _leaf(WeightedSubset, "weights", options=_THRESHOLD),
+    "grouped-one": _leaf(GroupedOne, "groups", options=_THRESHOLD),
+    "grouped-subset": _leaf(GroupedSubset, "groups", options=_THRESHOLD),
+    "hashed-one": _leaf(HashedOne, "endpoints", options=("scheme", "prefix4", "prefix6", "exhausted")),
+    "failover": _failover,
+    "geo": _geo,
+    "spill": _spill,
+}
+
+
+def _table(table: Table, key: str, *, required: bool = False) -> Table:
+    value = table.get(key, None if required else {})
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(key, value, "a table")
+    return value
+
+
+def _known(place: str, table: Table, keys: set[str]) -> None:
+    unknown = [key for key in table if key not in keys]
+    if unknown:
+        raise ConfigurationError(place, unknown[0], f"only {', '.join(sorted(keys))}")

@@ -1,0 +1,230 @@
+"""Zone files: what they may say, and ``explain``, ``plan`` and ``gslb serve`` over them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from random import Random
+
+import dns.message
+import dns.query
+import pytest
+
+from balancekit.cli import main
+from balancekit.errors import ConfigurationError
+from balancekit.gslb import Client, Query, fixed_standings, zone_file
+
+ZONE = """
+[zone]
+origin = "example.com"
+primary = "ns1.example.com"
+contact = "admin.example.com"
+ttl = { minimum = 5, maximum = 60 }
+
+[endpoints]
+eu-1 = ["127.0.0.1", "2001:db8::1"]
+us-1 = "127.0.0.2"
+
+[maps.world]
+default = ["eu", "us"]
+networks = { "10.0.0.0/8" = ["us", "eu"] }
+
+[names.www]
+policy = "geo"
+map = "world"
+ttl = { minimum = 1, maximum = 30 }
+[names.www.sites]
+eu = { policy = "all-up", endpoints = ["eu-1"] }
+us = { policy = "weighted-one", weights = { us-1 = 90 } }
+
+[names."@"]
+records = { NS = ["ns1.example.com."] }
+"""
+
+
+@pytest.fixture
+def zone(tmp_path):
+    """Return the path of a zone file."""
+    path = tmp_path / "zone.toml"
+    path.write_text(ZONE)
+    return path
+
+
+def test_explain_says_which_answer_and_why(zone, capsys):
+    """The steps, the records with their TTL, and the scope; JSON has the same."""
+    assert main(["explain", str(zone), "www", "--subnet", "10.1.2.0/24", "--down", "us-1"]) == 0
+    text = capsys.readouterr().out
+    assert "10.1.2.0 gets us, eu (scope 8)" in text
+    assert "us failed" in text
+    assert "www.example.com. 30 IN A 127.0.0.1" in text
+    assert "scope 8" in text
+    assert main(["explain", str(zone), "www.example.com", "--kind", "aaaa", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["records"][0]["data"] == "2001:db8::1"
+    assert data["steps"][0]["policy"] == "Geo"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["www", "--down", "mars"], "endpoints of the zone: eu-1, us-1"),
+        (["www", "--subnet", "10.0.0.1/8"], "bits after its prefix"),
+    ],
+)
+def test_explain_refuses_what_cannot_be(zone, words, says, capsys):
+    """By name, with exit status 2."""
+    assert main(["explain", str(zone), *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_plan_says_who_gets_another_site(zone, tmp_path, capsys):
+    """Addresses by map and move, the share of observed queries, and what changes at each name."""
+    after = tmp_path / "after.toml"
+    after.write_text(
+        ZONE.replace('"10.0.0.0/8"', '"10.0.0.0/9"').replace('endpoints = ["eu-1"]', 'endpoints = ["us-1"]')
+        + '[names.new]\npolicy = "rotation"\nendpoints = ["eu-1"]\n'
+    )
+    observed = tmp_path / "observed"
+    observed.write_text("10.200.0.0/24 30\n10.1.0.0/24,60\n192.0.2.1 10\n")
+    assert main(["plan", str(zone), str(after), "--observed", str(observed)]) == 0
+    text = capsys.readouterr().out
+    assert "map world: 0.1953% of IPv4 and 0.0000% of IPv6" in text
+    assert "30.00% of the observed queries" in text
+    assert "IPv4  us -> eu  8388608 addresses" in text
+    assert "name www: -eu-1" in text
+    assert "name new: added" in text
+    assert main(["plan", str(zone), str(zone), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["maps"]["world"]["moves"] == []
+
+
+def test_a_file_of_no_kind_is_named(tmp_path, capsys):
+    """With the tables that mark the kinds."""
+    other = tmp_path / "other.toml"
+    other.write_text("[something]\n")
+    assert main(["explain", str(other), "www"]) == 2
+    assert "'file=" not in capsys.readouterr().err
+    other.write_text("not toml")
+    assert main(["plan", str(other), str(other)]) == 2
+    assert "TOML or JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "parameter"),
+    [
+        (('policy = "geo"', 'policy = "near"'), "names.www.policy"),
+        (('map = "world"', 'map = "mars"'), "names.www.map"),
+        (('map = "world"', 'map = "world"\nskipp = 1'), "names.www"),
+        (("[maps.world]", '[maps.world]\ndatabase = "x.mmdb"'), "maps.world.database"),
+        (('default = ["eu", "us"]', ""), "maps.world"),
+        (("[endpoints]", "[endpoint]"), "the file"),
+        (('origin = "example.com"', ""), "origin"),
+        (("127.0.0.2", "nonsense"), "addresses"),
+        (('endpoints = ["eu-1"]', "id = 1"), "names.www.sites.eu"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_with_its_place(change, parameter):
+    """Nothing is ignored."""
+    import tomllib
+
+    with pytest.raises(ConfigurationError) as caught:
+        zone_file(tomllib.loads(ZONE.replace(*change)))
+    assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize(
+    ("table", "chosen"),
+    [
+        ({"policy": "rotation", "endpoints": ["a", "b"]}, {"a", "b"}),
+        ({"policy": "primary-backup", "primary": "a", "backup": "b"}, {"a"}),
+        ({"policy": "weighted-subset", "weights": {"a": 1, "b": 1}}, {"a", "b"}),
+        ({"policy": "grouped-one", "groups": {"g": {"a": 1, "b": 1}}}, {"a", "b"}),
+        ({"policy": "grouped-subset", "groups": {"g": {"a": 1}, "h": {"b": 1}}}, {"a", "b"}),
+        ({"policy": "hashed-one", "endpoints": ["a"], "scheme": "maglev"}, {"a"}),
+        (
+            {
+                "policy": "failover",
+                "fail_back": {"hold_down": 60, "damping": {"half_life": 60.0}},
+                "sites": {"x": {"policy": "all-up", "endpoints": ["a"], "exhausted": "next"}},
+            },
+            {"a"},
+        ),
+        (
+            {
+                "policy": "spill",
+                "capacity": {"x": 10},
+                "demand": {"x": 5},
+                "sites": {"x": {"policy": "all-up", "endpoints": ["b"]}},
+            },
+            {"b"},
+        ),
+    ],
+)
+def test_every_policy_can_be_written(table, chosen):
+    """One word each, with the names of its parameters as keys."""
+    read = zone_file(
+        {
+            "zone": {"origin": "example.com", "primary": "ns1.example.com", "contact": "admin.example.com"},
+            "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"},
+            "names": {"www": table},
+        }
+    )
+    query = Query(name="www.example.com", client=Client(address="192.0.2.53"))
+    answer = read.zone.answer(query, fixed_standings({}), now=0.0, rng=Random(1)).answer
+    assert set(answer.chosen) == chosen
+
+
+def free_port():
+    """Return a free UDP port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.bind(("127.0.0.1", 0))
+        return made.getsockname()[1]
+
+
+@pytest.mark.skipif(shutil.which("env") is None, reason="needs a POSIX system for signals")
+def test_serve_answers_follows_checks_reloads_and_ends(zone, tmp_path):
+    """A dead endpoint leaves the answers; SIGHUP reads the file again; SIGTERM ends with status 0."""
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        port = dead.getsockname()[1]  # nothing listens: every check is refused
+    zone.write_text(f'{ZONE}\n[check]\nkind = "tcp"\nport = {port}\ninterval = 0.2\ntimeout = 0.1\n')
+    listening = socket.create_server(("127.0.0.2", port))
+    at = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "balancekit", "gslb", "serve", str(zone), "--port", str(at)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert "example.com on 127.0.0.1" in server.stdout.readline()
+
+        def answer():
+            reply = dns.query.udp(
+                dns.message.make_query("www.example.com", "A"), "127.0.0.1", timeout=5, port=at
+            )
+            return [rdata.to_text() for rrset in reply.answer for rdata in rrset]
+
+        for _ in range(100):
+            if answer() == ["127.0.0.2"]:
+                break
+        assert answer() == ["127.0.0.2"]
+        zone.write_text(
+            zone.read_text().replace("[names.www]", "[names.web]").replace("names.www.", "names.web.")
+        )
+        server.send_signal(signal.SIGHUP)
+        for _ in range(200):
+            if answer() == []:
+                break
+        assert answer() == []
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(10) == 0
+    finally:
+        listening.close()
+        server.kill()
+        server.wait(10)
+        server.stdout.close()
