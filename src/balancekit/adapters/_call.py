@@ -10,11 +10,10 @@ Cost: one lease, one entry in the budget; nothing is computed for retries that d
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 from balancekit._support.log import log_change
 from balancekit.adapters._classification import (
@@ -25,8 +24,10 @@ from balancekit.adapters._classification import (
     RetryScope,
     classify_status,
 )
-from balancekit.adapters._request_options import RequestOptions
+from balancekit.adapters._config import AdapterConfig
+from balancekit.adapters._request_options import RequestOptions, asked
 from balancekit.adapters._retry_after import quota_reset, retry_after
+from balancekit.adapters._sse import ends_stream
 from balancekit.adapters._target import Address
 from balancekit.endpoint import Endpoint
 from balancekit.errors import UnavailableError, brief_error
@@ -35,10 +36,7 @@ from balancekit.lease import Lease
 from balancekit.outcome import Outcome
 from balancekit.snapshot import Key
 
-if TYPE_CHECKING:
-    from balancekit.adapters._config import AdapterConfig
-
-__all__ = ["Call", "CallInfo"]
+__all__ = ["Call", "CallInfo", "begin_call"]
 
 
 @final
@@ -76,8 +74,6 @@ class CallInfo:
 
 SHORTEST: Final = 0.001
 """Seconds: what an attempt is given when nothing is left."""
-_OVER: Final = re.compile(rb"^data: ?\[DONE\]\s*\Z", re.MULTILINE)
-"""The last event of a stream of completions."""
 MAX_UNUSABLE: Final = 3
 """Endpoints that a request passes by, because they cannot be used, before each counts as an attempt."""
 _IN_TIME: Final = (Outcome.TIMEOUT, Outcome.CONNECT_FAILED)
@@ -312,7 +308,7 @@ class Call:
         ``last`` is the piece of the body that was read last. Streams of model providers say in their last event that
         they are over, and SDKs hang up at that, before the end of the body.
         """
-        if _OVER.search(last, max(0, len(last) - 32)):
+        if ends_stream(last):
             self.whole()
         elif self.lease.active:
             outcome = self._ending.outcome
@@ -331,3 +327,17 @@ class Call:
     def annotate(self, error: BaseException) -> None:
         """Note on an error who was asked."""
         error.add_note(f"balancekit: attempt {len(self.tried)}, at endpoint {self.tried[-1]!r}")
+
+
+def begin_call(config: AdapterConfig, request: Any, own: object = None) -> Call:
+    """Return the call of a request: its own options come before those of the adapter."""
+    options = asked(own)
+    if options is None and config.plain:
+        return Call(config, None, None, 1.0)
+    key = options.key if options is not None else None
+    cost = options.cost if options is not None else None
+    if key is None and config.key is not None:
+        key = config.key(request)
+    if cost is None:
+        cost = 1.0 if config.cost is None else config.cost(request)
+    return Call(config, options, key, cost)

@@ -8,17 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from typing import Any, Final, TypedDict, TypeVar, Unpack, final
-from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_change
-from balancekit._support.text import ascii_host
-from balancekit.adapters._call import Call
 from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
-from balancekit.adapters._request_options import asked
-from balancekit.adapters._target import HEADER_NAME, PORTS, Address, address_of
+from balancekit.adapters._matching import ServiceMatcher
+from balancekit.adapters._target import HEADER_NAME, address_of
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -27,7 +24,6 @@ from balancekit.retry import RetryBudget
 
 __all__ = ["AdapterConfig", "AdapterOptions", "CallOptions"]
 
-AUTHORITIES: Final = ("auto", "logical", "endpoint")
 COOKIES: Final = ("service", "per-endpoint")
 
 
@@ -82,10 +78,7 @@ class AdapterConfig:
     """What every adapter is made of: a balancer and the rules for its requests."""
 
     __slots__ = (
-        "_hostname",
-        "_port",
         "attempts",
-        "authority",
         "balancer",
         "budget",
         "buffer_body",
@@ -94,6 +87,7 @@ class AdapterConfig:
         "innocent",
         "jars",
         "key",
+        "matcher",
         "max_retry_after",
         "min_attempt_time",
         "plain",
@@ -111,7 +105,6 @@ class AdapterConfig:
         if not isinstance(balancer, LoadBalancer):
             raise ConfigurationError("balancer", balancer, "a LoadBalancer")
         self.balancer: LoadBalancer[Any] = balancer
-        self._hostname, self._port = _service(options.get("service"))
         self.attempts: int = valid.integer("attempts", options.get("attempts", 2), minimum=1)
         self.budget: RetryBudget = options.get("budget", RetryBudget(ratio=0.1, reserve=1.0))
         if not isinstance(self.budget, RetryBudget):
@@ -119,9 +112,9 @@ class AdapterConfig:
         self.key: KeySource | None = _function("key", options.get("key"))
         self.cost: Callable[[Any], float] | None = _function("cost", options.get("cost"))
         self.plain: bool = self.key is None and self.cost is None
-        self.authority: str = options.get("authority", "auto")
-        if self.authority not in AUTHORITIES:
-            raise ConfigurationError("authority", self.authority, f"one of {', '.join(AUTHORITIES)}")
+        self.matcher: ServiceMatcher = ServiceMatcher(
+            options.get("service"), options.get("authority", "auto"), balancer
+        )
         cookies = options.get("cookies", "service")
         if cookies not in COOKIES:
             raise ConfigurationError("cookies", cookies, f"one of {', '.join(COOKIES)}")
@@ -167,88 +160,6 @@ class AdapterConfig:
     max_retry_after: float
     min_attempt_time: float
     wait_for_capacity: float
-
-    def serves(self, host: str, port: int | None, scheme: str) -> bool:
-        """Answer whether a URL names the service; its host is in A-labels."""
-        if self._hostname is None:
-            return True
-        if host != self._hostname and host.lower().removesuffix(".") != self._hostname:
-            return False
-        return self._port is None or self._port == (PORTS.get(scheme) if port is None else port)
-
-    def call(self, request: Any, own: object = None) -> Call:
-        """Begin with a request: its options are what it asks for, over what the adapter was told."""
-        options = asked(own)
-        if options is None and self.plain:
-            return Call(self, None, None, 1.0)
-        key = options.key if options is not None else None
-        cost = options.cost if options is not None else None
-        if key is None and self.key is not None:
-            key = self.key(request)
-        if cost is None:
-            cost = 1.0 if self.cost is None else self.cost(request)
-        return Call(self, options, key, cost)
-
-    def asks_for(self, address: Address, *, logical: str) -> str:
-        """Return what ``Host`` says at a address."""
-        if self.authority == "logical":
-            return logical
-        if self.authority == "endpoint":
-            return address.authority or address.netloc or logical
-        return address.authority or logical
-
-    def server_name(self, address: Address, *, logical: str) -> str:
-        """Return whom a certificate must name."""
-        if self.authority == "logical":
-            return logical
-        if self.authority == "endpoint":
-            return address.server_name or address.host or logical
-        return address.server_name or logical
-
-    def back_through(self, location: str, *, logical: str) -> str:
-        """Return where a redirect leads, by its logical address if it is one of an endpoint.
-
-        Parameters
-        ----------
-        location
-            As the server said it.
-        logical
-            Scheme and authority of the request, ``http://orders``.
-        """
-        try:
-            there = urlsplit(location)
-        except ValueError:
-            return location  # no URL: the caller gets it as it is
-        if not there.netloc:
-            return location
-        for endpoint in self.balancer.endpoints:
-            try:
-                known = address_of(endpoint.target)
-            except ConfigurationError:
-                continue
-            if (
-                known.scheme or there.scheme
-            ) == there.scheme and known.netloc.lower() == there.netloc.lower():
-                rest = there._replace(scheme="", netloc="").geturl()
-                inside = known.prefix and (rest + "/").startswith(f"{known.prefix}/")
-                return logical + (rest.removeprefix(known.prefix) if inside else rest)
-        return location
-
-
-def _service(name: object) -> tuple[str | None, int | None]:
-    if name is None:
-        return None, None
-    allowed = "a host such as 'orders', or host and port"
-    text = valid.text("service", name)
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigurationError("service", name, allowed) from None
-    known = ascii_host(host or "")
-    if known is None or parts.path or parts.query or parts.fragment or "@" in text or port == 0:
-        raise ConfigurationError("service", name, allowed)
-    return known, port
 
 
 def _header(name: str, value: object) -> str | None:

@@ -78,7 +78,7 @@ def rewritten(
     """Return the request as the endpoint gets it, under a TLS name if any. The caller's stays as it is."""
     url, headers, extensions = request.url, request.headers, request.extensions
     logical = url.netloc.decode("ascii")
-    authority = config.asks_for(where, logical=logical)
+    authority = config.matcher.host_header(where, logical=logical)
     left = None if call.deadline == math.inf else call.left()
     renamed = authority != logical and headers.get("Host") == logical
     if renamed or where.headers or (left is not None and config.propagate_deadline is not None):

@@ -30,7 +30,7 @@ from yarl import URL
 
 from balancekit.adapters._addresses import AddressCache, reachable
 from balancekit.adapters._body_buffer import buffer_body_async
-from balancekit.adapters._call import Call, CallInfo
+from balancekit.adapters._call import Call, CallInfo, begin_call
 from balancekit.adapters._classification import (
     CANCELLED,
     IDEMPOTENT_METHODS,
@@ -159,11 +159,11 @@ class Balanced:
         """Send a request to an endpoint, and to another if that fails and it may be."""
         url = request.url
         config = self._config
-        if not config.serves(url.raw_host or "", url.explicit_port, url.scheme):
+        if not config.matcher.matches(url.raw_host or "", url.explicit_port, url.scheme):
             return await handler(request)
         if config.buffer_body:
             await _buffer(request, config.buffer_body)
-        call = config.call(request)
+        call = begin_call(config, request)
         before = _broken.get()
         if before is not None:
             _broken.set(None)
@@ -220,7 +220,7 @@ class Balanced:
         """Send one attempt: the request is the endpoint's while it is on its way."""
         config = self._config
         logical = url.raw_authority
-        authority = config.asks_for(where, logical=logical)
+        authority = config.matcher.host_header(where, logical=logical)
         headers, server_name = request.headers, request.server_hostname
         own = dict(where.headers) if where.headers else {}
         if authority != logical and headers.get(hdrs.HOST) == logical:
@@ -231,7 +231,7 @@ class Balanced:
             request.headers = headers.copy()
             request.headers.update(own)
         if (where.scheme or url.scheme) == "https" and server_name is None:
-            request.server_hostname = config.server_name(
+            request.server_hostname = config.matcher.server_name(
                 where, logical=(url.raw_host or "").removesuffix(".")
             )
         request.url = URL(where.base(url.scheme) + url.raw_path_qs, encoded=True)
@@ -268,7 +268,7 @@ class Balanced:
         if self._config.rewrite_location and hdrs.LOCATION in response.headers:
             location = response.headers[hdrs.LOCATION]
             logical = f"{url.scheme}://{url.raw_authority}"
-            _change(response, hdrs.LOCATION, self._config.back_through(location, logical=logical))
+            _change(response, hdrs.LOCATION, self._config.matcher.logical_location(location, logical=logical))
         connection = response.connection
         if connection is None:  # the body came with the headers
             call.whole()

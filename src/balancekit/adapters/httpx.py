@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, final
 import httpx
 
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
-from balancekit.adapters._call import Call
+from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
 from balancekit.adapters._httpx_requests import (
     UnusableEndpointError,
@@ -97,7 +97,7 @@ class _Transport(Generic[InnerTransport]):
 
     def _passes(self, request: httpx.Request) -> bool:
         url = request.url
-        return not self._config.serves(url.raw_host.decode("ascii"), url.port, url.scheme)
+        return not self._config.matcher.matches(url.raw_host.decode("ascii"), url.port, url.scheme)
 
     def _other(self) -> InnerTransport:
         """Return the transport of requests that are for other hosts."""
@@ -106,7 +106,7 @@ class _Transport(Generic[InnerTransport]):
         return self._fallback
 
     def _call(self, request: httpx.Request) -> Call:
-        return self._config.call(request, request.extensions.get("balancekit"))
+        return begin_call(self._config, request, request.extensions.get("balancekit"))
 
     def _next(self, request: httpx.Request, call: Call) -> tuple[InnerTransport, Address, httpx.Request]:
         """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
@@ -120,7 +120,9 @@ class _Transport(Generic[InnerTransport]):
         if (where.scheme or url.scheme) != "https":
             name = None
         elif name is None:
-            name = self._config.server_name(where, logical=url.raw_host.decode("ascii").removesuffix("."))
+            name = self._config.matcher.server_name(
+                where, logical=url.raw_host.decode("ascii").removesuffix(".")
+            )
         inner = route.transports.get(name)
         if inner is None:
             try:
@@ -146,7 +148,7 @@ class _Transport(Generic[InnerTransport]):
             if location is not None:
                 url = request.url
                 logical = f"{url.scheme}://{url.netloc.decode('ascii')}"
-                back = self._config.back_through(location, logical=logical)
+                back = self._config.matcher.logical_location(location, logical=logical)
                 if back != location:
                     response.headers["Location"] = back
         return response

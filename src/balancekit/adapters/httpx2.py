@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, final
 import httpx2
 
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
-from balancekit.adapters._call import Call
+from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
 from balancekit.adapters._httpx2_requests import (
     UnusableEndpointError,
@@ -96,7 +96,7 @@ class _Transport(Generic[InnerTransport]):
 
     def _passes(self, request: httpx2.Request) -> bool:
         url = request.url
-        return not self._config.serves(url.raw_host.decode("ascii"), url.port, url.scheme)
+        return not self._config.matcher.matches(url.raw_host.decode("ascii"), url.port, url.scheme)
 
     def _other(self) -> InnerTransport:
         """Return the transport of requests that are for other hosts."""
@@ -105,7 +105,7 @@ class _Transport(Generic[InnerTransport]):
         return self._fallback
 
     def _call(self, request: httpx2.Request) -> Call:
-        return self._config.call(request, request.extensions.get("balancekit"))
+        return begin_call(self._config, request, request.extensions.get("balancekit"))
 
     def _next(self, request: httpx2.Request, call: Call) -> tuple[InnerTransport, Address, httpx2.Request]:
         """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
@@ -119,7 +119,9 @@ class _Transport(Generic[InnerTransport]):
         if (where.scheme or url.scheme) != "https":
             name = None
         elif name is None:
-            name = self._config.server_name(where, logical=url.raw_host.decode("ascii").removesuffix("."))
+            name = self._config.matcher.server_name(
+                where, logical=url.raw_host.decode("ascii").removesuffix(".")
+            )
         inner = route.transports.get(name)
         if inner is None:
             try:
@@ -145,7 +147,7 @@ class _Transport(Generic[InnerTransport]):
             if location is not None:
                 url = request.url
                 logical = f"{url.scheme}://{url.netloc.decode('ascii')}"
-                back = self._config.back_through(location, logical=logical)
+                back = self._config.matcher.logical_location(location, logical=logical)
                 if back != location:
                     response.headers["Location"] = back
         return response

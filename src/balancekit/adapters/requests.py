@@ -27,7 +27,7 @@ from requests.utils import rewind_body
 from balancekit._support import validation as valid
 from balancekit.adapters._addresses import AddressCache, reachable
 from balancekit.adapters._body_buffer import buffer_body
-from balancekit.adapters._call import Call, CallInfo
+from balancekit.adapters._call import Call, CallInfo, begin_call
 from balancekit.adapters._classification import (
     CANCELLED,
     UNUSABLE,
@@ -197,7 +197,7 @@ class BalancedAdapter(HTTPAdapter):
     ) -> Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
         url = urlsplit(request.url or "")
-        if not self._config.serves(url.hostname or "", url.port, url.scheme):
+        if not self._config.matcher.matches(url.hostname or "", url.port, url.scheme):
             return super().send(request, stream, timeout, verify, cert, cast("Any", proxies))
         source = self._repeatable(request)
         call = self._begin(request)
@@ -244,7 +244,7 @@ class BalancedAdapter(HTTPAdapter):
         return copy
 
     def _begin(self, request: PreparedRequest) -> Call:
-        call, waited = self._config.call(request), 0.0
+        call, waited = begin_call(self._config, request), 0.0
         while True:
             try:
                 call.begin()
@@ -266,10 +266,12 @@ class BalancedAdapter(HTTPAdapter):
         attempt.url = where.base(scheme) + request.path_url
         secure = (where.scheme or scheme) == "https"
         attempt.server_name = (
-            config.server_name(where, logical=(url.hostname or "").removesuffix(".")) if secure else None
+            config.matcher.server_name(where, logical=(url.hostname or "").removesuffix("."))
+            if secure
+            else None
         )
         attempt.headers = headers = cast("CaseInsensitiveDict[Any]", request.headers.copy())
-        headers.setdefault("Host", config.asks_for(where, logical=url.netloc))
+        headers.setdefault("Host", config.matcher.host_header(where, logical=url.netloc))
         for name, value in where.headers:
             headers[name] = value
         if config.propagate_deadline is not None and call.deadline != math.inf:
@@ -308,7 +310,7 @@ class BalancedAdapter(HTTPAdapter):
         response.balancekit = call.begun()
         if self._config.rewrite_location and "Location" in response.headers:
             logical = "/".join((request.url or "").split("/", 3)[:3])
-            location = self._config.back_through(response.headers["Location"], logical=logical)
+            location = self._config.matcher.logical_location(response.headers["Location"], logical=logical)
             response.headers["Location"] = location
         _watch(response, call)
         return response
