@@ -1,0 +1,125 @@
+"""Simulated elections: scenarios hold what they claim, reports count right, events do what they say."""
+
+from __future__ import annotations
+
+import pytest
+
+from balancekit import ConfigurationError
+from balancekit.ha import Role, SyncGroup, VirtualRouter, packets
+from balancekit.sim import VrrpDo, VrrpEvent, VrrpSimulation, vrrp_scenarios
+
+R1 = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=0.5)
+R2 = R1.replace(source="192.0.2.12", priority=100)
+SCENARIOS = vrrp_scenarios()
+
+
+def happen(at, do, *nodes, value=0.0):
+    """Return an event."""
+    return VrrpEvent(at=at, do=do, nodes=nodes, value=value)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_holds_what_it_claims(name):
+    """Every claim, measured."""
+    scenario = SCENARIOS[name]
+    for found in scenario.check(scenario.run()):
+        assert found.holds, f"{found.text}: {found.found}"
+
+
+def test_the_claim_of_the_frozen_router_fails_without_the_pause_check():
+    """A router that goes on as keepalived does is found out."""
+    scenario = SCENARIOS["frozen"]
+    routers = {"r1": R1.replace(check_pause=False), "r2": R2}
+    report = VrrpSimulation(routers, scenario.events, seed=1).run(scenario.seconds)
+    assert [found.holds for found in scenario.check(report)] == [True, False, False]
+
+
+def test_the_same_seed_gives_the_same_history():
+    """Packets and changes are equal; of another seed they are not."""
+    events = [happen(2.0, VrrpDo.LOSE, value=0.3)]
+    one, two, other = (
+        VrrpSimulation({"r1": R1, "r2": R2}, events, latency=(0.0, 0.1), seed=seed).run(60.0)
+        for seed in (3, 3, 4)
+    )
+    assert one == two
+    assert one != other
+
+
+def test_spells_without_and_with_two_holders():
+    """From the beginning to the first takeover none holds; between a split and its end both do."""
+    events = [happen(3.0, VrrpDo.SPLIT, "r1"), happen(7.0, VrrpDo.HEAL)]
+    report = VrrpSimulation({"r1": R1, "r2": R2}, events).run(9.0)
+    assert [spell.begin for spell in report.outages()] == [0.0]
+    assert report.outages()[0].end == pytest.approx(R1.down(0.5))
+    assert report.outages(after=2.0) == []
+    (overlap,) = report.overlaps()
+    assert 3.0 < overlap.begin < 3.0 + R2.down(0.5)
+    assert 7.0 < overlap.end < 7.6
+    assert report.holders(5.0) == ("r1", "r2")
+
+
+def test_priorities_and_faults_and_stops():
+    """A lowered priority hands over after a down time, a fault after a skew; a cleared one preempts."""
+    events = [
+        happen(3.0, VrrpDo.PRIORITY, "r1", value=50),
+        happen(7.0, VrrpDo.FAULT, "r2"),
+        happen(9.0, VrrpDo.CLEAR, "r2"),
+        happen(13.0, VrrpDo.STOP, "r2"),
+    ]
+    report = VrrpSimulation({"r1": R1, "r2": R2}, events).run(15.0)
+    assert [report.holders(t) for t in (2.9, 5.0, 8.0, 12.0, 14.0)] == [
+        ("r1",),
+        ("r2",),
+        ("r1",),
+        ("r2",),
+        ("r1",),
+    ]
+    assert report.outages(after=7.0)[0].seconds == pytest.approx(R1.skew(0.5, 50), abs=0.002)
+
+
+def test_members_of_a_sync_group_are_told_apart():
+    """Spells and holders of one member."""
+    pair = {"a": R1, "b": R1.replace(vrid=52, addresses=("192.0.2.101",))}
+    report = VrrpSimulation({"r1": SyncGroup(routers=pair), "r2": R2}).run(5.0)
+    assert report.holders(4.0, member="a") == report.holders(4.0, member="b") == ("r1",)
+    assert report.holders(4.0, member="router") == ()  # r2 received a's adverts
+
+
+def test_unicast_packets_reach_their_peer_only():
+    """The third router hears nothing, and becomes active too."""
+    routers = {
+        "r1": R1.replace(peers=("192.0.2.12",)),
+        "r2": R2.replace(peers=("192.0.2.11",)),
+        "r3": R2.replace(source="192.0.2.13", priority=50, peers=("192.0.2.11",), check_peers=False),
+    }
+    report = VrrpSimulation(routers).run(5.0)
+    assert report.holders(4.9) == ("r1", "r3")
+
+
+def test_an_injected_packet_arrives_everywhere():
+    """Every router receives it at its time."""
+    simulation = VrrpSimulation({"r1": R1, "r2": R2})
+    stranger = R1.replace(source="192.0.2.99", priority=254)
+    ((data, destination),) = packets(stranger, stranger.advert(254))
+    simulation.inject(4.0, data, source=stranger.source, destination=destination)
+    report = simulation.run(4.1)
+    assert report.holders(4.05) == ()
+    assert [(change.node, change.role) for change in report.changes if change.t == 4.0] == [
+        ("r1", Role.BACKUP)
+    ]
+
+
+def test_wrong_arguments_are_refused_by_name():
+    """``ConfigurationError`` names what is wrong."""
+    with pytest.raises(ConfigurationError, match="routers"):
+        VrrpSimulation({})
+    with pytest.raises(ConfigurationError, match="nodes"):
+        VrrpSimulation({"r1": R1}, [happen(1.0, VrrpDo.KILL, "r9")])
+    with pytest.raises(ConfigurationError, match="at"):
+        happen(-1.0, VrrpDo.KILL, "r1")
+    with pytest.raises(ConfigurationError, match="value"):
+        happen(1.0, VrrpDo.LOSE, value=1.5)
+    with pytest.raises(ConfigurationError, match="latency"):
+        VrrpSimulation({"r1": R1}, latency=(-1.0, 0.0))
+    with pytest.raises(ConfigurationError, match="name"):
+        VrrpSimulation({"r1": R1}).call(1.0, "r9", lambda speaker, now: ())
