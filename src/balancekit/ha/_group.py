@@ -213,11 +213,15 @@ class SyncGroupMachine:
             for name, machine in self.machines.items():
                 if machine.role is Role.ACTIVE:
                     effects += _tag(name, machine.leave_with_group(resign=resigned, now=now))
-        self._held = set()
-        for name, machine in self.machines.items():
-            if machine.role is Role.BACKUP and machine.deadline is not None and machine.deadline <= now:
-                self._held.add(name)
-                machine.deadline = now  # it did run: waiting for the others is no pause
+        waiting = {name: machine for name, machine in self.machines.items() if machine.role is Role.BACKUP}
+        due = {
+            name
+            for name, machine in waiting.items()
+            if machine.deadline is not None and machine.deadline <= now
+        }
+        self._held = due if len(due) < len(waiting) else set()
+        for name in self._held:
+            waiting[name].deadline = now  # it did run: waiting for the others is no pause
         return tuple(effects)
 
 

@@ -155,3 +155,13 @@ def test_it_explains_each_member():
     ]
     single = SyncGroup(routers={"A": A})()
     assert single.explain(now=0.0) == "initialize: not started"
+
+
+def test_a_raised_priority_may_make_a_router_due_at_once():
+    """Its deadline is then now or before, not none."""
+    group = SyncGroup(routers={"A": A.replace(priority=1)})()
+    group.start(now=0.0)
+    group.set_priority(254, now=1.6)
+    assert group.deadline == pytest.approx(1.5 + 0.5 * 2 / 256)
+    group.advance(now=1.6)
+    assert group.role is Role.ACTIVE

@@ -1,0 +1,126 @@
+"""keepalived as a process: defaults, quirks, groups and tracked things. Whole elections are in ``oracles``."""
+
+from __future__ import annotations
+
+import pytest
+
+from balancekit import ConfigurationError
+from balancekit.compat.keepalived import Instance, Keepalived, TrackFile, TrackScript
+from balancekit.ha import Ipv4Checksum, RejectedAdvert, Role, Send, encode_advert
+
+ONE = Instance(
+    virtual_router_id=51,
+    virtual_ipaddress=("192.0.2.100/24",),
+    unicast_src_ip="192.0.2.11",
+    advert_int=0.5,
+    vrrp_version=3,
+)
+PACKET = {"source": "192.0.2.12", "destination": "224.0.0.18"}
+
+
+def active(**facts):
+    """Return an active process, and the time."""
+    process = Keepalived(instances={"VI": ONE, **facts.pop("others", {})}, **facts)()
+    process.start(now=0.0)
+    now = process.deadline
+    process.advance(now=now)
+    assert process.role("VI") is Role.ACTIVE
+    return process, now
+
+
+def sent(effects):
+    """Return the instances and priorities of the adverts in some effects."""
+    return [(name, effect.advert.priority) for name, effect in effects if isinstance(effect, Send)]
+
+
+def test_the_defaults_are_those_of_the_configuration_file():
+    """Version 2, an interval of 1 s, priority 100, three adverts, preemption."""
+    router = Instance(
+        virtual_router_id=1, virtual_ipaddress=("192.0.2.1",), unicast_src_ip="192.0.2.2"
+    ).router()
+    assert (router.version, router.interval, router.priority, router.missed) == (2, 1.0, 100, 3)
+    assert router.preempt
+    assert router.preempt_delay == 0.0
+
+
+@pytest.mark.parametrize(
+    ("data", "hop_limit"),
+    [
+        (encode_advert(ONE.router().advert(200), **PACKET), 254),
+        (encode_advert(ONE.router().advert(200), **PACKET, ipv4_checksum=Ipv4Checksum.PLAIN), 255),
+        (encode_advert(ONE.router().replace(addresses=("192.0.2.1",)).advert(200), **PACKET), 255),
+        (bytes.fromhex("3233c801001ea1acc0000264"), 255),
+    ],
+)
+def test_a_dropped_advert_puts_off_the_next_one(data, hop_limit):
+    """By a whole interval from its arrival: TTL, checksum without pseudo-header, addresses, type."""
+    process, now = active()
+    with pytest.raises(RejectedAdvert):
+        process.receive_packet(data, **PACKET, hop_limit=hop_limit, now=now + 0.4)
+    assert process.role("VI") is Role.ACTIVE
+    assert process.deadline == pytest.approx(now + 0.9)
+
+
+@pytest.mark.parametrize("data", [bytes.fromhex("3133c801001ea1"), bytes.fromhex("3163c801001ea17cc0000264")])
+def test_a_packet_for_no_instance_puts_off_nothing(data):
+    """Too short to tell, or of another virtual router."""
+    process, now = active()
+    with pytest.raises(RejectedAdvert, match="no instance"):
+        process.receive_packet(data, **PACKET, hop_limit=255, now=now + 0.4)
+    assert process.deadline == pytest.approx(now + 0.5)
+
+
+def test_an_interval_of_zero_is_adopted():
+    """The backup takes over at once."""
+    process = Keepalived(instances={"VI": ONE})()
+    process.start(now=0.0)
+    data = encode_advert(ONE.router().advert(200).replace(interval=0.0), **PACKET)
+    process.receive_packet(data, **PACKET, hop_limit=255, now=0.1)
+    assert process.deadline == pytest.approx(0.1)
+    process.advance(now=0.1)
+    assert process.role("VI") is Role.ACTIVE
+
+
+def test_a_plain_checksum_is_right_in_version_2():
+    """It has no other."""
+    two = ONE.replace(vrrp_version=2, advert_int=1.0)
+    process = Keepalived(instances={"VI": two})()
+    process.start(now=0.0)
+    process.receive_packet(
+        encode_advert(two.router().advert(200), **PACKET), **PACKET, hop_limit=255, now=1.0
+    )
+    assert process.deadline == pytest.approx(1.0 + 3.0 + 156 / 256)
+
+
+def test_scripts_and_files_concern_the_instances_that_track_them():
+    """A weight moves the priority, a failure without weight is a fault of the whole sync group."""
+    other = ONE.replace(virtual_router_id=52, virtual_ipaddress=("192.0.2.101",))
+    third = ONE.replace(virtual_router_id=53, virtual_ipaddress=("192.0.2.102",))
+    process, now = active(
+        others={"B": other, "C": third},
+        sync_groups={"G": ("VI", "B")},
+        scripts={"check": TrackScript(fall=2, instances=("VI",)), "slow": TrackScript(weight=-30)},
+        files={"load": TrackFile(weight=2, instances=("B",))},
+    )
+    process.file("load", -10, now=now)
+    process.script("slow", passed=False, now=now)
+    assert {name for name, _ in sent(process.advance(now=now + 0.5))} == {"VI", "B", "C"}
+    assert sorted(sent(process.advance(now=now + 1.0))) == [("B", 50), ("C", 70), ("VI", 70)]
+    process.script("check", passed=True, now=now + 1.0)
+    assert process.script("check", passed=False, now=now + 1.0) == ()
+    assert sorted(sent(process.script("check", passed=False, now=now + 1.0))) == [("B", 0), ("VI", 0)]
+    assert [process.role(name) for name in ("VI", "B", "C")] == [Role.FAULT, Role.FAULT, Role.ACTIVE]
+    process.script("check", passed=True, now=now + 1.1)
+    assert process.role("B") is Role.BACKUP
+
+
+def test_names_that_are_not_there_are_refused():
+    """``ConfigurationError`` lists what there is."""
+    with pytest.raises(ConfigurationError, match="one of VI"):
+        Keepalived(instances={"VI": ONE}, sync_groups={"G": ("VJ",)})
+    with pytest.raises(ConfigurationError, match="one of VI"):
+        Keepalived(instances={"VI": ONE}, scripts={"check": TrackScript(instances=("VJ",))})
+    with pytest.raises(ConfigurationError, match="sync_groups"):
+        Keepalived(instances={"VI": ONE}, sync_groups={"G": ("VI",), "H": ("VI",)})
+    with pytest.raises(ConfigurationError, match="vrid"):
+        ONE.replace(virtual_router_id=0)
