@@ -15,8 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from balancekit.bench._cards import CARDS, card
+    from balancekit.bench._cards import CARDS
     from balancekit.bench._claims import Claim, Column, Findings, Step, Table
+    from balancekit.bench._gallery import card
     from balancekit.bench._report import draw, write, write_scenario
     from balancekit.bench._results import TITLES, Results, measure, steps
     from balancekit.bench._timing import Timer, Timing, machine
@@ -44,7 +45,8 @@ __all__ = [
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
-        "_cards": ("CARDS", "card"),
+        "_cards": ("CARDS",),
+        "_gallery": ("card",),
         "_claims": ("Claim", "Column", "Findings", "Step", "Table"),
         "_report": ("draw", "write", "write_scenario"),
         "_results": ("TITLES", "Results", "measure", "steps"),

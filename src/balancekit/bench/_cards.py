@@ -20,7 +20,7 @@ from balancekit.bench._selection import key
 from balancekit.errors import ConfigurationError
 from balancekit.sim import Exponential, Poisson, Server, simulate
 
-__all__ = ["CARDS", "HashingCard", "SelectorCard", "card", "figures_of"]
+__all__ = ["CARDS", "STRUCTURE_CARDS", "HashingCard", "SelectorCard", "figures_of"]
 
 STRUCTURE_CARDS: Final[Mapping[str, str]] = {
     f"hashing.{name}" if name in SELECTORS else name: name for name in STRUCTURES
@@ -87,36 +87,6 @@ def figures_of(name: str, *, seed: int = 1) -> SelectorCard | HashingCard:
     if name not in CARDS:
         raise ConfigurationError("name", name, f"one of {', '.join(CARDS)}")
     return _selector(name, seed) if name in SELECTORS else _structure(STRUCTURE_CARDS[name], seed)
-
-
-def card(name: str, *, seed: int = 1) -> str:
-    """Return a small picture of an algorithm as SVG text; the same seed gives the same text.
-
-    Parameters
-    ----------
-    name
-        One of :data:`CARDS`, such as ``"LeastRequest"`` or ``"HashRing"``.
-    seed
-        Of all randomness.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is no such algorithm.
-    ModuleNotFoundError
-        If matplotlib is not installed; the extra ``cli`` brings it.
-    """
-    figures = figures_of(name, seed=seed)
-    from balancekit.bench._plot_cards import card_of_selector, card_of_structure  # noqa: PLC0415 - an extra
-    from balancekit.bench._style import styled, svg  # noqa: PLC0415 - the same
-
-    with styled(name):
-        drawn = (
-            card_of_selector(name, figures)
-            if isinstance(figures, SelectorCard)
-            else card_of_structure(STRUCTURE_CARDS[name], figures)
-        )
-    return svg(drawn, name)
 
 
 def _selector(name: str, seed: int) -> SelectorCard:

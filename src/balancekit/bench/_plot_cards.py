@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from balancekit.bench._cards import HashingCard, SelectorCard
 from balancekit.bench._style import BLUE, FAINT, GREY, INK, ORANGE, bare, canvas, titled
-
-if TYPE_CHECKING:
-    from balancekit.bench._cards import HashingCard, SelectorCard
 
 __all__ = ["card_of_selector", "card_of_structure"]
 

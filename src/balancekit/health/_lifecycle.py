@@ -24,7 +24,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.health._damping import FlapDamping
 from balancekit.health._ejection import Ejection
 from balancekit.health._failures import ConsecutiveFailures
-from balancekit.health._machine import LifecycleMachine
+from balancekit.health._machine import LifecycleMachine, Parts
 from balancekit.health._probation import Probation
 from balancekit.health._states import Health
 from balancekit.health._sweep import OutlierSweep, Rule, check_rules
@@ -113,7 +113,16 @@ class Lifecycle(Record):
         rng
             For jitter.
         """
-        return LifecycleMachine(self, endpoint, may_eject, rng)
+        parts = Parts(
+            self.start,
+            self.failures,
+            self.thresholds,
+            self.ejection,
+            self.damping,
+            self.probation,
+            self.warm_up,
+        )
+        return LifecycleMachine(endpoint, parts, may_eject, rng)
 
     def outlier_sweep(self, rng: random.Random) -> OutlierSweep | None:
         """Make the sweeps of one pool; ``None`` if there are no rules."""

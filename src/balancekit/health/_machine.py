@@ -1,4 +1,4 @@
-"""The health machine of one endpoint; :class:`Lifecycle` makes it.
+"""The health machine of one endpoint; ``Lifecycle`` makes it.
 
 It changes its state by the table only (:meth:`LifecycleMachine._step`). When an endpoint is out there are up
 to three reasons, each a point in time: requests said so (``_until``), checks say so (``_held``), damping says
@@ -10,17 +10,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import NamedTuple, final
 
 from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing, Restored, Suppressed
-from balancekit.health._damping import Damping
+from balancekit.health._damping import Damping, FlapDamping
 from balancekit.health._ejection import LAST_STAYS, Ejection
+from balancekit.health._failures import ConsecutiveFailures
+from balancekit.health._probation import Probation
 from balancekit.health._states import ELIGIBLE, Health, Trigger, after
-from balancekit.health._threshold import CheckState
+from balancekit.health._threshold import CheckState, Thresholds
+from balancekit.health._warmup import WarmUp
 from balancekit.outcome import FAILURES, CheckResult, Completion, Outcome
-
-if TYPE_CHECKING:
-    from balancekit.health._lifecycle import Lifecycle
 
 __all__ = ["LifecycleMachine"]
 
@@ -28,18 +28,31 @@ _OUT = frozenset({Health.EJECTED, Health.SUPPRESSED})
 _WAS_UP = frozenset({Health.WARMING, Health.HEALTHY, Health.SUSPECT})
 
 
+class Parts(NamedTuple):
+    """The policies that one machine is made of."""
+
+    start: Health
+    failures: ConsecutiveFailures
+    thresholds: Thresholds
+    ejection: Ejection
+    damping: FlapDamping | None
+    probation: Probation
+    warm_up: WarmUp | None
+
+
 @final
 class LifecycleMachine:
-    """The health of one endpoint. Made by :class:`Lifecycle`."""
+    """The health of one endpoint. ``Lifecycle`` makes it."""
 
     __slots__ = (
         "_checks",
-        "_config",
         "_damper",
         "_degraded",
+        "_ejection",
         "_endpoint",
         "_held",
         "_may_eject",
+        "_probation",
         "_refused",
         "_restored_at",
         "_rng",
@@ -53,31 +66,31 @@ class LifecycleMachine:
 
     def __init__(
         self,
-        config: Lifecycle,
         endpoint: str,
+        parts: Parts,
         may_eject: Callable[[Ejection], bool],
         rng: random.Random,
     ) -> None:
-        self.health: Health = config.start
+        self.health: Health = parts.start
         """The present state."""
-        self._config = config
         self._endpoint = endpoint
         self._may_eject = may_eject
         self._rng = rng
-        self._run = config.failures()
-        self._checks = config.thresholds(
-            CheckState.UNKNOWN if config.start is Health.UNKNOWN else CheckState.UP
-        )
-        self._damper = None if config.damping is None else config.damping()
-        self._trial = config.probation()
-        self._warm_up = None if config.warm_up is None else config.warm_up()
+        self._run = parts.failures()
+        believed = CheckState.UNKNOWN if parts.start is Health.UNKNOWN else CheckState.UP
+        self._checks = parts.thresholds(believed)
+        self._damper = None if parts.damping is None else parts.damping()
+        self._ejection = parts.ejection
+        self._probation = parts.probation
+        self._trial = parts.probation()
+        self._warm_up = None if parts.warm_up is None else parts.warm_up()
         self._streak = 0
         self._restored_at = -math.inf
         self._until = -math.inf
         self._held = -math.inf
         self._refused = False
         self._degraded: tuple[str, ...] = ()
-        if config.start is Health.PROBING:
+        if parts.start is Health.PROBING:
             self._trial.begin(now=-math.inf)
 
     # ------------------------------------------------------------------ reading
@@ -114,7 +127,7 @@ class LifecycleMachine:
     @property
     def trial(self) -> int:
         """How many requests at a time the endpoint takes, whatever the ramp is; 0 when not on trial."""
-        return self._config.probation.concurrency if self.health is Health.PROBING else 0
+        return self._probation.concurrency if self.health is Health.PROBING else 0
 
     @property
     def deadline(self) -> float | None:
@@ -140,7 +153,7 @@ class LifecycleMachine:
         """Hear that a sweep found the endpoint wanting."""
         if self.health not in _WAS_UP:
             return []
-        return self._fall(cause, self._config.ejection, now)
+        return self._fall(cause, self._ejection, now)
 
     def checked(self, result: CheckResult, /, *, now: float) -> list[Event]:
         """Hear how a check ended."""
@@ -176,7 +189,7 @@ class LifecycleMachine:
         if self.health is Health.PROBING:
             if not self._trial.failed(started_at=completion.started_at):
                 return []
-            events = self._fall("failed on trial", self._config.ejection, now)
+            events = self._fall("failed on trial", self._ejection, now)
             if self.health is Health.PROBING:  # nobody else can serve: the next one is the next trial
                 self._trial.begin(now=now)
             return events
@@ -184,7 +197,7 @@ class LifecycleMachine:
         self._step(Trigger.FAILED)
         if not tripped:
             return []
-        return self._fall(f"{self._run.count} failures in a row", self._config.ejection, now)
+        return self._fall(f"{self._run.count} failures in a row", self._ejection, now)
 
     def _request_succeeded(self, completion: Completion, now: float) -> list[Event]:
         if self.health is Health.PROBING:
@@ -243,7 +256,7 @@ class LifecycleMachine:
         if checks_for:
             self._held = now + checks_for
         else:
-            ejection = self._config.ejection
+            ejection = self._ejection
             if flapped:
                 self._streak = ejection.remaining(self._streak, calm_for=now - self._restored_at)
             self._streak += 1

@@ -295,7 +295,7 @@ class Backend:
         self._structure_of(member).took(member)
         return member
 
-    def _refused(self, request: Request) -> str | None:
+    def on_refused(self, request: Request) -> str | None:
         member = self._release(request)
         if request.attempts > self._retries:
             return None
@@ -311,17 +311,17 @@ class Backend:
             self._serve(request, member)
         return request.server
 
-    def _done(self, request: Request) -> Request | None:
+    def on_done(self, request: Request) -> Request | None:
         member = self._release(request)
         if member.server.maxconn and member.served >= member.server.maxconn:
             return None
         if member.waiting and member.persistent:
-            return self._serve(member.waiting.popleft(), member)
+            return self._serve(cast("Request", member.waiting.popleft()), member)
         if self._queue and member.usable:
             return self._serve(self._queue.popleft(), member)
         return None
 
-    def _give_up(self, request: Request) -> None:
+    def on_given_up(self, request: Request) -> None:
         queue = self._queue if request.member is None else request.member.waiting
         queue.remove(request)
         request.waiting = False

@@ -5,15 +5,28 @@ Source: HAProxy 2.6.12, ``src/stream.c`` and ``src/queue.c``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import Protocol, final
 
+from balancekit.compat.haproxy._members import Member
 from balancekit.errors import LeaseError
 
-if TYPE_CHECKING:
-    from balancekit.compat.haproxy._backend import Backend
-    from balancekit.compat.haproxy._members import Member
+__all__ = ["Queue", "Request"]
 
-__all__ = ["Request"]
+
+class Queue(Protocol):
+    """The backend, as far as its requests need it."""
+
+    def on_refused(self, request: Request, /) -> str | None:
+        """Try again, and return the name of the next server."""
+        ...
+
+    def on_done(self, request: Request, /) -> Request | None:
+        """Free the slot, and return the waiting request that got it."""
+        ...
+
+    def on_given_up(self, request: Request, /) -> None:
+        """Take the request out of the queue."""
+        ...
 
 
 @final
@@ -24,10 +37,10 @@ class Request:
     ``retries`` and ``redispatch``; :meth:`done` frees the slot, which a waiting request may get.
     """
 
-    __slots__ = ("_backend", "attempts", "cookie", "direct", "hash", "member", "set_cookie", "waiting")
+    __slots__ = ("_queue", "attempts", "cookie", "direct", "hash", "member", "set_cookie", "waiting")
 
-    def __init__(self, backend: Backend, *, hash: int | None, cookie: str) -> None:
-        self._backend = backend
+    def __init__(self, queue: Queue, *, hash: int | None, cookie: str) -> None:
+        self._queue = queue
         self.hash: int | None = hash
         self.cookie: str = cookie
         self.direct: bool = False
@@ -45,15 +58,15 @@ class Request:
         return None if self.member is None or self.waiting else self.member.server.name
 
     def refused(self) -> str | None:
-        """Hear that the server refused the connection; return the name of the next, ``None`` if there is none."""
-        return self._backend._refused(self._own())
+        """Try again after the server refused the connection; return the name of the next, ``None`` if there is none."""
+        return self._queue.on_refused(self._own())
 
     def done(self) -> Request | None:
         """End the request; return the waiting one that got the slot, if one did."""
         if self.waiting:
-            self._backend._give_up(self)
+            self._queue.on_given_up(self)
             return None
-        return self._backend._done(self._own())
+        return self._queue.on_done(self._own())
 
     def _own(self) -> Request:
         if self.member is None or self.waiting:
