@@ -10,6 +10,7 @@ from matplotlib.image import imread
 
 from balancekit.bench import write_scenario
 from balancekit.bench._plot_scenario import shares, slowest
+from balancekit.bench._plot_timeline import over_time
 from balancekit.bench._scenario import compared
 from balancekit.bench._style import styled
 from balancekit.cli import main
@@ -51,10 +52,13 @@ def run():
 def test_every_text_can_be_read(name):
     """No text is cut off at the border, and no two lie on each other; in every built-in scenario, cut short."""
     scenario = load_scenario(name).replace(requests=600, warm_up=60)
-    found = compared(scenario, {name: scenario.run(name) for name in scenario.balancers})
+    reports = {balancer: scenario.run(balancer) for balancer in scenario.balancers}
+    found = compared(scenario, reports)
     with styled():
         for draw in (slowest, shares):
             assert legible(draw(found)) == ([], [])
+        for balancer, report in reports.items():
+            assert legible(over_time(balancer, report, scenario.faults)) == ([], [])
 
 
 def test_tables_are_the_reports(run):
@@ -83,14 +87,20 @@ def test_the_command_writes_pictures_data_and_a_page(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out)["title"] == "Mine & <yours>"
     names = {file.name for file in home.iterdir()}
-    assert names == {"slowest.svg", "slowest.png", "shares.svg", "shares.png", "figures.json", "report.html"}
-    assert f"6 files in {home}" in err
+    pictures = {"slowest", "shares", "over-time-1", "over-time-2"}
+    assert names == {f"{name}.{kind}" for name in pictures for kind in ("svg", "png")} | {
+        "figures.json",
+        "report.html",
+    }
+    assert f"10 files in {home}" in err
     assert imread(home / "slowest.png").std() > 0.05
     data = json.loads((home / "figures.json").read_text(encoding="utf-8"))
     assert [table["name"] for table in data["tables"]] == ["figures", "shares", "slowest"]
     page = (home / "report.html").read_text(encoding="utf-8")
     assert "<h1>Mine &amp; &lt;yours&gt;</h1>" in page
     assert "All 1 claims hold" in page
+    assert "balancekit simulate " in page
+    assert "title = &quot;Mine &amp; &lt;yours&gt;&quot;" in page
     assert "<script" not in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
@@ -109,7 +119,7 @@ def test_a_report_of_nobody_served_has_no_curve(tmp_path):
     files = write_scenario(
         scenario, {name: scenario.run(name) for name in scenario.balancers}, tmp_path / "out"
     )
-    assert {file.name for file in files} == {"figures.json", "report.html"}
+    assert {file.name for file in files if "over-time" not in file.name} == {"figures.json", "report.html"}
 
 
 def test_a_folder_that_cannot_be_made_is_said_before_anything_runs(tmp_path, capsys):
@@ -125,4 +135,15 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, capsys):
     """As what it is."""
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
     assert main(["simulate", str(tmp_path / "mine.toml")]) == 2
-    assert "expected TOML, which is UTF-8" in capsys.readouterr().err
+    assert "expected TOML: " in capsys.readouterr().err
+
+
+def test_a_failed_claim_stands_at_the_top_with_a_link(tmp_path):
+    """The first paragraph of a page lists each claim that does not hold and links to its section."""
+    (tmp_path / "mine.toml").write_text(MINE.replace("high = 3600.0", "high = 0.0001"), encoding="utf-8")
+    scenario = load_scenario(tmp_path / "mine.toml")
+    write_scenario(scenario, {name: scenario.run(name) for name in scenario.balancers}, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    head = page[: page.index("<section")]
+    assert "1 of 1 claims do not hold" in head
+    assert '<a href="#balancers">nobody waits for an hour' in head

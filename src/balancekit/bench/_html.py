@@ -32,6 +32,11 @@ THEMED: Final = {
 }
 """Colours of a picture that follow the page, lighter in the dark."""
 
+POINT: Final = 4.0 / 3.0
+"""Pixels of a point (CSS Values and Units, section 6.2)."""
+MIN_SCALE: Final = 0.62
+"""A picture on a narrow screen is at least so large: letters of 11 pixels become 9."""
+
 SHEET: Final = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1b1f24; --grey: #6e7781; --faint: #b1bac4;
   --rule: #d8dee4; --good: #1a7f37; --bad: #cf222e; --blue: #0072b2; --orange: #d55e00; --green: #009e73;
@@ -43,7 +48,8 @@ body { margin: 0 auto; max-width: 54rem; padding: 1rem; background: var(--page);
   font: 1rem/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 1rem 0 0; } h2 { font-size: 1.25rem; margin: 3rem 0 .5rem; }
 p, figure { margin: .5rem 0 1rem; } figure { margin: 1.5rem 0; }
-figure { overflow-x: auto; } svg { width: 100%; min-width: 34rem; height: auto; display: block; }
+figure { overflow-x: auto; } svg { width: 100%; height: auto; display: block; }
+pre { overflow-x: auto; font-size: .875rem; } .bad + ul { margin: .3rem 0; }
 .grey { color: var(--grey); } .good { color: var(--good); } .bad { color: var(--bad); }
 .wide { overflow-x: auto; margin: .5rem 0 1rem; }
 table { border-collapse: collapse; font-size: .875rem; width: 100%; }
@@ -89,13 +95,31 @@ def page(results: Results, pictures: Mapping[str, str]) -> str:
     return document("Is it true what is said of these algorithms?", lead, facts, sections)
 
 
-def document(heading: str, lead: str, facts: Mapping[str, object], sections: Sequence[Section]) -> str:
-    """Return a page: a verdict over all claims, then section by section pictures, claims and tables."""
-    claims = [claim for section in sections for claim in section.findings.claims]
-    wrong = sum(not claim.holds for claim in claims)
+def document(
+    heading: str,
+    lead: str,
+    facts: Mapping[str, object],
+    sections: Sequence[Section],
+    *,
+    texts: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return a page: failed claims first, then section by section pictures, claims and tables, then texts."""
+    claims = [(section, claim) for section in sections for claim in section.findings.claims]
+    wrong = [(section, claim) for section, claim in claims if not claim.holds]
     verdict = f'<strong class="good">All {len(claims)} claims hold.</strong> ' if claims else ""
     if wrong:
-        verdict = f'<strong class="bad">{wrong} of {len(claims)} claims do not hold.</strong> '
+        links = "".join(
+            f'<li><a href="#{section.name}">{escape(claim.text)}</a>: {claim.measured:{claim.form}}, '
+            f"allowed {escape(claim.allowed)}</li>"
+            for section, claim in wrong
+        )
+        verdict = (
+            f'<strong class="bad">{len(wrong)} of {len(claims)} claims do not hold.</strong><ul>{links}</ul>'
+        )
+    written = "".join(
+        f"<section>\n<h2>{escape(title)}</h2>\n<pre>{escape(text)}</pre>\n</section>\n"
+        for title, text in texts
+    )
     named = ", ".join(f"{escape(str(name))} {escape(str(value))}" for name, value in facts.items())
     links = "".join(f'<a href="#{section.name}">{section.name}</a>' for section in sections)
     nav = f"<nav>{links}</nav>\n" if len(sections) > 1 else ""
@@ -103,8 +127,8 @@ def document(heading: str, lead: str, facts: Mapping[str, object], sections: Seq
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>balancekit: {escape(heading)}</title>\n<style>{SHEET}</style>\n</head>\n<body>\n"
-        f'<h1>{escape(heading)}</h1>\n<p>{verdict}{escape(lead)}</p>\n<p class="grey">{named}</p>\n'
-        f"{nav}{''.join(map(_section, sections))}</body>\n</html>\n"
+        f'<h1>{escape(heading)}</h1>\n<div>{verdict}{escape(lead)}</div>\n<p class="grey">{named}</p>\n'
+        f"{nav}{''.join(map(_section, sections))}{written}</body>\n</html>\n"
     )
 
 
@@ -121,7 +145,7 @@ def _section(section: Section) -> str:
     return (
         f'<section id="{section.name}">\n<h2>{escape(section.title)}</h2>\n{failed}{drawn}'
         f"{all_claims if findings.claims else ''}"
-        f"<details><summary>All tables</summary>\n{tables}</details>\n</section>\n"
+        f"{f'<details><summary>All tables</summary>{tables}</details>' if tables else ''}\n</section>\n"
     )
 
 
@@ -165,6 +189,13 @@ def _inline(name: str, text: str) -> str:
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}.", text)
     for colour, variable in THEMED.items():
         text = text.replace(colour, f"var({variable})")
-    text = re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1)
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', _opening, text, count=1)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     return re.sub(r"xlink:href", "href", text)
+
+
+def _opening(match: re.Match[str]) -> str:
+    """Return the opening tag of a picture: as wide as the page, but never so small that it cannot be read."""
+    width = float(match[1].split()[2])
+    shown = f"max-width: {width * POINT:.0f}px; min-width: {width * POINT * MIN_SCALE:.0f}px"
+    return f'<svg viewBox="{match[1]}" role="img" style="{shown}">'

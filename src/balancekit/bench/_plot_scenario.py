@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any, Final
 
 from matplotlib.figure import Figure
@@ -21,7 +22,6 @@ from balancekit.bench._style import (
     SKY,
     bare,
     canvas,
-    label_lines,
     titled,
 )
 
@@ -30,8 +30,10 @@ __all__ = ["shares", "slowest"]
 COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, INK, GREY)
 LINES: Final = ("-", "--", ":")
 """For those who come after the colours are used up."""
-LETTER: Final = 0.088
-"""Inches that a letter of a name takes, about."""
+WIDTH: Final = 5.8
+"""Inches: on a telephone of 400 pixels letters are two thirds of their size."""
+TITLE_LETTERS: Final = 46
+"""Letters of a title that fit into the width."""
 TICKS: Final = (1.0, 0.1, 0.01, 0.001, 0.0001)
 
 
@@ -41,9 +43,10 @@ def slowest(findings: Findings) -> Figure | None:
     names = list(dict.fromkeys(row["balancer"] for row in rows))
     if not names:
         return None
-    width = 6.4 + LETTER * max(len(_called(findings, name)) for name in names)
-    figure = canvas(width, 5.0)
-    axes = figure.add_axes((1.0 / width, 0.13, 5.1 / width, 0.67))
+    verdict = "\n".join(line for part in _verdict(findings).split("\n") for line in wrap(part, TITLE_LETTERS))
+    height = 4.25 + 0.28 * (verdict.count("\n") + 1) + 0.22 * len(names)
+    figure = canvas(WIDTH, height)
+    axes = figure.add_axes((0.9 / WIDTH, 0.65 / height, (WIDTH - 1.1) / WIDTH, 3.0 / height))
     axes.set_xscale("log")
     axes.set_yscale("log")
     last = min(row["slower"] for row in rows)
@@ -55,7 +58,7 @@ def slowest(findings: Findings) -> Figure | None:
         own = [row for row in rows if row["balancer"] == name]
         colour, line = COLOURS[place % len(COLOURS)], LINES[place // len(COLOURS) % len(LINES)]
         axes.plot([row["slower"] for row in own], [row["seconds"] for row in own], color=colour, ls=line)
-        ends.append((own[-1]["slower"], own[-1]["seconds"], _called(findings, name), colour))
+        ends.append((own[-1]["seconds"], f"{_called(findings, name)}", colour))
     ticks = [tick for tick in TICKS if tick >= last]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 * value:.3g}%"))
@@ -65,11 +68,13 @@ def slowest(findings: Findings) -> Figure | None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(axis="both", color=RULE, lw=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel("the slowest part of the requests, logarithmic")
-    axes.set_ylabel("take at least, logarithmic")
+    axes.set_xlabel("this share of the requests takes longer")
+    axes.set_ylabel("seconds, logarithmic")
     bare(axes)
-    label_lines(axes, ends, gap=0.06)
-    titled(figure, _verdict(findings), "how long the slowest requests take, of those that succeeded")
+    for place, (_, text, colour) in enumerate(sorted(ends, reverse=True)):  # the highest line first
+        above = (3.75 + 0.22 * (len(names) - place)) / height
+        figure.text(0.9 / WIDTH, above - 0.22 / height, text, color=colour, size=11.0, va="bottom")
+    titled(figure, verdict, "latency of the slowest requests, of those that succeeded")
     return figure
 
 
@@ -81,25 +86,26 @@ def shares(findings: Findings) -> Figure | None:
     if not rows:
         return None
     names = list(dict.fromkeys(row["balancer"] for row in rows))
-    left, height = 0.3 + LETTER * max(map(len, names)), 1.9 + 0.52 * len(names)
-    figure = canvas(left + 6.0, height)
-    axes = figure.add_axes((left / (left + 6.0), 0.75 / height, 5.7 / (left + 6.0), 1.0 - 1.75 / height))
+    height = 1.9 + 0.62 * len(names)
+    figure = canvas(WIDTH, height)
+    axes = figure.add_axes((0.25 / WIDTH, 0.75 / height, (WIDTH - 0.6) / WIDTH, 1.0 - 1.75 / height))
     endpoints = list(dict.fromkeys(row["endpoint"] for row in rows))
     even = 1.0 / len(endpoints)
     most = max(row["share"] for row in rows)
     axes.set_xlim(-0.16 * most, most * 1.16)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylim(len(names) - 0.5, -0.7)
     axes.axvline(even, color=RULE, lw=2.0)
     for place, name in enumerate(names):
         own = sorted((row for row in rows if row["balancer"] == name), key=lambda row: row["share"])
         axes.plot([row["share"] for row in own], [place] * len(own), "o", color=BLUE, ms=8, alpha=0.55, mew=0)
         _name_extremes(axes, own, place, most)
-    axes.set_yticks(range(len(names)), names, color=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(6, prune="lower"))
+        axes.text(-0.16 * most, place - 0.32, name, color=INK, size=11.0, va="center")
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(5, prune="lower"))
     axes.xaxis.set_major_formatter(lambda value, _: f"{100.0 * value:.3g}%")
-    axes.set_xlabel("part of all attempts")
+    axes.set_xlabel("share of all attempts")
     bare(axes)
-    titled(figure, "Who gets how much", f"a dot is an endpoint; the line is an even share of {even:.1%}")
+    titled(figure, "Shares of traffic", f"a dot is an endpoint; the line is an even share of {even:.1%}")
     return figure
 
 

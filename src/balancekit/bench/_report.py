@@ -9,12 +9,20 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from balancekit.bench import _plot_latency, _plot_moves, _plot_scenario, _plot_shares, _plot_speed
+from balancekit.bench import (
+    _plot_latency,
+    _plot_moves,
+    _plot_scenario,
+    _plot_shares,
+    _plot_speed,
+    _plot_timeline,
+)
 from balancekit.bench._claims import Findings
 from balancekit.bench._html import Section, document, page
-from balancekit.bench._results import Results
+from balancekit.bench._results import Results, versions
 from balancekit.bench._scenario import compared
 from balancekit.bench._style import png, styled, svg
+from balancekit.bench._timing import machine
 from balancekit.sim import Scenario, SimulationReport
 
 __all__ = ["PICTURES", "draw", "write", "write_scenario"]
@@ -67,7 +75,12 @@ def write(results: Results, folder: str | Path) -> list[Path]:
 
 
 def write_scenario(
-    scenario: Scenario, reports: Mapping[str, SimulationReport], folder: str | Path
+    scenario: Scenario,
+    reports: Mapping[str, SimulationReport],
+    folder: str | Path,
+    *,
+    command: str = "",
+    source: str = "",
 ) -> list[Path]:
     """Write how balancers fared in a scenario: the same files as :func:`write`.
 
@@ -79,10 +92,19 @@ def write_scenario(
         What came of it, by name of the balancer.
     folder
         Where; it is made if it is not there. Files of the same names are replaced.
+    command
+        The command that repeats the run, shown on the page.
+    source
+        The text of the scenario, shown on the page.
     """
     findings = compared(scenario, reports)
     with styled():
-        drawn = {"slowest": _plot_scenario.slowest(findings), "shares": _plot_scenario.shares(findings)}
+        drawn: dict[str, Figure | None] = {
+            "slowest": _plot_scenario.slowest(findings),
+            "shares": _plot_scenario.shares(findings),
+        }
+        for number, (name, report) in enumerate(reports.items(), 1):
+            drawn[f"over-time-{number}"] = _plot_timeline.over_time(name, report, scenario.faults)
     data = {
         "title": scenario.title,
         "why": scenario.why,
@@ -90,11 +112,19 @@ def write_scenario(
         "claims": [claim.data() for claim in findings.claims],
         "tables": [table.data() for table in findings.tables],
     }
-    facts = {"requests": f"{scenario.requests:,}", "seed": scenario.seed}
+    facts = {"requests": f"{scenario.requests:,}", "seed": scenario.seed, **versions(), **machine()}
 
     def text(pictures: Mapping[str, str]) -> str:
-        asked = Section(name="balancers", title="Balancers compared", findings=findings, pictures=pictures)
-        return document(scenario.title, scenario.why, facts, [asked])
+        timed = {name: one for name, one in pictures.items() if name.startswith("over-time")}
+        whole = {name: one for name, one in pictures.items() if name not in timed}
+        sections = [
+            Section(name="balancers", title="Balancers compared", findings=findings, pictures=whole),
+            Section(name="over-time", title="Over time", findings=Findings(), pictures=timed),
+        ]
+        repeat = [("Repeat it", command), ("Scenario", source)]
+        return document(
+            scenario.title, scenario.why, facts, sections, texts=[pair for pair in repeat if pair[1]]
+        )
 
     return _written(folder, {name: one for name, one in drawn.items() if one is not None}, data, text)
 

@@ -18,7 +18,7 @@ from balancekit.bench._speed import speed_steps
 from balancekit.bench._timing import machine
 from balancekit.errors import ConfigurationError
 
-__all__ = ["TITLES", "Results", "measure", "steps"]
+__all__ = ["TITLES", "Results", "measure", "steps", "versions"]
 
 TITLES: Final[Mapping[str, str]] = {
     "distribution": "Who gets how much?",
@@ -151,8 +151,13 @@ def measure(
         seed=seed,
         quick=quick,
         machine=machine(),
-        versions={package: _version(package) for package in PACKAGES},
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that are measured."""
+    return {package: _version(package) for package in PACKAGES}
 
 
 def _version(package: str) -> str:

@@ -19,7 +19,15 @@ from rich.text import Text
 from balancekit import bench
 from balancekit.cli._console import output
 from balancekit.errors import ConfigurationError
-from balancekit.sim import QUANTILES, Finding, Scenario, SimulationReport, builtin_scenarios, load_scenario
+from balancekit.sim import (
+    QUANTILES,
+    Finding,
+    Scenario,
+    SimulationReport,
+    builtin_scenarios,
+    load_scenario,
+    scenario_text,
+)
 
 __all__ = ["run_simulate"]
 
@@ -45,7 +53,11 @@ def run_simulate(options: argparse.Namespace) -> int:
             scenario = scenario.replace(seed=options.seed)
         reports = _run(scenario, quiet=options.json)
         if options.out is not None:
-            files = bench.write_scenario(scenario, reports, options.out)
+            seed = f" --seed {options.seed}" if options.seed is not None else ""
+            command = f"balancekit simulate {options.scenario}{seed} --out {options.out}"
+            files = bench.write_scenario(
+                scenario, reports, options.out, command=command, source=scenario_text(options.scenario)
+            )
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit simulate: {error}\n")
         return 2

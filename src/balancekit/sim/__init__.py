@@ -27,9 +27,10 @@ from balancekit.sim._queues import Server
 from balancekit.sim._recorder import RecordedLease, Recorder
 from balancekit.sim._replay import Recording, read_recording, replay
 from balancekit.sim._report import QUANTILES, SimulationReport, jain_index
-from balancekit.sim._scenario import Scenario, builtin_scenarios, load_scenario
+from balancekit.sim._scenario import Scenario, builtin_scenarios, load_scenario, scenario_text
 from balancekit.sim._services import Bimodal, Deterministic, Exponential, Lognormal, Pareto, Recorded, Service
 from balancekit.sim._sweep import sweep
+from balancekit.sim._timeline import Timeline
 from balancekit.sim._vrrp_network import VrrpDo, VrrpEvent, VrrpSimulation, VrrpSpeaker
 from balancekit.sim._vrrp_report import SentAdvert, Spell, VrrpChange, VrrpReport
 from balancekit.sim._vrrp_scenarios import VrrpClaim, VrrpFound, VrrpScenario, vrrp_scenarios
@@ -72,6 +73,7 @@ __all__ = [
     "SimulationReport",
     "Slow",
     "Spell",
+    "Timeline",
     "VrrpChange",
     "VrrpClaim",
     "VrrpDo",
@@ -86,6 +88,7 @@ __all__ = [
     "load_scenario",
     "read_recording",
     "replay",
+    "scenario_text",
     "simulate",
     "sweep",
     "vrrp_scenarios",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from balancekit._support.record import Record
 from balancekit.events import Event
+from balancekit.sim._timeline import Timeline
 
 __all__ = ["QUANTILES", "SimulationReport", "jain_index"]
 
@@ -50,6 +51,8 @@ class SimulationReport(Record):
         first attempt; ``None`` for requests without keys.
     events
         What the balancers said.
+    timeline
+        Requests, failures, retries and latency over time.
     """
 
     requests: int
@@ -65,6 +68,7 @@ class SimulationReport(Record):
     seen: float
     disruption: float | None
     events: Sequence[Event]
+    timeline: Timeline
 
     @property
     def mean(self) -> float:

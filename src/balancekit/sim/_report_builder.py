@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from balancekit.events import Event
 from balancekit.sim._queues import Server
 from balancekit.sim._report import SimulationReport
+from balancekit.sim._timeline import course
 from balancekit.sim._trace import FIRST, HEDGE, RETRY, Trace
 from balancekit.snapshot import Key
 
@@ -94,6 +95,12 @@ def measure(
         seen=float(before.mean()) if counted > 0 else 0.0,
         disruption=_disruption(trace.keys, request[first], where[first]) if trace.keys else None,
         events=tuple(events),
+        timeline=course(
+            span,
+            (arrived[warm_up:], ended[warm_up:], served[warm_up:]),
+            (entered[tries], where[tries], kind[tries] == FIRST),
+            list(servers),
+        ),
     )
 
 

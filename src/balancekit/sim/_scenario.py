@@ -64,7 +64,7 @@ from balancekit.sim._queues import Server
 from balancekit.sim._report import SimulationReport
 from balancekit.snapshot import Key
 
-__all__ = ["Scenario", "builtin_scenarios", "load_scenario"]
+__all__ = ["Scenario", "builtin_scenarios", "load_scenario", "scenario_text"]
 
 SCENARIO_WORDS: Final = (
     "title",
@@ -200,6 +200,18 @@ def load_scenario(source: str | Path) -> Scenario:
     if set(facts) & {"endpoints", "discovery", "simulation"}:
         facts = scenario_tables(facts)
     return _scenario(facts)
+
+
+def scenario_text(source: str | Path) -> str:
+    """Return the text of a scenario's file, or of one that comes with the library.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    """
+    known = builtin_scenarios()
+    return known[str(source)] if str(source) in known else Path(source).read_text(encoding="utf-8")
 
 
 def _scenario(facts: dict[str, Any]) -> Scenario:
