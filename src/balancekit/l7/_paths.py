@@ -15,7 +15,7 @@ __all__ = ["envoy", "nginx", "raw", "remove_dots", "rfc3986", "strict", "strict_
 UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-ESCAPED_SLASH: Final = re.compile(r"%(?:2[fF]|5[cC])")
+ESCAPED_SLASH: Final = re.compile(r"%(2[fF]|5[cC])")
 
 PROBLEMS: Final = (
     (re.compile(r"^(?!/)"), "it does not begin with '/'"),

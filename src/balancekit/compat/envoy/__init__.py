@@ -4,11 +4,13 @@
 outlier detection, without I/O and without a clock. Its policies (:class:`RoundRobin`, :class:`LeastRequest`,
 :class:`Random`, :class:`RingHash`, :class:`Maglev`) are ordinary selectors and work in a ``LoadBalancer`` too.
 :class:`OutlierDetector` and :class:`HealthChecker` are machines of their own.
+:class:`RouteConfig` chooses the cluster of a request.
 
 Written against Envoy 1.40 and compared with choices recorded from it. Localities, subsets and degraded hosts
 are not covered.
 """
 
+from balancekit.compat._routing import RawRequest, Routed
 from balancekit.compat.envoy._cluster import Cluster
 from balancekit.compat.envoy._filter_chains import filter_chains
 from balancekit.compat.envoy._hash import key_hash, murmur64, xxh64
@@ -25,6 +27,7 @@ from balancekit.compat.envoy._request import (
     SourceAddress,
     request_hash,
 )
+from balancekit.compat.envoy._routes import RouteConfig, route_config
 from balancekit.compat.envoy._slow_start import SlowStart
 from balancekit.compat.envoy._turns import LeastRequest, Random, RoundRobin
 
@@ -43,9 +46,12 @@ __all__ = [
     "OutlierDetector",
     "QueryParameter",
     "Random",
+    "RawRequest",
     "Request",
     "RingHash",
     "RoundRobin",
+    "RouteConfig",
+    "Routed",
     "SlowStart",
     "SourceAddress",
     "distribute",
@@ -53,5 +59,6 @@ __all__ = [
     "key_hash",
     "murmur64",
     "request_hash",
+    "route_config",
     "xxh64",
 ]

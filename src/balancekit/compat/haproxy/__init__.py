@@ -3,10 +3,12 @@
 :class:`Backend` holds servers, states, cookies and queues; :class:`Balance` says what ``balance`` and
 ``hash-type`` say; :class:`Header`, :class:`UrlParam`, :class:`Uri` and :class:`Source` what is hashed.
 :class:`Checker` and :func:`slow_start` are its health checks and warm-up.
+:class:`UseBackend` chooses the backend of a request.
 """
 
 from __future__ import annotations
 
+from balancekit.compat._routing import RawRequest, Routed
 from balancekit.compat.haproxy._backend import Backend
 from balancekit.compat.haproxy._balance import Balance
 from balancekit.compat.haproxy._check import Check, Checker, slow_start
@@ -14,6 +16,7 @@ from balancekit.compat.haproxy._hashes import HASHES, avalanche, crc32, djb2, sd
 from balancekit.compat.haproxy._keys import HashedBy, Header, Source, Uri, UrlParam
 from balancekit.compat.haproxy._members import Server, State
 from balancekit.compat.haproxy._request import Request
+from balancekit.compat.haproxy._use_backend import UseBackend, use_backend
 
 __all__ = [
     "HASHES",
@@ -23,16 +26,20 @@ __all__ = [
     "Checker",
     "HashedBy",
     "Header",
+    "RawRequest",
     "Request",
+    "Routed",
     "Server",
     "Source",
     "State",
     "Uri",
     "UrlParam",
+    "UseBackend",
     "avalanche",
     "crc32",
     "djb2",
     "sdbm",
     "slow_start",
+    "use_backend",
     "wt6",
 ]

@@ -9,11 +9,14 @@
 :class:`Random`          ``random``, ``random two least_conn``
 =======================  =====================================
 
-:class:`Upstream` holds servers and failures; :class:`AsNginx` is a selector for a ``LoadBalancer``.
+:class:`Upstream` holds servers and failures; :class:`AsNginx` is a selector for a ``LoadBalancer``. :class:`Locations` chooses
+the ``server`` and the ``location`` of a request.
 """
 
 from __future__ import annotations
 
+from balancekit.compat._routing import RawRequest, Routed
+from balancekit.compat.nginx._locations import Locations, locations
 from balancekit.compat.nginx._methods import (
     ConsistentHash,
     Hash,
@@ -33,10 +36,14 @@ __all__ = [
     "Hash",
     "IpHash",
     "LeastConn",
+    "Locations",
     "Method",
     "Random",
+    "RawRequest",
     "Request",
     "RoundRobin",
+    "Routed",
     "Server",
     "Upstream",
+    "locations",
 ]

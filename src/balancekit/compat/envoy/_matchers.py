@@ -1,0 +1,159 @@
+"""Envoy's matchers of a route: path, headers, query parameters.
+
+Cost: O(length). Source: Envoy 1.40.0, observed; ``RouteMatch``, ``HeaderMatcher``, ``QueryParameterMatcher``, ``StringMatcher``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from balancekit._support.record import Record
+from balancekit.compat._routing import compiled
+from balancekit.errors import ConfigurationError
+
+__all__ = ["Seen", "header_matcher", "path_matcher", "query_matcher", "string_matcher"]
+
+StringTest = Callable[[str], bool]
+
+INTEGER: Final = re.compile(r"[ \t]*[+-]?[0-9]{1,19}[ \t]*")
+STRINGS: Final[dict[str, Callable[[str, str], bool]]] = {
+    "exact": str.__eq__,
+    "prefix": str.startswith,
+    "suffix": str.endswith,
+    "contains": str.__contains__,
+}
+
+
+class Seen(Record):
+    """A request as routes see it.
+
+    Parameters
+    ----------
+    path
+        Without the query, as normalised.
+    headers
+        By lower-case name, several values joined by a comma; pseudo headers among them.
+    query
+        The first value of each parameter, as sent.
+    """
+
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+
+
+def fold(text: str) -> str:
+    """Return a text with its ASCII letters in lower case."""
+    return "".join([letter.lower() if letter.isascii() else letter for letter in text])
+
+
+def path_matcher(match: Mapping[str, Any]) -> StringTest:
+    """Return the test of the path.
+
+    Raises
+    ------
+    ConfigurationError
+        If the match has no path specifier that is known here.
+    """
+    exact_case = match.get("case_sensitive", True)
+    same = (lambda text: text) if exact_case else fold
+    if "prefix" in match:
+        start = same(match["prefix"])
+        return lambda path: same(path).startswith(start)
+    if "path" in match:
+        whole = same(match["path"])
+        return lambda path: same(path) == whole
+    if "path_separated_prefix" in match:
+        stem = same(match["path_separated_prefix"])
+        return lambda path: same(path) == stem or same(path).startswith(stem + "/")
+    if "safe_regex" in match:
+        full = compiled("safe_regex", match["safe_regex"]["regex"]).fullmatch
+        return lambda path: full(path) is not None
+    if "path_match_policy" in match:
+        template = template_expression(match["path_match_policy"]["typed_config"]["path_template"])
+        return lambda path: template is not None and template.fullmatch(path) is not None
+    raise ConfigurationError(
+        "match", dict(match), "prefix, path, path_separated_prefix, safe_regex or path_match_policy"
+    )
+
+
+def template_expression(text: str) -> re.Pattern[str] | None:
+    """Return the expression of a URI template, ``None`` for one that never matches: a star beside a letter.
+
+    Example
+    -------
+    >>> template_expression("/a/{id}/**").pattern, template_expression("/a/b*")
+    ('/a/[^/]+/.*', None)
+    """
+    plain = re.sub(r"\{[^{}=]*=([^{}]*)\}", r"\1", re.sub(r"\{[^{}=]*\}", "*", text))
+    parts = []
+    for segment in plain.split("/")[1:]:
+        if segment == "**":
+            parts.append(".*")
+        elif segment == "*":
+            parts.append("[^/]+")
+        elif "*" in segment:
+            return None
+        else:
+            parts.append(re.escape(segment))
+    return re.compile("/" + "/".join(parts))
+
+
+def string_matcher(match: Mapping[str, Any]) -> StringTest:
+    """Return the test of a ``StringMatcher``.
+
+    Raises
+    ------
+    ConfigurationError
+        If it has no pattern that is known here.
+    """
+    if "safe_regex" in match:
+        full = compiled("safe_regex", match["safe_regex"]["regex"]).fullmatch
+        return lambda text: full(text) is not None
+    for name, test in STRINGS.items():
+        if name in match:
+            wanted = match[name]
+            if match.get("ignore_case"):
+                folded = fold(wanted)
+                return lambda text: test(fold(text), folded)
+            return lambda text: test(text, wanted)
+    raise ConfigurationError("string_match", dict(match), "exact, prefix, suffix, contains or safe_regex")
+
+
+def header_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
+    """Return the test of a ``HeaderMatcher``.
+
+    A missing header never matches, inverted or not, unless ``treat_missing_header_as_empty`` or ``present_match`` says so.
+    """
+    name, invert = match["name"].lower(), bool(match.get("invert_match"))
+    if "string_match" in match:
+        test = string_matcher(match["string_match"])
+    elif "range_match" in match:
+        test = _range(match["range_match"])
+    else:
+        present = bool(match.get("present_match", True))
+        return lambda seen: ((name in seen.headers) is present) is not invert
+    empty = "" if match.get("treat_missing_header_as_empty") else None
+
+    def holds(seen: Seen) -> bool:
+        value = seen.headers.get(name, empty)
+        return value is not None and test(value) is not invert
+
+    return holds
+
+
+def query_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
+    """Return the test of a ``QueryParameterMatcher``; a missing parameter matches only ``present_match: false``."""
+    name = match["name"]
+    if "string_match" not in match:
+        present = bool(match.get("present_match", True))
+        return lambda seen: (name in seen.query) is present
+    test = string_matcher(match["string_match"])
+    return lambda seen: name in seen.query and test(seen.query[name])
+
+
+def _range(span: Mapping[str, Any]) -> StringTest:
+    start, end = int(span.get("start", 0)), int(span.get("end", 0))
+    return lambda text: INTEGER.fullmatch(text) is not None and start <= int(text) < end

@@ -1,0 +1,158 @@
+"""The Gateway API's choice of an ``HTTPRoute`` rule for a request.
+
+A listener first, by its hostname; then, of all matches of all routes on it, the most specific: longest exact hostname,
+longest wildcard, exact path, longest prefix, method, number of headers, number of query parameters, the oldest route, the name
+that sorts first, the first rule. Each match becomes a :class:`~balancekit.l7.Route`, so this is also the way to run a
+cluster's routes in a program.
+
+Cost: that of a :class:`~balancekit.l7.RouteTable`. Source: Gateway API v1 specification, ``HTTPRouteRule``, ``HTTPRouteMatch``,
+``Listener``; no server was observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, final
+
+from balancekit.compat._routing import RawRequest, Routed, split_target
+from balancekit.errors import ConfigurationError
+from balancekit.l7 import (
+    PathPattern,
+    Request,
+    Route,
+    RouteTable,
+    Spelling,
+    exact,
+    header,
+    prefix,
+    query,
+    regex,
+)
+from balancekit.l7._index import specificity
+from balancekit.l7._spelling import host_name
+
+__all__ = ["HttpRoutes", "http_routes"]
+
+NOT_FOUND: Final = Routed(status=404)
+PATHS: Final[dict[str, Callable[[str], PathPattern]]] = {
+    "Exact": exact,
+    "PathPrefix": prefix,
+    "RegularExpression": regex,
+}
+
+
+@final
+class HttpRoutes:
+    """Listeners and the routes attached to them.
+
+    Parameters
+    ----------
+    listeners
+        ``{"name", "hostname"}``; no hostname takes every host.
+    routes
+        ``{"name", "created", "hostnames", "listeners", "rules": [{"pool", "matches"}]}``, fields as in the API. A name is
+        ``namespace/name`` where there are several namespaces; without ``listeners`` a route is on all.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown type of match.
+
+    Example
+    -------
+    >>> table = HttpRoutes([{"name": "web"}], [{"name": "shop", "rules": [
+    ...     {"pool": "all"}, {"pool": "v2", "matches": [{"path": {"type": "PathPrefix", "value": "/v2"}}]}]}])
+    >>> table.route(RawRequest(target="/v2/cart", host="shop.test")).pool
+    'v2'
+    """
+
+    def __init__(self, listeners: Iterable[Mapping[str, Any]], routes: Iterable[Mapping[str, Any]]) -> None:
+        every = list(routes)
+        self._tables: list[tuple[str, RouteTable[str]]] = []
+        for listener in listeners:
+            hostname = listener.get("hostname") or "*"
+            attached = [
+                route for route in every if listener["name"] in route.get("listeners", [listener["name"]])
+            ]
+            self._tables.append((host_name(hostname), _table(attached, host_name(hostname))))
+
+    def route(self, request: RawRequest, /) -> Routed:
+        """Return the pool of a request, or status 404."""
+        authority, rest = split_target(request.target)
+        path, _, parameters = rest.partition("?")
+        host = host_name((authority if authority is not None else request.host) or "")
+        serving = [one for one in self._tables if _covers(one[0], host)]
+        if not serving:
+            return NOT_FOUND
+        table = max(serving, key=lambda one: (not one[0].startswith("*"), len(one[0])))[1]
+        match = table.match(
+            Request(path or "/", method=request.method, host=host, query=parameters, headers=request.headers)
+        )
+        return NOT_FOUND if match is None else Routed(pool=match.pool())
+
+
+def http_routes(rules: Mapping[str, Any]) -> HttpRoutes:
+    """Return the machine for rules as they are recorded: ``listeners`` and ``routes``."""
+    return HttpRoutes(rules["listeners"], rules["routes"])
+
+
+def _table(routes: list[Mapping[str, Any]], hostname: str) -> RouteTable[str]:
+    """Compile the matches of a listener's routes in the order of precedence."""
+    found: list[tuple[tuple[Any, ...], Route[str]]] = []
+    for route in routes:
+        hosts = _shared(hostname, [host_name(name) for name in route.get("hostnames") or ()])
+        if hosts is None:
+            continue
+        age = (str(route.get("created", "")), route["name"])
+        for place, rule in enumerate(route["rules"]):
+            for position, match in enumerate(rule.get("matches") or [{}]):
+                for host in hosts or [""]:
+                    name = f"{route['name']} rule {place} match {position} {host}"
+                    compiled = _route(name, rule["pool"], host, match)
+                    found.append(((*specificity(compiled, host), *age, place, position), compiled))
+    found.sort(key=lambda one: one[0])
+    return RouteTable([compiled for _, compiled in found], spelling=Spelling.RAW)
+
+
+def _route(name: str, pool: str, host: str, match: Mapping[str, Any]) -> Route[str]:
+    pattern: PathPattern = prefix("/")
+    if "path" in match:
+        kind, value = match["path"].get("type", "PathPrefix"), match["path"].get("value", "/")
+        if kind not in PATHS:
+            raise ConfigurationError("type", kind, f"one of {', '.join(PATHS)}")
+        pattern = regex(f"^(?:{value})$") if kind == "RegularExpression" else PATHS[kind](value)
+    conditions = []
+    for make, field in ((header, "headers"), (query, "queryParams")):
+        seen: set[str] = set()
+        for wanted in match.get(field) or ():
+            value = make(wanted["name"])
+            if value.name in seen:  # only the first of a name counts
+                continue
+            seen.add(value.name)
+            expression = wanted.get("type", "Exact") == "RegularExpression"
+            conditions.append(value.matches(wanted["value"]) if expression else value.is_(wanted["value"]))
+    return Route(name, pool, host=host or None, path=pattern, method=match.get("method"), headers=conditions)
+
+
+def _shared(listener: str, hostnames: list[str]) -> list[str] | None:
+    """Return the hosts that a route takes on a listener, empty for all, ``None`` for none."""
+    if not hostnames:
+        return []
+    if listener == "*":
+        return hostnames
+    found = [name for name in hostnames if name == listener or _covers(listener, name.removeprefix("*"))]
+    found += [
+        listener
+        for name in hostnames
+        if name.startswith("*") and name != listener and _covers(name, listener.removeprefix("*"))
+    ]
+    return list(dict.fromkeys(found)) or None
+
+
+def _covers(hostname: str, host: str) -> bool:
+    """Whether a hostname takes a host: itself, or one or more labels before the suffix of a wildcard."""
+    if hostname == "*":
+        return True
+    if hostname.startswith("*."):
+        return host.endswith(hostname[1:]) and len(host) > len(hostname) - 1
+    return host == hostname

@@ -1,0 +1,151 @@
+"""What HAProxy's sample fetches read from a request.
+
+Nothing is normalised and nothing decoded. A fetch yields several samples where a header is repeated or has commas.
+
+Cost: O(length). Source: HAProxy 2.6.12, observed; its configuration manual, section 7.3.6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from balancekit._support.record import Record
+from balancekit.compat._routing import RawRequest, split_target
+from balancekit.errors import ConfigurationError
+
+__all__ = ["FETCHES", "Parsed", "convert", "parse"]
+
+FORBIDDEN: Final = re.compile(r"[^\x21-\x7e]|#")
+
+
+class Parsed(Record):
+    """A request that HAProxy accepts.
+
+    Parameters
+    ----------
+    request
+        As it arrived.
+    path
+        What was sent up to the query, of an absolute target behind the authority; ``None`` for ``*``.
+    query
+        What follows the ``?``.
+    """
+
+    request: RawRequest
+    path: str | None
+    query: str
+
+
+def parse(request: RawRequest) -> Parsed | None:
+    """Return the request as it is read, ``None`` if the answer is 400."""
+    target = request.target
+    authority, rest = split_target(target)
+    if FORBIDDEN.search(target) or (authority is None and not target.startswith("/") and target != "*"):
+        return None
+    hosts = request.values("host")
+    if len(set(hosts)) > 1:
+        return None
+    if authority is not None and hosts and not _same_authority(authority, hosts[0]):
+        return None
+    path, _, query = rest.partition("?")
+    return Parsed(request=request, path=None if target == "*" else path, query=query)
+
+
+def _same_authority(one: str, other: str) -> bool:
+    return one.lower().removesuffix(":80") == other.lower().removesuffix(":80")
+
+
+def _path(parsed: Parsed, _: str) -> Iterator[str]:
+    if parsed.path is not None:
+        yield parsed.path
+
+
+def _method(parsed: Parsed, _: str) -> Iterator[str]:
+    yield parsed.request.method
+
+
+def _header(parsed: Parsed, name: str) -> Iterator[str]:
+    for value in parsed.request.values(name):
+        yield from [part.strip(" \t") for part in _parts(value, ",")]
+
+
+def _whole_header(parsed: Parsed, name: str) -> Iterator[str]:
+    yield from parsed.request.values(name)
+
+
+def _parameter(parsed: Parsed, name: str) -> Iterator[str]:
+    for part in re.split("[&;]", parsed.query):
+        key, equals, value = part.partition("=")
+        if equals and key == name:
+            yield value
+
+
+def _cookie(parsed: Parsed, name: str) -> Iterator[str]:
+    for header in parsed.request.values("cookie"):
+        for part in _parts(header, ",;"):
+            key, equals, value = part.partition("=")
+            if equals and key.strip(" \t") == name:
+                yield value.strip(" \t")
+
+
+def _query(parsed: Parsed, _: str) -> Iterator[str]:
+    yield parsed.query
+
+
+def _target(parsed: Parsed, _: str) -> Iterator[str]:
+    yield parsed.request.target
+
+
+FETCHES: Final[dict[str, Callable[[Parsed, str], Iterator[str]]]] = {
+    "path": _path,
+    "method": _method,
+    "hdr": _header,
+    "req.hdr": _header,
+    "req.fhdr": _whole_header,
+    "urlp": _parameter,
+    "url_param": _parameter,
+    "req.cook": _cookie,
+    "cook": _cookie,
+    "query": _query,
+    "url": _target,
+}
+
+
+def convert(sample: str, converter: str) -> str:
+    """Apply a converter to a sample.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not ``lower`` or ``upper``.
+    """
+    if converter == "lower":
+        return sample.lower() if sample.isascii() else _ascii(sample, str.lower)
+    if converter == "upper":
+        return sample.upper() if sample.isascii() else _ascii(sample, str.upper)
+    raise ConfigurationError("converters", converter, "'lower' or 'upper'")
+
+
+def _ascii(sample: str, change: Callable[[str], str]) -> str:
+    return "".join([change(letter) if letter.isascii() else letter for letter in sample])
+
+
+def _parts(text: str, separators: str) -> list[str]:
+    """Split at separators outside of double quotes; a backslash quotes the next character inside of them."""
+    if '"' not in text:
+        return re.split(f"[{separators}]", text)
+    parts, quoted, escaped = [""], False, False
+    for letter in text:
+        if not quoted and letter in separators:
+            parts.append("")
+            continue
+        parts[-1] += letter
+        if escaped:
+            escaped = False
+        elif quoted and letter == "\\":
+            escaped = True
+        elif letter == '"':
+            quoted = not quoted
+    return parts

@@ -1,0 +1,144 @@
+"""HAProxy's choice of a backend for a request: ``use_backend`` rules in order, and maps.
+
+The first true rule ends the list. A dynamic name that finds nothing ends it too: the default backend serves, later rules are
+not looked at. A condition is true if any sample matches any pattern; a negated one if none does.
+
+Cost: O(rules x patterns). Source: HAProxy 2.6.12, observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, final
+
+from balancekit.compat._routing import RawRequest, Routed
+from balancekit.compat.haproxy._normalize import normalizer
+from balancekit.compat.haproxy._patterns import METHODS, Lookup, lookup, matcher
+from balancekit.compat.haproxy._samples import FETCHES, Parsed, convert, parse
+from balancekit.errors import ConfigurationError
+
+__all__ = ["UseBackend", "use_backend"]
+
+Condition = Callable[[Parsed], bool]
+
+
+@final
+class UseBackend:
+    """The ``use_backend`` rules of a frontend.
+
+    Parameters
+    ----------
+    rules
+        In order: ``{"pool", "if"}`` or ``{"map": {"sample", "match", "entries", "converters", "default"}, "if"}``; ``if`` is an
+        OR of ANDs of ``{"fetch", "arg", "match", "flags", "patterns", "negate"}``.
+    default
+        ``default_backend``.
+    normalize
+        The ``normalize-uri`` steps, in order.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown fetch, match, converter or step, or a wrong pattern.
+
+    Example
+    -------
+    >>> table = UseBackend([{"pool": "api", "if": [[{"fetch": "path_beg", "patterns": ["/api"]}]]}], default="web")
+    >>> [table.route(RawRequest(target=target)).pool for target in ("/apiary", "/x")]
+    ['api', 'web']
+    """
+
+    def __init__(
+        self, rules: Iterable[Mapping[str, Any]], *, default: str | None = None, normalize: Iterable[str] = ()
+    ) -> None:
+        self._default = default
+        self._steps = [normalizer(name) for name in normalize]
+        self._rules: list[tuple[Condition, Callable[[Parsed], str | None]]] = [
+            (_condition(rule.get("if")), _choice(rule)) for rule in rules
+        ]
+
+    def route(self, request: RawRequest, /) -> Routed:
+        """Return the backend of a request with its path as HAProxy reads it, or status 400."""
+        parsed = parse(request)
+        if parsed is None:
+            return Routed(status=400)
+        if parsed.path:
+            path, query = parsed.path, parsed.query
+            for step in self._steps:
+                stepped = step(path, query)
+                if stepped is None:
+                    return Routed(status=400)
+                path, query = stepped
+            parsed = Parsed(request=request, path=path, query=query)
+        pool = next((choose(parsed) for holds, choose in self._rules if holds(parsed)), None) or self._default
+        if pool is None:
+            return Routed(status=503)
+        return Routed(pool=pool, path=parsed.path or "")
+
+
+def use_backend(rules: Mapping[str, Any]) -> UseBackend:
+    """Return the machine for rules as they are recorded: ``rules``, ``default`` and perhaps ``normalize``."""
+    return UseBackend(rules["rules"], default=rules.get("default"), normalize=rules.get("normalize") or ())
+
+
+def _choice(rule: Mapping[str, Any]) -> Callable[[Parsed], str | None]:
+    if "map" not in rule:
+        pool: str = rule["pool"]
+        return lambda _parsed: pool
+    options = rule["map"]
+    fetch, argument = _fetch(options["sample"], None)
+    find: Lookup = lookup(options["match"], [(key, value) for key, value in options["entries"]])
+    converters, default = list(options.get("converters") or ()), options.get("default")
+    for converter in converters:
+        convert("", converter)
+
+    def choose(parsed: Parsed) -> str | None:
+        samples = list(FETCHES[fetch](parsed, argument))
+        if not samples:
+            return None
+        sample = samples[-1]  # a fetch outside of a condition yields the last one
+        for converter in converters:
+            sample = convert(sample, converter)
+        return find(sample) or default
+
+    return choose
+
+
+def _condition(alternatives: Any) -> Condition:
+    if not alternatives:
+        return lambda _parsed: True
+    every = [[_term(term) for term in terms] for terms in alternatives]
+    return lambda parsed: any(all(term(parsed) for term in terms) for terms in every)
+
+
+def _term(term: Mapping[str, Any]) -> Condition:
+    name, suffix = _method(term["fetch"])
+    fetch, argument = _fetch(name, term.get("arg"))
+    method = term.get("match") or suffix
+    ignore_case = "-i" in (term.get("flags") or ())
+    negate = bool(term.get("negate"))
+    if method == "found":
+        return lambda parsed: any(True for _ in FETCHES[fetch](parsed, argument)) is not negate
+    tests = [matcher(method, pattern, ignore_case=ignore_case) for pattern in term["patterns"]]
+    return lambda parsed: (
+        any(test(sample) for sample in FETCHES[fetch](parsed, argument) for test in tests) is not negate
+    )
+
+
+def _method(name: str) -> tuple[str, str]:
+    """Return a fetch without its suffix, and the match that the suffix stands for."""
+    base, _, suffix = name.rpartition("_")
+    if suffix == "val" and base in FETCHES:
+        return base, "int"
+    if base in FETCHES and suffix in METHODS:
+        return base, suffix
+    return name, "str"
+
+
+def _fetch(name: str, argument: str | None) -> tuple[str, str]:
+    """Return the name and the argument of a fetch, written apart or as ``req.hdr(host)``."""
+    if name.endswith(")"):
+        name, _, argument = name[:-1].partition("(")
+    if name not in FETCHES:
+        raise ConfigurationError("fetch", name, f"one of {', '.join(FETCHES)}")
+    return name, argument or ""
