@@ -29,7 +29,9 @@ def candidates(trace: Json) -> Iterator[Json]:
     """Yield the one answer to a trace of kind ``routes``."""
     make, path = MACHINES[trace["server"]]
     machine = make(trace["config"]["rules"])
-    yield {"outputs": [_answer(machine.route(_request(asked)), path) for asked in trace["inputs"]["requests"]]}
+    yield {
+        "outputs": [_answer(machine.route(_request(asked)), path) for asked in trace["inputs"]["requests"]]
+    }
 
 
 def _request(asked: Json) -> RawRequest:

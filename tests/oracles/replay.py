@@ -59,6 +59,8 @@ SERVERS = (
     "unbound",
 )
 DRIVERS = {name: f"drive_{name}" for name in SERVERS} | {"nsd": "drive_bind"}
+KINDS = {"routes": "drive_routes"}
+"""Kinds that have one driver for all servers."""
 DEVIATIONS = 5.0
 SIDE = ("statuses", "dequeued")
 """Recorded beside the outputs in some files."""
@@ -94,7 +96,7 @@ def replay(trace: Json) -> Verdict:
         trace.get("id", "?"), trace["server"], trace["algorithm"], trace["kind"], trace["match"], 0, 0
     )
     try:
-        driver = import_module(DRIVERS[trace["server"]])
+        driver = import_module(KINDS.get(trace["kind"]) or DRIVERS[trace["server"]])
         judge(trace, driver.candidates(question(trace)), verdict)
     except Exception as error:
         verdict.difference = f"{type(error).__name__}: {error}"

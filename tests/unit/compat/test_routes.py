@@ -1,0 +1,332 @@
+"""Routing as nginx, HAProxy, Envoy and the Gateway API do it: the rules that the traces show, one by one."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from balancekit.compat import envoy, gateway, haproxy, nginx
+from balancekit.compat.nginx import RawRequest
+from balancekit.errors import ConfigurationError
+
+
+def asked(target="/", host="shop.test", **options):
+    """Return a request with a Host header."""
+    headers = tuple(options.pop("headers", {}).items())
+    return RawRequest(target=target, host=host, headers=headers, **options)
+
+
+def locations(*rules, **options):
+    """Return one nginx server with locations written as ``(modifier, pattern, pool, nested...)``."""
+
+    def written(rule):
+        modifier, pattern, pool, *nested = rule
+        return {
+            "modifier": modifier,
+            "pattern": pattern,
+            "pool": pool,
+            "locations": [written(one) for one in nested],
+        }
+
+    return nginx.Locations(
+        [{"names": ["shop.test"], "locations": [written(rule) for rule in rules]}], **options
+    )
+
+
+class TestNginx:
+    """``server`` and ``location``."""
+
+    @pytest.mark.parametrize(
+        ("target", "pool"),
+        [
+            ("/a", "exact"), ("/a/b", "prefix"), ("/a/b.php", "regex"), ("/img/x.php", "silent"), ("/x/y/z", "inner"),
+            ("/x/y.php", "regex"), ("/x/y/q.php", "inner regex"), ("/none", None),
+        ],
+    )  # fmt: skip
+    def test_order(self, target, pool):
+        """``=``, then nested, then expressions unless ``^~``, then the longest prefix."""
+        table = locations(
+            ("=", "/a", "exact"), ("", "/a", "prefix"), ("~", r"\.php$", "regex"), ("^~", "/img", "silent"),
+            ("", "/x", "outer", ("", "/x/y/", "inner", ("~", r"q\.php$", "inner regex"))),
+        )  # fmt: skip
+        assert table.route(asked(target)).pool == pool
+
+    def test_a_missing_slash_redirects_before_expressions(self):
+        """A location named path + ``/`` redirects, unless one is named path; the query is kept."""
+        table = locations(("", "/a/", "a"), ("~", "a", "regex"), ("", "/b/", "b"), ("=", "/b", "exact"))
+        assert table.route(asked("/a?x=1")).location == "/a/?x=1"
+        assert table.route(asked("/b")).pool == "exact"
+
+    def test_paths_are_decoded_once_and_then_normalised(self):
+        """``%2f`` separates, ``%2e%2e`` climbs, slashes merge unless told otherwise."""
+        table = locations(("", "/", "root"))
+        assert table.route(asked("/a%2f..%2Fb//c%252f#x")).path == "/b/c%2f"
+        assert locations(("", "/", "root"), merge_slashes=False).route(asked("/a//b")).path == "/a//b"
+        for target in ("/..", "/a%zz", "/%00", "*", "a", "/a b"):
+            assert table.route(asked(target)).status == 400
+
+    @pytest.mark.parametrize(
+        ("host", "pool"),
+        [("x.test", "exact"), ("X.Test.:80", "exact"), ("a.x.test", "suffix"), ("a.b.x.test", "suffix"), ("x.org", "prefix"),
+         ("r.y", "regex"), ("other", "default"), ("dot.z", "dot"), ("a.dot.z", "dot")],
+    )  # fmt: skip
+    def test_servers(self, host, pool):
+        """Exact, longest suffix, longest prefix, expression, default."""
+        names = {
+            "exact": "x.test", "suffix": "*.x.test", "short": "*.test", "prefix": "x.*", "regex": r"~^(?<r>r)\.", "dot": ".dot.z",
+            "default": "_",
+        }  # fmt: skip
+        servers = [
+            {
+                "names": [name],
+                "default": pool == "default",
+                "locations": [{"modifier": "", "pattern": "/", "pool": pool}],
+            }
+            for pool, name in names.items()
+        ]
+        assert nginx.Locations(servers).route(asked(host=host)).pool == pool
+
+    @pytest.mark.parametrize("host", ["", ".", "a..b", "a b", "a/b", None])
+    def test_bad_hosts(self, host):
+        """Empty, doubled dots, blanks, slashes and no host at all are bad requests."""
+        assert locations(("", "/", "root")).route(asked(host=host)).status == 400
+
+
+class TestHaproxy:
+    """``use_backend`` and maps."""
+
+    @staticmethod
+    def table(*terms, **options):
+        return haproxy.UseBackend([{"pool": "yes", "if": [list(terms)]}], default="no", **options)
+
+    @pytest.mark.parametrize(
+        ("term", "request_", "holds"),
+        [
+            ({"fetch": "path_beg", "patterns": ["/a"]}, asked("/ab"), True),
+            ({"fetch": "path_beg", "patterns": ["/a"]}, asked("/%61b"), False),
+            ({"fetch": "path_beg", "patterns": ["/"]}, asked("http://shop.test"), False),
+            ({"fetch": "path_beg", "patterns": ["/A"], "flags": ["-i"]}, asked("/ab"), True),
+            ({"fetch": "path_dir", "patterns": ["/b/"]}, asked("/a/b/c"), True),
+            ({"fetch": "path_dir", "patterns": ["b"]}, asked("/a/bc"), False),
+            ({"fetch": "path_reg", "patterns": ["^/[0-9]+$"]}, asked("/12"), True),
+            ({"fetch": "hdr_dom", "arg": "host", "patterns": ["x.test"]}, asked(host="a.x.test.evil"), True),
+            ({"fetch": "hdr_end", "arg": "host", "patterns": [".test"]}, asked(host="x.test:80"), False),
+            ({"fetch": "hdr", "arg": "x-v", "patterns": ["2"]}, asked(headers={"X-V": "1, 2"}), True),
+            ({"fetch": "hdr", "arg": "x-v", "patterns": ["2"], "negate": True}, asked(headers={"X-V": "1, 2"}), False),
+            ({"fetch": "hdr", "arg": "x-v", "match": "found", "patterns": []}, asked(), False),
+            ({"fetch": "hdr_val", "arg": "x-n", "patterns": ["lt 3"]}, asked(headers={"X-N": "abc"}), True),
+            ({"fetch": "hdr_val", "arg": "x-n", "patterns": ["2:4"]}, asked(headers={"X-N": "3x"}), True),
+            ({"fetch": "hdr_val", "arg": "x-n", "patterns": ["lt 3"]}, asked(), False),
+            ({"fetch": "urlp", "arg": "v", "patterns": ["2"]}, asked("/?a=1;v=2"), True),
+            ({"fetch": "urlp", "arg": "v", "match": "found", "patterns": []}, asked("/?v"), False),
+            ({"fetch": "req.cook", "arg": "s", "patterns": ['"1;2"']}, asked(headers={"Cookie": 'a=b; s = "1;2"'}), True),
+            ({"fetch": "method", "patterns": ["GET"]}, asked(method="get"), False),
+        ],
+    )  # fmt: skip
+    def test_conditions(self, term, request_, holds):
+        """True if any sample matches any pattern, as sent."""
+        assert self.table(term).route(request_).pool == ("yes" if holds else "no")
+
+    @pytest.mark.parametrize(
+        "request_",
+        [asked("/a#b"), asked("/é"), asked("a"), asked("http://x/a"), asked(headers={"Host": "other"})],
+    )
+    def test_bad_requests(self, request_):
+        """A fragment, odd bytes, another authority and two hosts are bad requests."""
+        assert self.table().route(request_).status == 400
+
+    def test_a_map_that_finds_nothing_ends_the_list(self):
+        """The default backend serves, later rules are not looked at; ``beg`` takes the longest key."""
+        rules = [
+            {
+                "map": {
+                    "sample": "path",
+                    "match": "beg",
+                    "entries": [["/a", "a"], ["/a/b", "ab"]],
+                    "converters": ["lower"],
+                }
+            },
+            {"pool": "later"},
+        ]
+        table = haproxy.UseBackend(rules, default="no")
+        assert [table.route(asked(target)).pool for target in ("/A/B/c", "/a", "/x")] == ["ab", "a", "no"]
+
+    @pytest.mark.parametrize(
+        ("steps", "target", "path"),
+        [
+            (["path-merge-slashes"], "/a//b", "/a/b"),
+            (["path-strip-dot"], "/./a/.", "/a/"),
+            (["path-strip-dotdot"], "/a/../..", "/../"),
+            (["path-strip-dotdot"], "/a//../b", "/a/b"),
+            (["path-strip-dotdot full"], "/../a/b/..", "/a/"),
+            (["percent-decode-unreserved"], "/%61%2f%%36%36", "/a%2f%66"),
+            (["percent-to-uppercase"], "/%2f", "/%2F"),
+            (["percent-decode-unreserved", "path-strip-dotdot"], "/a/%2e%2e/b", "/b"),
+        ],
+    )
+    def test_normalize_uri(self, steps, target, path):
+        """The steps run in the order written."""
+        assert self.table(normalize=steps).route(asked(target)).path == path
+
+    def test_strict_steps_refuse_bad_escapes(self):
+        """With ``strict`` a bad escape is a bad request."""
+        assert self.table(normalize=["percent-decode-unreserved strict"]).route(asked("/%zz")).status == 400
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"fetch": "path_x", "patterns": []}, {"fetch": "path", "match": "x", "patterns": ["a"]},
+         {"fetch": "path_reg", "patterns": ["("]}, {"fetch": "hdr_val", "arg": "a", "patterns": ["about 3"]}],
+    )  # fmt: skip
+    def test_wrong_conditions_are_refused(self, wrong):
+        """Unknown fetches, matches and wrong patterns are configuration errors."""
+        with pytest.raises(ConfigurationError):
+            self.table(wrong)
+
+
+class TestEnvoy:
+    """Virtual hosts and routes."""
+
+    @staticmethod
+    def table(match, **options):
+        routes = [{"match": match, "action": {"pool": "yes"}}]
+        return envoy.RouteConfig([{"domains": ["*"], "routes": routes}], **options)
+
+    @pytest.mark.parametrize(
+        ("match", "request_", "holds"),
+        [
+            ({"path_separated_prefix": "/a"}, asked("/ab"), False),
+            ({"path_separated_prefix": "/a"}, asked("/a/b?x"), True),
+            ({"path": "/A", "case_sensitive": False}, asked("/a"), True),
+            ({"safe_regex": {"regex": "/a"}}, asked("/ab"), False),
+            ({"prefix": "/", "headers": [{"name": "x", "string_match": {"exact": "1"}, "invert_match": True}]}, asked(), False),
+            ({"prefix": "/", "headers": [{"name": "x", "present_match": True, "invert_match": True}]}, asked(), True),
+            ({"prefix": "/", "headers": [{"name": "x", "string_match": {"exact": ""}, "treat_missing_header_as_empty": True}]},
+             asked(), True),
+            ({"prefix": "/", "headers": [{"name": "x", "range_match": {"start": 1, "end": 5}}]}, asked(headers={"x": "5"}), False),
+            ({"prefix": "/", "headers": [{"name": "x", "range_match": {"start": 1, "end": 5}}]}, asked(headers={"x": "1"}), True),
+            ({"prefix": "/", "headers": [{"name": ":method", "string_match": {"exact": "PUT"}}]}, asked(method="PUT"), True),
+            ({"prefix": "/", "query_parameters": [{"name": "v", "string_match": {"exact": ""}}]}, asked("/?v"), True),
+            ({"prefix": "/", "query_parameters": [{"name": "v", "string_match": {"exact": "2"}}]}, asked("/?v=1&v=2"), False),
+        ],
+    )  # fmt: skip
+    def test_matches(self, match, request_, holds):
+        """All parts of a match count together."""
+        assert (self.table(match).route(request_).pool == "yes") is holds
+
+    @pytest.mark.parametrize(
+        ("template", "target", "holds"),
+        [("/a/{id}", "/a/1", True), ("/a/{id}", "/a/", False), ("/a/**", "/a/1/2", True), ("/{x=a/*}/b", "/a/1/b", True),
+         ("/a/{x=b*}", "/a/b1", False), ("/a.b", "/axb", False)],
+    )  # fmt: skip
+    def test_templates(self, template, target, holds):
+        """A star is a segment of at least one character, two are any rest; a star beside a letter never matches."""
+        match = {"path_match_policy": {"typed_config": {"path_template": template}}}
+        assert (self.table(match).route(asked(target)).pool == "yes") is holds
+
+    def test_a_virtual_host_is_chosen_once(self):
+        """One without a matching route is 404 although ``*`` exists; the port counts unless told otherwise."""
+        hosts = [
+            {"domains": ["x.test"], "routes": [{"match": {"prefix": "/only"}, "action": {"pool": "x"}}]},
+            {"domains": ["*"], "routes": [{"match": {"prefix": "/"}, "action": {"pool": "star"}}]},
+        ]
+        assert envoy.RouteConfig(hosts).route(asked("/", "x.test")).status == 404
+        assert envoy.RouteConfig(hosts).route(asked("/only", "x.test:80")).pool == "star"
+        stripped = envoy.RouteConfig(hosts, connection_manager={"strip_any_host_port": True})
+        assert stripped.route(asked("/only", "X.test:80")).pool == "x"
+        assert stripped.route(asked("/only", "x.test:abc")).pool == "star"
+        assert envoy.RouteConfig(hosts).route(asked(http="1.0")).status == 426
+        assert envoy.RouteConfig(hosts).route(asked(host=None)).status == 400
+        assert envoy.RouteConfig(hosts).route(asked(host="a b")).status == 400
+
+    @pytest.mark.parametrize(
+        ("action", "status", "location"),
+        [
+            ("KEEP_UNCHANGED", None, None),
+            ("REJECT_REQUEST", 400, None),
+            ("UNESCAPE_AND_REDIRECT", 307, "/a/b?c"),
+        ],
+    )
+    def test_escaped_slashes(self, action, status, location):
+        """Kept, refused or redirected."""
+        table = self.table({"prefix": "/"}, connection_manager={"path_with_escaped_slashes_action": action})
+        routed = table.route(asked("/a%2fb?c"))
+        assert (routed.status, routed.location) == (status, location)
+
+    def test_unknown_parts_are_refused(self):
+        """Unknown actions, matches and empty weights are configuration errors."""
+        with pytest.raises(ConfigurationError, match="path_with_escaped_slashes_action"):
+            self.table({"prefix": "/"}, connection_manager={"path_with_escaped_slashes_action": "X"})
+        with pytest.raises(ConfigurationError, match="match"):
+            self.table({})
+        with pytest.raises(ConfigurationError, match="string_match"):
+            self.table({"prefix": "/", "headers": [{"name": "x", "string_match": {}}]})
+
+
+class TestGateway:
+    """``HTTPRoute``."""
+
+    def test_hostnames_narrow_a_listener(self):
+        """A route serves the hosts that both it and the listener name."""
+        table = gateway.HttpRoutes(
+            [{"name": "l", "hostname": "*.x.test"}],
+            [
+                {"name": "a", "hostnames": ["a.x.test", "other"], "rules": [{"pool": "a"}]},
+                {"name": "b", "hostnames": ["*.test"], "rules": [{"pool": "b"}]},
+                {"name": "c", "hostnames": ["other"], "rules": [{"pool": "c"}]},
+            ],
+        )
+        pools = [
+            table.route(asked(host=host)).pool for host in ("a.x.test", "b.x.test:80", "x.test", "other")
+        ]
+        assert pools == ["a", "b", None, None]
+
+    def test_expressions_and_query_parameters(self):
+        """Expressions match the whole value; more query parameters win; of a repeated header only the first match counts."""
+        table = gateway.HttpRoutes(
+            [{"name": "l"}],
+            [
+                {"name": "r", "rules": [
+                    {"pool": "re", "matches": [{"path": {"type": "RegularExpression", "value": "/[0-9]+"}}]},
+                    {"pool": "q", "matches": [{"queryParams": [{"name": "a", "value": "1"}]}]},
+                    {"pool": "h", "matches": [{"headers": [{"name": "k", "value": "1"}, {"name": "K", "value": "2"}]}]},
+                ]},
+            ],
+        )  # fmt: skip
+        assert table.route(asked("/12")).pool == "re"
+        assert table.route(asked("/12x")).status == 404
+        assert table.route(asked("/x?a=1")).pool == "q"
+        assert table.route(asked("/x", headers={"k": "1"})).pool == "h"
+
+    def test_unknown_types_are_refused(self):
+        """An unknown path type is a configuration error."""
+        with pytest.raises(ConfigurationError, match="type"):
+            gateway.HttpRoutes(
+                [{"name": "l"}],
+                [{"name": "r", "rules": [{"pool": "x", "matches": [{"path": {"type": "Glob"}}]}]}],
+            )
+
+
+def test_no_request_raises():
+    """Twenty thousand requests of random bytes get an answer from each machine."""
+    rng = random.Random(14)
+    machines = [
+        locations(("", "/a/", "a"), ("~", "b", "b"), ("", "/", "root")),
+        haproxy.UseBackend(
+            [{"pool": "a", "if": [[{"fetch": "urlp", "arg": "a", "patterns": ["a"]}], [{"fetch": "req.cook", "arg": "a", "patterns": ["a"]}]]},
+             {"pool": "b", "if": [[{"fetch": "path_dom", "patterns": ["a"]}]]}],
+            default="d", normalize=["percent-decode-unreserved", "path-strip-dotdot", "path-merge-slashes"],
+        ),
+        envoy.RouteConfig(
+            [{"domains": ["a*", "*b", "*"], "routes": [{"match": {"prefix": "/"}, "action": {"weighted": [["x", 1], ["y", 2]], "by": "hash", "header": "k"}}]}],
+            connection_manager={"normalize_path": True, "merge_slashes": True, "strip_any_host_port": True,
+                                "strip_trailing_host_dot": True, "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"},
+        ),
+        gateway.HttpRoutes([{"name": "l", "hostname": "*.a"}, {"name": "m"}], [{"name": "r", "rules": [{"pool": "x"}]}]),
+    ]  # fmt: skip
+    for number in range(20_000):
+        target = "".join(rng.choices('/aab.%2fF5cC0;\\#?&=:"\0 é*', k=rng.randrange(12)))
+        host = rng.choice([None, "".join(rng.choices("ab.:[]1,é ", k=rng.randrange(6)))])
+        headers = (*tuple(("".join(rng.choices("kK:", k=1)), target) for _ in range(2)), ("Cookie", target))
+        routed = machines[number % 4].route(RawRequest(target=target, host=host, headers=headers))
+        assert (routed.pool is None) == (routed.status is not None)
