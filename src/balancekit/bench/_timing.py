@@ -1,9 +1,9 @@
 """Interleaved timing: every figure is a ratio to an empty method call of the same run.
 
-A case is a statement compiled inside a counted loop, its names bound as locals. The cases of a group are
-run in turns, round after round, so that a slow spell of the machine hits all of them; a case's ratio is
-the median over rounds of its time over the time of an empty bound-method call in the same round. Absolute
-times say more about the machine, and about who else uses it, than about the code.
+A case is a statement compiled inside a counted loop, its names bound as locals. The cases of a group are run in
+turns, round after round, so that a slow spell of the machine hits all of them. Time is the processor time of the
+thread, and a case costs the least of its rounds: both leave out what other programs do. Absolute times say
+more about the machine than about the code.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from balancekit._support.record import Record
 
 __all__ = ["Timer", "Timing", "machine"]
+
+BUSY_FACTOR: Final = 2.0
 
 Timed: TypeAlias = Callable[[Iterator[None], Callable[[], float]], float]
 
@@ -54,9 +56,9 @@ class Timing(Record):
     label
         Its name.
     nanoseconds
-        Median over the rounds.
+        Processor time, the least over the rounds.
     ratio
-        Median over the rounds of this case over the empty method call of the same round.
+        The same over that of the empty method call.
     """
 
     label: str
@@ -118,15 +120,21 @@ class Timer:
         finally:
             if enabled:
                 gc.enable()
-        floor = self._cases[0].seconds
+        floor = min(self._cases[0].seconds)
         return {
             case.label: Timing(
                 label=case.label,
-                nanoseconds=statistics.median(case.seconds) * 1e9,
-                ratio=statistics.median(a / b for a, b in zip(case.seconds, floor, strict=True)),
+                nanoseconds=min(case.seconds) * 1e9,
+                ratio=min(case.seconds) / floor,
             )
             for case in self._cases
         }
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine was too busy to judge: the empty call took more than twice its least in most rounds."""
+        floor = self._cases[0].seconds
+        return bool(floor) and statistics.median(floor) > BUSY_FACTOR * min(floor)
 
     def _calibrate(self, case: Case) -> int:
         loops = 1
@@ -138,7 +146,7 @@ class Timer:
 
     @staticmethod
     def _time(case: Case, loops: int) -> float:
-        return case.run(itertools.repeat(None, loops), time.perf_counter)
+        return case.run(itertools.repeat(None, loops), time.thread_time)
 
 
 def machine() -> dict[str, str | int | bool]:

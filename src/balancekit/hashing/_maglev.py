@@ -103,7 +103,8 @@ class MaglevTable:
             If the key is no str, bytes or int.
         """
         table, size, narrow = self._state
-        place = narrow(key, 0, False) if key.__class__ is str and key.isascii() else self._place(key)
+        plain = (key.__class__ is str and key.isascii()) or key.__class__ is bytes
+        place = narrow(key, 0, False) if plain else self._place(key)
         return table[place * size >> 32]
 
     def lookup_many(self, keys: Keys, /) -> NDArray[np.int32]:

@@ -131,7 +131,7 @@ def peek(buf: bytes | bytearray | memoryview, /) -> NeedMore | ClientHello | Not
 
     Notes
     -----
-    Cost: O(records) until the message is complete, then O(message): about 150 empty method calls. Read up to
+    Cost: O(records) until the message is complete, then O(message): about 350 empty method calls. Read up to
     ``NeedMore.at_least`` before asking again, so that a client that sends byte by byte costs no more.
 
     *When not to use it:* with Encrypted Client Hello the name is that of the client-facing server (RFC 9849); the name is
