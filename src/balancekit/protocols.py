@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from balancekit.endpoint import Endpoint
-from balancekit.errors import Reason
+from balancekit.errors import ConfigurationError, Reason
 from balancekit.events import Event, EventSink
 from balancekit.lease import Lease
 from balancekit.node import Load, Node
@@ -167,6 +167,18 @@ class UpdatableBalancer(ObservableBalancer[T], Protocol[T]):
     ) -> None:
         """Make the pool contain exactly these endpoints, whole or not at all."""
         ...
+
+
+def require_balancer(balancer: object, kind: type = ObservableBalancer) -> None:
+    """Refuse what is not a balancer of a kind.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming ``balancer``.
+    """
+    if isinstance(balancer, type) or not isinstance(balancer, kind):
+        raise ConfigurationError("balancer", balancer, f"a LoadBalancer, or another {kind.__name__}")
 
 
 # ---------------------------------------------------------------------- selectors

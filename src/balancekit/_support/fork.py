@@ -18,7 +18,7 @@ import weakref
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
-__all__ = ["call_in_child", "new_lock", "owned"]
+__all__ = ["call_in_child", "new_condition", "new_lock", "owned"]
 
 
 class StartsOver(Protocol):
@@ -44,6 +44,13 @@ def new_lock(*, reentrant: bool = False) -> AbstractContextManager[object]:
     lock: AbstractContextManager[object] = threading.RLock() if reentrant else threading.Lock()
     _LOCKS.add(lock)
     return lock
+
+
+def new_condition() -> threading.Condition:
+    """Return a condition variable whose lock is free in a forked child."""
+    lock = threading.RLock()
+    _LOCKS.add(lock)
+    return threading.Condition(lock)
 
 
 def owned(lock: AbstractContextManager[object]) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Final, final
 
 from balancekit.adapters._target import Address, address_of
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
+from balancekit.protocols import ObservableBalancer
 
 __all__ = ["AddressCache", "reachable"]
 
@@ -44,7 +44,7 @@ class AddressCache:
 
     __slots__ = ("_balancer", "_known", "_most")
 
-    def __init__(self, balancer: LoadBalancer[Any]) -> None:
+    def __init__(self, balancer: ObservableBalancer[Any]) -> None:
         self._balancer = balancer
         self._known: dict[str, tuple[object, Address]] = {}
         self._most = 0

@@ -16,10 +16,9 @@ from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
 from balancekit.adapters._matching import ServiceMatcher
 from balancekit.adapters._target import HEADER_NAME, address_of
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.protocols import Clock
+from balancekit.protocols import Clock, ObservableBalancer, require_balancer
 from balancekit.retry import RetryBudget
 
 __all__ = ["AdapterConfig", "AdapterOptions", "CallOptions"]
@@ -98,13 +97,12 @@ class AdapterConfig:
         "wait_for_capacity",
     )
 
-    def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
+    def __init__(self, balancer: ObservableBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
         unknown = [name for name in options if name not in _NAMES]
         if unknown:
             raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
-        if not isinstance(balancer, LoadBalancer):
-            raise ConfigurationError("balancer", balancer, "a LoadBalancer")
-        self.balancer: LoadBalancer[Any] = balancer
+        require_balancer(balancer)
+        self.balancer: ObservableBalancer[Any] = balancer
         self.attempts: int = valid.integer("attempts", options.get("attempts", 2), minimum=1)
         self.budget: RetryBudget = options.get("budget", RetryBudget(ratio=0.1, reserve=1.0))
         if not isinstance(self.budget, RetryBudget):

@@ -10,7 +10,6 @@ Cost: nothing unless wanted; then two URLs parsed and a jar searched, some ten m
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, MutableMapping
 from email.message import Message
 from http.cookiejar import CookieJar
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 from weakref import WeakKeyDictionary
 
+from balancekit._support.fork import new_lock
 from balancekit._support.log import log_change
 from balancekit.adapters._target import Address
 from balancekit.errors import brief_error
@@ -33,7 +33,7 @@ class Jars:
     __slots__ = ("_jars", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._jars: WeakKeyDictionary[Address, CookieJar] = WeakKeyDictionary()
 
     def carry(self, address: Address, url: str, headers: MutableMapping[str, Any]) -> None:

@@ -19,12 +19,11 @@ from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from balancekit._support import validation as valid
-from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Hedged
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
-from balancekit.protocols import Clock
+from balancekit.protocols import Clock, ObservableBalancer
 from balancekit.retry import RetryBudget
 from balancekit.snapshot import Key
 
@@ -39,11 +38,11 @@ DELAY_CACHE_S: Final = 1.0
 MIN_SAMPLES: Final = 20
 """Latencies that must be known before a quantile of them means anything."""
 
-_read: WeakKeyDictionary[LoadBalancer[Any], tuple[float, float, str]] = WeakKeyDictionary()
+_read: WeakKeyDictionary[ObservableBalancer[Any], tuple[float, float, str]] = WeakKeyDictionary()
 
 
 async def hedge(
-    balancer: LoadBalancer[T],
+    balancer: ObservableBalancer[T],
     attempt: Callable[[Lease[T]], Awaitable[R]],
     *,
     delay: float | str = "p95",
@@ -170,7 +169,7 @@ def _cancelling() -> int:
 
 
 def _another(
-    balancer: LoadBalancer[T],
+    balancer: ObservableBalancer[T],
     key: Key | None,
     tried: list[str],
     budget: RetryBudget | None,
@@ -187,7 +186,7 @@ def _another(
     return None
 
 
-def _delay(balancer: LoadBalancer[T], delay: float | str, clock: Clock) -> float:
+def _delay(balancer: ObservableBalancer[T], delay: float | str, clock: Clock) -> float:
     if not isinstance(delay, str):
         return valid.number("delay", delay, above=0.0)
     if delay not in QUANTILES:

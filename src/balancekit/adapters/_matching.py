@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from balancekit._support import validation as valid
 from balancekit._support.text import ascii_host
 from balancekit.adapters._target import PORTS, Address, address_of
-from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError
+from balancekit.protocols import ObservableBalancer
 
 __all__ = ["ServiceMatcher"]
 
@@ -40,7 +40,7 @@ class ServiceMatcher:
 
     __slots__ = ("_authority", "_balancer", "_hostname", "_port")
 
-    def __init__(self, service: object, authority: str, balancer: LoadBalancer[Any]) -> None:
+    def __init__(self, service: object, authority: str, balancer: ObservableBalancer[Any]) -> None:
         self._hostname, self._port = _service(service)
         if authority not in AUTHORITIES:
             raise ConfigurationError("authority", authority, f"one of {', '.join(AUTHORITIES)}")

@@ -8,18 +8,17 @@ for one name for another. When an endpoint has been removed, its transports are 
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
 from balancekit.adapters._target import Address, address_of
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.events import Added, Event, Removed
 from balancekit.lease import Lease
-from balancekit.protocols import Clock
+from balancekit.protocols import Clock, ObservableBalancer
 from balancekit.snapshot import Node
 
 __all__ = ["Route", "TransportPool"]
@@ -73,7 +72,7 @@ class TransportPool(Generic[InnerTransport]):
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: ObservableBalancer[Any],
         make: Callable[[Endpoint[Any]], InnerTransport],
         drain_timeout: float,
         clock: Clock,
@@ -82,7 +81,7 @@ class TransportPool(Generic[InnerTransport]):
         self._make = make
         self._clock = clock
         self._drain_timeout = valid.number("drain_timeout", drain_timeout, minimum=0.0)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._routes: dict[str, Route[InnerTransport]] = {}
         self._leaving: list[tuple[Node, float, InnerTransport]] = []
         self._present: frozenset[str] | None = None

@@ -41,9 +41,9 @@ from balancekit.adapters._classification import (
 )
 from balancekit.adapters._config import AdapterConfig, AdapterOptions, CallOptions
 from balancekit.adapters._target import Address
-from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.outcome import Outcome
+from balancekit.protocols import ObservableBalancer
 
 __all__ = ["Balanced", "balanced", "info"]
 
@@ -107,7 +107,7 @@ async def _buffer(request: ClientRequest, limit: int) -> None:
 
 def balanced(
     service: str | None,
-    balancer: LoadBalancer[Any],
+    balancer: ObservableBalancer[Any],
     **options: Unpack[CallOptions],
 ) -> Balanced:
     """Return a middleware that sends requests for a service to the endpoints of a balancer.
@@ -150,7 +150,7 @@ def balanced(
 class Balanced:
     """The middleware; made by :func:`balanced`."""
 
-    def __init__(self, balancer: LoadBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
+    def __init__(self, balancer: ObservableBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
         self._config = AdapterConfig(balancer, **options)
         self._config.check(reachable)
         self._addresses = AddressCache(balancer)

@@ -13,7 +13,6 @@ Needs the extra ``httpx``.
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
@@ -21,6 +20,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, final
 
 import httpx
 
+from balancekit._support.fork import new_lock
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
@@ -33,9 +33,9 @@ from balancekit.adapters._httpx_requests import (
 )
 from balancekit.adapters._target import Address, address_of
 from balancekit.adapters._transports import TransportPool
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnavailableError
+from balancekit.protocols import ObservableBalancer
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
 
@@ -50,7 +50,7 @@ class _Transport(Generic[InnerTransport]):
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: ObservableBalancer[Any],
         *,
         transport_factory: Callable[[Endpoint[Any]], InnerTransport] | None = None,
         fallback: InnerTransport | None = None,
@@ -67,7 +67,7 @@ class _Transport(Generic[InnerTransport]):
         self._fallback: InnerTransport | None = (
             None if fallback is None else self._inner("fallback", fallback)
         )
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._factory: Callable[[Endpoint[Any]], InnerTransport] | None = transport_factory
         self._pool: TransportPool[InnerTransport] = TransportPool(
             balancer, self._made, drain_timeout, self._config.clock

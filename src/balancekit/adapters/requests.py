@@ -37,9 +37,9 @@ from balancekit.adapters._classification import (
 )
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
 from balancekit.adapters._target import Address
-from balancekit.balancer import LoadBalancer
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.outcome import Outcome
+from balancekit.protocols import ObservableBalancer
 
 __all__ = ["BalancedAdapter", "BalancedResponse"]
 
@@ -170,7 +170,7 @@ class BalancedAdapter(HTTPAdapter):
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: ObservableBalancer[Any],
         *,
         pool_connections: int = 256,
         pool_maxsize: int = 32,

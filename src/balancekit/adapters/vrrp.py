@@ -13,13 +13,13 @@ import contextlib
 import os
 import selectors
 import threading
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, final
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.log import log_error
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
 from balancekit.adapters._vrrp_async import AsyncVrrp
@@ -104,11 +104,11 @@ class VrrpThread:
         self._hook_timeout = valid.number("hook_timeout", hook_timeout, above=0.0)
         self._hook_retry = None if hook_retry is None else valid.number("hook_retry", hook_retry, above=0.0)
         self._rest()
-        _ALIVE.add(self)
+        call_in_child(self)
 
     def _rest(self) -> None:
         """Be as if never started."""
-        self._lock = threading.RLock()
+        self._lock = new_lock(reentrant=True)
         self._thread: threading.Thread | None = None
         self._hook_thread: HookThread | None = None
         self._pipe: tuple[int, int] | None = None
@@ -323,14 +323,3 @@ HOOK: Final = "hook"
 """The reason of a router that a hook has faulted."""
 MAX_WAIT_S: Final = 0.5
 """The longest time between two looks at hooks that run."""
-
-_ALIVE: Final[weakref.WeakSet[VrrpThread]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for driver in list(_ALIVE):
-        driver.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -16,12 +16,12 @@ from typing import Any, Final, Self, cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
-from balancekit.balancer import LoadBalancer
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
 from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
+from balancekit.protocols import ObservableBalancer
 
 __all__ = ["AsyncChecks"]
 
@@ -61,7 +61,7 @@ class AsyncChecks:
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: ObservableBalancer[Any],
         check: NetworkCheck | AsyncCallable,
         *,
         schedule: Schedule = _DEFAULT_SCHEDULE,

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable
 from typing import Any, final
 
-from balancekit.balancer import LoadBalancer
 from balancekit.checks._dependencies import SharedDependencies
 from balancekit.checks._result import ProbeResult
 from balancekit.checks._schedule import CheckTimer, Schedule
@@ -19,6 +18,7 @@ from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.events import Added, Event, Removed
 from balancekit.health import CheckResult
+from balancekit.protocols import ObservableBalancer
 
 __all__ = ["RunnerCore", "probe_result"]
 
@@ -29,7 +29,7 @@ class RunnerCore:
 
     __slots__ = ("_balancer", "_endpoints", "_schedule", "_shared", "_stale_at", "_stop", "_table", "wake")
 
-    def __init__(self, balancer: LoadBalancer[Any], schedule: Schedule, shared_share: float) -> None:
+    def __init__(self, balancer: ObservableBalancer[Any], schedule: Schedule, shared_share: float) -> None:
         self._balancer = balancer
         self._schedule = schedule
         self._shared = SharedDependencies(shared_share)

@@ -8,23 +8,22 @@ forked child they do not exist; there the runner is stopped and may be started a
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
-from balancekit.balancer import LoadBalancer
 from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
 from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
+from balancekit.protocols import ObservableBalancer
 
 __all__ = ["ThreadChecks"]
 
@@ -61,7 +60,7 @@ class ThreadChecks:
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: ObservableBalancer[Any],
         check: NetworkCheck | SyncCallable,
         *,
         schedule: Schedule = _DEFAULT_SCHEDULE,
@@ -78,11 +77,11 @@ class ThreadChecks:
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
         self._rest()
-        _ALIVE.add(self)
+        call_in_child(self)
 
     def _rest(self) -> None:
         """Be as if never started."""
-        self._wakeup = threading.Condition()
+        self._wakeup = new_condition()
         self._threads: list[threading.Thread] = []
         self._open: set[socket.socket] = set()
         self._core: RunnerCore | None = None
@@ -247,15 +246,3 @@ def _left(deadline: float) -> float:
     if left <= 0.0:
         raise TimeoutError
     return left
-
-
-_ALIVE: Final[weakref.WeakSet[ThreadChecks]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for runner in list(_ALIVE):
-        runner.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

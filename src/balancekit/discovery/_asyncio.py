@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, final
 
-from balancekit.balancer import LoadBalancer
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, SupportsWatch
 from balancekit.discovery._source import source as source_of
 from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, check
+from balancekit.protocols import UpdatableBalancer
 
 __all__ = ["AsyncDiscovery"]
 
@@ -46,7 +46,7 @@ class AsyncDiscovery:
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: UpdatableBalancer[Any],
         source: object,
         /,
         *,

@@ -6,19 +6,19 @@ from others.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, final
 
+from balancekit._support.fork import new_lock
 from balancekit._support.log import log_change, log_error
 from balancekit._support.record import Record
-from balancekit.balancer import LoadBalancer
 from balancekit.discovery._reconciler import Endpoints, Reconciler, State
 from balancekit.discovery._resolution import resolution
 from balancekit.discovery._source import Source
 from balancekit.errors import ConfigurationError
+from balancekit.protocols import UpdatableBalancer, require_balancer
 
 __all__ = ["DiscoveryStats", "Listener", "SourceChanged", "Subscription", "check"]
 
@@ -99,7 +99,7 @@ class Subscription:
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: UpdatableBalancer[Any],
         source: Source,
         listeners: tuple[Listener, ...],
         *,
@@ -110,7 +110,7 @@ class Subscription:
         self._balancer = balancer
         self._listeners = listeners
         self._reconciler = Reconciler(source.refresh, Random(), current=balancer.endpoints, now=now)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._counts: dict[str, int] = dict.fromkeys(RESULTS, 0) if before is None else dict(before.refreshes)
         self._last_success_at = 0.0 if before is None else before.last_success_at
         self.ready: bool = False
@@ -223,8 +223,7 @@ class Subscription:
 
 def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ...]:
     """Refuse what no runner can work with."""
-    if not isinstance(balancer, LoadBalancer):
-        raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+    require_balancer(balancer, UpdatableBalancer)
     heard = tuple(listeners)
     for listener in heard:
         if not callable(listener):

@@ -9,22 +9,21 @@ workers which all need it.
 from __future__ import annotations
 
 import inspect
-import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Final, Self, cast, final
+from typing import Any, Self, cast, final
 
-from balancekit.balancer import LoadBalancer
+from balancekit._support.fork import call_in_child, new_condition
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, Resolver, SupportsWatch
 from balancekit.discovery._source import Source
 from balancekit.discovery._source import source as source_of
 from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, check
 from balancekit.errors import ConfigurationError
+from balancekit.protocols import UpdatableBalancer
 
 __all__ = ["ThreadDiscovery"]
 
@@ -63,7 +62,7 @@ class ThreadDiscovery:
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: UpdatableBalancer[Any],
         source: object,
         /,
         *,
@@ -76,11 +75,11 @@ class ThreadDiscovery:
         self._source = _sync(source, name, refresh)
         self._stats = Subscription(balancer, self._source, (), now=0.0).stats
         self._rest()
-        _ALIVE.add(self)
+        call_in_child(self)
 
     def _rest(self) -> None:
         """Be as if never started."""
-        self._wakeup = threading.Condition()
+        self._wakeup = new_condition()
         self._thread: threading.Thread | None = None
         self._subscription: Subscription | None = None
 
@@ -222,15 +221,3 @@ def _sync(source: object, name: str | None, refresh: Refresh | None) -> Source:
     if inspect.iscoroutinefunction(found.resolver.resolve):
         raise ConfigurationError("source", source, "one that is no coroutine; AsyncDiscovery runs those")
     return found
-
-
-_ALIVE: Final[weakref.WeakSet[ThreadDiscovery]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for runner in list(_ALIVE):
-        runner.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

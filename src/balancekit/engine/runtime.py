@@ -58,6 +58,7 @@ from balancekit.errors import (
     AttemptsExhaustedError,
     ConfigurationError,
     PoolEmptyError,
+    Reason,
     SaturatedError,
     UnavailableError,
 )
@@ -204,8 +205,10 @@ class Runtime:
         if not candidates:
             members = state.members.values()
             return unavailable(members, frozenset(ctx.exclude), now=ctx.now, panic=state.snapshot.panic)
-        reasons = hooks.refusals(state.snapshot, ctx).values()
-        return refused(hooks.name, candidates, reasons, hooks.retry_at(state.snapshot, ctx), now=ctx.now)
+        nothing: Mapping[str, Reason] = {}
+        reasons = self.guard.call("selector", hooks.refusals, state.snapshot, ctx, default=nothing).values()
+        retry_at = self.guard.call("selector", hooks.retry_at, state.snapshot, ctx, default=None)
+        return refused(hooks.name, candidates, reasons, retry_at, now=ctx.now)
 
     # ------------------------------------------------------------------ membership
 

@@ -6,14 +6,13 @@ Metrics want totals, and a balancer only tells of each event once. A counters li
 from __future__ import annotations
 
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, final
 
-from balancekit.balancer import LoadBalancer
-from balancekit.errors import ConfigurationError
+from balancekit._support.fork import new_lock
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
+from balancekit.protocols import ObservableBalancer, require_balancer
 
 __all__ = ["EventCounters", "reason"]
 
@@ -53,10 +52,9 @@ class EventCounters:
     {('a', 'failures'): 1}
     """
 
-    def __init__(self, balancer: LoadBalancer[Any]) -> None:
-        if not isinstance(balancer, LoadBalancer):
-            raise ConfigurationError("balancer", balancer, "a LoadBalancer")
-        self._lock = threading.Lock()
+    def __init__(self, balancer: ObservableBalancer[Any]) -> None:
+        require_balancer(balancer)
+        self._lock = new_lock()
         self._ejections: Counter[tuple[str, str]] = Counter()
         self._retries: Counter[str] = Counter()
         self._hedges: Counter[str] = Counter()

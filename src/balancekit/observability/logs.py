@@ -12,8 +12,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from balancekit._support import validation as valid
-from balancekit.balancer import LoadBalancer
-from balancekit.errors import ConfigurationError
 from balancekit.events import (
     Cooling,
     Degraded,
@@ -26,6 +24,7 @@ from balancekit.events import (
     RetryRefused,
     Suppressed,
 )
+from balancekit.protocols import ObservableBalancer, require_balancer
 
 __all__ = ["LEVELS", "log_events"]
 
@@ -46,7 +45,7 @@ LEVELS: Final[Mapping[type[Event], int]] = MappingProxyType(
 
 
 def log_events(
-    balancer: LoadBalancer[Any],
+    balancer: ObservableBalancer[Any],
     *,
     service: str = "",
     logger: logging.Logger | None = None,
@@ -71,8 +70,7 @@ def log_events(
     >>> stop = log_events(LoadBalancer(["a", "b"]), service="orders")
     >>> stop()
     """
-    if not isinstance(balancer, LoadBalancer):
-        raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+    require_balancer(balancer)
     valid.text("service", service, empty=True)
     to = logging.getLogger("balancekit") if logger is None else logger
     if not to.handlers:

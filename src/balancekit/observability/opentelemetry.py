@@ -22,11 +22,10 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from balancekit._support import validation as valid
-from balancekit.balancer import LoadBalancer
-from balancekit.errors import ConfigurationError
 from balancekit.events import Event, Retried
 from balancekit.observability._event_counters import EventCounters
 from balancekit.outcome import FAILURES
+from balancekit.protocols import ObservableBalancer, require_balancer
 
 __all__ = ["instrument"]
 
@@ -35,7 +34,7 @@ ERRORS: Final = frozenset(outcome.value for outcome in FAILURES)
 
 
 def instrument(
-    balancer: LoadBalancer[Any],
+    balancer: ObservableBalancer[Any],
     *,
     service: str,
     meter: Meter | None = None,
@@ -57,8 +56,7 @@ def instrument(
     >>> stop = instrument(LoadBalancer(["10.0.0.1:80"]), service="orders")
     >>> stop()
     """
-    if not isinstance(balancer, LoadBalancer):
-        raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+    require_balancer(balancer)
     name = valid.text("service", service)
     to = metrics.get_meter("balancekit") if meter is None else meter
     counters = EventCounters(balancer)

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol, final
 from weakref import WeakKeyDictionary
@@ -39,13 +38,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, Histogram, Metric
 from prometheus_client.registry import Collector
 
 from balancekit._support import validation as valid
-from balancekit.balancer import LoadBalancer
+from balancekit._support.fork import new_lock
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 from balancekit.observability._event_counters import EventCounters, reason
 from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
 from balancekit.outcome import Completion, Outcome
+from balancekit.protocols import ObservableBalancer, require_balancer
 
 __all__ = ["BUCKETS", "STATES", "BalancerCollector", "SupportsDiscoveryStats"]
 
@@ -97,14 +97,13 @@ class BalancerCollector:
 
     def __init__(
         self,
-        balancer: LoadBalancer[Any],
+        balancer: ObservableBalancer[Any],
         *,
         service: str,
         registry: CollectorRegistry = REGISTRY,
         discovery: Iterable[SupportsDiscoveryStats] = (),
     ) -> None:
-        if not isinstance(balancer, LoadBalancer):
-            raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+        require_balancer(balancer)
         self.service: str = valid.text("service", service)
         if not isinstance(registry, CollectorRegistry):
             raise ConfigurationError("registry", registry, "a CollectorRegistry")
@@ -114,7 +113,7 @@ class BalancerCollector:
                 raise ConfigurationError("discovery", runner, "runners with a method stats()")
         self._exporter = _exporter(registry)
         self._exporter.join(self)
-        self.balancer: LoadBalancer[Any] = balancer
+        self.balancer: ObservableBalancer[Any] = balancer
         self.counters: EventCounters = EventCounters(balancer)
         self._named: set[str] = set()
         self._durations: dict[str, Any] = {}
@@ -245,7 +244,7 @@ class _Exporter(Collector):
     """All balancers of one registry: a name may be exported once only."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._members: list[BalancerCollector] = []
         self.duration = Histogram(
             "balancekit_request_duration_seconds",
@@ -323,7 +322,7 @@ def _read(member: BalancerCollector, found: Mapping[str, Any]) -> None:
 
 
 _EXPORTERS: Final[WeakKeyDictionary[CollectorRegistry, _Exporter]] = WeakKeyDictionary()
-_LOCK: Final = threading.Lock()
+_LOCK: Final = new_lock()
 
 
 def _exporter(registry: CollectorRegistry) -> _Exporter:

@@ -10,12 +10,11 @@ Cost: about 2 empty method calls a line, and one write of the system for 64 line
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-import weakref
 from io import FileIO
 from pathlib import Path
 from typing import Final, final
+
+from balancekit._support.fork import call_in_child, new_lock
 
 __all__ = ["LineWriter"]
 
@@ -50,8 +49,8 @@ class LineWriter:
         self._lines: list[str] = []
         self._torn = b""
         """The rest of a line of which a part has been written."""
-        self._lock = threading.Lock()
-        _ALIVE.add(self)
+        self._lock = new_lock()
+        call_in_child(self)
 
     def add(self, line: str) -> None:
         """Have a line written, without a line end of its own, some time until :meth:`close`."""
@@ -76,7 +75,6 @@ class LineWriter:
 
     def after_fork(self) -> None:
         """Leave the lines of the parent to the parent."""
-        self._lock = threading.Lock()
         self._lines.clear()
         self._torn = b""
 
@@ -96,15 +94,3 @@ class LineWriter:
             if torn:
                 self._torn = data[: data.index(b"\n") + 1]
             self.dropped += data.count(b"\n") - torn
-
-
-_ALIVE: Final[weakref.WeakSet[LineWriter]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for writer in list(_ALIVE):
-        writer.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -16,19 +16,21 @@ from __future__ import annotations
 import json
 import time
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar, final
+from typing import Final, Generic, Self, TypeVar, cast, final
 
-from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.lease import Lease
-from balancekit.outcome import Outcome, classify_exception
-from balancekit.protocols import Clock
+from balancekit.events import Event, EventSink
+from balancekit.lease import Lease, LeaseExtras
+from balancekit.node import Node
+from balancekit.outcome import CheckResult, Completion, Outcome, classify_exception
+from balancekit.protocols import Clock, ObservableBalancer, UpdatableBalancer, require_balancer
 from balancekit.sim._jsonl_writer import LineWriter
 from balancekit.snapshot import DEFAULT_COST, Key
+from balancekit.statistics_view import BalancerStats
 
 __all__ = ["RecordedLease", "Recorder"]
 
@@ -71,12 +73,13 @@ class Recorder(Generic[T]):
     1
     """
 
-    def __init__(self, balancer: LoadBalancer[T], file: str | Path, *, clock: Clock | None = None) -> None:
-        if not callable(getattr(balancer, "acquire", None)):
-            raise ConfigurationError("balancer", balancer, "a LoadBalancer")
+    def __init__(
+        self, balancer: ObservableBalancer[T], file: str | Path, *, clock: Clock | None = None
+    ) -> None:
+        require_balancer(balancer)
         if clock is not None and not callable(clock):
             raise ConfigurationError("clock", clock, "something that can be called, or None")
-        self.balancer: LoadBalancer[T] = balancer
+        self.balancer: ObservableBalancer[T] = balancer
         self._clock: Clock = time.monotonic if clock is None else clock
         self._epoch = time.time() - time.monotonic() if clock is None else 0.0
         self._writer = LineWriter(file)
@@ -95,10 +98,10 @@ class Recorder(Generic[T]):
         cost: float = DEFAULT_COST,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
-    ) -> RecordedLease[T]:
+    ) -> Lease[T]:
         """Pick an endpoint and open a lease on it, as :meth:`balancekit.LoadBalancer.acquire` does."""
         lease = self.balancer.acquire(key, cost=cost, exclude=exclude, attributes=attributes)
-        return RecordedLease(self, lease, key, cost, self._clock())
+        return cast("Lease[T]", RecordedLease(self, lease, key, cost, self._clock()))
 
     def attempts(
         self,
@@ -109,10 +112,46 @@ class Recorder(Generic[T]):
         cost: float = DEFAULT_COST,
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
-    ) -> Iterator[RecordedLease[T]]:
+    ) -> Iterator[Lease[T]]:
         """Yield leases for one request, as :meth:`balancekit.LoadBalancer.attempts` does; each has a line of its own."""
         leases = self.balancer.attempts(limit, key, cost=cost, exclude=exclude, attributes=attributes)
         return self._attempts(leases, key, cost)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint[T], ...]:
+        """See :attr:`balancekit.LoadBalancer.endpoints`."""
+        return self.balancer.endpoints
+
+    def update(
+        self,
+        endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T],
+        /,
+        *,
+        keep_history: bool = False,
+    ) -> None:
+        """See :meth:`balancekit.LoadBalancer.update`."""
+        require_balancer(self.balancer, UpdatableBalancer)
+        cast("UpdatableBalancer[T]", self.balancer).update(endpoints, keep_history=keep_history)
+
+    def on_event(self, listener: EventSink, /) -> Callable[[], None]:
+        """See :meth:`balancekit.LoadBalancer.on_event`."""
+        return self.balancer.on_event(listener)
+
+    def on_completion(self, observer: Callable[[Endpoint[T], Completion], None], /) -> Callable[[], None]:
+        """See :meth:`balancekit.LoadBalancer.on_completion`."""
+        return self.balancer.on_completion(observer)
+
+    def emit(self, event: Event, /) -> None:
+        """See :meth:`balancekit.LoadBalancer.emit`."""
+        self.balancer.emit(event)
+
+    def report_check(self, id: str, result: CheckResult, /) -> bool:
+        """See :meth:`balancekit.LoadBalancer.report_check`."""
+        return self.balancer.report_check(id, result)
+
+    def stats(self) -> BalancerStats:
+        """See :meth:`balancekit.LoadBalancer.stats`."""
+        return self.balancer.stats()
 
     def close(self) -> None:
         """Write what has not been written. Leases that end later are dropped."""
@@ -129,12 +168,10 @@ class Recorder(Generic[T]):
     ) -> None:
         self.close()
 
-    def _attempts(
-        self, leases: Iterable[Lease[T]], key: Key | None, cost: float
-    ) -> Iterator[RecordedLease[T]]:
+    def _attempts(self, leases: Iterable[Lease[T]], key: Key | None, cost: float) -> Iterator[Lease[T]]:
         for lease in leases:
             recorded = RecordedLease(self, lease, key, cost, self._clock())
-            yield recorded
+            yield cast("Lease[T]", recorded)
             recorded.release(Outcome.FAILURE)
 
     def _write(self, lease: RecordedLease[T], outcome: Outcome) -> None:
@@ -175,6 +212,21 @@ class RecordedLease(Generic[T_co]):
     def target(self) -> T_co:
         """The endpoint's target."""
         return self._lease.target
+
+    @property
+    def node(self) -> Node:
+        """The runtime record of the endpoint."""
+        return self._lease.node
+
+    @property
+    def cost(self) -> float:
+        """See :attr:`balancekit.Lease.cost`."""
+        return self._lease.cost
+
+    @property
+    def details(self) -> LeaseExtras:
+        """See :attr:`balancekit.Lease.details`."""
+        return self._lease.details
 
     @property
     def started_at(self) -> float:
