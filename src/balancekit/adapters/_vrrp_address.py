@@ -32,7 +32,7 @@ class IpAddressHook:
             If ``ip`` fails, with what it said.
         """
         for address in self._of(change):
-            extra = ("nodad",) if ":" in address else ()  # the address is active before others are told
+            extra = ("nodad",) if ":" in address else ()  # the address is active before it is announced
             _ip("address", "replace", address, "dev", self.interface, *extra)
 
     def remove(self, change: RoleChange) -> None:

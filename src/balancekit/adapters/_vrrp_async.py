@@ -35,7 +35,7 @@ class AsyncVrrp:
         takes longer than ``hook_timeout`` and is then cancelled, faults the router.
 
     *When not to use it:* on a loop that other code blocks for longer than an interval. The router then resigns its role
-    rather than stay active unheard; :class:`VrrpThread` does not mind.
+    rather than stay active in silence. Use :class:`VrrpThread` there.
 
     Example
     -------

@@ -224,7 +224,7 @@ class VrrpCore:
         """Send the announcements of a member, if it is still active."""
         announcer = self._announcer
         if announcer is not None and self.machine.machines[change.member].role is Role.ACTIVE:
-            with contextlib.suppress(OSError):  # the link is down, and the machine will be told so
+            with contextlib.suppress(OSError):  # the link is down; the next poll reports it
                 announcer.announce(change.addresses)
 
     def carry_out(self, effects: Iterable[MemberEffect]) -> None:
@@ -293,7 +293,7 @@ class VrrpCore:
         self.carry_out(effects)
 
     def _compare(self, source: str) -> None:
-        """Warn, once a router, if its timer is too close to ours to tell them apart."""
+        """Warn, once a router, if its timer is too close to ours."""
         if source in self._warned or len(self._warned) >= MAX_REASONS:
             return
         for machine in self.machine.machines.values():

@@ -17,7 +17,7 @@ from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpC
 __all__ = ["Hook", "HookThread"]
 
 Hook: TypeAlias = Callable[[RoleChange], object]
-"""A callable that is told of a change of role."""
+"""A callable that takes a change of role."""
 ANNOUNCEMENTS: Final = 3
 """How often an address is announced: frames may be lost."""
 
@@ -29,11 +29,11 @@ class HookThread:
     Parameters
     ----------
     core
-        Whose announcements are sent.
+        The core that sends announcements.
     hooks
         What to call, by kind.
     failed
-        Called from the thread with the kind whose hook raised.
+        Called from the thread with the kind of a hook that raised.
     """
 
     def __init__(

@@ -144,7 +144,7 @@ def _ipv6(data: bytes, ancillary: list[tuple[int, int, bytes]], sender: Any) -> 
 
 @final
 class Announcer:
-    """A packet socket that tells the network where addresses are.
+    """A packet socket that announces addresses to the network.
 
     Raises
     ------

@@ -62,7 +62,7 @@ class VrrpThread:
         For a wrong value of any of these.
 
     *Guarantee.* A hook that hangs delays no advert. After :meth:`stop` there is no thread and no socket, unless a hook
-    still hangs. A router whose process is killed is replaced after the other's down time.
+    still hangs. If the process is killed, the router is replaced after the other's down time.
 
     *When not to use it:* for a machine that does nothing else; keepalived needs no Python, and this understands it.
 
@@ -265,7 +265,7 @@ class VrrpThread:
             self._core.carry_out(self._core.machine.fault(HOOK, now=now))
 
     def _watch_hooks(self, now: float) -> None:
-        """Fault a router whose hook takes too long, and let one whose hooks are done try again."""
+        """Fault the router if a hook takes too long; clear that fault once hooks are done and ``hook_retry`` has passed."""
         hooks = self._hook_thread
         begun = None if hooks is None else hooks.running_since
         if begun is not None and now - begun > self._hook_timeout:

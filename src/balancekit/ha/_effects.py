@@ -22,7 +22,7 @@ class Send(Record):
 
 
 class Announce(Record):
-    """Tell the network that these addresses are here: gratuitous ARP, or unsolicited neighbour adverts."""
+    """Announce to the network that these addresses are here: gratuitous ARP, or unsolicited neighbour adverts."""
 
     addresses: tuple[str, ...]
 

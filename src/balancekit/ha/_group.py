@@ -201,7 +201,7 @@ class SyncGroupMachine:
         return [(name, reason if name in faulty else f"{member}: {reason}") for name in self.machines]
 
     def _settle(self, now: float, found: list[tuple[MemberEffect, ...]]) -> tuple[MemberEffect, ...]:
-        """Let the others leave with a member that became backup, and note who waits for the rest."""
+        """Let the others leave with a member that became backup, and note which members wait for the rest."""
         effects = list(_flat(found))
         left = [
             name

@@ -62,7 +62,7 @@ class Ipv4Checksum(enum.StrEnum):
     """Forms of the version 3 checksum over IPv4."""
 
     PSEUDO_HEADER = "pseudo-header"
-    """Over the pseudo-header and the message: keepalived, and FRR unless it is told otherwise."""
+    """Over the pseudo-header and the message: keepalived, and FRR by default."""
     PLAIN = "plain"
     """Over the message alone: RFC 9568 section 5.2.8."""
 

@@ -70,7 +70,7 @@ class Action(enum.StrEnum):
     RESIGN = "resign"
     """Send an advert of priority 0."""
     ANNOUNCE = "announce"
-    """Tell the network where the addresses are now."""
+    """Announce the addresses to the network."""
     WITHDRAW = "withdraw"
     """Give the addresses up."""
     ADOPT = "adopt interval"

@@ -4,7 +4,7 @@
 
     priority = base + weights of passing checks that are > 0
                     + weights of failing checks that are < 0 + sum(value * weight), kept in 1..254
-    a failing check of weight 0 is a fault
+    a failing check of weight 0 is a fault; so is a value that is not 0, of weight 0, and a product <= -254
 
 A check changes sides after ``rise`` passes or ``fall`` failures in a row; the first one decides alone.
 
@@ -35,6 +35,8 @@ E_co = TypeVar("E_co", covariant=True)
 
 MAX_WEIGHT: Final = 253
 """The largest change of a priority: from 1 to 254."""
+FAULT_PRODUCT: Final = -254
+"""The product of value and weight that is a fault, or less."""
 MAX_VALUE: Final = 1_000_000
 """The largest value, either way: far beyond what moves a priority."""
 
@@ -80,7 +82,7 @@ class TrackedState(NamedTuple):
 
     priority: int
     faults: tuple[str, ...]
-    """The names of failing checks of weight 0."""
+    """The names of failing checks of weight 0, and of values that are faults."""
 
 
 class Tracking(Record):
@@ -91,7 +93,7 @@ class Tracking(Record):
     checks
         What each check does, by name. A check that has not reported changes nothing.
     values
-        What one unit of each reported value adds to the priority, -253 to 253.
+        What one unit of each reported value adds to the priority, -254 to 254; 0 makes any value but 0 a fault.
 
     Example
     -------
@@ -110,7 +112,7 @@ class Tracking(Record):
 
     def _check(self) -> None:
         for name, weight in self.values.items():
-            valid.integer(f"values[{name}]", weight, minimum=-MAX_WEIGHT, maximum=MAX_WEIGHT)
+            valid.integer(f"values[{name}]", weight, minimum=FAULT_PRODUCT, maximum=-FAULT_PRODUCT)
 
     def __call__(self, router: VirtualRouter) -> TrackingMachine:
         """Make the machine of one router.
@@ -179,10 +181,14 @@ class TrackingMachine:
     @property
     def state(self) -> TrackedState:
         """The priority and the faults that follow from what was reported."""
-        priority = self._base + sum(
-            [value * self.config.values[name] for name, value in self._values.items()]
-        )
+        priority = self._base
         faults = []
+        for name, value in self._values.items():
+            product = value * self.config.values[name]
+            if product <= FAULT_PRODUCT or (value and not self.config.values[name]):
+                faults.append(name)
+            else:
+                priority += product
         for name, check in self.config.checks.items():
             belief = self._checks[name].state
             failing = belief in {CheckState.DOWN, CheckState.RISING}

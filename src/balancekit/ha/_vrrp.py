@@ -285,7 +285,7 @@ class VrrpMachine:
         if was is not step.role:
             self.since, self._preempt_at = now, None
             rest.append(Became(role=step.role, was=was, why=why))
-        if trigger is VrrpTrigger.DOWN:  # routers that were silent for so long outrank nobody
+        if trigger is VrrpTrigger.DOWN:  # routers that were silent for so long outrank none
             recent = now - self.down
             self._rivals = {source: seen for source, seen in self._rivals.items() if seen[1] > recent}
         for action in step.actions:

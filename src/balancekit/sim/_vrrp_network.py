@@ -1,4 +1,4 @@
-"""Simulated network of VRRP routers in virtual time: who holds the addresses, for how long none, for how long two.
+"""Simulated network of VRRP routers in virtual time: which router holds the addresses, and for how long none or two do.
 
 Routers are the very machines that drivers run, packets the very bytes that they send. Events kill, stop, freeze and
 restart routers, cut wires, split the network and lose packets.
@@ -205,7 +205,7 @@ class VrrpSimulation:
                 self._at(0.0, self._happen, VrrpEvent(at=0.0, do=VrrpDo.START, nodes=(name,)))
 
     def inject(self, at: float, data: bytes, *, source: str, destination: str, hop_limit: int = 255) -> None:
-        """Let a packet arrive at every router at a time, whoever sent it."""
+        """Let a packet arrive at every router at a time, from any source."""
         self._at(at, self._arrive_everywhere, data, source, destination, hop_limit)
 
     def call(self, at: float, name: str, action: Callable[[Any, float], tuple[MemberEffect, ...]]) -> None:

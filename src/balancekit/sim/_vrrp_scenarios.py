@@ -112,7 +112,7 @@ def vrrp_scenarios() -> dict[str, VrrpScenario]:
         ),
         "cut-wire": VrrpScenario(
             "The active router's wire is cut, and plugged in again",
-            "A lost carrier is a fault: the router gives the address up, though nobody can hear it resign. So the other one\n"
+            "A lost carrier is a fault: the router gives the address up, but its resignation cannot arrive. So the other one\n"
             "waits for its whole down time.",
             (
                 VrrpEvent(at=SETTLED_S, do=VrrpDo.CUT, nodes=("r1",)),

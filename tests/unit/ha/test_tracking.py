@@ -52,11 +52,15 @@ def test_a_check_changes_sides_after_rise_or_fall_results_in_a_row(results, rise
 
 
 def test_values_are_multiplied_by_their_weights():
-    """The sum of all of them, kept within 1 to 254."""
+    """The sum of all of them, kept within 1 to 254; a product of -254 or less, or a value of weight 0, is a fault."""
     machine = Tracking(values={"load": -1, "bonus": 10})(ROUTER)
     assert machine.set_value("load", 40).priority == 80
     assert machine.set_value("bonus", 3).priority == 110
-    assert machine.set_value("load", 1000).priority == 1
+    assert machine.set_value("load", 253) == TrackedState(1, ())
+    assert machine.set_value("load", 254) == TrackedState(150, ("load",))
+    off = Tracking(values={"off": 0})(ROUTER)
+    assert off.set_value("off", 0) == TrackedState(120, ())
+    assert off.set_value("off", 1) == TrackedState(120, ("off",))
 
 
 def test_a_machine_is_brought_to_what_the_checks_say():

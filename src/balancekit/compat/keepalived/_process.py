@@ -50,7 +50,7 @@ class TrackScript(Record):
     rise: int = 1
     fall: int = 1
     interval: float = 1.0
-    """Seconds between runs. Whoever runs the script reports each result."""
+    """Seconds between runs. The caller runs the script and reports each result."""
     instances: tuple[str, ...] = ()
     """The instances that track it; all if left out."""
 
