@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from balancekit.checks._asyncio import AsyncChecks
     from balancekit.checks._dependencies import SharedDependencies
+    from balancekit.checks._once import check_once
     from balancekit.checks._probes import DeepCheck, HttpCheck, TcpCheck
     from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult
     from balancekit.checks._schedule import CheckTimer, Schedule
@@ -31,6 +32,7 @@ __all__ = [
     "SharedDependencies",
     "TcpCheck",
     "ThreadChecks",
+    "check_once",
 ]
 
 __getattr__: Callable[[str], object] = lazily(
@@ -39,6 +41,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_asyncio": ("AsyncChecks",),
         "_dependencies": ("SharedDependencies",),
         "_result": ("ProbeExchange", "ProbeResult", "NetworkCheck", "Peer"),
+        "_once": ("check_once",),
         "_probes": ("DeepCheck", "HttpCheck", "TcpCheck"),
         "_schedule": ("Schedule", "CheckTimer"),
         "_threads": ("ThreadChecks",),

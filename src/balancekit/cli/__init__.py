@@ -11,12 +11,25 @@ from typing import Final
 
 import balancekit
 from balancekit.cli._bench_options import add_bench
+from balancekit.cli._check_options import add_check
 from balancekit.cli._file_kinds import add_explain, run_explain
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
 from balancekit.cli._zone_command import add_gslb, run_gslb
 
 __all__ = ["main"]
+
+EXAMPLES: Final = """\
+examples:
+  balancekit demo                                  four real servers, killed and drained
+  balancekit check 10.0.0.1:8080 --path /healthz   one health check
+  balancekit explain orders.toml --key user-17     which endpoint, and why
+  balancekit plan old.toml new.toml                what a change moves
+  balancekit simulate failover --out report        compare algorithms in virtual time
+  balancekit top http://127.0.0.1:8000/metrics     watch a running process
+
+completion: eval "$(register-python-argcomplete balancekit)"
+"""
 
 INTERRUPTED: Final = 130
 """The status of a command that was stopped from the keyboard, as shells have it."""
@@ -37,9 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="balancekit",
         description="Load-balancing decisions for Python programs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {balancekit.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
         help="balance over real servers while they are killed, added and drained",
@@ -91,7 +106,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Global server load balancing: one name, many sites.",
     )
     add_gslb(naming)
+    checking = commands.add_parser(
+        "check",
+        help="check endpoints once",
+        description="One health check of every endpoint. Exit status 1 if one fails.",
+    )
+    add_check(checking)
+    watching = commands.add_parser(
+        "top",
+        help="watch the endpoints of a running process",
+        description="A live table of endpoints, read from the Prometheus metrics of a process.",
+    )
+    watching.add_argument("url", metavar="URL", help="its metrics, as http://127.0.0.1:8000/metrics")
+    watching.add_argument(
+        "--interval", type=float, default=1.0, help="seconds between two readings (default 1)"
+    )
+    watching.add_argument("--count", type=int, default=0, help="end after so many (default: on Ctrl-C)")
+    watching.add_argument("--json", action="store_true", help="print one line of data an interval")
+    with contextlib.suppress(ModuleNotFoundError):  # the extra cli brings it
+        import argcomplete  # noqa: PLC0415 - only a shell that completes needs it
+
+        argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 0
     try:
         status = _run(options)
         sys.stdout.flush()
@@ -121,14 +160,23 @@ def _run(options: argparse.Namespace) -> int:
             from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings
 
             return run_simulate(options)
+        if options.command == "check":
+            from balancekit.cli._check_command import run_check  # noqa: PLC0415 - the same
+
+            return run_check(options)
+        if options.command == "top":
+            from balancekit.cli._top_command import run_top  # noqa: PLC0415 - the same
+
+            return run_top(options)
         if options.command == "bench":
             from balancekit.cli._bench import run_bench  # noqa: PLC0415 - the same
 
             return run_bench(options)
         from balancekit.cli._demo import run_demo  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
+        extra = "plots" if missing.name == "matplotlib" else "cli"
         sys.stderr.write(
-            f"balancekit {options.command} needs {missing.name}: pip install 'balancekit[cli]'\n"
+            f"balancekit {options.command} needs {missing.name}: pip install 'balancekit[{extra}]'\n"
         )
         return 2
     return run_demo(seconds=options.seconds, as_json=options.json)

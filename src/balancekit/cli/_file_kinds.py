@@ -21,13 +21,17 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["FILE_KINDS", "add_explain", "are_files", "kind_of", "plan_files", "read_document", "run_explain"]
 
-FILE_KINDS: Final[Mapping[str, str]] = {"zone": "balancekit.cli._zone_command"}
-"""The module of each kind, by the top-level table that marks its files."""
+FILE_KINDS: Final[Mapping[str, str]] = {
+    "zone": "balancekit.cli._zone_command",
+    "endpoints": "balancekit.cli._config_command",
+    "discovery": "balancekit.cli._config_command",
+}
+"""The module of each kind, by the top-level word that marks its files."""
 
 
 def add_explain(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``balancekit explain``."""
-    parser.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
+    parser.add_argument("file", metavar="FILE", help="a configuration, zone or route file (TOML or JSON)")
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="...", help="what to decide; try FILE --help"
     )

@@ -98,6 +98,16 @@ class Configuration:
         self._check = check
         self._running: list[Any] = []
 
+    @property
+    def source(self) -> str | None:
+        """What discovery follows, or ``None``."""
+        return None if self._source is None else self._source[0]
+
+    @property
+    def check(self) -> Any:
+        """The health check, or ``None``."""
+        return None if self._check is None else self._check[0]
+
     def start(self) -> None:
         """Start discovery and checks on threads. Starting twice does nothing.
 

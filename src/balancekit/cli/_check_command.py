@@ -1,0 +1,85 @@
+"""The command ``balancekit check``: one health check of every endpoint, for deployments and by hand."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from balancekit.checks import HttpCheck, TcpCheck, check_once
+from balancekit.cli._file_kinds import are_files
+from balancekit.config import load
+from balancekit.discovery import ThreadDiscovery
+from balancekit.endpoint import Endpoint
+from balancekit.errors import BalancekitError
+from balancekit.outcome import CheckResult
+
+__all__ = ["run_check"]
+
+FIRST_LIST_TIMEOUT_S: Final = 10.0
+DEFAULT_TIMEOUT_S: Final = 2.0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Check every endpoint once and print the results; return 1 if one failed."""
+    try:
+        endpoints, check = _subjects(options)
+        timeout = DEFAULT_TIMEOUT_S if options.timeout is None else options.timeout
+        found = asyncio.run(check_once(endpoints, check, timeout=timeout))
+    except (BalancekitError, OSError, TimeoutError) as error:
+        sys.stderr.write(f"balancekit check: {error}\n")
+        return 2
+    sys.stdout.write(_json_of(found) if options.json else _text_of(found))
+    return 0 if all(result.passed for result in found.values()) else 1
+
+
+def _subjects(options: argparse.Namespace) -> tuple[list[Endpoint[Any]], Any]:
+    """Return the endpoints and the check that the arguments name."""
+    first = options.what[0]
+    check: Any = TcpCheck() if options.tcp else HttpCheck(options.path or "/")
+    if are_files(first) and len(options.what) == 1:
+        configuration = load(first, environ=os.environ)
+        if configuration.check is not None and options.path is None and not options.tcp:
+            check = configuration.check
+        if configuration.source is not None:
+            return _discovered(configuration.source), check
+        return list(configuration.balancer.endpoints), check
+    if len(options.what) == 1 and _is_source(first):
+        return _discovered(first), check
+    return [Endpoint(address) for address in options.what], check
+
+
+def _is_source(text: str) -> bool:
+    """Return whether a text is a source of endpoints rather than a host and a port."""
+    scheme, _, rest = text.partition(":")
+    return scheme in ("dns", "dns_ttl", "srv", "file", "http_sd", "static") and not rest.isdecimal()
+
+
+def _discovered(source: str) -> list[Endpoint[Any]]:
+    """Return what a source lists now."""
+    configuration = load({"discovery": {"source": source}})
+    with ThreadDiscovery(configuration.balancer, source) as discovery:
+        if not discovery.wait_ready(FIRST_LIST_TIMEOUT_S):
+            error = discovery.stats().error
+            raise TimeoutError(
+                f"{source} has given no list within {FIRST_LIST_TIMEOUT_S:g} s: {error or 'no answer'}"
+            )
+        return list(configuration.balancer.endpoints)
+
+
+def _text_of(found: Mapping[str, CheckResult]) -> str:
+    width = max(map(len, found))
+    lines = [
+        f"{'passed' if result.passed else 'FAILED'}  {id:{width}}  {result.detail}".rstrip()
+        for id, result in found.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _json_of(found: Mapping[str, CheckResult]) -> str:
+    data = {id: {"passed": result.passed, "detail": result.detail} for id, result in found.items()}
+    return json.dumps(data, indent=1) + "\n"

@@ -1,0 +1,21 @@
+"""Arguments of ``balancekit check``, apart from what the command itself needs."""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["add_check"]
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``balancekit check``."""
+    parser.add_argument(
+        "what",
+        nargs="+",
+        metavar="WHAT",
+        help="addresses (host:port), a source (dns:orders:8080), or a configuration file",
+    )
+    parser.add_argument("--path", help="path of an HTTP check (default: that of the file, or /)")
+    parser.add_argument("--tcp", action="store_true", help="only connect")
+    parser.add_argument("--timeout", type=float, help="seconds a check may take (default 2)")
+    parser.add_argument("--json", action="store_true", help="print data")

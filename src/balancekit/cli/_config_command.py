@@ -1,0 +1,88 @@
+"""Configuration files on the command line: what ``explain`` and ``plan`` do with them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from balancekit.balancer import LoadBalancer
+from balancekit.config import load
+from balancekit.errors import ConfigurationError
+
+__all__ = ["explain", "plan"]
+
+Document = Mapping[str, Any]
+
+
+def explain(path: Path, document: Document, words: Sequence[str]) -> int:
+    """Print which endpoint a request would get, and why."""
+    parser = argparse.ArgumentParser(
+        prog=f"balancekit explain {path}", description="Pick an endpoint, with reasons."
+    )
+    parser.add_argument("--key", help="the key of the request")
+    parser.add_argument("--exclude", default="", metavar="ID,ID", help="endpoints that the request has tried")
+    parser.add_argument("--drain", default="", metavar="ID,ID", help="endpoints that are draining")
+    parser.add_argument("--json", action="store_true", help="print data")
+    asked = parser.parse_args(words)
+    balancer = _balancer(path, document)
+    for id in _ids(asked.drain):
+        balancer.drain(id)
+    found = balancer.explain(asked.key, exclude=_ids(asked.exclude))
+    if not asked.json:
+        sys.stdout.write(f"{found}\n")
+        return 0
+    data = {
+        "picked": found.picked,
+        "key": found.key,
+        "selector": found.selector,
+        "notes": list(found.notes),
+        "candidates": {each.id: {"status": each.status, "weight": each.weight} for each in found.candidates},
+    }
+    sys.stdout.write(json.dumps(data, indent=1) + "\n")
+    return 0
+
+
+def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
+    """Print which endpoints a change of the file adds and removes, and the share of keys that it moves."""
+    balancer = _balancer(*before)
+    wanted = _balancer(*after)
+    found = balancer.plan(wanted.endpoints)
+    changed = [word for word in ("balancer", "checks", "retry") if before[1].get(word) != after[1].get(word)]
+    if options.json:
+        data = {
+            "moved": found.moved,
+            "added": found.added,
+            "removed": found.removed,
+            "reweighted": found.reweighted,
+            "changed": changed,
+        }
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+        return 0
+    lines = []
+    if "balancer" in changed:
+        lines.append("[balancer] changes: keys may move whatever the endpoints are")
+    if found.moved is not None:
+        lines.append(f"{found.moved:.4%} of all keys move")
+    for word, ids in (("added", found.added), ("removed", found.removed), ("reweighted", found.reweighted)):
+        lines += [f"{word} {id}" for id in ids]
+    lines += [f"[{word}] changes" for word in changed if word != "balancer"]
+    sys.stdout.write("\n".join(lines or ["nothing changes"]) + "\n")
+    return 0
+
+
+def _balancer(path: Path, document: Document) -> LoadBalancer[Any]:
+    """Return the balancer of a configuration that lists its endpoints."""
+    if "endpoints" not in document:
+        raise ConfigurationError(
+            "file", str(path), "a configuration with endpoints; a discovered list is not in the file"
+        )
+    return load(document, environ=os.environ).balancer
+
+
+def _ids(text: str) -> list[str]:
+    return [id for id in text.split(",") if id]

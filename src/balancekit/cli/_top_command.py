@@ -1,0 +1,163 @@
+"""The command ``balancekit top``: a live view of a running process, read from its metrics.
+
+The process exposes Prometheus metrics (``balancekit.observability.prometheus``); this command reads them once an interval
+and shows rates. The text format is read by prometheus_client's own parser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
+from rich.live import Live
+from rich.table import Table
+
+from balancekit.cli._console import output
+
+__all__ = ["EndpointRow", "rates", "readings", "run_top"]
+
+WIDE: Final = 100
+TIMEOUT_S: Final = 5.0
+MAX_BYTES: Final = 50_000_000
+
+
+class Reading(NamedTuple):
+    """The counters of one endpoint at one time."""
+
+    state: str
+    inflight: float
+    requests: float
+    failures: float
+    seconds: float
+    """Sum of the latencies of all requests."""
+
+
+class EndpointRow(NamedTuple):
+    """What is shown of one endpoint."""
+
+    service: str
+    endpoint: str
+    state: str
+    inflight: int
+    per_second: float
+    failed: float
+    """Failures a second."""
+    mean: float | None
+    """Mean latency of the last interval, in seconds; ``None`` without requests."""
+
+
+def run_top(options: argparse.Namespace) -> int:
+    """Show endpoints until interrupted; return the exit status."""
+    if not 0.05 <= options.interval <= 3600.0:
+        sys.stderr.write("balancekit top: --interval takes 0.05 to 3600 seconds\n")
+        return 2
+    try:
+        before, then = _fetch(options.url), time.monotonic()
+        with Live(console=output(WIDE), auto_refresh=False, transient=False) as live:
+            shown = 0
+            while not options.count or shown < options.count:
+                time.sleep(options.interval)
+                after, now = _fetch(options.url), time.monotonic()
+                rows = rates(before, after, now - then)
+                if options.json:
+                    sys.stdout.write(json.dumps([row._asdict() for row in rows]) + "\n")
+                    sys.stdout.flush()
+                else:
+                    live.update(_table(rows), refresh=True)
+                before, then, shown = after, now, shown + 1
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"balancekit top: {options.url}: {error}\n")
+        return 1
+    return 0
+
+
+def readings(text: str) -> dict[tuple[str, str], Reading]:
+    """Return the counters in a page of metrics, by service and endpoint.
+
+    Raises
+    ------
+    ValueError
+        If the page is not in Prometheus' text format, or has no metrics of a balancer.
+    """
+    states: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            if not name.startswith("balancekit_") or "endpoint" not in labels:
+                continue
+            key = (labels.get("service", ""), labels["endpoint"])
+            own = found.setdefault(key, dict.fromkeys(("inflight", "requests", "failures", "seconds"), 0.0))
+            if name == "balancekit_endpoint_state" and value == 1.0:
+                states[key] = labels.get("state", "")
+            elif name == "balancekit_inflight_requests":
+                own["inflight"] = value
+            elif name == "balancekit_request_duration_seconds_sum":
+                own["seconds"] = value
+            elif name == "balancekit_requests_total":
+                own["requests"] += value
+                own["failures"] += value if labels.get("outcome") in FAILED else 0.0
+    if not found:
+        raise ValueError("no metrics of a balancer; does the process register a BalancerCollector?")
+    return {key: Reading(state=states.get(key, ""), **values) for key, values in found.items()}
+
+
+FAILED: Final = frozenset({"failure", "timeout", "connect_failed", "overloaded"})
+"""Outcomes that count against an endpoint."""
+
+
+def rates(
+    before: dict[tuple[str, str], Reading], after: dict[tuple[str, str], Reading], seconds: float
+) -> list[EndpointRow]:
+    """Return what happened between two readings; a counter that went back began anew."""
+    rows = []
+    for (service, endpoint), now in sorted(after.items()):
+        was = before.get((service, endpoint), Reading("", 0.0, 0.0, 0.0, 0.0))
+        if now.requests < was.requests:
+            was = Reading("", 0.0, 0.0, 0.0, 0.0)
+        count = now.requests - was.requests
+        mean = (now.seconds - was.seconds) / count if count else None
+        rows.append(
+            EndpointRow(
+                service,
+                endpoint,
+                now.state,
+                int(now.inflight),
+                count / seconds,
+                (now.failures - was.failures) / seconds,
+                mean,
+            )
+        )
+    return rows
+
+
+def _fetch(url: str) -> dict[tuple[str, str], Reading]:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("expected an http or https URL")
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - checked above
+        return readings(response.read(MAX_BYTES).decode("utf-8"))
+
+
+def _table(rows: Iterable[EndpointRow]) -> Table:
+    table = Table(title_justify="left")
+    for column in ("service", "endpoint", "state"):
+        table.add_column(column)
+    for column in ("in flight", "requests/s", "failures/s", "mean latency"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        mean = "-" if row.mean is None else f"{row.mean * 1e3:.1f} ms"
+        table.add_row(
+            row.service,
+            row.endpoint,
+            row.state,
+            f"{row.inflight}",
+            f"{row.per_second:.1f}",
+            f"{row.failed:.1f}",
+            mean,
+        )
+    return table

@@ -1,0 +1,161 @@
+"""Commands for operators: check, explain, plan and top, against real servers and files."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+
+from balancekit import LoadBalancer, Outcome
+from balancekit.cli import main
+from balancekit.cli._top_command import rates, readings
+from balancekit.observability.prometheus import BalancerCollector
+from balancekit.testing.server import ToyServers
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """Run two servers, of which b answers every request with 503."""
+    with ToyServers(["a", "b"]) as running:
+        running["b"].behave(status=503)
+        yield running
+
+
+def configuration(path: Path, servers: ToyServers, more: str = "") -> str:
+    """Write a configuration of the servers and return its path."""
+    listed = ", ".join(f'"{address}"' for address in servers.addresses)
+    path.write_text(
+        f'endpoints = [{listed}]\n[balancer]\nselector = "RingHash"\n[checks]\npath = "/healthz"\n{more}'
+    )
+    return str(path)
+
+
+class TestCheck:
+    """One health check of every endpoint."""
+
+    def test_each_endpoint_has_a_line(self, servers, capsys):
+        """The status is 1 if one fails; the line of each says which and why."""
+        assert main(["check", *servers.addresses, "--path", "/healthz"]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith(f"passed  {servers.addresses[0]}")
+        assert lines[1].startswith(f"FAILED  {servers.addresses[1]}")
+        assert "503" in lines[1]
+
+    def test_a_connection_is_enough_for_tcp(self, servers, capsys):
+        """With --tcp a server that answers 503 passes, and the status is 0."""
+        assert main(["check", *servers.addresses, "--tcp", "--json"]) == 0
+        data = json.loads(capsys.readouterr().out)
+        assert [each["passed"] for each in data.values()] == [True, True]
+
+    def test_a_file_and_a_source_name_the_endpoints(self, servers, capsys, tmp_path):
+        """A configuration gives endpoints and check; a source is asked once."""
+        assert main(["check", configuration(tmp_path / "a.toml", servers)]) == 1
+        assert len(capsys.readouterr().out.splitlines()) == 2
+        assert main(["check", f"static:{servers.addresses[0]}"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 1
+
+    @pytest.mark.parametrize("words", [["check", "no.such.file.toml"], ["check", "a:1", "--timeout", "0"]])
+    def test_what_cannot_be_checked_is_one_line(self, capsys, words):
+        """A missing file and a wrong option end with status 2 and one line."""
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("balancekit check: ")
+        assert error.count("\n") == 1
+
+
+class TestFiles:
+    """Explain and plan over configurations."""
+
+    def test_explain_names_endpoint_and_reasons(self, servers, capsys, tmp_path):
+        """The same key gives the same endpoint; a drained one is named as such."""
+        file = configuration(tmp_path / "a.toml", servers)
+        assert main(["explain", file, "--key", "user-17", "--json"]) == 0
+        first = json.loads(capsys.readouterr().out)["picked"]
+        assert main(["explain", file, "--key", "user-17", "--drain", first, "--json"]) == 0
+        data = json.loads(capsys.readouterr().out)
+        assert {data["picked"], first} == set(servers.addresses)
+        assert main(["explain", file]) == 0
+        assert servers.addresses[0] in capsys.readouterr().out
+
+    def test_plan_counts_what_moves(self, servers, capsys, tmp_path):
+        """Removing one of two endpoints moves the keys that it owned, and no other word changes."""
+        old = configuration(tmp_path / "old.toml", servers)
+        new = tmp_path / "new.toml"
+        new.write_text(Path(old).read_text().replace(f', "{servers.addresses[1]}"', ""))
+        assert main(["plan", old, str(new), "--json"]) == 0
+        data = json.loads(capsys.readouterr().out)
+        assert data["removed"] == [servers.addresses[1]]
+        assert 0.3 < data["moved"] < 0.7
+        assert data["changed"] == []
+        assert main(["plan", old, old]) == 0
+        assert "0.0000% of all keys move" in capsys.readouterr().out
+
+
+class TestTop:
+    """A live view of a process."""
+
+    def test_rates_are_differences_of_counters(self):
+        """Requests, failures and the mean latency of an interval come from two readings of real metrics."""
+        registry = CollectorRegistry()
+        now = [100.0]
+        balancer = LoadBalancer(["a"], clock=lambda: now[0])
+        BalancerCollector(balancer, service="orders", registry=registry)
+        before = readings(generate_latest(registry).decode())
+        for _ in range(3):
+            lease = balancer.acquire()
+            now[0] += 0.5
+            lease.release(Outcome.SUCCESS)
+        balancer.acquire().release(Outcome.FAILURE)
+        held = balancer.acquire()
+        (row,) = rates(before, readings(generate_latest(registry).decode()), 2.0)
+        assert (row.service, row.endpoint, row.inflight, row.per_second, row.failed) == (
+            "orders",
+            "a",
+            1,
+            2.0,
+            0.5,
+        )
+        assert row.mean == pytest.approx(1.5 / 4)
+        held.release()
+
+    def test_a_counter_that_went_back_began_anew(self):
+        """After a restart the rate counts from zero."""
+        text = 'balancekit_requests_total{{endpoint="a",outcome="success",service="s"}} {}\n'
+        (row,) = rates(readings(text.format(100.0)), readings(text.format(10.0)), 1.0)
+        assert row.per_second == 10.0
+
+    def test_the_command_reads_a_real_process(self, capsys):
+        """Two intervals against a real metrics server print two lines of data."""
+        registry = CollectorRegistry()
+        balancer = LoadBalancer(["a", "b"])
+        BalancerCollector(balancer, service="orders", registry=registry)
+        server, thread = start_http_server(0, "127.0.0.1", registry=registry)
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/metrics"
+            assert main(["top", url, "--interval", "0.05", "--count", "2", "--json"]) == 0
+            lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+            assert [[row["endpoint"] for row in line] for line in lines] == [["a", "b"], ["a", "b"]]
+            assert main(["top", url, "--interval", "0.05", "--count", "1"]) == 0
+            assert "orders" in capsys.readouterr().out
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join(5)
+        assert isinstance(thread, threading.Thread)
+
+    def test_what_is_no_metrics_is_one_line(self, servers, capsys):
+        """A page without metrics, an address that refuses and a wrong interval end with one line."""
+        for words in ([servers["a"].url], ["http://127.0.0.1:1/"], ["ftp://x/"], ["x", "--interval", "0"]):
+            assert main(["top", *words]) in (1, 2)
+            assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_command_alone_shows_help_with_examples(capsys):
+    """Without a command the help is printed, with examples, and the status is 0."""
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert "examples:" in out
+    assert "balancekit check 10.0.0.1:8080" in out
