@@ -70,7 +70,7 @@ class LoadBalancer(Generic[T]):
         When an endpoint is taken out and comes back. ``Lifecycle()`` if left out: five failures in a row
         eject it for one to two seconds, never the last one. ``None`` for no health.
     exhaustion
-        Who may be picked when few or none are healthy: ``FailClosed()``, ``FailOpen()``, ``LeastBad()`` of
+        Which endpoints serve when few or none are healthy: ``FailClosed()``, ``FailOpen()``, ``LeastBad()`` of
         ``balancekit.exhaustion``.
     clock
         Answers seconds and never goes back.
@@ -189,7 +189,7 @@ class LoadBalancer(Generic[T]):
         Raises
         ------
         PoolEmptyError, AllIneligibleError, AttemptsExhaustedError
-            If nobody may be picked; the error says why and when to come back.
+            If no endpoint is eligible; the error says why and when to come back.
         ConfigurationError
             For a key that is no str, bytes or int, a cost that is no number, and so on.
 
@@ -246,7 +246,7 @@ class LoadBalancer(Generic[T]):
         """Yield up to ``limit`` leases for one request, each on an endpoint not tried before.
 
         Leave the loop when an attempt succeeds. A lease that is still open when the next one is asked
-        for is ended as a failure. The loop ends early, without an error, when nobody is left to try.
+        for is ended as a failure. The loop ends early, without an error, when no endpoint is left to try.
 
         Parameters
         ----------
@@ -258,7 +258,7 @@ class LoadBalancer(Generic[T]):
         Raises
         ------
         UnavailableError
-            From the first attempt only, if there is nobody at all.
+            From the first attempt only, if there is no endpoint at all.
 
         Example
         -------
@@ -534,7 +534,7 @@ class LoadBalancer(Generic[T]):
     def on_completion(self, observer: Callable[[Endpoint[T], Completion], None], /) -> Callable[[], None]:
         """Call ``observer`` whenever a lease ends, with its endpoint and how it went; return a function that ends that.
 
-        For histograms and traces; everything that can be counted is in :meth:`stats` at no cost. While somebody
+        For histograms and traces; everything that can be counted is in :meth:`stats` at no cost. While a callback
         observes, a request costs about three times as much. It runs in the thread that ended the lease, with no
         lock held; one that raises is logged and changes nothing.
 

@@ -14,7 +14,7 @@
     ├─ StickyValueError (ValueError)       a sticky value that this pool did not issue
     └─ LeaseError (RuntimeError)           a lease was used in a way that has no meaning
 
-Catch :class:`UnavailableError` for "nobody can serve this now". It is never raised itself: the four
+Catch :class:`UnavailableError` for "no endpoint can serve this now". It is never raised itself: the four
 below it say why, and what helps differs (configure, wait, shed load, give up).
 """
 

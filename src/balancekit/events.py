@@ -125,7 +125,7 @@ class Restored(Event):
 class Retried(Event):
     """A request that failed at this endpoint, for ``reason``, is tried at another one.
 
-    Told by those who carry requests (``LoadBalancer.emit``), as are the two that follow.
+    Adapters emit it (``LoadBalancer.emit``), as they do the two that follow.
     """
 
     reason: str

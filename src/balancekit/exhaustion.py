@@ -1,14 +1,14 @@
 """Exhaustion policies: which endpoints serve if too few are healthy.
 
-===================  ==========================================================================
-:class:`FailClosed`  nobody healthy: raise ``AllIneligibleError``, which says when to come back
-:class:`FailOpen`    less than a share healthy: distrust health and use everybody
-:class:`LeastBad`    nobody healthy: use the one that is due back soonest
-===================  ==========================================================================
+===================  ====================================================================
+:class:`FailClosed`  none healthy: raise ``AllIneligibleError``, which says when to retry
+:class:`FailOpen`    less than a share healthy: distrust health and use all endpoints
+:class:`LeastBad`    none healthy: use the one that is due back soonest
+===================  ====================================================================
 
 *Why distrust health?* When most of a pool seems to be broken, a broken check or a shared dependency is likelier
 than ten servers that died at once; and if they are really overloaded, sending everything to the last two
-kills those too. A draining endpoint is never used: somebody wanted it so. One that asked to be left alone is not
+kills those too. A draining endpoint is never used: its drain was requested. One that asked to be left alone is not
 a question of health: it is passed over while there is any other, and counts in no threshold.
 
 Health alone never empties a pool: the last endpoint is not ejected. It takes a removal, a drain or a pool that
@@ -85,7 +85,7 @@ class ExhaustionPolicy(Protocol):
 
 
 class FailClosed(Record):
-    """Use the healthy ones, or nobody. The default.
+    """Use the healthy endpoints, or none. The default.
 
     *When to use it:* when a wrong answer is worse than none, or callers know another place to go. *When not:*
     when any answer is better than an error.
@@ -102,12 +102,12 @@ class FailClosed(Record):
 
 
 class FailOpen(Record):
-    """Use everybody when the share of healthy endpoints is below ``threshold``, or nobody is healthy.
+    """Use all endpoints when the share of healthy ones is below ``threshold``, or none is healthy.
 
     Parameters
     ----------
     threshold
-        A share, in [0, 1]. 0 waits until nobody is healthy; 0.5 is Envoy's panic threshold.
+        A share, in [0, 1]. 0 waits until none is healthy; 0.5 is Envoy's panic threshold.
 
     *When to use it:* when endpoints can be unwell together. *When not:* when an unhealthy endpoint does harm
     (serves stale or foreign data).
@@ -138,7 +138,7 @@ class FailOpen(Record):
 
 
 class LeastBad(Record):
-    """Use the one that is due back soonest when nobody is healthy.
+    """Use the one that is due back soonest when none is healthy.
 
     *When to use it:* in small pools: one request at least tries. *When not:* when that one would get all the
     traffic and break under it; use :class:`FailOpen`.

@@ -40,7 +40,7 @@ class Explanation(Record):
     Parameters
     ----------
     picked
-        Id of the endpoint, ``None`` if nobody could be picked.
+        Id of the endpoint, ``None`` if no endpoint could be picked.
     key
         The key that was given.
     selector
@@ -62,7 +62,7 @@ class Explanation(Record):
 
     def __str__(self) -> str:
         asked = f"{self.selector}" if self.key is None else f"{self.selector}, key {brief(self.key)}"
-        lines = [f"{self.picked or 'nobody'} by {asked}"]
+        lines = [f"{self.picked or 'no endpoint'} by {asked}"]
         lines += [f"  {note}" for note in self.notes]
         width = max((len(candidate.id) for candidate in self.candidates), default=0)
         lines += [

@@ -69,7 +69,7 @@ class Lease(Generic[T_co]):
 
     Use it in a ``with`` statement, in coroutines too (nothing in it waits), or call :meth:`release`
     from a callback. Leaving the ``with`` block classifies by itself: no exception is a success, a
-    ``TimeoutError`` a timeout, a cancellation nobody's fault (see ``classify_exception``).
+    ``TimeoutError`` a timeout, a cancellation no endpoint's fault (see ``classify_exception``).
 
     Example
     -------
@@ -148,7 +148,7 @@ class Lease(Generic[T_co]):
             How the request ended.
         retry_after
             How long the endpoint asked to be left alone, in seconds, >= 0. It is, whatever the outcome:
-            nothing new goes to it until then unless nobody else may be picked and ``exhaustion`` says so.
+            nothing new goes to it until then unless no other is eligible and ``exhaustion`` says so.
 
         Returns
         -------
@@ -188,7 +188,7 @@ class Lease(Generic[T_co]):
         node = self._open
         if node is not None:
             self._open = None
-            node.successes += 1  # first: who sees nothing in flight sees everything counted
+            node.successes += 1  # first: a reader that sees nothing in flight sees everything counted
             node.inflight -= 1
             if node.needs_callback:
                 self._owner.succeeded(self, node)

@@ -32,7 +32,7 @@ class Outcome(enum.Enum):
     CANCELLED = "cancelled"
     """The caller gave up; says nothing about the endpoint except how long it had not answered."""
     IGNORED = "ignored"
-    """The caller's own trouble (a full local pool, a bad request): blame nobody, measure nothing."""
+    """The caller's own trouble (a full local pool, a bad request): hold it against no endpoint, measure nothing."""
 
 
 FAILURES: Final = frozenset(
@@ -102,7 +102,7 @@ class CheckResult(Record):
         blame.
     holds_for
         Seconds, > 0: an endpoint that is out because of this result stays out for so long, unless the next
-        check says otherwise. So endpoints come back on trial when checks end, whoever forgot to say so.
+        check says otherwise. So endpoints come back on trial when checks stop, even without notice.
 
     Example
     -------

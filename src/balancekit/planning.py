@@ -2,7 +2,7 @@
 
 The selector builds the structure it would use for the endpoints as they are and as they would be; the two are compared
 arc by arc, slot by slot or, for rendezvous, in closed form. No key is drawn. Health is left aside: a plan is about
-who owns keys, not about who is up today.
+the owners of keys, not about today's health.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class BalancerStats(Record):
     panic
         True if health is being ignored because too few endpoints are healthy.
     refused
-        How often nobody could be picked: ``"empty"``, ``"ineligible"``, ``"saturated"``, ``"exhausted"`` (a request
+        How often no endpoint could be picked: ``"empty"``, ``"ineligible"``, ``"saturated"``, ``"exhausted"`` (a request
         had tried them all), after the errors of these names.
     """
 

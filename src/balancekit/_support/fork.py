@@ -34,7 +34,7 @@ _OWNERS: Final[weakref.WeakSet[StartsOver]] = weakref.WeakSet()
 
 
 def new_lock(*, reentrant: bool = False) -> AbstractContextManager[object]:
-    """Return a lock that is free in a forked child, whoever held it in the parent.
+    """Return a lock that is free in a forked child, whatever its state in the parent.
 
     Parameters
     ----------

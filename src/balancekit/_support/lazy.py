@@ -1,6 +1,6 @@
 """Lazy attributes for packages: many names are offered, and each is imported when it is first used.
 
-Importing the package then costs nothing worth measuring, and whoever only hashes keys never loads the
+Importing the package then costs nothing worth measuring, and a program that only hashes keys never loads the
 balancer. Type checkers read the imports under ``TYPE_CHECKING`` beside it.
 """
 

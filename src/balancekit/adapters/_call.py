@@ -65,7 +65,7 @@ class CallInfo:
 
     @property
     def tried(self) -> tuple[str, ...]:
-        """Ids of those who were tried, in order, this one last."""
+        """Ids of the endpoints tried, in order, this one last."""
         return tuple(self._call.tried)
 
     def __repr__(self) -> str:
@@ -125,7 +125,7 @@ class Call:
         Raises
         ------
         UnavailableError
-            If nobody may be picked.
+            If no endpoint is eligible.
         """
         config, options = self._config, self._options
         plain = options is None and config.plain and not self.tried
@@ -303,7 +303,7 @@ class Call:
             self.lease.release(self._ending.outcome, retry_after=self._wish)
 
     def closed(self, last: bytes = b"") -> None:
-        """Hear that nobody reads on: no success, if the end has not been seen. A WebSocket has no other end.
+        """End the lease without reading on: no success, unless the end has been seen. A WebSocket has no other end.
 
         ``last`` is the piece of the body that was read last. Streams of model providers say in their last event that
         they are over, and SDKs hang up at that, before the end of the body.
@@ -325,7 +325,7 @@ class Call:
         return CallInfo(self)
 
     def annotate(self, error: BaseException) -> None:
-        """Note on an error who was asked."""
+        """Add a note with the endpoints tried to an error."""
         error.add_note(f"balancekit: attempt {len(self.tried)}, at endpoint {self.tried[-1]!r}")
 
 

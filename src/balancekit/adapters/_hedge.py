@@ -76,7 +76,7 @@ async def hedge(
     ConfigurationError
         For a wrong value.
     UnavailableError
-        If nobody may be picked.
+        If no endpoint is eligible.
     Exception
         What failed first, if no attempt succeeded; that something an attempt waits for is cancelled is a failure too.
 
@@ -175,7 +175,7 @@ def _another(
     budget: RetryBudget | None,
     clock: Clock,
 ) -> Lease[T] | None:
-    """Take a lease on somebody who has not been asked, if there is one and the budget allows it."""
+    """Take a lease on an endpoint that has not been asked, if there is one and the budget allows it."""
     try:
         lease = balancer.acquire(key, exclude=frozenset(tried))
     except UnavailableError:

@@ -6,7 +6,7 @@ A target is a string or an :class:`HttpTarget`::
     https://api.example.com/v1       its own scheme, and a prefix for every path
     unix:/run/orders.sock            a socket
 
-*Who is asked for?* With ``authority="auto"`` an endpoint whose address is a number or a socket is asked for the
+*Names.* With ``authority="auto"`` an endpoint whose address is a number or a socket is asked for the
 *logical* name (pods behind one service), one that has a name of its own for that (vendors, regions). The certificate is
 always checked against the name that was asked for.
 """
@@ -35,7 +35,7 @@ ALLOWED: Final = "'host:port', 'http(s)://host:port/prefix' or 'unix:/path', wit
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
 _SECRETS: Final = re.compile(r"^(\w+://|)[^?]*@|(\?).+", re.DOTALL)
-"""What people write into URLs and nobody should read: ``user:password@``, and ``?key=...``."""
+"""What people write into URLs and must not be shown: ``user:password@``, and ``?key=...``."""
 _PATH: Final = re.compile(r"(?:/(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~]|%[0-9A-Fa-f]{2})*)?")
 """Path characters of RFC 3986."""
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

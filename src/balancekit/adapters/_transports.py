@@ -128,7 +128,7 @@ class TransportPool(Generic[InnerTransport]):
         return made
 
     def leave(self) -> list[InnerTransport]:
-        """Return the transports that are to be closed now: those that nobody uses, or whose time is over."""
+        """Return the transports that are to be closed now: those without a lease, or whose time is over."""
         now = self._clock()
         with self._lock:
             due = [entry for entry in self._leaving if entry[1] <= now or not entry[0].inflight]

@@ -126,14 +126,14 @@ def balanced(
     ConfigurationError
         For a wrong value, or endpoints of which no target is an address.
 
-    *Errors of requests* are the client's own: ``ClientConnectionError`` from ``UnavailableError`` if nobody may be picked,
+    *Errors of requests* are the client's own: ``ClientConnectionError`` from ``UnavailableError`` if no endpoint is eligible,
     and from ``ConfigurationError`` if the target of the last endpoint is no address.
 
     Example
     -------
     >>> import asyncio, aiohttp
     >>> from balancekit import LoadBalancer
-    >>> orders = LoadBalancer(["127.0.0.1:9", "[::1]:9"])      # nobody listens at port 9
+    >>> orders = LoadBalancer(["127.0.0.1:9", "[::1]:9"])      # nothing listens at port 9
     >>> async def main():
     ...     async with aiohttp.ClientSession(middlewares=[balanced("orders", orders)]) as session:
     ...         await session.get("http://orders/items")

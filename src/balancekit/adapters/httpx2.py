@@ -108,7 +108,7 @@ class _Transport(Generic[InnerTransport]):
         return begin_call(self._config, request, request.extensions.get("balancekit"))
 
     def _next(self, request: httpx2.Request, call: Call) -> tuple[InnerTransport, Address, httpx2.Request]:
-        """Return who carries the next attempt, where to, and the request as the endpoint gets it."""
+        """Return the transport of the next attempt, its address, and the request as the endpoint gets it."""
         url = request.url
         try:
             route = self._pool.of(call.lease)
@@ -140,7 +140,7 @@ class _Transport(Generic[InnerTransport]):
     def _hand_over(self, request: httpx2.Request, response: httpx2.Response, call: Call) -> httpx2.Response:
         """Make the endpoint's answer the service's."""
         response.extensions["balancekit"] = call.begun()
-        if response.is_closed:  # an inner transport that had the whole body already: nobody reads it again
+        if response.is_closed:  # an inner transport that had the whole body already: it is not read again
             call.whole()
         if self._config.rewrite_location and 300 <= response.status_code < 400:
             location = response.headers.get("Location")
@@ -153,8 +153,8 @@ class _Transport(Generic[InnerTransport]):
         return response
 
 
-def _nobody(error: UnavailableError, request: httpx2.Request) -> httpx2.ConnectError:
-    """Return the client's own error for having nobody to connect to."""
+def _no_endpoint(error: UnavailableError, request: httpx2.Request) -> httpx2.ConnectError:
+    """Return the client's own error for having no endpoint to connect to."""
     return httpx2.ConnectError(str(error), request=request)
 
 
@@ -183,7 +183,7 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
     ConfigurationError
         For a wrong value, or endpoints of which no target is an address.
 
-    *Errors of requests* are the client's own: ``ConnectError`` from ``UnavailableError`` if nobody may be picked, and from
+    *Errors of requests* are the client's own: ``ConnectError`` from ``UnavailableError`` if no endpoint is eligible, and from
     its cause if the last endpoint cannot be used: its target is no address, or ``transport_factory`` fails.
 
     *When not to use it:* with a proxy. Balance over proxies instead, one inner transport each.
@@ -244,7 +244,7 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
             except UnavailableError as error:
                 wait = call.patience(error, waited=waited)
                 if wait is None:
-                    raise _nobody(error, request) from error
+                    raise _no_endpoint(error, request) from error
                 time.sleep(wait)
                 waited += wait
             else:
@@ -359,7 +359,7 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
             except UnavailableError as error:
                 wait = call.patience(error, waited=waited)
                 if wait is None:
-                    raise _nobody(error, request) from error
+                    raise _no_endpoint(error, request) from error
                 import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
 
                 await anyio.sleep(wait)

@@ -157,8 +157,8 @@ class BalancedAdapter(HTTPAdapter):
     ConfigurationError
         For a wrong value, or endpoints of which no target is an address.
 
-    *Errors of requests* are the client's own: ``requests.ConnectionError`` from ``UnavailableError`` if nobody may be
-    picked, and from ``ConfigurationError`` if the target of the last endpoint is no address. There is no ``max_retries``: retries go elsewhere, see ``attempts``.
+    *Errors of requests* are the client's own: ``requests.ConnectionError`` from ``UnavailableError`` if no endpoint
+    is eligible, and from ``ConfigurationError`` if the target of the last endpoint is no address. There is no ``max_retries``: retries go elsewhere, see ``attempts``.
 
     Example
     -------

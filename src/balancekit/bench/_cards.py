@@ -1,7 +1,7 @@
 """Figures for the card of each algorithm: a small picture for the page that explains it.
 
-Of a selector: who gets how much when one of ten endpoints is three times slower, and what that does to latency. Of a
-hashing structure: who owns how much, and where keys go when one of ten servers leaves.
+Of a selector: traffic shares when one of ten endpoints is three times slower, and what that does to latency. Of a
+hashing structure: shares of keys, and where keys go when one of ten servers leaves.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ class Findings(Record):
 
 
 class Step(Record):
-    """A part of a topic: what it does, for those who wait, and how."""
+    """A part of a topic: a label for progress, and a function."""
 
     label: str
     run: Callable[[], Findings]

@@ -39,7 +39,7 @@ SELECTORS: Final[Mapping[str, Callable[[], Selector]]] = {
 
 
 def picks(selector: str, weights: Mapping[str, float], count: int, seed: int) -> list[str]:
-    """Return who is picked, in order, by a balancer of the library."""
+    """Return the picks, in order, of a balancer of the library."""
     pool = [Endpoint(id, weight=weight) for id, weight in weights.items()]
     balancer = LoadBalancer(pool, selector=SELECTORS[selector](), rng=Random(seed))
     found = []
@@ -91,7 +91,7 @@ def turns(*, seed: int) -> Findings:
         tables=(
             Table(
                 name="turns",
-                title="Farthest anybody is ahead of its exact share (lead) and behind it (lag), in turns",
+                title="Farthest any endpoint is ahead of its exact share (lead) and behind it (lag), in turns",
                 columns=(Column(name="selector"), Column(name="weights"), form, form.replace(name="lag")),
                 rows=tuple(rows),
             ),
@@ -108,10 +108,10 @@ def turns(*, seed: int) -> Findings:
 def _never_ahead(selector: str, what: str, lead: float) -> Claim:
     return Claim(
         name=f"lead, {selector}, {what}",
-        text=f"{selector} with weights {what}: nobody is ever a whole turn ahead",
+        text=f"{selector} with weights {what}: none is ever a whole turn ahead",
         measured=lead,
         right=None,
         low=-math.inf,
         high=1.0 - 1e-9,
-        source="whoever is picked had a positive credit, so its lead stays below one turn",
+        source="the picked endpoint had a positive credit, so its lead stays below one turn",
     )

@@ -4,8 +4,8 @@ Ten servers, Poisson arrivals, exponential service of mean 1: the model for whic
 are in mean service times. Theory knows mean and 99th percentile at random (M/M/1), in turn (GI/M/1) and for the
 central queue (M/M/10); for two choices and the shortest queue the figures are those of independent simulations.
 
-*The slow server.* One of ten takes three times as long. Nobody who looks at loads can give it more than it can
-serve, a share of ``(1/3) / (load * 28/3)`` of all requests; who does not look gives it a tenth and drowns it.
+*The slow server.* One of ten takes three times as long. No policy that looks at loads can give it more than it can
+serve, a share of ``(1/3) / (load * 28/3)`` of all requests; one that does not look gives it a tenth and overloads it.
 
 Source: Erlang (1917); Mitzenmacher (1996); papers named in ``_theory``.
 """

@@ -58,7 +58,7 @@ def _finding(name: str, figures: SelectorCard) -> str:
     if first > 1.2 * figures.serves:
         return f"{name}: {first:.0%} drown the slow one"
     if figures.drowned:
-        return f"{name}: {most:.0%} drown somebody"
+        return f"{name}: {most:.0%} overload an endpoint"
     return f"{name}: the slow one gets {first:.1%}"
 
 
@@ -77,7 +77,7 @@ def _latency(axes: Axes, figures: SelectorCard) -> None:
 
 
 def card_of_structure(name: str, figures: HashingCard) -> Figure:
-    """Draw shares, and who takes over from the one that leaves."""
+    """Draw shares, and which servers take over from the one that leaves."""
     figure, left, right = _panels("part of all keys", "moved keys, by new owner")
     places = range(len(figures.shares))
     colours = [ORANGE if place == figures.left else BLUE for place in places]

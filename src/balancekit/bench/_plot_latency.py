@@ -151,7 +151,7 @@ def slow_server(findings: Findings) -> Figure:
     right.set_xlabel("mean service times, logarithmic")
     titled(
         figure,
-        "Who does not look drowns a slow server; who looks gives it\nwhat it can serve",
+        "Blind policies overload a slow server; those that compare loads\ngive it what it can serve",
         "one of ten servers takes three times as long, 80% load",
     )
     return figure

@@ -29,7 +29,7 @@ __all__ = ["shares", "slowest"]
 
 COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, INK, GREY)
 LINES: Final = ("-", "--", ":")
-"""For those who come after the colours are used up."""
+"""For balancers beyond the number of colours."""
 WIDTH: Final = 5.8
 """Inches: on a telephone of 400 pixels letters are two thirds of their size."""
 TITLE_LETTERS: Final = 46
@@ -38,7 +38,7 @@ TICKS: Final = (1.0, 0.1, 0.01, 0.001, 0.0001)
 
 
 def slowest(findings: Findings) -> Figure | None:
-    """Draw how long the slowest take, the slowest half to the slowest ten; ``None`` if nobody was served."""
+    """Draw how long the slowest take, the slowest half to the slowest ten; ``None`` if no request was served."""
     rows = findings["slowest"].where()
     names = list(dict.fromkeys(row["balancer"] for row in rows))
     if not names:
@@ -119,7 +119,7 @@ def _name_extremes(axes: Any, own: Sequence[Mapping[str, Any]], place: int, most
 
 
 def _verdict(findings: Findings) -> str:
-    """Say who has the shortest tail, and who the longest."""
+    """Return the title: which balancer has the shortest tail, and which the longest."""
     known = [row for row in findings["figures"].where() if row["p99"] is not None]
     best, worst = min(known, key=lambda row: row["p99"]), max(known, key=lambda row: row["p99"])
     if best is worst:

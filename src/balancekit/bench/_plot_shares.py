@@ -27,7 +27,7 @@ from balancekit.bench._style import (
 __all__ = ["by_points", "by_selector", "by_structure", "no_virtual_nodes", "taking_turns"]
 
 MUCH: Final = 2.0
-"""Times its part: who has more is left out of the picture of selectors, and named."""
+"""Times its share: what has more is left out of the picture of selectors, and named."""
 
 
 def by_points(findings: Findings) -> Figure:
@@ -145,7 +145,7 @@ def by_structure(findings: Findings) -> Figure:
     ring = next(row for row in rows if row["structure"] == "HashRing")
     titled(
         figure,
-        f"Tables are even; on a ring of 150 points somebody has {ring['most'] - 1:.0%} too much",
+        f"Tables are even; on a ring of 150 points one server has {ring['most'] - 1:.0%} too much",
         "from the least to the most of any of 100 servers",
     )
     bare(axes)
@@ -164,7 +164,7 @@ def by_selector(findings: Findings) -> Figure:
     others = ", ".join(row["selector"] for row in every if row["most"] >= MUCH)
     titled(
         figure,
-        f"Who takes turns is exact; on a ring somebody gets {rows[-1]['most'] - 1:.0%} too much",
+        f"Round robin is exact; on a ring one server gets {rows[-1]['most'] - 1:.0%} too much",
         "from the least to the most of any of ten equal endpoints at 70% load"
         + (f"; without {others}" if others else ""),
     )

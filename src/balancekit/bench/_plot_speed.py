@@ -16,12 +16,12 @@ __all__ = ["look_ups", "picks", "requests"]
 COLOURS: Final = (GREEN, BLUE, ORANGE)
 
 
-def _dots(rows: Sequence[Mapping[str, Any]], who: str, size: str, cost: str) -> tuple[Figure, list[str]]:
+def _dots(rows: Sequence[Mapping[str, Any]], subject: str, size: str, cost: str) -> tuple[Figure, list[str]]:
     """Draw a dot per size for each row, cheapest on top; the axis is logarithmic."""
     found = [row for row in rows if row[cost] is not None]
     sizes = sorted({row[size] for row in found})
-    costs = {(row[who], row[size]): row[cost] for row in found}
-    order = sorted({row[who] for row in found}, key=lambda name: (costs[name, sizes[-1]], name))
+    costs = {(row[subject], row[size]): row[cost] for row in found}
+    order = sorted({row[subject] for row in found}, key=lambda name: (costs[name, sizes[-1]], name))
     figure = canvas(8.0, 1.75 + 0.27 * len(order))
     height = figure.get_figheight()
     axes = figure.add_axes((0.34, 0.58 / height, 0.55, 1.0 - 1.62 / height))

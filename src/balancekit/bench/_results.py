@@ -21,7 +21,7 @@ from balancekit.errors import ConfigurationError
 __all__ = ["TITLES", "Results", "measure", "steps", "versions"]
 
 TITLES: Final[Mapping[str, str]] = {
-    "distribution": "Who gets how much?",
+    "distribution": "Traffic shares",
     "disruption": "What moves when a server joins or leaves?",
     "speed": "What does a pick cost?",
     "latency": "How long do requests take?",
@@ -79,7 +79,7 @@ class Results(Record):
 
 
 def steps(topic: str, *, seed: int = 1, quick: bool = False, executor: Executor) -> Iterator[Step]:
-    """Yield the parts of a topic, for those who want to show how far they are.
+    """Yield the parts of a topic, so that progress can be shown.
 
     Raises
     ------

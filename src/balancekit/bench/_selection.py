@@ -32,7 +32,7 @@ UNEQUAL: Final = {f"s{number}": 1.0 + number % 4 for number in range(10)}
 
 
 def key(rng: Random) -> int:
-    """Draw the key of a request: everybody is another user."""
+    """Draw the key of a request: each is another user."""
     return rng.getrandbits(48)
 
 
@@ -117,7 +117,7 @@ def _claims(name: str, what: str, report: SimulationReport, weights: Mapping[str
         return [
             Claim(
                 name=f"{name}, {what}",
-                text=f"{name}, {what}: nobody is two turns from its exact share of {total:,} requests",
+                text=f"{name}, {what}: none is two turns from its exact share of {total:,} requests",
                 measured=off,
                 right=None,
                 low=-math.inf,

@@ -2,7 +2,7 @@
 
 ``pick`` is the selector's fast path alone, ``request`` is ``with lb.acquire(): pass``: pick, lease, accounting and
 release. Absolute times are not printed. The bounds are half as much again as those of the repository's own gates
-(``benchmarks/micro``), for machines and interpreters that nobody has seen; they are for CPython with the interpreter
+(``benchmarks/micro``), for unknown machines and interpreters; they are for CPython with the interpreter
 lock, on which the fast paths need no lock.
 """
 
@@ -27,9 +27,9 @@ __all__ = ["speed_steps"]
 
 SIZES: Final = (10, 100, 1_000)
 WARM: Final = 20
-"""Requests per endpoint before the clock runs: everybody has answered, and windows are sampled."""
+"""Requests per endpoint before the clock runs: every endpoint has answered, and windows are sampled."""
 WARM_LINEAR: Final = 200
-"""Requests in all, for a selector that looks at everybody."""
+"""Requests in all, for a selector that looks at every endpoint."""
 SLACK: Final = 1.5
 BOUNDS: Final[Mapping[tuple[str, str], float]] = {
     ("RoundRobin", "pick"): 5.0,

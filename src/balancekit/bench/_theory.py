@@ -153,7 +153,7 @@ def round_robin_mean(servers: int, load: float) -> float:
 
 
 def quantile(tail: Callable[[float], float], share: float) -> float:
-    """Return the time that a ``share`` of requests does not exceed, given who exceeds a time."""
+    """Return the time that a ``share`` of requests does not exceed, given the share that exceeds a time."""
     low, high = 0.0, 1.0
     while tail(high) > 1.0 - share:
         high *= 2.0

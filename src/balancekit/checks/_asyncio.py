@@ -180,4 +180,4 @@ async def _converse(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
             if found is not None:
                 return found
     finally:
-        writer.transport.abort()  # the answer is there, or nobody waits for it any more
+        writer.transport.abort()  # the answer is there, or nothing waits for it any more

@@ -2,10 +2,10 @@
 
 A deep check that fails on a *shared* dependency would take out the whole pool, and with it everything that
 works without that dependency. So failing dependencies are compared: one that fails on more than ``share`` of
-the endpoints that answered is shared, and failing it does not count against anybody. The pool is degraded.
+the endpoints that answered is shared, and failing it does not count against any endpoint. The pool is degraded.
 
 The first endpoints that notice cannot know yet; their check fails. With ``fall`` of two or more the others
-have been asked before anybody is taken out.
+have been asked before any endpoint is ejected.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SharedDependencies:
         self._failing: dict[str, tuple[str, ...]] = {}
 
     def keep(self, ids: Iterable[str]) -> None:
-        """Forget everybody but these."""
+        """Forget all endpoints but these."""
         wanted = set(ids)
         self._failing = {id: names for id, names in self._failing.items() if id in wanted}
 

@@ -1,6 +1,6 @@
 """Probes: TCP connect, HTTP status and body, and reported dependencies.
 
-Each check is a value that says whom to connect to, what to send and what the answer means; the runners own
+Each check is a value that says which address to connect to, what to send and what the answer means; the runners own
 the wire. A check knows its endpoint's address from the target, if that is ``"host:port"`` or a URL, or else
 from the ``address`` you give.
 """
@@ -52,7 +52,7 @@ class TcpCheck(Record):
         _check_address(self.address)
 
     def peer(self, endpoint: Endpoint[object], /) -> Peer:
-        """Return whom to connect to."""
+        """Return the address to connect to."""
         return _peer(_address(self.address, endpoint), None)
 
     def exchange(self, endpoint: Endpoint[object], /) -> ProbeExchange:
@@ -101,7 +101,7 @@ class HttpCheck(Record):
             raise ConfigurationError("body", self.body, "a string, bytes or None")
 
     def peer(self, endpoint: Endpoint[object], /) -> Peer:
-        """Return whom to connect to."""
+        """Return the address to connect to."""
         return _peer(_address(self.address, endpoint), self.tls)
 
     def exchange(self, endpoint: Endpoint[object], /) -> ProbeExchange:
@@ -159,7 +159,7 @@ class DeepCheck(Record):
         valid.text("member", self.member)
 
     def peer(self, endpoint: Endpoint[object], /) -> Peer:
-        """Return whom to connect to."""
+        """Return the address to connect to."""
         return _peer(_address(self.address, endpoint), self.tls)
 
     def exchange(self, endpoint: Endpoint[object], /) -> ProbeExchange:

@@ -36,7 +36,7 @@ class ProbeResult(Record):
 
 
 class Peer(NamedTuple):
-    """Whom to connect to."""
+    """The address to connect to."""
 
     host: str
     port: int
@@ -61,7 +61,7 @@ class NetworkCheck(Protocol):
     """A check that talks to an endpoint; every runner can carry it out."""
 
     def peer(self, endpoint: Endpoint[object], /) -> Peer:
-        """Return whom to connect to."""
+        """Return the address to connect to."""
         ...
 
     def exchange(self, endpoint: Endpoint[object], /) -> ProbeExchange:

@@ -183,7 +183,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _failed(command: str, why: str) -> int:
-    """Say why a command failed, if anybody can read it; return the exit status."""
+    """Say why a command failed, if standard error can be written; return the exit status."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{command}: {why}\n")

@@ -27,7 +27,7 @@ __all__ = ["run_bench"]
 WIDE = 130
 """Columns of a table that is not for a terminal."""
 LONG = 80
-"""Rows of a table that nobody wants to read in a terminal."""
+"""Rows of a table that are too long for a terminal."""
 
 
 def run_bench(options: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def run_bench(options: argparse.Namespace) -> int:
         if options.topic == CARDS_OF_ALL:
             return _cards(options)
         return _measure(options)
-    except BrokenPipeError:  # nobody reads on
+    except BrokenPipeError:  # the reader closed the pipe
         raise
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit bench: {error}\n")

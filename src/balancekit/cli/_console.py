@@ -10,7 +10,7 @@ __all__ = ["Output", "output"]
 
 
 class Output(Console):
-    """A console that leaves it to the command what happens when nobody reads on."""
+    """A console that leaves it to the command what happens when the reader closes the pipe."""
 
     def on_broken_pipe(self) -> None:
         """Pass it on, in place of ending the program with the status of a failure."""

@@ -14,7 +14,7 @@ START_TIMEOUT = 20.0
 
 
 class Fleet:
-    """Server processes by name. An async context manager; leaving it kills whoever is still there.
+    """Server processes by name. An async context manager; leaving it kills those that still run.
 
     Each server reads a pipe from this process and ends when it closes, so that even a parent that was
     killed leaves nothing behind. They have their own session: an interrupt from the terminal reaches the

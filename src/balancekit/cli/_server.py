@@ -1,7 +1,7 @@
 """A small real HTTP server, run as a process of its own: ``python -m balancekit.cli._server``.
 
 It answers every path after a delay, prints its port on the first line of standard output, and ends when its
-standard input is closed, so that it cannot outlive whoever started it.
+standard input is closed, so that it cannot outlive its parent.
 """
 
 from __future__ import annotations

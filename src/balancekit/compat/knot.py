@@ -1,7 +1,7 @@
 """Knot's ``geoip`` module and answer rotation: the same answers and scopes.
 
 In subnet mode the scope is the prefix that matched, **even if a longer one lies inside**: such an answer may be
-cached for clients who would get another. In geodb mode a client without a row gets NXDOMAIN, even with ``*;*``.
+cached for clients that would get another. In geodb mode a client without a row gets NXDOMAIN, even with ``*;*``.
 :class:`balancekit.gslb.GeoMap` does neither.
 
 Source: Knot DNS 3.2.6, recorded: 5 traces, each reproduced.

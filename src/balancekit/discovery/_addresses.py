@@ -18,7 +18,7 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["SystemResolver", "host_and_port", "joined"]
 
-NOBODY: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+NO_ADDRESS: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 @final
@@ -58,7 +58,7 @@ class SystemResolver:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
-            if error.errno in NOBODY:
+            if error.errno in NO_ADDRESS:
                 return Resolution(endpoints=())
             raise
         return Resolution(endpoints=[Endpoint(joined(str(place[4][0]), self._port)) for place in found])

@@ -1,7 +1,7 @@
 """Runner of a source on asyncio: one task; blocking resolvers get a thread for each call.
 
 There is no task before :meth:`AsyncDiscovery.start` and none after :meth:`AsyncDiscovery.stop`. A resolver that blocks
-cannot be interrupted: its daemon thread ends when it answers, and nobody waits for it, not even the loop's end.
+cannot be interrupted: its daemon thread ends when it answers, and nothing waits for it, not even the loop's end.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class AsyncDiscovery:
             self._woken.set()
 
     async def wait_ready(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the other runner
-        """Wait until the source has named somebody; ``False`` if that takes too long or the runner is stopped."""
+        """Wait until the source has named an endpoint; ``False`` if that takes too long or the runner is stopped."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self._subscription is not None and not self._subscription.ready:

@@ -4,7 +4,7 @@ Needs the extra ``dns`` (dnspython). The TTL is the least of the records that le
 a name that does not exist it is the negative TTL of its zone (RFC 2308).
 
 What DNS says is one of three things. *Records*: these are the endpoints. *No such name, or none of this type*: there
-is nobody. *A server's failure, no answer in time*: nobody knows, and the last good list stays in use.
+is an empty list. *A server's failure, no answer in time*: unknown, and the last good list stays in use.
 
 Source: RFC 1035, RFC 2308, RFC 2782.
 """
@@ -42,7 +42,7 @@ class DnsResolver:
     kinds
         ``"A"``, ``"AAAA"`` or both. If one of them cannot be had, that is a failure: half the addresses are no list.
     nameservers
-        Whom to ask, ``"address"`` or ``"address:port"``; the system's if left out.
+        Servers to ask, ``"address"`` or ``"address:port"``; the system's if left out.
     timeout
         Seconds for an answer, > 0.
     """
@@ -88,7 +88,7 @@ class SrvResolver:
     """Every service that the SRV records of a name list: host, port, priority and weight.
 
     Weights that are all zero mean equal shares (RFC 2782). A single record with the target ``"."`` means that the
-    service is decidedly not there: nobody.
+    service is decidedly not there: an empty list.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class SrvResolver:
 
 def _ask(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
     """Return the records and their TTL; no records if there is no such name, or none of this kind."""
-    import dns.resolver  # noqa: PLC0415 - 0.5 s, for those who ask DNS themselves
+    import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that ask DNS themselves
 
     try:
         answer = client.resolve(name, kind, raise_on_no_answer=False)

@@ -140,7 +140,7 @@ class Reconciler:
         self.current = endpoints
 
     def push(self, said: Resolution, *, now: float) -> None:
-        """Hear a list that nobody asked for; it counts when there is quiet."""
+        """Hear a list that was not asked for; it counts when there is quiet."""
         if self._pushed is None:
             self._first_push_at = now
         self._pushed = said
@@ -166,7 +166,7 @@ class Reconciler:
         return True
 
     def _guarded(self, wanted: Endpoints) -> Endpoints:
-        """Return what is wanted, and whoever goes so suddenly that it is not believed yet."""
+        """Return the wanted endpoints, and those whose removal is so sudden that it must be confirmed."""
         ids = {endpoint.id for endpoint in wanted}
         gone = [endpoint for endpoint in self.current if endpoint.id not in ids]
         sudden = [endpoint for endpoint in gone if endpoint.id not in self._doubted]

@@ -4,8 +4,8 @@ A resolver has one method. Everything that is hard about following a source (whe
 what to do when it fails) is in the runner, the same for all of them. So a resolver may block and may raise, and
 keeps nothing.
 
-**An error and an empty list are different answers.** Whoever cannot find out raises; whoever found out that there
-is nobody returns an empty list.
+**An error and an empty list are different answers.** A resolver that cannot find out raises; one that found
+none returns an empty list.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["AsyncResolver", "Resolution", "Resolver", "SupportsWatch", "resoluti
 
 
 class Resolution(Record):
-    """What a source said: who there is, and for how long that is good.
+    """The answer of a source: the endpoints, and for how long they are good.
 
     Endpoints are sorted by id, so that the order of an answer means nothing. Of several with one id the one with
     the lowest priority stays, then the one with the greatest weight.
@@ -30,7 +30,7 @@ class Resolution(Record):
     Parameters
     ----------
     endpoints
-        Everybody; as many as there are, also none.
+        All endpoints; possibly none.
     ttl
         Seconds for which the source vouches for it, >= 0; ``None`` if it does not say.
 
@@ -55,7 +55,7 @@ class Resolver(Protocol):
     """A source of endpoints; every runner can follow it."""
 
     def resolve(self) -> Resolution:
-        """Say who there is now. May block, for a time it limits itself; may raise."""
+        """Return the present endpoints. May block, for a time it limits itself; may raise."""
         ...
 
 
@@ -63,7 +63,7 @@ class AsyncResolver(Protocol):
     """A source of endpoints for asyncio; cancelled when its time is over."""
 
     async def resolve(self) -> Resolution:
-        """Say who there is now. May raise."""
+        """Return the present endpoints. May raise."""
         ...
 
 

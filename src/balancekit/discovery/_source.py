@@ -48,7 +48,7 @@ class Source(Record):
     name
         What logs and metrics call it.
     resolver
-        Who is asked.
+        What is asked.
     refresh
         How often, and how far it is believed.
     """

@@ -39,13 +39,13 @@ class StaticResolver:
         return cls(names)
 
     def resolve(self) -> Resolution:
-        """Say who there is."""
+        """Return the endpoints."""
         return self._resolution
 
 
 @final
 class FunctionResolver:
-    """Whoever a function says there are.
+    """The endpoints that a function returns.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class FunctionResolver:
 
 @final
 class AsyncFunctionResolver:
-    """Whoever a coroutine function says there are, for :class:`AsyncDiscovery`.
+    """The endpoints that a coroutine function returns, for :class:`AsyncDiscovery`.
 
     Parameters
     ----------

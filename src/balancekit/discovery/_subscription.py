@@ -114,7 +114,7 @@ class Subscription:
         self._counts: dict[str, int] = dict.fromkeys(RESULTS, 0) if before is None else dict(before.refreshes)
         self._last_success_at = 0.0 if before is None else before.last_success_at
         self.ready: bool = False
-        """Whether the source has named somebody."""
+        """Whether the source has named an endpoint."""
         self.stats: DiscoveryStats = self._read_out(None)
         """The state of affairs; replaced whole."""
 
@@ -140,7 +140,7 @@ class Subscription:
             self._reconciler.next_at = now
 
     def push(self, said: object, *, now: float) -> None:
-        """Take a list that nobody asked for; from any thread."""
+        """Take a list that was not asked for; from any thread."""
         told = resolution(said)
         with self._lock:
             self._reconciler.push(told, now=now)

@@ -4,7 +4,7 @@ The format of ``file_sd`` and ``http_sd``::
 
     [{"targets": ["10.0.0.1:80", "10.0.0.2:80"], "labels": {"__zone__": "eu-1", "team": "orders"}}]
 
-``[]`` is legal and means nobody. Labels become metadata, except the reserved ones: ``__weight__``, ``__priority__``,
+``[]`` is legal and means no endpoints. Labels become metadata, except the reserved ones: ``__weight__``, ``__priority__``,
 ``__zone__``, and ``__scheme__``, which turns the target into ``scheme://host:port``. One wrong entry makes the whole
 list an error: half a list is not a list.
 

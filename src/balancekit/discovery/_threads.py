@@ -137,7 +137,7 @@ class ThreadDiscovery:
                 self._wakeup.notify_all()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until the source has named somebody; ``False`` if that takes too long or the runner is stopped."""
+        """Wait until the source has named an endpoint; ``False`` if that takes too long or the runner is stopped."""
         with self._wakeup:
             self._wakeup.wait_for(lambda: self._subscription is None or self._subscription.ready, timeout)
             return self._subscription is not None and self._subscription.ready

@@ -1,4 +1,4 @@
-"""Queries and answers: what a resolver asks, what it is told, and for how long and for whom that holds.
+"""Queries and answers: what a resolver asks, what it is told, for how long, and for which clients.
 
 ``Client`` is a resolver and, if the query carried one, the subnet of the client behind it (EDNS Client
 Subnet). ``Answer`` names endpoints, never addresses: a zone turns ids into records, a client-side selector
@@ -108,7 +108,7 @@ class Query(Record):
     name
         The name asked for, with or without the final dot.
     client
-        Who asks, and for which subnet.
+        The resolver, and the client's subnet.
     kind
         The record type, ``"A"``, ``"AAAA"``, ...
 
@@ -138,7 +138,7 @@ class Step(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Endpoints in the order they are to be written, and for how long and for whom that holds."""
+    """Endpoints in the order they are to be written, for how long, and for which clients."""
 
     chosen: tuple[str, ...]
     """Endpoint ids."""

@@ -1,4 +1,4 @@
-"""A resolver's cache of answers with client subnets: what it answers, when and to whom.
+"""A resolver's cache of answers with client subnets: what it answers, when and to which clients.
 
 It decides what clients do after a change: an answer that was cached a second before a site died is used for
 its whole TTL. With it a simulation or a test knows which clients still go to the dead site at time t. If caches

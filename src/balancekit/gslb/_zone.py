@@ -43,7 +43,7 @@ class Soa(Record):
     Parameters
     ----------
     primary, contact
-        The primary name server, and the mailbox of who is responsible, as domain names.
+        The primary name server, and the mailbox of the responsible person, as domain names.
     serial, refresh, retry, expire
         As of RFC 1035; for secondaries that copy the zone, which answers by health cannot have.
     negative_ttl

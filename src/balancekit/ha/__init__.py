@@ -1,14 +1,14 @@
 """High availability: which node holds an address now. Pure machines; drivers are in ``balancekit.adapters.vrrp``.
 
-=========================  ===========================================================================
-:class:`VirtualRouter`     one election for one set of addresses (VRRP), sans-IO
-:class:`SyncGroup`         virtual routers that are active together or not at all
-:class:`Tracking`          checks that lower a priority, or fault the router
-:func:`place`              active-active: which node holds which address, without coordination
-:class:`Quorum`            whether enough servers are up to be worth an address
-:class:`Majority`          whether a node may be the only holder, with a witness
-:func:`replay_adverts`     captured adverts under another configuration
-=========================  ===========================================================================
+======================  ===================================================================
+:class:`VirtualRouter`  one election for one set of addresses (VRRP), sans-IO
+:class:`SyncGroup`      virtual routers that are active together or not at all
+:class:`Tracking`       checks that lower a priority, or fault the router
+:func:`place`           active-active: which node holds which address, without coordination
+:class:`Quorum`         whether enough servers are up to be worth an address
+:class:`Majority`       whether a node may be the only holder, with a witness
+:func:`replay_adverts`  captured adverts under another configuration
+======================  ===================================================================
 
 VRRP has no quorum: routers that cannot see each other are all active, by design. Where that is worse than an
 outage, join it to :class:`Majority`.

@@ -7,7 +7,7 @@
 :class:`AnchorHash`        even, any node may leave; owners depend on the history of changes
 :class:`JumpHash`          even, no memory; only the end of the list may change
 :class:`MultiProbeHash`    a bounded peak with one point per node
-:class:`BoundedPlacement`  nobody holds more than a factor of its part; over any of them
+:class:`BoundedPlacement`  no node holds more than a factor of its share; over any of them
 =========================  ==================================================================
 
 All of them answer ``lookup(key)``, ``lookup_many(keys)``, ``candidates(key)`` and ``shares()``. Keys are str,

@@ -4,7 +4,7 @@ There are more *buckets* than nodes. A key is hashed to one of them; if that one
 among those that were working when it was removed, and so on. Four arrays make that constant time:
 
 - ``A[b]`` is 0 for a working bucket, else how many were working just after b was removed;
-- ``K[b]`` is who stood in b's place from then on;
+- ``K[b]`` is the bucket that took b's place from then on;
 - ``W`` lists the working buckets, ``L`` says where in it each one is.
 
 Removed buckets lie on a stack: the one removed last is used again first, which restores exactly what it had.

@@ -15,7 +15,7 @@ from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
-from balancekit.hashing._nodes import keyed_order, nobody, unweighted
+from balancekit.hashing._nodes import keyed_order, no_owner, unweighted
 
 __all__ = ["JumpHash", "jump"]
 
@@ -101,13 +101,13 @@ class JumpHash:
         """
         nodes = self._nodes
         if not nodes:
-            nobody(key)
+            no_owner(key)
         return nodes[_jump(splitmix64(self._function.hash32(key)), len(nodes))]
 
     def lookup_many(self, keys: Keys, /) -> NDArray[np.int32]:
         """Return the owner of each key, as an index into :attr:`nodes`. No Python loop per key."""
         if not self._nodes:
-            nobody(keys)
+            no_owner(keys)
         return owners(self._function, keys, self._owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:

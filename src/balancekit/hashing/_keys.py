@@ -18,7 +18,7 @@ name         what it is                                                   empty 
 ``blake2b``  BLAKE2b, cryptographic                                       50
 ===========  ===========================================================  =====================
 
-*When not to use any of them as it is:* for keys an attacker chooses. Who knows the scheme and the endpoints
+*When not to use any of them as it is:* for keys an attacker chooses. An attacker who knows the scheme and the endpoints
 can find as many keys as he likes that all belong to one endpoint, and aim all his traffic at it. A secret
 takes that away: :func:`keyed`. A seed does not, for MurmurHash3 has collisions that hold for every seed.
 
@@ -205,12 +205,12 @@ def hash_function(name: str | HashFunction = "murmur3") -> HashFunction:
 
 
 def keyed(secret: bytes) -> HashFunction:
-    """Return a hash function that nobody can predict who does not know the secret: BLAKE2b, keyed.
+    """Return a hash function that cannot be predicted without the secret: BLAKE2b, keyed.
 
     *When to use it:* keys come from people who gain by overloading one endpoint. *When not:* keys are your
     own; it costs thirty times the default. All processes that are to agree need the same secret.
 
-    *Guarantee.* Without the secret, the owner of a key cannot be told from a random one. Who can *observe*
+    *Guarantee.* Without the secret, the owner of a key cannot be told from a random one. An attacker who can *observe*
     where keys go can still collect those that go to one place; that takes a request per key.
 
     Parameters

@@ -23,7 +23,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
 from balancekit.hashing._maglev_fill import populate, turns
-from balancekit.hashing._nodes import Nodes, distinct, nobody, node_weights
+from balancekit.hashing._nodes import Nodes, distinct, no_owner, node_weights
 from balancekit.hashing._partition import WHOLE, Partition
 
 __all__ = ["MaglevTable", "next_prime"]
@@ -89,7 +89,7 @@ class MaglevTable:
             order,
         )
         self._owners: NDArray[np.int32] = np.array(table, np.int32)
-        narrow: Narrow = self._function.narrow if self._nodes else nobody
+        narrow: Narrow = self._function.narrow if self._nodes else no_owner
         self._state: tuple[list[str], int, Narrow] = ([self._nodes[owner] for owner in table], slots, narrow)
 
     def lookup(self, key: str | bytes | int, /) -> str:
@@ -119,7 +119,7 @@ class MaglevTable:
         True
         """
         if not self._nodes:
-            nobody(keys)
+            no_owner(keys)
         return owners(self._function, keys, self._owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
@@ -178,7 +178,7 @@ class MaglevTable:
         return f"<MaglevTable of {len(self)} nodes, {self.size} slots>"
 
     def _place(self, key: str | bytes | int) -> int:
-        return self._function.hash32(key) if self._nodes else nobody(key)
+        return self._function.hash32(key) if self._nodes else no_owner(key)
 
     def _owners_of(self, places: NDArray[np.uint64]) -> NDArray[np.int32]:
         places *= np.uint64(self.size)

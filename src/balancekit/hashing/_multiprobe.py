@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from balancekit._support import validation as valid
 from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
-from balancekit.hashing._nodes import distinct, nobody, unweighted
+from balancekit.hashing._nodes import distinct, no_owner, unweighted
 from balancekit.hashing._points import SortedPoints
 
 __all__ = ["MultiProbeHash"]
@@ -97,7 +97,7 @@ class MultiProbeHash:
         """
         circle, spots = self._circle, self._spots
         if circle is None:
-            nobody(key)
+            no_owner(key)
         nearest = (WHOLE, 0)
         for probe in self._positions(key):
             owner = circle.owner(circle.at(probe))
@@ -107,11 +107,11 @@ class MultiProbeHash:
     def lookup_many(self, keys: Keys, /) -> NDArray[np.int32]:
         """Return the owner of each key, as an index into :attr:`nodes`. No Python loop per key."""
         if self._circle is None:
-            nobody(keys)
+            no_owner(keys)
         return owners(self._function, keys, self._owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
-        """Yield every node once, nearest first: who would own the key if those before were not there. Lazy."""
+        """Yield every node once, nearest first: the node that would own the key if those before it were absent. Lazy."""
         nearest = heapq.merge(*map(self._approach, self._positions(key)))
         return distinct((owner for _, owner in nearest), self._nodes)
 

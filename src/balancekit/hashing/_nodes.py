@@ -9,7 +9,7 @@ from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, PoolEmptyError, brief
 from balancekit.hashing._keys import splitmix64
 
-__all__ = ["Nodes", "distinct", "keyed_order", "nobody", "node_weights", "unweighted"]
+__all__ = ["Nodes", "distinct", "keyed_order", "no_owner", "node_weights", "unweighted"]
 
 Nodes: TypeAlias = Iterable[str] | Mapping[str, float]
 """Ids, each of weight 1, or a mapping from id to weight."""
@@ -68,7 +68,7 @@ def distinct(owners: Iterable[int], nodes: Sequence[str]) -> Iterator[str]:
                 return
 
 
-def nobody(key: object, *_: object) -> NoReturn:
+def no_owner(key: object, *_: object) -> NoReturn:
     """Stand for the hash function of a structure without nodes.
 
     Raises
@@ -76,7 +76,7 @@ def nobody(key: object, *_: object) -> NoReturn:
     PoolEmptyError
         Always.
     """
-    raise PoolEmptyError(f"no nodes: nobody can own {brief(key)}; add one")
+    raise PoolEmptyError(f"no nodes: none can own {brief(key)}; add one")
 
 
 def keyed_order(seed: int, nodes: Sequence[str], first: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ many points lie before it, so a search begins at most a few points from its end:
 
     at(35): slot 1 starts at point 1 (40), which is not before 35: point 1
     at(42): slot 1 starts at point 1; 40 and 41 are passed: point 3
-    at(91): slot 2 starts at point 3; 90 is passed, nobody is left: around to point 0
+    at(91): slot 2 starts at point 3; 90 is passed, none is left: around to point 0
 
 Point and owner lie side by side in one array, so that a lookup touches two lines of the cache: one for the
 slot, one for the point. At 1.5 million points that is worth a third of it (measured).
@@ -41,7 +41,7 @@ _FEWEST: Final = 6
 
 @final
 class SortedPoints:
-    """Points on a circle of ``2**bits`` positions, and who owns each. Immutable.
+    """Points on a circle of ``2**bits`` positions, and the owner of each. Immutable.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class SortedPoints:
         return place // 2 if place < len(pairs) - 2 else 0
 
     def owner(self, index: int) -> int:
-        """Return who owns a point."""
+        """Return the owner of a point."""
         return self.pairs[2 * index + 1]
 
     def walk(self, position: int) -> Iterator[int]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, hash_function
-from balancekit.hashing._nodes import Nodes, nobody, node_weights
+from balancekit.hashing._nodes import Nodes, no_owner, node_weights
 
 __all__ = ["RendezvousHash"]
 
@@ -86,7 +86,7 @@ class RendezvousHash:
             If the key is no str, bytes or int.
         """
         if not self._nodes:
-            nobody(key)
+            no_owner(key)
         bids = self._seeds * np.uint64(self._function.hash32(key))
         if self._inverse is None:
             return self._nodes[bids.argmax()]
@@ -95,11 +95,11 @@ class RendezvousHash:
     def lookup_many(self, keys: Keys, /) -> NDArray[np.int32]:
         """Return the owner of each key, as an index into :attr:`nodes`. O(n) per key, in one call."""
         if not self._nodes:
-            nobody(keys)
+            no_owner(keys)
         return owners(self._function, keys, self._owners_of)
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
-        """Yield every node once, the highest bid first: who would own the key if those before were not there."""
+        """Yield every node once, the highest bid first: the node that would own the key if those before it were absent."""
         bids = self._seeds * np.uint64(self._function.hash32(key))
         scores = self._scores(bids).tolist()
         order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)

@@ -5,7 +5,7 @@ leaves gives up its arcs to their neighbours, a node that joins takes arcs, and 
 
 *Where the points lie.* The 64-bit hash of the id seeds a splitmix64 stream; the high 32 bits of its numbers are
 the node's points. One string is hashed per node instead of one per point, which makes building ten times
-faster; a node's points depend on its id and weight alone, so everybody who has the same nodes has the same
+faster; a node's points depend on its id and weight alone, so all processes with the same nodes have the same
 ring, in whatever order they came.
 
 *How even it is.* With ``v`` points each, shares have a relative standard deviation of ``1/sqrt(v)``: 8 % for
@@ -29,7 +29,7 @@ from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
-from balancekit.hashing._nodes import Nodes, distinct, nobody, node_weights
+from balancekit.hashing._nodes import Nodes, distinct, no_owner, node_weights
 from balancekit.hashing._partition import Partition
 from balancekit.hashing._points import SortedPoints
 
@@ -134,11 +134,11 @@ class HashRing:
         """
         circle = self._state[5]
         if circle is None:
-            nobody(keys)
+            no_owner(keys)
         return owners(self._function, keys, lambda places: circle.owners_of(places.astype(np.uint32)))
 
     def candidates(self, key: str | bytes | int, /) -> Iterator[str]:
-        """Yield every node once: the owner, then who would own the key if those before were not there.
+        """Yield every node once: the owner, then the node that would own the key if those before it were absent.
 
         Lazy; taking the first k costs O(k) on average.
         """
@@ -258,11 +258,11 @@ class HashRing:
         return counts
 
     def _place(self, key: str | bytes | int, nodes: tuple[str, ...]) -> int:
-        return self._function.hash32(key) if nodes else nobody(key)
+        return self._function.hash32(key) if nodes else no_owner(key)
 
     def _built(self, weights: Mapping[str, float]) -> _State:
         if not weights:
-            return array("I", [0]), 32, array("I", [0xFFFF_FFFF, 0]), (), nobody, None, ()
+            return array("I", [0]), 32, array("I", [0xFFFF_FFFF, 0]), (), no_owner, None, ()
         packed = _packed(self._function, weights, self._counts(weights))
         packed.sort()
         circle = SortedPoints(packed >> np.uint64(32), packed & ~HIGH)

@@ -86,7 +86,7 @@ class FlapDamping(Record):
     Raises
     ------
     ConfigurationError
-        If the ceiling cannot reach ``suppress``, so that nobody would ever be suppressed (RFC 7196 found
+        If the ceiling cannot reach ``suppress``, so that none would ever be suppressed (RFC 7196 found
         such configurations deployed).
 
     *Guarantee.* An endpoint that stops falling is let back after ``half_life * log2(penalty / reuse)``
@@ -202,7 +202,7 @@ class Damper:
             self._step(DampingTrigger.FORGET)
 
     def release(self, *, now: float) -> None:
-        """Let the endpoint back before its time: the pool has nobody else. Its penalty stays."""
+        """Let the endpoint back before its time: the pool has no other. Its penalty stays."""
         self.advance(now=now)
         self._step(DampingTrigger.REUSE)
 

@@ -9,7 +9,7 @@ request, and what an endpoint loses after it has recovered is the rest of its ti
 request per client; two seconds keep a recovered endpoint above 80 % of its share in the 20 s after.
 
 *Why a cap of one half* where Envoy's is 10 %: pools in programs are small. Ten percent of five endpoints
-is nobody.
+is none.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Ejection(Record):
     max_share
         The share of the pool that may be out at once for what requests said, in [0, 1]. At least one
         endpoint may be out unless it is 0, and the last one is never taken out. Failing checks need no
-        leave but that: an endpoint that answers nobody is no use in the pool.
+        leave but that: an endpoint that answers no request is no use in the pool.
     calm
         Seconds without ejection, >= 0, after which one of the ejections in a row is forgiven; 0 forgives
         all of them with the first proof of health. (Envoy: 10.)
@@ -95,4 +95,4 @@ class Ejection(Record):
 
 
 LAST_STAYS: Final = Ejection(max_share=1.0)
-"""Everybody may be out but the last one: what is asked for an endpoint whose checks fail."""
+"""All may be ejected but the last: the cap for endpoints whose checks fail."""

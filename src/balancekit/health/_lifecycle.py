@@ -4,7 +4,7 @@ Three witnesses speak about an endpoint: *requests* (their ends, one by one), *s
 ``_sweep.py``) and *checks*. Each has its own small machine; this one turns what they say into the triggers
 of one table and moves by nothing else.
 
-**Who took it out decides who lets it back.** An endpoint that failed requests comes back on trial when its
+**The source of an ejection decides about the return.** An endpoint that failed requests comes back on trial when its
 time is over, and requests decide: a health page that says 200 proves nothing about an endpoint that answers
 requests with 503. An endpoint that failed checks comes back when checks pass.
 
@@ -54,7 +54,7 @@ class Lifecycle(Record):
     ejection
         For how long an endpoint is out, and how many may be.
     damping
-        Keeps out who comes and goes; ``None`` for nobody.
+        Suppresses endpoints that flap; ``None`` for no damping.
     probation
         What proves an endpoint whose time is over.
     warm_up

@@ -176,7 +176,7 @@ class LifecycleMachine:
         return self._let_back(now)
 
     def uneject(self, *, now: float) -> list[Event]:
-        """Let a suppressed endpoint back before its time: there is nobody else."""
+        """Let a suppressed endpoint back before its time: there is no other."""
         if self.health is not Health.SUPPRESSED:
             return []
         return self._let_back(now)
@@ -190,7 +190,7 @@ class LifecycleMachine:
             if not self._trial.failed(started_at=completion.started_at):
                 return []
             events = self._fall("failed on trial", self._ejection, now)
-            if self.health is Health.PROBING:  # nobody else can serve: the next one is the next trial
+            if self.health is Health.PROBING:  # no other can serve: the next one is the next trial
                 self._trial.begin(now=now)
             return events
         tripped = self._run.failed(completion.outcome, now=now)

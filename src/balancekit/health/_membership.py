@@ -34,15 +34,15 @@ class Move(enum.StrEnum):
     """What can happen to an endpoint's membership."""
 
     DRAIN = "drain"
-    """Somebody asked for a drain."""
+    """A drain was requested."""
     UNDRAIN = "undrain"
-    """Somebody asked for it back."""
+    """The drain was cancelled."""
     LAST_LEASE = "last lease"
     """No lease is open any more."""
     DEADLINE = "deadline"
     """The time for draining is over."""
     REMOVE = "remove"
-    """Somebody took it out of the pool."""
+    """It was removed from the pool."""
 
 
 MEMBERSHIP: Final[Table[Membership, Move]] = frozen(

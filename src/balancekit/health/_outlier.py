@@ -1,10 +1,10 @@
 """Outlier rules that compare all endpoints in one sweep.
 
-*Why compare.* When a database that everybody needs is slow, everybody is bad and nobody is to blame. What
+*Why compare.* When a database that all endpoints need is slow, all are bad and none is to blame. What
 stands out from its peers is broken by itself.
 
 *Worked example* for the standard deviation rule: rates 1, 1, 1, 1, 0.5 have mean 0.9 and population standard
-deviation 0.2; the limit is ``0.9 - 1.9 * 0.2 = 0.52``, and 0.5 is out. Among four endpoints nobody is ever out:
+deviation 0.2; the limit is ``0.9 - 1.9 * 0.2 = 0.52``, and 0.5 is out. Among four endpoints none is ever out:
 the farthest that one of n values can be from the mean is ``sqrt(n - 1)`` deviations, 1.73 for four. The rule of
 the median has no such limit and works from three.
 
@@ -39,14 +39,14 @@ Outliers: TypeAlias = Mapping[str, str]
 
 
 class SuccessRateOutlier(Record):
-    """Accuse whoever succeeds less often than the mean of the peers by some standard deviations.
+    """Eject endpoints that succeed less often than the mean of the peers by some standard deviations.
 
     Parameters
     ----------
     factor
         How many population standard deviations, > 0. (Envoy and gRPC write 1900, in thousandths.)
     minimum_hosts
-        Endpoints with enough volume without which nobody is compared, >= 2.
+        Endpoints with enough volume without which none is compared, >= 2.
     volume
         Requests in the window without which an endpoint is not compared, >= 1.
     window
@@ -75,7 +75,7 @@ class SuccessRateOutlier(Record):
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
-        """Return whom to on_outlier, and of what."""
+        """Return the ids of the outliers, each with its cause."""
         rates = {report.endpoint: report.success_rate for report in reports if report.volume >= self.volume}
         if len(rates) < self.minimum_hosts:
             return {}
@@ -87,14 +87,14 @@ class SuccessRateOutlier(Record):
 
 
 class FailurePercentage(Record):
-    """Accuse whoever fails at least ``threshold`` of its requests (Envoy).
+    """Eject endpoints that fail at least ``threshold`` of their requests (Envoy).
 
     Parameters
     ----------
     threshold
         A share, in (0, 1].
     minimum_hosts
-        Endpoints with enough volume without which nobody is judged, >= 1.
+        Endpoints with enough volume without which none is judged, >= 1.
     volume, window, enforcing
         As for :class:`SuccessRateOutlier`.
 
@@ -119,12 +119,12 @@ class FailurePercentage(Record):
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
-        """Return whom to on_outlier, and of what."""
+        """Return the ids of the outliers, each with its cause."""
         return _failing(self, reports, lambda rate: rate >= self.threshold)
 
 
 class FailurePercentageAbove(Record):
-    """Accuse whoever fails more than ``threshold`` of its requests (gRPC A50).
+    """Eject endpoints that fail more than ``threshold`` of their requests (gRPC A50).
 
     Parameters
     ----------
@@ -146,12 +146,12 @@ class FailurePercentageAbove(Record):
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
-        """Return whom to on_outlier, and of what."""
+        """Return the ids of the outliers, each with its cause."""
         return _failing(self, reports, lambda rate: rate > self.threshold)
 
 
 class MedianFailures(Record):
-    """Accuse whoever fails far more often than the median of its peers.
+    """Eject endpoints that fail far more often than the median of their peers.
 
     Parameters
     ----------
@@ -161,13 +161,13 @@ class MedianFailures(Record):
         A deviation is taken for at least this share, in (0, 1]: when all peers fail equally rarely, a hair
         more is not an outlier. With the defaults none is an outlier below 17.5 % over the median.
     minimum_hosts
-        Endpoints with enough volume without which nobody is compared, >= 3.
+        Endpoints with enough volume without which none is compared, >= 3.
     volume, window, enforcing
         As for :class:`SuccessRateOutlier`.
 
     *Guarantee.* While fewer than half of the endpoints are bad, they do not move the median.
 
-    *When not to use it:* for two endpoints, of which nobody can say which one is the outlier.
+    *When not to use it:* for two endpoints, of which either may be the outlier.
 
     Example
     -------
@@ -190,7 +190,7 @@ class MedianFailures(Record):
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
-        """Return whom to on_outlier, and of what."""
+        """Return the ids of the outliers, each with its cause."""
         rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= self.volume}
         if len(rates) < self.minimum_hosts:
             return {}
@@ -199,7 +199,7 @@ class MedianFailures(Record):
 
 
 class MedianLatency(Record):
-    """Accuse whoever answers far more slowly than the median of its peers.
+    """Eject endpoints that answer far more slowly than the median of their peers.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ class MedianLatency(Record):
     share
         The quantile of an endpoint's latencies that is compared, in [0, 1].
     minimum_hosts
-        Endpoints with enough volume without which nobody is compared, >= 3.
+        Endpoints with enough volume without which none is compared, >= 3.
     volume
         Latencies in the window without which an endpoint is not compared, >= 1; see :class:`LatencyLimit`.
     window, enforcing
@@ -244,7 +244,7 @@ class MedianLatency(Record):
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
-        """Return whom to on_outlier, and of what."""
+        """Return the ids of the outliers, each with its cause."""
         known = {
             report.endpoint: report.latency(self.share)
             for report in reports

@@ -34,7 +34,7 @@ class SuccessRate(Record):
     enforcing
         The probability that an accusation is acted upon, in (0, 1].
 
-    *When not to use it:* where a shared dependency makes everybody fail: each is an outlier, and only the cap
+    *When not to use it:* where a shared dependency makes all endpoints fail: each is an outlier, and only the cap
     on ejections keeps the pool. :class:`SuccessRateOutlier` compares.
 
     Example
@@ -55,7 +55,7 @@ class SuccessRate(Record):
         valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:
-        """Return whom to on_outlier, and of what."""
+        """Return the ids of the outliers, each with its cause."""
         return {
             report.endpoint: (
                 f"success rate {report.success_rate:.2f} < {self.minimum:g} over {report.volume} requests"
@@ -105,7 +105,7 @@ class LatencyLimit(Record):
         valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:
-        """Return whom to on_outlier, and of what."""
+        """Return the ids of the outliers, each with its cause."""
         found = {}
         for report in reports:
             if report.successes < self.volume or len(report.latencies) < self.volume:

@@ -23,7 +23,7 @@ class Health(enum.StrEnum):
     """The state of one endpoint."""
 
     UNKNOWN = "unknown"
-    """Nobody has asked it yet; not picked until a check has passed."""
+    """Not checked yet; not picked until a check has passed."""
     PROBING = "probing"
     """Back on trial, by a few requests at a time: one failure takes it out again."""
     WARMING = "warming"
@@ -31,7 +31,7 @@ class Health(enum.StrEnum):
     HEALTHY = "healthy"
     """Nothing is known against it."""
     SUSPECT = "suspect"
-    """It failed of late, not often enough to be taken out, or nobody can be spared."""
+    """It failed of late, not often enough to be taken out, or the pool cannot spare it."""
     EJECTED = "ejected"
     """Taken out for a time, or for as long as checks fail."""
     SUPPRESSED = "suppressed"

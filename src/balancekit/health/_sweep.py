@@ -33,7 +33,7 @@ SWEPT: Final = 5000
 
 
 class Rule(Protocol):
-    """Says from reports who is to be taken out. Write your own: any object with these three."""
+    """Decides from reports which endpoints to eject. Write your own: any object with these three."""
 
     @property
     def window(self) -> float:
@@ -83,7 +83,7 @@ class OutlierSweep:
         """When :meth:`advance` is due."""
 
     def advance(self, nodes: Iterable[Node], *, now: float) -> dict[str, str]:
-        """Look at everybody who takes part; return who is to be taken out, and why."""
+        """Look at every node in service; return the outliers, each with its cause."""
         before, self._notes = self._notes, {}
         for node in nodes:
             notes = before.get(node, [])
@@ -105,7 +105,7 @@ class OutlierSweep:
 
 
 def _ask(rule: Rule, reports: Sequence[EndpointReport]) -> Mapping[str, str]:
-    """Ask a rule; one that raises is logged and accuses nobody: it may not break a request."""
+    """Ask a rule; one that raises is logged and ejects none: it may not break a request."""
     try:
         return rule(reports)
     except Exception:

@@ -69,7 +69,7 @@ class WarmUp(Record):
     minimum
         The least share, in [0, 1].
 
-    *Guarantee.* Shares among the endpoints that are not warming stay in proportion. If everybody who is left
+    *Guarantee.* Shares among the endpoints that are not warming stay in proportion. If every endpoint that is left
     is warming, requests go to them all the same.
 
     *When to use it:* for endpoints with cold caches or code that is compiled as it runs. *When not:* as a

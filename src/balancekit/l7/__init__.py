@@ -1,14 +1,14 @@
 """Request routing (L7): which pool gets this request.
 
-==================================  ====================================================================
-:class:`Request`                    a request as routes read it, from ASGI, WSGI or a URL
-:class:`Route`, :class:`Split`      conditions and where to; weighted shares over several pools
-:class:`RouteTable`                 ``match``, ``explain``, ``check``, ``plan``, ``replace``
-:class:`Spelling`                   which paths and hosts count as the same; ambiguous ones are rejected
-path patterns                       :func:`exact`, :func:`prefix`, :func:`text_prefix`, :func:`regex`,
-                                    :func:`template`
-conditions                          :func:`header`, :func:`cookie`, :func:`query`
-==================================  ====================================================================
+==============================  ====================================================================
+:class:`Request`                a request as routes read it, from ASGI, WSGI or a URL
+:class:`Route`, :class:`Split`  conditions and where to; weighted shares over several pools
+:class:`RouteTable`             ``match``, ``explain``, ``check``, ``plan``, ``replace``
+:class:`Spelling`               which paths and hosts count as the same; ambiguous ones are rejected
+path patterns                   :func:`exact`, :func:`prefix`, :func:`text_prefix`, :func:`regex`,
+                                :func:`template`
+conditions                      :func:`header`, :func:`cookie`, :func:`query`
+==============================  ====================================================================
 
 .. code-block:: python
 

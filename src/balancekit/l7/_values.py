@@ -5,7 +5,7 @@
     header("x-beta").is_("1")        cookie("track").starts("canary")        query("v").between(2, 5)
 
 ``absent()`` and ``is_not("1")`` are two things. ``is_not`` also holds for a request without the value; in Envoy an
-inverted match does not, and "not the canaries" then selects nobody. Values are compared as sent, undecoded; several
+inverted match does not, and "not the canaries" then selects no request. Values are compared as sent, undecoded; several
 fields of one header count as one value joined by ``, `` (RFC 9110 5.3); of a repeated cookie or parameter the first
 counts.
 

@@ -103,7 +103,7 @@ class FailureAware(Record):
         return FailureAwarePool(self)
 
     def __call__(self, node: Node) -> FailureAwareLoad:
-        """Make the load of a node that shares with nobody."""
+        """Make the load of a node without a pool."""
         return self.for_pool()(node)
 
 
@@ -133,7 +133,7 @@ class FailureAwarePool:
         self._loads.pop(node, None)
 
     def advance(self, *, now: float) -> None:
-        """Take the median anew, and fade who has been idle since the last time."""
+        """Take the median anew, and fade endpoints that have been idle since the last time."""
         loads = list(self._loads.values())
         interval = max(SWEEP, len(loads) / SWEPT)
         known = sorted([load.latency for load in loads if load.tried])

@@ -43,7 +43,7 @@ class InFlight(Record):
 class InFlightCost(Record):
     """Load policy: the summed ``cost`` of the open leases.
 
-    *When not to use it:* if nobody passes ``cost=`` to ``acquire``; it then equals :class:`InFlight`
+    *When not to use it:* if no caller passes ``cost=`` to ``acquire``; it then equals :class:`InFlight`
     and is slower.
     """
 

@@ -38,7 +38,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "retries": "Attempts that were made elsewhere after one that failed.",
     "exhausted": "Retries for which there was no budget.",
     "hedges": "Second attempts that were started before the first had ended.",
-    "failures": "Requests that nobody could be picked for.",
+    "failures": "Requests for which no endpoint could be picked.",
     "panic": "1 while health is being ignored.",
     "refreshes": "Answers of a source of endpoints.",
     "success": "When a source of endpoints last answered.",

@@ -10,7 +10,7 @@
 ``balancekit_retries_total{reason}``                      without an endpoint, as all that follow
 ``balancekit_retry_budget_exhausted_total``               retries that there was no budget for
 ``balancekit_hedges_total{result}``                       second attempts: won or lost
-``balancekit_pick_failures_total{reason}``                requests that nobody could be picked for
+``balancekit_pick_failures_total{reason}``                requests for which no endpoint could be picked
 ``balancekit_panic``                                      1 while health is being ignored
 ``balancekit_resolver_refreshes_total{resolver,result}``  answers of a source of endpoints
 ``balancekit_resolver_last_success_timestamp_seconds``    when it last answered
@@ -222,12 +222,12 @@ class BalancerCollector:
     def _histogram(self, endpoint: str) -> Any:
         child = self._durations.get(endpoint)
         if child is None:
-            everybody = self._exporter.duration
+            histogram = self._exporter.duration
             if all(
                 one.id != endpoint for one in self.balancer.endpoints
             ):  # a last answer of one that is gone
-                return everybody.labels(self.service, OTHER)
-            child = self._durations[endpoint] = everybody.labels(self.service, self.label(endpoint))
+                return histogram.labels(self.service, OTHER)
+            child = self._durations[endpoint] = histogram.labels(self.service, self.label(endpoint))
         return child
 
     def _forget(self, endpoint: str) -> None:

@@ -1,15 +1,15 @@
 """Routing selectors: they narrow the pool, then delegate to another selector.
 
-====================  ======================================================================
+====================  =======================================================================
 :class:`Priority`     tiers; the next takes over gradually
 :class:`Locality`     the own zone first, what it cannot carry elsewhere
 :class:`Subset`       only endpoints whose metadata match the request
 :class:`Subsetting`   only a part of the pool, so that many clients spread their connections
 :class:`Canary`       a stable share of the users to the new version
 :class:`Sticky`       back to the endpoint that knows the client, by a signed value
-:class:`MaxInFlight`  nobody over its limit of requests in flight
-:class:`RateLimit`    nobody over its limit of requests, or of their cost, per second
-====================  ======================================================================
+:class:`MaxInFlight`  each endpoint below its limit of requests in flight
+:class:`RateLimit`    each endpoint below its limit of requests, or of their cost, per second
+====================  =======================================================================
 
 Each takes the selector to delegate to as ``child=``, a class or a function that makes one: every part gets
 its own. They nest: ``Sticky(values, child=lambda: Locality("eu-1", child=RoundRobin))``.

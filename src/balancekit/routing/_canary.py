@@ -1,7 +1,7 @@
 """Canary releases: a stable share of the keys gets the new version.
 
 A user's position on a line of length 1 is compared with the canary's share. Raising the share from 5 % to
-10 % keeps the first 5 % and adds others; nobody goes back and forth.
+10 % keeps the first 5 % and adds others; no key moves back and forth.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Canary:
         Makes the selector of either side. Power of two choices if left out.
 
     *Guarantee.* Which side a key is on depends on the key, the salt and the share, in every process; a higher
-    share only adds keys. A request without a key is drawn. When one side has nobody left, the other serves.
+    share only adds keys. A request without a key is drawn. When one side has no endpoint left, the other serves.
 
     *When not to use it:* to send a share of requests rather than of users; then give no key.
 
@@ -92,7 +92,7 @@ class Canary:
         return position < self._share
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return what the child of the key's side picks, or of the other side if nobody is left there."""
+        """Return what the child of the key's side picks, or of the other side if none is left there."""
         canary = ctx.rng.random() < self._share if ctx.key is None else self.chosen(ctx.key)
         views = self._parts.views(snapshot)
         for side in (canary, not canary):

@@ -123,12 +123,12 @@ class ChildSelectors:
                 child.prepare(view)
 
     def refusals(self, part: Hashable, view: Snapshot, ctx: PickContext) -> Mapping[str, Reason]:
-        """Return what the child of a part says of those whom it passes over."""
+        """Return the reasons of a part's child for the endpoints it passes over."""
         child = self.of(part)
         return child.refusals(view, ctx) if isinstance(child, SupportsReasons) else {}
 
     def retry_at(self, part: Hashable, view: Snapshot, ctx: PickContext) -> float | None:
-        """Return when the child of a part would pick somebody, if it knows."""
+        """Return when the child of a part would pick an endpoint, if it knows."""
         child = self.of(part)
         return child.retry_at(view, ctx) if isinstance(child, SupportsRetryAt) else None
 

@@ -1,7 +1,7 @@
 """A limit of requests in flight for each endpoint.
 
 An endpoint at its limit is passed over; when all are, the caller is told at once (``SaturatedError``) instead of
-joining a queue nobody sees.
+joining an invisible queue.
 
 Source: Envoy 1.40, circuit breakers (``max_requests``), here per endpoint; nginx ``max_conns``.
 """
@@ -21,7 +21,7 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["MaxInFlight"]
 
-PART: Final = "everybody"
+PART: Final = "all"
 
 
 @final
@@ -86,7 +86,7 @@ class MaxInFlight:
         self._children.prepare({PART: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Say who is at the limit, and what the child has against the others."""
+        """Return the endpoints at their limit, and the child's reasons for the others."""
         full = {node.id: Reason.SATURATED for node in snapshot.candidates(ctx) if not self._has_room(node)}
         return {**self._children.refusals(PART, snapshot, excluding(ctx, set(full))), **full}
 

@@ -35,7 +35,7 @@ __all__ = ["Locality", "Priority", "tier_loads"]
 
 
 def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) -> tuple[int, ...]:
-    """Return how many per cent of the traffic each tier gets; they add up to 100, or to 0 if nobody is eligible.
+    """Return how many per cent of the traffic each tier gets; they add up to 100, or to 0 if no endpoint is eligible.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class _Tiers:
         return tuple(zip(order, tier_loads(sizes, self.overprovisioning), strict=True))
 
     def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
-        """Draw the tier, then let its child pick; the next tiers if everybody in it has been tried."""
+        """Draw the tier, then let its child pick; the next tiers if every endpoint in it has been tried."""
         views, loads = self.parts.views(snapshot), snapshot.derive(self.loads)
         point = (ctx.rng.randrange(100) if ctx.key is None else hash64(ctx.key) % 100) + 1
         reached, drawn = 0, None

@@ -1,6 +1,6 @@
 """A rate limit for each endpoint: a token bucket with a rate and a burst.
 
-Whoever sells requests by the minute, or tokens, refuses those who ask for more. An endpoint whose bucket is too low is
+Services that sell requests or tokens by the minute refuse what exceeds the quota. An endpoint whose bucket is too low is
 passed over before it has to refuse; when all are, the caller is told when the first will have room.
 
 The bucket is one number per endpoint, the time at which it will be full again. A request moves that time by its cost over
@@ -27,7 +27,7 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["RateLimit"]
 
-PART: Final = "everybody"
+PART: Final = "all"
 
 
 @final
@@ -69,7 +69,7 @@ class RateLimit:
     *When not to use it:* for what several processes share: each counts its own requests only. Give each its part of the
     quota, and let ``Retry-After`` say the rest.
 
-    *Charged at the pick,* so also for what does not come to be sent: a request that warm-up gives to somebody else, a retry that the
+    *Charged at the pick,* so also for what does not come to be sent: a request that slow start redirects, a retry that the
     budget refuses after all.
 
     Cost: O(n) a pick. Explaining a pick spends nothing.

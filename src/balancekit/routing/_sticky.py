@@ -41,7 +41,7 @@ SHORTEST_SECRET: Final = 16
 MAX_VALUE_LENGTH: Final = 4096
 MAX_ID_BYTES: Final = 3039
 """Of an id whose value, in base64 with a signature of 43 characters and a dot, is no longer than that."""
-PART: Final = "everybody"
+PART: Final = "all"
 
 
 @final

@@ -21,7 +21,7 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Subset"]
 
-EVERYBODY: Final = "everybody"
+WHOLE_POOL: Final = "all"
 
 
 @final
@@ -33,8 +33,8 @@ class Subset:
     keys
         The labels that count, at least one. A request that names none of them may go anywhere.
     fallback
-        If nobody matches: ``"any"`` endpoint, ``"none"`` (the request fails), or the labels of a default
-        subset, which falls back to nobody.
+        If no endpoint matches: ``"any"`` endpoint, ``"none"`` (the request fails), or the labels of a default
+        subset, which has no fallback.
     child
         Makes the selector of a subset. Power of two choices if left out.
 
@@ -79,25 +79,25 @@ class Subset:
             self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return what the child of the subset picks; by the fallback if nobody matches."""
+        """Return what the child of the subset picks; by the fallback if none matches."""
         wanted = {key: ctx.attributes[key] for key in self._keys if key in ctx.attributes}
         if not wanted:
-            return self._children.of(EVERYBODY).select(snapshot, ctx)
+            return self._children.of(WHOLE_POOL).select(snapshot, ctx)
         node = self._within(snapshot, ctx, wanted)
         if node is None and self._default is not None:
             node = self._within(snapshot, ctx, self._default)
         if node is None and self._anybody:
             if ctx.trace is not None:
-                ctx.trace.note(f"nobody matches {wanted}")
-            node = self._children.of(EVERYBODY).select(snapshot, ctx)
+                ctx.trace.note(f"no endpoint matches {wanted}")
+            node = self._children.of(WHOLE_POOL).select(snapshot, ctx)
         return node
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
-        self._children.prepare({EVERYBODY: snapshot, **self._parts.views(snapshot)})
+        self._children.prepare({WHOLE_POOL: snapshot, **self._parts.views(snapshot)})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Say that who was left does not match."""
+        """Return the reason for each endpoint that does not match."""
         return {node.id: Reason.UNMATCHED for node in snapshot.candidates(ctx)}
 
     def _within(self, snapshot: Snapshot, ctx: PickContext, wanted: Mapping[str, object]) -> Node | None:
@@ -114,7 +114,7 @@ class Subset:
         if not matching:
             return None
         others = {node.id for node in snapshot.eligible if node.id not in matching}
-        return self._children.of(EVERYBODY).select(snapshot, excluding(ctx, others))
+        return self._children.of(WHOLE_POOL).select(snapshot, excluding(ctx, others))
 
     def _learn(self, node: Node, completion: Completion, /) -> None:
         self._children.learn(node, completion)

@@ -52,13 +52,13 @@ def deterministic_subset(ids: Iterable[str], *, client: int, size: int) -> tuple
     """
     valid.integer("client", client, minimum=0)
     valid.integer("size", size, minimum=1)
-    everybody = sorted(ids)
-    subsets = len(everybody) // size
+    pool = sorted(ids)
+    subsets = len(pool) // size
     if subsets < 2:
-        return tuple(everybody)
-    Random(client // subsets).shuffle(everybody)
+        return tuple(pool)
+    Random(client // subsets).shuffle(pool)
     place = client % subsets * size
-    return tuple(everybody[place : place + size])
+    return tuple(pool[place : place + size])
 
 
 def rendezvous_subset(ids: Iterable[str], *, client: str, size: int) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def rendezvous_subset(ids: Iterable[str], *, client: str, size: int) -> tuple[st
 
 @final
 class Subsetting:
-    """Use only a part of the pool, chosen by a function of all ids; everybody if nobody of it is left.
+    """Use only a part of the pool, chosen by a function of all ids; the whole pool if none of the part is left.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Subsetting:
             self.learn: Learn = self._learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return what the child picks of the part, or of the rest if nobody of the part is left."""
+        """Return what the child picks of the part, or of the rest if none of the part is left."""
         snapshot.members.derive(self._follow)
         views = self._parts.views(snapshot)
         for part in (True, False):

@@ -1,7 +1,7 @@
 """The least score per weight without a scan: items in buckets of equal score.
 
 Items stand on buckets by the score ``(inflight + 1) / weight`` of the in-flight they had when last looked at,
-their *level*. That is a lower bound, because whoever ends a request below the level says so
+their *level*. That is a lower bound, because the end of a request below the level is reported
 (:meth:`ScoreBuckets.fell`); an item that has taken requests since stands too low, and is moved up when it is
 met. So the lowest bucket holds every true minimum, and an item met there whose in-flight equals its
 level *is* one.
@@ -116,13 +116,13 @@ class ScoreBuckets(Generic[C]):
         return self._settle()
 
     def retire(self) -> None:
-        """Move nobody any more: the items are about to stand in other buckets."""
+        """Stop moving items: they are about to be put in other buckets."""
         with self._lock:
             self._retired = True
             self._low = []  # what is read there counts for the other ladder now
 
     def _settle(self) -> C:
-        """Move whoever stands wrong until one of the lowest bucket stands right."""
+        """Move misplaced items until one of the lowest bucket is in its place."""
         with self._lock:
             if self._moving or self._retired:  # moving: a finalizer came here from the loop below
                 return min(self._items, key=self._score)
@@ -177,7 +177,7 @@ class ScoreBuckets(Generic[C]):
         return (item.inflight + 1) / self._weight[item]
 
     def _check(self) -> None:
-        """Audit: everybody stands once, on the bucket of its level, at the place it is noted at."""
+        """Audit: each item is once in the bucket of its level, at the place noted for it."""
         assert sum(map(len, self._buckets.values())) == len(self._items)
         assert sorted(self._scores) == sorted(self._buckets)
         for score, bucket in self._buckets.items():

@@ -5,7 +5,7 @@ serves (the first declared on a tie) and pays the sum of all weights. With 5, 1,
 
 **Guarantee.** Over any ``sum(weights)`` turns each server gets exactly its weight. After any number of
 turns, no server is a whole turn ahead of its exact share: its credit is minus its lead times the sum, and
-the one who was picked had a credit above zero before paying.
+the one picked had a credit above zero before paying.
 
 **Classes.** Servers of equal weight take turns among themselves in the order of declaration, so only one
 per distinct weight, the head of its class, can be the richest. That makes a step O(distinct weights)
@@ -67,7 +67,7 @@ class SmoothWrr:
         turn = upcoming[best]
         if turn + 1 < len(members[best]):
             upcoming[best] = turn + 1
-        else:  # everybody of this weight has had one turn more: the head pays for its own
+        else:  # each of this weight has had one turn more: the head pays for its own
             upcoming[best] = 0
             credit[best] -= self._total
         return members[best][turn]

@@ -13,7 +13,7 @@
 :class:`RingHash`                  by key, on a consistent-hash ring
 :class:`MaglevHash`                by key, in an evenly filled table
 :class:`RendezvousHash`            by key, the highest bid; exact weights
-:class:`BoundedLoad`               by key, on from whoever holds too much
+:class:`BoundedLoad`               by key, passing over endpoints above their bound
 :class:`SourceHash`                ``hash(key) % n``
 =================================  =======================================================
 """

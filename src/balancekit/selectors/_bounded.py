@@ -1,4 +1,4 @@
-"""Consistent hashing in which nobody gets too much: a full owner passes a key on."""
+"""Consistent hashing with bounded loads: a full owner passes a key on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RankingSelector(Protocol):
         ...
 
     def structure(self, weights: Mapping[str, float]) -> object:
-        """Return who owns what."""
+        """Return the owners."""
         ...
 
     def ranking(self, snapshot: Snapshot, ctx: PickContext, /) -> Iterator[Node]:
@@ -43,7 +43,7 @@ class BoundedLoad:
 
     *Guarantee.* An endpoint is picked only while it has fewer than ``ceil(factor * m * w / W)`` open leases, where
     m are the open leases of all candidates and the new one, w its weight and W that of all candidates. There is
-    always one below its bound. As long as nobody is full, every key goes to its owner.
+    always one below its bound. As long as none is full, every key goes to its owner.
 
     *When to use it:* affinity is worth having, but a hot key must not take an endpoint down: caches, model
     servers with prefix caches. *When not:* affinity is a must (state that only the owner has); use the
@@ -88,7 +88,7 @@ class BoundedLoad:
         return self._selector.prepare(snapshot)
 
     def structure(self, weights: Mapping[str, float]) -> object:
-        """Return who owns what while nobody is full."""
+        """Return the owners while none is full."""
         return self._selector.structure(weights)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
@@ -105,7 +105,7 @@ class BoundedLoad:
                 return node
             if ctx.trace is not None:
                 ctx.trace.note(f"{node.id!r} is full: {node.inflight} of at most {most}")
-        # Leases were opened meanwhile: somebody below the bound was passed before that became true.
+        # Leases were opened meanwhile: an endpoint below the bound was passed before that became true.
         return min(candidates, key=lambda node: node.inflight)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:

@@ -1,7 +1,7 @@
 """Power of d choices: draw two, take the less loaded one.
 
 Two draws instead of one bring the longest queue from ``log n / log log n`` down to ``log log n / log 2``,
-and unlike a search for the least loaded of all they do not send everybody to the same endpoint when what
+and unlike a search for the least loaded of all they do not send all requests to the same endpoint when what
 is known of loads is old. A black hole, an endpoint that fails at once and so looks idle, gets at most
 ``2 / n`` of the traffic even from a load that is fooled by it.
 """
@@ -102,7 +102,7 @@ def _two_by_count(nodes: Sequence[Node], rng: Random) -> Callable[..., Node]:
     def pick(_now: float = 0.0, /) -> Node:
         i = bits(30) % size
         a = nodes[i]
-        b = nodes[i - 1 - bits(30) % others]  # a negative index wraps: anybody but i, all alike
+        b = nodes[i - 1 - bits(30) % others]  # a negative index wraps: any but i, all alike
         return a if a.inflight <= b.inflight else b
 
     return pick
@@ -157,7 +157,7 @@ def _several(d: int, snapshot: Snapshot, rng: Random, lighter: Lighter) -> Calla
 
 
 def _other(node: Node, snapshot: Snapshot, rng: Random) -> Node:
-    """Draw again, anybody but ``node``: itself only if nobody else has weight."""
+    """Sample again, without ``node``: itself only if no other has weight."""
     return sample(snapshot, PickContext(rng=rng), (node,)) or node
 
 

@@ -4,7 +4,7 @@ All three selectors build a structure of ``balancekit.hashing`` from the *member
 pick lock, and keep it for as long as the members are. Health does not touch it: a key whose owner may not be
 picked walks on to its next candidate, and comes back when the owner does.
 
-Endpoints of weight zero own nothing; a key comes to them, by their own structure, when nobody else is left.
+Endpoints of weight zero own nothing; a key comes to them, by their own structure, when no other is left.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class MaglevHash:
 class RendezvousHash:
     """Each key to the endpoint that bids most for it: exact weights, every change minimal, O(n).
 
-    *Guarantee.* Expected shares are exactly the weights', whoever is down. When an endpoint joins, leaves, fails or
+    *Guarantee.* Expected shares are exactly the weights', whichever endpoints are down. When an endpoint joins, leaves, fails or
     changes its weight, keys move only to or from it.
 
     *When to use it:* up to some tens of endpoints; uneven or changing weights. *When not:* hundreds; use

@@ -1,4 +1,4 @@
-"""Least request: whoever has the fewest open leases per weight.
+"""Least request: the endpoint with the fewest open leases per weight.
 
 The exact minimum, not an estimate, at a cost that does not grow with the pool (``scheduling/_score_buckets.py``
 says how). Exactness has a price that no data structure can lower: all callers that look at the same

@@ -1,4 +1,4 @@
-"""Least response time: whoever is expected to answer soonest, of all.
+"""Least response time: of all endpoints, the one with the shortest expected wait.
 
 The expectation is the load's: an average of latency times the requests ahead. A full scan believes it more
 than two random draws do, so it needs loads that are true *now*: one balancer, or few.

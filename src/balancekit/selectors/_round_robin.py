@@ -1,6 +1,6 @@
 """Round robin: each in turn.
 
-The place is kept when membership or health changes: the next pick goes to whoever would have followed.
+The place is kept when membership or health changes: the next pick goes to the endpoint that would have followed.
 The start is random, so that a thousand processes do not begin on the same endpoint.
 """
 

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 MAX_REDRAWS: Final = 16
-"""Draws that may fall on somebody who is not wanted before the wanted ones are listed instead."""
+"""Draws that may fall on unwanted nodes before the wanted ones are listed instead."""
 
 
 class SamplingTable(NamedTuple):
@@ -94,7 +94,7 @@ def sample(snapshot: Snapshot, ctx: PickContext, but: Collection[Node] = ()) -> 
 
 
 def by_weight(nodes: Sequence[Node], rng: Random) -> Node | None:
-    """Draw one of some nodes by weight, uniformly if all weigh nothing; ``None`` from nobody. O(n)."""
+    """Draw one of some nodes by weight, uniformly if all weigh nothing; ``None`` from none. O(n)."""
     if not nodes:
         return None
     weights = [node.weight for node in nodes]

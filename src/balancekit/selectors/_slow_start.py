@@ -2,16 +2,16 @@
 
 A request that an algorithm gives to an endpoint that is warming or on trial is let through with the
 probability ``node.ramp``, or while fewer than ``node.trial`` requests are on it; otherwise it is given again,
-to somebody else. No algorithm knows of it, so it is the same for all, and no schedule is disturbed: round
+to another endpoint. No algorithm knows of it, so it is the same for all, and no schedule is disturbed: round
 robin skips a turn, hashing goes to the key's next owner, least loads to the next least.
 
 With a key the answer does not depend on chance but on the key, so that a key moves over once, when its time
-has come, and stays. If all that are left are held back too, the first choice stands: nobody is refused.
+has come, and stays. If all that are left are held back too, the first choice stands: no request is refused.
 
 *Not exact:* threads that pick at the same instant may each see a free place on an endpoint that is on trial.
 
 Cost: one comparison of a float for a request on an endpoint that is not held back; a second pick by the
-slow path for one that is turned away. Pools where nobody is held back do not come here at all.
+slow path for one that is turned away. Pools without ramping endpoints never come here.
 
 Source: probability thinning; the remedy for Envoy issues 19526, 19712 and 29259, where schedulers with
 lowered weights let newcomers starve.
@@ -82,7 +82,7 @@ def _admitted(node: Node, key: Key | None, rng: Random) -> bool:
 
 
 def _redirect(first: Node, select: Select, snapshot: Snapshot, ctx: PickContext) -> Node:
-    """Give a request that ``first`` turned away to somebody else, or back to ``first``."""
+    """Give a request that ``first`` turned away to another node, or back to ``first``."""
     away = {first.id}
     while len(away) <= MAX_REDIRECTS:
         other = PickContext(

@@ -1,4 +1,4 @@
-"""Weighted round robin: each in turn, the heavier more often, nobody's turns in a row.
+"""Weighted round robin: each in turn, the heavier more often, evenly spread.
 
 Both selectors make their order when the snapshot changes and then only walk along it, so a pick costs the
 same at any number of endpoints. The first order starts at its beginning (5, 1, 1 gives a a b a c a a);
@@ -40,7 +40,7 @@ class SmoothWeightedRoundRobin:
     """Each endpoint in turn, in proportion to weight, as evenly as nginx does it.
 
     *Guarantee.* Over a cycle (weights in lowest whole terms, summed) each endpoint gets exactly its
-    weight, and nobody is ever a whole turn ahead of its exact share. That holds for up to 64 endpoints
+    weight, and none is ever a whole turn ahead of its exact share. That holds for up to 64 endpoints
     always; above, while the cycle times the number of distinct weights is at most 65 536. Past that the
     order is the one of :class:`StrideScheduling`.
 

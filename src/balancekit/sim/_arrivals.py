@@ -5,13 +5,13 @@
 :class:`Bursty`            quiet and busy spells by turns
 :class:`Diurnal`           a day's curve
 :class:`RecordedArrivals`  what was measured
-:class:`ClosedLoop`           so many callers, each of which waits for its answer (a closed loop)
+:class:`ClosedLoop`        so many callers, each of which waits for its answer (a closed loop)
 =========================  ===================================================================
 
 Several open processes can be merged with ``heapq.merge``.
 
 *Open or closed?* The users of a site do not wait for each other: open. A fixed set of workers does: closed, and it
-flatters a slow system, for who waits does not ask (coordinated omission).
+flatters a slow system, for a waiting client does not ask (coordinated omission).
 """
 
 from __future__ import annotations

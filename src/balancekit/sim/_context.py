@@ -89,4 +89,4 @@ class SimContext:
 
 
 def _nobody(job: object, end: float) -> None:
-    """Schedule nothing: who works off a line by ``free`` alone knows the end."""
+    """Schedule nothing: the fast loop computes ends from ``free`` alone."""

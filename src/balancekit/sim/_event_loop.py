@@ -79,7 +79,7 @@ class Attempt:
     def __init__(self, request: Request, lease: Lease[str], place: Place, row: int) -> None:
         self.request: Request = request
         self.lease: Lease[str] | None = lease
-        """``None`` when nobody waits for it any more."""
+        """``None`` when nothing waits for it any more."""
         self.place: Place = place
         self.row: int = row
         self.outcome: Outcome = Outcome.SUCCESS

@@ -2,8 +2,8 @@
 
 *First in, first out* (:class:`FifoQueue`): the end of a request is known when it comes, for it begins when the worker that
 is free soonest is free. So an undisturbed request costs the simulator one event, not two. *Processor sharing*
-(:class:`ProcessorSharing`): all are worked on at once, and slower the more there are; the next end is known only until somebody
-comes or goes. What nobody has to work on (:class:`InfiniteServer`) ends by itself.
+(:class:`ProcessorSharing`): all are worked on at once, and slower the more there are; the next end is known only until a request
+comes or goes. What needs no server (:class:`InfiniteServer`) ends by itself.
 
 **A server has its own time** (:class:`ServerClock`). It runs as fast as ours, slower while the server is slow, and stands still
 while it hangs; what is in line is due at a server's time, so a disturbance changes one number and the dates of the
@@ -68,7 +68,7 @@ class Server(Record):
 
 
 Schedule: TypeAlias = Callable[[J, float], None]
-"""Told when a job will end; infinity for as long as nobody knows. What it was told of the job before is void."""
+"""Told when a job will end; infinity for as long as it is unknown. What it was told of the job before is void."""
 
 
 class Station(Protocol[J]):
@@ -129,7 +129,7 @@ class ServerClock:
 
 
 class InfiniteServer(Generic[J]):
-    """As many workers as there are jobs: nobody waits for another."""
+    """As many workers as there are jobs: none waits for another."""
 
     __slots__ = ("_clock", "_due", "_schedule")
 
@@ -250,7 +250,7 @@ class ProcessorSharing(Generic[J]):
         self._at = time
 
     def _tell(self) -> None:
-        """Schedule whoever ends first, if nobody comes or goes until then."""
+        """Schedule the first end, if none comes or goes until then."""
         if self._present:
             end, _, job = self._present[0]
             self._schedule(job, self._clock.ours(self._at + max(0.0, end - self._done) / self._rate()))

@@ -80,7 +80,7 @@ class Recording(Record):
     def report(self, *, workers: int | Mapping[str, int] | None = None, warm_up: int = 0) -> SimulationReport:
         """Return what did happen, in the form in which simulations report; to compare a replay with.
 
-        ``workers`` and ``warm_up`` are those of :func:`replay`; without workers nobody is ever overloaded.
+        ``workers`` and ``warm_up`` are those of :func:`replay`; without workers no endpoint is ever overloaded.
         """
         number = {id: number for number, id in enumerate(self.endpoints)}
         trace = Trace()

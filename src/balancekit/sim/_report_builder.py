@@ -4,7 +4,7 @@ All is counted from the arrival of the first request after the warm-up to the ar
 the end of the run, not how the system is.
 
 *How many are present*, at a server or in the whole, goes up by one at an entry and down by one at an exit. Workers are
-never idle while somebody waits, so with ``n`` present ``min(n, workers)`` of them work, and there is more than they can
+never idle while a request waits, so with ``n`` present ``min(n, workers)`` of them work, and there is more than they can
 do while ``n > workers``. So nothing but entries and exits needs to be written down while a run goes on.
 
 Cost: O(n log n) for n attempts, in numpy.
@@ -75,7 +75,7 @@ def measure(
     picks = np.bincount(where[tries], minlength=len(servers))
     busy, overload = _occupation(entered, left, where, servers, span)
     stays = np.clip(ended, *span) - np.clip(arrived, *span)
-    lasting = ended > arrived  # whatever ends as it comes is seen by nobody, and not by itself
+    lasting = ended > arrived  # whatever ends as it comes is seen by none, and not by itself
     come: Numbers = np.cumsum(lasting) - lasting
     before = come[warm_up:] - np.searchsorted(np.sort(ended[lasting]), arrived[warm_up:], side="right")
     answered = served.copy()

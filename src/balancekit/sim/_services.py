@@ -2,14 +2,14 @@
 
 All have a mean in seconds; what differs is how often a request takes many times as long:
 
-====================  ===============================================
-:class:`Deterministic`       the same each time
-:class:`Exponential`  memoryless; squared coefficient of variation 1
-:class:`Lognormal`    most short, some long: what web servers measure
-:class:`Pareto`       a heavy tail: the mean is made by few
-:class:`Bimodal`      two kinds of request: hits and misses
-:class:`Recorded`     what was measured, in random order
-====================  ===============================================
+======================  ===============================================
+:class:`Deterministic`  the same each time
+:class:`Exponential`    memoryless; squared coefficient of variation 1
+:class:`Lognormal`      most short, some long: what web servers measure
+:class:`Pareto`         a heavy tail: the mean is made by few
+:class:`Bimodal`        two kinds of request: hits and misses
+:class:`Recorded`       what was measured, in random order
+======================  ===============================================
 
 Cost: a simulation draws a thousand at a time (:func:`draws`), for a call per draw would be a tenth of a request.
 """

@@ -1,7 +1,7 @@
 """Parameter sweeps: many simulations, on all processors.
 
 Each case is a function call with its own arguments, seed included, so its result does not depend on where, when or with
-whom it runs. Any ``concurrent.futures.Executor`` will do: processes, or the executor of a dask cluster
+whichever process runs it. Any ``concurrent.futures.Executor`` will do: processes, or the executor of a dask cluster
 (``distributed.Client(...).get_executor()``) for many machines.
 
 Cost: about a millisecond a chunk besides the cases, and the start of the processes: half a second.

@@ -1,6 +1,6 @@
 """Quantiles of the most recent samples.
 
-A window of the last ``size`` values is kept as they are; quantiles are computed only when somebody
+A window of the last ``size`` values is kept as they are; quantiles are computed only when something
 reads. The values lie in one array of doubles, eight bytes each: a thousand endpoints with their own
 windows must not scatter a quarter of a million float objects over memory. What a window cannot tell is the
 extreme tail: with 256 values, p99 rests on the slowest three.

@@ -60,7 +60,7 @@ def make_snapshot(
     down: Collection[str] = (),
     version: int = 1,
 ) -> Snapshot:
-    """Make a snapshot in which everybody may be picked but those who are ``down``.
+    """Make a snapshot in which all are eligible but those in ``down``.
 
     Example
     -------

@@ -7,10 +7,10 @@ twice, lost; endpoints fail until they are ejected; time passes. After each step
 - every ended lease is counted once, under its outcome, whatever became of its endpoint;
 - a lease is on an endpoint of the pool that is not draining, ejected or excluded, nor of weight zero
   beside another that may be picked;
-- an error about nobody being there is only raised when nobody is.
+- an error about an empty pool is only raised when the pool is empty.
 
 The machine counts the situations it was in. :func:`check_balancer` demands that it was in each of them:
-a machine that never ejects anybody proves nothing about ejection.
+a machine that never ejects proves nothing about ejection.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ SITUATIONS: Final = frozenset(
         "released after removal",
         "weight zero",
         "empty",
-        "nobody left to try",
+        "none left to try",
         "lost",
         "ended twice",
     },
@@ -132,13 +132,13 @@ class BalancerMachine(RuleBasedStateMachine):
 
     @rule()
     def empty(self) -> None:
-        """Take everybody out; the next request is told that the pool is empty."""
+        """Remove all endpoints; the next request raises PoolEmptyError."""
         before = self._ids()
         self.balancer.update([])
         self._note_removed(before)
         with contextlib.suppress(PoolEmptyError):
             self.balancer.acquire()
-            raise AssertionError("a lease was opened on nobody")
+            raise AssertionError("a lease was opened without an endpoint")
         self.visits["empty"] += 1
 
     @rule(id=IDS, deadline=st.sampled_from([0.0, 1.0, 100.0]))
@@ -157,14 +157,14 @@ class BalancerMachine(RuleBasedStateMachine):
 
     @rule(key=st.none() | strategies.keys(), exclude=st.sets(IDS, max_size=2))
     def acquire(self, key: Key | None, exclude: set[str]) -> None:
-        """Open a lease on somebody who may be picked, or be told that there is nobody."""
+        """Open a lease on an eligible endpoint, or receive the error that there is none."""
         self._collect()
         allowed = self._allowed(exclude)
         try:
             lease = self.balancer.acquire(key, exclude=exclude)
         except UnavailableError as error:
             assert not allowed, f"{error}, but {sorted(allowed)} may be picked"
-            self.visits["nobody left to try"] += 1
+            self.visits["none left to try"] += 1
         else:
             assert lease.endpoint.id in allowed, f"{lease.endpoint.id} is not of {sorted(allowed)}"
             self.open.append((lease, lease.endpoint.id))
@@ -332,7 +332,7 @@ def check_balancer(
         (``allow_empty=True``).
     situations
         Those the machine must have been in, of ``SITUATIONS``. Leave out what your balancer cannot be in:
-        without health, nobody is ever ejected.
+        without health, none is ever ejected.
     least
         How often it must have been in each, >= 1.
     examples, steps

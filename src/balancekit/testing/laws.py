@@ -9,9 +9,9 @@
 6   :func:`writes_nothing`           snapshot and nodes look the same after a pick
 7   :func:`survives_changes`         right after any change of membership or health, law 1 holds
 8   :func:`fast_path_agrees`         the picker picks eligible endpoints, keyed ones what ``select`` does
-9   :func:`in_proportion`            survivors' shares are in proportion to their weights, whoever is
+9   :func:`in_proportion`            survivors' shares are in proportion to their weights, whichever are
                                      down, removed or excluded; weight zero is never picked beside others
-10  :func:`evenly`                   survivors' shares are equal, whoever is down, removed or excluded
+10  :func:`evenly`                   survivors' shares are equal, whichever are down, removed or excluded
 11  :func:`independent_of_order`     (keyed) the owner of a key does not depend on the order of endpoints
 12  :func:`disrupts_little`          (keyed) only keys of a changed endpoint change their owner
 ==  ===============================  ====================================================================
@@ -291,7 +291,7 @@ def fast_path_agrees(subject: Subject) -> None:
 
 
 def in_proportion(subject: Subject) -> None:
-    """Law 9. Survivors' shares are in proportion to their weights, whoever is missing and however.
+    """Law 9. Survivors' shares are in proportion to their weights, whichever endpoints are missing and however.
 
     For every set of missing endpoints (of five, of weights 5, 3, 2, 2, 1), missing because they are down,
     because they were removed, or because the request excludes them. And: an endpoint of weight zero is
@@ -306,7 +306,7 @@ def in_proportion(subject: Subject) -> None:
 
 
 def evenly(subject: Subject) -> None:
-    """Law 10. Survivors' shares are equal, whoever is missing and however, whatever the weights."""
+    """Law 10. Survivors' shares are equal, whichever endpoints are missing and however, whatever the weights."""
     even = dict.fromkeys("abcde", 1.0)
     _check_shares(subject, {"a": 5.0, "b": 3.0, "c": 2.0, "d": 2.0, "e": 1.0}, even, "10, evenly")
 
@@ -325,7 +325,7 @@ def _check_shares(
                 if z > Z or set(counts) - set(wanted):
                     raise LawBroken(
                         law,
-                        f"with {missing or 'nobody'} {how}, {lane} gave {dict(sorted(counts.items()))} for "
+                        f"with {missing or 'none'} {how}, {lane} gave {dict(sorted(counts.items()))} for "
                         f"weights {wanted}: {z:.1f} standard deviations off (at most {Z})",
                     )
 

@@ -132,7 +132,7 @@ class Cluster:
     # ------------------------------------------------------------------ requests
 
     def acquire(self, request: Request | None = None, /, *, now: float) -> str | None:
-        """Return the host that takes a request; ``None`` means 503, nobody is healthy.
+        """Return the host that takes a request; ``None`` means 503, none is healthy.
 
         The request counts as in progress until :meth:`release`.
         """
@@ -274,19 +274,19 @@ class _Level:
         self.due: float = math.inf
         """When they hear of the next one that waits."""
         self.healthy: Snapshot = Snapshot(members, self.nodes)
-        self.everybody: Snapshot = Snapshot(members, self.nodes, panic=True)
+        self.all_hosts: Snapshot = Snapshot(members, self.nodes, panic=True)
         self._members = members
         self._among_healthy = policy()
-        self._among_everybody = policy()
+        self._among_all_hosts = policy()
 
     def publish(self, healthy: Sequence[Node], *, now: float) -> None:
-        """Let both policies see who is healthy."""
+        """Show both policies which hosts are healthy."""
         self.healthy = Snapshot(self._members, tuple(healthy))
-        self.everybody = Snapshot(self._members, self.nodes, panic=True)
+        self.all_hosts = Snapshot(self._members, self.nodes, panic=True)
         self.published, self.due = now, math.inf
 
     def pick(self, ctx: PickContext, *, panic: bool) -> Node | None:
         """Return the policy's choice."""
         if panic:
-            return self._among_everybody.select(self.everybody, ctx)
+            return self._among_all_hosts.select(self.all_hosts, ctx)
         return self._among_healthy.select(self.healthy, ctx)

@@ -32,7 +32,7 @@ MAXIMUM_TABLE_SIZE: Final = 5_000_011
 
 
 class Table(NamedTuple):
-    """Who stands where, for one snapshot."""
+    """The positions of the hosts, for one snapshot."""
 
     nodes: tuple[Node, ...]
     shares: list[float]
@@ -103,7 +103,7 @@ class RingHash:
         return snapshot.derive(self._table) if snapshot.eligible else None
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the owner of the key, or who follows it if it is excluded."""
+        """Return the owner of the key, or its successor if it is excluded."""
         return _select(snapshot, ctx, self._table, self._factor)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
@@ -171,7 +171,7 @@ class Maglev:
         return snapshot.derive(self._table) if snapshot.eligible else None
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the owner of the key, or who follows it if it is excluded."""
+        """Return the owner of the key, or its successor if it is excluded."""
         return _select(snapshot, ctx, self._table, self._factor)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
@@ -226,7 +226,7 @@ def _owner(snapshot: Snapshot, table: Table, position: int, factor: int) -> Node
 
 
 def _beyond(snapshot: Snapshot, ctx: PickContext, table: Table, position: int) -> Node | None:
-    """Return the next owner that is not excluded: a retry's host is not Envoy's, who may try one twice."""
+    """Return the next owner that is not excluded: a retry's host is not Envoy's, which may try one twice."""
     owners, start = table.slots.owners, table.slots.start(position)
     untried = {index for index, node in enumerate(table.nodes) if node.id not in ctx.exclude}
     if untried:

@@ -39,7 +39,7 @@ class Distribution(NamedTuple):
 
 
 def distribute(hosts: Sequence[int], healthy: Sequence[int], *, factor: int, threshold: int) -> Distribution:
-    """Return the distribution over levels with that many hosts, of whom so many are healthy.
+    """Return the distribution over levels with that many hosts, of which so many are healthy.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def distribute(hosts: Sequence[int], healthy: Sequence[int], *, factor: int, thr
         min(100, factor * good // total) if total else 0 for good, total in zip(healthy, hosts, strict=True)
     ]
     whole = min(100, sum(health))
-    # Nobody is healthy and nobody may panic: the first level answers that it has nobody.
+    # None is healthy and panic is off: the first level answers that it has none.
     if whole == 0 and threshold == 0:
         return Distribution((100, *[0] * (len(hosts) - 1)), (False,) * len(hosts))
     panic = tuple(
@@ -72,7 +72,7 @@ def distribute(hosts: Sequence[int], healthy: Sequence[int], *, factor: int, thr
 
 
 def _handed_out(wishes: Sequence[int], presence: Sequence[int]) -> tuple[int, ...]:
-    """Hand out 100 in order; what nobody wished for goes to the first level that is present at all."""
+    """Hand out 100 in order; what no level claims goes to the first level that is present at all."""
     left = 100
     loads = []
     for wish in wishes:

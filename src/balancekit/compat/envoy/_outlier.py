@@ -6,7 +6,7 @@ has passed, ``base_ejection_time * k``, where k counts its ejections and falls a
 which the host has been in for at least an interval.
 
 *When not to use it:* without an Envoy to agree with. In a pool of fewer than ten the default cap ejects
-nobody, time runs in whole intervals, and the first requests after a return are not watched more closely;
+none, time runs in whole intervals, and the first requests after a return are not watched more closely;
 ``balancekit.health`` does these better.
 
 Cost: O(1) a response, O(n) a tick; idle ticks are skipped.
@@ -140,7 +140,7 @@ class OutlierDetector:
 
     @property
     def ejected(self) -> tuple[str, ...]:
-        """Who is out."""
+        """The ejected hosts."""
         return tuple([name for name, watch in self._watches.items() if watch.out])
 
     def out(self, host: str) -> bool:
@@ -169,7 +169,7 @@ class OutlierDetector:
         return (Ejected(endpoint=host, at=now, until=watch.until, streak=watch.streak, cause=cause),)
 
     def advance(self, *, now: float) -> Sequence[Event]:
-        """Let the ticks up to ``now`` pass; return who came back."""
+        """Let the ticks up to ``now`` pass; return the hosts that came back."""
         events: list[Event] = []
         interval = self._settings.interval
         while self._tick <= now:
@@ -199,7 +199,7 @@ class OutlierDetector:
         events: list[Event] = []
         for name, watch in self._watches.items():
             if not watch.out:
-                # Hosts return at ticks, so whoever is in by now has been in for an interval.
+                # Hosts return at ticks, so a host that is in by now has been in for an interval.
                 watch.streak = max(0, watch.streak - 1)
             elif watch.until <= now:
                 watch.out, watch.run = False, 0

@@ -26,7 +26,7 @@ START_BITS: Final = 32
 """Bits of the random number of picks that a schedule is in when it starts."""
 
 LEAST_RAMP: Final = 1e-9
-"""Below this a host would not be due again within anybody's patience."""
+"""Below this a host would not be due again within any useful time."""
 
 
 def in_service(snapshot: Snapshot) -> tuple[Node, ...]:
@@ -193,7 +193,7 @@ class Random:
 
 @final
 class _Order:
-    """The schedule of one snapshot; none while all weigh the same and nobody is warming up."""
+    """The schedule of one snapshot; none while all weigh the same and none is warming up."""
 
     def __init__(self, stretch: Callable[[Node], float]) -> None:
         self._stretch = stretch

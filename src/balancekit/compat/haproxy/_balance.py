@@ -29,7 +29,7 @@ class Structure(Protocol):
     """How the servers of a group are arranged."""
 
     def pick(self, avoid: Member | None) -> Member | None:
-        """Choose without a hash; ``None`` if everybody is full."""
+        """Choose without a hash; ``None`` if all are full."""
         ...
 
     def came(self, member: Member) -> None:

@@ -93,7 +93,7 @@ class First:
         """Follow a new weight: nothing depends on it."""
 
     def took(self, member: Member) -> None:
-        """Hear that a server has a request more or less: it is looked at when somebody is picked."""
+        """Hear that a server has a request more or less: it is considered at the next pick."""
 
 
 def _key(member: Member) -> int:

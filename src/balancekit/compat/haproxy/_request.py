@@ -54,7 +54,7 @@ class Request:
 
     @property
     def server(self) -> str | None:
-        """The name of the server, ``None`` while it waits or when nobody can serve it (503)."""
+        """The name of the server, ``None`` while it waits or when no server can take it (503)."""
         return None if self.member is None or self.waiting else self.member.server.name
 
     def refused(self) -> str | None:

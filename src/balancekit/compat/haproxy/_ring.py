@@ -116,7 +116,7 @@ class Ring:
         self._place()
 
     def took(self, member: Member) -> None:
-        """Hear that a server has a request more or less: it is looked at when somebody is picked."""
+        """Hear that a server has a request more or less: it is considered at the next pick."""
 
     def _place(self) -> None:
         nodes = sorted(

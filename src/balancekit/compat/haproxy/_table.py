@@ -34,7 +34,7 @@ class Table:
         self._deal()
 
     def pick(self, avoid: Member | None) -> Member | None:
-        """Take the next slot of somebody who is not full, and not ``avoid`` if there is another."""
+        """Take the next slot of a server that is not full, and not ``avoid`` if there is another."""
         size = len(self._slots)
         if not size:
             return None

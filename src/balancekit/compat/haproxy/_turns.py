@@ -44,7 +44,7 @@ class Turns:
             self._by_weight(self._init, member)
 
     def pick(self, avoid: Member | None) -> Member | None:
-        """Take a turn: somebody who is not full, and not ``avoid`` if there is another."""
+        """Take a turn: a server that is not full, and not ``avoid`` if there is another."""
         if not self.current_weight:
             self.position = self.current_weight = self.next_weight
         aside: list[Member] = []

@@ -31,7 +31,7 @@ class Search(Protocol):
     """One request's way through the servers."""
 
     def find(self, group: Group, tried: Collection[Peer], now: float) -> Peer | None:
-        """Return the server of the next attempt; ``None`` if nobody is eligible."""
+        """Return the server of the next attempt; ``None`` if none is eligible."""
         ...
 
 

@@ -140,7 +140,7 @@ class Group:
         self.total: int = sum(peer.weight for peer in self.peers)
         """The sum of all weights, also of those that are down: what hashes are taken modulo."""
         self.ring: tuple[list[int], list[str]] | None = None
-        """The consistent ring, once somebody has needed it."""
+        """The consistent ring, once it has been needed."""
 
     def eligible(self, peer: Peer, tried: Collection[Peer], now: float) -> bool:
         """Answer whether a request may go to a server."""
@@ -154,9 +154,9 @@ class Group:
 
     @staticmethod
     def turn(among: Iterable[Peer]) -> Peer | None:
-        """Take one smooth round-robin turn among some; ``None`` among nobody.
+        """Take one smooth round-robin turn among some; ``None`` among none.
 
-        Everybody's credit grows by the effective weight, the richest serves (the first declared on a tie) and
+        Each credit grows by the effective weight, the richest serves (the first declared on a tie) and
         pays the sum. Those left out keep their credit.
         """
         best: Peer | None = None

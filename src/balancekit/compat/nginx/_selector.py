@@ -32,7 +32,7 @@ class AsNginx:
 
     Weights are rounded to whole numbers, at least 1. An endpoint of weight zero counts as ``down``. When
     every endpoint has failed, nginx answers 502; this picks by smooth round robin among those there are,
-    because a selector must pick somebody.
+    because a selector must pick a node.
 
     *When not to use it:* unless the choices have to be those of nginx. Give the balancer ``health=None``, or
     two things eject at once.

@@ -153,7 +153,7 @@ class Request:
         return self._left <= (0 if self._peer else 1)
 
     def next(self, *, now: float) -> str | None:
-        """Start the next attempt; return the server's name, ``None`` if there is nobody to try (502).
+        """Start the next attempt; return the server's name, ``None`` if there is none to try (502).
 
         Raises
         ------
