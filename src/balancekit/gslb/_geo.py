@@ -11,7 +11,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._failover import Walk, child_policies
 from balancekit.gslb._geo_map import GeoMap
-from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step
+from balancekit.gslb._query import Address, Answer, Exhausted, Policy, Query, Step
 from balancekit.gslb._standing import Standings
 
 __all__ = ["Geo", "Regional"]
@@ -88,16 +88,20 @@ class Geo:
     ) -> Answer:
         """Return the answer of the site that gets this client."""
         client = query.client
-        seen = client.seen(use_subnet=self._use_subnet)
-        order, scope = self._map.look_up(seen)
-        if not (self._use_subnet and client.has_subnet):
-            scope = 0
+        subnet = client.subnet if self._use_subnet else None
+        if subnet is not None and client.has_subnet:
+            seen: Address = subnet.network_address  # type: ignore[union-attr] # a text was parsed by Client
+            order, scope = self._map.look_up(seen)
+        else:
+            seen = client.address  # type: ignore[assignment] # the same
+            order, scope = self._map.order(seen), 0
         if self._skip and len(order) > self._skip:
             order = order[self._skip :]
         if self._plain and order and not explain:
             answer = self._walk.children[order[0]].answer(query, standings, now=now, rng=rng)
             if not answer.passes:
-                return answer if answer.scope >= scope else answer._replace(scope=scope)
+                chosen, ttl, below, word, steps = answer
+                return answer if below >= scope else Answer(chosen, ttl, scope, word, steps)
         answer, told = self._walk.answer(order, query, standings, now, rng, explain)
         if explain:
             where = f"{seen} gets {', '.join(order) or 'no site'} (scope {scope})"

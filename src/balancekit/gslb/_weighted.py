@@ -37,14 +37,14 @@ class _Live(NamedTuple):
 class _Weights:
     """Whole weights with a threshold on their sum: what all four policies share."""
 
-    __slots__ = ("_den", "_even", "_full", "_num", "_word", "ids", "total")
+    __slots__ = ("_den", "_full", "_num", "_pairs", "_word", "ids", "total")
 
     def __init__(
         self, weights: Mapping[str, int], threshold: float | Fraction, exhausted: Exhausted | str
     ) -> None:
         self.ids: Final = tuple(weights)
         self._full: Final = tuple(weights.values())
-        self._even: Final = tuple(int(weight == 0) for weight in self._full)
+        self._pairs: Final = tuple(weights.items())
         self.total: Final = sum(self._full)
         least: Fraction = share("threshold", threshold)
         self._num: Final = least.numerator * self.total
@@ -56,28 +56,28 @@ class _Weights:
         until = math.inf
         total = 0
         live: list[int] = []
-        spare = 0
-        for id, weight in zip(self.ids, self._full, strict=True):
-            standing = standings(id)
-            until = min(until, standing.until)
-            if standing.up:
+        add = live.append
+        for id, weight in self._pairs:
+            up, bound = standings(id)
+            until = min(until, bound)
+            if up:
                 total += weight
-                live.append(weight)
-                spare += not weight
+                add(weight)
             else:
-                live.append(0)
-        ttl = max(0.0, until - now)
+                add(0)
+        ttl = until - now if until > now else 0.0
         if total * self._den >= self._num:
             return _Live(live, total, ttl, None)
-        if spare and not total:
-            last = [even * standings(id).up for id, even in zip(self.ids, self._even, strict=True)]
-            return _Live(last, sum(last), ttl, None)
+        if not total and 0 in self._full:
+            last = [int(not weight and standings(id).up) for id, weight in self._pairs]
+            if any(last):
+                return _Live(last, sum(last), ttl, None)
         return _Live(self._full, self.total, ttl, self._word)
 
 
 def _one(ids: Sequence[str], weights: Sequence[int], total: int, rng: Random) -> str:
     """Draw one by weight."""
-    point = rng.randrange(total)
+    point = int(rng.random() * total)
     for id, weight in zip(ids, weights, strict=True):
         point -= weight
         if point < 0:
