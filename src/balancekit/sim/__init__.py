@@ -9,6 +9,7 @@ from __future__ import annotations
 from balancekit.sim._arrivals import Arrivals, Bursty, ClosedLoop, Diurnal, Poisson, RecordedArrivals
 from balancekit.sim._claims import Claim, Finding
 from balancekit.sim._context import MakeBalancer
+from balancekit.sim._dns import DnsReport, DnsRequest, DnsSimulation, EndpointChange
 from balancekit.sim._engine import Simulation, simulate
 from balancekit.sim._faults import (
     Add,
@@ -46,7 +47,11 @@ __all__ = [
     "Crash",
     "Deterministic",
     "Diurnal",
+    "DnsReport",
+    "DnsRequest",
+    "DnsSimulation",
     "Drain",
+    "EndpointChange",
     "Exponential",
     "FailFast",
     "FailSlow",

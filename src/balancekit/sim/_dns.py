@@ -1,0 +1,240 @@
+"""DNS in virtual time: a policy, monitors, and resolvers that cache its answers.
+
+What a DNS change does is decided by caches. Here each resolver has one: it asks the policy when its answer has
+expired, and sends its clients' requests to what it holds, alive or not. Who still goes to a dead site at time t
+is then a figure and not a hope::
+
+    last failed request <= death + detection + TTL
+
+with ``detection`` of the monitor: ``fall`` checks, ``interval`` apart.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network
+from random import Random
+from typing import Final, NamedTuple, final
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.gslb import Client, Policy, Query, ResolverCache, Standing, Ttl
+from balancekit.health import AccruedFailures
+
+__all__ = ["DnsReport", "DnsRequest", "DnsSimulation", "EndpointChange"]
+
+
+class EndpointChange(NamedTuple):
+    """Something that happens to endpoints: from a time on they are up, or not."""
+
+    at: float
+    """Seconds."""
+    endpoints: tuple[str, ...]
+    up: bool
+
+
+class DnsRequest(NamedTuple):
+    """One request of a client behind a resolver."""
+
+    at: float
+    resolver: int
+    endpoint: str | None
+    """Where it went; ``None`` if the answer was empty."""
+    served: bool
+    """Whether the endpoint was up."""
+    cached: bool
+    """Whether the resolver had the answer."""
+
+
+class DnsReport(Record):
+    """What a simulation saw.
+
+    Parameters
+    ----------
+    requests
+        All requests, in order.
+    detected
+        When the monitors changed their minds: time, endpoint, up.
+    """
+
+    requests: tuple[DnsRequest, ...]
+    detected: tuple[tuple[float, str, bool], ...]
+
+    def last_failure(self) -> float | None:
+        """Return when the last request went to an endpoint that was down; ``None`` if none did."""
+        return max((request.at for request in self.requests if not request.served), default=None)
+
+    def shares(self, start: float, end: float, /) -> dict[str | None, float]:
+        """Return which share of the requests in ``[start, end)`` went where."""
+        found = Counter(request.endpoint for request in self.requests if start <= request.at < end)
+        total = sum(found.values())
+        return {endpoint: count / total for endpoint, count in found.items()}
+
+    def failed_share(self, start: float, end: float, /) -> float:
+        """Return which share of the requests in ``[start, end)`` failed."""
+        inside = [request.served for request in self.requests if start <= request.at < end]
+        return 1.0 - sum(inside) / len(inside) if inside else 0.0
+
+
+@final
+class DnsSimulation:
+    """Resolvers with caches in front of a policy whose endpoints are monitored.
+
+    Parameters
+    ----------
+    policy
+        What answers. A policy with a fail-back keeps its machines: make a new one for each run.
+    resolvers
+        How many; each has a /24 of its own and sends it as client subnet.
+    ttl
+        Limits of TTLs.
+    detection
+        The monitor of each endpoint.
+    interval
+        Seconds between its checks, > 0.
+    every
+        Mean seconds between the requests of one resolver's clients, > 0; times are exponential.
+    subnets
+        Whether resolvers send client subnets; without, all answers are by the resolver's address.
+    seed
+        Of everything that is random.
+
+    The first answer in each cache expires at a random phase of its TTL, as in caches that have been in use.
+
+    *Guarantee.* Equal arguments give equal reports. No request fails later than ``detection + TTL`` after the
+    endpoint's death, where detection is at most ``fall`` intervals.
+
+    *When not to use it:* for queues and latencies inside a site: :class:`Simulation`.
+
+    Example
+    -------
+    >>> from balancekit.gslb import PrimaryBackup
+    >>> world = DnsSimulation(PrimaryBackup("eu", "us"), resolvers=50, ttl=Ttl(minimum=10, maximum=10))
+    >>> report = world.run(60.0, [EndpointChange(20.0, ("eu",), up=False)])
+    >>> report.shares(0.0, 20.0), report.shares(50.0, 60.0)
+    ({'eu': 1.0}, {'us': 1.0})
+    >>> 20.0 < report.last_failure() <= 20.0 + 3 * 2.0 + 10.0
+    True
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        resolvers: int = 200,
+        ttl: Ttl = Ttl(),  # noqa: B008 - immutable
+        detection: AccruedFailures = AccruedFailures(fall=3, reset=2, rise=2),  # noqa: B008 - immutable
+        interval: float = 2.0,
+        every: float = 1.0,
+        subnets: bool = True,
+        seed: int = 1,
+    ) -> None:
+        self._policy: Final = policy
+        self._resolvers: Final = valid.integer("resolvers", resolvers, minimum=1, maximum=1 << 16)
+        self._ttl: Final = ttl
+        self._detection: Final = detection
+        self._interval: Final = valid.number("interval", interval, above=0.0)
+        self._every: Final = valid.number("every", every, above=0.0)
+        self._subnets: Final = valid.flag("subnets", subnets)
+        self._seed: Final = valid.integer("seed", seed, minimum=0)
+
+    def run(self, seconds: float, changes: Sequence[EndpointChange] = (), /) -> DnsReport:
+        """Simulate some seconds, in which endpoints go down and come back.
+
+        Raises
+        ------
+        ConfigurationError
+            For a change of an endpoint that the policy does not have.
+
+        Cost: about 15 us a request.
+        """
+        valid.number("seconds", seconds, above=0.0)
+        rng = Random(self._seed)
+        monitors = _Monitors(self._policy.members(), changes, self._detection, self._interval, rng)
+        queries = [self._query(number) for number in range(self._resolvers)]
+        caches = [ResolverCache() for _ in queries]
+        due = [(rng.random() * self._every, number) for number in range(self._resolvers)]
+        heapq.heapify(due)
+        requests: list[DnsRequest] = []
+        asked: set[int] = set()
+        while due and due[0][0] < seconds:
+            now, number = due[0]
+            heapq.heapreplace(due, (now + rng.expovariate(1.0 / self._every), number))
+            monitors.advance(now)
+            query, cache = queries[number], caches[number]
+            answer = cache.look_up(query, now=now)
+            cached = answer is not None
+            if answer is None:
+                answer = self._policy.answer(query, monitors.standing, now=now, rng=rng)
+                ttl = float(self._ttl.of(answer.ttl))
+                if number not in asked:  # as if it had asked before the beginning, at any phase
+                    asked.add(number)
+                    ttl *= rng.random()
+                cache.store(query, answer._replace(ttl=ttl), now=now)
+            endpoint = answer.chosen[0] if answer.chosen else None
+            served = endpoint is not None and monitors.up(endpoint, now)
+            requests.append(DnsRequest(now, number, endpoint, served, cached))
+        monitors.advance(seconds)
+        return DnsReport(requests=tuple(requests), detected=tuple(monitors.detected))
+
+    def _query(self, number: int) -> Query:
+        network = IPv4Network((10 << 24 | number << 8, 24))
+        subnet = network if self._subnets else None
+        return Query(name="www", client=Client(address=network.network_address + 53, subnet=subnet))
+
+
+class _Monitors:
+    """What is true of endpoints, and what their monitors say of them."""
+
+    def __init__(
+        self,
+        endpoints: Iterable[str],
+        changes: Sequence[EndpointChange],
+        detection: AccruedFailures,
+        interval: float,
+        rng: Random,
+    ) -> None:
+        self._interval: Final = interval
+        self._truth: Final[dict[str, tuple[list[float], list[bool]]]] = {
+            endpoint: ([float("-inf")], [True]) for endpoint in sorted(endpoints)
+        }
+        for change in sorted(changes, key=lambda change: change.at):
+            for endpoint in change.endpoints:
+                if endpoint not in self._truth:
+                    raise ConfigurationError("changes", endpoint, f"one of {', '.join(self._truth)}")
+                self._truth[endpoint][0].append(change.at)
+                self._truth[endpoint][1].append(change.up)
+        self._machines: Final = {endpoint: detection() for endpoint in self._truth}
+        self._checked: Final = dict.fromkeys(self._truth, 0.0)
+        self._due: Final = [(rng.random() * interval, endpoint) for endpoint in self._truth]
+        heapq.heapify(self._due)
+        self.detected: Final[list[tuple[float, str, bool]]] = []
+        for endpoint, machine in self._machines.items():
+            machine.observe(passed=self.up(endpoint, 0.0), now=0.0)
+
+    def up(self, endpoint: str, now: float) -> bool:
+        """Return whether an endpoint is up in truth."""
+        times, states = self._truth[endpoint]
+        return states[bisect_right(times, now) - 1]
+
+    def advance(self, now: float) -> None:
+        """Run the checks that are due."""
+        while self._due[0][0] <= now:
+            at, endpoint = self._due[0]
+            heapq.heapreplace(self._due, (at + self._interval, endpoint))
+            machine = self._machines[endpoint]
+            before = machine.up
+            after = machine.observe(passed=self.up(endpoint, at), now=at)
+            self._checked[endpoint] = at
+            if after is not before:
+                self.detected.append((at, endpoint, after))
+
+    def standing(self, endpoint: str) -> Standing:
+        """Return what the monitor says, and until when it cannot say anything else."""
+        machine = self._machines[endpoint]
+        until = self._checked[endpoint] + machine.checks_left * self._interval
+        return Standing(up=bool(machine.up), until=until)
