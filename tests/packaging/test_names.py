@@ -15,6 +15,7 @@ import balancekit
 PACKAGES = [
     "balancekit",
     "balancekit.bench",
+    "balancekit.capacity",
     "balancekit.errors",
     "balancekit.events",
     "balancekit.ha",

@@ -11,6 +11,7 @@ from typing import Final
 
 import balancekit
 from balancekit.cli._bench_options import add_bench
+from balancekit.cli._capacity import add_capacity, run_capacity
 from balancekit.cli._check_options import add_check
 from balancekit.cli._file_kinds import add_explain, run_explain
 from balancekit.cli._plan import add_plan, run_plan
@@ -106,6 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Global server load balancing: one name, many sites.",
     )
     add_gslb(naming)
+    sizing = commands.add_parser(
+        "capacity",
+        help="say how many nodes of each tier a demand needs",
+        description="Nodes of L4, L7 and backends in each site, what forces each number, and what is left after losses.",
+    )
+    add_capacity(sizing)
     checking = commands.add_parser(
         "check",
         help="check endpoints once",
@@ -149,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "plan":
         return run_plan(options)
+    if options.command == "capacity":
+        return run_capacity(options)
     if options.command == "vrrp":
         return run_vrrp(options)
     if options.command == "explain":

@@ -1,0 +1,57 @@
+"""Plans from documents: the tables of a TOML or JSON file, already read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from balancekit.capacity._demand import Demand
+from balancekit.capacity._plan import TIERS, CapacityPlan, plan_capacity
+from balancekit.capacity._tiers import Gslb, Tier
+from balancekit.errors import ConfigurationError
+
+__all__ = ["read_plan"]
+
+TABLES: Final = ("demand", "gslb", *TIERS, "survive")
+
+
+def read_plan(document: Mapping[str, Any], /) -> CapacityPlan:
+    """Return the plan of a document.
+
+    Parameters
+    ----------
+    document
+        Tables ``demand``, ``gslb``, ``l4``, ``l7``, ``backends`` and ``survive``, with the parameters of their classes, and
+        ``utilisation``. All but ``demand`` and one tier may be left out.
+
+    Raises
+    ------
+    ConfigurationError
+        For a table or a field that is unknown, missing or wrong.
+
+    Example
+    -------
+    >>> plan = read_plan({"demand": {"requests": 1000.0}, "l7": {"requests_per_second": 500.0}})
+    >>> plan.sites[0].l7.count
+    3
+    """
+    if not isinstance(document, Mapping) or not document.keys() <= {*TABLES, "utilisation"}:
+        raise ConfigurationError("plan", document, f"tables of {', '.join(TABLES)}, and utilisation")
+    kinds: dict[str, type[Demand | Gslb | Tier]] = {"demand": Demand, "gslb": Gslb, **TIERS}
+    made = {name: _made(name, kind, document[name]) for name, kind in kinds.items() if name in document}
+    demand = made.pop("demand", None)
+    if not isinstance(demand, Demand):
+        raise ConfigurationError("demand", None, "a table with requests")
+    tiers = [tier for tier in made.values() if isinstance(tier, Gslb | Tier)]
+    usual = {"utilisation": document["utilisation"]} if "utilisation" in document else {}
+    return plan_capacity(demand, tiers, survive=document.get("survive", {}), **usual)
+
+
+def _made(name: str, kind: type[Demand | Gslb | Tier], fields: object) -> Demand | Gslb | Tier:
+    known = kind._fields
+    if not isinstance(fields, Mapping) or not fields.keys() <= {*known}:
+        raise ConfigurationError(name, fields, f"a table of {', '.join(known)}")
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise ConfigurationError(name, fields, str(error)) from None

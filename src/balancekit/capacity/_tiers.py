@@ -1,0 +1,289 @@
+"""Tiers and the limits of a node in each: what is given, and what a demand asks of it.
+
+A limit that is left out does not bind. Rates are per node, at full load; what a node is planned to carry is its rate
+times the utilisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from typing import Final, final
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.capacity._demand import Demand
+from balancekit.errors import ConfigurationError
+
+__all__ = ["L4", "L7", "Backends", "Gslb", "Load", "Tier"]
+
+SEGMENT_BYTES: Final = 1_460
+"""Payload of a TCP segment in an Ethernet frame without options."""
+CONNECTION_PACKETS_IN: Final = 4
+"""SYN, its acknowledgement, FIN and its acknowledgement, from the client."""
+CONNECTION_PACKETS_OUT: Final = 3
+"""SYN-ACK, FIN and an acknowledgement, from the server."""
+SEGMENTS_PER_ACK: Final = 2
+"""Delayed acknowledgements (RFC 9293 section 3.8.6.3)."""
+
+
+@final
+class Load(Record):
+    """What a demand asks of a tier in one respect, beside what a node of it can do.
+
+    Parameters
+    ----------
+    name
+        What is limited: ``"connections"``, ``"gbps"``, ``"packets"``, ``"requests"``, ``"open connections"``,
+        ``"handshakes"`` or ``"in flight"``.
+    load
+        What is asked of the tier.
+    per_node
+        What a node can do at full load.
+    unit
+        Of both.
+    """
+
+    name: str
+    load: float
+    per_node: float
+    unit: str
+
+
+class Tier(Record):
+    """What all tiers of a site have: how full nodes are planned to be.
+
+    Parameters
+    ----------
+    utilisation
+        The share of its rates that a node is planned to carry, above 0, at most 1; that of the plan if left out.
+    """
+
+    utilisation: float | None = None
+
+    def _check(self) -> None:
+        if self.utilisation is not None:
+            full = valid.number("utilisation", self.utilisation, above=0.0, maximum=1.0)
+            self.__dict__["utilisation"] = full
+        given = [name for name in self._limits() if getattr(self, name) is not None]
+        if not given:
+            raise ConfigurationError(
+                type(self).__name__, self, f"at least one of {', '.join(self._limits())}"
+            )
+        self.__dict__.update({name: valid.number(name, getattr(self, name), above=0.0) for name in given})
+
+    def loads(self, demand: Demand, /) -> Iterator[Load]:
+        """Yield what a demand asks of this tier, for each limit that is given."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _limits() -> tuple[str, ...]:
+        raise NotImplementedError
+
+
+@final
+class Gslb(Record):
+    """Sites, and how demand is shared between them.
+
+    Parameters
+    ----------
+    sites
+        How many, >= 1.
+    shares
+        The share of the demand that each site has, > 0, in sum 1; equal if left out. When sites are lost, the others
+        share the demand in the same proportion.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of either.
+    """
+
+    sites: int
+    shares: Sequence[float] | None = None
+
+    def _check(self) -> None:
+        valid.integer("sites", self.sites, minimum=1, maximum=10_000)
+        if self.shares is not None:
+            shares = tuple([valid.number("shares", share, above=0.0) for share in _listed(self.shares)])
+            if len(shares) != self.sites or abs(sum(shares) - 1.0) > 1e-9:
+                raise ConfigurationError("shares", self.shares, f"{self.sites} shares, in sum 1")
+            self.__dict__["shares"] = shares
+
+    def share_of(self, site: int) -> float:
+        """Return the share of the demand that a site has when none is lost."""
+        return 1.0 / self.sites if self.shares is None else self.shares[site]
+
+    def worst_share_of(self, site: int, lost: int) -> float:
+        """Return the share that a site has when the ``lost`` largest of the others are lost."""
+        if lost >= self.sites:
+            raise ConfigurationError("sites", lost, f"fewer than all {self.sites} sites to lose")
+        others = sorted((self.share_of(other) for other in range(self.sites) if other != site), reverse=True)
+        return self.share_of(site) / (1.0 - sum(others[:lost]))
+
+
+@final
+class L4(Tier):
+    """Balancers of connections and packets.
+
+    Parameters
+    ----------
+    connections_per_second
+        New connections a second that a node can take.
+    gbps
+        Gigabits per second of a node's link, in either direction. What passes comes in and goes out on it: requests,
+        and responses unless they return directly.
+    packets_per_second
+        Packets a second that a node can forward, both directions together.
+    open_connections
+        Connections that a node can remember.
+    direct_return
+        Whether servers answer clients directly, so that responses do not pass.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value, or if no limit is given.
+    """
+
+    connections_per_second: float | None = None
+    gbps: float | None = None
+    packets_per_second: float | None = None
+    open_connections: float | None = None
+    direct_return: bool = False
+
+    def loads(self, demand: Demand, /) -> Iterator[Load]:
+        """Yield connections, gigabits, packets and open connections."""
+        if self.connections_per_second is not None:
+            yield Load(
+                name="connections",
+                load=demand.connections_per_second,
+                per_node=self.connections_per_second,
+                unit="connections/s",
+            )
+        if self.gbps is not None:
+            passing = demand.gbps_in if self.direct_return else demand.total_gbps
+            yield Load(name="gbps", load=passing, per_node=self.gbps, unit="Gbps")
+        if self.packets_per_second is not None:
+            packets = _packets(demand, direct_return=self.direct_return)
+            yield Load(name="packets", load=packets, per_node=self.packets_per_second, unit="packets/s")
+        if self.open_connections is not None:
+            yield Load(
+                name="open connections",
+                load=demand.open_connections,
+                per_node=self.open_connections,
+                unit="connections",
+            )
+
+    @staticmethod
+    def _limits() -> tuple[str, ...]:
+        return ("connections_per_second", "gbps", "packets_per_second", "open_connections")
+
+
+@final
+class L7(Tier):
+    """Balancers of requests, where TLS ends.
+
+    Parameters
+    ----------
+    requests_per_second
+        Requests a second that a node can take.
+    handshakes_per_second
+        TLS handshakes a second that a node can do; one per connection.
+    gbps
+        Gigabits per second of a node's link, in either direction; requests and responses come in and go out on it.
+    open_connections
+        Client connections that a node can hold.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value, or if no limit is given.
+    """
+
+    requests_per_second: float | None = None
+    handshakes_per_second: float | None = None
+    gbps: float | None = None
+    open_connections: float | None = None
+
+    def loads(self, demand: Demand, /) -> Iterator[Load]:
+        """Yield requests, handshakes, gigabits and open connections."""
+        if self.requests_per_second is not None:
+            yield Load(
+                name="requests", load=demand.requests, per_node=self.requests_per_second, unit="requests/s"
+            )
+        if self.handshakes_per_second is not None:
+            yield Load(
+                name="handshakes",
+                load=demand.connections_per_second,
+                per_node=self.handshakes_per_second,
+                unit="handshakes/s",
+            )
+        if self.gbps is not None:
+            yield Load(name="gbps", load=demand.total_gbps, per_node=self.gbps, unit="Gbps")
+        if self.open_connections is not None:
+            yield Load(
+                name="open connections",
+                load=demand.open_connections,
+                per_node=self.open_connections,
+                unit="connections",
+            )
+
+    @staticmethod
+    def _limits() -> tuple[str, ...]:
+        return ("requests_per_second", "handshakes_per_second", "gbps", "open_connections")
+
+
+@final
+class Backends(Tier):
+    """Servers that do the work.
+
+    Parameters
+    ----------
+    workers
+        Requests that a server works on at a time.
+    requests_per_second
+        Requests a second that a server can do, if something else than its workers limits them.
+    gbps
+        Gigabits per second of a server's link, in either direction.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value, or if no limit is given.
+    """
+
+    workers: float | None = None
+    requests_per_second: float | None = None
+    gbps: float | None = None
+
+    def loads(self, demand: Demand, /) -> Iterator[Load]:
+        """Yield requests in flight, requests and gigabits."""
+        if self.workers is not None:
+            yield Load(name="in flight", load=demand.in_flight, per_node=self.workers, unit="in flight")
+        if self.requests_per_second is not None:
+            yield Load(
+                name="requests", load=demand.requests, per_node=self.requests_per_second, unit="requests/s"
+            )
+        if self.gbps is not None:
+            widest = max(demand.gbps_in, demand.gbps_out)
+            yield Load(name="gbps", load=widest, per_node=self.gbps, unit="Gbps")
+
+    @staticmethod
+    def _limits() -> tuple[str, ...]:
+        return ("workers", "requests_per_second", "gbps")
+
+
+def _listed(value: object) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise ConfigurationError("shares", value, "a list of shares")
+    return value
+
+
+def _packets(demand: Demand, *, direct_return: bool) -> float:
+    """Return packets a second: segments with data, one acknowledgement for two of them, and those of a connection."""
+    asking = ceil(demand.request_bytes / SEGMENT_BYTES)
+    answering = ceil(demand.response_bytes / SEGMENT_BYTES)
+    inbound = asking + answering / SEGMENTS_PER_ACK + CONNECTION_PACKETS_IN / demand.per_connection
+    outbound = answering + asking / SEGMENTS_PER_ACK + CONNECTION_PACKETS_OUT / demand.per_connection
+    return demand.requests * (inbound if direct_return else inbound + outbound)

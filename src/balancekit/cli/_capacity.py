@@ -1,0 +1,31 @@
+"""Capacity plans on the command line: ``balancekit capacity plan.toml``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from balancekit.capacity import read_plan
+from balancekit.cli._file_kinds import read_document
+from balancekit.errors import ConfigurationError
+
+__all__ = ["add_capacity", "run_capacity"]
+
+
+def add_capacity(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``balancekit capacity``."""
+    parser.add_argument("file", metavar="FILE", help="a plan (TOML or JSON)")
+    parser.add_argument("--json", action="store_true", help="print data, every number with its formula")
+
+
+def run_capacity(options: argparse.Namespace) -> int:
+    """Print the plan; return the exit status."""
+    try:
+        plan = read_plan(read_document(Path(options.file)))
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"balancekit capacity: {error}\n")
+        return 2
+    sys.stdout.write(f"{json.dumps(plan.as_dict(), indent=1) if options.json else plan}\n")
+    return 0

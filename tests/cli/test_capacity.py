@@ -1,0 +1,58 @@
+"""``balancekit capacity``: a plan from a file, as text and as data, and mistakes in one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from balancekit.cli import main
+
+PLAN = """
+utilisation = 0.7
+[demand]
+requests = 1_000_000
+[gslb]
+sites = 4
+[l7]
+requests_per_second = 50_000
+[survive]
+l7 = 1
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Return the path of a plan."""
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN)
+    return path
+
+
+def test_it_prints_a_table_with_formulas(plan, capsys):
+    """And what the plan does not survive."""
+    assert main(["capacity", str(plan)]) == 0
+    out = capsys.readouterr().out
+    assert "ceil(250,000 requests/s / (50,000 * 0.7)) = 8" in out
+    assert "note: does not survive the loss of one of 4 sites: 333,333 requests/s" in out
+
+
+def test_it_prints_data(plan, capsys):
+    """The same numbers."""
+    assert main(["capacity", str(plan), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sites"][0]["l7"]["count"] == 9
+
+
+@pytest.mark.parametrize(
+    "text", ["demand = 1", "[demand]\nrequests = -1\n[l7]\ngbps = 1", "[", "[cost]\na = 1"]
+)
+def test_a_wrong_file_is_one_line_and_status_2(tmp_path, capsys, text):
+    """Nothing on standard output."""
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    assert main(["capacity", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("balancekit capacity: ")
+    assert printed.err.count("\n") == 1
+    assert main(["capacity", str(tmp_path / "none.toml")]) == 2
