@@ -92,6 +92,35 @@ __all__ = [
     "endpoints",
 ]
 
+PACKAGES = (
+    "health",
+    "routing",
+    "loads",
+    "hashing",
+    "exhaustion",
+    "retry",
+    "checks",
+    "discovery",
+    "adapters",
+    "observability",
+    "config",
+    "testing",
+    "sim",
+    "bench",
+    "l7",
+    "l4",
+    "gslb",
+    "ha",
+    "compat",
+    "scheduling",
+    "stats",
+    "selectors",
+    "events",
+    "errors",
+    "protocols",
+)
+"""Packages and modules that are attributes; a name that the top level has not is looked for in this order."""
+
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
@@ -130,6 +159,7 @@ __getattr__: Callable[[str], object] = lazily(
         ),
         "snapshot": ("Key", "Node", "PickContext", "Snapshot"),
     },
+    packages=PACKAGES,
 )
 
 

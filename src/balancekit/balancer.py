@@ -17,14 +17,14 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, Unpack, cast, overload
 
 from balancekit._support import validation as valid
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
 from balancekit.engine.fast_path import acquire, context
 from balancekit.engine.hooks import HealthMaker, SelectorHooks, load_is_timed
-from balancekit.engine.options import check_options
+from balancekit.engine.options import check_listeners, check_options
 from balancekit.engine.plans import make_plan, require_unchanged
 from balancekit.engine.state import PoolState, find
 from balancekit.engine.views import candidates_of, stats_of
@@ -137,7 +137,7 @@ class LoadBalancer(Generic[T]):
     ) -> None:
         hooks = SelectorHooks(PowerOfChoices() if selector is None else selector)
         policy = load if load is not None else hooks.default_load() or FailureAware()
-        listening = tuple(listeners)
+        listening = check_listeners(listeners)
         check_options(policy, load, health, exhaustion, clock, rng, listening)
         needs_time = load_is_timed(policy)
         self._allow_empty = valid.flag("allow_empty", allow_empty)
@@ -448,7 +448,7 @@ class LoadBalancer(Generic[T]):
         UnknownEndpointError
             If there is no such endpoint.
         """
-        self._runtime.drain(id, valid.number("deadline", deadline, minimum=0.0))
+        self._runtime.drain(id, valid.seconds("deadline", deadline))
 
     def undrain(self, id: str, /) -> None:
         """Let a draining endpoint be picked again.
@@ -562,6 +562,21 @@ class LoadBalancer(Generic[T]):
         if not isinstance(event, Event):
             raise ConfigurationError("event", event, "an Event of balancekit.events")
         self._runtime.dispatch([event])
+
+    def __iter__(self) -> Iterator[Endpoint[T]]:
+        return iter(self.endpoints)
+
+    def __len__(self) -> int:
+        return len(self._runtime.state.members)
+
+    def __contains__(self, endpoint: object) -> bool:
+        return (endpoint.id if isinstance(endpoint, Endpoint) else endpoint) in self._runtime.state.members
+
+    def __bool__(self) -> bool:
+        return True  # an empty pool is still a balancer
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a LoadBalancer cannot be copied or pickled: construct one in each process")
 
     def __repr__(self) -> str:
         runtime = self._runtime

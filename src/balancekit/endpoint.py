@@ -11,7 +11,7 @@ from typing import Generic, TypeVar, cast, overload
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief
 
 __all__ = ["Endpoint", "endpoints"]
 
@@ -148,11 +148,13 @@ def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
     2
     """
     if isinstance(source, Mapping):
-        found = [Endpoint(id, target) for id, target in source.items()]
+        found = [Endpoint(id, _target(id, target)) for id, target in source.items()]
     elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
         found = [_endpoint(item) for item in source]
     else:
-        raise ConfigurationError("endpoints", source, "an iterable of strings and Endpoints, or a mapping")
+        example = f"[{brief(source)}]" if isinstance(source, str) else "[Endpoint('a'), 'b']"
+        allowed = f"an iterable of strings and Endpoints such as {example}, or a mapping"
+        raise ConfigurationError("endpoints", source, allowed)
     seen: set[str] = set()
     for endpoint in found:
         if endpoint.id in seen:
@@ -161,13 +163,25 @@ def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
     return tuple(found)
 
 
+def _target(id: object, target: object) -> object:
+    """Return the target of a mapping, unless it is a number: that is a weight, which goes into an Endpoint."""
+    if isinstance(target, int | float):
+        allowed = f"targets by id; a number is a weight: Endpoint({brief(id)}, weight={brief(target)})"
+        raise ConfigurationError("endpoints", target, allowed)
+    return target
+
+
 def _endpoint(item: object) -> Endpoint[object]:
     if isinstance(item, Endpoint):
         return cast("Endpoint[object]", item)
     if isinstance(item, str):
         return Endpoint(item, item)
-    raise ConfigurationError(
-        "endpoints",
-        item,
-        "strings and Endpoints; wrap any other target: Endpoint('its id', target)",
-    )
+    meant = "wrap any other target: Endpoint('its id', target)"
+    if (
+        isinstance(item, tuple)
+        and len(item) == 2
+        and isinstance(item[0], str)
+        and isinstance(item[1], int | float)
+    ):
+        meant = f"for an address write '{item[0]}:{item[1]}', for a weight Endpoint({item[0]!r}, weight={item[1]})"
+    raise ConfigurationError("endpoints", item, f"strings and Endpoints; {meant}")

@@ -21,11 +21,11 @@ import math
 import sys
 from collections import deque
 from types import TracebackType
-from typing import Final, Generic, Protocol, TypeVar, cast, final
+from typing import Final, Generic, NoReturn, Protocol, TypeVar, cast, final
 
 from balancekit._support import validation as valid
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, LeaseError
 from balancekit.node import Node
 from balancekit.outcome import Outcome, classify_exception
 
@@ -173,6 +173,8 @@ class Lease(Generic[T_co]):
         return True
 
     def __enter__(self) -> Lease[T_co]:
+        if self._open is None:
+            raise LeaseError("this lease has ended; acquire a new one for each request")
         return self
 
     def __exit__(
@@ -194,7 +196,7 @@ class Lease(Generic[T_co]):
                 self._owner.succeeded(self, node)
 
     async def __aenter__(self) -> Lease[T_co]:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self,
@@ -203,6 +205,10 @@ class Lease(Generic[T_co]):
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+    def __await__(self) -> NoReturn:
+        self.release(Outcome.CANCELLED)
+        raise TypeError("acquire() never waits: write `with lb.acquire() as lease:`, in coroutines too")
 
     def __del__(self) -> None:
         try:

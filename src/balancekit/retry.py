@@ -58,7 +58,7 @@ class RetryBudget:
     __slots__ = ("_deposits", "_lock", "_ratio", "_reserve", "_withdrawals")
 
     def __init__(self, *, ratio: float = 0.2, reserve: float = 10.0, ttl: float = 10.0) -> None:
-        self._ratio = valid.number("ratio", ratio, minimum=0.0)
+        self._ratio = valid.number("ratio", ratio, minimum=0.0, maximum=1.0)
         length = valid.number("ttl", ttl, above=0.0)
         self._reserve = valid.number("reserve", reserve, minimum=0.0) * length
         self._deposits = _Window(length)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from balancekit._support.record import Record
+from balancekit.errors import UnknownEndpointError
 from balancekit.outcome import Outcome
 from balancekit.stats import Quantiles
 
@@ -93,4 +94,4 @@ class BalancerStats(Record):
         for endpoint in self.endpoints:
             if endpoint.id == id:
                 return endpoint
-        raise KeyError(id)
+        raise UnknownEndpointError(id, tuple([endpoint.id for endpoint in self.endpoints]))

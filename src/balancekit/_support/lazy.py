@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["lazily"]
 
 
-def lazily(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str], object]:
+def lazily(
+    package: str, homes: Mapping[str, tuple[str, ...]], *, packages: tuple[str, ...] = ()
+) -> Callable[[str], object]:
     """Return a module ``__getattr__`` that finds names in the modules that are their homes.
 
     Parameters
@@ -24,6 +26,9 @@ def lazily(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str]
         The package's ``__name__``.
     homes
         Names by module, relative to the package.
+    packages
+        Packages below this one that are attributes, too. A name of one of them raises ``ImportError`` that says where it
+        is: ``from package import name`` shows the text of no ``AttributeError``.
     """
 
     def getattribute(name: str) -> object:
@@ -32,6 +37,13 @@ def lazily(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str]
                 value: object = getattr(__import__(f"{package}.{module}", fromlist=[name]), name)
                 setattr(sys.modules[package], name, value)
                 return value
+        if name in packages:
+            return __import__(f"{package}.{name}", fromlist=["__all__"])
+        if not name.startswith("_"):
+            for each in packages:
+                found = __import__(f"{package}.{each}", fromlist=["__all__"])
+                if name in getattr(found, "__all__", ()):
+                    raise ImportError(f"{name} is in {package}.{each}: from {package}.{each} import {name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return getattribute

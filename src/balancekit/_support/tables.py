@@ -13,7 +13,18 @@ from typing import Any, Final, TypeAlias
 
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Kinds", "Words", "call", "choice", "located", "make", "reject_unknown", "table", "words"]
+__all__ = [
+    "Kinds",
+    "Words",
+    "call",
+    "choice",
+    "located",
+    "make",
+    "one_of",
+    "reject_unknown",
+    "table",
+    "words",
+]
 
 Words: TypeAlias = tuple[Callable[..., Any], tuple[str, ...]]
 """A constructor and the parameters that a file may set."""
@@ -45,14 +56,14 @@ def table(where: str, value: object) -> dict[str, Any]:
 def reject_unknown(where: str, left: Iterable[str], known: Collection[str]) -> None:
     """Raise for the first word that is left in a table, naming the known ones and the closest."""
     for word in left:
-        raise ConfigurationError(where, word, _one_of(word, known))
+        raise ConfigurationError(where, word, one_of(word, known))
 
 
 def choice(where: str, word: object, known: Collection[str]) -> str:
     """Return a word that is one of the known ones."""
     if isinstance(word, str) and word in known:
         return word
-    raise ConfigurationError(where, word, _one_of(word, known))
+    raise ConfigurationError(where, word, one_of(word, known))
 
 
 def call(where: str, make: Callable[..., Any], options: Mapping[str, Any], known: Collection[str]) -> Any:
@@ -79,7 +90,7 @@ def make(where: str, value: object, kinds: Kinds) -> Any:
     return call(where, constructor, options, known)
 
 
-def _one_of(word: object, known: Collection[str]) -> str:
+def one_of(word: object, known: Collection[str]) -> str:
     """Return the known words, and the one that was probably meant."""
     if not known:
         return "no words at all here"

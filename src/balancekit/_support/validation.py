@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from balancekit._support.text import encodable
 from balancekit.errors import ConfigurationError
+
+LONG_S: Final = 3600.0
+"""Seconds above which a time-out or an interval is probably in milliseconds."""
 
 
 def number(
@@ -24,8 +28,13 @@ def number(
     minimum: float = -math.inf,
     maximum: float = math.inf,
     above: float | None = None,
+    hint: str = "",
 ) -> float:
-    """Return a finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given."""
+    """Return a finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given.
+
+    The error ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was probably meant.
+    """
+    result = math.nan
     if hasattr(value, "__float__") and not isinstance(value, bool):
         try:
             result = float(value)
@@ -33,7 +42,18 @@ def number(
             result = math.nan
         if math.isfinite(result) and minimum <= result <= maximum and (above is None or result > above):
             return result
-    raise ConfigurationError(parameter, value, f"a finite number{_range(minimum, maximum, above)}")
+    if maximum == 1.0 and 1.0 < result <= 100.0:
+        hint = f"; for {result:g} % write {result / 100.0:g}"
+    raise ConfigurationError(parameter, value, f"a finite number{_range(minimum, maximum, above)}{hint}")
+
+
+def seconds(parameter: str, value: Any, *, minimum: float = 0.0, above: float | None = None) -> float:
+    """Return a number of seconds, and warn of one above an hour where seconds are short: milliseconds were meant."""
+    result = number(parameter, value, minimum=minimum, above=above)
+    if result > LONG_S:
+        text = f"{parameter}={result:g} is more than an hour; it counts seconds: write {result / 1000.0:g} for {result:g} ms"
+        warnings.warn(text, UserWarning, stacklevel=4)
+    return result
 
 
 def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:

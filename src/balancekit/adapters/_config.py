@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_change
+from balancekit._support.tables import one_of
 from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
 from balancekit.adapters._matching import ServiceMatcher
@@ -100,7 +101,7 @@ class AdapterConfig:
     def __init__(self, balancer: ObservableBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
         unknown = [name for name in options if name not in _NAMES]
         if unknown:
-            raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+            raise TypeError(f"no option {unknown[0]!r}: expected {one_of(unknown[0], sorted(_NAMES))}")
         require_balancer(balancer)
         self.balancer: ObservableBalancer[Any] = balancer
         self.attempts: int = valid.integer("attempts", options.get("attempts", 2), minimum=1)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit._support.tables import one_of
 from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Key
 
@@ -98,9 +99,11 @@ def request_options(*, timeout: float | None = None, **options: Any) -> Iterator
     """
     unknown = [name for name in options if name not in RequestOptions._fields]
     if unknown:
-        raise ConfigurationError("option", unknown[0], f"one of {', '.join(RequestOptions._fields)}")
+        raise ConfigurationError(
+            "option", unknown[0], one_of(unknown[0], ("timeout", *RequestOptions._fields))
+        )
     if timeout is not None:
-        left = valid.number("timeout", timeout, above=0.0)
+        left = valid.seconds("timeout", timeout, above=0.0)
         options["deadline"] = min(options.get("deadline") or math.inf, time.monotonic() + left)
     merged = RequestOptions(**options).over(_CURRENT.get())
     token = _CURRENT.set(merged)

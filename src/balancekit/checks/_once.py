@@ -16,8 +16,8 @@ from balancekit.outcome import CheckResult
 
 __all__ = ["check_once"]
 
-ONE_ROUND_S: Final = 1e9
-"""An interval after which no second round begins."""
+ONE_ROUND_S: Final = 3600.0
+"""An interval within which every first check has ended."""
 
 
 async def check_once(

@@ -51,8 +51,8 @@ class Schedule(Record):
     fast: float | None = None
 
     def _check(self) -> None:
-        interval = valid.number("interval", self.interval, above=0.0)
-        valid.number("timeout", self.timeout, above=0.0)
+        interval = valid.seconds("interval", self.interval, above=0.0)
+        valid.seconds("timeout", self.timeout, above=0.0)
         if self.timeout > interval:
             raise ConfigurationError("timeout", self.timeout, f"at most the interval ({interval:g})")
         valid.number("jitter", self.jitter, minimum=0.0, maximum=1.0)

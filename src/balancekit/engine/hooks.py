@@ -127,7 +127,7 @@ class SelectorHooks:
 
     def __init__(self, selector: Selector) -> None:
         if isinstance(selector, type) or not callable(getattr(selector, "select", None)):
-            raise ConfigurationError("selector", selector, "an instance with a method select(snapshot, ctx)")
+            raise ConfigurationError("selector", selector, _selector_wanted(selector))
         _refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)
         self.selector: Selector = selector
         self.prepare: Callable[[Snapshot], object] | None = (
@@ -351,3 +351,10 @@ def _refuse_misspelt(parameter: str, given: object, base: type, hooks: Sequence[
             raise ConfigurationError(
                 parameter, f"{kind.__name__}.{name}", f"a hook's name: did you mean {meant!r}?"
             )
+
+
+def _selector_wanted(selector: object) -> str:
+    """Return what is expected in place of something that is no selector."""
+    if isinstance(selector, type):
+        return f"an instance: {selector.__name__}()"
+    return "an instance with a method select(snapshot, ctx), such as RoundRobin()"

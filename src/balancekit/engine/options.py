@@ -17,7 +17,7 @@ from balancekit.events import EventSink
 from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.protocols import Clock, LoadPolicy, Selector
 
-__all__ = ["Options", "check_options"]
+__all__ = ["Options", "check_listeners", "check_options"]
 
 
 class Options(TypedDict, total=False):
@@ -63,3 +63,17 @@ def check_options(
         raise ConfigurationError("health", health, "a health policy such as Lifecycle(), or None")
     if rng is not None and not isinstance(rng, Random):
         raise ConfigurationError("rng", rng, "a random.Random, or None")
+
+
+def check_listeners(listeners: Iterable[EventSink]) -> tuple[EventSink, ...]:
+    """Return the listeners of a balancer.
+
+    Raises
+    ------
+    ConfigurationError
+        If they are no iterable, as a single function is none.
+    """
+    try:
+        return tuple(listeners)
+    except TypeError:
+        raise ConfigurationError("listeners", listeners, "an iterable of callables: [listener]") from None

@@ -75,7 +75,9 @@ class _Tiers:
         tier_of: Callable[[Node], int],
         overprovisioning: float,
     ) -> None:
-        self.overprovisioning: float = valid.number("overprovisioning", overprovisioning, minimum=1.0)
+        self.overprovisioning: float = valid.number(
+            "overprovisioning", overprovisioning, minimum=1.0, maximum=10.0, hint="; Envoy's 140 is 1.4 here"
+        )
         self.children: ChildSelectors = ChildSelectors(child)
         self.parts: Grouping = Grouping(tier_of)
         self.loads: Callable[[Snapshot], tuple[tuple[int, int], ...]] = self._loads
