@@ -30,5 +30,5 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
 
-# What is documented elsewhere, or named by a type that is nobody's business, is not linked.
+# What is documented elsewhere, or named by a type that is internal, is not linked.
 nitpick_ignore_regex = [("py:.*", r"(?!balancekit\.).*"), ("py:.*", r"balancekit\..*\.T(_co)?")]
