@@ -6,6 +6,7 @@
 ``/status?code=503&retry_after=5``  that status
 ``/slow?seconds=1``                 200 after a while
 ``/close``                          reads the request and hangs up
+``/drip-head?gap=0.05``             200, two letters of its head at a time
 ``/nonsense``                       answers what is not HTTP
 ``/half``, ``/half-chunked``        the beginning of a body, then hangs up
 ``/drip?n=5&gap=0.01``              a chunked body, one piece at a time
@@ -16,6 +17,7 @@
 ``/cookie?more=Path=/``             sets ``pin`` to the server's name, and ``seen``
 ==================================  =====================================================================
 
+A request that expects "100 Continue" gets it, unless it is refused by its status.
 ``server.script`` overrides the paths of the next requests, ``server.always`` those of all.
 """
 
@@ -114,9 +116,14 @@ class Server:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ")
         headers = {line.partition(": ")[0].lower(): line.partition(": ")[2] for line in head[1:] if line}
-        body = await self._body(reader, headers)
-        self.seen.append(Seen(method, path, headers, body))
         asked = self.script.popleft() if self.script else self.always or path
+        waits = headers.get("expect", "").lower() == "100-continue"
+        if waits and not asked.startswith("/status"):
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await writer.drain()
+            waits = False
+        body = b"" if waits else await self._body(reader, headers)
+        self.seen.append(Seen(method, path, headers, body))
         parts = urlsplit(asked)
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         what = parts.path.rpartition("/")[2]
@@ -126,6 +133,13 @@ class Server:
             writer.write(b"this is no answer\r\n\r\n")
             await writer.drain()
             return False
+        if what == "drip-head":
+            head = b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n"
+            for place in range(0, len(head), 2):
+                writer.write(head[place : place + 2])
+                await writer.drain()
+                await asyncio.sleep(float(query["gap"]))
+            return True
         if what == "slow":
             await asyncio.sleep(float(query["seconds"]))
         extra: list[tuple[str, str]] = []

@@ -149,6 +149,11 @@ class Call:
         """Answer how many seconds are left, never none: a time-out of zero means "do not wait" to a socket."""
         return math.inf if self.deadline == math.inf else max(SHORTEST, self.deadline - self._config.clock())
 
+    @property
+    def over(self) -> bool:
+        """Whether the time of the call is up."""
+        return self.deadline != math.inf and self.left() <= SHORTEST
+
     def failed(
         self, classification: Classification, request: Any, *, replayable: Callable[[Any], bool]
     ) -> bool:
@@ -318,6 +323,8 @@ class Call:
 
     def broke(self, classification: Classification) -> None:
         """Hear that reading the answer failed."""
+        if classification.outcome in _IN_TIME and self.over:
+            classification = CANCELLED  # it was our time that was up, and not the endpoint's
         self.lease.release(classification.outcome, retry_after=self._wish)
 
     def info(self) -> CallInfo:

@@ -29,7 +29,7 @@ class UnusableEndpointError(httpx2.ConnectError):
 
 _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
-    (httpx2.PoolTimeout, Classification(Outcome.IGNORED, RetryScope.UNSENT, "pool")),
+    (httpx2.PoolTimeout, Classification(Outcome.IGNORED)),
     (httpx2.ConnectTimeout, Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")),
     (httpx2.ConnectError, Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")),
     (httpx2.TimeoutException, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
@@ -80,10 +80,13 @@ def rewritten(
     authority = config.matcher.host_header(where, logical=logical)
     left = None if call.deadline == math.inf else call.left()
     renamed = authority != logical and headers.get("Host") == logical
-    if renamed or where.headers or (left is not None and config.propagate_deadline is not None):
+    proxied = "Proxy-Authorization" in headers
+    if renamed or proxied or where.headers or (left is not None and config.propagate_deadline is not None):
         headers = headers.copy()
         if renamed:
             headers["Host"] = authority
+        if proxied:
+            del headers["Proxy-Authorization"]
         headers.update(where.headers)
         if left is not None and config.propagate_deadline is not None:
             headers[config.propagate_deadline] = str(int(left * 1000.0))

@@ -19,6 +19,7 @@ import asyncio
 import math
 from contextvars import ContextVar
 from http.cookies import SimpleCookie
+from traceback import walk_tb
 from typing import Any, Final, Unpack, final
 
 import aiohttp
@@ -52,6 +53,8 @@ if "server_hostname" not in ConnectionKey._fields:
 
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
 _OURS: Final = Classification(Outcome.IGNORED)
+_ON_ITS_WAY: Final = ("url", "headers", "server_hostname", "proxy", "proxy_auth", "proxy_headers")
+"""What of a request is the endpoint's while it is on its way."""
 
 
 class UnusableEndpointError(aiohttp.ClientConnectionError):
@@ -82,10 +85,28 @@ def classify_error(error: BaseException) -> Classification:
     """Say what an error of the client means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
+    if isinstance(error, aiohttp.ConnectionTimeoutError) and _waited_for_the_pool(error):
+        return _OURS
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification
     return classify_foreign(error, replayable=True)
+
+
+def _waited_for_the_pool(error: BaseException) -> bool:
+    """Return whether a connection timed out because all those of the session were in use.
+
+    aiohttp raises the same error as for a server that does not accept. The two differ in where the wait was cancelled.
+    """
+    cause: BaseException | None = error.__cause__
+    while cause is not None:
+        if any(
+            frame.f_code.co_name == "_wait_for_available_connection"
+            for frame, _ in walk_tb(cause.__traceback__)
+        ):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def replayable(request: ClientRequest) -> bool:
@@ -182,11 +203,16 @@ class Balanced:
                     _broken.set((request.method, url, tuple(call.tried)))
                 call.annotate(error)
                 raise
-            if call.answered(response.status, response.headers, where, request, replayable=replayable):
-                with call.abandoned():
-                    response.close()
-                continue
-            self._hand_over(url, response, call)
+            try:
+                if call.answered(response.status, response.headers, where, request, replayable=replayable):
+                    with call.abandoned():
+                        response.close()
+                    continue
+                self._hand_over(url, response, call)
+            except BaseException:
+                call.closed()
+                response.close()
+                raise
             return response
 
     def _address(self, call: Call) -> Address:
@@ -221,15 +247,21 @@ class Balanced:
         config = self._config
         logical = url.raw_authority
         authority = config.matcher.host_header(where, logical=logical)
+        kept = {name: getattr(request, name) for name in _ON_ITS_WAY}
         headers, server_name = request.headers, request.server_hostname
         own = dict(where.headers) if where.headers else {}
         if authority != logical and headers.get(hdrs.HOST) == logical:
             own[hdrs.HOST] = authority
         if config.propagate_deadline is not None and call.deadline != math.inf:
             own[config.propagate_deadline] = str(int(call.left() * 1000.0))
-        if own or config.jars is not None:
+        if own or config.jars is not None or hdrs.PROXY_AUTHORIZATION in headers:
             request.headers = headers.copy()
             request.headers.update(own)
+            request.headers.popall(hdrs.PROXY_AUTHORIZATION, None)
+        # Never by a proxy, which the environment may name: the endpoint is connected to directly.
+        request.proxy = request.proxy_auth = request.proxy_headers = None
+        if request._continue is not None:  # each attempt waits for a "100 Continue" of its own
+            request._continue = request.loop.create_future()
         if (where.scheme or url.scheme) == "https" and server_name is None:
             request.server_hostname = config.matcher.server_name(
                 where, logical=(url.raw_host or "").removesuffix(".")
@@ -261,7 +293,8 @@ class Balanced:
         else:
             return response
         finally:
-            request.url, request.headers, request.server_hostname = url, headers, server_name
+            for name, value in kept.items():
+                setattr(request, name, value)
 
     def _hand_over(self, url: URL, response: ClientResponse, call: Call) -> None:
         response._balancekit = call  # type: ignore[attr-defined]  # read by `info`
@@ -287,6 +320,15 @@ class Balanced:
 
         call.begun()
         connection.add_callback(ended)
+        if call.deadline != math.inf:
+            timer = asyncio.get_running_loop().call_later(call.left(), _cut, response)
+            connection.add_callback(timer.cancel)
+
+
+def _cut(response: ClientResponse) -> None:
+    """End an answer whose body is still coming when the deadline of the call passes."""
+    response.content.set_exception(aiohttp.SocketTimeoutError("the deadline of the call has passed"))
+    response.close()
 
 
 def _change(response: ClientResponse, name: str, value: str | None) -> None:

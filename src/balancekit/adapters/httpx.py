@@ -12,11 +12,12 @@ Needs the extra ``httpx``.
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, final
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
 
 import httpx
 
@@ -40,6 +41,9 @@ from balancekit.protocols import ObservableBalancer
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
 
 InnerTransport = TypeVar("InnerTransport", httpx.BaseTransport, httpx.AsyncBaseTransport)
+
+
+DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
 
 class _Transport(Generic[InnerTransport]):
@@ -154,6 +158,14 @@ class _Transport(Generic[InnerTransport]):
         return response
 
 
+def _check_deadline(call: Call, request: httpx.Request, response: httpx.Response | None = None) -> None:
+    """Raise if the time of a call is up, and close its answer, if there is one yet."""
+    if call.over:
+        if response is not None:
+            response.close()
+        raise httpx.ReadTimeout(DEADLINE_PASSED, request=request)
+
+
 def _no_endpoint(error: UnavailableError, request: httpx.Request) -> httpx.ConnectError:
     """Return the client's own error for having no endpoint to connect to."""
     return httpx.ConnectError(str(error), request=request)
@@ -222,6 +234,7 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
             try:
                 inner, where, outgoing = self._next(request, call)
                 response = inner.handle_request(outgoing)
+                _check_deadline(call, request, response)
                 if self._config.jars is not None:
                     self._take_cookies(response, where, outgoing)
             except BaseException as error:
@@ -229,13 +242,20 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
                     continue
                 call.annotate(error)
                 raise
-            if call.answered(response.status_code, response.headers, where, request, replayable=replayable):
-                with call.abandoned():
-                    response.close()
-                continue
-            if not response.is_closed:
-                response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
-            return self._hand_over(request, response, call)
+            try:
+                if call.answered(
+                    response.status_code, response.headers, where, request, replayable=replayable
+                ):
+                    with call.abandoned():
+                        response.close()
+                    continue
+                if not response.is_closed:
+                    response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
+                return self._hand_over(request, response, call)
+            except BaseException:
+                call.closed()
+                response.close()
+                raise
 
     def _begin(self, request: httpx.Request) -> Call:
         call, waited = self._call(request), 0.0
@@ -284,6 +304,7 @@ class _Body(httpx.SyncByteStream):
             for chunk in self._stream:
                 self._last = chunk
                 yield chunk
+                _check_deadline(self._call, self._request)
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
@@ -336,7 +357,7 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
         while True:
             try:
                 inner, where, outgoing = self._next(request, call)
-                response = await inner.handle_async_request(outgoing)
+                response = await self._sent(inner, outgoing, call)
                 if self._config.jars is not None:
                     self._take_cookies(response, where, outgoing)
             except BaseException as error:
@@ -344,13 +365,34 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
                     continue
                 call.annotate(error)
                 raise
-            if call.answered(response.status_code, response.headers, where, request, replayable=replayable):
-                with call.abandoned():
-                    await response.aclose()
-                continue
-            if not response.is_closed:
-                response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
-            return self._hand_over(request, response, call)
+            try:
+                if call.answered(
+                    response.status_code, response.headers, where, request, replayable=replayable
+                ):
+                    with call.abandoned():
+                        await response.aclose()
+                    continue
+                if not response.is_closed:
+                    response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
+                return self._hand_over(request, response, call)
+            except BaseException:
+                call.closed()
+                await response.aclose()
+                raise
+
+    async def _sent(
+        self, inner: httpx.AsyncBaseTransport, outgoing: httpx.Request, call: Call
+    ) -> httpx.Response:
+        """Send one attempt; it ends when the deadline does, whatever the endpoint sends meanwhile."""
+        if call.deadline == math.inf:
+            return await inner.handle_async_request(outgoing)
+        import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
+
+        try:
+            with anyio.fail_after(call.left()):
+                return await inner.handle_async_request(outgoing)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(DEADLINE_PASSED, request=outgoing) from error
 
     async def _begin(self, request: httpx.Request) -> Call:
         call, waited = self._call(request), 0.0
@@ -398,7 +440,7 @@ class _AsyncBody(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._stream:
+            async for chunk in self._pieces():
                 self._last = chunk
                 yield chunk
         except GeneratorExit:  # the caller reads no further; `aclose` follows
@@ -407,6 +449,23 @@ class _AsyncBody(httpx.AsyncByteStream):
             self._call.broke(classify_error(error, self._request))
             raise
         self._call.whole()
+
+    def _pieces(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream) if self._call.deadline == math.inf else self._pieces_in_time()
+
+    async def _pieces_in_time(self) -> AsyncIterator[bytes]:
+        import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
+
+        pieces = aiter(self._stream)
+        while True:
+            try:
+                with anyio.fail_after(self._call.left()):
+                    piece = await anext(pieces, None)
+            except TimeoutError as error:
+                raise httpx.ReadTimeout(DEADLINE_PASSED, request=self._request) from error
+            if piece is None:
+                return
+            yield piece
 
     async def aclose(self) -> None:
         try:

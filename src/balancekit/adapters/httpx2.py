@@ -11,11 +11,12 @@ Needs the extra ``httpx2``.
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, final
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
 
 import httpx2
 
@@ -39,6 +40,9 @@ from balancekit.protocols import ObservableBalancer
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
 
 InnerTransport = TypeVar("InnerTransport", httpx2.BaseTransport, httpx2.AsyncBaseTransport)
+
+
+DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
 
 class _Transport(Generic[InnerTransport]):
@@ -153,6 +157,14 @@ class _Transport(Generic[InnerTransport]):
         return response
 
 
+def _check_deadline(call: Call, request: httpx2.Request, response: httpx2.Response | None = None) -> None:
+    """Raise if the time of a call is up, and close its answer, if there is one yet."""
+    if call.over:
+        if response is not None:
+            response.close()
+        raise httpx2.ReadTimeout(DEADLINE_PASSED, request=request)
+
+
 def _no_endpoint(error: UnavailableError, request: httpx2.Request) -> httpx2.ConnectError:
     """Return the client's own error for having no endpoint to connect to."""
     return httpx2.ConnectError(str(error), request=request)
@@ -221,6 +233,7 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
             try:
                 inner, where, outgoing = self._next(request, call)
                 response = inner.handle_request(outgoing)
+                _check_deadline(call, request, response)
                 if self._config.jars is not None:
                     self._take_cookies(response, where, outgoing)
             except BaseException as error:
@@ -228,13 +241,20 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
                     continue
                 call.annotate(error)
                 raise
-            if call.answered(response.status_code, response.headers, where, request, replayable=replayable):
-                with call.abandoned():
-                    response.close()
-                continue
-            if not response.is_closed:
-                response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
-            return self._hand_over(request, response, call)
+            try:
+                if call.answered(
+                    response.status_code, response.headers, where, request, replayable=replayable
+                ):
+                    with call.abandoned():
+                        response.close()
+                    continue
+                if not response.is_closed:
+                    response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
+                return self._hand_over(request, response, call)
+            except BaseException:
+                call.closed()
+                response.close()
+                raise
 
     def _begin(self, request: httpx2.Request) -> Call:
         call, waited = self._call(request), 0.0
@@ -283,6 +303,7 @@ class _Body(httpx2.SyncByteStream):
             for chunk in self._stream:
                 self._last = chunk
                 yield chunk
+                _check_deadline(self._call, self._request)
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
@@ -335,7 +356,7 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
         while True:
             try:
                 inner, where, outgoing = self._next(request, call)
-                response = await inner.handle_async_request(outgoing)
+                response = await self._sent(inner, outgoing, call)
                 if self._config.jars is not None:
                     self._take_cookies(response, where, outgoing)
             except BaseException as error:
@@ -343,13 +364,34 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
                     continue
                 call.annotate(error)
                 raise
-            if call.answered(response.status_code, response.headers, where, request, replayable=replayable):
-                with call.abandoned():
-                    await response.aclose()
-                continue
-            if not response.is_closed:
-                response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
-            return self._hand_over(request, response, call)
+            try:
+                if call.answered(
+                    response.status_code, response.headers, where, request, replayable=replayable
+                ):
+                    with call.abandoned():
+                        await response.aclose()
+                    continue
+                if not response.is_closed:
+                    response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
+                return self._hand_over(request, response, call)
+            except BaseException:
+                call.closed()
+                await response.aclose()
+                raise
+
+    async def _sent(
+        self, inner: httpx2.AsyncBaseTransport, outgoing: httpx2.Request, call: Call
+    ) -> httpx2.Response:
+        """Send one attempt; it ends when the deadline does, whatever the endpoint sends meanwhile."""
+        if call.deadline == math.inf:
+            return await inner.handle_async_request(outgoing)
+        import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
+
+        try:
+            with anyio.fail_after(call.left()):
+                return await inner.handle_async_request(outgoing)
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(DEADLINE_PASSED, request=outgoing) from error
 
     async def _begin(self, request: httpx2.Request) -> Call:
         call, waited = self._call(request), 0.0
@@ -397,7 +439,7 @@ class _AsyncBody(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._stream:
+            async for chunk in self._pieces():
                 self._last = chunk
                 yield chunk
         except GeneratorExit:  # the caller reads no further; `aclose` follows
@@ -406,6 +448,23 @@ class _AsyncBody(httpx2.AsyncByteStream):
             self._call.broke(classify_error(error, self._request))
             raise
         self._call.whole()
+
+    def _pieces(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream) if self._call.deadline == math.inf else self._pieces_in_time()
+
+    async def _pieces_in_time(self) -> AsyncIterator[bytes]:
+        import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
+
+        pieces = aiter(self._stream)
+        while True:
+            try:
+                with anyio.fail_after(self._call.left()):
+                    piece = await anext(pieces, None)
+            except TimeoutError as error:
+                raise httpx2.ReadTimeout(DEADLINE_PASSED, request=self._request) from error
+            if piece is None:
+                return
+            yield piece
 
     async def aclose(self) -> None:
         try:

@@ -43,6 +43,7 @@ from balancekit.protocols import ObservableBalancer
 
 __all__ = ["BalancedAdapter", "BalancedResponse"]
 
+DEADLINE_PASSED: Final = "the deadline of the call has passed"
 PIECE: Final = 65_536
 """Bytes of a file that are read at a time."""
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
@@ -80,6 +81,14 @@ def classify_error(error: BaseException, request: PreparedRequest) -> Classifica
         if isinstance(error, kind):
             return classification
     return classify_foreign(error, replayable=replayable(request))
+
+
+def _check_deadline(call: Call, request: PreparedRequest, response: Response | None = None) -> None:
+    """Raise if the time of a call is up, and close its answer, if there is one yet."""
+    if call.over:
+        if response is not None:
+            response.close()
+        raise exceptions.ReadTimeout(DEADLINE_PASSED, request=request)
 
 
 def replayable(request: PreparedRequest) -> bool:
@@ -125,11 +134,17 @@ class BalancedResponse(Response):
     def _watched(self, chunks: Iterator[Any], call: Call) -> Iterator[Any]:
         self.__dict__["_reading"] = True
         try:
-            yield from chunks
+            for chunk in chunks:
+                yield chunk
+                _check_deadline(call, self.request)
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
             call.broke(classify_error(error, self.request))
+            if call.over and isinstance(
+                error, exceptions.ConnectionError
+            ):  # which requests makes of a time-out here
+                raise exceptions.ReadTimeout(DEADLINE_PASSED, request=self.request) from error
             raise
         call.whole()
 
@@ -209,6 +224,7 @@ class BalancedAdapter(HTTPAdapter):
                 allowed = proxies if self._via_proxy and (where.scheme or url.scheme) == "https" else None
                 clipped = _clipped(timeout, call)
                 response = super().send(attempt, stream, clipped, verify, cert, cast("Any", allowed))
+                _check_deadline(call, request, response)
             except BaseException as error:
                 if isinstance(error, exceptions.RequestException):
                     error.request = request
@@ -217,12 +233,19 @@ class BalancedAdapter(HTTPAdapter):
                     continue
                 call.annotate(error)
                 raise
-            if call.answered(response.status_code, response.headers, where, source, replayable=replayable):
-                with call.abandoned():
-                    response.close()
-                _rewind(source)
-                continue
-            return self._hand_over(request, cast("BalancedResponse", response), call)
+            try:
+                if call.answered(
+                    response.status_code, response.headers, where, source, replayable=replayable
+                ):
+                    with call.abandoned():
+                        response.close()
+                    _rewind(source)
+                    continue
+                return self._hand_over(request, cast("BalancedResponse", response), call)
+            except BaseException:
+                call.closed()
+                response.close()
+                raise
 
     def _address(self, call: Call, request: PreparedRequest) -> Address:
         try:
@@ -271,6 +294,9 @@ class BalancedAdapter(HTTPAdapter):
             else None
         )
         attempt.headers = headers = cast("CaseInsensitiveDict[Any]", request.headers.copy())
+        headers.pop(
+            "Proxy-Authorization", None
+        )  # the session adds it to redirects, for a proxy of the environment
         headers.setdefault("Host", config.matcher.host_header(where, logical=url.netloc))
         for name, value in where.headers:
             headers[name] = value
@@ -343,6 +369,25 @@ def _watch(response: BalancedResponse, call: Call) -> None:
             call.whole()
 
     raw.close, raw.release_conn = closed, released
+    if call.deadline != math.inf and not raw.chunked and hasattr(raw, "read1"):
+        raw.stream = partial(_stream_in_time, raw, call)
+
+
+def _stream_in_time(
+    raw: Any,
+    call: Call,
+    amount: int = PIECE,
+    decode_content: bool | None = None,  # noqa: FBT001 - the signature is urllib3's
+) -> Iterator[bytes]:
+    """Read a body as its pieces come, and not until so many bytes are there: the deadline is looked at in between."""
+    while True:
+        socket = getattr(raw.connection, "sock", None)
+        if socket is not None:
+            socket.settimeout(call.left())
+        piece = raw.read1(amount, decode_content=decode_content)
+        if not piece:
+            return
+        yield piece
 
 
 def _rewind(request: PreparedRequest) -> None:

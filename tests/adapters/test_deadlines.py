@@ -1,0 +1,77 @@
+"""Deadlines of whole calls, for heads and bodies that drip: every wait is short, and the call is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from balancekit import LoadBalancer, Outcome
+from balancekit.adapters import request_options
+
+from ._clients import ASYNC, KINDS, play
+from ._server import Server
+
+DEADLINE_S = 0.2
+GAP_S = 0.05
+PIECES = 40
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """One server that is slow in small steps."""
+    with Server("a") as one:
+        yield one
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_that_drips_ends_with_the_deadline(kind: str, server: Server) -> None:
+    """A body whose pieces come one by one is cut when the deadline of the call passes; the endpoint is not counted."""
+    lb = LoadBalancer([server.address])
+
+    async def scenario(client: Any) -> None:
+        with request_options(timeout=DEADLINE_S), pytest.raises(client.timed_out):
+            await client.get(f"http://orders/drip?n={PIECES}&gap={GAP_S}")
+
+    play(kind, lb, scenario)
+    assert lb.stats().outcomes[Outcome.CANCELLED] == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_head_that_drips_ends_with_the_deadline(kind: str, server: Server) -> None:
+    """A head that comes letter by letter is cut at the deadline; blocking clients notice when the head is there."""
+    lb = LoadBalancer([server.address])
+
+    async def scenario(client: Any) -> None:
+        with request_options(timeout=DEADLINE_S), pytest.raises(client.timed_out):
+            await client.get(f"http://orders/drip-head?gap={GAP_S}")
+
+    play(kind, lb, scenario)
+    assert lb.stats().outcomes[Outcome.CANCELLED] == 1
+
+
+@pytest.mark.parametrize("kind", ASYNC)
+def test_a_head_that_never_ends_is_cut(kind: str, server: Server) -> None:
+    """A client that does not block need not wait for the end of the head, which would come after 400 s."""
+    lb = LoadBalancer([server.address])
+
+    async def scenario(client: Any) -> None:
+        with request_options(timeout=DEADLINE_S), pytest.raises(client.timed_out):
+            await client.get("http://orders/drip-head?gap=20", timeout=100.0)
+
+    play(kind, lb, scenario)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_that_is_there_in_time_is_whole(kind: str, server: Server) -> None:
+    """With a deadline that does not pass, pieces arrive as they are, also by way of a body without chunks."""
+    lb = LoadBalancer([server.address])
+
+    async def scenario(client: Any) -> None:
+        with request_options(timeout=60.0):
+            assert (await client.get("http://orders/drip?n=3&gap=0.01")).text == "piece 0 piece 1 piece 2 "
+            assert (await client.get("http://orders/ok")).text == "a"
+
+    play(kind, lb, scenario)
+    assert lb.stats().outcomes[Outcome.SUCCESS] == 2

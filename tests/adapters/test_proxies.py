@@ -1,0 +1,138 @@
+"""Proxies of the environment, and their credentials: balanced requests go to the endpoint directly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+import requests
+
+from balancekit import First, LoadBalancer, Outcome
+from balancekit.adapters import aiohttp as for_aiohttp
+from balancekit.adapters import requests as for_requests
+
+from ._clients import KINDS, play
+from ._server import Server
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    """Run an endpoint and a proxy."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Server(name)) for name in ("endpoint", "proxy")]
+
+
+@pytest.fixture(params=["named in NO_PROXY", "not named in NO_PROXY"])
+def proxied(request: Any, servers: list[Server], monkeypatch: pytest.MonkeyPatch) -> list[Server]:
+    """Name a proxy with credentials in the environment."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://user:s3cret@{servers[1].address}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.0/8,127.0.0.1" if request.param == "named in NO_PROXY" else "")
+    return servers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_proxies_of_the_environment_carry_no_balanced_request(kind: str, proxied: list[Server]) -> None:
+    """Whatever the environment says of proxies, the endpoint gets the request and the proxy gets nothing."""
+    lb = LoadBalancer([proxied[0].address])
+
+    async def scenario(client: Any) -> None:
+        assert (await client.get("http://orders/ok")).text == "endpoint"
+
+    play(kind, lb, scenario)
+    assert proxied[1].seen == []
+
+
+def test_an_aiohttp_session_that_trusts_the_environment_goes_directly(proxied: list[Server]) -> None:
+    """``trust_env=True`` leads other requests by the proxy, and balanced ones to the endpoint."""
+    lb = LoadBalancer([proxied[0].address])
+
+    async def main() -> str:
+        middleware = for_aiohttp.balanced("orders", lb)
+        async with aiohttp.ClientSession(middlewares=[middleware], trust_env=True) as session:
+            async with session.get("http://orders/echo") as answer:
+                return await answer.text()
+
+    assert "s3cret" not in asyncio.run(main())
+    assert proxied[1].seen == []
+
+
+def test_a_requests_session_sends_no_credentials_of_a_proxy_after_a_redirect(proxied: list[Server]) -> None:
+    """After a redirect the session adds ``Proxy-Authorization`` for a proxy of the environment; the endpoint sees none."""
+    with requests.Session() as session:
+        session.mount("http://orders/", for_requests.BalancedAdapter(LoadBalancer([proxied[0].address])))
+        answer = session.get("http://orders/redirect?to=/echo", timeout=10)
+    assert "proxy-authorization" not in json.loads(answer.text)["headers"]
+    assert len(proxied[0].seen) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_credentials_for_a_proxy_are_not_sent_to_an_endpoint(kind: str, servers: list[Server]) -> None:
+    """``Proxy-Authorization`` is for a proxy, and there is none; all other headers of the caller arrive."""
+    lb = LoadBalancer([servers[0].address])
+
+    async def scenario(client: Any) -> None:
+        headers = {"Proxy-Authorization": "Basic s3cret", "Authorization": "Bearer mine"}
+        answer = await client.get("http://orders/echo", headers=headers)
+        got = json.loads(answer.text)["headers"]
+        assert got["authorization"] == "Bearer mine"
+        assert "proxy-authorization" not in got
+
+    play(kind, lb, scenario)
+
+
+@pytest.mark.parametrize("first", ["refuses", "is dead"])
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_retry_that_expects_100_continue_is_a_whole_request(
+    method: str, first: str, servers: list[Server]
+) -> None:
+    """Aiohttp waits for "100 Continue" anew in each attempt, so that a retry sends its body."""
+    lb = LoadBalancer(
+        [servers[1].address if first == "refuses" else "127.0.0.1:1", servers[0].address], selector=First()
+    )
+    servers[1].always = "/status?code=503&retry_after=5"
+
+    async def main() -> str:
+        async with aiohttp.ClientSession(middlewares=[for_aiohttp.balanced("orders", lb)]) as session:
+            async with session.request(method, "http://orders/echo", data=b"hello", expect100=True) as answer:
+                return await answer.text()
+
+    assert json.loads(asyncio.run(main()))["body"] == "hello"
+    assert lb.stats()[servers[0].address].outcomes[Outcome.SUCCESS] == 1
+
+
+def test_a_full_pool_of_an_aiohttp_session_is_the_callers(servers: list[Server]) -> None:
+    """Waiting for a connection of the session's own times out: the outcome is ignored, the endpoint stays healthy."""
+    lb = LoadBalancer([servers[0].address])
+
+    async def main() -> list[Any]:
+        connector, limit = aiohttp.TCPConnector(limit=1), aiohttp.ClientTimeout(connect=0.1)
+        middleware = for_aiohttp.balanced("orders", lb, attempts=3)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=limit, middlewares=[middleware]
+        ) as session:
+
+            async def one() -> int:
+                async with session.get("http://orders/slow?seconds=0.5") as answer:
+                    return answer.status
+
+            return await asyncio.gather(*[one() for _ in range(5)], return_exceptions=True)
+
+    found = asyncio.run(main())
+    assert found.count(200) == 1
+    assert sum(isinstance(one, aiohttp.ConnectionTimeoutError) for one in found) == 4
+    outcomes = lb.stats().outcomes
+    assert (outcomes[Outcome.SUCCESS], outcomes[Outcome.IGNORED]) == (1, 4)
+
+
+def test_a_connection_that_times_out_is_the_endpoints() -> None:
+    """The same error of aiohttp, for an endpoint that does not accept: the outcome is connect failed."""
+    error = aiohttp.ConnectionTimeoutError("Connection timeout to host http://10.0.0.1")
+    error.__cause__ = TimeoutError()
+    assert for_aiohttp.classify_error(error).outcome is Outcome.CONNECT_FAILED
