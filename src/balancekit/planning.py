@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, final, runtime_checkable
 
+from balancekit.errors import ConfigurationError
+
 __all__ = ["Plan", "SupportsStructure"]
 
 
@@ -72,6 +74,34 @@ class Plan:
         """
         self._apply()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        facts = (self.moved, dict(self.before), dict(self.after), self.added, self.removed, self.reweighted)
+        return _read_elsewhere, facts
+
     def __repr__(self) -> str:
         part = "no keys" if self.moved is None else f"{self.moved:.2%} of all keys"
         return f"<Plan: {part} move, {len(self.added)} added, {len(self.removed)} removed>"
+
+
+def _read_elsewhere(
+    moved: float | None,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
+    reweighted: tuple[str, ...],
+) -> Plan:
+    """Make a plan again that was pickled or copied: it can be read, and no longer applied."""
+    return Plan(
+        moved=moved,
+        before=before,
+        after=after,
+        added=added,
+        removed=removed,
+        reweighted=reweighted,
+        apply=_refuse,
+    )
+
+
+def _refuse() -> None:
+    raise ConfigurationError("plan", "a copy", "the plan that the balancer itself returned")

@@ -6,7 +6,9 @@ may not be in it. O(n), plus sorting each endpoint's latency window.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from balancekit._support.record import Record
 from balancekit.errors import UnknownEndpointError
@@ -49,6 +51,10 @@ class EndpointStats(Record):
         """Leases that have ended, however they did."""
         return sum(self.outcomes.values())
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, for JSON: see :meth:`BalancerStats.as_dict`."""
+        return {name: _plain(getattr(self, name)) for name in self._fields}
+
 
 class BalancerStats(Record):
     """What is known of a pool.
@@ -90,8 +96,32 @@ class BalancerStats(Record):
         """Leases that have ended, however they did."""
         return sum(self.outcomes.values())
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, for JSON: outcomes by their names, numbers that JSON has not as ``None``.
+
+        Example
+        -------
+        >>> import json
+        >>> from balancekit import LoadBalancer
+        >>> json.loads(json.dumps(LoadBalancer(["a"]).stats().as_dict()))["endpoints"][0]["outcomes"]["success"]
+        0
+        """
+        return {name: _plain(getattr(self, name)) for name in self._fields}
+
     def __getitem__(self, id: str) -> EndpointStats:
         for endpoint in self.endpoints:
             if endpoint.id == id:
                 return endpoint
         raise UnknownEndpointError(id, tuple([endpoint.id for endpoint in self.endpoints]))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, EndpointStats):
+        return value.as_dict()
+    if isinstance(value, Quantiles):
+        return {name: _plain(getattr(value, name)) for name in Quantiles._fields}
+    if isinstance(value, Mapping):
+        return {key.value if isinstance(key, Outcome) else key: count for key, count in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

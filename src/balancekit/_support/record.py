@@ -8,6 +8,9 @@ compiled when the class is made. Here they are written once, and type checkers s
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
 
 TYPE_CHECKING = False
@@ -19,6 +22,17 @@ __all__ = ["Record", "field"]
 R = TypeVar("R", bound="Record")
 
 REQUIRED: Final[Any] = object()
+_AS_THEY_ARE: Final = frozenset({int, float, bool, str})
+"""Types that need no conversion, or get none: ``True`` is no number, and text is not read."""
+
+
+_CONVERTERS: Final[Mapping[str, Callable[[Any], float]]] = {
+    "float": float,
+    "float | None": float,
+    "int": operator.index,
+    "int | None": operator.index,
+}
+"""By what a field is annotated with: how a number of another type becomes the one that is stored."""
 
 
 class _Positional:
@@ -73,7 +87,8 @@ class _LazySignature:
 class Record:
     """A frozen value: fields by annotation, defaults by assignment, by keyword unless declared with :func:`field`.
 
-    Compared and hashed by its fields, printed as it is written, picklable. A subclass may override
+    Compared and hashed by its fields, printed as it is written, picklable. Numbers of other types (``Decimal``,
+    ``Fraction``, those of numpy) are stored as ``float`` and ``int``, if a field says so. A subclass may override
     ``_check`` to reject values. ``inspect.signature`` shows its fields.
 
     Example
@@ -95,6 +110,7 @@ class Record:
     __signature__: ClassVar[Any] = _LazySignature()
     _fields: ClassVar[tuple[str, ...]] = ()
     _positional: ClassVar[tuple[str, ...]] = ()
+    _numbers: ClassVar[tuple[tuple[str, Callable[[Any], float]], ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -104,6 +120,9 @@ class Record:
             if not name.startswith("_") and not str(kind).startswith("ClassVar")
         ]
         cls._fields = (*cls._fields, *[name for name in own if name not in cls._fields])
+        kinds = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - the same
+        numbers = {name: _CONVERTERS[str(kinds[name])] for name in own if str(kinds[name]) in _CONVERTERS}
+        cls._numbers = tuple({**dict(cls._numbers), **numbers}.items())
         for name in own:
             declared = cls.__dict__.get(name)
             if isinstance(declared, _Positional):
@@ -127,6 +146,10 @@ class Record:
             raise TypeError(f"{kind.__name__}() has no parameter {unknown[0]!r}; {_parameters(kind)}")
         if missing:
             raise TypeError(f"{kind.__name__}() needs {missing[0]!r}")
+        for name, convert in kind._numbers:
+            value = values.get(name)
+            if value is not None and type(value) not in _AS_THEY_ARE:
+                values[name] = _converted(value, convert)
         self.__dict__.update(values)
         self._check()
 
@@ -143,6 +166,11 @@ class Record:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        views = tuple([name for name, value in self.__dict__.items() if isinstance(value, MappingProxyType)])
+        plain = {name: dict(value) if name in views else value for name, value in self.__dict__.items()}
+        return _restore, (type(self), plain, views)
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
@@ -154,6 +182,24 @@ class Record:
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
         return f"{type(self).__name__}({fields})"
+
+
+def _restore(kind: type[R], values: dict[str, Any], views: tuple[str, ...]) -> R:
+    """Make a record again from what was pickled: its values were checked when it was made first."""
+    record = kind.__new__(kind)
+    record.__dict__.update(values)
+    record.__dict__.update({name: MappingProxyType(values[name]) for name in views})
+    return record
+
+
+def _converted(value: Any, convert: Callable[[Any], float]) -> Any:
+    """Return a number of another type in the type that is stored; what is none is left for the check to refuse."""
+    if not hasattr(value, "__float__" if convert is float else "__index__"):
+        return value
+    try:
+        return convert(value)
+    except Exception:
+        return value
 
 
 def _refuse_positions(kind: type[Record]) -> NoReturn:

@@ -38,7 +38,7 @@ def number(
     if hasattr(value, "__float__") and not isinstance(value, bool):
         try:
             result = float(value)
-        except (OverflowError, TypeError, ValueError):
+        except Exception:
             result = math.nan
         if math.isfinite(result) and minimum <= result <= maximum and (above is None or result > above):
             return result
@@ -58,11 +58,15 @@ def seconds(parameter: str, value: Any, *, minimum: float = 0.0, above: float | 
 
 def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:
     """Return a whole number in ``[minimum, maximum]``; a float is refused even when it is whole."""
+    allowed = f"a whole number{_range(minimum, maximum, None)}"
     if hasattr(value, "__index__") and not isinstance(value, bool):
-        result = operator.index(value)
+        try:
+            result = operator.index(value)
+        except Exception:
+            raise ConfigurationError(parameter, value, allowed) from None
         if minimum <= result <= maximum:
             return result
-    raise ConfigurationError(parameter, value, f"a whole number{_range(minimum, maximum, None)}")
+    raise ConfigurationError(parameter, value, allowed)
 
 
 def text(parameter: str, value: object, *, empty: bool = False, any_text: bool = False) -> str:
