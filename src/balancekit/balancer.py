@@ -551,6 +551,26 @@ class LoadBalancer(Generic[T]):
             raise ConfigurationError("observer", observer, "something that can be called")
         return self._runtime.observe(observer)
 
+    def on_start(self, observer: Callable[[Endpoint[T]], None], /) -> Callable[[], None]:
+        """Call ``observer`` whenever a lease begins, with its endpoint; return a function that ends that.
+
+        For gauges that another process reads; everything else is in :meth:`stats` at no cost. While it is observed, no
+        request takes the fast path. It runs in the thread that acquires, with no lock held; one that raises is logged
+        and changes nothing.
+
+        Example
+        -------
+        >>> lb = LoadBalancer(["a"])
+        >>> stop = lb.on_start(lambda endpoint: print("started", endpoint.id))
+        >>> lb.acquire().release()
+        started a
+        True
+        >>> stop()
+        """
+        if not callable(observer):
+            raise ConfigurationError("observer", observer, "a callable of an endpoint")
+        return self._runtime.observe_starts(observer)
+
     def emit(self, event: Event, /) -> None:
         """Hand an event of your own to the listeners, as the HTTP adapters do with retries.
 

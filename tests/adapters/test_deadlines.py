@@ -13,6 +13,9 @@ from balancekit.adapters import request_options
 from ._clients import ASYNC, KINDS, play
 from ._server import Server
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"  # sockets of cancelled reads, which a loop that ends leaves open
+)
 DEADLINE_S = 0.2
 GAP_S = 0.05
 PIECES = 40

@@ -278,3 +278,51 @@ def test_workers_add_up(tmp_path: Path) -> None:
     assert any(s.value for s in states)
     assert {s.labels["state"] for s in states} == set(STATES)
     assert not any("pid" in s.labels for family in families.values() for s in family.samples)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_hanging_requests_are_in_flight_in_one_process_and_in_several(several: bool, tmp_path: Path) -> None:
+    """Requests that have begun and not ended count as in flight, also where a scrape reads what was written before."""
+    program = """
+import os
+from prometheus_client import CollectorRegistry, REGISTRY
+from prometheus_client.multiprocess import MultiProcessCollector
+from balancekit import LoadBalancer, Outcome
+from balancekit.observability.prometheus import BalancerCollector
+lb = LoadBalancer(["a", "b"])
+early = lb.acquire()
+collector = BalancerCollector(lb, service="s")
+held = [lb.acquire() for _ in range(10)]
+lb.acquire().release(Outcome.FAILURE)
+lb.drain("a")
+held.pop().release()
+registry, path = REGISTRY, os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+if path:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=path)
+names = ("balancekit_inflight_requests",)
+print(sum(s.value for f in registry.collect() if f.name in names for s in f.samples))
+"""
+    environment = {name: value for name, value in os.environ.items() if "MULTIPROC" not in name.upper()}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    if several:
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) == 10.0
+
+
+def test_names_of_any_kind_can_be_scraped() -> None:
+    """Ids with quotes, line ends, backslashes and 20,000 characters are read back from the exposition as they are."""
+    for id in ('a"b', "a\nb", "a\\b", "bücher:80", "x" * 20_000):
+        registry = CollectorRegistry()
+        lb = LoadBalancer([id, "b"])
+        BalancerCollector(lb, service="s", registry=registry)
+        lb.acquire().release()
+        families = scrape(registry)
+        assert value(families, "balancekit_inflight_requests", endpoint=id) == 0.0

@@ -11,6 +11,7 @@ import pytest
 from balancekit import (
     AllIneligibleError,
     AttemptsExhaustedError,
+    ConfigurationError,
     Endpoint,
     First,
     LeastRequest,
@@ -537,3 +538,25 @@ class TestHealth:
         with pytest.raises(AttemptsExhaustedError) as caught:
             balancer.acquire(exclude={"b", "c"})
         assert caught.value.reasons == {Reason.EJECTED: 1, Reason.EXCLUDED: 2}
+
+
+def test_starts_are_observed_with_their_endpoint():
+    """``on_start`` is called for every lease that begins, on both paths, until it is stopped; one that raises is logged."""
+    balancer, started = LoadBalancer(["a", "b"], selector=RoundRobin()), []
+    balancer.acquire().release()
+
+    def fails(_):
+        raise RuntimeError("mine")
+
+    stops = [balancer.on_start(lambda endpoint: started.append(endpoint.id)), balancer.on_start(fails)]
+    picked = []
+    for options in ({}, {"cost": 2.0}, {"exclude": ["a"]}):
+        with balancer.acquire(**options) as lease:
+            picked.append(lease.endpoint.id)
+    assert started == picked
+    for stop in stops:
+        stop()
+    balancer.acquire().release()
+    assert len(started) == 3
+    with pytest.raises(ConfigurationError, match="observer"):
+        balancer.on_start(None)

@@ -28,13 +28,14 @@ from balancekit.outcome import FAILURES, Completion, Outcome
 from balancekit.protocols import Clock, SupportsFastSuccess, SupportsFeedback
 from balancekit.stats import RecentWindow
 
-__all__ = ["CompletionSink", "Ledger", "Observer"]
+__all__ = ["CompletionSink", "Ledger", "Observer", "StartObserver"]
 
 FULLY_SAMPLED_SUCCESSES: Final = 64
 """So many successes of an endpoint go into its latency window one by one, then one in eight: the window
 lies apart from all else that a release touches, which costs a tenth of a request at 10 000 endpoints."""
 
 Observer: TypeAlias = Callable[[Endpoint[Any], Completion], None]
+StartObserver: TypeAlias = Callable[[Endpoint[Any]], None]
 """Called with every lease that ends: where, and how. In the thread that ended it, with no lock held."""
 
 
@@ -75,6 +76,7 @@ class Ledger:
         "lost",
         "needs_start",
         "observers",
+        "start_observers",
         "timed",
     )
 
@@ -95,6 +97,7 @@ class Ledger:
         self.needs_start: bool = False
         """Whether some load wants to know of requests that start."""
         self.observers: tuple[Observer, ...] = ()
+        self.start_observers: tuple[StartObserver, ...] = ()
         """Called with every lease that ends."""
         self._clock = clock
         self._learner = learner
@@ -103,6 +106,11 @@ class Ledger:
         self._guard = guard
         self._sink = sink
         self._plain = learner is None
+
+    @property
+    def lean(self) -> bool:
+        """Whether a lease may be opened without a call of anything that must know of it."""
+        return not self.needs_start and not self.start_observers
 
     @property
     def owner(self) -> LeaseOwner:
@@ -139,11 +147,16 @@ class Ledger:
             except Exception:
                 log_error("load of %r failed to record a start", node.id)
         started_at = now if self.timed else math.nan
-        if cost == 1.0 and site is None:
-            return open_lease(node, self.owner, started_at)
         lease = open_lease(node, self.owner if cost == 1.0 else SlowPathOwner(self), started_at)
-        lease.details.cost = cost
-        lease.details.site = site
+        if cost != 1.0 or site is not None:
+            lease.details.cost = cost
+            lease.details.site = site
+        for observer in self.start_observers:
+            self._guard.check()
+            try:
+                observer(node.endpoint)
+            except Exception:
+                log_error("observer %r failed on a start", observer)
         return lease
 
     # ------------------------------------------------------------------ what leases call

@@ -34,7 +34,7 @@ from balancekit.engine.hooks import (
     make_sweep,
     reset_load,
 )
-from balancekit.engine.ledger import Ledger, Observer
+from balancekit.engine.ledger import Ledger, Observer, StartObserver
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member
 from balancekit.engine.membership import Draft, facts, updated
@@ -418,7 +418,7 @@ class Runtime:
 
     def _prepare(self, state: PoolState, base: Published, *, strict: bool = True) -> Published:
         due = self._loads.deadline if self._sweep is None else min(self._loads.deadline, self._sweep.deadline)
-        owner, lean = self.ledger.owner, not self.ledger.needs_start
+        owner, lean = self.ledger.owner, self.ledger.lean
         try:
             return self._publisher.prepare(state, base, owner, due, lean=lean)
         except Exception:
@@ -467,6 +467,20 @@ class Runtime:
         return lambda: self._observe(
             lambda observers: tuple([one for one in observers if one is not observer])
         )
+
+    def observe_starts(self, observer: StartObserver) -> Callable[[], None]:
+        """Add an observer of leases that begin; return a function that takes it away again."""
+        self._observe_starts(lambda observers: (*observers, observer))
+        return lambda: self._observe_starts(
+            lambda observers: tuple([one for one in observers if one is not observer])
+        )
+
+    def _observe_starts(
+        self, change: Callable[[tuple[StartObserver, ...]], tuple[StartObserver, ...]]
+    ) -> None:
+        with self.locks.listeners:
+            self.ledger.start_observers = change(self.ledger.start_observers)
+        self._close_fast_path()
 
     def _observe(self, change: Callable[[tuple[Observer, ...]], tuple[Observer, ...]]) -> None:
         with self.locks.listeners:

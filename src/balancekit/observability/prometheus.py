@@ -124,6 +124,9 @@ class BalancerCollector:
             self.counters.stop,
         ]
         if self._exporter.direct is not None:
+            self._stops.append(balancer.on_start(self._started))
+            for one in balancer.stats().endpoints:
+                self._exporter.direct.inflight.labels(service, self.label(one.id)).set(one.inflight)
             self._write_states()
 
     def close(self) -> None:
@@ -176,9 +179,13 @@ class BalancerCollector:
         outcome = completion.outcome.value
         name = self.label(endpoint.id)
         direct.requests.labels(self.service, name, outcome).inc()
-        for one in self.balancer.stats().endpoints:
-            if one.id == endpoint.id:
-                direct.inflight.labels(self.service, name).set(one.inflight)
+        direct.inflight.labels(self.service, name).dec()
+
+    def _started(self, endpoint: Endpoint[Any]) -> None:
+        """Write how many requests are in flight when one begins: for several processes, where none asks at a scrape."""
+        direct = self._exporter.direct
+        assert direct is not None
+        direct.inflight.labels(self.service, self.label(endpoint.id)).inc()
 
     def _heard(self, event: Event) -> None:
         direct = self._exporter.direct
@@ -211,7 +218,6 @@ class BalancerCollector:
             name = self.label(one.id)
             present.add(name)
             direct.weight.labels(self.service, name).set(one.weight)
-            direct.inflight.labels(self.service, name).set(one.inflight)
             for state in STATES:
                 direct.state.labels(self.service, name, state).set(float(one.state == state))
         for name in self._named - present:
