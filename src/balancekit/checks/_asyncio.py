@@ -16,6 +16,7 @@ from typing import Any, Final, Self, cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
+from balancekit._support.loop import is_alive
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
 from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
@@ -84,18 +85,19 @@ class AsyncChecks:
 
     @property
     def running(self) -> bool:
-        """Whether the checks are started."""
-        return self._main is not None
+        """Whether the checks are started; not if their loop has ended over them."""
+        return is_alive(self._main)
 
     async def start(self) -> None:
         """Start checking. Does nothing if it is started."""
-        if self._main is None:
+        if not is_alive(self._main):
+            self._running = set()  # the tasks of a loop that has ended
             self._main = asyncio.create_task(self._run(), name="balancekit-checks")
 
     async def stop(self) -> None:
         """Stop checking, and return when no task is left. Does nothing if it is stopped."""
         main, self._main = self._main, None
-        if main is None:
+        if main is None or not is_alive(main):
             return
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)

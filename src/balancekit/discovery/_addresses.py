@@ -3,6 +3,8 @@
 The system's resolver knows ``/etc/hosts`` and search domains, and tells no TTL: the name is asked for every 30 s. It
 cannot be interrupted either; a question that hangs delays the next one, never a request.
 
+Of a name with addresses of both families, those of a family without a route are left out.
+
 A name that does not exist, or has no address, is *empty*; no answer, or a server's failure, is a *failure*.
 """
 
@@ -12,6 +14,7 @@ import socket
 from typing import Final, Self, final
 
 from balancekit._support import validation as valid
+from balancekit.discovery._families import reachable
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -61,7 +64,8 @@ class SystemResolver:
             if error.errno in NO_ADDRESS:
                 return Resolution(endpoints=())
             raise
-        return Resolution(endpoints=[Endpoint(joined(str(place[4][0]), self._port)) for place in found])
+        addresses = list(dict.fromkeys(str(place[4][0]) for place in found))
+        return Resolution(endpoints=[Endpoint(joined(one, self._port)) for one in reachable(addresses)])
 
 
 def joined(host: str, port: int) -> str:

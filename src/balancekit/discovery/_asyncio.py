@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, final
 
+from balancekit._support.loop import is_alive
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, SupportsWatch
 from balancekit.discovery._source import source as source_of
@@ -65,8 +66,8 @@ class AsyncDiscovery:
 
     @property
     def running(self) -> bool:
-        """Whether it is started."""
-        return self._main is not None
+        """Whether it is started; not if its loop has ended over it."""
+        return is_alive(self._main)
 
     def stats(self) -> DiscoveryStats:
         """Return how it goes. After the end, how it went."""
@@ -75,8 +76,11 @@ class AsyncDiscovery:
 
     async def start(self) -> None:
         """Start following. Does nothing if it is started."""
-        if self._main is not None:
+        if is_alive(self._main):
             return
+        if self._subscription is not None:  # its loop has ended over it
+            self._stats = self.stats()
+        self._woken, self._changed = asyncio.Event(), asyncio.Event()  # of this loop
         now = time.monotonic()
         subscription = Subscription(
             self._balancer, self._source, self._listeners, now=now, before=self._stats
@@ -88,6 +92,9 @@ class AsyncDiscovery:
         """Stop following, and return when the task has ended. Does nothing if it is stopped."""
         main, self._main = self._main, None
         if main is None:
+            return
+        if not is_alive(main):
+            self._stats, self._subscription = self.stats(), None
             return
         self._stats = self.stats()
         self._subscription = None

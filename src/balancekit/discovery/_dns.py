@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from balancekit._support import validation as valid
 from balancekit.discovery._addresses import host_and_port, joined
+from balancekit.discovery._families import reachable
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
@@ -40,9 +41,10 @@ class DnsResolver:
     port
         The port of every endpoint, 1 to 65535.
     kinds
-        ``"A"``, ``"AAAA"`` or both. If one of them cannot be had, that is a failure: half the addresses are no list.
+        ``"A"``, ``"AAAA"`` or both; of both, a family to which there is no route is left out. If one of them cannot be had,
+        that is a failure: half the addresses are no list.
     nameservers
-        Servers to ask, ``"address"`` or ``"address:port"``; the system's if left out.
+        Servers to ask, ``"address"`` or ``"address:port"``. Left out, they are the system's, with its search domains.
     timeout
         Seconds for an answer, > 0.
     """
@@ -79,7 +81,8 @@ class DnsResolver:
             If there is no answer.
         """
         answers = [_ask(self._client, self._host, kind) for kind in self._kinds]
-        found = [Endpoint(joined(record.address, self._port)) for records, _ in answers for record in records]
+        addresses = [str(record.address) for records, _ in answers for record in records]
+        found = [Endpoint(joined(address, self._port)) for address in reachable(addresses)]
         return Resolution(endpoints=found, ttl=_least(answers))
 
 
@@ -145,7 +148,8 @@ def _ask(client: Client, name: str, kind: str) -> tuple[list[Any], float]:
     import dns.resolver  # noqa: PLC0415 - 0.5 s, only for resolvers that ask DNS themselves
 
     try:
-        answer = client.resolve(name, kind, raise_on_no_answer=False)
+        # Search domains as the system's resolver has them; none with explicit nameservers.
+        answer = client.resolve(name, kind, raise_on_no_answer=False, search=bool(client.search))
     except dns.resolver.NXDOMAIN as error:
         told: Any = error
         return [], float(told.response(told.qnames()[-1]).resolve_chaining().minimum_ttl)
@@ -167,6 +171,8 @@ def _client(nameservers: Iterable[str] | None, timeout: float) -> Client:
         raise ImportError("asking DNS for a TTL needs dnspython: pip install 'balancekit[dns]'") from error
 
     client = dns.resolver.Resolver(configure=nameservers is None)
+    if nameservers is not None:
+        client.search = []
     client.lifetime = seconds
     if nameservers is not None:
         if isinstance(nameservers, str):

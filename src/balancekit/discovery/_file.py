@@ -11,12 +11,13 @@ Cost: one read a second, about 50 us for a thousand endpoints; parsing when it c
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Final, Self, final
 
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
-from balancekit.discovery._targets import InvalidTargetsError, parse_targets
+from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
 from balancekit.errors import ConfigurationError
 
 __all__ = ["FileSdResolver"]
@@ -57,7 +58,7 @@ class FileSdResolver:
         InvalidTargetsError
             If it is no list of targets.
         """
-        data = self._path.read_bytes()
+        data = self._read()
         last = self._last
         if last is not None and last[0] == data:
             return last[1]
@@ -68,3 +69,13 @@ class FileSdResolver:
             raise
         self._last = (data, found)
         return found
+
+    def _read(self) -> bytes:
+        """Read the whole of a regular file; a pipe without a writer would hang, and a device never end."""
+        with os.fdopen(os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidTargetsError(f"{self._path} is no regular file")
+            data = file.read(MAX_LIST_BYTES + 1)
+        if len(data) > MAX_LIST_BYTES:
+            raise InvalidTargetsError(f"{self._path} has more than {MAX_LIST_BYTES} bytes")
+        return data

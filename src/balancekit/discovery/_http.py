@@ -8,17 +8,21 @@ headers of the user, which may be credentials (RFC 9110 section 15.4).
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException, HTTPResponse
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING, Any, Final, Self, cast, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
-from balancekit.discovery._targets import InvalidTargetsError, parse_targets
+from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
 from balancekit.errors import ConfigurationError, brief
 
 if TYPE_CHECKING:
@@ -26,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpSdResolver"]
 
-MAX_LIST_BYTES: Final = 16 * 1024 * 1024
-"""Bytes after which an answer is no list of endpoints."""
 READ_AT_ONCE: Final = 65_536
 PORTS: Final = {"http": 80, "https": 443}
 FOR_ALL: Final = ("Accept", "X-prometheus-refresh-interval-seconds")
@@ -73,15 +75,7 @@ class HttpSdResolver:
             **valid.labels("headers", {} if headers is None else headers),
         }
         self._request = urllib.request.Request(url, headers=sent)  # noqa: S310 - the scheme is checked above
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(context=tls),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.HTTPErrorProcessor(),
-            _Redirects(),
-        ):
-            self._opener.add_handler(handler)
+        self._tls = tls
 
     @classmethod
     def parse(cls, address: str, *, interval: str = "30") -> Self:
@@ -101,21 +95,86 @@ class HttpSdResolver:
         InvalidTargetsError
             If the answer is no list of targets.
         """
+        deadline = time.monotonic() + self._timeout
+        opened: list[socket.socket] = []
+        # A head that comes letter by letter is read as long as letters come; only its connection can be cut.
+        watchdog = threading.Timer(self._timeout, _cut, [opened])
+        watchdog.daemon = True
+        watchdog.start()
         try:
-            return self._answer(time.monotonic() + self._timeout)
+            return self._answer(deadline, opened)
         except InvalidTargetsError:
             raise
-        except (HTTPException, ValueError) as error:  # no HTTP, or a Location that is no URL
+        except (HTTPException, OSError, ValueError) as error:  # no HTTP, or a Location that is no URL
+            if time.monotonic() >= deadline:
+                raise TimeoutError("the answer took too long") from error
+            if isinstance(error, OSError):
+                raise
             raise InvalidTargetsError(f"no answer that HTTP allows: {brief(error)}") from error
+        finally:
+            watchdog.cancel()
 
-    def _answer(self, deadline: float) -> Resolution:
-        with cast("HTTPResponse", self._opener.open(self._request, timeout=self._timeout)) as response:
+    def _answer(self, deadline: float, opened: list[socket.socket]) -> Resolution:
+        opener = urllib.request.OpenerDirector()
+        for handler in (
+            _Http(opened),
+            _Https(opened, self._tls),
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            _Redirects(),
+        ):
+            opener.add_handler(handler)
+        with cast("HTTPResponse", opener.open(self._request, timeout=self._timeout)) as response:
             if response.status != 200:
                 raise InvalidTargetsError(f"status {response.status}, expected 200")
             kind = response.headers.get_content_type()
             if kind != "application/json":
                 raise InvalidTargetsError(f"content type {kind}, expected application/json")
             return parse_targets(_read(response, deadline))
+
+
+class _Http(urllib.request.HTTPHandler):
+    """Connections over TCP whose sockets are noted."""
+
+    def __init__(self, opened: list[socket.socket]) -> None:
+        super().__init__()
+        self._opened = opened
+
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        """Ask by a connection whose socket is noted."""
+        return self.do_open(partial(_noted, HTTPConnection, self._opened), req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """Connections over TLS whose sockets are noted."""
+
+    def __init__(self, opened: list[socket.socket], tls: SSLContext | None) -> None:
+        super().__init__(context=tls)
+        self._opened, self._tls = opened, tls
+
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        """Ask by a connection whose socket is noted."""
+        return self.do_open(partial(_noted, HTTPSConnection, self._opened), req, context=self._tls)
+
+
+def _noted(
+    kind: type[HTTPConnection], opened: list[socket.socket], *host: Any, **options: Any
+) -> HTTPConnection:
+    connection = kind(*host, **options)
+    connect = connection.connect
+
+    def note() -> None:
+        connect()
+        opened.append(connection.sock)
+
+    connection.connect = note  # type: ignore[method-assign]  # called by http.client when it sends
+    return connection
+
+
+def _cut(opened: list[socket.socket]) -> None:
+    for one in opened:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

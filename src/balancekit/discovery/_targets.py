@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
 from balancekit.errors import BalancekitError
 
-__all__ = ["InvalidTargetsError", "parse_targets"]
+__all__ = ["MAX_LIST_BYTES", "InvalidTargetsError", "parse_targets"]
+
+MAX_LIST_BYTES: Final = 16 * 1024 * 1024
+"""What a list may have; more is no list of endpoints."""
 
 
 class InvalidTargetsError(BalancekitError):

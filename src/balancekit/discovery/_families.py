@@ -1,0 +1,39 @@
+"""Address families that this machine can reach: half of a dual-stack list is of no use where there is no IPv6.
+
+A UDP socket that is "connected" sends nothing; the system only looks whether there is a route. That is asked for the
+first address of each family, when a name has addresses of both. ``getaddrinfo`` with ``AI_ADDRCONFIG`` asks something
+else, whether an interface has an address, and a link-local one will do.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+
+__all__ = ["has_route", "reachable"]
+
+
+def has_route(address: str) -> bool:
+    """Return whether the system knows a way to an address, ``True`` if it cannot tell."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+    except OSError:
+        return False
+    return True
+
+
+def reachable(addresses: Sequence[str], *, has_route: Callable[[str], bool] = has_route) -> list[str]:
+    """Return the addresses of the families that can be reached; all if there is one family only, or none can.
+
+    Example
+    -------
+    >>> reachable(["10.0.0.1", "2001:db8::1"], has_route=lambda address: ":" not in address)
+    ['10.0.0.1']
+    """
+    by_family = {six: [address for address in addresses if (":" in address) is six] for six in (False, True)}
+    if not all(by_family.values()):
+        return list(addresses)
+    found = {six for six, members in by_family.items() if has_route(members[0])}
+    return [address for address in addresses if (":" in address) in found] or list(addresses)

@@ -1,0 +1,164 @@
+"""What a source must not do: hang, read without end, name addresses without a route, or stay dead."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+
+import dns.name
+import pytest
+
+from balancekit import LoadBalancer
+from balancekit.checks import AsyncChecks, TcpCheck
+from balancekit.discovery import (
+    AsyncDiscovery,
+    DnsResolver,
+    FileSdResolver,
+    HttpSdResolver,
+    InvalidTargetsError,
+    SrvResolver,
+    SystemResolver,
+)
+from balancekit.discovery import _families as families
+from balancekit.discovery._targets import MAX_LIST_BYTES
+
+from .test_dns import served
+
+BOTH = ["10.0.0.1", "10.0.0.2", "2001:db8::1"]
+
+
+@pytest.mark.parametrize(
+    ("routes", "addresses", "found"),
+    [
+        ({4}, BOTH, BOTH[:2]),
+        ({6}, BOTH, BOTH[2:]),
+        ({4, 6}, BOTH, BOTH),
+        (set(), BOTH, BOTH),
+        ({4}, BOTH[2:], BOTH[2:]),
+        ({6}, BOTH[:2], BOTH[:2]),
+        ({4}, [], []),
+    ],
+)
+def test_addresses_of_a_family_without_a_route_are_left_out(routes, addresses, found):
+    """Only where another family has one: a list is never emptied for want of a route."""
+    assert families.reachable(addresses, has_route=lambda one: (6 if ":" in one else 4) in routes) == found
+
+
+def test_loopback_has_a_route_and_what_is_no_address_has_none():
+    """The system is asked, and nothing is sent."""
+    assert families.has_route("127.0.0.1")
+    assert not families.has_route("no address")
+
+
+def test_a_dual_stack_name_has_no_dead_half(monkeypatch):
+    """The system's resolver names both families; the endpoints are those that can be reached, each once."""
+    places = [(socket.AF_INET6, 1, 6, "", ("2001:db8::1", 80, 0, 0))]
+    places += [
+        (socket.AF_INET, 1, 6, "", (address, 80)) for address in ("127.0.0.1", "127.0.0.2", "127.0.0.1")
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+    monkeypatch.setattr(
+        families.reachable, "__kwdefaults__", {"has_route": lambda address: ":" not in address}
+    )
+    assert [e.id for e in SystemResolver("orders", 80).resolve().endpoints] == [
+        "127.0.0.1:80",
+        "127.0.0.2:80",
+    ]
+
+
+def test_search_domains_are_those_of_the_system():
+    """A short name is looked for in the search domains, as ``getaddrinfo`` does; with own nameservers there are none."""
+    zone = {
+        ("orders.default.svc.", "A"): ["127.0.0.7"],
+        ("_http._tcp.orders.default.svc.", "SRV"): ["0 1 80 p.test."],
+    }
+    with served(zone) as place:
+        for resolver, id in (
+            (DnsResolver("orders", 80, nameservers=[place]), "127.0.0.7:80"),
+            (SrvResolver("_http._tcp.orders", nameservers=[place]), "p.test:80"),
+        ):
+            assert resolver.resolve().endpoints == ()
+            resolver._client.search = [dns.name.from_text("other.svc."), dns.name.from_text("default.svc.")]
+            resolver._client.ndots = 5
+            assert [endpoint.id for endpoint in resolver.resolve().endpoints] == [id]
+
+
+def test_a_pipe_is_no_list_and_hangs_nobody(tmp_path):
+    """A FIFO without a writer, a device and a directory are errors at once."""
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", "/dev/zero", tmp_path):
+        with pytest.raises((OSError, InvalidTargetsError)):
+            FileSdResolver(path).resolve()
+
+
+def test_a_file_without_end_is_read_to_the_limit_only(tmp_path):
+    """A file of more than 16 MiB is no list, and no more of it is read; one of 16 MiB is."""
+    path = tmp_path / "targets.json"
+    path.write_bytes(b"[]" + b" " * (MAX_LIST_BYTES - 2))
+    assert FileSdResolver(path).resolve().endpoints == ()
+    path.write_bytes(b"[]" + b" " * (MAX_LIST_BYTES - 1))
+    with pytest.raises(InvalidTargetsError, match=f"more than {MAX_LIST_BYTES} bytes"):
+        FileSdResolver(path).resolve()
+
+
+def test_a_head_that_drips_is_given_up():
+    """The timeout of ``http_sd`` is for the whole answer, its head included: letters that keep coming do not extend it."""
+    gone = threading.Event()
+
+    def drip(server):
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not gone.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=[server])
+        thread.start()
+        with pytest.raises(TimeoutError):
+            HttpSdResolver(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.3).resolve()
+        gone.set()
+        thread.join()
+
+
+async def started(runner):
+    """Start a runner and forget it; its loop ends."""
+    await runner.start()
+    await asyncio.sleep(0.05)
+    assert runner.running
+
+
+@pytest.mark.parametrize("end", ["is stopped", "starts again"])
+def test_a_runner_whose_loop_has_ended_is_not_running(end):
+    """It says that it is not, can be stopped without an error, and starts anew in another loop."""
+    lb = LoadBalancer(["a:1", "b:1"])
+    asked = []
+
+    async def ask():
+        asked.append(1)
+        return ["a:1", f"c{len(asked)}:1"]
+
+    discovery = AsyncDiscovery(lb, ask)
+    checks = AsyncChecks(lb, TcpCheck(address=lambda _: "127.0.0.1:1"))
+    for runner in (discovery, checks):
+        asyncio.run(started(runner))
+        assert not runner.running
+    seen = len(asked)
+
+    async def again():
+        for runner in (discovery, checks):
+            if end == "is stopped":
+                await runner.stop()
+            await runner.start()
+            assert runner.running
+        assert await discovery.wait_ready(5.0)
+        for runner in (discovery, checks):
+            await runner.stop()
+            assert not runner.running
+
+    asyncio.run(again())
+    assert len(asked) > seen
+    assert discovery.stats().refreshes["changed"] >= 2
