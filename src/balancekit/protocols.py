@@ -141,6 +141,10 @@ class ObservableBalancer(Protocol[T_co]):
         """Call ``observer`` whenever a lease ends; return a function that ends that."""
         ...
 
+    def on_start(self, observer: Callable[[Endpoint[T_co]], None], /) -> Callable[[], None]:
+        """Call ``observer`` whenever a lease begins; return a function that ends that."""
+        ...
+
     def emit(self, event: Event, /) -> None:
         """Hand an event to the listeners."""
         ...

@@ -10,6 +10,7 @@ import threading
 
 import dns.name
 import pytest
+from tests.discovery._dns_server import EMPTY, NXDOMAIN, dns_server
 
 from balancekit import LoadBalancer
 from balancekit.checks import AsyncChecks, TcpCheck
@@ -24,8 +25,6 @@ from balancekit.discovery import (
 )
 from balancekit.discovery import _families as families
 from balancekit.discovery._targets import MAX_LIST_BYTES
-
-from .test_dns import served
 
 BOTH = ["10.0.0.1", "10.0.0.2", "2001:db8::1"]
 
@@ -71,11 +70,12 @@ def test_a_dual_stack_name_has_no_dead_half(monkeypatch):
 
 def test_search_domains_are_those_of_the_system():
     """A short name is looked for in the search domains, as ``getaddrinfo`` does; with own nameservers there are none."""
-    zone = {
-        ("orders.default.svc.", "A"): ["127.0.0.7"],
-        ("_http._tcp.orders.default.svc.", "SRV"): ["0 1 80 p.test."],
-    }
-    with served(zone) as place:
+    with dns_server() as (zone, place):
+        zone.a("orders.default.svc", "127.0.0.7")
+        zone.says["orders.default.svc", "AAAA"] = EMPTY
+        zone.srv("_http._tcp.orders.default.svc", (0, 1, 80, "p.test"))
+        for name in ("orders", "orders.other.svc", "_http._tcp.orders", "_http._tcp.orders.other.svc"):
+            zone.fail(NXDOMAIN, name)
         for resolver, id in (
             (DnsResolver("orders", 80, nameservers=[place]), "127.0.0.7:80"),
             (SrvResolver("_http._tcp.orders", nameservers=[place]), "p.test:80"),

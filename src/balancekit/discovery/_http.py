@@ -103,13 +103,12 @@ class HttpSdResolver:
         watchdog.start()
         try:
             return self._answer(deadline, opened)
-        except InvalidTargetsError:
-            raise
-        except (HTTPException, OSError, ValueError) as error:  # no HTTP, or a Location that is no URL
+        except (HTTPException, OSError, ValueError, InvalidTargetsError) as error:
             if time.monotonic() >= deadline:
                 raise TimeoutError("the answer took too long") from error
-            if isinstance(error, OSError):
+            if isinstance(error, OSError | InvalidTargetsError):
                 raise
+            # No HTTP, or a Location that is no URL.
             raise InvalidTargetsError(f"no answer that HTTP allows: {brief(error)}") from error
         finally:
             watchdog.cancel()

@@ -141,6 +141,10 @@ class Recorder(Generic[T]):
         """See :meth:`balancekit.LoadBalancer.on_completion`."""
         return self.balancer.on_completion(observer)
 
+    def on_start(self, observer: Callable[[Endpoint[T]], None], /) -> Callable[[], None]:
+        """See :meth:`balancekit.LoadBalancer.on_start`."""
+        return self.balancer.on_start(observer)
+
     def emit(self, event: Event, /) -> None:
         """See :meth:`balancekit.LoadBalancer.emit`."""
         self.balancer.emit(event)
