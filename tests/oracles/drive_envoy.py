@@ -378,9 +378,10 @@ def _check_run(trace: Json, settings: envoy.HealthCheck, *, timeout: float, firs
             continue
         if now > inputs["seconds"]:
             return seen
-        answer = answers[name]
-        seen.append({"t": now, "server": name, "check": answer})
-        silent = answer in {"hang", "timeout"}
+        answer = min(settings.expected_statuses) if answers[name] == "accept" else answers[name]
+        if answer != "refuse":  # a server that refuses does not see the check
+            seen.append({"t": now, "server": name, "check": answer})
+        silent = answer is None
         changed = checkers[name].observe(
             answer if isinstance(answer, int) else None, now=now + (timeout if silent else LATENCY)
         )

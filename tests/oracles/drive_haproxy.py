@@ -26,6 +26,11 @@ OFFSETS = 24
 """Into how many parts an interval is cut to find where its timer started."""
 LATENCIES = (0.0015, 0.003, 0.005)
 """Seconds a health check may take."""
+REFUSE, ACCEPT, SILENT = "refuse", "accept", None
+"""What a server is set to besides a status."""
+FAILED_BY: dict[Any, str] = {REFUSE: "Layer4 connection problem", SILENT: "Layer7 timeout"}
+CHECK_TIMEOUT = 0.4
+"""Seconds of ``timeout check`` in the recordings whose backend states none; see their README."""
 METHODS = {"roundrobin", "static-rr", "leastconn", "first"}
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "": 1e-3}
 
@@ -231,10 +236,14 @@ def _time_line(trace: Json) -> Iterator[Json]:
         return
     checks = {server["name"]: _check(server["check"]) for server in trace["config"]["servers"]}
     offsets = [[check.inter * (k + 0.5) / OFFSETS for k in range(OFFSETS)] for check in checks.values()]
+    stated = re.search(
+        r"^\s*timeout check (\S+)", "\n".join(trace["config"].get("directives", ())), re.MULTILINE
+    )
+    timeout = _seconds(stated[1]) if stated else CHECK_TIMEOUT
     for latency in LATENCIES:
         for firsts in itertools.product(*offsets):
             starts = dict(zip(checks, firsts, strict=True))
-            yield {"outputs": _checked(trace["inputs"], checks, starts, latency)}
+            yield {"outputs": _checked(trace["inputs"], checks, starts, latency, timeout)}
 
 
 def _options(text: str) -> dict[str, str]:
@@ -257,7 +266,11 @@ def _check(text: str) -> haproxy.Check:
 
 
 def _checked(
-    inputs: Json, checks: Mapping[str, haproxy.Check], starts: Mapping[str, float], latency: float
+    inputs: Json,
+    checks: Mapping[str, haproxy.Check],
+    starts: Mapping[str, float],
+    latency: float,
+    timeout: float,
 ) -> list[Json]:
     """Play the plan against one checker per server."""
     checkers = {name: haproxy.Checker(check, now=starts[name]) for name, check in checks.items()}
@@ -275,13 +288,14 @@ def _checked(
         if now > inputs["seconds"]:
             return seen
         answer = answers[name]
-        seen.append({"t": now, "server": name, "check": answer})
-        passed = isinstance(answer, int) and 200 <= answer < 400
-        if checkers[name].observe(passed=passed, now=now + latency):
+        if answer != REFUSE:  # a server that refuses does not see the check
+            seen.append({"t": now, "server": name, "check": 200 if answer == ACCEPT else answer})
+        passed = answer == ACCEPT or (isinstance(answer, int) and 200 <= answer < 400)
+        end = now + (timeout if answer is SILENT else latency)
+        if checkers[name].observe(passed=passed, now=end):
             up = checkers[name].up
-            reason = "Layer7 check passed" if up else "Layer7 wrong status"
-            state = "UP" if up else "DOWN"
-            seen.append({"t": now + latency, "server": name, "state": state, "reason": reason})
+            reason = "Layer7 check passed" if up else FAILED_BY.get(answer, "Layer7 wrong status")
+            seen.append({"t": end, "server": name, "state": "UP" if up else "DOWN", "reason": reason})
 
 
 def _slow_start(trace: Json) -> list[Json]:
