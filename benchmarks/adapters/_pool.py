@@ -25,7 +25,7 @@ class Nothing(asyncio.Protocol):
         self.rest = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer as many requests as have ended; none has a body."""
+        """Return as many requests as have ended; none has a body."""
         data = self.rest + data
         count = data.count(b"\r\n\r\n")
         self.rest = data.rpartition(b"\r\n\r\n")[2] if count else data

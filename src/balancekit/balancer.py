@@ -286,7 +286,7 @@ class LoadBalancer(Generic[T]):
     ) -> tuple[Endpoint[T], ...]:
         """Return the endpoints a request would try, one after the other. Nothing is accounted.
 
-        A selector that goes in turns moves on as if it had picked.
+        A round robin selector advances as if it had picked.
 
         Parameters
         ----------
@@ -320,7 +320,7 @@ class LoadBalancer(Generic[T]):
     ) -> Explanation:
         """Take one decision for people to look at. Nothing is accounted.
 
-        A selector that goes in turns moves on as if it had picked.
+        A round robin selector advances as if it had picked.
 
         Example
         -------
@@ -461,7 +461,7 @@ class LoadBalancer(Generic[T]):
         self._runtime.undrain(id)
 
     def report_check(self, id: str, result: CheckResult, /) -> bool:
-        """Tell how an active check of an endpoint ended. ``balancekit.checks`` does it for you.
+        """Report the result of an active check of an endpoint. ``balancekit.checks`` does it for you.
 
         Returns
         -------
@@ -489,7 +489,7 @@ class LoadBalancer(Generic[T]):
         return self._runtime.check(id, result)
 
     def plan(self, endpoints: Iterable[str | Endpoint[T]] | Mapping[str, T], /) -> Plan:
-        """Say what :meth:`update` to these endpoints would move, and change nothing.
+        """Return what :meth:`update` to these endpoints would move, and change nothing.
 
         Returns
         -------

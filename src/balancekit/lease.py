@@ -132,7 +132,7 @@ class Lease(Generic[T_co]):
             return details
 
     def first_byte(self) -> None:
-        """Say that the answer has begun: latency is measured to here, not to the end of the body.
+        """Note that the answer has begun: latency is measured to here, not to the end of the body.
 
         Only the first call counts. The lease stays open.
         """

@@ -149,7 +149,7 @@ class Node(HotFields):
         self.load: Load = load(self)
 
     def set_watch(self, *, health_watching: bool) -> None:
-        """Say whether health or membership needs to know of plain successes too."""
+        """Return whether health or membership needs to know of plain successes too."""
         self.health_watching = health_watching
         self.needs_callback = health_watching or self.needs_completion or self.low_water > 0
 

@@ -124,7 +124,7 @@ class CheckResult(Record):
 
 
 def classify_exception(error: BaseException | None) -> Outcome:
-    """Say which outcome an exception means.
+    """Return the outcome that an exception means.
 
     ``None`` is a success. Anything that is not an :class:`Exception` (task cancellation in any
     framework, an interrupt, a closed generator) is the caller giving up. A :class:`TimeoutError` is a

@@ -66,7 +66,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 Clock: TypeAlias = Callable[[], float]
-"""Answers seconds from any fixed point; never goes back."""
+"""Returns seconds from any fixed point; never goes back."""
 
 LoadPolicy: TypeAlias = Callable[[Node], Load]
 """Makes the load of a node, once per node. A class whose constructor takes the node is one.

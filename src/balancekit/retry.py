@@ -79,7 +79,7 @@ class RetryBudget:
             return True
 
     def balance(self, *, now: float) -> float:
-        """Answer how many retries there may be now."""
+        """Return how many retries there may be now."""
         with self._lock:
             return max(0.0, self._balance(now))
 
@@ -122,7 +122,7 @@ class AdaptiveThrottle:
         self._lock = new_lock()
 
     def drop_probability(self, *, now: float) -> float:
-        """Answer with which probability a request should fail at home, 0 to 1."""
+        """Return the probability with which a request should be rejected locally, 0 to 1."""
         with self._lock:
             requests, accepts = self._requests.count(now), self._accepts.count(now)
         return max(0.0, (requests - self._k * accepts) / (requests + 1.0))
@@ -135,7 +135,7 @@ class AdaptiveThrottle:
         return False
 
     def record(self, *, accepted: bool, now: float) -> None:
-        """Hear whether the other side accepted a request that was sent."""
+        """Record whether the other side accepted a request that was sent."""
         with self._lock:
             self._requests.add(now)
             if accepted:

@@ -14,7 +14,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer after two milliseconds."""
+    """Return after two milliseconds."""
     try:
         while True:
             await reader.readuntil(b"\r\n\r\n")

@@ -64,7 +64,7 @@ class Server(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_address[1]}"
 
     def says(self, **dependencies):
-        """Answer with JSON of dependencies."""
+        """Return with JSON of dependencies."""
         self.body = json.dumps({"dependencies": dependencies}).encode()
 
 

@@ -34,7 +34,7 @@ class Zone:
         self.says.setdefault((name, "A"), EMPTY)
 
     def alias(self, name, other, kind, ttl):
-        """Answer with an alias and what it stands for."""
+        """Return with an alias and what it stands for."""
         link = RR(name, QTYPE.CNAME, rdata=CNAME(other), ttl=ttl)
         self.says[name, kind] = [link, *self.says[other, kind]]
 
@@ -49,7 +49,7 @@ class Zone:
                 self.says[name, kind] = how
 
     def resolve(self, request, handler):
-        """Answer one question; called by the server."""
+        """Return one question; called by the server."""
         name, kind = str(request.q.qname).rstrip("."), QTYPE[request.q.qtype]
         self.asked.append((name, kind))
         said = self.says.get((name, kind), NXDOMAIN)

@@ -139,7 +139,7 @@ class Lab:
         self.run("ip", "-n", self.prefix + "switch", "link", "set", node, "up")
 
     def has(self, node, address):
-        """Answer whether a node has an address."""
+        """Return whether a node has an address."""
         shown = self.run("ip", "-n", self.prefix + node, "-o", "address", "show", "dev", "eth0")
         return f" {address}/" in shown
 

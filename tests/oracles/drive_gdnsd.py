@@ -132,7 +132,7 @@ def _addresses(config: Json) -> dict[str, str]:
 
 
 def _option_reply(networks: Json, query: Json) -> Json:
-    """Answer a query with a raw option: a map of explicit networks, strict about the option."""
+    """Return a query with a raw option: a map of explicit networks, strict about the option."""
     try:
         subnet = decode_subnet(bytes.fromhex(query["ecs_hex"]))
     except SubnetError:

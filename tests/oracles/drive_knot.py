@@ -71,7 +71,7 @@ def _counts(config: Json, inputs: Json) -> Json:
 
 
 def _option_reply(networks: Json, query: Json) -> Json:
-    """Answer a query with a raw option by the module's subnet mode."""
+    """Return a query with a raw option by the module's subnet mode."""
     try:
         subnet, carried = knot.read_subnet(bytes.fromhex(query["ecs_hex"]))
     except SubnetError:

@@ -206,7 +206,7 @@ def _geo_reply(config: Json, service: str, query: Json) -> Json:
 
 
 def _option_reply(networks: Json, query: Json) -> Json:
-    """Answer a query with a raw option by a view of explicit networks."""
+    """Return a query with a raw option by a view of explicit networks."""
     subnet = powerdns.read_subnet(bytes.fromhex(query["ecs_hex"]))
     client = Client(address=query["source"], subnet=subnet)
     seen = client.seen()

@@ -100,7 +100,7 @@ class Constant:
         """Hear nothing."""
 
     def value(self, *, now: float) -> float:
-        """Answer the same always."""
+        """Return the same always."""
         return 1.0
 
 

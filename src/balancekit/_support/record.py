@@ -203,7 +203,7 @@ def _converted(value: Any, convert: Callable[[Any], float]) -> Any:
 
 
 def _refuse_positions(kind: type[Record]) -> NoReturn:
-    """Say which parameters there are."""
+    """Return the signature."""
     takes = (
         f"only {', '.join(kind._positional)} by position" if kind._positional else "keyword arguments only"
     )

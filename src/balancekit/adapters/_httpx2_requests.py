@@ -41,7 +41,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
 
 
 def classify_error(error: BaseException, request: httpx2.Request) -> Classification:
-    """Say what an error means for the endpoint, and for the request."""
+    """Classify what an error means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
     for kind, classification in _BY_ERROR:
@@ -51,7 +51,7 @@ def classify_error(error: BaseException, request: httpx2.Request) -> Classificat
 
 
 def replayable(request: httpx2.Request) -> bool:
-    """Answer whether the body of a request can be sent again: it is in memory."""
+    """Return whether the body of a request can be sent again: it is in memory."""
     return isinstance(request.stream, httpx2.ByteStream)
 
 

@@ -48,7 +48,7 @@ class ServiceMatcher:
         self._balancer = balancer
 
     def matches(self, host: str, port: int | None, scheme: str) -> bool:
-        """Answer whether a URL names the service; its host is in A-labels."""
+        """Return whether a URL names the service; its host is in A-labels."""
         if self._hostname is None:
             return True
         if host != self._hostname and host.lower().removesuffix(".") != self._hostname:

@@ -214,7 +214,7 @@ def _is_path(path: str) -> bool:
 
 
 def _no_target(url: str) -> ConfigurationError:
-    """Say what is wrong with an address, without the password that may be in it."""
+    """Return the error for an address, without the password that may be in it."""
     return ConfigurationError("target", _SECRETS.sub(_hide, url), ALLOWED)
 
 

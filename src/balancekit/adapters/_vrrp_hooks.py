@@ -58,7 +58,7 @@ class HookThread:
         self._queue.put(call)
 
     def stop(self, timeout: float) -> bool:
-        """Let the thread end after the hooks that wait; answer whether it has within ``timeout`` seconds."""
+        """Let the thread end after the hooks that wait; return whether it has within ``timeout`` seconds."""
         self._queue.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)

@@ -173,7 +173,7 @@ class Announcer:
 
 
 def link_is_up(interface: str) -> bool:
-    """Answer whether an interface is up and has a carrier; ``False`` if it is gone."""
+    """Return whether an interface is up and has a carrier; ``False`` if it is gone."""
     try:
         flags = int.from_bytes(_ask(interface, SIOCGIFFLAGS)[16:18], sys.byteorder)
     except OSError:

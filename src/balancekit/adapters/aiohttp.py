@@ -82,7 +82,7 @@ _broken: ContextVar[tuple[str, URL, tuple[str, ...]] | None] = ContextVar("balan
 
 
 def classify_error(error: BaseException) -> Classification:
-    """Say what an error of the client means for the endpoint, and for the request."""
+    """Classify what an error of the client means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
     if isinstance(error, aiohttp.ConnectionTimeoutError) and _waited_for_the_pool(error):
@@ -110,7 +110,7 @@ def _waited_for_the_pool(error: BaseException) -> bool:
 
 
 def replayable(request: ClientRequest) -> bool:
-    """Answer whether the body of a request can be sent again: it has not been used up."""
+    """Return whether the body of a request can be sent again: it has not been used up."""
     body: object = request.body
     return not isinstance(body, Payload) or not body.consumed
 
@@ -348,6 +348,6 @@ def _shown(sent: RequestInfo, headers: CIMultiDict[str]) -> RequestInfo:
 
 
 def info(response: ClientResponse) -> CallInfo | None:
-    """Say how an answer came about; ``None`` if it was not balanced."""
+    """Return how an answer came about; ``None`` if it was not balanced."""
     call = getattr(response, "_balancekit", None)
     return call.info() if isinstance(call, Call) else None

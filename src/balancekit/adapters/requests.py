@@ -70,7 +70,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
 
 
 def classify_error(error: BaseException, request: PreparedRequest) -> Classification:
-    """Say what an error means for the endpoint, and for the request."""
+    """Classify what an error means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
     if isinstance(error, exceptions.ConnectionError) and error.args:
@@ -92,7 +92,7 @@ def _check_deadline(call: Call, request: PreparedRequest, response: Response | N
 
 
 def replayable(request: PreparedRequest) -> bool:
-    """Answer whether the body of a request can be sent again: it is in memory, or a file that can be rewound."""
+    """Return whether the body of a request can be sent again: it is in memory, or a file that can be rewound."""
     body = request.body
     return body is None or isinstance(body, str | bytes) or isinstance(_position(request), int)
 

@@ -67,7 +67,7 @@ class Timing(Record):
 
 
 class Timer:
-    """Cases to be run in turns.
+    """Cases to be run interleaved.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Timer:
 
 
 def machine() -> dict[str, str | int | bool]:
-    """Say what this was measured on."""
+    """Return the machine of the measurements."""
     locked = getattr(sys, "_is_gil_enabled", lambda: True)
     return {
         "python": f"{platform.python_implementation()} {sys.version.split()[0]}",

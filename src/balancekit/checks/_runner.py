@@ -67,7 +67,7 @@ class RunnerCore:
         )
 
     def report(self, endpoint: Endpoint[Any], result: CheckResult) -> bool:
-        """Tell the balancer; answer whether to look again soon. Of an endpoint that is gone nothing is told."""
+        """Report a result to the balancer; return whether to check again soon. Results of removed endpoints are dropped."""
         known = self._endpoints.get(endpoint.id)
         if known is None or known.target is not endpoint.target:
             return False

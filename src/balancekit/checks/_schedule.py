@@ -131,7 +131,7 @@ class CheckTimer:
         return id
 
     def done(self, id: str, *, now: float, changing: bool) -> None:
-        """Hear that a check has ended; an endpoint that is gone is forgotten."""
+        """Record that a check has ended; an endpoint that is gone is forgotten."""
         started = self._started.pop(id, None)
         if started is None:
             return

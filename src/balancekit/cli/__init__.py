@@ -192,7 +192,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _failed(command: str, why: str) -> int:
-    """Say why a command failed, if standard error can be written; return the exit status."""
+    """Print why a command failed, if standard error can be written; return the exit status."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{command}: {why}\n")

@@ -81,7 +81,7 @@ def run_simulate(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    """Say which scenarios are shipped."""
+    """Print the built-in scenarios."""
     if options.out is not None or options.seed is not None:
         sys.stderr.write("balancekit simulate: --out and --seed need a scenario\n")
         return 2

@@ -116,7 +116,7 @@ class Reconciler:
         return min(self.next_at, self.settles_at)
 
     def answer(self, said: Resolution, *, now: float) -> Endpoints | None:
-        """Hear an answer; return the list to use from now on, or ``None`` to change nothing."""
+        """Record an answer; return the list to use from now on, or ``None`` to change nothing."""
         refresh = self._refresh
         self._failures = 0
         self.next_at = now + refresh.spread(refresh.period(said.ttl), self._rng)
@@ -129,18 +129,18 @@ class Reconciler:
         return None if wanted == self.current else wanted
 
     def failed(self, *, now: float) -> None:
-        """Hear that there was no answer, or one that cannot be used."""
+        """Record that there was no answer, or one that cannot be used."""
         self._failures += 1
         self._empty_since = None
         self.state = State.FAILED
         self.next_at = now + self._refresh.spread(self._refresh.retry(self._failures), self._rng)
 
     def accept(self, endpoints: Endpoints) -> None:
-        """Hear that a list is in use."""
+        """Record that a list is in use."""
         self.current = endpoints
 
     def push(self, said: Resolution, *, now: float) -> None:
-        """Hear a list that was not asked for; it counts when there is quiet."""
+        """Record a list that was not asked for; it counts when there is quiet."""
         if self._pushed is None:
             self._first_push_at = now
         self._pushed = said

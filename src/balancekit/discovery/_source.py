@@ -59,7 +59,7 @@ class Source(Record):
 
 
 def source(what: object, *, name: str | None = None, refresh: Refresh | None = None) -> Source:
-    """Say what is to be followed, and how.
+    """Return the source of a resolver, a function or a string.
 
     Parameters
     ----------

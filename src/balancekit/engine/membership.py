@@ -1,10 +1,10 @@
-"""Changes of who is in the pool: the difference between what is wanted and what is there.
+"""Changes of the membership of a pool: the difference between what is wanted and what is there.
 
 Membership is declarative: a wanted list is compared with the members *by id*. An endpoint that stays keeps its node,
 and with it load, counters, health and open leases, whatever else about it changed; only a new target makes it a new
 endpoint, unless the caller says otherwise.
 
-*Facts of nodes.* A node is live: weight, zone and so on are read from it by whoever builds tables. So the facts of a
+*Facts of nodes.* A node is live: weight, zone and so on are read from it by whatever builds tables. So the facts of a
 new state are written to the nodes before its tables are built, all of them in one step that nothing can split, and
 those of the present state are written back if the change is dropped.
 
@@ -118,7 +118,7 @@ def updated(
         deadline=min([state.deadline, *[member.deadline for member in members.values()]]),
     )
     if found.leaving or not any([member.eligible for member in members.values()]):
-        new = new._replace(deadline=-math.inf)  # somebody has to be let go, or let back
+        new = new._replace(deadline=-math.inf)  # an endpoint is due to be removed, or to return
     return Step(show(new), found.events)
 
 

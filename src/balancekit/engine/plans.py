@@ -51,7 +51,7 @@ def require_unchanged(present: Sequence[Endpoint[object]], planned: Sequence[End
 
 
 def _weights(endpoints: Sequence[Endpoint[object]]) -> dict[str, float]:
-    """Return the weights of those who own keys: all alike if no weight is positive."""
+    """Return the weights of those that own keys: all alike if no weight is positive."""
     weighted = {endpoint.id: endpoint.weight for endpoint in endpoints if endpoint.weight}
     return weighted or {endpoint.id: 1.0 for endpoint in endpoints}
 

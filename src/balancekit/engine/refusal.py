@@ -32,7 +32,7 @@ def unavailable(
 ) -> UnavailableError:
     """Count the reasons, find the soonest return, and put both into words.
 
-    In a panic health was no obstacle: who was tried was only passed over for that.
+    In a panic health was no obstacle: an endpoint that was tried was only passed over for that.
     """
     if not members:
         return PoolEmptyError("the pool has no endpoints; add one")

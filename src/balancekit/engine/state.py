@@ -1,12 +1,12 @@
 """The state of a pool as one immutable value, and its pure updates.
 
-A :class:`PoolState` holds all that readers must see together: members, who of them may be picked, what is due. An
+A :class:`PoolState` holds all that readers must see together: members, the eligible ones among them, what is due. An
 update returns a new state and the events it means, and changes nothing; the runtime swaps one reference for it, or
 drops it. So whatever interrupts a change, the pool is in the old state or in the new one.
 
 Health machines and counters are live and not in here; a state holds what they said when it was made.
 
-Cost: O(n) for a change of membership or of who may be picked, O(1) for what changes neither.
+Cost: O(n) for a change of membership or of eligibility, O(1) for what changes neither.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def find(state: PoolState, id: str) -> Member:
 
 
 def show(state: PoolState, exhaustion: ExhaustionPolicy, version: int, guard: Guard) -> PoolState:
-    """Return the state with its snapshot made anew: who may be picked now.
+    """Return the state with its snapshot made anew: the nodes that are eligible now.
 
     The exhaustion policy is asked here; one that raises is logged, and the healthy endpoints are used.
     """

@@ -1,7 +1,7 @@
 """The turn of the one thread that tells health machines what happened.
 
 Health machines are mutable and may be the user's, so they must be told one thing at a time and under no lock. A
-thread with something to tell puts it in line. If another thread has the turn, that one will do it, and nobody
+thread with something to dispatch queues it. If another thread has the turn, that one will do it, and none
 waits; else the thread takes the turn and works until the line is empty.
 
 So a machine may use the balancer, wait for another thread that does, or take long: others go on. What they had to
@@ -27,7 +27,7 @@ Task: TypeAlias = Callable[[], Iterable[Event]]
 
 @final
 class Turn:
-    """A line of things to tell, and who is telling.
+    """A queue of things to dispatch, and the thread that dispatches.
 
     Parameters
     ----------

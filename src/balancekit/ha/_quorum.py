@@ -166,7 +166,7 @@ class MajorityMachine:
         self._until.pop(voter, None)
 
     def holds(self, *, now: float) -> bool:
-        """Answer whether this candidate has more than half of all votes."""
+        """Return whether this candidate has more than half of all votes."""
         deadline = self.deadline
         return deadline is not None and now < deadline
 
@@ -189,7 +189,7 @@ class VoteMachine:
         """Until when no other candidate can get it."""
 
     def request(self, candidate: str, *, now: float) -> bool:
-        """Lend the vote for a lease from now, unless another candidate has it; answer whether it was lent."""
+        """Lend the vote for a lease from now, unless another candidate has it; return whether it was lent."""
         if candidate != self.lent_to and now < self.lent_until:
             return False
         self.lent_to, self.lent_until = candidate, now + self.config.lease

@@ -183,5 +183,5 @@ class VirtualRouter(Record):
 
 
 def _same(theirs: tuple[str, ...], own: tuple[str, ...]) -> bool:
-    """Answer whether both lists have the same addresses, in any order."""
+    """Return whether both lists have the same addresses, in any order."""
     return len(theirs) == len(own) and {ip(one) for one in theirs} == {ip(one) for one in own}

@@ -185,7 +185,7 @@ class Damper:
         return float(self._penalty * 2.0 ** ((self._at - now) / self._config.half_life))
 
     def flap(self, *, now: float) -> bool:
-        """Hear that the endpoint fell; answer whether it is to be suppressed."""
+        """Record that the endpoint fell; return whether it is to be suppressed."""
         self.advance(now=now)
         self._penalty = min(self._config.ceiling, self.penalty(now=now) + self._config.flap)
         self._at = now

@@ -88,7 +88,7 @@ class Ejection(Record):
         return streak - int(min(streak, calm_for / self.calm))
 
     def allows(self, *, already_out: int, size: int) -> bool:
-        """Answer whether one more of ``size`` endpoints may go out when ``already_out`` are out."""
+        """Return whether one more of ``size`` endpoints may go out when ``already_out`` are out."""
         if self.max_share == 0.0 or already_out + 1 >= size:
             return False
         return already_out + 1 <= max(1, int(self.max_share * size))

@@ -113,7 +113,7 @@ class FailureRun:
         """When the run began; ``None`` if there is none."""
 
     def failed(self, outcome: Outcome, *, now: float) -> bool:
-        """Count a failure; answer whether the run is too long now."""
+        """Count a failure; return whether the run is too long now."""
         if outcome not in FAILURES:
             return False
         self.state = following(FAILURE_RUN, self.state, RunTrigger.FAILED)

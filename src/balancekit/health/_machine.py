@@ -142,7 +142,7 @@ class LifecycleMachine:
     # ------------------------------------------------------------------ hearing
 
     def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
-        """Hear how a request ended."""
+        """Record how a request ended."""
         if completion.outcome in FAILURES:
             return self._request_failed(completion, now)
         if completion.outcome is Outcome.SUCCESS:
@@ -150,13 +150,13 @@ class LifecycleMachine:
         return []
 
     def on_outlier(self, cause: str, /, *, now: float) -> list[Event]:
-        """Hear that a sweep found the endpoint wanting."""
+        """Record that a sweep found the endpoint wanting."""
         if self.health not in _WAS_UP:
             return []
         return self._fall(cause, self._ejection, now)
 
     def checked(self, result: CheckResult, /, *, now: float) -> list[Event]:
-        """Hear how a check ended."""
+        """Record how a check ended."""
         events = self._note_degraded(result, now)
         before = self._checks.state
         belief = self._checks.observe(passed=result.passed, now=now)

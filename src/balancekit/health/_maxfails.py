@@ -141,7 +141,7 @@ class MaxFailsMachine:
         return None
 
     def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
-        """Hear how a request ended."""
+        """Record how a request ended."""
         if completion.outcome in FAILURES:
             return self._failed(now)
         if completion.outcome is Outcome.SUCCESS and self.health is Fails.PROBING:

@@ -103,14 +103,14 @@ class TrialMachine:
         self._since = now
 
     def counts(self, started_at: float) -> bool:
-        """Answer whether a request belongs to the trial; one from before it proves nothing either way.
+        """Return whether a request belongs to the trial; one from before it proves nothing either way.
 
         A balancer that measures no time says NaN, and every request counts.
         """
         return self.state is Trial.OPEN and not started_at < self._since
 
     def succeeded(self, *, started_at: float) -> bool:
-        """Hear of a success; answer whether it was the last one needed."""
+        """Record a success; return whether it was the last one needed."""
         if not self.counts(started_at):
             return False
         self.state = following(PROBATION, self.state, TrialTrigger.SUCCEEDED)
@@ -120,7 +120,7 @@ class TrialMachine:
         return self.state is Trial.PASSED
 
     def failed(self, *, started_at: float) -> bool:
-        """Hear of a failure; answer whether it ended the trial."""
+        """Record a failure; return whether it ended the trial."""
         if not self.counts(started_at):
             return False
         self.state = following(PROBATION, self.state, TrialTrigger.FAILED)

@@ -156,7 +156,7 @@ class ThresholdMachine:
         return self.state in {CheckState.FALLING, CheckState.DOWN}
 
     def observe(self, *, passed: bool, now: float) -> CheckState:
-        """Hear how a check ended; return what is believed now."""
+        """Record how a check ended; return what is believed now."""
         before = self.state
         self.state = following(THRESHOLDS, before, CheckTrigger.PASSED if passed else CheckTrigger.FAILED)
         self._count = self._count + 1 if self.state is before else 1
@@ -170,6 +170,6 @@ class ThresholdMachine:
 
 
 def _settled(before: CheckState, now: CheckState) -> bool:
-    """Answer whether this is a new belief, and not the old one after a stray check."""
+    """Return whether this is a new belief, and not the old one after a stray check."""
     strays = {(CheckState.FALLING, CheckState.UP), (CheckState.RISING, CheckState.DOWN)}
     return (before, now) not in strays

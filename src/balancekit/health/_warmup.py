@@ -131,7 +131,7 @@ class WarmUpMachine:
         self.share = self._config.share(0.0)
 
     def advance(self, *, now: float) -> bool:
-        """Let time pass; answer whether the warm-up is over."""
+        """Let time pass; return whether the warm-up is over."""
         deadline = self.deadline
         if deadline is None or now < deadline:
             return False

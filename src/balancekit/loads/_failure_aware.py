@@ -198,13 +198,13 @@ class FailureAwareLoad:
         return self._latency if math.isnan(estimate) else estimate
 
     def success(self, *, now: float) -> float:
-        """Answer the share of requests that succeed, 0 to 1, as of ``now``: healing while idle."""
+        """Return the share of requests that succeed, 0 to 1, as of ``now``: healing while idle."""
         if not self._missing:
             return 1.0
         return 1.0 - self._missing * exp((self._missing_at - now) / self.pool.config.healing)
 
     def value(self, *, now: float) -> float:
-        """Answer the expected wait for a success, in seconds (in medians before any is known)."""
+        """Return the expected wait for a success, in seconds (in medians before any is known)."""
         node = self._node
         latency = self._expected(now)
         if not self.tried and not self._missing:

@@ -75,7 +75,7 @@ class CountedLoad:
         """Do nothing: the node counts."""
 
     def value(self, *, now: float) -> float:
-        """Answer open leases / capacity. O(1)."""
+        """Return open leases / capacity. O(1)."""
         return self._node.inflight / self._node.capacity
 
 
@@ -100,5 +100,5 @@ class SummedLoad:
         self._open = self._open - completion.cost if self._node.inflight else 0.0
 
     def value(self, *, now: float) -> float:
-        """Answer open cost / capacity. O(1)."""
+        """Return open cost / capacity. O(1)."""
         return self._open / self._node.capacity

@@ -105,7 +105,7 @@ class LatencyLoad:
         self._average.observe(latency, now=now)
 
     def value(self, *, now: float) -> float:
-        """Answer the expected wait, in seconds."""
+        """Return the expected wait, in seconds."""
         node = self._node
         ahead = node.inflight / node.capacity
         if not self._average.seen:

@@ -86,7 +86,7 @@ class Canary:
         self._share = valid.number("share", share, minimum=0.0, maximum=1.0)
 
     def chosen(self, key: str | bytes | int) -> bool:
-        """Answer whether a key goes to the canaries."""
+        """Return whether a key goes to the canaries."""
         text = to_bytes(decimal(key) if isinstance(key, int) else key)
         position = hash64(f"{self._salt}\0".encode() + text) / WHOLE
         return position < self._share

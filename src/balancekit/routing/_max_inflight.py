@@ -91,7 +91,7 @@ class MaxInFlight:
         return {**self._children.refusals(PART, snapshot, excluding(ctx, set(full))), **full}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Say when the child would pick one that is not at its limit."""
+        """Return when the child would pick one that is not at its limit."""
         return self._children.retry_at(PART, snapshot, excluding(ctx, self._full(snapshot)))
 
     def _full(self, snapshot: Snapshot) -> set[str]:

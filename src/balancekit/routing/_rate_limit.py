@@ -162,13 +162,13 @@ class RateLimit:
         self._children.prepare({PART: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Say whose bucket is too low, and what the child has against the others."""
+        """Return the endpoints whose bucket is too low, and the child's reasons for the others."""
         candidates = snapshot.candidates(ctx)
         short = {node.id: Reason.SATURATED for node in candidates if self._room_at(node, ctx) > ctx.now}
         return {**self._children.refusals(PART, snapshot, excluding(ctx, set(short))), **short}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Say when the first of the candidates has room for this request."""
+        """Return when the first of the candidates has room for this request."""
         own = min((self._room_at(node, ctx) for node in snapshot.candidates(ctx)), default=-math.inf)
         childs = self._children.retry_at(PART, snapshot, ctx)
         known = [at for at in (own, childs) if at is not None and at > ctx.now]
@@ -188,7 +188,7 @@ class RateLimit:
         return node.capacity if self._per_weight else 1.0
 
     def _room_at(self, node: Node, ctx: PickContext) -> float:
-        """Answer from when on the node's bucket holds what the request costs, or is full."""
+        """Return when the node's bucket holds what the request costs, or is full."""
         bucket = self._buckets.get(node.id)
         if bucket is None:
             return -math.inf

@@ -192,7 +192,7 @@ class Sticky:
         return node
 
     def _crowded(self, snapshot: Snapshot, node: Node) -> bool:
-        """Answer whether a node has more than ``bound`` times its part in flight. O(n) if it is busy at all."""
+        """Return whether a node has more than ``bound`` times its part in flight. O(n) if it is busy at all."""
         if node.inflight < self.ALLOWANCE or self._bound == float("inf"):
             return False
         total = sum(other.inflight for other in snapshot.eligible)

@@ -94,7 +94,7 @@ class ScoreBuckets(Generic[C]):
         self._retired = False
         self._fallen: deque[C] = deque()
         self.fell: Callable[[C], None] = self._fallen.append
-        """Hear that an item's in-flight fell below its level. Atomic, O(1)."""
+        """Record that an item's in-flight fell below its level. Atomic, O(1)."""
         self._weight: dict[C, float] = {item: item.weight for item in items}
         self._buckets: dict[float, list[C]] = {}
         self._scores: list[float] = []

@@ -21,7 +21,7 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 __all__ = ["PowerOfChoices"]
 
 Lighter: TypeAlias = Callable[[Node, Node, float], Node]
-"""Answers which of two nodes is less loaded at a time; the first on a tie."""
+"""Returns which of two nodes is less loaded at a time; the first on a tie."""
 
 
 @final

@@ -47,7 +47,7 @@ def _make_table(snapshot: Snapshot) -> SamplingTable:
 
 
 def equal_weights(nodes: Sequence[Node]) -> bool:
-    """Answer whether all weights are the same."""
+    """Return whether all weights are the same."""
     return len({node.weight for node in nodes}) <= 1
 
 

@@ -35,7 +35,7 @@ MAX_REDIRECTS: Final = 8
 
 
 def any_ramping(snapshot: Snapshot) -> bool:
-    """Answer whether some endpoint takes less than its share."""
+    """Return whether some endpoint takes less than its share."""
     return any(node.ramp < 1.0 for node in snapshot.eligible)
 
 

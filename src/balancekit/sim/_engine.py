@@ -148,7 +148,7 @@ class Simulation:
         )
 
     def _nothing_can_happen(self) -> bool:
-        """Answer whether the end of every request is known when it arrives."""
+        """Return whether the end of every request is known when it arrives."""
         rules = self._rules
         return (
             not self._faults

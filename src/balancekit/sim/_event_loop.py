@@ -212,7 +212,7 @@ class Run:
             self._send(request, HEDGE)
 
     def _answer(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Hear how an attempt ended that was waited for."""
+        """Record how an attempt ended that was waited for."""
         request, lease, attempt.lease = attempt.request, attempt.lease, None
         assert lease is not None
         request.open.remove(attempt)

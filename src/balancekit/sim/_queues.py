@@ -79,7 +79,7 @@ class Station(Protocol[J]):
         ...
 
     def leave(self, now: float, job: J) -> None:
-        """Hear that a job has ended, at the time scheduled."""
+        """Record that a job has ended, at the time scheduled."""
         ...
 
     def change_pace(self, now: float, factor: float) -> None:

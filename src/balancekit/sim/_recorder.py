@@ -243,7 +243,7 @@ class RecordedLease(Generic[T_co]):
         return self._lease.active
 
     def first_byte(self) -> None:
-        """Say that the answer has begun."""
+        """Note that the answer has begun."""
         self._lease.first_byte()
 
     def release(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after: float | None = None) -> bool:

@@ -60,7 +60,7 @@ class Ewma:
         self._at = now
 
     def value(self, *, now: float, rest: float | None = None) -> float:
-        """Answer the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
+        """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
         if rest is None:
             return self._value
         return rest + (self._value - rest) * exp((self._at - now) * self._rate)
@@ -110,7 +110,7 @@ class PeakEwma:
             self.observe(bound, now=now)
 
     def value(self, *, now: float, rest: float | None = None) -> float:
-        """Answer the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
+        """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
         if rest is None:
             return self._value
         return rest + (self._value - rest) * exp((self._at - now) * self._rate)

@@ -17,7 +17,7 @@ Z = 4.5
 
 
 def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> float:
-    """Say how far counts are from the proportions of weights, in standard deviations, all at once.
+    """Return how far counts are from the proportions of weights, in standard deviations, all at once.
 
     Pearson's chi-square over the items of positive weight, brought to a normal variable by the cube root
     (Wilson and Hilferty 1931). Large and positive means off; negative means more even than chance would be,
@@ -51,7 +51,7 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
 
 
 def share_z(hits: int, trials: int, share: float) -> float:
-    """Say how far ``hits`` of ``trials`` are from ``share``, in standard deviations of a binomial.
+    """Return how far ``hits`` of ``trials`` are from ``share``, in standard deviations of a binomial.
 
     Example
     -------

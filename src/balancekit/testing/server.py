@@ -218,7 +218,7 @@ class ToyServers:
 def behave(
     address: str, behavior: str | Behavior | None = None, /, *, down: float = 0.0, **fields: Any
 ) -> None:
-    """Tell a toy server in another process what to do with every request from now on.
+    """Instruct a toy server in another process what to do with every request from now on.
 
     Parameters
     ----------

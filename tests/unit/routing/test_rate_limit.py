@@ -45,7 +45,7 @@ class Model:
         self.rate, self.burst, self.level, self.at = rate, burst, burst, Fraction(0)
 
     def has_room(self, now: Fraction, cost: Fraction) -> bool:
-        """Answer whether a request may pass."""
+        """Return whether a request may pass."""
         self.level = min(self.burst, self.level + (now - self.at) * self.rate)
         self.at = now
         return self.level >= min(cost, self.burst)

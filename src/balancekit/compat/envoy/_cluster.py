@@ -151,7 +151,7 @@ class Cluster:
         return node.id
 
     def release(self, host: str, *, now: float, status: int = 200) -> None:
-        """Hear that a request ended, and with which status."""
+        """Record that a request ended, and with which status."""
         node = self._node(host)
         if not node.inflight:
             raise LeaseError(f"{host!r} has no request in progress")
@@ -167,7 +167,7 @@ class Cluster:
     # ------------------------------------------------------------------ health and time
 
     def set_health(self, host: str, health: Health, *, now: float) -> None:
-        """Say what active health checks, or the control plane, know of a host."""
+        """Set what active health checks, or the control plane, know of a host."""
         node = self._node(host)
         if not isinstance(health, Health):
             raise ConfigurationError("health", health, "Health.HEALTHY or Health.UNHEALTHY")

@@ -107,7 +107,7 @@ class HealthChecker:
         self._failures = 0
 
     def observe(self, status: int | None, *, now: float) -> Health | None:
-        """Hear of a check that ended: its status, or ``None`` if it was refused or timed out.
+        """Record a check that ended: its status, or ``None`` if it was refused or timed out.
 
         Returns
         -------

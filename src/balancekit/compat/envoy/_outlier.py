@@ -153,7 +153,7 @@ class OutlierDetector:
         return self._tick
 
     def observe(self, host: str, status: int, *, now: float) -> Sequence[Event]:
-        """Hear of a response's status; return what that led to."""
+        """Record a response's status; return what that led to."""
         watch = self._of(host)
         if not 500 <= status <= 599:
             watch.run = 0

@@ -45,7 +45,7 @@ class Structure(Protocol):
         ...
 
     def took(self, member: Member) -> None:
-        """Hear that a server has a request more or less."""
+        """Record that a server has a request more or less."""
         ...
 
 

@@ -83,7 +83,7 @@ class Checker:
         """When the next check is to start."""
 
     def observe(self, *, passed: bool, now: float) -> bool:
-        """Hear of a check that ended; answer whether the state changed."""
+        """Record a check that ended; return whether the state changed."""
         self._run = 0 if passed == self.up else self._run + 1
         changed = self._run >= (self._check.fall if self.up else self._check.rise)
         if changed:

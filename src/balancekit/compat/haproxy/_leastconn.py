@@ -62,7 +62,7 @@ class LeastConn:
         self.came(member)
 
     def took(self, member: Member) -> None:
-        """Hear that a server has a request more or less."""
+        """Record that a server has a request more or less."""
         if member in self._keys and self._keys[member][0] != _key(member):
             self.changed(member, member.effective)
 
@@ -93,7 +93,7 @@ class First:
         """Follow a new weight: nothing depends on it."""
 
     def took(self, member: Member) -> None:
-        """Hear that a server has a request more or less: it is considered at the next pick."""
+        """Record that a server has a request more or less: it is considered at the next pick."""
 
 
 def _key(member: Member) -> int:

@@ -116,7 +116,7 @@ class Ring:
         self._place()
 
     def took(self, member: Member) -> None:
-        """Hear that a server has a request more or less: it is considered at the next pick."""
+        """Record that a server has a request more or less: it is considered at the next pick."""
 
     def _place(self) -> None:
         nodes = sorted(
@@ -144,7 +144,7 @@ class Ring:
         return None if best is None or best.full else best
 
     def _has_room(self, member: Member) -> bool:
-        """Answer whether a server is below its share of the requests in progress.
+        """Return whether a server is below its share of the requests in progress.
 
         Worked example: four servers of effective weight 16, 32, 48, 16, nine requests in progress, factor 150:
         15 slots over 112 units of weight; 0 per unit and 15 over, dealt out along the cumulated weights.

@@ -76,7 +76,7 @@ class Table:
         self._deal()
 
     def took(self, member: Member) -> None:
-        """Hear that a server has a request more or less; the table does not depend on it."""
+        """Record that a server has a request more or less; the table does not depend on it."""
 
     def _deal(self) -> None:
         weights = [(member, member.weight // self._divisor) for member in self._group.usable]

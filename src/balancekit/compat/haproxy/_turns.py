@@ -110,7 +110,7 @@ class Turns:
         self._queue(member)
 
     def took(self, member: Member) -> None:
-        """Hear that a server has a request more or less; turns do not depend on it."""
+        """Record that a server has a request more or less; turns do not depend on it."""
 
     def _first(self) -> Member | None:
         early = self._current[0][2] if self._current else None

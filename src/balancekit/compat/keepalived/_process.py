@@ -239,7 +239,7 @@ class KeepalivedProcess:
 
 
 def _plain(advert: Advert, data: bytes, source: str, destination: str) -> bool:
-    """Answer whether the checksum leaves out the pseudo-header that version 3 over IPv4 is to have."""
+    """Return whether the checksum leaves out the pseudo-header that version 3 over IPv4 is to have."""
     if advert.version != 3 or ":" in source:
         return False
     plain = encode_advert(advert, source=source, destination=destination, ipv4_checksum=Ipv4Checksum.PLAIN)

@@ -93,11 +93,11 @@ class Peer:
         self.checked: float = DISTANT_PAST_S
 
     def full(self) -> bool:
-        """Answer whether there are as many requests in progress as may be."""
+        """Return whether there are as many requests in progress as may be."""
         return 0 < self.server.max_conns <= self.conns
 
     def failed(self, now: float) -> bool:
-        """Answer whether it has failed too often of late."""
+        """Return whether it has failed too often of late."""
         server = self.server
         return 0 < server.max_fails <= self.fails and now - self.checked <= server.fail_timeout
 
@@ -143,7 +143,7 @@ class Group:
         """The consistent ring, once it has been needed."""
 
     def eligible(self, peer: Peer, tried: Collection[Peer], now: float) -> bool:
-        """Answer whether a request may go to a server."""
+        """Return whether a request may go to a server."""
         if self.single:
             return not peer.down and not peer.full()
         return not peer.down and peer not in tried and not peer.full() and not peer.failed(now)
