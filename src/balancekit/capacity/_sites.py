@@ -13,7 +13,7 @@ __all__ = ["TIER_NAMES", "Need", "SitePlan", "TierPlan"]
 
 TIER_NAMES: Final = ("l4", "l7", "backends")
 """From the client on."""
-SPARE: Final = "N+1"
+SPARE_SITE: Final = "N+1"
 
 
 @final
@@ -70,7 +70,7 @@ class TierPlan(Record):
     @property
     def binding(self) -> str:
         """What forces the number: the name of a limit, or ``"N+1"`` where one node would carry everything."""
-        return SPARE if self.needed == 1 and self.spare else self.needs[0].load.name
+        return SPARE_SITE if self.needed == 1 and self.spare else self.needs[0].load.name
 
     def utilisation_after(self, lost: int = 0, *, growth: float = 1.0) -> float:
         """Return how full the nodes are at most when some are lost and the load has grown.

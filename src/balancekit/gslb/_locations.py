@@ -45,7 +45,7 @@ class Location(NamedTuple):
         return (self.continent, self.country, *self.subdivisions, self.city)
 
 
-NOWHERE: Final = Location()
+NO_LOCATION: Final = Location()
 
 
 @final
@@ -71,7 +71,7 @@ class Locations:
     __slots__ = ("_maps", "table")
 
     def __init__(self, rows: Iterable[tuple[Network, Location]]) -> None:
-        numbers: dict[Location, int] = {NOWHERE: 0}
+        numbers: dict[Location, int] = {NO_LOCATION: 0}
         blocks: dict[int, list[Block]] = {4: [], 6: []}
         for network, location in rows:
             start = int(network.network_address)
@@ -183,7 +183,7 @@ def _csv_rows(rows: csv.DictReader[str], continents: Mapping[str, str]) -> Itera
 def _location(record: Any, continents: Mapping[str, str]) -> Location:
     """Return the location in a record of any of the usual databases."""
     if not isinstance(record, Mapping):
-        return NOWHERE
+        return NO_LOCATION
     country = _code(record.get("country")) or str(record.get("country_code") or "")
     continent = _code(record.get("continent")) or continents.get(country, "")
     found = record.get("subdivisions")
