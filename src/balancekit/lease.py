@@ -27,7 +27,7 @@ from balancekit._support import validation as valid
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, LeaseError
 from balancekit.node import Node
-from balancekit.outcome import Outcome, classify_exception
+from balancekit.outcome import LoadReport, Outcome, classify_exception
 
 __all__ = ["Lease"]
 
@@ -51,15 +51,19 @@ class LeaseOwner(Protocol):
     def reached(self, lease: Lease[object]) -> None:
         """Note that the first byte of the answer has arrived."""
 
+    def reported(self, lease: Lease[object]) -> None:
+        """Note that the answer carries a load report."""
+
 
 class LeaseExtras:
     """The properties that an ordinary lease has not."""
 
-    __slots__ = ("cost", "first_byte_at", "site")
+    __slots__ = ("cost", "first_byte_at", "load_report", "site")
 
     def __init__(self) -> None:
         self.cost: float = 1.0
         self.first_byte_at: float | None = None
+        self.load_report: LoadReport | None = None
         self.site: str | None = None
 
 
@@ -138,6 +142,22 @@ class Lease(Generic[T_co]):
         """
         if self._open is not None and self.details.first_byte_at is None:
             self._owner.reached(cast("Lease[object]", self))
+
+    def report_load(self, report: LoadReport) -> None:
+        """Pass on what the endpoint said of its own load; loads, selectors and observers see it when the lease ends.
+
+        The last call counts. After the lease has ended, nothing happens.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is no LoadReport; the lease stays open.
+        """
+        if not isinstance(report, LoadReport):
+            raise ConfigurationError("report", report, "a LoadReport")
+        if self._open is not None:
+            self.details.load_report = report
+            self._owner.reported(cast("Lease[object]", self))
 
     def release(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after: float | None = None) -> bool:
         """End the lease.

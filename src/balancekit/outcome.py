@@ -7,13 +7,15 @@ is tried again elsewhere is a separate decision and the caller's.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
-__all__ = ["FAILURES", "CheckResult", "Completion", "Outcome", "classify_exception"]
+__all__ = ["FAILURES", "CheckResult", "Completion", "LoadReport", "Outcome", "classify_exception"]
 
 
 class Outcome(enum.Enum):
@@ -56,9 +58,11 @@ class Completion:
         Clock reading of the first byte of the answer, or ``None`` if it was not reported.
     retry_after
         How long the endpoint asked to be left alone, in seconds, or ``None``.
+    load_report
+        What the endpoint said of its own load with its answer, or ``None``.
     """
 
-    __slots__ = ("cost", "ended_at", "first_byte_at", "outcome", "retry_after", "started_at")
+    __slots__ = ("cost", "ended_at", "first_byte_at", "load_report", "outcome", "retry_after", "started_at")
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Completion:
         cost: float = 1.0,
         first_byte_at: float | None = None,
         retry_after: float | None = None,
+        load_report: LoadReport | None = None,
     ) -> None:
         if not isinstance(outcome, Outcome):
             raise ConfigurationError("outcome", outcome, "a member of Outcome")
@@ -78,6 +83,7 @@ class Completion:
         self.cost: float = cost
         self.first_byte_at: float | None = first_byte_at
         self.retry_after: float | None = retry_after
+        self.load_report: LoadReport | None = load_report
 
     @property
     def latency(self) -> float:
@@ -86,6 +92,49 @@ class Completion:
 
     def __repr__(self) -> str:
         return f"Completion({self.outcome.name}, latency={self.latency:.6g})"
+
+
+MAX_REPORTED: Final = 1e12
+"""The largest figure of a load report that is believed."""
+
+
+class LoadReport(Record):
+    """What a server says of its own load: the report of ORCA.
+
+    Parameters
+    ----------
+    cpu_utilization, memory_utilization, application_utilization
+        Shares of what there is, >= 0; the application's own may exceed 1. Zero means not reported.
+    rps, eps
+        Requests and errors per second, >= 0.
+    named_metrics
+        Any other figures by name.
+
+    Raises
+    ------
+    ConfigurationError
+        If a figure is negative, not finite or larger than any real one (1e12).
+
+    Source: ``xds.data.orca.v3.OrcaLoadReport``.
+
+    Example
+    -------
+    >>> LoadReport(application_utilization=0.4, rps=120.0).rps
+    120.0
+    """
+
+    cpu_utilization: float = 0.0
+    memory_utilization: float = 0.0
+    application_utilization: float = 0.0
+    rps: float = 0.0
+    eps: float = 0.0
+    named_metrics: Mapping[str, float] = MappingProxyType({})
+
+    def _check(self) -> None:
+        for name in ("cpu_utilization", "memory_utilization", "application_utilization", "rps", "eps"):
+            valid.number(name, getattr(self, name), minimum=0.0, maximum=MAX_REPORTED)
+        for name, value in self.named_metrics.items():
+            valid.number(f"named_metrics[{name}]", value, minimum=-MAX_REPORTED, maximum=MAX_REPORTED)
 
 
 class CheckResult(Record):

@@ -58,7 +58,12 @@ SERVERS = (
     "bind",
     "unbound",
 )
-DRIVERS = {name: f"drive_{name}" for name in SERVERS} | {"nsd": "drive_bind"}
+DRIVERS = {name: f"drive_{name}" for name in SERVERS} | {
+    "nsd": "drive_bind",
+    "grpc (C-core, python)": "drive_reports",
+}
+ALGORITHMS = {"client-side weighted round robin (ORCA reports)": "drive_reports"}
+"""Algorithms that have a driver apart from their server's."""
 KINDS = {"routes": "drive_routes"}
 """Kinds that have one driver for all servers."""
 DEVIATIONS = 5.0
@@ -96,7 +101,9 @@ def replay(trace: Json) -> Verdict:
         trace.get("id", "?"), trace["server"], trace["algorithm"], trace["kind"], trace["match"], 0, 0
     )
     try:
-        driver = import_module(KINDS.get(trace["kind"]) or DRIVERS[trace["server"]])
+        driver = import_module(
+            KINDS.get(trace["kind"]) or ALGORITHMS.get(trace["algorithm"]) or DRIVERS[trace["server"]]
+        )
         judge(trace, driver.candidates(question(trace)), verdict)
     except Exception as error:
         verdict.difference = f"{type(error).__name__}: {error}"
@@ -135,6 +142,10 @@ def judge(trace: Json, answers: Iterator[Json], verdict: Verdict) -> None:
         best(trace, answers, verdict, in_order)
     elif rule.startswith("steps exact"):
         steps(trace, next(answers), verdict)
+    elif rule.startswith("the last weights exact"):
+        best(trace, answers, verdict, last_weights)
+    elif rule.startswith("shares within 3 picks"):
+        best(trace, answers, verdict, near)
     elif rule.startswith("states in order"):
         best(trace, answers, verdict, elections)
     else:
@@ -301,6 +312,40 @@ def steps(trace: Json, answer: Json, verdict: Verdict) -> None:
         verdict.equal += same
         if not same and not verdict.difference:
             verdict.difference = f"step {place}: recorded {one!r}, ours {other!r}"
+
+
+def last_weights(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Compare the last weights exactly, and picks with the share that they give, both theirs and ours."""
+    last = {}
+    for rows in (trace["outputs"], answer["outputs"]):
+        for row in rows:
+            last.setdefault(id(rows), {}).update(
+                {name: row[name] for name in ("weights", "picks") if name in row}
+            )
+    theirs, mine = last.values()
+    equal = total = 0
+    difference = ""
+    whole, weights = sum(theirs["picks"].values()), sum(theirs["weights"].values())
+    for name, weight in theirs["weights"].items():
+        total += 1
+        share = whole * weight / weights
+        same = mine["weights"][name] == weight
+        near_share = max(abs(picks["picks"].get(name, 0) - share) for picks in (theirs, mine)) <= 2.0
+        equal += same and near_share
+        if not (same and near_share) and not difference:
+            difference = (
+                f"{name}: recorded weight {weight}, picks {theirs['picks'].get(name)}, "
+                f"ours {mine['weights'][name]}, {mine['picks'].get(name)}"
+            )
+    return equal, total, difference
+
+
+def near(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Compare counts; theirs are within 3 of exact shares, and ours within 1."""
+    theirs, mine = trace["outputs"]["counts"], answer["outputs"]["counts"]
+    wrong = [name for name in theirs if abs(theirs[name] - mine[name]) > 4]
+    difference = f"{wrong[0]}: recorded {theirs[wrong[0]]}, ours {mine[wrong[0]]}" if wrong else ""
+    return len(theirs) - len(wrong), len(theirs), difference
 
 
 def elections(trace: Json, answer: Json) -> tuple[int, int, str]:

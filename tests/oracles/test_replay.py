@@ -145,6 +145,12 @@ def spoil_step(trace):
     trace["outputs"][3]["weight"] += 1
 
 
+def spoil_weight(trace):
+    """One of the last weights is one higher."""
+    weights = next(row["weights"] for row in reversed(trace["outputs"]) if "weights" in row)
+    weights[min(weights)] += 1
+
+
 def spoil_state(trace):
     """Make a router active that was not."""
     next(row for row in trace["outputs"] if row.get("state") == "BACKUP")["state"] = "MASTER"
@@ -171,6 +177,8 @@ def spoil_time(trace):
         ("ordering exact", spoil_order),
         ("ordering;", spoil_order),
         ("steps exact", spoil_step),
+        ("the last weights exact", spoil_weight),
+        ("shares within 3 picks", spoil_counts),
         ("states in order", spoil_state),
         ("states in order", spoil_packet),
         ("states in order", spoil_time),

@@ -28,6 +28,7 @@ PACKAGES = [
     "balancekit.loads",
     "balancekit.protocols",
     "balancekit.statistics_view",
+    "balancekit.reported",
     "balancekit.scheduling",
     "balancekit.selectors",
     "balancekit.stats",

@@ -187,6 +187,9 @@ class Call:
     ) -> bool:
         """Hear that an attempt was answered; answer whether to throw that away for another, by ``lease``."""
         self._upgraded = status == 101
+        report = self._config.load_reports.read(headers)
+        if report is not None:
+            self.lease.report_load(report)
         if status < 400 and not address.headers:
             return False
         config = self._config

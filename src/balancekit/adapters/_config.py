@@ -20,6 +20,7 @@ from balancekit.adapters._target import HEADER_NAME, address_of
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import Clock, ObservableBalancer, require_balancer
+from balancekit.reported import HeaderReports
 from balancekit.retry import RetryBudget
 
 __all__ = ["AdapterConfig", "AdapterOptions", "CallOptions"]
@@ -87,6 +88,7 @@ class AdapterConfig:
         "innocent",
         "jars",
         "key",
+        "load_reports",
         "matcher",
         "max_retry_after",
         "min_attempt_time",
@@ -132,6 +134,8 @@ class AdapterConfig:
         """Endpoints whose refusal of their credentials has been logged."""
         self.unusable: WeakSet[Endpoint[Any]] = WeakSet()
         """Endpoints that cannot be used and have been logged."""
+        self.load_reports = HeaderReports()
+        """Reads what servers report of their load, and counts what is no report."""
         self.check(address_of)
 
     def check(self, usable: Callable[[object], object]) -> None:

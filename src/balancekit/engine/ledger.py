@@ -194,6 +194,10 @@ class Ledger:
         lease.details.first_byte_at = self._clock()
         lease._owner = SlowPathOwner(self)
 
+    def reported(self, lease: Lease[object]) -> None:
+        """Let the end of this lease take the slow path: its answer carries a load report."""
+        lease._owner = SlowPathOwner(self)
+
     def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
         """Tell load, selector and health how a lease ended."""
         try:
@@ -208,6 +212,7 @@ class Ledger:
             cost=lease.cost,
             first_byte_at=lease.details.first_byte_at,
             retry_after=retry_after,
+            load_report=lease.details.load_report,
         )
         if outcome is Outcome.SUCCESS and node.latency is not None:
             node.latency.record(completion.latency)
@@ -272,3 +277,6 @@ class SlowPathOwner:
     def reached(self, lease: Lease[object]) -> None:
         """Note when the answer began."""
         self._ledger.reached(lease)
+
+    def reported(self, lease: Lease[object]) -> None:
+        """Note that the answer carries a load report: its lease takes the slow path already."""

@@ -173,6 +173,14 @@ def test_a_backup_adopts_the_active_routers_interval():
     assert machine.deadline == pytest.approx(1.0 + 3 * 2.0 + 156 / 256 * 2.0 + 0.5)
 
 
+def test_an_active_router_counts_by_its_own_interval():
+    """What it learned as backup is over: its pause is measured by its own down time."""
+    machine, _ = in_role(Role.BACKUP)
+    machine.receive(ROUTER.replace(interval=20.0).advert(150), HIGHER, now=1.0)
+    machine.advance(now=machine.deadline)
+    assert machine.down == pytest.approx(ROUTER.down(0.5))
+
+
 def test_another_number_of_missed_adverts():
     """``missed`` times the interval, and the skew."""
     assert ROUTER.replace(missed=5).down(0.5) == pytest.approx(2.5 + 156 / 256 * 0.5)

@@ -11,6 +11,7 @@ are not covered.
 """
 
 from balancekit.compat._routing import RawRequest, Routed
+from balancekit.compat.envoy._client_side_wrr import client_side_weighted_round_robin
 from balancekit.compat.envoy._cluster import Cluster
 from balancekit.compat.envoy._filter_chains import filter_chains
 from balancekit.compat.envoy._hash import key_hash, murmur64, xxh64
@@ -54,6 +55,7 @@ __all__ = [
     "Routed",
     "SlowStart",
     "SourceAddress",
+    "client_side_weighted_round_robin",
     "distribute",
     "filter_chains",
     "key_hash",

@@ -1,0 +1,43 @@
+"""Envoy's ``client_side_weighted_round_robin``: weights from load reports, truncated, missing ones the median."""
+
+from __future__ import annotations
+
+from balancekit.reported import MissingWeight, ReportedRoundRobin, ReportedWeights
+
+__all__ = ["client_side_weighted_round_robin"]
+
+
+def client_side_weighted_round_robin(
+    *,
+    blackout_period: float = 10.0,
+    weight_expiration_period: float = 180.0,
+    weight_update_period: float = 1.0,
+    error_utilization_penalty: float = 0.0,
+    metric_names_for_computing_utilization: tuple[str, ...] = (),
+) -> ReportedRoundRobin:
+    """Make the selector, with the names and defaults of Envoy 1.40.0.
+
+    Parameters
+    ----------
+    blackout_period, weight_expiration_period, weight_update_period
+        Seconds.
+    error_utilization_penalty
+        What one error per request adds to the utilization.
+    metric_names_for_computing_utilization
+        Figures to use before the application's: ``"named_metrics.gpu"``.
+
+    Example
+    -------
+    >>> client_side_weighted_round_robin(blackout_period=1.0).weights
+    {}
+    """
+    rule = ReportedWeights(
+        blackout=blackout_period,
+        expiry=weight_expiration_period,
+        error_penalty=error_utilization_penalty,
+        metrics=metric_names_for_computing_utilization,
+        missing=MissingWeight.MEDIAN,
+        min_reports=1,
+        whole=True,
+    )
+    return ReportedRoundRobin(rule, period=weight_update_period)

@@ -1,0 +1,46 @@
+"""gRPC's ``weighted_round_robin`` (proposal A58), for programs that balance what is not gRPC.
+
+The rule, figures and names of grpcio 1.85.3: an endpoint without a report has the mean of the others; with fewer
+than two reports it is plain round robin. In gRPC itself use its own, by service config.
+"""
+
+from __future__ import annotations
+
+from balancekit.reported import MissingWeight, ReportedRoundRobin, ReportedWeights
+
+__all__ = ["weighted_round_robin"]
+
+
+def weighted_round_robin(
+    *,
+    blackout_period: float = 10.0,
+    weight_expiration_period: float = 180.0,
+    weight_update_period: float = 1.0,
+    error_utilization_penalty: float = 1.0,
+    metric_names_for_computing_utilization: tuple[str, ...] = (),
+) -> ReportedRoundRobin:
+    """Make the selector.
+
+    Parameters
+    ----------
+    blackout_period, weight_expiration_period, weight_update_period
+        Seconds.
+    error_utilization_penalty
+        What one error per request adds to the utilization.
+    metric_names_for_computing_utilization
+        Figures to use before the application's (proposal A114).
+
+    Example
+    -------
+    >>> weighted_round_robin(blackout_period=1.0).weights
+    {}
+    """
+    rule = ReportedWeights(
+        blackout=blackout_period,
+        expiry=weight_expiration_period,
+        error_penalty=error_utilization_penalty,
+        metrics=metric_names_for_computing_utilization,
+        missing=MissingWeight.MEAN,
+        min_reports=2,
+    )
+    return ReportedRoundRobin(rule, period=weight_update_period)

@@ -1,0 +1,45 @@
+"""Load reports among the headers of answers: read, or rejected, counted and logged once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+from balancekit._support.log import log_change
+from balancekit.outcome import LoadReport
+from balancekit.reported._orca import LOAD_HEADER, InvalidLoadReportError, parse_orca
+
+__all__ = ["HeaderReports"]
+
+
+@final
+class HeaderReports:
+    """Reads load reports from headers.
+
+    Example
+    -------
+    >>> reports = HeaderReports()
+    >>> reports.read({"endpoint-load-metrics": "TEXT cpu_utilization=0.5"}).cpu_utilization
+    0.5
+    >>> reports.read({"endpoint-load-metrics": "TEXT cpu_utilization=nan"}), reports.rejected
+    (None, 1)
+    """
+
+    __slots__ = ("rejected",)
+
+    def __init__(self) -> None:
+        self.rejected: int = 0
+        """How many reports were rejected."""
+
+    def read(self, headers: Mapping[str, str]) -> LoadReport | None:
+        """Return the report among the headers of an answer; ``None`` if there is none that can be used."""
+        value = headers.get(LOAD_HEADER)
+        if value is None:
+            return None
+        try:
+            return parse_orca(value)
+        except (InvalidLoadReportError, ModuleNotFoundError) as error:
+            self.rejected += 1
+            if self.rejected == 1:
+                log_change("a load report was rejected, later ones are only counted: %s", error, bad=True)
+            return None

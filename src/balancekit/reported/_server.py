@@ -1,0 +1,223 @@
+"""The server's half of load reports: a meter of its own load, and middleware that sends it with every answer.
+
+Source: ORCA headers as Envoy 1.40.0 reads them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from typing import Any, Final, TypeAlias, final
+
+from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
+from balancekit.outcome import LoadReport
+from balancekit.reported._orca import LOAD_HEADER, format_orca
+
+__all__ = ["AsgiLoadReports", "LoadMeter", "WsgiLoadReports"]
+
+CPU_PERIOD_S: Final = 1.0
+"""The shortest time over which the use of processors is measured."""
+SERVER_ERROR: Final = 500
+
+Asgi: TypeAlias = Callable[
+    [MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]
+]
+Wsgi: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+@final
+class LoadMeter:
+    """The load of a server: requests and errors per second, its use of processors, its own utilization.
+
+    Parameters
+    ----------
+    capacity
+        Requests that it can work on at once, > 0: utilization is then requests open, divided by it.
+    utilization
+        Called for the application's own utilization, in place of ``capacity``: a share of what there is, >= 0.
+    metrics
+        Called for other figures by name.
+    window
+        Seconds over which rates are averaged, > 0.
+    clock
+        Seconds, monotonic.
+    processors
+        Called for the processor seconds used so far.
+
+    *Cost.* About a microsecond a request.
+
+    Example
+    -------
+    >>> meter = LoadMeter(capacity=10)
+    >>> meter.started()
+    >>> meter.report().application_utilization
+    0.1
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: float | None = None,
+        utilization: Callable[[], float] | None = None,
+        metrics: Callable[[], dict[str, float]] | None = None,
+        window: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+        processors: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._capacity = None if capacity is None else valid.number("capacity", capacity, above=0.0)
+        self._utilization = utilization
+        self._metrics = metrics
+        self._window = valid.number("window", window, above=0.0)
+        self._clock = clock
+        self._processors = processors
+        self._lock = new_lock()
+        self._open = 0
+        self._begun = self._at = clock()
+        self._requests = 0.0
+        self._errors = 0.0
+        self._cpu = 0.0
+        self._cpu_at, self._cpu_used = self._at, processors()
+
+    def started(self) -> None:
+        """Note that a request has begun."""
+        with self._lock:
+            self._open += 1
+
+    def finished(self, *, failed: bool = False) -> None:
+        """Note that a request has ended, and whether by an error of the server."""
+        with self._lock:
+            self._open -= 1
+            self._decay(self._clock())
+            self._requests += 1.0
+            self._errors += failed
+
+    def report(self) -> LoadReport:
+        """Return the present load."""
+        with self._lock:
+            now = self._clock()
+            self._decay(now)
+            # counts decay over the window; early on, only a part of it has passed
+            passed = self._window * -math.expm1(-max(now - self._begun, CPU_PERIOD_S) / self._window)
+            rps, eps = self._requests / passed, self._errors / passed
+            self._measure_cpu(now)
+            used = 0.0 if self._capacity is None else self._open / self._capacity
+            cpu = self._cpu
+        if self._utilization is not None:
+            used = self._utilization()
+        named = {} if self._metrics is None else self._metrics()
+        return LoadReport(
+            cpu_utilization=cpu, application_utilization=used, rps=rps, eps=eps, named_metrics=named
+        )
+
+    def _decay(self, now: float) -> None:
+        kept = math.exp((self._at - now) / self._window)
+        self._requests *= kept
+        self._errors *= kept
+        self._at = now
+
+    def _measure_cpu(self, now: float) -> None:
+        passed = now - self._cpu_at
+        if passed >= CPU_PERIOD_S:
+            used = self._processors()
+            self._cpu = max(0.0, used - self._cpu_used) / passed / (os.cpu_count() or 1)
+            self._cpu_at, self._cpu_used = now, used
+
+
+@final
+class AsgiLoadReports:
+    """ASGI middleware that sends a load report with every answer.
+
+    Parameters
+    ----------
+    app
+        The application.
+    meter
+        Its meter; one without a capacity if left out.
+
+    *When not to use it:* where answers reach people you do not know: the header says how busy the server is. Remove it
+    at the edge.
+
+    Example
+    -------
+    >>> async def app(scope, receive, send): ...
+    >>> reporting = AsgiLoadReports(app, LoadMeter(capacity=100))
+    """
+
+    def __init__(self, app: Asgi, meter: LoadMeter | None = None) -> None:
+        self._app = app
+        self.meter = LoadMeter() if meter is None else meter
+
+    async def __call__(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[..., Any],
+        send: Callable[..., Any],
+    ) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        failed = True
+        self.meter.started()
+
+        async def reporting(message: MutableMapping[str, Any]) -> None:
+            nonlocal failed
+            if message["type"] == "http.response.start":
+                failed = message["status"] >= SERVER_ERROR
+                value = format_orca(self.meter.report()).encode("latin-1", "replace")
+                message = {**message, "headers": [*message.get("headers", ()), (LOAD_HEADER.encode(), value)]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, reporting)
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            self.meter.finished(failed=failed)
+
+
+@final
+class WsgiLoadReports:
+    """WSGI middleware that sends a load report with every answer; see :class:`AsgiLoadReports`.
+
+    Example
+    -------
+    >>> def app(environ, start_response):
+    ...     start_response("200 OK", [])
+    ...     return [b"well"]
+    >>> headers = []
+    >>> reporting = WsgiLoadReports(app, LoadMeter(capacity=100))
+    >>> b"".join(reporting({}, lambda status, given: headers.extend(given)))
+    b'well'
+    >>> headers[0][0]
+    'endpoint-load-metrics'
+    """
+
+    def __init__(self, app: Wsgi, meter: LoadMeter | None = None) -> None:
+        self._app = app
+        self.meter = LoadMeter() if meter is None else meter
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        failed = True
+        self.meter.started()
+
+        def reporting(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            nonlocal failed
+            failed = int(status[:3]) >= SERVER_ERROR
+            return start_response(status, [*headers, (LOAD_HEADER, format_orca(self.meter.report()))], *error)
+
+        parts: Iterable[bytes] = ()
+        try:
+            parts = self._app(environ, reporting)
+            yield from parts
+        except BaseException as error:
+            failed = failed or not isinstance(error, GeneratorExit)
+            raise
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+            self.meter.finished(failed=failed)

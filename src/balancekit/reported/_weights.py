@@ -1,0 +1,166 @@
+"""Weights from load reports: requests per second for each unit of utilization.
+
+.. code-block:: text
+
+    weight = rps / (utilization + error_penalty * eps / rps)
+
+The utilization is the largest of the figures named in ``metrics`` that the report has, else the application's, else
+the CPU's. A report without requests or without utilization changes nothing. An endpoint has its own weight from
+``blackout`` seconds after its first report on, until no report has come for ``expiry`` seconds; till then, and after,
+it has the mean or the median of the others.
+
+Cost: O(1) a report, O(n) when weights are asked for.
+
+Source: gRPC proposal A58 and C-core 1.85; Envoy 1.40.0, ``client_side_weighted_round_robin``.
+"""
+
+from __future__ import annotations
+
+import enum
+import statistics
+from collections.abc import Iterable
+from typing import Final
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.outcome import LoadReport
+
+__all__ = ["MissingWeight", "ReportedWeights", "ReportedWeightsMachine", "utilization"]
+
+DEFAULT_WEIGHT: Final = 1.0
+"""The weight of every endpoint while too few have one."""
+
+
+class MissingWeight(enum.StrEnum):
+    """The weight of an endpoint that has no report in force."""
+
+    MEAN = "mean"
+    """The mean of the others (gRPC)."""
+    MEDIAN = "median"
+    """Their median (Envoy)."""
+
+
+class ReportedWeights(Record):
+    """How reports become weights.
+
+    Parameters
+    ----------
+    blackout
+        Seconds from an endpoint's first report until it has a weight of its own, >= 0: a server that has just
+        started reports little utilization.
+    expiry
+        Seconds without a report after which it has none, > 0.
+    error_penalty
+        What one error per request adds to the utilization, >= 0.
+    metrics
+        Names of figures to use before the application's: ``"named_metrics.kv"``, ``"cpu_utilization"``.
+    missing
+        The weight of endpoints that have none.
+    min_reports
+        How many endpoints must have a weight, >= 1; with fewer, all are equal.
+    whole
+        Whether weights are truncated to whole numbers, as Envoy does.
+
+    Example
+    -------
+    >>> machine = ReportedWeights(blackout=0.0)()
+    >>> for endpoint, used in (("a", 0.2), ("b", 0.8)):
+    ...     machine.record(endpoint, LoadReport(application_utilization=used, rps=100.0), now=0.0)
+    >>> machine.weights(["a", "b", "c"], now=1.0)
+    {'a': 500.0, 'b': 125.0, 'c': 312.5}
+    """
+
+    blackout: float = 10.0
+    expiry: float = 180.0
+    error_penalty: float = 1.0
+    metrics: tuple[str, ...] = ()
+    missing: MissingWeight = MissingWeight.MEAN
+    min_reports: int = 2
+    whole: bool = False
+
+    def _check(self) -> None:
+        valid.number("blackout", self.blackout, minimum=0.0)
+        valid.number("expiry", self.expiry, above=0.0)
+        valid.number("error_penalty", self.error_penalty, minimum=0.0)
+        valid.integer("min_reports", self.min_reports, minimum=1)
+        valid.flag("whole", self.whole)
+        if not isinstance(self.metrics, tuple) or not all(isinstance(name, str) for name in self.metrics):
+            raise ConfigurationError("metrics", self.metrics, "a tuple of names")
+        if self.missing not in set(MissingWeight):
+            raise ConfigurationError("missing", self.missing, "'mean' or 'median'")
+
+    def __call__(self) -> ReportedWeightsMachine:
+        """Make the machine of one pool."""
+        return ReportedWeightsMachine(self)
+
+    def weight(self, report: LoadReport) -> float:
+        """Return the weight that a report stands for; 0 if it stands for none."""
+        used = utilization(report, self.metrics)
+        if used <= 0.0 or report.rps <= 0.0:
+            return 0.0
+        weight = report.rps / (used + self.error_penalty * report.eps / report.rps)
+        return float(int(weight)) if self.whole else weight
+
+
+class ReportedWeightsMachine:
+    """The reports of one pool. Made by :class:`ReportedWeights`. One caller at a time."""
+
+    def __init__(self, config: ReportedWeights) -> None:
+        self.config = config
+        self._weight: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+
+    def record(self, endpoint: str, report: LoadReport, *, now: float) -> None:
+        """Take note of a report of an endpoint."""
+        weight = self.config.weight(report)
+        if weight <= 0.0:
+            return
+        last = self._last.get(endpoint)
+        if last is None or now - last >= self.config.expiry:
+            self._since[endpoint] = now
+        self._weight[endpoint], self._last[endpoint] = weight, now
+
+    def keep(self, endpoints: Iterable[str]) -> None:
+        """Forget every endpoint but these."""
+        kept = set(endpoints)
+        for endpoint in [known for known in self._last if known not in kept]:
+            del self._weight[endpoint], self._since[endpoint], self._last[endpoint]
+
+    def weights(self, endpoints: Iterable[str], *, now: float) -> dict[str, float]:
+        """Return a weight > 0 for each of these endpoints."""
+        config = self.config
+        names = list(endpoints)
+        own = {
+            name: self._weight[name]
+            for name in names
+            if name in self._last
+            and now - self._last[name] < config.expiry
+            and now - self._since[name] >= config.blackout
+        }
+        if len(own) < config.min_reports:
+            return dict.fromkeys(names, DEFAULT_WEIGHT)
+        if config.missing is MissingWeight.MEAN:
+            other = statistics.fmean(own.values())
+        else:
+            other = statistics.median(own.values())
+        if config.whole:
+            other = float(int(other))
+        return {name: own.get(name, other) for name in names}
+
+
+def utilization(report: LoadReport, metrics: Iterable[str] = ()) -> float:
+    """Return the figure that says how busy a server is: the largest of some, else the application's, else the CPU's.
+
+    Example
+    -------
+    >>> utilization(LoadReport(cpu_utilization=0.3, named_metrics={"kv": 0.5}), ["named_metrics.kv"])
+    0.5
+    """
+    found = 0.0
+    for name in metrics:
+        kind, _, key = name.partition(".")
+        value = report.named_metrics.get(key, 0.0) if kind == "named_metrics" else getattr(report, name, 0.0)
+        found = max(found, value)
+    return found or report.application_utilization or report.cpu_utilization

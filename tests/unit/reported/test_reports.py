@@ -1,0 +1,299 @@
+"""Load reports: reading them, what they become, and who is asked with them."""
+
+from __future__ import annotations
+
+import base64
+import math
+import statistics
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from xds.data.orca.v3.orca_load_report_pb2 import OrcaLoadReport
+
+from balancekit import ConfigurationError, LoadBalancer, Outcome
+from balancekit.compat import envoy, grpc
+from balancekit.outcome import LoadReport
+from balancekit.reported import (
+    HeaderReports,
+    InvalidLoadReportError,
+    MissingWeight,
+    ReportedRoundRobin,
+    ReportedWeights,
+    format_orca,
+    parse_orca,
+    utilization,
+)
+from balancekit.testing import ManualClock, check_selector
+from balancekit.testing.laws import ALL, EVEN, WEIGHTED
+
+FIGURES = st.floats(0.0, 1e6).map(lambda value: float(f"{value:.6g}"))
+REPORTS = st.builds(
+    LoadReport,
+    cpu_utilization=FIGURES,
+    memory_utilization=FIGURES,
+    application_utilization=FIGURES,
+    rps=FIGURES,
+    eps=FIGURES,
+    named_metrics=st.dictionaries(st.from_regex(r"[a-z_.]{1,12}", fullmatch=True), FIGURES, max_size=4),
+)
+
+
+def binary(report):
+    """Return the message of a report."""
+    return OrcaLoadReport(
+        cpu_utilization=report.cpu_utilization,
+        mem_utilization=report.memory_utilization,
+        application_utilization=report.application_utilization,
+        rps_fractional=report.rps,
+        eps=report.eps,
+        named_metrics=dict(report.named_metrics),
+    ).SerializeToString()
+
+
+# ---------------------------------------------------------------------- forms
+
+
+@given(report=REPORTS)
+def test_a_report_survives_each_of_its_forms(report):
+    """Text, base64 in a header and the bytes of a trailer give the same report again."""
+    message = binary(report)
+    assert parse_orca(format_orca(report)) == report
+    assert parse_orca(message) == report
+    assert parse_orca(f"BIN {base64.b64encode(message).decode()}") == report
+
+
+def test_json_and_the_old_integer_rate():
+    """``rps`` counts where ``rps_fractional`` is not set; unknown fields are ignored."""
+    text = '{"cpu_utilization": 0.5, "rps_fractional": 7, "named_metrics": {"kv": 0.2}, "later": 1}'
+    assert parse_orca(f"JSON {text}") == LoadReport(cpu_utilization=0.5, rps=7.0, named_metrics={"kv": 0.2})
+    assert parse_orca(OrcaLoadReport(rps=7).SerializeToString()).rps == 7.0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "TEXT",
+        "XML <a/>",
+        "TEXT cpu_utilization",
+        "TEXT cpu_utilization=fast",
+        "TEXT cpu_utilization=nan",
+        "TEXT cpu_utilization=inf",
+        "TEXT cpu_utilization=-1",
+        "TEXT rps_fractional=1e308",
+        "TEXT named_metrics.kv=nan",
+        "JSON {",
+        "JSON []",
+        "JSON 1",
+        'JSON {"cpu_utilization": null}',
+        'JSON {"cpu_utilization": "x"}',
+        'JSON {"named_metrics": 3}',
+        "JSON " + "[" * 10_000,
+        "BIN !!!",
+        "BIN AAAA",
+        b"\xff\xff\xff",
+        "TEXT cpu_utilization=0.5," + "x" * 1_000_000,
+    ],
+)
+def test_a_lying_or_broken_report_is_rejected_and_counted(value):
+    """NaN, negative, 1e308, a header of a megabyte: one error, nothing else; the reader returns none and counts."""
+    if value == "TEXT":
+        assert parse_orca("TEXT ") == LoadReport()
+        return
+    with pytest.raises(InvalidLoadReportError):
+        parse_orca(value)
+    if isinstance(value, str):
+        reader = HeaderReports()
+        assert reader.read({"endpoint-load-metrics": value}) is None
+        assert reader.rejected == 1
+        assert reader.read({}) is None
+        assert reader.rejected == 1
+
+
+@given(
+    value=st.one_of(st.text(), st.binary(), st.text().map("TEXT {}".format), st.text().map("JSON {}".format))
+)
+def test_whatever_a_server_sends_raises_nothing_else(value):
+    """Any text and any bytes are a report or an ``InvalidLoadReportError``."""
+    try:
+        found = parse_orca(value)
+    except InvalidLoadReportError:
+        return
+    assert math.isfinite(found.rps)
+
+
+def test_a_rejected_report_is_logged_once(caplog):
+    """The second is only counted."""
+    reader = HeaderReports()
+    for _ in range(3):
+        reader.read({"endpoint-load-metrics": "TEXT cpu_utilization=-1"})
+    assert reader.rejected == 3
+    assert caplog.text.count("a load report was rejected") == 1
+
+
+# ---------------------------------------------------------------------- weights
+
+
+@given(
+    reports=st.lists(st.tuples(st.sampled_from("abcde"), FIGURES, FIGURES, FIGURES), max_size=12),
+    missing=st.sampled_from(list(MissingWeight)),
+    whole=st.booleans(),
+)
+def test_weights_agree_with_the_formula(reports, missing, whole):
+    """``rps / (utilization + penalty * eps / rps)`` of the last report that counts; the others the mean or the median."""
+    config = ReportedWeights(blackout=0.0, missing=missing, whole=whole, error_penalty=0.7)
+    machine, last = config(), {}
+    for now, (name, used, rps, eps) in enumerate(reports):
+        machine.record(name, LoadReport(application_utilization=used, rps=rps, eps=eps), now=float(now))
+        if used > 0.0 and rps > 0.0:
+            weight = rps / (used + 0.7 * eps / rps)
+            weight = float(int(weight)) if whole else weight
+            if weight > 0.0:
+                last[name] = weight
+    found = machine.weights("abcde", now=float(len(reports)))
+    if len(last) < 2:
+        assert found == dict.fromkeys("abcde", 1.0)
+        return
+    other = (
+        statistics.fmean(last.values()) if missing is MissingWeight.MEAN else statistics.median(last.values())
+    )
+    other = float(int(other)) if whole else other
+    assert found == {name: pytest.approx(last.get(name, other)) for name in "abcde"}
+
+
+def test_a_weight_begins_after_the_blackout_and_ends_with_silence():
+    """From ``blackout`` seconds after the first report, until ``expiry`` seconds after the last; then it starts over."""
+    machine = ReportedWeights(blackout=10.0, expiry=30.0, min_reports=1)()
+    report = LoadReport(cpu_utilization=0.5, rps=50.0)
+    machine.record("a", report, now=0.0)
+    machine.record("a", report, now=9.0)
+    assert machine.weights("a", now=9.9) == {"a": 1.0}
+    assert machine.weights("a", now=10.0) == {"a": 100.0}
+    assert machine.weights("a", now=38.9) == {"a": 100.0}
+    assert machine.weights("a", now=39.0) == {"a": 1.0}
+    machine.record("a", report, now=39.0)
+    assert machine.weights("a", now=48.9) == {"a": 1.0}
+    assert machine.weights("a", now=49.0) == {"a": 100.0}
+    machine.keep("b")
+    assert machine.weights("a", now=49.0) == {"a": 1.0}
+
+
+def test_the_largest_named_figure_comes_first():
+    """Named ones, then the application's, then the CPU's."""
+    report = LoadReport(
+        cpu_utilization=0.9, application_utilization=0.6, named_metrics={"gpu": 0.3, "kv": 0.4}
+    )
+    assert utilization(report, ["named_metrics.gpu", "named_metrics.kv"]) == 0.4
+    assert utilization(report, ["cpu_utilization", "named_metrics.kv"]) == 0.9
+    assert utilization(report, ["named_metrics.none"]) == 0.6
+    assert utilization(LoadReport(cpu_utilization=0.2)) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("blackout", -1.0),
+        ("expiry", 0.0),
+        ("error_penalty", -0.1),
+        ("metrics", "gpu"),
+        ("missing", "mode"),
+        ("min_reports", 0),
+        ("whole", 1),
+    ],
+)
+def test_wrong_options_are_refused_by_name(name, value):
+    """``ConfigurationError`` names the option."""
+    with pytest.raises(ConfigurationError, match=name):
+        ReportedWeights(**{name: value})
+    with pytest.raises(ConfigurationError, match="period"):
+        ReportedRoundRobin(period=0.0)
+
+
+# ---------------------------------------------------------------------- the selector
+
+
+def test_the_selector_keeps_the_laws_of_selectors():
+    """All numbered laws of ``balancekit.testing``."""
+    check_selector(ReportedRoundRobin, ALL - {WEIGHTED} | {EVEN})
+
+
+@pytest.mark.parametrize("make", [grpc.weighted_round_robin, envoy.client_side_weighted_round_robin])
+def test_shares_follow_reports_and_end_with_them(make):
+    """Speeds 1 to 3: a quarter and three quarters within a turn; equal again once reports have expired."""
+    clock = ManualClock()
+    lb = LoadBalancer(
+        ["slow", "fast"], selector=make(weight_expiration_period=60.0), clock=clock, rng=Random(1)
+    )
+
+    def send(*, reporting):
+        with lb.acquire() as lease:
+            if reporting:
+                used = 0.75 if lease.target == "slow" else 0.25
+                lease.report_load(LoadReport(application_utilization=used, rps=100.0))
+            return lease.target
+
+    for _ in range(300):
+        send(reporting=True)
+        clock.advance(0.1)
+    assert abs([send(reporting=False) for _ in range(400)].count("fast") - 300) <= 2
+    clock.advance(61.0)
+    send(reporting=False)
+    assert abs([send(reporting=False) for _ in range(400)].count("fast") - 200) <= 2
+
+
+def test_excluded_endpoints_lose_their_turns():
+    """The others keep their proportions; with all but one excluded it is that one."""
+    clock = ManualClock()
+    lb = LoadBalancer(["a", "b", "c"], selector=ReportedRoundRobin(), clock=clock, rng=Random(1))
+    used = {"a": 0.1, "b": 0.2, "c": 0.4}
+    for _ in range(300):
+        with lb.acquire() as lease:
+            lease.report_load(LoadReport(application_utilization=used[lease.target], rps=10.0))
+        clock.advance(0.1)
+    picks = []
+    for _ in range(300):
+        with lb.acquire(exclude={"a"}) as lease:
+            picks.append(lease.target)
+    assert abs(picks.count("b") - 200) <= 2
+    with lb.acquire(exclude={"a", "b"}) as lease:
+        assert lease.target == "c"
+
+
+# ---------------------------------------------------------------------- leases
+
+
+def test_a_report_reaches_loads_selectors_and_observers_with_the_completion():
+    """The last one counts; one that comes after the end changes nothing; what is no report is refused."""
+    seen = []
+    lb = LoadBalancer(["a"], clock=ManualClock())
+    lb.on_completion(lambda endpoint, completion: seen.append(completion.load_report))
+    report = LoadReport(cpu_utilization=0.5)
+    with lb.acquire() as lease:
+        lease.report_load(LoadReport())
+        lease.report_load(report)
+        with pytest.raises(ConfigurationError, match="report"):
+            lease.report_load("TEXT cpu_utilization=0.5")
+    lease.report_load(LoadReport())
+    with lb.acquire():
+        pass
+    lease = lb.acquire()
+    lease.report_load(report)
+    lease.release(Outcome.FAILURE)
+    assert seen == [report, None, report]
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, 1e308, "x", True])
+@pytest.mark.parametrize(
+    "name", ["cpu_utilization", "application_utilization", "rps", "eps", "named_metrics"]
+)
+def test_a_figure_that_cannot_be_is_refused(name, value):
+    """``ConfigurationError`` names it. A named metric may be negative."""
+    if name == "named_metrics":
+        if value == -0.1:
+            LoadReport(named_metrics={"x": value})
+            return
+        value = {"x": value}
+    with pytest.raises(ConfigurationError, match=name):
+        LoadReport(**{name: value})

@@ -1,0 +1,162 @@
+"""The server's half: a meter of its own load, and middleware that sends it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from balancekit import ConfigurationError
+from balancekit.reported import AsgiLoadReports, LoadMeter, WsgiLoadReports, parse_orca
+from balancekit.testing import ManualClock
+
+
+def meter(**options):
+    """Return a meter with a clock in hand, and the clock."""
+    clock = ManualClock()
+    return LoadMeter(clock=clock, processors=lambda: 0.0, **options), clock
+
+
+def test_rates_are_those_of_the_last_window():
+    """Twenty requests a second, a tenth of them failing, from the first second on; nothing after a long silence."""
+    found, clock = meter(window=5.0)
+    for k in range(400):
+        found.started()
+        clock.advance(0.05)
+        found.finished(failed=k % 10 == 0)
+        if k > 40:
+            assert found.report().rps == pytest.approx(20.0, rel=0.06)
+    assert found.report().eps == pytest.approx(2.0, rel=0.15)
+    clock.advance(60.0)
+    assert found.report().rps < 0.001
+
+
+def test_utilization_is_open_requests_by_capacity_or_what_the_application_says():
+    """And other figures by name."""
+    found, _ = meter(capacity=4)
+    found.started()
+    found.started()
+    assert found.report().application_utilization == 0.5
+    found.finished()
+    assert found.report().application_utilization == 0.25
+    told, _ = meter(utilization=lambda: 0.7, metrics=lambda: {"kv": 0.3})
+    assert (told.report().application_utilization, dict(told.report().named_metrics)) == (0.7, {"kv": 0.3})
+    assert meter()[0].report().application_utilization == 0.0
+
+
+def test_processors_are_measured_over_a_second_at_least(monkeypatch):
+    """Seconds used, by seconds passed, by processors."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    clock, used = ManualClock(), itertools.count(0.0, 1.0)
+    found = LoadMeter(clock=clock, processors=lambda: next(used))
+    assert found.report().cpu_utilization == 0.0
+    clock.advance(2.0)
+    assert found.report().cpu_utilization == 0.25
+    clock.advance(0.5)
+    assert found.report().cpu_utilization == 0.25
+
+
+def test_wrong_options_are_refused_by_name():
+    """``ConfigurationError`` names the option."""
+    for name in ("capacity", "window"):
+        with pytest.raises(ConfigurationError, match=name):
+            LoadMeter(**{name: 0})
+
+
+def asgi(app, scope_type="http"):
+    """Call an application once; return what it sent."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def call():
+        await app({"type": scope_type}, None, send)
+
+    asyncio.run(call())
+    return sent
+
+
+@pytest.mark.parametrize(("status", "errors"), [(200, 0), (404, 0), (500, 1)])
+def test_asgi_answers_carry_a_report(status, errors):
+    """With the other headers kept; a 5xx counts as an error; nothing stays open."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": [(b"x", b"y")]})
+        await send({"type": "http.response.body", "body": b"well"})
+
+    found, _ = meter(capacity=10)
+    start, body = asgi(AsgiLoadReports(app, found))
+    (kept, (name, value)) = start["headers"]
+    assert (kept, name) == ((b"x", b"y"), b"endpoint-load-metrics")
+    assert parse_orca(value.decode()).application_utilization == 0.1
+    assert body["body"] == b"well"
+    assert found.report().application_utilization == 0.0
+    assert (found.report().eps > 0.0) is bool(errors)
+
+
+def test_asgi_leaves_other_scopes_alone_and_counts_exceptions():
+    """A websocket is passed through; an application that raises counts as an error and is closed."""
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        if scope["type"] == "http":
+            raise RuntimeError("broken")
+
+    found, _ = meter(capacity=1)
+    assert asgi(AsgiLoadReports(app, found), "websocket") == [{"type": "websocket.accept"}]
+    with pytest.raises(RuntimeError, match="broken"):
+        asgi(AsgiLoadReports(app, found))
+    assert found.report().application_utilization == 0.0
+    assert found.report().eps > 0.0
+
+
+class Body:
+    """A body that notes whether it was closed."""
+
+    def __init__(self, parts):
+        self.parts = iter(parts)
+        self.closed = False
+
+    def __iter__(self):
+        return self.parts
+
+    def close(self):
+        self.closed = True
+
+
+def test_wsgi_answers_carry_a_report_and_bodies_are_closed():
+    """The request is open until the body is read, or given up."""
+    body = Body([b"a", b"b"])
+
+    def app(environ, start_response):
+        start_response("503 Busy", [("x", "y")])
+        return body
+
+    found, _ = meter(capacity=1)
+    given = []
+    parts = WsgiLoadReports(app, found)({}, lambda status, headers: given.append((status, headers)))
+    assert next(parts) == b"a"
+    assert found.report().application_utilization == 1.0
+    ((status, headers),) = given
+    assert status == "503 Busy"
+    assert headers[0] == ("x", "y")
+    assert parse_orca(headers[1][1]).application_utilization == 1.0
+    parts.close()
+    assert body.closed
+    assert found.report().application_utilization == 0.0
+    assert found.report().eps > 0.0
+
+
+def test_a_wsgi_application_that_raises_counts_as_an_error():
+    """The exception goes on."""
+
+    def app(environ, start_response):
+        raise RuntimeError("broken")
+
+    found, _ = meter(capacity=1)
+    with pytest.raises(RuntimeError, match="broken"):
+        list(WsgiLoadReports(app, found)({}, None))
+    assert found.report().application_utilization == 0.0
+    assert found.report().eps > 0.0
