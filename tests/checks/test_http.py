@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import pytest
 from hypothesis import given
@@ -201,3 +202,55 @@ def test_a_target_that_is_no_address_is_refused(target):
             check.peer(Endpoint("a", target))
     known = TcpCheck(address=lambda endpoint: f"{endpoint.id}.example:80")
     assert known.peer(Endpoint("a", target))[:2] == ("a.example", 80)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X y": "z"}, {"X": "a\r\nB: c"}, {"": "x"}, {"X": "\0"}, {"X:": "y"}, {"Host": "twice"}]
+)
+def test_a_header_that_http_does_not_allow_is_refused(headers):
+    """Names and values are checked when the check is made, by the rules of HTTP."""
+    for kind in (HttpCheck, DeepCheck):
+        with pytest.raises(ConfigurationError, match="headers="):
+            kind(headers=headers)
+
+
+@pytest.mark.parametrize("length", [b"9" * 5000, b"1" * 25, b"+5", b"5, 6", b"5\r\nContent-Length: 6"])
+def test_a_length_that_is_none_fails_the_check(length):
+    """A length of 5,000 digits and the like are no answer, and no foreign error."""
+    with pytest.raises(BadAnswerError):
+        fed(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\nabcde", (), closed=True)
+
+
+def test_a_chunk_of_any_size_is_cut_at_the_limit():
+    """Of a chunk that never ends, no more is kept than the limit of a body."""
+    response = Response()
+    response.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n")
+    for _ in range(64):
+        response.feed(b"x" * 4096)
+    assert response.ended
+    assert len(response.body) == BODY_LIMIT
+
+
+@pytest.mark.parametrize(
+    "target", ["http://[x", "[::1", "bücher.test\udcff:80", "a" * 64 + ":80", "\uff48:80"]
+)
+def test_an_address_that_cannot_be_read_is_refused_by_name(target):
+    """The error names the address, whatever is wrong with it."""
+    for check in (TcpCheck(address=lambda _: target), HttpCheck(address=lambda _: target)):
+        with pytest.raises(ConfigurationError, match="address="):
+            check.peer(A)
+
+
+def test_a_host_outside_ascii_is_asked_for_in_a_labels():
+    """Both the connection and ``Host`` use the name that resolvers know."""
+    endpoint = Endpoint("a", "bücher.test:8080")
+    assert HttpCheck().peer(endpoint).host == "xn--bcher-kva.test"
+    assert b"\r\nHost: xn--bcher-kva.test:8080\r\n" in HttpCheck().exchange(endpoint).request
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    """Without ``h11``, a check over HTTP says which extra to install; a check of TCP works."""
+    monkeypatch.setitem(sys.modules, "h11", None)
+    with pytest.raises(ConfigurationError, match=r"balancekit\[checks\]"):
+        HttpCheck("/healthz")
+    assert TcpCheck().exchange(A).receive(b"").passed

@@ -1,12 +1,17 @@
-"""Parser of one HTTP response, without I/O.
+"""One HTTP exchange of a check, without I/O: the bytes of a GET, and a reader of the answer.
 
-Enough of RFC 9112 for an answer to one GET with ``Connection: close``: interim answers, a length, chunks or
-the end of the connection. Whatever is longer than the limit is cut, not refused: a check needs the beginning.
+Both are by ``h11``, from the extra ``checks``. Whatever is longer than a limit is cut, not refused: a check needs the
+beginning of a body. ``h11`` hands on a chunk as it comes, so nothing is collected beyond the limits.
+
+Source: RFC 9112, by ``h11``.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Final, final
+
+from balancekit.errors import ConfigurationError
 
 __all__ = ["BadAnswerError", "Response", "get"]
 
@@ -21,104 +26,74 @@ class BadAnswerError(Exception):
 
 
 def get(host: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Return the bytes of a GET request that asks for the connection to be closed."""
-    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", "Accept: */*"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    """Return the bytes of a GET request that asks for the connection to be closed.
+
+    Raises
+    ------
+    ConfigurationError
+        If HTTP does not allow a header, or ``h11`` is not installed.
+    """
+    h11 = _h11()
+    fields = [("Host", host), ("Connection", "close"), ("Accept", "*/*"), *headers]
+    connection = h11.Connection(our_role=h11.CLIENT)
+    try:
+        request = h11.Request(method="GET", target=path, headers=fields)
+        head: bytes = connection.send(request)
+        return head + bytes(connection.send(h11.EndOfMessage()))
+    except (h11.LocalProtocolError, ValueError) as error:
+        raise ConfigurationError("headers", dict(headers), f"headers that HTTP allows ({error})") from error
 
 
 @final
 class Response:
     """The answer so far."""
 
-    __slots__ = ("_buffer", "_chunked", "_left", "body", "ended", "status")
+    __slots__ = ("_connection", "_h11", "body", "ended", "status")
 
     def __init__(self) -> None:
+        self._h11 = h11 = _h11()
+        self._connection = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
+        request = h11.Request(method="GET", target="/", headers=[("Host", "-"), ("Connection", "close")])
+        self._connection.send(request)
+        self._connection.send(h11.EndOfMessage())
         self.status: int = 0
         """0 until the header is complete."""
         self.body: bytes = b""
         self.ended: bool = False
-        """Whether the body is complete, or as long as we read it."""
-        self._buffer = b""
-        self._chunked = False
-        self._left: int | None = None
+        """Whether the body is complete, or as long as it is read."""
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes, none at the end of the connection."""
+        """Take the next bytes, none at the end of the connection.
+
+        Raises
+        ------
+        BadAnswerError
+            If they are no answer, or only the beginning of one.
+        """
         if self.ended:
             return
-        self._buffer += data
-        if not self.status:
-            self._read_head()
-        if self.status:
-            self._read_body()
-        if not data and not self.ended:
-            if not self.status or self._chunked or self._left:
-                raise BadAnswerError("the connection was closed in the middle of the answer")
-            self.ended = True
-
-    def _read_head(self) -> None:
-        while not self.status:
-            head, end, rest = self._buffer.partition(b"\r\n\r\n")
-            if not end:
-                if len(self._buffer) > HEAD_LIMIT:
-                    raise BadAnswerError("the header does not end")
-                return
-            self._buffer = rest
-            status, fields = _head(head)
-            if status >= 200:
-                self.status = status
-                self._chunked = "chunked" in fields.get("transfer-encoding", "").lower()
-                self._left = _length(fields, status)
-
-    def _read_body(self) -> None:
-        if self._chunked:
-            self._read_chunks()
-        else:
-            self.body += self._buffer if self._left is None else self._buffer[: self._left]
-            if self._left is not None:
-                self._left -= min(self._left, len(self._buffer))
-                self.ended = not self._left
-            self._buffer = b""
-        if len(self.body) >= BODY_LIMIT:
-            self.body = self.body[:BODY_LIMIT]
-            self.ended = True
-
-    def _read_chunks(self) -> None:
-        while not self.ended:
-            line, end, rest = self._buffer.partition(b"\r\n")
-            if not end:
-                return
-            try:
-                size = int(line.split(b";")[0], 16)
-            except ValueError:
-                raise BadAnswerError("a chunk has no size") from None
-            if size <= 0:
-                self.ended = True
-            elif len(rest) < size + 2:
-                return
-            self.body += rest[:size]
-            self._buffer = rest[size + 2 :]
+        h11 = self._h11
+        try:
+            self._connection.receive_data(data)
+            while not self.ended:
+                event = self._connection.next_event()
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    return
+                if isinstance(event, h11.Response):
+                    self.status = event.status_code
+                elif isinstance(event, h11.Data):
+                    self.body = (self.body + bytes(event.data))[:BODY_LIMIT]
+                    self.ended = len(self.body) == BODY_LIMIT
+                elif not isinstance(event, h11.InformationalResponse):
+                    self.ended = True  # the end of the message
+        except (h11.ProtocolError, ValueError) as error:
+            raise BadAnswerError(f"no HTTP answer: {error}") from error
 
 
-def _head(head: bytes) -> tuple[int, dict[str, str]]:
-    lines = head.decode("latin-1").split("\r\n")
-    parts = lines[0].split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/") or not parts[1].isdecimal() or len(parts[1]) != 3:
-        raise BadAnswerError(f"no HTTP status line: {lines[0][:40]!r}")
-    fields = {}
-    for line in lines[1:]:
-        name, _, value = line.partition(":")
-        fields[name.strip().lower()] = value.strip()
-    return int(parts[1]), fields
-
-
-def _length(fields: dict[str, str], status: int) -> int | None:
-    if status in {204, 304}:
-        return 0
-    length = fields.get("content-length", "")
-    if not length:
-        return None
-    if not length.isdecimal():
-        raise BadAnswerError(f"no content length: {length[:40]!r}")
-    return int(length)
+def _h11() -> ModuleType:
+    try:
+        import h11  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        allowed = "h11 to be installed: pip install 'balancekit[checks]'"
+        raise ConfigurationError("check", "an HTTP check", allowed) from None
+    return h11

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record, field
+from balancekit._support.text import ascii_host
 from balancekit.checks._http import BadAnswerError, Response, get
 from balancekit.checks._result import Peer, ProbeExchange, ProbeResult
 from balancekit.endpoint import Endpoint
@@ -225,18 +226,27 @@ def _address(address: AddressOf | None, endpoint: Endpoint[object]) -> str:
 
 
 def _netloc(address: str) -> str:
-    return urlsplit(address).netloc.rpartition("@")[2]
+    """Return what ``Host`` says: host and port of an address, the host in A-labels."""
+    try:
+        parts = urlsplit(address)
+        host, port = ascii_host(parts.hostname or ""), parts.port
+    except ValueError:
+        host = port = None
+    if host is None:
+        raise ConfigurationError("address", address.removeprefix("//"), "host and port, or an http(s) URL")
+    name = f"[{host}]" if ":" in host else host
+    return name if port is None else f"{name}:{port}"
 
 
 def _peer(address: str, tls: Any) -> Peer:
-    parts = urlsplit(address)
     try:
-        port = parts.port or _PORTS.get(parts.scheme)
+        parts = urlsplit(address)
+        port, host = parts.port or _PORTS.get(parts.scheme), ascii_host(parts.hostname or "")
     except ValueError:
-        port = None
-    if not parts.hostname or port is None:
+        port = host = None
+    if host is None or port is None:
         raise ConfigurationError("address", address.removeprefix("//"), "host and port, or an http(s) URL")
-    return Peer(parts.hostname, port, _tls(tls) if parts.scheme == "https" else None)
+    return Peer(host, port, _tls(tls) if parts.scheme == "https" else None)
 
 
 def _tls(tls: Any) -> Any:
@@ -261,16 +271,9 @@ def _check_http(check: HttpCheck | DeepCheck) -> None:
         raise ConfigurationError("statuses", statuses, "a collection of HTTP statuses")
     for status in statuses:
         valid.integer("statuses", status, minimum=200, maximum=599)
-    for name, value in valid.labels("headers", check.headers).items():
-        _check_line(name)
-        _check_line(value)
     if check.host is not None:
-        _check_line(valid.text("host", check.host))
+        get(valid.text("host", check.host), path, ())
+    get("-", path, tuple(valid.labels("headers", check.headers).items()))
     _check_address(check.address)
     if check.tls is not None and not hasattr(check.tls, "wrap_socket"):
         raise ConfigurationError("tls", check.tls, "an ssl.SSLContext, or None")
-
-
-def _check_line(value: str) -> None:
-    if "\r" in value or "\n" in value or not value.isascii():
-        raise ConfigurationError("headers", value, "ASCII text of one line")
