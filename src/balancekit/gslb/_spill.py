@@ -199,6 +199,12 @@ class Spill:
         elif len(loads) > 1:
             taken = next(site for site, load in loads if load)
         answer = self._sites[taken].answer(query, standings, now=now, rng=rng, explain=explain)
+        if answer.passes:  # up in part, and too little by its own threshold
+            for site, _ in loads:
+                other = self._sites[site].answer(query, standings, now=now, rng=rng, explain=explain)
+                if not other.passes:
+                    taken, answer = site, other
+                    break
         steps = (Step("Spill", f"loads {told}: {taken}"), *answer.steps) if explain else ()
         return answer._replace(ttl=min(ttl, answer.ttl), scope=max(scope, answer.scope), steps=steps)
 

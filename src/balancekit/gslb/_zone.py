@@ -10,6 +10,7 @@ of names below.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from random import Random
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Policy, Query
 from balancekit.gslb._standing import Standings
@@ -26,6 +28,9 @@ from balancekit.gslb._ttl import Ttl
 __all__ = ["Reply", "ResourceRecord", "Soa", "StaticRecords", "Zone"]
 
 ADDRESS_KINDS: Final = {"A": 4, "AAAA": 6}
+MAX_NAME: Final = 253
+"""Characters of a name without the final dot (RFC 1035)."""
+LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 class ResourceRecord(NamedTuple):
@@ -278,12 +283,12 @@ def _absolute(name: str) -> str:
 
 
 def _labels(parameter: str, name: object) -> str:
-    """Return a name in lower case without the final dot, every label of 1 to 63 bytes."""
-    text = valid.text(parameter, name).lower().rstrip(".")
-    if not text.isascii() or not all(0 < len(label) < 64 for label in text.split(".")) or len(text) > 253:
-        raise ConfigurationError(
-            parameter, name, "a domain name in ASCII (A-labels), each label 1 to 63 long"
-        )
+    """Return a name as it is compared: A-labels in lower case, without the final dot."""
+    text = valid.text(parameter, name).lower().removesuffix(".")
+    if not text.isascii():
+        text = ascii_host(text) or ""
+    if len(text) > MAX_NAME or not all(map(LABEL.fullmatch, text.split("."))):
+        raise ConfigurationError(parameter, name, "a domain name, each label 1 to 63 letters, digits, - or _")
     return text
 
 

@@ -1,8 +1,8 @@
 """DNS in virtual time: a policy, monitors, and resolvers that cache its answers.
 
 What a DNS change does is decided by caches. Here each resolver has one: it asks the policy when its answer has
-expired, and sends its clients' requests to what it holds, alive or not. Who still goes to a dead site at time t
-is then a figure and not a hope::
+expired, and sends its clients' requests to what it holds, alive or not. Which requests still go to a dead site
+at time t is then a figure and not a hope::
 
     last failed request <= death + detection + TTL
 

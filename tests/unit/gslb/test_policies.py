@@ -1,4 +1,4 @@
-"""Sets, weights and hashes: who is answered, for how long, and what happens when too little is up."""
+"""Sets, weights and hashes: which endpoints are answered, for how long, and what happens when too little is up."""
 
 from __future__ import annotations
 

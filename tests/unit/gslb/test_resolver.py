@@ -1,4 +1,4 @@
-"""A resolver's cache: what it keeps, for whom, and for how long."""
+"""A resolver's cache: what it keeps, for which clients, and for how long."""
 
 from __future__ import annotations
 

@@ -86,6 +86,14 @@ def test_with_room_the_nearest_site_serves_everybody_and_the_scope_is_the_maps()
     assert policy.answer(QUERIES[0], ask, now=0.0, rng=rng).scope == 24
 
 
+def test_a_site_below_its_own_threshold_is_passed_over():
+    """Though some of it is up, and its capacity is not zero."""
+    strict = {"eu": AllUp(["eu-1", "eu-2", "eu-3"], threshold=1.0), "us": AllUp(["us-1"])}
+    policy = Spill(strict, {"eu": 60, "us": 60}, demand={"eu": 10.0}.__getitem__)
+    assert sites(policy, {"eu-3": False}) == {"us": 1500}
+    assert sites(policy, {"eu-3": False, "us-1": False}) == {"eu": 1500}
+
+
 def test_more_demand_than_all_can_take_is_spread_and_still_served():
     """In proportion to what each takes; and with no site up the word decides."""
     policy = Spill(SITES, {"eu": 60, "us": 30, "ap": 10}, demand={"eu": 1000.0}.__getitem__)
