@@ -91,7 +91,7 @@ ROUTERS = {
     "Sticky": lambda: Sticky(StickyValues("pool", [b"sixteen secrets!"])),
     "MaxInFlight": lambda: MaxInFlight(1_000),
     "RateLimit": lambda: RateLimit(1e9),
-    "StickyFlows": lambda: StickyFlows(FlowTable(capacity=1_000), child=PowerOfChoices),
+    "StickyFlows": lambda: StickyFlows(PowerOfChoices, FlowTable(capacity=1_000)),
     "Subsetting": lambda: Subsetting(lambda ids: ids),
     "Priority of smooth turns": lambda: Priority(SmoothWeightedRoundRobin),
 }

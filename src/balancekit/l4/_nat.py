@@ -29,6 +29,8 @@ LAST_PORT: Final = 65_535
 DEFAULT_TIME_WAIT_S: Final = 60.0
 """As Linux has it (``TCP_TIMEWAIT_LEN``)."""
 
+ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - a name for the local end, not a socket that listens
+
 Binding: TypeAlias = tuple[str, Address]
 """Server and local end."""
 
@@ -69,7 +71,8 @@ class Nat:
     Parameters
     ----------
     addresses
-        Local IP addresses to send from, at least one.
+        Local IP addresses to send from, at least one; the unspecified one, which stands for the system's choice, if left
+        out.
     ports
         Local ports; all above 1023 if left out.
     per
@@ -109,7 +112,7 @@ class Nat:
 
     def __init__(
         self,
-        addresses: Sequence[str],
+        addresses: Sequence[str] = (ANY_ADDRESS,),
         *,
         ports: range = range(FIRST_PORT, LAST_PORT + 1),
         per: Literal["server", "address"] = "server",

@@ -9,15 +9,14 @@ Source: IPVS persistence; HAProxy's stick tables; Maglev (NSDI 2016) section 3.4
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias, final
+from typing import Final, Literal, TypeAlias, cast, final
 
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.l4._flow_table import FlowTable
 from balancekit.outcome import Completion
-from balancekit.protocols import LoadPolicy
+from balancekit.protocols import LoadPolicy, Selector
 from balancekit.routing import MakeSelector
 from balancekit.routing._grouping import ChildSelectors, Learn
-from balancekit.selectors import MaglevHash
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 
 __all__ = ["StickyFlows"]
@@ -36,12 +35,12 @@ class StickyFlows:
 
     Parameters
     ----------
+    child
+        The selector for keys that are not pinned, and for requests without a key, or what makes it. With Maglev
+        hashing several processes agree about new keys.
     table
         Pins keys to endpoints; its idle time ``"tcp"`` counts from the last request of a key. It belongs to this
-        selector alone.
-    child
-        Makes the selector for keys that are not pinned, and for requests without a key. Maglev hashing if left out,
-        so that several processes agree about new keys.
+        selector alone, as the child does.
     on_ejected
         What becomes of the pins of an endpoint that is not eligible: ``"move"`` them with the next request; or
         ``"keep"`` them, answer by the child meanwhile, and return when the endpoint does. The pins of an endpoint that
@@ -66,8 +65,8 @@ class StickyFlows:
 
     Example
     -------
-    >>> from balancekit import LoadBalancer
-    >>> lb = LoadBalancer(["a", "b"], selector=StickyFlows(FlowTable(capacity=10_000)))
+    >>> from balancekit import LoadBalancer, MaglevHash
+    >>> lb = LoadBalancer(["a", "b"], selector=StickyFlows(MaglevHash(), FlowTable(capacity=10_000)))
     >>> def serve(client):
     ...     with lb.acquire(client) as lease:
     ...         return lease.target
@@ -79,9 +78,9 @@ class StickyFlows:
 
     def __init__(
         self,
+        child: Selector | MakeSelector,
         table: FlowTable,
         *,
-        child: MakeSelector = MaglevHash,
         on_ejected: OnEjected = "move",
     ) -> None:
         if not isinstance(table, FlowTable):
@@ -90,7 +89,7 @@ class StickyFlows:
             raise ConfigurationError("on_ejected", on_ejected, "'move' or 'keep'")
         self._table = table
         self._keeps = on_ejected == "keep"
-        self._children = ChildSelectors(child)
+        self._children = ChildSelectors(_maker(child))
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
             self.learn: Learn = self._learn
@@ -136,6 +135,13 @@ class StickyFlows:
 
     def _learn(self, node: Node, completion: Completion, /) -> None:
         self._children.learn(node, completion)
+
+
+def _maker(child: Selector | MakeSelector) -> MakeSelector:
+    """Return what makes the child: the child itself, if it is one already."""
+    if isinstance(child, type) or not callable(getattr(child, "select", None)):
+        return cast("MakeSelector", child)
+    return lambda: cast("Selector", child)
 
 
 def _flow(key: Key) -> bytes:

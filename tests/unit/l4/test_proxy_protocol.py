@@ -23,6 +23,13 @@ from balancekit.l4.proxy_protocol import (
     parse,
 )
 
+
+def address_text(address):
+    """Return an address as headers have it."""
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return f"::ffff:{mapped}" if mapped else str(address)
+
+
 V4 = ("192.0.2.1", 12345), ("198.51.100.2", 443)
 V6 = ("2001:db8::1", 1), ("2001:db8::2", 65535)
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -132,6 +139,15 @@ def test_a_line_that_is_not_exact_is_refused(line):
     assert isinstance(parse(line), Refused)
 
 
+def test_a_mapped_address_is_written_as_such():
+    """In the mixed notation of RFC 5952, whatever notation was received, in both versions."""
+    line = b"PROXY TCP6 ::ffff:c000:201 0:0:0:0:0:FFFF:198.51.100.2 1 2\r\n"
+    ends = ("::ffff:192.0.2.1", 1), ("::ffff:198.51.100.2", 2)
+    assert (parse(line).src, parse(line).dst) == ends
+    assert (parse(build(*ends)).src, parse(build(*ends)).dst) == ends
+    assert build(*ends, version=1) == b"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:198.51.100.2 1 2\r\n"
+
+
 def test_a_port_may_have_leading_zeros():
     """Three widely used servers read it as the same number, so it is taken, up to five digits."""
     assert parse(b"PROXY TCP4 192.0.2.1 198.51.100.2 00443 00001\r\n").dst == ("198.51.100.2", 1)
@@ -227,7 +243,7 @@ FIELDS = st.lists(
 def test_what_is_built_is_read_back(ends, fields, checksum, version):
     """All addresses that a connection can have, all fields, with and without a checksum, in both versions."""
     (left, right), sport, dport = ends
-    src, dst = (str(left), sport), (str(right), dport)
+    src, dst = (address_text(left), sport), (address_text(right), dport)
     options = {} if version == 1 else {"tlvs": fields, "checksum": checksum}
     if left.is_multicast or left.is_unspecified or str(left) == "255.255.255.255":
         with pytest.raises(ConfigurationError, match="src="):

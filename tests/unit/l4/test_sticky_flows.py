@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancekit import Endpoint, LoadBalancer, Outcome, RoundRobin
+from balancekit import Endpoint, LoadBalancer, MaglevHash, Outcome, RoundRobin
 from balancekit.errors import AllIneligibleError, AttemptsExhaustedError, ConfigurationError
 from balancekit.l4 import FlowTable, StickyFlows
 from balancekit.testing import ManualClock
@@ -12,9 +12,9 @@ from balancekit.testing import ManualClock
 KEYS = [f"client-{number}" for number in range(200)]
 
 
-def balancer(ids="abc", *, clock=None, table=None, **options):
+def balancer(ids="abc", *, clock=None, table=None, child=MaglevHash, **options):
     """Return a balancer over a flow table."""
-    selector = StickyFlows(FlowTable(capacity=10_000) if table is None else table, **options)
+    selector = StickyFlows(child, FlowTable(capacity=10_000) if table is None else table, **options)
     return LoadBalancer(list(ids), selector=selector, clock=clock or ManualClock())
 
 
@@ -126,13 +126,21 @@ def test_when_no_endpoint_may_be_picked_the_error_is_as_ever():
         lb.acquire("other")
 
 
+@pytest.mark.parametrize("child", [RoundRobin, RoundRobin(), lambda: RoundRobin()])
+def test_a_child_is_a_selector_or_what_makes_it(child):
+    """All three select the same."""
+    lb = balancer("ab", child=child)
+    assert {serve(lb, key) for key in KEYS} == {"a", "b"}
+    assert serve(lb, KEYS[0]) == serve(lb, KEYS[0])
+
+
 @pytest.mark.parametrize(
     ("parameter", "arguments", "options"),
     [
-        ("table", (None,), {}),
-        ("table", (FlowTable,), {}),
-        ("on_ejected", (FlowTable(capacity=10),), {"on_ejected": "drop"}),
-        ("child", (FlowTable(capacity=10),), {"child": RoundRobin()}),
+        ("table", (RoundRobin, None), {}),
+        ("table", (RoundRobin, FlowTable), {}),
+        ("on_ejected", (RoundRobin, FlowTable(capacity=10)), {"on_ejected": "drop"}),
+        ("child", ("maglev", FlowTable(capacity=10)), {}),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(parameter, arguments, options):

@@ -9,7 +9,7 @@ from typing import Literal
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.l4.proxy_protocol._crc32c import crc32c
-from balancekit.l4.proxy_protocol._header import Address, TlvType, unicast
+from balancekit.l4.proxy_protocol._header import Address, TlvType, address_text, unicast
 from balancekit.l4.proxy_protocol._v1 import MAX_PORT
 from balancekit.l4.proxy_protocol._v2 import (
     CRC_SIZE,
@@ -77,7 +77,7 @@ def build(
     if not unicast(ends[0][0]):
         raise ConfigurationError("src", src, "an address that a connection can have")
     if version == 1:
-        words = (f"TCP{family}", *[str(ip) for ip, _ in ends], *[str(port) for _, port in ends])
+        words = (f"TCP{family}", *[address_text(ip) for ip, _ in ends], *[str(port) for _, port in ends])
         return f"PROXY {' '.join(words)}\r\n".encode()
     addresses = b"".join([ip.packed for ip, _ in ends]) + b"".join(
         [port.to_bytes(2, "big") for _, port in ends]

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, final
 
 from balancekit._support.record import Record
 
-__all__ = ["Address", "NoHeader", "ProxyHeader", "Refused", "TlvType", "unicast"]
+__all__ = ["Address", "NoHeader", "ProxyHeader", "Refused", "TlvType", "address_text", "unicast"]
 
 Address: TypeAlias = tuple[str, int]
 """An IP address in its canonical text and a port; for a Unix socket its path (latin-1) and 0."""
@@ -82,3 +82,15 @@ def unicast(address: IPv4Address | IPv6Address) -> bool:
     """Return whether an address can be the source of a packet: not multicast, unspecified or broadcast."""
     limited_broadcast = address.version == 4 and int(address) == 0xFFFF_FFFF
     return not (address.is_multicast or address.is_unspecified or limited_broadcast)
+
+
+def address_text(address: IPv4Address | IPv6Address) -> str:
+    """Return the canonical text of an address (RFC 5952), the same in every version of Python.
+
+    Example
+    -------
+    >>> address_text(IPv6Address("::FFFF:192.0.2.1"))
+    '::ffff:192.0.2.1'
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(address) if mapped is None else f"::ffff:{mapped}"

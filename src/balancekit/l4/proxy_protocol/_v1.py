@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from balancekit.l4._results import NeedMore
-from balancekit.l4.proxy_protocol._header import Address, ProxyHeader, Refused, unicast
+from balancekit.l4.proxy_protocol._header import Address, ProxyHeader, Refused, address_text, unicast
 
 __all__ = ["MAX_LINE", "SIGNATURE_V1", "parse_v1"]
 
@@ -58,7 +58,7 @@ def parse_v1(data: bytes) -> NeedMore | ProxyHeader | Refused:
         return Refused(reason=f"a port above {MAX_PORT}")
     if not unicast(src):
         return Refused(reason="a source address that no connection can have")
-    return _header((str(src), ports[0]), (str(dst), ports[1]), end + 1)
+    return _header((address_text(src), ports[0]), (address_text(dst), ports[1]), end + 1)
 
 
 def _header(src: Address | None, dst: Address | None, size: int) -> ProxyHeader:

@@ -19,7 +19,14 @@ from typing import Final, Literal
 
 from balancekit.l4._results import NeedMore
 from balancekit.l4.proxy_protocol._crc32c import crc32c
-from balancekit.l4.proxy_protocol._header import Address, ProxyHeader, Refused, TlvType, unicast
+from balancekit.l4.proxy_protocol._header import (
+    Address,
+    ProxyHeader,
+    Refused,
+    TlvType,
+    address_text,
+    unicast,
+)
 
 __all__ = ["FIXED_SIZE", "SIGNATURE_V2", "parse_v2"]
 
@@ -74,8 +81,8 @@ def parse_v2(data: bytes) -> NeedMore | ProxyHeader | Refused:
         if not unicast(sources):
             return Refused(reason="a source address that no connection can have")
         ports = header[tlvs_at - 4 : tlvs_at]
-        src = str(sources), int.from_bytes(ports[:2], "big")
-        dst = str(ip_address(header[16 + width : 16 + 2 * width])), int.from_bytes(ports[2:], "big")
+        src = address_text(sources), int.from_bytes(ports[:2], "big")
+        dst = address_text(ip_address(header[16 + width : 16 + 2 * width])), int.from_bytes(ports[2:], "big")
     return _header("proxy", transport, src, dst, tlvs, size)
 
 
