@@ -1,7 +1,8 @@
 """Adapters that balance the requests of existing HTTP clients.
 
 One module per client, each with its own extra: ``httpx2`` and ``httpx`` (transports, sync and async), ``requests`` (an
-adapter), ``aiohttp`` (a middleware). Here is what they share: what an endpoint is to them (:class:`HttpTarget`), what one
+adapter), ``aiohttp`` (a middleware). ``routed_httpx2``, ``routed_httpx`` and ``routed_requests`` pick the pool by a route
+table first; ``asgi`` and ``wsgi`` do so in a server. Here is what they share: what an endpoint is to them (:class:`HttpTarget`), what one
 request may ask for (:func:`request_options`), and how its attempts went (:class:`CallInfo`).
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from balancekit.adapters._hedge import hedge
     from balancekit.adapters._keys import from_cookie, from_header, from_query
     from balancekit.adapters._request_options import RequestOptions, request_options
+    from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
     from balancekit.adapters._target import HttpTarget
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "CallOptions",
     "HttpTarget",
     "RequestOptions",
+    "RouteStatistics",
+    "RouteStats",
     "from_cookie",
     "from_header",
     "from_query",
@@ -41,6 +45,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_hedge": ("hedge",),
         "_keys": ("from_cookie", "from_header", "from_query"),
         "_request_options": ("RequestOptions", "request_options"),
+        "_route_statistics": ("RouteStatistics", "RouteStats"),
         "_target": ("HttpTarget",),
     },
 )

@@ -197,6 +197,9 @@ class Call:
         classification = classify_status(status, retry_after=wish, own_credentials=bool(address.headers))
         if status in config.innocent:
             classification = FINE
+        options = self._options
+        if options is not None and status in options.retry_on:
+            classification = classification.widened()
         if classification.reason == "credentials":
             wish = config.max_retry_after
             self._report_key(status)

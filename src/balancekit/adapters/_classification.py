@@ -66,6 +66,12 @@ class Classification(NamedTuple):
     reason: str = ""
     """One word for metrics."""
 
+    def widened(self) -> Classification:
+        """Return the same, for a status that a route retries: an idempotent request goes elsewhere."""
+        if self.retry_scope is not RetryScope.NEVER:
+            return self
+        return Classification(self.outcome, RetryScope.IDEMPOTENT, self.reason or "route")
+
 
 FINE: Final = Classification(Outcome.SUCCESS)
 CANCELLED: Final = Classification(Outcome.CANCELLED)

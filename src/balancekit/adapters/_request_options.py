@@ -44,6 +44,8 @@ class RequestOptions(Record):
         What the request costs relative to an ordinary one, > 0.
     attributes
         What selectors may want to see.
+    retry_on
+        Statuses that are retried like a bad gateway, beside those that are anyway.
     """
 
     key: Key | None = None
@@ -53,6 +55,7 @@ class RequestOptions(Record):
     exclude: frozenset[str] = frozenset()
     cost: float | None = None
     attributes: Mapping[str, object] | None = None
+    retry_on: frozenset[int] = frozenset()
 
     def _check(self) -> None:
         valid.request(self.key, 1.0 if self.cost is None else self.cost, self.attributes)
@@ -63,13 +66,16 @@ class RequestOptions(Record):
         if self.idempotent is not None:
             valid.flag("idempotent", self.idempotent)
         self.__dict__["exclude"] = valid.ids("exclude", self.exclude)
+        statuses = [valid.integer("retry_on", status, minimum=400, maximum=599) for status in self.retry_on]
+        self.__dict__["retry_on"] = frozenset(statuses)
 
     def over(self, weaker: RequestOptions | None) -> RequestOptions:
         """Return these options, filled up with weaker ones. The earlier deadline counts."""
         if weaker is None:
             return self
         given = {name: getattr(self, name) for name in self._fields if getattr(self, name) is not None}
-        merged = weaker.replace(**given | {"exclude": self.exclude | weaker.exclude})
+        joined = {"exclude": self.exclude | weaker.exclude, "retry_on": self.retry_on | weaker.retry_on}
+        merged = weaker.replace(**given | joined)
         if self.deadline is not None and weaker.deadline is not None:
             merged = merged.replace(deadline=min(self.deadline, weaker.deadline))
         return merged

@@ -44,10 +44,18 @@ from balancekit.errors import ConfigurationError
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 from balancekit.observability._event_counters import EventCounters, reason
 from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
+from balancekit.observability._route_metrics import RouteCollector, SupportsRouteStats
 from balancekit.outcome import Completion, Outcome
 from balancekit.protocols import ObservableBalancer, require_balancer
 
-__all__ = ["BUCKETS", "STATES", "BalancerCollector", "SupportsDiscoveryStats"]
+__all__ = [
+    "BUCKETS",
+    "STATES",
+    "BalancerCollector",
+    "RouteCollector",
+    "SupportsDiscoveryStats",
+    "SupportsRouteStats",
+]
 
 MAX_LABELLED_ENDPOINTS: Final = 500
 """Endpoints that get series of their own; the others share ``endpoint="other"``."""

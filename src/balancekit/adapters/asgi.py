@@ -1,0 +1,139 @@
+"""Middleware for ASGI servers: the route table picks the pool, the pool an endpoint, before the application runs.
+
+The application finds both in ``scope["balancekit"]``, a :class:`RoutedRequest`, and forwards to ``lease.target`` or decides
+otherwise. The lease ends with the application, with the outcome that its status says.
+
+Cost: one match and one lease a request. Needs no extra: ASGI is a calling convention (asgi.readthedocs.io, HTTP 2.5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias, final
+
+from balancekit.adapters._classification import classify_status
+from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
+from balancekit.adapters._routing import RoutedRequest, Router
+from balancekit.errors import UnavailableError
+from balancekit.l7 import Request, RouteTable
+from balancekit.lease import Lease
+from balancekit.outcome import Outcome
+
+__all__ = ["RoutedRequest", "RoutingMiddleware"]
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Application: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+@final
+class RoutingMiddleware:
+    """Give each request a route and an endpoint, then call the application.
+
+    Parameters
+    ----------
+    app
+        An ASGI application.
+    table
+        A :class:`~balancekit.l7.RouteTable` whose pools are balancers.
+    key
+        Finds a request's key, for splits and keyed selectors: any function of a :class:`~balancekit.l7.Request`.
+    statistics
+        Where requests are counted; its own if left out.
+
+    *Answers of its own.* 400 for a target or host that the table rejects, 404 if no route takes the request, 503 with
+    ``Retry-After`` where known if the pool has no endpoint to offer. A WebSocket is closed before it is accepted.
+
+    *When not to use it:* for retries. The application runs once, so a route's ``attempts`` is for clients: forward with
+    ``RoutedTransport`` instead.
+
+    Example
+    -------
+    >>> import asyncio
+    >>> from balancekit import LoadBalancer
+    >>> from balancekit.l7 import Route
+    >>> async def app(scope, receive, send):
+    ...     print(scope["balancekit"].match.route.name, scope["balancekit"].lease.target)
+    >>> edge = RoutingMiddleware(app, RouteTable([Route("site", LoadBalancer(["10.0.0.1:80"]))]))
+    >>> asyncio.run(edge({"type": "http", "method": "GET", "path": "/", "headers": []}, None, None))
+    site 10.0.0.1:80
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        table: RouteTable[Any],
+        *,
+        key: Callable[[Request], Any] | None = None,
+        statistics: RouteStatistics | None = None,
+    ) -> None:
+        self._app = app
+        self._router: Router[None] = Router(table, lambda _pool: None, key=key, statistics=statistics)
+
+    def stats(self) -> tuple[RouteStats, ...]:
+        """Return requests, failures and latency quantiles of each route."""
+        return self._router.statistics.stats()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request, as servers call it."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        router, request = self._router, Request.from_asgi(scope)
+        match = router.match(request)
+        if match is None:
+            status = 404 if router.table.rejection(request) is None else 400
+            await _refuse(scope, send, status, router.refusal(request))
+            return
+        try:
+            routed = router.routed(match, request)
+        except UnavailableError as error:
+            router.statistics.record(match.route.name, latency=0.0, failed=True)
+            await _refuse(scope, send, 503, "no endpoint is available", retry_at=error.retry_at)
+            return
+        await self._run(scope, receive, send, routed)
+
+    async def _run(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send, routed: RoutedRequest
+    ) -> None:
+        lease: Lease[Any] = routed.lease
+        started = time.perf_counter()
+        status, recorded = 0, False
+
+        async def watched(message: Message) -> None:
+            nonlocal status, recorded
+            if message["type"] == "http.response.start" and not recorded:
+                status, recorded = message["status"], True
+                lease.first_byte()
+                self._router.record(routed.match, started, failed=status >= 500)
+            await send(message)
+
+        outcome = Outcome.FAILURE
+        try:
+            await self._app({**scope, "balancekit": routed}, receive, watched)
+            outcome = classify_status(status).outcome
+        except asyncio.CancelledError:
+            outcome = Outcome.CANCELLED
+            raise
+        finally:
+            lease.release(outcome)
+            if not recorded:
+                self._router.record(routed.match, started, failed=outcome is Outcome.FAILURE)
+
+
+async def _refuse(
+    scope: MutableMapping[str, Any], send: Send, status: int, text: str, *, retry_at: float | None = None
+) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008 if status < 500 else 1013})
+        return
+    body = f"{text}\n".encode("ascii", "backslashreplace")
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+    if retry_at is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(retry_at - time.monotonic()))))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,340 @@
+"""Routed clients and middlewares: pools by route, timeouts, attempts and statistics per route."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import httpx2
+import pytest
+import requests
+
+from balancekit import LoadBalancer
+from balancekit.adapters import RequestOptions, RouteStatistics, asgi, from_header, wsgi
+from balancekit.adapters.routed_httpx import RoutedTransport as HttpxTransport
+from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport, RoutedTransport
+from balancekit.adapters.routed_requests import RoutedAdapter
+from balancekit.errors import ConfigurationError
+from balancekit.l7 import Route, RouteTable, Split, exact, header, prefix
+from balancekit.testing.server import ToyServers
+
+
+@pytest.fixture
+def servers():
+    """Four toy servers: ``a`` and ``b`` in one pool, ``c`` in another, ``d`` in a third."""
+    with ToyServers(4) as running:
+        yield running
+
+
+def table_of(servers, **options):
+    """Return a table over three pools; ``options`` are for the route of the first."""
+    api = LoadBalancer([servers["a"].address, servers["b"].address])
+    web, beta = LoadBalancer([servers["c"].address]), LoadBalancer([servers["d"].address])
+    return RouteTable(
+        [
+            Route("beta", beta, headers=[header("x-beta").is_("1")]),
+            Route("old", web, path=exact("/old"), rewrite="/status"),
+            Route("api", api, path=prefix("/api"), **options),
+            Route("split", Split({web: 1, beta: 1}), path=prefix("/split")),
+            Route("site", web, host="shop.test"),
+        ]
+    )
+
+
+class Clients:
+    """One way to send, for each client."""
+
+    @staticmethod
+    def httpx2(table, **options):
+        client = httpx2.Client(transport=RoutedTransport(table, **options))
+        return client, client._transport, httpx2
+
+    @staticmethod
+    def httpx(table, **options):
+        client = httpx.Client(transport=HttpxTransport(table, **options))
+        return client, client._transport, httpx
+
+    @staticmethod
+    def requests(table, **options):
+        session = requests.Session()
+        session.trust_env = False
+        adapter = RoutedAdapter(table, **options)
+        session.mount("http://", adapter)
+        return session, adapter, requests
+
+
+@pytest.fixture(params=["httpx2", "httpx", "requests"])
+def make(request):
+    """Make a client of each kind; return it with its transport and its module."""
+    return getattr(Clients, request.param)
+
+
+def test_requests_go_to_the_pool_of_their_route(servers, make):
+    """Path, header and host choose the pool; a rewritten path and the query arrive; statistics count each route."""
+    client, transport, _ = make(table_of(servers))
+    with client:
+        assert {client.get("http://shop.test/api/x").text for _ in range(8)} <= {"a", "b"}
+        assert client.get("http://shop.test/x").text == "c"
+        assert client.get("http://shop.test/api", headers={"X-Beta": "1"}).text == "d"
+        answer = client.get("http://shop.test/old?code=418")
+        assert answer.status_code == 418
+        assert str(answer.url) == "http://shop.test/old?code=418"
+        counted = {stats.route: (stats.requests, stats.failures) for stats in transport.stats()}
+        assert counted == {"api": (8, 0), "site": (1, 0), "beta": (1, 0), "old": (1, 0)}
+        assert all(0 < s.latency.p50 <= s.latency.p95 <= s.latency.p99 < 30 for s in transport.stats())
+
+
+def test_requests_without_a_route_are_the_clients_error(servers, make):
+    """No route, or a rejected target: the client's own error with the reason, counted, and nothing is sent."""
+    client, transport, _ = make(table_of(servers))
+    with client:
+        with pytest.raises(Exception, match=r"no route takes GET other\.test/x") as info:
+            client.get("http://other.test/x")
+        assert isinstance(
+            info.value, httpx2.LocalProtocolError | httpx.LocalProtocolError | requests.exceptions.InvalidURL
+        )
+        with pytest.raises(Exception, match="encoded '/'"):
+            client.get("http://shop.test/a%2Fb")
+        assert [(stats.route, stats.requests) for stats in transport.stats()] == [("no route", 2)]
+    assert not any(server.received for server in servers)
+
+
+def test_attempts_and_statuses_to_retry_are_the_routes(servers, make):
+    """With ``attempts=2`` a failing endpoint costs a retry, with 1 the answer is its; ``retry_on`` adds statuses."""
+    for attempts, retry_on, status, expected in (
+        (2, (), 502, {"b"}), (1, (), 502, {"b", 502}), (2, (500,), 500, {"b"}), (2, (), 500, {"b", 500}),
+    ):  # fmt: skip
+        servers["a"].behave(f"/status?code={status}")
+        api = LoadBalancer([servers["a"].address, servers["b"].address], health=None)
+        table = RouteTable([Route("api", api, attempts=attempts, retry_on=retry_on)])
+        client, transport, _ = make(table)
+        with client:
+            answers = [client.get("http://x/") for _ in range(12)]
+            got = {a.text if a.status_code == 200 else a.status_code for a in answers}
+            (stats,) = transport.stats()
+        assert got == expected
+        assert (stats.retries > 0) is (expected == {"b"})
+        assert (stats.failures > 0) is (expected != {"b"})
+
+
+def test_the_timeout_is_the_routes(servers, make):
+    """A route's timeout ends a request that hangs; another route of the same client waits."""
+    table = RouteTable([
+        Route("short", LoadBalancer([servers["a"].address]), path=prefix("/slow"), timeout=0.2),
+        Route("long", LoadBalancer([servers["b"].address]), timeout=20.0),
+    ])  # fmt: skip
+    client, transport, module = make(table)
+    kind = requests.exceptions.Timeout if module is requests else module.TimeoutException
+    servers["a"].behave("/hang")
+    servers["b"].behave("/slow?seconds=0.4")
+    with client:
+        with pytest.raises(kind):
+            client.get("http://x/slow")
+        assert client.get("http://x/").status_code == 200
+        assert {stats.route: stats.failures for stats in transport.stats()} == {"short": 1, "long": 0}
+
+
+def test_keys_keep_their_side_of_a_split(servers, make):
+    """The adapter's key decides the side: one user always gets one pool, many users get both."""
+    client, _, _ = make(table_of(servers), key=from_header("X-User"))
+    with client:
+        sides = [
+            {client.get("http://x/split", headers={"X-User": str(user)}).text for _ in range(3)}
+            for user in range(12)
+        ]
+    assert all(len(side) == 1 for side in sides)
+    assert set().union(*sides) == {"c", "d"}
+
+
+def test_the_requests_own_options_are_stronger(servers):
+    """``extensions`` of one request come before the route's attempts."""
+    servers["a"].behave("/status?code=502")
+    api = LoadBalancer([servers["a"].address, servers["b"].address], health=None)
+    transport = RoutedTransport(RouteTable([Route("api", api, attempts=2)]))
+    with httpx2.Client(transport=transport) as client:
+        options = {"balancekit": RequestOptions(attempts=1)}
+        assert {client.get("http://x/", extensions=options).status_code for _ in range(12)} == {200, 502}
+
+
+def test_a_new_table_is_used_at_once(servers):
+    """``replace`` sends the next request to the new pool."""
+    table = RouteTable([Route("site", LoadBalancer([servers["a"].address]))])
+    with httpx2.Client(transport=RoutedTransport(table)) as client:
+        assert client.get("http://x/").text == "a"
+        table.replace([Route("site", LoadBalancer([servers["b"].address]))])
+        assert client.get("http://x/").text == "b"
+
+
+def test_async_clients_route_too(servers):
+    """``AsyncRoutedTransport`` answers as the sync one does, errors included, and shares its statistics."""
+    statistics = RouteStatistics()
+
+    async def main():
+        transport = AsyncRoutedTransport(table_of(servers), statistics=statistics)
+        async with httpx2.AsyncClient(transport=transport) as client:
+            answers = await asyncio.gather(*[client.get("http://shop.test/api") for _ in range(10)])
+            assert {answer.text for answer in answers} <= {"a", "b"}
+            with pytest.raises(httpx2.LocalProtocolError, match="no route"):
+                await client.get("http://other.test/")
+        return transport.stats()
+
+    assert asyncio.run(main()) == statistics.stats()
+    assert [(stats.route, stats.requests) for stats in statistics.stats()] == [("api", 10), ("no route", 1)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"table": "x"}, {"table": RouteTable([]), "statistics": 3}, {"table": RouteTable([]), "key": 3}],
+)
+def test_wrong_options_are_refused(options):
+    """Each wrong value is refused by its name."""
+    with pytest.raises(ConfigurationError, match=list(options)[-1]):
+        RoutedTransport(**options)
+
+
+# ---------------------------------------------------------------------- middlewares
+
+
+POOL = ["10.0.0.1:80", "10.0.0.2:80"]
+
+
+def scope(path="/", **options):
+    """Return an ASGI scope."""
+    headers = [(b"host", options.pop("host", b"shop.test"))]
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "headers": headers,
+        **options,
+    }
+
+
+def run_asgi(app, table, asked):
+    """Send one request through the middleware; return the messages and the middleware."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    edge = asgi.RoutingMiddleware(app, table)
+    asyncio.run(edge(asked, None, send))
+    return sent, edge
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "failures"), [(200, "success", 0), (404, "success", 0), (503, "failure", 1)]
+)
+def test_asgi_picks_and_releases(status, outcome, failures):
+    """The application finds match and lease; the lease ends with it, by the status; the route is counted."""
+    pool = LoadBalancer(POOL)
+
+    async def app(scope_, receive, send):
+        routed = scope_["balancekit"]
+        assert routed.match.route.name == "site"
+        assert routed.lease.target in POOL
+        assert pool.stats().inflight == 1
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    sent, edge = run_asgi(app, RouteTable([Route("site", pool)]), scope())
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert pool.stats().inflight == 0
+    assert {o.value for o, count in pool.stats().outcomes.items() if count} == {outcome}
+    assert [(s.route, s.requests, s.failures) for s in edge.stats()] == [("site", 1, failures)]
+
+
+def test_asgi_releases_when_the_application_fails():
+    """An exception passes through, the lease ends as a failure; a cancelled request as cancelled."""
+    pool = LoadBalancer(POOL)
+
+    async def app(scope_, receive, send):
+        raise scope_["error"]
+
+    for error, outcome in ((ValueError("x"), "failure"), (asyncio.CancelledError(), "cancelled")):
+        with pytest.raises(type(error)):
+            run_asgi(app, RouteTable([Route("site", pool)]), scope(error=error))
+        assert pool.stats().inflight == 0
+        assert outcome in {o.value for o, count in pool.stats().outcomes.items() if count}
+
+
+@pytest.mark.parametrize(("path", "status"), [("/x", 404), ("/a%2fb", 400), ("/empty", 503)])
+def test_asgi_answers_by_itself(path, status):
+    """404 without a route, 400 for a rejected target, 503 if the pool is empty; the application does not run."""
+    table = RouteTable(
+        [
+            Route("a", LoadBalancer(POOL), path=prefix("/a")),
+            Route("e", LoadBalancer([], allow_empty=True), path=prefix("/empty")),
+        ]
+    )
+    sent, _ = run_asgi(None, table, scope(path))
+    assert sent[0]["status"] == status
+    closed, _ = run_asgi(None, table, scope(path, type="websocket"))
+    assert [message["type"] for message in closed] == ["websocket.close"]
+
+
+def test_asgi_passes_on_what_is_no_request():
+    """Lifespan events reach the application untouched."""
+    seen = []
+
+    async def app(scope_, receive, send):
+        seen.append(scope_)
+
+    run_asgi(app, RouteTable([]), {"type": "lifespan"})
+    assert seen == [{"type": "lifespan"}]
+
+
+def environ(path="/"):
+    """Return a WSGI environment."""
+    return {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "RAW_URI": path,
+        "QUERY_STRING": "",
+        "HTTP_HOST": "shop.test",
+    }
+
+
+def test_wsgi_picks_and_releases():
+    """The lease ends when the body has been read, or closed unread; errors end it as failures."""
+    pool = LoadBalancer(POOL)
+    statuses = []
+
+    def app(environ_, start_response):
+        assert environ_["balancekit"].lease.target in POOL
+        start_response("200 OK", [])
+        yield b"x"
+        if environ_["PATH_INFO"] == "/fail":
+            raise ValueError("x")
+
+    edge = wsgi.RoutingMiddleware(app, RouteTable([Route("site", pool)]))
+    body = edge(environ(), lambda status, headers: statuses.append(status))
+    assert pool.stats().inflight == 1
+    assert list(body) == [b"x"]
+    assert pool.stats().inflight == 0
+    edge(environ(), lambda *_: None).close()
+    with pytest.raises(ValueError, match="x"):
+        list(edge(environ("/fail"), lambda *_: None))
+    assert {o.value: count for o, count in pool.stats().outcomes.items() if count} == {
+        "success": 1, "cancelled": 1, "failure": 1
+    }  # fmt: skip
+    assert [(s.route, s.requests, s.failures) for s in edge.stats()] == [("site", 3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/x", "404 Not Found"), ("/a%2fb", "400 Bad Request"), ("/empty", "503 Service Unavailable")],
+)
+def test_wsgi_answers_by_itself(path, status):
+    """As ASGI: 404, 400 and 503 without the application."""
+    table = RouteTable(
+        [
+            Route("a", LoadBalancer(POOL), path=prefix("/a")),
+            Route("e", LoadBalancer([], allow_empty=True), path=prefix("/empty")),
+        ]
+    )
+    statuses = []
+    body = wsgi.RoutingMiddleware(None, table)(environ(path), lambda status, headers: statuses.append(status))
+    assert statuses == [status]
+    assert b"".join(body)
