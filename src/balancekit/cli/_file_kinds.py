@@ -25,6 +25,7 @@ FILE_KINDS: Final[Mapping[str, str]] = {
     "zone": "balancekit.cli._zone_command",
     "endpoints": "balancekit.cli._config_command",
     "discovery": "balancekit.cli._config_command",
+    "route": "balancekit.cli._route_command",
 }
 """The module of each kind, by the top-level word that marks its files."""
 

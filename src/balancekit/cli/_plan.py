@@ -20,7 +20,7 @@ __all__ = ["add_plan", "run_plan"]
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``balancekit plan``."""
-    endpoints = "ids or id=weight, with commas or one a line in @FILE; or a zone file (.toml, .json)"
+    endpoints = "ids or id=weight, with commas or one a line in @FILE; or a zone or route file (.toml, .json)"
     parser.add_argument("before", metavar="BEFORE", help=endpoints)
     parser.add_argument("after", metavar="AFTER", help=endpoints)
     parser.add_argument("--algorithm", choices=("ring", "maglev", "rendezvous"), default="ring")
@@ -30,7 +30,9 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         "--imbalance", type=float, help="size it so that the busiest is at most so far above the mean, as 0.1"
     )
     parser.add_argument(
-        "--observed", metavar="FILE", help="of zone files: clients and counts of their queries"
+        "--observed",
+        metavar="FILE",
+        help="of zone files: clients and counts of their queries; of route files: requests, one a line",
     )
     parser.add_argument("--json", action="store_true", help="print data")
 

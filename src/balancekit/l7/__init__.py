@@ -8,6 +8,7 @@
 path patterns                   :func:`exact`, :func:`prefix`, :func:`text_prefix`, :func:`regex`,
                                 :func:`template`
 conditions                      :func:`header`, :func:`cookie`, :func:`query`
+:func:`route_table`             a table from a TOML or JSON document
 ==============================  ====================================================================
 
 .. code-block:: python
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     )
     from balancekit.l7._request import Headers, Request
     from balancekit.l7._route import Route
+    from balancekit.l7._route_file import route_table
     from balancekit.l7._spelling import Spelling
     from balancekit.l7._split import Split
     from balancekit.l7._table import Match, RouteTable
@@ -71,6 +73,7 @@ __all__ = [
     "prefix",
     "query",
     "regex",
+    "route_table",
     "template",
     "text_prefix",
 ]
@@ -84,6 +87,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_patterns": ("PathPattern", "exact", "prefix", "regex", "template", "text_prefix"),
         "_request": ("Headers", "Request"),
         "_route": ("Route",),
+        "_route_file": ("route_table",),
         "_spelling": ("Spelling",),
         "_split": ("Split",),
         "_table": ("Match", "RouteTable"),

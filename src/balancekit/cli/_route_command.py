@@ -1,0 +1,140 @@
+"""Route files on the command line: what ``explain`` and ``plan`` do with them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from balancekit.errors import ConfigurationError
+from balancekit.l7 import Request, RouteTable, route_table
+
+__all__ = ["explain", "plan"]
+
+Document = Mapping[str, Any]
+
+
+def explain(path: Path, document: Document, words: Sequence[str]) -> int:
+    """Print which route takes a request and why the others do not, or the table's problems."""
+    parser = argparse.ArgumentParser(
+        prog=f"balancekit explain {path}",
+        description="Say which route takes a request, and the failing condition of every other. Without a URL: the problems.",
+    )
+    parser.add_argument("url", metavar="URL", nargs="?", help="https://host/path?query, or a path")
+    parser.add_argument("-X", "--method", default="GET", help="the method (default GET)")
+    parser.add_argument(
+        "-H", "--header", action="append", default=[], metavar="NAME:VALUE", help="a header; may be repeated"
+    )
+    parser.add_argument("--key", help="what splits assign by if the request lacks what `by` names")
+    parser.add_argument("--json", action="store_true", help="print data")
+    asked = parser.parse_args(words)
+    table = route_table(document)
+    if asked.url is None:
+        return _problems(table, as_json=asked.json)
+    request = _request(asked.method, asked.url, asked.header)
+    found, match = table.explain(request), table.match(request)
+    pool = None if match is None else match.pool(asked.key)
+    if asked.json:
+        answers = [
+            {"route": one.route, "matches": one.matches, "reason": one.reason} for one in found.answers
+        ]
+        data = {
+            "request": found.request,
+            "route": found.route,
+            "why": found.why,
+            "pool": pool,
+            "answers": answers,
+        }
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+    else:
+        sys.stdout.write(
+            f"{found}\n" + ("" if pool is None else f"pool {pool}, forward {match and match.target}\n")
+        )
+    return 0 if match is not None else 1
+
+
+def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
+    """Print which requests of a sample would change, which routes differ, and what is wrong with the new table."""
+    old, new = route_table(before[1]), route_table(after[1])
+    sample = [] if options.observed is None else _sample(Path(options.observed))
+    changes = (
+        old.plan(new.routes, sample).changes
+        if (old.order, old.spelling) == (new.order, new.spelling)
+        else None
+    )
+    moved = _compared(old, new, sample) if changes is None else [
+        (str(change.request), change.before, change.after) for change in changes
+    ]  # fmt: skip
+    named = (
+        {route.name: repr(route) for route in old.routes},
+        {route.name: repr(route) for route in new.routes},
+    )
+    routes = {
+        "added": [name for name in named[1] if name not in named[0]],
+        "removed": [name for name in named[0] if name not in named[1]],
+        "changed": [name for name in named[1] if named[0].get(name, named[1][name]) != named[1][name]],
+    }
+    problems = [str(problem) for problem in new.check()]
+    if options.json:
+        requests = [{"request": request, "before": was, "after": will} for request, was, will in moved]
+        data = {**routes, "sample": len(sample), "requests": requests, "problems": problems}
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+        return 0
+    lines = [f"{what}: {', '.join(names)}" for what, names in routes.items() if names] or ["no route changes"]
+    if sample:
+        lines.append(f"{len(moved)} of {len(sample)} requests take another route")
+        lines += [f"  {request}: {was or 'no route'} -> {will or 'no route'}" for request, was, will in moved]
+    lines += [f"problem: {problem}" for problem in problems]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _problems(table: RouteTable[Any], *, as_json: bool) -> int:
+    problems = table.check()
+    if as_json:
+        data = [{"kind": p.kind, "route": p.route, "other": p.other, "text": p.text} for p in problems]
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+    else:
+        sys.stdout.write("\n".join([str(problem) for problem in problems] or ["no problems"]) + "\n")
+    return 1 if problems else 0
+
+
+def _compared(
+    old: RouteTable[Any], new: RouteTable[Any], sample: Sequence[Request]
+) -> list[tuple[str, str | None, str | None]]:
+    """Compare tables of different orders or spellings, which ``RouteTable.plan`` does not."""
+    found = []
+    for request in sample:
+        names = [
+            None if match is None else match.route.name for match in (old.match(request), new.match(request))
+        ]
+        if names[0] != names[1]:
+            found.append((str(request), names[0], names[1]))
+    return found
+
+
+def _sample(path: Path) -> list[Request]:
+    """Read requests, one a line: a URL, or a method and a URL."""
+    requests = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            requests.append(_request(words[0] if len(words) > 1 else "GET", words[-1], []))
+    return requests
+
+
+def _request(method: str, url: str, headers: Sequence[str]) -> Request:
+    pairs = []
+    for line in headers:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise ConfigurationError("--header", line, "NAME:VALUE")
+        pairs.append((name.strip(), value.strip()))
+    request = Request.from_url(url, method=method, headers=pairs)
+    host = next((value for name, value in pairs if name.lower() == "host"), None)
+    if host is None:
+        return request
+    return Request(request.path, method=method, host=host, query=request.query, headers=pairs)

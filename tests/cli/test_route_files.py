@@ -1,0 +1,87 @@
+"""``balancekit explain`` and ``balancekit plan`` over route files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from balancekit.cli import main
+
+BEFORE = """
+[[route]]
+name = "beta"
+to = "canary"
+headers = [{ name = "x-beta", is = "1" }]
+
+[[route]]
+name = "orders"
+to = { api = 9, new = 1 }
+host = "*.shop.test"
+prefix = "/orders"
+
+[[route]]
+name = "site"
+to = "web"
+"""
+AFTER = BEFORE.replace('prefix = "/orders"', 'text_prefix = "/ord"').replace(
+    'name = "beta"', 'name = "early"'
+)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write both files and a sample; return a function of the arguments that returns status and output."""
+    (tmp_path / "before.toml").write_text(BEFORE)
+    (tmp_path / "after.toml").write_text(AFTER)
+    (tmp_path / "sample").write_text(
+        "# requests\nhttps://eu.shop.test/orders/1\nPOST https://eu.shop.test/ordinary\n\n/cart\n"
+    )
+    return tmp_path
+
+
+def test_explain_names_every_failing_condition(files, capsys):
+    """The winner, why it won, what each loser lacks, the pool and what to forward."""
+    path = str(files / "before.toml")
+    assert main(["explain", path, "https://eu.shop.test/orders/7?x=1", "--key", "u"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "GET eu.shop.test/orders/7?x=1 -> orders, the first route that matches"
+    assert lines[1].split() == ["beta", "no", "header", "x-beta", "is", "absent,", "not:", "'1'"]
+    assert lines[-1].startswith("pool ")
+    assert lines[-1].endswith(", forward /orders/7?x=1")
+    assert main(["explain", path, "/cart", "-H", "X-Beta: 1", "-X", "PUT", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["route"] == "beta"
+    assert main(["explain", path, "/a%2fb"]) == 1
+    assert "rejected" in capsys.readouterr().out
+
+
+def test_explain_without_a_url_checks(files, capsys):
+    """The problems of the table, with status 1; none with status 0."""
+    assert main(["explain", str(files / "before.toml")]) == 0
+    assert capsys.readouterr().out == "no problems\n"
+    assert main(["explain", str(files / "after.toml"), "--json"]) == 1
+    assert [problem["kind"] for problem in json.loads(capsys.readouterr().out)] == ["loose-prefix"]
+
+
+def test_plan_lists_what_changes(files, capsys):
+    """Routes that differ, requests of the sample that move, problems of the new table."""
+    names = [str(files / name) for name in ("before.toml", "after.toml")]
+    assert main(["plan", *names, "--observed", str(files / "sample")]) == 0
+    out = capsys.readouterr().out
+    assert "added: early" in out
+    assert "removed: beta" in out
+    assert "changed: orders" in out
+    assert "1 of 3 requests take another route" in out
+    assert "<Request POST eu.shop.test/ordinary>: site -> orders" in out
+    assert "problem: orders: loose-prefix" in out
+    assert main(["plan", *names, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sample"] == 0
+
+
+def test_mistakes_end_with_one_line(files, capsys):
+    """A wrong header and a wrong file are named on standard error, with status 2."""
+    assert main(["explain", str(files / "before.toml"), "/", "-H", "x"]) == 2
+    assert "--header='x'" in capsys.readouterr().err
+    (files / "bad.toml").write_text('[[route]]\nname = "r"\nto = 3\n')
+    assert main(["explain", str(files / "bad.toml"), "/"]) == 2
+    assert "in route 'r'" in capsys.readouterr().err
