@@ -195,7 +195,7 @@ def _taker(
     if pattern is not None and spelling.decodes:
         pattern = pattern.decoded()
     literal = "" if pattern is None else pattern.literal
-    for earlier, _, one, _ in index.candidates(host, literal):
+    for earlier, _, one, *_ in index.candidates(host, literal):
         if (
             earlier < rank
             and one is not route

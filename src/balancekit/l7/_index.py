@@ -1,7 +1,7 @@
 """The compiled form of a route table: from a host and a path to the first route that matches, without a scan.
 
 Routes get their final order once, as ranks. Then they are kept by path, and there by host: exact paths and prefixes in
-dictionaries, text prefixes in one dictionary a length, expressions and templates under the segments with which their
+dictionaries, text prefixes in one with the lengths that occur, expressions and templates under the segments with which their
 matches begin. A lookup probes the dictionaries and tests the remaining conditions of candidates in the order of ranks.
 
 Cost: O(labels + segments + candidates), flat in the number of routes; probing ends where no
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar, final
 
-from balancekit.l7._patterns import Exact, PathPattern, Prefix, Regex, TextPrefix
+from balancekit.l7._patterns import Exact, PathPattern, Prefix, Regex, Template, TextPrefix
 from balancekit.l7._request import Request
 from balancekit.l7._route import Route
 from balancekit.l7._spelling import Spelling
@@ -24,9 +24,10 @@ __all__ = ["RouteIndex", "in_order", "specificity"]
 
 P = TypeVar("P")
 Test = Callable[[Request, str], bool]
-Entry = tuple[int, str, Any, tuple[Test, ...]]
-"""Rank, host, route, and what is left to test once the index has found it."""
-Bucket = tuple[int, tuple[Entry, ...], dict[str, tuple[Entry, ...]] | None, bool]
+Search = Callable[[str], object]
+Entry = tuple[int, str, Any, Search | None, frozenset[str] | None, tuple[Test, ...]]
+"""Rank, host, route, and what is left to test once the index has found it: an expression, methods, conditions."""
+Bucket = tuple[int, Sequence[tuple[Entry, ...]], dict[str, tuple[Entry, ...]] | None, bool]
 """The least rank, entries in the order of ranks, the same by host if they are many, and whether longer prefixes begin with
 this one. A tuple of few is read faster than a dictionary, and touches less memory."""
 
@@ -87,7 +88,9 @@ class RouteIndex(Generic[P]):
         "_longest",
         "_prefixes",
         "_root",
+        "_shortest",
         "_spelling",
+        "_starts",
         "_texts",
         "ranked",
     )
@@ -97,11 +100,11 @@ class RouteIndex(Generic[P]):
         """Every route with each of its hosts, in the order in which they are tried."""
         exact: dict[str, list[Entry]] = {}
         prefixes: dict[str, list[Entry]] = {}
-        texts: dict[int, dict[str, list[Entry]]] = {}
-        shared: dict[object, Test] = {}
+        texts: dict[str, list[Entry]] = {}
+        shared: dict[object, Any] = {}
         self._hosts: dict[str, str] = {}
         for rank, (route, host) in enumerate(self.ranked):
-            pattern, tests = route.path, _tests(route, shared)
+            pattern, search = route.path, None
             if pattern is not None and spelling.decodes:
                 pattern = pattern.decoded()
             if pattern is None:
@@ -109,15 +112,15 @@ class RouteIndex(Generic[P]):
             elif isinstance(pattern, Exact):
                 home, name = exact, pattern.literal
             elif isinstance(pattern, TextPrefix):
-                home, name = texts.setdefault(len(pattern.literal), {}), pattern.literal
+                home, name = texts, pattern.literal
             else:
                 home, name = prefixes, pattern.literal
                 if not pattern.whole:
                     name = name[: name.rfind("/") + 1].rstrip("/")
                 if not isinstance(pattern, Prefix):
-                    tests = (_tester(pattern), *tests)
+                    search = _search(pattern)
             kept = self._hosts.setdefault(_suffix(host), _suffix(host))
-            home.setdefault(name, []).append((rank, kept, route, tests))
+            home.setdefault(name, []).append((rank, kept, route, search, *_tests(route, shared)))
         root = prefixes.pop("", None)
         deeper = {name[:end] for name in prefixes for end in _slashes(name)}
         self._spelling: Spelling = spelling
@@ -126,12 +129,12 @@ class RouteIndex(Generic[P]):
         self._prefixes = {
             name: _bucket(prefixes.get(name, []), deeper=name in deeper) for name in {*prefixes, *deeper}
         }
-        self._texts = tuple(
-            [
-                (size, {name: _bucket(found) for name, found in by.items()})
-                for size, by in sorted(texts.items())
-            ]
-        )
+        self._texts = {name: _bucket(found) for name, found in texts.items()}
+        self._shortest = min([len(text) for text in texts], default=0)
+        self._starts: dict[str, tuple[int, ...]] = {}
+        for text in sorted(texts, key=len):
+            start = text[: self._shortest]
+            self._starts[start] = tuple(dict.fromkeys((*self._starts.get(start, ()), len(text))))
         self._longest = max([host.count(".") for host in self._hosts if host[:1] == "."], default=0)
         self._known: dict[str, tuple[str, ...]] = {}
 
@@ -152,22 +155,27 @@ class RouteIndex(Generic[P]):
             buckets.append(bucket)
             if not bucket[3]:
                 break
-        for size, texts in self._texts:
-            bucket = texts.get(path[:size])
-            if bucket is not None:
-                buckets.append(bucket)
+        if self._shortest:
+            for size in self._starts.get(path[: self._shortest], ()):
+                bucket = self._texts.get(path[:size])
+                if bucket is not None:
+                    buckets.append(bucket)
         if self._root is not None:
             buckets.append(self._root)
         best, route = NO_RANK, None
-        for least, entries, by_host, _ in buckets:
+        for least, groups, by_host, _ in buckets:
             if least < best:
-                for group in (
-                    (entries,) if by_host is None else [by_host[host] for host in hosts if host in by_host]
-                ):
-                    for rank, host, candidate, tests in group:
+                if by_host is not None:
+                    groups = [by_host[host] for host in hosts if host in by_host]  # noqa: PLW2901 - the same, but fewer
+                for group in groups:
+                    for rank, host, candidate, search, methods, tests in group:
                         if rank >= best:
                             break
-                        if host in hosts:
+                        if (
+                            host in hosts
+                            and (search is None or search(path))
+                            and (methods is None or request.method in methods)
+                        ):
                             for test in tests:
                                 if not test(request, path):
                                     break
@@ -179,10 +187,9 @@ class RouteIndex(Generic[P]):
     def candidates(self, host: str, literal: str) -> Iterator[Entry]:
         """Yield the entries that the index offers for a host pattern and paths that begin with a text."""
         hosts = {_suffix(host), *self._under(host.removeprefix("*."))}
-        for _, entries, by_host, _ in self._buckets(literal):
-            for group in (
-                (entries,) if by_host is None else [by_host[name] for name in hosts if name in by_host]
-            ):
+        for _, groups, by_host, _ in self._buckets(literal):
+            found = groups if by_host is None else [by_host[name] for name in hosts if name in by_host]
+            for group in found:
                 yield from [entry for entry in group if entry[1] in hosts]
 
     def _buckets(self, literal: str) -> Iterator[Bucket]:
@@ -191,7 +198,7 @@ class RouteIndex(Generic[P]):
             self._exact.get(literal),
             *[self._prefixes.get(literal[:end]) for end in (*places, len(literal))],
         ]
-        found += [texts.get(literal[:size]) for size, texts in self._texts]
+        found += [self._texts.get(literal[:size]) for size in {len(text) for text in self._texts}]
         return iter([bucket for bucket in (*found, self._root) if bucket is not None])
 
     def _remember(self, sent: str) -> tuple[str, ...]:
@@ -238,21 +245,20 @@ def _bucket(entries: list[Entry], *, deeper: bool = False) -> Bucket:
     many = len(by_host) > 1 and len(entries) > FEW_ENTRIES
     return (
         entries[0][0] if entries else NO_RANK,
-        tuple(entries),
+        (tuple(entries),),
         {host: tuple(found) for host, found in by_host.items()} if many else None,
         deeper,
     )
 
 
-def _tests(route: Route[Any], shared: dict[object, Test]) -> tuple[Test, ...]:
-    """Return the tests of a route's method and conditions; equal ones are one object, which keeps them in the cache."""
-    tests: list[Test] = []
+def _tests(route: Route[Any], shared: dict[object, Any]) -> tuple[frozenset[str] | None, tuple[Test, ...]]:
+    """Return a route's methods and the tests of its conditions; equal ones are one object, which stays in the cache."""
     methods = route.methods
-    if methods is not None:
-        tests.append(shared.setdefault(methods, lambda request, _path: request.method in methods))
-    return (*tests, *[shared.setdefault(condition, condition.test) for condition in route.conditions])
+    return (
+        None if methods is None else shared.setdefault(methods, methods),
+        tuple([shared.setdefault(condition, condition.test) for condition in route.conditions]),
+    )
 
 
-def _tester(pattern: PathPattern) -> Test:
-    matches: Callable[[str], object] = pattern.search if isinstance(pattern, Regex) else pattern.matches
-    return lambda _request, path: bool(matches(path))
+def _search(pattern: PathPattern) -> Search:
+    return pattern.search if isinstance(pattern, Regex | Template) else pattern.matches

@@ -197,7 +197,7 @@ class Regex:
 class Template:
     """Segments, some of them named: ``/users/{id}``; ``{rest:path}`` at the end takes all that is left."""
 
-    __slots__ = ("_match", "literal", "names", "segments", "text")
+    __slots__ = ("literal", "names", "search", "segments", "text")
     whole = True
 
     def __init__(self, text: str) -> None:
@@ -210,17 +210,17 @@ class Template:
                 break
             fixed.append(segment)
         self.literal: str = "".join([f"/{segment}" for segment in fixed])
-        self._match = re.compile(
+        self.search: Callable[[str], re.Match[str] | None] = re.compile(
             "".join([f"/{_segment(segment)}" for segment in self.segments]), re.DOTALL
         ).fullmatch
 
     def matches(self, path: str, /) -> bool:
         """Whether the path has these segments."""
-        return self._match(path) is not None
+        return self.search(path) is not None
 
     def params(self, path: str, /) -> Mapping[str, str]:
         """Return the named segments, as in the path."""
-        found = self._match(path)
+        found = self.search(path)
         return NO_PARAMS if found is None else found.groupdict()
 
     def decoded(self) -> Template:
