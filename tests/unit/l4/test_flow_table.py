@@ -198,6 +198,31 @@ def test_a_flow_stays_while_fewer_than_half_the_capacity_came_between():
     assert table.stats().evicted > 0
 
 
+def test_nothing_is_lost_while_the_table_is_not_full():
+    """However often flows are used, in whatever order: generations close and are merged, and every flow stays."""
+    table, rng, last = FlowTable(capacity=100), random.Random(7), {}
+    for step in range(5000):
+        number = rng.choice(range(90)) if rng.random() < 0.7 else rng.randrange(20)
+        assert seen(table, number, step / 100, "ab"[number not in last]) == (
+            "pinned" if number in last else "new"
+        )
+        last[number] = step
+        assert len(table) == len(last)
+    assert len(last) == 90
+    assert table.stats().evicted == 0
+    assert all(table.lookup(flow(number), now=50.0) == "b" for number in last)
+
+
+def test_a_full_table_counts_what_it_gave_up():
+    """Stored and evicted flows add up to those inserted; the flows stored are those that are found."""
+    table, rng, inserted = FlowTable(capacity=60), random.Random(8), 0
+    for step in range(3000):
+        inserted += seen(table, rng.randrange(200), step / 1000) == "new"
+        if step % 100 == 0:
+            found = sum(table.lookup(flow(number), now=step / 1000) is not None for number in range(200))
+            assert found == len(table) == inserted - table.stats().evicted
+
+
 def test_oldest_is_a_time_since_which_nothing_was_evicted():
     """Every flow seen since ``oldest`` is still there; before the first eviction there is no such time."""
     table, rng, last = FlowTable(capacity=50), random.Random(3), {}
