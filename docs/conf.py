@@ -13,10 +13,12 @@ author = "The balancekit authors"
 project_copyright = author
 release = version = metadata.version("balancekit")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "book"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "book", "llms"]
 exclude_patterns = ["_build", "changelog.d", "_extensions", "observability", "pictures"]
 html_theme = "furo"
 html_title = f"balancekit {release}"
+html_static_path = ["_static"]
+html_css_files = ["pictures.css"]
 html_extra_path = ["observability/grafana-dashboard.json"]
 
 myst_enable_extensions = ["colon_fence"]
@@ -31,4 +33,8 @@ napoleon_use_rtype = False
 napoleon_preprocess_types = False
 
 # What is documented elsewhere, or named by a type that is internal, is not linked.
-nitpick_ignore_regex = [("py:.*", r"(?!balancekit\.).*"), ("py:.*", r"balancekit\..*\.T(_co)?")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!balancekit\.).*"),
+    ("py:.*", r"balancekit\..*\.T(_co)?"),
+    ("py:.*", r"balancekit\.capacity\._tiers\.Tier"),
+]

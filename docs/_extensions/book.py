@@ -25,6 +25,8 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
+from balancekit.bench._html import inline_svg
+
 DOCS = Path(__file__).parents[1]
 PACKAGES = ("selectors", "routing", "hashing", "loads", "health")
 MARKS = {
@@ -110,7 +112,9 @@ class Cards(Generated):
             found += [f"### {name}", "", f"`from balancekit.{package} import {name}`: {first}", ""]
             for picture in (f"{package}.{name}", name):
                 if (DOCS / "pictures" / f"{picture}.svg").exists() and package in ("selectors", "hashing"):
-                    found += [f"![{name} in one picture](/pictures/{picture}.svg)", ""]
+                    drawn = (DOCS / "pictures" / f"{picture}.svg").read_text(encoding="utf-8")
+                    found += ["```{raw} html", f'<figure class="picture" aria-label="{name}">']
+                    found += [inline_svg(picture, drawn[drawn.index("<svg") :]), "</figure>", "```", ""]
                     break
             found += [line for mark in MARKS if mark in said for line in (f"- **{mark}:** {said[mark]}",)]
             found.append("")

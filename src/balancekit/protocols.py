@@ -14,7 +14,7 @@ threads may call it at the same time, it runs under no lock, it may use the bala
 something that takes long. One that raises is logged and changes nothing.
 
 A class that derives from :class:`Selector`, :class:`Load` or :class:`HealthPolicy` and has a public name that is
-nearly, but not quite, an optional hook is refused with :class:`~balancekit.ConfigurationError`.
+nearly, but not quite, an optional hook is refused with :class:`~balancekit.errors.ConfigurationError`.
 """
 
 from __future__ import annotations

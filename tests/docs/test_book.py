@@ -111,3 +111,27 @@ def test_every_state_and_every_trigger_is_in_the_diagram() -> None:
             assert f">{before.value}</text>" in drawn
             assert f">{after.value}</text>" in drawn
             assert before is after or f">{trigger.value}</text>" in drawn
+
+
+@pytest.mark.timeout(300)
+def test_llms_text_lists_every_page(pages: Path) -> None:
+    """``llms.txt`` is beside the book and names each page of its four parts with a link that leads somewhere."""
+    text = (pages / "llms.txt").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    written = [
+        path
+        for folder in ("tutorial", "how-to", "reference", "explanation")
+        for path in (DOCS / folder).glob("*.md")
+    ]
+    assert len(links) == len(written)
+    for link in links:
+        assert (pages / link).exists(), link
+
+
+@pytest.mark.timeout(300)
+def test_pictures_of_cards_follow_the_theme(pages: Path) -> None:
+    """Cards have their pictures in the page, in colours that the style sheet sets for light and dark, not as white boxes."""
+    text = (pages / "reference" / "algorithms.html").read_text(encoding="utf-8")
+    assert text.count('<figure class="picture"') >= 15
+    assert "#ffffff" not in text[text.index('<figure class="picture"') :]
+    assert "var(--blue)" in text

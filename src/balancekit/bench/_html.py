@@ -16,7 +16,7 @@ from balancekit.bench import _style as style
 from balancekit.bench._claims import Claim, Findings, Table
 from balancekit.bench._results import TITLES, Results
 
-__all__ = ["Section", "document", "page"]
+__all__ = ["Section", "document", "inline_svg", "page"]
 
 THEMED: Final = {
     style.INK: "--ink",
@@ -134,7 +134,7 @@ def document(
 
 def _section(section: Section) -> str:
     findings = section.findings
-    drawn = "".join(f"<figure>{_inline(name, text)}</figure>\n" for name, text in section.pictures.items())
+    drawn = "".join(f"<figure>{inline_svg(name, text)}</figure>\n" for name, text in section.pictures.items())
     wrong = [claim for claim in findings.claims if not claim.holds]
     failed = _claims(wrong) if wrong else ""
     tables = "".join(_table(table) for table in findings.tables if len(table.rows) <= 120)
@@ -183,7 +183,7 @@ def _table(table: Table) -> str:
     )
 
 
-def _inline(name: str, text: str) -> str:
+def inline_svg(name: str, text: str) -> str:
     """Return a picture for a page of many: ids of its own, the page's greys, and no size but the page's."""
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}.\1"', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}.", text)
