@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from balancekit._support.html import html_table
 from balancekit._support.record import Record
 from balancekit.errors import brief
 from balancekit.snapshot import Key
@@ -59,6 +60,15 @@ class Explanation(Record):
     candidates: tuple[Candidate, ...]
     notes: tuple[str, ...]
     panic: bool
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (each.id, each.status, each.state, f"{each.weight:g}", each.inflight, f"{each.load:.4g}")
+            for each in self.candidates
+        ]
+        picked = "no endpoint" if self.picked is None else self.picked
+        columns = ("endpoint", "status", "state", "weight", "in flight", "load")
+        return html_table(f"{self.selector} picks {picked}. {' '.join(self.notes)}".strip(), columns, rows)
 
     def __str__(self) -> str:
         asked = f"{self.selector}" if self.key is None else f"{self.selector}, key {brief(self.key)}"

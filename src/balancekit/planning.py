@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, final, runtime_checkable
 
+from balancekit._support.html import bar, html_table
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Plan", "SupportsStructure"]
@@ -63,6 +64,15 @@ class Plan:
         self.removed: tuple[str, ...] = removed
         self.reweighted: tuple[str, ...] = reweighted
         self._apply: Callable[[], None] = apply
+
+    def _repr_html_(self) -> str:
+        ids = dict.fromkeys((*self.before, *self.after))
+        rows = [
+            [id, *[bar(shares[id]) if id in shares else "" for shares in (self.before, self.after)]]
+            for id in ids
+        ]
+        moved = "keys do not decide" if self.moved is None else f"{self.moved:.2%} of all keys move"
+        return html_table(moved, ("endpoint", "before", "after"), rows)
 
     def apply(self) -> None:
         """Make the change, whole or not at all.

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from balancekit._support.html import bar, html_table
 from balancekit._support.record import Record
 from balancekit.errors import UnknownEndpointError
 from balancekit.outcome import Outcome
@@ -51,8 +52,8 @@ class EndpointStats(Record):
         """Leases that have ended, however they did."""
         return sum(self.outcomes.values())
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data, for JSON: see :meth:`BalancerStats.as_dict`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, for JSON: see :meth:`BalancerStats.to_dict`."""
         return {name: _plain(getattr(self, name)) for name in self._fields}
 
 
@@ -96,17 +97,38 @@ class BalancerStats(Record):
         """Leases that have ended, however they did."""
         return sum(self.outcomes.values())
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON: outcomes by their names, numbers that JSON has not as ``None``.
 
         Example
         -------
         >>> import json
         >>> from balancekit import LoadBalancer
-        >>> json.loads(json.dumps(LoadBalancer(["a"]).stats().as_dict()))["endpoints"][0]["outcomes"]["success"]
+        >>> json.loads(json.dumps(LoadBalancer(["a"]).stats().to_dict()))["endpoints"][0]["outcomes"]["success"]
         0
         """
         return {name: _plain(getattr(self, name)) for name in self._fields}
+
+    def _repr_html_(self) -> str:
+        total = self.completed or 1
+        rows = [
+            (
+                each.id,
+                each.state,
+                f"{each.weight:g}",
+                each.inflight,
+                bar(each.completed / total),
+                each.completed - each.outcomes[Outcome.SUCCESS],
+                *(
+                    ("", "")
+                    if each.latency is None
+                    else (f"{each.latency.p50 * 1e3:.1f}", f"{each.latency.p99 * 1e3:.1f}")
+                ),
+            )
+            for each in self.endpoints
+        ]
+        columns = ("endpoint", "state", "weight", "in flight", "share", "not successful", "p50 ms", "p99 ms")
+        return html_table(f"{self.completed:,} requests have ended", columns, rows)
 
     def __getitem__(self, id: str) -> EndpointStats:
         for endpoint in self.endpoints:
@@ -117,7 +139,7 @@ class BalancerStats(Record):
 
 def _plain(value: Any) -> Any:
     if isinstance(value, EndpointStats):
-        return value.as_dict()
+        return value.to_dict()
     if isinstance(value, Quantiles):
         return {name: _plain(getattr(value, name)) for name in Quantiles._fields}
     if isinstance(value, Mapping):

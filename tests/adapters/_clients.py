@@ -17,8 +17,8 @@ import httpx2
 import requests
 import trio
 
-from balancekit import LoadBalancer
-from balancekit.adapters import CallInfo
+from balancekit import ConfigurationError, LoadBalancer
+from balancekit.adapters import CallInfo, info
 from balancekit.adapters import aiohttp as for_aiohttp
 from balancekit.adapters import httpx as for_httpx
 from balancekit.adapters import httpx2 as for_httpx2
@@ -178,7 +178,7 @@ class Aiohttp(Client):
         body = options.pop("body", None)
         async with self.session.request(method, url, data=body, timeout=limit, **options) as r:
             text = await r.text()
-            return Answer(r.status, text, _lower(r.headers), str(r.url), for_aiohttp.info(r))
+            return Answer(r.status, text, _lower(r.headers), str(r.url), _info(r))
 
     async def open(self, url: str) -> Opened:
         r = await self.session.get(url)
@@ -194,6 +194,13 @@ class Aiohttp(Client):
     async def aclose(self) -> None:
         """Close it."""
         await self.session.close()
+
+
+def _info(response: Any) -> CallInfo | None:
+    try:
+        return info(response)
+    except ConfigurationError:
+        return None
 
 
 def _httpx(options: dict[str, Any]) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def test_other_numbers_work_at_run_time(number: Any) -> None:
     lb.drain("b", deadline=number)
     clock.advance(30.0)
     lb.acquire().release()
-    budget = RetryBudget(ratio=number, reserve=number)
+    budget = RetryBudget(reserve=number, ttl=number)
     budget.deposit(now=0.0)
     assert budget.withdraw(now=0.0)
     assert type(Refresh(interval=number).interval) is float
@@ -202,9 +202,9 @@ def test_a_copied_plan_is_for_reading() -> None:
 
 
 def test_statistics_become_json() -> None:
-    """``as_dict`` holds everything that statistics say, in types that strict JSON has."""
+    """``to_dict`` holds everything that statistics say, in types that strict JSON has."""
     stats = recorded()["stats"]
-    read = json.loads(json.dumps(stats.as_dict(), allow_nan=False))
+    read = json.loads(json.dumps(stats.to_dict(), allow_nan=False))
     assert read["outcomes"]["failure"] == 40
     assert {one["id"]: one["weight"] for one in read["endpoints"]} == {"a": 1.0, "b": 3.0}
     assert set(read) == set(stats._fields)

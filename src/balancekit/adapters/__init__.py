@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from balancekit.adapters._call import CallInfo
     from balancekit.adapters._config import AdapterOptions, CallOptions
     from balancekit.adapters._hedge import hedge
+    from balancekit.adapters._info import info
     from balancekit.adapters._keys import from_cookie, from_header, from_query
     from balancekit.adapters._request_options import RequestOptions, request_options
     from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
@@ -34,6 +35,7 @@ __all__ = [
     "from_header",
     "from_query",
     "hedge",
+    "info",
     "request_options",
 ]
 
@@ -43,6 +45,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_call": ("CallInfo",),
         "_config": ("CallOptions", "AdapterOptions"),
         "_hedge": ("hedge",),
+        "_info": ("info",),
         "_keys": ("from_cookie", "from_header", "from_query"),
         "_request_options": ("RequestOptions", "request_options"),
         "_route_statistics": ("RouteStatistics", "RouteStats"),

@@ -31,7 +31,7 @@ from yarl import URL
 
 from balancekit.adapters._addresses import AddressCache, reachable
 from balancekit.adapters._body_buffer import buffer_body_async
-from balancekit.adapters._call import Call, CallInfo, begin_call
+from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._classification import (
     CANCELLED,
     IDEMPOTENT_METHODS,
@@ -46,7 +46,7 @@ from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.outcome import Outcome
 from balancekit.protocols import ObservableBalancer
 
-__all__ = ["Balanced", "balanced", "info"]
+__all__ = ["Balanced", "balanced"]
 
 if "server_hostname" not in ConnectionKey._fields:
     raise ImportError("balancekit.adapters.aiohttp needs aiohttp 3.14.4 or later")
@@ -345,9 +345,3 @@ def _change(response: ClientResponse, name: str, value: str | None) -> None:
 def _shown(sent: RequestInfo, headers: CIMultiDict[str]) -> RequestInfo:
     """Return what an answer or an error may show of its request: the caller's headers, without the endpoint's keys."""
     return RequestInfo(sent.url, sent.method, CIMultiDictProxy(headers), sent.real_url)
-
-
-def info(response: ClientResponse) -> CallInfo | None:
-    """Return how an answer came about; ``None`` if it was not balanced."""
-    call = getattr(response, "_balancekit", None)
-    return call.info() if isinstance(call, Call) else None

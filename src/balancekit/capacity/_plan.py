@@ -15,7 +15,7 @@ from balancekit._support.record import Record
 from balancekit.capacity._demand import Demand
 from balancekit.capacity._erlang import Waiting, erlang_c
 from balancekit.capacity._sites import Need, SitePlan, TierPlan
-from balancekit.capacity._text import plan_as_dict, plan_as_text
+from balancekit.capacity._text import plan_as_text, plan_to_dict
 from balancekit.capacity._tiers import L4, L7, Backends, Gslb, Tier
 from balancekit.errors import ConfigurationError
 
@@ -133,12 +133,12 @@ class CapacityPlan(Record):
         ]
         return tuple(found)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the plan as data, every number with its formula."""
         return {
             "survive": dict(self.survive),
             "binding": self.binding,
-            **plan_as_dict(self.demand, self.sites, self.waiting, self.findings),
+            **plan_to_dict(self.demand, self.sites, self.waiting, self.findings),
         }
 
     def __str__(self) -> str:

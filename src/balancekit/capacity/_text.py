@@ -9,7 +9,7 @@ from balancekit.capacity._demand import Demand
 from balancekit.capacity._erlang import Waiting
 from balancekit.capacity._sites import SitePlan, TierPlan
 
-__all__ = ["plan_as_dict", "plan_as_text"]
+__all__ = ["plan_as_text", "plan_to_dict"]
 
 Sites: TypeAlias = Sequence[SitePlan]
 Findings: TypeAlias = Sequence[str]
@@ -18,7 +18,7 @@ NEGLIGIBLE: Final = 1e-9
 """A share of requests below which no figure is printed."""
 
 
-def plan_as_dict(demand: Demand, sites: Sites, waiting: Waiting | None, findings: Findings) -> dict[str, Any]:
+def plan_to_dict(demand: Demand, sites: Sites, waiting: Waiting | None, findings: Findings) -> dict[str, Any]:
     """Return a plan as data."""
     return {
         "demand": {

@@ -27,5 +27,5 @@ def run_capacity(options: argparse.Namespace) -> int:
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit capacity: {error}\n")
         return 2
-    sys.stdout.write(f"{json.dumps(plan.as_dict(), indent=1) if options.json else plan}\n")
+    sys.stdout.write(f"{json.dumps(plan.to_dict(), indent=1) if options.json else plan}\n")
     return 0

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from balancekit._support.html import bar, html_table
 from balancekit._support.record import Record
 from balancekit.events import Event
 from balancekit.sim._timeline import Timeline
@@ -99,6 +100,12 @@ class SimulationReport(Record):
     def evenness(self) -> float:
         """Jain's index of the attempts."""
         return jain_index(list(self.picks.values()))
+
+    def _repr_html_(self) -> str:
+        rows = [(id, bar(share), bar(self.busy[id])) for id, share in self.shares.items()]
+        tail = f"p50 {self.quantile(0.5) * 1e3:.1f} ms, p99 {self.quantile(0.99) * 1e3:.1f} ms"
+        caption = f"{self.requests:,} requests, {self.errors:.2%} failed, {tail}"
+        return html_table(caption, ("endpoint", "share", "busy"), rows)
 
     def data(self) -> dict[str, Any]:
         """Return all but the single latencies and events, as JSON has it: strings, numbers, lists, tables, null.

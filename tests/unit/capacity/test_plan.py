@@ -215,7 +215,7 @@ def test_a_plan_as_text_and_as_data_has_every_number_with_its_formula():
         ],
         survive={"l4": 1, "l7": 1, "backends": 1},
     )
-    text, data = str(plan), json.loads(json.dumps(plan.as_dict()))
+    text, data = str(plan), json.loads(json.dumps(plan.to_dict()))
     assert "16.0 Gbps in + 80.0 Gbps out = 96.0 Gbps" in text
     assert "4 sites: 250,000 requests/s; 4.0 Gbps in, 20.0 out" in text
     assert text.count("tier  ") == 1
