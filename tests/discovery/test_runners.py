@@ -32,12 +32,12 @@ from balancekit.events import Drained, Removed
 
 QUICK = Refresh(
     interval=0.03,
-    shortest=0.03,
+    min_interval=0.03,
     first_retry=0.02,
-    longest_retry=0.05,
+    max_retry=0.05,
     hold=0.4,
     quiet=0.05,
-    longest_quiet=0.3,
+    max_quiet=0.3,
 )
 MAX_WAIT_S = 5.0
 
@@ -284,7 +284,7 @@ def test_the_ttl_of_the_records_says_how_often_dns_is_asked():
         zone.srv("_http._tcp.orders.example", (0, 1, 80, "a.example"), ttl=1)
         balancer = nobody()
         source = SrvResolver("_http._tcp.orders.example", nameservers=[place], timeout=0.5)
-        refresh = Refresh(interval=0.01, shortest=0.01, jitter=0.0)
+        refresh = Refresh(interval=0.01, min_interval=0.01, jitter=0.0)
         with ThreadDiscovery(balancer, source, refresh=refresh) as discovery:
             discovery.wait_ready(MAX_WAIT_S)
             began = time.monotonic()
@@ -302,7 +302,7 @@ def test_a_file_that_is_rewritten_in_place_never_costs_the_list(runner, tmp_path
     whole = json.dumps([{"targets": [f"10.0.0.{n}:80" for n in range(50)], "labels": {"a": "b"}}])
     path.write_text(whole)
     balancer = nobody()
-    fast = QUICK.replace(interval=0.002, first_retry=0.002, longest_retry=0.002, hold=0.0, shrink=1.0)
+    fast = QUICK.replace(interval=0.002, first_retry=0.002, max_retry=0.002, hold=0.0, shrink=1.0)
     missing = []
     with runner(balancer, FileSdResolver(path), refresh=fast) as discovery:
         discovery.wait_ready(MAX_WAIT_S)

@@ -43,7 +43,7 @@ def test_options_of_a_string_say_how_to_follow():
     """Over what the resolver suggests; an argument wins over both."""
     assert source("file:a.json").refresh.interval == 1.0
     assert source("file:a.json?interval=5&on_empty=apply&shrink=1").refresh == Refresh(
-        interval=5.0, longest_retry=1.0, on_empty="apply", shrink=1.0
+        interval=5.0, max_retry=1.0, on_empty="apply", shrink=1.0
     )
     assert source("http_sd:http://a/b?interval=7").refresh.interval == 30.0
     assert source("http_sd:http://a/b#interval=7").refresh.interval == 7.0

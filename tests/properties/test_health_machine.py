@@ -32,14 +32,14 @@ MOVES: Counter[tuple[Health, Health]] = Counter()
 LEAST = 50
 """How often each state must have been visited."""
 
-EJECTION = Ejection(base=2.0, maximum=8.0, jitter=0.5, calm=5.0)
+EJECTION = Ejection(base=2.0, max_duration=8.0, jitter=0.5, calm=5.0)
 POLICY = Lifecycle(
     failures=ConsecutiveFailures(threshold=2),
     thresholds=Thresholds(rise=2, fall=2),
     ejection=EJECTION,
     probation=Probation(successes=2, concurrency=2),
 )
-DAMPING = FlapDamping(half_life=10.0, longest=40.0)
+DAMPING = FlapDamping(half_life=10.0, max_suppress=40.0)
 
 
 class OneEndpoint(RuleBasedStateMachine):

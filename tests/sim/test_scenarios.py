@@ -174,11 +174,11 @@ hedge = 0.5
 [balancers.health]
 start = "warming"
 failures = { threshold = 2 }
-ejection = { maximum = 30.0 }
+ejection = { max_duration = 30.0 }
 damping = {}
 probation = { successes = 2 }
 warm_up = { window = 5.0 }
-success_rate = { minimum = 0.5 }
+success_rate = { min_rate = 0.5 }
 
 [[balancers]]
 name = "central queue"

@@ -52,7 +52,7 @@ class DemoReport(Record):
     requests: int
     failures: int
     retries: int
-    most_at_once: int
+    max_in_flight: int
     endpoints: tuple[EndpointRow, ...]
     events: tuple[Note, ...]
 
@@ -81,7 +81,7 @@ class DemoReport(Record):
             requests=counters.requests,
             failures=counters.failures,
             retries=counters.retries,
-            most_at_once=counters.most_at_once,
+            max_in_flight=counters.max_in_flight,
             endpoints=tuple(rows),
             events=tuple(events),
         )
@@ -93,7 +93,7 @@ class DemoReport(Record):
             "requests": self.requests,
             "failures": self.failures,
             "retries": self.retries,
-            "most_at_once": self.most_at_once,
+            "max_in_flight": self.max_in_flight,
             "endpoints": [{name: getattr(row, name) for name in row._fields} for row in self.endpoints],
             "events": [
                 {"time": round(e.time, 3), "event": e.event, "endpoint": e.endpoint, **dict(e.details)}

@@ -25,7 +25,7 @@ class RequestCounters:
     requests: int = 0
     failures: int = 0
     retries: int = 0
-    most_at_once: int = 0
+    max_in_flight: int = 0
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Duration of each served request, by the endpoint that served it."""
 
@@ -52,7 +52,7 @@ class Traffic:
         """Make one request, with attempts on different endpoints; count what came of it."""
         self.counters.requests += 1
         self._open += 1
-        self.counters.most_at_once = max(self.counters.most_at_once, self._open)
+        self.counters.max_in_flight = max(self.counters.max_in_flight, self._open)
         began = time.perf_counter()
         try:
             served_by = await self._attempt()

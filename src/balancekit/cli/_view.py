@@ -130,7 +130,7 @@ def print_report(console: Console, report: DemoReport) -> None:
         events.add_row(f"{note.time:6.2f} s", str(note))
     console.print(events)
     console.print(
-        f"{report.requests} requests (at most {report.most_at_once} at once), "
+        f"{report.requests} requests (at most {report.max_in_flight} at once), "
         f"{report.failures} failures seen by the caller, {report.retries} retries",
         style="bold",
         highlight=False,

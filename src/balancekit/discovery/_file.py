@@ -22,7 +22,7 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["FileSdResolver"]
 
-_EVERY_SECOND: Final = Refresh(interval=1.0, longest_retry=1.0)
+_EVERY_SECOND: Final = Refresh(interval=1.0, max_retry=1.0)
 
 
 @final

@@ -144,7 +144,7 @@ class Reconciler:
         if self._pushed is None:
             self._first_push_at = now
         self._pushed = said
-        self.settles_at = min(now + self._refresh.quiet, self._first_push_at + self._refresh.longest_quiet)
+        self.settles_at = min(now + self._refresh.quiet, self._first_push_at + self._refresh.max_quiet)
 
     def settled(self, *, now: float) -> Resolution | None:
         """Return the list that was pushed, once, if it counts by now."""

@@ -14,7 +14,7 @@ __all__ = ["OnEmpty", "Refresh"]
 OnEmpty: TypeAlias = Literal["hold", "apply"]
 """What an empty answer is: something to be confirmed first, or the truth at once."""
 
-_NUMBERS: Final = ("interval", "shortest", "longest", "first_retry", "longest_retry", "timeout")
+_NUMBERS: Final = ("interval", "min_interval", "max_interval", "first_retry", "max_retry", "timeout")
 
 
 class Refresh(Record):
@@ -24,14 +24,14 @@ class Refresh(Record):
     ----------
     interval
         Seconds between two questions if the answer names no TTL, > 0.
-    shortest, longest
+    min_interval, max_interval
         The bounds of a TTL, > 0: a record with a TTL of zero must not become a flood of questions, one of a day
         must not hide a change for a day.
     jitter
         The share by which each wait is longer or shorter at random, in [0, 1), so that clients that started
         together do not go on asking together.
-    first_retry, longest_retry
-        Seconds to wait after the first failure; doubled with each further one up to the longest, both > 0.
+    first_retry, max_retry
+        Seconds to wait after the first failure; doubled with each further one up to the maximum, both > 0.
     timeout
         Seconds an answer may take, > 0. A coroutine is cancelled then; a function has to keep it by itself.
     on_empty
@@ -42,8 +42,8 @@ class Refresh(Record):
     shrink
         If more than this share of the endpoints is missing in one answer, they stay until the next answer agrees,
         in [0, 1]; 1 believes everything.
-    quiet, longest_quiet
-        A list that is pushed counts after ``quiet`` seconds without another one, ``longest_quiet`` after the first
+    quiet, max_quiet
+        A list that is pushed counts after ``quiet`` seconds without another one, ``max_quiet`` after the first
         at the latest, both >= 0.
 
     Example
@@ -56,26 +56,26 @@ class Refresh(Record):
     """
 
     interval: float = field(default=30.0, kw_only=False)
-    shortest: float = 5.0
-    longest: float = 300.0
+    min_interval: float = 5.0
+    max_interval: float = 300.0
     jitter: float = 0.1
     first_retry: float = 1.0
-    longest_retry: float = 60.0
+    max_retry: float = 60.0
     timeout: float = 10.0
     on_empty: OnEmpty = "hold"
     hold: float = 30.0
     shrink: float = 0.5
     quiet: float = 0.1
-    longest_quiet: float = 1.0
+    max_quiet: float = 1.0
 
     def _check(self) -> None:
         for name in _NUMBERS:
             valid.number(name, getattr(self, name), above=0.0)
         for name in ("hold", "quiet"):
             valid.number(name, getattr(self, name), minimum=0.0)
-        valid.number("longest", self.longest, minimum=self.shortest)
-        valid.number("longest_retry", self.longest_retry, minimum=self.first_retry)
-        valid.number("longest_quiet", self.longest_quiet, minimum=self.quiet)
+        valid.number("max_interval", self.max_interval, minimum=self.min_interval)
+        valid.number("max_retry", self.max_retry, minimum=self.first_retry)
+        valid.number("max_quiet", self.max_quiet, minimum=self.quiet)
         valid.number("shrink", self.shrink, minimum=0.0, maximum=1.0)
         if valid.number("jitter", self.jitter, minimum=0.0, maximum=1.0) == 1.0:
             raise ConfigurationError("jitter", self.jitter, "a number < 1")
@@ -84,11 +84,11 @@ class Refresh(Record):
 
     def period(self, ttl: float | None) -> float:
         """Return how long to wait after an answer."""
-        return self.interval if ttl is None else min(self.longest, max(self.shortest, ttl))
+        return self.interval if ttl is None else min(self.max_interval, max(self.min_interval, ttl))
 
     def retry(self, failures: int) -> float:
         """Return how long to wait after the last of so many failures in a row, >= 1."""
-        return min(self.longest_retry, self.first_retry * 2.0 ** min(failures - 1, 60))
+        return min(self.max_retry, self.first_retry * 2.0 ** min(failures - 1, 60))
 
     def spread(self, wait: float, rng: Random) -> float:
         """Make a wait longer or shorter at random."""

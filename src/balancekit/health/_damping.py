@@ -3,9 +3,9 @@
 .. code-block:: text
 
     penalty(t) = penalty(t0) * 2 ** -((t - t0) / half_life)
-    a fall adds `flap`, up to the ceiling = reuse * 2 ** (longest / half_life)
+    a fall adds `flap`, up to the ceiling = reuse * 2 ** (max_suppress / half_life)
     suppressed from the fall that lifts it to `suppress` or more, until it has decayed to `reuse`
-    time to reuse = half_life * log2(penalty / reuse), at most `longest` after the last fall
+    time to reuse = half_life * log2(penalty / reuse), at most `max_suppress` after the last fall
 
 *Worked example* with the defaults (1000 a fall, suppress 2000, reuse 750, half-life 60 s). Falls at 0, 20
 and 40 s make 1000, then 794 + 1000 = 1794, then 1424 + 1000 = 2424: suppressed, for
@@ -15,7 +15,7 @@ Rise and fall thresholds alone do not help: an endpoint that comes and goes more
 takes its part of the traffic, and of the failures, each time it comes.
 
 Source: RFC 2439 sections 4.2 and 4.8.2. Figures of Cisco (1000, 2000, 750, 15 min, 60 min) with the time
-scale of requests instead of routes: half-life 60 s, longest 5 min. RFC 7196 advises higher thresholds for
+scale of requests instead of routes: half-life 60 s, at most 5 min. RFC 7196 advises higher thresholds for
 routes, where a prefix flaps once for every path that is tried; a fall here is a fall.
 """
 
@@ -80,7 +80,7 @@ class FlapDamping(Record):
         At this penalty it is let back, > 0.
     half_life
         Seconds in which a penalty halves, > 0.
-    longest
+    max_suppress
         Seconds after its last fall that an endpoint is suppressed at most, > 0. It fixes the ceiling.
 
     Raises
@@ -90,7 +90,7 @@ class FlapDamping(Record):
         such configurations deployed).
 
     *Guarantee.* An endpoint that stops falling is let back after ``half_life * log2(penalty / reuse)``
-    seconds, at most ``longest``. One that falls every ``period`` seconds is suppressed at some time if
+    seconds, at most ``max_suppress``. One that falls every ``period`` seconds is suppressed at some time if
     ``flap / (1 - 2 ** (-period / half_life)) > suppress``, and else never.
 
     *When not to use it:* where falls are planned (nightly restarts of the whole pool, one after the other):
@@ -106,24 +106,24 @@ class FlapDamping(Record):
     suppress: float = 2000.0
     reuse: float = 750.0
     half_life: float = 60.0
-    longest: float = 300.0
+    max_suppress: float = 300.0
 
     def _check(self) -> None:
-        for name in ("flap", "suppress", "reuse", "half_life", "longest"):
+        for name in ("flap", "suppress", "reuse", "half_life", "max_suppress"):
             valid.number(name, getattr(self, name), above=0.0)
         if self.suppress <= self.reuse:
             raise ConfigurationError("suppress", self.suppress, f"a number > reuse ({self.reuse:g})")
-        if self.longest / self.half_life > 1000.0:
-            raise ConfigurationError("longest", self.longest, "at most 1000 half-lives")
+        if self.max_suppress / self.half_life > 1000.0:
+            raise ConfigurationError("max_suppress", self.max_suppress, "at most 1000 half-lives")
         if self.suppress >= self.ceiling:
             least = self.half_life * math.log2(self.suppress / self.reuse)
-            allowed = f"a number < {self.ceiling:g}, the ceiling reuse * 2 ** (longest / half_life)"
-            raise ConfigurationError("suppress", self.suppress, f"{allowed}, or longest > {least:g}")
+            allowed = f"a number < {self.ceiling:g}, the ceiling reuse * 2 ** (max_suppress / half_life)"
+            raise ConfigurationError("suppress", self.suppress, f"{allowed}, or max_suppress > {least:g}")
 
     @property
     def ceiling(self) -> float:
         """The penalty that is never exceeded."""
-        return float(self.reuse * 2.0 ** (self.longest / self.half_life))
+        return float(self.reuse * 2.0 ** (self.max_suppress / self.half_life))
 
     def time_to_reuse(self, penalty: float) -> float:
         """Return the seconds a penalty takes to decay to ``reuse``, 0 if it is there already."""
@@ -134,7 +134,7 @@ class FlapDamping(Record):
 
         Example
         -------
-        >>> round(FlapDamping(half_life=15.0, longest=60.0).steady_penalty(1.0))
+        >>> round(FlapDamping(half_life=15.0, max_suppress=60.0).steady_penalty(1.0))
         22144
         """
         return float(self.flap / (1.0 - 2.0 ** (-valid.number("period", period, above=0.0) / self.half_life)))

@@ -1,6 +1,6 @@
 """Ejection: durations that back off, and caps that leave some endpoints in service.
 
-The ``k``-th ejection in a row lasts ``min(base * factor ** (k - 1), maximum)`` seconds, lengthened by up
+The ``k``-th ejection in a row lasts ``min(base * factor ** (k - 1), max_duration)`` seconds, lengthened by up
 to ``jitter`` of itself so that many clients do not probe at the same moment.
 
 *Why the default maximum is two seconds* where Envoy's is 300: a proxy asks an ejected host by itself,
@@ -33,7 +33,7 @@ class Ejection(Record):
         Seconds of the first ejection, > 0.
     factor
         Growth from one ejection to the next in a row, >= 1.
-    maximum
+    max_duration
         Seconds that no ejection exceeds (before jitter), >= base.
     jitter
         The share of its length that an ejection may randomly last longer, in [0, 1].
@@ -48,7 +48,7 @@ class Ejection(Record):
     Example
     -------
     >>> import random
-    >>> Ejection(base=1.0, maximum=3.0, jitter=0.0).duration(3, random.Random(1))
+    >>> Ejection(base=1.0, max_duration=3.0, jitter=0.0).duration(3, random.Random(1))
     3.0
     >>> Ejection(max_share=0.1).allows(already_out=0, size=5)
     True
@@ -56,7 +56,7 @@ class Ejection(Record):
 
     base: float = 1.0
     factor: float = 2.0
-    maximum: float = 2.0
+    max_duration: float = 2.0
     jitter: float = 0.1
     max_share: float = 0.5
     calm: float = 0.0
@@ -64,9 +64,9 @@ class Ejection(Record):
     def _check(self) -> None:
         valid.number("base", self.base, above=0.0)
         valid.number("factor", self.factor, minimum=1.0)
-        valid.number("maximum", self.maximum, above=0.0)
-        if self.maximum < self.base:
-            raise ConfigurationError("maximum", self.maximum, f"at least base ({self.base:g})")
+        valid.number("max_duration", self.max_duration, above=0.0)
+        if self.max_duration < self.base:
+            raise ConfigurationError("max_duration", self.max_duration, f"at least base ({self.base:g})")
         valid.number("jitter", self.jitter, minimum=0.0, maximum=1.0)
         valid.number("max_share", self.max_share, minimum=0.0, maximum=1.0)
         valid.number("calm", self.calm, minimum=0.0)
@@ -76,8 +76,8 @@ class Ejection(Record):
         length = self.base
         for _ in range(streak - 1):
             length *= self.factor
-            if length >= self.maximum:
-                length = self.maximum
+            if length >= self.max_duration:
+                length = self.max_duration
                 break
         return length * (1.0 + self.jitter * rng.random())
 

@@ -68,7 +68,7 @@ class Lifecycle(Record):
     Example
     -------
     >>> from balancekit import LoadBalancer
-    >>> careful = Lifecycle(damping=FlapDamping(), warm_up=WarmUp(window=10.0), ejection=Ejection(maximum=30.0))
+    >>> careful = Lifecycle(damping=FlapDamping(), warm_up=WarmUp(window=10.0), ejection=Ejection(max_duration=30.0))
     >>> lb = LoadBalancer(["a", "b"], health=careful)
     """
 

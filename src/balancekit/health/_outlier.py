@@ -45,7 +45,7 @@ class SuccessRateOutlier(Record):
     ----------
     factor
         How many population standard deviations, > 0. (Envoy and gRPC write 1900, in thousandths.)
-    minimum_hosts
+    min_hosts
         Endpoints with enough volume without which none is compared, >= 2.
     volume
         Requests in the window without which an endpoint is not compared, >= 1.
@@ -64,20 +64,20 @@ class SuccessRateOutlier(Record):
     """
 
     factor: float = 1.9
-    minimum_hosts: int = 5
+    min_hosts: int = 5
     volume: int = 100
     window: float = 10.0
     enforcing: float = 1.0
 
     def _check(self) -> None:
         valid.number("factor", self.factor, above=0.0)
-        valid.integer("minimum_hosts", self.minimum_hosts, minimum=2)
+        valid.integer("min_hosts", self.min_hosts, minimum=2)
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
         rates = {report.endpoint: report.success_rate for report in reports if report.volume >= self.volume}
-        if len(rates) < self.minimum_hosts:
+        if len(rates) < self.min_hosts:
             return {}
         mean = math.fsum(rates.values()) / len(rates)
         spread = math.sqrt(math.fsum([(rate - mean) ** 2 for rate in rates.values()]) / len(rates))
@@ -93,7 +93,7 @@ class FailurePercentage(Record):
     ----------
     threshold
         A share, in (0, 1].
-    minimum_hosts
+    min_hosts
         Endpoints with enough volume without which none is judged, >= 1.
     volume, window, enforcing
         As for :class:`SuccessRateOutlier`.
@@ -108,14 +108,14 @@ class FailurePercentage(Record):
     """
 
     threshold: float = 0.85
-    minimum_hosts: int = 5
+    min_hosts: int = 5
     volume: int = 50
     window: float = 10.0
     enforcing: float = 1.0
 
     def _check(self) -> None:
         valid.number("threshold", self.threshold, above=0.0, maximum=1.0)
-        valid.integer("minimum_hosts", self.minimum_hosts, minimum=1)
+        valid.integer("min_hosts", self.min_hosts, minimum=1)
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
@@ -130,19 +130,19 @@ class FailurePercentageAbove(Record):
     ----------
     threshold
         A share, in [0, 1).
-    minimum_hosts, volume, window, enforcing
+    min_hosts, volume, window, enforcing
         As for :class:`FailurePercentage`, which differs at the threshold itself.
     """
 
     threshold: float = 0.85
-    minimum_hosts: int = 5
+    min_hosts: int = 5
     volume: int = 50
     window: float = 10.0
     enforcing: float = 1.0
 
     def _check(self) -> None:
         valid.number("threshold", self.threshold, minimum=0.0, maximum=1.0)
-        valid.integer("minimum_hosts", self.minimum_hosts, minimum=1)
+        valid.integer("min_hosts", self.min_hosts, minimum=1)
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
@@ -157,10 +157,10 @@ class MedianFailures(Record):
     ----------
     factor
         How many scaled median absolute deviations above the median, > 0.
-    least
+    min_excess
         A deviation is taken for at least this share, in (0, 1]: when all peers fail equally rarely, a hair
         more is not an outlier. With the defaults none is an outlier below 17.5 % over the median.
-    minimum_hosts
+    min_hosts
         Endpoints with enough volume without which none is compared, >= 3.
     volume, window, enforcing
         As for :class:`SuccessRateOutlier`.
@@ -177,24 +177,24 @@ class MedianFailures(Record):
     """
 
     factor: float = 3.5
-    least: float = 0.05
-    minimum_hosts: int = 3
+    min_excess: float = 0.05
+    min_hosts: int = 3
     volume: int = 20
     window: float = 10.0
     enforcing: float = 1.0
 
     def _check(self) -> None:
         valid.number("factor", self.factor, above=0.0)
-        valid.number("least", self.least, above=0.0, maximum=1.0)
-        valid.integer("minimum_hosts", self.minimum_hosts, minimum=3)
+        valid.number("min_excess", self.min_excess, above=0.0, maximum=1.0)
+        valid.integer("min_hosts", self.min_hosts, minimum=3)
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
         rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= self.volume}
-        if len(rates) < self.minimum_hosts:
+        if len(rates) < self.min_hosts:
             return {}
-        limit = _limit(rates.values(), self.factor, least=self.least)
+        limit = _limit(rates.values(), self.factor, least=self.min_excess)
         return {id: f"failure rate {rate:.3f} > {limit:.3f}" for id, rate in rates.items() if rate > limit}
 
 
@@ -205,12 +205,12 @@ class MedianLatency(Record):
     ----------
     factor
         How many scaled median absolute deviations above the median, > 0.
-    least
+    min_excess
         A deviation is taken for at least this share of the median, > 0: in a pool of equals a hair more
         is not an outlier. With the defaults none is an outlier below 2.75 times the median.
-    share
+    quantile
         The quantile of an endpoint's latencies that is compared, in [0, 1].
-    minimum_hosts
+    min_hosts
         Endpoints with enough volume without which none is compared, >= 3.
     volume
         Latencies in the window without which an endpoint is not compared, >= 1; see :class:`LatencyLimit`.
@@ -229,30 +229,30 @@ class MedianLatency(Record):
     """
 
     factor: float = 3.5
-    least: float = 0.5
-    share: float = 0.5
-    minimum_hosts: int = 3
+    min_excess: float = 0.5
+    quantile: float = 0.5
+    min_hosts: int = 3
     volume: int = 10
     window: float = 10.0
     enforcing: float = 1.0
 
     def _check(self) -> None:
         valid.number("factor", self.factor, above=0.0)
-        valid.number("least", self.least, above=0.0)
-        valid.number("share", self.share, minimum=0.0, maximum=1.0)
-        valid.integer("minimum_hosts", self.minimum_hosts, minimum=3)
+        valid.number("min_excess", self.min_excess, above=0.0)
+        valid.number("quantile", self.quantile, minimum=0.0, maximum=1.0)
+        valid.integer("min_hosts", self.min_hosts, minimum=3)
         _check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
         known = {
-            report.endpoint: report.latency(self.share)
+            report.endpoint: report.latency(self.quantile)
             for report in reports
             if report.successes >= self.volume and len(report.latencies) >= self.volume
         }
-        if len(known) < self.minimum_hosts:
+        if len(known) < self.min_hosts:
             return {}
-        limit = _limit(known.values(), self.factor, least=self.least * median(known.values()))
+        limit = _limit(known.values(), self.factor, least=self.min_excess * median(known.values()))
         return {id: f"latency {value:.3f} s > {limit:.3f} s" for id, value in known.items() if value > limit}
 
 
@@ -273,7 +273,7 @@ def _failing(
     too_many: Callable[[float], bool],
 ) -> Outliers:
     rates = {report.endpoint: report.failure_rate for report in reports if report.volume >= rule.volume}
-    if len(rates) < rule.minimum_hosts:
+    if len(rates) < rule.min_hosts:
         return {}
     return {
         id: f"failure rate {rate:.3f}, threshold {rule.threshold:g}"

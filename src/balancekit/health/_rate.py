@@ -21,11 +21,11 @@ __all__ = ["LatencyLimit", "SuccessRate"]
 
 
 class SuccessRate(Record):
-    """Accuse an endpoint that succeeds in less than ``minimum`` of its requests.
+    """Accuse an endpoint that succeeds in less than ``min_rate`` of its requests.
 
     Parameters
     ----------
-    minimum
+    min_rate
         The least share that is good enough, in (0, 1].
     volume
         Requests in the window without which nothing is said, >= 1.
@@ -43,13 +43,13 @@ class SuccessRate(Record):
     {'a': 'success rate 0.70 < 0.8 over 10 requests'}
     """
 
-    minimum: float = field(default=0.8, kw_only=False)
+    min_rate: float = field(default=0.8, kw_only=False)
     volume: int = 5
     window: float = 30.0
     enforcing: float = 1.0
 
     def _check(self) -> None:
-        valid.number("minimum", self.minimum, above=0.0, maximum=1.0)
+        valid.number("min_rate", self.min_rate, above=0.0, maximum=1.0)
         valid.integer("volume", self.volume, minimum=1)
         valid.number("window", self.window, above=0.0)
         valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
@@ -58,10 +58,10 @@ class SuccessRate(Record):
         """Return the ids of the outliers, each with its cause."""
         return {
             report.endpoint: (
-                f"success rate {report.success_rate:.2f} < {self.minimum:g} over {report.volume} requests"
+                f"success rate {report.success_rate:.2f} < {self.min_rate:g} over {report.volume} requests"
             )
             for report in reports
-            if report.volume >= self.volume and report.success_rate < self.minimum
+            if report.volume >= self.volume and report.success_rate < self.min_rate
         }
 
 
@@ -72,7 +72,7 @@ class LatencyLimit(Record):
     ----------
     limit
         Seconds, > 0.
-    share
+    quantile
         The quantile that is compared, in [0, 1]: 0.95 says that one answer in twenty may be slower.
     volume
         Latencies in the window without which nothing is said, >= 1. (The balancer keeps the first 64 of an
@@ -92,14 +92,14 @@ class LatencyLimit(Record):
     """
 
     limit: float = field(kw_only=False)
-    share: float = 0.95
+    quantile: float = 0.95
     volume: int = 10
     window: float = 30.0
     enforcing: float = 1.0
 
     def _check(self) -> None:
         valid.number("limit", self.limit, above=0.0)
-        valid.number("share", self.share, minimum=0.0, maximum=1.0)
+        valid.number("quantile", self.quantile, minimum=0.0, maximum=1.0)
         valid.integer("volume", self.volume, minimum=1)
         valid.number("window", self.window, above=0.0)
         valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
@@ -110,8 +110,8 @@ class LatencyLimit(Record):
         for report in reports:
             if report.successes < self.volume or len(report.latencies) < self.volume:
                 continue
-            latency = report.latency(self.share)
+            latency = report.latency(self.quantile)
             if latency > self.limit:
-                cause = f"latency {latency:.3f} s > {self.limit:g} s at quantile {self.share:g}"
+                cause = f"latency {latency:.3f} s > {self.limit:g} s at quantile {self.quantile:g}"
                 found[report.endpoint] = cause
         return found

@@ -74,9 +74,9 @@ class EndpointReport:
         """The share that failed, NaN if there were no requests."""
         return self.failures / self.volume if self.volume else math.nan
 
-    def latency(self, share: float) -> float:
+    def latency(self, q: float) -> float:
         """Return a quantile of the latencies, NaN if there are none."""
-        return quantile(self.latencies, share) if self.latencies else math.nan
+        return quantile(self.latencies, q) if self.latencies else math.nan
 
     def __repr__(self) -> str:
         return f"EndpointReport({self.endpoint!r}, successes={self.successes}, failures={self.failures})"

@@ -2,7 +2,7 @@
 
 .. code-block:: text
 
-    share(t) = max(minimum, (t / window) ** (1 / aggression)),  1 from t = window on
+    share(t) = max(min_share, (t / window) ** (1 / aggression)),  1 from t = window on
 
 The ramp is one number of the node, ``node.ramp``. Selectors do not know of it: a request that was to go to a
 warming endpoint is let through with that probability and sent elsewhere otherwise. So it is the same for round
@@ -66,7 +66,7 @@ class WarmUp(Record):
         Seconds until the endpoint takes its full share, > 0.
     aggression
         The shape, > 0: 1 is a straight line, more begins steeper, less begins flatter.
-    minimum
+    min_share
         The least share, in [0, 1].
 
     *Guarantee.* Shares among the endpoints that are not warming stay in proportion. If every endpoint that is left
@@ -83,18 +83,18 @@ class WarmUp(Record):
 
     window: float = field(default=30.0, kw_only=False)
     aggression: float = 1.0
-    minimum: float = 0.1
+    min_share: float = 0.1
 
     def _check(self) -> None:
         valid.number("window", self.window, above=0.0)
         valid.number("aggression", self.aggression, above=0.0)
-        valid.number("minimum", self.minimum, minimum=0.0, maximum=1.0)
+        valid.number("min_share", self.min_share, minimum=0.0, maximum=1.0)
 
     def share(self, elapsed: float) -> float:
         """Return the share after so many seconds of warm-up."""
         if elapsed >= self.window:
             return 1.0
-        return float(max(self.minimum, (max(0.0, elapsed) / self.window) ** (1.0 / self.aggression)))
+        return float(max(self.min_share, (max(0.0, elapsed) / self.window) ** (1.0 / self.aggression)))
 
     def __call__(self) -> WarmUpMachine:
         """Make the machine of one endpoint."""

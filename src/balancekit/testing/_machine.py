@@ -70,7 +70,7 @@ SITUATIONS: Final = frozenset(
 )
 """What the machine must have seen of a balancer with the default health."""
 
-IDS: Final = strategies.ids(most=5)
+IDS: Final = strategies.ids(max_size=5)
 
 
 class BalancerMachine(RuleBasedStateMachine):
@@ -86,7 +86,7 @@ class BalancerMachine(RuleBasedStateMachine):
         self.ended: Counter[Outcome] = Counter()
         self.removed: set[Lease[str]] = set()
 
-    @initialize(endpoints=strategies.endpoint_lists(most=5), seed=st.integers(0, 2**16))
+    @initialize(endpoints=strategies.endpoint_lists(max_size=5), seed=st.integers(0, 2**16))
     def start(self, endpoints: list[Endpoint[str]], seed: int) -> None:
         """Make the balancer."""
         self.balancer: LoadBalancer[str] = type(self).make(endpoints, self.clock, Random(seed))
@@ -122,7 +122,7 @@ class BalancerMachine(RuleBasedStateMachine):
         if id in self._ids():
             self.balancer.set_weight(id, weight)
 
-    @rule(endpoints=strategies.endpoint_lists(most=5))
+    @rule(endpoints=strategies.endpoint_lists(max_size=5))
     def update(self, endpoints: list[Endpoint[str]]) -> None:
         """Change the whole list."""
         before = set(self._ids())
@@ -319,7 +319,7 @@ def check_balancer(
     make: MakeBalancer,
     *,
     situations: Collection[str] = SITUATIONS,
-    least: int = 3,
+    min_visits: int = 3,
     examples: int = 100,
     steps: int = 50,
 ) -> Counter[str]:
@@ -333,7 +333,7 @@ def check_balancer(
     situations
         Those the machine must have been in, of ``SITUATIONS``. Leave out what your balancer cannot be in:
         without health, none is ever ejected.
-    least
+    min_visits
         How often it must have been in each, >= 1.
     examples, steps
         How many histories, and how long each may be.
@@ -356,7 +356,7 @@ def check_balancer(
     >>> check_balancer(make, situations=["healthy"], examples=5)["healthy"] > 0
     True
     """
-    valid.integer("least", least, minimum=1)
+    valid.integer("min_visits", min_visits, minimum=1)
     visits: Counter[str] = Counter()
     namespace: dict[str, Any] = {"make": staticmethod(make), "visits": visits}
     machine = type("BalancerMachine", (BalancerMachine,), namespace)
@@ -371,6 +371,6 @@ def check_balancer(
         suppress_health_check=strategies.SUPPRESSED_CHECKS,
     )
     run_state_machine_as_test(machine, settings=steady)
-    rare = {name: visits[name] for name in situations if visits[name] < least}
+    rare = {name: visits[name] for name in situations if visits[name] < min_visits}
     assert not rare, f"the machine was too rarely in these situations: {rare}"
     return visits

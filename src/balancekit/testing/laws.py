@@ -168,7 +168,7 @@ def honours_exclusion(subject: Subject) -> None:
     """Law 2. An excluded endpoint is not picked, not the first time and not the tenth."""
 
     @subject.search(
-        snapshot=snapshots(least=1),
+        snapshot=snapshots(min_size=1),
         exclude=st.sets(st.sampled_from([f"e{k}" for k in range(6)])),
         key=st.none() | keys(),
         seed=st.integers(0, 99),
@@ -204,7 +204,7 @@ def none_iff_nobody(subject: Subject) -> None:
 def uses_only_its_generator(subject: Subject) -> None:
     """Law 4. Picks depend on ``ctx.rng`` alone: not on module-level randomness, not on a clock."""
 
-    @subject.search(snapshot=snapshots(least=2), key=st.none() | keys())
+    @subject.search(snapshot=snapshots(min_size=2), key=st.none() | keys())
     def law(snapshot: Snapshot, key: Key | None) -> None:
         seen = []
         for world in (1, 2):
@@ -273,7 +273,7 @@ def fast_path_agrees(subject: Subject) -> None:
     if not isinstance(subject.make(), SupportsPicker):
         return
 
-    @subject.search(snapshot=snapshots(least=1), key=keys(), seed=st.integers(0, 99))
+    @subject.search(snapshot=snapshots(min_size=1), key=keys(), seed=st.integers(0, 99))
     def law(snapshot: Snapshot, key: Key, seed: int) -> None:
         selector = subject.make()
         if not isinstance(selector, SupportsPicker) or not snapshot.eligible:

@@ -27,9 +27,9 @@ SUPPRESSED_CHECKS: Final = (
 """What Hypothesis need not complain of: how long an algorithm takes is not what the laws are about."""
 
 
-def ids(*, most: int = 8) -> SearchStrategy[str]:
+def ids(*, max_size: int = 8) -> SearchStrategy[str]:
     """Ids from a small alphabet, so that they meet again."""
-    return st.sampled_from([f"e{k}" for k in range(most)])
+    return st.sampled_from([f"e{k}" for k in range(max_size)])
 
 
 def weights(*, zero: bool = True) -> SearchStrategy[float]:
@@ -49,22 +49,22 @@ def outcomes() -> SearchStrategy[Outcome]:
 
 
 @st.composite
-def endpoint_lists(draw: st.DrawFn, *, least: int = 1, most: int = 8) -> list[Endpoint[str]]:
+def endpoint_lists(draw: st.DrawFn, *, min_size: int = 1, max_size: int = 8) -> list[Endpoint[str]]:
     """Return lists of endpoints with different ids, in any order."""
-    chosen = draw(st.lists(ids(most=most), min_size=least, max_size=most, unique=True))
+    chosen = draw(st.lists(ids(max_size=max_size), min_size=min_size, max_size=max_size, unique=True))
     return [Endpoint(id, weight=draw(weights())) for id in chosen]
 
 
 @st.composite
-def snapshots(draw: st.DrawFn, *, least: int = 0, most: int = 6) -> Snapshot:
+def snapshots(draw: st.DrawFn, *, min_size: int = 0, max_size: int = 6) -> Snapshot:
     """Snapshots as pools publish them: some endpoints down, some busy; never weight zero beside others."""
-    chosen = draw(st.lists(ids(most=most), min_size=least, max_size=most, unique=True))
+    chosen = draw(st.lists(ids(max_size=max_size), min_size=min_size, max_size=max_size, unique=True))
     if draw(st.integers(0, 9)):
         shares = {id: draw(weights(zero=False)) for id in chosen}
     else:
         shares = dict.fromkeys(chosen, 0.0)
     busy = {id: draw(st.integers(0, 3)) for id in chosen}
     down = draw(st.sets(st.sampled_from(chosen))) if chosen else set()
-    if len(chosen) - len(down) < least:
+    if len(chosen) - len(down) < min_size:
         down = set()
     return make_snapshot(make_nodes(shares, inflight=busy), down=down)

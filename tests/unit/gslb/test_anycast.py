@@ -69,4 +69,4 @@ def test_a_flapping_site_changes_its_route_few_times():
         return sum(one != other for one, other in pairwise(seen))
 
     assert changes(None) >= 50
-    assert changes(FlapDamping(half_life=300.0, longest=1200.0)) <= 10
+    assert changes(FlapDamping(half_life=300.0, max_suppress=1200.0)) <= 10

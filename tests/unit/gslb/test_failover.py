@@ -159,7 +159,7 @@ def test_damping_keeps_a_slow_flapper_out():
         return sum(one == "us" and other == "eu" for one, other in pairwise(seen))
 
     assert returns(None) == 9
-    assert returns(FlapDamping(half_life=180.0, longest=900.0)) <= 3
+    assert returns(FlapDamping(half_life=180.0, max_suppress=900.0)) <= 3
 
 
 def test_proportions_are_those_of_the_priority_load():

@@ -12,7 +12,7 @@ from balancekit import ConfigurationError
 from balancekit.health import Damper, Damping, FlapDamping
 
 MINUTE = 60.0
-CISCO = FlapDamping(half_life=15 * MINUTE, longest=60 * MINUTE)
+CISCO = FlapDamping(half_life=15 * MINUTE, max_suppress=60 * MINUTE)
 
 
 def vendor(suppress):
@@ -35,7 +35,7 @@ def test_the_ceiling_is_what_the_longest_suppression_allows():
 @pytest.mark.parametrize(("period", "steady"), [(1, 22_144), (2, 11_328), (5, 4847), (10, 2702)])
 def test_the_steady_penalty_is_the_geometric_sum(period, steady):
     """``flap / (1 - 2 ** (-period / half_life))``, and what a machine without a low ceiling tends to."""
-    high = FlapDamping(half_life=15 * MINUTE, longest=15 * MINUTE * 20)
+    high = FlapDamping(half_life=15 * MINUTE, max_suppress=15 * MINUTE * 20)
     assert high.steady_penalty(period * MINUTE) == pytest.approx(steady, abs=0.5)
     damper = high()
     for k in range(2000):
@@ -77,7 +77,7 @@ def test_one_flap_may_be_enough():
 @given(gaps=st.lists(st.floats(0.0, 200.0), min_size=1, max_size=40), after=st.floats(0.0, 2000.0))
 def test_the_penalty_is_the_sum_of_what_is_left_of_each_flap(gaps, after):
     """Closed form to 1e-9 while the ceiling is not met: ``sum(flap * 2 ** (-(t - t_k) / half_life))``."""
-    config = FlapDamping(longest=60.0 * 40)
+    config = FlapDamping(max_suppress=60.0 * 40)
     damper, now, times = config(), 0.0, []
     for gap in gaps:
         now += gap
@@ -103,7 +103,7 @@ def test_suppression_is_bounded_and_ends_at_the_formula(gaps):
     if not suppressed:
         return
     assert damper.reuse_at == pytest.approx(now + 60.0 * math.log2(penalty / 750.0), rel=1e-9)
-    assert damper.reuse_at <= now + config.longest + 1e-6
+    assert damper.reuse_at <= now + config.max_suppress + 1e-6
     damper.advance(now=damper.reuse_at - 1e-6)
     assert damper.state is Damping.SUPPRESSED
     damper.advance(now=damper.reuse_at)
@@ -171,8 +171,8 @@ def test_a_ceiling_of_50_000_needs_91_minutes():
     needed = 15 * MINUTE * math.log2(50_000 / 750)
     assert needed / MINUTE == pytest.approx(90.9, abs=0.05)
     with pytest.raises(ConfigurationError, match="longest >"):
-        CISCO.replace(suppress=50_000.0, longest=needed - 1.0)
-    assert CISCO.replace(suppress=50_000.0, longest=needed + 1.0).ceiling > 50_000
+        CISCO.replace(suppress=50_000.0, max_suppress=needed - 1.0)
+    assert CISCO.replace(suppress=50_000.0, max_suppress=needed + 1.0).ceiling > 50_000
 
 
 def test_machines_are_made_by_their_figures():

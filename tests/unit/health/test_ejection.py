@@ -118,7 +118,7 @@ def test_only_what_could_change_something_is_watched():
 
 def test_jitter_only_lengthens_and_stays_within_its_share():
     """Endpoints that fell together do not come back together."""
-    ejection = Ejection(base=10.0, maximum=10.0, jitter=0.1)
+    ejection = Ejection(base=10.0, max_duration=10.0, jitter=0.1)
     rng = Random(4)
     lengths = [ejection.duration(1, rng) for _ in range(1_000)]
     assert min(lengths) >= 10.0

@@ -25,7 +25,7 @@ from balancekit.outcome import Completion
 PLAIN = Lifecycle(
     failures=ConsecutiveFailures(threshold=3),
     thresholds=Thresholds(rise=2, fall=2),
-    ejection=Ejection(base=10.0, maximum=40.0, jitter=0.0),
+    ejection=Ejection(base=10.0, max_duration=40.0, jitter=0.0),
 )
 
 
@@ -109,7 +109,7 @@ def test_each_failed_trial_doubles_the_time_out():
 
 def test_calm_forgives_one_ejection_at_a_time():
     """Envoy: the multiplier falls by one for each healthy interval."""
-    a = Endpoint(PLAIN.replace(ejection=Ejection(base=10.0, maximum=1000.0, jitter=0.0, calm=10.0)))
+    a = Endpoint(PLAIN.replace(ejection=Ejection(base=10.0, max_duration=1000.0, jitter=0.0, calm=10.0)))
     a.fail(3)
     for _ in range(3):
         a.wait(a.machine.deadline - a.now)

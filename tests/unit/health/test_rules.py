@@ -55,7 +55,7 @@ def test_a_success_rate_needs_a_volume(successes, failures, outliers):
 @pytest.mark.parametrize(("latency", "outliers"), [(0.2, False), (0.2000001, True)])
 def test_a_latency_limit_is_a_limit(latency, outliers):
     """The quantile must exceed it; too few latencies say nothing."""
-    rule = LatencyLimit(limit=0.2, share=0.5)
+    rule = LatencyLimit(limit=0.2, quantile=0.5)
     assert bool(rule([report("a", 10, 0, [latency] * 10)])) is outliers
     assert not rule([report("a", 9, 0, [9.0] * 9)])
     assert not rule([report("a", 10, 0)])
@@ -86,7 +86,7 @@ def test_the_outlier_rule_is_the_population_deviation(shares, factor):
 @pytest.mark.parametrize("size", range(2, 8))
 def test_the_outlier_rule_is_blind_below_five(size):
     """One of n values is at most sqrt(n - 1) deviations from the mean: 1.9 is out of reach for n <= 4."""
-    rule = SuccessRateOutlier(minimum_hosts=2)
+    rule = SuccessRateOutlier(min_hosts=2)
     outliers = rule(rates(*[1.0] * (size - 1), 0.0))
     assert bool(outliers) is (math.sqrt(size - 1) > 1.9) is (size >= 5)
 
@@ -279,15 +279,15 @@ BAD = [
     (LatencyLimit, {"limit": 1.0, "window": math.inf}, "window"),
     (LatencyLimit, {"limit": 1.0, "enforcing": 2.0}, "enforcing"),
     (SuccessRateOutlier, {"factor": 0.0}, "factor"),
-    (SuccessRateOutlier, {"minimum_hosts": 1}, "minimum_hosts"),
+    (SuccessRateOutlier, {"min_hosts": 1}, "min_hosts"),
     (FailurePercentage, {"threshold": 0.0}, "threshold"),
-    (FailurePercentage, {"minimum_hosts": 0}, "minimum_hosts"),
+    (FailurePercentage, {"min_hosts": 0}, "min_hosts"),
     (FailurePercentageAbove, {"threshold": -0.1}, "threshold"),
-    (FailurePercentageAbove, {"minimum_hosts": 0}, "minimum_hosts"),
-    (MedianFailures, {"minimum_hosts": 2}, "minimum_hosts"),
+    (FailurePercentageAbove, {"min_hosts": 0}, "min_hosts"),
+    (MedianFailures, {"min_hosts": 2}, "min_hosts"),
     (MedianFailures, {"factor": 0.0}, "factor"),
     (MedianFailures, {"least": 0.0}, "least"),
-    (MedianLatency, {"minimum_hosts": 2}, "minimum_hosts"),
+    (MedianLatency, {"min_hosts": 2}, "min_hosts"),
     (MedianLatency, {"factor": -1.0}, "factor"),
     (MedianLatency, {"least": 0.0}, "least"),
     (MedianLatency, {"share": -0.1}, "share"),

@@ -29,7 +29,7 @@ def test_the_ramp_is_envoys(aggression, shares):
 )
 def test_a_warm_up_takes_twenty_steps_and_ends(window, aggression, minimum, began):
     """Driven by its deadlines it never goes down, follows the formula, and is over with the window."""
-    machine = WarmUp(window=window, aggression=aggression, minimum=minimum)()
+    machine = WarmUp(window=window, aggression=aggression, min_share=minimum)()
     assert machine.deadline is None
     machine.begin(now=began)
     shares, done = [machine.share], False

@@ -167,7 +167,7 @@ def test_a_median_takes_out_one_of_three():
 
 def test_a_slow_one_is_taken_out():
     """Latency beyond the limit, of requests that succeed."""
-    policy = Lifecycle(rules=(LatencyLimit(limit=0.2, share=0.5),))
+    policy = Lifecycle(rules=(LatencyLimit(limit=0.2, quantile=0.5),))
     balancer, clock, events = balancer_of("abc", health=policy, selector=RoundRobin(), timed=True)
     while not only(events, Ejected) and clock.now < 60.0:
         lease = balancer.acquire()

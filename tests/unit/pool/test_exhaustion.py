@@ -17,7 +17,7 @@ from balancekit.health import CheckResult, Ejection, FlapDamping, Health, Lifecy
 from balancekit.testing import ManualClock
 
 POLICY = Lifecycle(
-    thresholds=Thresholds(rise=1, fall=1), ejection=Ejection(base=10.0, maximum=10.0, jitter=0.0)
+    thresholds=Thresholds(rise=1, fall=1), ejection=Ejection(base=10.0, max_duration=10.0, jitter=0.0)
 )
 
 

@@ -39,8 +39,8 @@ SELECTORS = {
 }
 POLICY = Lifecycle(
     failures=ConsecutiveFailures(threshold=1),
-    ejection=Ejection(base=5.0, maximum=5.0, jitter=0.0),
-    warm_up=WarmUp(window=100.0, minimum=0.2),
+    ejection=Ejection(base=5.0, max_duration=5.0, jitter=0.0),
+    warm_up=WarmUp(window=100.0, min_share=0.2),
 )
 REQUESTS = 4000
 
@@ -125,7 +125,7 @@ def test_nobody_is_refused_because_all_are_held_back(name):
 def test_several_may_be_held_back():
     """Two on trial and busy: the next choice but two serves; all on trial and busy: the first one does."""
     clock = ManualClock()
-    policy = POLICY.replace(ejection=Ejection(base=5.0, maximum=5.0, jitter=0.0, max_share=1.0))
+    policy = POLICY.replace(ejection=Ejection(base=5.0, max_duration=5.0, jitter=0.0, max_share=1.0))
     balancer = LoadBalancer(list("abc"), selector=Mine(), health=policy, clock=clock)
     for id in "ab":
         balancer.acquire(exclude=set("abc") - {id}).release(Outcome.FAILURE)

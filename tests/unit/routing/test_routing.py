@@ -58,7 +58,7 @@ def eject(balancer, *ids):
 
 
 QUICK = Lifecycle(
-    failures=ConsecutiveFailures(threshold=3), ejection=Ejection(base=60.0, maximum=60.0, max_share=1.0)
+    failures=ConsecutiveFailures(threshold=3), ejection=Ejection(base=60.0, max_duration=60.0, max_share=1.0)
 )
 
 
