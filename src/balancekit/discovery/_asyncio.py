@@ -36,6 +36,7 @@ class AsyncDiscovery:
 
     Example
     -------
+    >>> from balancekit import LoadBalancer
     >>> async def main():
     ...     lb = LoadBalancer([], allow_empty=True)
     ...     async with AsyncDiscovery(lb, lambda: ["10.0.0.1:80"]) as discovery:

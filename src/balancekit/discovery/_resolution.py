@@ -81,8 +81,8 @@ def resolution(answer: object) -> Resolution:
 
     Example
     -------
-    >>> resolution({"a": 1, "b": 2}).endpoints[1].target
-    2
+    >>> resolution({"a": "10.0.0.1:80", "b": "10.0.0.2:80"}).endpoints[1].target
+    '10.0.0.2:80'
     """
     if isinstance(answer, Resolution):
         return answer

@@ -54,8 +54,8 @@ class FunctionResolver:
 
     Example
     -------
-    >>> FunctionResolver(lambda: {"eu": 1}).resolve().endpoints[0].target
-    1
+    >>> FunctionResolver(lambda: {"eu": "10.0.0.1:80"}).resolve().endpoints[0].target
+    '10.0.0.1:80'
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
