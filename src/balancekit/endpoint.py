@@ -144,8 +144,8 @@ def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
     -------
     >>> [e.id for e in endpoints(["10.0.0.1:80", Endpoint("b", object(), weight=2)])]
     ['10.0.0.1:80', 'b']
-    >>> endpoints({"eu": 1, "us": 2})[1].target
-    2
+    >>> endpoints({"eu": "10.0.0.1:80", "us": "10.0.0.2:80"})[1].target
+    '10.0.0.2:80'
     """
     if isinstance(source, Mapping):
         found = [Endpoint(id, _target(id, target)) for id, target in source.items()]

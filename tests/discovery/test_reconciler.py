@@ -214,7 +214,7 @@ def test_no_single_answer_and_no_failure_empties_or_halves_the_list(answers, fir
         ({"interval": 0}, "interval"),
         ({"interval": True}, "interval"),
         ({"timeout": math.nan}, "timeout"),
-        ({"shortest": 10.0, "longest": 9.0}, "longest"),
+        ({"min_interval": 10.0, "max_interval": 9.0}, "max_interval"),
         ({"first_retry": 2.0, "max_retry": 1.0}, "max_retry"),
         ({"quiet": 2.0}, "max_quiet"),
         ({"jitter": 1.0}, "jitter"),

@@ -83,6 +83,7 @@ async def hedge(
     Example
     -------
     >>> import asyncio
+    >>> from balancekit import LoadBalancer
     >>> async def ask(lease):
     ...     await asyncio.sleep(1.0 if lease.target == "slow" else 0.0)
     ...     return lease.target

@@ -50,6 +50,7 @@ class AsyncChecks:
 
     Example
     -------
+    >>> from balancekit import LoadBalancer
     >>> async def main():
     ...     lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
     ...     async with AsyncChecks(lb, always_well):

@@ -53,6 +53,7 @@ class ThreadChecks:
 
     Example
     -------
+    >>> from balancekit import LoadBalancer
     >>> lb = LoadBalancer(["10.0.0.1:8080"])
     >>> with ThreadChecks(lb, lambda endpoint, timeout: True, schedule=Schedule(interval=60.0)):
     ...     pass

@@ -15,7 +15,7 @@ def make(*, spare=True, threshold=3, **ejection):
     """Make the machine of one endpoint, without jitter."""
     policy = Lifecycle(
         failures=ConsecutiveFailures(threshold=threshold),
-        ejection=Ejection(**{"base": 1.0, "maximum": 8.0, "jitter": 0.0} | ejection),
+        ejection=Ejection(**{"base": 1.0, "max_duration": 8.0, "jitter": 0.0} | ejection),
     )
     return policy("a", lambda _ejection: spare, Random(1))
 

@@ -269,7 +269,7 @@ def test_the_first_cause_is_told():
 # ---------------------------------------------------------------------- bad input
 
 BAD = [
-    *[(SuccessRate, {"minimum": v}, "minimum") for v in (0.0, 1.1, math.nan, True)],
+    *[(SuccessRate, {"min_rate": v}, "min_rate") for v in (0.0, 1.1, math.nan, True)],
     (SuccessRate, {"volume": 0}, "volume"),
     (SuccessRate, {"window": 0.0}, "window"),
     (SuccessRate, {"enforcing": 0.0}, "enforcing"),
@@ -286,10 +286,10 @@ BAD = [
     (FailurePercentageAbove, {"min_hosts": 0}, "min_hosts"),
     (MedianFailures, {"min_hosts": 2}, "min_hosts"),
     (MedianFailures, {"factor": 0.0}, "factor"),
-    (MedianFailures, {"least": 0.0}, "least"),
+    (MedianFailures, {"min_excess": 0.0}, "min_excess"),
     (MedianLatency, {"min_hosts": 2}, "min_hosts"),
     (MedianLatency, {"factor": -1.0}, "factor"),
-    (MedianLatency, {"least": 0.0}, "least"),
+    (MedianLatency, {"min_excess": 0.0}, "min_excess"),
     (MedianLatency, {"share": -0.1}, "share"),
     *[
         (rule, {name: value}, name)

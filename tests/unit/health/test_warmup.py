@@ -78,8 +78,8 @@ def test_an_endpoint_that_is_taken_out_warms_no_more():
         ({"window": 0.0}, "window"),
         ({"window": float("inf")}, "window"),
         ({"aggression": 0.0}, "aggression"),
-        ({"minimum": 1.1}, "minimum"),
-        ({"minimum": False}, "minimum"),
+        ({"min_share": 1.1}, "min_share"),
+        ({"min_share": False}, "min_share"),
     ],
 )
 def test_bad_figures_are_refused(options, parameter):
