@@ -274,7 +274,7 @@ BAD = [
     (SuccessRate, {"window": 0.0}, "window"),
     (SuccessRate, {"enforcing": 0.0}, "enforcing"),
     (LatencyLimit, {"limit": 0.0}, "limit"),
-    (LatencyLimit, {"limit": 1.0, "share": 2.0}, "share"),
+    (LatencyLimit, {"limit": 1.0, "quantile": 2.0}, "quantile"),
     (LatencyLimit, {"limit": 1.0, "volume": 0}, "volume"),
     (LatencyLimit, {"limit": 1.0, "window": math.inf}, "window"),
     (LatencyLimit, {"limit": 1.0, "enforcing": 2.0}, "enforcing"),
@@ -290,7 +290,7 @@ BAD = [
     (MedianLatency, {"min_hosts": 2}, "min_hosts"),
     (MedianLatency, {"factor": -1.0}, "factor"),
     (MedianLatency, {"min_excess": 0.0}, "min_excess"),
-    (MedianLatency, {"share": -0.1}, "share"),
+    (MedianLatency, {"quantile": -0.1}, "quantile"),
     *[
         (rule, {name: value}, name)
         for rule in (
