@@ -8,30 +8,47 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Protocol, TypeAlias, final
+from typing import Final, Protocol, final
 
 from balancekit.endpoint import Endpoint
 from balancekit.outcome import Completion, Outcome
 from balancekit.stats import RecentWindow
 
-__all__ = ["Assignment", "HotFields", "Load", "Node", "assign"]
+__all__ = ["Assignments", "HotFields", "Load", "Node"]
 
 _NO_LOCK: Final = nullcontext()
-
-Assignment: TypeAlias = tuple[object, str, object]
-"""An object, the name of one of its attributes, and the value to give it."""
 
 _exhaust: Final[Callable[[Iterable[None]], None]] = deque[None](maxlen=0).extend
 
 
-def assign(assignments: Iterable[Assignment]) -> None:
-    """Set attributes of many objects in one step: all of them, or none if it is interrupted.
+@final
+class Assignments:
+    """Attributes of many objects, to be set in one step.
 
-    The loop runs in C, where no signal handler and, under the interpreter lock, no other thread can come in between.
+    Kept in three columns, not in a row for each: rows are tuples, and thousands of them start a full collection of
+    garbage, which stops every thread.
     """
-    pending = list(assignments)
-    if pending:
-        _exhaust(map(setattr, *zip(*pending, strict=True)))
+
+    __slots__ = ("_names", "_objects", "_values")
+
+    def __init__(self) -> None:
+        self._objects: list[object] = []
+        self._names: list[str] = []
+        self._values: list[object] = []
+
+    def add(self, target: object, name: str, value: object) -> None:
+        """Set an attribute of an object, too."""
+        self._objects.append(target)
+        self._names.append(name)
+        self._values.append(value)
+
+    def apply(self) -> None:
+        """Set them all, or none if it is interrupted.
+
+        The loop runs in C, where no signal handler and, under the interpreter lock, no other thread can come in
+        between.
+        """
+        _exhaust(map(setattr, self._objects, self._names, self._values))
 
 
 class Load(Protocol):

@@ -18,7 +18,7 @@ import weakref
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
-__all__ = ["call_in_child", "new_condition", "new_lock", "owned"]
+__all__ = ["call_in_child", "new_condition", "new_lock", "owned", "this_thread"]
 
 
 class StartsOver(Protocol):
@@ -51,6 +51,11 @@ def new_condition() -> threading.Condition:
     lock = threading.RLock()
     _LOCKS.add(lock)
     return threading.Condition(lock)
+
+
+def this_thread() -> int:
+    """Return the identity of the calling thread, never 0."""
+    return threading.get_ident()
 
 
 def owned(lock: AbstractContextManager[object]) -> bool:

@@ -11,7 +11,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import Final, TypeAlias, TypeVar, final
+from typing import Final, NamedTuple, TypeAlias, TypeVar, cast, final
 
 from balancekit._support.log import log_error
 from balancekit.engine.locks import EngineLocks
@@ -23,7 +23,6 @@ from balancekit.outcome import CheckResult, Completion
 from balancekit.protocols import (
     HealthPolicy,
     LoadPolicy,
-    OutlierFinder,
     Selector,
     SupportsCheckResults,
     SupportsDefaultLoad,
@@ -49,10 +48,11 @@ __all__ = [
     "HealthHooks",
     "HealthMaker",
     "LoadHooks",
+    "Reading",
     "SelectorHooks",
+    "SweepHooks",
     "check_load",
     "load_is_timed",
-    "make_sweep",
     "needs_start",
     "reset_load",
 ]
@@ -210,6 +210,22 @@ def reset_load(load: Load, guard: Guard) -> None:
         guard.call("load", load.reset, default=None)
 
 
+def _supports(policy: object, protocol: type) -> bool:
+    """Answer whether a policy has the members of a protocol; a property that raises is there."""
+    try:
+        return isinstance(policy, protocol)
+    except Exception:
+        return True
+
+
+class Reading(NamedTuple):
+    """What a health machine says at one moment, as far as a state of the pool shows it."""
+
+    well: bool = True
+    ramping: bool = False
+    deadline: float = math.inf
+
+
 @final
 class HealthHooks:
     """The health machine of one endpoint."""
@@ -220,8 +236,12 @@ class HealthHooks:
         _refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
         self.policy: HealthPolicy = policy
         self._guard = guard
-        self._ramp = policy if isinstance(policy, SupportsRamp) else None
+        self._ramp = cast("SupportsRamp", policy) if _supports(policy, SupportsRamp) else None
         self._own: bool = type(policy).__module__.startswith(_OWN)  # ours need no guard
+
+    def read(self) -> Reading:
+        """Return what the machine says now."""
+        return Reading(self.eligible, self.ramp < 1.0, self.deadline)
 
     @property
     def eligible(self) -> bool:
@@ -299,11 +319,11 @@ class HealthHooks:
         ConfigurationError
             If it takes none.
         """
-        if not isinstance(self.policy, SupportsCheckResults):
+        if not _supports(self.policy, SupportsCheckResults):
             raise ConfigurationError(
                 "health", self.policy, "a policy that takes check results, such as Lifecycle()"
             )
-        return self.policy
+        return cast("SupportsCheckResults", self.policy)
 
     def checked(self, result: CheckResult, *, now: float) -> list[Event]:
         """Tell how an active check ended."""
@@ -314,9 +334,28 @@ class HealthHooks:
         return math.inf if due is None else float(due)
 
 
-def make_sweep(health: HealthMaker | None, rng: Random) -> OutlierFinder | None:
-    """Return the outlier sweep of a pool, ``None`` if its health policy has none."""
-    return health.outlier_sweep(rng) if isinstance(health, SupportsSweep) else None
+@final
+class SweepHooks:
+    """The outlier sweep of a pool, if its health policy has one."""
+
+    __slots__ = ("_finder", "_guard")
+
+    def __init__(self, health: HealthMaker | None, rng: Random, guard: Guard) -> None:
+        policy: object = health
+        self._finder = policy.outlier_sweep(rng) if isinstance(policy, SupportsSweep) else None
+        self._guard = guard
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`advance` is due, infinity if it never is."""
+        return math.inf if self._finder is None else self._finder.deadline
+
+    def advance(self, nodes: Iterable[Node], *, now: float) -> Mapping[str, str]:
+        """Return the ids of outliers, each with a cause."""
+        nothing: Mapping[str, str] = {}
+        if self._finder is None:
+            return nothing
+        return self._guard.call("outlier sweep", self._finder.advance, nodes, default=nothing, now=now)
 
 
 _SELECTOR_HOOKS: Final = (

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from balancekit.endpoint import Endpoint
-from balancekit.engine.hooks import HealthHooks
+from balancekit.engine.hooks import HealthHooks, Reading
 from balancekit.errors import Reason
 from balancekit.health import MEMBERSHIP, Health, Membership, Move, following, shown
 from balancekit.node import Node
@@ -45,14 +45,21 @@ class Member(NamedTuple):
         membership = following(MEMBERSHIP, self.membership, move)
         return self if membership is self.membership else self._replace(membership=membership)
 
-    def refreshed(self) -> Member:
-        """Return the member with what its health machine says now; itself if nothing changes."""
-        if self.health is None:
+    def read(self) -> Reading:
+        """Return what the health machine says now."""
+        return Reading() if self.health is None else self.health.read()
+
+    def with_health(self, reading: Reading) -> Member:
+        """Return the member with what its health machine said; itself if nothing changes."""
+        if reading.well == self.well and reading.ramping == self.ramping:
             return self
-        well, ramping = self.health.eligible, self.health.ramp < 1.0
-        if well == self.well and ramping == self.ramping:
-            return self
-        return self._replace(well=well, ramping=ramping)
+        return self._replace(well=reading.well, ramping=reading.ramping)
+
+    def due(self, reading: Reading) -> float:
+        """Return when something is due for this member, infinity if nothing is."""
+        if not self.serving:
+            return self.drain_deadline
+        return reading.deadline if self.cooling is None else min(self.cooling, reading.deadline)
 
     def watch(self) -> None:
         """Have the node report successes if health or membership needs them, and hold it back as far as it should."""
@@ -83,14 +90,6 @@ class Member(NamedTuple):
         if self.serving and self.cooling is not None and self.well:
             return "cooling"
         return shown(Health.HEALTHY.value if self.health is None else self.health.state, self.membership)
-
-    @property
-    def deadline(self) -> float:
-        """When something is due for this member, infinity if nothing is."""
-        if not self.serving:
-            return self.drain_deadline
-        cooled = math.inf if self.cooling is None else self.cooling
-        return cooled if self.health is None else min(cooled, self.health.deadline)
 
     @property
     def back_at(self) -> float:

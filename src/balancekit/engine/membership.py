@@ -14,7 +14,7 @@ Cost: O(n).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, final
 
 from balancekit.endpoint import Endpoint
@@ -22,7 +22,7 @@ from balancekit.engine.member import Member
 from balancekit.engine.state import PoolState, Show, Step
 from balancekit.events import Added, Event, Removed, Reweighted
 from balancekit.health import Move
-from balancekit.node import Assignment, Node
+from balancekit.node import Assignments, Node
 from balancekit.snapshot import Members
 
 __all__ = ["Draft", "facts", "updated"]
@@ -46,11 +46,14 @@ class Draft:
         Makes the member of a new endpoint.
     """
 
-    __slots__ = ("_join", "_joined", "_nodes")
+    __slots__ = ("_join", "_joined", "_nodes", "_same", "deadline")
 
     def __init__(self, join: Callable[[Endpoint[object]], Member]) -> None:
         self._join = join
         self._joined: dict[int, tuple[Endpoint[object], Member]] = {}
+        self._same: dict[tuple[int, int], bool] = {}
+        self.deadline: float = math.inf
+        """When something is due for one of the endpoints that join."""
         self._nodes: tuple[Sequence[Endpoint[object]], Members] | None = None
 
     def join(self, endpoint: Endpoint[object]) -> Member:
@@ -58,7 +61,20 @@ class Draft:
         known = self._joined.get(id(endpoint))
         if known is None:
             known = self._joined[id(endpoint)] = (endpoint, self._join(endpoint))
+            self.deadline = min(self.deadline, known[1].due(known[1].read()))
         return known[1]
+
+    def same_target(self, old: Endpoint[object], new: Endpoint[object]) -> bool:
+        """Answer whether two endpoints have the same target."""
+        if old.target is new.target:
+            return True
+        pair = id(old), id(new)
+        if pair not in self._same:
+            try:
+                self._same[pair] = bool(old.target == new.target)
+            except Exception:
+                self._same[pair] = False
+        return self._same[pair]
 
     def unused(self, state: PoolState) -> list[Node]:
         """Return the nodes that were made for endpoints that have not joined."""
@@ -115,28 +131,30 @@ def updated(
         members=members,
         leaving=leaving,
         nodes=draft.nodes(members.values(), state.nodes.version + 1),
-        deadline=min([state.deadline, *[member.deadline for member in members.values()]]),
+        deadline=min(state.deadline, draft.deadline),
     )
     if found.leaving or not any([member.eligible for member in members.values()]):
         new = new._replace(deadline=-math.inf)  # an endpoint is due to be removed, or to return
     return Step(show(new), found.events)
 
 
-def facts(state: PoolState) -> Iterator[Assignment]:
-    """Yield what to write to the nodes of a state so that they show its facts."""
+def facts(state: PoolState) -> Assignments:
+    """Return what to write to the nodes of a state so that they show its facts."""
+    found = Assignments()
     members = state.members.values()
     total = math.fsum([member.endpoint.weight for member in members])
     for member in members:
         node, endpoint = member.node, member.endpoint
         if node.endpoint is not endpoint:
-            yield node, "endpoint", endpoint
-            yield node, "weight", endpoint.weight
-            yield node, "priority", endpoint.priority
-            yield node, "zone", endpoint.zone
-            yield node, "metadata", endpoint.metadata
+            found.add(node, "endpoint", endpoint)
+            found.add(node, "weight", endpoint.weight)
+            found.add(node, "priority", endpoint.priority)
+            found.add(node, "zone", endpoint.zone)
+            found.add(node, "metadata", endpoint.metadata)
         capacity = endpoint.weight * len(members) / total if endpoint.weight else 1.0
         if node.capacity != capacity:
-            yield node, "capacity", capacity
+            found.add(node, "capacity", capacity)
+    return found
 
 
 def _compare(
@@ -151,9 +169,9 @@ def _compare(
     changed: list[Event] = []
     for endpoint in wanted:
         old = state.members.get(endpoint.id)
-        if old is None or not (keep_history or _same_target(old.endpoint, endpoint)):
+        if old is None or not (keep_history or draft.same_target(old.endpoint, endpoint)):
             members[endpoint.id] = draft.join(endpoint)
-        elif _same(old.endpoint, endpoint):
+        elif _same(old.endpoint, endpoint, draft):
             members[endpoint.id] = old
         else:
             members[endpoint.id] = old._replace(endpoint=endpoint)
@@ -167,19 +185,10 @@ def _compare(
     return _Difference(members, gone, (*left, *joined, *changed))
 
 
-def _same(old: Endpoint[object], new: Endpoint[object]) -> bool:
+def _same(old: Endpoint[object], new: Endpoint[object], draft: Draft) -> bool:
     if old is new:
         return True
     known = (old.weight, old.priority, old.zone)
     return known == (new.weight, new.priority, new.zone) and (
-        old.metadata == new.metadata and _same_target(old, new)
+        old.metadata == new.metadata and draft.same_target(old, new)
     )
-
-
-def _same_target(old: Endpoint[object], new: Endpoint[object]) -> bool:
-    if old.target is new.target:
-        return True
-    try:
-        return bool(old.target == new.target)
-    except Exception:
-        return False

@@ -8,7 +8,6 @@ lock. If another thread has swapped meanwhile, it answers ``False``, and the cha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from random import Random
 from typing import Final, final
 
@@ -19,7 +18,7 @@ from balancekit.engine.locks import EngineLocks
 from balancekit.engine.state import PoolState
 from balancekit.errors import SelectorError
 from balancekit.lease import FREE_THREADED, LeaseOwner
-from balancekit.node import Assignment, Node, assign
+from balancekit.node import Assignments, Node
 from balancekit.protocols import Clock
 from balancekit.selectors._slow_start import slow_start_picker, with_slow_start
 from balancekit.snapshot import PickContext, Snapshot
@@ -119,7 +118,14 @@ class Publisher:
     # ------------------------------------------------------------------ publishing
 
     def prepare(
-        self, state: PoolState, base: Published, owner: LeaseOwner, due: float, *, lean: bool
+        self,
+        state: PoolState,
+        base: Published,
+        owner: LeaseOwner,
+        due: float,
+        *,
+        lean: bool,
+        last: Published | None = None,
     ) -> Published:
         """Return what requests are to read for a state. Raises what the selector raises.
 
@@ -135,8 +141,12 @@ class Publisher:
             When something is due that the state does not know of.
         lean
             Whether plain requests need nothing but a pick and a count.
+        last
+            What the attempt before has prepared, if it came too late; kept as far as it shows the same.
         """
         picker = base.picker
+        if last is not None and _alike(last.state, state):
+            return self.combine(state, last.picker, owner, due, lean=lean)
         if state.snapshot is not base.state.snapshot or not base.sound:
             picker = self._picker(state)
         return self.combine(state, picker, owner, due, lean=lean)
@@ -160,13 +170,20 @@ class Publisher:
             None if by_key else pick, clock, deadline, owner, pick if by_key else None, picker, state, sound
         )
 
-    def swap(self, base: Published, new: Published, counted: Iterable[Assignment] = ()) -> bool:
-        """Publish what was prepared, unless another thread has published since ``base`` was read."""
-        assignments = [*counted, (self._current, "fast", fast_path(new))]
+    def swap(self, base: Published, new: Published, with_it: Assignments | None = None) -> bool:
+        """Publish what was prepared, unless another thread has published since ``base`` was read.
+
+        Parameters
+        ----------
+        with_it
+            What else to set in the same step.
+        """
+        step = Assignments() if with_it is None else with_it
+        step.add(self._current, "fast", fast_path(new))
         with self._locks.writer:
             fits = self._current.published is base
             if fits:
-                assign(assignments)
+                step.apply()
         return fits
 
     def _picker(self, state: PoolState) -> Pick | None:
@@ -192,6 +209,18 @@ class Publisher:
         if hooks.picker is None or not snapshot.eligible:
             return None
         return hooks.picker(snapshot, rng=self._rng)
+
+
+def _alike(old: PoolState, new: PoolState) -> bool:
+    """Answer whether tables made for one state are right for another."""
+    return (
+        old.ramping == new.ramping
+        and old.snapshot.eligible == new.snapshot.eligible
+        and old.snapshot.draining == new.snapshot.draining
+        and old.nodes.nodes == new.nodes.nodes
+        and [id(member.endpoint) for member in old.members.values()]
+        == [id(member.endpoint) for member in new.members.values()]
+    )
 
 
 def _pickable(snapshot: Snapshot) -> frozenset[Node]:

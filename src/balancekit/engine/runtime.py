@@ -17,11 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import count
 from random import Random
 from types import MappingProxyType
 from typing import Final, final
 
-from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.fork import call_in_child, new_lock, this_thread
 from balancekit._support.log import log_error
 from balancekit.endpoint import Endpoint
 from balancekit.engine.fast_path import Current, Published
@@ -30,8 +31,9 @@ from balancekit.engine.hooks import (
     HealthHooks,
     HealthMaker,
     LoadHooks,
+    Reading,
     SelectorHooks,
-    make_sweep,
+    SweepHooks,
     reset_load,
 )
 from balancekit.engine.ledger import Ledger, Observer, StartObserver
@@ -41,7 +43,9 @@ from balancekit.engine.membership import Draft, facts, updated
 from balancekit.engine.publisher import Publisher
 from balancekit.engine.refusal import refused, unavailable
 from balancekit.engine.state import (
+    Exhaustion,
     PoolState,
+    Show,
     Step,
     advanced,
     drained,
@@ -66,7 +70,7 @@ from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.health import Ejection
 from balancekit.lease import FREE_THREADED, Lease
-from balancekit.node import Node, assign
+from balancekit.node import Assignments, Node
 from balancekit.outcome import CheckResult, Completion
 from balancekit.protocols import Clock, LoadPolicy
 from balancekit.snapshot import PickContext
@@ -84,16 +88,22 @@ REFUSALS: Final[Mapping[type[UnavailableError], str]] = MappingProxyType(
 """The name under which each error is counted."""
 
 
+MAX_ATTEMPTS: Final = 8
+"""At one change, if hooks called by this very thread change the pool meanwhile; then they may not."""
+
+
 @final
 class Runtime:
     """The inside of one ``LoadBalancer``."""
 
     __slots__ = (
         "__weakref__",
+        "_changed_by",
         "_clock",
         "_exhaustion",
         "_forked",
         "_health",
+        "_insisting",
         "_listeners",
         "_loads",
         "_own_rng",
@@ -134,11 +144,13 @@ class Runtime:
         self._exhaustion = exhaustion
         self._turn = Turn(self.locks)
         self._loads = LoadHooks(load, self.guard)
-        self._sweep = make_sweep(health, self.rng)
+        self._sweep = SweepHooks(health, self.rng, self.guard)
         self._listeners: tuple[EventSink, ...] = ()
         self._refused: dict[str, int] = dict.fromkeys(REFUSALS.values(), 0)
         self._version = 0
         self._forked = False
+        self._changed_by = 0
+        self._insisting = 0
         self.ledger: Ledger = Ledger(
             clock,
             timed=timed,
@@ -221,44 +233,35 @@ class Runtime:
         """Make the pool contain what is wanted, whole or not at all."""
         if self._forked:
             self._start_over()
+        now = self._clock()
         draft = Draft(self._join)
-        new: Published | None = None
-        touched = False
+        step = Step(self.state)
+
+        def update(state: PoolState, show: Show) -> Step:
+            nonlocal step
+            step = updated(state, wanted(state), draft, show, keep_history=keep_history, now=now)
+            for node in step.state.leaving:
+                node.set_watch(health_watching=True)
+            return step
+
         try:
-            while True:
-                base = self.current.published
-                before = base.state
-                now = self._clock()
-                step = updated(before, wanted(before), draft, self._show, keep_history=keep_history, now=now)
-                if step.state is before:
-                    break
-                touched = True
-                assign(facts(step.state))
-                for node in step.state.leaving:
-                    node.set_watch(health_watching=True)
-                new = self._prepare(step.state, base)
-                if self._publisher.swap(base, new):
-                    touched = False
-                    break
+            events = self._transition(update, strict=True, configure=True)
         except BaseException:
-            if touched and self.current.published is not new:
-                self._restore()
-                self._loads.forget(draft.unused(self.state))
+            self._loads.forget(draft.unused(self.state))
             raise
-        if touched:  # another thread has made the same change meanwhile
-            self._restore()
-        self._after(step.events, forget=step.state.leaving)
+        self._after(events, forget=step.state.leaving)
 
     def drain(self, id: str, seconds: float) -> None:
         """Send nothing new to an endpoint."""
         now = self.wake()
         find(self.state, id).node.set_watch(health_watching=True)
-        self._after(self._transition(lambda state: drained(state, id, now, seconds, self._show), strict=True))
+        self._after(self._transition(lambda state, show: drained(state, id, now, seconds, show), strict=True))
 
     def undrain(self, id: str) -> None:
         """Let a draining endpoint be picked again."""
         self.wake()
-        events = self._transition(lambda state: undrained(state, id, self._show), strict=True)
+        reading = find(self.state, id).read()
+        events = self._transition(lambda state, show: undrained(state, id, reading, show), strict=True)
         find(self.state, id).watch()
         self._after(events)
 
@@ -274,7 +277,8 @@ class Runtime:
         if self._health is None:
             return Member(node, endpoint)
         policy = self._health(endpoint.id, partial(self._may_eject, endpoint.id), self.rng)
-        member = Member(node, endpoint, HealthHooks(policy, self.guard)).refreshed()
+        health = HealthHooks(policy, self.guard)
+        member = Member(node, endpoint, health).with_health(health.read())
         member.watch()
         return member
 
@@ -287,7 +291,7 @@ class Runtime:
         """Answer whether this one may go too: of those that would serve if none were ejected, enough stay."""
         present = [member for member in self.state.members.values() if member.serving]
         serving = [member for member in present if member.endpoint.weight] or present
-        out = sum([1 for member in serving if member.endpoint.id != id and not member.refreshed().eligible])
+        out = sum([1 for member in serving if member.endpoint.id != id and not _well(member)])
         return ejection.allows(already_out=out, size=len(serving))
 
     # ------------------------------------------------------------------ health
@@ -316,31 +320,33 @@ class Runtime:
 
     def _tell(self, node: Node, completion: Completion) -> list[Event]:
         now = completion.ended_at
-        member = self.state.members.get(node.id)
+        before = self.state
+        member = before.members.get(node.id)
         events: list[Event] = []
+        reading = Reading()
         if member is not None and member.node is node:
             if member.serving and member.health is not None:
                 events += member.health.observe(completion, now=now)
-            self._follow(member)
-        before = self.state.snapshot
-        events += self._transition(lambda state: recorded(state, node, completion, now, self._show))
-        return events if self.state.snapshot is before else events + self._let_back(now)
+            reading = self._follow(member)
+        events += self._transition(lambda state, show: recorded(state, node, completion, reading, now, show))
+        return events if self.state.snapshot is before.snapshot else events + self._let_back(now)
 
     def _told(self, id: str, machine: HealthHooks, events: list[Event], now: float) -> list[Event]:
         """Draw the consequences of what a health machine was told outside a request."""
         member = self.state.members.get(id)
         if member is None or member.health is not machine:
             return events
-        self._follow(member)
-        return [
-            *events,
-            *self._transition(lambda state: refreshed(state, (id,), self._show)),
-            *self._let_back(now),
-        ]
+        return [*events, *self._refresh(member), *self._let_back(now)]
+
+    def _refresh(self, member: Member) -> list[Event]:
+        id, machine, reading = member.endpoint.id, member.health, self._follow(member)
+        if machine is None:
+            return []
+        return self._transition(lambda state, show: refreshed(state, machine, id, reading, show))
 
     def _advance(self) -> None:
-        """Do what is due, unless it is in line already."""
-        self.dispatch(self._turn.take_once(self._pass_time))
+        """Do what is due, unless another thread is telling the health machines."""
+        self.dispatch(self._turn.take_unless_taken(self._pass_time))
 
     def _pass_time(self) -> list[Event]:
         now = self._clock()
@@ -349,25 +355,25 @@ class Runtime:
             if member.serving and member.health is not None and member.health.deadline <= now:
                 events += member.health.advance(now=now)
                 self._follow(member)
-        if self._sweep is not None and now >= self._sweep.deadline:
+        if now >= self._sweep.deadline:
             events += self._find_outliers(now)
         self._loads.advance(now=now)
         afresh = not self.current.published.sound
         gone = list(self.state.leaving)
-        events += self._transition(lambda state: advanced(state, now, self._show, afresh=afresh))
+        readings = {id: member.read() for id, member in self.state.members.items()}
+        events += self._transition(lambda state, show: advanced(state, readings, now, show, afresh=afresh))
         self._loads.forget(gone)
         return events + self._let_back(now)
 
     def _find_outliers(self, now: float) -> list[Event]:
         members = self.state.members
+        present = [member.node for member in members.values() if member.eligible]
         events: list[Event] = []
-        if self._sweep is not None:
-            present = [member.node for member in members.values() if member.eligible]
-            for id, cause in self._sweep.advance(present, now=now).items():
-                member = members.get(id)
-                if member is not None and member.health is not None:
-                    events += member.health.on_outlier(cause, now=now)
-                    self._follow(member)
+        for id, cause in self._sweep.advance(present, now=now).items():
+            member = members.get(id)
+            if member is not None and member.health is not None:
+                events += member.health.on_outlier(cause, now=now)
+                self._follow(member)
         return events
 
     def _let_back(self, now: float) -> list[Event]:
@@ -375,52 +381,86 @@ class Runtime:
         serving = [member for member in self.state.members.values() if member.serving]
         if not serving or any([member.eligible for member in serving]):
             return []
-        for member in sorted(serving, key=_deadline):
+        for _, member in sorted([(m.due(m.read()), m) for m in serving], key=_first):
             if member.health is not None:
-                id, events = member.endpoint.id, member.health.uneject(now=now)
-                self._follow(member)
-                events += self._transition(partial(refreshed, ids=(id,), show=self._show))
-                if id in self.state.members and self.state.members[id].eligible:
+                events = member.health.uneject(now=now)
+                events += self._refresh(member)
+                present = self.state.members.get(member.endpoint.id)
+                if present is not None and present.eligible:
                     return events
         return []
 
-    def _follow(self, member: Member) -> None:
-        """Have the node and its load follow what the health machine says now."""
+    def _follow(self, member: Member) -> Reading:
+        """Have the node and its load follow what the health machine says now, and return that."""
         self.state.members.get(member.endpoint.id, member).watch()
-        if not member.well and member.refreshed().well:
+        reading = member.read()
+        if reading.well and not member.well:
             reset_load(member.node.load, self.guard)
+        return reading
 
     # ------------------------------------------------------------------ publishing
 
-    def _transition(self, update: Callable[[PoolState], Step], *, strict: bool = False) -> list[Event]:
-        """Publish the state that an update leads to. ``strict``: or raise what the selector raises."""
+    def _transition(
+        self,
+        update: Callable[[PoolState, Show], Step],
+        *,
+        strict: bool = False,
+        configure: bool = False,
+    ) -> list[Event]:
+        """Publish the state that an update leads to.
+
+        Parameters
+        ----------
+        update
+            Returns the step from a state, given what makes snapshots.
+        strict
+            Whether to raise what the selector raises.
+        configure
+            Whether the update changes facts of nodes.
+        """
+        me = this_thread()
+        if self._insisting == me:
+            raise RuntimeError("a hook changes the pool whenever it is asked about a change of the pool")
+        show = self._show(Exhaustion(self._exhaustion, self.guard))
         new: Published | None = None
         touched = False
         try:
-            while True:
+            for attempt in count(1):
+                if attempt == MAX_ATTEMPTS and self._changed_by == me:
+                    self._insisting = me
                 base = self.current.published
-                step = update(base.state)
+                step = update(base.state, show)
                 if step.state is base.state:
                     break
                 touched = touched or step.state.snapshot is not base.state.snapshot
-                new = self._prepare(step.state, base, strict=strict)
-                counted = [(node, "reported", tally) for node, tally in step.counted]
-                if self._publisher.swap(base, new, counted):
+                if configure:
+                    facts(step.state).apply()
+                new = self._prepare(step.state, base, new, strict=strict)
+                with_it = Assignments()
+                with_it.add(self, "_changed_by", me)
+                for node, tally in step.counted:
+                    with_it.add(node, "reported", tally)
+                if self._publisher.swap(base, new, with_it):
                     touched = False
                     break
         except BaseException:
             if touched and self.current.published is not new:
                 self._restore()
             raise
+        finally:
+            if self._insisting == me:
+                self._insisting = 0
         if touched:  # another thread has made the same change meanwhile
             self._restore()
         return list(step.events)
 
-    def _prepare(self, state: PoolState, base: Published, *, strict: bool = True) -> Published:
-        due = self._loads.deadline if self._sweep is None else min(self._loads.deadline, self._sweep.deadline)
+    def _prepare(
+        self, state: PoolState, base: Published, last: Published | None = None, *, strict: bool
+    ) -> Published:
+        due = min(self._loads.deadline, self._sweep.deadline)
         owner, lean = self.ledger.owner, self.ledger.lean
         try:
-            return self._publisher.prepare(state, base, owner, due, lean=lean)
+            return self._publisher.prepare(state, base, owner, due, lean=lean, last=last)
         except Exception:
             if strict:
                 raise
@@ -433,7 +473,7 @@ class Runtime:
         A selector may rely on the picker that it made last; so the published one is made anew when the next request
         comes.
         """
-        assign(facts(self.state))
+        facts(self.state).apply()
         self._close_fast_path()
 
     def _close_fast_path(self) -> None:
@@ -444,9 +484,12 @@ class Runtime:
             if self._publisher.swap(base, closed):
                 return
 
-    def _show(self, state: PoolState) -> PoolState:
-        self._version = version = max(self._version, state.snapshot.version) + 1
-        return show(state, self._exhaustion, version, self.guard)
+    def _show(self, exhaustion: Exhaustion) -> Show:
+        def shown(state: PoolState) -> PoolState:
+            self._version = version = max(self._version, state.snapshot.version) + 1
+            return show(state, exhaustion, version)
+
+        return shown
 
     # ------------------------------------------------------------------ listeners
 
@@ -518,13 +561,18 @@ class Runtime:
         while self._forked:
             base = self.state
             fresh = {id: m._replace(node=self._make_node(m.endpoint)) for id, m in base.members.items()}
-            self._transition(partial(self._with_fresh_nodes, base, fresh))
+            self._transition(partial(_with_fresh_nodes, base, fresh), configure=True)
             if self.state.nodes is not base.nodes:
                 self._forked = False
 
-    def _with_fresh_nodes(self, base: PoolState, fresh: Mapping[str, Member], state: PoolState) -> Step:
-        return started_over(state, fresh, self._show) if state.nodes is base.nodes else Step(state)
+
+def _with_fresh_nodes(base: PoolState, fresh: Mapping[str, Member], state: PoolState, show: Show) -> Step:
+    return started_over(state, fresh, show) if state.nodes is base.nodes else Step(state)
 
 
-def _deadline(member: Member) -> float:
-    return member.deadline
+def _first(pair: tuple[float, Member]) -> float:
+    return pair[0]
+
+
+def _well(member: Member) -> bool:
+    return member.cooling is None and (member.health is None or member.health.eligible)

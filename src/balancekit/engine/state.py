@@ -12,21 +12,22 @@ Cost: O(n) for a change of membership or of eligibility, O(1) for what changes n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.log import log_error
-from balancekit.engine.hooks import Guard
+from balancekit.engine.hooks import Guard, HealthHooks, Reading
 from balancekit.engine.member import Member
 from balancekit.errors import UnknownEndpointError
 from balancekit.events import Cooling, Drained, Draining, Event
-from balancekit.exhaustion import ExhaustionPolicy
+from balancekit.exhaustion import Candidate, ExhaustionPolicy
 from balancekit.health import Membership, Move
 from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
 from balancekit.snapshot import Members, Snapshot
 
 __all__ = [
+    "Exhaustion",
     "PoolState",
     "Show",
     "Step",
@@ -71,6 +72,9 @@ class Step(NamedTuple):
     """Nodes whose counts went into ``retired``, with what is now in there."""
 
 
+_NEWCOMER: Final = Reading(deadline=-math.inf)
+"""Of an endpoint that joined while the others were read: it is read the next time, at once."""
+
 Show: TypeAlias = Callable[[PoolState], PoolState]
 """Makes the snapshot of a state anew."""
 
@@ -97,31 +101,60 @@ def find(state: PoolState, id: str) -> Member:
         raise UnknownEndpointError(id, tuple(state.members)) from None
 
 
-def show(state: PoolState, exhaustion: ExhaustionPolicy, version: int, guard: Guard) -> PoolState:
-    """Return the state with its snapshot made anew: the nodes that are eligible now.
+@final
+class Exhaustion:
+    """The exhaustion policy, asked each question once while one change is attempted again and again.
 
-    The exhaustion policy is asked here; one that raises is logged, and the healthy endpoints are used.
+    Parameters
+    ----------
+    policy
+        Of the user, perhaps.
+    guard
+        Of the balancer.
     """
+
+    __slots__ = ("_answer", "_asked", "_guard", "_policy", "_question")
+
+    def __init__(self, policy: ExhaustionPolicy, guard: Guard) -> None:
+        self._policy = policy
+        self._guard = guard
+        self._question: list[int] | None = None
+        self._asked: list[Member] = []
+        self._answer: tuple[tuple[Node, ...], bool, bool] = ((), False, False)
+
+    def choose(self, serving: list[Member], healthy: list[Member]) -> tuple[tuple[Node, ...], bool, bool]:
+        """Return the nodes that may be picked, whether one of them is ramping, and whether health is ignored.
+
+        A policy that raises is logged, and the healthy endpoints are used.
+        """
+        question = [*map(id, serving), 0, *map(id, healthy)]
+        if self._question != question:
+            self._guard.check()
+            try:
+                chosen, panic = self._policy(serving, healthy)
+                self._answer = (*_nodes(chosen), panic)
+            except Exception:
+                log_error("exhaustion policy %r failed", self._policy)
+                self._answer = (*_nodes(healthy), False)
+            self._question = question
+            self._asked = serving  # so that the identities stay theirs
+        return self._answer
+
+
+def _nodes(chosen: Sequence[Candidate]) -> tuple[tuple[Node, ...], bool]:
+    nodes = [member.node for member in chosen if member.endpoint.weight] or [member.node for member in chosen]
+    return tuple(nodes), any([member.ramping for member in chosen])
+
+
+def show(state: PoolState, exhaustion: Exhaustion, version: int) -> PoolState:
+    """Return the state with its snapshot made anew: who may be picked now."""
     members = state.members.values()
     serving = [member for member in members if member.serving]
     serving = [member for member in serving if member.cooling is None] or serving
-    healthy = [member for member in serving if member.eligible]
-    guard.check()
-    try:
-        chosen, panic = exhaustion(serving, healthy)
-        nodes = [member.node for member in chosen if member.endpoint.weight] or [
-            member.node for member in chosen
-        ]
-        ramping = any([member.ramping for member in chosen])
-    except Exception:
-        log_error("exhaustion policy %r failed", exhaustion)
-        nodes = [member.node for member in healthy if member.endpoint.weight] or [
-            member.node for member in healthy
-        ]
-        ramping, panic = any([member.ramping for member in healthy]), False
+    nodes, ramping, panic = exhaustion.choose(serving, [member for member in serving if member.eligible])
     snapshot = Snapshot(
         state.nodes,
-        tuple(nodes),
+        nodes,
         draining=tuple([member.node for member in members if not member.serving]),
         version=version,
         panic=panic,
@@ -129,68 +162,67 @@ def show(state: PoolState, exhaustion: ExhaustionPolicy, version: int, guard: Gu
     return state._replace(snapshot=snapshot, ramping=ramping)
 
 
-def recorded(state: PoolState, node: Node, completion: Completion, now: float, show: Show) -> Step:
+def recorded(
+    state: PoolState, node: Node, completion: Completion, reading: Reading, now: float, show: Show
+) -> Step:
     """Return the state after a request has ended on a node, which may have left the pool meanwhile.
 
-    Its health machine has been told.
+    Its health machine has been told, and has said what is in ``reading``.
     """
     member = state.members.get(node.id)
     if member is None or member.node is not node:
         return _left(state, (node,), now)
     if not member.serving:
-        return _replaced(state, member, *_drain_ended(member, now), show)
-    new = member.refreshed()
-    events: tuple[Event, ...] = ()
+        return _replaced(state, member, *_drain_ended(member, now), reading, show)
+    new = member.with_health(reading)
+    events: list[Event] = []
     if completion.retry_after:
         until = now + completion.retry_after
         if member.cooling is None or until > member.cooling:
             new = new._replace(cooling=until)
-            events = (Cooling(endpoint=node.id, at=now, until=until),)
-    return _replaced(state, member, new, events, show)
+            events.append(Cooling(endpoint=node.id, at=now, until=until))
+    return _replaced(state, member, new, events, reading, show)
 
 
-def refreshed(state: PoolState, ids: Iterable[str], show: Show) -> Step:
-    """Return the state with what the health machines of some endpoints say now."""
-    members, visible, deadline = dict(state.members), False, state.deadline
-    for id in ids:
-        member = members.get(id)
-        if member is not None:
-            members[id] = new = member.refreshed()
-            visible = visible or new.visible != member.visible
-            deadline = min(deadline, new.deadline)
-    if not visible:
-        return Step(state if deadline == state.deadline else state._replace(deadline=deadline))
-    return Step(show(state._replace(members=members, deadline=deadline)))
+def refreshed(state: PoolState, machine: HealthHooks, id: str, reading: Reading, show: Show) -> Step:
+    """Return the state with what the health machine of an endpoint says now."""
+    member = state.members.get(id)
+    if member is None or member.health is not machine:
+        return Step(state)
+    return _replaced(state, member, member.with_health(reading), (), reading, show)
 
 
-def advanced(state: PoolState, now: float, show: Show, *, afresh: bool) -> Step:
+def advanced(
+    state: PoolState, readings: Mapping[str, Reading], now: float, show: Show, *, afresh: bool
+) -> Step:
     """Return the state after time has passed; health machines that were due have been told.
 
     Ends drains and coolings, lets go of removed endpoints without leases, and looks for the next deadline.
 
     Parameters
     ----------
+    readings
+        What the health machines say now.
     afresh
         Whether to make the snapshot anew in any case.
     """
     members: dict[str, Member] = {}
     events: list[Event] = []
-    visible = False
+    visible, deadline = False, math.inf
     for id, member in state.members.items():
-        new = member.refreshed()
+        reading = readings.get(id, _NEWCOMER)
+        new = member if reading is _NEWCOMER else member.with_health(reading)
         if not new.serving:
             new, ended = _drain_ended(new, now)
             events += ended
         elif new.cooling is not None and new.cooling <= now:
             new = new._replace(cooling=None)
         members[id] = new
+        deadline = min(deadline, new.due(reading))
         visible = visible or (new is not member and new.visible != member.visible)
-    state = state._replace(
-        members=members, deadline=min([member.deadline for member in members.values()], default=math.inf)
-    )
-    left = _left(state, tuple(state.leaving), now)
-    state = left.state
-    return Step(show(state) if visible or afresh else state, (*events, *left.events), left.counted)
+    left = _left(state._replace(members=members, deadline=deadline), tuple(state.leaving), now)
+    new_state = show(left.state) if visible or afresh else left.state
+    return Step(new_state, (*events, *left.events), left.counted)
 
 
 def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -> Step:
@@ -203,15 +235,15 @@ def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -
     if member.serving:
         until = new.drain_deadline if math.isfinite(seconds) else None
         events = (Draining(endpoint=id, at=now, inflight=member.node.inflight, deadline=until),)
-    state = _replaced(state, member, new, events, show).state
+    state = _replaced(state, member, new, events, Reading(), show).state
     return Step(state._replace(deadline=-math.inf), events)
 
 
-def undrained(state: PoolState, id: str, show: Show) -> Step:
+def undrained(state: PoolState, id: str, reading: Reading, show: Show) -> Step:
     """Return the state in which a draining endpoint may be picked again."""
     member = find(state, id)
-    new = member.moved(Move.UNDRAIN)._replace(drain_deadline=math.inf).refreshed()
-    return _replaced(state, member, new, (), show)
+    new = member.moved(Move.UNDRAIN)._replace(drain_deadline=math.inf).with_health(reading)
+    return _replaced(state, member, new, (), reading, show)
 
 
 def started_over(state: PoolState, fresh: Mapping[str, Member], show: Show) -> Step:
@@ -222,8 +254,10 @@ def started_over(state: PoolState, fresh: Mapping[str, Member], show: Show) -> S
     return Step(show(state._replace(members=fresh, leaving={}, retired=retired, nodes=nodes)), (), counted)
 
 
-def _replaced(state: PoolState, old: Member, new: Member, events: Iterable[Event], show: Show) -> Step:
-    deadline = min(state.deadline, new.deadline)
+def _replaced(
+    state: PoolState, old: Member, new: Member, events: Iterable[Event], reading: Reading, show: Show
+) -> Step:
+    deadline = min(state.deadline, new.due(reading))
     if new is not old:
         state = state._replace(members={**state.members, new.endpoint.id: new}, deadline=deadline)
         return Step(show(state) if new.visible != old.visible else state, tuple(events))

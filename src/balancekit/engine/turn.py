@@ -43,10 +43,14 @@ class Turn:
         """What is to be told. If a thread was interrupted, the next one does what it left."""
         self._owner: object = None
 
-    def take_once(self, task: Task) -> list[Event]:
-        """As :meth:`take`, but put nothing in line that is there already."""
-        if task not in self.line:
-            self.line.append(task)
+    def take_unless_taken(self, task: Task) -> list[Event]:
+        """Do a task and what is in line, or nothing if a thread has the turn: for what stays due and is tried again.
+
+        Were it put in line, a machine that changes the pool whenever it is asked would keep the turn for ever.
+        """
+        if self._owner is not None:
+            return []
+        self.line.append(task)
         return self._work(task)
 
     def take(self, task: Task) -> list[Event]:

@@ -50,14 +50,15 @@ class AliasTable(Generic[T]):
     """How many columns there are."""
 
     def __init__(self, items: Sequence[T], weights: Sequence[float]) -> None:
-        drawn = [(item, weight) for item, weight in zip(items, weights, strict=True) if weight > 0.0]
+        # Columns, not pairs: thousands of tuples start a full collection of garbage, which stops every thread.
+        self.own = [item for item, weight in zip(items, weights, strict=True) if weight > 0.0]
+        drawn = [weight for weight in weights if weight > 0.0]
         if not drawn:
-            drawn = [(item, 1.0) for item in items]
+            self.own, drawn = list(items), [1.0] * len(items)
         size = len(drawn)
-        mean = math.fsum(weight for _, weight in drawn) / size
-        self.own = [item for item, _ in drawn]
+        mean = math.fsum(drawn) / size
         self.alias = list(self.own)
-        fill = [weight / mean for _, weight in drawn]
+        fill = [weight / mean for weight in drawn]
         poor = [k for k in range(size) if fill[k] < 1.0]
         rich = [k for k in range(size) if fill[k] >= 1.0]
         self.cut = [k + 1.0 for k in range(size)]

@@ -165,7 +165,7 @@ def _comparer(nodes: Sequence[Node]) -> Lighter:
     """Return the cheapest function that compares the loads of these nodes."""
     loads = [node.load for node in nodes]
     weighted = not equal_weights(nodes)
-    if all(type(load) is CountedLoad for load in loads):
+    if {type(load) for load in loads} == {CountedLoad}:
         return _fewer_by_weight if weighted else _fewer
     pool: Any = getattr(loads[0], "pool", None)
     if hasattr(pool, "comparer") and all(getattr(load, "pool", None) is pool for load in loads):

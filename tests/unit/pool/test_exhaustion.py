@@ -133,7 +133,7 @@ def test_reasons_are_told_apart():
         Reason.DRAINING: 1,
         Reason.UNKNOWN: 1,
     }
-    assert caught.value.retry_at == balancer._runtime.state.members["a"].deadline
+    assert caught.value.retry_at == balancer._runtime.state.members["a"].back_at
 
 
 def test_in_a_panic_everybody_may_have_been_tried():
