@@ -34,11 +34,11 @@ from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 from balancekit.explanation import Explanation
 from balancekit.health import CheckResult, Lifecycle
 from balancekit.lease import Lease
-from balancekit.loads import FailureAware
+from balancekit.loads import ExpectedDelay
 from balancekit.outcome import Completion, Outcome
 from balancekit.planning import Plan
 from balancekit.protocols import Clock, LoadPolicy, Selector
-from balancekit.selectors import PowerOfChoices
+from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import DEFAULT_COST, Key, Trace
 from balancekit.statistics_view import BalancerStats
 
@@ -62,10 +62,10 @@ class LoadBalancer(Generic[T]):
         Strings (each its own id and target), Endpoints, or a mapping from id to target. Not empty,
         unless ``allow_empty``.
     selector
-        The algorithm. Power of two choices if left out. One instance belongs to one balancer.
+        The algorithm. ``ShortestExpectedDelay()`` if left out. One instance belongs to one balancer.
     load
         How busy an endpoint is, for selectors that compare loads. Left out, it is the selector's
-        ``default_load``, or ``FailureAware()``.
+        ``default_load``, or ``ExpectedDelay()``.
     health
         When an endpoint is taken out and comes back. ``Lifecycle()`` if left out: five failures in a row
         eject it for one to two seconds, never the last one. ``None`` for no health.
@@ -135,8 +135,8 @@ class LoadBalancer(Generic[T]):
         allow_empty: bool = False,
         debug: bool = False,
     ) -> None:
-        hooks = SelectorHooks(PowerOfChoices() if selector is None else selector)
-        policy = load if load is not None else hooks.default_load() or FailureAware()
+        hooks = SelectorHooks(ShortestExpectedDelay() if selector is None else selector)
+        policy = load if load is not None else hooks.default_load() or ExpectedDelay()
         listening = check_listeners(listeners)
         check_options(policy, load, health, exhaustion, clock, rng, listening)
         needs_time = load_is_timed(policy)

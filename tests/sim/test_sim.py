@@ -59,7 +59,7 @@ def servers(count, mean=0.01, **options):
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=repr)
-def test_service_times_have_the_mean_they_state(service):
+def test_expected_delays_have_the_mean_they_state(service):
     """Within five standard errors of 40 000 draws."""
     rng = Random(3)
     drawn = np.array([service.sample(rng) for _ in range(40_000)])

@@ -1,12 +1,13 @@
 """Loads: how busy an endpoint is; a load policy is given to a balancer as ``load=``.
 
-========================  =================================================================
-:class:`FailureAware`     latency of successes, in-flight and success rate; the default
+========================  ==============================================================================
+:class:`ExpectedDelay`    pace, in-flight and success rate; the default
+:class:`FailureAware`     latency of successes that believes bad news at once, in-flight and success rate
 :class:`InFlight`         open leases; exact, no clock
 :class:`InFlightCost`     summed cost of the open leases
 :class:`PeakEwmaLatency`  latency that believes bad news at once, times in-flight (Finagle)
 :class:`EwmaLatency`      symmetric average of latency, times in-flight
-========================  =================================================================
+========================  ==============================================================================
 
 A policy is a callable that makes one :class:`~balancekit.protocols.Load` per node; a class whose
 constructor takes the node is one.
@@ -14,6 +15,7 @@ constructor takes the node is one.
 
 from __future__ import annotations
 
+from balancekit.loads._expected_delay import ExpectedDelay, ExpectedDelayLoad
 from balancekit.loads._failure_aware import FailureAware, FailureAwareLoad
 from balancekit.loads._inflight import CountedLoad, InFlight, InFlightCost
 from balancekit.loads._latency import EwmaLatency, LatencyLoad, PeakEwmaLatency
@@ -21,6 +23,8 @@ from balancekit.loads._latency import EwmaLatency, LatencyLoad, PeakEwmaLatency
 __all__ = [
     "CountedLoad",
     "EwmaLatency",
+    "ExpectedDelay",
+    "ExpectedDelayLoad",
     "FailureAware",
     "FailureAwareLoad",
     "InFlight",

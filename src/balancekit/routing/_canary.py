@@ -15,7 +15,7 @@ from balancekit.hashing import hash64
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
-from balancekit.selectors import PowerOfChoices
+from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Canary"]
@@ -36,7 +36,7 @@ class Canary:
     salt
         Makes the chosen users differ from those of another canary.
     child
-        Makes the selector of either side. Power of two choices if left out.
+        Makes the selector of either side. ``ShortestExpectedDelay`` if left out.
 
     *Guarantee.* Which side a key is on depends on the key, the salt and the share, in every process; a higher
     share only adds keys. A request without a key is drawn. When one side has no endpoint left, the other serves.
@@ -58,7 +58,7 @@ class Canary:
         *,
         share: float,
         salt: str = "",
-        child: MakeSelector = PowerOfChoices,
+        child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
         wanted = valid.labels("labels", labels)
         valid.text("labels", " ".join(wanted))

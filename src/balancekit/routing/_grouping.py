@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TypeAlias, cast, final
 
 from balancekit.errors import ConfigurationError, Reason
-from balancekit.loads import FailureAware
+from balancekit.loads import ExpectedDelay
 from balancekit.outcome import Completion
 from balancekit.protocols import (
     LoadPolicy,
@@ -101,7 +101,7 @@ class ChildSelectors:
             raise ConfigurationError("child", make, "a selector class, or a function that makes selectors")
         self._make = make
         self._children: dict[Hashable, Selector] = {}
-        self.default_load: LoadPolicy = getattr(first, "default_load", FailureAware())
+        self.default_load: LoadPolicy = getattr(first, "default_load", ExpectedDelay())
         """What the children would choose by."""
         self.learns: bool = isinstance(first, SupportsFeedback)
         """Whether children learn from how requests end."""

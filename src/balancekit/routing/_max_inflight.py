@@ -16,7 +16,7 @@ from balancekit.errors import Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
-from balancekit.selectors import PowerOfChoices
+from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["MaxInFlight"]
@@ -35,7 +35,7 @@ class MaxInFlight:
     per_weight
         Whether the limit is for an endpoint of the pool's mean weight, and others in proportion.
     child
-        Makes the selector. Power of two choices if left out.
+        Makes the selector. ``ShortestExpectedDelay`` if left out.
 
     *Guarantee.* While one thread picks, no endpoint is over its limit. Threads that pick at the very same
     moment may each see the last free place; at most as many too many as there are such threads.
@@ -64,7 +64,7 @@ class MaxInFlight:
         max_inflight: int,
         *,
         per_weight: bool = False,
-        child: MakeSelector = PowerOfChoices,
+        child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
         self._limit = valid.integer("max_inflight", max_inflight, minimum=1)
         self._per_weight = valid.flag("per_weight", per_weight)

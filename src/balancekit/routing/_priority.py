@@ -28,7 +28,7 @@ from balancekit.hashing import hash64
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
-from balancekit.selectors import PowerOfChoices
+from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Locality", "Priority", "tier_loads"]
@@ -119,7 +119,7 @@ class Priority:
     Parameters
     ----------
     child
-        Makes the selector of a tier. Power of two choices if left out.
+        Makes the selector of a tier. ``ShortestExpectedDelay`` if left out.
     overprovisioning
         How much more than its part a tier can carry, a finite number >= 1.
 
@@ -141,7 +141,7 @@ class Priority:
     {'near'}
     """
 
-    def __init__(self, child: MakeSelector = PowerOfChoices, *, overprovisioning: float = 1.4) -> None:
+    def __init__(self, child: MakeSelector = ShortestExpectedDelay, *, overprovisioning: float = 1.4) -> None:
         self._tiers = _Tiers(child, lambda node: node.priority, overprovisioning)
         self.default_load: LoadPolicy = self._tiers.children.default_load
         if self._tiers.children.learns:
@@ -170,7 +170,7 @@ class Locality:
     near
         Other zones, nearest first; those not named come last, together.
     child
-        Makes the selector of a zone. Power of two choices if left out.
+        Makes the selector of a zone. ``ShortestExpectedDelay`` if left out.
     overprovisioning
         As of :class:`Priority`.
 
@@ -192,7 +192,7 @@ class Locality:
         zone: str,
         *,
         near: Sequence[str] = (),
-        child: MakeSelector = PowerOfChoices,
+        child: MakeSelector = ShortestExpectedDelay,
         overprovisioning: float = 1.4,
     ) -> None:
         order = [valid.text("zone", zone)]

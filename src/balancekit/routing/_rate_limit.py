@@ -22,7 +22,7 @@ from balancekit.errors import Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
-from balancekit.selectors import PowerOfChoices
+from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["RateLimit"]
@@ -60,7 +60,7 @@ class RateLimit:
     per_weight
         Whether both figures are for an endpoint of the pool's mean weight, and others in proportion.
     child
-        Makes the selector. Power of two choices if left out.
+        Makes the selector. ``ShortestExpectedDelay`` if left out.
 
     *Guarantee.* In any span of ``t`` seconds an endpoint is asked for at most ``burst + rate * t``, however many threads pick.
     A request that costs more than the burst goes to an endpoint whose bucket is full, which then owes the rest. A quota of 500
@@ -98,7 +98,7 @@ class RateLimit:
         burst: float | None = None,
         by_cost: bool = False,
         per_weight: bool = False,
-        child: MakeSelector = PowerOfChoices,
+        child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
         self._rate = valid.number("rate", rate, above=0.0)
         self._burst = max(1.0, self._rate) if burst is None else valid.number("burst", burst, minimum=1.0)

@@ -29,7 +29,7 @@ from balancekit.errors import ConfigurationError, StickyValueError
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector
-from balancekit.selectors import PowerOfChoices
+from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["STICKY", "Sticky", "StickyValues", "source_prefix"]
@@ -121,7 +121,7 @@ class Sticky:
     values
         Reads the values. The request's value is ``attributes={"sticky": value}``.
     child
-        Makes the selector for clients that are not bound. Power of two choices if left out.
+        Makes the selector for clients that are not bound. ``ShortestExpectedDelay`` if left out.
     bound
         How many times its fair part of the requests in flight an endpoint may have before its clients are
         re-homed, > 1, or infinity. A small allowance is added, so that quiet pools do not re-home.
@@ -150,7 +150,7 @@ class Sticky:
         self,
         values: StickyValues,
         *,
-        child: MakeSelector = PowerOfChoices,
+        child: MakeSelector = ShortestExpectedDelay,
         bound: float = 1.5,
     ) -> None:
         if not isinstance(values, StickyValues):

@@ -16,7 +16,7 @@ from balancekit.errors import ConfigurationError, Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector, excluding
-from balancekit.selectors import PowerOfChoices
+from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Subset"]
@@ -36,7 +36,7 @@ class Subset:
         If no endpoint matches: ``"any"`` endpoint, ``"none"`` (the request fails), or the labels of a default
         subset, which has no fallback.
     child
-        Makes the selector of a subset. Power of two choices if left out.
+        Makes the selector of a subset. ``ShortestExpectedDelay`` if left out.
 
     *When not to use it:* to prefer rather than to demand; use :class:`Locality` or :class:`Priority`.
 
@@ -56,7 +56,7 @@ class Subset:
         keys: Sequence[str],
         *,
         fallback: str | Mapping[str, str] = "any",
-        child: MakeSelector = PowerOfChoices,
+        child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
         if isinstance(keys, str) or not isinstance(keys, Sequence) or not keys:
             raise ConfigurationError("keys", keys, "a list of names of labels, at least one")

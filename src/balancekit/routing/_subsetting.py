@@ -23,7 +23,7 @@ from balancekit.hashing import hash64
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
-from balancekit.selectors import PowerOfChoices
+from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 __all__ = ["Subsetting", "deterministic_subset", "rendezvous_subset"]
@@ -87,7 +87,7 @@ class Subsetting:
     choose
         Returns the ids to use, of all ids of the pool; called once per change of membership.
     child
-        Makes the selector. Power of two choices if left out.
+        Makes the selector. ``ShortestExpectedDelay`` if left out.
 
     Example
     -------
@@ -102,7 +102,7 @@ class Subsetting:
         self,
         choose: Callable[[Sequence[str]], Collection[str]],
         *,
-        child: MakeSelector = PowerOfChoices,
+        child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
         if not callable(choose):
             raise ConfigurationError("choose", choose, "a function from ids to ids")

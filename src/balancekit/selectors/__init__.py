@@ -1,7 +1,8 @@
 """Selectors: algorithms from a snapshot to a node; one is given to a balancer as ``selector=``.
 
 =================================  =======================================================
-:class:`PowerOfChoices`            two at random, the less loaded one; the default
+:class:`ShortestExpectedDelay`     the soonest expected answer; the default
+:class:`PowerOfChoices`            two at random, the less loaded one
 :class:`LeastRequest`              the fewest open leases per weight, exactly
 :class:`LeastResponseTime`         the soonest expected answer, looking at all
 :class:`RoundRobin`                each in turn
@@ -23,6 +24,7 @@ from __future__ import annotations
 from balancekit.selectors._bounded import BoundedLoad
 from balancekit.selectors._choices import PowerOfChoices
 from balancekit.selectors._consistent_hash import MaglevHash, RendezvousHash, RingHash
+from balancekit.selectors._expected_delay import ShortestExpectedDelay
 from balancekit.selectors._first import First
 from balancekit.selectors._least_request import LeastRequest
 from balancekit.selectors._modulo_hash import SourceHash
@@ -41,6 +43,7 @@ __all__ = [
     "RendezvousHash",
     "RingHash",
     "RoundRobin",
+    "ShortestExpectedDelay",
     "SmoothWeightedRoundRobin",
     "SourceHash",
     "StrideScheduling",

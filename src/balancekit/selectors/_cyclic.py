@@ -11,13 +11,15 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import Final, NamedTuple, TypeAlias, TypeVar, final
 
 from balancekit.lease import FREE_THREADED
 from balancekit.selectors._sampling import by_weight
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Arrange", "CyclicOrder", "CyclicState", "cycle"]
+
+D = TypeVar("D")
 
 MAX_ROUNDS: Final = 2
 """Turns to take, per eligible node, before a candidate is sampled at random instead."""
@@ -81,7 +83,7 @@ def _next_of(state: CyclicState, ctx: PickContext) -> Node | None:
     return by_weight(state.snapshot.candidates(ctx), ctx.rng)
 
 
-def cycle(order: Sequence[Node]) -> Iterator[Node]:
+def cycle(order: Sequence[D]) -> Iterator[D]:
     """Go round ``order`` for ever, for many threads at once.
 
     Under the interpreter lock that is a C iterator. A shared ``itertools.cycle`` crashes free-threaded

@@ -1,0 +1,215 @@
+"""Shortest expected delay: the endpoint that will answer soonest, as far as the loads know.
+
+Up to 16 endpoints, all are compared. In larger pools, each pick compares eight, going round in an order drawn at random
+once, with four that have just answered or lost narrowly. Going round looks at every endpoint again soon, and what is
+remembered keeps the queues finite whatever the speeds are (Shah and Prabhakar), where two draws at random do not.
+
+The comparison is of one number per endpoint (``node.latency_estimate``), which :class:`~balancekit.loads.ExpectedDelay`
+states anew whenever a request begins or ends there. Other loads are asked for their value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+from random import Random
+from typing import Any, ClassVar, Final, NamedTuple, cast, final
+
+from balancekit.loads import ExpectedDelay
+from balancekit.loads._expected_delay import RECENT, ExpectedDelayPool
+from balancekit.selectors._cyclic import cycle
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["ShortestExpectedDelay"]
+
+MAX_SCANNED: Final = 16
+"""Pools up to this size are compared whole: it costs no more than eight and four of a larger one."""
+WINDOW: Final = 8
+"""Endpoints looked at in turn by each pick from a larger pool."""
+
+
+class Rota(NamedTuple):
+    """In what order the endpoints of one snapshot are looked at."""
+
+    snapshot: Snapshot
+    windows: Iterator[Sequence[Node]]
+    """Never ends; the whole pool is one window if it is small."""
+    recent: list[Node]
+    """Endpoints that have just answered or lost narrowly; empty if the pool is small."""
+    pool: ExpectedDelayPool | None
+    """What the loads share, if they are expected delays."""
+
+
+@final
+class ShortestExpectedDelay:
+    """The endpoint with the shortest expected delay, of all or of twelve; the default.
+
+    *Guarantee.* No queue grows without bound if any policy can keep all of them finite. Among endpoints that are healthy
+    and equally fast, none goes without a pick for longer than 30 s or 20 requests per endpoint, whichever is longer.
+    At rest, endpoints of about the same speed are picked in turn, in proportion to weight.
+
+    *When to use it:* nearly always. *When not:* if the same key must go to the same endpoint (:class:`RingHash`), if
+    shares must be exact (:class:`SmoothWeightedRoundRobin`), or if durations say nothing of the endpoint: then
+    ``PowerOfChoices(load=InFlight())`` or :class:`LeastRequest`.
+
+    Cost: O(1): at most 16 comparisons. With exclusions, as many again, and O(n) if nearly all are excluded.
+    Source: Shah and Prabhakar, *The use of memory in randomized load balancing* (2002); the name is that of the
+    IPVS scheduler ``sed``, which knows weights but not speeds; the loads are described in ``ExpectedDelay``.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> lb = LoadBalancer(["a", "b"], selector=ShortestExpectedDelay())
+    >>> first, second = lb.acquire(), lb.acquire()
+    >>> first.target != second.target
+    True
+    """
+
+    keyed: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[ExpectedDelay] = ExpectedDelay()
+
+    def __init__(self) -> None:
+        self._rota: Rota | None = None
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return the candidate with the shortest expected delay."""
+        rota = self._rota
+        if rota is None or rota.snapshot is not snapshot:
+            self._rota = rota = _rota(snapshot, ctx.rng)
+        compare = _soonest_value if rota.pool is None else _soonest
+        chosen: Node | None = None
+        looked, size = 0, len(snapshot.eligible)
+        while chosen is None and looked < size:
+            window = next(rota.windows)
+            looked += len(window)
+            chosen = compare((*rota.recent, *window), ctx)
+        if chosen is None:
+            return None
+        if ctx.trace is not None:
+            ctx.trace.note(
+                f"{chosen.id!r} has the shortest expected delay: {chosen.load.value(now=ctx.now):.4g}"
+            )
+        if rota.pool is not None:
+            _take(chosen, rota.pool)
+        return chosen
+
+    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
+        """Return the fast path for a snapshot with eligible nodes."""
+        generator = Random() if rng is None else rng
+        self._rota = rota = _rota(snapshot, generator)
+        if rota.pool is None:
+            return _compare(rota, generator)
+        if not rota.recent:
+            return _scan(next(rota.windows), rota.pool)
+        for node in snapshot.eligible:
+            cast("Any", node.load).recent = rota.recent
+        return _roll(rota, rota.pool)
+
+
+def _rota(snapshot: Snapshot, rng: Random) -> Rota:
+    """Draw an order, and learn what the loads share."""
+    order = [node for node in snapshot.eligible if node.weight] or list(snapshot.eligible)
+    rng.shuffle(order)
+    pools = {id(pool): pool for pool in (getattr(node.load, "pool", None) for node in order)}
+    pool = next(iter(pools.values()), None) if len(pools) == 1 else None
+    shared = pool if isinstance(pool, ExpectedDelayPool) else None
+    if len(order) <= MAX_SCANNED:
+        return Rota(snapshot, cycle([tuple(order)]), [], shared)
+    looped = order + order[:WINDOW]
+    windows = [tuple(looped[start : start + WINDOW]) for start in range(0, len(order), WINDOW)]
+    return Rota(snapshot, cycle(windows), order[:RECENT], shared)
+
+
+def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]:
+    """Compare all."""
+    first = nodes[0]
+
+    def pick(_now: float = 0.0, /) -> Node:
+        chosen, least = first, inf
+        for node in nodes:
+            delay = node.latency_estimate
+            if delay < least:
+                chosen, least = node, delay
+        # What follows is _take, written out.
+        load: Any = chosen.load
+        turn = load.turn
+        if turn < pool.clock:
+            turn = pool.clock
+        else:
+            pool.clock = turn
+        load.turn = turn = turn + load.step / chosen.capacity
+        chosen.latency_estimate = load.price * ((chosen.inflight + 1) / chosen.capacity + 1.0) + turn
+        return chosen
+
+    return pick
+
+
+def _roll(rota: Rota, pool: ExpectedDelayPool) -> Callable[..., Node]:
+    """Compare the next window with those remembered, and remember the runner-up."""
+    recent, following, mask = rota.recent, rota.windows.__next__, RECENT - 1
+    first = recent[0]
+
+    def pick(_now: float = 0.0, /) -> Node:
+        chosen, least, runner_up = first, inf, first
+        for node in (*recent, *following()):
+            delay = node.latency_estimate
+            if delay < least:
+                runner_up = chosen
+                chosen, least = node, delay
+        recent[chosen.successes & mask] = runner_up
+        # What follows is _take, written out.
+        load: Any = chosen.load
+        turn = load.turn
+        if turn < pool.clock:
+            turn = pool.clock
+        else:
+            pool.clock = turn
+        load.turn = turn = turn + load.step / chosen.capacity
+        chosen.latency_estimate = load.price * ((chosen.inflight + 1) / chosen.capacity + 1.0) + turn
+        return chosen
+
+    return pick
+
+
+def _compare(rota: Rota, rng: Random) -> Callable[..., Node]:
+    """Compare the values of loads of any kind."""
+    recent, following = rota.recent, rota.windows.__next__
+
+    def pick(now: float = 0.0, /) -> Node:
+        return cast("Node", _soonest_value((*recent, *following()), PickContext(rng=rng, now=now)))
+
+    return pick
+
+
+def _soonest(nodes: Sequence[Node], ctx: PickContext) -> Node | None:
+    """Return the one with the shortest delay that is not excluded, as of now, whatever has happened to in-flight."""
+    exclude = ctx.exclude
+    chosen, least = None, inf
+    for node in nodes:
+        if node.id not in exclude:
+            load: Any = node.load
+            delay = load.price * (node.inflight / node.capacity + 1.0) + load.turn
+            if delay < least:
+                chosen, least = node, delay
+            if node.latency_estimate == -inf:  # to be tried
+                return node
+    return chosen
+
+
+def _soonest_value(nodes: Sequence[Node], ctx: PickContext) -> Node | None:
+    """Return the same of loads of any kind; ties at random."""
+    now, exclude = ctx.now, ctx.exclude
+    values = [(node.load.value(now=now), node) for node in nodes if node.id not in exclude]
+    if not values:
+        return None
+    least = min([value for value, _ in values])
+    return ctx.rng.choice([node for value, node in values if value == least])
+
+
+def _take(node: Node, pool: ExpectedDelayPool) -> None:
+    """Give an endpoint its turn, and count on its request."""
+    load: Any = node.load
+    pool.clock = clock = max(pool.clock, load.turn)
+    load.turn = turn = clock + load.step / node.capacity
+    node.latency_estimate = load.price * ((node.inflight + 1) / node.capacity + 1.0) + turn
