@@ -147,9 +147,9 @@ class TestChoice:
     """Who gets it."""
 
     def test_the_default_needs_no_options(self):
-        """Power of two choices over the failure-aware load, with health."""
+        """The shortest expected delay, with health."""
         balancer = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
-        assert "PowerOfChoices" in repr(balancer)
+        assert "ShortestExpectedDelay" in repr(balancer)
         with balancer.acquire() as lease:
             assert lease.target in {"10.0.0.1:8080", "10.0.0.2:8080"}
 

@@ -16,7 +16,7 @@ else shows. Square roots are averaged, so that one long answer says little; over
 changes slowly, and what it *has* is counted in ``inflight``.
 
 *What is not known.* An endpoint that has not answered yet has the mean pace of those that have. Paces closer to the
-least one than 10 % and half a standard error are taken for equal. An endpoint that went without a request for 24 s
+least one than 15 % and half a standard error are taken for equal. An endpoint that went without a request for 24 s
 *and* for 15 requests per endpoint is tried once, whatever is known of it, and what it answers then outweighs what was
 known; if it is slow four times in a row, it is tried more rarely.
 
@@ -55,8 +55,8 @@ __all__ = ["ExpectedDelay", "ExpectedDelayLoad", "ExpectedDelayPool"]
 
 MIN_PACE_S: Final = 1e-9
 """The least pace that is reckoned with, in seconds."""
-TIE: Final = 0.1
-"""Paces this close to the least are equal: the noise of a hundred answers."""
+TIE: Final = 0.15
+"""Paces this close to the least are equal: what noise, and a spell of more requests than usual, make of them."""
 TIE_ERRORS: Final = 0.5
 """... or this many standard errors of the mean of exponential times."""
 TURN: Final = 0.01
@@ -76,7 +76,7 @@ PROBE_AFTER_REQUESTS: Final = 15
 """An endpoint is tried again after so many seconds and requests per endpoint: 30 s and 20, less what a sweep is late."""
 PROBED_COUNT: Final = 0.5
 """Answers that an endpoint's history counts for when it is tried again."""
-RESET_COUNT: Final = 10.0
+RESET_COUNT: Final = 50.0
 """Answers that it counts for when the endpoint is back from an ejection."""
 SLOW: Final = 2.0
 STRIKES: Final = 4
