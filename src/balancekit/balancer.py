@@ -302,8 +302,10 @@ class LoadBalancer(Generic[T]):
         now = runtime.wake()
         published = self._current.published
         found: list[Endpoint[T]] = []
+        trace = Trace()  # with a trace, selectors that remember or charge what they picked do neither
         while len(found) < most:
-            node = runtime.select(published, context(runtime, key, DEFAULT_COST, tried, attributes, now))
+            ctx = context(runtime, key, DEFAULT_COST, tried, attributes, now, trace)
+            node = runtime.select(published, ctx)
             if node is None or node.id in tried:
                 break
             tried.add(node.id)

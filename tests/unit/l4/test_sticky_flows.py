@@ -98,6 +98,19 @@ def test_explaining_pins_nothing():
     assert table.lookup(b"client" + b"t\x06", now=0.0) == home
 
 
+def test_ranking_pins_nothing_and_moves_nothing():
+    """The order of attempts begins at home, and asking for it leaves every pin where it is."""
+    table = FlowTable(capacity=100)
+    lb = balancer("abc", table=table)
+    lb.ranking("new")
+    assert len(table) == 0
+    home = serve(lb, "client")
+    ranked = [endpoint.id for endpoint in lb.ranking("client")]
+    assert ranked[0] == home
+    assert sorted(ranked) == ["a", "b", "c"]
+    assert serve(lb, "client") == home
+
+
 def test_text_and_bytes_are_one_key_and_integers_another():
     """As for hashes; a lone surrogate is a key too."""
     lb = balancer("abcdef", child=RoundRobin)

@@ -72,7 +72,7 @@ class Refused(Record):
     Parameters
     ----------
     reason
-        What is wrong, for a log. It contains nothing that was received.
+        What is wrong, for a log. Of what was received it contains single numbers at most, never text.
     """
 
     reason: str
