@@ -18,6 +18,7 @@ PACKAGES = [
     "balancekit.capacity",
     "balancekit.errors",
     "balancekit.events",
+    "balancekit.gslb",
     "balancekit.ha",
     "balancekit.hashing",
     "balancekit.health",

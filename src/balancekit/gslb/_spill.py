@@ -123,7 +123,7 @@ class Spill:
     excess is spread over them in proportion to what they take. A subnet keeps its site while shares move
     away from it only if it is not among those that move.
 
-    *When not to use it:* without a measure of demand; by health alone, :class:`Failover` with
+    *When not to use it:* without a measure of demand; by health alone, ``Failover`` with
     ``overprovisioning``.
 
     Cost: O(sites squared) when a demand or a standing has changed, else O(endpoints).

@@ -148,7 +148,7 @@ class WeightedOne(_Flat):
 
     *Guarantee.* An endpoint that is up is drawn with probability ``weight / sum of the weights up``.
 
-    *When not to use it:* to keep clients at one endpoint (:class:`HashedOne`), or where a few resolvers
+    *When not to use it:* to keep clients at one endpoint (``HashedOne``), or where a few resolvers
     stand for most clients: their caches make the shares coarse.
 
     Cost: O(n).
