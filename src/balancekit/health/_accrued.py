@@ -22,6 +22,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit.health._threshold import CheckState
 
 __all__ = ["AccruedFailures", "AccruedFailuresMachine"]
 
@@ -43,11 +44,13 @@ class AccruedFailures(Record):
 
     *When not to use it:* where one failure in some hundred checks is normal and ``reset`` is large.
 
+    Give it to ``Lifecycle(thresholds=...)`` in place of :class:`Thresholds`, or drive its machine yourself.
+
     Example
     -------
     >>> machine = AccruedFailures(fall=2, reset=3, rise=2)()
-    >>> [machine.observe(passed=passed, now=0.0) for passed in (True, False, True, False, True, True)]
-    [True, True, True, False, False, True]
+    >>> [machine.observe(passed=passed, now=0.0).value for passed in (True, False, True, False, True, True)]
+    ['up', 'falling', 'falling', 'down', 'rising', 'up']
     """
 
     fall: int = 10
@@ -58,36 +61,53 @@ class AccruedFailures(Record):
         for name in ("fall", "reset", "rise"):
             valid.integer(name, getattr(self, name), minimum=1)
 
-    def __call__(self) -> AccruedFailuresMachine:
-        """Make the machine of one endpoint."""
-        return AccruedFailuresMachine(self)
+    def __call__(self, state: CheckState = CheckState.UNKNOWN) -> AccruedFailuresMachine:
+        """Make the machine of one endpoint, which begins up, down or unknown."""
+        return AccruedFailuresMachine(self, state)
 
 
 @final
 class AccruedFailuresMachine:
     """What the checks say of one endpoint. Made by :class:`AccruedFailures`."""
 
-    __slots__ = ("_config", "_failures", "_passes", "since", "up")
+    __slots__ = ("_config", "_failures", "_passes", "failing", "since", "up")
 
-    def __init__(self, config: AccruedFailures) -> None:
+    def __init__(self, config: AccruedFailures, state: CheckState) -> None:
         self._config = config
         self._failures = 0
         self._passes = 0
-        self.up: bool | None = None
+        self.failing: bool = state is CheckState.DOWN
+        """Whether the last check failed."""
+        self.up: bool | None = {CheckState.UNKNOWN: None, CheckState.UP: True, CheckState.DOWN: False}[state]
         """Whether the endpoint is up; ``None`` before the first check."""
         self.since: float | None = None
         """When that last changed."""
 
     @property
+    def state(self) -> CheckState:
+        """The same in five words: up with failures counted is falling, down with passes is rising."""
+        if self.up is None:
+            return CheckState.UNKNOWN
+        if self.up:
+            return CheckState.FALLING if self._failures else CheckState.UP
+        return CheckState.RISING if self._passes else CheckState.DOWN
+
+    @property
+    def changing(self) -> bool:
+        """Whether it is worth checking faster."""
+        return self.state in {CheckState.FALLING, CheckState.RISING}
+
+    @property
     def checks_left(self) -> int:
-        """How many checks at least until the state could change; 0 before the first."""
+        """How many checks at least until the endpoint could be up, or down; 0 before the first."""
         if self.up is None:
             return 0
         return self._config.fall - self._failures if self.up else self._config.rise - self._passes
 
-    def observe(self, *, passed: bool, now: float) -> bool:
-        """Record how a check ended; return whether the endpoint is up."""
+    def observe(self, *, passed: bool, now: float) -> CheckState:
+        """Record how a check ended; return the state."""
         before = self.up
+        self.failing = not passed
         if before is None:
             self.up = passed
         elif passed:
@@ -104,4 +124,4 @@ class AccruedFailuresMachine:
         if self.up is not before:
             self._failures = self._passes = 0
             self.since = now
-        return bool(self.up)
+        return self.state

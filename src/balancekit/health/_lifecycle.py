@@ -21,6 +21,7 @@ from typing import Final
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
+from balancekit.health._accrued import AccruedFailures
 from balancekit.health._damping import FlapDamping
 from balancekit.health._ejection import Ejection
 from balancekit.health._failures import ConsecutiveFailures
@@ -50,7 +51,8 @@ class Lifecycle(Record):
     sweep
         Seconds between two looks, > 0.
     thresholds
-        How many checks in a row are believed, if there are checks (``balancekit.checks``).
+        How many checks in a row are believed, if there are checks (``balancekit.checks``); or
+        :class:`AccruedFailures`, which does not forget failures between passes.
     ejection
         For how long an endpoint is out, and how many may be.
     damping
@@ -75,7 +77,7 @@ class Lifecycle(Record):
     failures: ConsecutiveFailures = ConsecutiveFailures()
     rules: tuple[Rule, ...] = ()
     sweep: float = 1.0
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds | AccruedFailures = Thresholds()
     ejection: Ejection = Ejection()
     damping: FlapDamping | None = None
     probation: Probation = Probation()
@@ -83,9 +85,10 @@ class Lifecycle(Record):
     start: Health = Health.HEALTHY
 
     def _check(self) -> None:
-        for name, kind in _PARTS.items():
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigurationError(name, getattr(self, name), f"a {kind.__name__}")
+        for name, kinds in _PARTS.items():
+            if not isinstance(getattr(self, name), kinds):
+                allowed = " or ".join([f"a {kind.__name__}" for kind in kinds])
+                raise ConfigurationError(name, getattr(self, name), allowed)
         for name, optional in (("damping", FlapDamping), ("warm_up", WarmUp)):
             part = getattr(self, name)
             if part is not None and not isinstance(part, optional):
@@ -130,8 +133,8 @@ class Lifecycle(Record):
 
 
 _PARTS: Final = {
-    "failures": ConsecutiveFailures,
-    "thresholds": Thresholds,
-    "ejection": Ejection,
-    "probation": Probation,
+    "failures": (ConsecutiveFailures,),
+    "thresholds": (Thresholds, AccruedFailures),
+    "ejection": (Ejection,),
+    "probation": (Probation,),
 }

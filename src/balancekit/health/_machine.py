@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, final
 
 from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing, Restored, Suppressed
+from balancekit.health._accrued import AccruedFailures
 from balancekit.health._damping import Damping, FlapDamping
 from balancekit.health._ejection import LAST_STAYS, Ejection
 from balancekit.health._failures import ConsecutiveFailures
@@ -33,7 +34,7 @@ class Parts(NamedTuple):
 
     start: Health
     failures: ConsecutiveFailures
-    thresholds: Thresholds
+    thresholds: Thresholds | AccruedFailures
     ejection: Ejection
     damping: FlapDamping | None
     probation: Probation

@@ -228,10 +228,10 @@ class _Monitors:
             heapq.heapreplace(self._due, (at + self._interval, endpoint))
             machine = self._machines[endpoint]
             before = machine.up
-            after = machine.observe(passed=self.up(endpoint, at), now=at)
+            machine.observe(passed=self.up(endpoint, at), now=at)
             self._checked[endpoint] = at
-            if after is not before:
-                self.detected.append((at, endpoint, after))
+            if machine.up is not before:
+                self.detected.append((at, endpoint, bool(machine.up)))
 
     def standing(self, endpoint: str) -> Standing:
         """Return what the monitor says, and until when it cannot say anything else."""

@@ -6,14 +6,21 @@ from itertools import product
 
 import pytest
 
+from balancekit import LoadBalancer
 from balancekit.errors import ConfigurationError
-from balancekit.health import AccruedFailures
+from balancekit.health import AccruedFailures, CheckResult, CheckState, Lifecycle, Thresholds
 
 
 def states(config, results):
     """Return the state after each check."""
     machine = config()
-    return [machine.observe(passed=passed, now=float(k)) for k, passed in enumerate(results)]
+    found = []
+    for k, passed in enumerate(results):
+        state = machine.observe(passed=passed, now=float(k))
+        assert (state in {CheckState.UP, CheckState.FALLING}) is machine.up
+        assert machine.failing is not passed
+        found.append(machine.up)
+    return found
 
 
 def naive(fall, reset, rise, results):
@@ -75,6 +82,32 @@ def test_one_failure_in_two_checks_makes_down_though_never_two_in_a_row():
         states(AccruedFailures(fall=3, reset=2, rise=2), [True, False, True, False, True, False])[-1] is False
     )
     assert all(states(AccruedFailures(fall=3, reset=2, rise=2), [True, False, True, True] * 20))
+
+
+def test_a_balancer_ejects_an_endpoint_whose_failures_add_up():
+    """Every other check fails: rise and fall never see it, failures that add up do."""
+
+    def out(thresholds):
+        lb = LoadBalancer(["a", "b"], health=Lifecycle(thresholds=thresholds))
+        for k in range(12):
+            lb.report_check("a", CheckResult(passed=bool(k % 2)))
+            lb.report_check("b", CheckResult(passed=True))
+        return lb.stats().endpoints[0].state
+
+    assert out(Thresholds(rise=2, fall=3)) != "ejected"
+    assert out(AccruedFailures(fall=3, reset=2, rise=3)) == "ejected"
+
+
+@pytest.mark.parametrize("begin", [CheckState.UP, CheckState.DOWN])
+def test_a_machine_may_begin_up_or_down(begin):
+    """The first check then counts like any other."""
+    machine = AccruedFailures(fall=2, reset=1, rise=2)(begin)
+    before = machine.up
+    machine.observe(passed=not before, now=0.0)
+    assert machine.up is before
+    assert machine.changing
+    machine.observe(passed=not before, now=1.0)
+    assert machine.up is not before
 
 
 def test_the_time_of_the_last_change_is_kept():
