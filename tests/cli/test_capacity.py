@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,18 @@ def test_it_prints_data(plan, capsys):
     """The same numbers."""
     assert main(["capacity", str(plan), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sites"][0]["l7"]["count"] == 9
+
+
+def test_the_plan_of_the_how_to_page_gives_the_numbers_that_it_shows(tmp_path, capsys):
+    """The TOML that a reader pastes makes the plan of the page's program."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "capacity.md").read_text(encoding="utf-8")
+    [text] = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    assert main(["capacity", str(path), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [data["sites"][0][tier]["count"] for tier in ("l4", "l7", "backends")] == [3, 9, 1118]
+    assert data["binding"] == {"l4": "gbps", "l7": "requests", "backends": "in flight"}
 
 
 @pytest.mark.parametrize(
