@@ -27,6 +27,9 @@ class UnusableEndpointError(httpx2.ConnectError):
     """An endpoint without an address or a transport."""
 
 
+REFUSED_STREAM: Final = 7
+"""An error code of HTTP/2 (RFC 9113, 7)."""
+_UNPROCESSED: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.REFUSED, "unprocessed")
 _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
     (httpx2.PoolTimeout, Classification(Outcome.IGNORED)),
@@ -44,10 +47,25 @@ def classify_error(error: BaseException, request: httpx2.Request) -> Classificat
     """Classify what an error means for the endpoint, and for the request."""
     if not isinstance(error, Exception):
         return CANCELLED
+    if isinstance(error, httpx2.RemoteProtocolError) and _is_unprocessed(error):
+        return _UNPROCESSED
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification
     return classify_foreign(error, replayable=replayable(request))
+
+
+def _is_unprocessed(error: httpx2.RemoteProtocolError) -> bool:
+    """Return whether a server said by HTTP/2 that it has not processed the request (RFC 9113, 8.7).
+
+    That is a stream reset by ``REFUSED_STREAM``, and a ``GOAWAY`` that names no stream; of one that names streams below the
+    request's, the client itself sends the request again. The event of ``h2`` is what the client's error was made from.
+    """
+    event = error.__cause__.args[0] if error.__cause__ is not None and error.__cause__.args else None
+    kind = type(event).__name__
+    if kind == "StreamReset":
+        return bool(getattr(event, "error_code", None) == REFUSED_STREAM)
+    return kind == "ConnectionTerminated" and not getattr(event, "last_stream_id", None)
 
 
 def replayable(request: httpx2.Request) -> bool:
