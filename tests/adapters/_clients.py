@@ -89,7 +89,7 @@ class SyncHttpx(Client):
     def __init__(self, module: Any, transport: Any) -> None:
         self.client = module.Client(transport=transport, follow_redirects=True)
         self.refused, self.timed_out = module.ConnectError, (module.TimeoutException,)
-        self.broken = (module.RemoteProtocolError, module.ReadError)
+        self.broken = (module.RemoteProtocolError, module.ReadError, module.DecodingError)
 
     async def request(self, method: str, url: str, **options: Any) -> Answer:
         r = self.client.request(method, url, **_httpx(options))
@@ -111,7 +111,7 @@ class AsyncHttpx(Client):
     def __init__(self, module: Any, transport: Any) -> None:
         self.client = module.AsyncClient(transport=transport, follow_redirects=True)
         self.refused, self.timed_out = module.ConnectError, (module.TimeoutException,)
-        self.broken = (module.RemoteProtocolError, module.ReadError)
+        self.broken = (module.RemoteProtocolError, module.ReadError, module.DecodingError)
 
     async def request(self, method: str, url: str, **options: Any) -> Answer:
         r = await self.client.request(method, url, **_httpx(options))
@@ -139,7 +139,12 @@ class Requests(Client):
     """requests."""
 
     refused, timed_out = requests.ConnectionError, (requests.Timeout,)
-    broken = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+    broken = (
+        requests.ConnectionError,
+        requests.exceptions.ChunkedEncodingError,
+        requests.exceptions.ContentDecodingError,
+        requests.exceptions.InvalidHeader,
+    )
 
     def __init__(self, adapter: Any, verify: str | None) -> None:
         self.session = requests.Session()
@@ -167,7 +172,12 @@ class Aiohttp(Client):
     """aiohttp."""
 
     refused, timed_out = aiohttp.ClientConnectionError, (asyncio.TimeoutError,)
-    broken = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)
+    broken = (
+        aiohttp.ServerDisconnectedError,
+        aiohttp.ClientPayloadError,
+        aiohttp.ClientOSError,
+        aiohttp.ClientResponseError,
+    )
 
     def __init__(self, middleware: Any, verify: ssl.SSLContext | None) -> None:
         connector = aiohttp.TCPConnector(ssl=verify or True)

@@ -34,6 +34,7 @@ __all__ = [
     "CANCELLED",
     "FINE",
     "IDEMPOTENT_METHODS",
+    "UNDECODABLE",
     "UNUSABLE",
     "Classification",
     "RetryScope",
@@ -75,6 +76,8 @@ class Classification(NamedTuple):
 
 FINE: Final = Classification(Outcome.SUCCESS)
 CANCELLED: Final = Classification(Outcome.CANCELLED)
+UNDECODABLE: Final = Classification(Outcome.FAILURE)
+"""A body that is not what its ``Content-Encoding`` says; the caller has its head already."""
 UNUSABLE: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNUSABLE, "unusable")
 
 _REFUSED_KEY: Final = Classification(Outcome.OVERLOADED, RetryScope.REFUSED, "credentials")

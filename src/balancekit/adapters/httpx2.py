@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
@@ -23,6 +24,7 @@ import httpx2
 from balancekit._support.fork import new_lock
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call, begin_call
+from balancekit.adapters._classification import UNDECODABLE
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
 from balancekit.adapters._httpx2_requests import (
     UnusableEndpointError,
@@ -155,6 +157,12 @@ class _Transport(Generic[InnerTransport]):
                 if back != location:
                     response.headers["Location"] = back
         return response
+
+
+def _note_decoding(call: Call) -> None:
+    """End a lease as a failure if its body is closed because it cannot be decoded: the client finds out, not the stream."""
+    if isinstance(sys.exc_info()[1], httpx2.DecodingError):
+        call.broke(UNDECODABLE)
 
 
 def _check_deadline(call: Call, request: httpx2.Request, response: httpx2.Response | None = None) -> None:
@@ -312,6 +320,7 @@ class _Body(httpx2.SyncByteStream):
         self._call.whole()
 
     def close(self) -> None:
+        _note_decoding(self._call)
         try:
             self._stream.close()
         finally:
@@ -467,6 +476,7 @@ class _AsyncBody(httpx2.AsyncByteStream):
             yield piece
 
     async def aclose(self) -> None:
+        _note_decoding(self._call)
         try:
             await self._stream.aclose()
         finally:

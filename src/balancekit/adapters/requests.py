@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, Unpack, cast, final
 from urllib.parse import SplitResult, urlsplit
+from weakref import ref
 
 import urllib3.exceptions
 from requests import PreparedRequest, Response, exceptions
@@ -30,6 +31,7 @@ from balancekit.adapters._body_buffer import buffer_body
 from balancekit.adapters._call import Call, CallInfo, begin_call
 from balancekit.adapters._classification import (
     CANCELLED,
+    UNDECODABLE,
     UNUSABLE,
     Classification,
     RetryScope,
@@ -65,6 +67,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (exceptions.ChunkedEncodingError, _BROKEN),
     (urllib3.exceptions.ReadTimeoutError, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
     (urllib3.exceptions.HTTPError, _BROKEN),
+    (exceptions.ContentDecodingError, UNDECODABLE),
     (exceptions.RequestException, _OURS),  # a wrong URL, a wrong header, a body that cannot be decoded
 )
 
@@ -77,10 +80,16 @@ def classify_error(error: BaseException, request: PreparedRequest) -> Classifica
         reason = getattr(error.args[0], "reason", None)  # of urllib3's MaxRetryError: no connection was made
         if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
             return _UNSENT
+    if isinstance(error, exceptions.InvalidHeader) and _is_of_the_answer(error):
+        return _BROKEN
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification
     return classify_foreign(error, replayable=replayable(request))
+
+
+def _no_watcher() -> None:
+    """Stand for the reader of a body that is not being read."""
 
 
 def _check_deadline(call: Call, request: PreparedRequest, response: Response | None = None) -> None:
@@ -89,6 +98,11 @@ def _check_deadline(call: Call, request: PreparedRequest, response: Response | N
         if response is not None:
             response.close()
         raise exceptions.ReadTimeout(DEADLINE_PASSED, request=request)
+
+
+def _is_of_the_answer(error: exceptions.InvalidHeader) -> bool:
+    """Return whether urllib3 found the header, in an answer; requests itself finds those of the caller."""
+    return bool(error.args) and isinstance(error.args[0], urllib3.exceptions.InvalidHeader)
 
 
 def replayable(request: PreparedRequest) -> bool:
@@ -129,7 +143,16 @@ class BalancedResponse(Response):
         """Read the body; parameters as in requests."""
         chunks: Iterator[Any] = super().iter_content(*arguments, **named)
         call = self._call
-        return chunks if call is None or not call.lease.active else self._watched(chunks, call)
+        if call is None or not call.lease.active:
+            return chunks
+        watched = self._watched(chunks, call)
+        self.__dict__["_watcher"] = ref(watched)
+        return watched
+
+    def _reads(self) -> bool:
+        """Return whether the body is being read at this moment: an error of it will come out there."""
+        watcher = self.__dict__.get("_watcher", _no_watcher)()
+        return watcher is not None and watcher.gi_running
 
     def _watched(self, chunks: Iterator[Any], call: Call) -> Iterator[Any]:
         self.__dict__["_reading"] = True
@@ -356,7 +379,10 @@ def _watch(response: BalancedResponse, call: Call) -> None:
         try:
             close()
         finally:
-            call.closed()
+            if (
+                not response._reads()
+            ):  # urllib3 closes a body in which it finds an error, before it raises that
+                call.closed()
 
     def released() -> None:
         release()
