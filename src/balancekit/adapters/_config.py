@@ -134,7 +134,7 @@ class AdapterConfig:
         """Endpoints whose refusal of their credentials has been logged."""
         self.unusable: WeakSet[Endpoint[Any]] = WeakSet()
         """Endpoints that cannot be used and have been logged."""
-        self.load_reports = HeaderReports()
+        self.load_reports: HeaderReports = HeaderReports()
         """Reads what servers report of their load, and counts what is no report."""
         self.check(address_of)
 

@@ -20,8 +20,8 @@ class IpAddressHook:
     """Adds addresses to an interface, and removes them. Made by :func:`ip_address_hook`."""
 
     def __init__(self, interface: str, addresses: tuple[str, ...]) -> None:
-        self.interface = interface
-        self.addresses = addresses
+        self.interface: str = interface
+        self.addresses: tuple[str, ...] = addresses
 
     def add(self, change: RoleChange) -> None:
         """Add the addresses of the virtual router; those that are there already stay.

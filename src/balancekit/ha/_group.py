@@ -79,7 +79,7 @@ class SyncGroupMachine:
     """
 
     def __init__(self, config: SyncGroup) -> None:
-        self.config = config
+        self.config: SyncGroup = config
         self.machines: Mapping[str, VrrpMachine] = MappingProxyType(
             {name: router() for name, router in config.routers.items()}
         )

@@ -70,7 +70,7 @@ class QuorumMachine:
     """The quorum of one group. Made by :class:`Quorum`."""
 
     def __init__(self, config: Quorum) -> None:
-        self.config = config
+        self.config: Quorum = config
         self.state: QuorumState = config.start
         """The present state."""
 
@@ -138,7 +138,7 @@ class MajorityMachine:
     """The votes of one candidate. Made by :class:`Majority`."""
 
     def __init__(self, config: Majority) -> None:
-        self.config = config
+        self.config: Majority = config
         self._until: dict[str, float] = {}
 
     def granted(self, voter: str, *, asked_at: float) -> None:
@@ -182,7 +182,7 @@ class VoteMachine:
     """The vote of one voter. Made by :meth:`Majority.voter`."""
 
     def __init__(self, config: Majority, *, now: float) -> None:
-        self.config = config
+        self.config: Majority = config
         self.lent_to: str | None = None
         """The candidate that has the vote, or had it last."""
         self.lent_until: float = now + config.lease

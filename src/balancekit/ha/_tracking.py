@@ -144,7 +144,7 @@ class TrackingMachine:
     """The checks of one router. Made by :class:`Tracking`."""
 
     def __init__(self, config: Tracking, router: VirtualRouter) -> None:
-        self.config = config
+        self.config: Tracking = config
         self._base = router.priority
         self._values = dict.fromkeys(config.values, 0)
         self._checks = {

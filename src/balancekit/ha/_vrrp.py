@@ -60,7 +60,7 @@ class VrrpMachine:
     )
 
     def __init__(self, config: VirtualRouter) -> None:
-        self.config = config
+        self.config: VirtualRouter = config
         self.role: Role = Role.INITIALIZE
         """The present role."""
         self.deadline: float | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import ClassVar, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
 from balancekit.loads import InFlight
 from balancekit.node import Node
 from balancekit.outcome import Completion
@@ -17,6 +19,8 @@ __all__ = ["ReportedRoundRobin"]
 
 MAX_SMOOTH_NODES: Final = 64
 """Up to this many endpoints the order is smooth; above, an order of O(1) a turn."""
+TURNS_LAID_OUT: Final = 64
+"""Turns computed at once."""
 MAX_ROUNDS: Final = 2
 """Turns to take, per eligible node, before a candidate is sampled at random instead."""
 
@@ -60,58 +64,98 @@ class ReportedRoundRobin:
     6
     """
 
-    thread_safe: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = True
     default_load: ClassVar[InFlight] = InFlight()
 
     def __init__(self, weights: ReportedWeights | None = None, *, period: float = 1.0) -> None:
         self._machine = (ReportedWeights() if weights is None else weights)()
         self._period = valid.number("period", period, above=0.0)
-        self._snapshot: Snapshot | None = None
-        self._due = 0.0
-        self._weights: dict[str, float] = {}
-        self._order: SmoothWrr | StaggeredEdf | None = None
-        self._nodes: list[Node] = []
+        self._lock = new_lock()
+        self._order: _Order | None = None
 
     @property
     def weights(self) -> dict[str, float]:
         """The weights of the present order, by endpoint id."""
-        return dict(self._weights)
+        order = self._order
+        return {} if order is None else dict(order.weights)
 
     def learn(self, node: Node, completion: Completion, /) -> None:
         """Take note of the load report of a finished request, if it has one."""
         if completion.load_report is not None:
-            self._machine.record(node.id, completion.load_report, now=completion.ended_at)
+            with self._lock:
+                self._machine.record(node.id, completion.load_report, now=completion.ended_at)
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the candidate whose turn it is."""
         candidates = snapshot.candidates(ctx)
         if not candidates:
             return None
-        if snapshot is not self._snapshot or ctx.now >= self._due:
-            self._arrange(snapshot, ctx.now, ctx.rng)
-        assert self._order is not None
+        order = self._current(snapshot, ctx.now, ctx.rng)
         if ctx.trace is not None:
-            shares = ", ".join([f"{name} {weight:.4g}" for name, weight in self._weights.items()])
+            shares = ", ".join([f"{name} {weight:.4g}" for name, weight in order.weights.items()])
             ctx.trace.note(f"weights by reports: {shares}")
-        for _ in range(MAX_ROUNDS * len(self._nodes)):
-            node = self._nodes[self._order.take()]
+        for _ in range(MAX_ROUNDS * len(order.nodes)):
+            node = next(order.turns, None) or self._more(order)
             if node.id not in ctx.exclude:
                 return node
-        return ctx.rng.choices(candidates, [self._weights.get(node.id, 1.0) for node in candidates])[0]
+        return ctx.rng.choices(candidates, [order.weights.get(node.id, 1.0) for node in candidates])[0]
 
-    def _arrange(self, snapshot: Snapshot, now: float, rng: Random) -> None:
-        """Make the order anew, unless nothing has changed."""
-        if snapshot is not self._snapshot:
-            self._machine.keep([node.id for node in snapshot.members.nodes])
-        nodes = [node for node in snapshot.eligible if node.weight] or list(snapshot.eligible)
-        weights = self._machine.weights([node.id for node in nodes], now=now)
-        if self._order is None or weights != self._weights or nodes != self._nodes:
-            first = self._order is None
-            make = SmoothWrr if len(nodes) <= MAX_SMOOTH_NODES else StaggeredEdf
-            self._order = make(list(weights.values()))
-            for _ in range(
-                0 if first else rng.randrange(len(nodes))
-            ):  # or each order would favour the heaviest
-                self._order.take()
-            self._weights, self._nodes = weights, nodes
-        self._snapshot, self._due = snapshot, now + self._period
+    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[[float], Node]:
+        """Return the fast path for a snapshot with eligible nodes."""
+        random = Random() if rng is None else rng
+
+        def pick(now: float) -> Node:
+            order = self._order
+            if order is None or order.snapshot is not snapshot or now >= order.due:
+                order = self._current(snapshot, now, random)
+            return next(order.turns, None) or self._more(order)
+
+        return pick
+
+    def _current(self, snapshot: Snapshot, now: float, rng: Random) -> _Order:
+        """Return the order for a snapshot, made anew if the weights have changed."""
+        with self._lock:
+            order = self._order
+            if order is not None and order.snapshot is snapshot and now < order.due:
+                return order
+            if order is None or order.snapshot is not snapshot:
+                self._machine.keep([node.id for node in snapshot.members.nodes])
+            nodes = [node for node in snapshot.eligible if node.weight] or list(snapshot.eligible)
+            weights = self._machine.weights([node.id for node in nodes], now=now)
+            if order is None or weights != order.weights or nodes != order.nodes:
+                skipped = (
+                    0 if order is None else rng.randrange(len(nodes))
+                )  # or each order would favour the heaviest
+                order = _Order(nodes, weights, skipped)
+            order.snapshot, order.due = snapshot, now + self._period
+            self._order = order
+            return order
+
+    def _more(self, order: _Order) -> Node:
+        """Return the next turn after those laid out, and lay out more."""
+        with self._lock:
+            return next(order.turns, None) or order.lay_out()
+
+
+@final
+class _Order:
+    """An order in progress: some turns laid out, which threads take one by one, and what makes more."""
+
+    __slots__ = ("_take", "due", "nodes", "snapshot", "turns", "weights")
+
+    def __init__(self, nodes: list[Node], weights: dict[str, float], skipped: int) -> None:
+        make = SmoothWrr if len(nodes) <= MAX_SMOOTH_NODES else StaggeredEdf
+        self.nodes, self.weights = nodes, weights
+        self.snapshot: Snapshot | None = None
+        self.due = 0.0
+        self.turns: Iterator[Node] = iter(())
+        self._take = make(list(weights.values())).take
+        for _ in range(skipped):
+            self._take()
+
+    def lay_out(self) -> Node:
+        """Lay out the next turns, and return the first of them. One thread at a time."""
+        turns = iter([self.nodes[self._take()] for _ in range(TURNS_LAID_OUT)])
+        first = next(turns)
+        self.turns = turns
+        return first

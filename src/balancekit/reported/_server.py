@@ -148,7 +148,7 @@ class AsgiLoadReports:
 
     def __init__(self, app: Asgi, meter: LoadMeter | None = None) -> None:
         self._app = app
-        self.meter = LoadMeter() if meter is None else meter
+        self.meter: LoadMeter = LoadMeter() if meter is None else meter
 
     async def __call__(
         self,
@@ -198,7 +198,7 @@ class WsgiLoadReports:
 
     def __init__(self, app: Wsgi, meter: LoadMeter | None = None) -> None:
         self._app = app
-        self.meter = LoadMeter() if meter is None else meter
+        self.meter: LoadMeter = LoadMeter() if meter is None else meter
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         failed = True

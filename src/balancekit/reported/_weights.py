@@ -107,7 +107,7 @@ class ReportedWeightsMachine:
     """The reports of one pool. Made by :class:`ReportedWeights`. One caller at a time."""
 
     def __init__(self, config: ReportedWeights) -> None:
-        self.config = config
+        self.config: ReportedWeights = config
         self._weight: dict[str, float] = {}
         self._since: dict[str, float] = {}
         self._last: dict[str, float] = {}

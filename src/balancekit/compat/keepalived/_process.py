@@ -112,7 +112,7 @@ class KeepalivedProcess:
     """A process, without its I/O. Made by :class:`Keepalived`; called as a :class:`~balancekit.ha.SyncGroupMachine` is."""
 
     def __init__(self, config: Keepalived) -> None:
-        self.config = config
+        self.config: Keepalived = config
         self.routers: Mapping[str, VirtualRouter] = {
             name: instance.router() for name, instance in config.instances.items()
         }
