@@ -23,6 +23,7 @@ PROBLEMS: Final = (
     (re.compile(r"[?#]"), "it has a '?' or '#'"),
     (BAD_ESCAPE, "it has a '%' without two hexadecimal digits"),
     (re.compile(r"%00"), "it has an encoded NUL"),
+    (re.compile(r"%25[0-9A-Fa-f]{2}"), "it has an escape of an escape, which some servers decode twice"),
     (re.compile(r"\\|%5[cC]"), "it has a backslash, which some servers read as '/'"),
     (re.compile(r"%2[fF]"), "it has an encoded '/', which some servers decode"),
     (

@@ -170,7 +170,7 @@ class Request:
         return f"{self.path}?{self.query}" if self.query else self.path
 
     def header(self, name: str, /) -> str | None:
-        """Return a header's value, ``None`` if it is absent. Several fields of a name are joined by ``, ``."""
+        """Return a header's value, ``None`` if it is absent. Several fields of a name are joined by a comma and a blank."""
         fields = self._fields
         if fields is None:
             fields = self._fields = _fields(self.headers)

@@ -29,7 +29,8 @@ class Spelling:
 
     =============  ===========================================================================================
     ``STRICT``     reject what servers read differently: bad escapes, an encoded letter, digit, ``/``, ``\``,
-                   ``.`` or NUL, dot segments, ``//``, and host names with empty labels or odd characters
+                   ``.`` or NUL, escapes of escapes, dot segments, ``//``, and host names with empty labels or
+                   odd characters
     ``RFC3986``    decode what needs no escape, remove dot segments
     ``RAW``        as sent, as HAProxy does
     ``NGINX``      decode once, remove dot segments, merge slashes
