@@ -227,7 +227,7 @@ class SelectorError(BalancekitError, RuntimeError):
         self.answer = answer
 
     def __str__(self) -> str:
-        return f"{self.selector} picked {self.answer!r}: expected {self.args[2]}"
+        return f"{self.selector} picked {brief(self.answer)}: expected {self.args[2]}"
 
 
 class StickyValueError(BalancekitError, ValueError):

@@ -14,7 +14,7 @@ One request, acquire and release side by side:
                                                                         health machine ─► state.recorded
     LoadBalancer.update / add / remove / drain                          publisher.prepare ─► swap ─► listeners
       membership.updated(state, wanted) ─► new state
-      publisher.prepare(new)  tables and picker, no lock
+      publisher.prepare       tables and picker, no lock
       publisher.swap          one reference, writer lock
       runtime.dispatch        listeners, no lock
 

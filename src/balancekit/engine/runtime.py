@@ -67,7 +67,7 @@ from balancekit.errors import (
     UnavailableError,
 )
 from balancekit.events import Event, EventSink
-from balancekit.exhaustion import ExhaustionPolicy
+from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 from balancekit.health import Ejection
 from balancekit.lease import FREE_THREADED, Lease
 from balancekit.node import Assignments, Node
@@ -92,6 +92,9 @@ MAX_ATTEMPTS: Final = 8
 """At one change, if hooks called by this very thread change the pool meanwhile; then they may not."""
 
 
+_HEALTHY_ONLY: Final = FailClosed()
+
+
 @final
 class Runtime:
     """The inside of one ``LoadBalancer``."""
@@ -99,6 +102,7 @@ class Runtime:
     __slots__ = (
         "__weakref__",
         "_changed_by",
+        "_changing",
         "_clock",
         "_exhaustion",
         "_forked",
@@ -150,6 +154,7 @@ class Runtime:
         self._version = 0
         self._forked = False
         self._changed_by = 0
+        self._changing: set[int] = set()
         self._insisting = 0
         self.ledger: Ledger = Ledger(
             clock,
@@ -412,7 +417,8 @@ class Runtime:
         Parameters
         ----------
         update
-            Returns the step from a state, given what makes snapshots.
+            Returns the step from a state, given what makes snapshots. Hooks that it leads to may change the pool
+            themselves; such a change calls no hooks, and is followed by another attempt at this one.
         strict
             Whether to raise what the selector raises.
         configure
@@ -421,10 +427,12 @@ class Runtime:
         me = this_thread()
         if self._insisting == me:
             raise RuntimeError("a hook changes the pool whenever it is asked about a change of the pool")
-        show = self._show(Exhaustion(self._exhaustion, self.guard))
+        nested = me in self._changing  # by a hook that a change of this very thread has called
+        show = self._show(Exhaustion(_HEALTHY_ONLY if nested else self._exhaustion, self.guard))
         new: Published | None = None
         touched = False
         try:
+            self._changing.add(me)
             for attempt in count(1):
                 if attempt == MAX_ATTEMPTS and self._changed_by == me:
                     self._insisting = me
@@ -435,7 +443,11 @@ class Runtime:
                 touched = touched or step.state.snapshot is not base.state.snapshot
                 if configure:
                     facts(step.state).apply()
-                new = self._prepare(step.state, base, new, strict=strict)
+                new = (
+                    self._unprepared(step.state)
+                    if nested
+                    else self._prepare(step.state, base, new, strict=strict)
+                )
                 with_it = Assignments()
                 with_it.add(self, "_changed_by", me)
                 for node, tally in step.counted:
@@ -448,11 +460,17 @@ class Runtime:
                 self._restore()
             raise
         finally:
+            if not nested:
+                self._changing.discard(me)
             if self._insisting == me:
                 self._insisting = 0
         if touched:  # another thread has made the same change meanwhile
             self._restore()
         return list(step.events)
+
+    def _unprepared(self, state: PoolState) -> Published:
+        """Return what to publish of a change that a hook makes: the change that called the hook prepares for both."""
+        return self._publisher.combine(state, None, self.ledger.owner, math.inf, lean=False, sound=False)
 
     def _prepare(
         self, state: PoolState, base: Published, last: Published | None = None, *, strict: bool
@@ -552,6 +570,8 @@ class Runtime:
     def after_fork(self) -> None:
         """Start over with the next request: leases of threads that do not exist here would never end."""
         self._forked = True
+        self._changing.clear()
+        self._insisting = 0
         self._turn.start_over()
         self._close_fast_path()
         if self._own_rng:
