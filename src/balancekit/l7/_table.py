@@ -65,8 +65,9 @@ class Match(Generic[P]):
         key
             What a split assigns by if the request lacks what ``by`` names.
         """
-        to = self.route.to
-        return to.pool(self.request, key) if isinstance(to, Split) else to
+        to: Any = self.route.to
+        pool: P = to.pool(self.request, key) if isinstance(to, Split) else to
+        return pool
 
     def lease(self, key: Key | None = None, /, **options: Any) -> Any:
         """Acquire a lease from the pool: ``match.pool(key).acquire(key, **options)``.

@@ -92,6 +92,18 @@ def test_the_index_answers_as_a_scan_does(routes, requests, order):
         assert winner(table, request) == scan(table, request) == table.explain(request).route
 
 
+def test_a_later_route_of_a_better_bucket_does_not_win():
+    """Routes of one prefix are tried in order only as far as they come before what was found elsewhere."""
+    routes = [
+        Route("first", 0, path=prefix("/a"), headers=[header("k").is_("1")]),
+        Route("second", 1, path=exact("/a")),
+        Route("third", 2, path=prefix("/a")),
+    ]
+    assert winner(RouteTable(routes), Request("/a")) == "second"
+    assert winner(RouteTable(routes), Request("/a", headers={"k": "1"})) == "first"
+    assert winner(RouteTable(routes), Request("/a/b")) == "third"
+
+
 @given(ROUTES, REQUESTS, st.randoms(use_true_random=False))
 def test_a_permutation_changes_nothing_in_specific_order(routes, request, rng):
     """In the order ``"specific"`` any permutation of the routes gives the same answers."""
