@@ -207,7 +207,7 @@ class RouteIndex(Generic[P]):
         if host is None:
             return ()
         names = tuple(self._under(host))
-        if host and host in self._hosts:
+        if host[:1] not in {"", "."} and host in self._hosts:  # ".b" is the name of "*.b"
             names = (self._hosts[host], *names)
         if len(sent) <= MAX_REMEMBERED_LENGTH:
             if len(self._known) >= MAX_REMEMBERED_HOSTS:

@@ -222,6 +222,13 @@ def test_a_lease_comes_from_the_pool():
         assert lease.target == "10.0.0.2:80"
 
 
+def test_a_wildcard_host_needs_a_label():
+    """``*.x.test`` matches one or more labels before the suffix, not the suffix with an empty one."""
+    table = RouteTable([Route("a", 1, host="*.x.test")], spelling=Spelling.RAW)
+    assert [winner(table, Request("/", host=host)) for host in ("b.x.test", "c.b.x.test")] == ["a", "a"]
+    assert [winner(table, Request("/", host=host)) for host in (".x.test", "x.test", "bx.test")] == [None] * 3
+
+
 def test_long_paths_cost_no_more_probes():
     """Probing stops where no longer pattern begins, so a path of many segments is not cut at each of them."""
 
