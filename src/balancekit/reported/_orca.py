@@ -128,7 +128,9 @@ def _report(facts: Mapping[str, Any]) -> LoadReport:
 
 def _binary(data: bytes) -> LoadReport:
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - of the extra grpc
-    from xds.data.orca.v3.orca_load_report_pb2 import OrcaLoadReport  # noqa: PLC0415 - the same
+    from xds.data.orca.v3.orca_load_report_pb2 import (  # noqa: PLC0415 - the same
+        OrcaLoadReport,  # pyright: ignore[reportAttributeAccessIssue] - made at run time by protobuf
+    )
 
     try:
         message = OrcaLoadReport.FromString(data)
