@@ -222,15 +222,15 @@ class LoadBalancer(Generic[T]):
                 else:
                     node = pick(now)
                     lease = Lease()
-                    lease._started_at = now
+                    lease._started_at = now  # noqa: SLF001 - open_lease
         except Exception:  # a load or a generator of the user; the slow path finds out which
             pick = None
         if pick is None:
             return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
-        lease._owner = owner
+        lease._owner = owner  # noqa: SLF001 - open_lease
         lease.node = node
         node.inflight += 1
-        lease._open = node
+        lease._open = node  # noqa: SLF001 - open_lease
         return lease
 
     def attempts(

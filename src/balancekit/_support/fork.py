@@ -60,7 +60,7 @@ def this_thread() -> int:
 
 def owned(lock: AbstractContextManager[object]) -> bool:
     """Return whether the calling thread holds a re-entrant lock."""
-    held: bool = lock._is_owned()  # type: ignore[attr-defined]
+    held: bool = lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - the only way to ask
     return held
 
 
@@ -71,7 +71,7 @@ def call_in_child(owner: StartsOver) -> None:
 
 def _after_fork() -> None:
     for lock in list(_LOCKS):
-        lock._at_fork_reinit()
+        lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own
     for owner in list(_OWNERS):
         owner.after_fork()
 

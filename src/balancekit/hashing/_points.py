@@ -207,7 +207,7 @@ class SortedPoints:
         made = SortedPoints.__new__(SortedPoints)
         points = _rows(pairs, self.bits)["point"]
         if len(self.starts) != _slots(len(points)):
-            made._adopt(self.bits, pairs, _starts(points, self.bits))
+            made._adopt(self.bits, pairs, _starts(points, self.bits))  # noqa: SLF001 - of its own class
             return made
         edges = (changed >> changed.dtype.type(self.shift)).astype(np.int64) + 1
         lengths = np.diff(edges, prepend=0, append=max(len(self.starts), int(edges[-1])))
@@ -215,7 +215,7 @@ class SortedPoints:
         starts = self.starts[:]
         view = np.frombuffer(starts, np.int32)
         view += steps[: len(starts)]
-        made._adopt(self.bits, pairs, starts)
+        made._adopt(self.bits, pairs, starts)  # noqa: SLF001 - of its own class
         return made
 
     @property

@@ -133,7 +133,8 @@ class RendezvousHash:
         if not both:
             return 0.0
         before, after = [
-            np.array([one._weights.get(node, 0.0) for node in both], dtype=float) for one in (self, other)
+            np.array([weights.get(node, 0.0) for node in both], dtype=float)
+            for weights in (self._weights, other._weights)
         ]
         kept = 0.0
         for place in np.flatnonzero((before > 0.0) & (after > 0.0)):

@@ -179,9 +179,9 @@ class Recorder(Generic[T]):
             recorded.release(Outcome.FAILURE)
 
     def _write(self, lease: RecordedLease[T], outcome: Outcome) -> None:
-        began, cost, duration = lease._began, float(lease._cost), self._clock() - lease._began
+        began, cost, duration = lease._began, float(lease._cost), self._clock() - lease._began  # noqa: SLF001 - two classes, one mechanism
         try:
-            key = _in_json(lease._key)
+            key = _in_json(lease._key)  # noqa: SLF001 - two classes, one mechanism
         except ValueError:  # a number of more digits than may be written
             self._writer.drop()
             return
@@ -250,7 +250,7 @@ class RecordedLease(Generic[T_co]):
         """End the lease and write it down; see :meth:`balancekit.Lease.release`."""
         ended = self._lease.release(outcome, retry_after=retry_after)
         if ended:
-            self._recorder._write(self, outcome)
+            self._recorder._write(self, outcome)  # noqa: SLF001 - two classes, one mechanism
         return ended
 
     def __enter__(self) -> Self:

@@ -12,12 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from balancekit.testing._broken import LawBroken
     from balancekit.testing._check import check_selector
+    from balancekit.testing._check_health import check_health
+    from balancekit.testing._check_load import check_load
     from balancekit.testing._clock import ManualClock
     from balancekit.testing._factories import make_context, make_nodes, make_snapshot
     from balancekit.testing._machine import BalancerMachine, check_balancer
     from balancekit.testing._statistics import Z, chi_square_z, share_z
-    from balancekit.testing.laws import LawBroken
 
 __all__ = [
     "BalancerMachine",
@@ -25,6 +27,8 @@ __all__ = [
     "ManualClock",
     "Z",
     "check_balancer",
+    "check_health",
+    "check_load",
     "check_selector",
     "chi_square_z",
     "make_context",
@@ -36,12 +40,14 @@ __all__ = [
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
+        "_broken": ("LawBroken",),
         "_check": ("check_selector",),
+        "_check_health": ("check_health",),
+        "_check_load": ("check_load",),
         "_clock": ("ManualClock",),
         "_factories": ("make_context", "make_nodes", "make_snapshot"),
         "_statistics": ("Z", "chi_square_z", "share_z"),
         "_machine": ("BalancerMachine", "check_balancer"),
-        "laws": ("LawBroken",),
     },
 )
 

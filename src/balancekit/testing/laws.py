@@ -41,6 +41,7 @@ from hypothesis import strategies as st
 
 from balancekit.protocols import LoadPolicy, Selector, SupportsPicker, SupportsPrepare
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
+from balancekit.testing._broken import LawBroken
 from balancekit.testing._factories import make_context, make_nodes, make_snapshot
 from balancekit.testing._statistics import Z, chi_square_z
 from balancekit.testing.strategies import SUPPRESSED_CHECKS, keys, snapshots, weights
@@ -73,25 +74,6 @@ PICKS: Final = 6_000
 
 MAX_OTHERWISE_MISSING: Final = 2
 """Up to this many endpoints are also removed and excluded: those differ from *down* by code, not by arithmetic."""
-
-
-class LawBroken(AssertionError):  # noqa: N818 - what happened, in the words of the test's reader
-    """A selector broke a law.
-
-    Parameters
-    ----------
-    law
-        The law's name.
-    why
-        What was seen.
-    """
-
-    def __init__(self, law: str, why: str) -> None:
-        super().__init__(law, why)
-        self.law = law
-
-    def __str__(self) -> str:
-        return f"law {self.args[0]}: {self.args[1]}"
 
 
 class Subject:

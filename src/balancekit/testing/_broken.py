@@ -1,0 +1,24 @@
+"""The error of a law that was broken."""
+
+from __future__ import annotations
+
+__all__ = ["LawBroken"]
+
+
+class LawBroken(AssertionError):  # noqa: N818 - what happened, in the words of the test's reader
+    """A selector, load or health policy broke a law.
+
+    Parameters
+    ----------
+    law
+        The law's number and name.
+    why
+        What was seen.
+    """
+
+    def __init__(self, law: str, why: str) -> None:
+        super().__init__(law, why)
+        self.law = law
+
+    def __str__(self) -> str:
+        return f"law {self.args[0]}: {self.args[1]}"

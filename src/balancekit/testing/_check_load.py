@@ -1,0 +1,148 @@
+"""Check of a load policy against the laws that a balancer relies on, in one call.
+
+===  ===========================================================================
+ 1   asking for the value twice gives the same number and changes nothing
+ 2   values of two loads can be compared: numbers, not NaN, at any time
+ 3   a request that has started and ended, however it ended, raises nothing
+ 4   if ``succeeded`` is there, a plain success by it and by ``finished`` weigh alike
+ 5   ``reset`` and ``forget``, if they are there, may be called at any time, and twice
+ 6   what loads of one pool share is due later after ``advance`` than before
+===  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Final
+
+from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
+from balancekit.node import Load, Node
+from balancekit.outcome import Completion, Outcome
+from balancekit.protocols import (
+    LoadPolicy,
+    SupportsFastSuccess,
+    SupportsForget,
+    SupportsPoolLoad,
+    SupportsReset,
+    Sweep,
+)
+from balancekit.testing._broken import LawBroken
+from balancekit.testing._factories import make_nodes
+
+__all__ = ["check_load"]
+
+MAX_RELATIVE_ERROR: Final = 1e-9
+"""Between a success by ``succeeded`` and by ``finished``."""
+
+
+def check_load(make: Callable[[], LoadPolicy], *, steps: int = 300, seed: int = 0) -> None:
+    """Try a load policy on every law; raise at the first that it breaks.
+
+    Parameters
+    ----------
+    make
+        Makes a fresh policy: its class, or ``lambda: MyLoad(...)``.
+    steps
+        How many requests start and end, >= 1.
+    seed
+        Of the history of these requests.
+
+    Raises
+    ------
+    LawBroken
+        Naming the law and what was seen.
+    ConfigurationError
+        If ``make`` makes no policy.
+
+    Example
+    -------
+    >>> from balancekit.loads import InFlight
+    >>> check_load(InFlight)
+    """
+    if not callable(make) or not callable(make()):
+        raise ConfigurationError("make", make, "a function that makes a load policy: a callable of a node")
+    count = valid.integer("steps", steps, minimum=1)
+    policy = make()
+    shared: object = policy.for_pool() if isinstance(policy, SupportsPoolLoad) else policy
+    nodes = make_nodes({"a": 1.0, "b": 2.0, "c": 0.5}, load=policy)
+    rng, now = Random(seed), 100.0
+    open_requests: list[tuple[Node, float, float]] = []
+    for _ in range(count):
+        now += rng.expovariate(10.0)
+        node = rng.choice(nodes)
+        cost = rng.choice([1.0, 1.0, 7.5])
+        _try("3", "started", partial(node.load.started, now=now, cost=cost))
+        node.inflight += 1
+        open_requests.append((node, now, cost))
+        if rng.random() < 0.7:
+            _end(rng, open_requests, now)
+        for one in nodes:
+            _check_value(one.load, one.id, now)
+    while open_requests:
+        _end(rng, open_requests, now)
+    _check_successes(make)
+    for node in nodes:
+        load: object = node.load
+        for _ in range(2):
+            if isinstance(load, SupportsReset):
+                _try("5", "reset", load.reset)
+            if isinstance(shared, SupportsForget):
+                _try("5", "forget", partial(shared.forget, node))
+        _check_value(node.load, node.id, now)
+    if isinstance(shared, Sweep):
+        _try("6", "advance", partial(shared.advance, now=now))
+        if not shared.deadline > now:
+            raise LawBroken("6, is due later", f"due at {shared.deadline!r} after advance(now={now!r})")
+
+
+def _end(rng: Random, open_requests: list[tuple[Node, float, float]], now: float) -> None:
+    node, started_at, cost = open_requests.pop(rng.randrange(len(open_requests)))
+    node.inflight -= 1
+    outcome = rng.choice([Outcome.SUCCESS] * 5 + list(Outcome))
+    first = rng.choice([None, started_at + (now - started_at) / 2])
+    done = Completion(outcome, started_at=started_at, ended_at=now, cost=cost, first_byte_at=first)
+    _try("3", f"finished({outcome.name})", partial(node.load.finished, done))
+
+
+def _check_value(load: Load, name: str, now: float) -> None:
+    values: list[float] = []
+    for _ in range(2):
+        _try("2", "value", lambda: values.append(load.value(now=now)))
+    if not isinstance(values[0], float | int) or math.isnan(values[0]):
+        raise LawBroken("2, values compare", f"{name!r} answered {values[0]!r}")
+    if values[0] != values[1]:
+        raise LawBroken(
+            "1, the value is pure", f"{name!r} answered {values[0]!r} and then {values[1]!r} at {now!r}"
+        )
+
+
+def _check_successes(make: Callable[[], LoadPolicy]) -> None:
+    found: list[list[float]] = []
+    for short in (True, False):
+        (node,) = make_nodes({"a": 1.0}, load=make())
+        load: object = node.load
+        if not isinstance(load, SupportsFastSuccess):
+            return
+        now, values = 100.0, []
+        for latency in (0.05, 0.2, 0.01, 0.1):
+            now += 1.0
+            if short:
+                load.succeeded(latency, now)
+            else:
+                node.load.finished(Completion(Outcome.SUCCESS, started_at=now - latency, ended_at=now))
+            values.append(node.load.value(now=now))
+        found.append(values)
+    for one, other in zip(*found, strict=True):
+        if not math.isclose(one, other, rel_tol=MAX_RELATIVE_ERROR, abs_tol=MAX_RELATIVE_ERROR):
+            raise LawBroken("4, successes weigh alike", f"{one!r} by succeeded(), {other!r} by finished()")
+
+
+def _try(law: str, what: str, call: Callable[[], object]) -> None:
+    try:
+        call()
+    except Exception as error:
+        raise LawBroken(f"{law}, {what} raises nothing", f"{type(error).__name__}: {error}") from error
