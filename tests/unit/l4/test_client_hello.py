@@ -194,6 +194,8 @@ def test_no_more_than_16_kib_are_waited_for():
     longer = records(body(extension(0x1A1A, bytes(client_hello.MAX_SIZE - 5 - 4 - 41 - 2 - 3))))
     assert isinstance(peek(longer), NotTls)
     assert isinstance(peek(longer[:9]), NotTls)
+    split = records(body(extension(0x1A1A, bytes(client_hello.MAX_SIZE - 5 - 4 - 41 - 2 - 3))), 5000)
+    assert isinstance(peek(split[:5004]), NotTls)
     crumbs = records(body(extension(0x1A1A, bytes(4000))), *range(1, 4000))
     assert isinstance(peek(crumbs), NotTls)
     assert all(not isinstance(peek(crumbs[:size]), NeedMore) for size in (client_hello.MAX_SIZE, len(crumbs)))

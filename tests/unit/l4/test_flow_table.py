@@ -213,6 +213,22 @@ def test_nothing_is_lost_while_the_table_is_not_full():
     assert all(table.lookup(flow(number), now=50.0) == "b" for number in last)
 
 
+@pytest.mark.parametrize("seed", [4, 5, 8, 18, 20])
+def test_the_guarantee_holds_for_any_order_of_use(seed):
+    """A flow is pinned whenever fewer than half of the capacity of other flows were seen since its last packet.
+
+    With these seeds a table that merges other generations than the smallest neighbours breaks it.
+    """
+    table, rng, recent = FlowTable(capacity=40), random.Random(seed), []
+    for step in range(4000):
+        if step % rng.choice((50, 100, 200)) == 0:
+            reach, fresh = rng.randrange(1, 60), rng.random() ** 3
+        number = step + 1000 if rng.random() < fresh or not recent else rng.choice(recent[-reach:])
+        distance = len(recent) - 1 - recent.index(number) if number in recent else 40
+        assert seen(table, number, step / 1000) == "pinned" or distance >= 20, (step, distance)
+        recent = [*[other for other in recent if other != number], number][-60:]
+
+
 def test_a_full_table_counts_what_it_gave_up():
     """Stored and evicted flows add up to those inserted; the flows stored are those that are found."""
     table, rng, inserted = FlowTable(capacity=60), random.Random(8), 0
