@@ -116,7 +116,7 @@ class RingMachine(RuleBasedStateMachine):
     def equals_a_new_one(self):
         """History leaves no trace."""
         fresh = HashRing(self.model, vnodes=7)
-        assert self.ring._state[:4] == fresh._state[:4]
+        assert self.ring._lookup[:4] == fresh._lookup[:4]
         assert self.ring.weights == self.model
 
 

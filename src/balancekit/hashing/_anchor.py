@@ -15,7 +15,7 @@ Source: Mendelson, Vargaftik, Barabash, Lorenz, Keslassy, Orda, "AnchorHash" (IE
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, NamedTuple, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,28 @@ MULTIPLIER: Final = 2862933555777941757
 """Of a linear congruential generator modulo 2**64 (L'Ecuyer 1999)."""
 MAX_CAPACITY: Final = 1 << 24
 
-_Buckets: TypeAlias = "tuple[list[int], list[int], list[int], list[int], list[int]]"
-_State: TypeAlias = "tuple[list[int], list[int], int, list[str], Narrow, _Buckets, dict[str, int]]"
-"""A, K, capacity, the node in each bucket, the hash function; then what changes need: A, K, W, L and the stack of
-removed buckets; the bucket of each node. Replaced whole, so that readers see it before or after a change."""
+Lookup: TypeAlias = "tuple[list[int], list[int], int, list[str], Narrow]"
+"""What ``lookup`` reads in one reference: A, K, the capacity, the node in each bucket, the hash function. A plain tuple,
+because that unpacks faster than a named one."""
+
+
+class AnchorState(NamedTuple):
+    """The buckets at one time, by the letters of the paper. Replaced whole, so that readers see it before or after a change."""
+
+    anchors: list[int]
+    """A: the size of the working set when the bucket was removed; 0 if it is in use."""
+    heirs: list[int]
+    """K: the bucket that took the place of a removed one."""
+    working: list[int]
+    """W: the buckets, those in use first."""
+    places: list[int]
+    """L: where each bucket stands in W."""
+    removed: list[int]
+    """R: the removed buckets; the last one is used first."""
+    names: list[str]
+    """The node in each bucket; empty if there is none."""
+    buckets: dict[str, int]
+    """The bucket of each node."""
 
 
 @final
@@ -80,7 +98,7 @@ class AnchorHash:
     True
     """
 
-    __slots__ = ("_function", "_state")
+    __slots__ = ("_function", "_lookup", "_state")
 
     def __init__(
         self,
@@ -98,8 +116,14 @@ class AnchorHash:
         size = valid.integer("capacity", size, minimum=working, maximum=MAX_CAPACITY)
         spare = range(working, size)
         anchors = [0] * working + list(spare)
-        self._state: _State = self._shown(
-            (anchors, list(range(size)), list(range(size)), list(range(size)), list(reversed(spare))),
+        self._lookup: Lookup
+        self._state: AnchorState
+        self._install(
+            anchors,
+            list(range(size)),
+            list(range(size)),
+            list(range(size)),
+            list(reversed(spare)),
             names + [""] * (size - working),
         )
 
@@ -113,7 +137,7 @@ class AnchorHash:
         ConfigurationError
             If the key is no str, bytes or int.
         """
-        anchors, heirs, size, nodes, narrow, _, _ = self._state
+        anchors, heirs, size, nodes, narrow = self._lookup
         place = (
             narrow(key, 0, False) if key.__class__ is str and key.isascii() else self._function.hash32(key)
         )
@@ -128,22 +152,23 @@ class AnchorHash:
 
     def lookup_many(self, keys: Keys, /) -> NDArray[np.int32]:
         """Return the owner of each key, as an index into :attr:`nodes`. No Python loop per key."""
-        anchors, heirs, size, names, _, _, buckets = self._state
+        state = self._state
+        names, buckets, size = state.names, state.buckets, len(state.names)
         order = {name: number for number, name in enumerate(sorted(buckets))}
         numbers = np.array([order.get(name, -1) for name in names], np.int32)
-        removed, heir = np.array(anchors), np.array(heirs)
+        removed, heir = np.array(state.anchors), np.array(state.heirs)
 
-        def owners_of(state: NDArray[np.uint64]) -> NDArray[Any]:
-            bucket = (state * np.uint64(size) >> np.uint64(32)).view(np.int64)
+        def owners_of(states: NDArray[np.uint64]) -> NDArray[Any]:
+            bucket = (states * np.uint64(size) >> np.uint64(32)).view(np.int64)
             lost = np.flatnonzero(removed[bucket])
             while len(lost):
                 at = bucket[lost]
-                moved = state[lost] * np.uint64(MULTIPLIER) + at.view(np.uint64) + np.uint64(1)
+                moved = states[lost] * np.uint64(MULTIPLIER) + at.view(np.uint64) + np.uint64(1)
                 before = removed[at]
                 next_one = ((moved >> np.uint64(32)) * before.view(np.uint64) >> np.uint64(32)).view(np.int64)
                 while (late := removed[next_one] >= before).any():
                     next_one[late] = heir[next_one[late]]
-                state[lost], bucket[lost] = moved, next_one
+                states[lost], bucket[lost] = moved, next_one
                 lost = lost[removed[next_one] > 0]
             return numbers[bucket]
 
@@ -165,7 +190,7 @@ class AnchorHash:
     @property
     def nodes(self) -> tuple[str, ...]:
         """The ids of the nodes, sorted."""
-        return tuple(sorted(self._state[6]))
+        return tuple(sorted(self._state.buckets))
 
     @property
     def weights(self) -> dict[str, float]:
@@ -175,13 +200,13 @@ class AnchorHash:
     @property
     def capacity(self) -> int:
         """How many nodes there may be."""
-        return self._state[2]
+        return len(self._state.names)
 
     def __len__(self) -> int:
-        return len(self._state[6])
+        return len(self._state.buckets)
 
     def __contains__(self, node: object) -> bool:
-        return node in self._state[6]
+        return node in self._state.buckets
 
     def __repr__(self) -> str:
         return f"<AnchorHash of {len(self)} nodes, {self.capacity} buckets>"
@@ -197,12 +222,12 @@ class AnchorHash:
             If the node is there already, or all buckets are in use.
         """
         name = valid.text("node", node)
-        _, _, size, names, _, state, buckets = self._state
+        *lists, names, buckets = self._state
         if name in buckets:
             raise ConfigurationError("node", node, "an id that is not there")
-        anchors, heirs, working, places, stack = [list(one) for one in state]
+        anchors, heirs, working, places, stack = [list(one) for one in lists]
         if not stack:
-            raise ConfigurationError("node", node, f"no more than {size} nodes, the capacity")
+            raise ConfigurationError("node", node, f"no more than {len(names)} nodes, the capacity")
         bucket, count = stack.pop(), len(buckets)
         anchors[bucket] = 0
         places[working[count]] = count
@@ -210,7 +235,7 @@ class AnchorHash:
         heirs[bucket] = bucket
         names = list(names)
         names[bucket] = name
-        self._state = self._shown((anchors, heirs, working, places, stack), names)
+        self._install(anchors, heirs, working, places, stack, names)
 
     def remove(self, node: str) -> None:
         """Remove a node. Only its keys move.
@@ -222,12 +247,12 @@ class AnchorHash:
         ConfigurationError
             If it is the last one.
         """
-        _, _, _, names, _, state, buckets = self._state
+        *lists, names, buckets = self._state
         if node not in buckets:
             raise UnknownEndpointError(node, self.nodes)
         if len(buckets) == 1:
             raise ConfigurationError("node", node, "at least one node to stay")
-        anchors, heirs, working, places, stack = [list(one) for one in state]
+        anchors, heirs, working, places, stack = [list(one) for one in lists]
         bucket, count = buckets[node], len(buckets) - 1
         stack.append(bucket)
         anchors[bucket] = count
@@ -236,8 +261,17 @@ class AnchorHash:
         places[last] = places[bucket]
         names = list(names)
         names[bucket] = ""
-        self._state = self._shown((anchors, heirs, working, places, stack), names)
+        self._install(anchors, heirs, working, places, stack, names)
 
-    def _shown(self, state: _Buckets, names: list[str]) -> _State:
+    def _install(
+        self,
+        anchors: list[int],
+        heirs: list[int],
+        working: list[int],
+        places: list[int],
+        removed: list[int],
+        names: list[str],
+    ) -> None:
         buckets = {name: bucket for bucket, name in enumerate(names) if name}
-        return state[0], state[1], len(names), names, self._function.narrow, state, buckets
+        self._state = AnchorState(anchors, heirs, working, places, removed, names, buckets)
+        self._lookup = anchors, heirs, len(names), names, self._function.narrow

@@ -70,7 +70,7 @@ class MaglevTable:
     [83, 84, 84]
     """
 
-    __slots__ = ("_function", "_nodes", "_owners", "_state", "_weights")
+    __slots__ = ("_function", "_lookup", "_nodes", "_owners", "_weights")
 
     def __init__(self, nodes: Nodes, *, size: int = SIZE, hash: str | HashFunction = "murmur3") -> None:
         slots = valid.integer("size", size, minimum=2, maximum=LARGEST)
@@ -90,7 +90,7 @@ class MaglevTable:
         )
         self._owners: NDArray[np.int32] = np.array(table, np.int32)
         narrow: Narrow = self._function.narrow if self._nodes else no_owner
-        self._state: tuple[list[str], int, Narrow] = ([self._nodes[owner] for owner in table], slots, narrow)
+        self._lookup: tuple[list[str], int, Narrow] = ([self._nodes[owner] for owner in table], slots, narrow)
 
     def lookup(self, key: str | bytes | int, /) -> str:
         """Return the node that owns a key.
@@ -102,7 +102,7 @@ class MaglevTable:
         ConfigurationError
             If the key is no str, bytes or int.
         """
-        table, size, narrow = self._state
+        table, size, narrow = self._lookup
         plain = (key.__class__ is str and key.isascii()) or key.__class__ is bytes
         place = narrow(key, 0, False) if plain else self._place(key)
         return table[place * size >> 32]
@@ -166,7 +166,7 @@ class MaglevTable:
     @property
     def size(self) -> int:
         """How many slots there are."""
-        return self._state[1]
+        return len(self._owners)
 
     def __len__(self) -> int:
         return len(self._nodes)

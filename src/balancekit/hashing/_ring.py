@@ -20,7 +20,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypeAlias, final
+from typing import Final, NamedTuple, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +42,19 @@ MOST_POINTS: Final = 1 << 28
 GOLDEN: Final = 0x9E37_79B9_7F4A_7C15
 HIGH: Final = np.uint64(0xFFFF_FFFF_0000_0000)
 
-_State: TypeAlias = (
-    "tuple[array[int], int, array[int], tuple[str, ...], Narrow, SortedPoints | None, tuple[float, ...]]"
-)
-"""Starts, shift and pairs of the circle; the nodes, sorted; the hash function for str; the circle, or nothing
-where there are no nodes; the weights. Everything a lookup reads is in one immutable reference: readers see the
-ring before or after a change."""
+Lookup: TypeAlias = "tuple[array[int], int, array[int], tuple[str, ...], Narrow]"
+"""What ``lookup`` reads in one reference: starts, shift and pairs of the circle, the nodes, the hash function for str. A
+plain tuple, because that unpacks faster than a named one."""
+
+
+class RingState(NamedTuple):
+    """The ring at one time. Replaced whole, so that readers see it before or after a change."""
+
+    nodes: tuple[str, ...]
+    """Sorted."""
+    weights: tuple[float, ...]
+    circle: SortedPoints | None
+    """``None`` without nodes."""
 
 
 @final
@@ -92,14 +99,16 @@ class HashRing:
     True
     """
 
-    __slots__ = ("_function", "_state", "_vnodes")
+    __slots__ = ("_function", "_lookup", "_state", "_vnodes")
 
     def __init__(
         self, nodes: Nodes = (), *, vnodes: int = VNODES, hash: str | HashFunction = "murmur3"
     ) -> None:
         self._vnodes: int = valid.integer("vnodes", vnodes, minimum=1)
         self._function: HashFunction = hash_function(hash)
-        self._state: _State = self._built(node_weights(nodes))
+        self._lookup: Lookup
+        self._state: RingState
+        self._build(node_weights(nodes))
 
     # -------------------------------------------------------------------- asking
 
@@ -113,7 +122,7 @@ class HashRing:
         ConfigurationError
             If the key is no str, bytes or int.
         """
-        starts, shift, pairs, nodes, narrow, _, _ = self._state
+        starts, shift, pairs, nodes, narrow = self._lookup
         place = narrow(key, 0, False) if key.__class__ is str and key.isascii() else self._place(key, nodes)
         index = starts[place >> shift]
         while pairs[index] < place:
@@ -132,7 +141,7 @@ class HashRing:
         >>> [ring.nodes[owner] for owner in ring.lookup_many(["x", "y"])] == [ring.lookup(k) for k in "xy"]
         True
         """
-        circle = self._state[5]
+        circle = self._state.circle
         if circle is None:
             no_owner(keys)
         return owners(self._function, keys, lambda places: circle.owners_of(places.astype(np.uint32)))
@@ -142,7 +151,7 @@ class HashRing:
 
         Lazy; taking the first k costs O(k) on average.
         """
-        circle, nodes = self._state[5], self._state[3]
+        nodes, _, circle = self._state
         place = self._function.hash32(key)
         return iter(()) if circle is None else distinct(circle.walk(place), nodes)
 
@@ -170,12 +179,12 @@ class HashRing:
     @property
     def nodes(self) -> tuple[str, ...]:
         """The ids of the nodes, sorted."""
-        return self._state[3]
+        return self._state.nodes
 
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each node."""
-        return dict(zip(self._state[3], self._state[6], strict=True))
+        return dict(zip(self._state.nodes, self._state.weights, strict=True))
 
     @property
     def vnodes(self) -> int:
@@ -183,10 +192,10 @@ class HashRing:
         return self._vnodes
 
     def __len__(self) -> int:
-        return len(self._state[3])
+        return len(self._state.nodes)
 
     def __contains__(self, node: object) -> bool:
-        return node in self._state[3]
+        return node in self._state.nodes
 
     def __repr__(self) -> str:
         return f"<HashRing of {len(self)} nodes, {self._vnodes} points each>"
@@ -202,15 +211,15 @@ class HashRing:
             If it is on the ring already, or the weight is not finite and > 0.
         """
         added = node_weights({node: weight})
-        _, _, _, nodes, _, circle, weights = self._state
+        nodes, weights, circle = self._state
         number = bisect_left(nodes, node)
         if nodes[number : number + 1] == (node,):
             raise ConfigurationError("node", node, "an id that is not on the ring")
         if circle is None:
-            self._state = self._built(added)
+            self._build(added)
             return
         own = np.sort(_packed(self._function, added, self._counts(added)) >> np.uint64(32))
-        self._state = self._shown(
+        self._install(
             circle.inserted(number, own),
             (*nodes[:number], node, *nodes[number:]),
             (*weights[:number], added[node], *weights[number:]),
@@ -224,14 +233,14 @@ class HashRing:
         UnknownEndpointError
             If it is not on the ring.
         """
-        _, _, _, nodes, _, circle, weights = self._state
+        nodes, weights, circle = self._state
         if node not in nodes:
             raise UnknownEndpointError(node, nodes)
         number = nodes.index(node)
         if circle is None or len(nodes) == 1:
-            self._state = self._built({})
+            self._build({})
             return
-        self._state = self._shown(
+        self._install(
             circle.removed(number),
             (*nodes[:number], *nodes[number + 1 :]),
             (*weights[:number], *weights[number + 1 :]),
@@ -239,12 +248,12 @@ class HashRing:
 
     def replace(self, nodes: Nodes) -> None:
         """Make the ring consist of exactly these nodes, in one step."""
-        self._state = self._built(node_weights(nodes))
+        self._build(node_weights(nodes))
 
     def copy(self) -> HashRing:
         """Return a ring that is the same now and changes on its own. O(1)."""
         made = HashRing(vnodes=self._vnodes, hash=self._function)
-        made._state = self._state
+        made._state, made._lookup = self._state, self._lookup
         return made
 
     # -------------------------------------------------------------------- internals
@@ -260,20 +269,22 @@ class HashRing:
     def _place(self, key: str | bytes | int, nodes: tuple[str, ...]) -> int:
         return self._function.hash32(key) if nodes else no_owner(key)
 
-    def _built(self, weights: Mapping[str, float]) -> _State:
+    def _build(self, weights: Mapping[str, float]) -> None:
         if not weights:
-            return array("I", [0]), 32, array("I", [0xFFFF_FFFF, 0]), (), no_owner, None, ()
+            self._state = RingState((), (), None)
+            self._lookup = array("I", [0]), 32, array("I", [0xFFFF_FFFF, 0]), (), no_owner
+            return
         packed = _packed(self._function, weights, self._counts(weights))
         packed.sort()
         circle = SortedPoints(packed >> np.uint64(32), packed & ~HIGH)
-        return self._shown(circle, tuple(weights), tuple(weights.values()))
+        self._install(circle, tuple(weights), tuple(weights.values()))
 
-    def _shown(self, circle: SortedPoints, nodes: tuple[str, ...], weights: tuple[float, ...]) -> _State:
-        narrow = self._function.narrow
-        return circle.starts, circle.shift, circle.pairs, nodes, narrow, circle, weights
+    def _install(self, circle: SortedPoints, nodes: tuple[str, ...], weights: tuple[float, ...]) -> None:
+        self._state = RingState(nodes, weights, circle)
+        self._lookup = circle.starts, circle.shift, circle.pairs, nodes, self._function.narrow
 
     def _partition(self) -> Partition:
-        circle, nodes = self._state[5], self._state[3]
+        nodes, _, circle = self._state
         if circle is None:
             return Partition(np.empty(0), np.empty(0), ())
         rows = circle.rows()

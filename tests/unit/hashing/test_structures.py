@@ -312,8 +312,8 @@ def test_a_copy_of_a_ring_goes_its_own_way():
 def test_a_key_that_lies_on_a_point_belongs_to_it():
     """At or after: the point itself, not the next one."""
     ring = HashRing(["a", "b", "c"], vnodes=5)
-    rows = ring._state[5].rows()
+    rows = ring._state.circle.rows()
     for row in rows[:-1]:
         point, owner = int(row["point"]), int(row["owner"])
-        ring._state = (*ring._state[:4], lambda *_, place=point: place, *ring._state[5:])
+        ring._lookup = (*ring._lookup[:4], lambda *_, place=point: place)
         assert ring.lookup("any") == ring.nodes[owner]
