@@ -12,7 +12,6 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.text import decimal, to_bytes
 from balancekit.hashing import hash64
-from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
@@ -68,7 +67,7 @@ class Canary:
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn: Learn = self._learn
+            self.learn: Learn = self._children.learn
 
     @property
     def share(self) -> float:
@@ -106,6 +105,3 @@ class Canary:
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
         self._children.prepare(self._parts.views(snapshot))
-
-    def _learn(self, node: Node, completion: Completion, /) -> None:
-        self._children.learn(node, completion)

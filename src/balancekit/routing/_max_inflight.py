@@ -13,7 +13,6 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit.errors import Reason
-from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
@@ -71,7 +70,7 @@ class MaxInFlight:
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn: Learn = self._learn
+            self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks among those that have room."""
@@ -100,6 +99,3 @@ class MaxInFlight:
     def _has_room(self, node: Node) -> bool:
         limit = max(1, int(self._limit * node.capacity)) if self._per_weight else self._limit
         return node.inflight < limit
-
-    def _learn(self, node: Node, completion: Completion, /) -> None:
-        self._children.learn(node, completion)

@@ -25,7 +25,6 @@ from typing import cast, final
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
-from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
@@ -145,7 +144,7 @@ class Priority:
         self._tiers = _Tiers(child, lambda node: node.priority, overprovisioning)
         self.default_load: LoadPolicy = self._tiers.children.default_load
         if self._tiers.children.learns:
-            self.learn: Learn = self._learn
+            self.learn: Learn = self._tiers.children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the drawn tier picks."""
@@ -154,9 +153,6 @@ class Priority:
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
         self._tiers.children.prepare(self._tiers.parts.views(snapshot))
-
-    def _learn(self, node: Node, completion: Completion, /) -> None:
-        self._tiers.children.learn(node, completion)
 
 
 @final
@@ -206,7 +202,7 @@ class Locality:
         self._tiers = _Tiers(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
         self.default_load: LoadPolicy = self._tiers.children.default_load
         if self._tiers.children.learns:
-            self.learn: Learn = self._learn
+            self.learn: Learn = self._tiers.children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the drawn zone picks."""
@@ -215,6 +211,3 @@ class Locality:
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
         self._tiers.children.prepare(self._tiers.parts.views(snapshot))
-
-    def _learn(self, node: Node, completion: Completion, /) -> None:
-        self._tiers.children.learn(node, completion)

@@ -19,7 +19,6 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit.errors import Reason
-from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
@@ -110,7 +109,7 @@ class RateLimit:
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn: Learn = self._learn
+            self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks among those that have room, and charge it."""
@@ -196,6 +195,3 @@ class RateLimit:
         burst = max(1.0, self._burst * scale)
         spare = burst - min(self._cost(ctx), burst)
         return bucket.full_at - spare / (self._rate * scale)
-
-    def _learn(self, node: Node, completion: Completion, /) -> None:
-        self._children.learn(node, completion)

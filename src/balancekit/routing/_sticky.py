@@ -26,7 +26,6 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, StickyValueError
-from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
@@ -160,7 +159,7 @@ class Sticky:
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn: Learn = self._learn
+            self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the endpoint the request is bound to, or what the child picks."""
@@ -198,9 +197,6 @@ class Sticky:
         total = sum(other.inflight for other in snapshot.eligible)
         part = total * node.capacity / max(1, len(snapshot.eligible))
         return node.inflight + 1 > self._bound * part + self.ALLOWANCE
-
-    def _learn(self, node: Node, completion: Completion, /) -> None:
-        self._children.learn(node, completion)
 
 
 def source_prefix(address: str, *, v4: int = 24, v6: int = 56) -> str:

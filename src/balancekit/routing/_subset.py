@@ -13,7 +13,6 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, Reason
-from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
@@ -76,7 +75,7 @@ class Subset:
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         if self._children.learns:
-            self.learn: Learn = self._learn
+            self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the subset picks; by the fallback if none matches."""
@@ -115,6 +114,3 @@ class Subset:
             return None
         others = {node.id for node in snapshot.eligible if node.id not in matching}
         return self._children.of(WHOLE_POOL).select(snapshot, excluding(ctx, others))
-
-    def _learn(self, node: Node, completion: Completion, /) -> None:
-        self._children.learn(node, completion)

@@ -20,7 +20,6 @@ from typing import final
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash64
-from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
@@ -113,7 +112,7 @@ class Subsetting:
         self.default_load: LoadPolicy = self._children.default_load
         self._follow = self._followed
         if self._children.learns:
-            self.learn: Learn = self._learn
+            self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks of the part, or of the rest if none of the part is left."""
@@ -133,6 +132,3 @@ class Subsetting:
     def _followed(self, members: Members) -> frozenset[str]:
         self._chosen = frozenset(self._choose([node.id for node in members.nodes]))
         return self._chosen
-
-    def _learn(self, node: Node, completion: Completion, /) -> None:
-        self._children.learn(node, completion)

@@ -26,8 +26,42 @@ MOST_POINTS: Final = 1 << 21
 """On the ring of one selector: 30 MB."""
 
 
+class _ConsistentHash:
+    """The part that all consistent-hash selectors share; a subclass makes the structure."""
+
+    keyed: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def structure(self, weights: Mapping[str, float]) -> hashing.HashStructure:
+        """Return the structure of these ids and weights."""
+        raise NotImplementedError
+
+    def prepare(self, snapshot: Snapshot, /) -> object:
+        """Build the structure of the members."""
+        return snapshot.members.derive(self._tiers)
+
+    def ranking(self, snapshot: Snapshot, ctx: PickContext, /) -> Iterator[Node]:
+        """Yield the candidates in the order in which the key would try them."""
+        return _ranking(snapshot, ctx, snapshot.members.derive(self._tiers))
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return the first candidate in the key's order."""
+        return _first(self.ranking(snapshot, ctx), ctx)
+
+    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
+        """Return the fast path for a snapshot with eligible nodes."""
+        return _picker(snapshot, snapshot.members.derive(self._tiers))
+
+    def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
+        """Return the structure of the nodes with a weight, then that of those without, each if there are any."""
+        weighted = {node.id: node.weight for node in members.nodes if node.weight}
+        rest = {node.id: 1.0 for node in members.nodes if not node.weight}
+        return tuple([self.structure(weights) for weights in (weighted, rest) if weights])
+
+
 @final
-class RingHash:
+class RingHash(_ConsistentHash):
     """Each key to the next point clockwise on a ring; a change of endpoints moves only the keys it must.
 
     *Guarantee.* When an endpoint joins, keys move only to it; when one leaves or fails, only its keys move, and
@@ -57,10 +91,6 @@ class RingHash:
     True
     """
 
-    keyed: ClassVar[bool] = True
-    thread_safe: ClassVar[bool] = True
-    default_load: ClassVar[InFlight] = InFlight()
-
     def __init__(self, *, vnodes: int = 150, hash: str | hashing.HashFunction = "murmur3") -> None:
         hashing.HashRing(vnodes=vnodes, hash=hash)
         self._vnodes = vnodes
@@ -77,28 +107,9 @@ class RingHash:
         scaled = {id: weight * scale for id, weight in weights.items()}
         return hashing.HashRing(scaled, vnodes=self._vnodes, hash=self._hash)
 
-    def prepare(self, snapshot: Snapshot, /) -> object:
-        """Build the ring of the members."""
-        return snapshot.members.derive(self._tiers)
-
-    def ranking(self, snapshot: Snapshot, ctx: PickContext, /) -> Iterator[Node]:
-        """Yield the candidates in the order in which the key would try them."""
-        return _ranking(snapshot, ctx, snapshot.members.derive(self._tiers))
-
-    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the first candidate in the key's order."""
-        return _first(self.ranking(snapshot, ctx), ctx)
-
-    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast path for a snapshot with eligible nodes."""
-        return _picker(snapshot, snapshot.members.derive(self._tiers))
-
-    def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
-        return _tiers(self.structure, members)
-
 
 @final
-class MaglevHash:
+class MaglevHash(_ConsistentHash):
     """Each key to a slot of an evenly filled table: the fastest, and even.
 
     *Guarantee.* Endpoints of equal weight own the same part of the keys up to one slot. When one leaves or joins,
@@ -127,10 +138,6 @@ class MaglevHash:
     True
     """
 
-    keyed: ClassVar[bool] = True
-    thread_safe: ClassVar[bool] = True
-    default_load: ClassVar[InFlight] = InFlight()
-
     def __init__(self, *, size: int = 65_537, hash: str | hashing.HashFunction = "murmur3") -> None:
         hashing.MaglevTable([], size=size, hash=hash)
         self._size = size
@@ -140,28 +147,9 @@ class MaglevHash:
         """Return the table of these ids and weights."""
         return hashing.MaglevTable(weights, size=self._size, hash=self._hash)
 
-    def prepare(self, snapshot: Snapshot, /) -> object:
-        """Build the table of the members."""
-        return snapshot.members.derive(self._tiers)
-
-    def ranking(self, snapshot: Snapshot, ctx: PickContext, /) -> Iterator[Node]:
-        """Yield the candidates in the order in which the key would try them."""
-        return _ranking(snapshot, ctx, snapshot.members.derive(self._tiers))
-
-    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the first candidate in the key's order."""
-        return _first(self.ranking(snapshot, ctx), ctx)
-
-    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast path for a snapshot with eligible nodes."""
-        return _picker(snapshot, snapshot.members.derive(self._tiers))
-
-    def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
-        return _tiers(self.structure, members)
-
 
 @final
-class RendezvousHash:
+class RendezvousHash(_ConsistentHash):
     """Each key to the endpoint that bids most for it: exact weights, every change minimal, O(n).
 
     *Guarantee.* Expected shares are exactly the weights', whichever endpoints are down. When an endpoint joins, leaves, fails or
@@ -187,45 +175,12 @@ class RendezvousHash:
     True
     """
 
-    keyed: ClassVar[bool] = True
-    thread_safe: ClassVar[bool] = True
-    default_load: ClassVar[InFlight] = InFlight()
-
     def __init__(self, *, hash: str | hashing.HashFunction = "murmur3") -> None:
         self._hash = hashing.hash_function(hash)
 
     def structure(self, weights: Mapping[str, float]) -> hashing.RendezvousHash:
         """Return the bids of these ids and weights."""
         return hashing.RendezvousHash(weights, hash=self._hash)
-
-    def prepare(self, snapshot: Snapshot, /) -> object:
-        """Read ids and weights of the members."""
-        return snapshot.members.derive(self._tiers)
-
-    def ranking(self, snapshot: Snapshot, ctx: PickContext, /) -> Iterator[Node]:
-        """Yield the candidates in the order in which the key would try them."""
-        return _ranking(snapshot, ctx, snapshot.members.derive(self._tiers))
-
-    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the first candidate in the key's order."""
-        return _first(self.ranking(snapshot, ctx), ctx)
-
-    def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
-        """Return the fast path for a snapshot with eligible nodes."""
-        return _picker(snapshot, snapshot.members.derive(self._tiers))
-
-    def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
-        return _tiers(self.structure, members)
-
-
-def _tiers(
-    structure: Callable[[Mapping[str, float]], hashing.HashStructure],
-    members: Members,
-) -> tuple[hashing.HashStructure, ...]:
-    """Return the structure of those with a weight, then that of those without, each if there are any."""
-    weighted = {node.id: node.weight for node in members.nodes if node.weight}
-    rest = {node.id: 1.0 for node in members.nodes if not node.weight}
-    return tuple([structure(weights) for weights in (weighted, rest) if weights])
 
 
 def _eligible(snapshot: Snapshot) -> dict[str, Node]:
