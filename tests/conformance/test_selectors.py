@@ -46,7 +46,7 @@ CASES = {
     "WeightedRandom": (WeightedRandom, ALL, {}),
     "First": (First, ALL - {WEIGHTED}, {}),
     "RingHash": (RingHash, set(HASHED), {}),
-    "RingHash, 16 points": (lambda: RingHash(vnodes=16), ALL - {WEIGHTED}, {}),
+    "RingHash, 16 points": (lambda: RingHash(vnodes=16), ALL - {WEIGHTED}, {"examples": 15}),
     "RingHash, 5 000 points": (lambda: RingHash(vnodes=5_000), {WEIGHTED}, {}),
     "MaglevHash": (lambda: MaglevHash(size=1009), ALL | HASHED - {disrupts_little}, {}),
     "RendezvousHash": (RendezvousHash, ALL | HASHED, {}),

@@ -22,7 +22,9 @@ from balancekit.routing._grouping import MakeSelector
 from balancekit.routing._max_inflight import MaxInFlight
 from balancekit.routing._priority import Locality, Priority, tier_loads
 from balancekit.routing._rate_limit import RateLimit
-from balancekit.routing._sticky import STICKY, Sticky, StickyValues, source_prefix
+from balancekit.routing._signed_values import StickyValues
+from balancekit.routing._source_prefix import source_prefix
+from balancekit.routing._sticky import STICKY, Sticky
 from balancekit.routing._subset import Subset
 from balancekit.routing._subsetting import Subsetting, deterministic_subset, rendezvous_subset
 
