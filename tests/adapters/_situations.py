@@ -168,7 +168,7 @@ def _wires() -> Iterator[Situation]:
     yield Situation("no answer in time", "GET", hang, ELSEWHERE, Outcome.TIMEOUT, timeout=0.3)
     yield Situation("no answer in time", "POST", hang, TIMED_OUT, Outcome.TIMEOUT, timeout=0.3)
     for name, target in (
-        ("nobody listens", "127.0.0.1:1"),
+        ("nothing listens", "127.0.0.1:1"),
         ("a name that does not resolve", "nobody.invalid:80"),
         ("a port too large", "10.0.0.9:99999"),
         ("a label of 70 letters", "a" * 70 + ".example:80"),

@@ -24,7 +24,7 @@ PAGES = [
 
 RETIRED = {
     "": "Keeper Hearing _Thorough Hot Busy Details Verdict SupportsVerdicts SupportsAccusation SupportsPardon "
-    "CircuitBreaker read_out accuse pardon forgive Ladder Climber Lots drawer thinned held_back _instead Survey "
+    "CircuitBreaker read_out accuse pardon forgive Ladder Climber Lots drawer thinned held_back _instead "
     "Belief Timetable Dialogue Follower Calling AsyncCalling BadListError SystemAddresses DnsAddresses "
     "DnsServices FileTargets HttpTargets Children Tally Report Carrier CarrierOptions Inners Judgement "
     "Again read_ahead read_ahead_async StaggeredTurns SmoothTurns",
@@ -32,6 +32,7 @@ RETIRED = {
     "checks": "Finding Watch",
     "discovery": "Static",
     "hashing": "Structure bound nobody",
+    "health": "Survey",
     "selectors": "Random Turns Lap draw lots",
     "sim": "Line Sharing Delay Pace Sink World Log Always Callers shipped jain",
     "balancer": "tell report order observe subscribe",

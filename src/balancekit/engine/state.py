@@ -147,7 +147,7 @@ def _nodes(chosen: Sequence[Candidate]) -> tuple[tuple[Node, ...], bool]:
 
 
 def show(state: PoolState, exhaustion: Exhaustion, version: int) -> PoolState:
-    """Return the state with its snapshot made anew: who may be picked now."""
+    """Return the state with its snapshot made anew: the nodes that are eligible now."""
     members = state.members.values()
     serving = [member for member in members if member.serving]
     serving = [member for member in serving if member.cooling is None] or serving
