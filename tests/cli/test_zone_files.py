@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from random import Random
 
 import dns.message
@@ -178,6 +179,49 @@ def test_every_policy_can_be_written(table, chosen):
     assert set(answer.chosen) == chosen
 
 
+def test_simulate_says_when_the_last_request_fails(zone, tmp_path, capsys):
+    """Shares and failures per step, and the bound beside the last failure; wrong words are named."""
+    words = [
+        "gslb",
+        "simulate",
+        str(zone),
+        "www",
+        "--down",
+        "us-1@60",
+        "--seconds",
+        "150",
+        "--resolvers",
+        "50",
+        "--json",
+    ]
+    assert main(words) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["detection_and_ttl"] == 3 * 5.0 + 30
+    assert 60.0 < data["last_failure"] <= 60.0 + data["detection_and_ttl"]
+    assert data["steps"][0]["failed"] == 0.0
+    assert set(data["steps"][0]["shares"]) == {"us-1"}
+    assert set(data["steps"][-1]["shares"]) == {"eu-1"}
+    clients = tmp_path / "clients"
+    clients.write_text("203.0.113.0/24\n198.51.100.0/24\n")
+    assert main([*words, "--clients", str(clients)]) == 0
+    assert json.loads(capsys.readouterr().out)["last_failure"] is None
+    assert main(words[:-1]) == 0
+    assert "a death costs at most 45 s" in capsys.readouterr().out
+    for change, says in ((["--up", "eu-1"], "ids, @ and seconds"), (["--down", "mars@5"], "eu-1, us-1")):
+        assert main(["gslb", "simulate", str(zone), "www", *change]) == 2
+        assert says in capsys.readouterr().err
+    assert main(["gslb", "simulate", str(zone), "@"]) == 2
+
+
+def becomes(answer, expected):
+    """Ask until the answer is the expected one, at most fifteen seconds."""
+    until = time.monotonic() + 15.0
+    while time.monotonic() < until:
+        if answer() == expected:
+            return True
+    return False
+
+
 def free_port():
     """Return a free UDP port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
@@ -209,18 +253,12 @@ def test_serve_answers_follows_checks_reloads_and_ends(zone, tmp_path):
             )
             return [rdata.to_text() for rrset in reply.answer for rdata in rrset]
 
-        for _ in range(100):
-            if answer() == ["127.0.0.2"]:
-                break
-        assert answer() == ["127.0.0.2"]
+        assert becomes(answer, ["127.0.0.2"])
         zone.write_text(
             zone.read_text().replace("[names.www]", "[names.web]").replace("names.www.", "names.web.")
         )
         server.send_signal(signal.SIGHUP)
-        for _ in range(200):
-            if answer() == []:
-                break
-        assert answer() == []
+        assert becomes(answer, [])
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
     finally:

@@ -31,6 +31,8 @@ from balancekit.gslb import (
     read_mmdb,
     zone_file,
 )
+from balancekit.health import AccruedFailures
+from balancekit.sim import DnsSimulation, EndpointChange
 
 __all__ = ["add_gslb", "explain", "plan", "run_gslb"]
 
@@ -50,12 +52,43 @@ def add_gslb(parser: argparse.ArgumentParser) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, default=5353, help="the port (default 5353)")
     serve.add_argument("--seconds", type=float, help="end after so many seconds")
+    simulating = commands.add_parser(
+        "simulate",
+        help="play a death and a return in virtual time, with caching resolvers",
+        description="Where requests go and how many fail, in steps of time; and when the last one fails. Endpoints are "
+        "monitored by --fall, --rise and --interval; each resolver has a cache and sends a client subnet in 10.0.0.0/8.",
+    )
+    simulating.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
+    simulating.add_argument("name", metavar="NAME", help="a name in it that has a policy, as it stands there")
+    for word, what in (("down", "die"), ("up", "return")):
+        simulating.add_argument(
+            f"--{word}",
+            action="append",
+            default=[],
+            metavar="ID,ID@SECONDS",
+            help=f"endpoints that {what}, and when",
+        )
+    simulating.add_argument("--seconds", type=float, default=300.0, help="(default 300)")
+    simulating.add_argument("--step", type=float, default=15.0, help="seconds a line (default 15)")
+    simulating.add_argument("--resolvers", type=int, default=200, help="(default 200)")
+    simulating.add_argument(
+        "--clients", metavar="FILE", help="client subnets, one a line; a resolver for each instead"
+    )
+    simulating.add_argument(
+        "--fall", type=int, default=3, help="failed checks until an endpoint is down (default 3)"
+    )
+    simulating.add_argument("--rise", type=int, default=2, help="passed checks until it is up (default 2)")
+    simulating.add_argument("--interval", type=float, default=5.0, help="seconds between checks (default 5)")
+    simulating.add_argument("--seed", type=int, default=1, help="of everything that is random")
+    simulating.add_argument("--json", action="store_true", help="print data")
 
 
 def run_gslb(options: argparse.Namespace) -> int:
     """Serve a zone; return the exit status."""
     path = Path(options.file)
     try:
+        if options.gslb == "simulate":
+            return _simulate(_read(path, read_document(path)), options)
         return _serve(path, _read(path, read_document(path)), options)
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit gslb: {error}\n")
@@ -212,6 +245,67 @@ def _observed(path: Path) -> dict[str, float]:
             except ValueError:
                 raise ConfigurationError("--observed", line, "an address or subnet, and a count") from None
     return found
+
+
+def _simulate(read: ZoneFile, options: argparse.Namespace) -> int:
+    policy = read.zone.policies.get(options.name)
+    if policy is None:
+        raise ConfigurationError(
+            "NAME", options.name, f"a name with a policy: {', '.join(read.zone.policies)}"
+        )
+    changes = [_change(text, up=False) for text in options.down] + [
+        _change(text, up=True) for text in options.up
+    ]
+    ttl = read.zone.ttl(options.name)
+    report = DnsSimulation(
+        policy,
+        resolvers=options.resolvers,
+        clients=None if options.clients is None else _clients(Path(options.clients)),
+        ttl=ttl,
+        detection=AccruedFailures(fall=options.fall, reset=options.rise, rise=options.rise),
+        interval=options.interval,
+        seed=options.seed,
+    ).run(options.seconds, changes)
+    steps: list[dict[str, Any]] = []
+    start = 0.0
+    while start < options.seconds:
+        end = min(start + options.step, options.seconds)
+        steps.append(
+            {"from": start, "failed": report.failed_share(start, end), "shares": report.shares(start, end)}
+        )
+        start = end
+    last = report.last_failure()
+    longest = options.fall * options.interval + ttl.maximum
+    if options.json:
+        data = {"steps": steps, "last_failure": last, "detection_and_ttl": longest}
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+        return 0
+    for step in steps:
+        shares = ", ".join(
+            f"{id or 'no answer'} {share:.0%}" for id, share in sorted(step["shares"].items(), key=str)
+        )
+        sys.stdout.write(f"{step['from']:6.0f} s  failed {step['failed']:6.1%}  {shares}\n")
+    told = "no request failed" if last is None else f"the last request failed at {last:.1f} s"
+    sys.stdout.write(
+        f"{told}; a death costs at most {longest:g} s (detection {longest - ttl.maximum:g}, TTL {ttl.maximum})\n"
+    )
+    return 0
+
+
+def _clients(path: Path) -> list[Client]:
+    """Return a resolver for each subnet in a file, at an address of its own that no map names."""
+    return [Client(address="192.0.2.53", subnet=subnet) for subnet in _observed(path)]
+
+
+def _change(text: str, *, up: bool) -> EndpointChange:
+    """Return the change that a word such as ``eu-1,eu-2@60`` describes."""
+    ids, _, at = text.rpartition("@")
+    try:
+        return EndpointChange(float(at), tuple(id for id in ids.split(",") if id), up)
+    except ValueError:
+        raise ConfigurationError(
+            "--up" if up else "--down", text, "ids, @ and seconds: eu-1,eu-2@60"
+        ) from None
 
 
 def _serve(path: Path, read: ZoneFile, options: argparse.Namespace) -> int:

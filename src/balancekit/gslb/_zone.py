@@ -256,6 +256,10 @@ class Zone:
         """Return the ids of all endpoints in the zone."""
         return frozenset(self._addresses)
 
+    def ttl(self, name: str, /) -> Ttl:
+        """Return the limits of TTLs at a relative name that has a policy."""
+        return self._ttls[name]
+
     def names(self) -> Mapping[str, Policy | StaticRecords]:
         """Return what stands at each relative name; ``""`` is the origin."""
         return MappingProxyType(self._names)

@@ -89,7 +89,9 @@ class DnsSimulation:
     policy
         What answers. A policy with a fail-back keeps its machines: make a new one for each run.
     resolvers
-        How many; each has a /24 of its own and sends it as client subnet.
+        How many; each has a /24 of its own in 10.0.0.0/8 and sends it as client subnet.
+    clients
+        One resolver for each of these instead.
     ttl
         Limits of TTLs.
     detection
@@ -126,6 +128,7 @@ class DnsSimulation:
         policy: Policy,
         *,
         resolvers: int = 200,
+        clients: Sequence[Client] | None = None,
         ttl: Ttl = Ttl(),  # noqa: B008 - immutable
         detection: AccruedFailures = AccruedFailures(fall=3, reset=2, rise=2),  # noqa: B008 - immutable
         interval: float = 2.0,
@@ -134,12 +137,17 @@ class DnsSimulation:
         seed: int = 1,
     ) -> None:
         self._policy: Final = policy
-        self._resolvers: Final = valid.integer("resolvers", resolvers, minimum=1, maximum=1 << 16)
+        count = valid.integer("resolvers", resolvers, minimum=1, maximum=1 << 16)
+        valid.flag("subnets", subnets)
+        if clients is None:
+            clients = [_client(number, subnets=subnets) for number in range(count)]
+        if not clients:
+            raise ConfigurationError("clients", clients, "at least one client")
+        self._queries: Final = [Query(name="www", client=client) for client in clients]
         self._ttl: Final = ttl
         self._detection: Final = detection
         self._interval: Final = valid.number("interval", interval, above=0.0)
         self._every: Final = valid.number("every", every, above=0.0)
-        self._subnets: Final = valid.flag("subnets", subnets)
         self._seed: Final = valid.integer("seed", seed, minimum=0)
 
     def run(self, seconds: float, changes: Sequence[EndpointChange] = (), /) -> DnsReport:
@@ -155,9 +163,9 @@ class DnsSimulation:
         valid.number("seconds", seconds, above=0.0)
         rng = Random(self._seed)
         monitors = _Monitors(self._policy.members(), changes, self._detection, self._interval, rng)
-        queries = [self._query(number) for number in range(self._resolvers)]
+        queries = self._queries
         caches = [ResolverCache() for _ in queries]
-        due = [(rng.random() * self._every, number) for number in range(self._resolvers)]
+        due = [(rng.random() * self._every, number) for number in range(len(queries))]
         heapq.heapify(due)
         requests: list[DnsRequest] = []
         asked: set[int] = set()
@@ -181,10 +189,10 @@ class DnsSimulation:
         monitors.advance(seconds)
         return DnsReport(requests=tuple(requests), detected=tuple(monitors.detected))
 
-    def _query(self, number: int) -> Query:
-        network = IPv4Network((10 << 24 | number << 8, 24))
-        subnet = network if self._subnets else None
-        return Query(name="www", client=Client(address=network.network_address + 53, subnet=subnet))
+
+def _client(number: int, *, subnets: bool) -> Client:
+    network = IPv4Network((10 << 24 | number << 8, 24))
+    return Client(address=network.network_address + 53, subnet=network if subnets else None)
 
 
 class _Monitors:

@@ -64,6 +64,15 @@ def test_locations_are_walked_from_the_continent_down():
     assert at(geo_map, "203.0.113.200") == ()
 
 
+def test_a_level_without_a_default_inherits_the_one_above():
+    """San Jose is in a country that names Texas only: the continent's default counts, or else the map's."""
+    for above, expected in (({"default": ["na"]}, ("na",)), ({}, ("top",))):
+        tree = {"default": ["top"], "NA": {**above, "US": {"TX": ["tx"]}}}
+        geo_map = GeoMap.build(locations=tree, database=WORLD, default=["any"])
+        assert at(geo_map, "198.51.100.200") == expected
+        assert at(geo_map, "198.51.100.1") == ("tx",)
+
+
 def test_cities_are_below_the_subdivisions():
     """A city is named in its country, with or without the subdivision between."""
     geo_map = GeoMap.build(locations={"EU": {"DE": {"Frankfurt": ["fra"]}}}, database=WORLD, default=["any"])

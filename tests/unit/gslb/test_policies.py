@@ -142,6 +142,18 @@ def test_below_the_threshold_of_weights_all_are_drawn():
     assert frozenset("a") in shares(policy, {"a": False})
 
 
+def test_exactly_the_threshold_of_weights_is_enough():
+    """Half of the weight up is not below one half."""
+    assert not ask(WeightedOne({"a": 50, "b": 50}, threshold=0.5), {"b": False}).failed
+    assert ask(WeightedOne({"a": 49, "b": 51}, threshold=0.5), {"b": False}).failed
+
+
+def test_half_of_the_largest_weight_is_in_half_of_the_answers():
+    """Not in more: a draw below the weight counts, one equal to it does not."""
+    found = shares(WeightedSubset({"a": 2, "b": 1}))
+    assert near(found[frozenset("ab")], 4000, 0.5)
+
+
 def test_a_weight_of_zero_is_a_last_resort():
     """It is answered only when nothing with a weight is up, and then that is no failure."""
     policy = WeightedOne({"a": 3, "spare": 0})
