@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,6 +39,8 @@ from balancekit.sim import DnsSimulation, EndpointChange
 __all__ = ["add_gslb", "explain", "plan", "run_gslb"]
 
 Document = Mapping[str, Any]
+SIGNAL_POLL_S: Final = 0.25
+"""Handlers run in the main thread, which a signal does not wake if another thread receives it."""
 CHECK_KEYS: Final = {"kind", "path", "port", "interval", "timeout"}
 
 
@@ -332,7 +336,10 @@ def _serve(path: Path, read: ZoneFile, options: argparse.Namespace) -> int:
         )
         sys.stdout.write(f"{read.zone.origin} on {options.host}:{options.port}, UDP and TCP\n")
         sys.stdout.flush()
-        ended.wait(options.seconds)
+        until = math.inf if options.seconds is None else time.monotonic() + options.seconds
+        while not ended.wait(min(SIGNAL_POLL_S, max(0.0, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                break
     return 0
 
 
