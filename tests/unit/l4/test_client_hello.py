@@ -146,6 +146,7 @@ def test_what_follows_is_not_looked_at():
         b"GET / HTTP/1.1\r\n",
         b"SSH-2.0-x\r\n",
         b"\x15\x03\x01\x00\x02\x01\x00",
+        b"\x16\x02",
         b"\x16\x02\x00\x00\x05\x01",
         b"\x16\x03\x01\x00\x00",
         b"\x16\x03\x01\x40\x01",
