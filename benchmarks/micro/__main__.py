@@ -18,7 +18,7 @@ import json
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ from balancekit import (
     Outcome,
     PowerOfChoices,
     RoundRobin,
+    ShortestExpectedDelay,
     SmoothWeightedRoundRobin,
     SourceHash,
     StrideScheduling,
@@ -63,6 +64,8 @@ class Subject(NamedTuple):
     pick_bound: float | None = None
     pick_from: int = 0
     request_bound: float | None = None
+    request_bounds: Mapping[int, float] | None = None
+    """By number of endpoints."""
 
 
 SUBJECTS = (
@@ -77,7 +80,12 @@ SUBJECTS = (
     Subject("SourceHash", SourceHash, keyed=True),
     Subject("PowerOfChoices, in-flight", PowerOfChoices, load=InFlight, pick_bound=12.0, request_bound=30.0),
     Subject("PowerOfChoices, in-flight, weighted", PowerOfChoices, weighted=True, load=InFlight),
-    Subject("PowerOfChoices, default load", PowerOfChoices, request_bound=60.0),
+    Subject("PowerOfChoices, failure-aware", PowerOfChoices, request_bound=60.0),
+    Subject(
+        "ShortestExpectedDelay, the default",
+        ShortestExpectedDelay,
+        request_bounds={10: 60.0, 1_000: 75.0, 10_000: 100.0},
+    ),
     Subject("LeastRequest", LeastRequest, request_bound=35.0),
     Subject("LeastRequest, weighted", LeastRequest, weighted=True, request_bound=90.0),
     Subject("LeastResponseTime", LeastResponseTime, linear=True),
@@ -200,10 +208,9 @@ def failures(results: dict[int, dict[str, Result]], subjects: tuple[Subject, ...
             pick, request = rows.get(f"{subject.name}/pick"), rows.get(f"{subject.name}/request")
             if subject.pick_bound and pick and size >= subject.pick_from and pick.ratio > subject.pick_bound:
                 found.append(f"{subject.name} pick at {size}: {pick.ratio:.1f} > {subject.pick_bound:g}")
-            if subject.request_bound and request and request.ratio > subject.request_bound:
-                found.append(
-                    f"{subject.name} request at {size}: {request.ratio:.1f} > {subject.request_bound:g}"
-                )
+            bound = (subject.request_bounds or {}).get(size, subject.request_bound)
+            if bound and request and request.ratio > bound:
+                found.append(f"{subject.name} request at {size}: {request.ratio:.1f} > {bound:g}")
     return found
 
 

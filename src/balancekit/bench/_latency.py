@@ -26,6 +26,7 @@ from balancekit import selectors
 from balancekit._support.record import Record
 from balancekit.bench import _theory as theory
 from balancekit.bench._claims import Claim, Column, Findings, Step, Table, Z, batch_error, deviation
+from balancekit.bench._league import league_step
 from balancekit.bench._registry import SELECTORS, SelectorCase
 from balancekit.loads import InFlight
 from balancekit.sim import Exponential, Poisson, Server, simulate, sweep
@@ -45,7 +46,7 @@ POLICIES: Final = {
     TWO: SELECTORS["PowerOfChoices"],
     THREE: SelectorCase(make=lambda: selectors.PowerOfChoices(3), load=InFlight),
     SHORTEST: SELECTORS["LeastRequest"],
-    DEFAULT: SELECTORS["PowerOfChoices, the default"],
+    DEFAULT: SELECTORS["ShortestExpectedDelay"],
     CENTRAL: SELECTORS["First"],
 }
 ORDER: Final = (CENTRAL, SHORTEST, THREE, TWO, RANDOM)
@@ -136,6 +137,7 @@ def latency_steps(*, seed: int, quick: bool, executor: Executor) -> Iterator[Ste
         label="one of ten servers is slow",
         run=partial(_slow_server, 8_000 if quick else 40_000, seed, executor),
     )
+    yield from league_step(seed=seed, quick=quick, executor=executor)
 
 
 def _at_load(load: float, requests: int, seed: int, executor: Executor) -> Findings:

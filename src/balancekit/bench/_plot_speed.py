@@ -81,7 +81,9 @@ def requests(findings: Findings) -> Figure:
     rows = findings["speed"].where()
     most = max(row["endpoints"] for row in rows)
     default = next(
-        row["request"] for row in rows if row["endpoints"] == most and row["selector"].endswith("the default")
+        row["request"]
+        for row in rows
+        if row["endpoints"] == most and row["selector"] == "ShortestExpectedDelay"
     )
     figure, _ = _dots(rows, "selector", "endpoints", "request")
     titled(

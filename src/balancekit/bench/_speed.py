@@ -35,7 +35,7 @@ BOUNDS: Final[Mapping[tuple[str, str], float]] = {
     ("RoundRobin", "pick"): 5.0,
     ("PowerOfChoices", "pick"): 12.0,
     ("PowerOfChoices", "request"): 30.0,
-    ("PowerOfChoices, the default", "request"): 60.0,
+    ("ShortestExpectedDelay", "request"): 75.0,
     ("LeastRequest", "request"): 35.0,
     ("MaglevTable", "lookup"): 8.0,
     ("HashRing", "lookup"): 15.0,

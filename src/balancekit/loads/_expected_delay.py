@@ -83,6 +83,9 @@ STRIKES: Final = 4
 BACKOFF: Final = 16
 """An endpoint that was this many times as slow as the mean, so many times in a row when it was tried, is tried this
 many times as rarely. One that is not slow has a chance of e^-8 to fall under this, with exponential times."""
+MAX_SILENT: Final = 3
+"""Each request of an endpoint that never answered makes it dearer by one mean, if it ended without saying anything of
+the endpoint (ignored, or cancelled soon); up to so many."""
 RECENT: Final = 4
 """Endpoints that have just answered which a picker remembers; a power of two."""
 
@@ -266,6 +269,7 @@ class ExpectedDelayLoad:
         "_plain",
         "_probe",
         "_root",
+        "_silent",
         "_started",
         "_strikes",
         "_success",
@@ -302,6 +306,7 @@ class ExpectedDelayLoad:
         self._idle_since_pick = 0
         self._probe = Probe.NONE
         self._strikes = 0
+        self._silent = 0
         self.restate(-math.inf)
 
     @property
@@ -335,6 +340,8 @@ class ExpectedDelayLoad:
         if latency > self.pace:
             self._average(latency, now)
             self._meet(now)
+        elif not self.known:
+            self._silent = min(MAX_SILENT, self._silent + 1)
         self.restate(now)
 
     def succeeded(self, latency: float, now: float) -> None:
@@ -401,6 +408,8 @@ class ExpectedDelayLoad:
 
     def _price(self, now: float) -> float:
         price = max(self.pool.least, self.pace)
+        if not self.known:
+            price *= 1 + self._silent
         if self._success is not None:
             config = self.pool.config
             price /= max(config.floor, self._success.value(now=now)) ** config.exponent

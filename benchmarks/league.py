@@ -1,0 +1,111 @@
+"""The default decision beside every other choice that the library ships, in every cell of the league.
+
+    uv run python -m benchmarks.league --quick          five minutes on two cores
+    uv run python -m benchmarks.league                  the whole league; goes on where it stopped
+    uv run python -m benchmarks.league --check          fail if a cell or a mean is over its bound
+    uv run python -m benchmarks.league --only "two speeds"
+
+Runs are kept, one line of JSON each, in ``--file``; a run that is there is not made again. A change of the default needs
+a new file. Seeds are fixed, so equal code gives equal figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from balancekit.bench._league import (
+    BALANCERS,
+    CENTRAL,
+    DEFAULT,
+    LOADS,
+    OTHERS,
+    SCENARIOS,
+    Cell,
+    Run,
+    runs,
+    standing,
+)
+
+MAX_MEAN_RATIO = 0.95
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.league", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="half of the balancers and loads, few requests")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
+    parser.add_argument(
+        "--only", action="append", choices=list(SCENARIOS), help="a scenario; may be repeated"
+    )
+    parser.add_argument("--file", type=Path, default=Path("league.jsonl"), help="where runs are kept")
+    parser.add_argument("--seeds", type=int, default=8, help="seeds of each cell, an even number")
+    parser.add_argument("--requests", type=int, help="requests of each run; 3,000 if quick, else 20,000")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    requests = options.requests or (3_000 if options.quick else 20_000)
+    cells = [
+        Cell(scenario=name, balancers=count, load=load)
+        for name in options.only or SCENARIOS
+        for count in (BALANCERS[::2] if options.quick else BALANCERS)
+        for load in (LOADS[1::2] if options.quick else LOADS)
+    ]
+    kept = _read(options.file)
+    with options.file.open("a") as file, ProcessPoolExecutor(options.processes) as executor:
+        jobs = [
+            executor.submit(runs, cell, choice, seed, requests)
+            for cell in cells
+            for choice in (DEFAULT, *OTHERS, CENTRAL)
+            for seed in range(1, options.seeds + 1)
+            if (cell, choice, seed, requests) not in kept
+        ]
+        for job in as_completed(jobs):
+            run = job.result()
+            kept[run.cell, run.choice, run.seed, requests] = run
+            line = {**vars(run), "cell": vars(run.cell), "requests": requests}
+            print(json.dumps(line), file=file, flush=True)
+    over = _print(cells, kept, requests)
+    return 1 if over and options.check else 0
+
+
+def _read(path: Path) -> dict[tuple[Cell, str, int, int], Run]:
+    found = {}
+    for text in path.read_text().splitlines() if path.exists() else ():
+        line = json.loads(text)
+        requests, cell = line.pop("requests"), Cell(**line.pop("cell"))
+        found[cell, line["choice"], line["seed"], requests] = Run(cell=cell, **line)
+    return found
+
+
+def _print(cells: list[Cell], kept: dict[tuple[Cell, str, int, int], Run], requests: int) -> list[str]:
+    """Print the table; return the cells and means that are over their bounds."""
+    over, p99s, means = [], [], []
+    print(
+        f"{'scenario':14}{'balancers':>10}{'load':>6}{'p99':>7}{'to':>6}{'mean':>7}{'to':>6}{'central':>9}  best"
+    )
+    for cell in cells:
+        one = standing(cell, [run for key, run in kept.items() if key[0] == cell and key[3] == requests])
+        p99s.append(one.p99)
+        means.append(one.mean)
+        mark = "" if one.good else " <"
+        print(
+            f"{cell.scenario:14}{cell.balancers:10}{cell.load:6.0%}{one.p99:7.2f}{one.p99_high:6.2f}"
+            f"{one.mean:7.2f}{one.mean_high:6.2f}{one.central:9.2f}  {one.best}{mark}"
+        )
+        if not one.good:
+            over.append(f"{cell.scenario}, {cell.balancers} balancers, {cell.load:.0%}")
+    for name, ratios in (("p99", p99s), ("mean", means)):
+        middle = math.exp(statistics.fmean(map(math.log, ratios)))
+        print(f"{name}: geometric mean {middle:.3f}, at most {MAX_MEAN_RATIO}; worst {max(ratios):.2f}")
+        if middle > MAX_MEAN_RATIO:
+            over.append(name)
+    print(f"{len(over)} over their bounds: {'; '.join(over) or 'none'}")
+    return over
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

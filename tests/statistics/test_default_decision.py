@@ -1,0 +1,123 @@
+"""The laws of the default decision: no starvation, finite queues, and nothing gained by requests that are ignored."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import Counter
+from random import Random
+
+import numpy as np
+import pytest
+
+from balancekit import LoadBalancer, Outcome
+from balancekit.sim import Exponential, Poisson, Server, simulate
+from balancekit.testing import ManualClock
+
+MEAN, COLD = 0.010, 0.5
+MAX_GAP_S, MAX_GAP_ROUNDS = 30.0, 20
+
+
+def longest_gap(number, *, rate=None, callers=0, service=None, seed=1, requests=4_000):
+    """Return the longest time without a pick, of any endpoint, over what is allowed, and the shares of endpoints.
+
+    Requests come at ``rate`` a second (Poisson) or from so many callers that wait for their answers. The last endpoint's
+    first answer takes 0.5 s; all others are exponential with a mean of 10 ms unless ``service`` draws them.
+    """
+    clock, chance, serial = ManualClock(), Random(seed), itertools.count()
+    balancer = LoadBalancer([str(k) for k in range(number)], clock=clock, rng=Random(seed))
+    due = [(0.0, next(serial), None) for _ in range(max(1, callers))]
+    picked, last, gap, free = Counter(), dict.fromkeys(range(number), (0.0, 0)), 0.0, [0.0] * number
+    while picked.total() < requests:
+        now, _, lease = heapq.heappop(due)
+        clock.advance(now - clock.now)
+        if lease is not None:
+            lease.release()
+            if rate:
+                continue
+        if rate:
+            heapq.heappush(due, (now + chance.expovariate(rate), next(serial), None))
+        lease = balancer.acquire()
+        k = int(lease.target)
+        takes = COLD if k == number - 1 and not picked[k] else chance.expovariate(1 / MEAN)
+        if service is not None:
+            takes = service(k)
+        free[k] = max(free[k], now) + takes if rate else now + takes
+        picked[k] += 1
+        heapq.heappush(due, (free[k], next(serial), lease))
+        last[k] = now, picked.total()
+        seconds, count = min(last.values())
+        gap = max(gap, min((now - seconds) / MAX_GAP_S, (picked.total() - count) / MAX_GAP_ROUNDS / number))
+    for _, _, lease in due:
+        if lease is not None:
+            lease.release()
+    return gap, [picked[k] / requests for k in range(number)]
+
+
+@pytest.mark.parametrize("number", [2, 3, 5, 10])
+@pytest.mark.parametrize("load", [0.001, 0.01, 0.1, 0.5, 0.95])
+def test_no_equal_endpoint_is_starved_by_one_cold_answer(number, load):
+    """Law 1: none goes without a pick for longer than 30 s or 20 requests per endpoint, whichever is longer."""
+    gap, shares = longest_gap(number, rate=load * number / MEAN)
+    assert gap <= 1.0, f"longest gap {gap:.2f} of what is allowed, shares {shares}"
+
+
+@pytest.mark.parametrize("number", [2, 5, 10])
+@pytest.mark.parametrize("callers", [1, 8, 64])
+def test_no_equal_endpoint_is_starved_by_callers_that_wait(number, callers):
+    """Law 1, for 1 to 64 callers that each wait for their answer."""
+    gap, shares = longest_gap(number, callers=callers)
+    assert gap <= 1.0, f"longest gap {gap:.2f} of what is allowed, shares {shares}"
+
+
+@pytest.mark.parametrize("number", [2, 4, 10])
+def test_a_difference_of_one_percent_moves_about_one_percent(number):
+    """Law 1: endpoints 1 % apart, one request at a time, get shares within a quarter of what is even."""
+    gap, shares = longest_gap(number, callers=1, service=lambda k: MEAN * (1.0 + 0.01 * k), requests=12_000)
+    assert gap <= 1.0
+    assert max(shares) < 1.25 / number
+    assert min(shares) > 0.75 / number
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_queues_stay_finite_whatever_the_speeds(seed):
+    """Law 2: at 95 % of the capacity of servers of speed 1 to 20, waits do not drift in the second half.
+
+    The second half's mean time is compared with the mean of the first, by ten batches each, at 4.5 standard errors; and it
+    is less than ten times what one server of the whole capacity would need, where unstable queues would be far above.
+    """
+    chance = Random(seed)
+    speeds = [chance.uniform(1.0, 20.0) for _ in range(chance.randint(2, 12))]
+    capacity = sum(speeds)
+    report = simulate(
+        {f"s{k}": Server(service=Exponential(mean=1.0), speed=speed) for k, speed in enumerate(speeds)},
+        Poisson(rate=0.95 * capacity),
+        seed=seed,
+        requests=16_000,
+        warm_up=4_000,
+    )
+    halves = [
+        [batch.mean() for batch in np.array_split(half, 10)] for half in np.array_split(report.latency, 2)
+    ]
+    drift = np.mean(halves[1]) - np.mean(halves[0])
+    error = math.sqrt(sum(np.var(half, ddof=1) / 10 for half in halves))
+    assert drift < 4.5 * error, f"{len(speeds)} servers, drift {drift:.3f} s, z {drift / error:.1f}"
+    assert report.mean < 10.0 * (1.0 / (0.05 * capacity) + 1.0 / min(speeds))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.IGNORED, Outcome.CANCELLED])
+def test_requests_that_are_ignored_attract_no_others(outcome):
+    """Law 6: an endpoint whose requests all end ignored or cancelled at once gets no more than its share."""
+    clock, chance = ManualClock(), Random(1)
+    balancer = LoadBalancer(["a", "b", "c", "d"], clock=clock, rng=Random(1))
+    picked = Counter()
+    for _ in range(4_000):
+        lease = balancer.acquire()
+        picked[lease.target] += 1
+        if lease.target == "a":
+            lease.release(outcome)
+        else:
+            clock.advance(chance.expovariate(100))
+            lease.release()
+    assert picked["a"] <= 1.2 * 4_000 / 4
