@@ -147,7 +147,7 @@ class ExpectedDelayPool:
         "_learned",
         "_loads",
         "_pending",
-        "_survey",
+        "_totals",
         "clock",
         "config",
         "deadline",
@@ -177,7 +177,7 @@ class ExpectedDelayPool:
         self._learned = 0
         self._loads: dict[str, ExpectedDelayLoad] = {}
         self._pending: list[ExpectedDelayLoad] = []
-        self._survey = Survey()
+        self._totals = SweepTotals()
 
     @property
     def size(self) -> int:
@@ -199,17 +199,17 @@ class ExpectedDelayPool:
         """Look at the next endpoints; with the last one of a round, take mean and least anew."""
         if not self._pending:
             self._pending = list(self._loads.values())
-            self._survey = Survey()
+            self._totals = SweepTotals()
         batch = self._pending[-BATCH:]
         del self._pending[-BATCH:]
         for load in batch:
-            load.sweep(now, self._survey)
+            load.sweep(now, self._totals)
         size = len(self._loads)
         interval = max(SWEEP_S, size / SWEPT_PER_S)
         if self._pending:
             self.deadline = now + interval * BATCH / size
             return
-        self._conclude(self._survey)
+        self._conclude(self._totals)
         self.deadline = now + (interval if size <= BATCH else interval * BATCH / size)
 
     def learn(self, now: float) -> None:
@@ -223,14 +223,14 @@ class ExpectedDelayPool:
         for load in list(self._loads.values()):
             load.restate(now)
 
-    def _conclude(self, survey: Survey) -> None:
-        self.picks += survey.picks
-        if not survey.known:
+    def _conclude(self, totals: SweepTotals) -> None:
+        self.picks += totals.picks
+        if not totals.known:
             return
-        error = 1.0 / sqrt(1.0 + survey.count / survey.known)
-        self._known = survey.known
-        self.typical = survey.total / survey.known
-        self.least = max(MIN_PACE_S, survey.least * (1.0 + TIE + TIE_ERRORS * error))
+        error = 1.0 / sqrt(1.0 + totals.count / totals.known)
+        self._known = totals.known
+        self.typical = totals.total / totals.known
+        self.least = max(MIN_PACE_S, totals.least * (1.0 + TIE + TIE_ERRORS * error))
         self.turn = max(MIN_TURN, TURN * error)
 
 
@@ -243,7 +243,7 @@ class Probe(Enum):
 
 
 @final
-class Survey:
+class SweepTotals:
     """What one round of sweeps has added up."""
 
     __slots__ = ("count", "known", "least", "picks", "total")
@@ -380,12 +380,12 @@ class ExpectedDelayLoad:
         self.step = pool.turn * min(self.pace, MAX_TURN_PACE * typical)
         node.latency_estimate = self.price * (node.inflight / node.capacity + 1.0) + self.turn
 
-    def sweep(self, now: float, survey: Survey) -> None:
+    def sweep(self, now: float, totals: SweepTotals) -> None:
         """Let time pass, and have the endpoint tried if it went without a request for long."""
         node, pool = self._node, self.pool
         started = node.successes + sum(node.outcomes.values()) + node.inflight
         if started != self._started:
-            survey.picks += max(0, started - self._started)
+            totals.picks += max(0, started - self._started)
             self._started = started
             self._idle_since, self._idle_since_pick = now, pool.picks
             if self._probe is Probe.WANTED:
@@ -393,10 +393,10 @@ class ExpectedDelayLoad:
         self._idle_since = min(self._idle_since, now)
         if self.known:
             pace = self.pace
-            survey.known += 1
-            survey.total += pace
-            survey.count += self._count
-            survey.least = min(survey.least, pace)
+            totals.known += 1
+            totals.total += pace
+            totals.count += self._count
+            totals.least = min(totals.least, pace)
         self.restate(now)
         if self._probe is Probe.NONE and self._is_idle(now):
             self._probe, self._plain = Probe.WANTED, False

@@ -124,6 +124,8 @@ def _rota(snapshot: Snapshot, rng: Random) -> Rota:
 def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]:
     """Compare all."""
     first = nodes[0]
+    if any(node.capacity != 1.0 for node in nodes):
+        return _scan_by_capacity(nodes, pool)
 
     def pick(_now: float = 0.0, /) -> Node:
         chosen, least = first, inf
@@ -131,15 +133,31 @@ def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]
             delay = node.latency_estimate
             if delay < least:
                 chosen, least = node, delay
-        # What follows is _take, written out.
+        # What follows is _take, written out for a capacity of 1.
         load: Any = chosen.load
         turn = load.turn
         if turn < pool.clock:
             turn = pool.clock
         else:
             pool.clock = turn
-        load.turn = turn = turn + load.step / chosen.capacity
-        chosen.latency_estimate = load.price * ((chosen.inflight + 1) / chosen.capacity + 1.0) + turn
+        load.turn = turn = turn + load.step
+        chosen.latency_estimate = load.price * (chosen.inflight + 2) + turn
+        return chosen
+
+    return pick
+
+
+def _scan_by_capacity(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]:
+    """Compare all, of different weights."""
+    first = nodes[0]
+
+    def pick(_now: float = 0.0, /) -> Node:
+        chosen, least = first, inf
+        for node in nodes:
+            delay = node.latency_estimate
+            if delay < least:
+                chosen, least = node, delay
+        _take(chosen, pool)
         return chosen
 
     return pick
