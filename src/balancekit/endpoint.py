@@ -150,7 +150,7 @@ def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
     if isinstance(source, Mapping):
         found = [Endpoint(id, _target(id, target)) for id, target in source.items()]
     elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
-        found = [_endpoint(item) for item in source]
+        found = [_endpoint(item) for item in valid.items("endpoints", source)]
     else:
         example = f"[{brief(source)}]" if isinstance(source, str) else "[Endpoint('a'), 'b']"
         allowed = f"an iterable of strings and Endpoints such as {example}, or a mapping"

@@ -10,15 +10,22 @@ from __future__ import annotations
 import math
 import operator
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from balancekit._support.text import encodable
 from balancekit.errors import ConfigurationError
 
 LONG_S: Final = 3600.0
 """Seconds above which a time-out or an interval is probably in milliseconds."""
+
+
+T = TypeVar("T")
+
+MAX_ITEMS: Final = 1_000_000
+"""Items of an iterable that are read at most: endpoints, nodes, listeners."""
 
 
 def number(
@@ -76,6 +83,14 @@ def text(parameter: str, value: object, *, empty: bool = False, any_text: bool =
             return value
         raise ConfigurationError(parameter, value, "text that UTF-8 can encode, without lone surrogates")
     raise ConfigurationError(parameter, value, "a string" if empty else "a non-empty string")
+
+
+def items(parameter: str, value: Iterable[T]) -> list[T]:
+    """Return what an iterable yields, at most a million items: one that never ends is refused, and not read for ever."""
+    found = list(islice(value, MAX_ITEMS + 1))
+    if len(found) > MAX_ITEMS:
+        raise ConfigurationError(parameter, value, f"at most {MAX_ITEMS} items")
+    return found
 
 
 def labels(parameter: str, value: object) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
@@ -66,6 +66,8 @@ class RequestOptions(Record):
         if self.idempotent is not None:
             valid.flag("idempotent", self.idempotent)
         self.__dict__["exclude"] = valid.ids("exclude", self.exclude)
+        if not isinstance(self.retry_on, Collection):
+            raise ConfigurationError("retry_on", self.retry_on, "a collection of statuses")
         statuses = [valid.integer("retry_on", status, minimum=400, maximum=599) for status in self.retry_on]
         self.__dict__["retry_on"] = frozenset(statuses)
 

@@ -98,7 +98,9 @@ def _named(answer: object) -> tuple[Endpoint[Any], ...]:
 
 def _merged(source: Iterable[Endpoint[Any]]) -> tuple[Endpoint[Any], ...]:
     best: dict[str, Endpoint[Any]] = {}
-    for endpoint in source:
+    if not isinstance(source, Iterable):
+        raise ConfigurationError("endpoints", source, "Endpoints")
+    for endpoint in valid.items("endpoints", source):
         if not isinstance(endpoint, Endpoint):
             raise ConfigurationError("endpoints", endpoint, "Endpoints")
         other = best.get(endpoint.id)

@@ -11,6 +11,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, final
 
+from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
 from balancekit._support.log import log_change, log_error
 from balancekit._support.record import Record
@@ -224,7 +225,9 @@ class Subscription:
 def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ...]:
     """Refuse what no runner can work with."""
     require_balancer(balancer, UpdatableBalancer)
-    heard = tuple(listeners)
+    if not isinstance(listeners, Iterable):
+        raise ConfigurationError("listeners", listeners, "an iterable of listeners")
+    heard = tuple(valid.items("listeners", listeners))
     for listener in heard:
         if not callable(listener):
             raise ConfigurationError("listeners", listener, "something that can be called")

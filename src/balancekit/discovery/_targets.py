@@ -47,7 +47,7 @@ def parse_targets(data: bytes | str) -> Resolution:
     """
     try:
         groups = json.loads(data)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidTargetsError(f"no JSON, or only the beginning of it: {error}") from error
     if not isinstance(groups, list):
         raise InvalidTargetsError(f"a list of groups is expected, not {type(groups).__name__}")

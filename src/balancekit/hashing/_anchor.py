@@ -248,7 +248,7 @@ class AnchorHash:
             If it is the last one.
         """
         *lists, names, buckets = self._state
-        if node not in buckets:
+        if not isinstance(node, str) or node not in buckets:
             raise UnknownEndpointError(node, self.nodes)
         if len(buckets) == 1:
             raise ConfigurationError("node", node, "at least one node to stay")

@@ -22,6 +22,8 @@ __all__ = ["Keys", "mix64", "owners", "positions"]
 Keys: TypeAlias = Collection[str] | Collection[bytes] | Collection[int] | NDArray[np.integer[Any]]
 """Many keys: an array of integers, or any sized collection of str, bytes and int."""
 
+MAX_KEYS: Final = 100_000_000
+"""Keys that a batch may have, beyond arrays: more fill the memory."""
 CHUNK: Final = 1 << 15
 """Keys: 256 KiB of 64-bit numbers; measured best between 2**12 and 2**17."""
 
@@ -94,6 +96,8 @@ def positions(function: HashFunction, keys: Keys) -> NDArray[np.uint32]:
         raise ConfigurationError("keys", keys, "a collection of keys, or an array of integers")
     if not keys:
         return np.empty(0, np.uint32)
+    if len(keys) > MAX_KEYS:
+        raise ConfigurationError("keys", keys, f"at most {MAX_KEYS} keys at once, or an array of integers")
     wanted = tuple(keys)
     if _ascii(wanted):
         return np.fromiter(map(function.narrow, wanted, repeat(0), repeat(False)), np.uint32, len(wanted))

@@ -132,6 +132,8 @@ class JumpHash:
         >>> JumpHash([*"abc"]).moved(JumpHash([*"abcd"]))
         0.25
         """
+        if not isinstance(other, JumpHash):
+            raise ConfigurationError("other", other, "a JumpHash")
         fewer, more = sorted((self._nodes, other._nodes), key=len)
         if more[: len(fewer)] != fewer or other._function is not self._function:
             raise ConfigurationError("other", other, "the same list, longer or shorter at its end")

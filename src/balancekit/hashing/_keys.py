@@ -28,6 +28,7 @@ Source: MurmurHash3 (Appleby 2011) by the ``mmh3`` package; splitmix64 (Steele, 
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable
 from typing import Any, Final, Protocol, final
@@ -137,7 +138,8 @@ class HashFunction:
 def _number(key: Any) -> int:
     """Return the low 64 bits of an integer; numpy's integers are integers too."""
     if hasattr(key, "__index__") and not isinstance(key, bool):
-        return operator.index(key) & MASK64
+        with contextlib.suppress(Exception):  # an array of several numbers is none
+            return operator.index(key) & MASK64
     raise ConfigurationError("key", key, "a str, bytes or int")
 
 

@@ -149,7 +149,7 @@ class MaglevTable:
         >>> 0.25 <= before.moved(after) <= 0.3
         True
         """
-        if other._function is not self._function:
+        if not isinstance(other, MaglevTable) or other._function is not self._function:
             raise ConfigurationError("other", other, f"a table with the {self._function!r}")
         return self._partition().moved(other._partition())
 

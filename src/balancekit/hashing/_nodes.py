@@ -48,13 +48,17 @@ def unweighted(nodes: Iterable[str]) -> list[str]:
     """
     if isinstance(nodes, Mapping):
         raise ConfigurationError("nodes", nodes, "an iterable of ids; this structure knows no weights")
-    kept = list(nodes) if isinstance(nodes, Iterable) and not isinstance(nodes, str | bytes) else nodes
+    kept = (
+        valid.items("nodes", nodes)
+        if isinstance(nodes, Iterable) and not isinstance(nodes, str | bytes)
+        else nodes
+    )
     node_weights(kept)
     return list(kept)
 
 
 def _sorted(ids: Iterable[str]) -> list[str]:
-    return sorted([valid.text("nodes", id) for id in ids])
+    return sorted([valid.text("nodes", id) for id in valid.items("nodes", ids)])
 
 
 def distinct(owners: Iterable[int], nodes: Sequence[str]) -> Iterator[str]:

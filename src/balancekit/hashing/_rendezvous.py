@@ -127,7 +127,7 @@ class RendezvousHash:
         >>> RendezvousHash([*"abcd"]).moved(RendezvousHash([*"abc"]))
         0.25
         """
-        if other._function is not self._function:
+        if not isinstance(other, RendezvousHash) or other._function is not self._function:
             raise ConfigurationError("other", other, f"one with the {self._function!r}")
         both = sorted({*self._nodes, *other._nodes})
         if not both:

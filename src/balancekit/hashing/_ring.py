@@ -172,7 +172,7 @@ class HashRing:
         >>> HashRing(["a", "b"]).moved(HashRing(["a", "b"]))
         0.0
         """
-        if other._function is not self._function:
+        if not isinstance(other, HashRing) or other._function is not self._function:
             raise ConfigurationError("other", other, f"a ring with the {self._function!r}")
         return self._partition().moved(other._partition())
 
@@ -210,7 +210,7 @@ class HashRing:
         ConfigurationError
             If it is on the ring already, or the weight is not finite and > 0.
         """
-        added = node_weights({node: weight})
+        added = node_weights({valid.text("node", node): weight})
         nodes, weights, circle = self._state
         number = bisect_left(nodes, node)
         if nodes[number : number + 1] == (node,):
@@ -234,7 +234,7 @@ class HashRing:
             If it is not on the ring.
         """
         nodes, weights, circle = self._state
-        if node not in nodes:
+        if not isinstance(node, str) or node not in nodes:
             raise UnknownEndpointError(node, nodes)
         number = nodes.index(node)
         if circle is None or len(nodes) == 1:
@@ -259,7 +259,7 @@ class HashRing:
     # -------------------------------------------------------------------- internals
 
     def _counts(self, weights: Mapping[str, float]) -> list[int]:
-        counts = [max(1, round(self._vnodes * weight)) for weight in weights.values()]
+        counts = [max(1, round(min(self._vnodes * weight, MOST_POINTS + 1.0))) for weight in weights.values()]
         if sum(counts) > MOST_POINTS:
             raise ConfigurationError(
                 "vnodes", self._vnodes, f"at most {MOST_POINTS} points with these weights"

@@ -23,6 +23,8 @@ __all__ = ["expected_peak", "table_size_for", "vnodes_for"]
 
 GRID: Final = 8_192
 """Steps of the integral: an error of 1e-6."""
+MAX_NODES: Final = 1_000_000_000
+"""Nodes for which sizes are computed."""
 MOST_VNODES: Final = 1 << 20
 
 
@@ -41,7 +43,7 @@ def expected_peak(nodes: int, vnodes: int) -> float:
     >>> round(expected_peak(100, 150), 3)
     1.217
     """
-    count = valid.integer("nodes", nodes, minimum=1)
+    count = valid.integer("nodes", nodes, minimum=1, maximum=MAX_NODES)
     shape = valid.integer("vnodes", vnodes, minimum=1)
     reach = 12.0 * math.sqrt(shape) + 40.0
     low = max(0.0, shape - reach)
@@ -107,7 +109,9 @@ def table_size_for(imbalance: float, nodes: int) -> int:
     >>> table_size_for(0.01, nodes=100)
     10007
     """
-    least = valid.integer("nodes", nodes, minimum=1) / valid.number("imbalance", imbalance, above=0.0)
+    least = valid.integer("nodes", nodes, minimum=1, maximum=MAX_NODES) / valid.number(
+        "imbalance", imbalance, above=0.0
+    )
     if least > LARGEST:
         raise ConfigurationError("imbalance", imbalance, f"one that {LARGEST} slots can keep")
     return next_prime(max(2, nodes, math.ceil(least)))

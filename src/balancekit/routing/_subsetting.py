@@ -51,7 +51,7 @@ def deterministic_subset(ids: Iterable[str], *, client: int, size: int) -> tuple
     """
     valid.integer("client", client, minimum=0)
     valid.integer("size", size, minimum=1)
-    pool = sorted(ids)
+    pool = sorted(_names(ids))
     subsets = len(pool) // size
     if subsets < 2:
         return tuple(pool)
