@@ -60,7 +60,7 @@ class DnsResolver:
     ) -> None:
         self._host = valid.text("host", host)
         self._port = valid.integer("port", port, minimum=1, maximum=65535)
-        self._kinds = tuple(kinds)
+        self._kinds = tuple(valid.items("kinds", kinds)) if isinstance(kinds, Iterable) else ()
         if not self._kinds or not set(self._kinds) <= set(_KINDS) or isinstance(kinds, str):
             raise ConfigurationError("kinds", kinds, '["A"], ["AAAA"] or both')
         self._client = _client(nameservers, timeout)
@@ -175,8 +175,9 @@ def _client(nameservers: Iterable[str] | None, timeout: float) -> Client:
         client.search = []
     client.lifetime = seconds
     if nameservers is not None:
-        if isinstance(nameservers, str):
+        if isinstance(nameservers, str) or not isinstance(nameservers, Iterable):
             raise ConfigurationError("nameservers", nameservers, "a list of addresses")
+        nameservers = [valid.text("nameservers", place) for place in valid.items("nameservers", nameservers)]
         places = [host_and_port(place) if _has_port(place) else (place, 53) for place in nameservers]
         client.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in places]
     return client

@@ -74,7 +74,14 @@ def rendezvous_subset(ids: Iterable[str], *, client: str, size: int) -> tuple[st
     """
     valid.text("client", client)
     valid.integer("size", size, minimum=1)
-    return tuple(sorted(ids, key=lambda name: (hash64(f"{client}\0{name}"), name))[:size])
+    names = _names(ids)
+    return tuple(sorted(names, key=lambda name: (hash64(f"{client}\0{name}"), name))[:size])
+
+
+def _names(ids: object) -> list[str]:
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise ConfigurationError("ids", ids, "an iterable of ids")
+    return [valid.text("ids", id) for id in valid.items("ids", ids)]
 
 
 @final
