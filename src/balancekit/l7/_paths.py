@@ -142,7 +142,7 @@ def remove_dots(path: str, *, merge_slashes: bool = False, climb: bool = True) -
         elif segment != "." and (segment or place == last or not merge_slashes):
             kept.append(segment)
             continue
-        if place == last and segment:
+        if place == last:
             kept.append("")
     return "/" + "/".join(kept)
 
