@@ -61,11 +61,11 @@ class VrrpThread:
     ConfigurationError
         For a wrong value of any of these.
 
+    Notes
+    -----
     *Guarantee.* A hook that hangs delays no advert. After :meth:`stop` there is no thread and no socket, unless a hook
     still hangs. If the process is killed, the router is replaced after the other's down time.
 
-    Notes
-    -----
     *When not to use it:* for a machine that does nothing else; keepalived needs no Python, and this understands it.
 
     Example

@@ -85,6 +85,8 @@ class Nat:
     ConfigurationError
         For a wrong value of any of these.
 
+    Notes
+    -----
     *Guarantee.* No two open connections have the same local end and server (or local end, with ``per="address"``), and
     none gets a local end that was closed less than ``time_wait`` seconds ago in the same space.
 
@@ -92,8 +94,6 @@ class Nat:
     the client directly (:class:`DsrBook`). Where clients choose when to connect, ports in order can be guessed:
     RFC 6056 tells what that allows.
 
-    Notes
-    -----
     Cost: O(1) a call; about 300 bytes an open connection. Not thread-safe.
 
     Example

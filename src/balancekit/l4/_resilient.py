@@ -57,6 +57,8 @@ class ResilientGroup:
     ConfigurationError
         For a wrong value of any of these.
 
+    Notes
+    -----
     *Guarantee.* A bucket that was picked within ``idle_timer`` seconds moves only if its next hop is gone, or by the
     unbalanced timer. After a full pass over idle buckets every next hop has what it wants: the differences of
     ``round(buckets * cumulated weight / total)``.
@@ -64,8 +66,6 @@ class ResilientGroup:
     *When not to use it:* where several routers must agree about flows: the tables of two groups differ after different
     histories. Use :class:`balancekit.hashing.MaglevTable` there.
 
-    Notes
-    -----
     Cost: a pick O(1); a pass O(buckets), at a change and at a deadline. 16 bytes a bucket. Not thread-safe.
 
     Example

@@ -51,6 +51,8 @@ class StickyFlows:
     ConfigurationError
         For a wrong value of any of these.
 
+    Notes
+    -----
     *Guarantee.* While a key is pinned and its endpoint is eligible or draining, no change of other endpoints moves it.
     Explaining a decision pins nothing.
 
@@ -58,8 +60,6 @@ class StickyFlows:
     endpoint's memory. *When not:* clients that hold cookies (:class:`balancekit.routing.Sticky`, which needs no
     memory); several processes that must agree also about pinned keys.
 
-    Notes
-    -----
     Cost: about 150 empty method calls a request, where Maglev hashing alone has 32: every pick takes the slow path,
     whose calls the balancer serialises, so that the table needs no lock. And the table's memory.
 
