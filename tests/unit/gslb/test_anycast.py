@@ -46,6 +46,12 @@ def test_the_nearest_site_is_reached_and_ties_go_by_name():
         Topology(links={"a": {"b": 0}})
 
 
+def test_the_cost_of_links_counts_and_not_their_number():
+    """Two links of cost 1 are nearer than one of cost 3."""
+    network = Topology(links={"x": {"a": 3, "m": 1}, "m": {"b": 1}})
+    assert catchments(network, ["a", "b"])["x"] == "b"
+
+
 def test_a_site_withdraws_at_once_and_comes_back_after_the_hold_down():
     """Below the threshold; at it, it announces."""
     site = Site(threshold=0.5, hold_down=30.0, damping=None)()

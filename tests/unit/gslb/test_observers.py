@@ -65,6 +65,18 @@ def test_a_view_holds_until_enough_observers_could_have_changed_their_minds():
         assert made.standings()("e").up is (5.0 * k < standing.until)
 
 
+def test_a_view_of_a_down_endpoint_holds_until_enough_could_come_up():
+    """One of five says up and three are needed: the second-soonest of the others decides."""
+    made = RegionalHealth(
+        OBSERVERS, interval=5.0, agree=0.6, detection=AccruedFailures(fall=1, reset=1, rise=4)
+    )
+    script = {"o1": [1], "o2": [0, 1, 1, 1], "o3": [0, 1, 1], "o4": [0], "o5": [0]}
+    for observer, results in script.items():
+        for passed in results:
+            made.record(observer, "e", passed=bool(passed), now=0.0)
+    assert made.standings()("e") == (False, 10.0)
+
+
 @pytest.mark.parametrize(
     ("make", "parameter"),
     [
