@@ -35,6 +35,7 @@ from balancekit.explanation import Explanation
 from balancekit.health import CheckResult, Lifecycle
 from balancekit.lease import Lease
 from balancekit.loads import ExpectedDelay
+from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
 from balancekit.planning import Plan
 from balancekit.protocols import Clock, LoadPolicy, Selector
@@ -213,19 +214,16 @@ class LoadBalancer(Generic[T]):
         # What follows is open_lease(), written out: a call would be a tenth of it.
         try:
             if clock is None:
-                node = pick()
+                node: Node | None = pick()
                 lease: Lease[T] = Lease()
             else:
                 now = clock()
-                if now >= deadline:
-                    pick = None
-                else:
-                    node = pick(now)
-                    lease = Lease()
-                    lease._started_at = now  # noqa: SLF001 - open_lease
+                node = None if now >= deadline else pick(now)
+                lease = Lease()
+                lease._started_at = now  # noqa: SLF001 - open_lease
         except Exception:  # a load or a generator of the user; the slow path finds out which
-            pick = None
-        if pick is None:
+            return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
+        if node is None:
             return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
         lease._owner = owner  # noqa: SLF001 - open_lease
         lease.node = node

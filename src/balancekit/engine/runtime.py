@@ -430,6 +430,7 @@ class Runtime:
         nested = me in self._changing  # by a hook that a change of this very thread has called
         show = self._show(Exhaustion(_HEALTHY_ONLY if nested else self._exhaustion, self.guard))
         new: Published | None = None
+        step = Step(self.state)
         touched = False
         try:
             self._changing.add(me)

@@ -66,8 +66,9 @@ def check_load(make: Callable[[], LoadPolicy], *, steps: int = 300, seed: int = 
     if not callable(make) or not callable(make()):
         raise ConfigurationError("make", make, "a function that makes a load policy: a callable of a node")
     count = valid.integer("steps", steps, minimum=1)
-    policy = make()
-    shared: object = policy.for_pool() if isinstance(policy, SupportsPoolLoad) else policy
+    policy: LoadPolicy = make()
+    given: object = policy
+    shared: object = given.for_pool() if isinstance(given, SupportsPoolLoad) else given
     nodes = make_nodes({"a": 1.0, "b": 2.0, "c": 0.5}, load=policy)
     rng, now = Random(seed), 100.0
     open_requests: list[tuple[Node, float, float]] = []
