@@ -18,6 +18,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -132,7 +133,7 @@ def measure(name: str, rounds: int) -> tuple[dict[str, float], float]:
     quiet: list[Picks] = []
     busy: list[Picks] = []
     for number in range(rounds):
-        busy.append(beside(lb, lambda number=number: change(number)))
+        busy.append(beside(lb, partial(change, number)))
         quiet.append(beside(lb, loop_for(busy[-1].seconds)))
     changed, alone = (np.concatenate([picks.all for picks in some]) for some in (busy, quiet))
     tails = [float(np.quantile(picks.all, 0.9999)) for picks in quiet]

@@ -32,11 +32,10 @@ from balancekit.health import FlapDamping, Lifecycle, Thresholds
 
 NAMES = ("crash", "hang", "refuse", "flap", "drain", "well")
 SCHEDULE = Schedule(interval=1.0, timeout=0.5, fast=0.5)
-POLICY = Lifecycle(
-    thresholds=Thresholds(rise=2, fall=3), damping=FlapDamping(half_life=10.0, max_suppress=50.0)
-)
+THRESHOLDS = Thresholds(rise=2, fall=3)
+POLICY = Lifecycle(thresholds=THRESHOLDS, damping=FlapDamping(half_life=10.0, max_suppress=50.0))
 CALLERS, PAUSE, ATTEMPTS, ATTEMPT_TIMEOUT = 24, 0.02, 4, 0.5
-BOUND = POLICY.thresholds.detection(interval=SCHEDULE.interval, timeout=SCHEDULE.timeout).latest
+BOUND = THRESHOLDS.detection(interval=SCHEDULE.interval, timeout=SCHEDULE.timeout).latest
 
 
 class Fleet:

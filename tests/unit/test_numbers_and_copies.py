@@ -52,7 +52,11 @@ def test_a_number_is_stored_as_the_type_of_its_field(number: Any) -> None:
         assert type(Facts(1.0, count=number, size=number).size) is int
 
 
-@pytest.mark.parametrize("given", [True, "2", b"2", None, 1j, object(), [1], np.array([1, 2])], ids=repr)
+@pytest.mark.parametrize(
+    "given",
+    [True, "2", b"2", None, 1j, object(), [1], np.array([1, 2])],
+    ids=lambda given: type(given).__name__,
+)
 def test_what_is_no_number_is_kept_for_the_check(given: Any) -> None:
     """A record leaves values that are no numbers to the check of its class, which names the parameter."""
     assert Facts(given).ratio is given

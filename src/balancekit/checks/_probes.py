@@ -239,13 +239,14 @@ def _netloc(address: str) -> str:
 
 
 def _peer(address: str, tls: Any) -> Peer:
+    wanted = "host and port, or an http(s) URL"
     try:
         parts = urlsplit(address)
         port, host = parts.port or _PORTS.get(parts.scheme), ascii_host(parts.hostname or "")
     except ValueError:
-        port = host = None
+        raise ConfigurationError("address", address.removeprefix("//"), wanted) from None
     if host is None or port is None:
-        raise ConfigurationError("address", address.removeprefix("//"), "host and port, or an http(s) URL")
+        raise ConfigurationError("address", address.removeprefix("//"), wanted)
     return Peer(host, port, _tls(tls) if parts.scheme == "https" else None)
 
 

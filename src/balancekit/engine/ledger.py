@@ -91,7 +91,7 @@ class Ledger:
         guard: Guard,
         sink: CompletionSink,
     ) -> None:
-        self.timed = timed
+        self.timed: bool = timed
         self.lost: deque[Lease[object]] = deque()
         """Leases that were garbage-collected open. Finalizers append here, :meth:`collect` empties it."""
         self.needs_start: bool = False
@@ -262,7 +262,7 @@ class SlowPathOwner:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self.lost = ledger.lost
+        self.lost: deque[Lease[object]] = ledger.lost
 
     def succeeded(self, lease: Lease[object], node: Node) -> None:
         """Record a success that has been counted."""

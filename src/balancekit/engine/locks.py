@@ -22,6 +22,7 @@ again (``docs/decisions/0101``).
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import final
 
 from balancekit._support.fork import new_lock, owned
@@ -36,9 +37,9 @@ class EngineLocks:
     __slots__ = ("listeners", "serial", "writer")
 
     def __init__(self) -> None:
-        self.writer = new_lock(reentrant=True)
-        self.serial = new_lock(reentrant=True)
-        self.listeners = new_lock(reentrant=True)
+        self.writer: AbstractContextManager[object] = new_lock(reentrant=True)
+        self.serial: AbstractContextManager[object] = new_lock(reentrant=True)
+        self.listeners: AbstractContextManager[object] = new_lock(reentrant=True)
 
     def held(self) -> tuple[str, ...]:
         """Return the names of the locks that the calling thread holds."""

@@ -138,9 +138,8 @@ class AnchorHash:
             If the key is no str, bytes or int.
         """
         anchors, heirs, size, nodes, narrow = self._lookup
-        place = (
-            narrow(key, 0, False) if key.__class__ is str and key.isascii() else self._function.hash32(key)
-        )
+        plain = key.__class__ is str and key.isascii()  # pyright: ignore[reportAttributeAccessIssue]  # a str
+        place = narrow(key, 0, False) if plain else self._function.hash32(key)
         bucket = place * size >> 32
         while anchors[bucket]:
             place = (place * MULTIPLIER + bucket + 1) & 0xFFFF_FFFF_FFFF_FFFF

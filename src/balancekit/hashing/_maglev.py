@@ -103,7 +103,9 @@ class MaglevTable:
             If the key is no str, bytes or int.
         """
         table, size, narrow = self._lookup
-        plain = (key.__class__ is str and key.isascii()) or key.__class__ is bytes
+        plain = key.__class__ is bytes
+        if key.__class__ is str:
+            plain = key.isascii()  # pyright: ignore[reportAttributeAccessIssue]  # a str
         place = narrow(key, 0, False) if plain else self._place(key)
         return table[place * size >> 32]
 

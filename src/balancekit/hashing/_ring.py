@@ -123,7 +123,8 @@ class HashRing:
             If the key is no str, bytes or int.
         """
         starts, shift, pairs, nodes, narrow = self._lookup
-        place = narrow(key, 0, False) if key.__class__ is str and key.isascii() else self._place(key, nodes)
+        plain = key.__class__ is str and key.isascii()  # pyright: ignore[reportAttributeAccessIssue]  # a str
+        place = narrow(key, 0, False) if plain else self._place(key, nodes)
         index = starts[place >> shift]
         while pairs[index] < place:
             index += 2

@@ -249,11 +249,11 @@ class SweepTotals:
     __slots__ = ("count", "known", "least", "picks", "total")
 
     def __init__(self) -> None:
-        self.known = 0
-        self.total = 0.0
-        self.count = 0.0
-        self.least = math.inf
-        self.picks = 0
+        self.known: int = 0
+        self.total: float = 0.0
+        self.count: float = 0.0
+        self.least: float = math.inf
+        self.picks: int = 0
 
 
 @final

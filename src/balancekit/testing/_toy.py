@@ -45,17 +45,17 @@ class Toy:
     """A server; all methods are called on its event loop."""
 
     def __init__(self, name: str, port: int, tls: ssl.SSLContext | None, behavior: Behavior) -> None:
-        self.name = name
-        self.port = port
-        self.tls = tls
-        self.default = behavior
+        self.name: str = name
+        self.port: int = port
+        self.tls: ssl.SSLContext | None = tls
+        self.default: Behavior = behavior
         """What it does unless told otherwise."""
         self.fixed: Behavior | None = None
         """What it does with every request, whatever its URL asks for."""
         self.script: deque[Behavior] = deque()
         """What it does with the next requests, one each."""
         self.received: list[Received] = []
-        self.connections = 0
+        self.connections: int = 0
         self._rng = Random(name)
         self._runner: web.ServerRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
