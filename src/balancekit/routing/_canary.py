@@ -11,6 +11,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.text import decimal, to_bytes
+from balancekit.errors import Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
@@ -38,7 +39,7 @@ class Canary:
         Makes the selector of either side. ``ShortestExpectedDelay`` if left out.
 
     *Guarantee.* Which side a key is on depends on the key, the salt and the share, in every process; a higher
-    share only adds keys. A request without a key is drawn. When one side has no endpoint left, the other serves.
+    share only adds keys. A request without a key is drawn. When no endpoint of one side can serve, the other does.
 
     *When not to use it:* to send a share of requests rather than of users; then give no key.
 
@@ -91,7 +92,7 @@ class Canary:
         return position < self._share
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return what the child of the key's side picks, or of the other side if none is left there."""
+        """Return what the child of the key's side picks, or of the other side if none can serve there."""
         canary = ctx.rng.random() < self._share if ctx.key is None else self.chosen(ctx.key)
         views = self._parts.views(snapshot)
         for side in (canary, not canary):
@@ -99,9 +100,19 @@ class Canary:
             if view is not None and view.candidates(ctx):
                 if ctx.trace is not None:
                     ctx.trace.note("a canary" if side else "not a canary")
-                return self._children.of(side).select(view, ctx)
+                node = self._children.of(side).select(view, ctx)
+                if node is not None:
+                    return node
         return None
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
         self._children.prepare(self._parts.views(snapshot))
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Return the reasons of the children."""
+        return self._children.all_refusals(self._parts.views(snapshot), ctx)
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when the first of the children would pick an endpoint."""
+        return self._children.soonest(self._parts.views(snapshot), ctx)

@@ -132,6 +132,19 @@ class ChildSelectors:
         child = self.of(part)
         return child.retry_at(view, ctx) if isinstance(child, SupportsRetryAt) else None
 
+    def all_refusals(self, views: Views, ctx: PickContext) -> Mapping[str, Reason]:
+        """Return the reasons of every part's child, by endpoint."""
+        found: dict[str, Reason] = {}
+        for part, view in views.items():
+            if view.candidates(ctx):
+                found.update(self.refusals(part, view, ctx))
+        return found
+
+    def soonest(self, views: Views, ctx: PickContext) -> float | None:
+        """Return when the first of the children would pick an endpoint, if one knows."""
+        times = [self.retry_at(part, view, ctx) for part, view in views.items() if view.candidates(ctx)]
+        return min([time for time in times if time is not None], default=None)
+
     def learn(self, node: Node, completion: Completion) -> None:
         """Let every child hear how a request ended."""
         for child in list(self._children.values()):

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast, final
 
 from balancekit._support import validation as valid
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
@@ -88,7 +88,7 @@ class _Tiers:
         return tuple(zip(order, tier_loads(sizes, self.overprovisioning), strict=True))
 
     def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
-        """Draw the tier, then let its child pick; the next tiers if every endpoint in it has been tried."""
+        """Draw the tier, then let its child pick; the next tiers if it has none that was not tried, or all are at their limit."""
         views, loads = self.parts.views(snapshot), snapshot.derive(self.loads)
         point = (ctx.rng.randrange(100) if ctx.key is None else hash64(ctx.key) % 100) + 1
         reached, drawn = 0, None
@@ -107,7 +107,9 @@ class _Tiers:
                     ctx.trace.note(
                         f"tier {tier}, of loads {', '.join(f'{t}: {load} %' for t, load in loads)}"
                     )
-                return self.children.of(tier).select(view, ctx)
+                node = self.children.of(tier).select(view, ctx)
+                if node is not None:
+                    return node
         return None
 
 
@@ -123,7 +125,7 @@ class Priority:
         How much more than its part a tier can carry, a finite number >= 1.
 
     *Guarantee.* Traffic moves to the next tier in proportion to what is missing, by Envoy's formula. A request
-    whose tier has been tried out goes to the next best.
+    whose tier has been tried out, or is at its limit, goes to the next best.
 
     *When to use it:* a near and a far site, a primary and a stand-by that can take part of the load. *When
     not:* for a stand-by that must be idle until everything is lost; use :class:`~balancekit.selectors.First`.
@@ -153,6 +155,14 @@ class Priority:
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
         self._tiers.children.prepare(self._tiers.parts.views(snapshot))
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Return the reasons of the children."""
+        return self._tiers.children.all_refusals(self._tiers.parts.views(snapshot), ctx)
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when the first of the children would pick an endpoint."""
+        return self._tiers.children.soonest(self._tiers.parts.views(snapshot), ctx)
 
 
 @final
@@ -211,3 +221,11 @@ class Locality:
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
         self._tiers.children.prepare(self._tiers.parts.views(snapshot))
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Return the reasons of the children."""
+        return self._tiers.children.all_refusals(self._tiers.parts.views(snapshot), ctx)
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when the first of the children would pick an endpoint."""
+        return self._tiers.children.soonest(self._tiers.parts.views(snapshot), ctx)

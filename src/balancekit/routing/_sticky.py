@@ -17,10 +17,11 @@ Source: Caddy's signed cookie; HAProxy's persistence under drain; bounded loads 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit.errors import ConfigurationError, StickyValueError
+from balancekit.errors import ConfigurationError, Reason, StickyValueError
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector
 from balancekit.routing._signed_values import StickyValues
@@ -97,6 +98,14 @@ class Sticky:
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child."""
         self._children.prepare({PART: snapshot})
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Return the reasons of the child."""
+        return self._children.refusals(PART, snapshot, ctx)
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when the child would pick an endpoint."""
+        return self._children.retry_at(PART, snapshot, ctx)
 
     def _home(self, snapshot: Snapshot, ctx: PickContext, value: object) -> Node | None:
         try:

@@ -8,12 +8,12 @@ Source: Envoy 1.40, subset load balancing, with its fallbacks: none, any endpoin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, final
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError, Reason
-from balancekit.protocols import LoadPolicy
+from balancekit.protocols import LoadPolicy, Selector
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.snapshot import Node, PickContext, Snapshot
@@ -79,32 +79,54 @@ class Subset:
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the subset picks; by the fallback if none matches."""
-        wanted = {key: ctx.attributes[key] for key in self._keys if key in ctx.attributes}
-        if not wanted:
-            return self._children.of(WHOLE_POOL).select(snapshot, ctx)
-        node = self._within(snapshot, ctx, wanted)
-        if node is None and self._default is not None:
-            node = self._within(snapshot, ctx, self._default)
-        if node is None and self._anybody:
-            if ctx.trace is not None:
-                ctx.trace.note(f"no endpoint matches {wanted}")
-            node = self._children.of(WHOLE_POOL).select(snapshot, ctx)
-        return node
+        asked = self._asked(snapshot, ctx)
+        return None if asked is None else asked.child.select(asked.view, asked.ctx)
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
         self._children.prepare({WHOLE_POOL: snapshot, **self._parts.views(snapshot)})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Return the reason for each endpoint that does not match."""
-        return {node.id: Reason.UNMATCHED for node in snapshot.candidates(ctx)}
+        """Return the reason for each endpoint that does not match, and the child's reasons for those that do."""
+        asked = self._asked(snapshot, ctx)
+        found = {node.id: Reason.UNMATCHED for node in snapshot.candidates(ctx)}
+        if asked is None:
+            return found
+        for node in asked.view.candidates(asked.ctx):
+            found.pop(node.id, None)
+        return found | dict(self._children.refusals(asked.part, asked.view, asked.ctx))
 
-    def _within(self, snapshot: Snapshot, ctx: PickContext, wanted: Mapping[str, object]) -> Node | None:
-        views = self._parts.views(snapshot)
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when the child of the subset would pick an endpoint."""
+        asked = self._asked(snapshot, ctx)
+        return None if asked is None else self._children.retry_at(asked.part, asked.view, asked.ctx)
+
+    def _asked(self, snapshot: Snapshot, ctx: PickContext) -> _Asked | None:
+        """Return the child that serves a request and what it is shown; ``None`` if no endpoint matches."""
+        wanted = {key: ctx.attributes[key] for key in self._keys if key in ctx.attributes}
+        if not wanted:
+            return self._whole(snapshot, ctx)
+        for labels in (wanted, self._default):
+            asked = None if labels is None else self._within(snapshot, ctx, labels)
+            if asked is not None:
+                return asked
+        if not self._anybody:
+            return None
+        if ctx.trace is not None:
+            ctx.trace.note(f"no endpoint matches {wanted}")
+        return self._whole(snapshot, ctx)
+
+    def _whole(self, snapshot: Snapshot, ctx: PickContext) -> _Asked:
+        return _Asked(WHOLE_POOL, self._children.of(WHOLE_POOL), snapshot, ctx)
+
+    def _within(self, snapshot: Snapshot, ctx: PickContext, wanted: Mapping[str, object]) -> _Asked | None:
+        """Return the child for the endpoints with these labels, unless there are none to try."""
         whole = tuple([wanted.get(key) for key in self._keys])
         if len(wanted) == len(self._keys):
-            view = views.get(whole)
-            return None if view is None else self._children.of(whole).select(view, ctx)
+            view = self._parts.views(snapshot).get(whole)
+            if view is None or not view.candidates(ctx):
+                return None
+            return _Asked(whole, self._children.of(whole), view, ctx)
         matching = {
             node.id
             for node in snapshot.candidates(ctx)
@@ -113,4 +135,13 @@ class Subset:
         if not matching:
             return None
         others = {node.id for node in snapshot.eligible if node.id not in matching}
-        return self._children.of(WHOLE_POOL).select(snapshot, excluding(ctx, others))
+        return self._whole(snapshot, excluding(ctx, others))
+
+
+class _Asked(NamedTuple):
+    """The child that serves a request, and what it is shown."""
+
+    part: Hashable
+    child: Selector
+    view: Snapshot
+    ctx: PickContext

@@ -13,12 +13,12 @@ Source: Google SRE book, chapter 20; gRPC A68 (rendezvous). Measured (clients pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import final
 
 from balancekit._support import validation as valid
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
@@ -122,19 +122,29 @@ class Subsetting:
             self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return what the child picks of the part, or of the rest if none of the part is left."""
+        """Return what the child picks of the part, or of the rest if none of the part can serve."""
         snapshot.members.derive(self._follow)
         views = self._parts.views(snapshot)
         for part in (True, False):
             view = views.get(part)
             if view is not None and view.candidates(ctx):
-                return self._children.of(part).select(view, ctx)
+                node = self._children.of(part).select(view, ctx)
+                if node is not None:
+                    return node
         return None
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Choose anew, and build the tables of the children."""
         snapshot.members.derive(self._follow)
         self._children.prepare(self._parts.views(snapshot))
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Return the reasons of the children."""
+        return self._children.all_refusals(self._parts.views(snapshot), ctx)
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when the first of the children would pick an endpoint."""
+        return self._children.soonest(self._parts.views(snapshot), ctx)
 
     def _followed(self, members: Members) -> frozenset[str]:
         self._chosen = frozenset(self._choose([node.id for node in members.nodes]))

@@ -1,0 +1,110 @@
+"""A limit below any router: its reason and its time reach the error, and a tier at its limit spills."""
+
+from __future__ import annotations
+
+import pytest
+
+from balancekit import Endpoint, LoadBalancer, SaturatedError
+from balancekit.routing import (
+    Canary,
+    Locality,
+    MaxInFlight,
+    Priority,
+    RateLimit,
+    Sticky,
+    StickyValues,
+    Subset,
+    Subsetting,
+)
+from balancekit.testing import ManualClock
+
+POOL = [
+    Endpoint("a", zone="z1", metadata={"gpu": "yes", "track": "canary"}),
+    Endpoint("b", zone="z1", metadata={"gpu": "yes"}),
+    Endpoint("spare", zone="z2", priority=1, metadata={"gpu": "yes"}),
+]
+
+
+def one_a_second():
+    """Return a limit of one request a second for each endpoint."""
+    return RateLimit(1, burst=1)
+
+
+def one_at_a_time():
+    """Return a limit of one request at a time for each endpoint."""
+    return MaxInFlight(1)
+
+
+ROUTERS = {
+    "Priority": lambda child: Priority(child),
+    "Locality": lambda child: Locality("z1", near=["z2"], child=child),
+    "Canary": lambda child: Canary({"track": "canary"}, share=0.5, child=child),
+    "Sticky": lambda child: Sticky(StickyValues("pool", [b"sixteen secrets!"]), child=child),
+    "Subset": lambda child: Subset(["gpu"], child=child),
+    "Subsetting": lambda child: Subsetting(lambda ids: [id for id in ids if id != "spare"], child=child),
+    "Priority of Locality": lambda child: Priority(lambda: Locality("z1", child=child)),
+    "Sticky of Subset of Canary": lambda child: Sticky(
+        StickyValues("pool", [b"sixteen secrets!"]),
+        child=lambda: Subset(["gpu"], child=lambda: Canary({"track": "canary"}, share=0.5, child=child)),
+    ),
+}
+every_router = pytest.mark.parametrize("name", ROUTERS)
+
+
+@every_router
+@pytest.mark.parametrize("attributes", [None, {"gpu": "yes"}], ids=["plain", "labelled"])
+def test_a_rate_limit_below_a_router_says_when_to_come_back(name, attributes):
+    """Three endpoints serve one request each; the fourth raises SaturatedError with the time of the next token."""
+    clock = ManualClock()
+    balancer = LoadBalancer(POOL, selector=ROUTERS[name](one_a_second), clock=clock)
+    served = set()
+    for _ in range(3):
+        with balancer.acquire(attributes=attributes) as lease:
+            served.add(lease.target)
+    assert served == {"a", "b", "spare"}
+    with pytest.raises(SaturatedError, match="3 at") as error:
+        balancer.acquire(attributes=attributes)
+    assert error.value.retry_at == pytest.approx(clock() + 1.0)
+    clock.advance(1.0)
+    with balancer.acquire(attributes=attributes):
+        pass
+
+
+@every_router
+def test_a_limit_in_flight_below_a_router_is_named(name):
+    """With one request at a time on each of three endpoints the fourth raises SaturatedError, which counts all three."""
+    balancer = LoadBalancer(POOL, selector=ROUTERS[name](one_at_a_time))
+    leases = [balancer.acquire() for _ in range(3)]
+    assert {lease.target for lease in leases} == {"a", "b", "spare"}
+    with pytest.raises(SaturatedError, match="3 at"):
+        balancer.acquire()
+    leases[1].release()
+    with balancer.acquire() as lease:
+        assert lease.target == leases[1].target
+    for lease in leases:
+        lease.release()
+
+
+def test_a_tier_at_its_limit_spills_to_the_next():
+    """While both near endpoints are busy the spare tier serves; when one is free the near tier serves again."""
+    balancer = LoadBalancer(POOL, selector=Priority(one_at_a_time, overprovisioning=2.0))
+    near = [balancer.acquire(), balancer.acquire()]
+    assert {lease.target for lease in near} == {"a", "b"}
+    with balancer.acquire() as lease:
+        assert lease.target == "spare"
+    near[0].release()
+    with balancer.acquire() as lease:
+        assert lease.target == near[0].target
+    near[1].release()
+
+
+def test_a_subset_at_its_limit_does_not_fall_back():
+    """A fallback is for labels that nothing matches: a full subset raises, it does not serve by other endpoints."""
+    pool = [Endpoint("old", metadata={"v": "1"}), Endpoint("new", metadata={"v": "2"})]
+    balancer = LoadBalancer(pool, selector=Subset(["v"], child=one_at_a_time))
+    held = balancer.acquire(attributes={"v": "2"})
+    with pytest.raises(SaturatedError, match="1 at"):
+        balancer.acquire(attributes={"v": "2"})
+    with balancer.acquire(attributes={"v": "3"}):
+        pass
+    held.release()
