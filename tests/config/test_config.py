@@ -29,7 +29,7 @@ WHOLE = {
         "options": {"vnodes": 20},
         "load": {"kind": "FailureAware", "decay": 5.0},
         "exhaustion": {"kind": "FailOpen", "threshold": 0.4},
-        "health": {"ejection": {"base": 2.0}, "success_rate": {"minimum": 0.5}, "start": "healthy"},
+        "health": {"ejection": {"base": 2.0}, "success_rate": {"min_rate": 0.5}, "start": "healthy"},
         "routing": [
             {"kind": "MaxInFlight", "max_inflight": 2},
             {"kind": "Priority", "overprovisioning": 1.5},

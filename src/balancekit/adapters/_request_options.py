@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit._support.signature import spelled
 from balancekit._support.tables import one_of
 from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Key
@@ -83,6 +84,7 @@ class RequestOptions(Record):
         return merged
 
 
+@spelled(RequestOptions)
 @contextmanager
 def request_options(*, timeout: float | None = None, **options: Any) -> Iterator[RequestOptions]:
     """Ask something for every request made in a ``with`` block, by this thread or task.

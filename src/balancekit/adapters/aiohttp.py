@@ -29,6 +29,7 @@ from aiohttp.payload import AsyncIterablePayload, Payload
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from balancekit._support.signature import spelled
 from balancekit.adapters._addresses import AddressCache, reachable
 from balancekit.adapters._body_buffer import buffer_body_async
 from balancekit.adapters._call import Call, begin_call
@@ -126,6 +127,7 @@ async def _buffer(request: ClientRequest, limit: int) -> None:
             body._iter = found
 
 
+@spelled(CallOptions)
 def balanced(
     service: str | None,
     balancer: ObservableBalancer[Any],
@@ -167,6 +169,7 @@ def balanced(
     return Balanced(balancer, service=service, **options)
 
 
+@spelled(AdapterOptions)
 @final
 class Balanced:
     """The middleware; made by :func:`balanced`."""

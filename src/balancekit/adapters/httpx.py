@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
 import httpx
 
 from balancekit._support.fork import new_lock
+from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._classification import UNDECODABLE
@@ -179,6 +180,7 @@ def _no_endpoint(error: UnavailableError, request: httpx.Request) -> httpx.Conne
     return httpx.ConnectError(str(error), request=request)
 
 
+@spelled(AdapterOptions)
 @final
 class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
     """A transport for ``httpx.Client`` that sends each request to an endpoint of a balancer.
@@ -328,6 +330,7 @@ class _Body(httpx.SyncByteStream):
             self._call.closed(self._last)
 
 
+@spelled(AdapterOptions)
 @final
 class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport):
     """A transport for ``httpx.AsyncClient``, on asyncio or trio. As :class:`BalancedTransport`.

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
 import httpx2
 
 from balancekit._support.fork import new_lock
+from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._classification import UNDECODABLE
@@ -178,6 +179,7 @@ def _no_endpoint(error: UnavailableError, request: httpx2.Request) -> httpx2.Con
     return httpx2.ConnectError(str(error), request=request)
 
 
+@spelled(AdapterOptions)
 @final
 class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
     """A transport for ``httpx2.Client`` that sends each request to an endpoint of a balancer.
@@ -327,6 +329,7 @@ class _Body(httpx2.SyncByteStream):
             self._call.closed(self._last)
 
 
+@spelled(AdapterOptions)
 @final
 class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport):
     """A transport for ``httpx2.AsyncClient``, on asyncio or trio. As :class:`BalancedTransport`.

@@ -26,6 +26,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import rewind_body
 
 from balancekit._support import validation as valid
+from balancekit._support.signature import spelled
 from balancekit.adapters._addresses import AddressCache, reachable
 from balancekit.adapters._body_buffer import buffer_body
 from balancekit.adapters._call import Call, CallInfo, begin_call
@@ -172,6 +173,7 @@ class BalancedResponse(Response):
         call.whole()
 
 
+@spelled(AdapterOptions)
 @final
 class BalancedAdapter(HTTPAdapter):
     """An adapter for ``requests.Session`` that sends each request to an endpoint of a balancer.

@@ -13,6 +13,7 @@ from typing import Any, Self, Unpack, final
 
 import httpx
 
+from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
@@ -24,6 +25,7 @@ from balancekit.l7 import Match, Request, RouteTable
 __all__ = ["AsyncRoutedTransport", "RoutedTransport"]
 
 
+@spelled(AdapterOptions)
 @final
 class RoutedTransport(httpx.BaseTransport):
     """A transport for ``httpx.Client`` that sends each request to the pool that a route table picks.
@@ -107,6 +109,7 @@ class RoutedTransport(httpx.BaseTransport):
         self.close()
 
 
+@spelled(AdapterOptions)
 @final
 class AsyncRoutedTransport(httpx.AsyncBaseTransport):
     """A transport for ``httpx.AsyncClient``, on asyncio or trio. As :class:`RoutedTransport`.

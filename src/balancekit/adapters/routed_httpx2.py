@@ -12,6 +12,7 @@ from typing import Any, Self, Unpack, final
 
 import httpx2
 
+from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import RequestOptions
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
@@ -23,6 +24,7 @@ from balancekit.l7 import Match, Request, RouteTable
 __all__ = ["AsyncRoutedTransport", "RoutedTransport"]
 
 
+@spelled(AdapterOptions)
 @final
 class RoutedTransport(httpx2.BaseTransport):
     """A transport for ``httpx2.Client`` that sends each request to the pool that a route table picks.
@@ -106,6 +108,7 @@ class RoutedTransport(httpx2.BaseTransport):
         self.close()
 
 
+@spelled(AdapterOptions)
 @final
 class AsyncRoutedTransport(httpx2.AsyncBaseTransport):
     """A transport for ``httpx2.AsyncClient``, on asyncio or trio. As :class:`RoutedTransport`.

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest, Response, exceptions
 from requests.adapters import BaseAdapter
 
+from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._request_options import request_options
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
@@ -24,6 +25,7 @@ from balancekit.l7 import Request, RouteTable
 __all__ = ["RoutedAdapter"]
 
 
+@spelled(AdapterOptions)
 @final
 class RoutedAdapter(BaseAdapter):
     """An adapter for ``requests.Session`` that sends each request to the pool that a route table picks.

@@ -6,6 +6,7 @@ A recipe makes any number of balancers, each with a selector of its own. All wor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any, Final, final
 
 from balancekit import routing
@@ -16,7 +17,7 @@ from balancekit.config import _vocabulary as vocabulary
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.health import Health, Lifecycle
-from balancekit.protocols import Selector
+from balancekit.protocols import Clock, Selector
 
 __all__ = ["BALANCER_WORDS", "Recipe", "recipe"]
 
@@ -41,10 +42,18 @@ class Recipe:
         self._selector = selector
         self._options = dict(options)
 
-    def make(self, endpoints: Sequence[Endpoint[Any]], **more: Any) -> LoadBalancer[Any]:
+    def make(
+        self,
+        endpoints: Sequence[Endpoint[Any]],
+        *,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        allow_empty: bool = False,
+    ) -> LoadBalancer[Any]:
         """Return a new balancer over some endpoints."""
         selector = None if self._selector is None else self._selector()
-        return LoadBalancer(endpoints, selector=selector, **self._options, **more)
+        options = self._options if clock is None else {**self._options, "clock": clock}
+        return LoadBalancer(endpoints, selector=selector, rng=rng, allow_empty=allow_empty, **options)
 
 
 def recipe(where: str, value: object, *, environ: Mapping[str, str] | None = None) -> Recipe:

@@ -6,7 +6,7 @@ Source: precedence by list order as in HAProxy and Envoy, or by specificity as i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit.errors import ConfigurationError
@@ -19,6 +19,7 @@ from balancekit.l7._request import Request
 from balancekit.l7._route import Route
 from balancekit.l7._spelling import Spelling
 from balancekit.l7._split import Key, Split
+from balancekit.snapshot import DEFAULT_COST
 
 __all__ = ["Match", "RouteTable"]
 
@@ -69,8 +70,16 @@ class Match(Generic[P]):
         pool: P = to.pool(self.request, key) if isinstance(to, Split) else to
         return pool
 
-    def lease(self, key: Key | None = None, /, **options: Any) -> Any:
-        """Acquire a lease from the pool: ``match.pool(key).acquire(key, **options)``.
+    def lease(
+        self,
+        key: Key | None = None,
+        /,
+        *,
+        cost: float = DEFAULT_COST,
+        exclude: Collection[str] = (),
+        attributes: Mapping[str, object] | None = None,
+    ) -> Any:
+        """Acquire a lease from the pool: ``match.pool(key).acquire(key, ...)``.
 
         Raises
         ------
@@ -78,7 +87,7 @@ class Match(Generic[P]):
             If the pool's balancer has no endpoint to offer.
         """
         pool: Any = self.pool(key)
-        return pool.acquire(key, **options)
+        return pool.acquire(key, cost=cost, exclude=exclude, attributes=attributes)
 
     def __repr__(self) -> str:
         return f"<Match {self.request.method} {self.path}: {self.route.name}>"

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from balancekit._support import validation as valid
+from balancekit._support.signature import spelled
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -164,6 +165,7 @@ class Simulation:
         return Run(context, self._rules, self._faults).play(self._arrivals, total)
 
 
+@spelled(Simulation)
 def simulate(
     servers: Mapping[str, Server], arrivals: Arrivals, *, requests: int, **options: Any
 ) -> SimulationReport:

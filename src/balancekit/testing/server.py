@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from balancekit._support import validation as valid
+from balancekit._support.signature import spelled
 from balancekit.errors import ConfigurationError
 from balancekit.testing._behavior import Behavior
 from balancekit.testing._toy import HOST, Received, Toy
@@ -80,6 +81,7 @@ class ToyServer:
         """Number of connections accepted so far."""
         return self._toy.connections
 
+    @spelled(Behavior)
     def behave(self, behavior: str | Behavior | None = None, /, **fields: Any) -> None:
         """Do this with every request from now on, whatever its URL asks for; without arguments, heed URLs again.
 
@@ -215,6 +217,7 @@ class ToyServers:
         self.stop()
 
 
+@spelled(Behavior)
 def behave(
     address: str, behavior: str | Behavior | None = None, /, *, down: float = 0.0, **fields: Any
 ) -> None:
