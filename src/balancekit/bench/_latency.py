@@ -36,7 +36,7 @@ __all__ = ["latency_steps"]
 SERVERS: Final = 10
 LOADS: Final = (0.5, 0.7, 0.8, 0.9, 0.95)
 STEADY: Final = 0.8
-"""The greatest load at which batches of some thousand requests hardly depend on each other; a quick bench has none above."""
+"""The greatest load at which batches of some thousand requests hardly depend on each other."""
 SLOW: Final = 3.0
 RANDOM, ROUND_ROBIN, CENTRAL = "random", "round robin", "central queue"
 TWO, THREE, SHORTEST, DEFAULT = "two choices", "three choices", "least request", "the default"
@@ -85,28 +85,16 @@ def simulated(policy: str, load: float, requests: int, seed: int, *, slow: bool 
         warm_up=requests // 5,
     )
     times = report.latency
-    least = _least_error(load, requests, report.mean)
     return Run(
         policy=policy,
         load=load,
         mean=report.mean,
-        mean_error=max(least, batch_error(times)),
+        mean_error=batch_error(times),
         p50=report.quantile(0.5),
         p99=report.quantile(0.99),
-        p99_error=max(least * math.log(100.0), batch_error(times, figure=_high)),
+        p99_error=batch_error(times, figure=_high),
         slow_share=report.shares["s0"] if slow and policy != CENTRAL else math.nan,
     )
-
-
-def _least_error(load: float, requests: int, mean: float) -> float:
-    """Return a standard error that the mean time of servers with a common balancer has at least.
-
-    In heavy traffic they are one server ten times as fast, and its waits go up and down for longer than a batch. The
-    error of a policy that waits longer is larger by as much. Tails are exponential: their quantile moves with the mean.
-    """
-    pooled = theory.single_server_error(load, requests) / SERVERS
-    wait = theory.many_servers_mean(SERVERS, load) - 1.0
-    return math.hypot(pooled * max(1.0, (mean - 1.0) / wait), 1.0 / math.sqrt(requests))
 
 
 def capacity(*, slow: bool) -> float:
@@ -126,8 +114,6 @@ def _high(times: NDArray[np.float64]) -> float:
 def latency_steps(*, seed: int, quick: bool, executor: Executor) -> Iterator[Step]:
     """Yield the parts of the topic; each runs its simulations on the executor."""
     for load in LOADS:
-        if quick and load > STEADY:
-            continue
         requests = 8_000 if quick else 60_000 if load <= STEADY else 120_000
         yield Step(
             label=f"{len(POLICIES)} policies at {load:.0%} load",
