@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
+import signal
 import ssl
 import sys
 import threading
@@ -36,6 +36,7 @@ FIRST_PORT: Final = 9101
 """Port of the first server that the command starts."""
 MAX_SERVERS: Final = 100
 TIMEOUT_S: Final = 10.0
+POLL_S: Final = 0.2
 
 
 class ToyServer:
@@ -378,12 +379,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"cannot listen: {error.strerror}; choose another --port\n")
         return 1
-    with servers, contextlib.suppress(KeyboardInterrupt):
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with servers:
         for server in servers:
             sys.stdout.write(f"{server.name}  {server.url}\n")
         sys.stdout.write("Ready. Press Ctrl-C to stop.\n")
         sys.stdout.flush()
-        threading.Event().wait()
+        while not ended.wait(POLL_S):  # an endless wait might not run the handler
+            pass
     return 0
 
 
