@@ -169,11 +169,15 @@ class Node(HotFields):
         """Return whether health or membership needs to know of plain successes too."""
         self.health_watching = health_watching
         self.needs_callback = health_watching or self.needs_completion or self.low_water > 0
+        if self.low_water > 0:  # another thread may have said so between reading and writing
+            self.needs_callback = True
 
     def notify_below(self, low_water: int) -> None:
         """Call ``on_low_water`` from now on whenever in-flight falls below ``low_water``."""
         self.low_water = low_water
         self.needs_callback = low_water > 0 or self.health_watching or self.needs_completion
+        if self.health_watching:  # the same: or the ends of a removed node would not be counted
+            self.needs_callback = True
 
     def tally(self) -> dict[Outcome, int]:
         """Return how many leases ended how; every outcome is a key."""

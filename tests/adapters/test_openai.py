@@ -174,7 +174,7 @@ def test_a_key_that_is_refused_is_taken_out_and_said_once(
     assert keys(provider) == ["sk-alpha", "sk-beta", "sk-beta"]
     assert lb.stats()["alpha"].state == "cooling"
     assert [r.getMessage() for r in caplog.records if "credentials" in r.getMessage()] == [
-        f"endpoint 'alpha' refuses its credentials with status {status}; it is left alone"
+        f"endpoint 'alpha' refuses its credentials with status {status}; it cools down"
     ]
 
 

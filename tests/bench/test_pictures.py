@@ -184,7 +184,7 @@ def test_every_card_has_a_name_of_its_own():
     """A structure and a selector of one name would overwrite each other's file."""
     assert len(CARDS) == len(set(CARDS)) == len(SELECTORS) - 1 + len(STRUCTURES)
     committed = {file.stem for file in (ROOT / "docs" / "pictures").glob("*.svg")}
-    assert committed == set(CARDS)
+    assert committed - {"dns-failover"} == set(CARDS)  # that one belongs to a page
 
 
 def test_an_unknown_card_is_refused():

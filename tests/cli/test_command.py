@@ -57,7 +57,6 @@ def nobody_left(mark):
         (["demo", "--seconds", "nan"], "'nan' is not a number of seconds"),
         (["demo", "--seconds", "-1"], "'-1' is not a number of seconds"),
         (["dance"], "invalid choice: 'dance'"),
-        ([], "required"),
     ],
 )
 def test_a_wrong_word_is_named(words, says, capsys):

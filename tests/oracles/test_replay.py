@@ -131,7 +131,7 @@ def spoil_windows(trace):
 
 def spoil_order(trace):
     """One event happened to somebody else."""
-    place = next(k for k, event in enumerate(trace["outputs"]) if "picked" in event or "check" in event)
+    place = next(k for k, event in enumerate(trace["outputs"]) if "picked" in event or "state" in event)
     event = trace["outputs"][place]
     if "picked" in event:
         names = [server["name"] for server in trace["config"]["servers"]]

@@ -162,7 +162,7 @@ class OneEndpoint(RuleBasedStateMachine):
         assert machine.eligible is (machine.health in {"probing", "warming", "healthy", "suspect"})
         if machine.health in {Health.EJECTED, Health.SUPPRESSED}:
             # A flap may come with any result while it is suppressed.
-            flaps_until = max(self.last_fall, self.held_until - 6.0) + DAMPING.longest
+            flaps_until = max(self.last_fall, self.held_until - 6.0) + DAMPING.max_suppress
             ejected_until = self.last_fall + EJECTION.maximum * (1 + EJECTION.jitter)
             bound = max(ejected_until, self.held_until)
             if machine.health is Health.SUPPRESSED:

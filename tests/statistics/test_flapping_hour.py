@@ -87,7 +87,7 @@ def test_suppression_is_bounded_after_the_last_fall():
     """However long it flapped, it is back ``longest`` after it stopped."""
     events, _ = hour(rise=1, fall=1, passes=1, fails=1, damping=DAMPING, calm_after=1800.0)
     back = [event.at for event in events if isinstance(event, Probing)][-1]
-    assert 1800.0 < back <= 1795.0 + DAMPING.longest + INTERVAL / 5 + 1e-9
+    assert 1800.0 < back <= 1795.0 + DAMPING.max_suppress + INTERVAL / 5 + 1e-9
 
 
 def test_the_last_endpoint_is_never_suppressed():

@@ -123,7 +123,10 @@ class Subset:
         """Return the child for the endpoints with these labels, unless there are none to try."""
         whole = tuple([wanted.get(key) for key in self._keys])
         if len(wanted) == len(self._keys):
-            view = self._parts.views(snapshot).get(whole)
+            try:
+                view = self._parts.views(snapshot).get(whole)
+            except TypeError:  # what cannot be hashed is no label
+                return None
             if view is None or not view.candidates(ctx):
                 return None
             return _Asked(whole, self._children.of(whole), view, ctx)
