@@ -25,7 +25,6 @@ from dnslib import (
     DNSRecord,
     EDNSOption,
 )
-from dnslib.server import BaseResolver
 
 from balancekit.adapters._gslb import BalancerStandings, ZoneResponder
 from balancekit.gslb import (
@@ -48,7 +47,7 @@ IN: Final = 1
 
 
 @final
-class GslbResolver(ZoneResponder, BaseResolver):  # type: ignore[misc] # dnslib has no types
+class GslbResolver(ZoneResponder):
     """Answers of a zone, for ``dnslib.server.DNSServer``.
 
     Parameters
