@@ -222,10 +222,9 @@ def test_the_judge_notices_one_wrong_member_of_a_dns_answer(trace, spoiled):
 
 
 def test_what_cannot_be_replayed_is_a_failure(tmp_path):
-    """An unknown server, directive or rule, and a file that is none: named, and the exit status says it."""
+    """An unknown directive or rule, and a file that is none: named, and the exit status says it."""
     known = load(DATA / "nginx-swrr-5-1-1.json")
     for name, change in (
-        ("server", {"server": "traefik"}),
         ("rule", {"match": "roughly"}),
         ("directive", {"config": {**known["config"], "directives": ["fair"]}}),
     ):
@@ -240,7 +239,39 @@ def test_what_cannot_be_replayed_is_a_failure(tmp_path):
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert [verdict["passed"] for verdict in json.loads(done.stdout)] == [False] * 4
+    assert [verdict["passed"] for verdict in json.loads(done.stdout)] == [False] * 3
+
+
+def test_families_without_a_driver_are_counted_and_fail_nothing(tmp_path):
+    """A server or a deciding field that no driver reads: a line with the family and its files, and exit status 0."""
+    known, cluster = load(DATA / "nginx-swrr-5-1-1.json"), {"lb_policy": "ROUND_ROBIN"}
+    envoy = load(DATA / "envoy-rr-3-2-1.json")
+    for name, trace in (
+        ("known", known),
+        ("one", {**known, "server": "traefik", "algorithm": "wrr"}),
+        ("two", {**known, "server": "traefik", "algorithm": "wrr"}),
+        (
+            "field",
+            {**envoy, "config": {**envoy["config"], "cluster": {**cluster, "lb_subset_config": {"a": 1}}}},
+        ),
+        ("off", {**envoy, "config": {**envoy["config"], "cluster": {**cluster, "token_bucket": 0}}}),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps(trace))
+    done = subprocess.run(
+        [sys.executable, str(HERE / "replay.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    counted = [line for line in done.stdout.splitlines() if line.startswith("no driver: ")]
+    assert counted == [
+        f"no driver: envoy, {envoy['algorithm']}, 1 files",
+        "no driver: traefik, wrr, 2 files",
+    ]
+    assert done.stdout.count("1/1") == 2
+    assert all(not verdict.no_driver for verdict in replay.all_verdicts(EVERY))
 
 
 def test_the_table_in_the_documents_is_what_the_runner_prints():
