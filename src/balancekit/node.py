@@ -114,6 +114,7 @@ class Node(HotFields):
         "endpoint",
         "id",
         "latency",
+        "leaving",
         "lock",
         "metadata",
         "needs_completion",
@@ -156,6 +157,7 @@ class Node(HotFields):
         self.reported: Mapping[Outcome, int] = {}
         self.needs_completion: bool = False
         self.health_watching: bool = False
+        self.leaving: bool = False  # set in the step that publishes a drain or a removal, and by nothing else
         self.needs_callback: bool = False
         self.low_water: int = 0
         self.on_low_water: Callable[[Node], None] = _ignore
@@ -166,9 +168,9 @@ class Node(HotFields):
         self.load: Load = load(self)
 
     def set_watch(self, *, health_watching: bool) -> None:
-        """Return whether health or membership needs to know of plain successes too."""
-        self.health_watching = health_watching
-        self.needs_callback = health_watching or self.needs_completion or self.low_water > 0
+        """Say whether health needs to know of plain successes; an endpoint that leaves reports them in any case."""
+        self.health_watching = health_watching or self.leaving
+        self.needs_callback = self.health_watching or self.needs_completion or self.low_water > 0
         if self.low_water > 0:  # another thread may have said so between reading and writing
             self.needs_callback = True
 

@@ -62,9 +62,9 @@ class Member(NamedTuple):
         return reading.deadline if self.cooling is None else min(self.cooling, reading.deadline)
 
     def watch(self) -> None:
-        """Have the node report successes if health or membership needs them, and hold it back as far as it should."""
+        """Have the node report successes if health needs them, and hold it back as far as it should."""
         health = self.health
-        self.node.set_watch(health_watching=not self.serving or (health is not None and health.watching))
+        self.node.set_watch(health_watching=health is not None and health.watching)
         if health is not None:
             self.node.ramp = health.ramp
             self.node.trial = health.trial

@@ -135,7 +135,7 @@ def updated(
     )
     if found.leaving or not any([member.eligible for member in members.values()]):
         new = new._replace(deadline=-math.inf)  # an endpoint is due to be removed, or to return
-    return Step(show(new), found.events)
+    return Step(show(new), found.events, leaving=tuple([member.node for member in found.leaving]))
 
 
 def facts(state: PoolState) -> Assignments:

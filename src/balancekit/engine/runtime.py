@@ -70,7 +70,7 @@ from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 from balancekit.health import Ejection
 from balancekit.lease import FREE_THREADED, Lease
-from balancekit.node import Assignments, Node
+from balancekit.node import Node
 from balancekit.outcome import CheckResult, Completion
 from balancekit.protocols import Clock, LoadPolicy
 from balancekit.snapshot import PickContext
@@ -245,8 +245,6 @@ class Runtime:
         def update(state: PoolState, show: Show) -> Step:
             nonlocal step
             step = updated(state, wanted(state), draft, show, keep_history=keep_history, now=now)
-            for node in step.state.leaving:
-                node.set_watch(health_watching=True)
             return step
 
         try:
@@ -259,7 +257,6 @@ class Runtime:
     def drain(self, id: str, seconds: float) -> None:
         """Send nothing new to an endpoint."""
         now = self.wake()
-        find(self.state, id).node.set_watch(health_watching=True)
         self._after(self._transition(lambda state, show: drained(state, id, now, seconds, show), strict=True))
 
     def undrain(self, id: str) -> None:
@@ -449,10 +446,8 @@ class Runtime:
                     if nested
                     else self._prepare(step.state, base, new, strict=strict)
                 )
-                with_it = Assignments()
+                with_it = step.facts()
                 with_it.add(self, "_changed_by", me)
-                for node, tally in step.counted:
-                    with_it.add(node, "reported", tally)
                 if self._publisher.swap(base, new, with_it):
                     touched = False
                     break

@@ -22,7 +22,7 @@ from balancekit.errors import UnknownEndpointError
 from balancekit.events import Cooling, Drained, Draining, Event
 from balancekit.exhaustion import Candidate, ExhaustionPolicy
 from balancekit.health import Membership, Move
-from balancekit.node import Node
+from balancekit.node import Assignments, Node
 from balancekit.outcome import Completion, Outcome
 from balancekit.snapshot import Members, Snapshot
 
@@ -70,6 +70,23 @@ class Step(NamedTuple):
     events: tuple[Event, ...] = ()
     counted: tuple[Counted, ...] = ()
     """Nodes whose counts went into ``retired``, with what is now in there."""
+    leaving: tuple[Node, ...] = ()
+    """Nodes that get nothing new: every end of a lease of theirs is to be reported from this step on."""
+    staying: tuple[Node, ...] = ()
+    """Nodes that may be picked again."""
+
+    def facts(self) -> Assignments:
+        """Return what to write to nodes in the very step that publishes the state."""
+        found = Assignments()
+        for node, tally in self.counted:
+            found.add(node, "reported", tally)
+        for node in self.leaving:
+            found.add(node, "leaving", True)
+            found.add(node, "health_watching", True)
+            found.add(node, "needs_callback", True)
+        for node in self.staying:
+            found.add(node, "leaving", False)
+        return found
 
 
 _NEWCOMER: Final = Reading(deadline=-math.inf)
@@ -236,14 +253,14 @@ def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -
         until = new.drain_deadline if math.isfinite(seconds) else None
         events = (Draining(endpoint=id, at=now, inflight=member.node.inflight, deadline=until),)
     state = _replaced(state, member, new, events, Reading(), show).state
-    return Step(state._replace(deadline=-math.inf), events)
+    return Step(state._replace(deadline=-math.inf), events, leaving=(member.node,))
 
 
 def undrained(state: PoolState, id: str, reading: Reading, show: Show) -> Step:
     """Return the state in which a draining endpoint may be picked again."""
     member = find(state, id)
     new = member.moved(Move.UNDRAIN)._replace(drain_deadline=math.inf).with_health(reading)
-    return _replaced(state, member, new, (), reading, show)
+    return _replaced(state, member, new, (), reading, show)._replace(staying=(member.node,))
 
 
 def started_over(state: PoolState, fresh: Mapping[str, Member], show: Show) -> Step:

@@ -40,6 +40,44 @@ def test_a_drain_ends_with_the_last_lease():
     assert len(only(events, Drained, Draining)) == 2
 
 
+class LeavesWhenTold:
+    """A health machine during whose turn its endpoint leaves the pool."""
+
+    eligible, state, watching, deadline = True, "healthy", False, None
+
+    def __init__(self):
+        self.leave = lambda: None
+
+    def __call__(self, _endpoint, _may_eject, _rng):
+        """Serve as policy and machine of every endpoint."""
+        return self
+
+    def observe(self, _completion, /, *, now):  # noqa: ARG002 - named by the protocol
+        """Let the endpoint leave."""
+        self.leave()
+        return []
+
+    def advance(self, *, now):  # noqa: ARG002 - named by the protocol
+        """Let time pass."""
+        return []
+
+
+@pytest.mark.parametrize("leave", ["remove", "drain"])
+def test_an_endpoint_that_leaves_while_its_health_is_told_reports_its_last_lease(leave):
+    """What health wants to know of plain successes does not undo what membership wants to know of them."""
+    machine = LeavesWhenTold()
+    balancer, _, events = balancer_of("ab", health=machine)
+    last, failed = (balancer.acquire(exclude={"b"}) for _ in range(2))
+    machine.leave = lambda: getattr(balancer, leave)("a")
+    failed.release(Outcome.FAILURE)
+    assert not only(events, Drained)
+    with last:
+        pass
+    assert [(event.endpoint, event.forced) for event in only(events, Drained)] == [("a", False)]
+    assert balancer.stats().outcomes[Outcome.SUCCESS] == 1
+    assert balancer.stats().outcomes[Outcome.FAILURE] == 1
+
+
 def test_a_deadline_forces_it():
     """With leases still open; their end is no second event."""
     balancer, clock, events = balancer_of("ab")
