@@ -163,7 +163,7 @@ class OneEndpoint(RuleBasedStateMachine):
         if machine.health in {Health.EJECTED, Health.SUPPRESSED}:
             # A flap may come with any result while it is suppressed.
             flaps_until = max(self.last_fall, self.held_until - 6.0) + DAMPING.max_suppress
-            ejected_until = self.last_fall + EJECTION.maximum * (1 + EJECTION.jitter)
+            ejected_until = self.last_fall + EJECTION.max_duration * (1 + EJECTION.jitter)
             bound = max(ejected_until, self.held_until)
             if machine.health is Health.SUPPRESSED:
                 bound = max(bound, flaps_until)
