@@ -109,10 +109,6 @@ def make(name, **more):
     return LoadBalancer(KEPT, selector=selector(), **options, **more)
 
 
-@pytest.mark.xfail(
-    reason="the ends of a few leases on removed endpoints (2 to 20 of 800,000) are missing from the totals",
-    strict=False,
-)
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["default", "P2C over in-flight", "least request"])
 def test_counts_are_exact_under_churn(name):

@@ -52,12 +52,12 @@ class LeavesWhenTold:
         """Serve as policy and machine of every endpoint."""
         return self
 
-    def observe(self, _completion, /, *, now):  # noqa: ARG002 - named by the protocol
+    def observe(self, _completion, /, *, now):
         """Let the endpoint leave."""
         self.leave()
         return []
 
-    def advance(self, *, now):  # noqa: ARG002 - named by the protocol
+    def advance(self, *, now):
         """Let time pass."""
         return []
 
