@@ -39,6 +39,8 @@ class Member(NamedTuple):
     """Whether health lets the endpoint be picked."""
     ramping: bool = False
     """Whether the endpoint takes less than its share."""
+    health_deadline: float = math.inf
+    """When something is due for the health machine, infinity if nothing is."""
 
     def moved(self, move: Move) -> Member:
         """Return the member after a move by the table of memberships; itself if nothing changes."""
@@ -51,15 +53,10 @@ class Member(NamedTuple):
 
     def with_health(self, reading: Reading) -> Member:
         """Return the member with what its health machine said; itself if nothing changes."""
-        if reading.well == self.well and reading.ramping == self.ramping:
+        well, ramping, deadline = reading
+        if well == self.well and ramping == self.ramping and deadline == self.health_deadline:
             return self
-        return self._replace(well=reading.well, ramping=reading.ramping)
-
-    def due(self, reading: Reading) -> float:
-        """Return when something is due for this member, infinity if nothing is."""
-        if not self.serving:
-            return self.drain_deadline
-        return reading.deadline if self.cooling is None else min(self.cooling, reading.deadline)
+        return self._replace(well=well, ramping=ramping, health_deadline=deadline)
 
     def watch(self) -> None:
         """Have the node report successes if health needs them, and hold it back as far as it should."""
@@ -68,6 +65,13 @@ class Member(NamedTuple):
         if health is not None:
             self.node.ramp = health.ramp
             self.node.trial = health.trial
+
+    @property
+    def due(self) -> float:
+        """When something is due for this member, infinity if nothing is."""
+        if self.membership is not Membership.SERVING:
+            return self.drain_deadline
+        return self.health_deadline if self.cooling is None else min(self.cooling, self.health_deadline)
 
     @property
     def serving(self) -> bool:

@@ -61,13 +61,15 @@ class Draft:
         known = self._joined.get(id(endpoint))
         if known is None:
             known = self._joined[id(endpoint)] = (endpoint, self._join(endpoint))
-            self.deadline = min(self.deadline, known[1].due(known[1].read()))
+            self.deadline = min(self.deadline, known[1].due)
         return known[1]
 
     def same_target(self, old: Endpoint[object], new: Endpoint[object]) -> bool:
         """Answer whether two endpoints have the same target."""
         if old.target is new.target:
             return True
+        if old.target.__class__ is str is new.target.__class__:
+            return old.target == new.target
         pair = id(old), id(new)
         if pair not in self._same:
             try:
@@ -169,9 +171,13 @@ def _compare(
     changed: list[Event] = []
     for endpoint in wanted:
         old = state.members.get(endpoint.id)
-        if old is None or not (keep_history or draft.same_target(old.endpoint, endpoint)):
+        if old is not None and old.endpoint is endpoint:
+            members[endpoint.id] = old
+            continue
+        stays = old is not None and draft.same_target(old.endpoint, endpoint)
+        if old is None or not (stays or keep_history):
             members[endpoint.id] = draft.join(endpoint)
-        elif _same(old.endpoint, endpoint, draft):
+        elif stays and _same_facts(old.endpoint, endpoint):
             members[endpoint.id] = old
         else:
             members[endpoint.id] = old._replace(endpoint=endpoint)
@@ -185,10 +191,6 @@ def _compare(
     return _Difference(members, gone, (*left, *joined, *changed))
 
 
-def _same(old: Endpoint[object], new: Endpoint[object], draft: Draft) -> bool:
-    if old is new:
-        return True
+def _same_facts(old: Endpoint[object], new: Endpoint[object]) -> bool:
     known = (old.weight, old.priority, old.zone)
-    return known == (new.weight, new.priority, new.zone) and (
-        old.metadata == new.metadata and draft.same_target(old, new)
-    )
+    return known == (new.weight, new.priority, new.zone) and old.metadata == new.metadata

@@ -56,7 +56,7 @@ from balancekit.engine.state import (
     started_over,
     undrained,
 )
-from balancekit.engine.turn import Turn
+from balancekit.engine.turn import Task, Turn
 from balancekit.errors import (
     AllIneligibleError,
     AttemptsExhaustedError,
@@ -308,7 +308,7 @@ class Runtime:
         if machine is None:
             raise ConfigurationError("health", None, "a policy that takes check results, such as Lifecycle()")
         checks = machine.checks()
-        self.dispatch(self._turn.take(lambda: self._told(id, machine, machine.checked(result, now=now), now)))
+        self._tell_health(lambda: self._told(id, machine, machine.checked(result, now=now), now))
         return self.guard.call("health policy", lambda: bool(checks.changing), default=False)
 
     def _record(self, node: Node, completion: Completion, /) -> None:
@@ -318,7 +318,16 @@ class Runtime:
             member.watch()
             if not completion.retry_after:
                 return
-        self.dispatch(self._turn.take(partial(self._tell, node, completion)))
+        self._tell_health(partial(self._tell, node, completion))
+
+    def _tell_health(self, task: Task) -> None:
+        """Tell a health machine something when it is this thread's turn, and hand out what it led to."""
+        try:
+            events = self._turn.take(task)
+        except BaseException:  # a machine may know what the state does not show: all are read again
+            self._close_fast_path()
+            raise
+        self.dispatch(events)
 
     def _tell(self, node: Node, completion: Completion) -> list[Event]:
         now = completion.ended_at
@@ -348,42 +357,55 @@ class Runtime:
 
     def _advance(self) -> None:
         """Do what is due, unless another thread is telling the health machines."""
-        self.dispatch(self._turn.take_unless_taken(self._pass_time))
+        try:
+            events = self._turn.take_unless_taken(self._pass_time)
+        except BaseException:  # as in `_tell_health`
+            self._close_fast_path()
+            raise
+        self.dispatch(events)
 
     def _pass_time(self) -> list[Event]:
+        """Do what is due: O(1) and the batch of the loads if only they are, else O(n).
+
+        After something was dropped, all health machines are read, else those that are due.
+        """
         now = self._clock()
+        published = self.current.published
+        state, afresh = published.state, not published.sound
+        if not afresh and now < min(state.deadline, self._sweep.deadline):
+            self._loads.advance(now=now)
+            self._postpone()
+            return []
         events: list[Event] = []
-        for member in self.state.members.values():
+        readings: dict[HealthHooks | None, Reading] = {}
+        for member in [m for m in state.members.values() if afresh or m.due <= now]:
             if member.serving and member.health is not None and member.health.deadline <= now:
                 events += member.health.advance(now=now)
-                self._follow(member)
+            readings[member.health] = self._follow(member)
         if now >= self._sweep.deadline:
-            events += self._find_outliers(now)
+            for member, machine, cause in self._find_outliers(now):
+                events += machine.on_outlier(cause, now=now)
+                readings[machine] = self._follow(member)
         self._loads.advance(now=now)
-        afresh = not self.current.published.sound
         gone = list(self.state.leaving)
-        readings = {id: member.read() for id, member in self.state.members.items()}
         events += self._transition(lambda state, show: advanced(state, readings, now, show, afresh=afresh))
         self._loads.forget(gone)
         return events + self._let_back(now)
 
-    def _find_outliers(self, now: float) -> list[Event]:
+    def _find_outliers(self, now: float) -> list[tuple[Member, HealthHooks, str]]:
         members = self.state.members
-        present = [member.node for member in members.values() if member.eligible]
-        events: list[Event] = []
-        for id, cause in self._sweep.advance(present, now=now).items():
-            member = members.get(id)
-            if member is not None and member.health is not None:
-                events += member.health.on_outlier(cause, now=now)
-                self._follow(member)
-        return events
+        found = self._sweep.advance([member.node for member in members.values() if member.eligible], now=now)
+        outliers = [(members[id], cause) for id, cause in found.items() if id in members]
+        return [(member, member.health, cause) for member, cause in outliers if member.health is not None]
 
     def _let_back(self, now: float) -> list[Event]:
         """If no endpoint is left, uneject the one that is due soonest."""
-        serving = [member for member in self.state.members.values() if member.serving]
-        if not serving or any([member.eligible for member in serving]):
-            return []
-        for _, member in sorted([(m.due(m.read()), m) for m in serving], key=_first):
+        members = self.state.members.values()
+        for member in members:
+            if member.eligible:
+                return []
+        serving = [member.with_health(member.read()) for member in members if member.serving]
+        for member in sorted(serving, key=_due):
             if member.health is not None:
                 events = member.health.uneject(now=now)
                 events += self._refresh(member)
@@ -498,6 +520,15 @@ class Runtime:
             if self._publisher.swap(base, closed):
                 return
 
+    def _postpone(self) -> None:
+        """Publish when something is due next, and nothing else."""
+        while True:
+            base = self.current.published
+            due = min(self._loads.deadline, self._sweep.deadline)
+            later = self._publisher.combine(base.state, base.picker, base.owner, due, lean=self.ledger.lean)
+            if not base.sound or self._publisher.swap(base, later):
+                return
+
     def _show(self, exhaustion: Exhaustion) -> Show:
         def shown(state: PoolState) -> PoolState:
             self._version = version = max(self._version, state.snapshot.version) + 1
@@ -586,8 +617,8 @@ def _with_fresh_nodes(base: PoolState, fresh: Mapping[str, Member], state: PoolS
     return started_over(state, fresh, show) if state.nodes is base.nodes else Step(state)
 
 
-def _first(pair: tuple[float, Member]) -> float:
-    return pair[0]
+def _due(member: Member) -> float:
+    return member.due
 
 
 def _well(member: Member) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import NamedTuple, TypeAlias, final
 
 from balancekit._support.log import log_error
 from balancekit.engine.hooks import Guard, HealthHooks, Reading
@@ -88,9 +88,6 @@ class Step(NamedTuple):
             found.add(node, "leaving", False)
         return found
 
-
-_NEWCOMER: Final = Reading(deadline=-math.inf)
-"""Of an endpoint that joined while the others were read: it is read the next time, at once."""
 
 Show: TypeAlias = Callable[[PoolState], PoolState]
 """Makes the snapshot of a state anew."""
@@ -190,7 +187,7 @@ def recorded(
     if member is None or member.node is not node:
         return _left(state, (node,), now)
     if not member.serving:
-        return _replaced(state, member, *_drain_ended(member, now), reading, show)
+        return _replaced(state, member, *_drain_ended(member, now), show)
     new = member.with_health(reading)
     events: list[Event] = []
     if completion.retry_after:
@@ -198,7 +195,7 @@ def recorded(
         if member.cooling is None or until > member.cooling:
             new = new._replace(cooling=until)
             events.append(Cooling(endpoint=node.id, at=now, until=until))
-    return _replaced(state, member, new, events, reading, show)
+    return _replaced(state, member, new, events, show)
 
 
 def refreshed(state: PoolState, machine: HealthHooks, id: str, reading: Reading, show: Show) -> Step:
@@ -206,11 +203,11 @@ def refreshed(state: PoolState, machine: HealthHooks, id: str, reading: Reading,
     member = state.members.get(id)
     if member is None or member.health is not machine:
         return Step(state)
-    return _replaced(state, member, member.with_health(reading), (), reading, show)
+    return _replaced(state, member, member.with_health(reading), (), show)
 
 
 def advanced(
-    state: PoolState, readings: Mapping[str, Reading], now: float, show: Show, *, afresh: bool
+    state: PoolState, readings: Mapping[HealthHooks | None, Reading], now: float, show: Show, *, afresh: bool
 ) -> Step:
     """Return the state after time has passed; health machines that were due have been told.
 
@@ -219,24 +216,24 @@ def advanced(
     Parameters
     ----------
     readings
-        What the health machines say now.
+        What health machines say now: those that were due, or more.
     afresh
         Whether to make the snapshot anew in any case.
     """
-    members: dict[str, Member] = {}
+    members = dict(state.members)
     events: list[Event] = []
-    visible, deadline = False, math.inf
-    for id, member in state.members.items():
-        reading = readings.get(id, _NEWCOMER)
-        new = member if reading is _NEWCOMER else member.with_health(reading)
+    visible = False
+    for member in [m for m in members.values() if m.due <= now or not m.serving or m.health in readings]:
+        reading = readings.get(member.health)
+        new = member if reading is None else member.with_health(reading)
         if not new.serving:
             new, ended = _drain_ended(new, now)
             events += ended
         elif new.cooling is not None and new.cooling <= now:
             new = new._replace(cooling=None)
-        members[id] = new
-        deadline = min(deadline, new.due(reading))
-        visible = visible or (new is not member and new.visible != member.visible)
+        members[new.endpoint.id] = new
+        visible = visible or new.visible != member.visible
+    deadline = min([member.due for member in members.values()], default=math.inf)
     left = _left(state._replace(members=members, deadline=deadline), tuple(state.leaving), now)
     new_state = show(left.state) if visible or afresh else left.state
     return Step(new_state, (*events, *left.events), left.counted)
@@ -252,15 +249,18 @@ def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -
     if member.serving:
         until = new.drain_deadline if math.isfinite(seconds) else None
         events = (Draining(endpoint=id, at=now, inflight=member.node.inflight, deadline=until),)
-    state = _replaced(state, member, new, events, Reading(), show).state
+    state = _replaced(state, member, new, events, show).state
     return Step(state._replace(deadline=-math.inf), events, leaving=(member.node,))
 
 
 def undrained(state: PoolState, id: str, reading: Reading, show: Show) -> Step:
     """Return the state in which a draining endpoint may be picked again."""
     member = find(state, id)
-    new = member.moved(Move.UNDRAIN)._replace(drain_deadline=math.inf).with_health(reading)
-    return _replaced(state, member, new, (), reading, show)._replace(staying=(member.node,))
+    moved = member.moved(Move.UNDRAIN)
+    if moved is member:
+        return Step(state)
+    new = moved._replace(drain_deadline=math.inf).with_health(reading)
+    return _replaced(state, member, new, (), show)._replace(staying=(member.node,))
 
 
 def started_over(state: PoolState, fresh: Mapping[str, Member], show: Show) -> Step:
@@ -271,14 +271,12 @@ def started_over(state: PoolState, fresh: Mapping[str, Member], show: Show) -> S
     return Step(show(state._replace(members=fresh, leaving={}, retired=retired, nodes=nodes)), (), counted)
 
 
-def _replaced(
-    state: PoolState, old: Member, new: Member, events: Iterable[Event], reading: Reading, show: Show
-) -> Step:
-    deadline = min(state.deadline, new.due(reading))
-    if new is not old:
-        state = state._replace(members={**state.members, new.endpoint.id: new}, deadline=deadline)
-        return Step(show(state) if new.visible != old.visible else state, tuple(events))
-    return Step(state if deadline == state.deadline else state._replace(deadline=deadline), tuple(events))
+def _replaced(state: PoolState, old: Member, new: Member, events: Iterable[Event], show: Show) -> Step:
+    if new is old:
+        return Step(state, tuple(events))
+    members = {**state.members, new.endpoint.id: new}
+    state = state._replace(members=members, deadline=min(state.deadline, new.due))
+    return Step(show(state) if new.visible != old.visible else state, tuple(events))
 
 
 def _drain_ended(member: Member, now: float) -> tuple[Member, list[Event]]:
