@@ -16,14 +16,14 @@ from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport, RoutedTransp
 from balancekit.adapters.routed_requests import RoutedAdapter
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import Route, RouteTable, Split, exact, header, prefix
-from balancekit.testing.server import ToyServers
+
+pytestmark = pytest.mark.toy_servers("a", "b", "c", "d")
 
 
 @pytest.fixture
-def servers():
+def servers(toy_servers):
     """Four toy servers: ``a`` and ``b`` in one pool, ``c`` in another, ``d`` in a third."""
-    with ToyServers(4) as running:
-        yield running
+    return toy_servers
 
 
 def table_of(servers, **options):

@@ -259,11 +259,10 @@ def picks(balancer: LoadBalancer, count: int) -> list[str]:
 
 
 @pytest.fixture
-def servers():
+def servers(toy_servers):
     """Two servers, of which b fails its health check."""
-    with ToyServers(["a", "b"]) as running:
-        running["b"].behave(status=503)
-        yield running
+    toy_servers["b"].behave(status=503)
+    return toy_servers
 
 
 def settled(configuration: Configuration, address: str) -> bool:

@@ -1,0 +1,69 @@
+"""Fixtures for pytest, found by it wherever balancekit is installed: toy servers, a manual clock, balancers.
+
+``toy_servers`` needs the extra ``testing`` (aiohttp). Nothing but pytest is imported until a test asks for a fixture.
+``pytest --fixtures`` lists them; ``-p no:balancekit`` leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from balancekit import Endpoint, LoadBalancer
+    from balancekit.testing import ManualClock
+    from balancekit.testing.server import ToyServers
+
+__all__ = ["MakeBalancer", "make_balancer", "manual_clock", "pytest_configure", "toy_servers"]
+
+
+class MakeBalancer(Protocol):
+    """What the fixture ``make_balancer`` gives."""
+
+    def __call__(
+        self, endpoints: Iterable[str | Endpoint[Any]] | Mapping[str, Any] = ("a", "b"), **options: Any
+    ) -> LoadBalancer[Any]:
+        """Return a balancer on the manual clock, with a fixed seed; other options as for ``LoadBalancer``."""
+        ...
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of ``toy_servers``."""
+    config.addinivalue_line("markers", "toy_servers(*names): names of the toy servers that the fixture runs")
+
+
+@pytest.fixture
+def toy_servers(request: pytest.FixtureRequest) -> Iterator[ToyServers]:
+    """Run toy HTTP servers for one test: ``a`` and ``b``, or those named by ``@pytest.mark.toy_servers("x", "y")``."""
+    from balancekit.testing.server import ToyServers  # noqa: PLC0415 - aiohttp is for tests that use it
+
+    marker = request.node.get_closest_marker("toy_servers")
+    with ToyServers(("a", "b") if marker is None else marker.args) as servers:
+        yield servers
+
+
+@pytest.fixture
+def manual_clock() -> ManualClock:
+    """Return a clock that stands still until the test calls ``advance(seconds)``."""
+    from balancekit.testing import ManualClock  # noqa: PLC0415 - nothing is imported for tests that do not ask
+
+    return ManualClock()
+
+
+@pytest.fixture
+def make_balancer(manual_clock: ManualClock) -> Callable[..., LoadBalancer[Any]]:
+    """Return a function that makes balancers on ``manual_clock``, with a fixed seed: the same picks in each run."""
+    from random import Random  # noqa: PLC0415 - as above
+
+    from balancekit import LoadBalancer  # noqa: PLC0415 - the same
+
+    def make(
+        endpoints: Iterable[str | Endpoint[Any]] | Mapping[str, Any] = ("a", "b"), **options: Any
+    ) -> LoadBalancer[Any]:
+        chosen: dict[str, Any] = {"clock": manual_clock, "rng": Random(0), **options}
+        balancer: LoadBalancer[Any] = LoadBalancer(cast("Mapping[str, Any]", endpoints), **chosen)
+        return balancer
+
+    return make
