@@ -17,14 +17,15 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
 from balancekit._support import validation as valid
+from balancekit._support.elsewhere import Elsewhere
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
 from balancekit.engine.fast_path import acquire, context
 from balancekit.engine.hooks import HealthMaker, SelectorHooks, load_is_timed
-from balancekit.engine.options import check_listeners, check_options
+from balancekit.engine.options import check_listeners, check_on_missing_key, check_options, warn_if_shared
 from balancekit.engine.plans import make_plan, require_unchanged
 from balancekit.engine.state import PoolState, find
 from balancekit.engine.views import candidates_of, stats_of
@@ -63,7 +64,7 @@ class LoadBalancer(Generic[T]):
         Strings (each its own id and target), Endpoints, or a mapping from id to target. Not empty,
         unless ``allow_empty``.
     selector
-        The algorithm. ``ShortestExpectedDelay()`` if left out. One instance belongs to one balancer.
+        The algorithm. ``ShortestExpectedDelay()`` if left out. One instance belongs to one balancer; a second one warns.
     load
         How busy an endpoint is, for selectors that compare loads. Left out, it is the selector's
         ``default_load``, or ``ExpectedDelay()``.
@@ -82,6 +83,9 @@ class LoadBalancer(Generic[T]):
         Whether to measure latency. Left out: if the load needs it. Two clock readings a request.
     listeners
         Called with each event, after unlocking.
+    on_missing_key
+        What becomes of a request without a key: ``"pick"``, a keyed selector picks at random; ``"refuse"``, it raises
+        ``MissingKeyError``, whatever the selector. Refuse where affinity is needed to be right.
     allow_empty
         Whether the pool may start, or be updated, to nothing (for discovery that has yet to answer).
     debug
@@ -110,6 +114,12 @@ class LoadBalancer(Generic[T]):
 
     __slots__ = ("__weakref__", "_allow_empty", "_current", "_runtime")
 
+    if not TYPE_CHECKING:  # type checkers know that there is nothing
+        close = stop = __enter__ = Elsewhere(
+            "a balancer has nothing to close; write `with lb.acquire() as lease:`"
+        )
+        pick = next = choose = select = Elsewhere("write `with lb.acquire() as lease:`")
+
     @overload
     def __init__(self, endpoints: Mapping[str, T], **options: Unpack[Options]) -> None: ...
     @overload
@@ -133,6 +143,7 @@ class LoadBalancer(Generic[T]):
         rng: Random | None = None,
         timed: bool | None = None,
         listeners: Iterable[EventSink] = (),
+        on_missing_key: Literal["pick", "refuse"] = "pick",
         allow_empty: bool = False,
         debug: bool = False,
     ) -> None:
@@ -150,10 +161,12 @@ class LoadBalancer(Generic[T]):
             clock,
             rng,
             timed=needs_time if timed is None else valid.flag("timed", timed) or needs_time,
+            key_required=check_on_missing_key(on_missing_key),
             debug=valid.flag("debug", debug),
         )
         self._current = self._runtime.current
         self.update(endpoints)
+        warn_if_shared(hooks.selector, self._runtime)
         for listener in listening:
             self._runtime.listen(listener)
 
@@ -191,6 +204,8 @@ class LoadBalancer(Generic[T]):
         ------
         PoolEmptyError, AllIneligibleError, AttemptsExhaustedError
             If no endpoint is eligible; the error says why and when to come back.
+        MissingKeyError
+            Without a key, if the balancer has ``on_missing_key="refuse"``.
         ConfigurationError
             For a key that is no str, bytes or int, a cost that is no number, and so on.
 
@@ -591,6 +606,9 @@ class LoadBalancer(Generic[T]):
 
     def __contains__(self, endpoint: object) -> bool:
         return (endpoint.id if isinstance(endpoint, Endpoint) else endpoint) in self._runtime.state.members
+
+    def __dir__(self) -> list[str]:
+        return [name for name in object.__dir__(self) if hasattr(self, name)]
 
     def __bool__(self) -> bool:
         return True  # an empty pool is still a balancer

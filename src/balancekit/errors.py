@@ -4,6 +4,7 @@
 
     BalancekitError
     ├─ ConfigurationError (ValueError)     a parameter is wrong; nothing was changed
+    ├─ MissingKeyError (ValueError)        a request without a key, where the balancer refuses them
     ├─ UnknownEndpointError (LookupError)  an id that is not in the pool
     ├─ UnavailableError                    nothing may be picked now; .retry_at, .reasons
     │  ├─ PoolEmptyError                   no endpoints are configured
@@ -31,6 +32,7 @@ __all__ = [
     "BalancekitError",
     "ConfigurationError",
     "LeaseError",
+    "MissingKeyError",
     "PoolEmptyError",
     "Reason",
     "SaturatedError",
@@ -124,6 +126,24 @@ class ConfigurationError(BalancekitError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.parameter}={brief(self.value)} is not allowed: expected {self.allowed}"
+
+
+class MissingKeyError(BalancekitError, ValueError):
+    """A request without a key, on a balancer with ``on_missing_key="refuse"``; nothing was picked or counted.
+
+    The caller's mistake, and no endpoint's: adapters raise it as it is.
+
+    Example
+    -------
+    >>> print(MissingKeyError())
+    this balancer refuses requests without a key: call acquire(key), or give the adapter key=from_header(...)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "this balancer refuses requests without a key: call acquire(key), or give the adapter key=from_header(...)"
 
 
 class UnknownEndpointError(BalancekitError, LookupError):

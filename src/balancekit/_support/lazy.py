@@ -7,6 +7,9 @@ balancer. Type checkers read the imports under ``TYPE_CHECKING`` beside it.
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
+
+from balancekit._support.extras import extra as imports_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ __all__ = ["lazily"]
 
 
 def lazily(
-    package: str, homes: Mapping[str, tuple[str, ...]], *, packages: tuple[str, ...] = ()
+    package: str, homes: Mapping[str, tuple[str, ...]], *, packages: tuple[str, ...] = (), extra: str = ""
 ) -> Callable[[str], object]:
     """Return a module ``__getattr__`` that finds names in the modules that are their homes.
 
@@ -29,12 +32,15 @@ def lazily(
     packages
         Packages below this one that are attributes, too. A name of one of them raises ``ImportError`` that says where it
         is: ``from package import name`` shows the text of no ``AttributeError``.
+    extra
+        What brings the packages that the modules import, for the error if one is missing.
     """
 
     def getattribute(name: str) -> object:
         for module, names in homes.items():
             if name in names:
-                value: object = getattr(__import__(f"{package}.{module}", fromlist=[name]), name)
+                with imports_of(extra) if extra else nullcontext():
+                    value: object = getattr(__import__(f"{package}.{module}", fromlist=[name]), name)
                 setattr(sys.modules[package], name, value)
                 return value
         if name in packages:

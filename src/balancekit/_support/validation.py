@@ -54,13 +54,19 @@ def number(
     raise ConfigurationError(parameter, value, f"a finite number{_range(minimum, maximum, above)}{hint}")
 
 
-def seconds(parameter: str, value: Any, *, minimum: float = 0.0, above: float | None = None) -> float:
-    """Return a number of seconds, and warn of one above an hour where seconds are short: milliseconds were meant."""
+def seconds(
+    parameter: str, value: Any, *, minimum: float = 0.0, above: float | None = None, long: float = LONG_S
+) -> float:
+    """Return a number of seconds, and warn of one above ``long``, where seconds are short: milliseconds were meant."""
     result = number(parameter, value, minimum=minimum, above=above)
-    if result > LONG_S:
-        text = f"{parameter}={result:g} is more than an hour; it counts seconds: write {result / 1000.0:g} for {result:g} ms"
+    if result > long:
+        text = f"{parameter}={result:g} is more than {_words(long)}; it counts seconds: write {result / 1000.0:g} for {result:g} ms"
         warnings.warn(text, UserWarning, stacklevel=4)
     return result
+
+
+def _words(seconds: float) -> str:
+    return "an hour" if seconds == LONG_S else f"{seconds / 60.0:.0f} minutes"
 
 
 def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:

@@ -71,6 +71,14 @@ class AdapterOptions(CallOptions, total=False):
     """The host of the URLs to balance, ``"orders"`` or ``"orders:8080"``; all others pass untouched. Left out: all are."""
 
 
+MEANT: Final = {
+    "max_attempts": "did you mean 'attempts'?",
+    "max_retries": "did you mean 'attempts'? One more than retries",
+    "retries": "did you mean 'attempts'? One more than retries",
+    "timeout": "set the client's own timeout, or write `with request_options(timeout=...)` around a request",
+}
+"""What other libraries call options."""
+
 _NAMES: Final = frozenset(CallOptions.__annotations__) | frozenset(AdapterOptions.__annotations__)
 
 
@@ -103,7 +111,7 @@ class AdapterConfig:
     def __init__(self, balancer: ObservableBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
         unknown = [name for name in options if name not in _NAMES]
         if unknown:
-            raise TypeError(f"no option {unknown[0]!r}: expected {one_of(unknown[0], sorted(_NAMES))}")
+            raise TypeError(f"no option {unknown[0]!r}: expected {_meant(unknown[0])}")
         require_balancer(balancer)
         self.balancer: ObservableBalancer[Any] = balancer
         self.attempts: int = valid.integer("attempts", options.get("attempts", 2), minimum=1)
@@ -163,6 +171,12 @@ class AdapterConfig:
     max_retry_after: float
     min_attempt_time: float
     wait_for_capacity: float
+
+
+def _meant(name: str) -> str:
+    """Return the options that exist, and what was probably meant."""
+    known = sorted(_NAMES)
+    return f"one of {', '.join(known)}; {MEANT[name]}" if name in MEANT else one_of(name, known)
 
 
 def _header(name: str, value: object) -> str | None:

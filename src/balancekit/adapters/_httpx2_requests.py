@@ -6,7 +6,10 @@ import math
 from functools import lru_cache
 from typing import Any, Final
 
-import httpx2
+from balancekit._support.extras import extra
+
+with extra("httpx2"):
+    import httpx2
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import (

@@ -7,7 +7,10 @@ import math
 from functools import lru_cache
 from typing import Any, Final
 
-import httpx
+from balancekit._support.extras import extra
+
+with extra("httpx"):
+    import httpx
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import (

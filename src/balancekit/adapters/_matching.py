@@ -5,6 +5,8 @@ Cost: a comparison of host names; a redirect to another authority costs a walk o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, final
 from urllib.parse import urlsplit
 
@@ -54,6 +56,17 @@ class ServiceMatcher:
         if host != self._hostname and host.lower().removesuffix(".") != self._hostname:
             return False
         return self._port is None or self._port == (PORTS.get(scheme) if port is None else port)
+
+    @contextmanager
+    def passing(self, host: str) -> Iterator[None]:
+        """Note on an error of a request that is for another host that it was not balanced."""
+        try:
+            yield
+        except Exception as error:
+            error.add_note(
+                f"balancekit: {host!r} is not the service {self._hostname!r}, so this request was not balanced"
+            )
+            raise
 
     def host_header(self, address: Address, *, logical: str) -> str:
         """Return the ``Host`` header for an address."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Final
+import warnings
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
@@ -21,6 +23,9 @@ from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Key
 
 __all__ = ["RequestOptions", "asked", "request_options"]
+
+LONG_TIMEOUT_S: Final = 1000.0
+"""From here on a call's timeout is probably in milliseconds: 1000 is a second of them, and a quarter of an hour of these."""
 
 _CURRENT: Final[ContextVar[RequestOptions | None]] = ContextVar("balancekit_request_options", default=None)
 
@@ -85,14 +90,17 @@ class RequestOptions(Record):
 
 
 @spelled(RequestOptions)
-@contextmanager
-def request_options(*, timeout: float | None = None, **options: Any) -> Iterator[RequestOptions]:
+def request_options(
+    *, timeout: float | None = None, **options: Any
+) -> AbstractContextManager[RequestOptions]:
     """Ask something for every request made in a ``with`` block, by this thread or task.
+
+    Warns if what it returns is thrown away without a block.
 
     Parameters
     ----------
     timeout
-        Seconds for each whole call from now, in place of a ``deadline``.
+        Seconds for each whole call from the beginning of the block, in place of a ``deadline``.
     options
         As for :class:`RequestOptions`. Blocks may be nested: the inner one is stronger, the earlier deadline counts.
 
@@ -113,14 +121,42 @@ def request_options(*, timeout: float | None = None, **options: Any) -> Iterator
             "option", unknown[0], one_of(unknown[0], ("timeout", *RequestOptions._fields))
         )
     if timeout is not None:
-        left = valid.seconds("timeout", timeout, above=0.0)
-        options["deadline"] = min(options.get("deadline") or math.inf, time.monotonic() + left)
-    merged = RequestOptions(**options).over(_CURRENT.get())
-    token = _CURRENT.set(merged)
-    try:
-        yield merged
-    finally:
-        _CURRENT.reset(token)
+        timeout = valid.seconds("timeout", timeout, above=0.0, long=LONG_TIMEOUT_S)
+    return _Block(RequestOptions(**options), timeout)
+
+
+@final
+class _Block:
+    """A ``with`` block with options of its own."""
+
+    __slots__ = ("_options", "_timeout", "_tokens")
+
+    def __init__(self, options: RequestOptions, timeout: float | None) -> None:
+        self._options = options
+        self._timeout = timeout
+        self._tokens: list[Token[RequestOptions | None]] | None = None
+
+    def __enter__(self) -> RequestOptions:
+        options = self._options
+        if self._timeout is not None:
+            deadline = math.inf if options.deadline is None else options.deadline
+            options = options.replace(deadline=min(deadline, time.monotonic() + self._timeout))
+        merged = options.over(_CURRENT.get())
+        if self._tokens is None:
+            self._tokens = []
+        self._tokens.append(_CURRENT.set(merged))
+        return merged
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._tokens:
+            _CURRENT.reset(self._tokens.pop())
+
+    def __del__(self) -> None:
+        if self._tokens is None:
+            text = "request_options(...) asks for nothing without a block: write `with request_options(...):`"
+            warnings.warn(text, UserWarning, stacklevel=2)
 
 
 def asked(own: object = None) -> RequestOptions | None:

@@ -22,12 +22,15 @@ from http.cookies import SimpleCookie
 from traceback import walk_tb
 from typing import Any, Final, Unpack, final
 
-import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, RequestInfo, hdrs
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.payload import AsyncIterablePayload, Payload
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
+from balancekit._support.extras import extra
+
+with extra("aiohttp"):
+    import aiohttp
+    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, RequestInfo, hdrs
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.payload import AsyncIterablePayload, Payload
+    from multidict import CIMultiDict, CIMultiDictProxy
+    from yarl import URL
 
 from balancekit._support.signature import spelled
 from balancekit.adapters._addresses import AddressCache, reachable
@@ -184,7 +187,8 @@ class Balanced:
         url = request.url
         config = self._config
         if not config.matcher.matches(url.raw_host or "", url.explicit_port, url.scheme):
-            return await handler(request)
+            with config.matcher.passing(url.raw_host or ""):
+                return await handler(request)
         if config.buffer_body:
             await _buffer(request, config.buffer_body)
         call = begin_call(config, request)

@@ -13,18 +13,21 @@ from __future__ import annotations
 
 from typing import Any, Final, final
 
-from dnslib import (
-    AAAA,
-    EDNS0,
-    OPCODE,
-    QTYPE,
-    RCODE,
-    RR,
-    A,
-    DNSHeader,
-    DNSRecord,
-    EDNSOption,
-)
+from balancekit._support.extras import extra
+
+with extra("dnslib"):
+    from dnslib import (
+        AAAA,
+        EDNS0,
+        OPCODE,
+        QTYPE,
+        RCODE,
+        RR,
+        A,
+        DNSHeader,
+        DNSRecord,
+        EDNSOption,
+    )
 
 from balancekit.adapters._gslb import BalancerStandings, ZoneResponder
 from balancekit.gslb import (

@@ -15,17 +15,20 @@ from __future__ import annotations
 
 from typing import Final, final
 
-import dns.edns
-import dns.exception
-import dns.flags
-import dns.message
-import dns.name
-import dns.opcode
-import dns.rcode
-import dns.rdataclass
-import dns.rdatatype
-import dns.rrset
-import dns.wire
+from balancekit._support.extras import extra
+
+with extra("dns"):
+    import dns.edns
+    import dns.exception
+    import dns.flags
+    import dns.message
+    import dns.name
+    import dns.opcode
+    import dns.rcode
+    import dns.rdataclass
+    import dns.rdatatype
+    import dns.rrset
+    import dns.wire
 
 from balancekit.adapters._gslb import BalancerStandings, ZoneResponder
 from balancekit.gslb import SUBNET_OPTION, Client, ResourceRecord, SubnetError, decode_subnet, encode_subnet

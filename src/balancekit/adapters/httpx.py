@@ -18,10 +18,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
 
-import httpx
+from balancekit._support.extras import extra
 
+with extra("httpx"):
+    import httpx
+
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import new_lock
 from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
@@ -46,6 +50,9 @@ __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
 InnerTransport = TypeVar("InnerTransport", httpx.BaseTransport, httpx.AsyncBaseTransport)
 
 
+_OTHER_CLIENT: Final = (
+    "this transport is for clients of httpx; for one of {0} import it from balancekit.adapters.{0}"
+)
 DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
 
@@ -103,6 +110,8 @@ class _Transport(Generic[InnerTransport]):
         raise NotImplementedError
 
     def _passes(self, request: httpx.Request) -> bool:
+        if not isinstance(request, httpx.Request):
+            raise TypeError(_OTHER_CLIENT.format(type(request).__module__.partition(".")[0]))
         url = request.url
         return not self._config.matcher.matches(url.raw_host.decode("ascii"), url.port, url.scheme)
 
@@ -225,13 +234,17 @@ class BalancedTransport(_Transport[httpx.BaseTransport], httpx.BaseTransport):
 
     _sends = "handle_request"
 
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        handle_async_request = __aenter__ = Elsewhere("httpx.AsyncClient needs AsyncBalancedTransport")
+
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> httpx.BaseTransport:
         return httpx.HTTPTransport(verify=verify, uds=socket, retries=0)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
         if self._passes(request):
-            return self._other().handle_request(request)
+            with self._config.matcher.passing(request.url.host):
+                return self._other().handle_request(request)
         transports = self._pool
         if transports.departed:
             for inner in transports.leave():
@@ -351,13 +364,17 @@ class AsyncBalancedTransport(_Transport[httpx.AsyncBaseTransport], httpx.AsyncBa
 
     _sends = "handle_async_request"
 
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        handle_request = __enter__ = Elsewhere("httpx.Client needs BalancedTransport")
+
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> httpx.AsyncBaseTransport:
         return httpx.AsyncHTTPTransport(verify=verify, uds=socket, retries=0)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
         if self._passes(request):
-            return await self._other().handle_async_request(request)
+            with self._config.matcher.passing(request.url.host):
+                return await self._other().handle_async_request(request)
         transports = self._pool
         if transports.departed:
             for inner in transports.leave():

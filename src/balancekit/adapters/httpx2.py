@@ -17,10 +17,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
 
-import httpx2
+from balancekit._support.extras import extra
 
+with extra("httpx2"):
+    import httpx2
+
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import new_lock
 from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
@@ -45,6 +49,9 @@ __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
 InnerTransport = TypeVar("InnerTransport", httpx2.BaseTransport, httpx2.AsyncBaseTransport)
 
 
+_OTHER_CLIENT: Final = (
+    "this transport is for clients of httpx2; for one of {0} import it from balancekit.adapters.{0}"
+)
 DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
 
@@ -102,6 +109,8 @@ class _Transport(Generic[InnerTransport]):
         raise NotImplementedError
 
     def _passes(self, request: httpx2.Request) -> bool:
+        if not isinstance(request, httpx2.Request):
+            raise TypeError(_OTHER_CLIENT.format(type(request).__module__.partition(".")[0]))
         url = request.url
         return not self._config.matcher.matches(url.raw_host.decode("ascii"), url.port, url.scheme)
 
@@ -224,13 +233,17 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
 
     _sends = "handle_request"
 
+    if not TYPE_CHECKING:  # type checkers know that it is synchronous
+        handle_async_request = __aenter__ = Elsewhere("httpx2.AsyncClient needs AsyncBalancedTransport")
+
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> httpx2.BaseTransport:
         return httpx2.HTTPTransport(verify=verify, uds=socket, retries=0)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
         if self._passes(request):
-            return self._other().handle_request(request)
+            with self._config.matcher.passing(request.url.host):
+                return self._other().handle_request(request)
         transports = self._pool
         if transports.departed:
             for inner in transports.leave():
@@ -350,13 +363,17 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
 
     _sends = "handle_async_request"
 
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        handle_request = __enter__ = Elsewhere("httpx2.Client needs BalancedTransport")
+
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> httpx2.AsyncBaseTransport:
         return httpx2.AsyncHTTPTransport(verify=verify, uds=socket, retries=0)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
         if self._passes(request):
-            return await self._other().handle_async_request(request)
+            with self._config.matcher.passing(request.url.host):
+                return await self._other().handle_async_request(request)
         transports = self._pool
         if transports.departed:
             for inner in transports.leave():

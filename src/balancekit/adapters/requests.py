@@ -19,11 +19,14 @@ from typing import Any, ClassVar, Final, Unpack, cast, final
 from urllib.parse import SplitResult, urlsplit
 from weakref import ref
 
-import urllib3.exceptions
-from requests import PreparedRequest, Response, exceptions
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
-from requests.utils import rewind_body
+from balancekit._support.extras import extra
+
+with extra("requests"):
+    import urllib3.exceptions
+    from requests import PreparedRequest, Response, exceptions
+    from requests.adapters import HTTPAdapter
+    from requests.structures import CaseInsensitiveDict
+    from requests.utils import rewind_body
 
 from balancekit._support import validation as valid
 from balancekit._support.signature import spelled
@@ -238,7 +241,8 @@ class BalancedAdapter(HTTPAdapter):
         """Send a request to an endpoint, and to another if that fails and it may be."""
         url = urlsplit(request.url or "")
         if not self._config.matcher.matches(url.hostname or "", url.port, url.scheme):
-            return super().send(request, stream, timeout, verify, cert, cast("Any", proxies))
+            with self._config.matcher.passing(url.hostname or ""):
+                return super().send(request, stream, timeout, verify, cert, cast("Any", proxies))
         source = self._repeatable(request)
         call = self._begin(request)
         while True:

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, Unpack, final
 
-import httpx
+from balancekit._support.extras import extra
+
+with extra("httpx"):
+    import httpx
 
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions

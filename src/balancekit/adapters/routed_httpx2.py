@@ -10,7 +10,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, Unpack, final
 
-import httpx2
+from balancekit._support.extras import extra
+
+with extra("httpx2"):
+    import httpx2
 
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions

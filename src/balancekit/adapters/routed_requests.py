@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Unpack, cast, final
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest, Response, exceptions
-from requests.adapters import BaseAdapter
+from balancekit._support.extras import extra
+
+with extra("requests"):
+    from requests import PreparedRequest, Response, exceptions
+    from requests.adapters import BaseAdapter
 
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions

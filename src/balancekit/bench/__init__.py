@@ -52,6 +52,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_results": ("TITLES", "Results", "measure", "steps"),
         "_timing": ("Timer", "Timing", "machine"),
     },
+    extra="plots",
 )
 
 

@@ -12,9 +12,10 @@ import contextlib
 import inspect
 import time
 from types import TracebackType
-from typing import Any, Final, Self, cast, final
+from typing import TYPE_CHECKING, Any, Final, Self, cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
@@ -102,6 +103,9 @@ class AsyncChecks:
             return
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
+
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        __enter__ = Elsewhere("write `async with AsyncChecks(...)`, or use ThreadChecks")
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -21,7 +21,7 @@ from balancekit.protocols import Clock, Selector
 
 __all__ = ["BALANCER_WORDS", "Recipe", "recipe"]
 
-BALANCER_WORDS: Final = ("selector", "options", "load", "health", "exhaustion", "routing")
+BALANCER_WORDS: Final = ("selector", "options", "load", "health", "exhaustion", "on_missing_key", "routing")
 
 
 @final
@@ -80,6 +80,8 @@ def recipe(where: str, value: object, *, environ: Mapping[str, str] | None = Non
     for word, kinds in (("load", vocabulary.LOADS), ("exhaustion", vocabulary.EXHAUSTION)):
         if word in facts:
             options[word] = _named(f"{where}.{word}", facts.pop(word), kinds)
+    if "on_missing_key" in facts:
+        options["on_missing_key"] = facts.pop("on_missing_key")
     tables.reject_unknown(where, facts, BALANCER_WORDS)
     found = Recipe(_routed(f"{where}.routing", routers, selector, environ or {}), options)
     found.make([Endpoint("any")])  # everything that may be wrong is wrong now

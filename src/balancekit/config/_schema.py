@@ -86,6 +86,7 @@ def _balancer() -> dict[str, Any]:
         "load": _named(vocabulary.LOADS),
         "health": {"anyOf": [{"type": "boolean"}, health]},
         "exhaustion": _named(vocabulary.EXHAUSTION),
+        "on_missing_key": {"enum": ["pick", "refuse"]},
         "routing": {"type": "array", "items": {"anyOf": _kinds(vocabulary.ROUTERS)}},
     }
     options = [

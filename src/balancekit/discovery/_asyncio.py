@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.loop import is_alive
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, SupportsWatch
@@ -117,6 +118,9 @@ class AsyncDiscovery:
                     self._changed.clear()
                     await self._changed.wait()
         return self._subscription is not None and self._subscription.ready
+
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        __enter__ = Elsewhere("write `async with AsyncDiscovery(...)`, or use ThreadDiscovery")
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol, TypeAlias, final
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
 from balancekit.engine.state import PoolState, empty
-from balancekit.errors import SelectorError, UnavailableError
+from balancekit.errors import MissingKeyError, SelectorError, UnavailableError
 from balancekit.lease import FREE_THREADED, Lease, LeaseOwner
 from balancekit.node import Node
 from balancekit.protocols import Clock
@@ -126,6 +126,11 @@ class Engine(Protocol):
         """Whether picks hash the key of a request."""
         ...
 
+    @property
+    def key_required(self) -> bool:
+        """Whether requests without a key are refused."""
+        ...
+
     def wake(self) -> float:
         """Do what is due and return the time."""
         ...
@@ -199,6 +204,8 @@ def acquire(
             valid.request(key, cost, attributes)
         if exclude:
             exclude = valid.ids("exclude", exclude)
+    if key is None and engine.key_required:
+        raise MissingKeyError
     now = engine.wake()
     published = engine.current.published
     node = None
@@ -222,7 +229,15 @@ def context(
     now: float,
     trace: Trace | None = None,
 ) -> PickContext:
-    """Return what a selector sees of a request."""
+    """Return what a selector sees of a request.
+
+    Raises
+    ------
+    MissingKeyError
+        If the request has no key and the balancer refuses that.
+    """
+    if key is None and engine.key_required:
+        raise MissingKeyError
     return PickContext(
         rng=engine.rng,
         now=now,

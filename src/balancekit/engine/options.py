@@ -6,9 +6,11 @@ What they mean is in :class:`~balancekit.balancer.LoadBalancer`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from random import Random
-from typing import TypedDict
+from typing import Final, Literal, TypedDict
+from weakref import WeakValueDictionary
 
 from balancekit._support.record import Record
 from balancekit.engine.hooks import HealthMaker
@@ -17,7 +19,10 @@ from balancekit.events import EventSink
 from balancekit.exhaustion import ExhaustionPolicy
 from balancekit.protocols import Clock, LoadPolicy, Selector
 
-__all__ = ["Options", "check_listeners", "check_options"]
+__all__ = ["Options", "check_listeners", "check_on_missing_key", "check_options", "warn_if_shared"]
+
+_OWNERS: Final[WeakValueDictionary[int, object]] = WeakValueDictionary()
+"""What owns each selector, by the identity of the selector: an owner holds its selector, so that both live as long."""
 
 
 class Options(TypedDict, total=False):
@@ -31,6 +36,7 @@ class Options(TypedDict, total=False):
     rng: Random | None
     timed: bool | None
     listeners: Iterable[EventSink]
+    on_missing_key: Literal["pick", "refuse"]
     allow_empty: bool
     debug: bool
 
@@ -77,3 +83,24 @@ def check_listeners(listeners: Iterable[EventSink]) -> tuple[EventSink, ...]:
         return tuple(listeners)
     except TypeError:
         raise ConfigurationError("listeners", listeners, "an iterable of callables: [listener]") from None
+
+
+def check_on_missing_key(value: object) -> bool:
+    """Return whether requests without a key are refused.
+
+    Raises
+    ------
+    ConfigurationError
+        For another value than ``"pick"`` and ``"refuse"``.
+    """
+    if value not in ("pick", "refuse"):
+        raise ConfigurationError("on_missing_key", value, "'pick' or 'refuse'")
+    return value == "refuse"
+
+
+def warn_if_shared(selector: Selector, owner: object) -> None:
+    """Warn if a selector belongs to another owner that is still in use: their picks would disturb each other."""
+    if _OWNERS.setdefault(id(selector), owner) is not owner:
+        name = type(selector).__name__
+        text = f"selector={name} belongs to another LoadBalancer already: its state is shared; make each its own {name}()"
+        warnings.warn(text, UserWarning, stacklevel=3)

@@ -47,11 +47,23 @@ class Publisher:
         Of the balancer.
     timed
         Whether leases note when they were opened.
+    key_required
+        Whether requests without a key are refused, on the slow path.
     lean
         Whether requests may take the fast path at all. Never on a free-threaded build, where counters need a lock.
     """
 
-    __slots__ = ("_clock", "_current", "_guard", "_lean", "_locks", "_rng", "_timed", "hooks")
+    __slots__ = (
+        "_clock",
+        "_current",
+        "_guard",
+        "_key_required",
+        "_lean",
+        "_locks",
+        "_rng",
+        "_timed",
+        "hooks",
+    )
 
     def __init__(
         self,
@@ -63,6 +75,7 @@ class Publisher:
         guard: Guard,
         *,
         timed: bool,
+        key_required: bool,
         lean: bool,
     ) -> None:
         self.hooks: SelectorHooks = hooks
@@ -72,6 +85,7 @@ class Publisher:
         self._locks = locks
         self._guard = guard
         self._timed = timed
+        self._key_required = key_required
         self._lean = lean and not FREE_THREADED
 
     # ------------------------------------------------------------------ picking
@@ -167,7 +181,14 @@ class Publisher:
         pick = picker if lean and self._lean else None
         by_key = self.hooks.keyed
         return Published(
-            None if by_key else pick, clock, deadline, owner, pick if by_key else None, picker, state, sound
+            None if by_key or self._key_required else pick,
+            clock,
+            deadline,
+            owner,
+            pick if by_key else None,
+            picker,
+            state,
+            sound,
         )
 
     def swap(self, base: Published, new: Published, with_it: Assignments | None = None) -> bool:

@@ -119,6 +119,7 @@ class Runtime:
         "current",
         "debug",
         "guard",
+        "key_required",
         "keyed",
         "ledger",
         "locks",
@@ -135,11 +136,13 @@ class Runtime:
         rng: Random | None,
         *,
         timed: bool,
+        key_required: bool,
         debug: bool,
     ) -> None:
         self.rng: Random = Random() if rng is None else rng
         self.debug: bool = debug
         self.keyed: bool = selector.keyed
+        self.key_required: bool = key_required
         self.locks: EngineLocks = EngineLocks()
         self.guard: Guard = Guard(self.locks, debug=debug)
         self._own_rng = rng is None
@@ -168,7 +171,15 @@ class Runtime:
         self.current: Current = Current(self.ledger.owner)
         """What is published."""
         self._publisher = Publisher(
-            selector, self.rng, clock, self.current, self.locks, self.guard, timed=timed, lean=not debug
+            selector,
+            self.rng,
+            clock,
+            self.current,
+            self.locks,
+            self.guard,
+            timed=timed,
+            key_required=key_required,
+            lean=not debug,
         )
         call_in_child(self)
 

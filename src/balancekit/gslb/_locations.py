@@ -17,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summariz
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
+from balancekit._support.extras import extra
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._intervals import Block, IntervalMap, flatten
 from balancekit.gslb._query import Address, Network
@@ -121,7 +122,9 @@ def read_mmdb(path: str | Path, *, continents: Mapping[str, str] | None = None) 
 
     Cost: one pass through the file, about 15 us a network.
     """
-    with import_module("maxminddb").open_database(path) as reader:
+    with extra("geoip"):
+        maxminddb = import_module("maxminddb")
+    with maxminddb.open_database(path) as reader:
         return Locations((network, _location(record, continents or {})) for network, record in reader)
 
 

@@ -13,12 +13,13 @@ Source: Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Bala
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit._support.elsewhere import Elsewhere
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
@@ -71,6 +72,9 @@ class MaglevTable:
     """
 
     __slots__ = ("_function", "_lookup", "_nodes", "_owners", "_weights")
+
+    if not TYPE_CHECKING:  # type checkers know that a table does not change
+        add = remove = update = Elsewhere("a table does not change; make another: MaglevTable(nodes)")
 
     def __init__(self, nodes: Nodes, *, size: int = SIZE, hash: str | HashFunction = "murmur3") -> None:
         slots = valid.integer("size", size, minimum=2, maximum=LARGEST)

@@ -16,9 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
+from balancekit._support.extras import extra
+
+with extra("prometheus"):
+    from prometheus_client import REGISTRY, CollectorRegistry, Metric
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.registry import Collector
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError

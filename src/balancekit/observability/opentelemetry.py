@@ -18,8 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
-from opentelemetry import metrics, trace
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from balancekit._support.extras import extra
+
+with extra("otel"):
+    from opentelemetry import metrics, trace
+    from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from balancekit._support import validation as valid
 from balancekit.events import Event, Retried

@@ -34,8 +34,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol, final
 from weakref import WeakKeyDictionary
 
-from prometheus_client import REGISTRY, CollectorRegistry, Histogram, Metric
-from prometheus_client.registry import Collector
+from balancekit._support.extras import extra
+
+with extra("prometheus"):
+    from prometheus_client import REGISTRY, CollectorRegistry, Histogram, Metric
+    from prometheus_client.registry import Collector
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock

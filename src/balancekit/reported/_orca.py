@@ -25,6 +25,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from balancekit._support.extras import extra
 from balancekit.errors import BalancekitError, ConfigurationError
 from balancekit.outcome import LoadReport
 
@@ -127,10 +128,11 @@ def _report(facts: Mapping[str, Any]) -> LoadReport:
 
 
 def _binary(data: bytes) -> LoadReport:
-    from google.protobuf.message import DecodeError  # noqa: PLC0415 - of the extra grpc
-    from xds.data.orca.v3.orca_load_report_pb2 import (  # noqa: PLC0415 - the same
-        OrcaLoadReport,  # pyright: ignore[reportAttributeAccessIssue] - made at run time by protobuf
-    )
+    with extra("grpc"):
+        from google.protobuf.message import DecodeError  # noqa: PLC0415 - what an extra brings
+        from xds.data.orca.v3.orca_load_report_pb2 import (  # noqa: PLC0415 - the same
+            OrcaLoadReport,  # pyright: ignore[reportAttributeAccessIssue] - made at run time by protobuf
+        )
 
     try:
         message = OrcaLoadReport.FromString(data)

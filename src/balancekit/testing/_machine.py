@@ -23,16 +23,19 @@ from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any, ClassVar, Final, TypeAlias
 
-from hypothesis import Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from balancekit._support.extras import extra
+
+with extra("testing"):
+    from hypothesis import Phase, settings
+    from hypothesis import strategies as st
+    from hypothesis.stateful import (
+        RuleBasedStateMachine,
+        initialize,
+        invariant,
+        precondition,
+        rule,
+        run_state_machine_as_test,
+    )
 
 from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer

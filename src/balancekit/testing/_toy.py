@@ -17,7 +17,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, NamedTuple
 
-from aiohttp import web
+from balancekit._support.extras import extra
+
+with extra("testing"):
+    from aiohttp import web
 
 from balancekit.errors import ConfigurationError
 from balancekit.testing._behavior import Behavior

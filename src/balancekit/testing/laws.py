@@ -36,8 +36,11 @@ from random import Random
 from typing import Any, Final, TypeAlias
 from unittest import mock
 
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from balancekit._support.extras import extra
+
+with extra("testing"):
+    from hypothesis import Phase, given, settings
+    from hypothesis import strategies as st
 
 from balancekit.protocols import LoadPolicy, Selector, SupportsPicker, SupportsPrepare
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot

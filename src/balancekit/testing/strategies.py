@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from hypothesis import HealthCheck
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
+from balancekit._support.extras import extra
+
+with extra("testing"):
+    from hypothesis import HealthCheck
+    from hypothesis import strategies as st
+    from hypothesis.strategies import SearchStrategy
 
 from balancekit.endpoint import Endpoint
 from balancekit.outcome import Outcome

@@ -1,0 +1,205 @@
+"""Mistakes with checks, metrics, discovery, hashing and imports."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import importlib
+import sys
+from unittest import mock
+
+from prometheus_client import CollectorRegistry, generate_latest
+from tests.unit.mistakes._row import Row
+
+from balancekit import LoadBalancer
+from balancekit.checks import AsyncChecks, HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.discovery import ThreadDiscovery
+from balancekit.hashing import HashRing, MaglevTable
+from balancekit.observability.prometheus import BalancerCollector
+
+A = ["127.0.0.1:1", "127.0.0.1:2"]
+CONFIGURATION, TYPE, ATTRIBUTE = "ConfigurationError", "TypeError", "AttributeError"
+
+
+def lb(targets: object = A) -> LoadBalancer[str]:
+    """Return a balancer."""
+    return LoadBalancer(targets, allow_empty=True)
+
+
+def check_without_port():
+    with ThreadChecks(lb(["127.0.0.9"]), HttpCheck("/h"), schedule=Schedule(interval=5, timeout=1)) as checks:
+        return type(checks).__name__
+
+
+def started_twice():
+    with ThreadChecks(lb(), TcpCheck()) as checks:
+        checks.start()
+    return "stopped"
+
+
+def asynchronous_checks_in_with():
+    with AsyncChecks(lb(), TcpCheck()):
+        pass
+
+
+def start_not_awaited():
+    async def main():
+        AsyncChecks(lb(), TcpCheck()).start()
+
+    asyncio.run(main())
+
+
+def two_services():
+    registry = CollectorRegistry()
+    for name in "ab":
+        BalancerCollector(lb(), service=name, registry=registry)
+    text = generate_latest(registry).decode()
+    return text.count("# TYPE balancekit_requests_total"), 'service="a"' in text, 'service="b"' in text
+
+
+def one_service_twice():
+    registry = CollectorRegistry()
+    for _ in range(2):
+        BalancerCollector(lb(), service="a", registry=registry)
+
+
+def ring_with_weight():
+    ring = HashRing(["a"])
+    ring.add("b", 2)
+    return ring.shares()["b"] > 0.5
+
+
+def without(package: str, module: str):
+    """Import a module where a package is not installed."""
+    importing = builtins.__import__
+
+    def importer(name, *arguments, **named):
+        if name.partition(".")[0] == package:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        return importing(name, *arguments, **named)
+
+    mine = {name: found for name, found in sys.modules.items() if not name.startswith("balancekit")}
+    with mock.patch.dict(sys.modules, mine, clear=True), mock.patch.object(builtins, "__import__", importer):
+        importlib.import_module(module)
+
+
+def name_of_a_package(name: str):
+    exec(f"from balancekit import {name}")
+
+
+EXTRAS = [
+    ("urllib3", "balancekit.adapters.requests", "requests"),
+    ("requests", "balancekit.adapters.routed_requests", "requests"),
+    ("httpx", "balancekit.adapters.httpx", "httpx"),
+    ("httpx2", "balancekit.adapters.httpx2", "httpx2"),
+    ("aiohttp", "balancekit.adapters.aiohttp", "aiohttp"),
+    ("dnslib", "balancekit.adapters.dnslib", "dnslib"),
+    ("dns", "balancekit.adapters.dnspython", "dns"),
+    ("prometheus_client", "balancekit.observability.prometheus", "prometheus"),
+    ("opentelemetry", "balancekit.observability.opentelemetry", "otel"),
+    ("hypothesis", "balancekit.testing.laws", "testing"),
+    ("aiohttp", "balancekit.testing.server", "testing"),
+]
+
+ROWS = [
+    Row(
+        "a path without slash", lambda: HttpCheck(path="healthz"), CONFIGURATION, r"a path that begins with /"
+    ),
+    Row(
+        "a URL for a path",
+        lambda: HttpCheck(path="http://10.0.0.1/h"),
+        CONFIGURATION,
+        r"a path that begins with /",
+    ),
+    Row("a path by position", lambda: HttpCheck("/healthz").path, "works", r"/healthz"),
+    Row(
+        "a status for statuses",
+        lambda: HttpCheck("/h", statuses=200),
+        CONFIGURATION,
+        r"a collection of HTTP statuses",
+    ),
+    Row("a check without port", check_without_port, "works", r"ThreadChecks"),
+    Row(
+        "an interval in milliseconds",
+        lambda: Schedule(interval=5000, timeout=2000),
+        "UserWarning",
+        r"write 5 for 5000 ms",
+    ),
+    Row(
+        "timeout above interval",
+        lambda: Schedule(interval=1, timeout=5),
+        CONFIGURATION,
+        r"at most the interval \(1\)",
+    ),
+    Row("no timeout", lambda: Schedule(interval=5, timeout=None), CONFIGURATION, r"a finite number > 0"),
+    Row("checks started twice", started_twice, "works", r"stopped"),
+    Row(
+        "AsyncChecks in with",
+        asynchronous_checks_in_with,
+        ATTRIBUTE,
+        r"write `async with AsyncChecks\(\.\.\.\)`",
+    ),
+    Row(
+        "start() not awaited", start_not_awaited, "RuntimeWarning", r"'AsyncChecks\.start' was never awaited"
+    ),
+    Row(
+        "text for a check",
+        lambda: ThreadChecks(lb(), "tcp"),
+        CONFIGURATION,
+        r"expected TcpCheck\(\), HttpCheck\(\)",
+    ),
+    Row("two services in a registry", two_services, "works", r"\(1, True, True\)"),
+    Row("a service twice", one_service_twice, CONFIGURATION, r"that this registry does not have yet"),
+    Row("no service", lambda: BalancerCollector(lb()), TYPE, r"BalancerCollector.*missing .*'service'"),
+    Row(
+        "an unknown scheme",
+        lambda: ThreadDiscovery(lb([]), "consul:orders"),
+        CONFIGURATION,
+        r"dns, dns_ttl, file, http_sd",
+    ),
+    Row(
+        "a name without port",
+        lambda: ThreadDiscovery(lb([]), "dns:localhost"),
+        CONFIGURATION,
+        r'"orders\.svc:8080"',
+    ),
+    Row("a list for a source", lambda: ThreadDiscovery(lb([]), A), CONFIGURATION, r'"dns:name:80"'),
+    Row("text for nodes", lambda: HashRing("abc"), CONFIGURATION, r"an iterable of ids, or a mapping"),
+    Row(
+        "a node's weight as text",
+        lambda: HashRing({"a": "1"}),
+        CONFIGURATION,
+        r"weight='1'.*finite number > 0",
+    ),
+    Row("add with a weight", ring_with_weight, "works", r"True"),
+    Row(
+        "remove an unknown node", lambda: HashRing(["a"]).remove("zz"), "UnknownEndpointError", r"it has 'a'"
+    ),
+    Row(
+        "an empty ring",
+        lambda: HashRing([]).lookup("x"),
+        "PoolEmptyError",
+        r"no nodes: none can own 'x'; add one",
+    ),
+    Row(
+        "MaglevTable.add",
+        lambda: MaglevTable(["a"], size=251).add("b"),
+        ATTRIBUTE,
+        r"make another: MaglevTable\(nodes\)",
+    ),
+    Row(
+        "import HashRing",
+        lambda: name_of_a_package("HashRing"),
+        "ImportError",
+        r"from balancekit\.hashing import HashRing",
+    ),
+    *[
+        Row(
+            f"{module} without {package}",
+            lambda package=package, module=module: without(package, module),
+            "ModuleNotFoundError",
+            rf"pip install 'balancekit\[{extra}\]'$",
+        )
+        for package, module, extra in EXTRAS
+    ],
+]
