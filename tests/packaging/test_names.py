@@ -32,6 +32,7 @@ PACKAGES = [
     "balancekit.reported",
     "balancekit.scheduling",
     "balancekit.selectors",
+    "balancekit.sharing",
     "balancekit.stats",
     "balancekit.testing",
 ]

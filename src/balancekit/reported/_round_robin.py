@@ -64,6 +64,7 @@ class ReportedRoundRobin:
     6
     """
 
+    keyed: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = True
     default_load: ClassVar[InFlight] = InFlight()
 

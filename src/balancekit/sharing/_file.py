@@ -1,0 +1,148 @@
+"""Exchange of counts between the workers of one host, by a mapped file."""
+
+from __future__ import annotations
+
+import math
+import os
+import weakref
+from collections.abc import Iterable
+from typing import Final, final
+
+from balancekit._support.log import log_change
+from balancekit.sharing._exchange import NO_PLACE, Counts, HasNode, Place
+from balancekit.sharing._rows import LIVENESS_S, RowFile, RowSum, digest, open_rows
+
+__all__ = ["FileExchange", "in_flight"]
+
+COST_PER_COUNT_S: Final = 1e-7
+"""What adding up one count of one row takes at most."""
+REFRESH_SHARE: Final = 0.01
+"""How much of a processor refreshes may use."""
+
+
+@final
+class FileExchange:
+    """One row of a file, and the sums of the others. For one pool.
+
+    Parameters
+    ----------
+    file, period, max_workers, max_endpoints
+        As of ``Shared``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_file",
+        "_free",
+        "_living",
+        "_loads",
+        "_looked_at",
+        "_period",
+        "_row",
+        "_sum",
+        "_version",
+        "_warned",
+    )
+
+    def __init__(
+        self, file: str | os.PathLike[str], *, period: float, max_workers: int, max_endpoints: int
+    ) -> None:
+        self._file: RowFile = open_rows(file, make=(max_workers, max_endpoints))
+        self._period = period
+        self._warned: set[str] = set()
+        self._row: int | None = None
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Own no row yet."""
+        self._row = None
+        self._free: list[int] = []
+        self._loads: list[HasNode] = []
+        self._version = -1
+        self._sum = RowSum(self._file, ())
+        self._living: list[int] = []
+        self._looked_at = -math.inf
+
+    def join(self, id: str) -> Place:
+        """Return where to write the count of an endpoint."""
+        if self._row is None:
+            self._row = self._file.claim()
+            if self._row is None:
+                self._warn(f"none of {self._file.max_workers} rows is free; this worker shares no load")
+                return NO_PLACE
+            self._free = list(range(self._file.max_endpoints - 1, -1, -1))
+            weakref.finalize(self, self._file.release, self._row, os.getpid())
+        if not self._free:
+            self._warn(
+                f"there is room for {self._file.max_endpoints} endpoints; the load of others is not shared"
+            )
+            return NO_PLACE
+        slot = self._free.pop()
+        index = self._file.count_at(self._row, slot)
+        self._file.words[index] = 0
+        self._file.set_digest(self._row, slot, digest(id))
+        return self._file.words, index
+
+    def leave(self, id: str, place: Place) -> None:
+        """Take back such a place."""
+        words, index = place
+        if self._row is not None and words is self._file.words:
+            slot = index - self._file.count_at(self._row, 0)
+            self._file.set_digest(self._row, slot, 0)
+            words[index] = 0
+            self._free.append(slot)
+
+    def refresh(self, pool: Counts, now: float) -> float:
+        """Add up what others have in flight."""
+        if pool.version != self._version:
+            self._version = pool.version
+            self._loads = list(pool.loads.values())
+            self._sum = RowSum(self._file, [digest(load.node.id) for load in self._loads])
+        if not now < self._looked_at + LIVENESS_S:
+            living = self._file.living()
+            if living is not None:
+                self._living = [row for row in living if row != self._row]
+                self._looked_at = now
+        loads = self._loads
+        for load, count in zip(
+            loads, self._sum.over(self._living), strict=False
+        ):  # another thread may change both
+            load.node.latency_estimate = count
+        cost = COST_PER_COUNT_S * len(loads) * (1 + len(self._living))
+        return now + max(self._period, cost / REFRESH_SHARE)
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            log_change("%s: %s", self._file.path, text, bad=True)
+
+
+def in_flight(file: str | os.PathLike[str], ids: Iterable[str]) -> dict[str, int]:
+    """Return how many requests all living workers that share a file have in flight, by endpoint.
+
+    Parameters
+    ----------
+    file
+        As of ``Shared``.
+    ids
+        Of endpoints.
+
+    Cost: one or two system calls for each worker.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.sharing import Shared
+    >>> lb = LoadBalancer(["a"], selector=PowerOfChoices(), load=Shared(file="doctest-count"))
+    >>> with lb.acquire(), lb.acquire():
+    ...     _ = lb.explain()
+    >>> in_flight("doctest-count", ["a", "b"])
+    {'a': 0, 'b': 0}
+    """
+    names = list(ids)
+    try:
+        rows = open_rows(file)
+    except FileNotFoundError:
+        return dict.fromkeys(names, 0)
+    sums = RowSum(rows, [digest(id) for id in names])
+    return dict(zip(names, sums.over(rows.living() or []), strict=True))

@@ -1,0 +1,387 @@
+"""Loads that count what other processes have in flight, too.
+
+Each process has its own balancer and its own load. What is shared is the number of open leases for each endpoint: a
+load that reads ``node.inflight`` then reads the sum over all processes. The pick itself reads memory of its own
+process; an exchange, a mapped file or a store, brings the sums up to date.
+
+Cost of a plain pick with two choices: two empty calls more through a file and none through a store, see
+``benchmarks/sharing.py``; every ``period`` one pick adds up the rows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, Protocol, cast, final
+
+from balancekit._support import validation as valid
+from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.record import Record, field
+from balancekit.errors import ConfigurationError
+from balancekit.loads import CountedLoad, InFlight, InFlightCost
+from balancekit.node import Load, Node
+from balancekit.outcome import Completion
+from balancekit.protocols import (
+    LoadPolicy,
+    SupportsFastSuccess,
+    SupportsForget,
+    SupportsPoolLoad,
+    SupportsReset,
+    Sweep,
+)
+from balancekit.sharing._exchange import NO_PLACE, Exchange, Place
+
+__all__ = ["Shared", "SharedLoad", "SharedPool", "SharedStore"]
+
+SWEEP_S: Final = 0.25
+"""Seconds between two full publications of all counts while picks refresh the sums."""
+
+
+class SharedStore(Protocol):
+    """Where processes of several hosts exchange their counts. ``RedisStore`` is one."""
+
+    def exchange(self) -> Exchange:
+        """Return the exchange of one pool."""
+        ...
+
+
+class Shared(Record):
+    """Load policy: another load, over the open leases of all processes that share.
+
+    Parameters
+    ----------
+    load
+        The load of one process; one that reads requests in flight.
+    file
+        For the workers of one host: a name, or a path on a local file system. Workers of one user that give the same name
+        share.
+    store
+        For several hosts: a ``RedisStore`` or an ``AsyncRedisStore``. Either this or ``file``.
+    period
+        With a file: seconds between refreshes of the sums, > 0; longer if there are many endpoints and workers.
+    max_workers, max_endpoints
+        With a file: how many rows it has, and how many endpoints each. The process that makes the file decides; workers
+        and endpoints beyond that are not shared, which is logged.
+
+    *Guarantee.* Open leases of a process that has died, however it died, count no longer after a second. A process never
+    waits for another one.
+
+    *When to use it:* ``PowerOfChoices``, with several workers that each see a part of the traffic. *When not:* one
+    process; selectors that take the least loaded of all, which herd when sums are old (a store); the default selector,
+    which knows more from its own requests.
+
+    Cost: ``16 * max_workers * max_endpoints`` bytes of memory for all workers.
+    Source: own measurement, ``benchmarks/sharing.py``; Mitzenmacher 2000, *How useful is old information?*
+
+    Raises
+    ------
+    ConfigurationError
+        If both or none of ``file`` and ``store`` are given; when the balancer is made, if the file cannot be used.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.loads import InFlight
+    >>> policy = Shared(InFlight(), file="doctest")
+    >>> one = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=policy)
+    >>> other = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=policy)
+    >>> mine = one.acquire()
+    >>> other.acquire().target != mine.target
+    True
+    """
+
+    timed: ClassVar[bool] = True
+
+    load: LoadPolicy = field(default=InFlight(), kw_only=False)
+    file: str | os.PathLike[str] | None = None
+    store: SharedStore | None = None
+    period: float = 0.002
+    max_workers: int = 128
+    max_endpoints: int = 256
+
+    def _check(self) -> None:
+        if not callable(self.load) or isinstance(self.load, InFlightCost | Shared):
+            raise ConfigurationError(
+                "load", self.load, "a load policy that reads requests in flight, such as InFlight()"
+            )
+        if (self.file is None) == (self.store is None):
+            raise ConfigurationError("file", self.file, "either file= or store=")
+        valid.number("period", self.period, above=0.0)
+        valid.integer("max_workers", self.max_workers, minimum=1, maximum=65_536)
+        valid.integer("max_endpoints", self.max_endpoints, minimum=1, maximum=1_000_000)
+
+    def for_pool(self) -> SharedPool:
+        """Make what the loads of one pool share."""
+        if self.store is not None:
+            return SharedPool(self.load, self.store.exchange())
+        from balancekit.sharing._file import FileExchange  # noqa: PLC0415 - needs numpy
+
+        assert self.file is not None
+        exchange = FileExchange(
+            self.file, period=self.period, max_workers=self.max_workers, max_endpoints=self.max_endpoints
+        )
+        return SharedPool(self.load, exchange)
+
+    def __call__(self, node: Node) -> SharedLoad:
+        """Make the load of a node that is alone in its pool."""
+        return self.for_pool()(node)
+
+
+@final
+class SharedPool:
+    """What the loads of one pool share.
+
+    Parameters
+    ----------
+    policy
+        The load of one process.
+    exchange
+        What tells about the others.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_comparing",
+        "_forget",
+        "_inner",
+        "_lock",
+        "_sweep",
+        "deadline",
+        "due",
+        "exchange",
+        "last_pick",
+        "loads",
+        "version",
+    )
+
+    def __init__(self, policy: LoadPolicy, exchange: Exchange) -> None:
+        self._inner: LoadPolicy = policy.for_pool() if isinstance(policy, SupportsPoolLoad) else policy
+        shared: object = self._inner
+        self._sweep = shared if isinstance(shared, Sweep) else None
+        self._forget = shared.forget if isinstance(shared, SupportsForget) else None
+        self._lock = new_lock()
+        self._comparing = False
+        self.exchange: Exchange = exchange
+        self.deadline: float = -math.inf
+        """When :meth:`advance` is due next."""
+        self.due: float = -math.inf
+        """When the sums are to be refreshed next."""
+        self.loads: dict[str, SharedLoad] = {}
+        """By endpoint id. Take a copy before looking at each: other threads change it."""
+        self.version: int = 0
+        """Grows with every change of ``loads``."""
+        self.last_pick: SharedLoad | None = None
+        """What was published of it counts on a request that may have gone elsewhere."""
+        call_in_child(self)
+
+    def __call__(self, node: Node) -> SharedLoad:
+        """Make the load of one node."""
+        with self._lock:
+            load = SharedLoad(self, node, self._inner)
+            before = self.loads.get(node.id)
+            if before is not None:
+                self._remove(before)
+            load.place = self.exchange.join(node.id)
+            self.loads[node.id] = load
+            self.version += 1
+        self.due = self.deadline = -math.inf
+        return load
+
+    def forget(self, node: Node) -> None:
+        """Leave out a node that has gone."""
+        if self._forget is not None:
+            self._forget(node)
+        with self._lock:
+            load = self.loads.get(node.id)
+            if load is not None and load.node is node:
+                self._remove(load)
+
+    def _remove(self, load: SharedLoad) -> None:
+        place, load.place = load.place, NO_PLACE
+        del self.loads[load.node.id]
+        self.version += 1
+        self.exchange.leave(load.node.id, place)
+
+    def advance(self, *, now: float) -> None:
+        """Publish all counts and bring the sums up to date, for selectors that compare values."""
+        self.refresh(now)
+        self.deadline = self.due if not self._comparing else max(self.due, now + SWEEP_S)
+        if self._sweep is not None:
+            if now >= self._sweep.deadline:
+                self._sweep.advance(now=now)
+            self.deadline = min(self.deadline, self._sweep.deadline)
+
+    def refresh(self, now: float) -> None:
+        """Publish all counts and bring the sums up to date."""
+        self.due = math.inf  # other threads go on with the sums there are
+        try:
+            for load in list(self.loads.values()):
+                load.publish()
+            self.due = self.exchange.refresh(self, now)
+        finally:
+            if self.due == math.inf:
+                self.due = now + SWEEP_S
+
+    def after_fork(self) -> None:
+        """Write to no row of the parent; the balancer makes new nodes, and so new loads."""
+        for load in self.loads.values():
+            load.place = NO_PLACE
+        self.loads.clear()
+        self.version += 1
+        self.last_pick = None
+        self.exchange.after_fork()
+
+    def comparer(self, *, weighted: bool) -> Callable[[Node, Node, float], Node]:
+        """Return a function that answers which of two nodes is less loaded at a time, and counts on its request.
+
+        The first on a tie.
+        """
+        self._comparing = True
+        counted = {type(load.inner) for load in list(self.loads.values())} == {CountedLoad}
+        if not counted:
+            return self._comparer(_lower_value)
+        return self._comparer(_fewer_by_weight) if weighted else self._fewer()
+
+    def _comparer(self, compare: Callable[[Node, Node, float], Node]) -> Callable[[Node, Node, float], Node]:
+        def lighter(a: Node, b: Node, now: float) -> Node:
+            if now >= self.due:
+                self.refresh(now)
+            chosen = compare(a, b, now)
+            self._count(chosen)
+            return chosen
+
+        return lighter
+
+    def _fewer(self) -> Callable[[Node, Node, float], Node]:
+        def lighter(a: Node, b: Node, now: float) -> Node:
+            if now >= self.due:
+                self.refresh(now)
+            chosen = a if a.inflight + a.latency_estimate <= b.inflight + b.latency_estimate else b
+            # What follows is _count, written out.
+            load: Any = chosen.load
+            last = self.last_pick
+            if last is not None and last is not load:
+                words, index = last.place
+                words[index] = last.node.inflight
+            self.last_pick = load
+            words, index = load.place
+            words[index] = chosen.inflight + 1
+            return chosen
+
+        return lighter
+
+    def _count(self, node: Node) -> None:
+        """Publish the request that a pick leads to, and what has become of the one before."""
+        last = self.last_pick
+        if last is not None:
+            last.publish()
+        self.last_pick = load = cast("SharedLoad", node.load)
+        words, index = load.place
+        words[index] = node.inflight + 1
+
+
+@final
+class SharedLoad:
+    """The load of one endpoint over all processes. Made by :class:`Shared`."""
+
+    __slots__ = ("_succeeded", "hears_start", "inner", "node", "place", "pool")
+
+    def __init__(self, pool: SharedPool, node: Node, policy: LoadPolicy) -> None:
+        self.pool: SharedPool = pool
+        self.node: Node = node
+        self.place: Place = NO_PLACE
+        self.inner: Load = policy(cast("Node", _SummedNode(node)))
+        """The load that reads the sum."""
+        self.hears_start: bool = bool(getattr(self.inner, "hears_start", True))
+        self._succeeded = self.inner.succeeded if isinstance(self.inner, SupportsFastSuccess) else None
+
+    @property
+    def others(self) -> float:
+        """What other processes have in flight, as far as is known."""
+        return self.node.latency_estimate
+
+    def publish(self) -> None:
+        """Write the own count where other processes see it."""
+        words, index = self.place
+        node = self.node
+        count = node.inflight
+        words[index] = count
+        while (
+            count != node.inflight
+        ):  # another thread came in between; whichever writes last has seen the last count
+            count = node.inflight
+            words[index] = count
+
+    def _settle(self) -> None:
+        """Publish what has become of the last pick."""
+        last, self.pool.last_pick = self.pool.last_pick, None
+        if last is not None:
+            last.publish()
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Pass it on."""
+        self.inner.started(now=now, cost=cost)
+
+    def finished(self, completion: Completion, /) -> None:
+        """Publish the count and pass it on."""
+        self.publish()
+        self._settle()
+        self.inner.finished(completion)
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Publish the count and pass it on."""
+        words, index = self.place
+        node = self.node
+        count = node.inflight
+        words[index] = count
+        if count != node.inflight:
+            self.publish()
+        if self.pool.last_pick is not None:
+            self._settle()
+        if self._succeeded is not None:
+            self._succeeded(latency, now)
+        else:
+            self.inner.finished(_success(latency, now))
+
+    def reset(self) -> None:
+        """Pass it on."""
+        if isinstance(self.inner, SupportsReset):
+            self.inner.reset()
+
+    def value(self, *, now: float) -> float:
+        """Return what the load of one process would say if it had the requests of all."""
+        return self.inner.value(now=now)
+
+
+class _SummedNode:
+    """A node with the requests of all processes in flight, for the load of one."""
+
+    __slots__ = ("_node", "latency_estimate")
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.latency_estimate = 0.0
+
+    @property
+    def inflight(self) -> float:
+        """Own requests, and those of others as far as is known."""
+        return self._node.inflight + self._node.latency_estimate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+
+def _success(latency: float, now: float) -> Completion:
+    from balancekit.outcome import Outcome  # noqa: PLC0415 - for loads of the user only
+
+    return Completion(Outcome.SUCCESS, started_at=now - latency, ended_at=now)
+
+
+def _lower_value(a: Node, b: Node, now: float) -> Node:
+    return b if b.load.value(now=now) < a.load.value(now=now) else a
+
+
+def _fewer_by_weight(a: Node, b: Node, _now: float) -> Node:
+    left = (a.inflight + a.latency_estimate) * b.weight
+    return a if left <= (b.inflight + b.latency_estimate) * a.weight else b

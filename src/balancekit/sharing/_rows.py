@@ -1,0 +1,333 @@
+"""A mapped file with one row of counts for each worker of a host.
+
+.. code-block:: text
+
+    header    magic, workers, endpoints
+    row       generation, used, pid | endpoint digests | counts          one for each worker
+
+A row is written by its owner alone. The owner holds a lock on one byte of the file, which the kernel frees the moment
+the process ends, SIGKILL included; so a dead worker's row is known without time-outs and process ids. Counts are found
+by the digest of the endpoint's id, so workers with different endpoints share what they have in common.
+
+All numbers are aligned 64-bit words: a reader sees the old value or the new one. While digests change, the generation
+is odd; a reader passes over such a row. No reader and no writer waits for another process.
+
+A process opens a file once and keeps it open to its end: closing any descriptor of a file would free all locks that the
+process holds on it.
+
+Cost: 16 bytes per endpoint and worker. A write is one store; a sum is one numpy call for all rows with the same
+endpoints; every 0.4 s, one or two system calls for each used row tell which workers live.
+
+Source: ``fcntl(2)``, record locks; Lamport 1977 (*Concurrent reading and writing*) for the generation.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import tempfile
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from balancekit._support import validation as valid
+from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.text import to_bytes
+from balancekit.errors import ConfigurationError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["LIVENESS_S", "RowFile", "RowSum", "digest", "open_rows", "row_path"]
+
+MAGIC: Final = int.from_bytes(b"bkrows01", "little")
+HEADER_WORDS: Final = 8
+ROW_HEADER_WORDS: Final = 8
+GENERATION, USED, PID = 0, 1, 2
+"""Words of a row's header."""
+WORD_BYTES: Final = 8
+LIVENESS_S: Final = 0.4
+"""Seconds between two looks at which workers live; with the refresh, sums are right a second after a death."""
+ROW_LOCKS_AT: Final = 1
+"""The byte whose lock owns row 0; locks need not lie on bytes that the file has."""
+
+Ints = npt.NDArray[np.int64]
+
+
+def digest(id: str) -> int:
+    """Return what stands for an endpoint in the file: 64 bits, never 0."""
+    return int.from_bytes(blake2b(to_bytes(id), digest_size=WORD_BYTES).digest(), "little", signed=True) or 1
+
+
+def row_path(file: str | os.PathLike[str]) -> Path:
+    """Return where a file is: as given if that is a path, else in memory, by user and name."""
+    name = valid.text("file", os.fspath(file))
+    if os.sep in name or isinstance(file, os.PathLike):
+        return Path(name)
+    memory = Path("/dev/shm")  # noqa: S108 - by user, not readable by others, and never through a link
+    folder = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    return folder / f"balancekit-{os.geteuid()}-{name}"
+
+
+def open_rows(file: str | os.PathLike[str], *, make: tuple[int, int] | None = None) -> RowFile:
+    """Return the rows of a file; if it is not there, it is made with so many workers and endpoints.
+
+    Raises
+    ------
+    ConfigurationError
+        If the system has no record locks, or the file is another user's, or not one of rows.
+    FileNotFoundError
+        If it is not there and is not to be made.
+    """
+    if fcntl is None:
+        raise ConfigurationError(
+            "file", file, "a file on a system with POSIX record locks; use a store on this one"
+        )
+    path = row_path(file)
+    with _OPENING:
+        try:
+            return _open(path)
+        except FileNotFoundError:
+            if make is None:
+                raise
+        _create(path, *make)
+        return _open(path)
+
+
+def _open(path: Path) -> RowFile:
+    """Return the rows of a file that is there."""
+    try:
+        facts = path.lstat()
+        known = _OPEN.get((facts.st_dev, facts.st_ino))
+        if known is not None:
+            return known
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigurationError("file", str(path), f"a file of this user ({error.strerror})") from error
+    facts = os.fstat(descriptor)
+    try:
+        rows = RowFile(path, descriptor, facts)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    _OPEN[facts.st_dev, facts.st_ino] = rows
+    return rows
+
+
+def _create(path: Path, workers: int, endpoints: int) -> None:
+    """Make a file whole, then give it its name, unless another process was first."""
+    size = (HEADER_WORDS + workers * (ROW_HEADER_WORDS + 2 * endpoints)) * WORD_BYTES
+    header = np.zeros(HEADER_WORDS, dtype=np.int64)
+    header[:3] = MAGIC, workers, endpoints
+    try:
+        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    except OSError as error:
+        raise ConfigurationError("file", str(path), f"a place for a file ({error.strerror})") from error
+    try:
+        os.write(descriptor, header.tobytes())
+        os.ftruncate(descriptor, size)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.close(descriptor)
+        Path(draft).unlink()
+
+
+@final
+class RowFile:
+    """The rows of one file, as this process sees them. Made by :func:`open_rows`, once for each file.
+
+    Parameters
+    ----------
+    path, descriptor, facts
+        Of the file.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is another user's, or not one of rows.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_fd",
+        "_lock",
+        "_map",
+        "_mine",
+        "max_endpoints",
+        "max_workers",
+        "path",
+        "table",
+        "words",
+    )
+
+    def __init__(self, path: Path, descriptor: int, facts: os.stat_result) -> None:
+        wrong = ConfigurationError("file", str(path), "a file that balancekit made for this user")
+        if (
+            not stat.S_ISREG(facts.st_mode)
+            or facts.st_uid != os.geteuid()
+            or facts.st_size < HEADER_WORDS * WORD_BYTES
+        ):
+            raise wrong
+        self._map = mmap.mmap(descriptor, facts.st_size)
+        self.words: memoryview[int] = memoryview(self._map).cast("q")
+        """The whole file."""
+        magic, workers, endpoints = self.words[:3].tolist()
+        length = ROW_HEADER_WORDS + 2 * endpoints
+        if magic != MAGIC or len(self.words) != HEADER_WORDS + workers * length:
+            raise wrong
+        self.path: Path = path
+        self.max_workers: int = workers
+        self.max_endpoints: int = endpoints
+        every: Ints = np.frombuffer(self._map, dtype=np.int64)
+        self.table: Ints = every[HEADER_WORDS:].reshape(workers, length)
+        """One line for each worker."""
+        self._fd = descriptor
+        self._lock: Any = new_lock()
+        self._mine: set[int] = set()
+        call_in_child(self)
+
+    def after_fork(self) -> None:
+        """Own nothing: record locks stay with the parent."""
+        self._mine.clear()
+
+    def claim(self) -> int | None:
+        """Own a row, emptied; ``None`` if each belongs to a living worker."""
+        with self._lock:
+            for row in range(self.max_workers):
+                if row not in self._mine and _lock(self._fd, row):
+                    self._mine.add(row)
+                    line = self.table[row]
+                    generation = int(line[GENERATION]) | 1
+                    line[GENERATION] = generation
+                    line[PID] = os.getpid()
+                    line[ROW_HEADER_WORDS:] = 0
+                    line[USED] = 1
+                    line[GENERATION] = generation + 1
+                    return row
+        return None
+
+    def release(self, row: int, pid: int) -> None:
+        """Own a row no longer. Takes no lock, so a finalizer may call it; does nothing in a child of the owner."""
+        if pid == os.getpid() and row in self._mine:
+            self.table[row, USED] = 0
+            _unlock(self._fd, row)
+            self._mine.discard(row)
+
+    def living(self) -> list[int] | None:
+        """Return the rows of living workers; ``None`` if another thread is looking."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            used = np.flatnonzero(self.table[:, USED]).tolist()
+            return [row for row in used if row in self._mine or not _is_free(self._fd, row)]
+        finally:
+            self._lock.release()
+
+    def set_digest(self, row: int, slot: int, value: int) -> None:
+        """Say which endpoint a count belongs to, 0 for none. For the owner of the row, one thread at a time."""
+        line = self.table[row]
+        line[GENERATION] += 1
+        line[ROW_HEADER_WORDS + slot] = value
+        line[GENERATION] += 1
+
+    def count_at(self, row: int, slot: int) -> int:
+        """Return the index of a count among ``words``."""
+        length = ROW_HEADER_WORDS + 2 * self.max_endpoints
+        return HEADER_WORDS + row * length + ROW_HEADER_WORDS + self.max_endpoints + slot
+
+
+@final
+class RowSum:
+    """The sums of counts over rows, for some endpoints.
+
+    Parameters
+    ----------
+    file
+        Of the rows.
+    digests
+        Of the endpoints, in the order of the sums.
+    """
+
+    __slots__ = ("_file", "_generations", "_groups", "_place", "_rows", "_size")
+
+    def __init__(self, file: RowFile, digests: Collection[int]) -> None:
+        self._file = file
+        self._size = len(digests)
+        self._place: Mapping[int, int] = {value: place for place, value in enumerate(digests)}
+        self._rows: list[int] = []
+        self._generations: Ints | None = None
+        self._groups: list[tuple[Ints, Ints, Ints]] = []
+
+    def over(self, rows: list[int]) -> list[int]:
+        """Return the sums over these rows. O(rows times endpoints), in numpy."""
+        if not rows:
+            return [0] * self._size
+        table = self._file.table
+        generations = table[rows, GENERATION]
+        if (
+            rows != self._rows
+            or self._generations is None
+            or not np.array_equal(generations, self._generations)
+        ):
+            self._group(rows, generations)
+        total = np.zeros(self._size, dtype=np.int64)
+        for same, columns, places in self._groups:
+            total[places] += table[same, columns].sum(axis=0)
+        found: list[int] = np.maximum(total, 0).tolist()
+        return found
+
+    def _group(self, rows: list[int], generations: Ints) -> None:
+        """Find out which rows have the same endpoints in the same slots."""
+        table = self._file.table
+        alike: dict[bytes, list[int]] = {}
+        for row, generation in zip(rows, generations.tolist(), strict=True):
+            digests = table[row, ROW_HEADER_WORDS : ROW_HEADER_WORDS + self._file.max_endpoints].tobytes()
+            if not generation & 1 and table[row, GENERATION] == generation:
+                alike.setdefault(digests, []).append(row)
+        self._groups = []
+        for digests, same in alike.items():
+            values: list[int] = np.frombuffer(digests, dtype=np.int64).tolist()
+            pairs = [(slot, self._place[value]) for slot, value in enumerate(values) if value in self._place]
+            found: Ints = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+            columns = found[:, 0] + ROW_HEADER_WORDS + self._file.max_endpoints
+            self._groups.append((np.array(same)[:, None], columns, found[:, 1]))
+        self._rows, self._generations = list(rows), generations
+
+
+_OPEN: Final[dict[tuple[int, int], RowFile]] = {}
+"""By device and inode; kept to the end of the process."""
+_OPENING: Final = new_lock()
+_locks: Any = fcntl
+
+
+def _lock(descriptor: int, row: int) -> bool:
+    try:
+        _locks.lockf(descriptor, _locks.LOCK_EX | _locks.LOCK_NB, 1, ROW_LOCKS_AT + row)
+    except OSError:
+        return False
+    return True
+
+
+def _unlock(descriptor: int, row: int) -> None:
+    _locks.lockf(descriptor, _locks.LOCK_UN, 1, ROW_LOCKS_AT + row)
+
+
+def _is_free(descriptor: int, row: int) -> bool:
+    """Answer whether no process owns a row; not to be asked of one's own, whose lock it would free."""
+    try:
+        _locks.lockf(descriptor, _locks.LOCK_SH | _locks.LOCK_NB, 1, ROW_LOCKS_AT + row)
+    except OSError:
+        return False
+    _unlock(descriptor, row)
+    return True

@@ -1,0 +1,272 @@
+"""Loads shared by a mapped file: rows, sums and picks, in one process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import stat
+
+import numpy as np
+import pytest
+
+from balancekit import ConfigurationError, Endpoint, LoadBalancer, Outcome, PowerOfChoices
+from balancekit.health import Lifecycle, WarmUp
+from balancekit.loads import FailureAware, InFlight, InFlightCost, PeakEwmaLatency
+from balancekit.sharing import Shared, in_flight
+from balancekit.sharing._rows import GENERATION, RowSum, digest, open_rows, row_path
+from balancekit.testing import ManualClock
+
+pytestmark = pytest.mark.filterwarnings("ignore:a lease of endpoint")  # tests hold leases to their end
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Return the path of a file that is not there yet."""
+    return tmp_path / "loads"
+
+
+def balancer(ids, file, *, clock=None, load=None, d=2, health=None, **options):
+    """Return a balancer that shares."""
+    return LoadBalancer(
+        ids,
+        selector=PowerOfChoices(d),
+        load=Shared(InFlight() if load is None else load, file=file, **options),
+        health=health,
+        clock=ManualClock() if clock is None else clock,
+        rng=random.Random(4),
+    )
+
+
+def others(lb):
+    """Return what a balancer knows of others, by endpoint."""
+    return {id: load.others for id, load in pool_of(lb).loads.items()}
+
+
+def pool_of(lb):
+    """Return what the loads of a balancer share."""
+    with lb.acquire() as lease:
+        return lease.node.load.pool
+
+
+def test_a_balancer_sees_the_open_leases_of_the_others(file):
+    """The load is own leases plus those of others, known one period after they were opened, at most."""
+    clock = ManualClock()
+    one, other = balancer(["a", "b"], file, clock=clock), balancer(["a", "b"], file, clock=clock)
+    leases = [other.acquire() for _ in range(6)]
+    held = {id: [lease.target for lease in leases].count(id) for id in "ab"}
+    clock.advance(1.0)
+    one.acquire().release()
+    assert others(one) == held
+    with one.acquire() as mine:
+        assert mine.node.load.value(now=clock()) == held[mine.target] + 1
+    for lease in leases:
+        lease.release()
+    clock.advance(0.002)
+    one.acquire().release()
+    assert others(one) == {"a": 0, "b": 0}
+
+
+@pytest.mark.parametrize(
+    "load", [InFlight(), PeakEwmaLatency(), FailureAware()], ids=["count", "peak", "aware"]
+)
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("weights", [(1, 1, 1), (1, 2, 3)], ids=["alike", "weighted"])
+def test_what_is_published_is_what_is_open(file, load, d, weights):
+    """Whatever load, number of choices, weights and outcomes: the file says what is open, at once."""
+    clock, rng = ManualClock(), random.Random(7)
+    lb = balancer(
+        [Endpoint(id, weight=weight) for id, weight in zip("abc", weights, strict=True)],
+        file,
+        clock=clock,
+        load=load,
+        d=d,
+    )
+    open_leases = []
+    for _ in range(400):
+        clock.advance(rng.expovariate(100.0))
+        if open_leases and rng.random() < 0.5:
+            lease = open_leases.pop(rng.randrange(len(open_leases)))
+            lease.release(rng.choice([Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED]))
+        else:
+            open_leases.append(lb.acquire())
+        wanted = {id: [lease.target for lease in open_leases].count(id) for id in "abc"}
+        assert in_flight(file, "abc") == wanted
+
+
+def test_requests_that_go_elsewhere_leave_nothing(file):
+    """Picks that slow start turns away, and failures: when all requests have ended, nothing is left in the file."""
+    clock, rng = ManualClock(), random.Random(2)
+    lb = balancer(["a", "b", "c"], file, clock=clock, health=Lifecycle(warm_up=WarmUp(5.0)))
+    for _ in range(60):
+        held = []
+        for _ in range(rng.randrange(1, 6)):
+            clock.advance(rng.expovariate(50.0))
+            held.append(lb.acquire())
+        for lease in held:
+            clock.advance(rng.expovariate(50.0))
+            lease.release(rng.choice([Outcome.SUCCESS, Outcome.FAILURE]))
+        assert in_flight(file, "abc") == {"a": 0, "b": 0, "c": 0}
+
+
+def test_picks_avoid_what_others_load(file):
+    """With two endpoints, one loaded by others, every pick takes the other one until loads are equal."""
+    clock = ManualClock()
+    one, other = balancer(["a", "b"], file, clock=clock), balancer(["a", "b"], file, clock=clock)
+    held = [other.acquire(exclude={"b"}) for _ in range(5)]
+    clock.advance(1.0)
+    other.acquire(exclude={"a"}).release()
+    assert [one.acquire().target for _ in range(5)] == ["b"] * 5
+    assert len(held) == 5
+
+
+def test_old_and_new_configurations_share_by_id(file):
+    """Balancers with different endpoints, in different order, share what they have in common and mix up nothing."""
+    clock = ManualClock()
+    old = balancer(["a", "b", "c"], file, clock=clock)
+    new = balancer(["d", "c", "b"], file, clock=clock)
+    held = [old.acquire() for _ in range(9)]
+    clock.advance(1.0)
+    new.acquire().release()
+    counts = {id: [lease.target for lease in held].count(id) for id in "bc"}
+    assert others(new) == {"d": 0, **dict(reversed(counts.items()))}
+    old.update(["c", "e"])
+    clock.advance(1.0)
+    new.acquire().release()
+    assert others(new) == {"d": 0, "b": 0, "c": counts["c"]}
+
+
+def test_a_slot_that_is_used_again_gets_no_late_count(file):
+    """A lease on a removed endpoint that ends later writes nothing into the slot's next count."""
+    lb = balancer(["a", "b"], file)
+    late = [lb.acquire() for _ in range(4)]
+    lb.update(["b", "c"])
+    for lease in late:
+        lease.release()
+    assert in_flight(file, "abc") == {"a": 0, "b": 0, "c": 0}
+    with lb.acquire() as lease:
+        assert in_flight(file, "abc") == {"a": 0, "b": 0, "c": 0, lease.target: 1}
+
+
+def test_a_balancer_that_is_gone_gives_its_row_back(file):
+    """Its row is used again; the file has no more rows in use than there are balancers."""
+    for _ in range(5):
+        lb = balancer(["a", "b"], file, max_workers=2)
+        lease = lb.acquire()
+        assert sum(in_flight(file, "ab").values()) == 1
+        lease.release()
+        del lb, lease
+        gc.collect()
+    assert in_flight(file, "ab") == {"a": 0, "b": 0}
+
+
+def test_one_too_many_counts_for_itself(file, caplog):
+    """A worker that finds no row, and endpoints beyond the room of a row, work by own counts; each is logged once."""
+    clock = ManualClock()
+    lb = balancer(["a", "b", "c"], file, clock=clock, max_workers=1, max_endpoints=2)
+    too_many = balancer(["a", "b"], file, clock=clock)
+    held = [too_many.acquire() for _ in range(4)]
+    assert {lease.target for lease in held} == {"a", "b"}
+    clock.advance(1.0)
+    lb.acquire().release()
+    assert set(others(lb).values()) == {0}
+    assert len([record for record in caplog.records if "row" in record.message]) == 1
+    assert len([record for record in caplog.records if "room for 2 endpoints" in record.message]) == 1
+
+
+def test_the_file_is_small_and_private(file):
+    """Room for 128 workers and 256 endpoints takes less than a megabyte, which others cannot read."""
+    balancer(["a"], file)
+    facts = file.stat()
+    assert facts.st_size < 1_000_000
+    assert stat.S_IMODE(facts.st_mode) == 0o600
+
+
+def test_names_are_files_in_memory():
+    """A name without a separator is a file of this user in memory or the temporary directory."""
+    path = row_path("checkout")
+    assert path.name == f"balancekit-{os.geteuid()}-checkout"
+    assert path.is_absolute()
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 64, b"x" * 4096], ids=["empty", "header", "page"])
+def test_a_foreign_file_is_left_alone(file, content):
+    """A file that is not one of rows is refused by name and not changed."""
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="file"):
+        balancer(["a"], file)
+    assert file.read_bytes() == content
+
+
+def test_links_are_not_followed(file, tmp_path):
+    """A symbolic link is refused: another user may have put it there."""
+    balancer(["a"], tmp_path / "real")
+    file.symlink_to(tmp_path / "real")
+    with pytest.raises(ConfigurationError, match="file"):
+        balancer(["a"], file)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"file": "x", "store": object()},
+        {"load": InFlightCost(), "file": "x"},
+        {"load": Shared(file="y"), "file": "x"},
+        {"load": 3, "file": "x"},
+        {"file": "x", "period": 0.0},
+        {"file": "x", "max_workers": 0},
+        {"file": "x", "max_endpoints": 0},
+    ],
+    ids=["none", "both", "cost", "twice", "no load", "period", "workers", "endpoints"],
+)
+def test_options_that_cannot_be_are_refused(options):
+    """Each by name, at construction."""
+    with pytest.raises(ConfigurationError):
+        Shared(**options)
+
+
+def test_an_explanation_changes_nothing(file):
+    """``explain`` picks as ``acquire`` would, and publishes nothing."""
+    lb = balancer(["a", "b"], file)
+    lb.acquire().release()
+    for _ in range(20):
+        lb.explain()
+    assert in_flight(file, "ab") == {"a": 0, "b": 0}
+
+
+def test_sums_are_those_of_a_model(file):
+    """Rows with any endpoints in any slots: the sums are those that a dictionary gives, also while rows change."""
+    rng = np.random.default_rng(5)
+    rows = open_rows(file, make=(6, 40))
+    ids = [f"e{number}" for number in range(60)]
+    claimed = [rows.claim() for _ in range(6)]
+    sums = RowSum(rows, [digest(id) for id in ids])
+    model = [dict.fromkeys(range(40), (None, 0)) for _ in claimed]
+    for _ in range(500):
+        row, slot = int(rng.integers(6)), int(rng.integers(40))
+        taken = {id for id, _ in model[row].values()} - {model[row][slot][0]}
+        id = None if rng.random() < 0.2 else str(rng.choice([id for id in ids if id not in taken]))
+        count = int(rng.integers(100))
+        rows.set_digest(row, slot, 0 if id is None else digest(id))
+        rows.words[rows.count_at(row, slot)] = count
+        model[row][slot] = (id, count)
+        some = sorted(rng.choice(6, size=int(rng.integers(1, 7)), replace=False).tolist())
+        wanted = [
+            sum(count for row in some for id, count in model[row].values() if id == name) for name in ids
+        ]
+        assert sums.over(some) == wanted
+
+
+def test_a_row_that_is_being_rewritten_is_passed_over(file):
+    """While the generation is odd, the row counts for nothing."""
+    rows = open_rows(file, make=(2, 4))
+    row = rows.claim()
+    rows.set_digest(row, 0, digest("a"))
+    rows.words[rows.count_at(row, 0)] = 3
+    sums = RowSum(rows, [digest("a")])
+    assert sums.over([row]) == [3]
+    rows.table[row, GENERATION] += 1
+    assert sums.over([row]) == [0]
+    rows.table[row, GENERATION] += 1
+    assert sums.over([row]) == [3]
