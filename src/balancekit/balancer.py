@@ -23,7 +23,7 @@ from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
-from balancekit.engine.fast_path import acquire, context
+from balancekit.engine.fast_path import acquire, check_request, context
 from balancekit.engine.hooks import HealthMaker, SelectorHooks, load_is_timed
 from balancekit.engine.options import check_listeners, check_on_missing_key, check_options, warn_if_shared
 from balancekit.engine.plans import make_plan, require_unchanged
@@ -36,7 +36,6 @@ from balancekit.explanation import Explanation
 from balancekit.health import CheckResult, Lifecycle
 from balancekit.lease import Lease
 from balancekit.loads import ExpectedDelay
-from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
 from balancekit.planning import Plan
 from balancekit.protocols import Clock, LoadPolicy, Selector
@@ -216,30 +215,35 @@ class LoadBalancer(Generic[T]):
         ...     lease.target
         'b'
         """
-        pick, clock, deadline, lost, owner, _ = self._current.fast
+        pick, pick_by_key, clock, deadline, lost, owner, _ = self._current.fast
         if (
-            key is not None
-            or exclude
+            exclude
             or cost is not DEFAULT_COST
             or lost
             or pick is None
             or attributes is not None
+            or (key is not None and key.__class__ is not str)
         ):
-            return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
+            return acquire(self._runtime, key, cost, exclude, attributes)
         # What follows is open_lease(), written out: a call would be a tenth of it.
         try:
-            if clock is None:
-                node: Node | None = pick()
+            if key is not None and pick_by_key is not None:
+                now = math.nan if clock is None else clock()
+                node = None if now >= deadline else pick_by_key(key, now)
                 lease: Lease[T] = Lease()
+                lease._started_at = now  # noqa: SLF001 - open_lease
+            elif clock is None:
+                node = pick()
+                lease = Lease()
             else:
                 now = clock()
                 node = None if now >= deadline else pick(now)
                 lease = Lease()
                 lease._started_at = now  # noqa: SLF001 - open_lease
         except Exception:  # a load or a generator of the user; the slow path finds out which
-            return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
+            return acquire(self._runtime, key, cost, exclude, attributes)
         if node is None:
-            return cast("Lease[T]", acquire(self._runtime, key, cost, exclude, attributes))
+            return acquire(self._runtime, key, cost, exclude, attributes)
         lease._owner = owner  # noqa: SLF001 - open_lease
         lease.node = node
         node.inflight += 1
@@ -283,9 +287,8 @@ class LoadBalancer(Generic[T]):
         >>> len(set(tried))
         2
         """
-        count = valid.integer("limit", limit, minimum=1)
-        tried = set(valid.ids("exclude", exclude))
-        valid.request(key, cost, attributes)
+        count = limit if limit.__class__ is int and limit > 0 else valid.integer("limit", limit, minimum=1)
+        tried = set(check_request(key, cost, exclude, attributes))
         return self._attempts(count, key, cost, tried, attributes)
 
     def ranking(
@@ -628,19 +631,19 @@ class LoadBalancer(Generic[T]):
         tried: set[str],
         attributes: Mapping[str, object] | None,
     ) -> Iterator[Lease[T]]:
-        lease: Lease[object]
         for number in range(limit):
             try:
-                if tried:
-                    lease = acquire(self._runtime, key, cost, tried, attributes, checked=True)
-                else:
-                    lease = cast("Lease[object]", self.acquire(key, cost=cost, attributes=attributes))
+                lease: Lease[T] = (
+                    acquire(self._runtime, key, cost, tried, attributes, checked=True)
+                    if tried
+                    else self.acquire(key, cost=cost, attributes=attributes)
+                )
             except UnavailableError:
                 if number == 0:
                     raise
                 return
             tried.add(lease.node.id)
-            yield cast("Lease[T]", lease)
+            yield lease
             lease.release(Outcome.FAILURE)
 
 

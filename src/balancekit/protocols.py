@@ -49,6 +49,7 @@ __all__ = [
     "SupportsForget",
     "SupportsOutlierEjection",
     "SupportsPicker",
+    "SupportsPickers",
     "SupportsPoolLoad",
     "SupportsPrepare",
     "SupportsRamp",
@@ -255,6 +256,28 @@ class SupportsPicker(Protocol):
 
         Called right after ``prepare``, and again for the same endpoints if a change was dropped after its picker had
         been made: the picker made last is the one in use.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsPickers(Protocol):
+    """A selector with two fast paths: one for requests without a key, one for those with a key.
+
+    Asked in place of :class:`SupportsPicker`, at the same time and with the same meaning. A true attribute ``timed``
+    says that picks need the time; without it, ``now`` may be NaN.
+    """
+
+    def pickers(
+        self,
+        snapshot: Snapshot,
+        /,
+        *,
+        rng: random.Random,
+    ) -> tuple[Callable[..., Node | None] | None, Callable[..., Node | None] | None]:
+        """Return ``pick(now)`` and ``pick(key, now)``; either may answer ``None`` to have ``select`` asked instead.
+
+        Without the second, keys do not matter. Without the first, requests without a key ask ``select``.
         """
         ...
 

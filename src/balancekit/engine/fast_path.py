@@ -2,12 +2,13 @@
 
 A request is *plain* if it names no exclusion, cost or attributes. A plain request reads one reference that holds one
 immutable :class:`FastPath`, picks and opens a lease: no lock, no context object, and no clock unless time is needed.
-``LoadBalancer.acquire`` has that written out; :func:`acquire` does the same for a request with a key, and is the slow
-path for everything else: an exclusion, a cost, attributes, something that is due, a lost lease, a selector without a
-picker, a load that must be told of starts, a balancer for debugging.
+``LoadBalancer.acquire`` has that written out. :func:`acquire` takes the *short* path for an exclusion, a cost or
+attributes: it asks the selector itself, with a context. Everything else goes the long way: something that is due, a
+lost lease, an endpoint in slow start, a selector of the user, a load that must be told of starts, a balancer for
+debugging, a request that nothing was picked for.
 
-Cost of the slow path: at most 12 Python calls and three objects (lease, context, exclusions), flat in the number of
-endpoints for every selector that is.
+Cost of the short path: about 40 empty method calls beyond the selector's own, at most 12 Python calls and two objects
+(lease, context), flat in the number of endpoints for every selector that is.
 """
 
 from __future__ import annotations
@@ -18,62 +19,72 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from random import Random
 from types import FrameType
-from typing import NamedTuple, Protocol, TypeAlias, final
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
 from balancekit.engine.state import PoolState, empty
 from balancekit.errors import MissingKeyError, SelectorError, UnavailableError
-from balancekit.lease import FREE_THREADED, Lease, LeaseOwner
+from balancekit.lease import FREE_THREADED, Lease, LeaseExtras, LeaseOwner
 from balancekit.node import Node
 from balancekit.protocols import Clock
-from balancekit.snapshot import DEFAULT_COST, NO_ATTRIBUTES, Key, PickContext, Trace
+from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
+from balancekit.snapshot import DEFAULT_COST, NO_ATTRIBUTES, Key, PickContext, Snapshot, Trace
 
 __all__ = [
     "DEFAULT_COST",
     "Current",
     "Engine",
     "FastPath",
-    "Pick",
     "Published",
+    "Select",
     "acquire",
+    "check_request",
     "context",
     "open_lease",
 ]
 
-Pick: TypeAlias = Callable[..., Node]
+Select: TypeAlias = Callable[[Snapshot, PickContext], Node | None]
+
+_SETS: Final = frozenset({set, frozenset})
+_COLLECTIONS: Final = frozenset({set, frozenset, tuple, list})
 
 
 class Published(NamedTuple):
     """All that requests read of one state of the pool. A new state is a new one of these."""
 
-    pick: Pick | None
-    """Picks for a plain request without a key; ``None`` sends it to the slow path."""
-    clock: Clock | None
-    """To be read before a pick; ``None`` if no request needs the time."""
-    deadline: float
-    """From when on something is due, so that requests take the slow path."""
-    owner: LeaseOwner
-    """Of new leases. While it has lost leases, requests take the slow path."""
-    pick_by_key: Pick | None
-    """Picks for a plain request with a key, if the selector hashes keys."""
-    picker: Pick | None
+    pickers: Pickers
     """Picks for any plain request, whatever keeps it from the fast path."""
+    fast: Pickers
+    """The same if plain requests may take the fast path, else none."""
+    select: Select | None
+    """Asked by requests on the short path; ``None`` sends them the long way."""
+    now: Clock
+    """The clock of the balancer."""
+    clock: Clock | None
+    """To be read before a plain pick; ``None`` if no plain request needs the time."""
+    deadline: float
+    """From when on something is due, so that requests go the long way."""
+    owner: LeaseOwner
+    """Of new leases. While it has lost leases, requests go the long way."""
     state: PoolState
     """The state that all of it was made from."""
     sound: bool = True
-    """Whether the picker is known to be the last that the selector made; if not, it is made anew when due."""
+    """Whether the pickers are known to be the last that the selector made; if not, they are made anew when due."""
 
 
-FastPath: TypeAlias = tuple[Pick | None, Clock | None, float, deque[Lease[object]], LeaseOwner, Published]
-"""What a plain request reads, in one reference: the first fields of what is published, the lost leases of its owner,
-and all of it. A plain tuple, because unpacking a named one costs as much again as the rest of an acquire."""
+FastPath: TypeAlias = tuple[
+    Pick | None, Pick | None, Clock | None, float, deque[Lease[object]], LeaseOwner, Published
+]
+"""What a plain request reads, in one reference: the picks without and by key, clock and deadline, the lost leases of the
+owner, the owner, and all that is published. A plain tuple, because unpacking a named one costs as much again as the rest
+of an acquire."""
 
 
 def fast_path(published: Published) -> FastPath:
     """Return what plain requests read of what is published."""
     return (
-        published.pick,
+        *published.fast,
         published.clock,
         published.deadline,
         published.owner.lost,
@@ -95,7 +106,9 @@ class Current:
     __slots__ = ("fast",)
 
     def __init__(self, owner: LeaseOwner) -> None:
-        self.fast: FastPath = fast_path(Published(None, None, -math.inf, owner, None, None, empty()))
+        self.fast: FastPath = fast_path(
+            Published(NO_PICKERS, NO_PICKERS, None, _no_time, None, -math.inf, owner, empty())
+        )
 
     @property
     def published(self) -> Published:
@@ -119,11 +132,6 @@ class Engine(Protocol):
     @property
     def debug(self) -> bool:
         """Whether leases remember where they were acquired."""
-        ...
-
-    @property
-    def keyed(self) -> bool:
-        """Whether picks hash the key of a request."""
         ...
 
     @property
@@ -172,52 +180,101 @@ def acquire(
     attributes: Mapping[str, object] | None,
     *,
     checked: bool = False,
-) -> Lease[object]:
-    """Open a lease for a request that is not plain, that has a key, or that something stands in the way of.
+) -> Lease[Any]:
+    """Open a lease for a request that is not plain, or that something stands in the way of.
 
     ``checked`` says that the arguments have been validated.
     """
-    plain = not exclude and cost is DEFAULT_COST and attributes is None
-    if plain and key is not None:
-        pick, clock, deadline, lost, owner, published = engine.current.fast
-        now = math.nan if clock is None else clock()
-        pick_by_key = published.pick_by_key
-        if not lost and not now >= deadline:
-            node = None
-            try:
-                if pick_by_key is not None:
-                    node = pick_by_key(key, now)
-                elif pick is not None and isinstance(key, str | bytes | int) and key.__class__ is not bool:
-                    node = pick(now)
-            except Exception:  # the slow path finds out why
-                node = None
-            if node is not None:  # what follows is open_lease(), written out
-                lease: Lease[object] = Lease()
-                lease._started_at = now
-                lease._owner = owner
-                lease.node = node
-                node.inflight += 1
-                lease._open = node
-                return lease
     if not checked:
-        if cost is not DEFAULT_COST or key is not None or attributes is not None:
-            valid.request(key, cost, attributes)
-        if exclude:
-            exclude = valid.ids("exclude", exclude)
+        exclude = check_request(key, cost, exclude, attributes)
     if key is None and engine.key_required:
         raise MissingKeyError
+    pick, pick_by_key, clock, deadline, lost, owner, published = engine.current.fast
+    select = published.select
+    plain = not exclude and cost is DEFAULT_COST and attributes is None
+    if select is None or lost:
+        return _acquire(engine, key, cost, exclude, attributes, plain=plain)
+    now = published.now()
+    if now >= deadline:
+        return _acquire(engine, key, cost, exclude, attributes, plain=plain)
+    try:
+        if not plain:
+            context = PickContext(
+                rng=engine.rng,
+                now=now,
+                key=key,
+                cost=cost,
+                exclude=exclude,
+                attributes=NO_ATTRIBUTES if attributes is None else attributes,
+            )
+            node = select(published.state.snapshot, context)
+        elif key is not None and pick_by_key is not None:
+            node = pick_by_key(key, now)
+        else:
+            node = None if pick is None else pick(now)
+    except Exception:  # the long way finds out why
+        node = None
+    if node is None or node.id in exclude:
+        return _acquire(engine, key, cost, exclude, attributes, plain=plain)
+    # What follows is open_lease(), written out.
+    lease: Lease[object] = Lease()
+    if clock is not None:
+        lease._started_at = now
+    lease._owner = owner
+    lease.node = node
+    if cost is not DEFAULT_COST:
+        lease._details = details = LeaseExtras()
+        details.cost = float(cost)
+    node.inflight += 1
+    lease._open = node
+    return lease
+
+
+def _acquire(
+    engine: Engine,
+    key: Key | None,
+    cost: float,
+    exclude: Collection[str],
+    attributes: Mapping[str, object] | None,
+    *,
+    plain: bool,
+) -> Lease[object]:
+    """Open a lease the long way: do what is due, pick with every check, tell whatever wants to know."""
     now = engine.wake()
     published = engine.current.published
-    node = None
-    picker = published.picker if plain else None
-    if picker is not None:
-        node = _pick(picker, key if engine.keyed else None, now, keyed=engine.keyed)
+    node = _pick(published.pickers, key, now) if plain else None
     if node is None:
         ctx = context(engine, key, cost, exclude, attributes, now)
         node = engine.select(published, ctx)
         if node is None:
             raise engine.unavailable(published, ctx)
     return engine.open(node, now=now, cost=float(cost), site=_caller() if engine.debug else None)
+
+
+def check_request(key: object, cost: Any, exclude: Any, attributes: object) -> Collection[str]:
+    """Return the exclusions of a request, all of it validated; a set is returned as it is.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the first argument that is none.
+    """
+    if (
+        (cost is not DEFAULT_COST and not (cost.__class__ is float and 0.0 < cost < math.inf))
+        or (key is not None and key.__class__ is not str)
+        or (attributes is not None and attributes.__class__ is not dict)
+    ):
+        valid.request(key, cost, attributes)
+    kind: object = exclude.__class__
+    if kind not in _COLLECTIONS:
+        return valid.ids("exclude", exclude)
+    if not exclude:
+        return ()
+    for id in exclude:
+        if id.__class__ is not str:
+            return valid.ids("exclude", exclude)
+    found: Collection[str] = exclude if kind in _SETS else frozenset(exclude)
+    return found
 
 
 def context(
@@ -249,17 +306,23 @@ def context(
     )
 
 
-def _pick(picker: Pick, key: Key | None, now: float, *, keyed: bool) -> Node | None:
-    """Pick by the picker; ``None`` if the request lacks a key, or if the picker fails."""
-    if keyed and key is None:
-        return None
+def _pick(pickers: Pickers, key: Key | None, now: float) -> Node | None:
+    """Pick by a picker; ``None`` if there is none for the request, or if it fails."""
+    pick, pick_by_key = pickers
     try:
-        return picker(key, now) if keyed else picker(now)
+        if key is not None and pick_by_key is not None:
+            return pick_by_key(key, now)
+        return None if pick is None else pick(now)
     except SelectorError:
         raise
     except Exception:  # a load or a generator of the user; the selector is asked instead
-        log_error("picker %r failed", picker)
+        log_error("a picker failed: %r", pickers)
         return None
+
+
+def _no_time() -> float:
+    """Stand where no balancer has set its clock."""
+    return math.nan
 
 
 def _caller() -> str:

@@ -29,7 +29,6 @@ from balancekit.protocols import (
     SupportsFeedback,
     SupportsForget,
     SupportsOutlierEjection,
-    SupportsPicker,
     SupportsPoolLoad,
     SupportsPrepare,
     SupportsRamp,
@@ -119,12 +118,11 @@ class SelectorHooks:
     __slots__ = (
         "_reasons",
         "_retry",
-        "keyed",
         "learner",
-        "picker",
         "prepare",
         "selector",
         "shared",
+        "timed",
         "trusted",
     )
 
@@ -140,10 +138,8 @@ class SelectorHooks:
         self.prepare: Callable[[Snapshot], object] | None = (
             selector.prepare if isinstance(selector, SupportsPrepare) else None
         )
-        self.picker: Callable[..., Callable[..., Node]] | None = (
-            selector.picker if isinstance(selector, SupportsPicker) else None
-        )
-        self.keyed: bool = isinstance(selector, SupportsPicker) and bool(selector.keyed)
+        self.timed: bool = bool(getattr(selector, "timed", False))
+        """Whether plain picks need the time."""
         self.learner: SupportsFeedback | None = selector if isinstance(selector, SupportsFeedback) else None
         self.shared: bool = bool(getattr(selector, "thread_safe", False))
         """Whether threads may call the selector at the same time."""
@@ -368,7 +364,9 @@ class SweepHooks:
 _SELECTOR_HOOKS: Final = (
     "prepare",
     "picker",
+    "pickers",
     "keyed",
+    "timed",
     "learn",
     "refusals",
     "retry_at",

@@ -12,7 +12,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support.log import log_error
-from balancekit.engine.fast_path import Current, Pick, Published, fast_path
+from balancekit.engine.fast_path import Current, Published, fast_path
 from balancekit.engine.hooks import Guard, SelectorHooks
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.state import PoolState
@@ -20,7 +20,8 @@ from balancekit.errors import SelectorError
 from balancekit.lease import FREE_THREADED, LeaseOwner
 from balancekit.node import Assignments, Node
 from balancekit.protocols import Clock
-from balancekit.selectors._slow_start import slow_start_picker, with_slow_start
+from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers, pickers_of
+from balancekit.selectors._slow_start import slow_start_pickers, with_slow_start
 from balancekit.snapshot import PickContext, Snapshot
 
 __all__ = ["Publisher"]
@@ -148,7 +149,7 @@ class Publisher:
         state
             To be published.
         base
-            What it was computed from; its picker is kept if the snapshot is the same.
+            What it was computed from; its pickers are kept if the snapshot is the same.
         owner
             Of new leases.
         due
@@ -158,38 +159,44 @@ class Publisher:
         last
             What the attempt before has prepared, if it came too late; kept as far as it shows the same.
         """
-        picker = base.picker
+        pickers = base.pickers
         if last is not None and _alike(last.state, state):
-            return self.combine(state, last.picker, owner, due, lean=lean)
+            return self.combine(state, last.pickers, owner, due, lean=lean)
         if state.snapshot is not base.state.snapshot or not base.sound:
-            picker = self._picker(state)
-        return self.combine(state, picker, owner, due, lean=lean)
+            pickers = self._pickers(state)
+        return self.combine(state, pickers, owner, due, lean=lean)
 
     def combine(
         self,
         state: PoolState,
-        picker: Pick | None,
+        pickers: Pickers,
         owner: LeaseOwner,
         due: float,
         *,
         lean: bool,
         sound: bool = True,
     ) -> Published:
-        """Return what requests are to read for a state and its picker."""
+        """Return what requests are to read for a state and its pickers."""
+        hooks, lean = self.hooks, lean and self._lean
         deadline = min(state.deadline, due) if sound else -math.inf
-        clock = self._clock if self._timed or deadline < math.inf else None
-        pick = picker if lean and self._lean else None
-        by_key = self.hooks.keyed
         return Published(
-            None if by_key or self._key_required else pick,
-            clock,
+            pickers,
+            self._fast(pickers) if lean else NO_PICKERS,
+            hooks.selector.select if lean and hooks.trusted and hooks.shared and not state.ramping else None,
+            self._clock,
+            self._clock if self._timed or hooks.timed or deadline < math.inf else None,
             deadline,
             owner,
-            pick if by_key else None,
-            picker,
             state,
             sound,
         )
+
+    def _fast(self, pickers: Pickers) -> Pickers:
+        """Return pickers for the fast path, where a request that lacks a required key is to go the long way."""
+        pick_by_key = pickers[1]
+        if not self._key_required:
+            return pickers
+        return None if pick_by_key is None else _no_pick, pick_by_key
 
     def swap(self, base: Published, new: Published, with_it: Assignments | None = None) -> bool:
         """Publish what was prepared, unless another thread has published since ``base`` was read.
@@ -207,29 +214,27 @@ class Publisher:
                 step.apply()
         return fits
 
-    def _picker(self, state: PoolState) -> Pick | None:
+    def _pickers(self, state: PoolState) -> Pickers:
         hooks, snapshot = self.hooks, state.snapshot
         if hooks.shared:
             self._guard.check()
-            picker = self._made(snapshot)
+            pickers = self._made(snapshot)
         else:
             with self._locks.serial:
-                picker = self._made(snapshot)
-        if picker is None:
-            return None
+                pickers = self._made(snapshot)
+        if pickers == NO_PICKERS:
+            return pickers
         if not hooks.trusted:
-            picker = _checked(picker, hooks.name, frozenset(snapshot.eligible))
+            pickers = _checked(pickers, hooks.name, frozenset(snapshot.eligible))
         if state.ramping:
-            return slow_start_picker(picker, self._ask, snapshot, self._rng, keyed=hooks.keyed)
-        return picker
+            return slow_start_pickers(pickers, self._ask, snapshot, self._rng)
+        return pickers
 
-    def _made(self, snapshot: Snapshot) -> Pick | None:
+    def _made(self, snapshot: Snapshot) -> Pickers:
         hooks = self.hooks
         if hooks.prepare is not None:
             hooks.prepare(snapshot)
-        if hooks.picker is None or not snapshot.eligible:
-            return None
-        return hooks.picker(snapshot, rng=self._rng)
+        return pickers_of(hooks.selector, snapshot, self._rng) if snapshot.eligible else NO_PICKERS
 
 
 def _alike(old: PoolState, new: PoolState) -> bool:
@@ -248,16 +253,24 @@ def _pickable(snapshot: Snapshot) -> frozenset[Node]:
     return frozenset((*snapshot.eligible, *snapshot.draining))
 
 
-def _checked(pick: Pick, selector: str, eligible: frozenset[Node]) -> Pick:
-    """Return a picker around one of the user's that checks what it answers."""
+def _checked(pickers: Pickers, selector: str, eligible: frozenset[Node]) -> Pickers:
+    """Return pickers around those of the user that check what they answer."""
 
-    def checked(*arguments: object) -> Node:
-        node = pick(*arguments)
-        if not isinstance(node, Node) or node not in eligible:
+    def checked(pick: Pick) -> Pick:
+        def picked(*arguments: object) -> Node | None:
+            node = pick(*arguments)
+            if node is None or (isinstance(node, Node) and node in eligible):
+                return node
             raise SelectorError(selector, _name(node), "an eligible node of the snapshot it was made for")
-        return node
 
-    return checked
+        return picked
+
+    pick, pick_by_key = pickers
+    return None if pick is None else checked(pick), None if pick_by_key is None else checked(pick_by_key)
+
+
+def _no_pick(_now: float = 0.0, /) -> None:
+    """Pick nothing: the long way refuses the request."""
 
 
 def _name(node: object) -> object:

@@ -73,6 +73,7 @@ from balancekit.lease import FREE_THREADED, Lease
 from balancekit.node import Node
 from balancekit.outcome import CheckResult, Completion
 from balancekit.protocols import Clock, LoadPolicy
+from balancekit.selectors._pickers import NO_PICKERS
 from balancekit.snapshot import PickContext
 
 __all__ = ["Runtime"]
@@ -120,7 +121,6 @@ class Runtime:
         "debug",
         "guard",
         "key_required",
-        "keyed",
         "ledger",
         "locks",
         "rng",
@@ -141,7 +141,6 @@ class Runtime:
     ) -> None:
         self.rng: Random = Random() if rng is None else rng
         self.debug: bool = debug
-        self.keyed: bool = selector.keyed
         self.key_required: bool = key_required
         self.locks: EngineLocks = EngineLocks()
         self.guard: Guard = Guard(self.locks, debug=debug)
@@ -499,7 +498,9 @@ class Runtime:
 
     def _unprepared(self, state: PoolState) -> Published:
         """Return what to publish of a change that a hook makes: the change that called the hook prepares for both."""
-        return self._publisher.combine(state, None, self.ledger.owner, math.inf, lean=False, sound=False)
+        return self._publisher.combine(
+            state, NO_PICKERS, self.ledger.owner, math.inf, lean=False, sound=False
+        )
 
     def _prepare(
         self, state: PoolState, base: Published, last: Published | None = None, *, strict: bool
@@ -512,7 +513,7 @@ class Runtime:
             if strict:
                 raise
             log_error("%s could not prepare for a new snapshot", self.selector.name)
-            return self._publisher.combine(state, None, owner, due, lean=lean)
+            return self._publisher.combine(state, NO_PICKERS, owner, due, lean=lean)
 
     def _restore(self) -> None:
         """Put right what a change has touched that was then dropped: the facts of nodes, and the last picker.
@@ -527,7 +528,9 @@ class Runtime:
         """Send every request the slow path, until a state is published."""
         while True:
             base = self.current.published
-            closed = self._publisher.combine(base.state, None, base.owner, math.inf, lean=False, sound=False)
+            closed = self._publisher.combine(
+                base.state, NO_PICKERS, base.owner, math.inf, lean=False, sound=False
+            )
             if self._publisher.swap(base, closed):
                 return
 
@@ -536,7 +539,7 @@ class Runtime:
         while True:
             base = self.current.published
             due = min(self._loads.deadline, self._sweep.deadline)
-            later = self._publisher.combine(base.state, base.picker, base.owner, due, lean=self.ledger.lean)
+            later = self._publisher.combine(base.state, base.pickers, base.owner, due, lean=self.ledger.lean)
             if not base.sound or self._publisher.swap(base, later):
                 return
 

@@ -154,6 +154,7 @@ class ExpectedDelayPool:
         "least",
         "picks",
         "rate",
+        "taken",
         "turn",
         "typical",
     )
@@ -169,6 +170,8 @@ class ExpectedDelayPool:
         """How far a pick moves an endpoint's turn, in paces."""
         self.clock: float = 0.0
         """The turn of the endpoint picked last, or an earlier one that was greater."""
+        self.taken: Node | None = None
+        """The endpoint that a selector has picked last on the slow path."""
         self.picks: int = 0
         """Requests seen by sweeps."""
         self.deadline: float = -math.inf

@@ -7,6 +7,7 @@ A user's position on a line of length 1 is compared with the canary's share. Rai
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
@@ -16,7 +17,8 @@ from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.snapshot import Node, PickContext, Snapshot
+from balancekit.selectors._pickers import NO_PICKERS, Pickers
+from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["Canary"]
 
@@ -67,6 +69,8 @@ class Canary:
         self._parts = Grouping(lambda node: wanted.items() <= node.metadata.items())
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
+        self.thread_safe: bool = self._children.thread_safe
+        self.timed: bool = self._children.timed
         if self._children.learns:
             self.learn: Learn = self._children.learn
 
@@ -104,6 +108,29 @@ class Canary:
                 if node is not None:
                     return node
         return None
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes: those of the side that is drawn."""
+        views = self._parts.views(snapshot)
+        found = {
+            side: self._children.pickers(side, view, rng) for side, view in views.items() if view.eligible
+        }
+        if len(found) == 1:
+            return next(iter(found.values()))
+        (canary, canary_by_key), (stable, stable_by_key) = found[True], found[False]
+        if canary is None or stable is None:
+            return NO_PICKERS
+        random, chosen = rng.random, self.chosen
+
+        def pick(now: float = 0.0, /) -> Node | None:
+            return canary(now) if random() < self._share else stable(now)
+
+        def pick_by_key(key: Key, now: float = 0.0, /) -> Node | None:
+            if chosen(key):
+                return canary(now) if canary_by_key is None else canary_by_key(key, now)
+            return stable(now) if stable_by_key is None else stable_by_key(key, now)
+
+        return pick, pick_by_key
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""

@@ -9,6 +9,7 @@ members therefore keeps them while health flips.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from random import Random
 from typing import TypeAlias, cast, final
 
 from balancekit.errors import ConfigurationError, Reason
@@ -22,6 +23,7 @@ from balancekit.protocols import (
     SupportsReasons,
     SupportsRetryAt,
 )
+from balancekit.selectors._pickers import NO_PICKERS, Pickers, pickers_of
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 __all__ = ["ChildSelectors", "Grouping", "Learn", "MakeSelector", "excluding"]
@@ -91,7 +93,7 @@ class ChildSelectors:
         If ``make`` does not make selectors.
     """
 
-    __slots__ = ("_children", "_make", "default_load", "learns")
+    __slots__ = ("_children", "_make", "default_load", "learns", "thread_safe", "timed")
 
     def __init__(self, make: MakeSelector) -> None:
         if not callable(make):
@@ -105,6 +107,10 @@ class ChildSelectors:
         """What the children would choose by."""
         self.learns: bool = isinstance(first, SupportsFeedback)
         """Whether children learn from how requests end."""
+        self.thread_safe: bool = bool(getattr(first, "thread_safe", False))
+        """Whether threads may call children at the same time."""
+        self.timed: bool = bool(getattr(first, "timed", False))
+        """Whether plain picks of children need the time."""
 
     def of(self, part: Hashable) -> Selector:
         """Return the child of a part."""
@@ -115,12 +121,19 @@ class ChildSelectors:
 
     def prepare(self, views: Views) -> None:
         """Let children build their tables, and forget those whose part is gone."""
-        for part in [part for part in self._children if part not in views]:
-            del self._children[part]
+        for part in [part for part in list(self._children) if part not in views]:
+            self._children.pop(part, None)
         for part, view in views.items():
             child = self.of(part)
             if isinstance(child, SupportsPrepare):
                 child.prepare(view)
+
+    def pickers(self, part: Hashable, view: Snapshot, rng: Random) -> Pickers:
+        """Return the fast paths of a part's child; none if it has none, or if threads must take turns at it."""
+        child = self.of(part)
+        if not view.eligible or not getattr(child, "thread_safe", False):
+            return NO_PICKERS
+        return pickers_of(child, view, rng)
 
     def refusals(self, part: Hashable, view: Snapshot, ctx: PickContext) -> Mapping[str, Reason]:
         """Return the reasons of a part's child for the endpoints it passes over."""

@@ -9,6 +9,7 @@ Source: Envoy 1.40, circuit breakers (``max_requests``), here per endpoint; ngin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
@@ -16,11 +17,14 @@ from balancekit.errors import Reason
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.snapshot import Node, PickContext, Snapshot
+from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
+from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["MaxInFlight"]
 
 PART: Final = "all"
+MAX_RETRIES: Final = 4
+"""Endpoints at their limit that are excluded one by one before all of them are."""
 
 
 @final
@@ -42,7 +46,7 @@ class MaxInFlight:
     *When not to use it:* against endpoints that fail; health takes those out. The limit is for those that are
     slow.
 
-    Cost: O(1) beside the child's while the pick has room; O(n) when it has not.
+    Cost: O(1) beside the child's; O(n) when it picks endpoints at their limit four times in a row.
 
     Example
     -------
@@ -69,16 +73,51 @@ class MaxInFlight:
         self._per_weight = valid.flag("per_weight", per_weight)
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
+        self.thread_safe: bool = self._children.thread_safe
+        self.timed: bool = self._children.timed
         if self._children.learns:
             self.learn: Learn = self._children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks among those that have room."""
         child = self._children.of(PART)
-        node = child.select(snapshot, ctx)
-        if node is None or self._has_room(node):
-            return node
+        full: set[str] = set()
+        while (
+            len(full) < MAX_RETRIES and not self._children.timed
+        ):  # what a timed child picks, it has charged
+            node = child.select(snapshot, excluding(ctx, full) if full else ctx)
+            if node is None or self._has_room(node):
+                return node
+            full.add(node.id)
         return child.select(snapshot, excluding(ctx, self._full(snapshot)))
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes: the child's, while what it picks has room."""
+        if self._children.timed:
+            return NO_PICKERS
+        pick, pick_by_key = self._children.pickers(PART, snapshot, rng)
+        return (
+            None if pick is None else self._limited(pick),
+            None if pick_by_key is None else self._limited_by_key(pick_by_key),
+        )
+
+    def _limited(self, pick: Pick) -> Pick:
+        limit, has_room = 0 if self._per_weight else self._limit, self._has_room
+
+        def pick_limited(now: float = 0.0, /) -> Node | None:
+            node = pick(now)
+            return node if node is None or node.inflight < limit or has_room(node) else None
+
+        return pick_limited
+
+    def _limited_by_key(self, pick: Pick) -> Pick:
+        limit, has_room = 0 if self._per_weight else self._limit, self._has_room
+
+        def pick_limited(key: Key, now: float = 0.0, /) -> Node | None:
+            node = pick(key, now)
+            return node if node is None or node.inflight < limit or has_room(node) else None
+
+        return pick_limited
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child."""

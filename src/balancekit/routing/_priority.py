@@ -20,6 +20,7 @@ Source: Envoy 1.40, priority load (``distributeLoad``), overprovisioning factor 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import cast, final
 
 from balancekit._support import validation as valid
@@ -28,7 +29,8 @@ from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
-from balancekit.snapshot import Node, PickContext, Snapshot
+from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
+from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["Locality", "Priority", "tier_loads"]
 
@@ -112,6 +114,35 @@ class _Tiers:
                     return node
         return None
 
+    def pickers(self, snapshot: Snapshot, rng: Random) -> Pickers:
+        """Return the fast paths of the tiers that are drawn, each as often as its load says."""
+        views = self.parts.views(snapshot)
+        found = [
+            (load, *self.children.pickers(tier, views[tier], rng))
+            for tier, load in snapshot.derive(self.loads)
+            if load
+        ]
+        if len(found) == 1:
+            return found[0][1:]
+        table: list[Pick] = []
+        table_by_key: list[Pick | None] = []
+        for load, pick, pick_by_key in found:
+            if pick is None:
+                return NO_PICKERS
+            table += [pick] * load
+            table_by_key += [pick_by_key] * load
+        randrange = rng.randrange
+
+        def draw(now: float = 0.0, /) -> Node | None:
+            return table[randrange(100)](now)
+
+        def draw_by_key(key: Key, now: float = 0.0, /) -> Node | None:
+            point = hash64(key) % 100
+            pick_by_key = table_by_key[point]
+            return table[point](now) if pick_by_key is None else pick_by_key(key, now)
+
+        return draw, draw_by_key
+
 
 @final
 class Priority:
@@ -145,12 +176,18 @@ class Priority:
     def __init__(self, child: MakeSelector = ShortestExpectedDelay, *, overprovisioning: float = 1.4) -> None:
         self._tiers = _Tiers(child, lambda node: node.priority, overprovisioning)
         self.default_load: LoadPolicy = self._tiers.children.default_load
+        self.thread_safe: bool = self._tiers.children.thread_safe
+        self.timed: bool = self._tiers.children.timed
         if self._tiers.children.learns:
             self.learn: Learn = self._tiers.children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the drawn tier picks."""
         return self._tiers.select(snapshot, ctx)
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes: those of the tier that is drawn."""
+        return self._tiers.pickers(snapshot, rng)
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
@@ -211,12 +248,18 @@ class Locality:
         ranks = {name: rank for rank, name in enumerate(order)}
         self._tiers = _Tiers(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
         self.default_load: LoadPolicy = self._tiers.children.default_load
+        self.thread_safe: bool = self._tiers.children.thread_safe
+        self.timed: bool = self._tiers.children.timed
         if self._tiers.children.learns:
             self.learn: Learn = self._tiers.children.learn
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child of the drawn zone picks."""
         return self._tiers.select(snapshot, ctx)
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes: those of the tier that is drawn."""
+        return self._tiers.pickers(snapshot, rng)
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""

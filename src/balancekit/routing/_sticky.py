@@ -18,6 +18,7 @@ Source: Caddy's signed cookie; HAProxy's persistence under drain; bounded loads 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
@@ -26,6 +27,7 @@ from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector
 from balancekit.routing._signed_values import StickyValues
 from balancekit.selectors import ShortestExpectedDelay
+from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["STICKY", "Sticky"]
@@ -83,6 +85,8 @@ class Sticky:
         self._bound = bound if bound == float("inf") else valid.number("bound", bound, above=1.0)
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
+        self.thread_safe: bool = self._children.thread_safe
+        self.timed: bool = self._children.timed
         if self._children.learns:
             self.learn: Learn = self._children.learn
 
@@ -98,6 +102,10 @@ class Sticky:
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child."""
         self._children.prepare({PART: snapshot})
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes: those of the child, as plain requests are not bound."""
+        return self._children.pickers(PART, snapshot, rng)
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the reasons of the child."""

@@ -9,6 +9,7 @@ Source: Envoy 1.40, subset load balancing, with its fallbacks: none, any endpoin
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from random import Random
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
@@ -16,6 +17,7 @@ from balancekit.errors import ConfigurationError, Reason
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
+from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Subset"]
@@ -74,6 +76,8 @@ class Subset:
         self._parts = Grouping(lambda node: tuple([node.metadata.get(key) for key in self._keys]))
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
+        self.thread_safe: bool = self._children.thread_safe
+        self.timed: bool = self._children.timed
         if self._children.learns:
             self.learn: Learn = self._children.learn
 
@@ -85,6 +89,10 @@ class Subset:
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the children."""
         self._children.prepare({WHOLE_POOL: snapshot, **self._parts.views(snapshot)})
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes: those of the whole pool's child, as plain requests name no labels."""
+        return self._children.pickers(WHOLE_POOL, snapshot, rng)
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the reason for each endpoint that does not match, and the child's reasons for those that do."""

@@ -23,6 +23,7 @@ from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
+from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 __all__ = ["Subsetting", "deterministic_subset", "rendezvous_subset"]
@@ -117,6 +118,7 @@ class Subsetting:
         self._parts = Grouping(lambda node: node.id in self._chosen)
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
+        self.timed: bool = self._children.timed
         self._follow = self._followed
         if self._children.learns:
             self.learn: Learn = self._children.learn
@@ -137,6 +139,13 @@ class Subsetting:
         """Choose anew, and build the tables of the children."""
         snapshot.members.derive(self._follow)
         self._children.prepare(self._parts.views(snapshot))
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes: those of the part, or of the rest if it has none."""
+        snapshot.members.derive(self._follow)
+        views = self._parts.views(snapshot)
+        part = True in views and bool(views[True].eligible)
+        return self._children.pickers(part, views[part], rng)
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the reasons of the children."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from balancekit.scheduling._alias import AliasTable
 from balancekit.scheduling._integers import whole_weights
+from balancekit.scheduling._open_total import OpenTotal
 from balancekit.scheduling._score_buckets import ScoreBuckets
 from balancekit.scheduling._smooth_wrr import SmoothWrr, smooth_cycle
 from balancekit.scheduling._staggered_edf import StaggeredEdf, staggered_cycle
 
 __all__ = [
     "AliasTable",
+    "OpenTotal",
     "ScoreBuckets",
     "SmoothWrr",
     "StaggeredEdf",

@@ -19,20 +19,25 @@ acquire leave them alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from heapq import heappop, heappush
 from random import Random
-from typing import Generic, Protocol, TypeVar, final
+from typing import Final, Generic, Protocol, TypeVar, final
 
 __all__ = ["ScoreBuckets"]
+
+MIN_REDRAWN: Final = 8
+"""Larger buckets are drawn from again and again until the item is not excluded; smaller ones are filtered."""
 
 
 class BucketItem(Protocol):
     """What stands on a buckets."""
 
+    id: str
     inflight: int
     low_water: int
+    needs_callback: bool
 
     @property
     def weight(self) -> float:
@@ -115,6 +120,18 @@ class ScoreBuckets(Generic[C]):
             return item
         return self._settle()
 
+    def lowest_except(self, exclude: Collection[str]) -> C | None:
+        """Return an item of the least score of those whose id is not excluded; ``None`` if all are.
+
+        O(excluded) beside what :meth:`lowest` costs.
+        """
+        low = self._low
+        if low and not self._fallen:
+            item = low[self._bits(30) % len(low)]
+            if item.inflight == item.low_water and item.id not in exclude:
+                return item
+        return self._settle_except(exclude)
+
     def retire(self) -> None:
         """Stop moving items: they are about to be put in other buckets."""
         with self._lock:
@@ -134,15 +151,51 @@ class ScoreBuckets(Generic[C]):
 
     def _search(self) -> C:
         while True:
-            while self._fallen:
-                item = self._fallen.popleft()
-                if item.inflight < self._level[item]:
-                    self._move(item)
+            self._take_falls()
             self._low = low = self._lowest_bucket()
             item = low[self._bits(30) % len(low)]
             if item.inflight == self._level[item]:
                 return item
             self._move(item)
+
+    def _take_falls(self) -> None:
+        while self._fallen:
+            item = self._fallen.popleft()
+            if item.inflight < self._level[item]:
+                self._move(item)
+
+    def _settle_except(self, exclude: Collection[str]) -> C | None:
+        with self._lock:
+            if self._moving or self._retired:
+                return min(
+                    [one for one in self._items if one.id not in exclude], key=self._score, default=None
+                )
+            self._moving = True
+            try:
+                while True:
+                    self._take_falls()
+                    self._low = self._lowest_bucket()
+                    item = self._draw_except(exclude)
+                    if item is None or item.inflight == self._level[item]:
+                        return item
+                    self._move(item)
+            finally:
+                self._moving = False
+
+    def _draw_except(self, exclude: Collection[str]) -> C | None:
+        """Draw from the lowest bucket that holds an item that is not excluded."""
+        bits = self._bits
+        for score in (self._scores[0], *sorted(self._scores)):
+            bucket = self._buckets[score]
+            if len(bucket) > MIN_REDRAWN + 2 * len(exclude):  # at least half are not excluded
+                while True:
+                    item = bucket[bits(30) % len(bucket)]
+                    if item.id not in exclude:
+                        return item
+            free = [item for item in bucket if item.id not in exclude]
+            if free:
+                return free[bits(30) % len(free)]
+        return None
 
     def _lowest_bucket(self) -> list[C]:
         while True:

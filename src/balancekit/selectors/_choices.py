@@ -10,18 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, ClassVar, TypeAlias, cast, final
+from typing import Any, ClassVar, NamedTuple, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit.loads import CountedLoad, FailureAware
 from balancekit.scheduling import AliasTable
-from balancekit.selectors._sampling import equal_weights, sample, sampler, sampling_table
+from balancekit.selectors._sampling import MAX_REDRAWS, equal_weights, sample, sampler, sampling_table
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["PowerOfChoices"]
 
 Lighter: TypeAlias = Callable[[Node, Node, float], Node]
 """Returns which of two nodes is less loaded at a time; the first on a tie."""
+
+
+class Comparison(NamedTuple):
+    """What the slow path needs of one snapshot."""
+
+    nodes: Sequence[Node]
+    lighter: Lighter
+    equal: bool
+    """Whether draws are uniform."""
 
 
 @final
@@ -62,6 +71,10 @@ class PowerOfChoices:
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the least loaded of ``d`` candidates sampled by weight."""
+        if self.d == 2 and ctx.trace is None:
+            table = snapshot.derive(_comparison)
+            if table.equal and len(table.nodes) > 2:
+                return _lighter_of_two(table, snapshot, ctx)
         best = sample(snapshot, ctx)
         if best is None:
             return None
@@ -143,17 +156,42 @@ def _two_by_weight(
 def _several(d: int, snapshot: Snapshot, rng: Random, lighter: Lighter) -> Callable[..., Node]:
     more = min(d, len(snapshot.eligible)) - 1
     ctx = PickContext(rng=rng)
+    first = snapshot.eligible[0]
 
     def pick(now: float = 0.0, /) -> Node:
-        best = cast("Node", sample(snapshot, ctx))
+        best = sample(snapshot, ctx) or first
         sampled = [best]
         for _ in range(more):
-            node = cast("Node", sample(snapshot, ctx, sampled))
-            sampled.append(node)
-            best = lighter(best, node, now)
+            node = sample(snapshot, ctx, sampled)
+            if node is not None:
+                sampled.append(node)
+                best = lighter(best, node, now)
         return best
 
     return pick
+
+
+def _comparison(snapshot: Snapshot) -> Comparison:
+    nodes, table = sampling_table(snapshot)
+    return Comparison(nodes, _comparer(nodes) if nodes else _lower_value, table is None)
+
+
+def _lighter_of_two(table: Comparison, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+    """Compare two distinct uniform draws that are not excluded."""
+    nodes, bits, exclude = table.nodes, ctx.rng.getrandbits, ctx.exclude
+    size = len(nodes)
+    first: Node | None = None
+    for _ in range(MAX_REDRAWS):
+        node = nodes[bits(30) % size]
+        if node.id not in exclude and node is not first:
+            if first is not None:
+                return table.lighter(first, node, ctx.now)
+            first = node
+    first = sample(snapshot, ctx) if first is None else first
+    if first is None:
+        return None
+    second = sample(snapshot, ctx, (first,))
+    return first if second is None else table.lighter(first, second, ctx.now)
 
 
 def _other(node: Node, snapshot: Snapshot, rng: Random) -> Node:

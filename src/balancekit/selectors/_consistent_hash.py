@@ -18,9 +18,10 @@ from typing import ClassVar, Final, final
 from balancekit import hashing
 from balancekit.errors import brief
 from balancekit.loads import InFlight
+from balancekit.selectors._pickers import Pickers, keyless
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 
-__all__ = ["MaglevHash", "RendezvousHash", "RingHash"]
+__all__ = ["MaglevHash", "RendezvousHash", "RingHash", "eligible_by_id"]
 
 MOST_POINTS: Final = 1 << 21
 """On the ring of one selector: 30 MB."""
@@ -47,11 +48,18 @@ class _ConsistentHash:
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the first candidate in the key's order."""
+        if ctx.trace is None:
+            return _find(snapshot, ctx, snapshot.members.derive(self._tiers))
         return _first(self.ranking(snapshot, ctx), ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast path for a snapshot with eligible nodes."""
         return _picker(snapshot, snapshot.members.derive(self._tiers))
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes; without a key, that of a key drawn at random."""
+        pick_by_key = self.picker(snapshot, rng=rng)
+        return keyless(pick_by_key, rng), pick_by_key
 
     def _tiers(self, members: Members) -> tuple[hashing.HashStructure, ...]:
         """Return the structure of the nodes with a weight, then that of those without, each if there are any."""
@@ -183,14 +191,30 @@ class RendezvousHash(_ConsistentHash):
         return hashing.RendezvousHash(weights, hash=self._hash)
 
 
-def _eligible(snapshot: Snapshot) -> dict[str, Node]:
+def _find(snapshot: Snapshot, ctx: PickContext, tiers: tuple[hashing.HashStructure, ...]) -> Node | None:
+    """Return the first candidate in the key's order."""
+    up, exclude = snapshot.derive(eligible_by_id), ctx.exclude
+    key = ctx.rng.getrandbits(64) if ctx.key is None else ctx.key
+    for structure in tiers:
+        node = up.get(structure.lookup(key))
+        if node is not None and node.id not in exclude:
+            return node
+        for id in structure.candidates(key):
+            node = up.get(id)
+            if node is not None and id not in exclude:
+                return node
+    return None
+
+
+def eligible_by_id(snapshot: Snapshot) -> dict[str, Node]:
+    """Return the eligible nodes by id; made once with ``derive``."""
     return {node.id: node for node in snapshot.eligible}
 
 
 def _ranking(
     snapshot: Snapshot, ctx: PickContext, tiers: tuple[hashing.HashStructure, ...]
 ) -> Iterator[Node]:
-    up, exclude = snapshot.derive(_eligible), ctx.exclude
+    up, exclude = snapshot.derive(eligible_by_id), ctx.exclude
     key = ctx.rng.getrandbits(64) if ctx.key is None else ctx.key
     for structure in tiers:
         # The owner alone is cheaper to find than the beginning of an order.
@@ -217,7 +241,7 @@ def _first(ranking: Iterator[Node], ctx: PickContext) -> Node | None:
 
 
 def _picker(snapshot: Snapshot, tiers: tuple[hashing.HashStructure, ...]) -> Callable[..., Node]:
-    up = snapshot.derive(_eligible)
+    up = snapshot.derive(eligible_by_id)
     lookup, find = tiers[0].lookup, up.get
 
     def pick(key: Key, _now: float = 0.0, /) -> Node:

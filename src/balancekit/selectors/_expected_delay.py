@@ -10,10 +10,10 @@ states anew whenever a request begins or ends there. Other loads are asked for t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from math import inf
 from random import Random
-from typing import Any, ClassVar, Final, NamedTuple, cast, final
+from typing import Any, ClassVar, Final, NamedTuple, final
 
 from balancekit.loads import ExpectedDelay
 from balancekit.loads._expected_delay import RECENT, ExpectedDelayPool
@@ -38,6 +38,8 @@ class Rota(NamedTuple):
     """Endpoints that have just answered or lost narrowly; empty if the pool is small."""
     pool: ExpectedDelayPool | None
     """What the loads share, if they are expected delays."""
+    told: bool
+    """Whether loads are told of each request that ends, so that delays are stated as they are."""
 
 
 @final
@@ -77,6 +79,10 @@ class ShortestExpectedDelay:
         rota = self._rota
         if rota is None or rota.snapshot is not snapshot:
             self._rota = rota = _rota(snapshot, ctx.rng)
+        if rota.told and rota.pool is not None and ctx.trace is None:
+            stated = _soonest_stated(rota, rota.pool, ctx.exclude)
+            if stated is not None:
+                return stated
         compare = _soonest_value if rota.pool is None else _soonest
         chosen: Node | None = None
         looked, size = 0, len(snapshot.eligible)
@@ -103,7 +109,8 @@ class ShortestExpectedDelay:
         if not rota.recent:
             return _scan(next(rota.windows), rota.pool)
         for node in snapshot.eligible:
-            cast("Any", node.load).recent = rota.recent
+            load: Any = node.load
+            load.recent = rota.recent
         return _roll(rota, rota.pool)
 
 
@@ -114,11 +121,12 @@ def _rota(snapshot: Snapshot, rng: Random) -> Rota:
     pools = {id(pool): pool for pool in (getattr(node.load, "pool", None) for node in order)}
     pool = next(iter(pools.values()), None) if len(pools) == 1 else None
     shared = pool if isinstance(pool, ExpectedDelayPool) else None
+    told = all(node.needs_completion for node in order)
     if len(order) <= MAX_SCANNED:
-        return Rota(snapshot, cycle([tuple(order)]), [], shared)
+        return Rota(snapshot, cycle([tuple(order)]), [], shared, told)
     looped = order + order[:WINDOW]
     windows = [tuple(looped[start : start + WINDOW]) for start in range(0, len(order), WINDOW)]
-    return Rota(snapshot, cycle(windows), order[:RECENT], shared)
+    return Rota(snapshot, cycle(windows), order[:RECENT], shared, told)
 
 
 def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]:
@@ -194,10 +202,33 @@ def _compare(rota: Rota, rng: Random) -> Callable[..., Node]:
     """Compare the values of loads of any kind."""
     recent, following = rota.recent, rota.windows.__next__
 
+    first = rota.snapshot.eligible[0]
+
     def pick(now: float = 0.0, /) -> Node:
-        return cast("Node", _soonest_value((*recent, *following()), PickContext(rng=rng, now=now)))
+        return _soonest_value((*recent, *following()), PickContext(rng=rng, now=now)) or first
 
     return pick
+
+
+def _soonest_stated(rota: Rota, pool: ExpectedDelayPool, exclude: Collection[str]) -> Node | None:
+    """Take the shortest of the delays as last stated; ``None`` if in-flight has changed since, or all are excluded."""
+    taken = pool.taken
+    if taken is not None and taken.latency_estimate != -inf:  # its request may not have begun
+        load: Any = taken.load
+        taken.latency_estimate = load.price * (taken.inflight / taken.capacity + 1.0) + load.turn
+    chosen: Node | None = None
+    least = inf
+    for node in (*rota.recent, *next(rota.windows)):
+        delay = node.latency_estimate
+        if delay < least and node.id not in exclude:
+            chosen, least = node, delay
+    if chosen is None:
+        return None
+    load = chosen.load
+    if least != load.price * (chosen.inflight / chosen.capacity + 1.0) + load.turn and least != -inf:
+        return None
+    _take(chosen, pool)
+    return chosen
 
 
 def _soonest(nodes: Sequence[Node], ctx: PickContext) -> Node | None:
@@ -227,6 +258,7 @@ def _soonest_value(nodes: Sequence[Node], ctx: PickContext) -> Node | None:
 
 def _take(node: Node, pool: ExpectedDelayPool) -> None:
     """Give an endpoint its turn, and count on its request."""
+    pool.taken = node
     load: Any = node.load
     pool.clock = clock = max(pool.clock, load.turn)
     load.turn = turn = clock + load.step / node.capacity

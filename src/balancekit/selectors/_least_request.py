@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 from balancekit._support.fork import new_lock
 from balancekit.loads import InFlight
@@ -30,7 +30,7 @@ class LeastRequest:
     many balancers, or endpoints that fail fast, which are always the least loaded; use
     :class:`PowerOfChoices`.
 
-    Cost: O(1) amortised for equal weights, O(log distinct scores) otherwise; O(n) with exclusions.
+    Cost: O(1) amortised for equal weights, O(log distinct scores) otherwise, with exclusions too.
     Source: Envoy ``LEAST_REQUEST`` with full scan; nginx ``least_conn``.
 
     Example
@@ -49,9 +49,15 @@ class LeastRequest:
 
     def __init__(self) -> None:
         self._buckets: ScoreBuckets[Node] | None = None
+        self._snapshot: Snapshot | None = None
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return a candidate of the least score. O(n)."""
+        """Return a candidate of the least score. O(1) for the snapshot of the last picker, else O(n)."""
+        buckets = self._buckets
+        if buckets is not None and self._snapshot is snapshot and ctx.trace is None:
+            found = buckets.lowest_except(ctx.exclude)
+            if found is not None:
+                return found
         candidates = snapshot.candidates(ctx)
         node = _least(candidates, ctx.rng)
         if ctx.trace is not None and node is not None:
@@ -68,9 +74,11 @@ class LeastRequest:
         if self._buckets is not None:
             self._buckets.retire()
         nodes = [node for node in snapshot.eligible if node.weight]
+        self._snapshot = self._buckets = None
         if not nodes:
-            return lambda _now=0.0: cast("Node", _least(snapshot.eligible, generator))
+            return lambda _now=0.0: _least(snapshot.eligible, generator) or snapshot.eligible[0]
         self._buckets = buckets = ScoreBuckets(nodes, generator, new_lock(reentrant=True))
+        self._snapshot = snapshot
         for node in nodes:
             node.on_low_water = buckets.fell
         lowest = buckets.lowest

@@ -8,6 +8,8 @@ from typing import ClassVar, final
 
 from balancekit.hashing import hash32
 from balancekit.loads import InFlight
+from balancekit.selectors._pickers import Pickers
+from balancekit.selectors._sampling import uniform_sampler
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["SourceHash"]
@@ -59,3 +61,7 @@ class SourceHash:
             return nodes[hash32(key) % size]
 
         return pick
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast paths for a snapshot with eligible nodes; without a key, any node is picked at random."""
+        return uniform_sampler(snapshot.eligible, rng), self.picker(snapshot, rng=rng)

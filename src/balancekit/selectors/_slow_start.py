@@ -24,9 +24,10 @@ from random import Random
 from typing import Final
 
 from balancekit.hashing import hash32
+from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
-__all__ = ["any_ramping", "slow_start_picker", "with_slow_start"]
+__all__ = ["any_ramping", "slow_start_pickers", "with_slow_start"]
 
 Select = Callable[[Snapshot, PickContext], Node | None]
 
@@ -47,30 +48,29 @@ def with_slow_start(select: Select, snapshot: Snapshot, ctx: PickContext) -> Nod
     return _redirect(node, select, snapshot, ctx)
 
 
-def slow_start_picker(
-    pick: Callable[..., Node],
+def slow_start_pickers(
+    pickers: Pickers,
     select: Select,
     snapshot: Snapshot,
     rng: Random,
-    *,
-    keyed: bool,
-) -> Callable[..., Node]:
-    """Return a fast path around another."""
+) -> Pickers:
+    """Return fast paths around others."""
+    first, first_by_key = pickers
 
     def again(node: Node, key: Key | None, now: float) -> Node:
         if _admitted(node, key, rng):
             return node
         return _redirect(node, select, snapshot, PickContext(rng=rng, now=now, key=key))
 
-    def pick_by_key(key: Key, now: float = 0.0, /) -> Node:
-        node = pick(key, now)
-        return node if node.ramp >= 1.0 else again(node, key, now)
+    def pick(now: float = 0.0, /) -> Node | None:
+        node = None if first is None else first(now)
+        return node if node is None or node.ramp >= 1.0 else again(node, None, now)
 
-    def pick_any(now: float = 0.0, /) -> Node:
-        node = pick(now)
-        return node if node.ramp >= 1.0 else again(node, None, now)
+    def pick_by_key(key: Key, now: float = 0.0, /) -> Node | None:
+        node = None if first_by_key is None else first_by_key(key, now)
+        return node if node is None or node.ramp >= 1.0 else again(node, key, now)
 
-    return pick_by_key if keyed else pick_any
+    return None if first is None else pick, None if first_by_key is None else pick_by_key
 
 
 def _admitted(node: Node, key: Key | None, rng: Random) -> bool:

@@ -188,10 +188,10 @@ def test_it_is_explained():
 def test_a_healthy_pool_has_its_fast_lane():
     """Nobody held back: the picker is the selector's own."""
     balancer, clock = with_one_back(RoundRobin())
-    assert balancer._current.published.pick.__qualname__.startswith("slow_start_picker")
+    assert balancer._current.published.fast[0].__qualname__.startswith("slow_start_pickers")
     balancer.acquire(exclude=set("bcd")).release()
-    assert balancer._current.published.pick.__qualname__.startswith("slow_start_picker")
+    assert balancer._current.published.fast[0].__qualname__.startswith("slow_start_pickers")
     clock.advance(100.0)
     with balancer.acquire():
         pass
-    assert "with_slow_start" not in getattr(balancer._current.published.pick, "__qualname__", "")
+    assert "with_slow_start" not in getattr(balancer._current.published.fast[0], "__qualname__", "")

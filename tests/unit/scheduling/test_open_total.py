@@ -1,0 +1,67 @@
+"""The sum of requests in flight: true whenever all that was announced has begun, whatever was missed."""
+
+from __future__ import annotations
+
+from random import Random
+from threading import RLock
+
+import pytest
+
+from balancekit.scheduling import OpenTotal
+from balancekit.testing import make_nodes
+
+
+def end(node):
+    """End a request as a lease does."""
+    node.inflight -= 1
+    if node.inflight < node.low_water:
+        node.on_low_water(node)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_total_is_the_sum_of_in_flight(seed):
+    """After any sequence of announced starts and ends, the total equals the sum over all nodes."""
+    rng = Random(seed)
+    nodes = make_nodes([f"n{k}" for k in range(5)], inflight={"n1": 2})
+    total = OpenTotal(nodes, RLock())
+    for node in nodes:
+        node.on_low_water = total.fell
+    for _ in range(400):
+        busy = [node for node in nodes if node.inflight]
+        if rng.random() < 0.5 or not busy:
+            node = rng.choice(nodes)
+            total.starting(node)
+            node.inflight += 1
+        else:
+            end(rng.choice(busy))
+        assert total.read() == sum(node.inflight for node in nodes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_missed_is_put_right_when_the_node_is_met(seed):
+    """After starts that were not announced, or did not come, the total is right once each node has had a request."""
+    rng = Random(seed)
+    nodes = make_nodes(["a", "b", "c"])
+    total = OpenTotal(nodes, RLock())
+    for node in nodes:
+        node.on_low_water = total.fell
+    for _ in range(50):
+        node = rng.choice(nodes)
+        if rng.random() < 0.5:
+            node.inflight += 1
+        else:
+            total.starting(node)
+    for node in nodes:
+        total.starting(node)
+        node.inflight += 1
+        end(node)
+    assert total.read() == sum(node.inflight for node in nodes)
+
+
+def test_nodes_that_were_never_there_are_ignored():
+    """A start or an end of a node that is not counted changes nothing."""
+    inside, outside = make_nodes(["a", "b"])
+    total = OpenTotal([inside], RLock())
+    total.starting(outside)
+    total.fell(outside)
+    assert total.read() == 0
