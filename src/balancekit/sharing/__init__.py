@@ -2,7 +2,10 @@
 
 =========================  ================================================================================
 :class:`Shared`            a load policy: another load, over the open leases of all processes
-:func:`in_flight`          the sums, for people and tests
+:func:`in_flight`          the sums in a file, for people and tests
+:class:`RedisStore`        what several hosts share by; :class:`AsyncRedisStore` on asyncio
+:class:`SharedEjections`   ejections that processes tell each other of
+:class:`SharedRateLimit`   a selector: limits per endpoint that all processes keep together
 =========================  ================================================================================
 
 A pick reads memory of its own process. It never waits for another process, a lock or the network.
@@ -16,16 +19,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from balancekit.sharing._ejections import SharedEjections
     from balancekit.sharing._file import in_flight
     from balancekit.sharing._policy import Shared, SharedLoad, SharedPool
+    from balancekit.sharing._rate_limit import SharedRateLimit
+    from balancekit.sharing._redis import AsyncRedisStore, RedisStore
+    from balancekit.sharing._store import Hint
 
-__all__ = ["Shared", "SharedLoad", "SharedPool", "in_flight"]
+__all__ = [
+    "AsyncRedisStore",
+    "Hint",
+    "RedisStore",
+    "Shared",
+    "SharedEjections",
+    "SharedLoad",
+    "SharedPool",
+    "SharedRateLimit",
+    "in_flight",
+]
 
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
+        "_ejections": ("SharedEjections",),
         "_file": ("in_flight",),
         "_policy": ("Shared", "SharedLoad", "SharedPool"),
+        "_rate_limit": ("SharedRateLimit",),
+        "_redis": ("AsyncRedisStore", "RedisStore"),
+        "_store": ("Hint",),
     },
 )
 

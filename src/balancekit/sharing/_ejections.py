@@ -1,0 +1,139 @@
+"""Ejections that processes of a fleet tell each other of.
+
+A process that ejects an endpoint by its own experience leaves a hint in the store. Another one ejects the endpoint too if
+it has had a failure there itself, or if hints come from a quorum. What it ejects by hints it leaves no hint of, so a
+rumour cannot feed itself; and a part of the endpoints stays whatever is heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from balancekit._support import validation as valid
+from balancekit.endpoint import Endpoint
+from balancekit.errors import UnknownEndpointError
+from balancekit.events import Ejected, Event
+from balancekit.outcome import FAILURES, CheckResult, Completion
+from balancekit.protocols import ObservableBalancer, require_balancer
+from balancekit.sharing._redis import AsyncRedisStore, RedisStore
+from balancekit.sharing._store import Hint
+
+__all__ = ["SharedEjections"]
+
+MAX_CHECKS: Final = 10
+"""Failed checks that are reported, at most, until the health policy has made up its mind."""
+_EJECTED: Final = "ejected"
+
+
+@final
+class SharedEjections:
+    """Hints of ejections, given and taken through a store.
+
+    Parameters
+    ----------
+    balancer
+        Whose health policy takes checks (``Lifecycle`` does).
+    store
+        The store; its period is how late hints are.
+    quorum
+        From how many other processes hints must come, >= 1, unless this one has failed there itself.
+    suspicion
+        For how many requests at that endpoint an own failure makes one hint enough, >= 1.
+
+    max_ejected
+        Of the endpoints, 0 to 1: hints eject none while as many are out, for whatever reason.
+
+    *Guarantee.* Hints alone never leave fewer endpoints than ``1 - max_ejected`` of all. Joining reads and never writes.
+
+    *When not to use it:* where a failure is the caller's own, such as an expired credential: one bad deployment of the
+    callers would eject servers for all. A larger quorum helps.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> from redis import Redis
+    >>> from balancekit.sharing import RedisStore
+    >>> lb = LoadBalancer(["a", "b", "c"])
+    >>> hints = SharedEjections(lb, RedisStore(Redis(port=1), name="checkout"))
+    >>> hints.heard([Hint("p1", "a", 30.0), Hint("p2", "a", 20.0), Hint("p1", "b", 30.0)])
+    >>> lb.stats()["a"].state, lb.stats()["b"].state
+    ('ejected', 'healthy')
+    >>> hints.stop()
+    """
+
+    def __init__(
+        self,
+        balancer: ObservableBalancer[Any],
+        store: RedisStore | AsyncRedisStore,
+        *,
+        quorum: int = 2,
+        suspicion: int = 20,
+        max_ejected: float = 0.5,
+    ) -> None:
+        require_balancer(balancer)
+        self._balancer = balancer
+        self._core = store.core
+        self._quorum = valid.integer("quorum", quorum, minimum=1)
+        self._suspicion = valid.integer("suspicion", suspicion, minimum=1)
+        self._max_ejected = valid.number("max_ejected", max_ejected, minimum=0.0, maximum=1.0)
+        self._suspected: dict[str, int] = {}
+        self._joining: set[str] = set()
+        self._ends: list[Callable[[], None]] = [
+            balancer.on_event(self._on_event),
+            balancer.on_completion(self._on_completion),
+        ]
+        self._core.listeners = (*self._core.listeners, self.heard)
+
+    def stop(self) -> None:
+        """Give and take no more hints."""
+        self._core.listeners = tuple([one for one in self._core.listeners if one != self.heard])
+        while self._ends:
+            self._ends.pop()()
+
+    def heard(self, hints: list[Hint]) -> None:
+        """Take the hints that are in force. Called by the store after each exchange."""
+        sources: dict[str, dict[str, float]] = {}
+        for member, endpoint, seconds in hints:
+            sources.setdefault(endpoint, {})[member] = seconds
+        wanted = [
+            (endpoint, by)
+            for endpoint, by in sources.items()
+            if len(by) >= (1 if self._suspected.get(endpoint) else self._quorum)
+        ]
+        if not wanted:
+            return
+        states = {found.id: found.state for found in self._balancer.stats().endpoints}
+        room = int(self._max_ejected * len(states)) - list(states.values()).count(_EJECTED)
+        for endpoint, by in wanted:
+            if room > 0 and states.get(endpoint, _EJECTED) != _EJECTED:
+                self._join(endpoint, len(by), max(by.values()))
+                room -= 1
+
+    def _join(self, endpoint: str, others: int, seconds: float) -> None:
+        """Eject an endpoint as others have."""
+        detail = f"ejected by {others} other processes"
+        result = CheckResult(passed=False, detail=detail, holds_for=max(seconds, 1e-3))
+        self._joining.add(endpoint)
+        try:
+            for _ in range(MAX_CHECKS):
+                if not self._balancer.report_check(endpoint, result):
+                    break
+        except UnknownEndpointError:
+            pass
+        finally:
+            self._joining.discard(endpoint)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Ejected) and event.endpoint not in self._joining:
+            self._core.hint(event.endpoint, max(event.until - event.at, 1e-3))
+
+    def _on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
+        if completion.outcome in FAILURES:
+            self._suspected[endpoint.id] = self._suspicion
+        elif endpoint.id in self._suspected:
+            left = self._suspected[endpoint.id] - 1
+            if left > 0:
+                self._suspected[endpoint.id] = left
+            else:
+                self._suspected.pop(endpoint.id, None)

@@ -1,0 +1,216 @@
+"""A rate limit that many processes keep together, by leased blocks of tokens.
+
+The store holds one bucket for each endpoint. With each exchange a process leases a block: as much as it has used of late,
+and a little more. It spends its block without asking. So all processes together never ask for more than the quota, and a
+pick never waits for the store. While the store does not answer, each process works by its own part of the rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from balancekit._support import validation as valid
+from balancekit.errors import Reason
+from balancekit.protocols import LoadPolicy
+from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
+from balancekit.selectors import ShortestExpectedDelay
+from balancekit.sharing._redis import AsyncRedisStore, RedisStore
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["SharedRateLimit"]
+
+PART: Final = "all"
+ROUNDING: Final = 1e-9
+"""Of a token: what additions of small parts may lose."""
+SPARE: Final = 2.0
+"""A block is so many times what was used since the last exchange."""
+
+
+@final
+class TokenBlock:
+    """The tokens of one endpoint that this process holds.
+
+    Parameters
+    ----------
+    key
+        Of the bucket in the store.
+    rate, burst
+        Of the quota, for all processes.
+    share
+        The part of both that this process takes while the store does not answer.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_alone_since",
+        "_burst",
+        "_granted",
+        "_key",
+        "_rate",
+        "_share",
+        "_used",
+        "tokens",
+    )
+
+    def __init__(self, key: str, rate: float, burst: float, share: float) -> None:
+        self._key = key
+        self._rate = rate
+        self._burst = burst
+        self._share = share
+        self._granted: deque[float | None] = deque()  # by the runner, taken by the next pick
+        self._used = 1.0
+        self._alone_since: float | None = None
+        self.tokens: float = 0.0
+        """How many there are to spend; less than none if the last request cost more."""
+
+    def question(self) -> list[Any]:
+        """Return key, rate, burst and how many tokens are wanted."""
+        used, self._used = self._used, 0.0
+        wanted = math.ceil(
+            min(self._burst, max(1.0, SPARE * used) - self.tokens - sum(filter(None, self._granted)))
+        )
+        return [self._key, self._rate, self._burst, max(0, wanted)]
+
+    def grant(self, tokens: float | None) -> None:
+        """Take tokens; ``None`` if the store did not answer. Any thread may call."""
+        self._granted.append(tokens)
+
+    def settle(self, now: float) -> None:
+        """Let granted tokens count."""
+        alone = self._alone_since
+        while self._granted:
+            granted = self._granted.popleft()
+            if granted is None:
+                alone = now if alone is None else alone
+            else:
+                self.tokens += granted
+                alone = None
+        if alone is not None:
+            most = max(1.0, self._burst * self._share)
+            self.tokens = max(self.tokens, min(most, self.tokens + (now - alone) * self._rate * self._share))
+            alone = now
+        self._alone_since = alone
+
+    def has(self, cost: float) -> bool:
+        """Answer whether a request of this cost may be made."""
+        return self.tokens + ROUNDING >= min(cost, max(1.0, self._burst * self._share))
+
+    def spend(self, cost: float) -> None:
+        """Take the cost of a request out."""
+        self.tokens -= cost
+        self._used += cost
+
+
+@final
+class SharedRateLimit:
+    """Pass over endpoints that all processes together have asked as often as they may be.
+
+    Parameters
+    ----------
+    store
+        Where the quotas are.
+    rate
+        What an endpoint may be asked for per second by all processes, > 0: requests, or their cost.
+    burst
+        What it may be asked for at once after a rest, >= 1. One second's worth, and at least 1, if left out.
+    by_cost
+        Whether a request counts for its cost or for one.
+    replicas
+        How many processes there are, about: while the store does not answer, each takes ``rate / replicas``.
+    child
+        Makes the selector. ``ShortestExpectedDelay`` if left out.
+
+    *Guarantee.* While the store answers, processes together are granted at most ``burst + rate * t`` in ``t`` seconds. A
+    request may cost more than a process holds, if the block is as large as it gets; it then owes the rest.
+
+    *When not to use it:* for one process: ``RateLimit``, which knows when there will be room. For a limit that must be
+    used to the last token: a block that a process does not spend is not there for others until it has been spent.
+
+    Cost: O(n) a pick, as ``RateLimit``. The first requests to an endpoint, before the first exchange, find no tokens.
+    Source: blocks as in Doorman (Google) and Stripe's and Envoy's quota services.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, SaturatedError
+    >>> from redis import Redis
+    >>> from balancekit.sharing import RedisStore
+    >>> store = RedisStore(Redis(port=1, socket_timeout=0.5), name="keys")
+    >>> limit = SharedRateLimit(store, 500 / 60, replicas=8)
+    >>> lb = LoadBalancer(["key-a", "key-b"], selector=limit)
+    >>> try:
+    ...     lb.acquire()
+    ... except SaturatedError:
+    ...     print("no block yet")
+    no block yet
+    >>> store.close()
+    """
+
+    def __init__(
+        self,
+        store: RedisStore | AsyncRedisStore,
+        rate: float,
+        *,
+        burst: float | None = None,
+        by_cost: bool = False,
+        replicas: int = 1,
+        child: MakeSelector = ShortestExpectedDelay,
+    ) -> None:
+        self._store = store
+        self._rate = valid.number("rate", rate, above=0.0)
+        self._burst = max(1.0, self._rate) if burst is None else valid.number("burst", burst, minimum=1.0)
+        self._by_cost = valid.flag("by_cost", by_cost)
+        self._share = 1.0 / valid.integer("replicas", replicas, minimum=1)
+        self._blocks: dict[str, TokenBlock] = {}
+        self._children = ChildSelectors(child)
+        self.default_load: LoadPolicy = self._children.default_load
+        if self._children.learns:
+            self.learn: Learn = self._children.learn
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return what the child picks among those that have tokens, and spend them."""
+        self._store.start()
+        short = self._short(snapshot, ctx)
+        node = self._children.of(PART).select(snapshot, excluding(ctx, short) if short else ctx)
+        if node is not None and ctx.trace is None:
+            self._blocks[node.id].spend(self._cost(ctx))
+        return node
+
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Build the tables of the child, and hold blocks for the members."""
+        there = {node.id for node in snapshot.members.nodes}
+        for id in [id for id in self._blocks if id not in there]:
+            del self._blocks[id]
+        for id in there - self._blocks.keys():
+            self._blocks[id] = block = TokenBlock(id, self._rate, self._burst, self._share)
+            self._store.core.add_quota(block)
+        self._children.prepare({PART: snapshot})
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Return the endpoints without tokens, and the child's reasons for the others."""
+        short = self._short(snapshot, ctx)
+        found = dict.fromkeys(short, Reason.SATURATED)
+        return {**self._children.refusals(PART, snapshot, excluding(ctx, short)), **found}
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when the next exchange will have brought tokens, at the soonest."""
+        own = ctx.now + self._store.core.period if self._short(snapshot, ctx) else None
+        childs = self._children.retry_at(PART, snapshot, ctx)
+        return max([at for at in (own, childs) if at is not None], default=None)
+
+    def _short(self, snapshot: Snapshot, ctx: PickContext) -> set[str]:
+        cost, short = self._cost(ctx), set()
+        for node in snapshot.candidates(ctx):
+            block = self._blocks.get(node.id)
+            if block is None:
+                short.add(node.id)
+                continue
+            block.settle(ctx.now)
+            if not block.has(cost):
+                short.add(node.id)
+        return short
+
+    def _cost(self, ctx: PickContext) -> float:
+        return ctx.cost if self._by_cost else 1.0

@@ -1,0 +1,198 @@
+"""Exchange by a Redis or Valkey server, from a thread or from a task.
+
+A pick never touches the network: the runner writes what it has heard to the nodes. If the server does not answer, the
+balancer goes on with its own counts, one line is logged, and another when it answers again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, final
+
+from balancekit._support.fork import call_in_child, new_lock
+from balancekit.errors import ConfigurationError
+from balancekit.sharing._store import SCRIPT, StoreCore, StoreExchange
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.asyncio import Redis as AsyncRedis
+
+__all__ = ["AsyncRedisStore", "RedisStore"]
+
+
+@final
+class RedisStore:
+    """A store for programs with threads: one daemon thread exchanges counts each period.
+
+    Parameters
+    ----------
+    client
+        Of redis-py, for Redis >= 5 or Valkey. Give it ``socket_timeout``: about a period.
+    name
+        Processes that share have the same.
+    period
+        Seconds between two exchanges, > 0. Sums help while they are not older than a few times of service.
+    ttl
+        Seconds after which a process that is not heard of counts no longer, > period; ten periods if left out.
+
+    The thread starts with the first request of a balancer and ends with the store, or with :meth:`close`, which takes the
+    counts of this process back. In a forked child it starts again.
+
+    *When not to use it:* for the workers of one host; a file is fresher and needs no server. On asyncio: use
+    :class:`AsyncRedisStore`.
+
+    Cost: one round trip a period, of some 20 bytes per endpoint; in the server, O(endpoints).
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.loads import InFlight
+    >>> from balancekit.sharing import Shared
+    >>> from redis import Redis
+    >>> store = RedisStore(Redis(port=1, socket_timeout=0.5), name="checkout")
+    >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(InFlight(), store=store))
+    >>> lb.acquire().release()
+    True
+    >>> store.close()
+    """
+
+    def __init__(self, client: Redis, *, name: str, period: float = 0.5, ttl: float | None = None) -> None:
+        if not callable(getattr(client, "eval", None)) or asyncio.iscoroutinefunction(client.eval):
+            raise ConfigurationError("client", client, "a client of redis-py, redis.Redis(...)")
+        self.core: StoreCore = StoreCore(name, period=period, ttl=ttl)
+        """What is said and heard."""
+        self._client: Any = client
+        self._lock = new_lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        call_in_child(self)
+
+    def exchange(self) -> StoreExchange:
+        """Return the exchange of one pool."""
+        made = self.core.exchange()
+        made.on_refresh = self.start
+        return made
+
+    def start(self) -> None:
+        """Start the thread, if it does not run and the store is not closed."""
+        if self._thread is not None or self._stop.is_set():
+            return
+        with self._lock:
+            if self._thread is None:
+                arguments = (weakref.ref(self), self._stop, self.core.period)
+                self._thread = threading.Thread(
+                    target=_run, args=arguments, name="balancekit-store", daemon=True
+                )
+                self._thread.start()
+
+    def synchronize(self) -> None:
+        """Exchange now, in this thread. Never raises what the client raises."""
+        try:
+            self.core.answered(self._client.eval(SCRIPT, *self.core.arguments()))
+        except Exception as error:
+            self.core.failed(error)
+
+    def close(self) -> None:
+        """End the thread, and take the counts of this process back."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(self.core.ttl)
+        with contextlib.suppress(Exception):
+            self._client.eval(SCRIPT, *self.core.arguments(leave=True))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def after_fork(self) -> None:
+        """Start over in a child, where the thread does not exist."""
+        self.core.start_over()
+        self._stop = threading.Event()
+        self._thread = None
+
+
+def _run(store: weakref.ref[RedisStore], stop: threading.Event, period: float) -> None:
+    """Exchange counts each period, for as long as the store is there."""
+    while True:
+        present = store()
+        if present is None:
+            return
+        present.synchronize()
+        del present
+        if stop.wait(period):
+            return
+
+
+@final
+class AsyncRedisStore:
+    """A store for programs on asyncio: one task exchanges counts each period, inside ``async with``.
+
+    Parameters
+    ----------
+    client
+        ``redis.asyncio.Redis``; give it ``socket_timeout``.
+    name, period, ttl
+        See :class:`RedisStore`.
+
+    Example
+    -------
+    >>> import asyncio
+    >>> from redis.asyncio import Redis
+    >>> async def main():
+    ...     async with AsyncRedisStore(Redis(port=1, socket_timeout=0.5), name="checkout") as store:
+    ...         return store.core.name
+    >>> asyncio.run(main())
+    'checkout'
+    """
+
+    def __init__(
+        self, client: AsyncRedis, *, name: str, period: float = 0.5, ttl: float | None = None
+    ) -> None:
+        if not callable(getattr(client, "eval", None)):
+            raise ConfigurationError("client", client, "a client of redis-py, redis.asyncio.Redis(...)")
+        self.core: StoreCore = StoreCore(name, period=period, ttl=ttl)
+        """What is said and heard."""
+        self._client: Any = client
+        self._task: asyncio.Task[None] | None = None
+
+    def exchange(self) -> StoreExchange:
+        """Return the exchange of one pool."""
+        return self.core.exchange()
+
+    def start(self) -> None:
+        """Do nothing: ``async with`` starts the task."""
+
+    async def synchronize(self) -> None:
+        """Exchange now. Never raises what the client raises."""
+        try:
+            self.core.answered(await self._client.eval(SCRIPT, *self.core.arguments()))
+        except Exception as error:
+            self.core.failed(error)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        with contextlib.suppress(Exception):
+            await self._client.eval(SCRIPT, *self.core.arguments(leave=True))
+
+    async def _run(self) -> None:
+        while True:
+            await self.synchronize()
+            await asyncio.sleep(self.core.period)
