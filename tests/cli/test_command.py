@@ -86,7 +86,9 @@ def test_the_demo_loses_no_request():
     names = {endpoint["id"] for endpoint in report["endpoints"]}
     assert len(names) == 5
     assert sum(endpoint["share"] for endpoint in report["endpoints"]) == pytest.approx(1.0, abs=0.01)
-    for endpoint in report["endpoints"]:
+    assert sum(endpoint["requests"] for endpoint in report["burst"]) >= 2_000
+    assert max(endpoint["p99"] for endpoint in report["burst"]) > max(e["p50"] for e in report["endpoints"])
+    for endpoint in [*report["endpoints"], *report["burst"]]:
         assert 0 < endpoint["p50"] <= endpoint["p95"] <= endpoint["p99"]
     happened = {event["event"] for event in report["events"]}
     assert {"killed (SIGKILL)", "listens again", "added", "draining", "drained"} <= happened

@@ -46,6 +46,8 @@ class Demo:
         self._view = view
         self._seconds = seconds
         self._began = 0.0
+        self._done = 0.0
+        """The share of the script that is over."""
 
     async def run(self) -> DemoReport:
         """Play the whole script; return what came of it, also of a run that was interrupted."""
@@ -88,7 +90,9 @@ class Demo:
         await self._until(1.0)
 
     async def _until(self, share: float) -> None:
-        await asyncio.sleep(max(0.0, self._began + share * self._seconds - time.monotonic()))
+        """Let the callers go on for what is left until a share of the script, however long the step before it took."""
+        await asyncio.sleep((share - self._done) * self._seconds)
+        self._done = share
 
     async def _show(self, balancer: LoadBalancer[str]) -> None:
         while True:
@@ -124,7 +128,7 @@ def run_demo(*, seconds: float, as_json: bool) -> int:
     Parameters
     ----------
     seconds
-        How long callers keep coming.
+        How long callers keep coming, beside what the burst and the starts of servers take.
     as_json
         Print data, and nothing while it runs.
 

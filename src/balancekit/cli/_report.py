@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from balancekit._support.record import Record
 from balancekit.cli._traffic import RequestCounters
 from balancekit.events import Event
@@ -54,6 +56,9 @@ class DemoReport(Record):
     retries: int
     max_in_flight: int
     endpoints: tuple[EndpointRow, ...]
+    """Requests outside the burst."""
+    burst: tuple[EndpointRow, ...]
+    """Requests that were open during the burst."""
     events: tuple[Note, ...]
 
     @classmethod
@@ -61,28 +66,14 @@ class DemoReport(Record):
         cls, counters: RequestCounters, seconds: float, names: list[str], events: list[Note]
     ) -> DemoReport:
         """Sum up a run."""
-        served = sum(map(len, counters.seconds.values())) or 1
-        rows = []
-        for name in names:
-            durations = counters.seconds.get(name, [])
-            quantiles = summary(durations)
-            rows.append(
-                EndpointRow(
-                    id=name,
-                    requests=len(durations),
-                    share=len(durations) / served,
-                    p50=quantiles.p50 if quantiles else None,
-                    p95=quantiles.p95 if quantiles else None,
-                    p99=quantiles.p99 if quantiles else None,
-                ),
-            )
         return cls(
             seconds=seconds,
             requests=counters.requests,
             failures=counters.failures,
             retries=counters.retries,
             max_in_flight=counters.max_in_flight,
-            endpoints=tuple(rows),
+            endpoints=_rows(names, counters.seconds),
+            burst=_rows([name for name in names if counters.burst.get(name)], counters.burst),
             events=tuple(events),
         )
 
@@ -95,11 +86,30 @@ class DemoReport(Record):
             "retries": self.retries,
             "max_in_flight": self.max_in_flight,
             "endpoints": [{name: getattr(row, name) for name in row._fields} for row in self.endpoints],
+            "burst": [{name: getattr(row, name) for name in row._fields} for row in self.burst],
             "events": [
                 {"time": round(e.time, 3), "event": e.event, "endpoint": e.endpoint, **dict(e.details)}
                 for e in self.events
             ],
         }
+
+
+def _rows(names: Sequence[str], seconds: Mapping[str, Sequence[float]]) -> tuple[EndpointRow, ...]:
+    served = sum(map(len, seconds.values())) or 1
+    rows = []
+    for name in names:
+        durations = seconds.get(name, ())
+        quantiles = summary(durations)
+        row = EndpointRow(
+            id=name,
+            requests=len(durations),
+            share=len(durations) / served,
+            p50=quantiles.p50 if quantiles else None,
+            p95=quantiles.p95 if quantiles else None,
+            p99=quantiles.p99 if quantiles else None,
+        )
+        rows.append(row)
+    return tuple(rows)
 
 
 def milliseconds(seconds: float | None) -> str:

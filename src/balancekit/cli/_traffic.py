@@ -27,7 +27,9 @@ class RequestCounters:
     retries: int = 0
     max_in_flight: int = 0
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Duration of each served request, by the endpoint that served it."""
+    """Duration of each request served outside the burst, by the endpoint that served it."""
+    burst: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """The same for requests that were open during the burst: those of the burst, and those beside it."""
 
 
 class Traffic:
@@ -46,6 +48,7 @@ class Traffic:
         self._balancer = balancer
         self._session = session
         self._open = 0
+        self._bursting = False
         self._stopping = False
 
     async def request(self) -> None:
@@ -53,7 +56,7 @@ class Traffic:
         self.counters.requests += 1
         self._open += 1
         self.counters.max_in_flight = max(self.counters.max_in_flight, self._open)
-        began = time.perf_counter()
+        beside_burst, began = self._bursting, time.perf_counter()
         try:
             served_by = await self._attempt()
         finally:
@@ -61,7 +64,8 @@ class Traffic:
         if served_by is None:
             self.counters.failures += 1
         else:
-            self.counters.seconds[served_by].append(time.perf_counter() - began)
+            durations = self.counters.burst if beside_burst or self._bursting else self.counters.seconds
+            durations[served_by].append(time.perf_counter() - began)
 
     async def _attempt(self) -> str | None:
         try:
@@ -94,7 +98,11 @@ class Traffic:
 
     async def burst(self, requests: int) -> None:
         """Make so many requests at the same moment."""
-        await asyncio.gather(*[self.request() for _ in range(requests)])
+        self._bursting = True
+        try:
+            await asyncio.gather(*[self.request() for _ in range(requests)])
+        finally:
+            self._bursting = False
 
     def stop(self) -> None:
         """Let the callers finish what they are at."""

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from balancekit.cli._report import DemoReport, Note, milliseconds
+from balancekit.cli._report import DemoReport, EndpointRow, Note, milliseconds
 from balancekit.statistics_view import BalancerStats
 
 __all__ = ["LiveView", "PlainView", "Silent", "View", "print_report"]
@@ -114,24 +114,31 @@ class LiveView(Silent):
 
 
 def print_report(console: Console, report: DemoReport) -> None:
-    """Print the summary of a run."""
-    table = Table(title="what the callers saw", title_justify="left")
-    for column in ("endpoint", "served", "share", "p50", "p95", "p99"):
-        table.add_column(column, justify="left" if column == "endpoint" else "right")
-    for row in report.endpoints:
-        share, spread = (
-            f"{row.share:.1%}",
-            [milliseconds(row.p50), milliseconds(row.p95), milliseconds(row.p99)],
-        )
-        table.add_row(row.id, str(row.requests), share, *spread)
-    console.print(table)
-    events = Table(title="what happened", title_justify="left", show_header=False, box=None)
-    for note in report.events:
-        events.add_row(f"{note.time:6.2f} s", str(note))
-    console.print(events)
+    """Print the summary of a run: the burst apart from the rest, whose latencies it would hide."""
+    console.print(_table("what the callers saw, without the burst", report.endpoints))
+    if report.burst:
+        console.print(_table("during the burst: 2 000 requests at once, and those beside it", report.burst))
+    if console.is_terminal:  # elsewhere each was printed when it happened
+        events = Table(title="what happened", title_justify="left", show_header=False, box=None)
+        for note in report.events:
+            events.add_row(f"{note.time:6.2f} s", str(note))
+        console.print(events)
     console.print(
         f"{report.requests} requests (at most {report.max_in_flight} at once), "
         f"{report.failures} failures seen by the caller, {report.retries} retries",
         style="bold",
         highlight=False,
     )
+
+
+def _table(title: str, rows: Sequence[EndpointRow]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in ("endpoint", "served", "share", "p50", "p95", "p99"):
+        table.add_column(column, justify="left" if column == "endpoint" else "right")
+    for row in rows:
+        share, spread = (
+            f"{row.share:.1%}",
+            [milliseconds(row.p50), milliseconds(row.p95), milliseconds(row.p99)],
+        )
+        table.add_row(row.id, str(row.requests), share, *spread)
+    return table
