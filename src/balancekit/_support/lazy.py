@@ -7,9 +7,6 @@ balancer. Type checkers read the imports under ``TYPE_CHECKING`` beside it.
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
-
-from balancekit._support.extras import extra as imports_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +36,7 @@ def lazily(
     def getattribute(name: str) -> object:
         for module, names in homes.items():
             if name in names:
-                with imports_of(extra) if extra else nullcontext():
-                    value: object = getattr(__import__(f"{package}.{module}", fromlist=[name]), name)
+                value: object = getattr(_imported(f"{package}.{module}", name, extra), name)
                 setattr(sys.modules[package], name, value)
                 return value
         if name in packages:
@@ -53,3 +49,13 @@ def lazily(
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return getattribute
+
+
+def _imported(module: str, name: str, extra: str) -> object:
+    """Import a module that has a name, or say which extra brings what it needs."""
+    if not extra:
+        return __import__(module, fromlist=[name])
+    from balancekit._support.extras import extra as imports_of  # noqa: PLC0415 - `import balancekit` loads nothing
+
+    with imports_of(extra):
+        return __import__(module, fromlist=[name])
