@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     )
     from balancekit.ha._replay import AdvertReplay, LoggedAdvert, read_advert_log, replay_adverts
     from balancekit.ha._roles import VRRP, Action, Role, Step, VrrpTrigger, vrrp_page
-    from balancekit.ha._router import OWNER, VirtualRouter
+    from balancekit.ha._router import VirtualRouter
+    from balancekit.ha._settings import OWNER, RouterSettings
     from balancekit.ha._tracking import (
         SupportsTracking,
         TrackedCheck,
@@ -80,6 +81,7 @@ __all__ = [
     "QuorumState",
     "RejectedAdvert",
     "Role",
+    "RouterSettings",
     "Send",
     "Step",
     "SupportsTracking",
@@ -127,7 +129,8 @@ __getattr__: Callable[[str], object] = lazily(
         "_quorum": ("Majority", "MajorityMachine", "Quorum", "QuorumMachine", "QuorumState", "VoteMachine"),
         "_replay": ("AdvertReplay", "LoggedAdvert", "read_advert_log", "replay_adverts"),
         "_roles": ("VRRP", "Action", "Role", "Step", "VrrpTrigger", "vrrp_page"),
-        "_router": ("OWNER", "VirtualRouter"),
+        "_router": ("VirtualRouter",),
+        "_settings": ("OWNER", "RouterSettings"),
         "_tracking": ("SupportsTracking", "TrackedCheck", "TrackedState", "Tracking", "TrackingMachine"),
         "_vrrp": ("VrrpMachine",),
     },

@@ -25,7 +25,8 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.ha._router import OWNER, VirtualRouter
+from balancekit.ha._router import VirtualRouter
+from balancekit.ha._settings import OWNER
 from balancekit.health import CheckState, Thresholds
 
 __all__ = ["SupportsTracking", "TrackedCheck", "TrackedState", "Tracking", "TrackingMachine"]

@@ -17,7 +17,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Announce, Became, Effect, Send, Withdraw
 from balancekit.ha._packet import Advert, ip
 from balancekit.ha._roles import VRRP, Action, Role, VrrpTrigger
-from balancekit.ha._router import OWNER, VirtualRouter
+from balancekit.ha._settings import OWNER, RouterSettings
 
 __all__ = ["VrrpMachine"]
 
@@ -59,8 +59,8 @@ class VrrpMachine:
         "since",
     )
 
-    def __init__(self, config: VirtualRouter) -> None:
-        self.config: VirtualRouter = config
+    def __init__(self, config: RouterSettings) -> None:
+        self.config: RouterSettings = config
         self.role: Role = Role.INITIALIZE
         """The present role."""
         self.deadline: float | None = None
