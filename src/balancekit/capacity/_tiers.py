@@ -6,6 +6,7 @@ times the utilisation.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Final, final
@@ -50,7 +51,7 @@ class Load(Record):
     unit: str
 
 
-class Tier(Record):
+class Tier(Record, ABC):
     """What all tiers of a site have: how full nodes are planned to be.
 
     Parameters
@@ -72,13 +73,14 @@ class Tier(Record):
             )
         self.__dict__.update({name: valid.number(name, getattr(self, name), above=0.0) for name in given})
 
+    @abstractmethod
     def loads(self, demand: Demand, /) -> Iterator[Load]:
         """Yield what a demand asks of this tier, for each limit that is given."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _limits() -> tuple[str, ...]:
-        raise NotImplementedError
+        """Return the names of the limits of this tier."""
 
 
 @final
