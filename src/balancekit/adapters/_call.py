@@ -1,6 +1,6 @@
 """State of one balanced request: its attempts, its lease and its retry decisions, without I/O.
 
-The adapters send; this decides. A retry goes to an endpoint that has not been tried, if the rules of ``_classification.py``
+The adapters send, as ``_exchange.py`` says; this decides. A retry goes to an endpoint that has not been tried, if the rules of ``_classification.py``
 allow it for this request, an attempt is left, there is time, there is an endpoint, and the budget has one to spare. The
 next lease is taken *before* the present answer is thrown away: if there is none, the answer in hand is returned.
 
@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 from balancekit._support.log import log_change
@@ -94,6 +93,7 @@ class Call:
         "_wish",
         "deadline",
         "lease",
+        "pause",
         "tried",
     )
 
@@ -112,6 +112,8 @@ class Call:
         self._upgraded = False
         self.tried: list[str] = []
         """Ids, the present one last."""
+        self.pause: float = 0.0
+        """Seconds to wait for an endpoint before the next look."""
         self.deadline: float = math.inf
         """When the call must be over, by the config's clock."""
         if options is not None and options.deadline is not None:
@@ -262,17 +264,6 @@ class Call:
         if options is not None and options.idempotent is not None:
             return options.idempotent
         return str(request.method).upper() in IDEMPOTENT_METHODS or "Idempotency-Key" in request.headers
-
-    @contextmanager
-    def abandoned(self) -> Iterator[None]:
-        """Throw an answer away: if that is interrupted, the lease of the next attempt ends with it."""
-        try:
-            yield
-        except Exception as error:
-            log_change("closing an answer that was not used failed: %r", error, bad=True)
-        except BaseException:
-            self.lease.release(Outcome.CANCELLED)
-            raise
 
     def _acquire(self) -> Lease[Any]:
         options = self._options

@@ -21,10 +21,20 @@ from balancekit.adapters._classification import (
     classify_foreign,
 )
 from balancekit.adapters._config import AdapterConfig
+from balancekit.adapters._exchange import Rules
 from balancekit.adapters._target import Address
+from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome
 
-__all__ = ["UnusableEndpointError", "classify_error", "replayable", "rewritten", "with_body"]
+__all__ = [
+    "UnusableEndpointError",
+    "classify_error",
+    "replayable",
+    "rewritten",
+    "rules",
+    "sleep",
+    "with_body",
+]
 
 
 class UnusableEndpointError(httpx.ConnectError):
@@ -132,3 +142,22 @@ def rewritten(
     if config.jars is not None:
         config.jars.carry(where, str(sent.url), sent.headers)
     return sent
+
+
+def rules(request: httpx.Request) -> Rules:
+    """Return what the exchange needs to know of the client's classes."""
+
+    def classify(error: BaseException) -> Classification:
+        return classify_error(error, request)
+
+    def no_endpoint(error: UnavailableError) -> httpx.ConnectError:
+        return httpx.ConnectError(str(error), request=request)
+
+    return Rules(classify, replayable, no_endpoint)
+
+
+async def sleep(seconds: float) -> None:
+    """Wait, on asyncio or trio."""
+    import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
+
+    await anyio.sleep(seconds)

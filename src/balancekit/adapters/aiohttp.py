@@ -45,6 +45,7 @@ from balancekit.adapters._classification import (
     classify_foreign,
 )
 from balancekit.adapters._config import AdapterConfig, AdapterOptions, CallOptions
+from balancekit.adapters._exchange import Answer, Rules, carry_out_async, exchange
 from balancekit.adapters._target import Address
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.outcome import Outcome
@@ -117,6 +118,17 @@ def replayable(request: ClientRequest) -> bool:
     """Return whether the body of a request can be sent again: it has not been used up."""
     body: object = request.body
     return not isinstance(body, Payload) or not body.consumed
+
+
+def _no_endpoint(error: UnavailableError) -> aiohttp.ClientConnectionError:
+    return aiohttp.ClientConnectionError(str(error))
+
+
+async def _close(response: ClientResponse) -> None:
+    response.close()
+
+
+_RULES: Final = Rules(classify_error, replayable, _no_endpoint)
 
 
 async def _buffer(request: ClientRequest, limit: int) -> None:
@@ -197,50 +209,29 @@ class Balanced:
             _broken.set(None)
             if before[:2] == (request.method, url):
                 call.tried.extend(before[2])
-        await self._begin(call)
-        while True:
-            try:
-                where = self._address(call)
-                response = await self._send(request, url, where, call, handler)
-            except BaseException as error:
-                if call.failed(classify_error(error), request, replayable=replayable):
-                    continue
-                comes_back = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-                if comes_back and before is None and request.method in IDEMPOTENT_METHODS:
-                    _broken.set((request.method, url, tuple(call.tried)))
-                call.annotate(error)
-                raise
-            try:
-                if call.answered(response.status, response.headers, where, request, replayable=replayable):
-                    with call.abandoned():
-                        response.close()
-                    continue
-                self._hand_over(url, response, call)
-            except BaseException:
-                call.closed()
-                response.close()
-                raise
+
+        async def send() -> Answer[ClientResponse]:
+            where = self._address(call)
+            response = await self._send(request, url, where, call, handler)
+            return Answer(response, response.status, response.headers, where)
+
+        def hand_over(response: ClientResponse) -> ClientResponse:
+            self._hand_over(url, response, call)
             return response
+
+        steps = exchange(call, request, _RULES)
+        try:
+            return await carry_out_async(call, steps, send, _close, hand_over, asyncio.sleep)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if before is None and request.method in IDEMPOTENT_METHODS:  # aiohttp will come back
+                _broken.set((request.method, url, tuple(call.tried)))
+            raise
 
     def _address(self, call: Call) -> Address:
         try:
             return self._addresses.of(call.lease.endpoint)
         except ConfigurationError as error:
             raise UnusableEndpointError(call.unusable(error)) from error
-
-    async def _begin(self, call: Call) -> None:
-        waited = 0.0
-        while True:
-            try:
-                call.begin()
-            except UnavailableError as error:
-                wait = call.patience(error, waited=waited)
-                if wait is None:
-                    raise aiohttp.ClientConnectionError(str(error)) from error
-                await asyncio.sleep(wait)
-                waited += wait
-            else:
-                return
 
     async def _send(
         self,

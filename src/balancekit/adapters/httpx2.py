@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import math
 import ssl
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
 
@@ -29,19 +28,26 @@ from balancekit._support.fork import new_lock
 from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call, begin_call
-from balancekit.adapters._classification import UNDECODABLE
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
+from balancekit.adapters._exchange import Answer, carry_out, carry_out_async, exchange
+from balancekit.adapters._httpx2_bodies import (
+    DEADLINE_PASSED,
+    AsyncBalancedBody,
+    BalancedBody,
+    check_deadline,
+)
 from balancekit.adapters._httpx2_requests import (
     UnusableEndpointError,
-    classify_error,
     replayable,
     rewritten,
+    rules,
+    sleep,
     with_body,
 )
 from balancekit.adapters._target import Address, address_of
 from balancekit.adapters._transports import TransportPool
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError, UnavailableError
+from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
@@ -52,10 +58,9 @@ InnerTransport = TypeVar("InnerTransport", httpx2.BaseTransport, httpx2.AsyncBas
 _OTHER_CLIENT: Final = (
     "this transport is for clients of httpx2; for one of {0} import it from balancekit.adapters.{0}"
 )
-DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
 
-class _Transport(Generic[InnerTransport]):
+class _Transport(ABC, Generic[InnerTransport]):
     """What both transports are made of."""
 
     _sends: ClassVar[str]
@@ -105,8 +110,9 @@ class _Transport(Generic[InnerTransport]):
         socket = None if endpoint is None else address_of(endpoint.target).socket
         return self._make(self._verify, socket)
 
+    @abstractmethod
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> InnerTransport:
-        raise NotImplementedError
+        """Make an inner transport."""
 
     def _passes(self, request: httpx2.Request) -> bool:
         if not isinstance(request, httpx2.Request):
@@ -146,12 +152,17 @@ class _Transport(Generic[InnerTransport]):
                 raise UnusableEndpointError(call.unusable(error), request=request) from error
         return inner, where, rewritten(request, where, name, call, self._config)
 
-    def _take_cookies(self, response: httpx2.Response, where: Address, sent: httpx2.Request) -> None:
-        """Keep an endpoint's cookies, if they are its own."""
-        jars, lines = self._config.jars, response.headers.get_list("Set-Cookie")
-        if jars is not None and lines:
-            jars.keep(where, str(sent.url), sent.headers, lines)
-            del response.headers["Set-Cookie"]
+    def _answer(
+        self, response: httpx2.Response, where: Address, sent: httpx2.Request
+    ) -> Answer[httpx2.Response]:
+        """Return what the exchange reads of an answer; an endpoint's own cookies are kept."""
+        jars = self._config.jars
+        if jars is not None:
+            lines = response.headers.get_list("Set-Cookie")
+            if lines:
+                jars.keep(where, str(sent.url), sent.headers, lines)
+                del response.headers["Set-Cookie"]
+        return Answer(response, response.status_code, response.headers, where)
 
     def _hand_over(self, request: httpx2.Request, response: httpx2.Response, call: Call) -> httpx2.Response:
         """Make the endpoint's answer the service's."""
@@ -167,25 +178,6 @@ class _Transport(Generic[InnerTransport]):
                 if back != location:
                     response.headers["Location"] = back
         return response
-
-
-def _note_decoding(call: Call) -> None:
-    """End a lease as a failure if its body is closed because it cannot be decoded: the client finds out, not the stream."""
-    if isinstance(sys.exc_info()[1], httpx2.DecodingError):
-        call.broke(UNDECODABLE)
-
-
-def _check_deadline(call: Call, request: httpx2.Request, response: httpx2.Response | None = None) -> None:
-    """Raise if the time of a call is up, and close its answer, if there is one yet."""
-    if call.over:
-        if response is not None:
-            response.close()
-        raise httpx2.ReadTimeout(DEADLINE_PASSED, request=request)
-
-
-def _no_endpoint(error: UnavailableError, request: httpx2.Request) -> httpx2.ConnectError:
-    """Return the client's own error for having no endpoint to connect to."""
-    return httpx2.ConnectError(str(error), request=request)
 
 
 @spelled(AdapterOptions)
@@ -251,47 +243,22 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
         limit = self._config.buffer_body
         if limit and not replayable(request) and isinstance(request.stream, httpx2.SyncByteStream):
             request = with_body(request, buffer_body(request.stream, limit))
-        call = self._begin(request)
-        while True:
-            try:
-                inner, where, outgoing = self._next(request, call)
-                response = inner.handle_request(outgoing)
-                _check_deadline(call, request, response)
-                if self._config.jars is not None:
-                    self._take_cookies(response, where, outgoing)
-            except BaseException as error:
-                if call.failed(classify_error(error, request), request, replayable=replayable):
-                    continue
-                call.annotate(error)
-                raise
-            try:
-                if call.answered(
-                    response.status_code, response.headers, where, request, replayable=replayable
-                ):
-                    with call.abandoned():
-                        response.close()
-                    continue
-                if not response.is_closed:
-                    response.stream = _Body(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
-                return self._hand_over(request, response, call)
-            except BaseException:
-                call.closed()
-                response.close()
-                raise
+        call = self._call(request)
 
-    def _begin(self, request: httpx2.Request) -> Call:
-        call, waited = self._call(request), 0.0
-        while True:
-            try:
-                call.begin()
-            except UnavailableError as error:
-                wait = call.patience(error, waited=waited)
-                if wait is None:
-                    raise _no_endpoint(error, request) from error
-                time.sleep(wait)
-                waited += wait
-            else:
-                return call
+        def send() -> Answer[httpx2.Response]:
+            inner, where, outgoing = self._next(request, call)
+            response = inner.handle_request(outgoing)
+            check_deadline(call, request, response)
+            return self._answer(response, where, outgoing)
+
+        def hand_over(response: httpx2.Response) -> httpx2.Response:
+            if not response.is_closed:
+                response.stream = BalancedBody(response.stream, call, request)  # type: ignore[arg-type]  # it is a sync one
+            return self._hand_over(request, response, call)
+
+        return carry_out(
+            call, exchange(call, request, rules(request)), send, httpx2.Response.close, hand_over
+        )
 
     def close(self) -> None:
         """Close every inner transport. Once is enough, more do no harm."""
@@ -310,36 +277,6 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
         traceback: TracebackType | None = None,
     ) -> None:
         self.close()
-
-
-class _Body(httpx2.SyncByteStream):
-    """The body of an answer, and the end of its lease."""
-
-    def __init__(self, stream: httpx2.SyncByteStream, call: Call, request: httpx2.Request) -> None:
-        self._stream = stream
-        self._request = request
-        self._call = call
-        self._last = b""
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for chunk in self._stream:
-                self._last = chunk
-                yield chunk
-                _check_deadline(self._call, self._request)
-        except GeneratorExit:  # the caller reads no further; `close` follows
-            raise
-        except BaseException as error:
-            self._call.broke(classify_error(error, self._request))
-            raise
-        self._call.whole()
-
-    def close(self) -> None:
-        _note_decoding(self._call)
-        try:
-            self._stream.close()
-        finally:
-            self._call.closed(self._last)
 
 
 @spelled(AdapterOptions)
@@ -381,32 +318,20 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
         limit = self._config.buffer_body
         if limit and not replayable(request) and isinstance(request.stream, httpx2.AsyncByteStream):
             request = with_body(request, await buffer_body_async(request.stream, limit))
-        call = await self._begin(request)
-        while True:
-            try:
-                inner, where, outgoing = self._next(request, call)
-                response = await self._sent(inner, outgoing, call)
-                if self._config.jars is not None:
-                    self._take_cookies(response, where, outgoing)
-            except BaseException as error:
-                if call.failed(classify_error(error, request), request, replayable=replayable):
-                    continue
-                call.annotate(error)
-                raise
-            try:
-                if call.answered(
-                    response.status_code, response.headers, where, request, replayable=replayable
-                ):
-                    with call.abandoned():
-                        await response.aclose()
-                    continue
-                if not response.is_closed:
-                    response.stream = _AsyncBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
-                return self._hand_over(request, response, call)
-            except BaseException:
-                call.closed()
-                await response.aclose()
-                raise
+        call = self._call(request)
+
+        async def send() -> Answer[httpx2.Response]:
+            inner, where, outgoing = self._next(request, call)
+            response = await self._sent(inner, outgoing, call)
+            return self._answer(response, where, outgoing)
+
+        def hand_over(response: httpx2.Response) -> httpx2.Response:
+            if not response.is_closed:
+                response.stream = AsyncBalancedBody(response.stream, call, request)  # type: ignore[arg-type]  # it is an async one
+            return self._hand_over(request, response, call)
+
+        steps = exchange(call, request, rules(request))
+        return await carry_out_async(call, steps, send, httpx2.Response.aclose, hand_over, sleep)
 
     async def _sent(
         self, inner: httpx2.AsyncBaseTransport, outgoing: httpx2.Request, call: Call
@@ -421,22 +346,6 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
                 return await inner.handle_async_request(outgoing)
         except TimeoutError as error:
             raise httpx2.ReadTimeout(DEADLINE_PASSED, request=outgoing) from error
-
-    async def _begin(self, request: httpx2.Request) -> Call:
-        call, waited = self._call(request), 0.0
-        while True:
-            try:
-                call.begin()
-            except UnavailableError as error:
-                wait = call.patience(error, waited=waited)
-                if wait is None:
-                    raise _no_endpoint(error, request) from error
-                import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
-
-                await anyio.sleep(wait)
-                waited += wait
-            else:
-                return call
 
     async def aclose(self) -> None:
         """Close every inner transport. Once is enough, more do no harm."""
@@ -455,52 +364,6 @@ class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.Async
         traceback: TracebackType | None = None,
     ) -> None:
         await self.aclose()
-
-
-class _AsyncBody(httpx2.AsyncByteStream):
-    """The body of an answer, and the end of its lease."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream, call: Call, request: httpx2.Request) -> None:
-        self._stream = stream
-        self._request = request
-        self._call = call
-        self._last = b""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._pieces():
-                self._last = chunk
-                yield chunk
-        except GeneratorExit:  # the caller reads no further; `aclose` follows
-            raise
-        except BaseException as error:
-            self._call.broke(classify_error(error, self._request))
-            raise
-        self._call.whole()
-
-    def _pieces(self) -> AsyncIterator[bytes]:
-        return aiter(self._stream) if self._call.deadline == math.inf else self._pieces_in_time()
-
-    async def _pieces_in_time(self) -> AsyncIterator[bytes]:
-        import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
-
-        pieces = aiter(self._stream)
-        while True:
-            try:
-                with anyio.fail_after(self._call.left()):
-                    piece = await anext(pieces, None)
-            except TimeoutError as error:
-                raise httpx2.ReadTimeout(DEADLINE_PASSED, request=self._request) from error
-            if piece is None:
-                return
-            yield piece
-
-    async def aclose(self) -> None:
-        _note_decoding(self._call)
-        try:
-            await self._stream.aclose()
-        finally:
-            self._call.closed(self._last)
 
 
 def check_mounted(client: httpx2.Client | httpx2.AsyncClient, url: str) -> None:

@@ -1,0 +1,109 @@
+# Generated from _httpx2_bodies.py by tools/make_httpx.py. Change _httpx2_bodies.py instead.
+"""Bodies of httpx answers: each ends the lease of its request, and is cut at the deadline of the call."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import httpx
+
+from balancekit.adapters._call import Call
+from balancekit.adapters._classification import UNDECODABLE
+from balancekit.adapters._httpx_requests import classify_error
+
+__all__ = ["DEADLINE_PASSED", "AsyncBalancedBody", "BalancedBody", "check_deadline"]
+
+DEADLINE_PASSED: Final = "the deadline of the call has passed"
+
+
+def _note_decoding(call: Call) -> None:
+    """End a lease as a failure if its body is closed because it cannot be decoded: the client finds out, not the stream."""
+    if isinstance(sys.exc_info()[1], httpx.DecodingError):
+        call.broke(UNDECODABLE)
+
+
+def check_deadline(call: Call, request: httpx.Request, response: httpx.Response | None = None) -> None:
+    """Raise if the time of a call is up, and close its answer, if there is one yet."""
+    if call.over:
+        if response is not None:
+            response.close()
+        raise httpx.ReadTimeout(DEADLINE_PASSED, request=request)
+
+
+class BalancedBody(httpx.SyncByteStream):
+    """The body of an answer, and the end of its lease."""
+
+    def __init__(self, stream: httpx.SyncByteStream, call: Call, request: httpx.Request) -> None:
+        self._stream = stream
+        self._request = request
+        self._call = call
+        self._last = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._stream:
+                self._last = chunk
+                yield chunk
+                check_deadline(self._call, self._request)
+        except GeneratorExit:  # the caller reads no further; `close` follows
+            raise
+        except BaseException as error:
+            self._call.broke(classify_error(error, self._request))
+            raise
+        self._call.whole()
+
+    def close(self) -> None:
+        _note_decoding(self._call)
+        try:
+            self._stream.close()
+        finally:
+            self._call.closed(self._last)
+
+
+class AsyncBalancedBody(httpx.AsyncByteStream):
+    """The body of an answer, and the end of its lease."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, call: Call, request: httpx.Request) -> None:
+        self._stream = stream
+        self._request = request
+        self._call = call
+        self._last = b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._pieces():
+                self._last = chunk
+                yield chunk
+        except GeneratorExit:  # the caller reads no further; `aclose` follows
+            raise
+        except BaseException as error:
+            self._call.broke(classify_error(error, self._request))
+            raise
+        self._call.whole()
+
+    def _pieces(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream) if self._call.deadline == math.inf else self._pieces_in_time()
+
+    async def _pieces_in_time(self) -> AsyncIterator[bytes]:
+        import anyio  # noqa: PLC0415 - a dependency of the client, needed here only
+
+        pieces = aiter(self._stream)
+        while True:
+            try:
+                with anyio.fail_after(self._call.left()):
+                    piece = await anext(pieces, None)
+            except TimeoutError as error:
+                raise httpx.ReadTimeout(DEADLINE_PASSED, request=self._request) from error
+            if piece is None:
+                return
+            yield piece
+
+    async def aclose(self) -> None:
+        _note_decoding(self._call)
+        try:
+            await self._stream.aclose()
+        finally:
+            self._call.closed(self._last)

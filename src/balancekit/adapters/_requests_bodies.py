@@ -1,0 +1,117 @@
+"""Answers of requests: the end of a body, however it is read, ends the lease of its request."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar, Final
+from weakref import ref
+
+import urllib3.exceptions
+from requests import PreparedRequest, Response, exceptions
+
+from balancekit.adapters._call import Call, CallInfo
+from balancekit.adapters._requests_errors import PIECE, classify_error
+
+__all__ = ["BalancedResponse", "check_deadline"]
+
+DEADLINE_PASSED: Final = "the deadline of the call has passed"
+
+
+def _no_watcher() -> None:
+    """Stand for the reader of a body that is not being read."""
+
+
+def check_deadline(call: Call, request: PreparedRequest, response: Response | None = None) -> None:
+    """Raise if the time of a call is up, and close its answer, if there is one yet."""
+    if call.over:
+        if response is not None:
+            response.close()
+        raise exceptions.ReadTimeout(DEADLINE_PASSED, request=request)
+
+
+class BalancedResponse(Response):
+    """The answer of an endpoint, as the service's. ``balancekit`` says how it came about.
+
+    A pickled response has been read and remembers nothing of that.
+    """
+
+    balancekit: CallInfo | None = None
+    _call: Call | None = None
+    _reading: ClassVar[bool] = False
+
+    def iter_content(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        """Read the body; parameters as in requests."""
+        chunks: Iterator[Any] = super().iter_content(*arguments, **named)
+        call = self._call
+        if call is None or not call.lease.active:
+            return chunks
+        watched = self._watched(chunks, call)
+        self.__dict__["_watcher"] = ref(watched)
+        return watched
+
+    def _reads(self) -> bool:
+        """Return whether the body is being read at this moment: an error of it will come out there."""
+        watcher = self.__dict__.get("_watcher", _no_watcher)()
+        return watcher is not None and watcher.gi_running
+
+    def _watched(self, chunks: Iterator[Any], call: Call) -> Iterator[Any]:
+        self.__dict__["_reading"] = True
+        try:
+            for chunk in chunks:
+                yield chunk
+                check_deadline(call, self.request)
+        except GeneratorExit:  # the caller reads no further; `close` follows
+            raise
+        except BaseException as error:
+            call.broke(classify_error(error, self.request))
+            if call.over and isinstance(error, exceptions.ConnectionError):  # of a time-out, by requests
+                raise exceptions.ReadTimeout(DEADLINE_PASSED, request=self.request) from error
+            raise
+        call.whole()
+
+    def _watch(self, call: Call) -> None:
+        """End the lease with the body, however it is read."""
+        raw = self.raw
+        close, release = raw.close, raw.release_conn
+        outer = sys.exc_info()[1]
+
+        def closed() -> None:
+            try:
+                close()
+            finally:
+                if not self._reads():  # urllib3 closes a body before it raises the error that it found in it
+                    call.closed()
+
+        def released() -> None:
+            release()
+            if self._reading:
+                return
+            error = sys.exc_info()[1]  # urllib3 releases a broken connection, too, before it raises
+            if isinstance(error, urllib3.exceptions.HTTPError) and error is not outer:
+                call.broke(classify_error(error, self.request))
+            else:
+                call.whole()
+
+        raw.close, raw.release_conn = closed, released
+        if call.deadline != math.inf and not raw.chunked and hasattr(raw, "read1"):
+            raw.stream = partial(_stream_in_time, raw, call)
+
+
+def _stream_in_time(
+    raw: Any,
+    call: Call,
+    amount: int = PIECE,
+    decode_content: bool | None = None,  # noqa: FBT001 - the signature is urllib3's
+) -> Iterator[bytes]:
+    """Read a body as its pieces come, and not until so many bytes are there: the deadline is looked at in between."""
+    while True:
+        socket = getattr(raw.connection, "sock", None)
+        if socket is not None:
+            socket.settimeout(call.left())
+        piece = raw.read1(amount, decode_content=decode_content)
+        if not piece:
+            return
+        yield piece

@@ -1,0 +1,91 @@
+"""Classification of the errors of requests, and bodies that can be sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
+
+import urllib3.exceptions
+from requests import PreparedRequest, exceptions
+from requests.utils import rewind_body
+
+from balancekit.adapters._classification import (
+    CANCELLED,
+    UNDECODABLE,
+    UNUSABLE,
+    Classification,
+    RetryScope,
+    classify_foreign,
+)
+from balancekit.outcome import Outcome
+
+__all__ = ["PIECE", "UnusableEndpointError", "classify_error", "pieces", "replayable", "rewind"]
+
+PIECE: Final = 65_536
+"""Bytes of a file that are read at a time."""
+_UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
+_BROKEN: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")
+_OURS: Final = Classification(Outcome.IGNORED)
+
+
+class UnusableEndpointError(exceptions.ConnectionError):
+    """An endpoint without an address."""
+
+
+_BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
+    (UnusableEndpointError, UNUSABLE),
+    (exceptions.ProxyError, _OURS),
+    (exceptions.ConnectTimeout, _UNSENT),
+    (exceptions.SSLError, _UNSENT),
+    (exceptions.Timeout, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
+    (exceptions.ConnectionError, _BROKEN),
+    (exceptions.ChunkedEncodingError, _BROKEN),
+    (urllib3.exceptions.ReadTimeoutError, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
+    (urllib3.exceptions.HTTPError, _BROKEN),
+    (exceptions.ContentDecodingError, UNDECODABLE),
+    (exceptions.RequestException, _OURS),  # a wrong URL, a wrong header, a body that cannot be decoded
+)
+
+
+def classify_error(error: BaseException, request: PreparedRequest) -> Classification:
+    """Classify what an error means for the endpoint, and for the request."""
+    if not isinstance(error, Exception):
+        return CANCELLED
+    if isinstance(error, exceptions.ConnectionError) and error.args:
+        reason = getattr(error.args[0], "reason", None)  # of urllib3's MaxRetryError: no connection was made
+        if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
+            return _UNSENT
+    if isinstance(error, exceptions.InvalidHeader) and _is_of_the_answer(error):
+        return _BROKEN
+    for kind, classification in _BY_ERROR:
+        if isinstance(error, kind):
+            return classification
+    return classify_foreign(error, replayable=replayable(request))
+
+
+def _is_of_the_answer(error: exceptions.InvalidHeader) -> bool:
+    """Return whether urllib3 found the header, in an answer; requests itself finds those of the caller."""
+    return bool(error.args) and isinstance(error.args[0], urllib3.exceptions.InvalidHeader)
+
+
+def replayable(request: PreparedRequest) -> bool:
+    """Return whether the body of a request can be sent again: it is in memory, or a file that can be rewound."""
+    body = request.body
+    return body is None or isinstance(body, str | bytes) or isinstance(_position(request), int)
+
+
+def pieces(body: Any) -> Iterator[bytes]:
+    """Read a generator or a file, of text or bytes, as requests would."""
+    pieces = iter(partial(body.read, PIECE), body.read(0)) if hasattr(body, "read") else iter(body)
+    return (piece.encode() if isinstance(piece, str) else piece for piece in pieces)
+
+
+def _position(request: PreparedRequest) -> object:
+    return getattr(request, "_body_position", None)
+
+
+def rewind(request: PreparedRequest) -> None:
+    """Go back to where the body of a request began, if it is a file."""
+    if isinstance(_position(request), int):
+        rewind_body(request)
