@@ -1,7 +1,8 @@
 """Simulation: the balancers of production in virtual time.
 
 :class:`Simulation` joins servers (:class:`Server`, with service times), arrivals and faults with balancers made
-by any function. :class:`SimulationReport` says what came of it.
+by any function. :class:`SimulationReport` says what came of it. :class:`TierSimulation` puts resolvers, sites, L4 and L7
+nodes in front of the servers.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from balancekit.sim._timeline import Timeline
 from balancekit.sim._vrrp_network import VrrpDo, VrrpEvent, VrrpSimulation, VrrpSpeaker
 from balancekit.sim._vrrp_report import SentAdvert, Spell, VrrpChange, VrrpReport
 from balancekit.sim._vrrp_scenarios import VrrpClaim, VrrpFound, VrrpScenario, vrrp_scenarios
+from balancekit.sim.tiers import Loss, Nodes, Site, TierReport, TierScenario, TierSimulation, scenario_of
 
 __all__ = [
     "QUANTILES",
@@ -60,7 +62,9 @@ __all__ = [
     "Flap",
     "Hang",
     "Lognormal",
+    "Loss",
     "MakeBalancer",
+    "Nodes",
     "Pareto",
     "Partial",
     "Poisson",
@@ -76,8 +80,12 @@ __all__ = [
     "Service",
     "Simulation",
     "SimulationReport",
+    "Site",
     "Slow",
     "Spell",
+    "TierReport",
+    "TierScenario",
+    "TierSimulation",
     "Timeline",
     "VrrpChange",
     "VrrpClaim",
@@ -93,6 +101,7 @@ __all__ = [
     "load_scenario",
     "read_recording",
     "replay",
+    "scenario_of",
     "scenario_text",
     "simulate",
     "sweep",

@@ -1,0 +1,229 @@
+"""The world of a run in tiers: sites, nodes and servers as they are at one moment, and the decision objects in them.
+
+=========  ================================================================================================
+resolver   :class:`~balancekit.gslb.ResolverCache`
+GSLB       a policy of :mod:`balancekit.gslb`
+router     :class:`~balancekit.l4.Ecmp` over the L4 nodes that are announced
+L4 node    :class:`~balancekit.l4.FlowTable` over :class:`~balancekit.hashing.MaglevTable` of the L7 nodes it sees up
+L7 node    :class:`~balancekit.l7.RouteTable` over :class:`~balancekit.LoadBalancer`, both its own
+server     a queue of :mod:`balancekit.sim`
+=========  ================================================================================================
+
+L4 nodes share nothing: two of them agree about a flow because their tables are equal, as long as they see the same L7
+nodes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import TypeAlias, final
+
+from balancekit.balancer import LoadBalancer
+from balancekit.endpoint import Endpoint
+from balancekit.hashing import MaglevTable
+from balancekit.l4 import Ecmp, FlowTable
+from balancekit.l7 import RouteTable
+from balancekit.lease import Lease
+from balancekit.sim._context import Clock, MakeBalancer
+from balancekit.sim._queues import FifoQueue
+from balancekit.sim._services import draws
+from balancekit.sim.tiers._sites import Site
+
+__all__ = ["Flow", "L4Node", "L7Node", "MakeRoutes", "Request", "ServerPlace", "SiteState"]
+
+MakeRoutes: TypeAlias = Callable[[LoadBalancer[str]], RouteTable[LoadBalancer[str]]]
+"""Makes the route table of an L7 node from the balancer over its site's servers."""
+
+MAGLEV_SIZE = 65_537
+"""Slots of the tables of L4 nodes, as in the paper's small setting."""
+
+
+@final
+class Flow:
+    """A client's connection: where it goes is decided when its first request comes."""
+
+    __slots__ = ("group", "hash31", "key", "l4", "l7", "left", "life", "resolver", "site", "slot")
+
+    def __init__(self, slot: int, resolver: int, key: bytes, hash31: int, left: int) -> None:
+        self.slot: int = slot
+        """The client's place in the list of those that are open."""
+        self.resolver: int = resolver
+        self.key: bytes = key
+        self.hash31: int = hash31
+        self.left: int = left
+        """Requests until the client closes it."""
+        self.site: SiteState | None = None
+        self.group: Ecmp | None = None
+        """The router's next hops when ``l4`` was chosen."""
+        self.l4: L4Node | None = None
+        self.l7: str | None = None
+        """The L7 node that has the connection; another one knows nothing of it,"""
+        self.life: int | None = None
+        """nor does the same one once it has been started again."""
+
+
+@final
+class Request:
+    """One request on its way."""
+
+    __slots__ = ("arrived", "chosen", "flow", "lease", "length", "node", "path", "reached", "sent", "server", "tried",
+                 "tries", "turn")  # fmt: skip
+
+    def __init__(self, flow: Flow, path: int, arrived: float) -> None:
+        self.flow: Flow = flow
+        self.path: int = path
+        self.arrived: float = arrived
+        self.sent: float = arrived
+        """When the last attempt of the client began."""
+        self.reached: float = arrived
+        """When it came to an L7 node."""
+        self.chosen: float = arrived
+        """When it was sent to a server."""
+        self.length: float = 0.0
+        """Seconds of work."""
+        self.tries: int = 1
+        self.turn: int = 0
+        """What was scheduled for an earlier turn is void."""
+        self.node: L7Node | None = None
+        self.server: ServerPlace | None = None
+        self.lease: Lease[str] | None = None
+        self.tried: tuple[str, ...] = ()
+
+
+@final
+class L4Node:
+    """A node that steers flows to L7 nodes."""
+
+    __slots__ = ("alive", "busy", "cost", "down", "free", "name", "owner", "table")
+
+    def __init__(self, name: str, site: Site) -> None:
+        self.name: str = name
+        self.cost: float = 1.0 / site.l4.requests_per_second
+        self.busy: float = 0.0
+        self.restart()
+        self.down: bool = False
+        self.alive: frozenset[str] = frozenset()
+        """The L7 nodes that its checks see up."""
+        self.owner: Callable[[bytes], str] = _nobody
+
+    def restart(self) -> None:
+        """Begin with an empty table and an empty line."""
+        self.table: FlowTable = FlowTable(capacity=8_000_000)
+        self.free: float = 0.0
+
+
+@final
+class L7Node:
+    """A node that sends requests to servers."""
+
+    __slots__ = ("_make", "busy", "cost", "down", "free", "life", "name", "pool", "present", "routes", "site")
+
+    def __init__(
+        self, name: str, site: SiteState, make: Callable[[str], LoadBalancer[str]], routes: MakeRoutes
+    ) -> None:
+        self.name: str = name
+        self.site: SiteState = site
+        self.cost: float = 1.0 / site.site.l7.requests_per_second
+        self.busy: float = 0.0
+        self.down: bool = False
+        self.life: int = 0
+        self._make = (make, routes)
+        self.restart()
+
+    def answers(self) -> bool:
+        """Whether a check finds the node up."""
+        return not self.down
+
+    def restart(self) -> None:
+        """Begin with a balancer that knows nothing, and an empty line."""
+        make, routes = self._make
+        self.life += 1
+        self.pool: LoadBalancer[str] = make(self.name)
+        self.routes: RouteTable[LoadBalancer[str]] = routes(self.pool)
+        self.free: float = 0.0
+        self.present: set[Request] = set()
+
+
+@final
+class ServerPlace:
+    """A server."""
+
+    __slots__ = ("busy", "down", "lengths", "present", "queue")
+
+    def __init__(self, site: Site, lengths: Iterator[float]) -> None:
+        self.queue: FifoQueue[Request] = FifoQueue(site.server, _never)
+        self.lengths: Iterator[float] = lengths
+        self.busy: float = 0.0
+        self.down: bool = False
+        self.present: set[Request] = set()
+
+
+@final
+class SiteState:
+    """A site and all that is in it."""
+
+    def __init__(
+        self,
+        id: str,
+        site: Site,
+        *,
+        make: MakeBalancer,
+        routes: MakeRoutes,
+        clock: Clock,
+        chance: Callable[[str], Random],
+    ) -> None:
+        self.id: str = id
+        self.site: Site = site
+        self.down: bool = False
+        self.l4: dict[str, L4Node] = {
+            f"{id}/l4-{n}": L4Node(f"{id}/l4-{n}", site) for n in range(site.l4.count)
+        }
+        self.announced: dict[str, L4Node] = dict(self.l4)
+        """Those that the router sends flows to."""
+        self.servers: dict[str, ServerPlace] = {}
+        for number in range(site.servers):
+            name = f"{id}/server-{number}"
+            lengths = draws(site.server.service, chance(f"service {name}"))
+            self.servers[name] = ServerPlace(site, lengths)
+        endpoints = [Endpoint(name) for name in self.servers]
+
+        def balancer(name: str) -> LoadBalancer[str]:
+            return make(list(endpoints), clock, chance(f"balancer {name}"))
+
+        self.l7: dict[str, L7Node] = {
+            f"{id}/l7-{n}": L7Node(f"{id}/l7-{n}", self, balancer, routes) for n in range(site.l7.count)
+        }
+        self._tables: dict[frozenset[str], MaglevTable] = {}
+        for node in self.l4.values():
+            self.see(node, frozenset(self.l7))
+        self.announce()
+
+    def announce(self) -> None:
+        """Have the router send flows to the L4 nodes that it knows to be there."""
+        self.group: Ecmp | None = Ecmp(list(self.announced)) if self.announced else None
+
+    def see(self, node: L4Node, alive: frozenset[str]) -> None:
+        """Have an L4 node steer new flows to these L7 nodes; to all, if it sees none up."""
+        known = alive or frozenset(self.l7)
+        table = self._tables.get(known)
+        if table is None:
+            table = self._tables[known] = MaglevTable(sorted(known), size=MAGLEV_SIZE)
+        node.alive = known
+        node.owner = table.lookup
+
+    def serves(self) -> bool:
+        """Whether a check from outside finds the site up: something in each tier is."""
+        return (
+            not self.down
+            and any(not node.down for node in self.announced.values())
+            and any(not node.down for node in self.l7.values())
+        )
+
+
+def _nobody(_flow: bytes) -> str:
+    raise AssertionError("an L4 node steers to the L7 nodes that it sees")
+
+
+def _never(_request: Request, _end: float) -> None:
+    """Schedule nothing: the end of a request is known when it comes, and its breaking is the run's affair."""

@@ -1,0 +1,200 @@
+"""Report of a simulation in tiers: what callers saw, where time went, and how long each loss was felt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+
+__all__ = ["STAGES", "TierReport"]
+
+Times: TypeAlias = NDArray[np.float64]
+Span: TypeAlias = tuple[float, float]
+
+STAGES: Final = ("retries", "l4", "l7", "server line", "service")
+"""Where the time of a request goes: lost attempts, the L4 node, the L7 node, waiting for a server, being served."""
+
+COLUMNS: Final = ("arrived", "ended", *STAGES)
+
+
+@final
+class TierReport(Record):
+    """The outcome of one simulation in tiers. Times in seconds.
+
+    Equal runs have equal reports, whose pickles are equal byte for byte.
+
+    Parameters
+    ----------
+    columns
+        By name: ``"arrived"``, ``"ended"`` and the stages ``"retries"``, ``"l4"``, ``"l7"``, ``"server line"``, ``"service"``, each
+        of shape (n,) and float64, a row a request in the order in which they ended. The stages of a request that was served
+        add up to ``ended - arrived``.
+    served
+        Shape (n,), bool: whether an attempt was answered.
+    attempts
+        Shape (n,), int8: how often the client tried.
+    lost
+        When an attempt of a client failed, by tier: ``"gslb"``, ``"site"``, ``"l4"``, ``"l7"``, ``"server"``.
+    broken
+        Connections that reached an L7 node that does not have them, though theirs was up.
+    detected
+        When whose checks changed their mind about what: time, checker, name, up.
+    busy
+        The share of its time that the busiest node of each tier and site worked.
+    seconds
+        How long requests arrived.
+    """
+
+    columns: Mapping[str, Times]
+    served: NDArray[np.bool_]
+    attempts: NDArray[np.int8]
+    lost: Mapping[str, tuple[float, ...]]
+    broken: int
+    detected: tuple[tuple[float, str, str, bool], ...]
+    busy: Mapping[str, Mapping[str, float]]
+    seconds: float
+
+    @property
+    def requests(self) -> int:
+        """Requests that came."""
+        return len(self.served)
+
+    @property
+    def failures(self) -> int:
+        """Requests that no attempt served."""
+        return int((~self.served).sum())
+
+    @property
+    def latency(self) -> Times:
+        """Seconds from arrival to answer, attempts that failed included, of requests that were served."""
+        return (self.columns["ended"] - self.columns["arrived"])[self.served]
+
+    def quantile(self, share: float, between: Span | None = None) -> float:
+        """Return a quantile of latency; NaN if nothing was served.
+
+        Parameters
+        ----------
+        share
+            From 0 to 1.
+        between
+            Only requests that arrived in this span, in seconds.
+        """
+        inside = self._inside(between) & self.served
+        found = (self.columns["ended"] - self.columns["arrived"])[inside]
+        return float(np.quantile(found, share)) if len(found) else math.nan
+
+    def failed(self, between: Span | None = None) -> int:
+        """Return how many requests that arrived in a span no attempt served."""
+        return int((self._inside(between) & ~self.served).sum())
+
+    def last_failure(self) -> float | None:
+        """Return when the last request came that no attempt served; ``None`` if none."""
+        late = self.columns["arrived"][~self.served]
+        return float(late.max()) if len(late) else None
+
+    def spent(self, share: float | None = None, between: Span | None = None) -> dict[str, float]:
+        """Return the seconds that requests spent in each stage, in the mean or as a quantile.
+
+        Example
+        -------
+        >>> from balancekit.sim import Exponential, Server
+        >>> from balancekit.sim.tiers import Nodes, Site, TierSimulation
+        >>> nodes, server = Nodes(count=2, requests_per_second=1000.0), Server(service=Exponential(0.1), workers=8)
+        >>> sites = {"eu": Site(l4=nodes, l7=nodes, servers=4, server=server)}
+        >>> report = TierSimulation(sites, requests_per_second=100.0).run(5.0)
+        >>> max(report.spent(), key=report.spent().get)
+        'service'
+        """
+        inside = self._inside(between) & self.served
+        found = {name: self.columns[name][inside] for name in STAGES}
+        if not inside.any():
+            return dict.fromkeys(STAGES, math.nan)
+        if share is None:
+            return {name: float(times.mean()) for name, times in found.items()}
+        return {name: float(np.quantile(times, share)) for name, times in found.items()}
+
+    def course(self, intervals: int = 100) -> dict[str, list[float | None]]:
+        """Return how the run went over time, in equal intervals: what a chart shows.
+
+        Returns
+        -------
+        dict
+            ``"time"`` (the middle of each), ``"requests"``, ``"failures"``, ``"p50"``, ``"p99"`` and the mean of each stage; ``None``
+            where nothing was served.
+        """
+        edges = np.linspace(0.0, self.seconds, intervals + 1)
+        found: dict[str, list[float | None]] = {
+            name: [] for name in ("time", "requests", "failures", "p50", "p99", *STAGES)
+        }
+        for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            span = (begin, end)
+            inside = self._inside(span)
+            row = {
+                "time": (begin + end) / 2,
+                "requests": float(inside.sum()),
+                "failures": float(self.failed(span)),
+                "p50": self.quantile(0.5, span),
+                "p99": self.quantile(0.99, span),
+                **self.spent(None, span),
+            }
+            for name, value in row.items():
+                found[name].append(None if math.isnan(value) else value)
+        return found
+
+    def data(self) -> dict[str, Any]:
+        """Return all but the single requests, as JSON has it."""
+        return {
+            "requests": self.requests,
+            "failures": self.failures,
+            "seconds": self.seconds,
+            "attempts": float(self.attempts.mean()) if self.requests else 0.0,
+            "p50": _number(self.quantile(0.5)),
+            "p99": _number(self.quantile(0.99)),
+            "spent": {name: _number(value) for name, value in self.spent().items()},
+            "lost": {tier: len(times) for tier, times in self.lost.items()},
+            "broken": self.broken,
+            "busy": {site: dict(tiers) for site, tiers in self.busy.items()},
+            "detected": [list(row) for row in self.detected],
+        }
+
+    def _inside(self, between: Span | None) -> NDArray[np.bool_]:
+        arrived = self.columns["arrived"]
+        if between is None:
+            return np.ones(len(arrived), dtype=np.bool_)
+        begin, end = between
+        if not begin <= end:
+            raise ConfigurationError("between", between, "a span that does not end before it begins")
+        return (arrived >= begin) & (arrived < end)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Plain bytes: an array's pickle depends on where the array has been.
+        return self.__dict__ | {
+            "columns": {name: times.tobytes() for name, times in self.columns.items()},
+            "served": self.served.tobytes(),
+            "attempts": self.attempts.tobytes(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__["columns"] = {name: np.frombuffer(raw) for name, raw in state["columns"].items()}
+        self.__dict__["served"] = np.frombuffer(state["served"], dtype=np.bool_)
+        self.__dict__["attempts"] = np.frombuffer(state["attempts"], dtype=np.int8)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.__getstate__() == other.__getstate__()
+
+    def __hash__(self) -> int:
+        return hash((self.requests, self.failures, self.columns["ended"].tobytes()))
+
+
+def _number(value: float) -> float | None:
+    """Return a number that JSON has."""
+    return value if math.isfinite(value) else None

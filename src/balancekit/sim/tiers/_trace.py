@@ -1,0 +1,43 @@
+"""What a run in tiers writes down: a row a request, and what happened beside them."""
+
+from __future__ import annotations
+
+from array import array
+from typing import final
+
+__all__ = ["TierTrace"]
+
+
+@final
+class TierTrace:
+    """Columns of a run. Times in seconds; of requests that failed all but the first column are of the last attempt."""
+
+    __slots__ = (
+        "arrived",
+        "broken",
+        "chosen",
+        "detected",
+        "ended",
+        "length",
+        "lost",
+        "reached",
+        "sent",
+        "served",
+        "tries",
+    )
+
+    def __init__(self) -> None:
+        self.arrived: array[float] = array("d")
+        self.sent: array[float] = array("d")
+        self.reached: array[float] = array("d")
+        self.chosen: array[float] = array("d")
+        self.length: array[float] = array("d")
+        self.ended: array[float] = array("d")
+        self.served: array[int] = array("b")
+        self.tries: array[int] = array("b")
+        self.lost: list[tuple[float, str]] = []
+        """When an attempt of a client failed, and in which tier."""
+        self.broken: int = 0
+        """Connections that a router or an L4 node sent to an L7 node that does not have them."""
+        self.detected: list[tuple[float, str, str, bool]] = []
+        """When whose checks changed their mind about what, and to what."""

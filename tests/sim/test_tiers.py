@@ -1,0 +1,287 @@
+"""Simulation in tiers: where time goes, what each loss costs and for how long, and what a plan with spare nodes holds."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from balancekit import ConfigurationError, LoadBalancer
+from balancekit.capacity import L4, L7, Backends, Demand, Gslb, plan_capacity
+from balancekit.gslb import Failover, Ttl, WeightedOne
+from balancekit.health import AccruedFailures
+from balancekit.l7 import Route, RouteTable, prefix
+from balancekit.sim import Deterministic, Exponential, Server, sweep
+from balancekit.sim.tiers import STAGES, Loss, Nodes, Site, TierSimulation, scenario_of
+
+Z = 5.0
+FALL, INTERVAL, TTL, DOWN = 2, 1.0, 4.0, 3.0
+CHECKS = AccruedFailures(fall=FALL, reset=2, rise=2)
+
+
+def site_of(*, l4=2, l7=4, servers=6, workers=8, service=0.05, rate=2_000.0, weight=1):
+    """Return a site whose nodes are nearly idle unless told otherwise."""
+    nodes = {"l4": Nodes(count=l4, requests_per_second=rate), "l7": Nodes(count=l7, requests_per_second=rate)}
+    server = Server(service=Exponential(service), workers=workers)
+    return Site(**nodes, servers=servers, server=server, weight=weight)
+
+
+def simulation_of(sites=1, rate=200.0, site=None, **options):
+    """Return a simulation of equal sites with short times."""
+    usual = {
+        "checks": CHECKS,
+        "interval": INTERVAL,
+        "l4_down": DOWN,
+        "ttl": Ttl(minimum=int(TTL), maximum=int(TTL)),
+        "timeout": 0.5,
+        "pause": 0.5,
+        "connections": 300,
+        "per_connection": 50,
+        "resolvers": 100,
+    }
+    made = {f"s{number}": site or site_of() for number in range(sites)}
+    return TierSimulation(made, requests_per_second=rate, **(usual | options))
+
+
+def run_of(seed):
+    """Run one simulation with losses in every tier, wherever this is."""
+    losses = [
+        Loss(tier="server", site="s0", node=1, at=1.0, seconds=2.0),
+        Loss(tier="l7", site="s0", node=1, at=2.0, seconds=2.0),
+        Loss(tier="l4", site="s0", node=1, at=3.0, seconds=2.0),
+        Loss(tier="site", site="s1", at=4.0, seconds=2.0),
+    ]
+    return pickle.dumps(simulation_of(sites=2, losses=losses, seed=seed).run(8.0))
+
+
+def test_equal_runs_have_equal_bytes_wherever_they_run():
+    """The same seed gives the same report here and in another process; another seed another one."""
+    here = [run_of(seed) for seed in (1, 2)]
+    with ProcessPoolExecutor(2) as processes:
+        there = sweep(run_of, [{"seed": 1}, {"seed": 2}], executor=processes)
+    assert here == there
+    assert here[0] != here[1]
+    assert pickle.loads(here[0]) == pickle.loads(there[0])
+
+
+def test_every_request_is_accounted_for_and_its_stages_add_up():
+    """As many requests as the rate says; the stages of each add up to its latency, none is negative."""
+    report = simulation_of(rate=400.0).run(20.0)
+    assert abs(report.requests - 8_000) <= Z * sqrt(8_000)
+    assert report.failures == 0
+    total = sum(report.columns[name] for name in STAGES)
+    assert np.allclose(total, report.columns["ended"] - report.columns["arrived"], atol=1e-9)
+    assert all((report.columns[name] >= -1e-12).all() for name in STAGES)
+    course = report.course(20)
+    assert sum(course["requests"]) == report.requests
+    assert sum(course["failures"]) == 0
+    assert set(report.data()["spent"]) == set(STAGES)
+
+
+@pytest.mark.parametrize("tier", ["l4", "l7"])
+def test_nodes_wait_as_queues_with_one_server_and_equal_work_do(tier):
+    """M/D/1: the mean stay at a node with utilisation u is s * (1 + u / (2 - 2 u)), for u = 0.3 and 0.7."""
+    for full in (0.3, 0.7):
+        rate, count = 500.0, 2
+        slow = Nodes(count=count, requests_per_second=rate / count / full)
+        quick = Nodes(count=count, requests_per_second=1e6)
+        site = Site(
+            l4=slow if tier == "l4" else quick,
+            l7=slow if tier == "l7" else quick,
+            servers=4,
+            server=Server(service=Deterministic(0.001), workers=100),
+        )
+        # Of so many connections each node has half, but for a share that moves as connections come and go.
+        report = simulation_of(site=site, rate=rate, connections=20_000, per_connection=5, seed=3).run(120.0)
+        stay = 1.0 / slow.requests_per_second
+        expected = stay * (1.0 + full / (2.0 - 2.0 * full))
+        batches = np.array([part.mean() for part in np.array_split(report.columns[tier], 30)])
+        error = batches.std(ddof=1) / sqrt(len(batches))
+        assert abs(batches.mean() - expected) <= Z * error + 0.02 * expected
+        assert abs(report.busy["s0"][tier] - full) < 0.1 * full
+
+
+def test_a_lost_server_costs_no_request():
+    """What was in it is tried elsewhere at once; the balancers of all L7 nodes learn of it by themselves."""
+    report = simulation_of(losses=[Loss(tier="server", site="s0", node=0, at=5.0)]).run(15.0)
+    assert report.failures == 0
+    assert not report.lost
+
+
+def test_a_lost_l7_node_is_felt_until_checks_have_seen_it():
+    """Attempts fail from the loss until each L4 node has seen ``fall`` failed checks, and later only on its connections."""
+    loss = Loss(tier="l7", site="s0", node=2, at=5.0)
+    report = simulation_of(losses=[loss]).run(20.0)
+    assert report.failures == 0  # the fourth attempt comes 3.5 s after the first
+    assert set(report.lost) == {"l7"}
+    seen = [at for at, _, what, up in report.detected if not up and what.endswith("s0/l7-2")]
+    assert len(seen) == 2
+    assert all(5.0 < at <= 5.0 + FALL * INTERVAL for at in seen)
+    new = report.columns["retries"] > 0
+    first_tries = report.columns["arrived"][new]
+    assert first_tries.min() >= 5.0 - 0.5
+    # Connections that the node had are told when they are used next: 300 of them, a quarter on this node.
+    assert 0 < len(report.lost["l7"]) < report.requests / 10
+
+
+def test_a_lost_l4_node_is_felt_until_the_router_has_noticed_and_breaks_no_connection():
+    """Requests through it vanish for ``l4_down`` seconds; the other one has an equal table, so connections stay whole."""
+    loss = Loss(tier="l4", site="s0", node=0, at=5.0)
+    report = simulation_of(losses=[loss]).run(20.0)
+    assert set(report.lost) == {"l4"}
+    assert min(report.lost["l4"]) > 5.0
+    assert max(report.lost["l4"]) <= 5.0 + DOWN + 0.5  # its time-out ends later than it was sent
+    assert report.broken == 0
+    assert report.failures == 0
+    during = np.mean([5.0 <= at < 5.0 + DOWN for at in report.columns["arrived"][report.attempts > 1]])
+    assert during == 1.0
+
+
+def test_tables_that_differ_break_connections():
+    """Connections from before an L7 node returned go elsewhere in an empty table: the law above can fail."""
+    losses = [
+        Loss(tier="l7", site="s0", node=0, at=2.0, seconds=8.0),
+        Loss(tier="l4", site="s0", node=0, at=14.0, seconds=4.0),
+    ]
+    report = simulation_of(losses=losses, per_connection=1_000, l4_down=0.1).run(24.0)
+    assert report.broken > 0
+
+
+@pytest.mark.parametrize("stubborn", [0, 20])
+def test_a_lost_site_is_felt_for_detection_and_ttl_unless_a_resolver_is_stubborn(stubborn):
+    """The last request of a new connection that fails arrives at most ``fall * interval + TTL`` after the death."""
+    loss = Loss(tier="site", site="s0", at=10.0)
+    report = simulation_of(sites=2, attempts=1, per_connection=1, stubborn=stubborn, losses=[loss]).run(30.0)
+    bound = 10.0 + FALL * INTERVAL + TTL
+    failed = report.columns["arrived"][~report.served]
+    # Requests on their way when the site died fail too.
+    assert failed.min() >= 10.0 - 0.5
+    last = report.last_failure()
+    assert report.failed((0.0, 9.0)) == 0
+    assert (last <= bound) is (stubborn == 0)
+    if stubborn:
+        late = report.failed((bound, 30.0)) / report.requests * 30.0 / (30.0 - bound)
+        share = stubborn / 100 / 2  # of all resolvers, and of those the half that was answered with this site
+        assert abs(late - share) <= Z * sqrt(share * (1 - share) / 20)
+
+
+def test_a_site_returns_when_checks_and_caches_have_seen_it():
+    """Failover to the second site and back, by the policy."""
+    policy = Failover([("first", WeightedOne({"s0": 1})), ("second", WeightedOne({"s1": 1}))])
+    report = simulation_of(
+        sites=2, policy=policy, losses=[Loss(tier="site", site="s0", at=5.0, seconds=6.0)], per_connection=5
+    ).run(30.0)
+    seen = [(what, up) for _, _, what, up in report.detected]
+    assert seen == [("s0", False), ("s0", True)]
+    assert report.busy["s1"]["l4"] > 0
+    assert report.failed((12.0, 30.0)) == 0
+
+
+def plan_of(*, spare):
+    """Return a plan whose nodes are so full that one less in a tier is too few."""
+    tiers = [
+        Gslb(sites=1),
+        L4(connections_per_second=100.0),
+        L7(requests_per_second=140.0),
+        Backends(workers=8),
+    ]
+    survive = {"l4": 1, "l7": 1, "backends": 1} if spare else {}
+    return plan_capacity(Demand(requests=500.0, per_connection=3), tiers, survive=survive, utilisation=0.9)
+
+
+def test_a_plan_with_one_spare_node_a_tier_holds_and_without_fails():
+    """N+1: the 99th percentile stays within twice as long when a node of each tier is lost. N: it does not."""
+    found = {}
+    for spare in (True, False):
+        scenario = scenario_of(
+            plan_of(spare=spare), requests_per_second=500.0, lose={"l4": 1, "l7": 1, "backends": 1}, seed=1
+        )
+        report = scenario.run()
+        found[spare] = scenario.growth(report)
+        if spare:
+            assert report.failures == 0
+    assert max(found[True].values()) <= 2.0, found
+    assert min(found[False].values()) > 2.0, found
+
+
+def test_routes_decide_at_l7_and_their_answers_count():
+    """A path without a route fails; the others go to the pool of theirs."""
+
+    def routes(pool):
+        return RouteTable([Route("api", pool, path=prefix("/api"))])
+
+    report = simulation_of(routes=routes, paths=["/api/x", "/other"], attempts=1).run(10.0)
+    share = report.failures / report.requests
+    assert abs(share - 0.5) <= Z * sqrt(0.25 / report.requests)
+
+
+def test_any_balancer_may_be_the_one_of_an_l7_node():
+    """Each L7 node makes its own, over the servers of its site."""
+    made = []
+
+    def balancer(endpoints, clock, rng):
+        made.append(len(endpoints))
+        return LoadBalancer(endpoints, clock=clock, rng=rng)
+
+    simulation_of(sites=2, balancer=balancer).run(1.0)
+    assert made == [6] * 8
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"requests_per_second": 0.0}, "requests_per_second"),
+        ({"connections": 0}, "connections"),
+        ({"per_connection": 0}, "per_connection"),
+        ({"attempts": 0}, "attempts"),
+        ({"timeout": 0.0}, "timeout"),
+        ({"pause": -1.0}, "pause"),
+        ({"paths": "/"}, "paths"),
+        ({"paths": []}, "paths"),
+        ({"resolvers": 70_000}, "resolvers"),
+        ({"stubborn": 300}, "stubborn"),
+        ({"ttl": 30}, "ttl"),
+        ({"checks": None}, "checks"),
+        ({"interval": 0.0}, "interval"),
+        ({"balancer": None}, "balancer"),
+        ({"policy": WeightedOne({"elsewhere": 1})}, "policy"),
+        ({"losses": [Loss(tier="l4", site="s9", at=1.0)]}, "losses"),
+        ({"losses": [Loss(tier="l4", site="s0", node=2, at=1.0)]}, "losses"),
+        ({"losses": ["l4"]}, "losses"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(change, name):
+    """At construction, with the parameter and what is allowed."""
+    options = {"requests_per_second": 10.0} | change
+    with pytest.raises(ConfigurationError, match=name):
+        TierSimulation({"s0": site_of()}, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Nodes(count=0, requests_per_second=1.0), "count"),
+        (lambda: Nodes(count=1, requests_per_second=0.0), "requests_per_second"),
+        (lambda: Loss(tier="l5", site="s0", at=0.0), "tier"),
+        (lambda: Loss(tier="l4", site="s0", at=-1.0), "at"),
+        (lambda: Loss(tier="l4", site="s0", at=0.0, seconds=0.0), "seconds"),
+        (lambda: site_of(servers=0), "servers"),
+        (lambda: site_of(weight=0), "weight"),
+        (lambda: Site(l4=1, l7=1, servers=1, server=Server(service=Exponential(1.0))), "l4"),
+        (lambda: TierSimulation({}, requests_per_second=1.0), "sites"),
+        (lambda: scenario_of(plan_of(spare=True), requests_per_second=501.0), "requests_per_second"),
+        (lambda: scenario_of(plan_of(spare=True), requests_per_second=50.0, lose={"x": 1}), "lose"),
+        (lambda: scenario_of(plan_of(spare=True), requests_per_second=50.0, spell=1.0), "spell"),
+        (
+            lambda: scenario_of(plan_capacity(Demand(requests=9.0), [L7(requests_per_second=3.0)])),
+            "requests_per_second",
+        ),
+    ],
+)
+def test_wrong_parts_are_refused_by_name(make, name):
+    """At construction, with the parameter and what is allowed."""
+    with pytest.raises(ConfigurationError, match=name):
+        make()
