@@ -18,10 +18,10 @@ from balancekit.health import AccruedFailures
 from balancekit.l7 import Route, RouteTable
 from balancekit.sim._context import Clock, MakeBalancer
 from balancekit.sim.tiers._report import TierReport
-from balancekit.sim.tiers._tier_loop import Rules, TierRun
+from balancekit.sim.tiers._site_state import MakeRoutes, SiteState
 from balancekit.sim.tiers._sites import TIERS, Loss, Site
+from balancekit.sim.tiers._tier_loop import Rules, TierRun
 from balancekit.sim.tiers._trace import TierTrace
-from balancekit.sim.tiers._places import MakeRoutes, SiteState
 
 __all__ = ["TierSimulation"]
 

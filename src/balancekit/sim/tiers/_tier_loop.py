@@ -30,9 +30,9 @@ from balancekit.l4 import flow_key
 from balancekit.l7 import Request as Asked
 from balancekit.outcome import Outcome
 from balancekit.sim._context import Clock
+from balancekit.sim.tiers._site_state import Flow, L4Node, L7Node, Request, ServerState, SiteState
 from balancekit.sim.tiers._sites import Loss
 from balancekit.sim.tiers._trace import TierTrace
-from balancekit.sim.tiers._places import Flow, L4Node, L7Node, Request, ServerPlace, SiteState
 
 __all__ = ["Rules", "TierRun"]
 
@@ -318,7 +318,7 @@ class TierRun:
         node.present.discard(request)  # type: ignore[union-attr]  # it came through one
         self._close(request, now, served=True)
 
-    def _break(self, request: Request, server: ServerPlace) -> None:
+    def _break(self, request: Request, server: ServerState) -> None:
         """Tell an L7 node that a server it waits for has died; it tries another."""
         lease = request.lease
         if lease is None or request.server is not server:

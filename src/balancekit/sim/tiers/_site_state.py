@@ -30,7 +30,7 @@ from balancekit.sim._queues import FifoQueue
 from balancekit.sim._services import draws
 from balancekit.sim.tiers._sites import Site
 
-__all__ = ["Flow", "L4Node", "L7Node", "MakeRoutes", "Request", "ServerPlace", "SiteState"]
+__all__ = ["Flow", "L4Node", "L7Node", "MakeRoutes", "Request", "ServerState", "SiteState"]
 
 MakeRoutes: TypeAlias = Callable[[LoadBalancer[str]], RouteTable[LoadBalancer[str]]]
 """Makes the route table of an L7 node from the balancer over its site's servers."""
@@ -86,7 +86,7 @@ class Request:
         self.turn: int = 0
         """What was scheduled for an earlier turn is void."""
         self.node: L7Node | None = None
-        self.server: ServerPlace | None = None
+        self.server: ServerState | None = None
         self.lease: Lease[str] | None = None
         self.tried: tuple[str, ...] = ()
 
@@ -146,7 +146,7 @@ class L7Node:
 
 
 @final
-class ServerPlace:
+class ServerState:
     """A server."""
 
     __slots__ = ("busy", "down", "lengths", "present", "queue")
@@ -181,11 +181,11 @@ class SiteState:
         }
         self.announced: dict[str, L4Node] = dict(self.l4)
         """Those that the router sends flows to."""
-        self.servers: dict[str, ServerPlace] = {}
+        self.servers: dict[str, ServerState] = {}
         for number in range(site.servers):
             name = f"{id}/server-{number}"
             lengths = draws(site.server.service, chance(f"service {name}"))
-            self.servers[name] = ServerPlace(site, lengths)
+            self.servers[name] = ServerState(site, lengths)
         endpoints = [Endpoint(name) for name in self.servers]
 
         def balancer(name: str) -> LoadBalancer[str]:
