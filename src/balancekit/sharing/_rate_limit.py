@@ -25,7 +25,7 @@ __all__ = ["SharedRateLimit"]
 PART: Final = "all"
 ROUNDING: Final = 1e-9
 """Of a token: what additions of small parts may lose."""
-SPARE: Final = 2.0
+HEADROOM: Final = 2.0
 """A block is so many times what was used since the last exchange."""
 
 
@@ -70,7 +70,7 @@ class TokenBlock:
         """Return key, rate, burst and how many tokens are wanted."""
         used, self._used = self._used, 0.0
         wanted = math.ceil(
-            min(self._burst, max(1.0, SPARE * used) - self.tokens - sum(filter(None, self._granted)))
+            min(self._burst, max(1.0, HEADROOM * used) - self.tokens - sum(filter(None, self._granted)))
         )
         return [self._key, self._rate, self._burst, max(0, wanted)]
 
