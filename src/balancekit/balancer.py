@@ -167,7 +167,7 @@ class LoadBalancer(Generic[T]):
         self.update(endpoints)
         warn_if_shared(hooks.selector, self._runtime)
         for listener in listening:
-            self._runtime.listen(listener)
+            self._runtime.listeners.add(listener)
 
     # -------------------------------------------------------------------- requests
 
@@ -547,7 +547,7 @@ class LoadBalancer(Generic[T]):
         """
         if not callable(listener):
             raise ConfigurationError("listener", listener, "something that can be called")
-        return self._runtime.listen(listener)
+        return self._runtime.listeners.add(listener)
 
     def on_completion(self, observer: Callable[[Endpoint[T], Completion], None], /) -> Callable[[], None]:
         """Call ``observer`` whenever a lease ends, with its endpoint and how it went; return a function that ends that.
@@ -599,7 +599,7 @@ class LoadBalancer(Generic[T]):
         """
         if not isinstance(event, Event):
             raise ConfigurationError("event", event, "an Event of balancekit.events")
-        self._runtime.dispatch([event])
+        self._runtime.listeners.dispatch([event])
 
     def __iter__(self) -> Iterator[Endpoint[T]]:
         return iter(self.endpoints)

@@ -10,13 +10,13 @@ One request, acquire and release side by side:
       └─ else ──► fast_path.acquire                        └─ node.needs_callback, or any other end
            validate, runtime.wake (what is due)                 ledger.succeeded   latency, load
            publisher.select (selector, checked)                 ledger.finish      completion ─► load, selector.learn
-           ledger.open ─► open_lease                              └─► runtime._record ─► turn (one thread at a time)
+           ledger.open ─► open_lease                              └─► dispatch.record ─► turn (one thread at a time)
                                                                         health machine ─► state.recorded
     LoadBalancer.update / add / remove / drain                          publisher.prepare ─► swap ─► listeners
       membership.updated(state, wanted) ─► new state
       publisher.prepare       tables and picker, no lock
       publisher.swap          one reference, writer lock
-      runtime.dispatch        listeners, no lock
+      listeners.dispatch      listeners, no lock
 
 ``locks.py`` says what may run under which lock, ``state.py`` what a state is, ``hooks.py`` how code of the user is
 called.

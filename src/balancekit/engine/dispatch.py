@@ -1,0 +1,198 @@
+"""What health machines are told, and what follows from it.
+
+Ends of requests, results of checks and time come here. One thread at a time tells the machines (``turn.py``); each
+thing told leads to at most one transition of the pool, and its events go to the listeners, under no lock.
+
+Cost: O(1) for a request's end that changes nothing, O(n) for a change of eligibility. When time has passed, O(1) and
+the batch of the loads if only they are due, else O(n) and one call for each machine that is due.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import final
+
+from balancekit.engine.hooks import Guard, HealthHooks, LoadHooks, Reading, SweepHooks, reset_load
+from balancekit.engine.listeners import Listeners
+from balancekit.engine.locks import EngineLocks
+from balancekit.engine.member import Member
+from balancekit.engine.state import advanced, find, recorded, refreshed
+from balancekit.engine.transition import Transitions
+from balancekit.engine.turn import Task, Turn
+from balancekit.errors import ConfigurationError
+from balancekit.events import Event
+from balancekit.node import Node
+from balancekit.outcome import CheckResult, Completion
+from balancekit.protocols import Clock
+
+__all__ = ["HealthDispatch"]
+
+
+@final
+class HealthDispatch:
+    """What tells the health machines of one balancer.
+
+    Parameters
+    ----------
+    transitions
+        Publishes what follows.
+    loads, sweep
+        Told when they are due.
+    listeners
+        Called with the events.
+    clock
+        Of the balancer.
+    locks, guard
+        Of the balancer.
+    """
+
+    __slots__ = ("_clock", "_guard", "_listeners", "_loads", "_sweep", "_transitions", "turn")
+
+    def __init__(
+        self,
+        transitions: Transitions,
+        loads: LoadHooks,
+        sweep: SweepHooks,
+        listeners: Listeners,
+        clock: Clock,
+        locks: EngineLocks,
+        guard: Guard,
+    ) -> None:
+        self.turn: Turn = Turn(locks)
+        self._transitions = transitions
+        self._loads = loads
+        self._sweep = sweep
+        self._listeners = listeners
+        self._clock = clock
+        self._guard = guard
+
+    def check(self, id: str, result: CheckResult, now: float) -> bool:
+        """Record how an active check ended; answer whether the endpoint is changing.
+
+        If another thread is telling the health machines, the answer is the one from before.
+        """
+        machine = find(self._transitions.state, id).health
+        if machine is None:
+            raise ConfigurationError("health", None, "a policy that takes check results, such as Lifecycle()")
+        checks = machine.checks()
+        self._tell_health(lambda: self._told(id, machine, machine.checked(result, now=now), now))
+        return self._guard.call("health policy", lambda: bool(checks.changing), default=False)
+
+    def record(self, node: Node, completion: Completion, /) -> None:
+        """Record how a request ended: a failure, or any end that health or membership waits for."""
+        member = self._transitions.state.members.get(node.id)
+        if member is not None and member.node is node and member.health is None and member.serving:
+            member.watch()
+            if not completion.retry_after:
+                return
+        self._tell_health(partial(self._tell, node, completion))
+
+    def _tell_health(self, task: Task) -> None:
+        """Tell a health machine something when it is this thread's turn, and hand out what it led to."""
+        try:
+            events = self.turn.take(task)
+        except BaseException:  # a machine may know what the state does not show: all are read again
+            self._transitions.close_fast_path()
+            raise
+        self._listeners.dispatch(events)
+
+    def _tell(self, node: Node, completion: Completion) -> list[Event]:
+        now = completion.ended_at
+        before = self._transitions.state
+        member = before.members.get(node.id)
+        events: list[Event] = []
+        reading = Reading()
+        if member is not None and member.node is node:
+            if member.serving and member.health is not None:
+                events += member.health.observe(completion, now=now)
+            reading = self._follow(member)
+        events += self._transitions.publish(
+            lambda state, show: recorded(state, node, completion, reading, now, show)
+        )
+        return events if self._transitions.state.snapshot is before.snapshot else events + self._let_back(now)
+
+    def _told(self, id: str, machine: HealthHooks, events: list[Event], now: float) -> list[Event]:
+        """Draw the consequences of what a health machine was told outside a request."""
+        member = self._transitions.state.members.get(id)
+        if member is None or member.health is not machine:
+            return events
+        return [*events, *self._refresh(member), *self._let_back(now)]
+
+    def _refresh(self, member: Member) -> list[Event]:
+        id, machine, reading = member.endpoint.id, member.health, self._follow(member)
+        if machine is None:
+            return []
+        return self._transitions.publish(lambda state, show: refreshed(state, machine, id, reading, show))
+
+    def advance(self) -> None:
+        """Do what is due, unless another thread is telling the health machines."""
+        try:
+            events = self.turn.take_unless_taken(self._pass_time)
+        except BaseException:  # as in `_tell_health`
+            self._transitions.close_fast_path()
+            raise
+        self._listeners.dispatch(events)
+
+    def _pass_time(self) -> list[Event]:
+        """Do what is due: O(1) and the batch of the loads if only they are, else O(n).
+
+        After something was dropped, all health machines are read, else those that are due.
+        """
+        now = self._clock()
+        published = self._transitions.current.published
+        state, afresh = published.state, not published.sound
+        if not afresh and now < min(state.deadline, self._sweep.deadline):
+            self._loads.advance(now=now)
+            self._transitions.postpone()
+            return []
+        events: list[Event] = []
+        readings: dict[HealthHooks | None, Reading] = {}
+        for member in [m for m in state.members.values() if afresh or m.due <= now]:
+            if member.serving and member.health is not None and member.health.deadline <= now:
+                events += member.health.advance(now=now)
+            readings[member.health] = self._follow(member)
+        if now >= self._sweep.deadline:
+            for member, machine, cause in self._find_outliers(now):
+                events += machine.on_outlier(cause, now=now)
+                readings[machine] = self._follow(member)
+        self._loads.advance(now=now)
+        gone = list(self._transitions.state.leaving)
+        events += self._transitions.publish(
+            lambda state, show: advanced(state, readings, now, show, afresh=afresh)
+        )
+        self._loads.forget(gone)
+        return events + self._let_back(now)
+
+    def _find_outliers(self, now: float) -> list[tuple[Member, HealthHooks, str]]:
+        members = self._transitions.state.members
+        found = self._sweep.advance([member.node for member in members.values() if member.eligible], now=now)
+        outliers = [(members[id], cause) for id, cause in found.items() if id in members]
+        return [(member, member.health, cause) for member, cause in outliers if member.health is not None]
+
+    def _let_back(self, now: float) -> list[Event]:
+        """If no endpoint is left, uneject the one that is due soonest."""
+        members = self._transitions.state.members.values()
+        for member in members:
+            if member.eligible:
+                return []
+        serving = [member.with_health(member.read()) for member in members if member.serving]
+        for member in sorted(serving, key=_due):
+            if member.health is not None:
+                events = member.health.uneject(now=now)
+                events += self._refresh(member)
+                present = self._transitions.state.members.get(member.endpoint.id)
+                if present is not None and present.eligible:
+                    return events
+        return []
+
+    def _follow(self, member: Member) -> Reading:
+        """Have the node and its load follow what the health machine says now, and return that."""
+        self._transitions.state.members.get(member.endpoint.id, member).watch()
+        reading = member.read()
+        if reading.well and not member.well:
+            reset_load(member.node.load, self._guard)
+        return reading
+
+
+def _due(member: Member) -> float:
+    return member.due

@@ -1,0 +1,218 @@
+"""Transitions of a pool: from the published state to the next, whole or not at all.
+
+Each computes a new state from the present one, prepares what requests read, and swaps one reference if the present
+state is still the one it was computed from; otherwise it computes it again. What interrupts one, at any instruction,
+leaves the old state or the new one. No lock is held while it computes and prepares.
+
+Cost: what the update and the selector's ``prepare`` cost; again if another thread has published meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import count
+from typing import Final, final
+
+from balancekit._support.fork import this_thread
+from balancekit._support.log import log_error
+from balancekit.engine.fast_path import Current, Published
+from balancekit.engine.hooks import Guard, LoadHooks, SweepHooks
+from balancekit.engine.ledger import Ledger
+from balancekit.engine.membership import facts
+from balancekit.engine.publisher import Publisher
+from balancekit.engine.state import Exhaustion, PoolState, Show, Step, show
+from balancekit.events import Event
+from balancekit.exhaustion import ExhaustionPolicy, FailClosed
+from balancekit.selectors._pickers import NO_PICKERS
+
+__all__ = ["Transitions"]
+
+MAX_ATTEMPTS: Final = 8
+"""At one change, if hooks called by this very thread change the pool meanwhile; then they may not."""
+
+_HEALTHY_ONLY: Final = FailClosed()
+
+
+@final
+class Transitions:
+    """What changes the published state of one balancer.
+
+    Parameters
+    ----------
+    publisher
+        Prepares and swaps.
+    current
+        What it swaps.
+    ledger
+        Says who owns new leases, and whether requests may take the fast path.
+    exhaustion
+        Which endpoints serve when few are healthy.
+    loads, sweep
+        What is due beside the state.
+    guard
+        Of the balancer.
+    """
+
+    __slots__ = (
+        "_changed_by",
+        "_changing",
+        "_exhaustion",
+        "_guard",
+        "_insisting",
+        "_ledger",
+        "_loads",
+        "_publisher",
+        "_sweep",
+        "_version",
+        "current",
+    )
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        current: Current,
+        ledger: Ledger,
+        exhaustion: ExhaustionPolicy,
+        loads: LoadHooks,
+        sweep: SweepHooks,
+        guard: Guard,
+    ) -> None:
+        self.current: Current = current
+        self._publisher = publisher
+        self._ledger = ledger
+        self._exhaustion = exhaustion
+        self._loads = loads
+        self._sweep = sweep
+        self._guard = guard
+        self._version = 0
+        self._changed_by = 0
+        self._changing: set[int] = set()
+        self._insisting = 0
+
+    @property
+    def state(self) -> PoolState:
+        """The present state of the pool."""
+        return self.current.published.state
+
+    def publish(
+        self,
+        update: Callable[[PoolState, Show], Step],
+        *,
+        strict: bool = False,
+        configure: bool = False,
+    ) -> list[Event]:
+        """Publish the state that an update leads to.
+
+        Parameters
+        ----------
+        update
+            Returns the step from a state, given what makes snapshots. Hooks that it leads to may change the pool
+            themselves; such a change calls no hooks, and is followed by another attempt at this one.
+        strict
+            Whether to raise what the selector raises.
+        configure
+            Whether the update changes facts of nodes.
+        """
+        me = this_thread()
+        if self._insisting == me:
+            raise RuntimeError("a hook changes the pool whenever it is asked about a change of the pool")
+        nested = me in self._changing  # by a hook that a change of this very thread has called
+        show = self._show(Exhaustion(_HEALTHY_ONLY if nested else self._exhaustion, self._guard))
+        new: Published | None = None
+        step = Step(self.state)
+        touched = False
+        try:
+            self._changing.add(me)
+            for attempt in count(1):
+                if attempt == MAX_ATTEMPTS and self._changed_by == me:
+                    self._insisting = me
+                base = self.current.published
+                step = update(base.state, show)
+                if step.state is base.state:
+                    break
+                touched = touched or step.state.snapshot is not base.state.snapshot
+                if configure:
+                    facts(step.state).apply()
+                new = (
+                    self._unprepared(step.state)
+                    if nested
+                    else self._prepare(step.state, base, new, strict=strict)
+                )
+                with_it = step.facts()
+                with_it.add(self, "_changed_by", me)
+                if self._publisher.swap(base, new, with_it):
+                    touched = False
+                    break
+        except BaseException:
+            if touched and self.current.published is not new:
+                self._restore()
+            raise
+        finally:
+            if not nested:
+                self._changing.discard(me)
+            if self._insisting == me:
+                self._insisting = 0
+        if touched:  # another thread has made the same change meanwhile
+            self._restore()
+        return list(step.events)
+
+    def _unprepared(self, state: PoolState) -> Published:
+        """Return what to publish of a change that a hook makes: the change that called the hook prepares for both."""
+        return self._publisher.combine(
+            state, NO_PICKERS, self._ledger.owner, math.inf, lean=False, sound=False
+        )
+
+    def _prepare(
+        self, state: PoolState, base: Published, last: Published | None = None, *, strict: bool
+    ) -> Published:
+        due = min(self._loads.deadline, self._sweep.deadline)
+        owner, lean = self._ledger.owner, self._ledger.lean
+        try:
+            return self._publisher.prepare(state, base, owner, due, lean=lean, last=last)
+        except Exception:
+            if strict:
+                raise
+            log_error("%s could not prepare for a new snapshot", self._publisher.hooks.name)
+            return self._publisher.combine(state, NO_PICKERS, owner, due, lean=lean)
+
+    def _restore(self) -> None:
+        """Put right what a change has touched that was then dropped: the facts of nodes, and the last picker.
+
+        A selector may rely on the picker that it made last; so the published one is made anew when the next request
+        comes.
+        """
+        facts(self.state).apply()
+        self.close_fast_path()
+
+    def close_fast_path(self) -> None:
+        """Send every request the slow path, until a state is published."""
+        while True:
+            base = self.current.published
+            closed = self._publisher.combine(
+                base.state, NO_PICKERS, base.owner, math.inf, lean=False, sound=False
+            )
+            if self._publisher.swap(base, closed):
+                return
+
+    def postpone(self) -> None:
+        """Publish when something is due next, and nothing else."""
+        while True:
+            base = self.current.published
+            due = min(self._loads.deadline, self._sweep.deadline)
+            later = self._publisher.combine(base.state, base.pickers, base.owner, due, lean=self._ledger.lean)
+            if not base.sound or self._publisher.swap(base, later):
+                return
+
+    def _show(self, exhaustion: Exhaustion) -> Show:
+        def shown(state: PoolState) -> PoolState:
+            self._version = version = max(self._version, state.snapshot.version) + 1
+            return show(state, exhaustion, version)
+
+        return shown
+
+    def start_over(self) -> None:
+        """Forget the changes that were under way: in a forked child, where their threads do not exist."""
+        self._changing.clear()
+        self._insisting = 0
+        self.close_fast_path()
