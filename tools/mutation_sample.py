@@ -115,7 +115,7 @@ def _left_alone(tree: ast.Module) -> Iterator[ast.AST]:
         match node:
             case ast.Assign(targets=[ast.Name(id="__slots__" | "__all__")]):
                 yield node
-            case ast.Expr(value=ast.Constant()):
+            case ast.Expr(value=ast.Constant()) | ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
                 yield node
             case ast.Call(func=ast.Name(id="log_error" | "log_change" | "TypeVar" | "cast" | "warn")):
                 yield node
