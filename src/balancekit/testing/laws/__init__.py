@@ -1,0 +1,86 @@
+"""Laws that every selector keeps, each with a number to cite.
+
+==  ===============================  ====================================================================
+1   :func:`picks_candidates`         a pick is one of the snapshot's candidates, or ``None``
+2   :func:`honours_exclusion`        never an excluded endpoint
+3   :func:`none_iff_nobody`          ``None`` if and only if there is no candidate
+4   :func:`uses_only_its_generator`  module-level randomness and clocks change nothing
+5   :func:`same_seed_same_picks`     two alike selectors with alike generators pick alike
+6   :func:`writes_nothing`           snapshot and nodes look the same after a pick
+7   :func:`survives_changes`         right after any change of membership or health, law 1 holds
+8   :func:`fast_path_agrees`         the picker picks eligible endpoints, keyed ones what ``select`` does
+9   :func:`in_proportion`            survivors' shares are in proportion to their weights, whichever are
+                                     down, removed or excluded; weight zero is never picked beside others
+10  :func:`evenly`                   survivors' shares are equal, whichever are down, removed or excluded
+11  :func:`independent_of_order`     (keyed) the owner of a key does not depend on the order of endpoints
+12  :func:`disrupts_little`          (keyed) only keys of a changed endpoint change their owner
+==  ===============================  ====================================================================
+
+``ALL`` are the laws every weighted selector keeps: 1 to 9. An algorithm that ignores weights is checked with
+``ALL - {WEIGHTED}``, one that should treat all alike with ``ALL - {WEIGHTED} | {EVEN}``, a consistent hash
+with ``ALL - {WEIGHTED} | HASHED``. Laws 9 and 10 are statistical, with a fixed seed and a gate of 4.5
+standard deviations: a right selector fails them never again once it has passed.
+
+In-flight counts (never negative, their sum the open leases) are the balancer's to keep: see
+``balancekit.testing.check_balancer``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from balancekit.testing._broken import LawBroken
+from balancekit.testing.laws._dependence import same_seed_same_picks, uses_only_its_generator, writes_nothing
+from balancekit.testing.laws._keys import disrupts_little, independent_of_order
+from balancekit.testing.laws._picks import (
+    fast_path_agrees,
+    honours_exclusion,
+    none_iff_nobody,
+    picks_candidates,
+    survives_changes,
+)
+from balancekit.testing.laws._shares import evenly, in_proportion
+from balancekit.testing.laws._subject import Law, Subject
+
+__all__ = [
+    "ALL",
+    "EVEN",
+    "HASHED",
+    "WEIGHTED",
+    "Law",
+    "LawBroken",
+    "Subject",
+    "disrupts_little",
+    "evenly",
+    "fast_path_agrees",
+    "honours_exclusion",
+    "in_proportion",
+    "independent_of_order",
+    "none_iff_nobody",
+    "picks_candidates",
+    "same_seed_same_picks",
+    "survives_changes",
+    "uses_only_its_generator",
+    "writes_nothing",
+]
+
+WEIGHTED: Final[Law] = in_proportion
+"""Law 9, which an algorithm that ignores weights does not keep: ``ALL - {WEIGHTED}``."""
+EVEN: Final[Law] = evenly
+"""Law 10, for algorithms that treat all endpoints alike."""
+HASHED: Final[frozenset[Law]] = frozenset({independent_of_order, disrupts_little})
+"""Laws 11 and 12, for consistent hashing."""
+ALL: Final[frozenset[Law]] = frozenset(
+    {
+        picks_candidates,
+        honours_exclusion,
+        none_iff_nobody,
+        uses_only_its_generator,
+        same_seed_same_picks,
+        writes_nothing,
+        survives_changes,
+        fast_path_agrees,
+        in_proportion,
+    },
+)
+"""Laws 1 to 9."""

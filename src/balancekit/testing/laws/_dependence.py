@@ -1,0 +1,107 @@
+"""Laws 4 to 6: what a pick may depend on, and what it may change."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+from hypothesis import strategies as st
+
+from balancekit.protocols import Selector
+from balancekit.snapshot import Key, Node, PickContext, Snapshot
+from balancekit.testing._broken import LawBroken
+from balancekit.testing._factories import make_context, make_snapshot
+from balancekit.testing.laws._subject import Subject
+from balancekit.testing.strategies import keys, snapshots, weights
+
+__all__ = ["same_seed_same_picks", "uses_only_its_generator", "writes_nothing"]
+
+
+def uses_only_its_generator(subject: Subject) -> None:
+    """Law 4. Picks depend on ``ctx.rng`` alone: not on module-level randomness, not on a clock."""
+
+    @subject.search(snapshot=snapshots(min_size=2), key=st.none() | keys())
+    def law(snapshot: Snapshot, key: Key | None) -> None:
+        seen = []
+        for world in (1, 2):
+            with _another_world(world):
+                before = random.getstate()
+                seen.append(_sequence(subject.make(), snapshot, make_context(5, key=key), 12))
+                if random.getstate() != before:
+                    raise LawBroken("4, uses_only_its_generator", "the module-level generator was used")
+        if seen[0] != seen[1]:
+            raise LawBroken("4, uses_only_its_generator", f"{seen[0]} became {seen[1]} at another time")
+
+
+def same_seed_same_picks(subject: Subject) -> None:
+    """Law 5. Two alike selectors with alike generators pick alike, over changing snapshots too."""
+
+    @subject.search(
+        changes=st.lists(st.sets(st.sampled_from("abcd")), min_size=1, max_size=4),
+        shares=st.lists(weights(zero=False), min_size=4, max_size=4),
+        key=st.none() | keys(),
+        seed=st.integers(0, 99),
+    )
+    def law(changes: list[set[str]], shares: list[float], key: Key | None, seed: int) -> None:
+        runs = []
+        for _ in range(2):
+            selector, ctx = subject.make(), make_context(seed, key=key)
+            nodes = subject.nodes(dict(zip("abcd", shares, strict=True)))
+            run = []
+            for version, down in enumerate(changes):
+                run += _sequence(selector, make_snapshot(nodes, down=down, version=version), ctx, 6)
+            runs.append(run)
+        if runs[0] != runs[1]:
+            raise LawBroken("5, same_seed_same_picks", f"{runs[0]} and {runs[1]} with seed {seed}")
+
+
+def writes_nothing(subject: Subject) -> None:
+    """Law 6. After a pick, snapshot and nodes look as they did before."""
+
+    @subject.search(snapshot=snapshots(), key=st.none() | keys(), exclude=st.sets(st.just("e0")))
+    def law(snapshot: Snapshot, key: Key | None, exclude: set[str]) -> None:
+        selector, ctx = subject.make(), make_context(key=key, exclude=exclude)
+        before = _looks(snapshot), (ctx.now, ctx.key, ctx.cost, set(ctx.exclude))
+        for _ in range(4):
+            selector.select(snapshot, ctx)
+        if before != (_looks(snapshot), (ctx.now, ctx.key, ctx.cost, set(ctx.exclude))):
+            raise LawBroken("6, writes_nothing", f"{snapshot!r} or its context looks different after picks")
+
+
+def _sequence(selector: Selector, snapshot: Snapshot, ctx: PickContext, count: int) -> list[str | None]:
+    picked = [selector.select(snapshot, ctx) for _ in range(count)]
+    return [None if node is None else node.id for node in picked]
+
+
+def _looks(snapshot: Snapshot) -> tuple[object, ...]:
+    return (
+        snapshot.version,
+        snapshot.panic,
+        tuple([id(node) for node in snapshot.eligible]),
+        tuple([_node_looks(node) for node in snapshot.members.nodes]),
+    )
+
+
+def _node_looks(node: Node) -> tuple[object, ...]:
+    facts = (node.id, node.weight, node.priority, node.zone, dict(node.metadata), node.ramp)
+    return (*facts, node.inflight, node.successes, id(node.load), node.load.value(now=0.0))
+
+
+@contextmanager
+def _another_world(number: int) -> Iterator[None]:
+    """Let module-level randomness and every clock differ."""
+    state = random.getstate()
+    random.seed(number)
+    clocks = ("time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "perf_counter_ns")
+    patches = [mock.patch.object(time, name, return_value=number * 1_000) for name in clocks]
+    try:
+        for patch in patches:
+            patch.start()
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()
+        random.setstate(state)

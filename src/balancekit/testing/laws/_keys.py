@@ -1,0 +1,47 @@
+"""Laws 11 and 12: owners of keys, for consistent hashing."""
+
+from __future__ import annotations
+
+import itertools
+
+from balancekit.snapshot import Members, Node, Snapshot
+from balancekit.testing._broken import LawBroken
+from balancekit.testing._factories import make_context
+from balancekit.testing.laws._subject import Subject
+
+__all__ = ["disrupts_little", "independent_of_order"]
+
+
+def independent_of_order(subject: Subject) -> None:
+    """Law 11. The owner of a key is the same whatever the order of the endpoints."""
+    wanted = [f"key:{number}" for number in range(300)]
+    nodes = subject.nodes({"a": 1.0, "b": 2.0, "c": 1.0, "d": 3.0})
+    owners = _owners(subject, nodes, wanted)
+    for order in itertools.permutations(nodes):
+        moved = {key for key, owner in _owners(subject, order, wanted).items() if owner != owners[key]}
+        if moved:
+            key = min(moved)
+            raise LawBroken("11, independent_of_order", f"{key!r} has another owner in another order")
+
+
+def disrupts_little(subject: Subject) -> None:
+    """Law 12. When an endpoint leaves, only its keys move; when one joins, keys move only to it."""
+    wanted = [f"key:{number}" for number in range(2_000)]
+    shares = {f"e{number}": 1.0 for number in range(10)}
+    nodes = subject.nodes(shares)
+    whole = _owners(subject, nodes, wanted)
+    for gone in shares:
+        left = _owners(subject, tuple([node for node in nodes if node.id != gone]), wanted)
+        stray = [key for key in wanted if whole[key] != gone and left[key] != whole[key]]
+        if stray:
+            raise LawBroken("12, disrupts_little", f"{len(stray)} keys moved that {gone!r} did not own")
+
+
+def _owners(subject: Subject, nodes: tuple[Node, ...], wanted: list[str]) -> dict[str, str | None]:
+    selector = subject.make()
+    snapshot = Snapshot(Members(nodes), nodes)
+    owners: dict[str, str | None] = {}
+    for key in wanted:
+        node = selector.select(snapshot, make_context(key=key))
+        owners[key] = None if node is None else node.id
+    return owners

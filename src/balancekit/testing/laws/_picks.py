@@ -1,0 +1,97 @@
+"""Laws 1 to 3, 7 and 8: what a pick may be, also after a change and on the fast path."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import strategies as st
+
+from balancekit.protocols import SupportsPicker, SupportsPrepare
+from balancekit.snapshot import Key, Snapshot
+from balancekit.testing._broken import LawBroken
+from balancekit.testing._factories import make_context
+from balancekit.testing.laws._subject import Subject
+from balancekit.testing.strategies import keys, snapshots
+
+__all__ = ["fast_path_agrees", "honours_exclusion", "none_iff_nobody", "picks_candidates", "survives_changes"]
+
+
+def picks_candidates(subject: Subject) -> None:
+    """Law 1. A pick is one of ``snapshot.candidates(ctx)``, the very node, or ``None``."""
+
+    @subject.search(snapshot=snapshots(), key=st.none() | keys(), seed=st.integers(0, 99))
+    def law(snapshot: Snapshot, key: Key | None, seed: int) -> None:
+        selector, ctx = subject.make(), make_context(seed, key=key)
+        for _ in range(4):
+            node = selector.select(snapshot, ctx)
+            if node is not None and not any(node is one for one in snapshot.candidates(ctx)):
+                raise LawBroken("1, picks_candidates", f"{node!r} from {snapshot!r}")
+
+
+def honours_exclusion(subject: Subject) -> None:
+    """Law 2. An excluded endpoint is not picked, not the first time and not the tenth."""
+
+    @subject.search(
+        snapshot=snapshots(min_size=1),
+        exclude=st.sets(st.sampled_from([f"e{k}" for k in range(6)])),
+        key=st.none() | keys(),
+        seed=st.integers(0, 99),
+    )
+    def law(snapshot: Snapshot, exclude: set[str], key: Key | None, seed: int) -> None:
+        selector, ctx = subject.make(), make_context(seed, key=key, exclude=exclude)
+        for _ in range(10):
+            node = selector.select(snapshot, ctx)
+            if node is not None and node.id in exclude:
+                raise LawBroken("2, honours_exclusion", f"{node.id!r} of excluded {sorted(exclude)}")
+
+
+def none_iff_nobody(subject: Subject) -> None:
+    """Law 3. ``None`` means that there is no candidate, and no candidate gives ``None``."""
+
+    @subject.search(
+        snapshot=snapshots(),
+        exclude=st.sets(st.sampled_from([f"e{k}" for k in range(6)])),
+        key=st.none() | keys(),
+    )
+    def law(snapshot: Snapshot, exclude: set[str], key: Key | None) -> None:
+        selector, ctx = subject.make(), make_context(key=key, exclude=exclude)
+        for _ in range(3):
+            node = selector.select(snapshot, ctx)
+            if (node is None) != (not snapshot.candidates(ctx)):
+                found = [one.id for one in snapshot.candidates(ctx)]
+                raise LawBroken("3, none_iff_nobody", f"picked {node!r} when the candidates were {found}")
+
+
+def survives_changes(subject: Subject) -> None:
+    """Law 7. Right after any change of membership or health, a pick is a candidate of the new snapshot."""
+
+    @subject.search(changes=st.lists(snapshots(), min_size=2, max_size=6), key=st.none() | keys())
+    def law(changes: list[Snapshot], key: Key | None) -> None:
+        selector, ctx = subject.make(), make_context(3, key=key)
+        for snapshot in changes:
+            if isinstance(selector, SupportsPrepare):
+                selector.prepare(snapshot)
+            for _ in range(3):
+                node = selector.select(snapshot, ctx)
+                candidates = snapshot.candidates(ctx)
+                if (node is None and candidates) or (node and not any(node is one for one in candidates)):
+                    raise LawBroken("7, survives_changes", f"{node!r} after a change to {snapshot!r}")
+
+
+def fast_path_agrees(subject: Subject) -> None:
+    """Law 8. A picker picks eligible endpoints; a keyed one picks what ``select`` picks for the key."""
+    if not isinstance(subject.make(), SupportsPicker):
+        return
+
+    @subject.search(snapshot=snapshots(min_size=1), key=keys(), seed=st.integers(0, 99))
+    def law(snapshot: Snapshot, key: Key, seed: int) -> None:
+        selector = subject.make()
+        if not isinstance(selector, SupportsPicker) or not snapshot.eligible:
+            return
+        pick = selector.picker(snapshot, rng=Random(seed))
+        for _ in range(4):
+            node = pick(key, 0.0) if selector.keyed else pick(0.0)
+            if not any(node is one for one in snapshot.eligible):
+                raise LawBroken("8, fast_path_agrees", f"the picker answered {node!r} for {snapshot!r}")
+            if selector.keyed and node is not subject.make().select(snapshot, make_context(seed, key=key)):
+                raise LawBroken("8, fast_path_agrees", f"picker and select differ for key {key!r}")
