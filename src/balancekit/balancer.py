@@ -52,6 +52,8 @@ T = TypeVar("T")
 
 _DEFAULT_HEALTH = Lifecycle()
 _DEFAULT_EXHAUSTION = FailClosed()
+_NO_LEASE: Any = None
+"""For requests that are not plain: the slow path opens the lease."""
 
 
 class LoadBalancer(Generic[T]):
@@ -216,21 +218,22 @@ class LoadBalancer(Generic[T]):
         'b'
         """
         pick, pick_by_key, clock, deadline, lost, owner, _ = self._current.fast
-        if (
-            exclude
-            or cost is not DEFAULT_COST
-            or lost
-            or pick is None
-            or attributes is not None
-            or (key is not None and key.__class__ is not str)
-        ):
-            return acquire(self._runtime, key, cost, exclude, attributes)
+        lease: Lease[T]
         # What follows is open_lease(), written out: a call would be a tenth of it.
         try:
-            if key is not None and pick_by_key is not None:
+            if (
+                exclude
+                or cost is not DEFAULT_COST
+                or lost
+                or pick is None
+                or attributes is not None
+                or (key is not None and key.__class__ is not str)
+            ):
+                node, lease = None, _NO_LEASE
+            elif key is not None and pick_by_key is not None:
                 now = math.nan if clock is None else clock()
                 node = None if now >= deadline else pick_by_key(key, now)
-                lease: Lease[T] = Lease()
+                lease = Lease()
                 lease._started_at = now  # noqa: SLF001 - open_lease
             elif clock is None:
                 node = pick()
@@ -240,8 +243,8 @@ class LoadBalancer(Generic[T]):
                 node = None if now >= deadline else pick(now)
                 lease = Lease()
                 lease._started_at = now  # noqa: SLF001 - open_lease
-        except Exception:  # a load or a generator of the user; the slow path finds out which
-            return acquire(self._runtime, key, cost, exclude, attributes)
+        except Exception:  # a load or a generator of the user, an array without truth; the slow path finds out
+            node, lease = None, _NO_LEASE
         if node is None:
             return acquire(self._runtime, key, cost, exclude, attributes)
         lease._owner = owner  # noqa: SLF001 - open_lease

@@ -125,7 +125,8 @@ class ConfigurationError(BalancekitError, ValueError):
         self.allowed = allowed
 
     def __str__(self) -> str:
-        return f"{self.parameter}={brief(self.value)} is not allowed: expected {self.allowed}"
+        parameter = self.parameter if isinstance(self.parameter, str) else brief(self.parameter)
+        return f"{parameter}={brief(self.value)} is not allowed: expected {self.allowed}"
 
 
 class MissingKeyError(BalancekitError, ValueError):

@@ -8,6 +8,8 @@ import inspect
 import itertools
 import math
 import random
+import signal
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -19,26 +21,44 @@ import numpy as np
 
 import balancekit
 from balancekit import BalancekitError, Endpoint, LoadBalancer
+from balancekit._support.arguments import fits
+from balancekit.errors import brief_error
 from balancekit.events import Event
 
 PACKAGES = (
     "balancekit", "balancekit.endpoint", "balancekit.hashing", "balancekit.selectors", "balancekit.loads", "balancekit.health",
     "balancekit.routing", "balancekit.exhaustion", "balancekit.retry", "balancekit.checks", "balancekit.discovery",
-    "balancekit.adapters", "balancekit.compat.ketama",
+    "balancekit.adapters", "balancekit.stats", "balancekit.scheduling", "balancekit.reported", "balancekit.l4",
+    "balancekit.l4.client_hello", "balancekit.l4.proxy_protocol", "balancekit.l7", "balancekit.gslb", "balancekit.ha",
+    "balancekit.capacity", "balancekit.sim", "balancekit.config", "balancekit.planning", "balancekit.compat.ketama",
+    "balancekit.compat.nginx", "balancekit.compat.haproxy", "balancekit.compat.envoy", "balancekit.compat.grpc",
+    "balancekit.compat.gateway", "balancekit.compat.linux", "balancekit.compat.katran", "balancekit.compat.ipvs",
+    "balancekit.compat.gdnsd", "balancekit.compat.powerdns", "balancekit.compat.knot", "balancekit.compat.route53",
+    "balancekit.compat.keepalived", "balancekit.compat.rotation",
 )  # fmt: skip
 """Packages whose constructors and functions take values of users: each value may be anything."""
 OF_THE_LIBRARY = frozenset({
     "Node", "PickContext", "Snapshot", "Members", "Lease", "Completion", "AccruedFailuresMachine", "LifecycleMachine", "ThresholdMachine",
     "MaxFailsMachine", "WarmUpMachine", "OutlierSweep", "Damper", "FailureRun", "EndpointReport", "after", "following", "load_bound",
     "tier_loads", "ExpectedDelayLoad", "FailureAwareLoad", "LatencyLoad", "InFlightLoad", "InFlightCostLoad", "CheckTimer", "Reconciler",
-    "SharedDependencies", "HashFunction",
+    "SharedDependencies", "HashFunction", "compat.nginx.Request", "compat.haproxy.Request", "l7.RoutePlan", "gslb.ChangePlan",
+    "sim.RecordedLease",
 })  # fmt: skip
-"""Called by the library with objects of its own, never with values of users."""
+"""Called by the library with objects of its own, never with values of users; by name, or by package and name."""
 OF_USERS = ("LoadBalancer", "HashRing", "MaglevTable", "RendezvousHash", "AnchorHash", "JumpHash", "MultiProbeHash", "StickyValues",
             "Ketama", "BoundedPlacement")  # fmt: skip
 """Classes whose methods take values of users too."""
+PURE = tuple(
+    f"balancekit.{name}."
+    for name in ("stats", "scheduling", "reported", "l4", "l7", "gslb", "ha", "capacity", "compat")
+)
+"""Packages whose methods all take values of users, and never wait."""
 SLOW_S = 1.0
 LONG = "x" * 10_000_000
+
+
+class Hung(BaseException):
+    """Ends a call that takes too long, so that the others can go on."""
 
 
 class Odd:
@@ -97,6 +117,8 @@ HEAVY: tuple[Callable[[random.Random], Any], ...] = (
 """Values that take time to refuse; one in 200."""
 HEAVY_SHARE = 0.005
 VALUES = PLAIN + MADE
+BYTE_BY_BYTE = frozenset(["avalanche", "crc32c", "djb2", "lookup2", "murmur64", "sdbm", "siphash13", "wt6"])
+"""Hashes in Python, 0.2 us a byte: 10 MB take over a second by their nature."""
 
 
 def callables() -> list[tuple[str, Any]]:
@@ -105,7 +127,11 @@ def callables() -> list[tuple[str, Any]]:
     for module in map(importlib.import_module, PACKAGES):
         for name in getattr(module, "__all__", ()):
             one = getattr(module, name)
-            if name in OF_THE_LIBRARY or not callable(one) or _is_protocol(one):
+            if (
+                {name, f"{module.__name__.removeprefix('balancekit.')}.{name}"} & OF_THE_LIBRARY
+                or not callable(one)
+                or _is_protocol(one)
+            ):
                 continue
             if not (
                 inspect.isclass(one)
@@ -134,7 +160,8 @@ def arguments(one: Any, rng: random.Random, valid: float) -> tuple[list[Any], di
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
                 break
             continue
-        value = rng.choice(HEAVY if rng.random() < HEAVY_SHARE else VALUES)(rng)
+        heavy = rng.random() < HEAVY_SHARE and getattr(one, "__name__", "") not in BYTE_BY_BYTE
+        value = rng.choice(HEAVY if heavy else VALUES)(rng)
         if parameter.kind is parameter.KEYWORD_ONLY:
             named[parameter.name] = value
         else:
@@ -142,11 +169,57 @@ def arguments(one: Any, rng: random.Random, valid: float) -> tuple[list[Any], di
     return positional, named
 
 
-def _is_its_own_truth(name: str, error: Exception) -> bool:
-    """Return whether a value refused to be true or false: requests ask that of ``exclude``, and cannot ask less."""
-    return name.startswith("balancekit.LoadBalancer.") and (
-        "truth value" in str(error) or error.args == ("odd",)
+HOOKS = frozenset(
+    [
+        "prepare",
+        "select",
+        "picker",
+        "structure",
+        "learn",
+        "forget",
+        "explain",
+        "take",
+        "charge",
+        "started",
+        "search",
+        "loads",
+    ]
+)
+"""Methods of selectors and tiers that the library calls with objects of its own."""
+
+
+def _takes_values(kind: type, method: str) -> bool:
+    """Return whether a method is public, the library's own and called with values of users."""
+    found = next((base.__dict__[method] for base in kind.__mro__ if method in base.__dict__), None)
+    function = getattr(found, "__func__", found)
+    module = getattr(function, "__module__", None) or ""
+    return (
+        not method.startswith("_")
+        and method not in HOOKS
+        and module.startswith("balancekit.")
+        and not {f"{kind.__name__}.{method}", f"{kind.__name__}.*"} & UNCHECKED
+        and inspect.isfunction(function)
     )
+
+
+UNCHECKED = frozenset({
+    f"{kind}.{method}"
+    for kind, methods in {
+        "Ewma": "observe value", "PeakEwma": "observe value raise_to", "RecentWindow": "record latest",
+        "Nat": "open reply free", "DsrBook": "received sent signals traffic", "FlowTable": "look_up open close",
+        "Request": "*", "Split": "pool", "ValueCondition": "*", "Match": "pool lease", "Spelling": "host envoy problem", "RouteTable": "match rejection",
+        "ReportedWeightsMachine": "record weights keep", "LoadMeter": "finished",
+    }.items()
+    for method in methods.split()
+})  # fmt: skip
+"""What each request or packet calls: a value of another type is Python's own ``TypeError`` or ``AttributeError``."""
+
+
+def _as_annotated(function: Any, positional: list[Any], named: dict[str, Any]) -> bool:
+    """Return whether all arguments are as annotated: methods of what was made of anything else are not called."""
+    signature, names = inspect.signature(function), vars(sys.modules[function.__module__])
+    given = signature.bind(*positional, **named).arguments if positional or named else {}
+    return all(fits(value, signature.parameters[name].annotation, names) for name, value in given.items())
 
 
 def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float]]:  # noqa: PLR0915 - one loop
@@ -156,36 +229,55 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float]]: 
     importlib.import_module("dns.resolver")  # half a second, which is no call's
     foreign: dict[str, int] = {}
     slow: dict[str, float] = {}
-    made = 0
+    made, fitting = 0, False
     instances: list[tuple[str, Any]] = []
+    classes = {
+        one
+        for name, one in targets
+        if inspect.isclass(one) and name.startswith(PURE) and not issubclass(one, tuple)
+    }
+
+    def interrupt(*_: object) -> None:
+        raise Hung
+
+    signal.signal(signal.SIGVTALRM, interrupt)
 
     def attempt(name: str, function: Any, valid: float) -> Any:
-        nonlocal made
+        nonlocal made, fitting
         try:
             positional, named = arguments(function, rng, valid)
         except (TypeError, ValueError):  # no signature
             return None
         made += 1
+        fitting = _as_annotated(function, positional, named)
         began = time.thread_time()
         result = None
+        signal.setitimer(signal.ITIMER_VIRTUAL, 2 * SLOW_S)
         try:
             result = function(*positional, **named)
             if inspect.isgenerator(result) or isinstance(result, itertools.chain):
                 list(itertools.islice(result, 5))
         except BalancekitError as error:
-            str(error), repr(error.args[1:0])
-        except (LookupError, ValueError) as error:
-            if not _is_its_own_truth(name, error):
+            try:
+                str(error), repr(error.args[1:0])
+            except Exception as second:
+                raise_key(f"{name}, the text of its error", second)
+        except OSError as error:
+            if "OSError" not in (inspect.getdoc(function) or ""):
                 raise_key(name, error)
+        except Hung:
+            result = None
         except Exception as error:
             raise_key(name, error)
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
         took = time.thread_time() - began
         if took > SLOW_S:
             slow[name] = max(slow.get(name, 0.0), took)
         return result
 
     def raise_key(name: str, error: Exception) -> None:
-        key = f"{name}: {type(error).__name__}: {str(error)[:90]}"
+        key = f"{name}: {brief_error(error)[:120]}"
         foreign[key] = foreign.get(key, 0) + 1
 
     with warnings.catch_warnings():
@@ -193,18 +285,20 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float]]: 
         while made < calls:
             name, one = rng.choice(targets)
             result = attempt(name, one, rng.choice((0.0, 0.5, 0.9)))
-            if type(result).__name__ in OF_USERS and ".selectors." not in type(result).__module__:
+            if (type(result) in classes and fitting) or (
+                type(result).__name__ in OF_USERS and ".selectors." not in type(result).__module__
+            ):
                 instances.append((name, result))
                 if len(instances) > 200:
                     instances.pop(rng.randrange(100))
             for _ in range(3):
                 if instances:
                     name, instance = rng.choice(instances)
-                    methods = [m for m in dir(type(instance)) if not m.startswith("_")]
+                    if type(instance).__name__ not in OF_USERS:
+                        name = f"{type(instance).__module__}.{type(instance).__name__}"
+                    methods = [m for m in dir(type(instance)) if _takes_values(type(instance), m)]
                     if methods:
                         method = rng.choice(methods)
-                        if not callable(getattr(type(instance), method)):
-                            continue  # a property
                         bound = getattr(instance, method)
                         if not inspect.iscoroutinefunction(bound):
                             attempt(f"{name}.{method}", bound, rng.choice((0.0, 0.5, 0.9)))

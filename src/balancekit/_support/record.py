@@ -9,6 +9,7 @@ compiled when the class is made. Here they are written once, and type checkers s
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
@@ -33,6 +34,10 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], float]]] = {
     "int | None": operator.index,
 }
 """By what a field is annotated with: how a number of another type becomes the one that is stored."""
+
+
+_ITERABLES: Final = ("Iterable", "Sequence", "Collection", "tuple")
+"""How annotations begin of fields whose value may come from an iterator."""
 
 
 class _Positional:
@@ -111,6 +116,7 @@ class Record:
     _fields: ClassVar[tuple[str, ...]] = ()
     _positional: ClassVar[tuple[str, ...]] = ()
     _numbers: ClassVar[tuple[tuple[str, Callable[[Any], float]], ...]] = ()
+    _iterables: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -123,6 +129,7 @@ class Record:
         kinds = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - the same
         numbers = {name: _CONVERTERS[str(kinds[name])] for name in own if str(kinds[name]) in _CONVERTERS}
         cls._numbers = tuple({**dict(cls._numbers), **numbers}.items())
+        cls._iterables = (*cls._iterables, *[name for name in own if str(kinds[name]).startswith(_ITERABLES)])
         for name in own:
             declared = cls.__dict__.get(name)
             if isinstance(declared, _Positional):
@@ -150,8 +157,15 @@ class Record:
             value = values.get(name)
             if value is not None and type(value) not in _AS_THEY_ARE:
                 values[name] = _converted(value, convert)
+        for name in kind._iterables:
+            if hasattr(values.get(name), "__next__"):
+                values[name] = _read(name, values[name])
         self.__dict__.update(values)
-        self._check()
+        try:
+            self._check()
+        except Exception as error:
+            _blame(self, values, error)
+            raise
 
     def _check(self) -> None:
         """Refuse what is not allowed."""
@@ -200,6 +214,30 @@ def _converted(value: Any, convert: Callable[[Any], float]) -> Any:
         return convert(value)
     except Exception:
         return value
+
+
+def _read(name: str, value: Any) -> list[Any]:
+    from balancekit._support import validation  # noqa: PLC0415 - validation knows records
+
+    return validation.items(name, value)
+
+
+def _blame(record: Record, values: dict[str, Any], error: Exception) -> None:
+    """Raise an error that names the first field whose value does not fit its annotation; return if all do."""
+    from inspect import get_annotations  # noqa: PLC0415 - takes 7 ms
+
+    from balancekit._support.arguments import blame  # noqa: PLC0415 - imports inspect
+    from balancekit.errors import BalancekitError  # noqa: PLC0415 - the same
+
+    if isinstance(error, BalancekitError):
+        return
+    given = [
+        (name, values[name], kind, vars(sys.modules[base.__module__]))
+        for base in reversed(type(record).__mro__)
+        for name, kind in get_annotations(base).items()
+        if name in values
+    ]
+    blame(given, error)
 
 
 def _refuse_positions(kind: type[Record]) -> NoReturn:

@@ -114,7 +114,7 @@ def labels(parameter: str, value: object) -> Mapping[str, str]:
 def ids(parameter: str, value: object) -> frozenset[str]:
     """Return a collection of endpoint ids; a bare string is refused, it would be read letter by letter."""
     if isinstance(value, Collection) and not isinstance(value, str | bytes):
-        members = list(value)
+        members = items(parameter, value)
         if all(isinstance(member, str) for member in members):
             return frozenset(members)
     raise ConfigurationError(parameter, value, "a collection of endpoint ids (strings)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 
 __all__ = ["Demand"]
@@ -96,6 +97,7 @@ class Demand(Record):
         """Requests being served: ``requests * service`` (Little)."""
         return self.requests * self.service
 
+    @checked_arguments
     def scaled(self, share: float) -> Demand:
         """Return a share of this demand: fewer requests of the same kind."""
         return self.replace(requests=self.requests * valid.number("share", share, above=0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.capacity._demand import Demand
 from balancekit.capacity._plan import TIERS, CapacityPlan, plan_capacity
 from balancekit.capacity._tiers import Gslb, Tier
@@ -15,6 +16,7 @@ __all__ = ["read_plan"]
 TABLES: Final = ("demand", "gslb", *TIERS, "survive")
 
 
+@checked_arguments
 def read_plan(document: Mapping[str, Any], /) -> CapacityPlan:
     """Return the plan of a document.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 
 __all__ = ["Waiting", "erlang_c"]
@@ -29,6 +30,7 @@ class Waiting(Record):
     mean: float
 
 
+@checked_arguments
 def erlang_c(workers: int, in_flight: float, *, service: float = 1.0) -> Waiting:
     """Return how requests wait when one queue feeds all workers.
 

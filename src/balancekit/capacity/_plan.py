@@ -11,6 +11,7 @@ from math import ceil
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.capacity._demand import Demand
 from balancekit.capacity._erlang import Waiting, erlang_c
@@ -76,6 +77,7 @@ class CapacityPlan(Record):
         workers = int(site.backends.needed * tier.workers)
         return erlang_c(workers, site.worst.in_flight, service=site.worst.service or 1.0)
 
+    @checked_arguments
     def utilisation_after(self, **lost: int) -> dict[str, float]:
         """Return how full each tier is, in the worst site, when nodes or sites are lost.
 
@@ -107,6 +109,7 @@ class CapacityPlan(Record):
                 found[name] = max(found.get(name, 0.0), full)
         return found
 
+    @checked_arguments
     def survives(self, **lost: int) -> bool:
         """Return whether no node is asked for more than planned when nodes or sites are lost."""
         after = self.utilisation_after(**lost)
@@ -133,6 +136,7 @@ class CapacityPlan(Record):
         ]
         return tuple(found)
 
+    @checked_arguments
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as data, every number with its formula."""
         return {
@@ -153,6 +157,7 @@ class CapacityPlan(Record):
         return f"{name} at {after[name]:.0%} instead of {planned[name]:.0%}"
 
 
+@checked_arguments
 def plan_capacity(
     demand: Demand,
     tiers: Sequence[Gslb | Tier],

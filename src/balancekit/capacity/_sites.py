@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.capacity._demand import Demand
 from balancekit.capacity._tiers import Load
@@ -72,6 +73,7 @@ class TierPlan(Record):
         """What forces the number: the name of a limit, or ``"N+1"`` where one node would carry everything."""
         return SPARE_SITE if self.needed == 1 and self.spare else self.needs[0].load.name
 
+    @checked_arguments
     def utilisation_after(self, lost: int = 0, *, growth: float = 1.0) -> float:
         """Return how full the nodes are at most when some are lost and the load has grown.
 

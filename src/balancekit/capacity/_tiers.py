@@ -12,6 +12,7 @@ from math import ceil
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.capacity._demand import Demand
 from balancekit.errors import ConfigurationError
@@ -112,10 +113,12 @@ class Gslb(Record):
                 raise ConfigurationError("shares", self.shares, f"{self.sites} shares, in sum 1")
             self.__dict__["shares"] = shares
 
+    @checked_arguments
     def share_of(self, site: int) -> float:
         """Return the share of the demand that a site has when none is lost."""
         return 1.0 / self.sites if self.shares is None else self.shares[site]
 
+    @checked_arguments
     def worst_share_of(self, site: int, lost: int) -> float:
         """Return the share that a site has when the ``lost`` largest of the others are lost."""
         if lost >= self.sites:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -44,6 +45,7 @@ class RawRequest(Record):
     http: str = "1.1"
     headers: tuple[tuple[str, str], ...] = ()
 
+    @checked_arguments
     def values(self, name: str) -> tuple[str, ...]:
         """Return the values of a header, in order, without the blanks around them; names have no case."""
         wanted = name.lower()

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import (
@@ -66,6 +67,7 @@ class HttpRoutes:
     'v2'
     """
 
+    @checked_arguments
     def __init__(self, listeners: Iterable[Mapping[str, Any]], routes: Iterable[Mapping[str, Any]]) -> None:
         every = list(routes)
         self._tables: list[tuple[str, RouteTable[str]]] = []
@@ -76,6 +78,7 @@ class HttpRoutes:
             ]
             self._tables.append((host_name(hostname), _table(attached, host_name(hostname))))
 
+    @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
         """Return the pool of a request, or status 404."""
         authority, rest = split_target(request.target)
@@ -91,6 +94,7 @@ class HttpRoutes:
         return NOT_FOUND if match is None else Routed(pool=match.pool())
 
 
+@checked_arguments
 def http_routes(rules: Mapping[str, Any]) -> HttpRoutes:
     """Return the machine for rules as they are recorded: ``listeners`` and ``routes``."""
     return HttpRoutes(rules["listeners"], rules["routes"])

@@ -16,6 +16,7 @@ from random import Random
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
@@ -61,6 +62,7 @@ def up_threshold(threshold: float, total: int) -> Fraction:
     return Fraction(math.ceil(threshold * total), total)
 
 
+@checked_arguments
 def ttl_limits(text: str) -> Ttl:
     """Return the limits that a zone's ``MAX/MIN`` TTL sets; MIN is half of MAX if it is left out.
 
@@ -117,12 +119,14 @@ class Monitor:
 
     __slots__ = ("_interval", "_machine")
 
+    @checked_arguments
     def __init__(self, service: ServiceType) -> None:
         self._interval: Final = service.interval
         self._machine: Final = AccruedFailures(
             fall=service.down_thresh, reset=service.ok_thresh, rise=service.up_thresh
         )()
 
+    @checked_arguments
     def observe(self, *, passed: bool) -> None:
         """Record how a check ended."""
         self._machine.observe(passed=passed, now=0.0)
@@ -158,6 +162,7 @@ class _IgnoringHealth:
         return self._policy.members()
 
 
+@checked_arguments
 def multifo(ids: Sequence[str], *, up_thresh: float = 0.5, ignore_health: bool = False) -> Policy:
     """Return the ``multifo`` plugin: all that are up, or all if too few are.
 
@@ -175,6 +180,7 @@ def multifo(ids: Sequence[str], *, up_thresh: float = 0.5, ignore_health: bool =
     return _IgnoringHealth(policy, ids) if ignore_health else policy
 
 
+@checked_arguments
 def weighted(
     groups: Mapping[str, Mapping[str, int]] | None = None,
     addresses: Mapping[str, int] | None = None,
@@ -224,10 +230,12 @@ class Simplefo:
     (('a',), 90.0)
     """
 
+    @checked_arguments
     def __init__(self, primary: str, secondary: str) -> None:
         self._primary: Final = primary
         self._secondary: Final = secondary
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -241,11 +249,13 @@ class Simplefo:
             return Answer((self._secondary,), ttl)
         return Answer((self._primary,), ttl, 0, Exhausted.OPEN)
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the two ids."""
         return frozenset((self._primary, self._secondary))
 
 
+@checked_arguments
 def metafo(datacenters: Sequence[str], policies: Mapping[str, Policy], *, skip_first: bool = False) -> Policy:
     """Return the ``metafo`` plugin: the first datacenter that has not failed; the first if all have.
 
@@ -258,6 +268,7 @@ def metafo(datacenters: Sequence[str], policies: Mapping[str, Policy], *, skip_f
     return Failover([(name, policies[name]) for name in order], fail_back=None)
 
 
+@checked_arguments
 def geo_map(configuration: Mapping[str, Any], database: Locations | None = None) -> GeoMap:
     """Return a ``maps`` entry of the ``geoip`` plugin.
 
@@ -295,6 +306,7 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
     )
 
 
+@checked_arguments
 def geoip(
     geo: GeoMap, policies: Mapping[str, Policy], *, skip_first: bool = False, ignore_ecs: bool = False
 ) -> Policy:

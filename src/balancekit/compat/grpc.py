@@ -6,11 +6,13 @@ than two reports it is plain round robin. In gRPC itself use its own, by service
 
 from __future__ import annotations
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.reported import MissingWeight, ReportedRoundRobin, ReportedWeights
 
 __all__ = ["weighted_round_robin"]
 
 
+@checked_arguments
 def weighted_round_robin(
     *,
     blackout_period: float = 10.0,

@@ -15,6 +15,7 @@ from math import gcd
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._maglev_fill import populate
@@ -87,6 +88,7 @@ class MaglevScheduler:
 
     __slots__ = ("_fallback", "_port", "_table")
 
+    @checked_arguments
     def __init__(
         self,
         destinations: Sequence[Destination],
@@ -118,6 +120,7 @@ class MaglevScheduler:
         """The position of the server in ``destinations``, for each slot."""
         return self._table
 
+    @checked_arguments
     def lookup(self, client: str, port: int = 0, *, unavailable: Collection[int] = ()) -> int | None:
         """Return the position of a client's server; ``None`` if its connection is dropped.
 
@@ -153,6 +156,7 @@ def _are_destinations(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(one, Destination) for one in value)
 
 
+@checked_arguments
 def siphash13(value: int, low: int, high: int) -> int:
     """Return SipHash-1-3 of a number's low 32 bits, as four little-endian bytes, by the two halves of a key.
 

@@ -22,6 +22,7 @@ from typing import Final, Literal, final, get_args
 import mmh3
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._maglev import next_prime
@@ -94,6 +95,7 @@ class Ring:
 
     __slots__ = ("_table",)
 
+    @checked_arguments
     def __init__(self, reals: Sequence[Real], *, size: int = RING_SIZE, version: Version = "V2") -> None:
         if version not in get_args(Version):
             raise ConfigurationError("version", version, "'V1' or 'V2'")
@@ -121,6 +123,7 @@ class Ring:
         """The position of the endpoint in ``reals``, for each slot."""
         return self._table
 
+    @checked_arguments
     def lookup(self, hash: int) -> int:
         """Return the position of the endpoint that has a flow's hash."""
         return self._table[valid.integer("hash", hash, minimum=0) % len(self._table)]

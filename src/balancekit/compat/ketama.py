@@ -18,6 +18,7 @@ from hashlib import md5
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
@@ -52,6 +53,7 @@ class Ketama:
 
     __slots__ = ("_owners", "_points")
 
+    @checked_arguments
     def __init__(self, servers: Mapping[str, int]) -> None:
         if not isinstance(servers, Mapping) or not servers:
             raise ConfigurationError("servers", servers, "weights by address, at least one")
@@ -69,6 +71,7 @@ class Ketama:
         self._points = sorted(points)
         self._owners = [points[point] for point in self._points]
 
+    @checked_arguments
     def lookup(self, key: str | bytes) -> str:
         """Return the address a key belongs to."""
         return self._owners[self._place(key)]

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from random import Random
 from typing import Final, NamedTuple, TypeAlias, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.gslb import Client, Location, SubnetError, decode_subnet
 
 __all__ = ["GeoDb", "KnotReply", "LocationOf", "Subnets", "read_subnet", "rotated", "weighted"]
@@ -47,11 +48,13 @@ class Subnets:
     KnotReply(rcode='NOERROR', records=('192.0.2.1',), scope=24)
     """
 
+    @checked_arguments
     def __init__(self, networks: Mapping[str, Sequence[str]]) -> None:
         self._networks: Final[dict[Network, tuple[str, ...]]] = {
             ip_network(text): tuple(records) for text, records in networks.items()
         }
 
+    @checked_arguments
     def look_up(self, client: Client) -> KnotReply:
         """Return the records for a client."""
         address = client.seen()
@@ -82,6 +85,7 @@ class GeoDb:
     (('192.0.2.1',), 'NXDOMAIN')
     """
 
+    @checked_arguments
     def __init__(self, entries: Mapping[str, Sequence[str]], location_of: LocationOf) -> None:
         self._entries: Final = {
             tuple(part.strip() for part in text.split(";")): tuple(records)
@@ -89,6 +93,7 @@ class GeoDb:
         }
         self._location_of: Final = location_of
 
+    @checked_arguments
     def look_up(self, client: Client) -> KnotReply:
         """Return the records for a client."""
         row = self._location_of(str(client.seen()))
@@ -110,6 +115,7 @@ def _matches(entry: Sequence[str], path: Sequence[str]) -> bool:
     return all(part in {"*", name} for part, name in zip(entry, path, strict=False))
 
 
+@checked_arguments
 def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
     """Return records from a random place on, in their cyclic order: ``answer-rotation: on``.
 
@@ -122,6 +128,7 @@ def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
     return (*records[place:], *records[:place])
 
 
+@checked_arguments
 def weighted(entries: Mapping[str, int], rng: Random) -> str:
     """Return one record at random, by weight: the weighted mode.
 
@@ -133,6 +140,7 @@ def weighted(entries: Mapping[str, int], rng: Random) -> str:
     return rng.choices(list(entries), list(entries.values()))[0]
 
 
+@checked_arguments
 def read_subnet(data: bytes) -> tuple[Network, bool]:
     """Return the network of a client subnet option as Knot reads it, and whether the reply carries one.
 

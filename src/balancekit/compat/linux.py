@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l4 import Ecmp, ResilientGroup
 
@@ -21,6 +22,7 @@ __all__ = ["nexthop_group"]
 TIMERS: Final = ("idle_timer", "unbalanced_timer")
 
 
+@checked_arguments
 def nexthop_group(declaration: str, *, now: float = 0.0) -> Ecmp | ResilientGroup:
     """Return the group that a declaration of ``ip nexthop`` makes.
 

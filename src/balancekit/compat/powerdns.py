@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from random import Random
 from typing import Final, Literal, NamedTuple, TypeAlias, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Location
 
@@ -51,6 +52,7 @@ def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
     return a, b, c
 
 
+@checked_arguments
 def lookup2(data: bytes, start: int = 0) -> int:
     """Return Bob Jenkins' lookup2 hash, 32 bits.
 
@@ -77,6 +79,7 @@ def _client_hash(client: Client) -> int:
     return lookup2(client.seen().packed)
 
 
+@checked_arguments
 def pickhashed(client: Client, entries: Sequence[str]) -> str:
     """Return the entry that the client's address hashes to, by the remainder.
 
@@ -88,6 +91,7 @@ def pickhashed(client: Client, entries: Sequence[str]) -> str:
     return entries[_client_hash(client) % len(entries)]
 
 
+@checked_arguments
 def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
     """Return the entry that the client's address hashes to, by weight; running sums start at the last entry.
 
@@ -104,6 +108,7 @@ def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
     raise AssertionError("weights that do not add up to their sum")
 
 
+@checked_arguments
 def pickwrandom(entries: Sequence[tuple[int, str]], rng: Random) -> str:
     """Return an entry at random, by weight.
 
@@ -115,6 +120,7 @@ def pickwrandom(entries: Sequence[tuple[int, str]], rng: Random) -> str:
     return rng.choices([entry for _, entry in entries], [weight for weight, _ in entries])[0]
 
 
+@checked_arguments
 def pickrandomsample(count: int, entries: Sequence[str], rng: Random) -> tuple[str, ...]:
     """Return distinct entries at random, all of them if there are no more; ``all`` is the same with all.
 
@@ -126,6 +132,7 @@ def pickrandomsample(count: int, entries: Sequence[str], rng: Random) -> tuple[s
     return tuple(rng.sample(entries, min(count, len(entries))))
 
 
+@checked_arguments
 def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> list[str]:
     """Return the entries at the least plane distance, in degrees, from a client.
 
@@ -145,6 +152,7 @@ def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> lis
     return [entry for entry, distance in zip(entries, distances, strict=True) if distance == least]
 
 
+@checked_arguments
 def pickclosest(client: Client, entries: Sequence[str], location_of: LocationOf, rng: Random) -> str:
     """Return the nearest entry, any of them if several are.
 
@@ -161,6 +169,7 @@ def _degrees(address: str, location_of: LocationOf) -> tuple[float, float]:
     return (0.0, 0.0) if row is None else (row[0].latitude or 0.0, row[0].longitude or 0.0)
 
 
+@checked_arguments
 def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], rng: Random) -> str | None:
     """Return an entry of the first view with a network that holds the client; ``None`` without one.
 
@@ -177,6 +186,7 @@ def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], r
     return None
 
 
+@checked_arguments
 def lua_scope(client: Client) -> int:
     """Return the scope in the reply of a Lua record: the source prefix, whatever the record used.
 
@@ -210,6 +220,7 @@ class IfUp:
     ('192.0.2.3',)
     """
 
+    @checked_arguments
     def __init__(
         self,
         groups: Sequence[Sequence[str]],
@@ -226,6 +237,7 @@ class IfUp:
         self._backup_selector: Final = backup_selector
         self._location_of: Final = location_of
 
+    @checked_arguments
     def pick(self, client: Client, up: Iterable[str], rng: Random) -> tuple[str, ...]:
         """Return the answer while these addresses are up."""
         alive = set(up)
@@ -276,6 +288,7 @@ class GeoIpBackend:
     GeoReply(name='de.www.example', scope=24)
     """
 
+    @checked_arguments
     def __init__(
         self,
         names: Iterable[str],
@@ -289,6 +302,7 @@ class GeoIpBackend:
         self._services: Final = services
         self._location_of: Final = location_of
 
+    @checked_arguments
     def look_up(self, service: str, client: Client) -> GeoReply:
         """Return the name that answers for a client, and the scope."""
         address = client.seen()
@@ -337,6 +351,7 @@ def _expanded(template: str, version: int, location: Location | None) -> str:
     return template
 
 
+@checked_arguments
 def read_subnet(data: bytes) -> Network | None:
     """Return the network of a client subnet option as PowerDNS reads it; ``None`` where it ignores the option.
 

@@ -10,6 +10,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 
 __all__ = ["RrsetOrder", "nsd_order"]
@@ -33,12 +34,14 @@ class RrsetOrder:
     [('a', 'b', 'c'), ('b', 'c', 'a')]
     """
 
+    @checked_arguments
     def __init__(self, order: str, *, start: int = 0) -> None:
         if order not in {"cyclic", "none", "random"}:
             raise ConfigurationError("order", order, "'cyclic', 'none' or 'random'")
         self._order: Final = order
         self._count: int = valid.integer("start", start, minimum=0)
 
+    @checked_arguments
     def arrange(self, records: Sequence[str], rng: Random) -> tuple[str, ...]:
         """Return the records in the order of the next answer."""
         if self._order == "random":
@@ -50,6 +53,7 @@ class RrsetOrder:
         return (*records[place:], *records[:place])
 
 
+@checked_arguments
 def nsd_order(*, round_robin: bool, start: int = 0) -> RrsetOrder:
     """Return NSD's order: ``round-robin: yes`` rotates by one per answer, ``no`` keeps the order.
 

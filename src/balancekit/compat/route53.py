@@ -18,6 +18,7 @@ from random import Random
 from typing import Final, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
     AllUp,
@@ -75,10 +76,12 @@ class RecordOrder:
     ('b',)
     """
 
+    @checked_arguments
     def __init__(self, order: Callable[[Client], Sequence[str]], records: Sequence[str]) -> None:
         self._order: Final = order
         self._records: Final = frozenset(records)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -113,6 +116,7 @@ class _AllValues:
         return frozenset(self._values)
 
 
+@checked_arguments
 def simple(values: Sequence[str]) -> Policy:
     """Return simple routing: all values in random order, whatever their health.
 
@@ -124,6 +128,7 @@ def simple(values: Sequence[str]) -> Policy:
     return _AllValues(values)
 
 
+@checked_arguments
 def weighted(weights: Mapping[str, int]) -> Policy:
     """Return weighted routing: weights 0 to 255; 0 answers only if all others are unhealthy, or all are 0.
 
@@ -138,6 +143,7 @@ def weighted(weights: Mapping[str, int]) -> Policy:
     return WeightedOne(counted, threshold=Fraction(1, max(1, sum(counted.values()))))
 
 
+@checked_arguments
 def latency(measured: Callable[[Client], Mapping[str, float]], records: Sequence[str]) -> Policy:
     """Return latency routing: the record of the region with the lowest measured latency that is healthy.
 
@@ -155,6 +161,7 @@ def latency(measured: Callable[[Client], Mapping[str, float]], records: Sequence
     return RecordOrder(order, records)
 
 
+@checked_arguments
 def failover(primary: str, secondary: str) -> Policy:
     """Return failover routing: the primary if healthy, else the secondary; both unhealthy: the primary.
 
@@ -166,6 +173,7 @@ def failover(primary: str, secondary: str) -> Policy:
     return PrimaryBackup(primary, secondary)
 
 
+@checked_arguments
 def multivalue(records: Sequence[str]) -> Policy:
     """Return multivalue answers: up to eight healthy records at random; none healthy: up to eight of all.
 
@@ -177,6 +185,7 @@ def multivalue(records: Sequence[str]) -> Policy:
     return AllUp(records, threshold=Fraction(1, max(1, len(records))), limit=8)
 
 
+@checked_arguments
 def geolocation(
     location_of: LocationOf,
     *,
@@ -213,6 +222,7 @@ def geolocation(
     return RecordOrder(order, named if default is None else [*named, default])
 
 
+@checked_arguments
 def geoproximity(location_of: LocationOf, records: Mapping[str, tuple[float, float, int]]) -> Policy:
     """Return geoproximity routing: the least ``distance * (1 - bias / 100)``, then the next.
 
@@ -262,6 +272,7 @@ def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
     return 2.0 * EARTH_RADIUS_KM * math.asin(math.sqrt(north + math.cos(first) * math.cos(second) * east))
 
 
+@checked_arguments
 def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Policy:
     """Return IP-based routing: the record of the longest network that holds the client, or the default.
 
@@ -281,6 +292,7 @@ def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Poli
     return RecordOrder(order, [*networks.values(), *([] if default is None else [default])])
 
 
+@checked_arguments
 def healthy(passing: int, checkers: int) -> bool:
     """Return whether an endpoint is healthy: more than 18 % of the checkers say so.
 
@@ -292,6 +304,7 @@ def healthy(passing: int, checkers: int) -> bool:
     return Fraction(passing, valid.integer("checkers", checkers, minimum=1)) > CHECKERS
 
 
+@checked_arguments
 def calculated(children: Sequence[bool], least: int) -> bool:
     """Return whether a calculated health check is healthy: at least so many of its children are.
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Self, final
 
 from balancekit._support import tables
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import AsyncChecks, Schedule, ThreadChecks
@@ -79,6 +80,7 @@ class Configuration:
 
     __slots__ = ("_check", "_refresh", "_running", "_schedule", "_source", "balancer", "retry", "title")
 
+    @checked_arguments
     def __init__(
         self,
         balancer: LoadBalancer[Any],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from balancekit._support import tables
+from balancekit._support.arguments import checked_arguments
 from balancekit.adapters import HttpTarget
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -15,6 +16,7 @@ __all__ = ["ENDPOINT_WORDS", "endpoints_of"]
 ENDPOINT_WORDS: Final = ("target", "weight", "priority", "zone", "metadata", "headers")
 
 
+@checked_arguments
 def endpoints_of(where: str, value: object, *, environ: Mapping[str, str] | None) -> list[Endpoint[Any]]:
     """Return the endpoints of a configuration.
 

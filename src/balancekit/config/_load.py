@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from balancekit._support import tables
+from balancekit._support.arguments import checked_arguments
 from balancekit.config._configuration import Configuration, configuration
 from balancekit.errors import ConfigurationError
 
@@ -22,6 +23,7 @@ MAX_FILE_BYTES: Final = 10_000_000
 PREFIX: Final = "BALANCEKIT_"
 
 
+@checked_arguments
 def load(
     source: Mapping[str, Any] | str | Path | None = None,
     *,
@@ -73,6 +75,7 @@ def load(
     return configuration(facts, environ=variables)
 
 
+@checked_arguments
 def read(path: str | Path) -> dict[str, Any]:
     """Return the tables of a TOML or JSON file.
 

@@ -12,6 +12,7 @@ from typing import Any, Final, final
 from balancekit import routing
 from balancekit._support import tables
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.balancer import LoadBalancer
 from balancekit.config import _vocabulary as vocabulary
 from balancekit.endpoint import Endpoint
@@ -38,6 +39,7 @@ class Recipe:
 
     __slots__ = ("_options", "_selector")
 
+    @checked_arguments
     def __init__(self, selector: Callable[[], Selector] | None, options: Mapping[str, Any]) -> None:
         self._selector = selector
         self._options = dict(options)
@@ -56,6 +58,7 @@ class Recipe:
         return LoadBalancer(endpoints, selector=selector, rng=rng, allow_empty=allow_empty, **options)
 
 
+@checked_arguments
 def recipe(where: str, value: object, *, environ: Mapping[str, str] | None = None) -> Recipe:
     """Read a balancer's table.
 

@@ -92,7 +92,8 @@ def resolution(answer: object) -> Resolution:
 def _named(answer: object) -> tuple[Endpoint[Any], ...]:
     """Turn strings into endpoints, also where one comes twice."""
     if isinstance(answer, Iterable) and not isinstance(answer, str | bytes | dict):
-        return tuple([endpoint for item in answer for endpoint in endpoints([item])])
+        items = valid.items("endpoints", answer)
+        return tuple([endpoint for item in items for endpoint in endpoints([item])])
     return endpoints(answer)  # type: ignore[call-overload, no-any-return]  # refuses what is neither
 
 

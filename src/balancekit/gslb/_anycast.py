@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.health import Damping, FlapDamping
@@ -56,12 +57,14 @@ class Topology(Record):
                     known[there] = min(cost, known.get(there, cost))
         self.__dict__["_both"] = both
 
+    @checked_arguments
     def neighbours(self, node: str) -> Mapping[str, int]:
         """Return the cost of the link to each neighbour."""
         found: Mapping[str, int] = self.__dict__["_both"].get(node, {})
         return found
 
 
+@checked_arguments
 def catchments(topology: Topology, announcing: Iterable[str]) -> dict[str, str]:
     """Return the site that each node reaches; nodes that reach none are not in it.
 
@@ -105,6 +108,7 @@ def catchments(topology: Topology, announcing: Iterable[str]) -> dict[str, str]:
     return reached
 
 
+@checked_arguments
 def moved(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
     """Return old and new site of each node that reaches another one, or none any more.
 
@@ -164,6 +168,7 @@ class SiteMachine:
 
     __slots__ = ("_config", "_damper", "_up_since", "announcing")
 
+    @checked_arguments
     def __init__(self, config: Site) -> None:
         self._config: Final = config
         self._damper = None if config.damping is None else config.damping()
@@ -181,6 +186,7 @@ class SiteMachine:
             return max(at, self._damper.reuse_at)
         return at
 
+    @checked_arguments
     def observe(self, *, share: float, now: float) -> bool:
         """Record which share of the site is up, in [0, 1]; return whether it announces."""
         up = share >= self._config.threshold
@@ -195,6 +201,7 @@ class SiteMachine:
             self._up_since = now
         return self.advance(now=now)
 
+    @checked_arguments
     def advance(self, *, now: float) -> bool:
         """Let time pass; return whether the site announces."""
         deadline = self.deadline

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.health import Damping, FlapDamping, Table, following
@@ -121,6 +122,7 @@ class FailBackMachine:
 
     __slots__ = ("_config", "_damper", "_since", "_step", "state")
 
+    @checked_arguments
     def __init__(self, config: FailBack) -> None:
         self._config: Final = config
         self._damper = None if config.damping is None else config.damping()
@@ -145,6 +147,7 @@ class FailBackMachine:
             return self._step_at(self._step + 1)
         return None
 
+    @checked_arguments
     def observe(self, *, up: bool, now: float) -> float:
         """Record whether the site is up; return its share."""
         self.advance(now=now)
@@ -157,6 +160,7 @@ class FailBackMachine:
             self.advance(now=now)
         return self.share
 
+    @checked_arguments
     def advance(self, *, now: float) -> float:
         """Let time pass; return the share."""
         if self.state is SiteState.HOLDING and now >= self._released_at():

@@ -16,6 +16,7 @@ from random import Random
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._hashed import subnet_point
@@ -200,6 +201,7 @@ class Failover:
     ('us-1',)
     """
 
+    @checked_arguments
     def __init__(
         self,
         children: object,
@@ -215,6 +217,7 @@ class Failover:
             exhausted=exhausted,
         )
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -223,6 +226,7 @@ class Failover:
         answer, told = walk.answer(walk.children, query, standings, now, rng, explain)
         return answer._replace(steps=(Step("Failover", told), *answer.steps)) if explain else answer
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
         return self._walk.members()

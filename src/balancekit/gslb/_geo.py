@@ -7,6 +7,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._failover import Walk, child_policies
@@ -60,6 +61,7 @@ class Geo:
     (('us-1',), 24)
     """
 
+    @checked_arguments
     def __init__(
         self,
         geo_map: GeoMap,
@@ -83,6 +85,7 @@ class Geo:
         self._use_subnet: Final = valid.flag("use_subnet", use_subnet)
         self._skip: Final = valid.integer("skip", skip, minimum=0)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -108,6 +111,7 @@ class Geo:
             answer = answer._replace(steps=(Step("Geo", f"{where}: {told}"), *answer.steps))
         return answer._replace(scope=max(scope, answer.scope))
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
         return self._walk.members()
@@ -152,6 +156,7 @@ class Regional:
     [('eu-1',), ('us-1',)]
     """
 
+    @checked_arguments
     def __init__(
         self,
         policy: Policy,
@@ -165,6 +170,7 @@ class Regional:
         self._views: Final = views
         self._use_subnet: Final = valid.flag("use_subnet", use_subnet)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -180,6 +186,7 @@ class Regional:
             answer = answer._replace(steps=(step, *answer.steps))
         return answer._replace(scope=max(scope, answer.scope))
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
         return self._policy.members()

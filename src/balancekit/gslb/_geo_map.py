@@ -26,6 +26,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, NamedTuple, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._change import ChangePlan, change_plan
 from balancekit.gslb._intervals import Block, IntervalMap, flatten, overlay
@@ -60,6 +61,7 @@ _EMBEDDINGS: Final = (
 )
 
 
+@checked_arguments
 def nearest(
     latitude: float,
     longitude: float,
@@ -121,12 +123,14 @@ class GeoMap:
 
     __slots__ = ("_map4", "_map6", "_orders")
 
+    @checked_arguments
     def __init__(self, orders: tuple[Order, ...], map4: IntervalMap, map6: IntervalMap) -> None:
         self._orders: Final = orders
         self._map4: Final = map4
         self._map6: Final = map6
 
     @classmethod
+    @checked_arguments
     def build(
         cls,
         *,
@@ -189,6 +193,7 @@ class GeoMap:
         starts, values = overlay((starts, values), flatten(carried, 128, _HOLE), _HOLE)
         return cls(tuple(builder.orders), map4, IntervalMap(128, starts, values))
 
+    @checked_arguments
     def look_up(self, address: Address, /) -> tuple[Order, int]:
         """Return the sites for an address, best first, and the scope in which they hold."""
         key = int(address)
@@ -202,12 +207,14 @@ class GeoMap:
             scope += 96 - shift
         return self._orders[value], scope
 
+    @checked_arguments
     def order(self, address: Address, /) -> Order:
         """Return the sites for an address, best first."""
         if address.version == 4:
             return self._orders[self._map4.value(int(address))]
         return self.look_up(address)[0]
 
+    @checked_arguments
     def scope(self, address: Address, /) -> int:
         """Return the length of the shortest prefix around an address in which all get the same list."""
         return self.look_up(address)[1]
@@ -217,6 +224,7 @@ class GeoMap:
         """All sites that the map names."""
         return frozenset(site for order in self._orders for site in order)
 
+    @checked_arguments
     def change(self, other: GeoMap, /, *, observed: Mapping[Any, float] | None = None) -> ChangePlan:
         """Return which clients would get another first site with another map.
 
@@ -240,6 +248,7 @@ class GeoMap:
         """
         return change_plan(self, other, observed or {})
 
+    @checked_arguments
     def intervals(self, version: int, /) -> Iterable[tuple[int, int, Order | None]]:
         """Yield start, end and sites per interval of IP version 4 or 6; ``None`` where IPv4 addresses decide."""
         for start, end, value in self._map4 if version == 4 else self._map6:

@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Address, Answer, Client, Exhausted, Query, Step
 from balancekit.gslb._standing import Standings
@@ -96,6 +97,7 @@ class HashedOne:
     (True, 24)
     """
 
+    @checked_arguments
     def __init__(
         self,
         endpoints: object,
@@ -119,6 +121,7 @@ class HashedOne:
         self._prefix6: Final = valid.integer("prefix6", prefix6, minimum=0, maximum=128)
         self._exhausted: Final = exhausted_word(exhausted)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -138,6 +141,7 @@ class HashedOne:
         chosen = () if first is None else (first,)
         return exhausted_answer(self._exhausted, chosen, max(0.0, until - now), scope, steps)
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the ids."""
         return self._ids

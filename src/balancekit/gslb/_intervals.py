@@ -21,6 +21,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, final
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["Block", "IntervalMap", "flatten", "overlay"]
 
 
@@ -126,20 +128,24 @@ class IntervalMap:
 
     __slots__ = ("_bits", "_starts", "_top", "_values")
 
+    @checked_arguments
     def __init__(self, bits: int, starts: list[int], values: list[int]) -> None:
         self._bits: Final = bits
         self._top: Final = 1 << bits
         self._starts: Final[array[int] | list[int]] = array("I", starts) if bits <= 32 else starts
         self._values: Final = array("I", values)
 
+    @checked_arguments
     def value(self, address: int, /) -> int:
         """Return the value at an address."""
         return self._values[bisect_right(self._starts, address) - 1]
 
+    @checked_arguments
     def scope(self, address: int, /) -> int:
         """Return the length of the shortest prefix around an address that has one value."""
         return self.look_up(address)[1]
 
+    @checked_arguments
     def look_up(self, address: int, /) -> tuple[int, int]:
         """Return the value at an address and its scope."""
         starts = self._starts

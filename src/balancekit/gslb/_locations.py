@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 from balancekit._support.extras import extra
+from balancekit._support.arguments import checked_arguments, checked_stream
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._intervals import Block, IntervalMap, flatten
 from balancekit.gslb._query import Address, Network
@@ -71,6 +72,7 @@ class Locations:
 
     __slots__ = ("_maps", "table")
 
+    @checked_stream
     def __init__(self, rows: Iterable[tuple[Network, Location]]) -> None:
         numbers: dict[Location, int] = {NO_LOCATION: 0}
         blocks: dict[int, list[Block]] = {4: [], 6: []}
@@ -87,12 +89,16 @@ class Locations:
         self.table: Final[tuple[Location, ...]] = tuple(numbers)
         """The distinct locations; the first is the unknown one."""
 
+    @checked_arguments
     def at(self, address: Address, /) -> Location:
         """Return where an address is; an empty :class:`Location` if that is unknown."""
         return self.table[self._maps[address.version].value(int(address))]
 
+    @checked_arguments
     def intervals(self, version: int, /) -> IntervalMap:
         """Return the intervals of IP version 4 or 6; their values are places in :attr:`table`."""
+        if version.__class__ is not int or version not in self._maps:
+            raise ConfigurationError("version", version, "4 or 6")
         return self._maps[version]
 
     def __len__(self) -> int:
@@ -103,6 +109,7 @@ def _outer_first(block: Block) -> tuple[int, int]:
     return block.start, -block.end
 
 
+@checked_arguments
 def read_mmdb(path: str | Path, *, continents: Mapping[str, str] | None = None) -> Locations:
     """Read a MaxMind DB file: GeoIP2 or GeoLite2 City or Country, DB-IP, IP-Location-DB.
 
@@ -128,6 +135,7 @@ def read_mmdb(path: str | Path, *, continents: Mapping[str, str] | None = None) 
         return Locations((network, _location(record, continents or {})) for network, record in reader)
 
 
+@checked_stream
 def read_csv(lines: Iterable[str], *, continents: Mapping[str, str] | None = None) -> Locations:
     """Read a table of networks with a header line.
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._standing import Standing, Standings
 from balancekit.gslb._threshold import needed, share
@@ -79,6 +80,7 @@ class RegionalHealth:
     (True, False)
     """
 
+    @checked_arguments
     def __init__(
         self,
         observers: Mapping[str, str],
@@ -100,6 +102,7 @@ class RegionalHealth:
         self._machines: Final[dict[tuple[str, str], Detector]] = {}
         self._checked: Final[dict[tuple[str, str], float]] = {}
 
+    @checked_arguments
     def record(self, observer: str, endpoint: str, /, *, passed: bool, now: float) -> None:
         """Record how one observer's check of one endpoint ended."""
         if observer not in self._regions[None]:
@@ -111,6 +114,7 @@ class RegionalHealth:
         machine.observe(passed=passed, now=now)
         self._checked[key] = now
 
+    @checked_arguments
     def standings(self, region: str | None = None, /) -> Standings:
         """Return the standings as seen from a region; from all observers with ``None``."""
         if region not in self._regions:

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from random import Random
 from typing import NamedTuple, Protocol, TypeAlias
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit._support.validation import text
 from balancekit.errors import ConfigurationError
@@ -83,6 +84,7 @@ class Client(Record):
                 allowed = f"a network without bits after its prefix ({error})"
                 raise ConfigurationError("subnet", subnet, allowed) from None
 
+    @checked_arguments
     def seen(self, *, use_subnet: bool = True) -> Address:
         """Return the address that decides: the network address of the subnet, or else the resolver's.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Client, Network, Query
 from balancekit.gslb._threshold import PREFIX4, PREFIX6
@@ -19,6 +20,7 @@ from balancekit.gslb._threshold import PREFIX4, PREFIX6
 __all__ = ["ResolverCache", "stale_share"]
 
 
+@checked_arguments
 def stale_share(seconds: float, ttl: float) -> float:
     """Return the share of caches that still hold the old answer some seconds after a change.
 
@@ -80,6 +82,7 @@ class ResolverCache:
     True
     """
 
+    @checked_arguments
     def __init__(
         self,
         *,
@@ -102,6 +105,7 @@ class ResolverCache:
         self._scoped: dict[tuple[str, str, int], dict[int, dict[int, _Entry]]] = {}
         """By name, kind and IP version: by prefix length: by the bits of the prefix."""
 
+    @checked_arguments
     def upstream(self, query: Query, /) -> Query:
         """Return the query that is sent to the authority: with the subnet cut to the prefix limit."""
         subnet = query.client.subnet
@@ -115,16 +119,19 @@ class ResolverCache:
             client=Client(address=query.client.address, subnet=network.supernet(new_prefix=prefix))
         )
 
+    @checked_arguments
     def look_up(self, query: Query, /, *, now: float) -> Answer | None:
         """Return the cached answer, its TTL counted down; ``None`` if there is none that has not expired."""
         entry = self._entry(query, now)
         return None if entry is None else entry.answer._replace(ttl=entry.expires - now, scope=entry.scope)
 
+    @checked_arguments
     def look_up_stale(self, query: Query, /, *, now: float) -> Answer | None:
         """Return an answer that expired at most ``stale`` seconds ago, TTL 0, for when no authority answers."""
         entry = self._entry(query, now - self._stale)
         return None if entry is None else entry.answer._replace(ttl=0.0, scope=entry.scope)
 
+    @checked_arguments
     def store(self, query: Query, answer: Answer, /, *, now: float) -> None:
         """Keep the answer to a query, under its scope cut to the prefix limit."""
         ttl = max(self._min_ttl, min(self._max_ttl, answer.ttl))
@@ -137,6 +144,7 @@ class ResolverCache:
         entries = self._scoped.setdefault((name, query.kind, address.version), {}).setdefault(scope, {})
         entries[int(address) >> (address.max_prefixlen - scope)] = _Entry(answer, now + ttl, scope)
 
+    @checked_arguments
     def expire(self, *, now: float) -> int:
         """Drop what can no longer be found; return how many entries are left."""
         oldest = now - self._stale

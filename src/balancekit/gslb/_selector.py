@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
 from balancekit.gslb._query import Client, Policy, Query
@@ -55,6 +56,7 @@ class PolicySelector:
     'us-1'
     """
 
+    @checked_arguments
     def __init__(
         self, policy: Policy, *, client: Client | Callable[[PickContext], Client], name: str = ""
     ) -> None:

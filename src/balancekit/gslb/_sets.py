@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Exhausted, Query, Step
 from balancekit.gslb._standing import Standings
@@ -62,6 +63,7 @@ class AllUp:
     ['eu-1', 'eu-2']
     """
 
+    @checked_arguments
     def __init__(
         self,
         ids: object,
@@ -76,6 +78,7 @@ class AllUp:
         self._limit: Final = None if limit is None else valid.integer("limit", limit, minimum=1)
         self._exhausted: Final = exhausted_word(exhausted)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -99,6 +102,7 @@ class AllUp:
             return Answer(tuple(chosen), ttl, 0, None, steps)
         return exhausted_answer(self._exhausted, chosen, ttl, 0, steps)
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the ids."""
         return frozenset(self._ids)
@@ -140,6 +144,7 @@ class PrimaryBackup:
     ('db-2',)
     """
 
+    @checked_arguments
     def __init__(self, primary: str, backup: str, *, exhausted: Exhausted | str = Exhausted.OPEN) -> None:
         self._primary: Final = valid.text("primary", primary)
         self._backup: Final = valid.text("backup", backup)
@@ -147,6 +152,7 @@ class PrimaryBackup:
             raise ConfigurationError("backup", backup, "another endpoint than the primary")
         self._exhausted: Final = exhausted_word(exhausted)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -165,6 +171,7 @@ class PrimaryBackup:
         steps = (Step("PrimaryBackup", text),) if explain else ()
         return exhausted_answer(self._exhausted, (self._primary,), ttl, 0, steps)
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the two ids."""
         return frozenset((self._primary, self._backup))
@@ -207,11 +214,13 @@ class Rotation:
     [('a', 'b', 'c'), ('b', 'c', 'a')]
     """
 
+    @checked_arguments
     def __init__(self, ids: object, *, start: int = 0, exhausted: Exhausted | str = Exhausted.OPEN) -> None:
         self._ids: Final = endpoint_ids("ids", ids)
         self._cursor: int = valid.integer("start", start, minimum=0, maximum=len(self._ids) - 1)
         self._exhausted: Final = exhausted_word(exhausted)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -230,6 +239,7 @@ class Rotation:
             return Answer(rotated, ttl, 0, None, steps)
         return exhausted_answer(self._exhausted, rotated, ttl, 0, steps)
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the ids."""
         return frozenset(self._ids)

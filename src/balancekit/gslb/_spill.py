@@ -15,6 +15,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
 from balancekit.gslb._geo_map import GeoMap
@@ -26,6 +27,7 @@ from balancekit.gslb._threshold import exhausted_word
 __all__ = ["Spill", "waterfall"]
 
 
+@checked_arguments
 def waterfall(
     demand: Mapping[str, int], capacity: Mapping[str, int], order: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, int]]:
@@ -141,6 +143,7 @@ class Spill:
     0.62
     """
 
+    @checked_arguments
     def __init__(
         self,
         sites: Mapping[str, Policy],
@@ -171,6 +174,7 @@ class Spill:
         self._members: Final = {site: tuple(sorted(policy.members())) for site, policy in self._sites.items()}
         self._last: tuple[object, dict[str, dict[str, int]]] = (None, {})
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -208,10 +212,12 @@ class Spill:
         steps = (Step("Spill", f"loads {told}: {taken}"), *answer.steps) if explain else ()
         return answer._replace(ttl=min(ttl, answer.ttl), scope=max(scope, answer.scope), steps=steps)
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
         return frozenset(id for ids in self._members.values() for id in ids)
 
+    @checked_arguments
     def shares(self, standings: Standings, /, *, now: float) -> Mapping[str, Mapping[str, int]]:
         """Return how much of each site's own demand each site takes now."""
         return self._plan(self._able(standings, now)[0])

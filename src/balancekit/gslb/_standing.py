@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["Standing", "Standings", "fixed_standings", "standings_of"]
 
 
@@ -31,6 +33,7 @@ UP = Standing(up=True)
 DOWN = Standing(up=False)
 
 
+@checked_arguments
 def fixed_standings(standings: Mapping[str, bool | Standing], /, *, default: bool = True) -> Standings:
     """Return standings that are what a mapping says.
 
@@ -73,6 +76,7 @@ class HasId(Protocol):
         ...
 
 
+@checked_arguments
 def standings_of(snapshot: HasEligible, /, *, until: Mapping[str, float] | None = None) -> Standings:
     """Return the standings in a balancer's published snapshot: what may be picked is up.
 

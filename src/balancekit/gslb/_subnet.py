@@ -17,6 +17,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import BalancekitError, ConfigurationError
 from balancekit.gslb._query import Network
 
@@ -32,6 +33,7 @@ class SubnetError(BalancekitError, ValueError):
     """A client subnet option that is malformed; the text says how."""
 
 
+@checked_arguments
 def decode_subnet(data: bytes, /) -> Network:
     """Return the network in the data of an option, as it came with a query.
 
@@ -66,6 +68,7 @@ def decode_subnet(data: bytes, /) -> Network:
     return IPv4Network((value, source)) if family == 1 else IPv6Network((value, source))
 
 
+@checked_arguments
 def encode_subnet(network: Network, scope: int = 0, /) -> bytes:
     """Return the data of an option: with a scope for a reply, without for a query.
 

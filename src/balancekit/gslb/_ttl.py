@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -43,6 +44,7 @@ class Ttl(Record):
         if self.minimum > self.maximum:
             raise ConfigurationError("minimum", self.minimum, f"at most maximum ({self.maximum})")
 
+    @checked_arguments
     def of(self, seconds: float, /) -> int:
         """Return the TTL for an answer that cannot change for some seconds; infinity: for ever."""
         return self.maximum if math.isinf(seconds) else max(self.minimum, min(self.maximum, int(seconds)))

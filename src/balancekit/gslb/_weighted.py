@@ -16,6 +16,7 @@ from fractions import Fraction
 from random import Random
 from typing import Final, NamedTuple, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Exhausted, Query, Step
 from balancekit.gslb._standing import Standings
@@ -108,6 +109,7 @@ class _Flat:
     ) -> None:
         self._weights: Final = _Weights(endpoint_weights("weights", weights), threshold, exhausted)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
@@ -221,6 +223,7 @@ class _Grouped:
         self._slices: Final = tuple(slices)
         self._weights: Final = _Weights(weights, threshold, exhausted)
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
@@ -192,6 +193,7 @@ class Zone:
     'NXDOMAIN'
     """
 
+    @checked_arguments
     def __init__(
         self,
         origin: str,
@@ -224,6 +226,7 @@ class Zone:
             raise ConfigurationError("ttls", unknown[0], f"names with a policy: {', '.join(self.policies)}")
         self._ttls: Final = {name: (ttls or {}).get(name, ttl) for name in self.policies}
 
+    @checked_arguments
     def answer(
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Reply:
@@ -252,10 +255,12 @@ class Zone:
         records = tuple([ResourceRecord(owner, kind, ttl, text) for text in texts])
         return Reply("NOERROR", records, (), answer.scope, answer)
 
+    @checked_arguments
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints in the zone."""
         return frozenset(self._addresses)
 
+    @checked_arguments
     def ttl(self, name: str, /) -> Ttl:
         """Return the limits of TTLs at a relative name that has a policy."""
         return self._ttls[name]

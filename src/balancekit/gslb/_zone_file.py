@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack
@@ -77,6 +78,7 @@ class ZoneFile(Record):
     check: Mapping[str, Any] | None = None
 
 
+@checked_arguments
 def zone_file(document: Table, /, *, read_database: ReadDatabase | None = None) -> ZoneFile:
     """Return the zone that a document describes.
 

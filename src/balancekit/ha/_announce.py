@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.ha._packet import ip, ones_complement_sum
 
@@ -30,6 +31,7 @@ TARGET_LINK_ADDRESS: Final = bytes((2, 1))
 """Option 2, one unit of eight bytes long."""
 
 
+@checked_arguments
 def gratuitous_arp(address: str, mac: bytes) -> bytes:
     """Return the ARP announcement of an IPv4 address.
 
@@ -55,6 +57,7 @@ def gratuitous_arp(address: str, mac: bytes) -> bytes:
     return BROADCAST + mac + struct.pack("!H", ETHERTYPE_ARP) + head + mac + packed + bytes(6) + packed
 
 
+@checked_arguments
 def unsolicited_na(address: str, mac: bytes) -> bytes:
     """Return the unsolicited neighbour advertisement of an IPv6 address, to all nodes, with the override flag.
 

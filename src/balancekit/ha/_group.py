@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Effect, Send
@@ -78,6 +79,7 @@ class SyncGroupMachine:
     Every effect comes with the name of its member. Not thread-safe: one driver owns it.
     """
 
+    @checked_arguments
     def __init__(self, config: SyncGroup) -> None:
         self.config: SyncGroup = config
         self.machines: Mapping[str, VrrpMachine] = MappingProxyType(
@@ -107,17 +109,20 @@ class SyncGroupMachine:
         ]
         return min(due, default=None)
 
+    @checked_arguments
     def start(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Start every member."""
         return self._settle(
             now, [_tag(name, machine.start(now=now)) for name, machine in self.machines.items()]
         )
 
+    @checked_arguments
     def stop(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Stop every member; active ones resign."""
         self._held.clear()
         return _flat([_tag(name, machine.stop(now=now)) for name, machine in self.machines.items()])
 
+    @checked_arguments
     def receive_packet(
         self, data: bytes, *, source: str, destination: str, hop_limit: int, now: float
     ) -> tuple[MemberEffect, ...]:
@@ -131,6 +136,7 @@ class SyncGroupMachine:
         advert = decode_advert(data, source=source, destination=destination, hop_limit=hop_limit)
         return self.receive(advert, source, now=now)
 
+    @checked_arguments
     def receive(self, advert: Advert, source: str, *, now: float) -> tuple[MemberEffect, ...]:
         """Let the member that an advert is meant for receive it.
 
@@ -148,6 +154,7 @@ class SyncGroupMachine:
             raise RejectedAdvert(reason)
         return self._settle(now, [_tag(name, machine.receive(advert, source, now=now))])
 
+    @checked_arguments
     def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Do what is due: adverts of active members, and the takeover once every backup is due."""
         waiting = [machine for machine in self.machines.values() if machine.role is Role.BACKUP]
@@ -159,6 +166,7 @@ class SyncGroupMachine:
         ]
         return self._settle(now, found)
 
+    @checked_arguments
     def set_priority(
         self, priority: int, *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -168,6 +176,7 @@ class SyncGroupMachine:
             [_tag(name, self.machines[name].set_priority(priority, now=now)) for name in self._named(member)],
         )
 
+    @checked_arguments
     def fault(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -176,6 +185,7 @@ class SyncGroupMachine:
             now, [_tag(n, self.machines[n].fault(r, now=now)) for n, r in self._reasons(reason, member)]
         )
 
+    @checked_arguments
     def clear(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -227,6 +237,7 @@ class SyncGroupMachine:
         return tuple(effects)
 
 
+@checked_arguments
 def packets(router: VirtualRouter, advert: Advert) -> tuple[tuple[bytes, str], ...]:
     """Return the payloads that carry an advert, each with its destination: one, or one per unicast peer.
 

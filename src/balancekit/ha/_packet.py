@@ -24,6 +24,7 @@ import struct
 from typing import Final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import BalancekitError, ConfigurationError
 
@@ -149,6 +150,7 @@ def ip(address: str, parameter: str = "address") -> IpAddress:
         raise ConfigurationError(parameter, address, "an IP address") from None
 
 
+@checked_arguments
 def encode_advert(
     advert: Advert,
     *,
@@ -200,6 +202,7 @@ def encode_advert(
     return head + checksum.to_bytes(2, "big") + tail
 
 
+@checked_arguments
 def decode_advert(data: bytes, *, source: str, destination: str, hop_limit: int) -> Advert:
     """Read the payload of an IP packet of protocol 112.
 

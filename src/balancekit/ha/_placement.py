@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import RendezvousHash
 
@@ -27,6 +28,7 @@ MAX_PRIORITY: Final = 254
 """The highest priority of a router that does not own its addresses."""
 
 
+@checked_arguments
 def place(
     addresses: Iterable[str], nodes: Iterable[str], *, weights: Mapping[str, float] | None = None
 ) -> dict[str, tuple[str, ...]]:
@@ -64,6 +66,7 @@ def place(
     return {address: tuple(ranking.candidates(address)) for address in addresses}
 
 
+@checked_arguments
 def priorities_for(rankings: Mapping[str, Sequence[str]], node: str, *, step: int = 1) -> dict[str, int]:
     """Return the priority of a node for every address: 254 where it is ranked first, ``step`` less for each rank.
 

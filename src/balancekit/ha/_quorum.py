@@ -19,6 +19,7 @@ from __future__ import annotations
 import enum
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -69,11 +70,13 @@ class Quorum(Record):
 class QuorumMachine:
     """The quorum of one group. Made by :class:`Quorum`."""
 
+    @checked_arguments
     def __init__(self, config: Quorum) -> None:
         self.config: Quorum = config
         self.state: QuorumState = config.start
         """The present state."""
 
+    @checked_arguments
     def observe(self, weight: float) -> QuorumState:
         """Take note of the weight of all members that are up; return the state."""
         config = self.config
@@ -129,6 +132,7 @@ class Majority(Record):
         """Make the machine of a candidate."""
         return MajorityMachine(self)
 
+    @checked_arguments
     def voter(self, *, now: float) -> VoteMachine:
         """Make the machine of a voter that starts now, and may have lent its vote before it was restarted."""
         return VoteMachine(self, now=now)
@@ -137,10 +141,12 @@ class Majority(Record):
 class MajorityMachine:
     """The votes of one candidate. Made by :class:`Majority`."""
 
+    @checked_arguments
     def __init__(self, config: Majority) -> None:
         self.config: Majority = config
         self._until: dict[str, float] = {}
 
+    @checked_arguments
     def granted(self, voter: str, *, asked_at: float) -> None:
         """Take note that a voter lent its vote.
 
@@ -161,10 +167,12 @@ class MajorityMachine:
         until = asked_at + self.config.lease * (1.0 - self.config.drift)
         self._until[voter] = max(until, self._until.get(voter, until))
 
+    @checked_arguments
     def refused(self, voter: str) -> None:
         """Take note that a voter has lent its vote to another candidate."""
         self._until.pop(voter, None)
 
+    @checked_arguments
     def holds(self, *, now: float) -> bool:
         """Return whether this candidate has more than half of all votes."""
         deadline = self.deadline
@@ -181,6 +189,7 @@ class MajorityMachine:
 class VoteMachine:
     """The vote of one voter. Made by :meth:`Majority.voter`."""
 
+    @checked_arguments
     def __init__(self, config: Majority, *, now: float) -> None:
         self.config: Majority = config
         self.lent_to: str | None = None
@@ -188,6 +197,7 @@ class VoteMachine:
         self.lent_until: float = now + config.lease
         """Until when no other candidate can get it."""
 
+    @checked_arguments
     def request(self, candidate: str, *, now: float) -> bool:
         """Lend the vote for a lease from now, unless another candidate has it; return whether it was lent."""
         if candidate != self.lent_to and now < self.lent_until:
@@ -195,6 +205,7 @@ class VoteMachine:
         self.lent_to, self.lent_until = candidate, now + self.config.lease
         return True
 
+    @checked_arguments
     def give_back(self, candidate: str, *, now: float) -> None:
         """Take the vote back from a candidate that has let go."""
         if candidate == self.lent_to:

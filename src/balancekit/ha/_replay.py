@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from balancekit._support.arguments import checked_arguments, checked_stream
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Became, Effect
 from balancekit.ha._packet import RejectedAdvert, decode_advert
@@ -46,6 +47,7 @@ class LoggedAdvert(NamedTuple):
     hop_limit: int
     data: bytes
 
+    @checked_arguments
     def line(self) -> str:
         """Return it as a line of a log, without the line break."""
         facts = {
@@ -66,10 +68,12 @@ def read_advert_log(lines: Iterable[str]) -> Iterator[LoggedAdvert]:
     ConfigurationError
         If a line is none of :meth:`LoggedAdvert.line`.
     """
+    if not isinstance(lines, Iterable):
+        raise ConfigurationError("lines", lines, "lines of an advert log")
     for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
         try:
+            if not line.strip():
+                continue
             facts = json.loads(line)
             data = bytes.fromhex(facts["hex"])
             yield LoggedAdvert(
@@ -79,7 +83,7 @@ def read_advert_log(lines: Iterable[str]) -> Iterator[LoggedAdvert]:
                 int(facts["hop_limit"]),
                 data,
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigurationError(f"line {number}", line, "a line of an advert log") from None
 
 
@@ -96,12 +100,14 @@ class AdvertReplay(NamedTuple):
         """How often it would have become active."""
         return sum([change.role is Role.ACTIVE for _, change in self.changes])
 
+    @checked_arguments
     def role_at(self, t: float) -> Role:
         """Return its role at a time of the log."""
         roles = [change.role for at, change in self.changes if at <= t]
         return roles[-1] if roles else Role.INITIALIZE
 
 
+@checked_stream
 def replay_adverts(
     log: Iterable[LoggedAdvert], router: VirtualRouter, *, start: float = 0.0, end: float | None = None
 ) -> AdvertReplay:

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.ha._router import VirtualRouter
@@ -144,6 +145,7 @@ class Tracking(Record):
 class TrackingMachine:
     """The checks of one router. Made by :class:`Tracking`."""
 
+    @checked_arguments
     def __init__(self, config: Tracking, router: VirtualRouter) -> None:
         self.config: Tracking = config
         self._base = router.priority
@@ -153,6 +155,7 @@ class TrackingMachine:
         }
         self._applied = TrackedState(router.priority, ())
 
+    @checked_arguments
     def report(self, check: str, *, passed: bool) -> TrackedState:
         """Take note of the result of a check.
 
@@ -166,6 +169,7 @@ class TrackingMachine:
         self._checks[check].observe(passed=passed, now=0.0)
         return self.state
 
+    @checked_arguments
     def set_value(self, name: str, value: int) -> TrackedState:
         """Take note of a value.
 
@@ -201,6 +205,7 @@ class TrackingMachine:
         kept = self._base if self._base == OWNER else min(max(priority, 1), OWNER - 1)
         return TrackedState(kept, tuple(faults))
 
+    @checked_arguments
     def apply(self, machine: SupportsTracking[E], *, now: float) -> tuple[E, ...]:
         """Bring a machine, or a whole sync group, to what the checks say; return its effects."""
         state, was = self.state, self._applied

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Announce, Became, Effect, Send, Withdraw
 from balancekit.ha._packet import Advert, ip
@@ -59,6 +60,7 @@ class VrrpMachine:
         "since",
     )
 
+    @checked_arguments
     def __init__(self, config: RouterSettings) -> None:
         self.config: RouterSettings = config
         self.role: Role = Role.INITIALIZE
@@ -83,6 +85,7 @@ class VrrpMachine:
 
     # ------------------------------------------------------------------ what a driver calls
 
+    @checked_arguments
     def start(self, *, now: float) -> tuple[Effect, ...]:
         """Begin as backup, as active if it owns the addresses, or in fault if a fault was reported before."""
         if self.role is not Role.INITIALIZE:
@@ -91,10 +94,12 @@ class VrrpMachine:
             return self._step(VrrpTrigger.FAIL, now, ", ".join(self._faults))
         return self._step(self._start_trigger(), now, "started")
 
+    @checked_arguments
     def stop(self, *, now: float) -> tuple[Effect, ...]:
         """End; an active router resigns with an advert of priority 0, so that a backup waits for its skew only."""
         return self._step(VrrpTrigger.STOP, now, "stopped")
 
+    @checked_arguments
     def receive(self, advert: Advert, source: str, *, now: float) -> tuple[Effect, ...]:
         """Take note of an advert.
 
@@ -123,6 +128,7 @@ class VrrpMachine:
         what = "resigned" if advert.priority == 0 else f"sent priority {advert.priority}"
         return (*woken, *self._step(trigger, now, f"{source} {what}", advert))
 
+    @checked_arguments
     def advance(self, *, now: float) -> tuple[Effect, ...]:
         """Do what is due.
 
@@ -138,6 +144,7 @@ class VrrpMachine:
         silent = now - self._armed_at
         return (*woken, *self._step(VrrpTrigger.DOWN, now, f"no advert for {silent:.1f} s"))
 
+    @checked_arguments
     def set_priority(self, priority: int, *, now: float) -> tuple[Effect, ...]:
         """Change the priority, as tracking does.
 
@@ -168,6 +175,7 @@ class VrrpMachine:
                 return (*woken, *self._step(VrrpTrigger.OUTRANKED, now, why))
         return woken
 
+    @checked_arguments
     def fault(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
         """Report that something the router needs is broken: it resigns, and stays out until it is cleared.
 
@@ -178,6 +186,7 @@ class VrrpMachine:
             return ()
         return self._step(VrrpTrigger.FAIL, now, reason)
 
+    @checked_arguments
     def clear(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
         """Report that it is whole again; once no reason is left, the router starts as backup."""
         self._faults.pop(reason, None)
@@ -185,6 +194,7 @@ class VrrpMachine:
             return ()
         return self._step(self._start_trigger(), now, f"{reason} cleared")
 
+    @checked_arguments
     def leave_with_group(self, *, resign: bool = False, now: float) -> tuple[Effect, ...]:
         """Become backup because another member of the sync group did; resign if that one did."""
         trigger = VrrpTrigger.OUTRANKED if resign else VrrpTrigger.GROUP

@@ -26,6 +26,7 @@ from collections.abc import Collection
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -86,6 +87,7 @@ class DsrBook:
 
     __slots__ = ("_bytes_in", "_bytes_out", "_direct", "_opened")
 
+    @checked_arguments
     def __init__(self, direct: Collection[str]) -> None:
         self._direct = valid.ids("direct", direct)
         self._opened: dict[str, int] = {}

@@ -25,6 +25,7 @@ from math import gcd, lcm
 from typing import Final, Literal, TypeAlias, final, get_args
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import RendezvousHash
 
@@ -77,6 +78,7 @@ class Ecmp:
 
     __slots__ = ("_bounds", "_ids", "_method", "_ranking", "_weights")
 
+    @checked_arguments
     def __init__(self, members: NextHops, method: Method = "threshold") -> None:
         if method not in get_args(Method):
             raise ConfigurationError("method", method, " or ".join(map(repr, get_args(Method))))

@@ -66,7 +66,10 @@ def flow_key(
     >>> there == flow_key("198.51.100.2", 443, "192.0.2.1", 12345, symmetric=True)
     True
     """
-    number = PROTOCOL_NUMBERS.get(proto)
+    try:
+        number = PROTOCOL_NUMBERS.get(proto)
+    except TypeError:  # unhashable
+        number = None
     if number is None:
         raise ConfigurationError("proto", proto, " or ".join(map(repr, PROTOCOL_NUMBERS)))
     left = _packed("src", src) + _port("sport", sport)

@@ -28,6 +28,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.l4.client_hello import ClientHello, NotTls
@@ -164,6 +165,7 @@ class FlowRoutes(Generic[T]):
 
     __slots__ = ("_size", "_steps", "_tree")
 
+    @checked_arguments
     def __init__(self, routes: Iterable[tuple[FlowMatch, T]]) -> None:
         pairs = list(routes)
         for pair in pairs:

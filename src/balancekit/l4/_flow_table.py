@@ -30,6 +30,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.l4._pins import LONG_AGO_S, Pin, Stamp, Steer
@@ -144,6 +145,7 @@ class FlowTable:
         "_window_ends",
     )
 
+    @checked_arguments
     def __init__(
         self,
         *,

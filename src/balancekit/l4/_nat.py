@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.l4.proxy_protocol import Address
@@ -110,6 +111,7 @@ class Nat:
 
     __slots__ = ("_bound", "_ends", "_flows", "_per_server", "_refused", "_spaces", "_time_wait", "_wide")
 
+    @checked_arguments
     def __init__(
         self,
         addresses: Sequence[str] = (ANY_ADDRESS,),

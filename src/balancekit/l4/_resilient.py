@@ -25,6 +25,7 @@ from itertools import accumulate, pairwise
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.l4._ecmp import NextHops, next_hop_weights, rounded_quotient
 
 __all__ = ["ResilientGroup"]
@@ -91,6 +92,7 @@ class ResilientGroup:
         "_weights",
     )
 
+    @checked_arguments
     def __init__(
         self,
         members: NextHops,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, cast, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.l4._flow_table import FlowTable
 from balancekit.outcome import Completion
@@ -76,6 +77,7 @@ class StickyFlows:
     True
     """
 
+    @checked_arguments
     def __init__(
         self,
         child: Selector | MakeSelector,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, TypeAlias, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.l4._results import NeedMore
@@ -107,6 +108,7 @@ class _Reader:
         return self.take(self.number(size, what), what)
 
 
+@checked_arguments
 def peek(buf: bytes | bytearray | memoryview, /) -> NeedMore | ClientHello | NotTls:
     """Read the ClientHello at the beginning of a connection. Nothing is consumed.
 

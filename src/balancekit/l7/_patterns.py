@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final, Protocol, final
 from urllib.parse import quote
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import unescape
 
@@ -236,6 +237,7 @@ class Template:
         return f"template({self.text!r})"
 
 
+@checked_arguments
 def exact(text: str, /) -> Exact:
     """Match one path and nothing else; ``/a`` is not ``/a/``.
 
@@ -247,6 +249,7 @@ def exact(text: str, /) -> Exact:
     return Exact(_written(text))
 
 
+@checked_arguments
 def prefix(text: str, /) -> Prefix:
     """Match a path and everything below it, cut at slashes: ``/a`` matches ``/a``, ``/a/`` and ``/a/b``, not ``/ab``.
 
@@ -258,6 +261,7 @@ def prefix(text: str, /) -> Prefix:
     return Prefix(_written(text))
 
 
+@checked_arguments
 def text_prefix(text: str, /) -> TextPrefix:
     """Match every path that begins with a text, cut anywhere.
 
@@ -271,6 +275,7 @@ def text_prefix(text: str, /) -> TextPrefix:
     return TextPrefix(_written(text))
 
 
+@checked_arguments
 def regex(expression: str, /) -> Regex:
     """Search a path for a regular expression of Python's ``re``.
 
@@ -295,6 +300,7 @@ def regex(expression: str, /) -> Regex:
         raise ConfigurationError("regex", expression, f"a regular expression ({error})") from None
 
 
+@checked_arguments
 def template(text: str, /) -> Template:
     """Match a path segment by segment; ``{name}`` is one segment of at least one character, ``{name:path}`` the rest.
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, final
 from urllib.parse import quote
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Headers", "Request"]
@@ -59,6 +60,7 @@ class Request:
 
     __slots__ = ("_cookies", "_fields", "_parameters", "headers", "host", "method", "path", "query")
 
+    @checked_arguments
     def __init__(
         self, path: str, *, method: str = "GET", host: str = "", query: str = "", headers: Headers = ()
     ) -> None:

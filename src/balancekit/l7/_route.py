@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l7._patterns import Exact, PathPattern, Prefix, Regex, Template, TextPrefix
 from balancekit.l7._split import Split
@@ -82,6 +83,7 @@ class Route(Generic[P]):
         "to",
     )
 
+    @checked_arguments
     def __init__(
         self,
         name: str,

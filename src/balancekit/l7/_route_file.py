@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l7._patterns import PathPattern, exact, prefix, regex, template, text_prefix
 from balancekit.l7._route import Route
@@ -52,6 +53,7 @@ PLAIN: Final = ("host", "method", "priority", "timeout", "attempts", "retry_on",
 SPELLINGS: Final = {name: getattr(Spelling, name) for name in ("STRICT", "RFC3986", "RAW", "NGINX", "ENVOY")}
 
 
+@checked_arguments
 def route_table(document: Mapping[str, Any], *, pools: Mapping[str, Any] | None = None) -> RouteTable[Any]:
     """Return the table that a document describes.
 

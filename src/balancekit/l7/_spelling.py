@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Final, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import _paths
 
@@ -60,6 +61,7 @@ class Spelling:
     NGINX: ClassVar[Spelling]
     ENVOY: ClassVar[Spelling]
 
+    @checked_arguments
     def __init__(
         self,
         name: str,

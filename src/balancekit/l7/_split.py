@@ -17,6 +17,7 @@ from itertools import count
 from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash32, hash64
 from balancekit.l7._request import Request
@@ -71,6 +72,7 @@ class Split(Generic[P]):
 
     __slots__ = ("_by", "_positions", "_salt", "_sides", "by", "names", "pools", "weights")
 
+    @checked_arguments
     def __init__(
         self,
         weights: Mapping[P, float],

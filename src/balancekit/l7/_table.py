@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l7._changes import RoutePlan, route_changes
 from balancekit.l7._check import RouteProblem, route_problems
@@ -139,6 +140,7 @@ class RouteTable(Generic[P]):
 
     __slots__ = ("_index", "_no_match", "_order", "_routes", "_spelling")
 
+    @checked_arguments
     def __init__(
         self,
         routes: Iterable[Route[P]],
@@ -227,6 +229,7 @@ class RouteTable(Generic[P]):
         """
         return route_problems(self._index, self._routes, self._order, self._spelling)
 
+    @checked_arguments
     def plan(self, routes: Iterable[Route[P]], sample: Iterable[Request]) -> RoutePlan[P]:
         """Return which requests of a sample would take another route; nothing has changed yet.
 
@@ -240,6 +243,7 @@ class RouteTable(Generic[P]):
         changes, total = route_changes(self._index, after, self._spelling, sample)
         return RoutePlan(changes, total, lambda: self.replace(wanted))
 
+    @checked_arguments
     def replace(self, routes: Iterable[Route[P]]) -> None:
         """Replace all routes. Builds aside, then swaps one reference: a request sees the old table or the new one.
 

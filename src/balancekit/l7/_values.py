@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l7._request import Request
 
@@ -40,6 +41,7 @@ class ValueCondition:
 
     __slots__ = ("accepts", "argument", "kind", "name", "operator", "test")
 
+    @checked_arguments
     def __init__(
         self, kind: str, name: str, operator: str, argument: object, accepts: Callable[[str | None], bool]
     ) -> None:
@@ -93,30 +95,36 @@ class Value:
 
     __slots__ = ("kind", "name")
 
+    @checked_arguments
     def __init__(self, kind: str, name: str) -> None:
         self.kind: str = kind
         self.name: str = name
 
+    @checked_arguments
     def is_(self, text: str) -> ValueCondition:
         """Hold if the value is this text."""
         wanted = valid.text("is_", text, empty=True)
         return self._make("is", wanted, lambda value: value == wanted)
 
+    @checked_arguments
     def is_not(self, text: str) -> ValueCondition:
         """Hold if the value is another text or absent."""
         other = valid.text("is_not", text, empty=True)
         return self._make("is not", other, lambda value: value != other)
 
+    @checked_arguments
     def starts(self, text: str) -> ValueCondition:
         """Hold if the value begins with this text."""
         start = valid.text("starts", text)
         return self._make("starts with", start, lambda value: value is not None and value.startswith(start))
 
+    @checked_arguments
     def contains(self, text: str) -> ValueCondition:
         """Hold if this text occurs in the value."""
         part = valid.text("contains", text)
         return self._make("contains", part, lambda value: value is not None and part in value)
 
+    @checked_arguments
     def matches(self, expression: str) -> ValueCondition:
         """Hold if the whole value matches a regular expression.
 
@@ -131,6 +139,7 @@ class Value:
             raise ConfigurationError("matches", expression, f"a regular expression ({error})") from None
         return self._make("matches", expression, lambda value: value is not None and whole(value) is not None)
 
+    @checked_arguments
     def between(self, low: int, high: int) -> ValueCondition:
         """Hold if the whole value is a decimal integer from ``low`` to ``high``, both included.
 
@@ -164,6 +173,7 @@ class Value:
         return f"{self.kind}({self.name!r})"
 
 
+@checked_arguments
 def header(name: str, /) -> Value:
     """Return a header to compare. Names have no case.
 
@@ -178,11 +188,13 @@ def header(name: str, /) -> Value:
     return Value("header", _name("header", name).lower())
 
 
+@checked_arguments
 def cookie(name: str, /) -> Value:
     """Return a cookie to compare. Names have case; quotes belong to the value."""
     return Value("cookie", _name("cookie", name))
 
 
+@checked_arguments
 def query(name: str, /) -> Value:
     """Return a query parameter to compare, as sent. Names have case."""
     return Value("query", valid.text("query", name))

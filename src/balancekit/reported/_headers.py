@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.log import log_change
 from balancekit.outcome import LoadReport
 from balancekit.reported._orca import LOAD_HEADER, InvalidLoadReportError, parse_orca
@@ -27,10 +28,12 @@ class HeaderReports:
 
     __slots__ = ("rejected",)
 
+    @checked_arguments
     def __init__(self) -> None:
         self.rejected: int = 0
         """How many reports were rejected."""
 
+    @checked_arguments
     def read(self, headers: Mapping[str, str]) -> LoadReport | None:
         """Return the report among the headers of an answer; ``None`` if there is none that can be used."""
         value = headers.get(LOAD_HEADER)

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from balancekit._support.extras import extra
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import BalancekitError, ConfigurationError
 from balancekit.outcome import LoadReport
 
@@ -51,6 +52,7 @@ class InvalidLoadReportError(BalancekitError, ValueError):
     """A load report that cannot be read, or has a figure that cannot be."""
 
 
+@checked_arguments
 def parse_orca(value: str | bytes) -> LoadReport:
     """Read a load report.
 
@@ -92,6 +94,7 @@ def parse_orca(value: str | bytes) -> LoadReport:
     raise InvalidLoadReportError(f"form {form[:20]!r}, not TEXT, JSON or BIN")
 
 
+@checked_arguments
 def format_orca(report: LoadReport) -> str:
     """Return a load report in the text form, figures that are zero left out.
 

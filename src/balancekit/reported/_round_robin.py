@@ -7,6 +7,7 @@ from random import Random
 from typing import ClassVar, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
 from balancekit.loads import InFlight
 from balancekit.node import Node
@@ -68,6 +69,7 @@ class ReportedRoundRobin:
     thread_safe: ClassVar[bool] = True
     default_load: ClassVar[InFlight] = InFlight()
 
+    @checked_arguments
     def __init__(self, weights: ReportedWeights | None = None, *, period: float = 1.0) -> None:
         self._machine = (ReportedWeights() if weights is None else weights)()
         self._period = valid.number("period", period, above=0.0)

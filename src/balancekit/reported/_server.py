@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from typing import Any, Final, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
 from balancekit.outcome import LoadReport
 from balancekit.reported._orca import LOAD_HEADER, format_orca
@@ -57,6 +58,7 @@ class LoadMeter:
     0.1
     """
 
+    @checked_arguments
     def __init__(
         self,
         *,
@@ -146,6 +148,7 @@ class AsgiLoadReports:
     >>> reporting = AsgiLoadReports(app, LoadMeter(capacity=100))
     """
 
+    @checked_arguments
     def __init__(self, app: Asgi, meter: LoadMeter | None = None) -> None:
         self._app = app
         self.meter: LoadMeter = LoadMeter() if meter is None else meter
@@ -196,6 +199,7 @@ class WsgiLoadReports:
     'endpoint-load-metrics'
     """
 
+    @checked_arguments
     def __init__(self, app: Wsgi, meter: LoadMeter | None = None) -> None:
         self._app = app
         self.meter: LoadMeter = LoadMeter() if meter is None else meter

@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import LoadReport
@@ -94,6 +95,7 @@ class ReportedWeights(Record):
         """Make the machine of one pool."""
         return ReportedWeightsMachine(self)
 
+    @checked_arguments
     def weight(self, report: LoadReport) -> float:
         """Return the weight that a report stands for; 0 if it stands for none."""
         used = utilization(report, self.metrics)
@@ -106,6 +108,7 @@ class ReportedWeights(Record):
 class ReportedWeightsMachine:
     """The reports of one pool. Made by :class:`ReportedWeights`. One caller at a time."""
 
+    @checked_arguments
     def __init__(self, config: ReportedWeights) -> None:
         self.config: ReportedWeights = config
         self._weight: dict[str, float] = {}
@@ -150,6 +153,7 @@ class ReportedWeightsMachine:
         return {name: own.get(name, other) for name in names}
 
 
+@checked_arguments
 def utilization(report: LoadReport, metrics: Iterable[str] = ()) -> float:
     """Return the figure that says how busy a server is: the largest of some, else the application's, else the CPU's.
 

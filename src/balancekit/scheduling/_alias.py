@@ -13,6 +13,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, final
 
+from balancekit._support.arguments import checked_arguments
+from balancekit.errors import ConfigurationError
+
 __all__ = ["AliasTable"]
 
 T = TypeVar("T")
@@ -49,7 +52,10 @@ class AliasTable(Generic[T]):
     size: float
     """How many columns there are."""
 
+    @checked_arguments
     def __init__(self, items: Sequence[T], weights: Sequence[float]) -> None:
+        if len(items) != len(weights):
+            raise ConfigurationError("weights", weights, f"{len(items)} weights, one for each item")
         # Columns, not pairs: thousands of tuples start a full collection of garbage, which stops every thread.
         self.own = [item for item, weight in zip(items, weights, strict=True) if weight > 0.0]
         drawn = [weight for weight in weights if weight > 0.0]

@@ -11,9 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["whole_weights"]
 
 
+@checked_arguments
 def whole_weights(weights: Sequence[float], *, limit: int) -> list[int] | None:
     """Return integers in the same proportion whose sum is at most ``limit``; ``None`` if there are none.
 

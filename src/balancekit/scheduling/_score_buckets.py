@@ -25,6 +25,8 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Final, Generic, Protocol, TypeVar, final
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["ScoreBuckets"]
 
 MIN_REDRAWN: Final = 8
@@ -91,6 +93,7 @@ class ScoreBuckets(Generic[C]):
         "fell",
     )
 
+    @checked_arguments
     def __init__(self, items: Sequence[C], rng: Random, lock: AbstractContextManager[object]) -> None:
         self._items = items
         self._bits = rng.getrandbits

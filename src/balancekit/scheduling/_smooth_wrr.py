@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["SmoothWrr", "smooth_cycle"]
 
 
@@ -45,6 +47,7 @@ class SmoothWrr:
 
     __slots__ = ("_credit", "_members", "_next", "_total", "_weight")
 
+    @checked_arguments
     def __init__(self, weights: Sequence[float]) -> None:
         classes: dict[float, list[int]] = {}
         for position, weight in enumerate(weights):
@@ -73,6 +76,7 @@ class SmoothWrr:
         return members[best][turn]
 
 
+@checked_arguments
 def smooth_cycle(weights: Sequence[int]) -> list[int]:
     """Return one whole cycle of ``sum(weights)`` turns, as positions. O(sum * distinct weights)."""
     take = SmoothWrr(weights).take

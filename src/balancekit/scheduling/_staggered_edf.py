@@ -24,6 +24,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, final
 
+from balancekit._support.arguments import checked_arguments
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -35,6 +37,7 @@ MAX_UNSPREAD_WEIGHTS: Final = 8
 """Up to this many servers may have a weight of their own before their phases must be spread."""
 
 
+@checked_arguments
 def staggered_cycle(weights: Sequence[int]) -> list[int]:
     """Return one cycle of ``sum(weights)`` turns, as positions. Each position comes exactly ``w`` times.
 
@@ -67,6 +70,7 @@ class StaggeredEdf:
 
     __slots__ = ("_block", "_left", "_state", "_weights")
 
+    @checked_arguments
     def __init__(self, weights: Sequence[float]) -> None:
         import numpy as np  # noqa: PLC0415
 

@@ -20,6 +20,7 @@ from random import Random
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Policy, Query, ResolverCache, Standing, Ttl
@@ -123,6 +124,7 @@ class DnsSimulation:
     True
     """
 
+    @checked_arguments
     def __init__(
         self,
         policy: Policy,

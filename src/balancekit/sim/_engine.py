@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.signature import spelled
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
@@ -81,6 +82,7 @@ class Simulation:
     (2000, 0)
     """
 
+    @checked_arguments
     def __init__(
         self,
         servers: Mapping[str, Server],

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, cast, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.events import Event, EventSink
@@ -73,6 +74,7 @@ class Recorder(Generic[T]):
     1
     """
 
+    @checked_arguments
     def __init__(
         self, balancer: ObservableBalancer[T], file: str | Path, *, clock: Clock | None = None
     ) -> None:
@@ -198,6 +200,7 @@ class RecordedLease(Generic[T_co]):
 
     __slots__ = ("_began", "_cost", "_key", "_lease", "_recorder")
 
+    @checked_arguments
     def __init__(
         self, recorder: Recorder[T_co], lease: Lease[T_co], key: Key | None, cost: float, began: float
     ) -> None:

@@ -21,6 +21,7 @@ from random import Random
 from typing import Any, Final, NamedTuple, TypeVar
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments, checked_stream
 from balancekit._support.record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
@@ -97,6 +98,7 @@ class Recording(Record):
         return measure(trace, servers, valid.integer("warm_up", warm_up, minimum=0), ())
 
 
+@checked_stream
 def read_recording(source: str | Path | Iterable[str]) -> Recording:
     """Read a log.
 
@@ -126,6 +128,7 @@ def read_recording(source: str | Path | Iterable[str]) -> Recording:
     return Recording(rows=tuple(rows))
 
 
+@checked_arguments
 def replay(
     log: str | Path | Iterable[str] | Recording,
     *,

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.html import bar, html_table
 from balancekit._support.record import Record
 from balancekit.events import Event
@@ -161,6 +162,7 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+@checked_arguments
 def jain_index(values: Sequence[float]) -> float:
     """Return Jain's fairness index: 1 if all are equal, 1/n if one has everything.
 

@@ -50,6 +50,7 @@ from typing import Any, Final
 
 from balancekit._support import tables
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.config import read
 from balancekit.errors import ConfigurationError
@@ -169,6 +170,7 @@ def builtin_scenarios() -> dict[str, str]:
     }
 
 
+@checked_arguments
 def load_scenario(source: str | Path) -> Scenario:
     """Read a scenario.
 
@@ -202,6 +204,7 @@ def load_scenario(source: str | Path) -> Scenario:
     return _scenario(facts)
 
 
+@checked_arguments
 def scenario_text(source: str | Path) -> str:
     """Return the text of a scenario's file, or of one that comes with the library.
 

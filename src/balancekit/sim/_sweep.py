@@ -15,6 +15,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import Any, TypeVar
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 
 __all__ = ["sweep"]
@@ -22,6 +23,7 @@ __all__ = ["sweep"]
 R = TypeVar("R")
 
 
+@checked_arguments
 def sweep(
     run: Callable[..., R],
     cases: Iterable[Mapping[str, Any]],

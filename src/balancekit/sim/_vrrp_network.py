@@ -17,6 +17,7 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.ha import (
@@ -172,6 +173,7 @@ class VrrpSimulation:
     (('r1',), ('r2',), [1.51])
     """
 
+    @checked_arguments
     def __init__(
         self,
         routers: Mapping[str, VirtualRouter | SyncGroup | Callable[[], VrrpSpeaker]],

@@ -16,6 +16,7 @@ from math import exp
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 
 __all__ = ["Ewma", "PeakEwma"]
 
@@ -43,6 +44,7 @@ class Ewma:
 
     __slots__ = ("_at", "_rate", "_value", "seen")
 
+    @checked_arguments
     def __init__(self, *, decay: float = 10.0) -> None:
         self._rate = 1.0 / valid.number("decay", decay, above=0.0)
         self._value = 0.0
@@ -89,6 +91,7 @@ class PeakEwma:
 
     __slots__ = ("_at", "_rate", "_value", "seen")
 
+    @checked_arguments
     def __init__(self, *, decay: float = 10.0) -> None:
         self._rate = 1.0 / valid.number("decay", decay, above=0.0)
         self._value = 0.0

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 
 __all__ = ["Quantiles", "RecentWindow", "quantile"]
@@ -51,6 +52,7 @@ class RecentWindow:
 
     __slots__ = ("_count", "_size", "_values")
 
+    @checked_arguments
     def __init__(self, *, size: int = 256) -> None:
         self._size = valid.integer("size", size, minimum=1)
         self._count = 0
@@ -85,6 +87,7 @@ class RecentWindow:
         return self._values[: self._count].tolist()
 
 
+@checked_arguments
 def summary(values: Iterable[float]) -> Quantiles | None:
     """Return the quantiles of some values, ``None`` if there are none."""
     ordered = sorted(values)
@@ -98,6 +101,7 @@ def summary(values: Iterable[float]) -> Quantiles | None:
     )
 
 
+@checked_arguments
 def quantile(ordered: list[float], share: float) -> float:
     """Return the ``share``-quantile of a sorted, non-empty list, interpolating between neighbours.
 

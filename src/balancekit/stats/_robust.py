@@ -12,18 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from balancekit._support.arguments import checked_arguments
+from balancekit.errors import ConfigurationError
+
 __all__ = ["MAD_SCALE", "deviation", "median"]
 
 MAD_SCALE: Final = 1.482602218505602
 """``1 / inverse normal distribution of 3/4``."""
 
 
+@checked_arguments
 def median(values: Iterable[float]) -> float:
     """Return the middle of some values, the mean of the two middle ones if they are even in number.
 
     Raises
     ------
-    ValueError
+    ConfigurationError
         If there are none.
 
     Example
@@ -33,11 +37,12 @@ def median(values: Iterable[float]) -> float:
     """
     ordered = sorted(values)
     if not ordered:
-        raise ValueError("median of no values")
+        raise ConfigurationError("values", ordered, "at least one value")
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2.0
 
 
+@checked_arguments
 def deviation(values: Iterable[float], *, around: float) -> float:
     """Return the median distance from ``around``, scaled to be a standard deviation.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.reported import MissingWeight, ReportedRoundRobin, ReportedWeights
 
 __all__ = ["client_side_weighted_round_robin"]
 
 
+@checked_arguments
 def client_side_weighted_round_robin(
     *,
     blackout_period: float = 10.0,

@@ -18,6 +18,7 @@ from random import Random
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat.envoy._health import Health
 from balancekit.compat.envoy._host import Host, distinct
 from balancekit.compat.envoy._levels import Distribution, distribute
@@ -78,6 +79,7 @@ class Cluster:
     >>> cluster.release("b", status=200, now=0.1)
     """
 
+    @checked_arguments
     def __init__(
         self,
         hosts: Iterable[Host],
@@ -131,6 +133,7 @@ class Cluster:
 
     # ------------------------------------------------------------------ requests
 
+    @checked_arguments
     def acquire(self, request: Request | None = None, /, *, now: float) -> str | None:
         """Return the host that takes a request; ``None`` means 503, none is healthy.
 
@@ -150,6 +153,7 @@ class Cluster:
         node.inflight += 1
         return node.id
 
+    @checked_arguments
     def release(self, host: str, *, now: float, status: int = 200) -> None:
         """Record that a request ended, and with which status."""
         node = self._node(host)
@@ -160,12 +164,14 @@ class Cluster:
         if self._detector is not None:
             self._tell(self._detector.observe(host, status, now=self._now))
 
+    @checked_arguments
     def active(self, host: str) -> int:
         """Return how many requests are in progress on a host."""
         return self._node(host).inflight
 
     # ------------------------------------------------------------------ health and time
 
+    @checked_arguments
     def set_health(self, host: str, health: Health, *, now: float) -> None:
         """Set what active health checks, or the control plane, know of a host."""
         node = self._node(host)
@@ -182,6 +188,7 @@ class Cluster:
                 self._warming[host] = self._now
         self._changed(node)
 
+    @checked_arguments
     def healthy(self, host: str) -> bool:
         """Whether a host is healthy: neither failed nor ejected. Policies may learn of it later."""
         self._node(host)
@@ -201,6 +208,7 @@ class Cluster:
         soonest = min(due)
         return None if soonest == math.inf else soonest
 
+    @checked_arguments
     def advance(self, *, now: float) -> None:
         """Let time pass up to ``now``: merge windows end, ejected hosts return."""
         now = valid.number("now", now)

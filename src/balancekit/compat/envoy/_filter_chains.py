@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l4 import FlowMatch, FlowRoutes
 
@@ -33,6 +34,7 @@ FIELDS: Final = frozenset(
 TRANSPORTS: Final[Mapping[str, Literal["tls", "raw"] | None]] = {"": None, "tls": "tls", "raw_buffer": "raw"}
 
 
+@checked_arguments
 def filter_chains(chains: Iterable[tuple[T, Mapping[str, Any]]]) -> FlowRoutes[T]:
     """Return the routes of a listener's filter chains.
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
@@ -78,6 +79,7 @@ def xxh64_in_python(data: bytes, seed: int = 0, /) -> int:
     return h ^ (h >> 32)
 
 
+@checked_arguments
 def murmur64(data: bytes, seed: int = MURMUR_SEED) -> int:
     """Return the 64-bit MurmurHash2 of some bytes, by default with Envoy's seed.
 
@@ -123,6 +125,7 @@ RING_HASHES: Final[dict[str, Callable[[bytes], int]]] = {"XX_HASH": xxh64, "MURM
 """What Envoy calls the hash functions that place ring entries."""
 
 
+@checked_arguments
 def key_hash(key: str | bytes | int) -> int:
     """Return the position of a key: xxHash64 of a str or bytes; an int *is* a position already.
 

@@ -16,6 +16,7 @@ from random import Random as Generator
 from typing import ClassVar, Final, NamedTuple, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat.envoy._bounded import within_bounds
 from balancekit.compat.envoy._hash import RING_HASHES, key_hash
 from balancekit.compat.envoy._tables import Maglev as MaglevSlots
@@ -77,6 +78,7 @@ class RingHash:
     thread_safe: ClassVar[bool] = True
     default_load: ClassVar[InFlight] = InFlight()
 
+    @checked_arguments
     def __init__(
         self,
         *,
@@ -153,6 +155,7 @@ class Maglev:
     thread_safe: ClassVar[bool] = True
     default_load: ClassVar[InFlight] = InFlight()
 
+    @checked_arguments
     def __init__(
         self,
         *,

@@ -17,6 +17,7 @@ from collections.abc import Collection
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -97,6 +98,7 @@ class HealthChecker:
 
     __slots__ = ("_failures", "_first", "_passes", "_settings", "deadline", "health")
 
+    @checked_arguments
     def __init__(self, settings: HealthCheck, *, now: float = 0.0) -> None:
         self.health: Health = Health.UNHEALTHY
         self.deadline: float = valid.number("now", now)
@@ -106,6 +108,7 @@ class HealthChecker:
         self._passes = 0
         self._failures = 0
 
+    @checked_arguments
     def observe(self, status: int | None, *, now: float) -> Health | None:
         """Record a check that ended: its status, or ``None`` if it was refused or timed out.
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["Distribution", "distribute"]
 
 
@@ -28,6 +30,7 @@ class Distribution(NamedTuple):
     panic: tuple[bool, ...]
     """Whether the level ignores health."""
 
+    @checked_arguments
     def level(self, position: int) -> int:
         """Return the level that serves a request, by its hash or a random number."""
         left = position % 100 + 1
@@ -38,6 +41,7 @@ class Distribution(NamedTuple):
         raise AssertionError(self.loads)
 
 
+@checked_arguments
 def distribute(hosts: Sequence[int], healthy: Sequence[int], *, factor: int, threshold: int) -> Distribution:
     """Return the distribution over levels with that many hosts, of which so many are healthy.
 

@@ -20,6 +20,7 @@ from random import Random
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.events import Ejected, EjectionRefused, Event, Restored
@@ -121,6 +122,7 @@ class OutlierDetector:
     [3.0]
     """
 
+    @checked_arguments
     def __init__(
         self,
         hosts: Iterable[str],
@@ -143,6 +145,7 @@ class OutlierDetector:
         """The ejected hosts."""
         return tuple([name for name, watch in self._watches.items() if watch.out])
 
+    @checked_arguments
     def out(self, host: str) -> bool:
         """Whether this one is out."""
         return self._of(host).out
@@ -152,6 +155,7 @@ class OutlierDetector:
         """When the next tick is."""
         return self._tick
 
+    @checked_arguments
     def observe(self, host: str, status: int, *, now: float) -> Sequence[Event]:
         """Record a response's status; return what that led to."""
         watch = self._of(host)
@@ -168,6 +172,7 @@ class OutlierDetector:
         self._eject(watch, now)
         return (Ejected(endpoint=host, at=now, until=watch.until, streak=watch.streak, cause=cause),)
 
+    @checked_arguments
     def advance(self, *, now: float) -> Sequence[Event]:
         """Let the ticks up to ``now`` pass; return the hosts that came back."""
         events: list[Event] = []

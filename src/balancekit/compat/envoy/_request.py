@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record, field
 from balancekit._support.text import to_bytes
 from balancekit.compat.envoy._hash import MASK64, xxh64
@@ -74,6 +75,7 @@ class Header(Record):
         valid.text("name", self.name)
         valid.flag("terminal", self.terminal)
 
+    @checked_arguments
     def value(self, request: Request, /) -> str | None:
         """Return the header's value."""
         return request.headers.get(self.name.lower())
@@ -89,6 +91,7 @@ class QueryParameter(Record):
         valid.text("name", self.name)
         valid.flag("terminal", self.terminal)
 
+    @checked_arguments
     def value(self, request: Request, /) -> str | None:
         """Return the parameter's value."""
         return request.query.get(self.name)
@@ -102,11 +105,13 @@ class SourceAddress(Record):
     def _check(self) -> None:
         valid.flag("terminal", self.terminal)
 
+    @checked_arguments
     def value(self, request: Request, /) -> str | None:
         """Return the address."""
         return request.source or None
 
 
+@checked_arguments
 def request_hash(policies: Sequence[HashPolicy], request: Request) -> int | None:
     """Return the position of a request, ``None`` if no policy finds a value.
 

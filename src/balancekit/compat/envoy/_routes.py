@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.compat.envoy._hash import xxh64
 from balancekit.compat.envoy._matchers import Seen, fold, header_matcher, path_matcher, query_matcher
@@ -63,6 +64,7 @@ class RouteConfig:
     404
     """
 
+    @checked_arguments
     def __init__(
         self,
         virtual_hosts: Iterable[Mapping[str, Any]],
@@ -101,6 +103,7 @@ class RouteConfig:
         else:
             self._exact[domain] = routes
 
+    @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
         """Return what Envoy does with a request: a cluster, a redirect or an error."""
         if request.http == "1.0":
@@ -149,6 +152,7 @@ class RouteConfig:
         return self._any
 
 
+@checked_arguments
 def route_config(rules: Mapping[str, Any]) -> RouteConfig:
     """Return the machine for rules as they are recorded: ``virtual_hosts``, ``connection_manager``, ``route_config``."""
     return RouteConfig(

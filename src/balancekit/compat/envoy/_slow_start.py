@@ -9,6 +9,7 @@ Source: Envoy 1.40, ``SlowStartConfig``.
 from __future__ import annotations
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 
 __all__ = ["SlowStart"]
@@ -41,6 +42,7 @@ class SlowStart(Record):
         valid.number("aggression", self.aggression, above=0.0)
         valid.number("min_weight_percent", self.min_weight_percent, above=0.0, maximum=100.0)
 
+    @checked_arguments
     def share(self, age: float) -> float:
         """Return the share of its weight that a host takes, ``age`` seconds after it became healthy."""
         part = min(1.0, max(0.0, age / self.slow_start_window))

@@ -15,6 +15,7 @@ from random import Random as Generator
 from typing import ClassVar, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat.envoy._deadlines import Deadlines
 from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight
@@ -64,6 +65,7 @@ class RoundRobin:
     keyed: ClassVar[bool] = False
     default_load: ClassVar[InFlight] = InFlight()
 
+    @checked_arguments
     def __init__(self, *, start: int | None = None) -> None:
         self._start = None if start is None else valid.integer("start", start, minimum=0)
         self._turn: int | None = None
@@ -125,6 +127,7 @@ class LeastRequest:
     keyed: ClassVar[bool] = False
     default_load: ClassVar[InFlight] = InFlight()
 
+    @checked_arguments
     def __init__(
         self,
         *,

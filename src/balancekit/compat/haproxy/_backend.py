@@ -15,6 +15,7 @@ from random import Random
 from typing import cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat.haproxy._balance import Balance, Structure
 from balancekit.compat.haproxy._members import HEAVIEST, SCALE, Group, Member, Server, State
 from balancekit.compat.haproxy._request import Request
@@ -73,6 +74,7 @@ class Backend:
         "cookies",
     )
 
+    @checked_arguments
     def __init__(
         self,
         servers: Iterable[Server],
@@ -119,6 +121,7 @@ class Backend:
 
     # -------------------------------------------------------------------- requests
 
+    @checked_arguments
     def request(self, value: str | None = None, *, cookie: str = "") -> Request:
         """Begin a request.
 
@@ -137,6 +140,7 @@ class Backend:
         self._assign(request, None)
         return request
 
+    @checked_arguments
     def get(self, value: str | None = None) -> str | None:
         """Serve a request that ends at once; return the server's name, ``None`` if it would wait or fail."""
         request = self.request(value)
@@ -147,6 +151,7 @@ class Backend:
 
     # -------------------------------------------------------------------- run-time changes
 
+    @checked_arguments
     def set_state(self, name: str, state: State | str) -> list[Request]:
         """``set server ... state``; return the waiting requests that a returning server takes on.
 
@@ -162,12 +167,14 @@ class Backend:
             raise ConfigurationError("state", state, "ready, drain or maint") from None
         return self._change(member, lambda: setattr(member, "state", wanted))
 
+    @checked_arguments
     def set_health(self, name: str, *, up: bool) -> list[Request]:
         """Take a server out, or let it in again, as health checks do."""
         member = self._member(name)
         down = not valid.flag("up", up)
         return self._change(member, lambda: setattr(member, "down", down))
 
+    @checked_arguments
     def set_weight(self, name: str, weight: int) -> list[Request]:
         """``set weight``: a whole number from 0 to 256.
 
@@ -184,12 +191,14 @@ class Backend:
 
         return self._change(member, weigh)
 
+    @checked_arguments
     def set_share(self, name: str, share: float) -> list[Request]:
         """``set weight ...%``: a share of the weight of the configuration, 1.0 for all of it."""
         configured = self._member(name).server.weight
         part = valid.number("share", share, minimum=0.0)
         return self.set_weight(name, min(HEAVIEST, int(configured * round(part * 100)) // 100))
 
+    @checked_arguments
     def hold(self, name: str, count: int) -> None:
         """Count requests in progress that were not chosen here."""
         member = self._member(name)
@@ -295,6 +304,7 @@ class Backend:
         self._structure_of(member).took(member)
         return member
 
+    @checked_arguments
     def on_refused(self, request: Request) -> str | None:
         member = self._release(request)
         if request.attempts > self._retries:
@@ -311,6 +321,7 @@ class Backend:
             self._serve(request, member)
         return request.server
 
+    @checked_arguments
     def on_done(self, request: Request) -> Request | None:
         member = self._release(request)
         if member.server.maxconn and member.served >= member.server.maxconn:
@@ -321,6 +332,7 @@ class Backend:
             return self._serve(self._queue.popleft(), member)
         return None
 
+    @checked_arguments
     def on_given_up(self, request: Request) -> None:
         queue = self._queue if request.member is None else request.member.waiting
         queue.remove(request)

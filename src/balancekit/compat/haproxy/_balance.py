@@ -10,6 +10,7 @@ from random import Random
 from typing import Final, Protocol
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.compat.haproxy._hashes import HASHES, avalanche
 from balancekit.compat.haproxy._keys import HashedBy
@@ -102,6 +103,7 @@ class Balance(Record):
         """Whether weights can only be set to 0 % and 100 % at run time."""
         return self.method == "static-rr" or (self.method == "hash" and not self.consistent)
 
+    @checked_arguments
     def hash_of(self, value: str) -> int | None:
         """Return the 32-bit hash of a request's value, ``None`` if there is nothing to hash."""
         found = None if self.by is None else self.by.of(value)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.compat.haproxy._members import SCALE
 
@@ -74,6 +75,7 @@ class Checker:
 
     __slots__ = ("_check", "_run", "deadline", "up")
 
+    @checked_arguments
     def __init__(self, check: Check, *, now: float = 0.0) -> None:
         self._check = check
         self._run = 0
@@ -82,6 +84,7 @@ class Checker:
         self.deadline: float = valid.number("now", now)
         """When the next check is to start."""
 
+    @checked_arguments
     def observe(self, *, passed: bool, now: float) -> bool:
         """Record a check that ended; return whether the state changed."""
         self._run = 0 if passed == self.up else self._run + 1
@@ -103,6 +106,7 @@ class Checker:
         return next(pause for pause in pauses if pause is not None)
 
 
+@checked_arguments
 def slow_start(weight: int, *, seconds: float, elapsed: float) -> int:
     """Return the effective weight of a server that came up ``elapsed`` seconds ago.
 

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["HASHES", "avalanche", "crc32", "djb2", "sdbm", "wt6"]
 
 MASK: Final = 0xFFFF_FFFF
 
 
+@checked_arguments
 def sdbm(data: bytes) -> int:
     """``h = c + h * 65599``, from 0."""
     h = 0
@@ -23,6 +26,7 @@ def sdbm(data: bytes) -> int:
     return h
 
 
+@checked_arguments
 def djb2(data: bytes) -> int:
     """``h = h * 33 + c``, from 5381.
 
@@ -37,6 +41,7 @@ def djb2(data: bytes) -> int:
     return h
 
 
+@checked_arguments
 def wt6(data: bytes) -> int:
     """Two words that are turned by amounts that depend on the data."""
     x, y = 0xA53C_965A, 0x5CA6_953A
@@ -50,6 +55,7 @@ def wt6(data: bytes) -> int:
     return x ^ y
 
 
+@checked_arguments
 def crc32(data: bytes) -> int:
     """Return the CRC of zlib."""
     return zlib.crc32(data)
@@ -61,6 +67,7 @@ HASHES: Final[Mapping[str, Callable[[bytes], int]]] = MappingProxyType(
 """The functions of ``hash-type``, by name."""
 
 
+@checked_arguments
 def avalanche(a: int) -> int:
     """Mix 32 bits so that every output bit depends on every input bit, then multiply."""
     a = (a + 0x7ED5_5D16 + (a << 12)) & MASK

@@ -9,6 +9,7 @@ import ipaddress
 from typing import Protocol
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
@@ -27,6 +28,7 @@ class HashedBy(Protocol):
 class Header(Record):
     """``balance hdr(name)``: the header's value. Without the header, requests take turns."""
 
+    @checked_arguments
     def of(self, value: str) -> bytes | None:
         """Return the bytes of the value."""
         return to_bytes(value)
@@ -35,6 +37,7 @@ class Header(Record):
 class UrlParam(Record):
     """``balance url_param name``: the raw value up to the next ``&``."""
 
+    @checked_arguments
     def of(self, value: str) -> bytes | None:
         """Return the bytes of the value."""
         return to_bytes(value.partition("&")[0])
@@ -67,6 +70,7 @@ class Uri(Record):
         valid.integer("length", self.length, minimum=0)
         valid.integer("depth", self.depth, minimum=0)
 
+    @checked_arguments
     def of(self, value: str) -> bytes | None:
         """Return the bytes of the part that counts."""
         data = to_bytes(value)
@@ -88,6 +92,7 @@ class Source(Record):
     '0xa010203'
     """
 
+    @checked_arguments
     def of(self, value: str) -> int | None:
         """Return the number.
 

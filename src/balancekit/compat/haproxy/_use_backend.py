@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest, Routed
 from balancekit.compat.haproxy._normalize import normalizer
 from balancekit.compat.haproxy._patterns import METHODS, Lookup, lookup, matcher
@@ -48,6 +49,7 @@ class UseBackend:
     ['api', 'web']
     """
 
+    @checked_arguments
     def __init__(
         self, rules: Iterable[Mapping[str, Any]], *, default: str | None = None, normalize: Iterable[str] = ()
     ) -> None:
@@ -57,6 +59,7 @@ class UseBackend:
             (_condition(rule.get("if")), _choice(rule)) for rule in rules
         ]
 
+    @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
         """Return the backend of a request with its path as HAProxy reads it, or status 400."""
         parsed = parse(request)
@@ -76,6 +79,7 @@ class UseBackend:
         return Routed(pool=pool, path=parsed.path or "")
 
 
+@checked_arguments
 def use_backend(rules: Mapping[str, Any]) -> UseBackend:
     """Return the machine for rules as they are recorded: ``rules``, ``default`` and perhaps ``normalize``."""
     return UseBackend(rules["rules"], default=rules.get("default"), normalize=rules.get("normalize") or ())

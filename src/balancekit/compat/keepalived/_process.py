@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.compat.keepalived._instance import Instance
 from balancekit.errors import ConfigurationError
@@ -111,6 +112,7 @@ class Keepalived(Record):
 class KeepalivedProcess:
     """A process, without its I/O. Made by :class:`Keepalived`; called as a :class:`~balancekit.ha.SyncGroupMachine` is."""
 
+    @checked_arguments
     def __init__(self, config: Keepalived) -> None:
         self.config: Keepalived = config
         self.routers: Mapping[str, VirtualRouter] = {
@@ -128,22 +130,27 @@ class KeepalivedProcess:
         due = [group.deadline for group in self._groups if group.deadline is not None]
         return min(due, default=None)
 
+    @checked_arguments
     def role(self, instance: str) -> Role:
         """Return the role of an instance."""
         return self._group_of[instance].machines[instance].role
 
+    @checked_arguments
     def start(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Start every instance."""
         return self._each(lambda group: group.start(now=now))
 
+    @checked_arguments
     def stop(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Stop every instance; active ones resign."""
         return self._each(lambda group: group.stop(now=now))
 
+    @checked_arguments
     def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Do what is due."""
         return self._each(lambda group: group.advance(now=now))
 
+    @checked_arguments
     def receive_packet(
         self, data: bytes, *, source: str, destination: str, hop_limit: int, now: float
     ) -> tuple[MemberEffect, ...]:
@@ -167,6 +174,7 @@ class KeepalivedProcess:
                 machine.deadline = now + machine.config.interval
             raise
 
+    @checked_arguments
     def set_priority(
         self, priority: int, *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -176,6 +184,7 @@ class KeepalivedProcess:
             [self._group_of[name].set_priority(priority, now=now, member=name) for name in names]
         )
 
+    @checked_arguments
     def fault(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -183,6 +192,7 @@ class KeepalivedProcess:
         names = self.config.instances if member is None else (member,)
         return self._flat([self._group_of[name].fault(reason, now=now, member=name) for name in names])
 
+    @checked_arguments
     def clear(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -190,6 +200,7 @@ class KeepalivedProcess:
         names = self.config.instances if member is None else (member,)
         return self._flat([self._group_of[name].clear(reason, now=now, member=name) for name in names])
 
+    @checked_arguments
     def script(self, name: str, *, passed: bool, now: float) -> tuple[MemberEffect, ...]:
         """Take note of how a run of a tracked script ended."""
         found: list[tuple[MemberEffect, ...]] = []
@@ -198,6 +209,7 @@ class KeepalivedProcess:
             found.append(self._apply(instance, now))
         return self._flat(found)
 
+    @checked_arguments
     def file(self, name: str, value: int, *, now: float) -> tuple[MemberEffect, ...]:
         """Take note of the number in a tracked file."""
         found: list[tuple[MemberEffect, ...]] = []

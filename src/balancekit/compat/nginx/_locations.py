@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, final
 from urllib.parse import quote
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest, Routed, compiled, split_target
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import nginx as read_path
@@ -133,6 +134,7 @@ class Locations:
     '/a/'
     """
 
+    @checked_arguments
     def __init__(self, servers: Iterable[Mapping[str, Any]], *, merge_slashes: bool = True) -> None:
         self._merge_slashes = merge_slashes
         self._exact: dict[str, _Level] = {}
@@ -165,6 +167,7 @@ class Locations:
         else:
             self._exact.setdefault(lower, level)
 
+    @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
         """Return what nginx does with a request: a pool with ``$uri``, a redirect or an error."""
         authority, rest = split_target(request.target)
@@ -214,6 +217,7 @@ class Locations:
         )
 
 
+@checked_arguments
 def locations(rules: Mapping[str, Any]) -> Locations:
     """Return the machine for rules as they are recorded: ``servers`` and perhaps ``merge_slashes``."""
     return Locations(rules["servers"], merge_slashes=rules.get("merge_slashes", True) not in {False, "off"})

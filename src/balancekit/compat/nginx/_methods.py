@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from zlib import crc32
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.compat.nginx._peers import Group, Peer
 from balancekit.errors import ConfigurationError
@@ -77,6 +78,7 @@ class IpHash(Record):
     """
 
     @staticmethod
+    @checked_arguments
     def key_of(address: str) -> bytes:
         """Return what of a client's address is hashed.
 

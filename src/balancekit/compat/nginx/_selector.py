@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import decimal, to_bytes
 from balancekit.compat.nginx._methods import Method, RoundRobin
 from balancekit.compat.nginx._peers import Group, Peer, Server
@@ -50,6 +51,7 @@ class AsNginx:
 
     default_load: ClassVar[InFlight] = InFlight()
 
+    @checked_arguments
     def __init__(
         self,
         method: Method | None = None,

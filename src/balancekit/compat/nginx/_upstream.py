@@ -13,6 +13,7 @@ from random import Random as Generator
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
 from balancekit.compat.nginx._methods import Method, RoundRobin, Search
 from balancekit.compat.nginx._peers import Group, Peer, Server
@@ -56,6 +57,7 @@ class Upstream:
 
     __slots__ = ("_attempts", "_groups", "_method", "_rng", "next_upstream")
 
+    @checked_arguments
     def __init__(
         self,
         servers: Iterable[Server],
@@ -86,6 +88,7 @@ class Upstream:
         self.next_upstream: bool = valid.flag("next_upstream", next_upstream)
         """Whether a failed attempt is followed by another."""
 
+    @checked_arguments
     def request(self, key: str | bytes = b"") -> Request:
         """Begin a request.
 
@@ -100,6 +103,7 @@ class Upstream:
         attempts = self._attempts if self.next_upstream else 1
         return Request(self._groups, self._method.search(packed, self._rng), attempts)
 
+    @checked_arguments
     def hold(self, name: str, count: int = 1) -> None:
         """Count requests in progress that were not picked here, or with a negative count their ends.
 
@@ -111,6 +115,7 @@ class Upstream:
         peer = self._peer(name)
         peer.conns = max(0, peer.conns + valid.integer("count", count, minimum=-peer.conns))
 
+    @checked_arguments
     def set_down(self, name: str, *, down: bool) -> None:
         """Mark a server down or up."""
         self._peer(name).down = valid.flag("down", down)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l4._results import NeedMore
 from balancekit.l4.proxy_protocol._build import build
@@ -37,6 +38,7 @@ __all__ = [
 Mode: TypeAlias = Literal["required", "optional"]
 
 
+@checked_arguments
 def parse(
     buf: bytes | bytearray | memoryview, /, *, mode: Mode = "required"
 ) -> NeedMore | ProxyHeader | NoHeader | Refused:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.l4.proxy_protocol._crc32c import crc32c
 from balancekit.l4.proxy_protocol._header import Address, TlvType, address_text, unicast
@@ -25,6 +26,7 @@ __all__ = ["build"]
 MAX_BODY = 65_535
 
 
+@checked_arguments
 def build(
     src: Address | None = None,
     dst: Address | None = None,

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["crc32c"]
 
 REFLECTED_POLYNOMIAL: Final = 0x82F6_3B78
@@ -26,6 +28,7 @@ def _remainder(byte: int) -> int:
 TABLE: Final = tuple([_remainder(byte) for byte in range(256)])
 
 
+@checked_arguments
 def crc32c(data: Iterable[int], start: int = 0) -> int:
     """Return the CRC-32C of bytes, 0 to ``2**32 - 1``.
 

@@ -1,0 +1,188 @@
+"""Errors that name the argument at fault, for constructors and functions that are not called for each request.
+
+:func:`checked_arguments` costs next to nothing while all is well: arguments are not examined, and only an iterator is read
+into a list of limited length. When the function raises what is no error of the library, the arguments are compared with
+their annotations, and the first that does not fit is named by a ``ConfigurationError``. An error for which no argument is to blame
+is raised as it is.
+
+Cost: one call, and one test per argument; when it fails, O(items) of the arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import types
+from collections import abc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
+
+from balancekit._support import validation as valid
+from balancekit.errors import BalancekitError, ConfigurationError
+
+__all__ = ["blame", "checked_arguments", "checked_stream", "fits"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_COMPARED_ITEMS: Final = 10_000
+"""Of a container; what comes later is not compared with its annotation."""
+MAX_DEPTH: Final = 4
+"""Levels of containers inside containers that are compared."""
+MAX_PATH: Final = 4_096
+"""Characters of a path (Linux)."""
+MAX_BITS: Final = 1023
+"""Of an integer that a float can hold."""
+
+
+def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function or an ``__init__``: a foreign error that an argument causes becomes a ``ConfigurationError``.
+
+    An iterator among the arguments is read before the call, up to a million items, so one that never ends is refused.
+
+    Example
+    -------
+    >>> @checked_arguments
+    ... def total(prices: list[float]) -> float:
+    ...     return sum(prices)
+    >>> total(["a"])
+    Traceback (most recent call last):
+        ...
+    balancekit.errors.ConfigurationError: prices=['a'] is not allowed: expected list[float]
+    """
+    return _decorated(function, reads=True)
+
+
+def checked_stream(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that reads lines or rows one by one: the same, but iterators are passed on unread."""
+    return _decorated(function, reads=False)
+
+
+def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if reads:
+            for value in (*args, *kwargs.values()):
+                if hasattr(value, "__next__") or type(value) is range:
+                    args, kwargs = _read(function, args, kwargs)
+                    break
+        try:
+            return function(*args, **kwargs)
+        except BalancekitError:
+            raise
+        except Exception as error:
+            blame(_given(function, args, kwargs), error)
+            raise
+
+    return call
+
+
+def blame(given: Iterable[tuple[str, object, object, dict[str, Any]]], error: Exception) -> None:
+    """Raise a ``ConfigurationError`` for the first value that does not fit its annotation; return if all do.
+
+    Each is a name, a value, an annotation and the names that the annotation may use.
+    """
+    missing = error.args[0] if isinstance(error, KeyError) and error.args else None
+    for name, value, text, names in given:
+        if (
+            str(text).startswith("Mapping[str, Any]")
+            and isinstance(value, Mapping)
+            and isinstance(missing, str)
+        ):
+            raise ConfigurationError(name, value, f"a document with {missing!r}") from error
+        if "Path" in str(text) and "\0" in str(value)[:MAX_PATH]:
+            raise ConfigurationError(name, value, "a path, which has no NUL") from error
+        if not fits(value, text, names):
+            raise ConfigurationError(name, value, str(text)) from error
+
+
+def fits(value: object, annotation: object, names: dict[str, Any]) -> bool:
+    """Return whether a value may be passed for the text of an annotation; what cannot be told may."""
+    try:
+        return _fits(value, eval(str(annotation), names), MAX_DEPTH)  # noqa: S307 - the text of our own source
+    except Exception:  # a name that only type checkers import, or a value that cannot be looked at
+        return not hasattr(value, "__next__")
+
+
+def _bound(function: Callable[..., object], args: Any, kwargs: Any) -> inspect.BoundArguments | None:
+    try:
+        return inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:  # a missing or unknown argument: Python's own error says so
+        return None
+
+
+def _read(function: Callable[..., object], args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Replace iterators by lists of what they yield."""
+    bound = _bound(function, args, kwargs)
+    if bound is None:
+        return args, kwargs
+    for name, value in bound.arguments.items():
+        if hasattr(value, "__next__") or type(value) is range:
+            bound.arguments[name] = valid.items(name, value)
+    return bound.args, bound.kwargs
+
+
+def _given(
+    function: Callable[..., object], args: Any, kwargs: Any
+) -> Iterator[tuple[str, object, object, dict[str, Any]]]:
+    bound = _bound(function, args, kwargs)
+    parameters = inspect.signature(function).parameters
+    for name, value in bound.arguments.items() if bound is not None else ():
+        parameter = parameters[name]
+        many = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for one in (value.values() if isinstance(value, dict) else value) if many else [value]:
+            yield name, one, parameter.annotation, function.__globals__
+
+
+def _fits(value: Any, annotation: Any, depth: int) -> bool:
+    """Return whether a value may be passed for an annotation; what cannot be told may."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is None:
+        return value is None
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one, depth) for one in inner)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if annotation is float:
+        return _is_number(value) and isinstance(value, int | float)
+    if annotation is int:
+        return _is_number(value) and isinstance(value, int)
+    if origin is abc.Callable or annotation is abc.Callable:
+        return callable(value)
+    kind = origin or annotation
+    if not isinstance(kind, type):
+        return True
+    if getattr(kind, "_is_protocol", False):
+        return not isinstance(value, type) and all(
+            name in dir(type(value)) or name in getattr(value, "__dict__", ())
+            for name in dir(kind)
+            if not name.startswith("_")
+        )
+    if not isinstance(value, kind) or (kind in TEXT_MAY_BE and isinstance(value, str | bytes)):
+        return False
+    return depth == 0 or not inner or _items_fit(value, kind, inner, depth - 1)
+
+
+TEXT_MAY_BE: Final = frozenset({abc.Iterable, abc.Sequence, abc.Collection})
+"""Kinds of containers that a text is too, which nobody means."""
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return (
+        math.isfinite(value) if isinstance(value, float) else getattr(value, "bit_length", int)() <= MAX_BITS
+    )
+
+
+def _items_fit(value: Any, kind: type, inner: tuple[Any, ...], depth: int) -> bool:
+    if issubclass(kind, Mapping):
+        found = islice(value.items(), MAX_COMPARED_ITEMS)
+        return all(_fits(key, inner[0], depth) and _fits(one, inner[-1], depth) for key, one in found)
+    if kind is tuple and inner[-1] is not ...:
+        return len(value) == len(inner) and all(map(_fits, value, inner, [depth] * len(inner)))
+    if issubclass(kind, abc.Iterable) and not issubclass(kind, str | bytes):
+        return all(_fits(one, inner[0], depth) for one in islice(value, MAX_COMPARED_ITEMS))
+    return True

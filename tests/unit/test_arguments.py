@@ -1,0 +1,139 @@
+"""Arguments of the wrong type are named by a ConfigurationError, and nothing else changes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from balancekit import ConfigurationError, LoadBalancer
+from balancekit._support.arguments import checked_arguments, checked_stream, fits
+from balancekit._support.record import Record, field
+
+
+@checked_arguments
+def total(prices: Sequence[float], /, factor: float = 1.0, *more: int, name: str | None = None) -> float:
+    """Add up."""
+    return sum(prices) * factor + sum(more) + len(name or "")
+
+
+@checked_stream
+def first(lines: Iterable[str]) -> str:
+    """Return the first line."""
+    return next(iter(lines)).strip()
+
+
+@checked_stream
+def opened(path: str | Path) -> str:
+    """Open a file."""
+    return Path(path).read_text(encoding="utf-8")
+
+
+@checked_arguments
+def document(rules: Mapping[str, Any]) -> object:
+    """Read a document."""
+    return rules["routes"]
+
+
+def test_a_call_that_succeeds_is_as_without_the_decorator() -> None:
+    """Results, keywords, defaults and the signature are those of the function."""
+    assert total([1.0, 2.0], 2.0, 3, name="ab") == 11.0
+    assert list(inspect.signature(total).parameters) == ["prices", "factor", "more", "name"]
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: total(7), r"prices=7 is not allowed: expected Sequence\[float\]"),
+        (lambda: total(["a"]), r"prices=\['a'\] is not allowed"),
+        (lambda: total([1.0], "b"), "factor='b' is not allowed: expected float"),
+        (lambda: total([1.0], 1.0, 2, "c"), "more='c' is not allowed: expected int"),
+        (lambda: total([1.0], name=5), "name=5 is not allowed"),
+        (lambda: opened("a\0b"), "a path, which has no NUL"),
+        (lambda: document({}), "rules={} is not allowed: expected a document with 'routes'"),
+    ],
+)
+def test_the_first_argument_that_does_not_fit_is_named(call: Callable[[], object], named: str) -> None:
+    """The error has the name of the parameter, the value and the annotation; the first error is its cause."""
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        call()
+    assert not isinstance(caught.value.__cause__, ConfigurationError | None)
+
+
+def test_an_error_of_fitting_arguments_and_of_the_call_itself_is_left_alone() -> None:
+    """A bug of the function, or a missing argument, stays the error that it is."""
+
+    @checked_arguments
+    def wrong(value: int) -> float:
+        return value / 0
+
+    with pytest.raises(ZeroDivisionError):
+        wrong(1)
+    with pytest.raises(TypeError, match="missing"):
+        wrong()  # type: ignore[call-arg]
+
+
+def test_an_iterator_is_read_up_to_a_million_items() -> None:
+    """What never ends is refused by name; a short iterator is a list for the function; a stream is passed on unread."""
+    assert total(iter([1.0, 2.0])) == 3.0  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"prices=.* expected at most 1000000 items"):
+        total(count())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"prices=.* expected at most 1000000 items"):
+        total(range(10**12))
+    assert first(f"line {n}" for n in count()) == "line 0"
+    with pytest.raises(ConfigurationError, match="lines="):
+        first(count())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "wanted"),
+    [
+        (1, "int", True), (True, "int", False), (2**1024, "float", False), (float("inf"), "float", False), (1, "float", True),
+        (Decimal(1), "float", False), ("a", "Sequence[str]", False), (["a"], "Sequence[str]", True), (["a", 1], "Sequence[str]", False),
+        (("a", 1), "tuple[str, int]", True), (("a",), "tuple[str, int]", False), ((1, 2), "tuple[int, ...]", True),
+        ({"a": 1}, "Mapping[str, int]", True), ({1: 1}, "Mapping[str, int]", False), (None, "str | None", True), ("b", "Literal['a']", False),
+        (print, "Callable[[], object]", True), (3, "Callable[[], object]", False), (3, "Any", True), (3, "NotKnownHere", True),
+    ],
+)  # fmt: skip
+def test_fitting(value: object, annotation: str, wanted: bool) -> None:
+    """Numbers are finite and no bools, texts no containers, items fit too; what cannot be told fits."""
+    names = {**globals(), "Literal": Literal}
+    assert fits(value, annotation, names) is wanted
+
+
+class Order(Record):
+    """A record whose check calls methods of its fields."""
+
+    items: tuple[str, ...] = field(kw_only=False)
+    note: str = ""
+
+    def _check(self) -> None:
+        self.__dict__.update(items=tuple([item.strip() for item in self.items]), note=self.note.strip())
+
+
+def test_records_name_their_field() -> None:
+    """A check that fails with a foreign error names the field that is not as annotated; an endless one is refused."""
+    assert Order(iter([" a "])).items == ("a",)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="note=3 is not allowed: expected str"):
+        Order(("a",), note=3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"items=\(1,\) is not allowed: expected tuple\[str, ...\]"):
+        Order((1,))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"items=.* at most 1000000 items"):
+        Order(f"n{n}" for n in count())  # type: ignore[arg-type]
+
+
+def test_an_array_of_ids_excludes_and_any_other_array_is_refused() -> None:
+    """``acquire`` takes exclusions as an array of numpy, which has no truth, and names what is no collection of ids."""
+    np = pytest.importorskip("numpy")
+    lb = LoadBalancer(["a", "b"])
+    for key in ((), ("k",)):
+        with lb.acquire(*key, exclude=np.array(["a", "x"])) as lease:
+            assert lease.target == "b"
+        with pytest.raises(ConfigurationError, match=r"exclude=array\(\[1, 2\]\) is not allowed"):
+            lb.acquire(*key, exclude=np.array([1, 2]))
+    assert lb.stats().inflight == 0
