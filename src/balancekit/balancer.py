@@ -243,7 +243,9 @@ class LoadBalancer(Generic[T]):
                 node = None if now >= deadline else pick(now)
                 lease = Lease()
                 lease._started_at = now  # noqa: SLF001 - open_lease
-        except Exception:  # a load or a generator of the user, an array without truth; the slow path finds out
+        except (
+            Exception
+        ):  # a load or a generator of the user, an array without truth; the slow path finds out
             node, lease = None, _NO_LEASE
         if node is None:
             return acquire(self._runtime, key, cost, exclude, attributes)

@@ -17,8 +17,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summariz
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
-from balancekit._support.extras import extra
 from balancekit._support.arguments import checked_arguments, checked_stream
+from balancekit._support.extras import extra
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._intervals import Block, IntervalMap, flatten
 from balancekit.gslb._query import Address, Network

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.ha._packet import IPV4_GROUP, IPV6_GROUP, MAX_INTERVAL_S, Advert, Ipv4Checksum, ip
@@ -74,15 +75,18 @@ class RouterSettings(Record):
             if any(ip(one, name).version != family for one in given):
                 raise ConfigurationError(name, given, f"IPv{family} addresses, as the protected ones")
 
+    @checked_arguments
     def skew(self, interval: float, priority: int | None = None) -> float:
         """Return the seconds by which this router waits longer than a hypothetical one of priority 256."""
         share = (256 - (self.priority if priority is None else priority)) / 256
         return share * (interval if self.version == 3 else 1.0)
 
+    @checked_arguments
     def down(self, interval: float, priority: int | None = None) -> float:
         """Return the seconds of silence after which an active router of this interval counts as dead."""
         return self.missed * interval + self.skew(interval, priority)
 
+    @checked_arguments
     def advert(self, priority: int) -> Advert:
         """Return the advert that this router sends with a priority."""
         return Advert(
@@ -93,6 +97,7 @@ class RouterSettings(Record):
             addresses=self.addresses,
         )
 
+    @checked_arguments
     def rejection(self, advert: Advert, source: str) -> str | None:
         """Return why an advert from a source would be rejected, ``None`` if it is accepted."""
         if advert.vrid != self.vrid:

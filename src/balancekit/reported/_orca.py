@@ -25,8 +25,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from balancekit._support.extras import extra
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.extras import extra
 from balancekit.errors import BalancekitError, ConfigurationError
 from balancekit.outcome import LoadReport
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Generic, TypeVar, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.scheduling._score_buckets import BucketItem
 
 __all__ = ["OpenTotal"]
@@ -54,6 +55,7 @@ class OpenTotal(Generic[C]):
 
     __slots__ = ("_fallen", "_levels", "_lock", "_sum", "fell")
 
+    @checked_arguments
     def __init__(self, items: Iterable[C], lock: AbstractContextManager[object]) -> None:
         self._fallen: deque[C] = deque()
         self.fell: Callable[[C], None] = self._fallen.append

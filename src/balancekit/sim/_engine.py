@@ -167,6 +167,7 @@ class Simulation:
         return Run(context, self._rules, self._faults).play(self._arrivals, total)
 
 
+@checked_arguments
 @spelled(Simulation)
 def simulate(
     servers: Mapping[str, Server], arrivals: Arrivals, *, requests: int, **options: Any
