@@ -63,7 +63,7 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if reads:
             for value in (*args, *kwargs.values()):
-                if hasattr(value, "__next__") or type(value) is range:
+                if hasattr(value, "__next__") or (type(value) is range and value[valid.MAX_ITEMS :]):
                     args, kwargs = _read(function, args, kwargs)
                     break
         try:
@@ -117,7 +117,7 @@ def _read(function: Callable[..., object], args: Any, kwargs: Any) -> tuple[Any,
     if bound is None:
         return args, kwargs
     for name, value in bound.arguments.items():
-        if hasattr(value, "__next__") or type(value) is range:
+        if hasattr(value, "__next__") or (type(value) is range and value[valid.MAX_ITEMS :]):
             bound.arguments[name] = valid.items(name, value)
     return bound.args, bound.kwargs
 
