@@ -164,7 +164,7 @@ def _fits(value: Any, annotation: Any, depth: int) -> bool:
 
 
 TEXT_MAY_BE: Final = frozenset({abc.Iterable, abc.Sequence, abc.Collection})
-"""Kinds of containers that a text is too, which nobody means."""
+"""Kinds of containers that a text is too, which is never meant."""
 
 
 def _is_number(value: Any) -> bool:
