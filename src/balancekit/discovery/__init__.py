@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from balancekit.discovery._dns import DnsResolver, SrvResolver
     from balancekit.discovery._file import FileSdResolver
     from balancekit.discovery._http import HttpSdResolver
+    from balancekit.discovery._kubernetes import KubernetesResolver
     from balancekit.discovery._reconciler import Reconciler, State
     from balancekit.discovery._refresh import Refresh
     from balancekit.discovery._resolution import AsyncResolver, Resolution, Resolver, SupportsWatch
+    from balancekit.discovery._slices import EndpointSlices, WatchExpiredError
     from balancekit.discovery._source import Source, source
     from balancekit.discovery._static import AsyncFunctionResolver, FunctionResolver, StaticResolver
     from balancekit.discovery._subscription import DiscoveryStats, SourceChanged
@@ -31,10 +33,12 @@ __all__ = [
     "AsyncResolver",
     "DiscoveryStats",
     "DnsResolver",
+    "EndpointSlices",
     "FileSdResolver",
     "FunctionResolver",
     "HttpSdResolver",
     "InvalidTargetsError",
+    "KubernetesResolver",
     "Reconciler",
     "Refresh",
     "Resolution",
@@ -47,6 +51,7 @@ __all__ = [
     "SupportsWatch",
     "SystemResolver",
     "ThreadDiscovery",
+    "WatchExpiredError",
     "parse_targets",
     "source",
 ]
@@ -60,6 +65,8 @@ __getattr__: Callable[[str], object] = lazily(
         "_file": ("FileSdResolver",),
         "_subscription": ("DiscoveryStats", "SourceChanged"),
         "_http": ("HttpSdResolver",),
+        "_kubernetes": ("KubernetesResolver",),
+        "_slices": ("EndpointSlices", "WatchExpiredError"),
         "_reconciler": ("Reconciler", "State"),
         "_refresh": ("Refresh",),
         "_resolution": ("AsyncResolver", "Resolution", "Resolver", "SupportsWatch"),

@@ -35,6 +35,7 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "srv": ("_dns", "SrvResolver"),
     "file": ("_file", "FileSdResolver"),
     "http_sd": ("_http", "HttpSdResolver"),
+    "kubernetes": ("_kubernetes", "KubernetesResolver"),
 }
 _TAKES_INTERVAL: Final = "http_sd"  # the service is told of it
 _DEFAULT_REFRESH: Final = Refresh()

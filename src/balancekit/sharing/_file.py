@@ -131,12 +131,15 @@ def in_flight(file: str | os.PathLike[str], ids: Iterable[str]) -> dict[str, int
 
     Example
     -------
+    >>> import tempfile
     >>> from balancekit import LoadBalancer, PowerOfChoices
     >>> from balancekit.sharing import Shared
-    >>> lb = LoadBalancer(["a"], selector=PowerOfChoices(), load=Shared(file="doctest-count"))
-    >>> with lb.acquire(), lb.acquire():
-    ...     _ = lb.explain()
-    >>> in_flight("doctest-count", ["a", "b"])
+    >>> file = f"{tempfile.mkdtemp()}/checkout"
+    >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(file=file))
+    >>> with lb.acquire():
+    ...     sum(in_flight(file, ["a", "b"]).values())
+    1
+    >>> in_flight(file, ["a", "b"])
     {'a': 0, 'b': 0}
     """
     names = list(ids)

@@ -81,12 +81,14 @@ class Shared(Record):
 
     Example
     -------
+    >>> import tempfile
     >>> from balancekit import LoadBalancer, PowerOfChoices
-    >>> from balancekit.loads import InFlight
-    >>> policy = Shared(InFlight(), file="doctest")
-    >>> one = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=policy)
-    >>> other = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=policy)
+    >>> from balancekit.testing import ManualClock
+    >>> policy, clock = Shared(InFlight(), file=f"{tempfile.mkdtemp()}/checkout"), ManualClock()
+    >>> one = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=policy, clock=clock)
+    >>> other = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=policy, clock=clock)
     >>> mine = one.acquire()
+    >>> _ = clock.advance(0.002)
     >>> other.acquire().target != mine.target
     True
     """

@@ -1,0 +1,169 @@
+"""Endpoints of a Kubernetes service, listed and watched through the API server.
+
+DNS of a headless service shows new pods at the next lookup. A watch shows them at once, with the pods that are terminating
+and the zone of each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast, final
+
+from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
+from balancekit._support.log import log_change
+from balancekit.discovery._refresh import Refresh
+from balancekit.discovery._resolution import Resolution
+from balancekit.discovery._slices import EndpointSlices
+from balancekit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lightkube import Client
+
+__all__ = ["KubernetesResolver"]
+
+SERVICE_LABEL: Final = "kubernetes.io/service-name"
+WATCH_S: Final = 240
+"""Seconds after which the server ends a watch, and a new one goes on from there."""
+MIN_BACKOFF_S: Final = 0.5
+MAX_BACKOFF_S: Final = 30.0
+
+
+@final
+class KubernetesResolver:
+    """The endpoints of a service, from its EndpointSlices.
+
+    Parameters
+    ----------
+    service
+        ``"name"`` or ``"name.namespace"``; the client's namespace if left out.
+    port
+        Name or number of the port; the only one of the service if left out.
+    client
+        ``lightkube.Client``; one from the environment (pod or kubeconfig) if left out.
+
+    Followed by a runner, it watches: a change is known at once, and a watch that breaks off goes on with a new list. A
+    terminating pod that still serves has weight 0. Zones are those of the nodes; zone hints are ``metadata["hint_zones"]``.
+    The account needs ``list`` and ``watch`` on ``endpointslices.discovery.k8s.io``.
+
+    *When not to use it:* outside the cluster's network, where pod addresses lead nowhere. For a few pods that seldom
+    change, DNS of a headless service needs no permission.
+
+    Cost: one connection to the API server and one thread. 5,000 endpoints in 50 slices are applied in some 40 ms.
+
+    Example
+    -------
+    >>> KubernetesResolver.parse("orders.shop:http").service
+    'orders'
+    """
+
+    refresh: ClassVar[Refresh] = Refresh(interval=300.0)
+    """The list is asked for again every five minutes; a watch tells of changes."""
+
+    def __init__(self, service: str, *, port: str | int | None = None, client: Client | None = None) -> None:
+        name, _, namespace = valid.text("service", service).partition(".")
+        self.service: str = valid.text("service", name)
+        self.namespace: str | None = namespace or None
+        if port is not None and (isinstance(port, bool) or not isinstance(port, str | int) or not port):
+            raise ConfigurationError("port", port, "the name or number of a port of the service")
+        self.port: str | int | None = port
+        self._client: Any = client
+        self._lock = new_lock()
+        self._followed: EndpointSlices | None = None
+
+    @classmethod
+    def parse(cls, address: str) -> Self:
+        """Make one from ``"name.namespace:port"``; namespace and port may be left out."""
+        service, _, port = address.partition(":")
+        return cls(service, port=port or None)
+
+    def resolve(self) -> Resolution:
+        """Return the present endpoints: what the watch says, or a new list if there is none."""
+        with self._lock:
+            if self._followed is not None:
+                return Resolution(endpoints=self._followed.endpoints())
+        return Resolution(endpoints=self._list(self._connected()).endpoints())
+
+    def watch(self, push: Callable[[Resolution], None], /) -> Callable[[], None]:
+        """Call ``push`` with each new list of endpoints; return a function that ends that.
+
+        The thread ends with the next event, or when the server ends the watch; it keeps no program from ending.
+        """
+        stop = threading.Event()
+        thread = threading.Thread(
+            target=self._follow, args=(push, stop), name="balancekit-kubernetes", daemon=True
+        )
+        thread.start()
+        return stop.set
+
+    # ------------------------------------------------------------------ in the thread
+
+    def _follow(self, push: Callable[[Resolution], None], stop: threading.Event) -> None:
+        rng, failures = Random(), 0
+        while not stop.is_set():
+            try:
+                client = self._connected()
+                slices = self._list(client)
+                self._tell(slices, push, stop)
+                for event, piece in self._events(client, slices.version):
+                    failures = 0
+                    if stop.is_set():
+                        break
+                    with self._lock:
+                        changed = slices.apply(event, piece)
+                    if changed:
+                        self._tell(slices, push, stop)
+            except Exception as error:
+                if failures == 1 and not stop.is_set():  # one break is nothing out of the ordinary
+                    log_change("watch of service %s: %s", self.service, error, bad=True)
+            finally:
+                with self._lock:
+                    self._followed = None
+            failures += 1
+            stop.wait(min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** (failures - 2)) * rng.uniform(0.5, 1.0))
+
+    def _tell(
+        self, slices: EndpointSlices, push: Callable[[Resolution], None], stop: threading.Event
+    ) -> None:
+        with self._lock:
+            self._followed = slices
+            said = Resolution(endpoints=slices.endpoints())
+        if not stop.is_set():
+            push(said)
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            from lightkube import Client  # noqa: PLC0415 - of the extra kubernetes
+
+            self._client = Client()
+        return self._client
+
+    def _list(self, client: Any) -> EndpointSlices:
+        slices = EndpointSlices(self.port)
+        listed = client.list(_slice_kind(), namespace=self.namespace, labels={SERVICE_LABEL: self.service})
+        found = list(listed)
+        slices.replace(found, listed.resourceVersion)
+        return slices
+
+    def _events(self, client: Any, version: str) -> Any:
+        return client.watch(
+            _slice_kind(),
+            namespace=self.namespace,
+            labels={SERVICE_LABEL: self.service},
+            resource_version=version,
+            server_timeout=WATCH_S,
+        )
+
+
+_KIND: list[Any] = []
+
+
+def _slice_kind() -> Any:
+    """Return the resource as plain dictionaries: no model of the API is needed."""
+    if not _KIND:
+        from lightkube.generic_resource import create_namespaced_resource  # noqa: PLC0415 - the same
+
+        _KIND.append(create_namespaced_resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"))
+    return cast("Any", _KIND[0])

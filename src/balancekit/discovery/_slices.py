@@ -1,0 +1,158 @@
+"""The endpoints of a Kubernetes service, from its EndpointSlices. Sans-IO.
+
+A service of more than a hundred pods has several slices, and an event carries one of them: the endpoints are the union. An
+address may be in two slices while it moves from one to the other; the better condition counts.
+
+==========================================  ================================================================
+ready                                       takes its share
+not ready, serving (it terminates)          weight 0: takes requests only if no endpoint is ready; open ones end
+neither                                     is left out
+==========================================  ================================================================
+
+Cost: O(endpoints of one slice) an event; the union is made when it is asked for, O(endpoints).
+
+Source: Kubernetes API 1.34, ``discovery.k8s.io/v1``; KEP-752 (slices), KEP-1672 (conditions), KEP-1669 (terminating
+endpoints as a fallback), KEP-2433 (zone hints).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, final
+
+from balancekit._support import validation as valid
+from balancekit._support.record import derived
+from balancekit.endpoint import Endpoint
+from balancekit.errors import BalancekitError
+
+__all__ = ["EndpointSlices", "WatchExpiredError"]
+
+GONE: Final = 410
+"""HTTP status: the version to watch from is too old."""
+
+
+class WatchExpiredError(BalancekitError):
+    """A watch cannot go on from where it was: list again."""
+
+
+@final
+class EndpointSlices:
+    """The slices of one service.
+
+    Parameters
+    ----------
+    port
+        Name or number of the port; the only one of each slice if left out.
+
+    Example
+    -------
+    >>> slices = EndpointSlices(port="http")
+    >>> piece = {
+    ...     "metadata": {"name": "orders-x", "resourceVersion": "7"},
+    ...     "ports": [{"name": "http", "port": 8080}],
+    ...     "endpoints": [
+    ...         {"addresses": ["10.0.0.1"], "conditions": {"ready": True}, "zone": "eu-1"},
+    ...         {"addresses": ["10.0.0.2"], "conditions": {"ready": False, "serving": True, "terminating": True}},
+    ...         {"addresses": ["10.0.0.3"], "conditions": {"ready": False}},
+    ...     ],
+    ... }
+    >>> slices.apply("ADDED", piece)
+    True
+    >>> [(endpoint.id, endpoint.zone, endpoint.weight) for endpoint in slices.endpoints()]
+    [('10.0.0.1:8080', 'eu-1', 1.0), ('10.0.0.2:8080', '', 0.0)]
+    """
+
+    __slots__ = ("_found", "_port", "version")
+
+    def __init__(self, port: str | int | None = None) -> None:
+        self._port = port
+        self._found: dict[str, tuple[Endpoint[str], ...]] = {}
+        self.version: str = ""
+        """The resource version to watch from."""
+
+    def replace(self, slices: Iterable[Mapping[str, Any]], version: str) -> None:
+        """Take a list of all slices, whole or not at all."""
+        self._found = {piece["metadata"]["name"]: self._read(piece) for piece in slices}
+        self.version = version
+
+    def apply(self, event: str, piece: Mapping[str, Any]) -> bool:
+        """Take one event of a watch; return whether it may have changed the endpoints.
+
+        Raises
+        ------
+        WatchExpiredError
+            For an error event: what has been missed is in a new list only.
+        """
+        if event == "ERROR":
+            code, message = piece.get("code"), piece.get("message", "")
+            raise WatchExpiredError(f"{'expired' if code == GONE else code}: {message}")
+        metadata = piece["metadata"]
+        if event != "BOOKMARK":
+            name = metadata["name"]
+            before = self._found.get(name)
+            if event == "DELETED":
+                self._found.pop(name, None)
+            else:
+                self._found[name] = self._read(piece)
+            self.version = metadata["resourceVersion"]
+            return self._found.get(name) != before
+        self.version = metadata["resourceVersion"]
+        return False
+
+    def endpoints(self) -> list[Endpoint[str]]:
+        """Return the union of all slices, by id."""
+        union: dict[str, Endpoint[str]] = {}
+        for found in self._found.values():
+            for endpoint in found:
+                other = union.get(endpoint.id)
+                if other is None or endpoint.weight > other.weight:
+                    union[endpoint.id] = endpoint
+        return [union[id] for id in sorted(union)]
+
+    def _read(self, piece: Mapping[str, Any]) -> tuple[Endpoint[str], ...]:
+        port = self._port_of(piece.get("ports") or ())
+        if port is None:
+            return ()
+        format = "[{}]:{}" if piece.get("addressType") == "IPv6" else "{}:{}"
+        alike: dict[tuple[float, str, str], Endpoint[str]] = {}
+        found = []
+        for entry in piece.get("endpoints") or ():
+            weight = _weight(entry.get("conditions") or {})
+            if weight is None:
+                continue
+            facts = weight, entry.get("zone") or "", _hinted_zones(entry)
+            like = alike.get(facts)
+            if like is None:
+                alike[facts] = like = _endpoint(*facts)
+            for address in entry.get("addresses") or ():
+                target = format.format(valid.text("address", address), port)
+                found.append(derived(like, id=target, target=target))
+        return tuple(found)
+
+    def _port_of(self, ports: Iterable[Mapping[str, Any]]) -> int | None:
+        known = list(ports)
+        if self._port is None:
+            return known[0].get("port") if len(known) == 1 else None
+        for port in known:
+            if self._port in {port.get("name") or "", port.get("port"), str(port.get("port"))}:
+                number: int | None = port.get("port")
+                return number
+        return None
+
+
+def _weight(conditions: Mapping[str, Any]) -> float | None:
+    """Return 1 for a ready endpoint, 0 for one that still serves, ``None`` for any other."""
+    ready = conditions.get("ready")
+    if ready is None or ready:  # unknown counts as ready, says the API
+        return 1.0
+    return 0.0 if conditions.get("serving") and conditions.get("terminating") else None
+
+
+def _hinted_zones(entry: Mapping[str, Any]) -> str:
+    hints = entry.get("hints")
+    return ",".join([hint["name"] for hint in hints.get("forZones") or ()]) if hints else ""
+
+
+def _endpoint(weight: float, zone: str, hinted: str) -> Endpoint[str]:
+    """Return an endpoint with these facts, for others to be like."""
+    return Endpoint("like", weight=weight, zone=zone, metadata={"hint_zones": hinted} if hinted else {})
