@@ -338,3 +338,70 @@ def test_a_lifecycle_refuses_parts_that_do_not_fit(options, parameter):
     with pytest.raises(ConfigurationError) as caught:
         Lifecycle(**options)
     assert caught.value.parameter == parameter
+
+
+# ---------------------------------------------------------------------- defaults and causes
+
+
+@pytest.mark.parametrize(
+    ("rule", "defaults"),
+    [
+        (
+            SuccessRateOutlier(),
+            {"factor": 1.9, "min_hosts": 5, "volume": 100, "window": 10.0, "enforcing": 1.0},
+        ),
+        (
+            FailurePercentage(),
+            {"threshold": 0.85, "min_hosts": 5, "volume": 50, "window": 10.0, "enforcing": 1.0},
+        ),
+        (
+            FailurePercentageAbove(),
+            {"threshold": 0.85, "min_hosts": 5, "volume": 50, "window": 10.0, "enforcing": 1.0},
+        ),
+        (MedianFailures(), {"factor": 3.5, "min_excess": 0.05, "min_hosts": 3, "volume": 20, "window": 10.0}),
+        (MedianLatency(), {"factor": 3.5, "min_excess": 0.5, "quantile": 0.5, "min_hosts": 3, "volume": 10}),
+        (LatencyLimit(limit=1.0), {"quantile": 0.95, "volume": 10, "window": 30.0, "enforcing": 1.0}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_defaults_are_those_that_are_documented(rule, defaults):
+    """Envoy's and gRPC's figures, and our own where they have none."""
+    assert {name: getattr(rule, name) for name in defaults} == defaults
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (SuccessRateOutlier, {"min_hosts": 2, "volume": 1}),
+        (FailurePercentage, {"threshold": 1.0, "min_hosts": 1, "volume": 1}),
+        (FailurePercentageAbove, {"threshold": 0.0, "min_hosts": 1}),
+        (FailurePercentageAbove, {"threshold": 1.0}),
+        (MedianFailures, {"min_excess": 1.0, "min_hosts": 3}),
+        (MedianLatency, {"quantile": 0.0, "min_hosts": 3}),
+        (MedianLatency, {"quantile": 1.0, "enforcing": 1.0}),
+    ],
+)
+def test_figures_at_the_edge_of_what_is_allowed_are_taken(make, options):
+    """Limits are inclusive where the docstring says >= or at most."""
+    rule = make(**options)
+    assert {name: getattr(rule, name) for name in options} == options
+
+
+def test_a_cause_names_the_figure_and_the_limit():
+    """The event of an ejection has both, with three digits."""
+    failing = [report("a", 10, 90)]
+    assert FailurePercentage(min_hosts=1)(failing) == {"a": "failure rate 0.900, threshold 0.85"}
+    assert MedianFailures()(rates(1, 1, 0.5)) == {"e2": "failure rate 0.500 > 0.175"}
+    slow = [report(id, 20, 0, [latency] * 20) for id, latency in (("a", 0.1), ("b", 0.1), ("c", 0.3))]
+    assert MedianLatency()(slow) == {"c": "latency 0.300 s > 0.275 s"}
+
+
+def test_an_endpoint_at_the_volume_is_judged_and_one_below_is_not():
+    """``volume`` requests are enough; of latencies, as many successes as well."""
+    slow = [report(id, 10, 0, [latency] * 10) for id, latency in (("a", 0.1), ("b", 0.1), ("c", 9.0))]
+    assert set(MedianLatency()(slow)) == {"c"}
+    assert not MedianLatency()([*slow[:2], report("c", 9, 0, [9.0] * 10)])
+    assert not MedianLatency()([*slow[:2], report("c", 10, 0, [9.0] * 9)])
+    failing = [report(id, good, 20 - good) for id, good in (("a", 20), ("b", 20), ("c", 10))]
+    assert set(MedianFailures()(failing)) == {"c"}
+    assert not MedianFailures()([*failing[:2], report("c", 9, 10)])
