@@ -73,7 +73,7 @@ def draw_time(report: TierReport) -> None:
         titled(
             figure,
             "Most of a request is its work; the tiers in front take a seventh",
-            "two sites at half of their rates, nothing lost; milliseconds in each stage",
+            "two sites, nodes busy for a quarter of the time, nothing lost; milliseconds in each stage",
         )
         axes = figure.add_axes((0.25, 0.2, 0.70, 0.42))
         for place, (label, share) in enumerate((("mean", None), ("99th percentile of each", 0.99))):
