@@ -34,6 +34,7 @@ class VrrpMachine:
 
     Example
     -------
+    >>> from balancekit.ha import VirtualRouter
     >>> router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", interval=0.5)
     >>> machine = router()
     >>> [str(effect) for effect in machine.start(now=0.0)]

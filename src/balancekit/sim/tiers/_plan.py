@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.capacity import Backends, CapacityPlan, SitePlan, TierPlan, plan_capacity
 from balancekit.errors import ConfigurationError
+from balancekit.gslb import Ttl
 from balancekit.sim._queues import Server
 from balancekit.sim._services import Exponential
 from balancekit.sim.tiers._report import TierReport
-from balancekit.sim.tiers._simulation import TierSimulation
+from balancekit.sim.tiers._simulation import USUAL_TTL, TierSimulation
 from balancekit.sim.tiers._sites import Loss, Nodes, Site
 
 __all__ = ["TierScenario", "scenario_of"]
@@ -72,8 +73,13 @@ def scenario_of(
     lose: Mapping[str, int] | None = None,
     spell: float = 20.0,
     settle: float = 5.0,
+    attempts: int = 4,
+    timeout: float = 2.0,
+    pause: float = 0.5,
+    ttl: Ttl = USUAL_TTL,
+    interval: float = 1.0,
+    l4_down: float = 3.0,
     seed: int = 0,
-    **options: Any,
 ) -> TierScenario:
     """Return the scenario of a plan, scaled down, in which what it promises to survive is lost.
 
@@ -93,10 +99,8 @@ def scenario_of(
         Seconds that each loss lasts, and that nothing is lost before the first and after each, above ``settle``.
     settle
         Seconds after which a loss should have been noticed, >= 0.
-    seed
-        Of all randomness.
-    options
-        Of :class:`TierSimulation`: ``attempts``, ``timeout``, ``ttl`` and so on.
+    attempts, timeout, pause, ttl, interval, l4_down, seed
+        As of :class:`TierSimulation`.
 
     Raises
     ------
@@ -129,9 +133,19 @@ def scenario_of(
         spans[name] = (begin + settle, end)
         begin = end + spell
     held = min(1_000_000, math.ceil(plan.demand.scaled(rate / plan.demand.requests).open_connections))
-    usual = {"connections": held, "per_connection": max(1, round(plan.demand.per_connection))}
     simulation = TierSimulation(
-        sites, requests_per_second=rate, losses=losses, seed=seed, **{**usual, **options}
+        sites,
+        requests_per_second=rate,
+        connections=held,
+        per_connection=max(1, round(plan.demand.per_connection)),
+        attempts=attempts,
+        timeout=timeout,
+        pause=pause,
+        ttl=ttl,
+        interval=interval,
+        l4_down=l4_down,
+        losses=losses,
+        seed=seed,
     )
     return TierScenario(simulation=simulation, seconds=begin, spans=spans)
 

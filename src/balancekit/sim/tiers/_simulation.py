@@ -23,7 +23,7 @@ from balancekit.sim.tiers._sites import TIERS, Loss, Site
 from balancekit.sim.tiers._tier_loop import Rules, TierRun
 from balancekit.sim.tiers._trace import TierTrace
 
-__all__ = ["TierSimulation"]
+__all__ = ["USUAL_TTL", "TierSimulation"]
 
 USUAL_CHECKS: Final = AccruedFailures(fall=2, reset=2, rise=2)
 USUAL_TTL: Final = Ttl(minimum=30, maximum=30)
