@@ -45,7 +45,7 @@ class Transitions:
     current
         What it swaps.
     ledger
-        Says who owns new leases, and whether requests may take the fast path.
+        Says what owns new leases, and whether requests may take the fast path.
     exhaustion
         Which endpoints serve when few are healthy.
     loads, sweep
