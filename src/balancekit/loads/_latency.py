@@ -15,6 +15,8 @@ Source: Finagle ``PeakEwma.scala`` (October 2024); tower ``load/peak_ewma.rs`` f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf, log
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
@@ -29,6 +31,8 @@ __all__ = ["EwmaLatency", "LatencyLoad", "PeakEwmaLatency", "measured"]
 
 UNMEASURED_LATENCY_S: Final = 1e9
 """The latency, in seconds, assumed of an endpoint whose very first request is still out."""
+UNMEASURED_RANK: Final = 1e300
+"""The rank, for one request ahead, of such an endpoint: above that of all that have answered."""
 
 
 class EwmaLatency(Record):
@@ -51,7 +55,7 @@ class EwmaLatency(Record):
 
     def __call__(self, node: Node) -> LatencyLoad:
         """Make the load of one node."""
-        return LatencyLoad(node, Ewma(decay=self.decay))
+        return LatencyLoad(node, Ewma(decay=self.decay), self.decay)
 
 
 class PeakEwmaLatency(Record):
@@ -75,20 +79,24 @@ class PeakEwmaLatency(Record):
 
     def __call__(self, node: Node) -> LatencyLoad:
         """Make the load of one node."""
-        return LatencyLoad(node, PeakEwma(decay=self.decay))
+        return LatencyLoad(node, PeakEwma(decay=self.decay), self.decay)
 
 
 @final
 class LatencyLoad:
     """An average of latency times (requests in flight / capacity + 1)."""
 
-    __slots__ = ("_average", "_node")
+    __slots__ = ("_average", "_node", "changed", "decay")
 
     hears_start: ClassVar[bool] = False
 
-    def __init__(self, node: Node, average: Ewma | PeakEwma) -> None:
+    def __init__(self, node: Node, average: Ewma | PeakEwma, decay: float) -> None:
         self._node = node
         self._average = average
+        self.decay: float = decay
+        """Time constant of the average, in seconds."""
+        self.changed: Callable[[Node], None] | None = None
+        """Called, if a selector has set it, with the node whenever a request has ended there."""
 
     def started(self, *, now: float, cost: float) -> None:
         """Do nothing: the node counts."""
@@ -99,10 +107,22 @@ class LatencyLoad:
         average = self._average
         if exact or latency > average.value(now=completion.ended_at):
             average.observe(latency, now=completion.ended_at)
+        if self.changed is not None:
+            self.changed(self._node)
 
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success."""
         self._average.observe(latency, now=now)
+        if self.changed is not None:
+            self.changed(self._node)
+
+    def rank(self) -> float:
+        """Return a number that orders the values of loads of equal decay, at any time alike."""
+        node, average = self._node, self._average
+        if not node.inflight:
+            return average.rank() if average.seen else -inf
+        ahead = node.inflight / node.capacity
+        return average.rank() + log(ahead + 1.0) if average.seen else UNMEASURED_RANK * ahead
 
     def value(self, *, now: float) -> float:
         """Return the expected wait, in seconds."""

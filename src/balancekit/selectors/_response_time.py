@@ -1,14 +1,22 @@
 """Least response time: of all endpoints, the one with the shortest expected wait.
 
-The expectation is the load's: an average of latency times the requests ahead. A full scan believes it more
+The expectation is the load's: an average of latency times the requests ahead. The minimum of all believes it more
 than two random draws do, so it needs loads that are true *now*: one balancer, or few.
+
+Averages that fade at the same speed keep their order while they do. So over the latency loads the order is kept from
+pick to pick, and only what began or ended is put in its place; other loads are scanned.
 """
 
 from __future__ import annotations
 
+from random import Random
 from typing import ClassVar, final
 
+from balancekit._support.fork import new_lock
 from balancekit.loads import PeakEwmaLatency
+from balancekit.loads._latency import LatencyLoad
+from balancekit.scheduling import LowestFirst
+from balancekit.selectors._pickers import NO_PICKERS, Pickers
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["LeastResponseTime"]
@@ -21,11 +29,12 @@ class LeastResponseTime:
     Over ``PeakEwmaLatency()`` unless the balancer is given another load: ``EwmaLatency()`` for a
     symmetric average, ``FailureAware()`` where endpoints may fail fast.
 
-    *When to use it:* a handful of endpoints of different speed. *When not:* many endpoints (it looks at
-    all of them), many balancers (they all see the same best one), or endpoints that fail: the two latency
-    loads then take turns at feeding the failing one. Prefer :class:`PowerOfChoices`.
+    *When to use it:* endpoints of different speed, seen by one balancer. *When not:* many balancers (they all see the
+    same best one), or endpoints that fail: the two latency loads then take turns at feeding the failing one. Prefer
+    :class:`ShortestExpectedDelay`.
 
-    Cost: O(n), one load value per endpoint.
+    Cost: O(log n) over ``PeakEwmaLatency`` and ``EwmaLatency``, exclusions too; O(n) over other loads, and while a pick
+    is explained.
     Source: nginx ``least_time``, Finagle's Peak EWMA with a full scan.
 
     Example
@@ -40,8 +49,14 @@ class LeastResponseTime:
     thread_safe: ClassVar[bool] = True
     default_load: ClassVar[PeakEwmaLatency] = PeakEwmaLatency()
 
+    def __init__(self) -> None:
+        self._order: LowestFirst[Node] | None = None
+        self._snapshot: Snapshot | None = None
+
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return a candidate of the least load."""
+        if self._snapshot is snapshot and self._order is not None and ctx.trace is None:
+            return self._order.lowest_except(ctx.exclude)
         candidates = snapshot.candidates(ctx)
         if not candidates:
             return None
@@ -52,3 +67,22 @@ class LeastResponseTime:
         return ctx.rng.choice(
             [node for node, value in zip(candidates, values, strict=True) if value == least]
         )
+
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
+        """Return the fast path for a snapshot with eligible nodes, if their loads keep an order.
+
+        The loads report the ends of requests to this one until the next one is made; in-flight must be changed by
+        leases only.
+        """
+        self._snapshot = self._order = None
+        nodes = snapshot.eligible
+        ranks = {node: node.load.rank for node in nodes if isinstance(node.load, LatencyLoad)}
+        decays = {node.load.decay for node in nodes if isinstance(node.load, LatencyLoad)}
+        if len(ranks) < len(nodes) or len(decays) > 1 or not all(node.needs_completion for node in nodes):
+            return NO_PICKERS
+        self._order = order = LowestFirst(ranks, rng, new_lock(reentrant=True))
+        self._snapshot = snapshot
+        for node in nodes:
+            if isinstance(node.load, LatencyLoad):
+                node.load.changed = order.changed
+        return order.lowest, None

@@ -12,7 +12,7 @@ value. Half-life is ``decay * ln 2`` (6.93 s at the default).
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, inf, log
 from typing import final
 
 from balancekit._support import validation as valid
@@ -67,6 +67,10 @@ class Ewma:
             return self._value
         return rest + (self._value - rest) * exp((self._at - now) * self._rate)
 
+    def rank(self) -> float:
+        """Return the logarithm of the value at time 0, faded towards 0: it orders averages of equal decay at any time."""
+        return log(self._value) + self._at * self._rate if self._value > 0.0 else -inf
+
 
 @final
 class PeakEwma:
@@ -117,3 +121,7 @@ class PeakEwma:
         if rest is None:
             return self._value
         return rest + (self._value - rest) * exp((self._at - now) * self._rate)
+
+    def rank(self) -> float:
+        """Return the logarithm of the value at time 0, faded towards 0: it orders averages of equal decay at any time."""
+        return log(self._value) + self._at * self._rate if self._value > 0.0 else -inf
