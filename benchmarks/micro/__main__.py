@@ -7,7 +7,8 @@
     uv run --group bench python -m benchmarks.micro   with other packages beside it
 
 ``pick`` is the selector's fast path alone; ``select`` its slow path, ``select(snapshot, ctx)``;
-``request`` is ``with lb.acquire(): pass``. All are ratios to an empty bound-method call of the same run (x) and,
+``request`` is ``with lb.acquire(): pass``; the last tables are of requests with exclusions, costs and keys, in ``attempts``,
+and through routers. All are ratios to an empty bound-method call of the same run (x) and,
 for requests, to a ``with lock: pass`` (locks). ``growth`` is 10 000 endpoints over 10.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks._harness import Group, Result, add_save, machine, save
+from benchmarks.micro import _paths as paths
 from benchmarks.micro import _peers as peers
 
 from balancekit import (
@@ -48,8 +50,6 @@ from balancekit.snapshot import Members, Node, PickContext, Snapshot
 SIZES = (10, 100, 1_000, 10_000)
 WARM = 70
 """Requests per endpoint before the clock runs: everybody has answered, and windows are sampled."""
-WARM_LINEAR = 200
-"""Requests in all before the clock runs, for a selector that looks at everybody."""
 
 
 class Subject(NamedTuple):
@@ -60,7 +60,6 @@ class Subject(NamedTuple):
     weighted: bool = False
     load: Callable[[], Any] | None = None
     keyed: bool = False
-    linear: bool = False
     pick_bound: float | None = None
     pick_from: int = 0
     request_bound: float | None = None
@@ -88,7 +87,7 @@ SUBJECTS = (
     ),
     Subject("LeastRequest", LeastRequest, request_bound=35.0),
     Subject("LeastRequest, weighted", LeastRequest, weighted=True, request_bound=90.0),
-    Subject("LeastResponseTime", LeastResponseTime, linear=True),
+    Subject("LeastResponseTime", LeastResponseTime, request_bound=90.0),
 )
 
 
@@ -118,7 +117,7 @@ def measure(size: int, subjects: tuple[Subject, ...], *, rounds: int) -> dict[st
         group.add(f"{subject.name}/select", "s(n, c)", s=subject.selector().select, n=snapshot, c=ctx)
         options = {} if subject.load is None else {"load": subject.load()}
         balancer = LoadBalancer(pool, selector=subject.selector(), rng=random.Random(1), **options)
-        for _ in range(WARM_LINEAR if subject.linear else WARM * size):
+        for _ in range(WARM * size):
             balancer.acquire().release()
         if subject.keyed:
             group.add(f"{subject.name}/request", "with a(k()): pass", a=balancer.acquire, k=keys)
@@ -220,16 +219,21 @@ def main() -> int:
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--only", default="", help="a part of the names of the selectors to measure")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--paths", action="store_true", help="measure the paths and the routers alone")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure is over its bound")
     parser.add_argument("--json", metavar="FILE")
     add_save(parser)
     options = parser.parse_args()
-    subjects = tuple([s for s in SUBJECTS if options.only.lower() in s.name.lower()])
-    results = {}
+    subjects = tuple([s for s in SUBJECTS if options.only.lower() in s.name.lower() and not options.paths])
+    results, by_path = {}, {}
     for size in map(int, options.sizes.split(",")):
         results[size] = measure(size, subjects, rounds=options.rounds)
+        if not options.only:
+            by_path[size] = paths.measure(size, rounds=options.rounds)
         print(f"measured n={size}", file=sys.stderr)
     print(machine())
+    if by_path:
+        paths.table(by_path)
     for what in ("pick", "select", "request"):
         table(results, subjects, what)
     locks(results, subjects)
@@ -241,10 +245,17 @@ def main() -> int:
         Path(options.json).write_text(report, encoding="utf-8")
     save(
         "micro",
-        {f"{k}, n={size}": r.ratio for size, found in results.items() for k, r in found.items()},
+        {
+            f"{k}, n={size}": r.ratio
+            for found_by_size in (results, by_path)
+            for size, found in found_by_size.items()
+            for k, r in found.items()
+        },
         options.save,
     )
-    over = failures(results, subjects) + beside_peers(results)
+    over = failures(results, subjects) + paths.failures(by_path)
+    if not options.paths:
+        over += beside_peers(results)
     for line in over:
         print("over its bound:", line)
     return 1 if over and options.check else 0

@@ -46,6 +46,7 @@ __all__ = [
 
 Select: TypeAlias = Callable[[Snapshot, PickContext], Node | None]
 
+_new: Final = object.__new__
 _SETS: Final = frozenset({set, frozenset})
 _COLLECTIONS: Final = frozenset({set, frozenset, tuple, list})
 
@@ -199,15 +200,15 @@ def acquire(
         return _acquire(engine, key, cost, exclude, attributes, plain=plain)
     try:
         if not plain:
-            context = PickContext(
-                rng=engine.rng,
-                now=now,
-                key=key,
-                cost=cost,
-                exclude=exclude,
-                attributes=NO_ATTRIBUTES if attributes is None else attributes,
-            )
-            node = select(published.state.snapshot, context)
+            ctx = _new(PickContext)  # written out: keyword arguments would cost twice as much
+            ctx.rng = engine.rng
+            ctx.now = now
+            ctx.key = key
+            ctx.cost = cost
+            ctx.exclude = exclude
+            ctx.attributes = NO_ATTRIBUTES if attributes is None else attributes
+            ctx.trace = None
+            node = select(published.state.snapshot, ctx)
         elif key is not None and pick_by_key is not None:
             node = pick_by_key(key, now)
         else:

@@ -149,11 +149,26 @@ class RateLimit:
         )
 
     def _limited(self, pick: Pick) -> Pick:
-        charge = self._charge
+        charge, lock, buckets, corrections = self._charge, self._lock, self._buckets, self._corrections
+        rate = 0.0 if self._per_weight else self._rate
+        spare, step = (self._burst - 1.0) / self._rate, 1.0 / self._rate
 
         def pick_limited(now: float = 0.0, /) -> Node | None:
             node = pick(now)
-            return node if node is not None and charge(node, DEFAULT_COST, now) else None
+            if node is None:
+                return None
+            with lock:  # what follows is _charge, written out for a bucket that is there and a cost of 1
+                bucket = buckets.get(node.id)
+                if bucket is not None and bucket.rate == rate and not corrections:
+                    full_at = bucket.full_at
+                    if full_at < now:
+                        full_at = now
+                    elif full_at - spare > now:
+                        return None
+                    bucket.full_at = full_at + step
+                    self._now = now
+                    return node
+            return node if charge(node, DEFAULT_COST, now) else None
 
         return pick_limited
 
@@ -227,8 +242,9 @@ class RateLimit:
 
     def _charge(self, node: Node, cost: float, now: float) -> bool:
         """Charge a node if it has room, in one step for all threads."""
-        scale = node.capacity if self._per_weight else 1.0
-        rate, burst = self._rate * scale, self._burst * scale
+        rate, burst = self._rate, self._burst
+        if self._per_weight:
+            rate, burst = rate * node.capacity, burst * node.capacity
         with self._lock:
             self._now = now
             if self._corrections:

@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeAlias, final
 
 from balancekit import hashing
 from balancekit.errors import brief
@@ -27,12 +27,18 @@ MOST_POINTS: Final = 1 << 21
 """On the ring of one selector: 30 MB."""
 
 
+Tables: TypeAlias = tuple[Snapshot, Mapping[str, Node], tuple[hashing.HashStructure, ...]]
+"""A snapshot, its eligible nodes by id, and the structures of its members, weighted ones first."""
+
+
 class _ConsistentHash:
     """The part that all consistent-hash selectors share; a subclass makes the structure."""
 
     keyed: ClassVar[bool] = True
     thread_safe: ClassVar[bool] = True
     default_load: ClassVar[InFlight] = InFlight()
+
+    _tables: Tables | None = None
 
     def structure(self, weights: Mapping[str, float]) -> hashing.HashStructure:
         """Return the structure of these ids and weights."""
@@ -49,12 +55,17 @@ class _ConsistentHash:
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the first candidate in the key's order."""
         if ctx.trace is None:
-            return _find(snapshot, ctx, snapshot.members.derive(self._tiers))
+            tables = self._tables
+            if tables is None or tables[0] is not snapshot:
+                tables = snapshot, snapshot.derive(eligible_by_id), snapshot.members.derive(self._tiers)
+            return _find(tables, ctx)
         return _first(self.ranking(snapshot, ctx), ctx)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast path for a snapshot with eligible nodes."""
-        return _picker(snapshot, snapshot.members.derive(self._tiers))
+        tiers = snapshot.members.derive(self._tiers)
+        self._tables = snapshot, snapshot.derive(eligible_by_id), tiers
+        return _picker(snapshot, tiers)
 
     def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
         """Return the fast paths for a snapshot with eligible nodes; without a key, that of a key drawn at random."""
@@ -191,9 +202,10 @@ class RendezvousHash(_ConsistentHash):
         return hashing.RendezvousHash(weights, hash=self._hash)
 
 
-def _find(snapshot: Snapshot, ctx: PickContext, tiers: tuple[hashing.HashStructure, ...]) -> Node | None:
+def _find(tables: Tables, ctx: PickContext) -> Node | None:
     """Return the first candidate in the key's order."""
-    up, exclude = snapshot.derive(eligible_by_id), ctx.exclude
+    _, up, tiers = tables
+    exclude = ctx.exclude
     key = ctx.rng.getrandbits(64) if ctx.key is None else ctx.key
     for structure in tiers:
         node = up.get(structure.lookup(key))
