@@ -1,4 +1,4 @@
-"""Active health checks, in threads or on asyncio, with one schedule.
+"""Active health checks, in threads or on asyncio, with one schedule; and probes of load.
 
 Nothing runs until a runner is started, and nothing is left when it has been stopped.
 """
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from balancekit.checks._asyncio import AsyncChecks
     from balancekit.checks._dependencies import SharedDependencies
+    from balancekit.checks._load_probes import AsyncProbes, LoadProbe, ProbedLoad, ThreadProbes
+    from balancekit.checks._metrics_probe import INFERENCE_METRICS, MetricsProbe, read_gauges
     from balancekit.checks._once import check_once
     from balancekit.checks._probes import DeepCheck, HttpCheck, TcpCheck
     from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult
@@ -20,19 +22,26 @@ if TYPE_CHECKING:
     from balancekit.checks._threads import ThreadChecks
 
 __all__ = [
+    "INFERENCE_METRICS",
     "AsyncChecks",
+    "AsyncProbes",
     "CheckTimer",
     "DeepCheck",
     "HttpCheck",
+    "LoadProbe",
+    "MetricsProbe",
     "NetworkCheck",
     "Peer",
     "ProbeExchange",
     "ProbeResult",
+    "ProbedLoad",
     "Schedule",
     "SharedDependencies",
     "TcpCheck",
     "ThreadChecks",
+    "ThreadProbes",
     "check_once",
+    "read_gauges",
 ]
 
 __getattr__: Callable[[str], object] = lazily(
@@ -41,6 +50,8 @@ __getattr__: Callable[[str], object] = lazily(
         "_asyncio": ("AsyncChecks",),
         "_dependencies": ("SharedDependencies",),
         "_result": ("ProbeExchange", "ProbeResult", "NetworkCheck", "Peer"),
+        "_load_probes": ("AsyncProbes", "LoadProbe", "ProbedLoad", "ThreadProbes"),
+        "_metrics_probe": ("INFERENCE_METRICS", "MetricsProbe", "read_gauges"),
         "_once": ("check_once",),
         "_probes": ("DeepCheck", "HttpCheck", "TcpCheck"),
         "_schedule": ("Schedule", "CheckTimer"),

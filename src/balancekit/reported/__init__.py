@@ -4,6 +4,7 @@
 :func:`parse_orca`             a report from a header or trailer, in its three forms
 :class:`ReportedRoundRobin`    a selector that weighs endpoints by their reports, as gRPC and Envoy do
 :class:`ReportedWeights`       the rule behind it, usable alone
+:class:`Prequal`               a selector that probes servers and avoids hot ones; runners are in ``checks``
 :class:`LoadMeter`             a server's own figures
 :class:`AsgiLoadReports`       ASGI middleware that sends them with every answer; :class:`WsgiLoadReports` for WSGI
 =============================  ============================================================================
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         format_orca,
         parse_orca,
     )
+    from balancekit.reported._prequal import Prequal, ProbePool, ProbePoolMachine
     from balancekit.reported._round_robin import ReportedRoundRobin
     from balancekit.reported._server import AsgiLoadReports, LoadMeter, WsgiLoadReports
     from balancekit.reported._weights import (
@@ -44,6 +46,9 @@ __all__ = [
     "InvalidLoadReportError",
     "LoadMeter",
     "MissingWeight",
+    "Prequal",
+    "ProbePool",
+    "ProbePoolMachine",
     "ReportedRoundRobin",
     "ReportedWeights",
     "ReportedWeightsMachine",
@@ -58,6 +63,7 @@ __getattr__: Callable[[str], object] = lazily(
     {
         "_headers": ("HeaderReports",),
         "_orca": ("LOAD_HEADER", "LOAD_HEADER_BINARY", "InvalidLoadReportError", "format_orca", "parse_orca"),
+        "_prequal": ("Prequal", "ProbePool", "ProbePoolMachine"),
         "_round_robin": ("ReportedRoundRobin",),
         "_server": ("AsgiLoadReports", "LoadMeter", "WsgiLoadReports"),
         "_weights": ("MissingWeight", "ReportedWeights", "ReportedWeightsMachine", "utilization"),

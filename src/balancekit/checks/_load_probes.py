@@ -1,0 +1,256 @@
+"""Runners that ask servers how busy they are, for ``Prequal``: in threads, or on asyncio.
+
+Requests pay for probes: a runner sends as many as the pool says are due, to endpoints drawn at random, and never waits for
+an answer before a request goes on. An endpoint that does not answer has no probe; nothing else is held against it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeAlias, final
+
+from balancekit._support import validation as valid
+from balancekit._support.fork import call_in_child
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.protocols import ObservableBalancer, require_balancer
+from balancekit.reported import Prequal
+
+__all__ = ["AsyncProbes", "LoadProbe", "ProbedLoad", "ThreadProbes"]
+
+
+class ProbedLoad(NamedTuple):
+    """What a server answers to a probe."""
+
+    in_flight: float
+    """Requests it has, waiting ones included."""
+    latency: float = 0.0
+    """Seconds that a request takes with so many; 0 if it does not know."""
+
+
+LoadProbe: TypeAlias = Callable[[Endpoint[Any]], ProbedLoad]
+"""Asks one endpoint; may block for as long as it limits itself, and may raise."""
+
+
+class _Prober:
+    """The part that both runners share."""
+
+    def __init__(
+        self, balancer: ObservableBalancer[Any], selector: Prequal, probe: Any, clock: Callable[[], float]
+    ) -> None:
+        require_balancer(balancer)
+        if not isinstance(selector, Prequal):
+            raise ConfigurationError("selector", selector, "the Prequal of the balancer")
+        if not callable(probe):
+            raise ConfigurationError(
+                "probe", probe, "a function that takes an endpoint and returns a ProbedLoad"
+            )
+        self._balancer = balancer
+        self._selector = selector
+        self._probe: Any = probe
+        self._clock = clock
+        self._rng = Random()
+        self.failures: int = 0
+        """How many probes had no answer that can be used."""
+
+    def _due(self) -> list[Endpoint[Any]]:
+        endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
+        return [endpoints[id] for id in self._selector.pool.due(list(endpoints), self._rng)]
+
+    def _answered(self, endpoint: Endpoint[Any], answer: ProbedLoad) -> None:
+        if any(present.id == endpoint.id for present in self._balancer.endpoints):
+            in_flight, latency = answer
+            self._selector.pool.add(
+                endpoint.id, in_flight=float(in_flight), latency=float(latency), now=self._clock()
+            )
+
+
+@final
+class ThreadProbes(_Prober):
+    """Send the probes of a ``Prequal`` from threads.
+
+    Parameters
+    ----------
+    balancer
+        Whose endpoints are asked.
+    selector
+        Its ``Prequal``.
+    probe
+        Asks one endpoint and returns a :class:`ProbedLoad`; see :class:`MetricsProbe`. It must give up in good time.
+    concurrency
+        Probes under way at once, >= 1; what is due beyond that is dropped.
+    clock
+        That of the balancer.
+
+    *When not to use it:* in a program that runs on asyncio; use :class:`AsyncProbes`.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> prequal = Prequal()
+    >>> lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"], selector=prequal)
+    >>> with ThreadProbes(lb, prequal, lambda endpoint: ProbedLoad(in_flight=3, latency=0.02)):
+    ...     lb.acquire().release()
+    True
+    """
+
+    def __init__(
+        self,
+        balancer: ObservableBalancer[Any],
+        selector: Prequal,
+        probe: LoadProbe,
+        *,
+        concurrency: int = 16,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(balancer, selector, probe, clock)
+        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
+        self.after_fork()
+        call_in_child(self)
+
+    def after_fork(self) -> None:
+        """Be as if never started: in a forked child the thread does not exist."""
+        self._woken = threading.Event()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._selector.on_due = _nothing
+
+    def start(self) -> None:
+        """Start sending. Does nothing if it is started."""
+        if self._thread is None:
+            self._stopped.clear()
+            self._selector.on_due = self._woken.set
+            self._thread = threading.Thread(target=self._run, name="balancekit-probes", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop sending, and return when probes under way have ended. Does nothing if it is stopped."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._selector.on_due = _nothing
+            self._stopped.set()
+            self._woken.set()
+            thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        free = threading.Semaphore(self._concurrency)
+        with ThreadPoolExecutor(self._concurrency, "balancekit-probe") as executor:
+            while not self._stopped.is_set():
+                self._woken.wait()
+                self._woken.clear()
+                for endpoint in self._due():
+                    if free.acquire(blocking=False):
+                        executor.submit(self._ask, endpoint, free)
+
+    def _ask(self, endpoint: Endpoint[Any], free: threading.Semaphore) -> None:
+        try:
+            self._answered(endpoint, self._probe(endpoint))
+        except Exception:
+            self.failures += 1
+        finally:
+            free.release()
+
+
+@final
+class AsyncProbes(_Prober):
+    """Send the probes of a ``Prequal`` from tasks.
+
+    Parameters
+    ----------
+    balancer, selector, concurrency, clock
+        See :class:`ThreadProbes`.
+    probe
+        A coroutine function that asks one endpoint.
+    timeout
+        Seconds for one probe, > 0.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> async def ask(endpoint):
+    ...     return ProbedLoad(in_flight=3, latency=0.02)
+    >>> async def main():
+    ...     prequal = Prequal()
+    ...     lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"], selector=prequal)
+    ...     async with AsyncProbes(lb, prequal, ask):
+    ...         return lb.acquire().release()
+    >>> asyncio.run(main())
+    True
+    """
+
+    def __init__(
+        self,
+        balancer: ObservableBalancer[Any],
+        selector: Prequal,
+        probe: Callable[[Endpoint[Any]], Awaitable[ProbedLoad]],
+        *,
+        concurrency: int = 16,
+        timeout: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(balancer, selector, probe, clock)
+        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
+        self._timeout = valid.seconds("timeout", timeout, above=0.0)
+        self._woken = asyncio.Event()
+        self._asking: set[asyncio.Task[None]] = set()
+        self._main: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
+        woken = self._woken
+        self._selector.on_due = lambda: _set_soon(loop, woken)
+        self._main = asyncio.create_task(self._run(), name="balancekit-probes")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._selector.on_due = _nothing
+        tasks = [*self._asking, *([] if self._main is None else [self._main])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._main = None
+
+    async def _run(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            for endpoint in self._due():
+                if len(self._asking) < self._concurrency:
+                    task = asyncio.create_task(self._ask(endpoint))
+                    self._asking.add(task)
+                    task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, endpoint: Endpoint[Any]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                self._answered(endpoint, await self._probe(endpoint))
+        except Exception:
+            self.failures += 1
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:
+    """Set an event of a loop, from any thread; do nothing if the loop has ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(woken.set)
+
+
+def _nothing() -> None:
+    """Stand where no runner listens."""

@@ -1,0 +1,153 @@
+"""Probes of load: runners in threads and on asyncio, and pages of metrics from a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx2
+import pytest
+
+from balancekit import ConfigurationError, LoadBalancer, RoundRobin
+from balancekit.checks import AsyncProbes, MetricsProbe, ProbedLoad, ThreadProbes, read_gauges
+from balancekit.reported import Prequal
+
+VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} RUNNING
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="m"} 2.0
+"""
+SGLANG = """# TYPE sglang:num_running_reqs gauge
+sglang:num_running_reqs{model_name="m"} 5.0
+# TYPE sglang:num_queue_reqs gauge
+sglang:num_queue_reqs{model_name="m"} 1.0
+"""
+TRITON = """# TYPE nv_trt_llm_request_metrics gauge
+nv_trt_llm_request_metrics{model="m",request_type="waiting",version="1"} 3
+nv_trt_llm_request_metrics{model="m",request_type="scheduled",version="1"} 4
+nv_trt_llm_request_metrics{model="m",request_type="max",version="1"} 512
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "page", "found"),
+    [("vllm", VLLM.replace("RUNNING", "7.0"), 9.0), ("sglang", SGLANG, 6.0), ("triton", TRITON, 7.0)],
+    ids=["vllm", "sglang", "triton"],
+)
+def test_pages_of_inference_servers(kind, page, found):
+    """Running and waiting requests add up."""
+    probe = MetricsProbe(kind, fetch=lambda url: page)
+    lb = LoadBalancer(["10.0.0.1:80"])
+    assert probe(lb.endpoints[0]) == ProbedLoad(found)
+    assert probe.latest == {"10.0.0.1:80": found}
+
+
+@pytest.mark.parametrize("value", ["NaN", "-1", "+Inf"])
+def test_gauges_that_cannot_be_are_refused(value):
+    """So is a page without them, and one that is none."""
+    with pytest.raises(ValueError, match="in flight"):
+        read_gauges(f"busy {value}\n", ("busy",))
+    with pytest.raises(ValueError, match="no gauge idle"):
+        read_gauges("busy 1\n", ("idle",))
+    with pytest.raises(ValueError):
+        read_gauges("<html>{}", ("idle",))
+
+
+@pytest.mark.parametrize("gauges", ["nginx", (), ("",), 3], ids=str)
+def test_gauges_are_names(gauges):
+    """An unknown kind of server is refused with the known ones."""
+    with pytest.raises(ConfigurationError, match="vllm, sglang, triton"):
+        MetricsProbe(gauges, fetch=str)
+
+
+class Page(BaseHTTPRequestHandler):
+    """A page of metrics that says how busy its server is."""
+
+    def do_GET(self):
+        """Answer with the page."""
+        body = VLLM.replace("RUNNING", str(self.server.running)).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def pages():
+    """Run two servers, one busy; yields their addresses."""
+    servers = []
+    for running in (40, 1):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+        server.running = running
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+    yield [f"127.0.0.1:{server.server_port}" for server in servers]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_threads_probe_real_pages(pages):
+    """After a few requests, requests go to the server that says it is less busy."""
+    prequal = Prequal()
+    lb = LoadBalancer(pages, selector=prequal)
+    with httpx2.Client(timeout=2.0) as client:
+        probe = MetricsProbe("vllm", fetch=lambda url: client.get(url).raise_for_status().text)
+        with ThreadProbes(lb, prequal, probe) as probes:
+            deadline = time.monotonic() + 20.0
+            streak = 0
+            while streak < 5 and time.monotonic() < deadline:
+                with lb.acquire() as lease:
+                    streak = streak + 1 if lease.target == pages[1] and len(probe.latest) == 2 else 0
+                time.sleep(0.02)
+            assert streak == 5
+            assert probes.failures == 0
+
+
+def test_tasks_probe_and_count_failures():
+    """On asyncio too; a probe that raises or takes too long is counted, and nothing else happens."""
+
+    async def main():
+        prequal = Prequal()
+        lb = LoadBalancer(["a", "b", "c"], selector=prequal)
+        asked = []
+
+        async def ask(endpoint):
+            asked.append(endpoint.id)
+            if endpoint.id == "a":
+                raise OSError("no route")
+            if endpoint.id == "b":
+                await asyncio.sleep(60.0)
+            return ProbedLoad(1.0, 0.1)
+
+        async with AsyncProbes(lb, prequal, ask, timeout=0.02) as probes:
+            deadline = time.monotonic() + 20.0
+            while time.monotonic() < deadline and not (
+                probes.failures >= 2 and set(asked) == {"a", "b", "c"}
+            ):
+                lb.acquire().release()
+                await asyncio.sleep(0.01)
+            assert probes.failures >= 2
+            assert set(asked) == {"a", "b", "c"}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [ThreadProbes, AsyncProbes])
+def test_what_cannot_be_probed_is_refused(kind):
+    """A balancer, its ``Prequal`` and a function are wanted."""
+    prequal = Prequal()
+    lb = LoadBalancer(["a"], selector=prequal)
+    for arguments, name in [
+        ((None, prequal, str), "balancer"),
+        ((lb, RoundRobin(), str), "selector"),
+        ((lb, prequal, None), "probe"),
+    ]:
+        with pytest.raises(ConfigurationError, match=name):
+            kind(*arguments)

@@ -1,0 +1,129 @@
+"""Prequal: the pool of probes, the rule of hot and cold, and what an endpoint that fails gets."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from balancekit import ConfigurationError, LoadBalancer, Outcome
+from balancekit.reported import Prequal, ProbePool
+from balancekit.testing import ManualClock, check_selector
+
+IDS = ["a", "b", "c", "d"]
+
+
+def pool_with(*answers, **options):
+    """Return a pool with one answer of each of a, b, c."""
+    pool = ProbePool(**options)()
+    for id, (in_flight, latency) in zip(IDS, answers, strict=False):
+        pool.add(id, in_flight=in_flight, latency=latency, now=0.0)
+    return pool
+
+
+def test_the_selector_keeps_the_laws_of_selectors():
+    """Deterministic given its state, only candidates, safe for threads."""
+    check_selector(Prequal)
+
+
+def test_of_the_cold_the_fastest():
+    """Below the quantile of requests in flight, the least latency is chosen, however many are in flight."""
+    pool = pool_with((5, 0.1), (1, 0.3), (2, 0.2), (9, 0.01), quantile=0.75)
+    assert pool.choose(IDS, random.Random(1), now=0.0) == "a"
+
+
+def test_of_the_hot_the_least_loaded():
+    """If all are above the quantile, the fewest in flight are chosen, whatever the latency."""
+    hot = pool_with((5, 0.1), (4, 0.9), (6, 0.1), (0, 9.0), quantile=0.0)
+    assert hot.choose(["a", "b", "c"], random.Random(1), now=0.0) == "b"
+
+
+def test_a_used_probe_counts_the_request():
+    """Each use adds one to what the probe says is in flight, so that not all requests go to the same endpoint."""
+    pool = pool_with((0, 0.1), (0, 0.2), (0, 0.3), quantile=0.0, removal=0.0)
+    picks = [pool.choose(IDS, random.Random(1), now=0.0) for _ in range(3)]
+    assert sorted(picks) == ["a", "b", "c"]
+
+
+def test_old_probes_are_not_used():
+    """A probe older than ``max_age`` is none; with fewer than two, nothing is chosen."""
+    pool = pool_with((0, 0.1), (0, 0.2))
+    assert pool.choose(IDS, random.Random(1), now=1.0) is not None
+    assert pool.choose(IDS, random.Random(1), now=1.01) is None
+
+
+def test_no_more_probes_than_requests_pay_for():
+    """At most ``rate`` probes for each request, each endpoint once at a time."""
+    pool, rng, sent = ProbePool(rate=3.0)(), random.Random(1), 0
+    for count in range(1, 200):
+        pool.choose(IDS, rng, now=0.0)
+        asked = pool.due(IDS, rng)
+        assert len(asked) == len(set(asked))
+        sent += len(asked)
+        assert sent <= 3 * count
+    assert sent == 3 * 199
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "latency"), [(math.nan, 0.1), (-1, 0.1), (math.inf, 0.1), (1, math.nan), (1, -0.1)]
+)
+def test_answers_that_cannot_be_are_ignored_and_counted(in_flight, latency):
+    """They change nothing but the counter."""
+    pool = pool_with((0, 0.1), (0, 0.2))
+    pool.add("a", in_flight=in_flight, latency=latency, now=0.0)
+    assert pool.rejected == 1
+    assert pool.choose(IDS, random.Random(1), now=0.0) == "a"
+
+
+def test_no_probe_outlives_its_endpoint():
+    """After an endpoint has been removed and added again, its old probe is not used."""
+    prequal = Prequal()
+    lb = LoadBalancer(IDS, selector=prequal, clock=ManualClock(), rng=random.Random(1))
+    for id in IDS:
+        prequal.pool.add(id, in_flight=0 if id == "a" else 9, latency=0.1, now=0.0)
+    assert lb.acquire().release()
+    lb.update(["b", "c", "d"])
+    lb.update(IDS)
+    prequal.pool.add("a", in_flight=99, latency=9.0, now=0.0)
+    assert [lb.explain().picked for _ in range(3)]
+    with lb.acquire() as lease:
+        assert lease.target != "a"
+
+
+def test_an_endpoint_that_fails_fast_is_no_sink():
+    """One of ten answers probes as idle and fails every request: it gets less than 1.2 of a fair share."""
+    clock, rng = ManualClock(), random.Random(3)
+    prequal = Prequal()
+    ids = [f"s{number}" for number in range(10)]
+    lb = LoadBalancer(ids, selector=prequal, clock=clock, rng=random.Random(4), health=None)
+    share = 0
+    for _ in range(3_000):
+        clock.advance(0.01)
+        lease = lb.acquire()
+        bad = lease.target == "s0"
+        share += bad
+        lease.release(Outcome.FAILURE if bad else Outcome.SUCCESS)
+        for id in prequal.pool.due(ids, rng):
+            in_flight, latency = (0, 0.001) if id == "s0" else (rng.randrange(1, 6), 0.1)
+            prequal.pool.add(id, in_flight=in_flight, latency=latency, now=clock())
+    assert share < 1.2 * 3_000 / 10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quantile": 1.1},
+        {"size": 1},
+        {"max_age": 0.0},
+        {"rate": 0.0},
+        {"removal": 3.0},
+        {"removal": -1.0},
+        {"surplus": 0.0},
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_refused(options):
+    """Each by name."""
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        ProbePool(**options)
