@@ -19,7 +19,7 @@
 ``ALL`` are the laws every weighted selector keeps: 1 to 9. An algorithm that ignores weights is checked with
 ``ALL - {WEIGHTED}``, one that should treat all alike with ``ALL - {WEIGHTED} | {EVEN}``, a consistent hash
 with ``ALL - {WEIGHTED} | HASHED``. Laws 9 and 10 are statistical, with a fixed seed and a gate of 4.5
-standard deviations: a right selector fails them never again once it has passed.
+standard deviations: a correct selector that has passed once always passes.
 
 In-flight counts (never negative, their sum the open leases) are the balancer's to keep: see
 ``balancekit.testing.check_balancer``.
