@@ -78,19 +78,19 @@ class LoadBalancer(Generic[T]):
     clock
         Answers seconds and never goes back.
     rng
-        The only source of randomness. Left out, it is seeded from the system, and anew in a forked
+        The only source of randomness. Left out, it is seeded from the system, and again in a forked
         child.
     timed
         Whether to measure latency. Left out: if the load needs it. Two clock readings a request.
     listeners
-        Called with each event, after unlocking.
+        Called with each event, under no lock.
     on_missing_key
         What becomes of a request without a key: ``"pick"``, a keyed selector picks at random; ``"refuse"``, it raises
         ``MissingKeyError``, whatever the selector. Refuse where affinity is needed to be right.
     allow_empty
-        Whether the pool may start, or be updated, to nothing (for discovery that has yet to answer).
+        Whether the pool may be empty, at the start or after an update (for discovery that has not answered yet).
     debug
-        Remember where each lease was acquired, for the warning about a lost one. Slow.
+        Whether to record where each lease was acquired, for the warning about a lost one. Slow.
 
     Raises
     ------
@@ -381,7 +381,7 @@ class LoadBalancer(Generic[T]):
 
         Compared by id: those that stay keep load, counters, health, open leases and a drain that is
         under way, whatever else changed about them. A new target makes an endpoint a new one, unless
-        ``keep_history``. Those that are gone get nothing new; their open leases end in peace.
+        ``keep_history``. Removed endpoints get no new requests; their open leases end as usual.
 
         Parameters
         ----------
@@ -419,7 +419,7 @@ class LoadBalancer(Generic[T]):
         self._runtime.change(wanted)
 
     def remove(self, id: str, /) -> None:
-        """Take an endpoint out. Open leases end in peace; a ``Drained`` event follows the last one.
+        """Remove an endpoint. Its open leases end as usual; a ``Drained`` event follows the last one.
 
         The last endpoint may be removed: ``acquire`` then raises ``PoolEmptyError``.
 
@@ -496,7 +496,7 @@ class LoadBalancer(Generic[T]):
         UnknownEndpointError
             If there is no such endpoint (any more).
         ConfigurationError
-            If the health policy of this balancer hears no checks.
+            If the health policy of this balancer takes no check results.
 
         Example
         -------
@@ -551,7 +551,7 @@ class LoadBalancer(Generic[T]):
         and changes nothing.
         """
         if not callable(listener):
-            raise ConfigurationError("listener", listener, "something that can be called")
+            raise ConfigurationError("listener", listener, "a callable of an event")
         return self._runtime.listeners.add(listener)
 
     def on_completion(self, observer: Callable[[Endpoint[T], Completion], None], /) -> Callable[[], None]:
@@ -571,7 +571,7 @@ class LoadBalancer(Generic[T]):
         >>> stop()
         """
         if not callable(observer):
-            raise ConfigurationError("observer", observer, "something that can be called")
+            raise ConfigurationError("observer", observer, "a callable of an endpoint and a completion")
         return self._runtime.observe(observer)
 
     def on_start(self, observer: Callable[[Endpoint[T]], None], /) -> Callable[[], None]:

@@ -87,13 +87,13 @@ class Reason(enum.Enum):
 
     EJECTED = "ejected"
     SUPPRESSED = "suppressed"
-    COOLING = "asked to be left alone"
+    COOLING = "cooling down (Retry-After)"
     UNKNOWN = "not yet checked"
     DRAINING = "draining"
     ZERO_WEIGHT = "weight zero"
     EXCLUDED = "already tried"
     SATURATED = "at its limit"
-    UNMATCHED = "not what was asked for"
+    UNMATCHED = "not a match for the request"
 
 
 class BalancekitError(Exception):

@@ -100,7 +100,7 @@ class Suppressed(Event):
 
 
 class Cooling(Event):
-    """The endpoint asked to be left alone (``Retry-After``), and is, until ``until``."""
+    """The endpoint answered with ``Retry-After``: it gets nothing new until ``until``."""
 
     until: float
 

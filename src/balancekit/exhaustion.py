@@ -8,7 +8,7 @@
 
 *Why distrust health?* When most of a pool seems to be broken, a broken check or a shared dependency is likelier
 than ten servers that died at once; and if they are really overloaded, sending everything to the last two
-kills those too. A draining endpoint is never used: its drain was requested. One that asked to be left alone is not
+kills those too. A draining endpoint is never used: its drain was requested. One that cools down is not
 a question of health: it is passed over while there is any other, and counts in no threshold.
 
 Health alone never empties a pool: the last endpoint is not ejected. It takes a removal, a drain or a pool that

@@ -167,8 +167,8 @@ class Lease(Generic[T_co]):
         outcome
             How the request ended.
         retry_after
-            How long the endpoint asked to be left alone, in seconds, >= 0. It is, whatever the outcome:
-            nothing new goes to it until then unless no other is eligible and ``exhaustion`` says so.
+            How long the endpoint is to cool down, in seconds, >= 0, whatever the outcome: nothing new goes to it
+            until then, unless no other is eligible and ``exhaustion`` allows it.
 
         Returns
         -------

@@ -1,6 +1,6 @@
 """Outcomes of requests and results of checks.
 
-An :class:`Outcome` is what loads and health machines hear about a finished lease. Whether the request
+An :class:`Outcome` is what loads and health machines are told of a finished lease. Whether the request
 is tried again elsewhere is a separate decision and the caller's.
 """
 
@@ -44,7 +44,7 @@ FAILURES: Final = frozenset(
 
 
 class Completion:
-    """One finished lease, as loads, health machines and selectors hear of it.
+    """One finished lease, as loads, health machines and selectors see it.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Completion:
     first_byte_at
         Clock reading of the first byte of the answer, or ``None`` if it was not reported.
     retry_after
-        How long the endpoint asked to be left alone, in seconds, or ``None``.
+        How long the endpoint is to cool down, in seconds, or ``None``.
     load_report
         What the endpoint said of its own load with its answer, or ``None``.
     """

@@ -5,7 +5,7 @@ whole one, and a small reserve lets quiet clients retry at all. Amplification is
 the reserve, whatever fails.
 
 *A throttle* keeps a client from hammering what rejects it: when fewer than one in ``k`` requests are accepted,
-it sends only ``k`` times what is accepted, and fails the rest at home.
+it sends only ``k`` times what is accepted, and fails the rest locally.
 
 .. code-block:: text
 
@@ -90,7 +90,7 @@ class RetryBudget:
 
 @final
 class AdaptiveThrottle:
-    """Fail some requests at home while the other side rejects most.
+    """Fail some requests locally while the server rejects most.
 
     Parameters
     ----------

@@ -49,17 +49,17 @@ class CallInfo:
 
     @property
     def endpoint(self) -> Endpoint[Any]:
-        """Whose answer it is."""
+        """The endpoint that answered."""
         return self._call.lease.endpoint
 
     @property
     def cost(self) -> float:
-        """What the request was said to cost."""
+        """The cost of the request."""
         return self._call.lease.cost
 
     @property
     def attempts(self) -> int:
-        """How many it took."""
+        """How many attempts it took."""
         return len(self._call.tried)
 
     @property
@@ -71,16 +71,16 @@ class CallInfo:
         return f"CallInfo(endpoint={self.endpoint.id!r}, attempts={self.attempts}, tried={self.tried})"
 
 
-SHORTEST: Final = 0.001
-"""Seconds: what an attempt is given when nothing is left."""
+MIN_TIMEOUT_S: Final = 0.001
+"""Seconds that an attempt is given when none are left."""
 MAX_UNUSABLE: Final = 3
-"""Endpoints that a request passes by, because they cannot be used, before each counts as an attempt."""
+"""Unusable endpoints that a request skips before each counts as an attempt."""
 _IN_TIME: Final = (Outcome.TIMEOUT, Outcome.CONNECT_FAILED)
 
 
 @final
 class Call:
-    """One request on its way."""
+    """The state of one request."""
 
     __slots__ = (
         "_config",
@@ -138,7 +138,7 @@ class Call:
         return lease
 
     def patience(self, error: UnavailableError, *, waited: float) -> float | None:
-        """Answer for how many seconds to wait for an endpoint to come back, ``None`` for not at all."""
+        """Return the seconds to wait for an endpoint to return, ``None`` not to wait."""
         if error.retry_at is None:
             return None
         now = self._config.clock()
@@ -148,19 +148,23 @@ class Call:
         return wait
 
     def left(self) -> float:
-        """Answer how many seconds are left, never none: a time-out of zero means "do not wait" to a socket."""
-        return math.inf if self.deadline == math.inf else max(SHORTEST, self.deadline - self._config.clock())
+        """Return the seconds that are left, above 0: a time-out of zero means "do not wait" to a socket."""
+        return (
+            math.inf
+            if self.deadline == math.inf
+            else max(MIN_TIMEOUT_S, self.deadline - self._config.clock())
+        )
 
     @property
     def over(self) -> bool:
         """Whether the time of the call is up."""
-        return self.deadline != math.inf and self.left() <= SHORTEST
+        return self.deadline != math.inf and self.left() <= MIN_TIMEOUT_S
 
     def failed(
         self, classification: Classification, request: Any, *, replayable: Callable[[Any], bool]
     ) -> bool:
-        """Hear that an attempt ended in an error; answer whether there is another, by ``lease``."""
-        if classification.outcome in _IN_TIME and self.left() <= SHORTEST:
+        """Record that an attempt ended in an error; return whether there is another, by ``lease``."""
+        if classification.outcome in _IN_TIME and self.left() <= MIN_TIMEOUT_S:
             classification = CANCELLED  # it was our time that was up, and not the endpoint's
         self.lease.release(classification.outcome)
         following = self._elsewhere(classification, request, replayable)
@@ -187,7 +191,7 @@ class Call:
         *,
         replayable: Callable[[Any], bool],
     ) -> bool:
-        """Hear that an attempt was answered; answer whether to throw that away for another, by ``lease``."""
+        """Record that an attempt was answered; return whether to discard the answer for another attempt, by ``lease``."""
         self._upgraded = status == 101
         report = self._config.load_reports.read(headers)
         if report is not None:
@@ -250,7 +254,7 @@ class Call:
             return True
         if again is RetryScope.NEVER or len(self.tried) - self._unusable >= limit:
             return False
-        if self.left() < max(self._config.min_attempt_time, 2.0 * SHORTEST):
+        if self.left() < max(self._config.min_attempt_time, 2.0 * MIN_TIMEOUT_S):
             return False
         if again is RetryScope.UNSENT or again is RetryScope.UNUSABLE:
             return True
@@ -259,7 +263,7 @@ class Call:
         return again is RetryScope.REFUSED or self.may_repeat(request)
 
     def may_repeat(self, request: Any) -> bool:
-        """Answer whether the request may be sent again although it may have been carried out."""
+        """Return whether the request may be sent again although it may have been carried out."""
         options = self._options
         if options is not None and options.idempotent is not None:
             return options.idempotent
@@ -293,12 +297,12 @@ class Call:
     # ------------------------------------------------------------------ the body
 
     def begun(self) -> CallInfo:
-        """Hear that the body is still to come: latency is measured to here. Say how it came about."""
+        """Record that the body is still to come: latency is measured to here. Return how the answer came about."""
         self.lease.first_byte()
         return CallInfo(self)
 
     def whole(self) -> None:
-        """Hear that the answer has been read to its end."""
+        """Record that the answer has been read to its end."""
         if self._ending is FINE and self._wish is None:
             self.lease.__exit__(None, None, None)
         else:
@@ -319,13 +323,13 @@ class Call:
             self.lease.release(outcome, retry_after=self._wish)
 
     def broke(self, classification: Classification) -> None:
-        """Hear that reading the answer failed."""
+        """Record that reading the answer failed."""
         if classification.outcome in _IN_TIME and self.over:
             classification = CANCELLED  # it was our time that was up, and not the endpoint's
         self.lease.release(classification.outcome, retry_after=self._wish)
 
     def info(self) -> CallInfo:
-        """Say how it went."""
+        """Return how the request was answered."""
         return CallInfo(self)
 
     def annotate(self, error: BaseException) -> None:

@@ -14,7 +14,7 @@ other 5xx                                  failure     never
 401, 403 to an endpoint's own credentials  overloaded  if it can be replayed: the key is out
 =========================================  ==========  =========================================
 
-Errors are judged by each client's adapter, for they are its own classes. One before anything was sent has one of two
+Errors are classified by each client's adapter, for they are its own classes. One before anything was sent has one of two
 owners. The *endpoint*: its address cannot be parsed, its transport cannot be made, its name does not resolve; the outcome
 is connect failed, and any request goes elsewhere. The *caller*: a bad argument, the client's own full pool; the outcome is
 ignored, and the error is the caller's to see.
@@ -96,14 +96,14 @@ _BY_STATUS: Final[Mapping[int, Classification]] = {
 
 
 def classify_status(status: int, *, retry_after: Any = None, own_credentials: bool = False) -> Classification:
-    """Judge an answer by its status.
+    """Classify an answer by its status.
 
     Parameters
     ----------
     status
         Of the answer.
     retry_after
-        How long the server asked to be left alone, in seconds; ``None`` if it did not.
+        The ``Retry-After`` of the answer, in seconds; ``None`` if it has none.
     own_credentials
         Whether the endpoint has headers of its own, so that a 401 or 403 is about those.
 
@@ -122,10 +122,10 @@ def classify_status(status: int, *, retry_after: Any = None, own_credentials: bo
 
 
 def classify_foreign(error: Exception, *, replayable: bool) -> Classification:
-    """Judge an error that is none of the client's own.
+    """Classify an error that is not one of the client's own.
 
-    Those of the operating system are about the endpoint, unless they may come from a body that is made as it is sent. All others are
-    made at home: a closed event loop, a header that cannot be encoded, a transport that is none.
+    Those of the operating system concern the endpoint, unless they may come from a body that is made as it is sent. All
+    others come from this process: a closed event loop, a header that cannot be encoded, a transport that is none.
 
     Example
     -------

@@ -46,7 +46,7 @@ class CallOptions(TypedDict, total=False):
     authority: str
     """What ``Host`` says: ``"auto"``, ``"logical"`` or ``"endpoint"``. See ``HttpTarget``."""
     max_retry_after: float
-    """Seconds that a server may ask to be left alone at most, >= 0. 300 if left out."""
+    """The longest ``Retry-After`` that is obeyed, in seconds, >= 0. 300 if left out."""
     min_attempt_time: float
     """Seconds that must be left of a deadline for another attempt, >= 0. 0.05 if left out."""
     wait_for_capacity: float

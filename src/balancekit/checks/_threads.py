@@ -38,7 +38,7 @@ class ThreadChecks:
     Parameters
     ----------
     balancer
-        Whose endpoints; its health policy must hear checks (``Lifecycle`` does).
+        The balancer of the endpoints; its health policy must take check results (``Lifecycle`` does).
     check
         A :class:`TcpCheck`, :class:`HttpCheck`, :class:`DeepCheck`, or a function called with an endpoint and
         a timeout in seconds, which it must keep.

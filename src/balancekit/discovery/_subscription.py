@@ -230,5 +230,5 @@ def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ..
     heard = tuple(valid.items("listeners", listeners))
     for listener in heard:
         if not callable(listener):
-            raise ConfigurationError("listeners", listener, "something that can be called")
+            raise ConfigurationError("listeners", listener, "a callable of an event")
     return heard

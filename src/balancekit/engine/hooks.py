@@ -204,7 +204,7 @@ def load_is_timed(policy: LoadPolicy) -> bool:
 
 def needs_start(load: Load) -> bool:
     """Return whether a load wants to know of requests that start."""
-    return bool(getattr(load, "hears_start", True))
+    return bool(getattr(load, "needs_start", True))
 
 
 def reset_load(load: Load, guard: Guard) -> None:
@@ -374,7 +374,7 @@ _SELECTOR_HOOKS: Final = (
     "default_load",
 )
 _HEALTH_HOOKS: Final = ("checked", "changing", "on_outlier", "uneject", "ramp", "trial")
-_LOAD_HOOKS: Final = ("succeeded", "reset", "hears_start")
+_LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start")
 
 
 def check_load(load: Load) -> None:

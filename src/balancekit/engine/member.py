@@ -34,7 +34,7 @@ class Member(NamedTuple):
     membership: Membership = Membership.SERVING
     drain_deadline: float = math.inf
     cooling: float | None = None
-    """Until when the endpoint asked to be left alone, if it did."""
+    """Until when the endpoint cools down, if its answer named a time."""
     well: bool = True
     """Whether health lets the endpoint be picked."""
     ramping: bool = False

@@ -284,7 +284,7 @@ class ExpectedDelayLoad:
         "turn",
     )
 
-    hears_start: ClassVar[bool] = False
+    needs_start: ClassVar[bool] = False
 
     def __init__(self, pool: ExpectedDelayPool, node: Node) -> None:
         self.pool: ExpectedDelayPool = pool

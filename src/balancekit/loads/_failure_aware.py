@@ -177,7 +177,7 @@ class FailureAwareLoad:
 
     __slots__ = ("_at", "_latency", "_missing", "_missing_at", "_node", "_rate", "pool", "tried")
 
-    hears_start: ClassVar[bool] = False
+    needs_start: ClassVar[bool] = False
 
     def __init__(self, pool: FailureAwarePool, node: Node) -> None:
         self.pool: FailureAwarePool = pool

@@ -60,7 +60,7 @@ class CountedLoad:
 
     __slots__ = ("_node",)
 
-    hears_start: ClassVar[bool] = False
+    needs_start: ClassVar[bool] = False
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -85,7 +85,7 @@ class SummedLoad:
 
     __slots__ = ("_node", "_open")
 
-    hears_start: ClassVar[bool] = True
+    needs_start: ClassVar[bool] = True
 
     def __init__(self, node: Node) -> None:
         self._node = node

@@ -88,7 +88,7 @@ class LatencyLoad:
 
     __slots__ = ("_average", "_node", "changed", "decay")
 
-    hears_start: ClassVar[bool] = False
+    needs_start: ClassVar[bool] = False
 
     def __init__(self, node: Node, average: Ewma | PeakEwma, decay: float) -> None:
         self._node = node

@@ -159,7 +159,7 @@ class ChildSelectors:
         return min([time for time in times if time is not None], default=None)
 
     def learn(self, node: Node, completion: Completion) -> None:
-        """Let every child hear how a request ended."""
+        """Tell every child how a request ended."""
         for child in list(self._children.values()):
             cast("SupportsFeedback", child).learn(node, completion)
 

@@ -191,7 +191,7 @@ class RateLimit:
         by
             The real cost less the one that was charged, finite.
 
-        Any thread may call; the next pick hears of it.
+        Any thread may call; it holds from the next pick on.
 
         Raises
         ------

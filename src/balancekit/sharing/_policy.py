@@ -287,7 +287,7 @@ class SharedPool:
 class SharedLoad:
     """The load of one endpoint over all processes. Made by :class:`Shared`."""
 
-    __slots__ = ("_succeeded", "hears_start", "inner", "node", "place", "pool")
+    __slots__ = ("_succeeded", "inner", "needs_start", "node", "place", "pool")
 
     def __init__(self, pool: SharedPool, node: Node, policy: LoadPolicy) -> None:
         self.pool: SharedPool = pool
@@ -295,7 +295,7 @@ class SharedLoad:
         self.place: Place = NO_PLACE
         self.inner: Load = policy(cast("Node", _SummedNode(node)))
         """The load that reads the sum."""
-        self.hears_start: bool = bool(getattr(self.inner, "hears_start", True))
+        self.needs_start: bool = bool(getattr(self.inner, "needs_start", True))
         self._succeeded = self.inner.succeeded if isinstance(self.inner, SupportsFastSuccess) else None
 
     @property

@@ -80,7 +80,7 @@ class Recorder(Generic[T]):
     ) -> None:
         require_balancer(balancer)
         if clock is not None and not callable(clock):
-            raise ConfigurationError("clock", clock, "something that can be called, or None")
+            raise ConfigurationError("clock", clock, "a callable that returns seconds, or None")
         self.balancer: ObservableBalancer[T] = balancer
         self._clock: Clock = time.monotonic if clock is None else clock
         self._epoch = time.time() - time.monotonic() if clock is None else 0.0

@@ -71,7 +71,7 @@ class SweptLoads:
 
 
 class _Load:
-    hears_start = False
+    needs_start = False
 
     def started(self, *, now: float, cost: float) -> None:
         """Take no note."""

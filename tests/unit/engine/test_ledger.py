@@ -48,7 +48,7 @@ def pool(**options: Any) -> tuple[LoadBalancer[str], ManualClock, list[Told]]:
 
 
 def test_a_load_is_told_of_every_start_with_its_time_and_cost() -> None:
-    """A load without ``hears_start = False`` hears of each lease when it is opened, and of its cost."""
+    """A load without ``needs_start = False`` hears of each lease when it is opened, and of its cost."""
     lb, clock, (load,) = pool()
     lb.acquire().release()
     clock.advance(2.0)

@@ -1,4 +1,4 @@
-"""An endpoint that asked to be left alone is, until the time it named."""
+"""An endpoint that answered ``Retry-After`` cools down until the time that it named."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def picks(lb: LoadBalancer[str]) -> set[str]:
 
 
 def cool(lb: LoadBalancer[str], id: str, seconds: float, outcome: Outcome = Outcome.OVERLOADED) -> None:
-    """Have an endpoint ask to be left alone."""
+    """Let an endpoint answer with ``Retry-After``."""
     others = [endpoint.id for endpoint in lb.endpoints if endpoint.id != id]
     assert lb.acquire(exclude=others).release(outcome, retry_after=seconds)
 
@@ -71,7 +71,7 @@ def test_when_all_are_cooling_the_error_says_who_is_back_first() -> None:
     lb, clock, _ = pool("a", "b")
     cool(lb, "a", 20.0)
     cool(lb, "b", 8.0)
-    with pytest.raises(AllIneligibleError, match="asked to be left alone") as caught:
+    with pytest.raises(AllIneligibleError, match=r"cooling down \(Retry-After\)") as caught:
         lb.acquire()
     assert caught.value.retry_at == clock() + 8.0
     assert caught.value.reasons == {Reason.COOLING: 2}

@@ -198,7 +198,7 @@ class TestSubset:
         default = LoadBalancer(self.POOL, selector=Subset(["version"], fallback={"version": "v1"}))
         assert set(picks(default, 20, **asked)) == {"a"}
         nobody = LoadBalancer(self.POOL, selector=Subset(["version"], fallback="none"))
-        with pytest.raises(AllIneligibleError, match="4 not what was asked for") as caught:
+        with pytest.raises(AllIneligibleError, match="4 not a match for the request") as caught:
             nobody.acquire(**asked)
         assert caught.value.reasons == {Reason.UNMATCHED: 4}
 

@@ -78,7 +78,7 @@ class HealthCheck(Record):
 
 @final
 class HealthChecker:
-    """The machine of one host: hears of every result, is told the time.
+    """The machine of one host: takes every result, and the time.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ class _Watch:
 
 @final
 class OutlierDetector:
-    """The machine: hears of every response, is told the time.
+    """The machine: takes every response, and the time.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class Check(Record):
 
 @final
 class Checker:
-    """The machine of one server: hears of every result, is told the time. It starts up.
+    """The machine of one server: takes every result, and the time. It starts up.
 
     Parameters
     ----------
