@@ -126,3 +126,14 @@ def test_counts_are_whole_and_positive(name):
     with pytest.raises(ConfigurationError) as caught:
         AccruedFailures(**{name: 0})
     assert caught.value.parameter == name
+
+
+def test_the_state_tells_a_falling_endpoint_from_one_that_is_up():
+    """Up, and falling only after a failed check that has not been made good; down, and rising after a passed one."""
+    machine = AccruedFailures(fall=2, reset=2, rise=2)()
+    seen = []
+    for k, passed in enumerate([True, True, False, True, True, False, False, True, True]):
+        machine.observe(passed=passed, now=float(k))
+        seen.append(machine.state.value)
+        assert machine.changing is (seen[-1] in {"falling", "rising"})
+    assert seen == ["up", "up", "falling", "falling", "up", "falling", "down", "rising", "up"]

@@ -389,3 +389,17 @@ def test_what_says_nothing_changes_nothing():
         assert a.state == before
         seen.append(before)
     assert seen == ["healthy", "suspect", "suppressed", "probing", "healthy"]
+
+
+def test_a_warming_endpoint_is_due_for_its_next_step_and_not_at_once():
+    """After the first look the deadline of a warm-up lies ahead; when the warm-up is over, nothing is due."""
+    machine = Lifecycle(warm_up=WarmUp(window=10.0), start=Health.WARMING)("a", lambda _: True, Random(0))
+    assert machine.deadline == -math.inf
+    machine.advance(now=100.0)
+    assert machine.deadline is not None
+    assert 100.0 < machine.deadline <= 110.0
+    while machine.deadline is not None:
+        before = machine.deadline
+        machine.advance(now=before)
+        assert machine.deadline is None or machine.deadline > before
+    assert machine.state == "healthy"
