@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
+import time
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import httpx
 import httpx2
+import pytest
 from prometheus_client import CollectorRegistry
 
 from balancekit import LeastRequest, LoadBalancer, Outcome
@@ -30,9 +34,9 @@ def live(folder: Path) -> list[object]:
     lb = LoadBalancer(["127.0.0.1:1", "127.0.0.1:2"], selector=LeastRequest())
     for _ in range(3):
         lb.acquire().release(Outcome.FAILURE)
-    mock = httpx.MockTransport(lambda request: httpx.Response(200))
+    mock = httpx.MockTransport(lambda request: httpx.Response(200, headers={"Set-Cookie": "a=b"}))
     transport = BalancedTransport(lb, cookies="per-endpoint", transport_factory=lambda endpoint: mock)
-    httpx.Client(transport=transport).get("http://orders/")
+    transport.handle_request(httpx.Request("GET", "http://orders/"))
     mock2 = httpx2.MockTransport(lambda request: httpx2.Response(200))
     transport2 = BalancedTransport2(lb, transport_factory=lambda endpoint: mock2)
     registry = CollectorRegistry()
@@ -61,14 +65,14 @@ def owned_locks(roots: list[object]) -> list[tuple[str, object]]:
         if id(one) in seen or isinstance(one, type):
             continue
         seen.add(id(one))
-        ours = type(one).__module__.startswith("balancekit.")
+        ours = any(kind.__module__.startswith("balancekit.") for kind in type(one).__mro__)
         names = [name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ())]
         for name in [*names, *getattr(one, "__dict__", {})] if ours else ():
             value = getattr(one, name, None)
             lock = value._lock if isinstance(value, threading.Condition) else value
             if isinstance(lock, LOCKS):
                 found.append((f"{type(one).__name__}.{name}", lock))
-        if ours or isinstance(one, dict | list | tuple | set | frozenset):
+        if ours or isinstance(one, dict | list | tuple | set | frozenset | WeakKeyDictionary):
             todo += gc.get_referents(one)
         if callable(one) and hasattr(one, "__self__"):
             todo.append(one.__self__)
@@ -82,7 +86,91 @@ def test_no_lock_of_a_live_process_is_outside_the_registry(tmp_path: Path) -> No
     roots = live(tmp_path)
     found = owned_locks(roots)
     names = {name for name, _ in found}
-    assert {"EngineLocks.writer", "RetryBudget._lock", "TransportPool._lock", "LineWriter._lock"} <= names
+    assert {
+        "EngineLocks.writer",
+        "RetryBudget._lock",
+        "TransportPool._lock",
+        "LineWriter._lock",
+        "_Jar._cookies_lock",
+    } <= names
     assert len(names) >= 12
     known = set(map(id, fork._LOCKS))
+    print(f"{len(found)} locks of {len(names)} attributes")
     assert [name for name, lock in found if id(lock) not in known] == []
+
+
+FORKS, ALL_FORKS = 100, 1_000
+BUSY_THREADS = 8
+HUNG_S = 20.0
+"""A child does what takes it milliseconds; on a busy machine it still ends long before."""
+
+
+def work(lb: LoadBalancer[str], transport: BalancedTransport, budget: RetryBudget, n: int) -> None:
+    """Take every kind of lock: engine, selector, adapter, jars of cookies, budget."""
+    lb.acquire(f"key:{n}").release()
+    lb.acquire(cost=2.0).release(Outcome.FAILURE)
+    lb.set_weight("127.0.0.1:1", 1.0 + n % 3)
+    if n % 10 == 0:
+        lb.add(f"guest-{threading.get_ident()}")
+        lb.remove(f"guest-{threading.get_ident()}")
+    budget.withdraw(now=time.monotonic())
+    transport.handle_request(httpx.Request("GET", "http://orders/"))
+    lb.stats()
+
+
+def hung_children(forks: int) -> int:
+    """Fork while threads are busy, let each child do the same work, and count those that do not end well."""
+    lb = LoadBalancer(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"], selector=LeastRequest())
+    mock = httpx.MockTransport(lambda request: httpx.Response(200, headers={"Set-Cookie": "a=b"}))
+    transport = BalancedTransport(lb, cookies="per-endpoint", transport_factory=lambda endpoint: mock)
+    budget = RetryBudget()
+    over = threading.Event()
+
+    def busy() -> None:
+        n = 0
+        while not over.is_set():
+            work(lb, transport, budget, n := n + 1)
+
+    threads = [threading.Thread(target=busy) for _ in range(BUSY_THREADS)]
+    for thread in threads:
+        thread.start()
+    bad = 0
+    try:
+        for _ in range(forks):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    for n in range(10):
+                        work(lb, transport, budget, n)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            bad += not _ended_well(pid)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert lb.stats().inflight == 0
+    return bad
+
+
+def _ended_well(pid: int) -> bool:
+    deadline = time.monotonic() + HUNG_S
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status == 0
+        time.sleep(0.001)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize(
+    "forks", [FORKS, pytest.param(ALL_FORKS, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])]
+)
+def test_no_child_of_a_busy_process_hangs(forks: int) -> None:
+    """While 8 threads take every lock, each forked child does the same work and ends."""
+    assert hung_children(forks) == 0

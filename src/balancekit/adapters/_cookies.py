@@ -94,11 +94,19 @@ class Jars:
         if not answer:
             return
         with self._lock:
-            jar = self._jars.setdefault(address, CookieJar())
+            jar = self._jars.setdefault(address, _Jar())
         try:
             jar.extract_cookies(cast("Any", _Answer(answer)), _asked(url, headers))
         except Exception as error:
             log_change("cookies of %s cannot be read: %s", address.netloc, brief_error(error), bad=True)
+
+
+class _Jar(CookieJar):
+    """A jar whose lock is free in a forked child; the one of the standard library stays as it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cookies_lock = new_lock(reentrant=True)
 
 
 class _Answer:
