@@ -34,7 +34,7 @@ from balancekit.events import Event, EventSink
 from balancekit.exhaustion import ExhaustionPolicy, FailClosed
 from balancekit.explanation import Explanation
 from balancekit.health import CheckResult, Lifecycle
-from balancekit.lease import Lease
+from balancekit.lease import Lease, OpenLease
 from balancekit.loads import ExpectedDelay
 from balancekit.outcome import Completion, Outcome
 from balancekit.planning import Plan
@@ -233,15 +233,15 @@ class LoadBalancer(Generic[T]):
             elif key is not None and pick_by_key is not None:
                 now = math.nan if clock is None else clock()
                 node = None if now >= deadline else pick_by_key(key, now)
-                lease = Lease()
+                lease = OpenLease()
                 lease._started_at = now  # noqa: SLF001 - open_lease
             elif clock is None:
                 node = pick()
-                lease = Lease()
+                lease = OpenLease()
             else:
                 now = clock()
                 node = None if now >= deadline else pick(now)
-                lease = Lease()
+                lease = OpenLease()
                 lease._started_at = now  # noqa: SLF001 - open_lease
         except (
             Exception

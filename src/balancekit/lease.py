@@ -10,7 +10,8 @@ free-threaded build both happen under the node's lock (see ``docs/decisions``).
 
 **The finalizer rule.** ``__del__`` may run in the middle of any allocation, also while this very thread
 holds the balancer's lock. So it appends to a deque and does nothing else; the next acquire ends the lost
-lease as cancelled and, holding no lock, warns.
+lease as cancelled and, holding no lock, warns. Only an open lease has a finalizer: :class:`OpenLease` becomes a ``Lease``
+when it ends. An interrupt that arrives as a finalizer begins is lost, for Python only prints it.
 
 Cost: about half of an uncontended ``with threading.Lock()`` more than the two counter updates.
 """
@@ -67,7 +68,6 @@ class LeaseExtras:
         self.site: str | None = None
 
 
-@final
 class Lease(Generic[T_co]):
     """One request's claim on one endpoint. Made by ``Balancer.acquire``, never by hand.
 
@@ -210,6 +210,7 @@ class Lease(Generic[T_co]):
         node = self._open
         if node is not None:
             self._open = None
+            self.__class__ = Lease  # without a finalizer
             node.successes += 1  # first: a reader that sees nothing in flight sees everything counted
             node.inflight -= 1
             if node.needs_callback:
@@ -230,13 +231,6 @@ class Lease(Generic[T_co]):
         self.release(Outcome.CANCELLED)
         raise TypeError("acquire() never waits: write `with lb.acquire() as lease:`, in coroutines too")
 
-    def __del__(self) -> None:
-        try:
-            if self._open is not None:
-                self._owner.lost.append(self)
-        except AttributeError:  # interrupted before it was opened
-            pass
-
     def __repr__(self) -> str:
         state = "open" if self._open is not None else "ended"
         return f"<Lease of {self.node.id!r}, {state}>"
@@ -253,5 +247,23 @@ class Lease(Generic[T_co]):
         node = self._open
         if node is not None:
             self._open = None
+            self.__class__ = Lease  # without a finalizer
             node.inflight -= 1
         return node
+
+
+@final
+class OpenLease(Lease[T_co]):
+    """A lease that has not ended, as ``acquire`` makes it. It becomes a ``Lease`` as it ends.
+
+    On a free-threaded build it stays what it is: there a change of class stops all threads.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        try:
+            if self._open is not None:
+                self._owner.lost.append(self)
+        except AttributeError:  # interrupted before it was opened
+            pass

@@ -25,7 +25,7 @@ from balancekit._support import validation as valid
 from balancekit._support.log import log_error
 from balancekit.engine.state import PoolState, empty
 from balancekit.errors import MissingKeyError, SelectorError, UnavailableError
-from balancekit.lease import FREE_THREADED, Lease, LeaseExtras, LeaseOwner
+from balancekit.lease import FREE_THREADED, Lease, LeaseExtras, LeaseOwner, OpenLease
 from balancekit.node import Node
 from balancekit.protocols import Clock
 from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
@@ -159,7 +159,7 @@ class Engine(Protocol):
 
 def open_lease(node: Node, owner: LeaseOwner, started_at: float) -> Lease[object]:
     """Open a lease on a node. ``LoadBalancer.acquire`` has this written out."""
-    lease: Lease[object] = Lease()
+    lease: Lease[object] = OpenLease()
     lease._started_at = started_at
     lease._owner = owner
     lease.node = node
@@ -218,7 +218,7 @@ def acquire(
     if node is None or node.id in exclude:
         return _acquire(engine, key, cost, exclude, attributes, plain=plain)
     # What follows is open_lease(), written out.
-    lease: Lease[object] = Lease()
+    lease: Lease[object] = OpenLease()
     if clock is not None:
         lease._started_at = now
     lease._owner = owner
