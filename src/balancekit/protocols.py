@@ -284,7 +284,11 @@ class SupportsPickers(Protocol):
 
 @runtime_checkable
 class SupportsFeedback(Protocol):
-    """A selector that learns from how requests end."""
+    """A selector that learns from how requests end.
+
+    An attribute ``learns_from_successes = False`` spares it, and requests, the plain successes: it hears of those that
+    carry a load report and of all that did not succeed, and may hear of others.
+    """
 
     def learn(self, node: Node, completion: Completion, /) -> None:
         """Record a finished lease. Called for every one."""

@@ -119,6 +119,7 @@ class SelectorHooks:
         "_reasons",
         "_retry",
         "learner",
+        "learns_from_successes",
         "prepare",
         "selector",
         "shared",
@@ -141,6 +142,8 @@ class SelectorHooks:
         self.timed: bool = bool(getattr(selector, "timed", False))
         """Whether plain picks need the time."""
         self.learner: SupportsFeedback | None = selector if isinstance(selector, SupportsFeedback) else None
+        self.learns_from_successes: bool = bool(getattr(selector, "learns_from_successes", True))
+        """Whether a selector that learns wants to hear of plain successes."""
         self.shared: bool = bool(getattr(selector, "thread_safe", False))
         """Whether threads may call the selector at the same time."""
         self.trusted: bool = type(selector).__module__.startswith(_OWN)
@@ -368,6 +371,7 @@ _SELECTOR_HOOKS: Final = (
     "keyed",
     "timed",
     "learn",
+    "learns_from_successes",
     "refusals",
     "retry_at",
     "thread_safe",

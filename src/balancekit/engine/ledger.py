@@ -59,6 +59,8 @@ class Ledger:
         Whether latencies are wanted.
     learner
         The selector, if it learns from how requests end.
+    successes
+        Whether it learns from plain successes too.
     serial
         Whether it learns one completion at a time.
     locks, guard
@@ -86,6 +88,7 @@ class Ledger:
         *,
         timed: bool,
         learner: SupportsFeedback | None,
+        successes: bool,
         serial: bool,
         locks: EngineLocks,
         guard: Guard,
@@ -105,7 +108,7 @@ class Ledger:
         self._locks = locks
         self._guard = guard
         self._sink = sink
-        self._plain = learner is None
+        self._plain = learner is None or not successes
 
     @property
     def lean(self) -> bool:

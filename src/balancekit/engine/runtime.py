@@ -132,6 +132,7 @@ class Runtime:
             clock,
             timed=timed,
             learner=selector.learner,
+            successes=selector.learns_from_successes,
             serial=not selector.shared,
             locks=self.locks,
             guard=self.guard,

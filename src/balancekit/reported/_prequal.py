@@ -25,9 +25,9 @@ from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.loads import InFlight
 from balancekit.node import Node
 from balancekit.outcome import FAILURES, Completion, Outcome
+from balancekit.reported._timed_load import TimedInFlight
 from balancekit.selectors._sampling import sample, sampler
 from balancekit.snapshot import PickContext, Snapshot
 
@@ -260,7 +260,8 @@ class Prequal:
 
     keyed: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = True
-    default_load: ClassVar[InFlight] = InFlight()
+    learns_from_successes: ClassVar[bool] = False
+    default_load: ClassVar[TimedInFlight] = TimedInFlight()
 
     def __init__(self, pool: ProbePool | None = None) -> None:
         self.pool: ProbePoolMachine = (ProbePool() if pool is None else pool)()

@@ -9,9 +9,9 @@ from typing import ClassVar, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
-from balancekit.loads import InFlight
 from balancekit.node import Node
 from balancekit.outcome import Completion
+from balancekit.reported._timed_load import TimedInFlight
 from balancekit.reported._weights import ReportedWeights
 from balancekit.scheduling import SmoothWrr, StaggeredEdf
 from balancekit.snapshot import PickContext, Snapshot
@@ -67,7 +67,8 @@ class ReportedRoundRobin:
 
     keyed: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = True
-    default_load: ClassVar[InFlight] = InFlight()
+    learns_from_successes: ClassVar[bool] = False
+    default_load: ClassVar[TimedInFlight] = TimedInFlight()
 
     @checked_arguments
     def __init__(self, weights: ReportedWeights | None = None, *, period: float = 1.0) -> None:

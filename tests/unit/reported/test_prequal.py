@@ -8,7 +8,8 @@ import random
 import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome
-from balancekit.reported import Prequal, ProbePool
+from balancekit.outcome import LoadReport
+from balancekit.reported import Prequal, ProbePool, ReportedRoundRobin
 from balancekit.testing import ManualClock, check_selector
 
 IDS = ["a", "b", "c", "d"]
@@ -127,3 +128,28 @@ def test_options_that_cannot_be_are_refused(options):
     """Each by name."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         ProbePool(**options)
+
+
+@pytest.mark.parametrize("selector", [Prequal, ReportedRoundRobin])
+def test_plain_requests_take_the_fast_path(selector):
+    """A plain request makes no completion and does not ask ``select``; a load report and a failure are learnt from."""
+    learnt = []
+
+    class Counting(selector):
+        def select(self, snapshot, ctx):
+            learnt.append("select")
+            return super().select(snapshot, ctx)
+
+        def learn(self, node, completion):
+            learnt.append(completion.outcome)
+            super().learn(node, completion)
+
+    lb = LoadBalancer(IDS, selector=Counting(), clock=ManualClock(), health=None)
+    for _ in range(50):
+        with lb.acquire():
+            pass
+    assert learnt == []
+    with lb.acquire() as lease:
+        lease.report_load(LoadReport(application_utilization=0.5, rps=10.0))
+    lb.acquire().release(Outcome.FAILURE)
+    assert learnt == [Outcome.SUCCESS, Outcome.FAILURE]
