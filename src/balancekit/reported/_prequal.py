@@ -61,7 +61,7 @@ class ProbePool(Record):
 
     Example
     -------
-    >>> pool = ProbePool()()
+    >>> pool = ProbePool(quantile=0.5)()
     >>> pool.add("a", in_flight=3, latency=0.2, now=0.0)
     >>> pool.add("b", in_flight=9, latency=0.1, now=0.0)
     >>> pool.choose({"a", "b"}, Random(1), now=0.1)
