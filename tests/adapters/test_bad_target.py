@@ -16,7 +16,7 @@ from balancekit.testing import ManualClock
 from ._clients import KINDS, play
 from ._server import Server
 
-REQUESTS = 200
+REQUESTS = 100
 MINUTE_S = 60.0
 MAX_SHARE = 0.01
 TARGETS = {
@@ -39,7 +39,7 @@ def servers() -> Iterator[list[Server]]:
 def test_at_most_one_request_in_a_hundred_sees_it(
     kind: str, target: str, checked: bool, servers: list[Server]
 ) -> None:
-    """All defaults, three requests a second, half of them POST: 1 % see an error at most; events name the endpoint."""
+    """All defaults, five requests in three seconds, half of them POST: 1 % see an error at most; events name the endpoint."""
     clock, events = ManualClock(), list[Event]()
     lb = LoadBalancer[Any](
         [Endpoint(server.name, server.address) for server in servers], clock=clock, listeners=[events.append]

@@ -176,6 +176,8 @@ def multifo(ids: Sequence[str], *, up_thresh: float = 0.5, ignore_health: bool =
     >>> sorted(answer.chosen), answer.failed
     (['lb01', 'lb02', 'lb03'], True)
     """
+    if not ids:
+        raise ConfigurationError("ids", ids, "at least one id")
     policy = AllUp(ids, threshold=up_threshold(up_thresh, len(ids)))
     return _IgnoringHealth(policy, ids) if ignore_health else policy
 
@@ -265,6 +267,9 @@ def metafo(datacenters: Sequence[str], policies: Mapping[str, Policy], *, skip_f
     ['lb01', 'lb02']
     """
     order = datacenters[1:] if skip_first and len(datacenters) > 1 else datacenters
+    missing = [name for name in order if name not in policies]
+    if missing:
+        raise ConfigurationError("policies", policies, f"a policy for {missing[0]!r}")
     return Failover([(name, policies[name]) for name in order], fail_back=None)
 
 

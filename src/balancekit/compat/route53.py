@@ -281,7 +281,10 @@ def ip_based(networks: Mapping[str, str], *, default: str | None = None) -> Poli
     >>> sorted(ip_based({"10.0.0.0/8": "a"}, default="b").members())
     ['a', 'b']
     """
-    known = {ip_network(text): record for text, record in networks.items()}
+    try:
+        known = {ip_network(text): record for text, record in networks.items()}
+    except ValueError:
+        raise ConfigurationError("networks", networks, "records by network") from None
 
     def order(client: Client) -> list[str]:
         address = client.seen()

@@ -6,7 +6,7 @@ Source: Lamping and Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm" (
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
 from balancekit.hashing._nodes import keyed_order, no_owner, unweighted
 
 __all__ = ["JumpHash", "jump"]
+
+
+MAX_BUCKETS: Final = 1 << 53
+"""Whole numbers that a float can hold."""
 
 
 def jump(key: int, buckets: int) -> int:
@@ -35,7 +39,7 @@ def jump(key: int, buckets: int) -> int:
     >>> jump(256, 1024)
     520
     """
-    valid.integer("buckets", buckets, minimum=1)
+    valid.integer("buckets", buckets, minimum=1, maximum=MAX_BUCKETS)
     return _jump(valid.integer("key", key, minimum=-(1 << 63)) & 0xFFFF_FFFF_FFFF_FFFF, buckets)
 
 

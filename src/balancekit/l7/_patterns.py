@@ -33,6 +33,8 @@ __all__ = [
     "text_prefix",
 ]
 
+MAX_PATTERN: Final = 10_000
+"""Characters of a regular expression; compiling millions takes seconds."""
 SAFE: Final = "/!$&'()*+,;=:@-._~%"
 NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 VARIABLE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
@@ -295,6 +297,8 @@ def regex(expression: str, /) -> Regex:
     if not isinstance(expression, str) or not expression:
         raise ConfigurationError("regex", expression, "a regular expression as text")
     try:
+        if len(expression) > MAX_PATTERN:
+            raise ConfigurationError("regex", expression, f"at most {MAX_PATTERN} characters")
         return Regex(re.compile(expression))
     except (re.error, RecursionError, OverflowError) as error:
         raise ConfigurationError("regex", expression, f"a regular expression ({error})") from None

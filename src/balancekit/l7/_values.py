@@ -45,6 +45,8 @@ class ValueCondition:
     def __init__(
         self, kind: str, name: str, operator: str, argument: object, accepts: Callable[[str | None], bool]
     ) -> None:
+        if kind not in READ:
+            raise ConfigurationError("kind", kind, " or ".join(map(repr, READ)))
         self.kind: str = kind
         self.name: str = name
         self.operator: str = operator

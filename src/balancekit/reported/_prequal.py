@@ -22,6 +22,7 @@ from typing import ClassVar, Final, final
 from sortedcontainers import SortedList
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
@@ -120,6 +121,7 @@ class ProbePoolMachine:
         "rejected",
     )
 
+    @checked_arguments
     def __init__(self, config: ProbePool) -> None:
         self.config: ProbePool = config
         self.rejected: int = 0
@@ -263,6 +265,7 @@ class Prequal:
     learns_from_successes: ClassVar[bool] = False
     default_load: ClassVar[TimedInFlight] = TimedInFlight()
 
+    @checked_arguments
     def __init__(self, pool: ProbePool | None = None) -> None:
         self.pool: ProbePoolMachine = (ProbePool() if pool is None else pool)()
         """The probes; a runner adds to it."""

@@ -24,6 +24,8 @@ from math import log
 from random import Random
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final
 
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["LowestFirst"]
 
 
@@ -83,6 +85,7 @@ class LowestFirst(Generic[C]):
         "changed",
     )
 
+    @checked_arguments
     def __init__(
         self,
         items: Mapping[C, Score],

@@ -17,6 +17,7 @@ from typing import final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
 
 __all__ = ["Quantiles", "RecentWindow", "quantile"]
 
@@ -110,6 +111,8 @@ def quantile(ordered: list[float], share: float) -> float:
     >>> quantile([1.0, 2.0, 4.0], 0.75)
     3.0
     """
+    if not ordered or not 0.0 <= share <= 1.0:
+        raise ConfigurationError("share", share, "0 to 1, of at least one value")
     position = share * (len(ordered) - 1)
     below = int(position)
     above = min(below + 1, len(ordered) - 1)

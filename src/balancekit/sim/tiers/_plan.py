@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.capacity import Backends, CapacityPlan, SitePlan, TierPlan, plan_capacity
 from balancekit.errors import ConfigurationError
@@ -65,6 +66,7 @@ class TierScenario(Record):
         }
 
 
+@checked_arguments
 def scenario_of(
     plan: CapacityPlan,
     /,

@@ -10,6 +10,7 @@ from typing import Final, TypeVar, final
 import numpy as np
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -118,6 +119,7 @@ class TierSimulation:
     (0, {'l7': True})
     """
 
+    @checked_arguments
     def __init__(
         self,
         sites: Mapping[str, Site],
