@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.checks._load_probes import ProbedLoad
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -38,6 +39,7 @@ INFERENCE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """The gauges that add up to the requests of a server, by its kind."""
 
 
+@checked_arguments
 def read_gauges(page: str, gauges: tuple[str, ...]) -> float:
     """Return the sum of some gauges of a page, over all their other labels.
 
