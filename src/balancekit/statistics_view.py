@@ -77,6 +77,14 @@ class BalancerStats(Record):
     refused
         How often no endpoint could be picked: ``"empty"``, ``"ineligible"``, ``"saturated"``, ``"exhausted"`` (a request
         had tried them all), after the errors of these names.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> print(LoadBalancer(["a", "b"]).stats())
+    0 requests have ended, 0 are in flight
+      a  healthy    inflight 0  ended 0  not successful 0
+      b  healthy    inflight 0  ended 0  not successful 0
     """
 
     at: float
@@ -108,6 +116,16 @@ class BalancerStats(Record):
         0
         """
         return {name: _plain(getattr(self, name)) for name in self._fields}
+
+    def __str__(self) -> str:
+        width = max([len(each.id) for each in self.endpoints], default=0)
+        lines = [f"{self.completed} requests have ended, {self.inflight} are in flight"]
+        for each in self.endpoints:
+            failed = each.completed - each.outcomes[Outcome.SUCCESS]
+            p50 = "" if each.latency is None else f"  p50 {each.latency.p50 * 1e3:.1f} ms"
+            counts = f"inflight {each.inflight}  ended {each.completed}  not successful {failed}"
+            lines.append(f"  {each.id:{width}}  {each.state:9}  {counts}{p50}")
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         total = self.completed or 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 from balancekit import LoadBalancer, Outcome
 from balancekit.cli import main
 from balancekit.cli._top_command import rates, readings
+from balancekit.config import load
 from balancekit.observability.prometheus import BalancerCollector
 from balancekit.testing.server import ToyServers
 
@@ -79,6 +81,44 @@ class TestFiles:
         assert {data["picked"], first} == set(servers.addresses)
         assert main(["explain", file]) == 0
         assert servers.addresses[0] in capsys.readouterr().out
+
+    def test_one_file_drives_everything(self, servers, capsys, tmp_path):
+        """One file runs a balancer with discovery and checks, and is explained, planned and simulated.
+
+        The checks eject the server that fails them.
+        """
+        source = "static:" + ",".join(servers.addresses)
+        file = tmp_path / "orders.toml"
+        file.write_text(
+            f"""
+[discovery]
+source = "{source}"
+[balancer]
+selector = "RingHash"
+[checks]
+path = "/healthz"
+interval = 0.5
+timeout = 0.4
+[simulation]
+requests = 300
+arrivals = {{ kind = "poisson", rate = 50.0 }}
+server = {{ service = {{ kind = "exponential", mean = 0.02 }} }}
+"""
+        )
+        with load(file) as running:
+            until = time.monotonic() + 30.0
+            while time.monotonic() < until:
+                if running.balancer.stats()[servers.addresses[1]].state == "ejected":
+                    break
+                time.sleep(0.05)
+            assert running.balancer.acquire("k").target == servers.addresses[0]
+        assert main(["explain", str(file), "--key", "k"]) == 0
+        assert servers.addresses[1] in capsys.readouterr().out
+        assert main(["plan", str(file), str(file)]) == 0
+        assert "0.0000% of all keys move" in capsys.readouterr().out
+        assert main(["simulate", str(file), "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["balancers"].values()
+        assert set(found["shares"]) == set(servers.addresses)
 
     def test_plan_counts_what_moves(self, servers, capsys, tmp_path):
         """Removing one of two endpoints moves the keys that it owned, and no other word changes."""

@@ -12,15 +12,14 @@ from typing import Any, Final
 
 from balancekit.checks import HttpCheck, TcpCheck, check_once
 from balancekit.cli._file_kinds import are_files
+from balancekit.cli._first_list import first_list
 from balancekit.config import load
-from balancekit.discovery import ThreadDiscovery
 from balancekit.endpoint import Endpoint
 from balancekit.errors import BalancekitError
 from balancekit.outcome import CheckResult
 
 __all__ = ["run_check"]
 
-FIRST_LIST_TIMEOUT_S: Final = 10.0
 DEFAULT_TIMEOUT_S: Final = 2.0
 
 
@@ -46,10 +45,10 @@ def _subjects(options: argparse.Namespace) -> tuple[list[Endpoint[Any]], Any]:
         if configuration.check is not None and options.path is None and not options.tcp:
             check = configuration.check
         if configuration.source is not None:
-            return _discovered(configuration.source), check
+            return first_list(configuration.source), check
         return list(configuration.balancer.endpoints), check
     if len(options.what) == 1 and _is_source(first):
-        return _discovered(first), check
+        return first_list(first), check
     return [Endpoint(address) for address in options.what], check
 
 
@@ -57,18 +56,6 @@ def _is_source(text: str) -> bool:
     """Return whether a text is a source of endpoints rather than a host and a port."""
     scheme, _, rest = text.partition(":")
     return scheme in ("dns", "dns_ttl", "srv", "file", "http_sd", "static") and not rest.isdecimal()
-
-
-def _discovered(source: str) -> list[Endpoint[Any]]:
-    """Return what a source lists now."""
-    configuration = load({"discovery": {"source": source}})
-    with ThreadDiscovery(configuration.balancer, source) as discovery:
-        if not discovery.wait_ready(FIRST_LIST_TIMEOUT_S):
-            error = discovery.stats().error
-            raise TimeoutError(
-                f"{source} has given no list within {FIRST_LIST_TIMEOUT_S:g} s: {error or 'no answer'}"
-            )
-        return list(configuration.balancer.endpoints)
 
 
 def _text_of(found: Mapping[str, CheckResult]) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from balancekit.balancer import LoadBalancer
+from balancekit.cli._first_list import first_list
 from balancekit.config import load
-from balancekit.errors import ConfigurationError
 
 __all__ = ["explain", "plan"]
 
@@ -29,7 +29,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     parser.add_argument("--drain", default="", metavar="ID,ID", help="endpoints that are draining")
     parser.add_argument("--json", action="store_true", help="print data")
     asked = parser.parse_args(words)
-    balancer = _balancer(path, document)
+    balancer = _balancer(document)
     for id in _ids(asked.drain):
         balancer.drain(id)
     found = balancer.explain(asked.key, exclude=_ids(asked.exclude))
@@ -49,8 +49,8 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
     """Print which endpoints a change of the file adds and removes, and the share of keys that it moves."""
-    balancer = _balancer(*before)
-    wanted = _balancer(*after)
+    balancer = _balancer(before[1])
+    wanted = _balancer(after[1])
     found = balancer.plan(wanted.endpoints)
     changed = [word for word in ("balancer", "checks", "retry") if before[1].get(word) != after[1].get(word)]
     if options.json:
@@ -75,13 +75,12 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
     return 0
 
 
-def _balancer(path: Path, document: Document) -> LoadBalancer[Any]:
-    """Return the balancer of a configuration that lists its endpoints."""
-    if "endpoints" not in document:
-        raise ConfigurationError(
-            "file", str(path), "a configuration with endpoints; a discovered list is not in the file"
-        )
-    return load(document, environ=os.environ).balancer
+def _balancer(document: Document) -> LoadBalancer[Any]:
+    """Return the balancer of a configuration; a source of endpoints is asked once."""
+    found = load(document, environ=os.environ)
+    if found.source is not None:
+        found.balancer.update(first_list(found.source))
+    return found.balancer
 
 
 def _ids(text: str) -> list[str]:

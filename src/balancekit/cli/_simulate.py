@@ -18,6 +18,7 @@ from rich.text import Text
 
 from balancekit import bench
 from balancekit.cli._console import output
+from balancekit.cli._first_list import first_list
 from balancekit.errors import ConfigurationError
 from balancekit.sim import (
     QUANTILES,
@@ -48,7 +49,7 @@ def run_simulate(options: argparse.Namespace) -> int:
     try:
         if options.out is not None:
             Path(options.out).mkdir(parents=True, exist_ok=True)
-        scenario = load_scenario(options.scenario)
+        scenario = load_scenario(options.scenario, discovered=first_list)
         if options.seed is not None:
             scenario = scenario.replace(seed=options.seed)
         reports = _run(scenario, quiet=options.json)

@@ -6,11 +6,12 @@ describes it; the balancer of the file is called ``configured``, and ``[[simulat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from balancekit._support import tables
 from balancekit.config import endpoints_of
+from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
 __all__ = ["scenario_tables"]
@@ -20,13 +21,17 @@ SHARED: Final = ("attempts", "timeout", "hedge")
 """Words of ``[retry]`` that are words of a scenario, too."""
 
 
-def scenario_tables(facts: Mapping[str, Any]) -> dict[str, Any]:
+def scenario_tables(
+    facts: Mapping[str, Any], *, discovered: Callable[[str], Iterable[Endpoint[Any]]] | None = None
+) -> dict[str, Any]:
     """Return the tables of a scenario that simulates a configuration.
 
     Parameters
     ----------
     facts
         The tables of the configuration.
+    discovered
+        Lists the endpoints of the source that ``[discovery]`` names.
 
     Raises
     ------
@@ -40,15 +45,13 @@ def scenario_tables(facts: Mapping[str, Any]) -> dict[str, Any]:
     scenario = tables.table("simulation", facts["simulation"])
     server = scenario.pop("server", None)
     if "servers" not in scenario:
-        if server is None or "endpoints" not in facts:
+        listed = _listed(facts, discovered)
+        if server is None or listed is None:
             raise ConfigurationError(
                 "simulation", sorted(scenario), "servers, or a server for the endpoints of the file"
             )
         described = tables.table("simulation.server", server)
-        scenario["servers"] = {
-            endpoint.id: {"weight": endpoint.weight, **described}
-            for endpoint in endpoints_of("endpoints", facts["endpoints"], environ=None)
-        }
+        scenario["servers"] = {endpoint.id: {"weight": endpoint.weight, **described} for endpoint in listed}
     retry = tables.table("retry", facts.get("retry", {}))
     own = {"name": CONFIGURED, **tables.table("balancer", facts.get("balancer", {}))}
     return {
@@ -57,3 +60,15 @@ def scenario_tables(facts: Mapping[str, Any]) -> dict[str, Any]:
         **scenario,
         "balancers": [own, *scenario.get("balancers", [])],
     }
+
+
+def _listed(
+    facts: Mapping[str, Any], discovered: Callable[[str], Iterable[Endpoint[Any]]] | None
+) -> Iterable[Endpoint[Any]] | None:
+    """Return the endpoints of a configuration, if they are known."""
+    if "endpoints" in facts:
+        return endpoints_of("endpoints", facts["endpoints"], environ=None)
+    if discovered is None:
+        return None
+    source = tables.table("discovery", facts.get("discovery", {})).get("source")
+    return discovered(source) if isinstance(source, str) else None

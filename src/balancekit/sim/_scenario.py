@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from random import Random
@@ -53,6 +53,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.config import read
+from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.sim import _scenario_parser as words
 from balancekit.sim._arrivals import Arrivals
@@ -171,7 +172,9 @@ def builtin_scenarios() -> dict[str, str]:
 
 
 @checked_arguments
-def load_scenario(source: str | Path) -> Scenario:
+def load_scenario(
+    source: str | Path, *, discovered: Callable[[str], Iterable[Endpoint[Any]]] | None = None
+) -> Scenario:
     """Read a scenario.
 
     Parameters
@@ -179,6 +182,9 @@ def load_scenario(source: str | Path) -> Scenario:
     source
         The path of a scenario, or of a configuration with a ``[simulation]`` table, or the name of a scenario that comes
         with the library.
+    discovered
+        Lists the endpoints of a source such as ``"dns:orders.svc:8080"``, for a configuration with ``[discovery]``. Left out,
+        such a configuration needs ``[simulation.servers]``.
 
     Raises
     ------
@@ -200,7 +206,7 @@ def load_scenario(source: str | Path) -> Scenario:
             "scenario", str(source), f"{error.allowed}, or one of {', '.join(known)}"
         ) from None
     if set(facts) & {"endpoints", "discovery", "simulation"}:
-        facts = scenario_tables(facts)
+        facts = scenario_tables(facts, discovered=discovered)
     return _scenario(facts)
 
 
