@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
 
-from balancekit.bench import Claim, Column, Findings, Table
+from balancekit.bench import Claim, Column, Findings, Table, Timer
 from balancekit.bench._claims import Z, batch_error, chi_square, chi_square_limit, joined, student
 
 RARE = math.erfc(Z / math.sqrt(2.0)) / 2.0
@@ -96,3 +97,34 @@ def test_tables_of_one_name_become_one():
     assert [claim.name for claim in found.claims] == ["0", "1", "2"]
     assert [row["a"] for row in found["t"].where(b="y")] == [0.0, 1.0, 2.0]
     assert Column(name="a", form=".1f").text(None) == "-"
+
+
+class TestBusyMachine:
+    """Figures of speed that other programs spoil."""
+
+    def test_what_is_not_judged_fails_nothing(self):
+        """A claim outside its range holds if it is not judged, and says so."""
+        claim = Claim(name="n", text="t", measured=9.0, right=None, low=0.0, high=1.0)
+        assert (claim.holds, claim.verdict) == (False, "fails")
+        assert (claim.replace(judged=False).holds, claim.replace(judged=False).verdict) == (
+            True,
+            "not judged",
+        )
+        assert claim.replace(measured=0.5).verdict == "holds"
+        assert claim.data()["judged"] is True
+
+    @pytest.mark.parametrize(("wall", "busy"), [(1.0, False), (1.2, False), (1.6, True), (4.0, True)])
+    def test_a_timer_that_waits_for_the_processor_is_busy(self, monkeypatch, wall, busy):
+        """A quarter more on the wall than at work is the limit."""
+        work = iter(range(10**6))
+        at = [0.0]
+
+        def at_work():
+            at[0] = next(work) * 1e-3
+            return at[0]
+
+        monkeypatch.setattr(time, "thread_time", at_work)
+        monkeypatch.setattr(time, "perf_counter", lambda: at[0] * wall)
+        timer = Timer(rounds=3, milliseconds=1.0)
+        timer.run()
+        assert timer.busy is busy

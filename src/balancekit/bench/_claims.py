@@ -104,6 +104,8 @@ class Claim(Record):
         How figures are written.
     source
         Where the right figure and the tolerance are from.
+    judged
+        Whether the figure can be judged: not, if it is of speed and the machine was busy.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Claim(Record):
     high: float
     form: str = ".3f"
     source: str = ""
+    judged: bool = True
 
     @classmethod
     def near(
@@ -144,8 +147,13 @@ class Claim(Record):
 
     @property
     def holds(self) -> bool:
-        """Whether the measured figure lies where it must. Not a number never does."""
-        return self.low <= self.measured <= self.high
+        """Whether the measured figure lies where it must, or cannot be judged. Not a number never does."""
+        return not self.judged or self.low <= self.measured <= self.high
+
+    @property
+    def verdict(self) -> str:
+        """``holds``, ``fails`` or ``not judged``."""
+        return ("holds" if self.holds else "fails") if self.judged else "not judged"
 
     @property
     def allowed(self) -> str:

@@ -106,7 +106,13 @@ def document(
     """Return a page: failed claims first, then section by section pictures, claims and tables, then texts."""
     claims = [(section, claim) for section in sections for claim in section.findings.claims]
     wrong = [(section, claim) for section, claim in claims if not claim.holds]
-    verdict = f'<strong class="good">All {len(claims)} claims hold.</strong> ' if claims else ""
+    judged = sum(claim.judged for _, claim in claims)
+    busy = (
+        ""
+        if judged == len(claims)
+        else f" The machine was busy: {len(claims) - judged} of speed are not judged."
+    )
+    verdict = f'<strong class="good">All {judged} claims hold.</strong>{busy} ' if claims else ""
     if wrong:
         links = "".join(
             f'<li><a href="#{section.name}">{escape(claim.text)}</a>: {claim.measured:{claim.form}}, '
@@ -114,7 +120,7 @@ def document(
             for section, claim in wrong
         )
         verdict = (
-            f'<strong class="bad">{len(wrong)} of {len(claims)} claims do not hold.</strong><ul>{links}</ul>'
+            f'<strong class="bad">{len(wrong)} of {judged} claims do not hold.</strong>{busy}<ul>{links}</ul>'
         )
     written = "".join(
         f"<section>\n<h2>{escape(title)}</h2>\n<pre>{escape(text)}</pre>\n</section>\n"
@@ -149,9 +155,12 @@ def _section(section: Section) -> str:
     )
 
 
+_CLASSES: Final = {"holds": "good", "fails": "bad", "not judged": "grey"}
+
+
 def _claims(claims: tuple[Claim, ...] | list[Claim]) -> str:
     rows = "".join(
-        f'<tr><td class="{"good" if claim.holds else "bad"}">{"holds" if claim.holds else "fails"}</td>'
+        f'<tr><td class="{_CLASSES[claim.verdict]}">{claim.verdict}</td>'
         f'<td>{escape(claim.text)}<br><span class="grey">{escape(claim.source)}</span></td>'
         f'<td class="number">{claim.measured:{claim.form}}</td>'
         f'<td class="number">{"" if claim.right is None else format(claim.right, claim.form)}</td>'

@@ -23,6 +23,9 @@ from balancekit._support.record import Record
 __all__ = ["Timer", "Timing", "machine"]
 
 BUSY_FACTOR: Final = 2.0
+MAX_WAITING: Final = 1.25
+"""Seconds on the wall for each of processor time at most, on a machine that has a processor to spare for the timed loops.
+Above, other programs take turns with them, and what these leave in the caches makes large structures slower."""
 
 Timed: TypeAlias = Callable[[Iterator[None], Callable[[], float]], float]
 
@@ -88,6 +91,7 @@ class Timer:
         self._rounds = rounds
         self._target = milliseconds / 1e3
         self._cases: list[Case] = []
+        self._waiting = 1.0
         self.add("empty method call", "call()", call=Empty().call)
 
     def add(self, label: str, statement: str, **names: object) -> None:
@@ -109,6 +113,7 @@ class Timer:
         """Time every case; return the results by label, in order."""
         enabled = gc.isenabled()
         gc.disable()
+        on_the_wall, at_work = time.perf_counter(), time.thread_time()
         try:
             for case in self._cases:
                 self._time(case, 1)  # whatever is made by the first call
@@ -120,6 +125,7 @@ class Timer:
         finally:
             if enabled:
                 gc.enable()
+        self._waiting = (time.perf_counter() - on_the_wall) / max(time.thread_time() - at_work, 1e-9)
         floor = min(self._cases[0].seconds)
         return {
             case.label: Timing(
@@ -132,8 +138,14 @@ class Timer:
 
     @property
     def busy(self) -> bool:
-        """Whether the machine was too busy to judge: the empty call took more than twice its least in most rounds."""
+        """Whether the machine was too busy to judge.
+
+        It was if other programs had the processor for a fifth of the time, or if the empty call took more than twice its
+        least in most rounds.
+        """
         floor = self._cases[0].seconds
+        if self._waiting > MAX_WAITING:
+            return True
         return bool(floor) and statistics.median(floor) > BUSY_FACTOR * min(floor)
 
     def _calibrate(self, case: Case) -> int:

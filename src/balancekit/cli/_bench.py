@@ -24,6 +24,7 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["run_bench"]
 
+VERDICTS = {"holds": "green", "fails": "red", "not judged": "yellow"}
 WIDE = 130
 """Columns of a table that is not for a terminal."""
 LONG = 80
@@ -130,18 +131,24 @@ def _print(results: Results, seconds: float) -> None:
             console.print("\n[bold]Claims[/bold]")
             console.print(_claims(findings))
         else:
-            held = sum(claim.holds for claim in findings.claims)
+            judged = [claim for claim in findings.claims if claim.judged]
+            held = sum(claim.holds for claim in judged)
             more = f"balancekit bench {topic} prints each"
-            console.print(f"\n{held} of {len(findings.claims)} claims hold; {more}", highlight=False)
+            busy = "" if len(judged) == len(findings.claims) else " (machine busy: the others are not judged)"
+            console.print(f"\n{held} of {len(judged)} claims hold{busy}; {more}", highlight=False)
     facts = {**results.machine, **results.versions, "seed": results.seed}
     console.print(f"\n[dim]{_listed(facts)}[/dim]", highlight=False)
     claims = [claim for findings in results.topics.values() for claim in findings.claims]
     wrong = [claim for claim in claims if not claim.holds]
+    judged = [claim for claim in claims if claim.judged]
     for claim in wrong:
         text = f"{claim.text}: {claim.measured:{claim.form}}, allowed {claim.allowed}"
         console.print(f"[red]does not hold:[/red] {text}", highlight=False)
+    if len(judged) < len(claims):
+        text = f"machine busy: {len(claims) - len(judged)} claims about speed are measured, and not judged"
+        console.print(f"[yellow]{text}[/yellow]", highlight=False)
     verdict = "[red]not all claims hold[/red]" if wrong else "[green]all claims hold[/green]"
-    console.print(f"{verdict}: {len(claims) - len(wrong)} of {len(claims)}, {seconds:.0f} s", highlight=False)
+    console.print(f"{verdict}: {len(judged) - len(wrong)} of {len(judged)}, {seconds:.0f} s", highlight=False)
 
 
 def _listed(facts: Mapping[str, object]) -> str:
@@ -165,7 +172,7 @@ def _claims(findings: Findings) -> Grid:
         grid.add_column(column, justify="right", no_wrap=True)
     for claim in findings.claims:
         grid.add_row(
-            "[green]holds[/green]" if claim.holds else "[red]fails[/red]",
+            f"[{VERDICTS[claim.verdict]}]{claim.verdict}[/]",
             claim.text,
             f"{claim.measured:{claim.form}}",
             "" if claim.right is None else f"{claim.right:{claim.form}}",
