@@ -13,7 +13,15 @@ author = "The balancekit authors"
 project_copyright = author
 release = version = metadata.version("balancekit")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "book", "llms"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "book",
+    "llms",
+    "tasks",
+]
 exclude_patterns = ["_build", "changelog.d", "_extensions", "observability", "pictures"]
 html_theme = "furo"
 html_title = f"balancekit {release}"

@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tasks import groups, with_all
+
 DOCS = Path(__file__).parents[1]
 PARTS = {
     "tutorial": "Tutorial",
@@ -30,17 +32,24 @@ def first_sentence(text: str) -> str:
     return re.split(r"(?<=[.:])\s", found, maxsplit=1)[0]
 
 
+def entry(page: Path) -> str:
+    """Return the line of one page."""
+    text = page.read_text(encoding="utf-8")
+    heading = text.split("\n", 1)[0].removeprefix("# ").strip()
+    said = first_sentence(text)
+    return f"- [{heading}]({page.parent.name}/{page.stem}.html)" + (f": {said}" if said else "")
+
+
 def llms_text() -> str:
     """Return the text of ``llms.txt``."""
     lines = ["# balancekit", "", "> Load-balancing decisions for Python programs, as a library.", ""]
     for folder, title in PARTS.items():
         lines += [f"## {title}", ""]
-        for page in sorted((DOCS / folder).glob("*.md")):
-            text = page.read_text(encoding="utf-8")
-            heading = text.split("\n", 1)[0].removeprefix("# ").strip()
-            said = first_sentence(text)
-            lines.append(f"- [{heading}]({folder}/{page.stem}.html)" + (f": {said}" if said else ""))
-        lines.append("")
+        if folder == "how-to":
+            for task, names in groups(with_all((DOCS / "index.md").read_text(encoding="utf-8"))).items():
+                lines += [f"### {task}", "", *[entry(DOCS / folder / f"{name}.md") for name in names], ""]
+        else:
+            lines += [*[entry(page) for page in sorted((DOCS / folder).glob("*.md"))], ""]
     return "\n".join(lines)
 
 
