@@ -317,3 +317,18 @@ def test_a_key_that_lies_on_a_point_belongs_to_it():
         point, owner = int(row["point"]), int(row["owner"])
         ring._lookup = (*ring._lookup[:4], lambda *_, place=point: place)
         assert ring.lookup("any") == ring.nodes[owner]
+
+
+def test_a_placement_gives_back_only_what_a_node_holds():
+    """Releasing from a node without keys raises, names those that have some, and changes no count."""
+    from balancekit.errors import UnknownEndpointError
+    from balancekit.hashing import BoundedPlacement, HashRing
+
+    placement = BoundedPlacement(HashRing(["a", "b"]))
+    node = placement.place("user:1")
+    (other,) = {"a", "b"} - {node}
+    with pytest.raises(UnknownEndpointError, match=repr(node)):
+        placement.release(other)
+    placement.release(node)
+    with pytest.raises(UnknownEndpointError):
+        placement.release(node)
