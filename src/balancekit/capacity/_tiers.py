@@ -66,13 +66,13 @@ class Tier(Record, ABC):
     def _check(self) -> None:
         if self.utilisation is not None:
             full = valid.number("utilisation", self.utilisation, above=0.0, maximum=1.0)
-            self.__dict__["utilisation"] = full
+            vars(self)["utilisation"] = full
         given = [name for name in self._limits() if getattr(self, name) is not None]
         if not given:
             raise ConfigurationError(
                 type(self).__name__, self, f"at least one of {', '.join(self._limits())}"
             )
-        self.__dict__.update({name: valid.number(name, getattr(self, name), above=0.0) for name in given})
+        vars(self).update({name: valid.number(name, getattr(self, name), above=0.0) for name in given})
 
     @abstractmethod
     def loads(self, demand: Demand, /) -> Iterator[Load]:
