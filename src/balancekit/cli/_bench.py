@@ -148,6 +148,8 @@ def _print(results: Results, seconds: float) -> None:
         text = f"machine busy: {len(claims) - len(judged)} claims about speed are measured, and not judged"
         console.print(f"[yellow]{text}[/yellow]", highlight=False)
     verdict = "[red]not all claims hold[/red]" if wrong else "[green]all claims hold[/green]"
+    if not judged:
+        verdict = "[yellow]no claim was judged[/yellow]"
     console.print(f"{verdict}: {len(judged) - len(wrong)} of {len(judged)}, {seconds:.0f} s", highlight=False)
 
 
