@@ -64,6 +64,9 @@ class _Prober:
         endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
         return [endpoints[id] for id in self._selector.pool.due(list(endpoints), self._rng)]
 
+    def _failed(self) -> None:
+        self.failures += 1
+
     def _answered(self, endpoint: Endpoint[Any], answer: ProbedLoad) -> None:
         if any(present.id == endpoint.id for present in self._balancer.endpoints):
             in_flight, latency = answer
@@ -162,7 +165,7 @@ class ThreadProbes(_Prober):
         try:
             self._answered(endpoint, self._probe(endpoint))
         except Exception:
-            self.failures += 1
+            self._failed()
         finally:
             free.release()
 
@@ -243,7 +246,7 @@ class AsyncProbes(_Prober):
             async with asyncio.timeout(self._timeout):
                 self._answered(endpoint, await self._probe(endpoint))
         except Exception:
-            self.failures += 1
+            self._failed()
 
 
 def _set_soon(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:
