@@ -50,8 +50,8 @@ def test_extreme_ratios_lose_nobody():
 
 
 def test_as_many_weights_as_items():
-    """A mistake is not padded."""
-    with pytest.raises(ValueError, match="zip"):
+    """A list of weights that is too short is refused, with how many are expected."""
+    with pytest.raises(ValueError, match="expected 2 weights"):
         AliasTable("ab", [1])
 
 
