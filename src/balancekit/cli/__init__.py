@@ -60,9 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "demo",
         help="balance over real servers while they are killed, added and drained",
         description="Four real HTTP servers on loopback, a real client, and one mishap after the other.",
+        epilog="example: balancekit demo --tiers --seconds 30     as root, an address moves by VRRP",
     )
     demo.add_argument(
-        "--seconds", type=_seconds, default=18.0, help="how long callers keep coming (default 18)"
+        "--seconds", type=_seconds, help="how long callers keep coming (default 18, with --tiers 30)"
+    )
+    demo.add_argument(
+        "--tiers",
+        action="store_true",
+        help="DNS, two sites, L4 proxies, L7 edges and servers; one of each dies, then a site (Linux)",
     )
     demo.add_argument("--json", action="store_true", help="print data when done, nothing before")
     plan = commands.add_parser(
@@ -181,6 +187,10 @@ def _run(options: argparse.Namespace) -> int:
             from balancekit.cli._bench import run_bench  # noqa: PLC0415 - the same
 
             return run_bench(options)
+        if options.tiers:
+            from balancekit.cli._tiers_demo import run_tiers_demo  # noqa: PLC0415 - the same
+
+            return run_tiers_demo(seconds=options.seconds, as_json=options.json)
         from balancekit.cli._demo import run_demo  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
         extra = "plots" if missing.name == "matplotlib" else "cli"
@@ -188,7 +198,7 @@ def _run(options: argparse.Namespace) -> int:
             f"balancekit {options.command} needs {missing.name}: pip install 'balancekit[{extra}]'\n"
         )
         return 2
-    return run_demo(seconds=options.seconds, as_json=options.json)
+    return run_demo(seconds=options.seconds or 18.0, as_json=options.json)
 
 
 def _failed(command: str, why: str) -> int:

@@ -1,0 +1,131 @@
+"""An L7 edge of the tiers demo, as a process: ``python -m balancekit.cli._node_l7``.
+
+A route table picks the pool, the pool a server; a request that fails goes to another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Final
+
+import httpx2
+from aiohttp import web
+
+from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport
+from balancekit.balancer import LoadBalancer
+from balancekit.checks import AsyncChecks, HttpCheck
+from balancekit.cli._node import CHECKS, emit, endpoints, lifecycle, on_event, run_until_orphaned
+from balancekit.l7 import Route, RouteTable, prefix
+from balancekit.retry import RetryBudget
+
+__all__ = ["ALIVE", "HOST", "Edge", "main"]
+
+HOST: Final = "www.demo.test"
+ALIVE: Final = "/-/alive"
+"""The path that the edge answers itself, for checks."""
+ATTEMPTS: Final = 2
+TIMEOUT: Final = {"connect": 1.0, "read": 2.0, "write": 2.0, "pool": 2.0}
+HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+
+def passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the fields to forward: not those of one connection (RFC 9110 7.6.1), nor those ``Connection`` names."""
+    fields = [(name.lower(), value) for name, value in headers]
+    named = b",".join(value for name, value in fields if name == b"connection").lower().split(b",")
+    dropped = HOP_BY_HOP | {name.strip() for name in named}
+    return [(name, value) for name, value in fields if name not in dropped]
+
+
+class Edge:
+    """A reverse proxy: one handler for all paths.
+
+    Parameters
+    ----------
+    pool
+        The servers, by base URL.
+    """
+
+    def __init__(self, pool: LoadBalancer[str]) -> None:
+        table = RouteTable(
+            [
+                Route("api", pool, host=HOST, path=prefix("/api"), attempts=ATTEMPTS),
+                Route("site", pool, host=HOST, attempts=ATTEMPTS),
+            ]
+        )
+        self.transport: AsyncRoutedTransport = AsyncRoutedTransport(
+            table, budget=RetryBudget(ratio=0.5, reserve=20.0)
+        )
+
+    async def alive(self, request: web.Request) -> web.Response:
+        """Answer a check of this process."""
+        return web.Response(text="alive")
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Forward one request."""
+        outgoing = httpx2.Request(
+            request.method,
+            httpx2.URL(f"http://{request.host}", raw_path=request.raw_path.encode("latin-1")),
+            headers=passed_on(list(request.raw_headers)),
+            content=await request.read(),
+            extensions={"timeout": TIMEOUT},
+        )
+        try:
+            response = await self.transport.handle_async_request(outgoing)
+        except httpx2.LocalProtocolError as error:  # no route, or an ambiguous target
+            return web.Response(status=404, text=f"{error}\n")
+        except httpx2.TransportError as error:
+            status = 504 if isinstance(error, httpx2.TimeoutException) else 502
+            return web.Response(status=status, text=f"{type(error).__name__}\n")
+        answer = web.StreamResponse(status=response.status_code)
+        try:
+            for name, value in passed_on(response.headers.raw):
+                answer.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+            await answer.prepare(request)
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            async for chunk in response.stream:
+                await answer.write(chunk)
+            await answer.write_eof()
+        except ConnectionResetError:
+            pass  # the client is gone
+        finally:
+            await response.aclose()
+        return answer
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve until standard input is closed."""
+    pool = LoadBalancer(endpoints(options.servers), health=lifecycle(), listeners=[on_event])
+    edge = Edge(pool)
+    app = web.Application()
+    app.router.add_route("GET", ALIVE, edge.alive)
+    app.router.add_route("*", "/{path:.*}", edge.handle)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, options.host, 0, backlog=1024)
+    await site.start()
+    async with AsyncChecks(pool, HttpCheck("/"), schedule=CHECKS):
+        emit("ready", port=runner.addresses[0][1])
+        await run_until_orphaned(pool)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m balancekit.cli._node_l7")
+    parser.add_argument("--host", required=True)
+    parser.add_argument("servers", nargs="+", metavar="NAME=URL")
+    asyncio.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

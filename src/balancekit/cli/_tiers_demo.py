@@ -1,0 +1,298 @@
+"""The command ``balancekit demo --tiers``: one request through five balancers, and the death of one of each.
+
+.. code-block:: text
+
+    caller ─► resolver cache ─► DNS: the nearest site that is up          2 sites
+           └► address of the site ─► L4 proxy: equal Maglev tables        2 processes a site
+                                     └► L7 edge: routes, attempts         2 processes a site
+                                        └► HTTP server                    2 processes a site
+
+Everything is a process and a socket of this machine. Callers go on while a server, an edge, a proxy and at last
+a whole site are killed (SIGKILL) and stay dead. With root on Linux the address of the first site moves by VRRP
+between two network namespaces; elsewhere its two proxies listen on the same address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Any, Final
+
+import aiohttp
+
+from balancekit.balancer import LoadBalancer
+from balancekit.cli._console import output
+from balancekit.cli._network import Network
+from balancekit.cli._node import CHECKS, THRESHOLDS
+from balancekit.cli._report import Note
+from balancekit.cli._tiers_callers import NETWORKS, Callers
+from balancekit.cli._tiers_fleet import ROUTERS, Node, SiteAddress, TierFleet
+from balancekit.cli._tiers_gslb import DETECTION_S, TTL_S, Authority, answering, site_pool
+from balancekit.cli._tiers_report import Phase, TiersReport, print_tiers
+from balancekit.cli._tiers_view import LiveTiers, PlainTiers, SilentTiers, TiersView
+from balancekit.events import Event
+
+__all__ = ["DEFAULT_SECONDS", "MIN_SECONDS", "run_tiers_demo"]
+
+DEFAULT_SECONDS: Final = 30.0
+MIN_SECONDS: Final = 18.0
+"""The site's part of it is longer than detection and TTL."""
+SERVER_AT, EDGE_AT, PROXY_AT, SITE_AT = 0.10, 0.24, 0.38, 0.62
+"""Shares of the run at which something dies."""
+READY_TIMEOUT_S: Final = 60.0
+LOOK_EVERY_S: Final = 0.1
+WIDE: Final = 110
+EDGE_DETECTION_S: Final = THRESHOLDS.detection(interval=CHECKS.interval, timeout=CHECKS.timeout).latest
+DOWN_S: Final = ROUTERS[1].down(ROUTERS[1].interval)
+
+
+class TiersDemo:
+    """One run.
+
+    Parameters
+    ----------
+    network
+        The network in which the first site's address moves; or why there is none.
+    view
+        Shows it.
+    seconds
+        How long callers keep coming.
+    """
+
+    def __init__(self, network: Network | str, view: TiersView, seconds: float) -> None:
+        self.phases = [Phase("calm")]
+        self.notes: list[Note] = []
+        self._network = network if isinstance(network, Network) else None
+        self._why_not = network if isinstance(network, str) else None
+        self._view = view
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._fleet = TierFleet(self._on_line)
+        self._callers: Callers | None = None
+        self._held = asyncio.Event()
+
+    async def run(self) -> TiersReport:
+        """Play the whole script; return what came of it, also of a run that was interrupted."""
+        with ExitStack() as stack:
+            sites = self._addresses(stack)
+            async with self._fleet, aiohttp.ClientSession(connector=_connector()) as session:
+                self._note("start 12 processes", "all")
+                await asyncio.gather(*[self._fleet.start_site(site) for site in sites])
+                await self._until_the_address_is_held()
+                pool = site_pool({site.site: f"{site.host}:{site.port}" for site in sites})
+                pool.on_event(self._on_event)
+                hosts = {site.site: site.host for site in sites}
+                async with answering(pool, hosts, NETWORKS) as authority:
+                    return await self._play(session, authority, pool, sites[0].port)
+
+    async def _play(
+        self, session: aiohttp.ClientSession, authority: Authority, pool: LoadBalancer[str], port: int
+    ) -> TiersReport:
+        callers = Callers(session, dns_port=authority.port, port=port, phase=Phase("start"))
+        await _until_ready(callers, pool)
+        self._callers, callers.phase, callers.requests = callers, self.phases[0], 0
+        self._began, before = time.monotonic(), authority.queries
+        self.notes.clear()
+        async with _beside(callers.keep_coming()) as calling, _beside(self._watch(authority, pool)):
+            try:
+                await self._script()
+                callers.stop()
+                await calling
+            except asyncio.CancelledError:
+                self._note("interrupted", "demo")
+        return TiersReport(
+            seconds=time.monotonic() - self._began,
+            vrrp=self._network is not None,
+            why_not=self._why_not,
+            phases=self.phases,
+            notes=self.notes,
+            dns_queries=authority.queries - before,
+        )
+
+    async def _script(self) -> None:
+        await self._until(SERVER_AT)
+        await self._kill("server", "eu-server-1", detection=EDGE_DETECTION_S)
+        await self._until(EDGE_AT)
+        await self._kill("L7 edge", "us-l7-1", detection=EDGE_DETECTION_S)
+        await self._until(PROXY_AT)
+        holder = next((node.name for node in self._proxies() if node.role == "active"), "eu-l4-1")
+        await self._kill("L4 proxy", holder, detection=DOWN_S if self._network else None)
+        await self._until(SITE_AT)
+        site = [node.name for node in self._fleet.nodes.values() if node.site == "us" and node.alive]
+        await self._kill("site us", *site, detection=DETECTION_S, failures=DETECTION_S + TTL_S)
+        await self._until(1.0)
+
+    async def _kill(
+        self, name: str, *nodes: str, detection: float | None, failures: float | None = None
+    ) -> None:
+        """Kill nodes and begin a new phase."""
+        phase = Phase(name, nodes, time.monotonic(), detection, failures)
+        self.phases.append(phase)
+        assert self._callers is not None
+        self._callers.phase = phase
+        self._note("killed (SIGKILL)", nodes[0] if len(nodes) == 1 else name)
+        await self._fleet.kill_nodes(*nodes)
+
+    async def _until(self, share: float) -> None:
+        await asyncio.sleep(max(0.0, self._began + share * self._seconds - time.monotonic()))
+
+    async def _until_the_address_is_held(self) -> None:
+        """Wait until the first proxy holds the address, and the second knows."""
+        if self._network is not None:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self._held.wait()
+
+    async def _watch(self, authority: Authority, pool: LoadBalancer[str]) -> None:
+        """Show how things stand, and measure how late this process is."""
+        while True:
+            due = time.monotonic() + LOOK_EVERY_S
+            await asyncio.sleep(LOOK_EVERY_S)
+            phase = self.phases[-1]
+            phase.stall = max(phase.stall, time.monotonic() - due)
+            seen = sum(one.requests for one in self.phases)
+            failures = sum(one.failures for one in self.phases)
+            states = ", ".join([f"{one.id} {one.state}" for one in pool.stats().endpoints])
+            told = f"{seen} requests, {failures} failures; DNS: {states}, {authority.queries} queries"
+            self._view.show(time.monotonic() - self._began, told, self._fleet.nodes, self.notes)
+
+    # ------------------------------------------------------------------ what is reported
+
+    def _proxies(self) -> list[Node]:
+        """Return the proxies of the first site, in order."""
+        return [node for node in self._fleet.nodes.values() if (node.tier, node.site) == ("l4", "eu")]
+
+    def _on_line(self, name: str, data: dict[str, Any]) -> None:
+        """Take what a process has emitted."""
+        node, phase = self._fleet.nodes[name], self.phases[-1]
+        if data["kind"] == "stats":
+            node.behind = {id: tuple(row) for id, row in data["endpoints"].items()}
+        elif data["kind"] == "role":
+            node.role = data["role"]
+            self._note(f"is {node.role}", name)
+            if [one.role for one in self._proxies()] == ["active", "backup"]:
+                self._held.set()
+            if node.role == "active" and phase.name == "L4 proxy":
+                phase.on_detection(name, data["at"])
+        elif data["kind"] == "event" and data["event"] in {"ejected", "restored"}:
+            self._note(f"{data['event']} {data['endpoint']}", name)
+            if data["event"] == "ejected" and data["endpoint"] in phase.killed and len(phase.killed) == 1:
+                phase.on_detection(name, data["at"])
+
+    def _on_event(self, event: Event) -> None:
+        """Take an event of the sites' balancer."""
+        kind, phase = type(event).__name__.lower(), self.phases[-1]
+        if kind in {"ejected", "restored"}:
+            self._note(f"{kind} {event.endpoint}", "DNS")
+            if kind == "ejected" and phase.name == f"site {event.endpoint}":
+                phase.on_detection("DNS", event.at)
+
+    def _note(self, event: str, node: str) -> None:
+        note = Note(time=time.monotonic() - self._began, event=event, endpoint=node)
+        self.notes.append(note)
+        self._view.tell(note)
+
+    def _addresses(self, stack: ExitStack) -> list[SiteAddress]:
+        """Return the addresses of the sites, and keep their common port while the stack is open."""
+        hosts = {"eu": "127.0.0.2", "us": "127.0.0.3"}
+        port = 0
+        for host in hosts.values():
+            one = stack.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind((host, port))
+            port = one.getsockname()[1]
+        if self._network is not None:
+            hosts["eu"] = ROUTERS[0].addresses[0]
+        return [
+            SiteAddress(site, host, port, self._network if site == "eu" else None)
+            for site, host in hosts.items()
+        ]
+
+
+def _connector() -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(limit=0, force_close=True)
+
+
+async def _until_ready(callers: Callers, pool: LoadBalancer[str]) -> None:
+    """Make requests until both sites answer, and their checks pass."""
+    async with asyncio.timeout(READY_TIMEOUT_S):
+        ready = False
+        while not ready:
+            await asyncio.sleep(LOOK_EVERY_S)
+            subnets = [network.replace("/16", "/24") for network in NETWORKS]
+            asked = [callers.request(callers.resolvers[0], subnet, "/") for subnet in subnets]
+            answered = await asyncio.gather(*asked)
+            ready = all(answered) and all(one.state == "healthy" for one in pool.stats().endpoints)
+
+
+@asynccontextmanager
+async def _beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a coroutine beside the block, and cancel it at its end."""
+    task = asyncio.create_task(coroutine)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _run(network: Network | str, view: TiersView, seconds: float) -> TiersReport:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await TiersDemo(network, view, seconds).run()
+
+
+def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
+    """Run the demo and print what came of it.
+
+    Parameters
+    ----------
+    seconds
+        How long callers keep coming, beside what the starts of processes take; ``None`` for the default.
+    as_json
+        Print data, and nothing while it runs.
+
+    Returns
+    -------
+    int
+        0; 1 if a caller saw a failure that the formulas do not allow; 2 if it cannot run here; 130 if it was
+        interrupted.
+    """
+    seconds = DEFAULT_SECONDS if seconds is None else seconds
+    if not sys.platform.startswith("linux"):
+        sys.stderr.write("balancekit demo --tiers needs Linux: its sites are addresses of loopback\n")
+        return 2
+    if seconds < MIN_SECONDS:
+        sys.stderr.write(f"balancekit demo --tiers: --seconds {seconds:g}: at least {MIN_SECONDS:g}\n")
+        return 2
+    console = output(WIDE)
+    view: TiersView = (
+        SilentTiers() if as_json else LiveTiers(console) if console.is_terminal else PlainTiers()
+    )
+    with ExitStack() as stack:
+        network: Network | str
+        try:
+            network = stack.enter_context(Network())
+        except OSError as error:
+            network = f"{error}"
+        try:
+            with view.opened():
+                report = asyncio.run(_run(network, view, seconds))
+        except (KeyboardInterrupt, asyncio.CancelledError):  # before the processes were up
+            return 130
+    if as_json:
+        json.dump(report.data(), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        print_tiers(console, report)
+    if any(note.event == "interrupted" for note in report.notes):
+        return 130
+    return 0 if report.as_promised else 1

@@ -1,0 +1,115 @@
+"""Views of the tiers demo: a live table by tier in a terminal, plain lines elsewhere, nothing with ``--json``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from balancekit.cli._report import Note
+from balancekit.cli._tiers_fleet import Node
+
+__all__ = ["LiveTiers", "PlainTiers", "SilentTiers", "TiersView", "traffic_of"]
+
+TIERS = {"l4": "L4 proxies", "l7": "L7 edges", "server": "HTTP servers"}
+MAX_NOTES_SHOWN = 10
+PLAIN_EVERY_S = 2.0
+
+
+class TiersView(Protocol):
+    """Something that shows the run while it goes on."""
+
+    def opened(self) -> AbstractContextManager[object]:
+        """Return what to be in while showing."""
+        ...
+
+    def show(self, elapsed: float, top: str, nodes: Mapping[str, Node], notes: Sequence[Note]) -> None:
+        """Show how things stand; ``top`` is a line about callers and DNS."""
+
+    def tell(self, note: Note) -> None:
+        """Show that something happened."""
+
+
+def traffic_of(node: Node, nodes: Mapping[str, Node]) -> tuple[int, int]:
+    """Return how many requests (L4: connections) a node has in flight and has served, by what proxies report."""
+    if node.tier == "server":
+        rows = [one.behind[node.name] for one in nodes.values() if node.name in one.behind]
+    else:
+        rows = list(node.behind.values())
+    return sum(row[1] for row in rows), sum(row[2] for row in rows)
+
+
+def states_of(node: Node, nodes: Mapping[str, Node]) -> str:
+    """Return what a node is: dead, or what the proxies before it say of it."""
+    if not node.alive:
+        return "killed"
+    if node.tier == "l4":
+        return node.role or "listens"
+    seen = {one.behind[node.name][0] for one in nodes.values() if one.alive and node.name in one.behind}
+    return ", ".join(sorted(seen)) or "listens"
+
+
+class SilentTiers:
+    """Show nothing."""
+
+    def opened(self) -> AbstractContextManager[object]:
+        """Return a context that does nothing."""
+        return nullcontext()
+
+    def show(self, elapsed: float, top: str, nodes: Mapping[str, Node], notes: Sequence[Note]) -> None: ...
+
+    def tell(self, note: Note) -> None: ...
+
+
+class PlainTiers(SilentTiers):
+    """A line for everything that happens, and one for how things stand every two seconds."""
+
+    def __init__(self, write: Callable[[str], object] = sys.stdout.write) -> None:
+        self._write = write
+        self._next = 0.0
+
+    def show(self, elapsed: float, top: str, nodes: Mapping[str, Node], notes: Sequence[Note]) -> None:
+        if elapsed < self._next:
+            return
+        self._next = elapsed + PLAIN_EVERY_S
+        alive = ", ".join(
+            f"{sum(node.alive for node in nodes.values() if node.tier == tier)} {title}"
+            for tier, title in TIERS.items()
+        )
+        self._write(f"{elapsed:5.1f} s  {top}; {alive}\n")
+
+    def tell(self, note: Note) -> None:
+        self._write(f"{note.time:5.1f} s  {note}\n")
+
+
+class LiveTiers(SilentTiers):
+    """A table by tier that is drawn anew, with the latest events below it."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=8, transient=True)
+
+    def opened(self) -> AbstractContextManager[object]:
+        """Return the live display."""
+        return self._live
+
+    def show(self, elapsed: float, top: str, nodes: Mapping[str, Node], notes: Sequence[Note]) -> None:
+        table = Table(title=f"balancekit demo --tiers, {elapsed:.1f} s: {top}", title_justify="left")
+        for column in ("tier", "node", "state", "in flight", "served"):
+            table.add_column(column, justify="right" if column in {"in flight", "served"} else "left")
+        for tier, title in TIERS.items():
+            for place, node in enumerate([one for one in nodes.values() if one.tier == tier]):
+                inflight, served = traffic_of(node, nodes)
+                state = states_of(node, nodes)
+                style = "red" if state in {"killed", "ejected"} else "cyan" if state == "backup" else "green"
+                table.add_row(
+                    "" if place else title, node.name, Text(state, style=style), str(inflight), str(served)
+                )
+            table.add_section()
+        lines = [Text(f"{note.time:5.1f} s  {note}") for note in notes[-MAX_NOTES_SHOWN:]]
+        self._live.update(Group(table, *lines))
