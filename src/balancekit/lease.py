@@ -210,7 +210,7 @@ class Lease(Generic[T_co]):
         node = self._open
         if node is not None:
             self._open = None
-            self.__class__ = Lease  # without a finalizer
+            self.__class__ = Lease  # pyright: ignore[reportAttributeAccessIssue]  # without a finalizer
             node.successes += 1  # first: a reader that sees nothing in flight sees everything counted
             node.inflight -= 1
             if node.needs_callback:
@@ -247,7 +247,7 @@ class Lease(Generic[T_co]):
         node = self._open
         if node is not None:
             self._open = None
-            self.__class__ = Lease  # without a finalizer
+            self.__class__ = Lease  # pyright: ignore[reportAttributeAccessIssue]  # without a finalizer
             node.inflight -= 1
         return node
 
