@@ -11,7 +11,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from balancekit import LoadBalancer, Outcome
+from balancekit import LeastResponseTime, LoadBalancer, Outcome, PowerOfChoices
+from balancekit.loads import EwmaLatency, FailureAware, PeakEwmaLatency
 from balancekit.sim import Exponential, Poisson, Server, simulate
 from balancekit.testing import ManualClock
 
@@ -106,11 +107,21 @@ def test_queues_stay_finite_whatever_the_speeds(seed):
     assert report.mean < 10.0 * (1.0 / (0.05 * capacity) + 1.0 / min(speeds))
 
 
+BY_LATENCY = {
+    "default": dict,
+    "average": lambda: {"selector": PowerOfChoices(), "load": EwmaLatency()},
+    "peak": lambda: {"selector": PowerOfChoices(), "load": PeakEwmaLatency()},
+    "failure-aware": lambda: {"selector": PowerOfChoices(), "load": FailureAware()},
+    "least response time": lambda: {"selector": LeastResponseTime()},
+}
+
+
+@pytest.mark.parametrize("name", BY_LATENCY)
 @pytest.mark.parametrize("outcome", [Outcome.IGNORED, Outcome.CANCELLED])
-def test_requests_that_are_ignored_attract_no_others(outcome):
+def test_requests_that_are_ignored_attract_no_others(outcome, name):
     """Law 6: an endpoint whose requests all end ignored or cancelled at once gets no more than its share."""
     clock, chance = ManualClock(), Random(1)
-    balancer = LoadBalancer(["a", "b", "c", "d"], clock=clock, rng=Random(1))
+    balancer = LoadBalancer(["a", "b", "c", "d"], clock=clock, rng=Random(1), **BY_LATENCY[name]())
     picked = Counter()
     for _ in range(4_000):
         lease = balancer.acquire()

@@ -182,7 +182,7 @@ class FailureAwareLoad:
     def __init__(self, pool: FailureAwarePool, node: Node) -> None:
         self.pool: FailureAwarePool = pool
         self.tried: bool = False
-        """Whether there has been a success, or a wait long enough to learn from."""
+        """Whether a request has ended, other than by a failure."""
         self._node = node
         self._rate = pool.rate
         self._latency = 0.0  # while node.latency_estimate is NaN; otherwise that is the latency
@@ -229,6 +229,9 @@ class FailureAwareLoad:
             self._judge(0.0, now)
         if latency > self._expected(now):
             self._measure(latency, now)
+        elif not self.tried and not self._missing:  # nothing is known of it, but it is no newcomer any more
+            self.tried = True
+            self._learn(self._expected(now), now)
 
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success of ``latency`` seconds."""

@@ -5,9 +5,9 @@ fast says nothing about speed; a time-out or a cancellation is a *lower bound* a
 estimate. An endpoint never measured answers 0 while idle (so it is tried) and a very high value while its
 first request is out (so it is tried by one request, not by all).
 
-The estimate fades towards 0 while the endpoint is idle, so that a bad one is tried again. That is also
-this load's weakness: a failing endpoint is idle, hence looks better and better. Prefer
-:class:`FailureAware`.
+The estimate fades towards 0 while the endpoint is idle, so that a bad one is tried again; the end of a request that
+says nothing of the speed, as a fast failure, begins that anew. It is this load's weakness that failures count for no
+more. Prefer :class:`FailureAware`.
 
 Cost: O(1); one ``exp`` when a request ends and one when the value is asked.
 Source: Finagle ``PeakEwma.scala`` (October 2024); tower ``load/peak_ewma.rs`` for the jump.
@@ -31,6 +31,8 @@ __all__ = ["EwmaLatency", "LatencyLoad", "PeakEwmaLatency", "measured"]
 
 UNMEASURED_LATENCY_S: Final = 1e9
 """The latency, in seconds, assumed of an endpoint whose very first request is still out."""
+UNTOLD_LATENCY_S: Final = 1.0
+"""The latency, in seconds, assumed after an end that says nothing of it if nothing was known before."""
 UNMEASURED_RANK: Final = 1e300
 """The rank, for one request ahead, of such an endpoint: above that of all that have answered."""
 
@@ -102,11 +104,15 @@ class LatencyLoad:
         """Do nothing: the node counts."""
 
     def finished(self, completion: Completion, /) -> None:
-        """Learn from a success, or from how long a request had been waiting when it was given up."""
+        """Learn from a success, or from how long a request had been waiting when it was given up.
+
+        An end that says nothing of the speed says that the endpoint was not idle: the estimate starts to fade again.
+        """
         latency, exact = measured(completion)
-        average = self._average
-        if exact or latency > average.value(now=completion.ended_at):
-            average.observe(latency, now=completion.ended_at)
+        average, now = self._average, completion.ended_at
+        if not exact:
+            latency = max(latency, average.value(now=now) if average.seen else UNTOLD_LATENCY_S)
+        average.observe(latency, now=now)
         if self.changed is not None:
             self.changed(self._node)
 
