@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from balancekit import LeastResponseTime, LoadBalancer, Outcome, PowerOfChoices
-from balancekit.loads import EwmaLatency, FailureAware, PeakEwmaLatency
+from balancekit.loads import EwmaLatency, PeakEwmaLatency
 from balancekit.sim import Exponential, Poisson, Server, simulate
 from balancekit.testing import ManualClock
 
@@ -111,7 +111,6 @@ BY_LATENCY = {
     "default": dict,
     "average": lambda: {"selector": PowerOfChoices(), "load": EwmaLatency()},
     "peak": lambda: {"selector": PowerOfChoices(), "load": PeakEwmaLatency()},
-    "failure-aware": lambda: {"selector": PowerOfChoices(), "load": FailureAware()},
     "least response time": lambda: {"selector": LeastResponseTime()},
 }
 

@@ -28,7 +28,8 @@ pools; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not
 Cost: one ``exp`` per success (three after a recent failure), none per comparison; a sweep is O(n log n).
 
 *When not to use it:* on endpoints whose durations differ by design (streams): report
-``lease.first_byte()``; or without a clock: :class:`InFlight`.
+``lease.first_byte()``; or without a clock: :class:`InFlight`. Where requests often end ignored or cancelled, of which it
+learns nothing: an endpoint that has only such keeps what it was last taken for.
 
 Source: own construction and measurement; the parts are Finagle's Peak EWMA, MOSN's success factor,
 ingress-nginx's seeding with the mean of the peers.
@@ -182,7 +183,7 @@ class FailureAwareLoad:
     def __init__(self, pool: FailureAwarePool, node: Node) -> None:
         self.pool: FailureAwarePool = pool
         self.tried: bool = False
-        """Whether a request has ended, other than by a failure."""
+        """Whether there has been a success, or a wait long enough to learn from."""
         self._node = node
         self._rate = pool.rate
         self._latency = 0.0  # while node.latency_estimate is NaN; otherwise that is the latency
@@ -229,9 +230,6 @@ class FailureAwareLoad:
             self._judge(0.0, now)
         if latency > self._expected(now):
             self._measure(latency, now)
-        elif not self.tried and not self._missing:  # nothing is known of it, but it is no newcomer any more
-            self.tried = True
-            self._learn(self._expected(now), now)
 
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success of ``latency`` seconds."""
