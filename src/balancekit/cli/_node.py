@@ -15,8 +15,22 @@ from balancekit.checks import Schedule
 from balancekit.events import Event
 from balancekit.health import Lifecycle, Thresholds
 
-__all__ = ["CHECKS", "THRESHOLDS", "emit", "endpoints", "lifecycle", "on_event", "run_until_orphaned"]
+__all__ = [
+    "ALIVE",
+    "CHECKS",
+    "HOST",
+    "THRESHOLDS",
+    "emit",
+    "endpoints",
+    "lifecycle",
+    "on_event",
+    "run_until_orphaned",
+]
 
+HOST: Final = "www.demo.test"
+"""The name that callers ask for."""
+ALIVE: Final = "/-/alive"
+"""The path that an edge answers itself, for checks."""
 STATS_EVERY_S: Final = 0.5
 CHECKS: Final = Schedule(interval=0.5, timeout=0.5)
 """How often a proxy checks what is behind it."""

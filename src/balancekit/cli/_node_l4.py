@@ -17,8 +17,7 @@ from balancekit.adapters.vrrp import AsyncVrrp, RoleChange, ip_address_hook
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import AsyncChecks, HttpCheck
 from balancekit.cli._network import enter_namespace
-from balancekit.cli._node import CHECKS, emit, endpoints, lifecycle, on_event, run_until_orphaned
-from balancekit.cli._node_l7 import ALIVE
+from balancekit.cli._node import ALIVE, CHECKS, emit, endpoints, lifecycle, on_event, run_until_orphaned
 from balancekit.errors import UnavailableError
 from balancekit.ha import VirtualRouter
 from balancekit.l4 import FlowTable, StickyFlows

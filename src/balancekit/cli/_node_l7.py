@@ -15,15 +15,12 @@ from aiohttp import web
 from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import AsyncChecks, HttpCheck
-from balancekit.cli._node import CHECKS, emit, endpoints, lifecycle, on_event, run_until_orphaned
+from balancekit.cli._node import ALIVE, CHECKS, HOST, emit, endpoints, lifecycle, on_event, run_until_orphaned
 from balancekit.l7 import Route, RouteTable, prefix
 from balancekit.retry import RetryBudget
 
-__all__ = ["ALIVE", "HOST", "Edge", "main"]
+__all__ = ["Edge", "main"]
 
-HOST: Final = "www.demo.test"
-ALIVE: Final = "/-/alive"
-"""The path that the edge answers itself, for checks."""
 ATTEMPTS: Final = 2
 TIMEOUT: Final = {"connect": 1.0, "read": 2.0, "write": 2.0, "pool": 2.0}
 HOP_BY_HOP: Final = frozenset(

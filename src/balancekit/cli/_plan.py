@@ -11,7 +11,6 @@ from balancekit.balancer import LoadBalancer
 from balancekit.cli._file_kinds import are_files, plan_files
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.hashing import expected_peak, table_size_for, vnodes_for
 from balancekit.planning import Plan
 from balancekit.selectors import MaglevHash, RendezvousHash, RingHash
 
@@ -79,6 +78,8 @@ def _read(text: str) -> list[Endpoint[str]]:
 def _selector(
     options: argparse.Namespace, nodes: int
 ) -> tuple[RingHash | MaglevHash | RendezvousHash, dict[str, float]]:
+    from balancekit.hashing import expected_peak, table_size_for, vnodes_for  # noqa: PLC0415 - loads numpy
+
     wanted = options.imbalance
     if options.algorithm == "ring":
         vnodes = options.vnodes or (150 if wanted is None else vnodes_for(wanted, nodes))

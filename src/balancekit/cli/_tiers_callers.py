@@ -9,7 +9,7 @@ from typing import Final
 
 import aiohttp
 
-from balancekit.cli._node_l7 import HOST
+from balancekit.cli._node import HOST
 from balancekit.cli._tiers_gslb import Resolver
 from balancekit.cli._tiers_report import Phase
 

@@ -17,7 +17,7 @@ import dns.rdatatype
 from balancekit.adapters.dnspython import BalancerStandings, DnsResponder
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import AsyncChecks, HttpCheck, Schedule
-from balancekit.cli._node_l7 import HOST
+from balancekit.cli._node import HOST
 from balancekit.gslb import (
     AllUp,
     Answer,

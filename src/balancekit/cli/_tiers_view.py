@@ -45,6 +45,10 @@ def traffic_of(node: Node, nodes: Mapping[str, Node]) -> tuple[int, int]:
     return sum(row[1] for row in rows), sum(row[2] for row in rows)
 
 
+def _of_tier(tier: str, nodes: Mapping[str, Node]) -> list[Node]:
+    return sorted([node for node in nodes.values() if node.tier == tier], key=lambda node: node.name)
+
+
 def states_of(node: Node, nodes: Mapping[str, Node]) -> str:
     """Return what a node is: dead, or what the proxies before it say of it."""
     if not node.alive:
@@ -79,7 +83,7 @@ class PlainTiers(SilentTiers):
             return
         self._next = elapsed + PLAIN_EVERY_S
         alive = ", ".join(
-            f"{sum(node.alive for node in nodes.values() if node.tier == tier)} {title}"
+            f"{title} {sum(node.alive for node in nodes.values() if node.tier == tier)}"
             for tier, title in TIERS.items()
         )
         self._write(f"{elapsed:5.1f} s  {top}; {alive}\n")
@@ -103,12 +107,16 @@ class LiveTiers(SilentTiers):
         for column in ("tier", "node", "state", "in flight", "served"):
             table.add_column(column, justify="right" if column in {"in flight", "served"} else "left")
         for tier, title in TIERS.items():
-            for place, node in enumerate([one for one in nodes.values() if one.tier == tier]):
+            for place, node in enumerate(_of_tier(tier, nodes)):
                 inflight, served = traffic_of(node, nodes)
                 state = states_of(node, nodes)
                 style = "red" if state in {"killed", "ejected"} else "cyan" if state == "backup" else "green"
                 table.add_row(
-                    "" if place else title, node.name, Text(state, style=style), str(inflight), str(served)
+                    "" if place else title,
+                    node.name,
+                    Text(state, style=style),
+                    str(inflight) if node.alive else "-",
+                    str(served),
                 )
             table.add_section()
         lines = [Text(f"{note.time:5.1f} s  {note}") for note in notes[-MAX_NOTES_SHOWN:]]

@@ -34,7 +34,6 @@ from balancekit.gslb import (
     zone_file,
 )
 from balancekit.health import AccruedFailures
-from balancekit.sim import DnsSimulation, EndpointChange
 
 __all__ = ["add_gslb", "explain", "plan", "run_gslb"]
 
@@ -252,14 +251,15 @@ def _observed(path: Path) -> dict[str, float]:
 
 
 def _simulate(read: ZoneFile, options: argparse.Namespace) -> int:
+    from balancekit.sim import DnsSimulation, EndpointChange  # noqa: PLC0415 - no other command needs it
+
     policy = read.zone.policies.get(options.name)
     if policy is None:
         raise ConfigurationError(
             "NAME", options.name, f"a name with a policy: {', '.join(read.zone.policies)}"
         )
-    changes = [_change(text, up=False) for text in options.down] + [
-        _change(text, up=True) for text in options.up
-    ]
+    changes = [EndpointChange(*_change("--down", text), False) for text in options.down]
+    changes += [EndpointChange(*_change("--up", text), True) for text in options.up]
     ttl = read.zone.ttl(options.name)
     report = DnsSimulation(
         policy,
@@ -301,15 +301,13 @@ def _clients(path: Path) -> list[Client]:
     return [Client(address="192.0.2.53", subnet=subnet) for subnet in _observed(path)]
 
 
-def _change(text: str, *, up: bool) -> EndpointChange:
-    """Return the change that a word such as ``eu-1,eu-2@60`` describes."""
+def _change(option: str, text: str) -> tuple[float, tuple[str, ...]]:
+    """Return when, and the ids, of a word such as ``eu-1,eu-2@60``."""
     ids, _, at = text.rpartition("@")
     try:
-        return EndpointChange(float(at), tuple(id for id in ids.split(",") if id), up)
+        return float(at), tuple(id for id in ids.split(",") if id)
     except ValueError:
-        raise ConfigurationError(
-            "--up" if up else "--down", text, "ids, @ and seconds: eu-1,eu-2@60"
-        ) from None
+        raise ConfigurationError(option, text, "ids, @ and seconds: eu-1,eu-2@60") from None
 
 
 def _serve(path: Path, read: ZoneFile, options: argparse.Namespace) -> int:
