@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import socket
 import ssl
@@ -207,5 +208,33 @@ def test_a_client_that_resets_harms_no_endpoint(edge):
         assert pool.explain(exclude=[dead]).picked == live.id
         proxy.close()
         backends.servers[0].close()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_has_finished_sending_gets_its_answer(edge):
+    """Also when the garbage collector runs meanwhile: the event loop holds no connection whose sender has finished."""
+
+    async def scenario():
+        collected = asyncio.Event()
+
+        async def answer(reader, writer):
+            await reader.read()
+            await collected.wait()
+            writer.write(b"answer")
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        pool = edge["sticky_pool"]([f"127.0.0.1:{server.sockets[0].getsockname()[1]}"])
+        proxy = await edge["Edge"](FlowRoutes([(FlowMatch(), pool)])).serve("127.0.0.1", 0)
+        reader, writer = await connect(proxy, "203.0.113.7")
+        writer.write_eof()
+        await asyncio.sleep(0.2)
+        gc.collect()
+        collected.set()
+        assert await asyncio.wait_for(reader.read(), 10) == b"answer"
+        writer.close()
+        proxy.close()
+        server.close()
 
     asyncio.run(scenario())
