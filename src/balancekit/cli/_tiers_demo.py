@@ -81,7 +81,8 @@ class TiersDemo:
         """Play the whole script; return what came of it, also of a run that was interrupted."""
         with ExitStack() as stack:
             sites = self._addresses(stack)
-            async with self._fleet, aiohttp.ClientSession(connector=_connector()) as session:
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
+            async with self._fleet, aiohttp.ClientSession(connector=connector) as session:
                 self._note("start 12 processes", "all")
                 await asyncio.gather(*[self._fleet.start_site(site) for site in sites])
                 await self._until_the_address_is_held()
@@ -214,10 +215,6 @@ class TiersDemo:
         ]
 
 
-def _connector() -> aiohttp.TCPConnector:
-    return aiohttp.TCPConnector(limit=0, force_close=True)
-
-
 async def _until_ready(callers: Callers, pool: LoadBalancer[str]) -> None:
     """Make requests until both sites answer, and their checks pass."""
     async with asyncio.timeout(READY_TIMEOUT_S):
@@ -263,8 +260,8 @@ def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
     Returns
     -------
     int
-        0; 1 if a caller saw a failure that the formulas do not allow; 2 if it cannot run here; 130 if it was
-        interrupted.
+        0; 1 if a caller saw a failure that the formulas do not allow, or a process did not start; 2 if it
+        cannot run here; 130 if it was interrupted.
     """
     seconds = DEFAULT_SECONDS if seconds is None else seconds
     if not sys.platform.startswith("linux"):
@@ -288,6 +285,10 @@ def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
                 report = asyncio.run(_run(network, view, seconds))
         except (KeyboardInterrupt, asyncio.CancelledError):  # before the processes were up
             return 130
+        except (TimeoutError, RuntimeError) as error:
+            why = f"{error}" or "the processes were not ready in time"
+            sys.stderr.write(f"balancekit demo --tiers: {why}\n")
+            return 1
     if as_json:
         json.dump(report.data(), sys.stdout, indent=2)
         sys.stdout.write("\n")
