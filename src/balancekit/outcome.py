@@ -87,6 +87,12 @@ class Completion:
 
     @property
     def latency(self) -> float:
+        """Seconds from acquire to the first byte of the answer; to release if that was not reported."""
+        reached = self.ended_at if self.first_byte_at is None else self.first_byte_at
+        return reached - self.started_at
+
+    @property
+    def duration(self) -> float:
         """Seconds from acquire to release."""
         return self.ended_at - self.started_at
 

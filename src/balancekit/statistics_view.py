@@ -35,9 +35,9 @@ class EndpointStats(Record):
     outcomes
         How many leases ended how, since the endpoint joined; every outcome is present.
     latency
-        Quantiles of recent successes in seconds; ``None`` if there are none, or if the balancer does
-        not measure time (``timed=False``). The first 64 successes are all in it, later ones one in
-        eight.
+        Quantiles of recent successes in seconds, to the first byte where that was reported; ``None`` if there are
+        none, or if the balancer does not measure time (``timed=False``). The first 64 successes are all in it, later
+        ones one in eight.
     """
 
     id: str

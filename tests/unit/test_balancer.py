@@ -129,6 +129,7 @@ class TestLeases:
             clock.advance(60.0)
         assert lease.details.first_byte_at == 0.25
         assert lease.started_at == 0.0
+        assert balancer.stats()["a"].latency.p99 == 0.25
 
     def test_latency_quantiles(self, clock):
         """Of successes only; None before there are any."""

@@ -146,6 +146,8 @@ def test_a_completion_wants_an_outcome():
     with pytest.raises(ConfigurationError, match="outcome="):
         Completion("success", started_at=0.0, ended_at=1.0)
     assert Completion(Outcome.SUCCESS, started_at=1.0, ended_at=3.5).latency == 2.5
+    streamed = Completion(Outcome.SUCCESS, started_at=1.0, ended_at=3.5, first_byte_at=2.0)
+    assert (streamed.latency, streamed.duration) == (1.0, 2.5)
 
 
 def test_the_tree_of_errors():

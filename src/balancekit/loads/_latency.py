@@ -144,12 +144,10 @@ def measured(completion: Completion) -> tuple[float, bool]:
 
     Fast failures, refusals and ignored outcomes say nothing: a lower bound of minus one.
     """
-    reached = completion.ended_at if completion.first_byte_at is None else completion.first_byte_at
-    latency = reached - completion.started_at
     match completion.outcome:
         case Outcome.SUCCESS:
-            return latency, True
+            return completion.latency, True
         case Outcome.TIMEOUT | Outcome.CANCELLED:
-            return latency, False
+            return completion.latency, False
         case _:
             return -1.0, False

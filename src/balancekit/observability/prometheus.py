@@ -178,7 +178,7 @@ class BalancerCollector:
         """Put the duration of a success into the histogram."""
         if completion.outcome is not Outcome.SUCCESS:
             return
-        seconds = _duration(completion)
+        seconds = completion.latency
         if not math.isnan(seconds):
             self._histogram(endpoint.id).observe(seconds)
 
@@ -348,9 +348,3 @@ def _exporter(registry: CollectorRegistry) -> _Exporter:
         if found is None:
             found = _EXPORTERS[registry] = _Exporter(registry)
         return found
-
-
-def _duration(completion: Completion) -> float:
-    if completion.first_byte_at is not None:
-        return completion.first_byte_at - completion.started_at
-    return completion.latency
