@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from random import Random
 
 import dns.message
@@ -223,10 +224,13 @@ def becomes(answer, expected):
 
 
 def free_port():
-    """Return a free UDP port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-        made.bind(("127.0.0.1", 0))
-        return made.getsockname()[1]
+    """Return a port that is free for UDP and for TCP."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind(("127.0.0.1", 0))
+            with suppress(OSError):
+                tcp.bind(udp.getsockname())
+                return udp.getsockname()[1]
 
 
 @pytest.mark.skipif(shutil.which("env") is None, reason="needs a POSIX system for signals")
