@@ -313,8 +313,8 @@ def test_a_file_that_is_rewritten_in_place_never_costs_the_list(runner, tmp_path
             path.write_text(whole)
         failed = discovery.stats().refreshes["failed"]
         assert failed > 5, "the reader never met the writer"
-        path.write_text(json.dumps([{"targets": ["10.0.0.1:80"]}]))
         assert missing == []
+        path.write_text(json.dumps([{"targets": ["10.0.0.1:80"]}]))
         wait_for(lambda: ids(balancer) == {"10.0.0.1:80"})
 
 
