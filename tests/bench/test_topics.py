@@ -106,7 +106,17 @@ def test_the_data_are_plain_and_complete(results):
     assert list(data["topics"]) == list(TITLES) == list(TOPICS)
     for topic in data["topics"].values():
         for claim in topic["claims"]:
-            assert set(claim) == {"name", "text", "measured", "right", "low", "high", "source", "judged", "holds"}
+            assert set(claim) == {
+                "name",
+                "text",
+                "measured",
+                "right",
+                "low",
+                "high",
+                "source",
+                "judged",
+                "holds",
+            }
             assert isinstance(claim["measured"], float | int)
             assert claim["source"]
         for table in topic["tables"]:

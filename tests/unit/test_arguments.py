@@ -14,6 +14,8 @@ import pytest
 from balancekit import ConfigurationError, LoadBalancer
 from balancekit._support.arguments import checked_arguments, checked_stream, fits
 from balancekit._support.record import Record, field
+from balancekit.scheduling import AliasTable, SmoothWrr, smooth_cycle
+from balancekit.sim import Recorded, RecordedArrivals
 
 
 @checked_arguments
@@ -137,3 +139,32 @@ def test_an_array_of_ids_excludes_and_any_other_array_is_refused() -> None:
         with pytest.raises(ConfigurationError, match=r"exclude=array\(\[1, 2\]\) is not allowed"):
             lb.acquire(*key, exclude=np.array([1, 2]))
     assert lb.stats().inflight == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: AliasTable([], []), "items"),
+        (lambda: AliasTable("ab", [1.0, -1.0]), "weights"),
+        (lambda: AliasTable("ab", [1.0, float("inf")]), "weights"),
+        (lambda: SmoothWrr([1, 0]), "weights"),
+        (lambda: SmoothWrr(b"\x01\x02"), "weights"),
+        (lambda: smooth_cycle([10**9]), "weights"),
+        (lambda: Recorded(b"\x01"), "seconds"),
+        (lambda: Recorded([1.0, float("nan")]), "seconds"),
+        (lambda: Recorded([10**400]), "seconds"),
+        (lambda: RecordedArrivals([2.0, 1.0]), "seconds"),
+        (lambda: RecordedArrivals([True]), "seconds"),
+    ],
+)
+def test_lists_of_numbers_are_refused_by_name(make, name):
+    """Bytes, bools, infinite, unordered and too large ones, in a time that is short for a million."""
+    with pytest.raises(ConfigurationError, match=name):
+        make()
+
+
+def test_weights_of_any_size_make_an_alias_table():
+    """A mean that no float could hold is not needed."""
+    for unit in (5e-324, 1e-300, 1e300):
+        table = AliasTable("ab", [unit, unit])
+        assert {table.draw(lambda at=at: at) for at in (0.1, 0.6)} == {"a", "b"}

@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AliasTable"]
 
 T = TypeVar("T")
+
+MIN_EXACT: Final = 1e-280
+MAX_EXACT: Final = 1e280
+"""Largest weights between which a mean of them is a float like any other."""
 
 
 @final
@@ -30,7 +35,12 @@ class AliasTable(Generic[T]):
     items
         What to draw, at least one.
     weights
-        Numbers >= 0, as many. If all are zero, all items are equally likely.
+        Finite numbers >= 0, as many. If all are zero, all items are equally likely.
+
+    Raises
+    ------
+    ConfigurationError
+        For no items, or wrong weights.
 
     Example
     -------
@@ -56,9 +66,15 @@ class AliasTable(Generic[T]):
     def __init__(self, items: Sequence[T], weights: Sequence[float]) -> None:
         if len(items) != len(weights):
             raise ConfigurationError("weights", weights, f"{len(items)} weights, one for each item")
+        if not items:
+            raise ConfigurationError("items", items, "at least one item")
+        valid.numbers("weights", weights, minimum=0.0)
         # Columns, not pairs: thousands of tuples start a full collection of garbage, which stops every thread.
         self.own = [item for item, weight in zip(items, weights, strict=True) if weight > 0.0]
         drawn = [weight for weight in weights if weight > 0.0]
+        if drawn and not MIN_EXACT <= max(drawn) <= MAX_EXACT:
+            largest = max(drawn)
+            drawn = [weight / largest for weight in drawn]
         if not drawn:
             self.own, drawn = list(items), [1.0] * len(items)
         size = len(drawn)

@@ -21,11 +21,16 @@ plain one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Final, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit.errors import ConfigurationError
 
 __all__ = ["SmoothWrr", "smooth_cycle"]
+
+MAX_TURNS: Final = 100_000
+"""Of a cycle."""
 
 
 @final
@@ -49,6 +54,7 @@ class SmoothWrr:
 
     @checked_arguments
     def __init__(self, weights: Sequence[float]) -> None:
+        valid.numbers("weights", weights, minimum=0.0, above=0.0)
         classes: dict[float, list[int]] = {}
         for position, weight in enumerate(weights):
             classes.setdefault(weight, []).append(position)
@@ -78,6 +84,14 @@ class SmoothWrr:
 
 @checked_arguments
 def smooth_cycle(weights: Sequence[int]) -> list[int]:
-    """Return one whole cycle of ``sum(weights)`` turns, as positions. O(sum * distinct weights)."""
-    take = SmoothWrr(weights).take
-    return [take() for _ in range(sum(weights))]
+    """Return one whole cycle of ``sum(weights)`` turns, as positions. O(sum * distinct weights).
+
+    Raises
+    ------
+    ConfigurationError
+        For weights that are no numbers above 0, or with a sum above 100,000.
+    """
+    take, turns = SmoothWrr(weights).take, sum(weights)
+    if turns > MAX_TURNS:
+        raise ConfigurationError("weights", weights, f"a sum of at most {MAX_TURNS:,}")
+    return [take() for _ in range(turns)]

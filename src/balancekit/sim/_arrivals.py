@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, pairwise
 from random import Random
 from typing import Final, Protocol
 
@@ -141,10 +141,10 @@ class RecordedArrivals(Record):
     seconds: Sequence[float] = field(kw_only=False)
 
     def _check(self) -> None:
-        before, times = 0.0, []
-        for one in self.seconds:
-            before = valid.number("seconds", one, minimum=before)
-            times.append(before)
+        times = valid.numbers("seconds", self.seconds, minimum=0.0)
+        for before, after in pairwise(times):
+            if after < before:
+                valid.number("seconds", after, minimum=before)
         self.__dict__["seconds"] = tuple(times)
 
     def times(self, rng: Random, /) -> Iterator[float]:

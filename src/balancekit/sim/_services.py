@@ -127,7 +127,7 @@ class Recorded(Record):
     seconds: Sequence[float] = field(kw_only=False)
 
     def _check(self) -> None:
-        times = tuple(valid.number("seconds", one, minimum=0.0) for one in self.seconds)
+        times = tuple(valid.numbers("seconds", self.seconds, minimum=0.0))
         if not times:
             raise ConfigurationError("seconds", self.seconds, "at least one time")
         self.__dict__["seconds"] = times
