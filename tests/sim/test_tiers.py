@@ -67,6 +67,18 @@ def test_equal_runs_have_equal_bytes_wherever_they_run():
     assert pickle.loads(here[0]) == pickle.loads(there[0])
 
 
+@pytest.mark.filterwarnings("default")  # what a cluster warns of while it stops is not ours
+def test_a_cluster_gives_the_same_bytes():
+    """Wherever the workers are, through the executor of a dask cluster."""
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster) as client:
+        there = sweep(run_of, [{"seed": 1}, {"seed": 2}], executor=client.get_executor())
+    assert there == [run_of(seed) for seed in (1, 2)]
+
+
 def test_every_request_is_accounted_for_and_its_stages_add_up():
     """As many requests as the rate says; the stages of each add up to its latency, none is negative."""
     report = simulation_of(rate=400.0).run(20.0)
