@@ -9,8 +9,11 @@ from functools import partial
 from typing import Any, ClassVar, Final
 from weakref import ref
 
-import urllib3.exceptions
-from requests import PreparedRequest, Response, exceptions
+from balancekit._support.extras import extra
+
+with extra("requests"):
+    import urllib3.exceptions
+    from requests import PreparedRequest, Response, exceptions
 
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._requests_errors import PIECE, classify_error

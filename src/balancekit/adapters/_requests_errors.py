@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
-import urllib3.exceptions
-from requests import PreparedRequest, exceptions
-from requests.utils import rewind_body
+from balancekit._support.extras import extra
+
+with extra("requests"):
+    import urllib3.exceptions
+    from requests import PreparedRequest, exceptions
+    from requests.utils import rewind_body
 
 from balancekit.adapters._classification import (
     CANCELLED,

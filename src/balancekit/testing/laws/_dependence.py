@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from hypothesis import strategies as st
+from balancekit._support.extras import extra
+
+with extra("testing"):
+    from hypothesis import strategies as st
 
 from balancekit.protocols import Selector
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot

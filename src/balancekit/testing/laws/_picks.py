@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import strategies as st
+from balancekit._support.extras import extra
+
+with extra("testing"):
+    from hypothesis import strategies as st
 
 from balancekit.protocols import SupportsPicker, SupportsPrepare
 from balancekit.snapshot import Key, Snapshot

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from balancekit._support.extras import extra
+
+with extra("testing"):
+    from hypothesis import Phase, given, settings
+    from hypothesis import strategies as st
 
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.snapshot import Node
