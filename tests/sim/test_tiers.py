@@ -93,6 +93,15 @@ def test_every_request_is_accounted_for_and_its_stages_add_up():
     assert set(report.data()["spent"]) == set(STAGES)
 
 
+def test_a_run_without_requests_has_a_report():
+    """All that is counted is 0, and what is averaged is not there."""
+    report = simulation_of().run(1e-9)
+    assert (report.requests, report.failures, report.last_failure()) == (0, 0, None)
+    assert report.data()["p99"] is None
+    assert report.course(3)["requests"] == [0.0] * 3
+    assert pickle.loads(pickle.dumps(report)) == report
+
+
 @pytest.mark.parametrize("tier", ["l4", "l7"])
 def test_nodes_wait_as_queues_with_one_server_and_equal_work_do(tier):
     """M/D/1: the mean stay at a node with utilisation u is s * (1 + u / (2 - 2 u)), for u = 0.3 and 0.7."""
