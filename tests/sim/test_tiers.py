@@ -272,6 +272,16 @@ def test_any_balancer_may_be_the_one_of_an_l7_node():
         ({"losses": [Loss(tier="l4", site="s9", at=1.0)]}, "losses"),
         ({"losses": [Loss(tier="l4", site="s0", node=2, at=1.0)]}, "losses"),
         ({"losses": ["l4"]}, "losses"),
+        (
+            {
+                "losses": [
+                    Loss(tier="l7", site="s0", at=1.0, seconds=2.0),
+                    Loss(tier="l7", site="s0", at=2.0, seconds=2.0),
+                ]
+            },
+            "losses",
+        ),
+        ({"paths": ["api"]}, "paths"),
     ],
 )
 def test_wrong_values_are_refused_by_name(change, name):
@@ -279,6 +289,23 @@ def test_wrong_values_are_refused_by_name(change, name):
     options = {"requests_per_second": 10.0} | change
     with pytest.raises(ConfigurationError, match=name):
         TierSimulation({"s0": site_of()}, **options)
+
+
+def test_what_functions_return_and_what_reports_are_asked_is_checked():
+    """By the name of the parameter."""
+    for change in ("routes", "balancer"):
+        with pytest.raises(ConfigurationError, match=change):
+            simulation_of(**{change: lambda *_: None}).run(1.0)
+    report = simulation_of().run(1.0)
+    for ask, name in (
+        (lambda: report.quantile(2.0), "share"),
+        (lambda: report.spent(-1.0), "share"),
+        (lambda: report.quantile(0.5, (2.0, 1.0)), "between"),
+        (lambda: report.failed((1.0,)), "between"),
+        (lambda: report.course(0), "intervals"),
+    ):
+        with pytest.raises(ConfigurationError, match=name):
+            ask()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -85,6 +86,7 @@ class TierReport(Record):
         between
             Only requests that arrived in this span, in seconds.
         """
+        share = valid.number("share", share, minimum=0.0, maximum=1.0)
         inside = self._inside(between) & self.served
         found = (self.columns["ended"] - self.columns["arrived"])[inside]
         return float(np.quantile(found, share)) if len(found) else math.nan
@@ -117,7 +119,8 @@ class TierReport(Record):
             return dict.fromkeys(STAGES, math.nan)
         if share is None:
             return {name: float(times.mean()) for name, times in found.items()}
-        return {name: float(np.quantile(times, share)) for name, times in found.items()}
+        part = valid.number("share", share, minimum=0.0, maximum=1.0)
+        return {name: float(np.quantile(times, part)) for name, times in found.items()}
 
     def course(self, intervals: int = 100) -> dict[str, list[float | None]]:
         """Return how the run went over time, in equal intervals: what a chart shows.
@@ -128,6 +131,7 @@ class TierReport(Record):
             ``"time"`` (the middle of each), ``"requests"``, ``"failures"``, ``"p50"``, ``"p99"`` and the mean of each stage; ``None``
             where nothing was served.
         """
+        intervals = valid.integer("intervals", intervals, minimum=1, maximum=100_000)
         edges = np.linspace(0.0, self.seconds, intervals + 1)
         found: dict[str, list[float | None]] = {
             name: [] for name in ("time", "requests", "failures", "p50", "p99", *STAGES)
@@ -167,9 +171,9 @@ class TierReport(Record):
         arrived = self.columns["arrived"]
         if between is None:
             return np.ones(len(arrived), dtype=np.bool_)
+        if not isinstance(between, tuple) or len(between) != 2 or not between[0] <= between[1]:
+            raise ConfigurationError("between", between, "a pair of seconds, the begin first")
         begin, end = between
-        if not begin <= end:
-            raise ConfigurationError("between", between, "a span that does not end before it begins")
         return (arrived >= begin) & (arrived < end)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class TierSimulation:
             server_attempts=valid.integer("server_attempts", server_attempts, minimum=1),
             timeout=valid.number("timeout", timeout, above=0.0),
             pause=valid.number("pause", pause, minimum=0.0),
-            paths=tuple([valid.text("paths", path) for path in paths]),
+            paths=tuple([_path(path) for path in paths]),
             policy=policy,
             ttl=_a("ttl", ttl, Ttl),
             checks=_a("checks", checks, AccruedFailures),
@@ -181,7 +181,7 @@ class TierSimulation:
                 raise ConfigurationError(parameter, value, "a function")
         self._balancer: Final = balancer
         self._routes: Final = routes
-        self._losses: Final = tuple([self._checked(loss) for loss in losses])
+        self._losses: Final = _apart([self._checked(loss) for loss in losses])
         self._seed: Final = valid.integer("seed", seed, minimum=0)
 
     def run(self, seconds: float, /) -> TierReport:
@@ -229,6 +229,24 @@ def _a(parameter: str, value: object, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise ConfigurationError(parameter, value, f"a {kind.__name__}")
     return value
+
+
+def _path(path: object) -> str:
+    text = valid.text("paths", path)
+    if not text.startswith("/"):
+        raise ConfigurationError("paths", path, "paths that begin with /")
+    return text
+
+
+def _apart(losses: list[Loss]) -> tuple[Loss, ...]:
+    """Return losses, no two of the same thing at the same time."""
+    until: dict[tuple[str, str, int], float] = {}
+    for loss in sorted(losses, key=lambda loss: loss.at):
+        what = (loss.tier, loss.site, loss.node)
+        if loss.at < until.get(what, 0.0):
+            raise ConfigurationError("losses", loss, "no loss of what is lost at that time")
+        until[what] = loss.at + loss.seconds
+    return tuple(losses)
 
 
 def _query(number: int) -> Query:

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import TypeAlias, final
+from typing import TypeAlias, TypeVar, final
 
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
 from balancekit.hashing import MaglevTable
 from balancekit.l4 import Ecmp, FlowTable
 from balancekit.l7 import RouteTable
@@ -31,6 +32,8 @@ from balancekit.sim._services import draws
 from balancekit.sim.tiers._sites import Site
 
 __all__ = ["Flow", "L4Node", "L7Node", "MakeRoutes", "Request", "ServerState", "SiteState"]
+
+T = TypeVar("T")
 
 MakeRoutes: TypeAlias = Callable[[LoadBalancer[str]], RouteTable[LoadBalancer[str]]]
 """Makes the route table of an L7 node from the balancer over its site's servers."""
@@ -139,8 +142,8 @@ class L7Node:
         """Begin with a balancer that knows nothing, and an empty line."""
         make, routes = self._make
         self.life += 1
-        self.pool: LoadBalancer[str] = make(self.name)
-        self.routes: RouteTable[LoadBalancer[str]] = routes(self.pool)
+        self.pool: LoadBalancer[str] = _made("balancer", make(self.name), LoadBalancer)
+        self.routes: RouteTable[LoadBalancer[str]] = _made("routes", routes(self.pool), RouteTable)
         self.free: float = 0.0
         self.present: set[Request] = set()
 
@@ -219,6 +222,12 @@ class SiteState:
             and any(not node.down for node in self.announced.values())
             and any(not node.down for node in self.l7.values())
         )
+
+
+def _made(parameter: str, value: T, kind: type[object]) -> T:
+    if not isinstance(value, kind):
+        raise ConfigurationError(parameter, value, f"a function that returns a {kind.__name__}")
+    return value
 
 
 def _nobody(_flow: bytes) -> str:
