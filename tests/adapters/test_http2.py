@@ -42,17 +42,19 @@ class Http2Server:
         connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         connection.initiate_connection()
         writer.write(connection.data_to_send())
-        while data := await reader.read(65536):
-            for event in connection.receive_data(data):
-                if isinstance(event, h2.events.RequestReceived):
-                    self.methods.append(dict(event.headers or [])[b":method"].decode())
-                    if self._answer(connection, event.stream_id or 0):
-                        writer.write(connection.data_to_send())
-                        await writer.drain()
-                        writer.close()
-                        return
-            writer.write(connection.data_to_send())
-            await writer.drain()
+        try:
+            while data := await reader.read(65536):
+                for event in connection.receive_data(data):
+                    if isinstance(event, h2.events.RequestReceived):
+                        self.methods.append(dict(event.headers or [])[b":method"].decode())
+                        if self._answer(connection, event.stream_id or 0):
+                            writer.write(connection.data_to_send())
+                            await writer.drain()
+                            return
+                writer.write(connection.data_to_send())
+                await writer.drain()
+        finally:
+            writer.close()
 
     def _answer(self, connection: h2.connection.H2Connection, stream: int) -> bool:
         """Answer a request; return whether the connection is over."""
