@@ -38,8 +38,8 @@ CHANGES = {
     "undrain": (lambda lb: lb.undrain("a"), BEFORE, set()),
     "set_weight": (lambda lb: lb.set_weight("a", 5.0), BEFORE | {"a": 5.0}, set()),
 }
-MIN_CALLS, MIN_JUMPS = 60, 10 if sys.version_info < (3, 12) else 0
-"""Fewer places than these would mean that the injector does not see the library; since 3.12 comprehensions are no calls."""
+MIN_CALLS, MIN_JUMPS = 60, 10
+"""Fewer places than these would mean that the injector does not see the library."""
 
 
 def fresh(selector, change):
