@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ import uvicorn
 
 from balancekit import LoadBalancer
 from balancekit.l7 import Route, RouteTable, prefix
+from balancekit.selectors import RoundRobin
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "edge-http.md"
 CODE = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
@@ -95,17 +97,21 @@ def test_the_recipe_is_short():
 
 
 def test_no_error_is_seen_when_an_endpoint_is_killed(backends, serve):
-    """With ``attempts=2``, kill -9 of one of three endpoints under eight clients: every answer of 600 is 200."""
-    pool = LoadBalancer([address for _, address in backends])
+    """With ``attempts=2``, kill -9 of one of three endpoints under eight clients: every answer of 600 is 200.
+
+    The endpoints are chosen in turn, so that the one that was killed is chosen again while the clients run.
+    """
+    pool = LoadBalancer([address for _, address in backends], selector=RoundRobin())
     edge = edge_class()(RouteTable([Route("site", pool, attempts=2, timeout=10.0)]))
     address = serve(edge)
     statuses = []
+    answers = itertools.count(1)
 
     def client(_):
         with httpx2.Client(base_url=f"http://{address}", trust_env=False, timeout=20.0) as session:
             for _ in range(75):
                 statuses.append(session.get("/x").status_code)
-                if len(statuses) == 150:
+                if next(answers) == 150:
                     os.kill(backends[0][0].pid, signal.SIGKILL)
 
     with ThreadPoolExecutor(8) as threads:
