@@ -13,33 +13,45 @@ if TYPE_CHECKING:
 
     from balancekit.checks._asyncio import AsyncChecks
     from balancekit.checks._dependencies import SharedDependencies
-    from balancekit.checks._load_probes import AsyncProbes, LoadProbe, ProbedLoad, ThreadProbes
-    from balancekit.checks._metrics_probe import INFERENCE_METRICS, MetricsProbe, read_gauges
+    from balancekit.checks._load_probes import AsyncProbes, LoadProbe, ThreadProbes
+    from balancekit.checks._metrics_probe import (
+        INFERENCE_ATTRIBUTES,
+        INFERENCE_METRICS,
+        Gauges,
+        MetricsPage,
+        MetricsProbe,
+        read_gauges,
+    )
     from balancekit.checks._once import check_once
     from balancekit.checks._probes import DeepCheck, HttpCheck, TcpCheck
     from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult
     from balancekit.checks._schedule import CheckTimer, Schedule
+    from balancekit.checks._scrapes import AsyncScrapes, ThreadScrapes
     from balancekit.checks._threads import ThreadChecks
 
 __all__ = [
+    "INFERENCE_ATTRIBUTES",
     "INFERENCE_METRICS",
     "AsyncChecks",
     "AsyncProbes",
+    "AsyncScrapes",
     "CheckTimer",
     "DeepCheck",
+    "Gauges",
     "HttpCheck",
     "LoadProbe",
+    "MetricsPage",
     "MetricsProbe",
     "NetworkCheck",
     "Peer",
     "ProbeExchange",
     "ProbeResult",
-    "ProbedLoad",
     "Schedule",
     "SharedDependencies",
     "TcpCheck",
     "ThreadChecks",
     "ThreadProbes",
+    "ThreadScrapes",
     "check_once",
     "read_gauges",
 ]
@@ -50,11 +62,19 @@ __getattr__: Callable[[str], object] = lazily(
         "_asyncio": ("AsyncChecks",),
         "_dependencies": ("SharedDependencies",),
         "_result": ("ProbeExchange", "ProbeResult", "NetworkCheck", "Peer"),
-        "_load_probes": ("AsyncProbes", "LoadProbe", "ProbedLoad", "ThreadProbes"),
-        "_metrics_probe": ("INFERENCE_METRICS", "MetricsProbe", "read_gauges"),
+        "_load_probes": ("AsyncProbes", "LoadProbe", "ThreadProbes"),
+        "_metrics_probe": (
+            "INFERENCE_ATTRIBUTES",
+            "INFERENCE_METRICS",
+            "Gauges",
+            "MetricsPage",
+            "MetricsProbe",
+            "read_gauges",
+        ),
         "_once": ("check_once",),
         "_probes": ("DeepCheck", "HttpCheck", "TcpCheck"),
         "_schedule": ("Schedule", "CheckTimer"),
+        "_scrapes": ("AsyncScrapes", "ThreadScrapes"),
         "_threads": ("ThreadChecks",),
     },
 )

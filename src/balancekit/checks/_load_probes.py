@@ -14,25 +14,16 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias, final
+from typing import Any, Self, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer, require_balancer
-from balancekit.reported import Prequal
+from balancekit.reported import Prequal, ProbedLoad
 
-__all__ = ["AsyncProbes", "LoadProbe", "ProbedLoad", "ThreadProbes"]
-
-
-class ProbedLoad(NamedTuple):
-    """What a server answers to a probe."""
-
-    in_flight: float
-    """Requests it has, waiting ones included."""
-    latency: float = 0.0
-    """Seconds that a request takes with so many; 0 if it does not know."""
+__all__ = ["AsyncProbes", "LoadProbe", "ThreadProbes"]
 
 
 LoadProbe: TypeAlias = Callable[[Endpoint[Any]], ProbedLoad]
@@ -97,6 +88,7 @@ class ThreadProbes(_Prober):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.reported import ProbedLoad
     >>> prequal = Prequal()
     >>> lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"], selector=prequal)
     >>> with ThreadProbes(lb, prequal, lambda endpoint: ProbedLoad(in_flight=3, latency=0.02)):
@@ -186,6 +178,7 @@ class AsyncProbes(_Prober):
     Example
     -------
     >>> from balancekit import LoadBalancer
+    >>> from balancekit.reported import ProbedLoad
     >>> async def ask(endpoint):
     ...     return ProbedLoad(in_flight=3, latency=0.02)
     >>> async def main():

@@ -1,9 +1,10 @@
 """Load from a page of metrics: the gauges of inference servers, or any of Prometheus.
 
 =========  =====================================================================================
-vLLM       ``vllm:num_requests_running`` + ``vllm:num_requests_waiting``
-SGLang     ``sglang:num_running_reqs`` + ``sglang:num_queue_reqs``
-Triton     ``nv_trt_llm_request_metrics`` with ``request_type`` ``scheduled`` or ``waiting``
+vLLM       ``vllm:num_requests_running`` + ``vllm:num_requests_waiting``; ``vllm:kv_cache_usage_perc``
+SGLang     ``sglang:num_running_reqs`` + ``sglang:num_queue_reqs``; ``sglang:token_usage``
+Triton     ``nv_trt_llm_request_metrics`` with ``request_type`` ``scheduled`` or ``waiting``;
+           ``nv_trt_llm_kv_cache_block_metrics`` with ``kv_cache_block_type`` ``fraction``
 =========  =====================================================================================
 
 Source: the servers' documentation of metrics, 2026; the text format by ``prometheus_client.parser``.
@@ -13,18 +14,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from inspect import isawaitable
 from types import MappingProxyType
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit.checks._load_probes import ProbedLoad
+from balancekit._support.record import Record, field
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
+from balancekit.reported import ProbedLoad
 
-__all__ = ["INFERENCE_METRICS", "MetricsProbe", "read_gauges"]
+__all__ = [
+    "INFERENCE_ATTRIBUTES",
+    "INFERENCE_METRICS",
+    "Gauges",
+    "MetricsPage",
+    "MetricsProbe",
+    "read_gauges",
+]
 
 MAX_PAGE_BYTES: Final = 4_000_000
+
+
+class Gauges(Record):
+    """How one figure is read from a page of metrics.
+
+    Parameters
+    ----------
+    names
+        Of gauges; ``name{label="value"}`` takes samples with that label only.
+    largest
+        Whether the figure is the largest sample of those that are there, as for a share of something. Otherwise it is the
+        sum of all gauges, each of which must be there, over all their other labels.
+
+    Example
+    -------
+    >>> Gauges(("requests_running", "requests_waiting")).largest
+    False
+    """
+
+    names: tuple[str, ...] = field(kw_only=False)
+    largest: bool = False
+
+    def _check(self) -> None:
+        if (
+            not isinstance(self.names, tuple)
+            or not self.names
+            or not all(isinstance(name, str) and name for name in self.names)
+        ):
+            raise ConfigurationError("names", self.names, "a tuple of names of gauges")
+        valid.flag("largest", self.largest)
+
 
 INFERENCE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -37,6 +78,26 @@ INFERENCE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 """The gauges that add up to the requests of a server, by its kind."""
+
+KV_UTILIZATION: Final = {
+    "vllm": Gauges(("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"), largest=True),
+    "sglang": Gauges(("sglang:token_usage",), largest=True),
+    "triton": Gauges(('nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}',), largest=True),
+}
+
+INFERENCE_ATTRIBUTES: Final[Mapping[str, Mapping[str, Gauges]]] = MappingProxyType(
+    {
+        kind: MappingProxyType(
+            {
+                "requests": Gauges((running, waiting)),
+                "waiting": Gauges((waiting,)),
+                "kv_utilization": KV_UTILIZATION[kind],
+            }
+        )
+        for kind, (running, waiting) in INFERENCE_METRICS.items()
+    }
+)
+"""What is read from the pages of inference servers, by their kind: requests, those that wait, the share of the cache in use."""
 
 
 @checked_arguments
@@ -65,24 +126,12 @@ def read_gauges(page: str, gauges: tuple[str, ...]) -> float:
     >>> read_gauges(page, INFERENCE_METRICS["vllm"])
     6.0
     """
-    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - an extra
-
-    samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            samples.setdefault(sample.name, []).append((sample.labels, sample.value))
-    total = 0.0
+    samples = _samples(page)
     for gauge in gauges:
-        name, wanted = _parsed(gauge)
-        values = [
-            value
-            for labels, value in samples.get(name, ())
-            if all(labels.get(label) == wish for label, wish in wanted.items())
-        ]
-        if not values:
+        if _figure(samples, Gauges((gauge,))) is None:
             raise ValueError(f"the page has no gauge {gauge}")
-        total += sum(values)
-    if not 0.0 <= total < math.inf:
+    total = _figure(samples, Gauges(gauges))
+    if total is None or not 0.0 <= total < math.inf:
         raise ValueError(f"{total} requests in flight")
     return total
 
@@ -109,8 +158,7 @@ class MetricsProbe:
     path
         Of the page.
 
-    Pages give no latency for a number of requests, so ``Prequal`` takes the endpoint with the fewest. ``latest`` keeps the
-    last value of each endpoint, for selectors of your own.
+    Pages give no latency for a number of requests, so ``Prequal`` takes the endpoint with the fewest.
 
     Example
     -------
@@ -118,8 +166,6 @@ class MetricsProbe:
     >>> probe = MetricsProbe(("requests_in_flight",), fetch=lambda url: "requests_in_flight 4 ")
     >>> probe(Endpoint("10.0.0.1:8000"))
     ProbedLoad(in_flight=4.0, latency=0.0)
-    >>> dict(probe.latest)
-    {'10.0.0.1:8000': 4.0}
     """
 
     def __init__(
@@ -134,17 +180,9 @@ class MetricsProbe:
             raise ConfigurationError(
                 "gauges", gauges, f"one of {', '.join(INFERENCE_METRICS)}, or a tuple of names"
             )
-        if not callable(fetch):
-            raise ConfigurationError("fetch", fetch, "a function from a URL to the text of a page")
         self._gauges: tuple[str, ...] = known
-        self._fetch = fetch
+        self._fetch = _checked_fetch(fetch)
         self._path = valid.text("path", path)
-        self._latest: dict[str, float] = {}
-
-    @property
-    def latest(self) -> Mapping[str, float]:
-        """The last value of each endpoint."""
-        return MappingProxyType(self._latest)
 
     def __call__(self, endpoint: Endpoint[Any]) -> ProbedLoad:
         """Ask one endpoint, whose target is ``host:port`` or a URL.
@@ -154,9 +192,114 @@ class MetricsProbe:
         ValueError
             If the page cannot be used.
         """
-        target = str(endpoint.target).rstrip("/")
-        page = self._fetch((target if "://" in target else f"http://{target}") + self._path)
-        if len(page) > MAX_PAGE_BYTES:
-            raise ValueError(f"a page of {len(page)} characters, more than {MAX_PAGE_BYTES}")
-        self._latest[endpoint.id] = found = read_gauges(page, self._gauges)
-        return ProbedLoad(found)
+        return ProbedLoad(read_gauges(self._fetch(_url(endpoint, self._path)), self._gauges))
+
+
+@final
+class MetricsPage:
+    """A page of metrics, read into figures by name: what ``ThreadScrapes`` and ``AsyncScrapes`` ask of an endpoint.
+
+    Parameters
+    ----------
+    gauges
+        ``"vllm"``, ``"sglang"`` or ``"triton"``, which give ``"requests"``, ``"waiting"`` and ``"kv_utilization"``; or how
+        each figure is read, by its name.
+    fetch
+        Takes a URL and returns the text of the page, or an awaitable of it; see :class:`MetricsProbe`.
+    path
+        Of the page.
+
+    A gauge that a page does not have, or whose value is no number, is left out; a page that has none of them is an error.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint
+    >>> page = MetricsPage({"busy": Gauges(("requests_in_flight",))}, fetch=lambda url: "requests_in_flight 4 ")
+    >>> page(Endpoint("10.0.0.1:8000"))
+    {'busy': 4.0}
+    """
+
+    def __init__(
+        self, gauges: str | Mapping[str, Gauges], *, fetch: Callable[[str], Any], path: str = "/metrics"
+    ) -> None:
+        known = INFERENCE_ATTRIBUTES.get(gauges) if isinstance(gauges, str) else gauges
+        if (
+            not isinstance(known, Mapping)
+            or not known
+            or not all(isinstance(name, str) and isinstance(gauge, Gauges) for name, gauge in known.items())
+        ):
+            raise ConfigurationError(
+                "gauges", gauges, f"one of {', '.join(INFERENCE_ATTRIBUTES)}, or a mapping of names to Gauges"
+            )
+        self._gauges: Mapping[str, Gauges] = dict(known)
+        self._fetch = _checked_fetch(fetch)
+        self._path = valid.text("path", path)
+
+    def __call__(self, endpoint: Endpoint[Any]) -> Any:
+        """Ask one endpoint, whose target is ``host:port`` or a URL; a coroutine if ``fetch`` is one.
+
+        Raises
+        ------
+        ValueError
+            If the page cannot be used.
+        """
+        page = self._fetch(_url(endpoint, self._path))
+        return self._awaited(page) if isawaitable(page) else self.read(page)
+
+    @checked_arguments
+    def read(self, page: str) -> dict[str, float]:
+        """Return the figures of a page that has been fetched."""
+        samples = _samples(page)
+        figures = {}
+        for name, gauges in self._gauges.items():
+            figure = _figure(samples, gauges)
+            if figure is not None and 0.0 <= figure < math.inf:
+                figures[name] = figure
+        if not figures:
+            raise ValueError(f"the page has none of: {', '.join(self._gauges)}")
+        return figures
+
+    async def _awaited(self, page: Any) -> dict[str, float]:
+        return self.read(await page)
+
+
+def _checked_fetch(fetch: Callable[[str], Any]) -> Callable[[str], Any]:
+    if not callable(fetch):
+        raise ConfigurationError("fetch", fetch, "a function from a URL to the text of a page")
+    return fetch
+
+
+def _url(endpoint: Endpoint[Any], path: str) -> str:
+    target = str(endpoint.target).rstrip("/")
+    return (target if "://" in target else f"http://{target}") + path
+
+
+def _samples(page: str) -> dict[str, list[tuple[Mapping[str, str], float]]]:
+    """Return the samples of a page by the name of their gauge."""
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - an extra
+
+    if len(page) > MAX_PAGE_BYTES:
+        raise ValueError(f"a page of {len(page)} characters, more than {MAX_PAGE_BYTES}")
+    samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            samples.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return samples
+
+
+def _figure(samples: Mapping[str, list[tuple[Mapping[str, str], float]]], gauges: Gauges) -> float | None:
+    """Return a figure; ``None`` if a gauge that it needs is not there."""
+    found: list[float] = []
+    for gauge in gauges.names:
+        name, wanted = _parsed(gauge)
+        values = [
+            value
+            for labels, value in samples.get(name, ())
+            if all(labels.get(label) == wish for label, wish in wanted.items())
+        ]
+        if not values and not gauges.largest:
+            return None
+        found += values
+    if not found:
+        return None
+    return max(found) if gauges.largest else sum(found)

@@ -2,10 +2,11 @@
 
 .. code-block:: text
 
-    value = pace * (inflight / capacity + 1) / max(floor, success) ** exponent
+    value = pace * (inflight / capacity + 1) / max(floor, success) ** exponent * reported
 
     pace      average over answers of sqrt(latency * min(latency, time since the answer before)), over 200 s
     success   moving average of succeeding (1 s); idle, it heals towards 1 (5 s)
+    reported  1 without load reports; with them, how much busier the endpoint says it is than it usually says
 
 *Pace.* How much of an endpoint's time one request takes lies between two bounds. The time since the answer before is
 right for an endpoint that works on one request at a time, whatever its queue; latency is right for one that works on
@@ -19,6 +20,10 @@ changes slowly, and what it *has* is counted in ``inflight``.
 least one than 15 % and half a standard error are taken for equal. An endpoint that went without a request for 24 s
 *and* for 15 requests per endpoint is tried once, whatever is known of it, and what it answers then outweighs what was
 known; if it is slow four times in a row, it is tried more rarely.
+
+*What endpoints report.* ``lease.report_load`` (adapters call it) says what no caller sees: the load of other callers, and of
+neighbours. Only its change counts, for what an endpoint always reports is in its latency: see
+``loads/_reported_utilization.py``. Endpoints that report and endpoints that do not may be mixed.
 
 *What a pick compares* is ``node.latency_estimate``: pace, queue and turn as of the last request that began or ended
 there. Turns break ties: they advance by a small part of the pace at each pick, so endpoints of equal delay are picked
@@ -45,8 +50,9 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.loads._latency import measured
+from balancekit.loads._reported_utilization import ReportedUtilization
 from balancekit.loads._success_rate import SuccessRate
-from balancekit.outcome import FAILURES, Completion
+from balancekit.outcome import FAILURES, Completion, LoadReport
 
 if TYPE_CHECKING:
     from balancekit.node import Node
@@ -271,6 +277,7 @@ class ExpectedDelayLoad:
         "_node",
         "_plain",
         "_probe",
+        "_reported",
         "_root",
         "_silent",
         "_started",
@@ -304,6 +311,7 @@ class ExpectedDelayLoad:
         self._count = 0.0
         self._answered_at = -math.inf
         self._success: SuccessRate | None = None
+        self._reported: ReportedUtilization | None = None  # from its first report on
         self._started = 0
         self._idle_since = math.inf
         self._idle_since_pick = 0
@@ -335,6 +343,8 @@ class ExpectedDelayLoad:
         """Learn from a request's end, whatever it was."""
         now = completion.ended_at
         latency, exact = measured(completion)
+        if completion.load_report is not None:
+            self._report(completion.load_report, now)
         if exact:
             self.succeeded(latency, now)
             return
@@ -371,7 +381,7 @@ class ExpectedDelayLoad:
     def reset(self) -> None:
         """Forget failures, and most of what is known of the pace: the endpoint is back from an ejection."""
         self._success = None
-        self._plain = self.known and self._probe is Probe.NONE
+        self._plain = self.known and self._probe is Probe.NONE and self._reported is None
         self._count = min(self._count, RESET_COUNT)
         self.restate(self._answered_at)
 
@@ -416,6 +426,8 @@ class ExpectedDelayLoad:
         if self._success is not None:
             config = self.pool.config
             price /= max(config.floor, self._success.value(now=now)) ** config.exponent
+        if self._reported is not None:
+            price *= self._reported.factor(now)
         return price
 
     def _average(self, latency: float, now: float) -> None:
@@ -428,8 +440,14 @@ class ExpectedDelayLoad:
         """Record that the endpoint has answered, if that is new."""
         if not self.known:
             self.known = True
-            self._plain = self._success is None and self._probe is Probe.NONE
+            self._plain = self._success is None and self._probe is Probe.NONE and self._reported is None
             self.pool.learn(now)
+
+    def _report(self, report: LoadReport, now: float) -> None:
+        reported = self._reported or ReportedUtilization(self.pool.config.memory)
+        if reported.record(report, now):
+            self._reported = reported
+            self._plain = False
 
     def _fail(self, now: float) -> None:
         if self._success is None:
@@ -448,9 +466,11 @@ class ExpectedDelayLoad:
         if self._probe is not Probe.NONE:
             self._probe = Probe.NONE
             self._strikes = self._strikes + 1 if sample * sample > SLOW * self.pool.typical else 0
-        self._plain = self.known and self._success is None
+        self._plain = self.known and self._success is None and self._reported is None
         self._meet(now)
         self.restate(now)
+        if self._reported is not None and self.recent is not None:
+            self.recent[self._node.successes & 3] = self._node
 
     def _is_idle(self, now: float) -> bool:
         """Whether the endpoint is to be tried: it went without a request for long."""

@@ -5,7 +5,8 @@
 :class:`ReportedRoundRobin`    a selector that weighs endpoints by their reports, as gRPC and Envoy do
 :class:`ReportedWeights`       the rule behind it, usable alone
 :class:`Prequal`               a selector that probes servers and avoids hot ones; runners are in ``checks``
-:class:`LoadMeter`             a server's own figures
+:class:`NodeAttributes`        figures that probes of pages of metrics find; :class:`Probed` is a load that reads one
+:class:`LoadMeter`             a server's own figures; :class:`LatencyByLoad` is the estimate in it
 :class:`AsgiLoadReports`       ASGI middleware that sends them with every answer; :class:`WsgiLoadReports` for WSGI
 =============================  ============================================================================
 
@@ -20,7 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from balancekit.reported._attributes import NodeAttributes
     from balancekit.reported._headers import HeaderReports
+    from balancekit.reported._latency_by_load import LatencyByLoad
     from balancekit.reported._orca import (
         LOAD_HEADER,
         LOAD_HEADER_BINARY,
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
         parse_orca,
     )
     from balancekit.reported._prequal import Prequal, ProbePool, ProbePoolMachine
+    from balancekit.reported._probed import Probed
     from balancekit.reported._round_robin import ReportedRoundRobin
-    from balancekit.reported._server import AsgiLoadReports, LoadMeter, WsgiLoadReports
+    from balancekit.reported._server import Arrival, AsgiLoadReports, LoadMeter, ProbedLoad, WsgiLoadReports
     from balancekit.reported._weights import (
         MissingWeight,
         ReportedWeights,
@@ -41,14 +45,19 @@ if TYPE_CHECKING:
 __all__ = [
     "LOAD_HEADER",
     "LOAD_HEADER_BINARY",
+    "Arrival",
     "AsgiLoadReports",
     "HeaderReports",
     "InvalidLoadReportError",
+    "LatencyByLoad",
     "LoadMeter",
     "MissingWeight",
+    "NodeAttributes",
     "Prequal",
     "ProbePool",
     "ProbePoolMachine",
+    "Probed",
+    "ProbedLoad",
     "ReportedRoundRobin",
     "ReportedWeights",
     "ReportedWeightsMachine",
@@ -61,11 +70,14 @@ __all__ = [
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
+        "_attributes": ("NodeAttributes",),
         "_headers": ("HeaderReports",),
+        "_latency_by_load": ("LatencyByLoad",),
         "_orca": ("LOAD_HEADER", "LOAD_HEADER_BINARY", "InvalidLoadReportError", "format_orca", "parse_orca"),
         "_prequal": ("Prequal", "ProbePool", "ProbePoolMachine"),
+        "_probed": ("Probed",),
         "_round_robin": ("ReportedRoundRobin",),
-        "_server": ("AsgiLoadReports", "LoadMeter", "WsgiLoadReports"),
+        "_server": ("Arrival", "AsgiLoadReports", "LoadMeter", "ProbedLoad", "WsgiLoadReports"),
         "_weights": ("MissingWeight", "ReportedWeights", "ReportedWeightsMachine", "utilization"),
     },
 )

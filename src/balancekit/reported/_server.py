@@ -9,15 +9,16 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, NamedTuple, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
 from balancekit.outcome import LoadReport
+from balancekit.reported._latency_by_load import LatencyByLoad
 from balancekit.reported._orca import LOAD_HEADER, format_orca
 
-__all__ = ["AsgiLoadReports", "LoadMeter", "WsgiLoadReports"]
+__all__ = ["Arrival", "AsgiLoadReports", "LoadMeter", "ProbedLoad", "WsgiLoadReports"]
 
 CPU_PERIOD_S: Final = 1.0
 """The shortest time over which the use of processors is measured."""
@@ -27,6 +28,24 @@ Asgi: TypeAlias = Callable[
     [MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]
 ]
 Wsgi: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class ProbedLoad(NamedTuple):
+    """What a server answers to a probe."""
+
+    in_flight: float
+    """Requests it has, waiting ones included."""
+    latency: float = 0.0
+    """Seconds that a request takes with so many; 0 if it does not know."""
+
+
+class Arrival(NamedTuple):
+    """A request that has begun on a server."""
+
+    found: int
+    """Requests that were there before it."""
+    at: float
+    """When it came, by the clock of the meter."""
 
 
 @final
@@ -48,14 +67,17 @@ class LoadMeter:
     processors
         Called for the processor seconds used so far.
 
-    *Cost.* About a microsecond a request.
+    *Cost.* About two microseconds a request, ten more when it is probed.
 
     Example
     -------
     >>> meter = LoadMeter(capacity=10)
-    >>> meter.started()
+    >>> arrival = meter.started()
     >>> meter.report().application_utilization
     0.1
+    >>> meter.finished(arrival)
+    >>> meter.probed().in_flight
+    0
     """
 
     @checked_arguments
@@ -77,24 +99,37 @@ class LoadMeter:
         self._processors = processors
         self._lock = new_lock()
         self._open = 0
+        self._by_load = LatencyByLoad()
         self._begun = self._at = clock()
         self._requests = 0.0
         self._errors = 0.0
         self._cpu = 0.0
         self._cpu_at, self._cpu_used = self._at, processors()
 
-    def started(self) -> None:
-        """Note that a request has begun."""
+    def started(self) -> Arrival:
+        """Note that a request has begun; return what :meth:`finished` is to be given."""
         with self._lock:
             self._open += 1
+            return Arrival(self._open - 1, self._clock())
 
-    def finished(self, *, failed: bool = False) -> None:
-        """Note that a request has ended, and whether by an error of the server."""
+    def finished(self, arrival: Arrival | None = None, *, failed: bool = False) -> None:
+        """Note that a request has ended, and whether by an error of the server; without ``arrival`` its time is not learnt."""
         with self._lock:
+            now = self._clock()
             self._open -= 1
-            self._decay(self._clock())
+            self._decay(now)
             self._requests += 1.0
             self._errors += failed
+            if arrival is not None and not failed:
+                self._by_load.record(arrival.found, max(0.0, now - arrival.at))
+
+    def probed(self) -> ProbedLoad:
+        """Return what a probe is to be answered: requests open, and the latency that so many mean, in seconds.
+
+        Failed requests say nothing of latency.
+        """
+        with self._lock:
+            return ProbedLoad(self._open, self._by_load.estimate(self._open))
 
     def report(self) -> LoadReport:
         """Return the present load."""
@@ -163,7 +198,7 @@ class AsgiLoadReports:
             await self._app(scope, receive, send)
             return
         failed = True
-        self.meter.started()
+        arrival = self.meter.started()
 
         async def reporting(message: MutableMapping[str, Any]) -> None:
             nonlocal failed
@@ -179,7 +214,7 @@ class AsgiLoadReports:
             failed = True
             raise
         finally:
-            self.meter.finished(failed=failed)
+            self.meter.finished(arrival, failed=failed)
 
 
 @final
@@ -206,7 +241,7 @@ class WsgiLoadReports:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         failed = True
-        self.meter.started()
+        arrival = self.meter.started()
 
         def reporting(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             nonlocal failed
@@ -224,4 +259,4 @@ class WsgiLoadReports:
             close = getattr(parts, "close", None)
             if close is not None:
                 close()
-            self.meter.finished(failed=failed)
+            self.meter.finished(arrival, failed=failed)

@@ -1,0 +1,320 @@
+"""Runners that read figures of endpoints once a period into ``NodeAttributes``: in threads, or on asyncio.
+
+Requests do not wait for them. A page that cannot be read is counted, and logged when that begins and ends; nothing is held
+against its endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, final
+
+from balancekit._support import validation as valid
+from balancekit._support.elsewhere import Elsewhere
+from balancekit._support.fork import call_in_child, new_condition
+from balancekit._support.log import log_change
+from balancekit._support.loop import is_alive
+from balancekit.checks._schedule import CheckTimer, Schedule
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.protocols import ObservableBalancer, require_balancer
+from balancekit.reported import NodeAttributes
+
+__all__ = ["AsyncScrapes", "ThreadScrapes"]
+
+EVERY_SECOND: Final = Schedule(interval=1.0, timeout=1.0)
+REFRESH_S: Final = 0.25
+"""The longest time until a change of the pool is noticed."""
+
+
+class _Scraper:
+    """The part that both runners share. One thread at a time."""
+
+    def __init__(
+        self,
+        balancer: ObservableBalancer[Any],
+        attributes: NodeAttributes,
+        page: Any,
+        schedule: Schedule,
+        clock: Callable[[], float],
+    ) -> None:
+        require_balancer(balancer)
+        if not isinstance(attributes, NodeAttributes):
+            raise ConfigurationError("attributes", attributes, "NodeAttributes")
+        if not callable(page):
+            raise ConfigurationError(
+                "page", page, "a MetricsPage, or a function from an endpoint to figures by name"
+            )
+        if not isinstance(schedule, Schedule):
+            raise ConfigurationError("schedule", schedule, "a Schedule")
+        self._balancer = balancer
+        self._attributes = attributes
+        self._page: Any = page
+        self._schedule = schedule
+        self._clock = clock
+        self.failures: int = 0
+        """How many pages could not be read."""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._timer = CheckTimer(self._schedule, Random())
+        self._endpoints: dict[str, Endpoint[Any]] = {}
+        self._unread: set[str] = set()
+
+    def _next(self) -> tuple[Endpoint[Any] | None, float]:
+        """Return an endpoint that is due, or how long to wait."""
+        now = time.monotonic()
+        present = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
+        for gone in self._endpoints.keys() - present.keys():
+            self._attributes.forget(gone)
+            self._unread.discard(gone)
+        self._endpoints = present
+        self._timer.update(present, now=now)
+        due = self._timer.begin(now=now)
+        if due is not None:
+            return present[due], 0.0
+        return None, min(REFRESH_S, max(0.0, self._timer.next_at - now))
+
+    def _read(self, endpoint: Endpoint[Any], figures: Mapping[str, float]) -> None:
+        if endpoint.id in self._endpoints:
+            self._attributes.record(endpoint.id, figures, now=self._clock())
+            if endpoint.id in self._unread:
+                self._unread.discard(endpoint.id)
+                log_change("the load of %s can be read again", endpoint.id, bad=False)
+
+    def _failed(self, endpoint: Endpoint[Any], error: Exception) -> None:
+        self.failures += 1
+        if endpoint.id not in self._unread and endpoint.id in self._endpoints:
+            self._unread.add(endpoint.id)
+            log_change(
+                "the load of %s cannot be read, its last figures hold for %g s: %s: %s",
+                endpoint.id,
+                self._attributes.max_age,
+                type(error).__name__,
+                error,
+                bad=True,
+            )
+
+    def _done(self, endpoint: Endpoint[Any]) -> None:
+        self._timer.done(endpoint.id, now=time.monotonic(), changing=False)
+
+
+@final
+class ThreadScrapes(_Scraper):
+    """Read figures of a balancer's endpoints once a period, in threads.
+
+    Parameters
+    ----------
+    balancer
+        Whose endpoints are asked.
+    attributes
+        Where the figures are kept. Their ``max_age`` is best three intervals.
+    page
+        Returns the figures of one endpoint by name: a :class:`MetricsPage`, or a function of your own. It must give up in
+        good time.
+    schedule
+        How often; its time-out is for :class:`AsyncScrapes`.
+    concurrency
+        Pages read at once, >= 1.
+    clock
+        That of the balancer.
+
+    *When not to use it:* in a program that runs on asyncio; use :class:`AsyncScrapes`.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.reported import NodeAttributes, Probed
+    >>> attributes = NodeAttributes()
+    >>> lb = LoadBalancer(["10.0.0.1:8000"], selector=PowerOfChoices(), load=Probed(attributes, name="waiting"))
+    >>> with ThreadScrapes(lb, attributes, lambda endpoint: {"waiting": 3.0}):
+    ...     lb.acquire().release()
+    True
+    """
+
+    def __init__(
+        self,
+        balancer: ObservableBalancer[Any],
+        attributes: NodeAttributes,
+        page: Callable[[Endpoint[Any]], Mapping[str, float]],
+        *,
+        schedule: Schedule = EVERY_SECOND,
+        concurrency: int = 8,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
+        self._wakeup = new_condition()
+        self._threads: list[threading.Thread] = []
+        super().__init__(balancer, attributes, page, schedule, clock)
+        call_in_child(self)
+
+    @property
+    def running(self) -> bool:
+        """Whether it is started."""
+        return bool(self._threads)
+
+    def start(self) -> None:
+        """Start reading. Does nothing if it is started."""
+        with self._wakeup:
+            if self._threads:
+                return
+            self._reset()
+            names = [f"balancekit-scrape-{number}" for number in range(self._concurrency)]
+            self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
+            for thread in self._threads:
+                thread.start()
+
+    def stop(self) -> None:
+        """Stop reading, and return when the pages being read have ended. Does nothing if it is stopped."""
+        with self._wakeup:
+            threads, self._threads = self._threads, []
+            self._wakeup.notify_all()
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def after_fork(self) -> None:
+        """Be stopped in a forked child: the threads are not there."""
+        self._wakeup, self._threads = new_condition(), []
+
+    def _work(self) -> None:
+        while (endpoint := self._wait()) is not None:
+            try:
+                figures = self._page(endpoint)
+                with self._wakeup:
+                    self._read(endpoint, figures)
+            except Exception as error:
+                with self._wakeup:
+                    self._failed(endpoint, error)
+            with self._wakeup:
+                self._done(endpoint)
+
+    def _wait(self) -> Endpoint[Any] | None:
+        """Wait for an endpoint that is due; ``None`` once this thread is not wanted any more."""
+        with self._wakeup:
+            while threading.current_thread() in self._threads:
+                endpoint, wait = self._next()
+                if endpoint is not None:
+                    return endpoint
+                self._wakeup.wait(wait)
+        return None
+
+
+@final
+class AsyncScrapes(_Scraper):
+    """Read figures of a balancer's endpoints once a period, on asyncio.
+
+    Parameters
+    ----------
+    balancer, attributes, schedule, concurrency, clock
+        See :class:`ThreadScrapes`.
+    page
+        A coroutine function of one endpoint that returns its figures by name, or a :class:`MetricsPage` whose ``fetch`` is
+        one.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer
+    >>> from balancekit.reported import NodeAttributes
+    >>> async def ask(endpoint):
+    ...     return {"waiting": 3.0}
+    >>> async def main():
+    ...     lb = LoadBalancer(["10.0.0.1:8000"])
+    ...     async with AsyncScrapes(lb, NodeAttributes(), ask):
+    ...         return lb.acquire().release()
+    >>> asyncio.run(main())
+    True
+    """
+
+    def __init__(
+        self,
+        balancer: ObservableBalancer[Any],
+        attributes: NodeAttributes,
+        page: Callable[[Endpoint[Any]], Awaitable[Mapping[str, float]]],
+        *,
+        schedule: Schedule = EVERY_SECOND,
+        concurrency: int = 64,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(balancer, attributes, page, schedule, clock)
+        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
+        self._main: asyncio.Task[None] | None = None
+        self._reading: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is started; not if its loop has ended over it."""
+        return is_alive(self._main)
+
+    async def start(self) -> None:
+        """Start reading. Does nothing if it is started."""
+        if not is_alive(self._main):
+            self._reset()
+            self._reading = set()
+            self._main = asyncio.create_task(self._run(), name="balancekit-scrapes")
+
+    async def stop(self) -> None:
+        """Stop reading, and return when no task is left. Does nothing if it is stopped."""
+        main, self._main = self._main, None
+        if main is not None and is_alive(main):
+            main.cancel()
+            await asyncio.gather(main, return_exceptions=True)
+
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        __enter__ = Elsewhere("write `async with AsyncScrapes(...)`, or use ThreadScrapes")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _run(self) -> None:
+        woken = asyncio.Event()
+        try:
+            while True:
+                woken.clear()
+                wait: float | None = None  # until one has ended
+                while len(self._reading) < self._concurrency:
+                    endpoint, wait = self._next()
+                    if endpoint is None:
+                        break
+                    task = asyncio.create_task(self._ask(endpoint, woken), name=f"scrape {endpoint.id}")
+                    self._reading.add(task)
+                    task.add_done_callback(self._reading.discard)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await woken.wait()
+        finally:
+            reading = list(self._reading)
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
+
+    async def _ask(self, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(self._schedule.timeout):
+                figures = await self._page(endpoint)
+            self._read(endpoint, figures)
+        except Exception as error:
+            self._failed(endpoint, error)
+        self._done(endpoint)
+        asyncio.get_running_loop().call_soon(woken.set)

@@ -1,0 +1,166 @@
+"""Load that probes find: what a server said last, and the requests sent to it since.
+
+.. code-block:: text
+
+    value = (figure + per_request * (in flight now - in flight when it was found)) / capacity
+
+What is found is the load of all callers; what is counted since is the caller's own. An endpoint whose figure is missing
+or too old is taken for as busy by others as the mean of those that are known; if none is, only own requests count.
+
+Cost: O(1) a comparison; O(n) a few times per ``max_age`` for the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Final, final
+
+from balancekit._support import validation as valid
+from balancekit._support.record import Record, field
+from balancekit.errors import ConfigurationError
+from balancekit.outcome import Completion
+from balancekit.reported._attributes import NodeAttributes
+
+if TYPE_CHECKING:
+    from balancekit.node import Node
+
+__all__ = ["Probed", "ProbedNodeLoad", "ProbedPool"]
+
+MEANS_PER_AGE: Final = 6
+"""How often the mean is taken in ``max_age`` seconds."""
+
+
+class Probed(Record):
+    """Load policy: a figure that probes find, and own requests since.
+
+    Parameters
+    ----------
+    attributes
+        Where probes record figures: :class:`NodeAttributes`, filled by ``ThreadScrapes`` or ``AsyncScrapes`` of
+        :mod:`balancekit.checks`, or by code of your own.
+    name
+        Of the figure: ``"requests"``, ``"waiting"``, ``"kv_utilization"``.
+    per_request
+        What one more request adds to the figure, >= 0: 1 if it counts requests.
+
+    *When to use it:* with ``PowerOfChoices``, if many callers share servers that publish how busy they are. *When not:*
+    where figures are older than a few requests take: then all callers run after the same endpoint together.
+
+    Example
+    -------
+    >>> from balancekit import LoadBalancer, PowerOfChoices
+    >>> from balancekit.testing import ManualClock
+    >>> attributes = NodeAttributes()
+    >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Probed(attributes), clock=ManualClock())
+    >>> attributes.record("a", {"requests": 9.0}, now=0.0)
+    >>> attributes.record("b", {"requests": 2.0}, now=0.0)
+    >>> lb.acquire().target
+    'b'
+    """
+
+    timed: ClassVar[bool] = True
+
+    attributes: NodeAttributes = field(kw_only=False)
+    name: str = "requests"
+    per_request: float = 1.0
+
+    def _check(self) -> None:
+        if not isinstance(self.attributes, NodeAttributes):
+            raise ConfigurationError("attributes", self.attributes, "NodeAttributes")
+        valid.text("name", self.name)
+        valid.number("per_request", self.per_request, minimum=0.0)
+
+    def for_pool(self) -> ProbedPool:
+        """Make what the loads of one pool share."""
+        return ProbedPool(self)
+
+    def __call__(self, node: Node) -> ProbedNodeLoad:
+        """Make the load of a node that shares with no other."""
+        return self.for_pool()(node)
+
+
+@final
+class ProbedPool:
+    """The mean of what is known of the endpoints of one pool. Made by :class:`Probed`."""
+
+    __slots__ = ("__weakref__", "_loads", "config", "mean", "taken_at")
+
+    def __init__(self, config: Probed) -> None:
+        self.config: Probed = config
+        self.mean: float = 0.0
+        """What the known endpoints have beyond own requests, for each unit of capacity."""
+        self._loads: dict[str, ProbedNodeLoad] = {}
+        self.taken_at: float = -math.inf
+        """When the mean was taken."""
+        config.attributes.observe(self.recorded)
+
+    def __call__(self, node: Node) -> ProbedNodeLoad:
+        """Make the load of one node."""
+        self._loads[node.id] = load = ProbedNodeLoad(self, node)
+        return load
+
+    def forget(self, node: Node) -> None:
+        """Leave out a node that has gone."""
+        if self._loads.get(node.id) is node.load:
+            del self._loads[node.id]
+
+    def recorded(self, endpoint: str, now: float) -> None:
+        """Note how many own requests a new figure includes; take the mean anew if it is due."""
+        load = self._loads.get(endpoint)
+        if load is not None:
+            load.recorded(now)
+        attributes = self.config.attributes
+        if abs(now - self.taken_at) * MEANS_PER_AGE >= attributes.max_age:
+            self.taken_at = now
+            known = [
+                load
+                for load in tuple(self._loads.values())
+                if attributes.value(load.node.id, self.config.name, now=now) is not None
+            ]
+            capacity = math.fsum(load.node.capacity for load in known)
+            self.mean = math.fsum(load.others for load in known) / capacity if known else 0.0
+
+
+@final
+class ProbedNodeLoad:
+    """The probed load of one endpoint. Made by :class:`Probed`."""
+
+    __slots__ = ("_pool", "node", "others")
+
+    needs_start: ClassVar[bool] = False
+
+    def __init__(self, pool: ProbedPool, node: Node) -> None:
+        self._pool = pool
+        self.node: Node = node
+        self.others: float = 0.0
+        """What the last figure has beyond own requests; may be negative, since a page is older than its answer."""
+
+    def recorded(self, now: float) -> None:
+        """Take note that there is a new figure."""
+        config = self._pool.config
+        figure = config.attributes.value(self.node.id, config.name, now=now)
+        if figure is not None:
+            self.others = figure - config.per_request * self.node.inflight
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Do nothing: the node counts."""
+
+    def finished(self, completion: Completion, /) -> None:
+        """Do nothing: the node counts."""
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Do nothing: the node counts."""
+
+    def value(self, *, now: float) -> float:
+        """Return the figure, with own requests since, relative to capacity. O(1)."""
+        pool, node = self._pool, self.node
+        config = pool.config
+        known = config.attributes.value(node.id, config.name, now=now) is not None
+        if known:
+            others = self.others
+        else:
+            others = (
+                pool.mean * node.capacity if abs(now - pool.taken_at) <= config.attributes.max_age else 0.0
+            )
+        own = config.per_request * node.inflight
+        return max(own, others + own) / node.capacity
