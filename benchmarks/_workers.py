@@ -13,17 +13,18 @@ import asyncio
 import contextlib
 import json
 import random
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from balancekit import LoadBalancer, PowerOfChoices
 from balancekit.loads import InFlight, PeakEwmaLatency
 from balancekit.sharing import Shared
 
-MEAN_S = 0.02
+MEAN_S = 0.05
 """Mean time of service; exponential."""
 
 
@@ -68,14 +69,25 @@ class Connections:
         idle.append((reader, writer))
 
 
-async def work(options: dict[str, Any]) -> list[float]:
-    """Make requests; return what each took, in mean times of service."""
+class Run(NamedTuple):
+    """What workers found."""
+
+    took: list[float]
+    """What each request took, in mean times of service."""
+    late: float
+    """The 99th percentile of how late requests were sent, in the same unit: what the machine adds."""
+
+
+async def work(options: dict[str, Any]) -> dict[str, list[float]]:
+    """Make requests; return what each took and how late it was sent, in mean times of service."""
     load: Any = InFlight() if options["load"] == "in-flight" else PeakEwmaLatency()
     if options["file"]:
         load = Shared(load, file=options["file"])
     addresses = [f"127.0.0.1:{port}" for port in options["ports"]]
     lb = LoadBalancer(addresses, selector=PowerOfChoices(), load=load)
-    rng, connections, took = random.Random(options["seed"]), Connections(), []
+    rng, connections = random.Random(options["seed"]), Connections()
+    took: list[float] = []
+    late: list[float] = []
 
     async def request(due: float, service: float) -> None:
         with lb.acquire() as lease:
@@ -89,8 +101,9 @@ async def work(options: dict[str, Any]) -> list[float]:
         while due < end:
             due += rng.expovariate(options["rate"])
             await asyncio.sleep(due - time.monotonic())
+            late.append((time.monotonic() - due) / MEAN_S)
             group.create_task(request(due, rng.expovariate(1.0 / MEAN_S)))
-    return took[len(took) // 20 :]
+    return {"took": took[len(took) // 20 :], "late": late}
 
 
 def program(*arguments: str) -> subprocess.Popen[str]:
@@ -112,8 +125,8 @@ def servers(count: int) -> Iterator[list[int]]:
 
 def run_workers(
     ports: list[int], *, workers: int, seconds: float, load: str, file: str, utilization: float, seed: int
-) -> list[float]:
-    """Run workers at once; return what their requests took, in mean times of service."""
+) -> Run:
+    """Run workers at once; return what they found."""
     rate = utilization * len(ports) / MEAN_S / workers
     options = {"ports": ports, "load": load, "file": file, "rate": rate, "seconds": seconds}
     running = [
@@ -127,8 +140,9 @@ def run_workers(
         assert process.stdin is not None
         process.stdin.write(begin)
         process.stdin.flush()
-    outputs = [process.communicate()[0] for process in running]
-    return [latency for output in outputs for latency in json.loads(output)]
+    found = [json.loads(process.communicate()[0]) for process in running]
+    late = [lateness for one in found for lateness in one["late"]]
+    return Run([latency for one in found for latency in one["took"]], statistics.quantiles(late, n=100)[98])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Figures of endpoints that are found from outside: requests waiting, cache in use, temperature.
 
-Whoever finds them records them, by endpoint and name; loads and selectors read them. The last figure of an endpoint
+Code that finds them records them, by endpoint and name; loads and selectors read them. The last figure of an endpoint
 holds for ``max_age`` seconds. A page that cannot be read for a moment changes nothing, and one that stays away makes its
 endpoint unknown, not busy: that a figure is missing says nothing of the endpoint.
 
