@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import shutil
 import signal
+import socketserver
 import subprocess
+import threading
 import time
 
 import pytest
@@ -429,3 +432,111 @@ def test_process_ids_are_not_members():
     """Members are random, so that processes of different hosts and containers never meet."""
     assert Manual(Redis(port=1)).core.member != Manual(Redis(port=1)).core.member
     assert os.getpid()
+
+
+@pytest.fixture
+def nonsense():
+    """Run a server that accepts and answers what it is told to; yields its port and a list with the answer."""
+    answer = [b"+OK\r\n"]
+
+    class Handler(socketserver.BaseRequestHandler):
+        """Answers each packet."""
+
+        def handle(self):
+            """Answer until the client leaves."""
+            with contextlib.suppress(OSError):
+                while self.request.recv(65_536):
+                    self.request.sendall(answer[0])
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1], answer
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x00\xff\xfe\r\n",
+        b"+OK\r\n",
+        b":7\r\n",
+        b"$-1\r\n",
+        b"$2\r\n{}\r\n",
+        b"$4\r\nnull\r\n",
+        b"*1\r\n$1\r\na\r\n",
+        b'$41\r\n{"sums":["9","9"],"hints":[],"granted":[]}\r\n',
+        b'$41\r\n{"sums":[NaN,1e9],"hints":[],"granted":[]}\r\n',
+        b'$37\r\n{"sums":[1,1],"hints":7,"granted":[]}\r\n\r\n',
+        b"-NOAUTH Authentication required.\r\n",
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    ],
+    ids=[
+        "http", "bytes", "status", "number", "nil", "empty", "null", "list", "texts", "nan", "hints", "auth", "loading",
+        "replica", "memory",
+    ],
+)  # fmt: skip
+def test_a_store_that_answers_nonsense_is_as_good_as_none(answer, nonsense, caplog):
+    """Own counts, one line, no exception, whatever it says; and the balancer goes on."""
+    port, said = nonsense
+    said[0] = answer
+    client = Redis(port=port, socket_timeout=0.2, retry=None)
+    with RedisStore(client, name="odd", period=30.0) as store:
+        lb = balancer(["x", "y"], store)
+        held = lb.acquire()
+        for _ in range(3):
+            store.synchronize()
+            lb.acquire().release()
+        assert set(others(lb).values()) == {0}
+        held.release()
+    told = [
+        record.getMessage() for record in caplog.records if "store of shared loads" in record.getMessage()
+    ]
+    assert len(told) == 1
+    assert len(told[0]) < 600
+
+
+def test_a_wrong_password_is_said_once_and_a_right_one_heals(server, client, caplog):
+    """The line names the store and what the server says; with the right password, sums come back."""
+    client.config_set("requirepass", "right")
+    try:
+        with Redis(unix_socket_path=server[1], password="right") as admin:
+            for password, known in (("wrong", 0), ("right", 1)):
+                theirs = Redis(unix_socket_path=server[1], password=password, socket_timeout=0.3)
+                one, two = Manual(theirs), Manual(theirs)
+                lb, other = balancer(["x"], one), balancer(["x"], two)
+                for each in (lb, other):
+                    each.acquire().release()
+                held = other.acquire()
+                two.real.synchronize()
+                two.real.synchronize()
+                one.real.synchronize()
+                one.real.synchronize()
+                assert others(lb) == {"x": known}
+                held.release()
+            admin.config_set("requirepass", "")
+    finally:
+        client.close()
+    assert sum("going on with own data" in record.getMessage() for record in caplog.records) == 2
+
+
+def test_a_clock_of_the_server_that_jumps_costs_no_more_than_one_exchange(client):
+    """Members that look too old are dropped, and each is back with its next exchange, with all it has in flight."""
+    stores = [Manual(client, period=0.5) for _ in range(2)]
+    first, second = (balancer(["x"], store) for store in stores)
+    held = [second.acquire() for _ in range(3)]
+    first.acquire().release()
+    for store in (*stores, *stores):
+        store.real.synchronize()
+    assert others(first) == {"x": 3}
+    members = next(client.scan_iter("*members"))
+    for member in client.zrange(members, 0, -1):
+        client.zadd(members, {member: 1.0})  # as if an hour had passed for the server
+    for store in (*stores, *stores):
+        store.real.synchronize()
+    assert others(first) == {"x": 3}
+    for lease in held:
+        lease.release()

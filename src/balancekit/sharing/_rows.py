@@ -131,16 +131,17 @@ def _create(path: Path, workers: int, endpoints: int) -> None:
     header[:3] = MAGIC, workers, endpoints
     try:
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                # Written, not stretched: a page without a place on a full disk would kill the process that writes to it.
+                file.write(header.tobytes())
+                file.write(bytes(size - header.nbytes))
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            Path(draft).unlink()
     except OSError as error:
         raise ConfigurationError("file", str(path), f"a place for a file ({error.strerror})") from error
-    try:
-        os.write(descriptor, header.tobytes())
-        os.ftruncate(descriptor, size)
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        os.close(descriptor)
-        Path(draft).unlink()
 
 
 @final
@@ -184,7 +185,11 @@ class RowFile:
         """The whole file."""
         magic, workers, endpoints = self.words[:3].tolist()
         length = ROW_HEADER_WORDS + 2 * endpoints
-        if magic != MAGIC or len(self.words) != HEADER_WORDS + workers * length:
+        if (
+            magic != MAGIC
+            or min(workers, endpoints) < 1
+            or len(self.words) != HEADER_WORDS + workers * length
+        ):
             raise wrong
         self.path: Path = path
         self.max_workers: int = workers

@@ -26,6 +26,8 @@ MAX_AGE_PERIODS: Final = 3.0
 KEPT_S: Final = 86_400
 """How long the store keeps keys that no process touches."""
 
+MAX_SHOWN: Final = 200
+"""Characters of an answer in an error."""
 SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -216,8 +218,16 @@ class StoreCore:
         }
 
     def answered(self, answer: str | bytes) -> None:
-        """Take note of the answer to the last question."""
+        """Take note of the answer to the last question.
+
+        Raises
+        ------
+        Exception
+            If it is no answer of the script; call :meth:`failed` with it.
+        """
         found = json.loads(answer)
+        if not all(isinstance(count, int) for count in found["sums"]):
+            raise ValueError(f"sums that are no counts: {str(found['sums'])[:MAX_SHOWN]}")
         ids = dict.fromkeys(id for counts in self._posted.values() for id in counts)
         sums = dict(zip(ids, found["sums"], strict=False))
         for exchange, counts in self._posted.items():

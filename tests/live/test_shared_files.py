@@ -1,0 +1,149 @@
+"""The file of shared loads where it cannot be: other users, no permission, a full disk, and when it is taken away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.concurrency.test_fork import in_child
+
+from balancekit import ConfigurationError, LoadBalancer, PowerOfChoices
+from balancekit.loads import InFlight
+from balancekit.sharing import Shared, in_flight
+
+NOBODY = 65_534
+
+pytestmark = pytest.mark.filterwarnings("ignore:a lease of endpoint")
+as_root = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="needs root, to be another user or to mount"
+)
+
+
+def balancer(file):
+    """Make a balancer that shares."""
+    return LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(InFlight(), file=file))
+
+
+def refused(file, words):
+    """Return whether a balancer is refused with the file and the reason in its error."""
+    try:
+        balancer(file)
+    except ConfigurationError as error:
+        return str(file) in str(error) and words in str(error)
+    return False
+
+
+def as_nobody(check):
+    """Run a check in a process of another user; return its answer as text."""
+
+    def lowered():
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        return check()
+
+    return in_child(lowered)
+
+
+@pytest.fixture
+def open_folder(tmp_path):
+    """Return a directory that every user may reach and write to."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.name.startswith("pytest-"):
+            folder.chmod(0o755)
+    tmp_path.chmod(0o1777)
+    return tmp_path
+
+
+@as_root
+def test_a_file_of_another_user_is_refused(open_folder):
+    """In either direction; neither process is harmed, and the file does not change hands."""
+    file = open_folder / "loads"
+    assert in_child(lambda: balancer(file).acquire().release()) == "True"
+    assert as_nobody(lambda: refused(file, "a file of this user (Permission denied)")) == "True"
+    lb = balancer(file)
+    with lb.acquire():
+        assert sum(in_flight(file, ["a", "b"]).values()) == 1
+    # A worker that gives up its rights after it was forked keeps what its parent had open.
+    assert as_nobody(lambda: balancer(file).acquire().release()) == "True"
+    theirs = open_folder / "theirs"
+    assert as_nobody(lambda: balancer(theirs).acquire().release()) == "True"
+    assert refused(theirs, "a file that balancekit made for this user")
+    assert theirs.stat().st_uid == NOBODY
+
+
+@as_root
+def test_a_directory_that_cannot_be_written_to_is_named(open_folder):
+    """With the reason of the system; nothing is left behind."""
+    folder = open_folder / "fixed"
+    folder.mkdir(mode=0o755)
+    assert as_nobody(lambda: refused(folder / "loads", "a place for a file (Permission denied)")) == "True"
+    assert list(folder.iterdir()) == []
+
+
+@as_root
+def test_a_file_that_may_not_be_written_is_named(open_folder):
+    """Its owner has taken the permission away."""
+    file = open_folder / "loads"
+    assert as_nobody(lambda: balancer(file).acquire().release()) == "True"
+    file.chmod(0o400)
+    assert as_nobody(lambda: refused(file, "a file of this user (Permission denied)")) == "True"
+
+
+FRESH = """
+import sys
+from balancekit import ConfigurationError, LoadBalancer, PowerOfChoices
+from balancekit.loads import InFlight
+from balancekit.sharing import Shared
+try:
+    lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(InFlight(), file=sys.argv[1]))
+    print(all(lb.acquire().release() for _ in range(1000)))
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare, to mount a small disk")
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path):
+    """A file takes its whole place when it is made: on a disk without, the error names it, and no draft is left."""
+    script = (
+        f"mount -t tmpfs -o size=64k none {tmp_path} && {sys.executable} -c '{FRESH}' {tmp_path}/loads; "
+        f"echo status $?; ls -A {tmp_path} | wc -l"
+    )
+    found = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    if "mount:" in found.stderr:
+        pytest.skip("no mounts may be made here")
+    lines = found.stdout.splitlines()
+    assert "a place for a file (No space left on device)" in lines[0]
+    assert lines[1:] == ["status 0", "0"]
+
+
+def test_a_file_taken_away_leaves_its_workers_together(tmp_path):
+    """Those that have it open go on sharing; those that come later share a new one. No request fails."""
+    file = tmp_path / "loads"
+    first, second = balancer(file), balancer(file)
+    held = [first.acquire() for _ in range(4)]
+    Path(file).unlink()
+    for _ in range(100):
+        second.acquire().release()
+    third = balancer(file)
+    with third.acquire():
+        assert sum(in_flight(file, ["a", "b"]).values()) == 1
+    for lease in held:
+        assert lease.release()
+    first.acquire().release()
+
+
+@pytest.mark.parametrize("place", ["missing/loads", "file/loads", "folder"])
+def test_places_that_are_none_are_named(place, tmp_path):
+    """A directory that is not there, one that is a file, and a directory in place of the file."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    assert refused(tmp_path / place, "(")
