@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,31 @@ def of_rule(start):
     )
 
 
+@pytest.fixture(scope="session")
+def verdict_of(make_once):
+    """Return a function that replays a trace once for all test processes, and returns its verdict."""
+
+    def once(path):
+        def write(folder):
+            verdict = replay.replay({"id": path.stem, **load(path)})
+            (folder / "verdict.json").write_text(json.dumps(asdict(verdict)))
+
+        kept = make_once(f"replay-{path.stem}", write) / "verdict.json"
+        return replay.Verdict(**json.loads(kept.read_text()))
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def every_verdict(verdict_of):
+    """Return the verdicts that the runner would give for every trace."""
+    return [*map(verdict_of, TRACES), *replay.all_verdicts(TOGETHER)]
+
+
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
-def test_we_choose_as_the_proxy_did(path):
+def test_we_choose_as_the_proxy_did(path, verdict_of):
     """Equal by the rule that the file states."""
-    verdict = replay.replay(load(path))
+    verdict = verdict_of(path)
     assert verdict.passed, verdict.difference
     assert verdict.equal == verdict.total > 0
 
@@ -242,7 +264,8 @@ def test_what_cannot_be_replayed_is_a_failure(tmp_path):
     assert [verdict["passed"] for verdict in json.loads(done.stdout)] == [False] * 3
 
 
-def test_families_without_a_driver_are_counted_and_fail_nothing(tmp_path):
+@pytest.mark.timeout(600)
+def test_families_without_a_driver_are_counted_and_fail_nothing(tmp_path, every_verdict):
     """A server or a deciding field that no driver reads: a line with the family and its files, and exit status 0."""
     known, cluster = load(DATA / "nginx-swrr-5-1-1.json"), {"lb_policy": "ROUND_ROBIN"}
     envoy = load(DATA / "envoy-rr-3-2-1.json")
@@ -271,11 +294,11 @@ def test_families_without_a_driver_are_counted_and_fail_nothing(tmp_path):
         "no driver: traefik, wrr, 2 files",
     ]
     assert done.stdout.count("1/1") == 2
-    assert all(not verdict.no_driver for verdict in replay.all_verdicts(EVERY))
+    assert all(not verdict.no_driver for verdict in every_verdict)
 
 
-def test_the_table_in_the_documents_is_what_the_runner_prints():
+@pytest.mark.timeout(600)
+def test_the_table_in_the_documents_is_what_the_runner_prints(every_verdict):
     """``docs/reference/fidelity.md`` ends with the output of ``--table``."""
     page = (HERE.parents[1] / "docs" / "reference" / "fidelity.md").read_text(encoding="utf-8")
-    verdicts = [*replay.all_verdicts(EVERY)]
-    assert page.endswith("\n".join(replay.table(verdicts)) + "\n")
+    assert page.endswith("\n".join(replay.table(every_verdict)) + "\n")

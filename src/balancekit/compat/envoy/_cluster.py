@@ -203,8 +203,8 @@ class Cluster:
     def deadline(self) -> float | None:
         """When :meth:`advance` is due, ``None`` if nothing is."""
         due = [level.due for level in self._levels]
-        if self._detector is not None:
-            due.append(self._detector.deadline)
+        if self._detector is not None and (tick := self._detector.deadline) is not None:
+            due.append(tick)
         soonest = min(due)
         return None if soonest == math.inf else soonest
 

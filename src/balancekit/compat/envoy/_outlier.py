@@ -151,9 +151,9 @@ class OutlierDetector:
         return self._of(host).out
 
     @property
-    def deadline(self) -> float:
-        """When the next tick is."""
-        return self._tick
+    def deadline(self) -> float | None:
+        """When :meth:`advance` is due, ``None`` while no host has an ejection that is remembered: ticks change nothing then."""
+        return self._tick if self._remembers() else None
 
     @checked_arguments
     def observe(self, host: str, status: int, *, now: float) -> Sequence[Event]:
@@ -167,6 +167,8 @@ class OutlierDetector:
             return ()
         watch.run = 0
         cause = f"{self._settings.consecutive_5xx} consecutive 5xx"
+        if not self._remembers():
+            self._skip(now)
         if not self._may_eject():
             return (EjectionRefused(endpoint=host, at=now, cause=cause),)
         self._eject(watch, now)
@@ -176,13 +178,22 @@ class OutlierDetector:
     def advance(self, *, now: float) -> Sequence[Event]:
         """Let the ticks up to ``now`` pass; return the hosts that came back."""
         events: list[Event] = []
-        interval = self._settings.interval
         while self._tick <= now:
-            if not any(watch.streak for watch in self._watches.values()):
-                self._tick += ((now - self._tick) // interval) * interval
+            if not self._remembers():
+                self._skip(now)
+                break
             events += self._on_tick(self._tick)
-            self._tick += interval
+            self._tick += self._settings.interval
         return events
+
+    def _remembers(self) -> bool:
+        return any(watch.streak for watch in self._watches.values())
+
+    def _skip(self, now: float) -> None:
+        """Pass the ticks up to ``now``, none of which changes anything."""
+        if self._tick <= now:
+            interval = self._settings.interval
+            self._tick += ((now - self._tick) // interval + 1) * interval
 
     def _may_eject(self) -> bool:
         if self._settings.always_eject_one_host and self._out == 0:
