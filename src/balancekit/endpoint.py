@@ -7,7 +7,7 @@ facts algorithms look at. Its identity is the id: the same id with another weigh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Generic, TypeVar, cast, overload
+from typing import Final, Generic, TypeVar, cast, overload
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
@@ -16,6 +16,9 @@ from balancekit.errors import ConfigurationError, brief
 __all__ = ["Endpoint", "endpoints"]
 
 T = TypeVar("T")
+
+MAX_ENDPOINTS: Final = 100_000
+"""Of one call: half a gigabyte and ten seconds of a balancer. A longer list is a mistake, or never ends."""
 T_co = TypeVar("T_co", covariant=True)
 
 _NO_LABELS: Mapping[str, str] = {}
@@ -138,7 +141,8 @@ def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
     Raises
     ------
     ConfigurationError
-        For a duplicate id, a bare string, or an item that is neither a string nor an endpoint.
+        For a duplicate id, a bare string, an item that is neither a string nor an endpoint, or more than
+        100,000 of them.
 
     Example
     -------
@@ -148,9 +152,10 @@ def endpoints(source: object, /) -> tuple[Endpoint[object], ...]:
     '10.0.0.2:80'
     """
     if isinstance(source, Mapping):
-        found = [Endpoint(id, _target(id, target)) for id, target in source.items()]
+        pairs = valid.items("endpoints", source.items(), limit=MAX_ENDPOINTS)
+        found = [Endpoint(id, _target(id, target)) for id, target in pairs]
     elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
-        found = [_endpoint(item) for item in valid.items("endpoints", source)]
+        found = [_endpoint(item) for item in valid.items("endpoints", source, limit=MAX_ENDPOINTS)]
     else:
         example = f"[{brief(source)}]" if isinstance(source, str) else "[Endpoint('a'), 'b']"
         allowed = f"an iterable of strings and Endpoints such as {example}, or a mapping"

@@ -23,6 +23,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
 
 __all__ = ["AdaptiveThrottle", "RetryBudget"]
@@ -65,11 +66,13 @@ class RetryBudget:
         self._withdrawals = _Window(length)
         self._lock = new_lock()
 
+    @checked_arguments
     def deposit(self, *, now: float) -> None:
         """Count a request's first attempt."""
         with self._lock:
             self._deposits.add(now)
 
+    @checked_arguments
     def withdraw(self, *, now: float) -> bool:
         """Take a retry out; ``False`` if there is none left, and then do not retry."""
         with self._lock:
@@ -78,6 +81,7 @@ class RetryBudget:
             self._withdrawals.add(now)
             return True
 
+    @checked_arguments
     def balance(self, *, now: float) -> float:
         """Return how many retries there may be now."""
         with self._lock:
@@ -121,12 +125,14 @@ class AdaptiveThrottle:
         self._accepts = _Window(length)
         self._lock = new_lock()
 
+    @checked_arguments
     def drop_probability(self, *, now: float) -> float:
         """Return the probability with which a request should be rejected locally, 0 to 1."""
         with self._lock:
             requests, accepts = self._requests.count(now), self._accepts.count(now)
         return max(0.0, (requests - self._k * accepts) / (requests + 1.0))
 
+    @checked_arguments
     def allows(self, rng: Random, *, now: float) -> bool:
         """Decide one request. One that is dropped counts as a request that was not accepted."""
         if rng.random() >= self.drop_probability(now=now):
@@ -134,11 +140,13 @@ class AdaptiveThrottle:
         self.record(accepted=False, now=now)
         return False
 
+    @checked_arguments
     def record(self, *, accepted: bool, now: float) -> None:
         """Record whether the other side accepted a request that was sent."""
+        taken = valid.flag("accepted", accepted)
         with self._lock:
             self._requests.add(now)
-            if accepted:
+            if taken:
                 self._accepts.add(now)
 
 

@@ -12,6 +12,8 @@ import signal
 import sys
 import time
 import warnings
+from array import array
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +26,8 @@ from balancekit import BalancekitError, Endpoint, LoadBalancer
 from balancekit._support.arguments import fits
 from balancekit.errors import brief_error
 from balancekit.events import Event
+
+from ._subjects import GOOD, subjects
 
 PACKAGES = (
     "balancekit", "balancekit.endpoint", "balancekit.hashing", "balancekit.selectors", "balancekit.loads", "balancekit.health",
@@ -42,11 +46,11 @@ OF_THE_LIBRARY = frozenset({
     "MaxFailsMachine", "WarmUpMachine", "OutlierSweep", "Damper", "FailureRun", "EndpointReport", "after", "following", "load_bound",
     "tier_loads", "ExpectedDelayLoad", "FailureAwareLoad", "LatencyLoad", "InFlightLoad", "InFlightCostLoad", "CheckTimer", "Reconciler",
     "SharedDependencies", "HashFunction", "compat.nginx.Request", "compat.haproxy.Request", "l7.RoutePlan", "gslb.ChangePlan",
-    "sim.RecordedLease",
+    "sim.RecordedLease", "l7.Match",
 })  # fmt: skip
 """Called by the library with objects of its own, never with values of users; by name, or by package and name."""
 OF_USERS = ("LoadBalancer", "HashRing", "MaglevTable", "RendezvousHash", "AnchorHash", "JumpHash", "MultiProbeHash", "StickyValues",
-            "Ketama", "BoundedPlacement")  # fmt: skip
+            "Ketama", "BoundedPlacement", "Match")  # fmt: skip
 """Classes whose methods take values of users too."""
 PURE = tuple(
     f"balancekit.{name}."
@@ -116,6 +120,8 @@ HEAVY: tuple[Callable[[random.Random], Any], ...] = (
 )
 """Values that take time to refuse; one in 200."""
 HEAVY_SHARE = 0.005
+PREPARED_SHARE = 0.5
+"""Of the calls of methods, those of well-made objects."""
 VALUES = PLAIN + MADE
 BYTE_BY_BYTE = frozenset(["avalanche", "crc32c", "djb2", "lookup2", "murmur64", "sdbm", "siphash13", "wt6"])
 """Hashes in Python, 0.2 us a byte: 10 MB take over a second by their nature."""
@@ -149,19 +155,26 @@ def _is_protocol(one: Any) -> bool:
     )
 
 
-def arguments(one: Any, rng: random.Random, valid: float) -> tuple[list[Any], dict[str, Any]]:
-    """Draw arguments for a signature; some that may be left out are."""
-    positional, named = [], {}
+def arguments(
+    one: Any, rng: random.Random, valid: float, good: float = 0.0
+) -> tuple[list[Any], dict[str, Any]]:
+    """Draw arguments for a signature; some that may be left out are, and a share of those known by name are good."""
+    positional, named, left_out = [], {}, False
     for parameter in inspect.signature(one).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         optional = parameter.default is not parameter.empty
         if optional and rng.random() < valid:
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                break
+                left_out = True
+            continue
+        if left_out and parameter.kind is not parameter.KEYWORD_ONLY:
             continue
         heavy = rng.random() < HEAVY_SHARE and getattr(one, "__name__", "") not in BYTE_BY_BYTE
-        value = rng.choice(HEAVY if heavy else VALUES)(rng)
+        if parameter.name in GOOD and rng.random() < good:
+            value = GOOD[parameter.name]
+        else:
+            value = rng.choice(HEAVY if heavy else VALUES)(rng)
         if parameter.kind is parameter.KEYWORD_ONLY:
             named[parameter.name] = value
         else:
@@ -197,22 +210,58 @@ def _takes_values(kind: type, method: str) -> bool:
         not method.startswith("_")
         and method not in HOOKS
         and module.startswith("balancekit.")
-        and not {f"{kind.__name__}.{method}", f"{kind.__name__}.*"} & UNCHECKED
         and inspect.isfunction(function)
     )
 
 
-UNCHECKED = frozenset({
-    f"{kind}.{method}"
-    for kind, methods in {
-        "Ewma": "observe value", "PeakEwma": "observe value raise_to", "RecentWindow": "record latest",
-        "Nat": "open reply free", "DsrBook": "received sent signals traffic", "FlowTable": "*", "ResilientGroup": "pick", "AliasTable": "draw", "TierPlan": "*",
-        "Request": "*", "Split": "pool", "ValueCondition": "*", "Match": "pool lease", "Spelling": "host envoy problem", "RouteTable": "match rejection",
-        "ReportedWeightsMachine": "record weights keep", "LoadMeter": "finished report",
-    }.items()
-    for method in methods.split()
-})  # fmt: skip
-"""What each request or packet calls: a value of another type is Python's own ``TypeError`` or ``AttributeError``."""
+CACHES = frozenset({"_fields", "_cookies", "_parameters", "_shares"})
+"""Attributes that hold what was computed from others, and may be filled by a call that is refused."""
+MAX_VALUES = 2_000
+"""Of one object's state; what is larger is compared in part."""
+
+
+def _slots(kind: type) -> set[str]:
+    """Return the names of the slots of a class and its bases."""
+    found: set[str] = set()
+    for base in kind.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        found.update([slots] if isinstance(slots, str) else slots)
+    return found - {"__dict__", "__weakref__"}
+
+
+def state_of(instance: Any) -> list[Any]:
+    """Return what an object holds, as a list that can be compared: its attributes and theirs, values last."""
+    found: list[Any] = []
+    seen: set[int] = set()
+    if isinstance(instance, LoadBalancer):
+        return [repr(instance), instance.endpoints, repr(instance.stats().to_dict())]
+    pending: list[Any] = [instance]
+    while pending and len(found) < MAX_VALUES:
+        value = pending.pop()
+        kind = type(value)
+        if isinstance(value, float | itertools.count):
+            found.append(repr(value))
+        elif isinstance(value, str | bytes | int | bool | None):
+            found.append((kind, value))
+        elif id(value) in seen:
+            continue
+        elif isinstance(value, dict):
+            seen.add(id(value))
+            found.append((kind, len(value)))
+            pending += [*itertools.islice(value.values(), MAX_VALUES), *itertools.islice(value, MAX_VALUES)]
+        elif isinstance(value, list | tuple | deque):
+            seen.add(id(value))
+            found.append((kind, len(value)))
+            pending += itertools.islice(value, MAX_VALUES)
+        elif isinstance(value, array | set | frozenset):
+            found.append(len(value) if isinstance(value, set | frozenset) else value.tobytes())
+        elif kind.__module__.startswith("balancekit."):
+            seen.add(id(value))
+            names = _slots(kind) | getattr(value, "__dict__", {}).keys()
+            pending += [getattr(value, name, None) for name in sorted(names - CACHES)]
+        else:
+            found.append(id(value))
+    return found
 
 
 def _as_annotated(function: Any, positional: list[Any], named: dict[str, Any]) -> bool:
@@ -222,15 +271,17 @@ def _as_annotated(function: Any, positional: list[Any], named: dict[str, Any]) -
     return all(fits(value, signature.parameters[name].annotation, names) for name, value in given.items())
 
 
-def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float]]:  # noqa: PLR0915 - one loop
-    """Make so many calls; return how many there were, the foreign exceptions, and the calls that took long."""
+def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float], dict[str, int]]:  # noqa: PLR0915 - one loop
+    """Make so many calls; return how many, the foreign exceptions, the calls that took long, and refused ones that changed state."""
     rng = random.Random(seed)
     targets = callables()
     importlib.import_module("dns.resolver")  # half a second, which is no call's
     foreign: dict[str, int] = {}
     slow: dict[str, float] = {}
+    changed: dict[str, int] = {}
     made, fitting = 0, False
     instances: list[tuple[str, Any]] = []
+    prepared = subjects()
     classes = {
         one
         for name, one in targets
@@ -245,14 +296,15 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float]]: 
 
     signal.signal(signal.SIGVTALRM, interrupt)
 
-    def attempt(name: str, function: Any, valid: float) -> Any:
+    def attempt(name: str, function: Any, valid: float, instance: Any = None) -> Any:
         nonlocal made, fitting, inside
         try:
-            positional, named = arguments(function, rng, valid)
+            positional, named = arguments(function, rng, valid, 0.0 if instance is None else 0.6)
         except (TypeError, ValueError):  # no signature
             return None
         made += 1
         fitting = _as_annotated(function, positional, named)
+        before = None if instance is None else state_of(instance)
         began = time.thread_time()
         result = None
         signal.setitimer(signal.ITIMER_VIRTUAL, 2 * SLOW_S)
@@ -263,6 +315,8 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float]]: 
                 list(itertools.islice(result, 5))
         except BalancekitError as error:
             inside = False
+            if instance is not None and state_of(instance) != before:
+                changed[name] = changed.get(name, 0) + 1
             try:
                 str(error), repr(error.args[1:0])
             except Exception as second:
@@ -300,8 +354,9 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float]]: 
                 if len(instances) > 200:
                     instances.pop(rng.randrange(100))
             for _ in range(3):
-                if instances:
-                    name, instance = rng.choice(instances)
+                chosen = prepared if not instances or rng.random() < PREPARED_SHARE else instances
+                if chosen:
+                    name, instance = rng.choice(chosen)
                     if type(instance).__name__ not in OF_USERS:
                         name = f"{type(instance).__module__}.{type(instance).__name__}"
                     methods = [m for m in dir(type(instance)) if _takes_values(type(instance), m)]
@@ -309,5 +364,5 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float]]: 
                         method = rng.choice(methods)
                         bound = getattr(instance, method)
                         if not inspect.iscoroutinefunction(bound):
-                            attempt(f"{name}.{method}", bound, rng.choice((0.0, 0.5, 0.9)))
-    return made, foreign, slow
+                            attempt(f"{name}.{method}", bound, rng.choice((0.0, 0.5, 0.9)), instance)
+    return made, foreign, slow, changed

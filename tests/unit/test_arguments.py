@@ -83,9 +83,9 @@ def test_an_error_of_fitting_arguments_and_of_the_call_itself_is_left_alone() ->
 def test_an_iterator_is_read_up_to_a_million_items() -> None:
     """What never ends is refused by name; a short iterator is a list for the function; a stream is passed on unread."""
     assert total(iter([1.0, 2.0])) == 3.0  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"prices=.* expected at most 1000000 items"):
+    with pytest.raises(ConfigurationError, match=r"prices=.* expected at most 1,000,000 items"):
         total(count())  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"prices=.* expected at most 1000000 items"):
+    with pytest.raises(ConfigurationError, match=r"prices=.* expected at most 1,000,000 items"):
         total(range(10**12))
     assert first(f"line {n}" for n in count()) == "line 0"
     with pytest.raises(ConfigurationError, match="lines="):
@@ -125,7 +125,7 @@ def test_records_name_their_field() -> None:
         Order(("a",), note=3)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"items=\(1,\) is not allowed: expected tuple\[str, ...\]"):
         Order((1,))  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"items=.* at most 1000000 items"):
+    with pytest.raises(ConfigurationError, match=r"items=.* at most 1,000,000 items"):
         Order(f"n{n}" for n in count())  # type: ignore[arg-type]
 
 

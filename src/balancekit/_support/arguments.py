@@ -17,12 +17,12 @@ import types
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Final, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, Literal, NoReturn, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from balancekit._support import validation as valid
 from balancekit.errors import BalancekitError, ConfigurationError
 
-__all__ = ["blame", "checked_arguments", "checked_stream", "fits"]
+__all__ = ["blame", "checked_arguments", "checked_stream", "fits", "refuse"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,6 +75,16 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
             raise
 
     return call
+
+
+def refuse(error: Exception, function: Callable[..., object], /, *args: object, **kwargs: object) -> NoReturn:
+    """Raise a ``ConfigurationError`` for the argument of a call that caused an error; raise the error itself if none did.
+
+    For the ``except`` clause of methods that each request calls: until something raises, it costs nothing.
+    """
+    if not isinstance(error, BalancekitError):
+        blame(_given(function, args, kwargs), error)
+    raise error
 
 
 def blame(given: Iterable[tuple[str, object, object, dict[str, Any]]], error: Exception) -> None:

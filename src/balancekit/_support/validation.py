@@ -92,11 +92,11 @@ def text(parameter: str, value: object, *, empty: bool = False, any_text: bool =
     raise ConfigurationError(parameter, value, "a string" if empty else "a non-empty string")
 
 
-def items(parameter: str, value: Iterable[T]) -> list[T]:
-    """Return what an iterable yields, at most a million items: one that never ends is refused, and not read for ever."""
-    found = list(islice(value, MAX_ITEMS + 1))
-    if len(found) > MAX_ITEMS:
-        raise ConfigurationError(parameter, value, f"at most {MAX_ITEMS} items")
+def items(parameter: str, value: Iterable[T], *, limit: int = MAX_ITEMS) -> list[T]:
+    """Return what an iterable yields, up to a limit: one that never ends is refused, and not read for ever."""
+    found = list(islice(value, limit + 1))
+    if len(found) > limit:
+        raise ConfigurationError(parameter, value, f"at most {limit:,} items")
     return found
 
 

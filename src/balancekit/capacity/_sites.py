@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.capacity._demand import Demand
 from balancekit.capacity._tiers import Load
+from balancekit.errors import ConfigurationError
 
 __all__ = ["TIER_NAMES", "Need", "SitePlan", "TierPlan"]
 
@@ -57,6 +59,15 @@ class TierPlan(Record):
 
     needs: tuple[Need, ...]
     spare: int
+
+    def _check(self) -> None:
+        if (
+            not isinstance(self.needs, tuple)
+            or not self.needs
+            or not all(isinstance(need, Need) for need in self.needs)
+        ):
+            raise ConfigurationError("needs", self.needs, "a tuple of Need, not empty")
+        valid.integer("spare", self.spare, minimum=0)
 
     @property
     def needed(self) -> int:

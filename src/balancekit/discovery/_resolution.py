@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
-from balancekit.endpoint import Endpoint, endpoints
+from balancekit.endpoint import MAX_ENDPOINTS, Endpoint, endpoints
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AsyncResolver", "Resolution", "Resolver", "SupportsWatch", "resolution"]
@@ -92,7 +92,7 @@ def resolution(answer: object) -> Resolution:
 def _named(answer: object) -> tuple[Endpoint[Any], ...]:
     """Turn strings into endpoints, also where one comes twice."""
     if isinstance(answer, Iterable) and not isinstance(answer, str | bytes | dict):
-        items = valid.items("endpoints", answer)
+        items = valid.items("endpoints", answer, limit=MAX_ENDPOINTS)
         return tuple([endpoint for item in items for endpoint in endpoints([item])])
     return endpoints(answer)  # type: ignore[call-overload, no-any-return]  # refuses what is neither
 
@@ -101,7 +101,7 @@ def _merged(source: Iterable[Endpoint[Any]]) -> tuple[Endpoint[Any], ...]:
     best: dict[str, Endpoint[Any]] = {}
     if not isinstance(source, Iterable):
         raise ConfigurationError("endpoints", source, "Endpoints")
-    for endpoint in valid.items("endpoints", source):
+    for endpoint in valid.items("endpoints", source, limit=MAX_ENDPOINTS):
         if not isinstance(endpoint, Endpoint):
             raise ConfigurationError("endpoints", endpoint, "Endpoints")
         other = best.get(endpoint.id)

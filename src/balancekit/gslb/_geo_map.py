@@ -251,8 +251,9 @@ class GeoMap:
     @checked_arguments
     def intervals(self, version: int, /) -> Iterable[tuple[int, int, Order | None]]:
         """Yield start, end and sites per interval of IP version 4 or 6; ``None`` where IPv4 addresses decide."""
-        for start, end, value in self._map4 if version == 4 else self._map6:
-            yield start, end, self._orders[value] if value < len(self._orders) else None
+        chosen = self._map4 if valid.integer("version", version, minimum=4, maximum=6) == 4 else self._map6
+        orders = self._orders
+        return ((start, end, orders[value] if value < len(orders) else None) for start, end, value in chosen)
 
     def __len__(self) -> int:
         return len(self._map4) + len(self._map6)

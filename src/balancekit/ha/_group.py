@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
@@ -112,6 +113,7 @@ class SyncGroupMachine:
     @checked_arguments
     def start(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Start every member."""
+        now = valid.number("now", now)
         return self._settle(
             now, [_tag(name, machine.start(now=now)) for name, machine in self.machines.items()]
         )
@@ -119,6 +121,7 @@ class SyncGroupMachine:
     @checked_arguments
     def stop(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Stop every member; active ones resign."""
+        now = valid.number("now", now)
         self._held.clear()
         return _flat([_tag(name, machine.stop(now=now)) for name, machine in self.machines.items()])
 
@@ -145,6 +148,7 @@ class SyncGroupMachine:
         RejectedAdvert
             As :meth:`receive_packet`.
         """
+        now = valid.number("now", now)
         name = self._by_identity.get((advert.vrid, ip(source).version))
         if name is None:
             raise RejectedAdvert(f"virtual router {advert.vrid}, which is not ours")
@@ -157,6 +161,7 @@ class SyncGroupMachine:
     @checked_arguments
     def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Do what is due: adverts of active members, and the takeover once every backup is due."""
+        now = valid.number("now", now)
         waiting = [machine for machine in self.machines.values() if machine.role is Role.BACKUP]
         together = all(machine.deadline is not None and machine.deadline <= now for machine in waiting)
         found = [
@@ -171,9 +176,12 @@ class SyncGroupMachine:
         self, priority: int, *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
         """Change the priority of one member, or of all."""
+        now = valid.number("now", now)
+        changed = list(self._named(member))
+        for name in changed:
+            self.machines[name].check_priority(priority)
         return self._settle(
-            now,
-            [_tag(name, self.machines[name].set_priority(priority, now=now)) for name in self._named(member)],
+            now, [_tag(name, self.machines[name].set_priority(priority, now=now)) for name in changed]
         )
 
     @checked_arguments
@@ -181,6 +189,7 @@ class SyncGroupMachine:
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
         """Report a fault of one member, or of all: every member resigns and stays out."""
+        now = valid.number("now", now)
         return self._settle(
             now, [_tag(n, self.machines[n].fault(r, now=now)) for n, r in self._reasons(reason, member)]
         )
@@ -190,6 +199,7 @@ class SyncGroupMachine:
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
         """Report that it is whole again, with the same reason and member as in :meth:`fault`."""
+        now = valid.number("now", now)
         return self._settle(
             now, [_tag(n, self.machines[n].clear(r, now=now)) for n, r in self._reasons(reason, member)]
         )
@@ -209,6 +219,7 @@ class SyncGroupMachine:
 
     def _reasons(self, reason: str, member: str | None) -> list[tuple[str, str]]:
         """Return every member and the reason that stands against it if ``member`` is faulty."""
+        valid.text("reason", reason, empty=True)
         faulty = set(self._named(member))
         return [(name, reason if name in faulty else f"{member}: {reason}") for name in self.machines]
 

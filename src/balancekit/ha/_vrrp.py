@@ -89,6 +89,7 @@ class VrrpMachine:
     @checked_arguments
     def start(self, *, now: float) -> tuple[Effect, ...]:
         """Begin as backup, as active if it owns the addresses, or in fault if a fault was reported before."""
+        now = valid.number("now", now)
         if self.role is not Role.INITIALIZE:
             return ()
         if self._faults:
@@ -98,6 +99,7 @@ class VrrpMachine:
     @checked_arguments
     def stop(self, *, now: float) -> tuple[Effect, ...]:
         """End; an active router resigns with an advert of priority 0, so that a backup waits for its skew only."""
+        now = valid.number("now", now)
         return self._step(VrrpTrigger.STOP, now, "stopped")
 
     @checked_arguments
@@ -118,6 +120,7 @@ class VrrpMachine:
         tuple
             The effects; none, and nothing has changed, if :meth:`VirtualRouter.rejection` has a reason.
         """
+        now = valid.number("now", now)
         if self.role not in {Role.BACKUP, Role.ACTIVE} or self.config.rejection(advert, source) is not None:
             return ()
         woken = self._wake(now)
@@ -137,6 +140,7 @@ class VrrpMachine:
         suspended machine) must assume that another one is active. It sends nothing, becomes or stays backup,
         and listens for one down time first. Receive what has arrived before advancing.
         """
+        now = valid.number("now", now)
         woken = self._wake(now)
         if self.deadline is None or now < self.deadline:
             return woken
@@ -161,9 +165,8 @@ class VrrpMachine:
         ConfigurationError
             If it is outside, or if the router owns its addresses: that priority never changes.
         """
-        if self.config.priority == OWNER:
-            raise ConfigurationError("priority", priority, "nothing else than 255: it owns the addresses")
-        valid.integer("priority", priority, minimum=1, maximum=OWNER - 1)
+        now = valid.number("now", now)
+        priority = self.check_priority(priority)
         woken = self._wake(now)
         self.priority = priority
         if self.role is Role.BACKUP:
@@ -177,12 +180,20 @@ class VrrpMachine:
         return woken
 
     @checked_arguments
+    def check_priority(self, priority: int) -> int:
+        """Return a priority that :meth:`set_priority` takes; raise its error for any other, and change nothing."""
+        if self.config.priority == OWNER:
+            raise ConfigurationError("priority", priority, "nothing else than 255: it owns the addresses")
+        return valid.integer("priority", priority, minimum=1, maximum=OWNER - 1)
+
+    @checked_arguments
     def fault(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
         """Report that something the router needs is broken: it resigns, and stays out until it is cleared.
 
         Several reasons may stand at once; reporting one twice is the same as once.
         """
-        self._faults[reason] = None
+        now = valid.number("now", now)
+        self._faults[valid.text("reason", reason, empty=True)] = None
         if self.role is Role.INITIALIZE:
             return ()
         return self._step(VrrpTrigger.FAIL, now, reason)
@@ -190,6 +201,7 @@ class VrrpMachine:
     @checked_arguments
     def clear(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
         """Report that it is whole again; once no reason is left, the router starts as backup."""
+        now = valid.number("now", now)
         self._faults.pop(reason, None)
         if self.role is not Role.FAULT or self._faults:
             return ()
@@ -198,6 +210,7 @@ class VrrpMachine:
     @checked_arguments
     def leave_with_group(self, *, resign: bool = False, now: float) -> tuple[Effect, ...]:
         """Become backup because another member of the sync group did; resign if that one did."""
+        now = valid.number("now", now)
         trigger = VrrpTrigger.OUTRANKED if resign else VrrpTrigger.GROUP
         return self._step(trigger, now, "its sync group is backup")
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Protocol, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnknownEndpointError, brief
 
 __all__ = ["BoundedPlacement", "HashStructure", "load_bound"]
@@ -130,6 +131,7 @@ class BoundedPlacement:
                 return node
         raise PoolEmptyError(f"no nodes: {brief(key)} cannot be placed; add one")
 
+    @checked_arguments
     def release(self, node: str, /) -> None:
         """Take one key away from a node.
 

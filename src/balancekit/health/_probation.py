@@ -13,6 +13,7 @@ import enum
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.health._table import Table, following, frozen
 
@@ -96,12 +97,15 @@ class TrialMachine:
         self.state: Trial = Trial.CLOSED
         """How the trial stands."""
 
+    @checked_arguments
     def begin(self, *, now: float) -> None:
         """Begin a trial."""
+        since = valid.number("now", now)
         self.state = following(PROBATION, self.state, TrialTrigger.BEGIN)
         self._count = 0
-        self._since = now
+        self._since = since
 
+    @checked_arguments
     def counts(self, started_at: float) -> bool:
         """Return whether a request belongs to the trial; one from before it proves nothing either way.
 
@@ -109,6 +113,7 @@ class TrialMachine:
         """
         return self.state is Trial.OPEN and not started_at < self._since
 
+    @checked_arguments
     def succeeded(self, *, started_at: float) -> bool:
         """Record a success; return whether it was the last one needed."""
         if not self.counts(started_at):
@@ -119,6 +124,7 @@ class TrialMachine:
             self.state = following(PROBATION, self.state, TrialTrigger.ENOUGH)
         return self.state is Trial.PASSED
 
+    @checked_arguments
     def failed(self, *, started_at: float) -> bool:
         """Record a failure; return whether it ended the trial."""
         if not self.counts(started_at):

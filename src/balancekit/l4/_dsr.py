@@ -94,11 +94,14 @@ class DsrBook:
         self._bytes_in: dict[str, int] = {}
         self._bytes_out: dict[str, int] = {}
 
+    @checked_arguments
     def received(self, owner: str, size: int, *, opened: bool = False) -> None:
         """Count bytes from a client to an endpoint; ``opened`` with the first packet of a connection."""
-        self._bytes_in[owner] = self._bytes_in.get(owner, 0) + valid.integer("size", size, minimum=0)
+        received = self._bytes_in.get(owner, 0) + valid.integer("size", size, minimum=0)
         self._opened[owner] = self._opened.get(owner, 0) + valid.flag("opened", opened)
+        self._bytes_in[owner] = received
 
+    @checked_arguments
     def sent(self, owner: str, size: int) -> None:
         """Count bytes from an endpoint to a client.
 
@@ -111,10 +114,12 @@ class DsrBook:
             raise ConfigurationError("owner", owner, "an endpoint whose replies pass the balancer")
         self._bytes_out[owner] = self._bytes_out.get(owner, 0) + valid.integer("size", size, minimum=0)
 
+    @checked_arguments
     def signals(self, owner: str) -> frozenset[str]:
         """Return what can be known of an endpoint, and so what it can be chosen by."""
         return INBOUND_SIGNALS if owner in self._direct else INBOUND_SIGNALS | REPLY_SIGNALS
 
+    @checked_arguments
     def traffic(self, owner: str) -> Traffic:
         """Return what was seen of an endpoint."""
         return Traffic(

@@ -30,7 +30,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.l4._pins import LONG_AGO_S, Pin, Stamp, Steer
@@ -201,23 +201,41 @@ class FlowTable:
             The packet's TCP flags. A SYN on a closing flow opens a new one; on an established flow it changes
             nothing, because any sender can forge one. An RST is never the reason to store a flow.
         """
-        stamp = self._newest.get(flow)
-        if stamp is None:
-            for flows in self._closed:
-                if flow in flows:
-                    break
-            else:
-                return self._open(flow, now, owner, syn, fin, rst)
-        elif now < stamp.fresh_until and stamp.owner in alive and not (syn or fin or rst):
-            return stamp.pinned
-        return self._look_closely(flow, now, owner, alive, syn, fin, rst)
+        try:
+            stamp = self._newest.get(flow)
+            if stamp is None:
+                for flows in self._closed:
+                    if flow in flows:
+                        break
+                else:
+                    return self._open(flow, now, owner, syn, fin, rst)
+            elif now < stamp.fresh_until and stamp.owner in alive and not (syn or fin or rst):
+                return stamp.pinned
+            return self._look_closely(flow, now, owner, alive, syn, fin, rst)
+        except Exception as error:
+            if not (isinstance(flow, bytes) and flow):
+                raise ConfigurationError("flow", flow, "bytes, not empty") from error
+            refuse(
+                error,
+                FlowTable.steer,
+                self,
+                flow,
+                now=now,
+                owner=owner,
+                alive=alive,
+                syn=syn,
+                fin=fin,
+                rst=rst,
+            )
 
+    @checked_arguments
     def lookup(self, flow: bytes, *, now: float) -> str | None:
         """Return the endpoint a flow is pinned to, ``None`` if it is not. Changes nothing."""
         home = self._home(flow)
         stamp = None if home is None else home[flow]
         return stamp.owner if stamp is not None and stamp.alive_at(now) else None
 
+    @checked_arguments
     def forget(self, owner: str) -> None:
         """Unpin all flows of an endpoint, in O(1): their next packet is that of a new flow."""
         pin = self._pins.pop(owner, None)
@@ -226,14 +244,15 @@ class FlowTable:
             for stamp in pin.stamps.values():
                 stamp.fresh_until = LONG_AGO_S
 
+    @checked_arguments
     def expire(self, now: float) -> int:
         """Remove idle and forgotten flows; return how many. O(n): for a quiet moment, or never.
 
         Idle flows are never used whether or not this is called; it only returns their memory.
         """
         before = self._size
-        self._newest = _kept(self._newest, now)
-        self._closed = [_kept(flows, now) for flows in self._closed]
+        newest, closed = _kept(self._newest, now), [_kept(flows, now) for flows in self._closed]
+        self._newest, self._closed = newest, closed
         self._size = len(self._newest) + sum(map(len, self._closed))
         return before - self._size
 
@@ -260,6 +279,7 @@ class FlowTable:
         home: dict[bytes, Stamp] | None = None,
     ) -> Steer:
         """Let the hash decide about a flow; with a home it takes the place of an old one."""
+        state = "udp" if flow[-1] == UDP_NUMBER else "fin" if fin else "syn" if syn else "tcp"
         id = owner(flow)
         pin = self._pins.get(id) or self._pin(id)
         if rst:
@@ -271,7 +291,6 @@ class FlowTable:
                 self._refused += 1
                 return pin.unpinned
             self._inserted += 1
-        state = "udp" if flow[-1] == UDP_NUMBER else "fin" if fin else "syn" if syn else "tcp"
         stamp = pin.stamps.get(state)
         if stamp is None or now >= stamp.tick_ends:
             stamp = self._stamp(pin, state, now)
@@ -328,7 +347,8 @@ class FlowTable:
     def _stamp(self, pin: Pin, state: str, now: float) -> Stamp:
         stamp = pin.stamps.get(state)
         if stamp is None or now >= stamp.tick_ends:
-            stamp = pin.stamps[state] = Stamp(pin, state, now + self._tick, self._idle[state])
+            at = valid.number("now", now)
+            stamp = pin.stamps[state] = Stamp(pin, state, at + self._tick, self._idle[state])
         return stamp
 
     def _store(self, flow: bytes, stamp: Stamp, now: float, home: dict[bytes, Stamp]) -> None:

@@ -141,6 +141,7 @@ class Nat:
         self._bound: dict[Binding, bytes] = {}
         self._refused = 0
 
+    @checked_arguments
     def open(self, flow: bytes, server: str, *, now: float) -> Address | None:
         """Return the local end for a connection to a server; ``None`` if none is free.
 
@@ -156,7 +157,8 @@ class Nat:
             if known[0] != server:
                 raise ConfigurationError("server", server, f"{known[0]!r}, to which the flow is open")
             return known[1]
-        end = self._take(self._space(valid.text("server", server)), now)
+        at = valid.number("now", now)
+        end = self._take(self._space(valid.text("server", server)), at)
         if end is None:
             self._refused += 1
             return None
@@ -164,22 +166,28 @@ class Nat:
         self._bound[server, end] = flow
         return end
 
+    @checked_arguments
     def close(self, flow: bytes, *, now: float) -> None:
         """Give the local end of a connection back; it rests first. An unknown flow is no error."""
+        due = valid.number("now", now) + self._time_wait
         binding = self._flows.pop(flow, None)
         if binding is not None:
             del self._bound[binding]
-            self._space(binding[0]).resting.append((now + self._time_wait, binding[1]))
+            self._space(binding[0]).resting.append((due, binding[1]))
 
+    @checked_arguments
     def reply(self, server: str, local: Address) -> bytes | None:
         """Return the flow that a packet from a server to a local end belongs to, ``None`` if there is none."""
         return self._bound.get((server, local))
 
+    @checked_arguments
     def free(self, server: str, *, now: float) -> int:
         """Return how many more connections to a server could be opened now."""
-        space = self._space(server)
-        rested = sum(1 for due, _ in space.resting if due <= now)
-        return self._wide - space.next + rested
+        at = valid.number("now", now)
+        space = self._spaces.get(self._name(valid.text("server", server)))
+        if space is None:
+            return self._wide
+        return self._wide - space.next + sum(1 for due, _ in space.resting if due <= at)
 
     def stats(self) -> NatStats:
         """Return what is in use. O(servers)."""
@@ -193,7 +201,11 @@ class Nat:
         return f"<Nat with {len(self)} connections open>"
 
     def _space(self, server: str) -> _Ports:
-        return self._spaces.setdefault(server if self._per_server else "", _Ports())
+        return self._spaces.setdefault(self._name(server), _Ports())
+
+    def _name(self, server: str) -> str:
+        """Return the name of the port space that a server's connections take from."""
+        return server if self._per_server else ""
 
     def _take(self, space: _Ports, now: float) -> Address | None:
         if space.next >= self._wide:

@@ -25,7 +25,7 @@ from itertools import accumulate, pairwise
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
 from balancekit.l4._ecmp import NextHops, next_hop_weights, rounded_quotient
 
 __all__ = ["ResilientGroup"]
@@ -122,12 +122,17 @@ class ResilientGroup:
         now
             Seconds from any fixed point; never goes back.
         """
-        if self._deadline is not None and now >= self._deadline:
-            self.advance(now)
-        bucket = hash % len(self._owners)
-        self._used[bucket] = now
-        return self._owners[bucket]
+        try:
+            if self._deadline is not None and now >= self._deadline:
+                self.advance(now)
+            bucket = hash % len(self._owners)
+            owner = self._owners[bucket]
+            self._used[bucket] = now + 0.0
+        except Exception as error:
+            refuse(error, ResilientGroup.pick, self, hash, now)
+        return owner
 
+    @checked_arguments
     def replace(
         self,
         members: NextHops,
@@ -147,10 +152,11 @@ class ResilientGroup:
             if unbalanced_timer is None
             else valid.number("unbalanced_timer", unbalanced_timer, minimum=0.0)
         )
-        self.advance(now)
+        self.advance(valid.number("now", now))
         self._weights, self._idle, self._unbalanced = weights, idle, unbalanced
         self._pass(now)
 
+    @checked_arguments
     def advance(self, now: float) -> None:
         """Move what is due up to ``now``. Call it at :attr:`deadline`, or let picks do it."""
         while self._deadline is not None and self._deadline <= now:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, final
 from urllib.parse import quote
 
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Headers", "Request"]
@@ -83,6 +83,7 @@ class Request:
         self._parameters: dict[str, str] | None = None
 
     @classmethod
+    @checked_arguments
     def from_asgi(cls, scope: Mapping[str, Any], /) -> Request:
         """Read an ASGI scope of type ``http`` or ``websocket``.
 
@@ -114,6 +115,7 @@ class Request:
         )
 
     @classmethod
+    @checked_arguments
     def from_wsgi(cls, environ: Mapping[str, Any], /) -> Request:
         """Read a WSGI environment.
 
@@ -148,6 +150,7 @@ class Request:
         )
 
     @classmethod
+    @checked_arguments
     def from_url(cls, url: str, /, *, method: str = "GET", headers: Headers = ()) -> Request:
         """Split an absolute URL, or a path with a query. User information and the fragment are dropped.
 
@@ -173,17 +176,23 @@ class Request:
 
     def header(self, name: str, /) -> str | None:
         """Return a header's value, ``None`` if it is absent. Several fields of a name are joined by a comma and a blank."""
-        fields = self._fields
-        if fields is None:
-            fields = self._fields = _fields(self.headers)
-        return fields.get(name.lower())
+        try:
+            fields = self._fields
+            if fields is None:
+                fields = self._fields = _fields(self.headers)
+            return fields.get(name.lower())
+        except Exception as error:
+            refuse(error, Request.header, self, name)
 
     def cookie(self, name: str, /) -> str | None:
         """Return a cookie's value as sent, ``None`` if it is absent. The first of a name counts."""
         cookies = self._cookies
         if cookies is None:
             cookies = self._cookies = _pairs((self.header("cookie") or "").replace(", ", ";"), ";")
-        return cookies.get(name)
+        try:
+            return cookies.get(name)
+        except Exception as error:
+            refuse(error, Request.cookie, self, name)
 
     def parameter(self, name: str, /) -> str | None:
         """Return a query parameter's value as sent, ``None`` if it is absent. The first of a name counts.
@@ -193,7 +202,10 @@ class Request:
         parameters = self._parameters
         if parameters is None:
             parameters = self._parameters = _pairs(self.query, "&")
-        return parameters.get(name)
+        try:
+            return parameters.get(name)
+        except Exception as error:
+            refuse(error, Request.parameter, self, name)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.host}{self.target}>"

@@ -81,6 +81,7 @@ class Spelling:
         """Whether the matched path is the sent one, so that it may be rewritten."""
 
     @staticmethod
+    @checked_arguments
     def envoy(
         *, normalize: bool = True, merge_slashes: bool = False, escaped_slashes: str = "keep"
     ) -> Spelling:
@@ -109,6 +110,7 @@ class Spelling:
         )
         return Spelling("ENVOY", read)
 
+    @checked_arguments
     def problem(self, path: str, /) -> str | None:
         """Return why a path is rejected, as text; ``None`` if it is not."""
         if self.read(path) is not None:
@@ -116,6 +118,7 @@ class Spelling:
         reason = _paths.strict_problem(path) if self.strict else None
         return reason or f"the spelling {self.name} does not allow it"
 
+    @checked_arguments
     def host(self, host: str, /) -> str | None:
         """Return a host as it is matched, ``None`` if it is rejected."""
         name = host_name(host)

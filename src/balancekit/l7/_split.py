@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash32, hash64
 from balancekit.l7._request import Request
@@ -113,10 +113,13 @@ class Split(Generic[P]):
 
     def pool(self, request: Request | None = None, key: Key | None = None) -> P:
         """Return the pool of a request: by what ``by`` names, else by the key, else in proportion."""
-        value: Key | None = None if request is None or self._by is None else self._by(request)
-        if value is None:
-            value = key
-        return self._in_proportion() if value is None else self._owner(value)
+        try:
+            value: Key | None = None if request is None or self._by is None else self._by(request)
+            if value is None:
+                value = key
+            return self._in_proportion() if value is None else self._owner(value)
+        except Exception as error:
+            refuse(error, Split.pool, self, request, key)
 
     def shares(self) -> dict[str, float]:
         """Return the exact share of each name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar, final
 
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
 from balancekit.errors import ConfigurationError
 from balancekit.l7._changes import RoutePlan, route_changes
 from balancekit.l7._check import RouteProblem, route_problems
@@ -177,33 +177,37 @@ class RouteTable(Generic[P]):
 
     def match(self, request: Request, /) -> Match[P] | None:
         """Return the match of a request; ``None`` if no route takes it, or if it is rejected (:meth:`rejection`)."""
-        path = request.path
-        if (
-            path[:1] != "/"
-            or "%" in path
-            or "//" in path
-            or "/." in path
-            or " " in path
-            or "\\" in path
-            or "#" in path
-            or not path.isascii()
-            or not path.isprintable()
-        ):  # else every spelling leaves it as it is
-            read = self._spelling.read(path)
-            if read is None:
-                return None
-            path = read
-        route = self._index.find(request, path)
-        if route is None:
-            route = self._no_match
-            if route is None or self._spelling.host(request.host) is None:
-                return None
+        try:
+            path = request.path
+            if (
+                path[:1] != "/"
+                or "%" in path
+                or "//" in path
+                or "/." in path
+                or " " in path
+                or "\\" in path
+                or "#" in path
+                or not path.isascii()
+                or not path.isprintable()
+            ):  # else every spelling leaves it as it is
+                read = self._spelling.read(path)
+                if read is None:
+                    return None
+                path = read
+            route = self._index.find(request, path)
+            if route is None:
+                route = self._no_match
+                if route is None or self._spelling.host(request.host) is None:
+                    return None
+        except Exception as error:
+            refuse(error, RouteTable.match, self, request)
         match: Match[P] = NEW(Match)  # the constructor would be a tenth of the cost
         match.request = request
         match.route = route
         match.path = path
         return match
 
+    @checked_arguments
     def rejection(self, request: Request, /) -> str | None:
         """Return why a request is rejected before any route is tried, ``None`` if it is not.
 
@@ -216,6 +220,7 @@ class RouteTable(Generic[P]):
             return f"host {request.host[:200]!r}: it is no host name"
         return None
 
+    @checked_arguments
     def explain(self, request: Request, /) -> RouteExplanation:
         """Return what every route says to a request: that it matches, or its first condition that fails. O(routes)."""
         return explain(

@@ -61,14 +61,17 @@ class ValueCondition:
         """What makes it the same condition as another."""
         return (self.kind, self.name, self.operator, self.argument)
 
+    @checked_arguments
     def holds(self, request: Request, /) -> bool:
         """Whether a request meets the condition."""
         return self.accepts(self.read(request))
 
+    @checked_arguments
     def read(self, request: Request, /) -> str | None:
         """Return the value it looks at."""
         return READ[self.kind](request, self.name)
 
+    @checked_arguments
     def failure(self, request: Request, /) -> str:
         """Return, as text, what the request has instead."""
         value = self.read(request)

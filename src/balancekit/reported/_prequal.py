@@ -135,30 +135,39 @@ class ProbePoolMachine:
         self._removals = 0
         self._shunned: dict[str, float] = {}
 
+    @checked_arguments
     def add(self, endpoint: str, *, in_flight: float, latency: float, now: float) -> None:
         """Take the answer of an endpoint; ignore and count one that cannot be."""
         if not (0.0 <= in_flight < math.inf and 0.0 <= latency < math.inf):
             self.rejected += 1
             return
+        at = valid.number("now", now)
         with self._lock:
             self._recent.append(in_flight)
             self._sorted.add(in_flight)
             if len(self._recent) > RECENT_PROBES:
                 self._sorted.remove(self._recent.popleft())
-            if self._shunned.get(endpoint, -math.inf) > now:
+            if self._shunned.get(endpoint, -math.inf) > at:
                 return
             self._probes.pop(endpoint, None)
-            self._probes[endpoint] = _Probe(in_flight, latency, now)
+            self._probes[endpoint] = _Probe(in_flight, latency, at)
             if len(self._probes) > self.config.size:
                 del self._probes[next(iter(self._probes))]
 
+    @checked_arguments
     def choose(self, eligible: set[str] | Mapping[str, object], rng: Random, *, now: float) -> str | None:
         """Return the endpoint by the rule of hot and cold, and count on its request; ``None`` with too few probes."""
+        oldest = valid.number("now", now) - self.config.max_age
         with self._lock:
+            known = [
+                (name, probe)
+                for name, probe in self._probes.items()
+                if name in eligible and probe.at >= oldest
+            ]
+            max_uses = self._max_uses(max(1, len(eligible)), rng)
             self._owed = min(self._owed + self.config.rate, float(self.config.size))
-            self._expire(now)
-            known = [(name, probe) for name, probe in self._probes.items() if name in eligible]
-            if len(known) < min(MIN_PROBES, len(eligible)):
+            self._expire(oldest)
+            if len(known) < max(1, min(MIN_PROBES, len(eligible))):
                 return None
             limit = (
                 self._sorted[max(0, math.ceil(self.config.quantile * len(self._sorted)) - 1)]
@@ -175,33 +184,37 @@ class ProbePoolMachine:
             probe = self._probes[chosen]
             probe.in_flight += 1.0
             probe.uses += 1
-            if probe.uses >= self._max_uses(len(eligible), rng):
+            if probe.uses >= max_uses:
                 del self._probes[chosen]
             self._remove()
             return chosen
 
+    @checked_arguments
     def due(self, eligible: list[str], rng: Random) -> list[str]:
         """Return the endpoints to ask now: as many as requests since the last call have paid for, without repetition."""
         with self._lock:
             count = min(int(self._owed), len(eligible))
+            chosen = rng.sample(eligible, count)
             self._owed -= count
-        return rng.sample(eligible, count)
+        return chosen
 
+    @checked_arguments
     def failed(self, endpoint: str, *, now: float) -> None:
         """Use no probe of an endpoint for a while: it has failed, and one that fails fast looks idle."""
+        until = valid.number("now", now) + self.config.max_age
         with self._lock:
+            self._shunned[endpoint] = until
             self._probes.pop(endpoint, None)
-            self._shunned[endpoint] = now + self.config.max_age
 
+    @checked_arguments
     def keep(self, endpoints: set[str]) -> None:
         """Forget every endpoint but these."""
         with self._lock:
-            for known in (self._probes, self._shunned):
-                for name in [name for name in known if name not in endpoints]:
-                    del known[name]
+            for name in [name for name in (*self._probes, *self._shunned) if name not in endpoints]:
+                self._probes.pop(name, None)
+                self._shunned.pop(name, None)
 
-    def _expire(self, now: float) -> None:
-        oldest = now - self.config.max_age
+    def _expire(self, oldest: float) -> None:
         for name in [name for name, probe in self._probes.items() if probe.at < oldest]:
             del self._probes[name]
 

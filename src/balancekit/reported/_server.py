@@ -100,28 +100,31 @@ class LoadMeter:
         self._lock = new_lock()
         self._open = 0
         self._by_load = LatencyByLoad()
-        self._begun = self._at = clock()
+        self._begun = self._at = valid.number("clock", clock())
         self._requests = 0.0
         self._errors = 0.0
         self._cpu = 0.0
-        self._cpu_at, self._cpu_used = self._at, processors()
+        self._cpu_at, self._cpu_used = self._at, valid.number("processors", processors())
 
     def started(self) -> Arrival:
         """Note that a request has begun; return what :meth:`finished` is to be given."""
         with self._lock:
+            arrival = Arrival(self._open, valid.number("clock", self._clock()))
             self._open += 1
-            return Arrival(self._open - 1, self._clock())
+            return arrival
 
+    @checked_arguments
     def finished(self, arrival: Arrival | None = None, *, failed: bool = False) -> None:
         """Note that a request has ended, and whether by an error of the server; without ``arrival`` its time is not learnt."""
+        errors = valid.flag("failed", failed)
         with self._lock:
-            now = self._clock()
-            self._open -= 1
-            self._decay(now)
-            self._requests += 1.0
-            self._errors += failed
-            if arrival is not None and not failed:
+            now = valid.number("clock", self._clock())
+            if arrival is not None and not errors:
                 self._by_load.record(arrival.found, max(0.0, now - arrival.at))
+            self._decay(now)
+            self._open -= 1
+            self._requests += 1.0
+            self._errors += errors
 
     def probed(self) -> ProbedLoad:
         """Return what a probe is to be answered: requests open, and the latency that so many mean, in seconds.
@@ -134,7 +137,7 @@ class LoadMeter:
     def report(self) -> LoadReport:
         """Return the present load."""
         with self._lock:
-            now = self._clock()
+            now = valid.number("clock", self._clock())
             self._decay(now)
             # counts decay over the window; early on, only a part of it has passed
             passed = self._window * -math.expm1(-max(now - self._begun, CPU_PERIOD_S) / self._window)
@@ -143,14 +146,14 @@ class LoadMeter:
             used = 0.0 if self._capacity is None else self._open / self._capacity
             cpu = self._cpu
         if self._utilization is not None:
-            used = self._utilization()
+            used = valid.number("utilization", self._utilization(), minimum=0.0)
         named = {} if self._metrics is None else self._metrics()
         return LoadReport(
             cpu_utilization=cpu, application_utilization=used, rps=rps, eps=eps, named_metrics=named
         )
 
     def _decay(self, now: float) -> None:
-        kept = math.exp((self._at - now) / self._window)
+        kept = math.exp(min(0.0, self._at - now) / self._window)
         self._requests *= kept
         self._errors *= kept
         self._at = now
@@ -158,7 +161,7 @@ class LoadMeter:
     def _measure_cpu(self, now: float) -> None:
         passed = now - self._cpu_at
         if passed >= CPU_PERIOD_S:
-            used = self._processors()
+            used = valid.number("processors", self._processors())
             self._cpu = max(0.0, used - self._cpu_used) / passed / (os.cpu_count() or 1)
             self._cpu_at, self._cpu_used = now, used
 

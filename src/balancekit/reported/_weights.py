@@ -115,6 +115,7 @@ class ReportedWeightsMachine:
         self._since: dict[str, float] = {}
         self._last: dict[str, float] = {}
 
+    @checked_arguments
     def record(self, endpoint: str, report: LoadReport, *, now: float) -> None:
         """Take note of a report of an endpoint."""
         weight = self.config.weight(report)
@@ -125,12 +126,14 @@ class ReportedWeightsMachine:
             self._since[endpoint] = now
         self._weight[endpoint], self._last[endpoint] = weight, now
 
+    @checked_arguments
     def keep(self, endpoints: Iterable[str]) -> None:
         """Forget every endpoint but these."""
         kept = set(endpoints)
         for endpoint in [known for known in self._last if known not in kept]:
             del self._weight[endpoint], self._since[endpoint], self._last[endpoint]
 
+    @checked_arguments
     def weights(self, endpoints: Iterable[str], *, now: float) -> dict[str, float]:
         """Return a weight > 0 for each of these endpoints."""
         config = self.config

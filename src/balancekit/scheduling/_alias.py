@@ -95,6 +95,11 @@ class AliasTable(Generic[T]):
 
     def draw(self, random: Callable[[], float]) -> T:
         """Draw one item with one number from ``random``, uniform in [0, 1)."""
-        x = random() * self.size
-        column = int(x)
-        return self.own[column] if x < self.cut[column] else self.alias[column]
+        try:
+            x = random() * self.size
+            column = int(x)
+            return self.own[column] if x < self.cut[column] else self.alias[column]
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
+            raise ConfigurationError(
+                "random", random, "a callable without arguments that returns numbers from 0 to below 1"
+            ) from error

@@ -7,7 +7,7 @@ sample above it and only comes down slowly: a slow answer is believed at once, a
 Both costs are O(1) time and two floats.
 
 Source: Finagle, ``PeakEwma.scala`` (October 2024): default decay 10 s, reading decays towards a rest
-value. Half-life is ``decay * ln 2`` (6.93 s at the default).
+value, a time before that of the last sample counts as that time. Half-life is ``decay * ln 2`` (6.93 s at the default).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from math import exp, inf, log
 from typing import final
 
 from balancekit._support import validation as valid
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
+from balancekit.errors import ConfigurationError
 
 __all__ = ["Ewma", "PeakEwma"]
 
@@ -54,18 +55,26 @@ class Ewma:
 
     def observe(self, sample: float, *, now: float) -> None:
         """Take a sample. The first one is believed whole."""
-        if self.seen:
-            self._value = sample + (self._value - sample) * exp((self._at - now) * self._rate)
-        else:
-            self._value = sample
-            self.seen = True
-        self._at = now
+        try:
+            value, at = float(sample), float(now)
+            if self.seen:
+                value += (self._value - value) * exp(min(0.0, self._at - at) * self._rate)
+        except Exception as error:
+            refuse(error, Ewma.observe, self, sample, now=now)
+        if not (value - value == 0.0 == at - at):
+            raise ConfigurationError("sample", (sample, now), "a finite sample at a finite time")
+        self._value = value
+        self._at = at
+        self.seen = True
 
     def value(self, *, now: float, rest: float | None = None) -> float:
         """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
         if rest is None:
             return self._value
-        return rest + (self._value - rest) * exp((self._at - now) * self._rate)
+        try:
+            return rest + (self._value - rest) * exp(min(0.0, self._at - now) * self._rate)
+        except Exception as error:
+            refuse(error, Ewma.value, self, now=now, rest=rest)
 
     def rank(self) -> float:
         """Return the logarithm of the value at time 0, faded towards 0: it orders averages of equal decay at any time."""
@@ -105,22 +114,34 @@ class PeakEwma:
 
     def observe(self, sample: float, *, now: float) -> None:
         """Take a sample. The first one is believed whole."""
-        if sample < self._value and self.seen:
-            sample += (self._value - sample) * exp((self._at - now) * self._rate)
+        try:
+            value, at = float(sample), float(now)
+            if value < self._value and self.seen:
+                value += (self._value - value) * exp(min(0.0, self._at - at) * self._rate)
+        except Exception as error:
+            refuse(error, PeakEwma.observe, self, sample, now=now)
+        if not (value - value == 0.0 == at - at):
+            raise ConfigurationError("sample", (sample, now), "a finite sample at a finite time")
+        self._value = value
+        self._at = at
         self.seen = True
-        self._value = sample
-        self._at = now
 
     def raise_to(self, bound: float, *, now: float) -> None:
         """Learn that the true value is at least ``bound``: go up to it, never down."""
-        if bound > self._value:
-            self.observe(bound, now=now)
+        try:
+            if bound > self._value:
+                self.observe(bound, now=now)
+        except Exception as error:
+            refuse(error, PeakEwma.raise_to, self, bound, now=now)
 
     def value(self, *, now: float, rest: float | None = None) -> float:
         """Return the average at ``now``: as of the last sample, or faded towards ``rest`` since then."""
         if rest is None:
             return self._value
-        return rest + (self._value - rest) * exp((self._at - now) * self._rate)
+        try:
+            return rest + (self._value - rest) * exp(min(0.0, self._at - now) * self._rate)
+        except Exception as error:
+            refuse(error, PeakEwma.value, self, now=now, rest=rest)
 
     def rank(self) -> float:
         """Return the logarithm of the value at time 0, faded towards 0: it orders averages of equal decay at any time."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import final
 
 from balancekit._support import validation as valid
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 
@@ -64,7 +64,10 @@ class RecentWindow:
     def record(self, value: float) -> None:
         """Take one value. O(1)."""
         count = self._count
-        self._values[count % self._size] = value
+        try:
+            self._values[count % self._size] = value
+        except Exception as error:
+            refuse(error, RecentWindow.record, self, value)
         self._count = count + 1
 
     @property
@@ -72,10 +75,11 @@ class RecentWindow:
         """How many values have been taken altogether."""
         return self._count
 
+    @checked_arguments
     def latest(self, count: int) -> list[float]:
         """Return the last ``count`` values, oldest first, or as many as are still here."""
         values, place = self._values, self._count % self._size
-        known = min(count, self._count, self._size)
+        known = min(valid.integer("count", count, minimum=0), self._count, self._size)
         ordered = values[place:] + values[:place]
         return ordered[self._size - known :].tolist()
 
