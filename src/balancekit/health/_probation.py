@@ -100,7 +100,7 @@ class TrialMachine:
     @checked_arguments
     def begin(self, *, now: float) -> None:
         """Begin a trial."""
-        since = valid.number("now", now)
+        since = float(now)
         self.state = following(PROBATION, self.state, TrialTrigger.BEGIN)
         self._count = 0
         self._since = since
