@@ -17,8 +17,9 @@ from typing import Final, final
 from weakref import WeakMethod
 
 from balancekit._support import validation as valid
-from balancekit._support.arguments import checked_arguments
+from balancekit._support.arguments import checked_arguments, refuse
 from balancekit._support.log import log_change
+from balancekit.errors import ConfigurationError
 
 __all__ = ["NodeAttributes"]
 
@@ -88,6 +89,7 @@ class NodeAttributes:
             else:
                 call(endpoint, now)
 
+    @checked_arguments
     def figures(self, endpoint: str, *, now: float) -> Mapping[str, float]:
         """Return the figures of an endpoint that hold at ``now``, by name; empty if there are none."""
         at, figures = self._latest.get(endpoint, (-math.inf, NONE))
@@ -95,13 +97,20 @@ class NodeAttributes:
 
     def value(self, endpoint: str, name: str, *, now: float) -> float | None:
         """Return one figure of an endpoint; ``None`` if it is not known or too old."""
-        at, figures = self._latest.get(endpoint, (-math.inf, NONE))
-        return figures.get(name) if abs(now - at) <= self.max_age else None
+        try:
+            at, figures = self._latest.get(endpoint, (-math.inf, NONE))
+            return figures.get(name) if abs(now - at) <= self.max_age else None
+        except Exception as error:
+            refuse(error, NodeAttributes.value, self, endpoint, name, now=now)
 
+    @checked_arguments
     def forget(self, endpoint: str) -> None:
         """Forget an endpoint; does nothing if it is not known."""
         self._latest.pop(endpoint, None)
 
     def observe(self, method: Observer) -> None:
         """Call a bound method with id and time after each record, while its object lives."""
-        self._observers.append(WeakMethod(method))
+        try:
+            self._observers.append(WeakMethod(method))
+        except TypeError as error:
+            raise ConfigurationError("method", method, "a bound method") from error
