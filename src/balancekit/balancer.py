@@ -227,7 +227,7 @@ class LoadBalancer(Generic[T]):
                 or lost
                 or pick is None
                 or attributes is not None
-                or (key is not None and key.__class__ is not str)
+                or (key is not None and key.__class__ is not str and key.__class__ is not bytes)
             ):
                 node, lease = None, _NO_LEASE
             elif key is not None and pick_by_key is not None:

@@ -123,6 +123,7 @@ class Node(HotFields):
         "priority",
         "ramp",
         "reported",
+        "restorations",
         "trial",
         "weight",
         "zone",
@@ -148,6 +149,8 @@ class Node(HotFields):
         """Warm-up share, 0 to 1; 1 when the endpoint takes its full share."""
         self.trial: int = 0
         """How many requests at a time the endpoint takes whatever its ramp is, while it is on trial."""
+        self.restorations: int = 0
+        """How often health has let the endpoint back: what its process remembered may be gone."""
         self.inflight: int = 0
         """How many leases are open. Changed only by the balancer and the lease itself."""
 

@@ -22,6 +22,7 @@ from balancekit import (
     WeightedRandom,
 )
 from balancekit.compat import envoy
+from balancekit.inference import PrefixAffinity, RelativeLoad, StickyMatch
 from balancekit.l4 import FlowTable, StickyFlows
 from balancekit.loads import EwmaLatency, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
 from balancekit.routing import (
@@ -82,6 +83,11 @@ CASES = {
         ALL - {WEIGHTED},
         {},
     ),
+    "PrefixAffinity": (PrefixAffinity, ALL, {"held": 2}),
+    "PrefixAffinity in subsets": (lambda: Subset(["version"], child=PrefixAffinity), ALL, {"held": 2}),
+    "PrefixAffinity, relative load": (lambda: PrefixAffinity(RelativeLoad()), ALL - {WEIGHTED}, {}),
+    "PrefixAffinity, sticky": (lambda: PrefixAffinity(StickyMatch(gate=4.0)), ALL - {WEIGHTED}, {}),
+    "PrefixAffinity, in-flight cost": (PrefixAffinity, ALL - {WEIGHTED}, {"load": InFlightCost()}),
     "PowerOfChoices of 1": (lambda: PowerOfChoices(1), ALL, {"load": FailureAware()}),
 }
 

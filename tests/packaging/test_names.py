@@ -22,6 +22,7 @@ PACKAGES = [
     "balancekit.ha",
     "balancekit.hashing",
     "balancekit.health",
+    "balancekit.inference",
     "balancekit.l4",
     "balancekit.l4.client_hello",
     "balancekit.l4.proxy_protocol",

@@ -190,6 +190,7 @@ class HealthDispatch:
         self._transitions.state.members.get(member.endpoint.id, member).watch()
         reading = member.read()
         if reading.well and not member.well:
+            member.node.restorations += 1
             reset_load(member.node.load, self._guard)
         return reading
 

@@ -1,0 +1,50 @@
+"""Balancing of language-model servers: prompts go where their beginnings are cached.
+
+=========================  ==============================================================================
+:class:`PrefixAffinity`    the selector: what is uncached of a prompt, times how busy an endpoint is
+:class:`Product`           its default rule; :class:`RelativeLoad` and :class:`StickyMatch` are others
+:class:`PrefixTable`       which endpoints have which leading blocks; usable alone
+:func:`prompt_key`         the key of a prompt for a model and an adapter; :func:`token_key` of token ids
+=========================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+from balancekit._support.lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.inference._blocks import prompt_blocks, prompt_key, token_key
+    from balancekit.inference._prefix_affinity import PrefixAffinity
+    from balancekit.inference._prefix_table import PrefixMatch, PrefixTable
+    from balancekit.inference._rules import PrefixRule, Product, PromptView, RelativeLoad, StickyMatch
+
+__all__ = [
+    "PrefixAffinity",
+    "PrefixMatch",
+    "PrefixRule",
+    "PrefixTable",
+    "Product",
+    "PromptView",
+    "RelativeLoad",
+    "StickyMatch",
+    "prompt_blocks",
+    "prompt_key",
+    "token_key",
+]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_blocks": ("prompt_blocks", "prompt_key", "token_key"),
+        "_prefix_affinity": ("PrefixAffinity",),
+        "_prefix_table": ("PrefixMatch", "PrefixTable"),
+        "_rules": ("PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
