@@ -21,6 +21,8 @@ first; then the judge compares, by the rule that the file states:
 ``statistical``                         shares within 5 standard deviations of the difference of two samples
 ``ordering``                            the same events in the same order, per stream, times informative
 ``steps exact``                         the same steps, each within the tolerance in seconds that is stated
+``each pick is admissible``              each recorded pick is one of those that the rule allows after the picks before
+``costs exact``                         the same, and equal costs
 ``states in order``                     per router the same VRRP states, in order, and the same set of packets
 ======================================  ==================================================================
 """
@@ -33,7 +35,7 @@ import math
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import zip_longest
@@ -62,6 +64,9 @@ SERVERS = (
 DRIVERS = {name: f"drive_{name}" for name in SERVERS} | {
     "nsd": "drive_bind",
     "grpc (C-core, python)": "drive_reports",
+    "sglang-router": "drive_prompts",
+    "smg": "drive_prompts",
+    "dynamo": "drive_prompts",
 }
 ALGORITHMS = {"client-side weighted round robin (ORCA reports)": "drive_reports"}
 """Algorithms that have a driver apart from their server's."""
@@ -110,7 +115,10 @@ def replay(trace: Json) -> Verdict:
             if verdict.no_driver:
                 return verdict
         driver = import_module(module or DRIVERS[trace["server"]])
-        judge(trace, driver.candidates(question(trace)), verdict)
+        if trace["match"].startswith(("each pick is admissible", "costs exact")):
+            admissible(trace, driver.follow(question(trace)), verdict)
+        else:
+            judge(trace, driver.candidates(question(trace)), verdict)
     except Exception as error:
         verdict.difference = f"{type(error).__name__}: {error}"
     return verdict
@@ -156,6 +164,26 @@ def judge(trace: Json, answers: Iterator[Json], verdict: Verdict) -> None:
         best(trace, answers, verdict, elections)
     else:
         raise ValueError(f"a match rule we do not have: {rule}")
+
+
+def admissible(trace: Json, answers: Generator[Json, str], verdict: Verdict) -> None:
+    """Check that each recorded pick is one of those that ours allows, given the recorded picks before it."""
+    verdict.total = len(trace["outputs"])
+    ours = next(answers)
+    for place, output in enumerate(trace["outputs"]):
+        recorded = output if isinstance(output, Mapping) else {"picked": output}
+        facts = {name: value for name, value in ours.items() if name != "admissible"}
+        if recorded["picked"] in ours["admissible"] and recorded == {"picked": recorded["picked"], **facts}:
+            verdict.equal += 1
+        elif not verdict.difference:
+            verdict.difference = f"outputs[{place}]: recorded {output!r}, ours {ours!r}"
+        try:
+            ours = answers.send(recorded["picked"])
+        except StopIteration:
+            if place + 1 < verdict.total:
+                verdict.difference = verdict.difference or f"no answer after outputs[{place}]"
+            return
+    verdict.difference = verdict.difference or "more answers than outputs"
 
 
 def best(trace: Json, answers: Iterator[Json], verdict: Verdict, compare: Any) -> None:

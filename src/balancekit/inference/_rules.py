@@ -86,8 +86,8 @@ class RelativeLoad(Record):
 
     Example
     -------
-    >>> RelativeLoad().scores(PromptView(10.0, [9.0, 0.0], [4.0, 0.0], [1.0, 1.0], 2.0))
-    [0.1, -1.0]
+    >>> RelativeLoad().scores(PromptView(10.0, [5.0, 0.0], [4.0, 0.0], [1.0, 1.0], 2.0))
+    [0.5, -1.0]
     """
 
     beta: float = 1.0

@@ -1,0 +1,53 @@
+"""Selectors that send a request where its text was sent before, for routers whose rules match whole texts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import ClassVar
+
+from balancekit.compat._prompt_history import PromptHistory
+from balancekit.loads import InFlight
+from balancekit.snapshot import Node, PickContext, Snapshot
+
+__all__ = ["TextSelector"]
+
+
+class TextSelector(ABC):
+    """A selector with a history of texts. Its key is the prompt."""
+
+    keyed: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def __init__(self, max_tree_size: int) -> None:
+        self.history: PromptHistory = PromptHistory(max_tree_size)
+        """What each server was sent."""
+
+    @abstractmethod
+    def admissible(self, text: str, open: Mapping[str, int]) -> AbstractSet[str]:
+        """Return the servers that the rule may pick, given the open requests of all."""
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return an admissible candidate at random, and note that it is sent the text."""
+        candidates = {node.id: node for node in snapshot.candidates(ctx)}
+        if not candidates:
+            return None
+        text = _text(ctx.key)
+        allowed = self.admissible(text, {id: node.inflight for id, node in candidates.items()})
+        chosen = ctx.rng.choice([node for id, node in candidates.items() if id in allowed])
+        if ctx.trace is not None:
+            ctx.trace.note(f"any of {', '.join(sorted(allowed))}")
+        elif ctx.key is not None:
+            self.history.add(chosen.id, text)
+        return chosen
+
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Forget servers that have gone."""
+        self.history.keep({node.id for node in snapshot.members.nodes})
+
+
+def _text(key: str | bytes | int | None) -> str:
+    if isinstance(key, bytes):
+        return key.decode("latin-1")
+    return "" if key is None else str(key)

@@ -1,0 +1,153 @@
+"""NVIDIA Dynamo's KV-aware router (1.6.1): what each worker would have to compute and to keep.
+
+The cost of a worker, in blocks, is the prompt tokens that it has yet to compute, this request's among them, plus the blocks that
+would be in use with it; blocks that requests share count once. The least cost wins; ties are at random. Recorded costs are
+reproduced exactly.
+
+Not built: events of the engines' caches, temperatures, tiers of memory, the decay of credits. What was sent is believed to be
+cached for ``ttl`` seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
+from typing import NamedTuple, final
+
+from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
+from balancekit.errors import ConfigurationError
+from balancekit.inference import prompt_blocks, token_key
+
+__all__ = ["KvRouter", "WorkerCost"]
+
+TOKEN_BYTES = 4
+
+
+class WorkerCost(NamedTuple):
+    """What a request would cost on one worker."""
+
+    cost: float
+    """In blocks."""
+    overlap: int
+    """Leading blocks that the worker is believed to have."""
+
+
+class _Request(NamedTuple):
+    worker: str
+    blocks: tuple[int, ...]
+    """Whole ones."""
+
+
+@final
+class KvRouter:
+    """Dynamo's KV-aware costs, and the requests that they come from. Sans-IO.
+
+    Parameters
+    ----------
+    workers
+        Their names.
+    block_size
+        Tokens of a block, >= 2 and even.
+    overlap_score_credit
+        What a cached block counts, 0 to 1.
+    prefill_load_scale
+        What a block that has yet to be computed counts, >= 0.
+    ttl
+        Seconds for which a block is believed to be cached after it was sent, > 0.
+
+    Cost: O(workers + blocks) a request.
+
+    Example
+    -------
+    >>> router = KvRouter(["a", "b"])
+    >>> router.costs(range(40), now=0.0)["a"]
+    WorkerCost(cost=4.5, overlap=0)
+    >>> router.book("1", "a", range(40), now=0.0)
+    >>> router.costs(range(40), now=0.0)["a"]
+    WorkerCost(cost=5.0, overlap=2)
+    """
+
+    @checked_arguments
+    def __init__(
+        self,
+        workers: Iterable[str],
+        *,
+        block_size: int = 16,
+        overlap_score_credit: float = 1.0,
+        prefill_load_scale: float = 1.0,
+        ttl: float = 120.0,
+    ) -> None:
+        self._size = valid.integer("block_size", block_size, minimum=2)
+        if block_size % 2:
+            raise ConfigurationError("block_size", block_size, "an even number")
+        self._credit = valid.number("overlap_score_credit", overlap_score_credit, minimum=0.0, maximum=1.0)
+        self._scale = valid.number("prefill_load_scale", prefill_load_scale, minimum=0.0)
+        self._ttl = valid.number("ttl", ttl, above=0.0)
+        names = valid.items("workers", workers)
+        self._waiting: dict[str, dict[str, float]] = {
+            name: {} for name in names
+        }  # tokens to compute, by request
+        self._used: dict[str, Counter[int]] = {name: Counter() for name in names}
+        self._cached: dict[str, dict[int, float]] = {name: {} for name in names}  # until when
+        self._open: dict[str, _Request] = {}
+
+    def costs(self, tokens: Sequence[int], *, now: float) -> Mapping[str, WorkerCost]:
+        """Return what a prompt would cost on each worker."""
+        blocks = self._blocks(tokens)
+        found = {}
+        for worker, used in self._used.items():
+            overlap = self._overlap(worker, blocks, now)
+            to_compute = sum(self._waiting[worker].values()) + self._uncached(len(tokens), overlap)
+            in_use = len(used) + sum(block not in used for block in blocks)
+            found[worker] = WorkerCost(self._scale * to_compute / self._size + in_use, overlap)
+        return found
+
+    def choose(self, tokens: Sequence[int], rng: Random, *, now: float) -> str:
+        """Return a worker of the least cost, at random if there are several."""
+        costs = self.costs(tokens, now=now)
+        least = min(found.cost for found in costs.values())
+        return rng.choice([worker for worker, found in costs.items() if found.cost == least])
+
+    def book(self, id: str, worker: str, tokens: Sequence[int], *, now: float) -> None:
+        """Note that a worker is sent a request."""
+        if worker not in self._used:
+            raise ConfigurationError("worker", worker, "one of the workers")
+        if id in self._open:
+            raise ConfigurationError("id", id, "the id of no open request")
+        blocks = self._blocks(tokens)
+        self._waiting[worker][id] = self._uncached(len(tokens), self._overlap(worker, blocks, now))
+        self._used[worker].update(blocks)
+        self._cached[worker].update(dict.fromkeys(blocks, now + self._ttl))
+        self._open[id] = _Request(worker, blocks)
+
+    def prefill_complete(self, id: str) -> None:
+        """Note that the prompt of a request has been computed: its answer has begun."""
+        if id in self._open:
+            self._waiting[self._open[id].worker].pop(id, None)
+
+    def free(self, id: str) -> None:
+        """Note that a request has ended."""
+        request = self._open.pop(id, None)
+        if request is not None:
+            self._waiting[request.worker].pop(id, None)
+            used = self._used[request.worker]
+            used.subtract(request.blocks)
+            for block in request.blocks:
+                if not used[block]:
+                    del used[block]
+
+    def _blocks(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        numbers, _ = prompt_blocks(token_key(tokens), self._size * TOKEN_BYTES)
+        return tuple(numbers[: len(tokens) // self._size].tolist())
+
+    def _overlap(self, worker: str, blocks: Sequence[int], now: float) -> int:
+        cached = self._cached[worker]
+        for depth, block in enumerate(blocks):
+            if cached.get(block, now) <= now:
+                return depth
+        return len(blocks)
+
+    def _uncached(self, tokens: int, overlap: int) -> float:
+        return tokens - self._credit * overlap * self._size

@@ -1,0 +1,78 @@
+"""Shepherd model gateway (smg 1.13.0), the successor of SGLang's router: the policy ``cache_aware``.
+
+The server that was sent most of the prompt is passed over if it is too far above the *mean* of open requests; then, and
+without a match, any of those with the fewest. Recorded picks are all admissible by this rule; few of them touch the gate.
+
+Not built: load that servers report (a queue of 8, or 0.8 of the cache), the warm-up of new servers, and the policies
+``prefix_hash`` and ``least_load``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final, final
+
+from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
+from balancekit.compat._text_selector import TextSelector
+
+__all__ = ["CacheAware"]
+
+MIN_MARGIN: Final = 4.0
+"""Open requests above the mean that are no sign of trouble."""
+
+
+@final
+class CacheAware(TextSelector):
+    """The ``cache_aware`` of smg; its key is the whole prompt.
+
+    Parameters
+    ----------
+    cache_threshold
+        The part of a prompt's characters above which a match decides, 0 to 1.
+    spill_abs_threshold, spill_rel_threshold
+        A match is passed over if its open requests exceed the mean by more than ``max(4, 2 * sqrt(mean))``, at most the first,
+        and by more than this factor.
+    max_tree_size
+        Characters kept for each server, >= 1.
+
+    Cost: O(length) for each server.
+
+    Example
+    -------
+    >>> policy = CacheAware(spill_abs_threshold=2)
+    >>> policy.history.add("a", "You are a pirate. Hello!")
+    >>> sorted(policy.admissible("You are a pirate. Who is there?", {"a": 9, "b": 1, "c": 1}))
+    ['b', 'c']
+    """
+
+    @checked_arguments
+    def __init__(
+        self,
+        *,
+        cache_threshold: float = 0.3,
+        spill_abs_threshold: float = 64.0,
+        spill_rel_threshold: float = 1.5,
+        max_tree_size: int = 2**26,
+    ) -> None:
+        super().__init__(valid.integer("max_tree_size", max_tree_size, minimum=1))
+        self._threshold = valid.number("cache_threshold", cache_threshold, minimum=0.0, maximum=1.0)
+        self._absolute = valid.number("spill_abs_threshold", spill_abs_threshold, minimum=0.0)
+        self._relative = valid.number("spill_rel_threshold", spill_rel_threshold, minimum=0.0)
+
+    def admissible(self, text: str, open: Mapping[str, int]) -> AbstractSet[str]:
+        """Return the servers that the rule may pick, given the open requests of all."""
+        mean = sum(open.values()) / len(open)
+        margin = min(self._absolute, max(MIN_MARGIN, 2.0 * math.sqrt(mean)))
+        least = {server for server, count in open.items() if count == min(open.values())}
+        holders, longest = self.history.holders(text, open.keys())
+        if not holders or longest <= self._threshold * len(text):
+            return least
+        over = {
+            server
+            for server in holders
+            if open[server] > mean + margin and open[server] > self._relative * mean
+        }
+        return (holders - over) | (least if over else set())

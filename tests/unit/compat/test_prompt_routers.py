@@ -1,0 +1,101 @@
+"""Routers of prompts: SGLang, smg, Dynamo."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancekit import ConfigurationError, LoadBalancer
+from balancekit.compat import dynamo, sglang, smg
+from balancekit.compat._prompt_history import PromptHistory
+from balancekit.testing import check_selector
+from balancekit.testing.laws import ALL, WEIGHTED, fast_path_agrees
+
+
+@given(
+    texts=st.lists(st.tuples(st.sampled_from("ab"), st.text("xyz", max_size=6))),
+    text=st.text("xyz", max_size=6),
+)
+def test_the_longest_common_beginning_is_found(texts, text):
+    """The neighbours in sorted order give the same lengths as a comparison with every text."""
+    history = PromptHistory()
+    for server, sent in texts:
+        history.add(server, sent)
+    for server, length in history.matches(text).items():
+        mine = [sent for name, sent in texts if name == server]
+        assert length == max(
+            n for sent in mine for n in range(len(text) + 1) if sent[:n] == text[:n] and len(sent) >= n
+        )
+
+
+def test_old_texts_are_forgotten():
+    """Characters above the bound go, the least recently sent first."""
+    history = PromptHistory(10)
+    for text in ("aaaaa", "bbbbb", "aaaaa", "ccccc"):
+        history.add("s", text)
+    assert [history.matches(text)["s"] for text in ("aaaaa", "bbbbb", "ccccc")] == [5, 0, 5]
+
+
+@pytest.mark.parametrize("make", [sglang.CacheAware, smg.CacheAware], ids=["sglang", "smg"])
+def test_they_keep_the_laws(make):
+    """Laws of selectors, but for weights, which they ignore."""
+    check_selector(make, ALL - {WEIGHTED, fast_path_agrees}, examples=15)
+
+
+@pytest.mark.parametrize("make", [sglang.CacheAware, smg.CacheAware], ids=["sglang", "smg"])
+def test_a_prompt_returns_and_ties_do_not_all_go_to_one(make):
+    """The same prompt returns; new prompts on an idle pool go to every server; a server that has gone is forgotten."""
+    selector = make()
+    lb = LoadBalancer(["a", "b", "c"], selector=selector, rng=Random(1))
+    homes = []
+    for number in range(60):
+        with lb.acquire(f"{number} is a prompt") as lease:
+            homes.append(lease.target)
+    assert {*homes} == {"a", "b", "c"}
+    with lb.acquire("59 is a prompt") as lease:
+        assert lease.target == homes[-1]
+    lb.remove(homes[-1])
+    assert homes[-1] not in selector.history.matches("x")
+
+
+def test_sglang_gives_up_affinity_when_out_of_balance():
+    """At exactly the thresholds affinity holds; above both it does not."""
+    policy = sglang.CacheAware(balance_abs_threshold=2, balance_rel_threshold=2.0)
+    policy.history.add("a", "prompt")
+    assert policy.admissible("prompt", {"a": 4, "b": 2}) == {"a"}
+    assert policy.admissible("prompt", {"a": 7, "b": 4}) == {"a"}
+    assert policy.admissible("prompt", {"a": 5, "b": 2}) == {"b"}
+    assert policy.admissible("pro234567890", {"a": 1, "b": 0}) == {"b"}
+
+
+def test_smg_passes_over_only_the_server_that_is_too_busy():
+    """A holder within the margin stays allowed beside one that is not."""
+    policy = smg.CacheAware(spill_abs_threshold=4)
+    for server in "ab":
+        policy.history.add(server, "prompt")
+    assert policy.admissible("prompt", {"a": 4, "b": 0, "c": 0}) == {"a", "b"}
+    assert policy.admissible("prompt", {"a": 30, "b": 1, "c": 0}) == {"b", "c"}
+
+
+def test_dynamo_counts_shared_blocks_once_and_forgets():
+    """Blocks in use count once; ends, first bytes and time take off what they should; mistakes are named."""
+    router = dynamo.KvRouter(["a", "b"])
+    prompt = list(range(64))
+    router.book("1", "a", prompt, now=0.0)
+    assert router.costs(prompt, now=1.0)["a"] == (8.0, 4)
+    router.prefill_complete("1")
+    assert router.costs(prompt, now=1.0)["a"] == (4.0, 4)
+    assert router.choose(prompt, Random(1), now=1.0) == "a"
+    assert router.costs(prompt, now=120.0)["a"] == (8.0, 0)
+    router.free("1")
+    router.free("1")
+    assert router.costs(prompt, now=120.0) == {"a": (8.0, 0), "b": (8.0, 0)}
+    router.book("2", "a", prompt, now=0.0)
+    for arguments in (("2", "a"), ("3", "z")):
+        with pytest.raises(ConfigurationError):
+            router.book(*arguments, prompt, now=0.0)
+    with pytest.raises(ConfigurationError, match="block_size="):
+        dynamo.KvRouter(["a"], block_size=5)
