@@ -89,6 +89,48 @@ def lookups(rounds: int) -> dict[int, dict[str, float]]:
     return found
 
 
+def ring_growth(rounds: int) -> list[Row]:
+    """Compare lookups on rings of 10 and of 10 000 nodes, and what touching as many nodes costs without a ring."""
+    keys = [f"user:{random.Random(k).getrandbits(40)}" for k in range(4_096)]
+    group, rings = Group(rounds=2 * rounds), {size: HashRing(names(size)) for size in (10, 10_000)}
+    group.add("key", "k()", k=itertools.cycle(keys).__next__)
+    for size, ring in rings.items():
+        group.add(f"ring {size}", "p(k())", p=ring.lookup, k=itertools.cycle(keys).__next__)
+        group.add(f"nodes {size}", "p(k())", p=nodes_alone(ring.nodes), k=itertools.cycle(keys).__next__)
+    results = group.run()
+    supply = results.pop("key").ratio
+    cost = {label: result.ratio - supply for label, result in results.items()}
+    circle = rings[10_000]._state.circle
+    assert circle is not None
+    return [
+        ("HashRing, 10 000 over 10", cost["ring 10000"] / cost["ring 10"], "x", GROWTH),
+        ("the same without a ring: hash, touch a node", cost["nodes 10000"] / cost["nodes 10"], "x", None),
+        ("HashRing, 10 000 x 150", circle.nbytes / 1e6, "MB", None),
+        *((f"cache of the processor, {name}", size / 1e6, "MB", None) for name, size in caches()),
+    ]
+
+
+def nodes_alone(nodes: tuple[str, ...]) -> Callable[[str], str]:
+    """Return what a lookup does beside the ring: hash the key, and touch a node."""
+    size = len(nodes)
+
+    def find(key: str) -> str:
+        place = mmh3.hash(key, 0, False) if key.__class__ is str and key.isascii() else 0
+        return nodes[place * size >> 32]
+
+    return find
+
+
+def caches() -> list[tuple[str, int]]:
+    """Return the name and the bytes of each cache for data, where the system says it."""
+    found = []
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = [(index / name).read_text().strip() for name in ("level", "type", "size")]
+        if kind != "Instruction" and size.endswith("K"):
+            found.append((f"level {level}", int(size[:-1]) << 10))
+    return found
+
+
 def builds() -> list[Row]:
     """Compare building and changing with uhashring, and Maglev with plain Python."""
     rows: list[Row] = []
@@ -183,8 +225,6 @@ def report(found: dict[int, dict[str, float]], rows: list[Row]) -> list[str]:
     for (name, size), bound in BOUNDS.items():
         if found[size][name] > bound:
             over.append(f"{name} at {size}: {found[size][name]:.1f} > {bound:g}")
-    growth = found[10_000]["HashRing"] / found[10]["HashRing"]
-    rows = [("HashRing, 10 000 over 10", growth, "x", GROWTH), *rows]
     for size, costs in found.items():
         for ours, theirs in (
             ("HashRing", "uhashring"),
@@ -216,7 +256,7 @@ def main() -> int:
     add_save(parser)
     options = parser.parse_args()
     print(machine())
-    found, rows = lookups(options.rounds), builds() + batches()
+    found, rows = lookups(options.rounds), ring_growth(options.rounds) + builds() + batches()
     over = report(found, rows)
     if options.json:
         data = {"machine": machine(), "lookups": found, "ratios": [row[:3] for row in rows]}

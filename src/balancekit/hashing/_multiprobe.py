@@ -21,7 +21,7 @@ from balancekit._support import validation as valid
 from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, hash_function, splitmix64
 from balancekit.hashing._nodes import distinct, no_owner, unweighted
-from balancekit.hashing._points import SortedPoints
+from balancekit.hashing._slots import Slots
 
 __all__ = ["MultiProbeHash"]
 
@@ -81,8 +81,10 @@ class MultiProbeHash:
         self._nodes: tuple[str, ...] = tuple(sorted(unweighted(nodes)))
         self._spots: list[int] = [self._function.hash64(node) >> 32 for node in self._nodes]
         order = sorted(range(len(self._nodes)), key=self._spots.__getitem__)
-        self._circle: SortedPoints | None = (
-            SortedPoints([self._spots[owner] for owner in order], order) if order else None
+        self._circle: Slots | None = (
+            Slots(np.array([self._spots[owner] for owner in order]), np.array(order), len(order))
+            if order
+            else None
         )
 
     def lookup(self, key: str | bytes | int, /) -> str:
@@ -100,7 +102,7 @@ class MultiProbeHash:
             no_owner(key)
         nearest = (WHOLE, 0)
         for probe in self._positions(key):
-            owner = circle.owner(circle.at(probe))
+            owner = circle.owner(probe)
             nearest = min(nearest, ((spots[owner] - probe) % WHOLE, owner))
         return self._nodes[nearest[1]]
 

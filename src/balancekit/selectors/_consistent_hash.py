@@ -24,7 +24,7 @@ from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 __all__ = ["MaglevHash", "RendezvousHash", "RingHash", "eligible_by_id"]
 
 MOST_POINTS: Final = 1 << 21
-"""On the ring of one selector: 30 MB."""
+"""On the ring of one selector: 20 MB."""
 
 
 Tables: TypeAlias = tuple[Snapshot, Mapping[str, Node], tuple[hashing.HashStructure, ...]]

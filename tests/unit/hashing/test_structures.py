@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from functools import partial
 from itertools import islice
@@ -309,14 +310,15 @@ def test_a_copy_of_a_ring_goes_its_own_way():
     assert (copy.vnodes, repr(copy)) == (150, "<HashRing of 3 nodes, 150 points each>")
 
 
-def test_a_key_that_lies_on_a_point_belongs_to_it():
-    """At or after: the point itself, not the next one."""
-    ring = HashRing(["a", "b", "c"], vnodes=5)
-    rows = ring._state.circle.rows()
-    for row in rows[:-1]:
-        point, owner = int(row["point"]), int(row["owner"])
-        ring._lookup = (*ring._lookup[:4], lambda *_, place=point: place)
-        assert ring.lookup("any") == ring.nodes[owner]
+@pytest.mark.parametrize("vnodes", [1, 5, 150])
+def test_a_key_belongs_to_the_first_point_at_or_after_it(vnodes):
+    """A key on a point belongs to the point's node, one behind it to the next point's, by one lookup and by many."""
+    ring = HashRing([f"n{number}" for number in range(40)], vnodes=vnodes)
+    points, owners = [found.tolist() for found in ring._state.circle.points()]
+    places = [(point + step) % 2**32 for point in points for step in (-1, 0, 1)]
+    for place in [*places, *range(0, 2**32, 1 << 20)]:
+        ring._lookup = (*ring._lookup[:4], lambda *_, place=place: place, ring._lookup[5])
+        assert ring.lookup("any") == ring.nodes[owners[bisect_left(points, place) % len(points)]]
 
 
 def test_a_placement_gives_back_only_what_a_node_holds():
