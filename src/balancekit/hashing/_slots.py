@@ -13,7 +13,7 @@ the same line of the cache. 10,000 nodes of 150 points take 13 MB, where pairs o
 A change copies the words, renumbers owners, and writes anew the slots of the changed points and the empty slots before them.
 Groups that are no longer used stay until there is a word of groups per point, about twice what is used.
 
-Cost: 6 to 12 bytes a point. A lookup is O(1) expected for points that lie like random ones, and never worse than O(points in
+Cost: 8 to 13 bytes a point. A lookup is O(1) expected for points that lie like random ones, and never worse than O(points in
 a slot). A change is O(points), a few copies of memory.
 
 Source: own construction; the slots are the direct-address step of interpolation search (Perl, Itai, Avni 1978).

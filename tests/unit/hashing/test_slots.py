@@ -97,12 +97,12 @@ def test_rings_like_real_ones_agree_with_bisection(nodes, each):
         assert (words >= GROUP).any()
 
 
-def test_a_point_costs_at_most_12_bytes():
-    """One or two words of slots, and two thirds of a word of groups."""
+def test_a_point_costs_at_most_13_bytes():
+    """Four to eight words of slots for three points, and up to a word of groups for one."""
     chance = np.random.default_rng(1)
-    for count in (2**16, 2**16 + 1, 100_000, 2**17):
+    for count in (3 * 2**15, 3 * 2**15 + 1, 2**17, 3 * 2**16):
         points = np.sort(chance.integers(0, 2**32, count))
-        assert Slots(points, np.zeros(count, int), 1).nbytes <= 12 * count
+        assert Slots(points, np.zeros(count, int), 1).nbytes <= 13 * count
 
 
 def test_changes_do_not_fill_the_memory():
