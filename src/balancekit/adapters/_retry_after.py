@@ -81,9 +81,10 @@ def quota_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
-    if text is None or _NUMBER.fullmatch(text.strip()) is None:
+    bare = "" if text is None else text.strip()
+    if _NUMBER.fullmatch(bare) is None:
         return None
-    value = float(text)
+    value = float(bare)
     return value if math.isfinite(value) else None
 
 
@@ -95,4 +96,5 @@ def _duration(text: str | None) -> float | None:
     if match is None:
         return None
     hours, minutes, rest, milliseconds = (float(part or 0.0) for part in match.groups())
-    return 3600.0 * hours + 60.0 * minutes + rest + milliseconds / 1000.0
+    total = 3600.0 * hours + 60.0 * minutes + rest + milliseconds / 1000.0
+    return total if math.isfinite(total) else None

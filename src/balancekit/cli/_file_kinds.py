@@ -68,7 +68,7 @@ def read_document(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     try:
         found = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError("file", str(path), f"TOML or JSON ({error})") from None
     if not isinstance(found, dict):
         raise ConfigurationError("file", str(path), "a table at the top")

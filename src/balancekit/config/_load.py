@@ -108,7 +108,7 @@ def _value(text: str) -> Any:
     """Return the value of a variable: TOML if it is that, else text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
 
 

@@ -22,13 +22,16 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import derived
+from balancekit.discovery._targets import InvalidTargetsError
 from balancekit.endpoint import Endpoint
-from balancekit.errors import BalancekitError
+from balancekit.errors import BalancekitError, ConfigurationError, brief_error
 
 __all__ = ["EndpointSlices", "WatchExpiredError"]
 
 GONE: Final = 410
 """HTTP status: the version to watch from is too old."""
+SHAPE_ERRORS: Final = (LookupError, TypeError, AttributeError, ValueError, ConfigurationError)
+"""What a document of another shape than a slice brings about."""
 
 
 class WatchExpiredError(BalancekitError):
@@ -71,8 +74,18 @@ class EndpointSlices:
         """The resource version to watch from."""
 
     def replace(self, slices: Iterable[Mapping[str, Any]], version: str) -> None:
-        """Take a list of all slices, whole or not at all."""
-        self._found = {piece["metadata"]["name"]: self._read(piece) for piece in slices}
+        """Take a list of all slices, whole or not at all.
+
+        Raises
+        ------
+        InvalidTargetsError
+            If a slice lacks what every slice has.
+        """
+        try:
+            found = {valid.text("name", piece["metadata"]["name"]): self._read(piece) for piece in slices}
+        except SHAPE_ERRORS as error:
+            raise InvalidTargetsError(f"a list of EndpointSlices: {brief_error(error)}") from error
+        self._found = found
         self.version = version
 
     def apply(self, event: str, piece: Mapping[str, Any]) -> bool:
@@ -82,22 +95,26 @@ class EndpointSlices:
         ------
         WatchExpiredError
             For an error event: what has been missed is in a new list only.
+        InvalidTargetsError
+            If the slice lacks what every slice has. Nothing has changed.
         """
         if event == "ERROR":
             code, message = piece.get("code"), piece.get("message", "")
             raise WatchExpiredError(f"{'expired' if code == GONE else code}: {message}")
-        metadata = piece["metadata"]
-        if event != "BOOKMARK":
-            name = metadata["name"]
-            before = self._found.get(name)
-            if event == "DELETED":
-                self._found.pop(name, None)
-            else:
-                self._found[name] = self._read(piece)
-            self.version = metadata["resourceVersion"]
-            return self._found.get(name) != before
-        self.version = metadata["resourceVersion"]
-        return False
+        try:
+            metadata = piece["metadata"]
+            version = metadata["resourceVersion"]
+            name = "" if event == "BOOKMARK" else valid.text("name", metadata["name"])
+            wanted = None if event in {"BOOKMARK", "DELETED"} else self._read(piece)
+        except SHAPE_ERRORS as error:
+            raise InvalidTargetsError(f"an EndpointSlice: {brief_error(error)}") from error
+        self.version = version
+        if event == "BOOKMARK":
+            return False
+        before = self._found.pop(name, None)
+        if wanted is not None:
+            self._found[name] = wanted
+        return wanted != before
 
     def endpoints(self) -> list[Endpoint[str]]:
         """Return the union of all slices, by id."""

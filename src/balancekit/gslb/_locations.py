@@ -160,15 +160,21 @@ def read_csv(lines: Iterable[str], *, continents: Mapping[str, str] | None = Non
     ('NA', 'US')
     """
     rows = csv.DictReader(lines)
-    columns = set(rows.fieldnames or ())
+    try:
+        columns = set(rows.fieldnames or ())
+    except csv.Error as error:
+        raise ConfigurationError("lines", "line 1", f"a header ({error})") from None
     if "network" not in columns and not {"start", "end"} <= columns:
         raise ConfigurationError("lines", sorted(columns), "a header with 'network', or 'start' and 'end'")
     return Locations(_csv_rows(rows, continents or {}))
 
 
 def _csv_rows(rows: csv.DictReader[str], continents: Mapping[str, str]) -> Iterator[tuple[Network, Location]]:
-    for row in rows:
+    while True:
         try:
+            row = next(rows, None)
+            if row is None:
+                return
             subdivision = row.get("subdivision") or ""
             country = row.get("country") or ""
             location = Location(
@@ -183,9 +189,10 @@ def _csv_rows(rows: csv.DictReader[str], continents: Mapping[str, str]) -> Itera
             if row.get("network"):
                 networks = [ip_network(row["network"])]
             else:
-                networks = summarize_address_range(ip_address(row["start"]), ip_address(row["end"]))
+                first, last = ip_address(row.get("start", "")), ip_address(row.get("end", ""))
+                networks = summarize_address_range(first, last)
             yield from ((network, location) for network in networks)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, csv.Error) as error:
             raise ConfigurationError(
                 "lines", f"line {rows.line_num}", f"a network and its location ({error})"
             ) from None

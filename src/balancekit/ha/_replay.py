@@ -83,7 +83,7 @@ def read_advert_log(lines: Iterable[str]) -> Iterator[LoggedAdvert]:
                 int(facts["hop_limit"]),
                 data,
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise ConfigurationError(f"line {number}", line, "a line of an advert log") from None
 
 

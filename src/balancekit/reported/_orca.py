@@ -89,7 +89,14 @@ def parse_orca(value: str | bytes) -> LoadReport:
             return _binary(base64.b64decode(body, validate=True))
     except InvalidLoadReportError:
         raise
-    except (ConfigurationError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ConfigurationError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise InvalidLoadReportError(str(error)[:200]) from None
     raise InvalidLoadReportError(f"form {form[:20]!r}, not TEXT, JSON or BIN")
 

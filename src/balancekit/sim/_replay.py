@@ -278,7 +278,7 @@ def _row(number: int, line: str) -> Row:
             float(facts["duration"]),
             Outcome(facts["outcome"]),
         )
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise ConfigurationError("log", f"line {number}", f"a line of a Recorder: {error!r}") from None
     if not (isfinite(row.time) and 0.0 <= row.duration < float("inf") and 0.0 < row.cost < float("inf")):
         raise ConfigurationError("log", f"line {number}", "finite times, a duration >= 0, a cost > 0")

@@ -160,7 +160,14 @@ class Toy:
                 return web.json_response([received.path for received in self.received])
             else:
                 return web.Response(status=404, text=f"no {request.method} {request.path}\n")
-        except (ConfigurationError, ValueError, TypeError, AttributeError) as error:
+        except (
+            ConfigurationError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             return web.Response(status=400, text=f"{error}\n")
         return web.Response(status=204)
 

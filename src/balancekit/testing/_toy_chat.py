@@ -26,7 +26,7 @@ def chat_pieces(request: bytes) -> Sequence[bytes] | None:
     """Return the events of a streamed completion, or ``None`` if the request does not ask for a stream."""
     try:
         asked = json.loads(request)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not (isinstance(asked, dict) and asked.get("stream") is True):
         return None
