@@ -31,6 +31,9 @@ MAX_COMPARED_ITEMS: Final = 10_000
 """Of a container; what comes later is not compared with its annotation."""
 MAX_DEPTH: Final = 4
 """Levels of containers inside containers that are compared."""
+PLAIN_NUMBERS: Final = frozenset({int, float})
+MAX_TIME_S: Final = 1e15
+"""Thirty million years: what is added to a time, or taken from it, still counts."""
 MAX_BITS: Final = 1023
 """Of an integer that a float can hold."""
 
@@ -39,6 +42,7 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function or an ``__init__``: a foreign error that an argument causes becomes a ``ConfigurationError``.
 
     An iterator among the arguments is read before the call, up to a million items, so one that never ends is refused.
+    An argument ``now`` is a time: a finite number, whatever the function does with it.
 
     Example
     -------
@@ -59,8 +63,21 @@ def checked_stream(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
+    parameters = list(inspect.signature(function).parameters)
+    place = parameters.index("now") if "now" in parameters else -1
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if place >= 0:  # a time that is no number would be kept, and found out by a later call
+            now = kwargs.get("now") if len(args) <= place else args[place]
+            if now is not None and (
+                now.__class__ not in PLAIN_NUMBERS or not -MAX_TIME_S <= now <= MAX_TIME_S  # type: ignore[operator]
+            ):
+                number: Any = valid.number("now", now, minimum=-MAX_TIME_S, maximum=MAX_TIME_S)
+                if len(args) <= place:
+                    kwargs["now"] = number
+                else:
+                    args = (*args[:place], number, *args[place + 1 :])  # type: ignore[assignment]
         if reads:
             for value in (*args, *kwargs.values()):
                 if hasattr(value, "__next__") or (type(value) is range and value[valid.MAX_ITEMS :]):

@@ -44,7 +44,7 @@ class ServiceMatcher:
 
     def __init__(self, service: object, authority: str, balancer: ObservableBalancer[Any]) -> None:
         self._hostname, self._port = _service(service)
-        if authority not in AUTHORITIES:
+        if not isinstance(authority, str) or authority not in AUTHORITIES:
             raise ConfigurationError("authority", authority, f"one of {', '.join(AUTHORITIES)}")
         self._authority = authority
         self._balancer = balancer

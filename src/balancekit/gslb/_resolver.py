@@ -134,13 +134,14 @@ class ResolverCache:
     @checked_arguments
     def store(self, query: Query, answer: Answer, /, *, now: float) -> None:
         """Keep the answer to a query, under its scope cut to the prefix limit."""
-        ttl = max(self._min_ttl, min(self._max_ttl, answer.ttl))
+        ttl = max(self._min_ttl, min(self._max_ttl, valid.number("ttl", answer.ttl)))
+        scope = valid.integer("scope", answer.scope, minimum=0, maximum=128)
         name = query.name.lower().rstrip(".")
         if not query.client.has_subnet:
             self._plain[name, query.kind] = _Entry(answer, now + ttl, 0)
             return
         address = query.client.seen()
-        scope = min(answer.scope, self._prefixes[address.version])
+        scope = min(scope, self._prefixes[address.version])
         entries = self._scoped.setdefault((name, query.kind, address.version), {}).setdefault(scope, {})
         entries[int(address) >> (address.max_prefixlen - scope)] = _Entry(answer, now + ttl, scope)
 

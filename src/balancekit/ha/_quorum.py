@@ -194,19 +194,22 @@ class VoteMachine:
         self.config: Majority = config
         self.lent_to: str | None = None
         """The candidate that has the vote, or had it last."""
-        self.lent_until: float = now + config.lease
+        self.lent_until: float = valid.number("now", now) + config.lease
         """Until when no other candidate can get it."""
 
     @checked_arguments
     def request(self, candidate: str, *, now: float) -> bool:
         """Lend the vote for a lease from now, unless another candidate has it; return whether it was lent."""
-        if candidate != self.lent_to and now < self.lent_until:
+        valid.text("candidate", candidate)
+        at = valid.number("now", now)
+        if candidate != self.lent_to and at < self.lent_until:
             return False
-        self.lent_to, self.lent_until = candidate, now + self.config.lease
+        self.lent_to, self.lent_until = candidate, at + self.config.lease
         return True
 
     @checked_arguments
     def give_back(self, candidate: str, *, now: float) -> None:
         """Take the vote back from a candidate that has let go."""
+        at = valid.number("now", now)
         if candidate == self.lent_to:
-            self.lent_to, self.lent_until = None, now
+            self.lent_to, self.lent_until = None, at

@@ -110,7 +110,7 @@ class ResilientGroup:
         self._used = [NEVER_USED] * count
         self._deadline: float | None = None
         self._unbalanced_since: float | None = None
-        self._pass(now)
+        self._pass(valid.number("now", now))
 
     def pick(self, hash: int, now: float) -> str:
         """Return the next hop of a flow, and count its bucket as used.
@@ -152,9 +152,10 @@ class ResilientGroup:
             if unbalanced_timer is None
             else valid.number("unbalanced_timer", unbalanced_timer, minimum=0.0)
         )
-        self.advance(valid.number("now", now))
+        at = valid.number("now", now)
+        self.advance(at)
         self._weights, self._idle, self._unbalanced = weights, idle, unbalanced
-        self._pass(now)
+        self._pass(at)
 
     @checked_arguments
     def advance(self, now: float) -> None:

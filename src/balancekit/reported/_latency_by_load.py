@@ -17,13 +17,16 @@ import math
 from collections import deque
 from heapq import nsmallest
 from statistics import median
-from typing import final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 
 __all__ = ["LatencyByLoad"]
+
+MAX_OPEN: Final = 1_000_000_000
+"""Of requests on one server."""
 
 
 @final
@@ -62,7 +65,7 @@ class LatencyByLoad:
         ConfigurationError
             If a figure is negative or not finite.
         """
-        valid.integer("found", found, minimum=0)
+        valid.integer("found", found, minimum=0, maximum=MAX_OPEN)
         if not 0.0 <= latency < math.inf:
             raise ConfigurationError("latency", latency, "seconds, >= 0")
         self._samples.append((found, latency))
@@ -70,7 +73,8 @@ class LatencyByLoad:
     @checked_arguments
     def estimate(self, open: int) -> float:
         """Return the seconds that one more request would take with so many open; 0 while nothing is known."""
-        nearest = nsmallest(self._nearest, reversed(self._samples), key=lambda sample: abs(sample[0] - open))
+        count = valid.integer("open", open, minimum=0, maximum=MAX_OPEN)
+        nearest = nsmallest(self._nearest, reversed(self._samples), key=lambda sample: abs(sample[0] - count))
         if not nearest:
             return 0.0
-        return median([latency * (open + 1) / (found + 1) for found, latency in nearest])
+        return median([latency * (count + 1) / (found + 1) for found, latency in nearest])

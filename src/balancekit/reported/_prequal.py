@@ -141,16 +141,16 @@ class ProbePoolMachine:
         if not (0.0 <= in_flight < math.inf and 0.0 <= latency < math.inf):
             self.rejected += 1
             return
-        at = valid.number("now", now)
+        at, open, seconds = valid.number("now", now), float(in_flight), float(latency)
         with self._lock:
-            self._recent.append(in_flight)
-            self._sorted.add(in_flight)
+            self._recent.append(open)
+            self._sorted.add(open)
             if len(self._recent) > RECENT_PROBES:
                 self._sorted.remove(self._recent.popleft())
             if self._shunned.get(endpoint, -math.inf) > at:
                 return
             self._probes.pop(endpoint, None)
-            self._probes[endpoint] = _Probe(in_flight, latency, at)
+            self._probes[endpoint] = _Probe(open, seconds, at)
             if len(self._probes) > self.config.size:
                 del self._probes[next(iter(self._probes))]
 

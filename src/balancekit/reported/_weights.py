@@ -121,10 +121,10 @@ class ReportedWeightsMachine:
         weight = self.config.weight(report)
         if weight <= 0.0:
             return
-        last = self._last.get(endpoint)
-        if last is None or now - last >= self.config.expiry:
-            self._since[endpoint] = now
-        self._weight[endpoint], self._last[endpoint] = weight, now
+        at, last = valid.number("now", now), self._last.get(endpoint)
+        if last is None or at - last >= self.config.expiry:
+            self._since[endpoint] = at
+        self._weight[endpoint], self._last[endpoint] = weight, at
 
     @checked_arguments
     def keep(self, endpoints: Iterable[str]) -> None:

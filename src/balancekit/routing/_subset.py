@@ -70,7 +70,7 @@ class Subset:
             unknown = [key for key in self._default if key not in self._keys]
             if unknown or not self._default:
                 raise ConfigurationError("fallback", fallback, f"labels of {', '.join(self._keys)}")
-        elif fallback not in {"any", "none"}:
+        elif not isinstance(fallback, str) or fallback not in {"any", "none"}:
             raise ConfigurationError("fallback", fallback, "'any', 'none' or the labels of a default subset")
         self._anybody = fallback == "any"
         self._parts = Grouping(lambda node: tuple([node.metadata.get(key) for key in self._keys]))
