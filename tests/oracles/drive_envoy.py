@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from random import Random
 from typing import Any
 
+import _envoy_rules
+
 from balancekit.compat import envoy
 from balancekit.events import Ejected, Event, Restored
 from balancekit.l4 import client_hello
@@ -58,8 +60,16 @@ def _outputs(trace: Json) -> Iterator[Any]:
         yield _filter_chains(trace)
         return
     cluster = trace["config"]["cluster"]
-    if kind != "timeline":
+    if kind == "subsets":
+        yield _sets(trace)
+    elif "retry_budget" in str(cluster):
+        yield _envoy_rules.retries(trace, _number)
+    elif "token_bucket" in cluster:
+        yield from _envoy_rules.limited(trace, _seconds)
+    elif kind != "timeline":
         yield from _requests(trace)
+    elif "answers" in trace["inputs"]:
+        yield from _envoy_rules.rates(trace, _outlier_settings(cluster))
     elif "outlier_detection" in cluster:
         yield from _outliers(trace)
     elif "slow_start" in str(_policy(cluster)):
@@ -101,13 +111,15 @@ def _seconds(value: str) -> float:
     return float(value.removesuffix("s"))
 
 
-def _policy(cluster: Json) -> tuple[str, Json]:
-    """Return the policy's name and fields, wherever the configuration has them."""
+def _policy(cluster: Json, *, whole: bool = False) -> tuple[str, Json]:
+    """Return the policy's name and fields, wherever they are: without the override of hosts, unless ``whole``."""
     if "load_balancing_policy" not in cluster:
         name = cluster.get("lb_policy", "ROUND_ROBIN")
         return name, cluster.get(f"{name.lower()}_lb_config", {})
     fields = cluster["load_balancing_policy"]["policies"][0]["typed_extension_config"]["typed_config"]
     kind = fields["@type"].rsplit(".", 1)[-1]
+    if kind == "OverrideHost" and not whole:
+        return _policy({"load_balancing_policy": fields["fallback_policy"]})
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).upper(), fields
 
 
@@ -167,6 +179,21 @@ def _request(policies: list[envoy.HashPolicy], key: Any) -> envoy.Request:
     return envoy.Request(headers=headers, query=query, source=source)
 
 
+def _hosts(config: Json) -> list[envoy.Host]:
+    return [
+        envoy.Host(
+            name=server["name"],
+            address=server["address"],
+            weight=server.get("weight", 1),
+            priority=server.get("priority", 0),
+            hostname=server.get("hostname", ""),
+            zone=server.get("zone", ""),
+            metadata=server.get("metadata", {}),
+        )
+        for server in config["servers"]
+    ]
+
+
 def _cluster(
     trace: Json, *, start: int = 0, since: float = -SETTLED, unhealthy: Collection[str] = (), **options: Any
 ) -> envoy.Cluster:
@@ -174,18 +201,10 @@ def _cluster(
     config = trace["config"]
     cluster = config["cluster"]
     common = cluster.get("common_lb_config", {})
-    hosts = [
-        envoy.Host(
-            name=server["name"],
-            address=server["address"],
-            weight=server.get("weight", 1),
-            priority=server.get("priority", 0),
-            hostname=server.get("hostname", ""),
-        )
-        for server in config["servers"]
-    ]
+    if "lb_subset_config" in cluster:
+        options["subsets"] = _envoy_rules.subsets(cluster["lb_subset_config"])
     found = envoy.Cluster(
-        hosts,
+        _hosts(config),
         _maker(cluster, start),
         hash_policy=_hash_policy(config),
         overprovisioning_factor=config.get("overprovisioning_factor", 140),
@@ -193,10 +212,14 @@ def _cluster(
         update_merge_window=_seconds(common.get("update_merge_window", "1s")),
         rng=Random(SEED),
         now=since,
+        **_envoy_rules.zones(config, _number),
         **options,
     )
     for server in config["servers"]:
-        if server["name"] in unhealthy or server.get("health", "HEALTHY") not in {"HEALTHY", "UNKNOWN"}:
+        health = "UNHEALTHY" if server["name"] in unhealthy else server.get("health", "HEALTHY")
+        if health == "DEGRADED":
+            found.set_health(server["name"], envoy.Health.DEGRADED, now=since)
+        elif health not in {"HEALTHY", "UNKNOWN"}:
             found.set_health(server["name"], envoy.Health.UNHEALTHY, now=since)
     found.advance(now=0.0)
     return found
@@ -228,6 +251,32 @@ def _requests(trace: Json) -> Iterator[Any]:
         events = inputs["events"]
     for start in range(_starts(trace)):
         yield _script(trace, events, start)
+
+
+def _sets(trace: Json) -> list[Json]:
+    """Count where requests go, each made several times: by their metadata, or to the hosts that they name."""
+    cluster = _cluster(trace)
+    kind, fields = _policy(trace["config"]["cluster"], whole=True)
+    override: envoy.OverrideHost | None = None
+    if kind == "OVERRIDE_HOST":
+        headers = [source["header"] for source in fields["override_host_sources"]]
+        override = envoy.OverrideHost(cluster, _hosts(trace["config"]), headers=headers)
+    addresses = {server["name"]: server["address"] for server in trace["config"]["servers"]}
+    outputs = []
+    for request in trace["inputs"]["requests"]:
+        if override is not None:
+            wanted = ",".join(addresses.get(name, name) for name in request["want"] or ())
+            asked = envoy.Request(headers={headers[0].lower(): wanted} if wanted else {})
+        else:
+            asked = envoy.Request(metadata=request)
+        counts: Counter[str] = Counter()
+        for _ in range(trace["inputs"]["times"]):
+            host = (override or cluster).acquire(asked, now=0.0)
+            counts["503" if host is None else host] += 1
+            if host is not None:
+                cluster.release(host, now=0.0)
+        outputs.append(dict(counts))
+    return outputs
 
 
 def _script(trace: Json, events: list[Json], start: int) -> list[str]:
@@ -289,12 +338,16 @@ def _offsets(interval: float) -> Iterator[float]:
 
 def _outliers(trace: Json) -> Iterator[list[Json]]:
     """Send requests at a steady rate; where the rotation and the interval timer were at the start is unknown."""
-    fields = trace["config"]["cluster"]["outlier_detection"]
-    settings = envoy.OutlierDetection(
-        **{name: _setting(value) for name, value in fields.items() if name in envoy.OutlierDetection._fields}
-    )
+    settings = _outlier_settings(trace["config"]["cluster"])
     for offset, start in itertools.product(_offsets(settings.interval), range(_starts(trace))):
         yield _outlier_run(trace, settings, start=start, first_tick=offset)
+
+
+def _outlier_settings(cluster: Json) -> envoy.OutlierDetection:
+    fields = cluster["outlier_detection"]
+    return envoy.OutlierDetection(
+        **{name: _setting(value) for name, value in fields.items() if name in envoy.OutlierDetection._fields}
+    )
 
 
 def _setting(value: Any) -> Any:

@@ -15,15 +15,7 @@ Json = Mapping[str, Any]
 
 UNREAD_FIELDS: Mapping[str, frozenset[str]] = {
     "envoy": frozenset({
-        "circuit_breakers",
-        "enforcing_failure_percentage",
-        "enforcing_success_rate",
         "gradient_controller_config",
-        "lb_subset_config",
-        "locality_weighted_lb_config",
-        "override_host_sources",
-        "token_bucket",
-        "zone_aware_lb_config",
     }),
 }  # fmt: skip
 """By server, fields of a cluster that decide what happens and that its driver does not read, unless they are 0."""

@@ -23,6 +23,10 @@ first; then the judge compares, by the rule that the file states:
 ``steps exact``                         the same steps, each within the tolerance in seconds that is stated
 ``each pick is admissible``              each recorded pick is one of those that the rule allows after the picks before
 ``costs exact``                         the same, and equal costs
+``shares follow the locality``          counts within 2 of the share, theirs and ours
+``who is ejected exact``                the same ejections and counters, rates and thresholds to 1e-6
+``allowed or not``                      the same requests allowed; one that comes with a token may get it or not
+``the set of servers is exact``         per request the same set of servers
 ``states in order``                     per router the same VRRP states, in order, and the same set of packets
 ======================================  ==================================================================
 """
@@ -144,7 +148,9 @@ def agree(traces: list[Json]) -> Verdict:
 def judge(trace: Json, answers: Iterator[Json], verdict: Verdict) -> None:
     """Compare answers with what was recorded, by the rule of the file."""
     rule = trace["match"]
-    if rule.startswith("exact where the flow's hash region"):
+    if trace["kind"] == "subsets":
+        best(trace, answers, verdict, same_sets)
+    elif rule.startswith("exact where the flow's hash region"):
         best(trace, answers, verdict, allowed)
     elif rule.startswith("exact"):
         best(trace, answers, verdict, exactly)
@@ -158,6 +164,12 @@ def judge(trace: Json, answers: Iterator[Json], verdict: Verdict) -> None:
         steps(trace, next(answers), verdict)
     elif rule.startswith("the last weights exact"):
         best(trace, answers, verdict, last_weights)
+    elif rule.startswith("shares follow the locality weights"):
+        best(trace, answers, verdict, near)
+    elif rule.startswith("who is ejected exact"):
+        best(trace, answers, verdict, shown)
+    elif rule.startswith("allowed or not"):
+        best(trace, answers, verdict, admitted)
     elif rule.startswith("shares within 3 picks"):
         best(trace, answers, verdict, near)
     elif rule.startswith("states in order"):
@@ -374,6 +386,57 @@ def last_weights(trace: Json, answer: Json) -> tuple[int, int, str]:
     return equal, total, difference
 
 
+def same_sets(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Compare which servers each request reaches; counts too where all of a set weigh the same in turn."""
+    counted = "counts differ by at most 1" in trace["match"]
+    equal, difference = 0, ""
+    for place, (theirs, mine) in enumerate(zip(trace["outputs"], answer["outputs"], strict=True)):
+        alike = set(theirs) == set(mine)
+        if counted and alike:
+            alike = all(abs(theirs[name] - mine[name]) <= 1 for name in theirs)
+        equal += alike
+        if not alike and not difference:
+            difference = f"outputs[{place}]: recorded {theirs!r}, ours {mine!r}"
+    return equal, len(trace["outputs"]), difference
+
+
+def shown(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Compare admin pages leaf by leaf: numbers to 1e-6, everything else exactly."""
+    theirs, mine = leaves(trace["outputs"]), leaves(answer["outputs"])
+    names = sorted({*theirs, *mine})
+    wrong = [name for name in names if not alike(theirs.get(name, ...), mine.get(name, ...))]
+    difference = ""
+    if wrong:
+        difference = f"{wrong[0]}: recorded {theirs.get(wrong[0])!r}, ours {mine.get(wrong[0])!r}"
+    return len(names) - len(wrong), len(names), difference
+
+
+def leaves(value: Any, path: str = "outputs") -> dict[str, Any]:
+    """Return the values inside a document by their paths."""
+    if isinstance(value, Mapping):
+        pairs = [(f"{path}.{name}", inner) for name, inner in value.items()]
+    elif isinstance(value, list):
+        pairs = [(f"{path}[{place}]", inner) for place, inner in enumerate(value)]
+    else:
+        return {path: value}
+    return {name: leaf for inner_path, inner in pairs for name, leaf in leaves(inner, inner_path).items()}
+
+
+def alike(theirs: Any, mine: Any) -> bool:
+    """Whether two values are equal, numbers to 1e-6."""
+    numbers = [isinstance(one, int | float) and not isinstance(one, bool) for one in (theirs, mine)]
+    return abs(theirs - mine) <= 1e-6 if all(numbers) else type(theirs) is type(mine) and theirs == mine
+
+
+def admitted(trace: Json, answer: Json) -> tuple[int, int, str]:
+    """Compare which requests were allowed; times are informative."""
+    theirs = [row["allowed"] for row in trace["outputs"]]
+    mine = [row["allowed"] for row in answer["outputs"]]
+    wrong = [place for place, pair in enumerate(zip(theirs, mine, strict=True)) if pair[0] != pair[1]]
+    difference = f"outputs[{wrong[0]}]: recorded {theirs[wrong[0]]}" if wrong else ""
+    return len(theirs) - len(wrong), len(theirs), difference
+
+
 def near(trace: Json, answer: Json) -> tuple[int, int, str]:
     """Compare counts; theirs are within 3 of exact shares, and ours within 1."""
     theirs, mine = trace["outputs"]["counts"], answer["outputs"]["counts"]
@@ -467,10 +530,10 @@ def summary(verdicts: list[Verdict]) -> list[str]:
 
 
 def table(verdicts: list[Verdict]) -> list[str]:
-    """Return a table of all files, in Markdown."""
+    """Return a table of all files, in Markdown, in the words that pages use."""
     lines = ["| trace | algorithm | kind | match | equal |", "| --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {v.trace} | {v.algorithm} | {v.kind} | {v.match} | {(v.no_driver and 'no driver') or f'{v.equal}/{v.total}'} |"
+        f"| {v.trace} | {v.algorithm} | {v.kind} | {v.match.replace('who is ejected', 'ejected hosts')} | {(v.no_driver and 'no driver') or f'{v.equal}/{v.total}'} |"
         for v in verdicts
     ]
     return lines

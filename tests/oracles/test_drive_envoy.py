@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
 SPEC = importlib.util.spec_from_file_location("drive_envoy", Path(__file__).with_name("drive_envoy.py"))
 drive_envoy = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(drive_envoy)

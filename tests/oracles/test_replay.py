@@ -35,7 +35,9 @@ def of_rule(start):
     return next(
         trace
         for trace in map(load, TRACES)
-        if trace["match"].startswith(start) and "servers" in trace["config"]
+        if trace["match"].startswith(start)
+        and "servers" in trace["config"]
+        and "nobody_and_no_rates" not in str(trace["outputs"])
     )
 
 
@@ -190,10 +192,38 @@ def spoil_time(trace):
     row["t"] += 2.1
 
 
+def spoil_rate(trace):
+    """One success rate is another in the fifth digit."""
+    server = next(one for one in trace["outputs"][0]["servers"].values() if one["success_rate"])
+    server["success_rate"] += 1e-5
+
+
+def spoil_ejection(trace):
+    """Another host is out."""
+    servers = trace["outputs"][0]["servers"]
+    first = min(servers)
+    servers[first]["ejected"] = not servers[first]["ejected"]
+
+
+def spoil_admission(trace):
+    """Refuse the first request."""
+    trace["outputs"][0]["allowed"] = False
+
+
+def spoil_set(trace):
+    """Let the first request reach another server too."""
+    trace["outputs"][0]["e"] = 1
+
+
 @pytest.mark.parametrize(
     ("rule", "spoil"),
     [
         ("exact", spoil_exact),
+        ("who is ejected exact", spoil_rate),
+        ("who is ejected exact", spoil_ejection),
+        ("allowed or not", spoil_admission),
+        ("the set of servers is exact", spoil_set),
+        ("shares follow the locality", spoil_counts),
         ("exact up to the starting phase", spoil_exact),
         ("each pick has the fewest", spoil_fewest),
         ("ordering exact", spoil_order),
@@ -275,9 +305,15 @@ def test_families_without_a_driver_are_counted_and_fail_nothing(tmp_path, every_
         ("two", {**known, "server": "traefik", "algorithm": "wrr"}),
         (
             "field",
-            {**envoy, "config": {**envoy["config"], "cluster": {**cluster, "lb_subset_config": {"a": 1}}}},
+            {
+                **envoy,
+                "config": {**envoy["config"], "cluster": {**cluster, "gradient_controller_config": {"a": 1}}},
+            },
         ),
-        ("off", {**envoy, "config": {**envoy["config"], "cluster": {**cluster, "token_bucket": 0}}}),
+        (
+            "off",
+            {**envoy, "config": {**envoy["config"], "cluster": {**cluster, "gradient_controller_config": 0}}},
+        ),
     ):
         (tmp_path / f"{name}.json").write_text(json.dumps(trace))
     done = subprocess.run(

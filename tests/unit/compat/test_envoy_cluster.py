@@ -81,8 +81,8 @@ def test_all_load_is_handed_out_and_only_to_who_can_take_it(levels, factor, thre
 
 def test_no_level_panics_while_the_others_make_up_for_it():
     """A tenth of the first level is healthy, and that is enough if the second one is whole."""
-    assert distribute([10, 10], [1, 10], factor=140, threshold=50) == ((14, 86), (False, False))
-    assert distribute([10, 10], [1, 5], factor=140, threshold=50) == ((17, 83), (True, False))
+    assert distribute([10, 10], [1, 10], factor=140, threshold=50)[:2] == ((14, 86), (False, False))
+    assert distribute([10, 10], [1, 5], factor=140, threshold=50)[:2] == ((17, 83), (True, False))
 
 
 def test_the_panic_threshold_is_below_and_not_at():
@@ -94,7 +94,7 @@ def test_the_panic_threshold_is_below_and_not_at():
 
 def test_if_all_levels_panic_load_follows_their_size():
     """Also if nobody at all is healthy; a rest goes to the first level that has hosts."""
-    assert distribute([1, 3], [0, 0], factor=140, threshold=50) == ((25, 75), (True, True))
+    assert distribute([1, 3], [0, 0], factor=140, threshold=50)[:2] == ((25, 75), (True, True))
     assert distribute([0, 3, 3, 3], [0, 1, 0, 0], factor=140, threshold=50).loads == (0, 34, 33, 33)
 
 
@@ -161,7 +161,7 @@ def test_a_change_after_the_window_takes_those_that_wait_with_it():
     for name, now in (("a", 5.0), ("b", 5.9), ("c", 6.1)):
         cluster.set_health(name, Health.UNHEALTHY, now=now)
     assert cluster.deadline is None
-    assert cluster.distribution == ((100,), (True,))
+    assert cluster.distribution[:2] == ((100,), (True,))
 
 
 def test_a_change_exactly_a_window_later_still_waits():

@@ -1,13 +1,15 @@
-"""Choices of Envoy 1.40: clusters, policies, priority levels and outlier detection.
+"""Choices of Envoy 1.40: clusters, policies, priority levels, localities, subsets and outlier detection.
 
-:class:`Cluster` answers for a whole cluster: hash policies, priority levels, panic, a policy, slow start,
-outlier detection, without I/O and without a clock. Its policies (:class:`RoundRobin`, :class:`LeastRequest`,
+:class:`Cluster` answers for a whole cluster: hash policies, subsets, priority levels, panic, localities, a policy,
+slow start, outlier detection, without I/O and without a clock. Its policies (:class:`RoundRobin`, :class:`LeastRequest`,
 :class:`Random`, :class:`RingHash`, :class:`Maglev`) are ordinary selectors and work in a ``LoadBalancer`` too.
 :class:`OutlierDetector` and :class:`HealthChecker` are machines of their own.
 :class:`RouteConfig` chooses the cluster of a request.
 
-Written against Envoy 1.40 and compared with choices recorded from it. Localities, subsets and degraded hosts
-are not covered.
+:class:`OverrideHost` lets requests name their hosts; :class:`RetryBudget` and :class:`TokenBucket` are the limits of
+retries and requests.
+
+Written against Envoy 1.40 and compared with choices recorded from it.
 """
 
 from balancekit.compat._routing import RawRequest, Routed
@@ -19,7 +21,10 @@ from balancekit.compat.envoy._hashed import Maglev, RingHash
 from balancekit.compat.envoy._health import Health, HealthCheck, HealthChecker
 from balancekit.compat.envoy._host import Host
 from balancekit.compat.envoy._levels import Distribution, distribute
+from balancekit.compat.envoy._limits import RetryBudget, TokenBucket
+from balancekit.compat.envoy._localities import ZoneAware
 from balancekit.compat.envoy._outlier import OutlierDetection, OutlierDetector
+from balancekit.compat.envoy._override_host import OverrideHost
 from balancekit.compat.envoy._request import (
     HashPolicy,
     Header,
@@ -30,6 +35,7 @@ from balancekit.compat.envoy._request import (
 )
 from balancekit.compat.envoy._routes import RouteConfig, route_config
 from balancekit.compat.envoy._slow_start import SlowStart
+from balancekit.compat.envoy._subsets import Subsets, SubsetSelector
 from balancekit.compat.envoy._turns import LeastRequest, Random, RoundRobin
 
 __all__ = [
@@ -45,16 +51,22 @@ __all__ = [
     "Maglev",
     "OutlierDetection",
     "OutlierDetector",
+    "OverrideHost",
     "QueryParameter",
     "Random",
     "RawRequest",
     "Request",
+    "RetryBudget",
     "RingHash",
     "RoundRobin",
     "RouteConfig",
     "Routed",
     "SlowStart",
     "SourceAddress",
+    "SubsetSelector",
+    "Subsets",
+    "TokenBucket",
+    "ZoneAware",
     "client_side_weighted_round_robin",
     "distribute",
     "filter_chains",

@@ -1,8 +1,9 @@
 """One Envoy cluster, from the headers of a request to the host that takes it.
 
-In order: the hash policies make a position of the request; priorities and panic choose a level and whether
-its unhealthy hosts count (``_levels.py``); the level's own policy picks a host. What the answers were feeds
-outlier detection, and changed health reaches the policies at once, or when the merge window ends.
+In order: the hash policies make a position of the request; its metadata choose a subset (``_subsets.py``);
+priorities and panic choose a level and whether its unhealthy hosts count (``_levels.py``); a locality is chosen
+(``_localities.py``); the policy there picks a host. What the answers were feeds outlier detection, and changed
+health reaches the policies at once, or when the merge window ends.
 
 It does no I/O and reads no clock: ``now`` is given with every call, and never goes back.
 
@@ -13,23 +14,26 @@ Source: Envoy 1.40.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit.compat.envoy._balancer import Balancer, BalancerOptions, Level
 from balancekit.compat.envoy._health import Health
 from balancekit.compat.envoy._host import Host, distinct
-from balancekit.compat.envoy._levels import Distribution, distribute
+from balancekit.compat.envoy._levels import Distribution
+from balancekit.compat.envoy._localities import ZoneAware
 from balancekit.compat.envoy._outlier import OutlierDetection, OutlierDetector
 from balancekit.compat.envoy._request import HashPolicy, Request, request_hash
 from balancekit.compat.envoy._slow_start import SlowStart
+from balancekit.compat.envoy._subsets import Criteria, SubsetIndex, Subsets
 from balancekit.errors import ConfigurationError, LeaseError, UnknownEndpointError
 from balancekit.events import Ejected, Event, EventSink, Restored
 from balancekit.loads import InFlight
 from balancekit.protocols import Selector
-from balancekit.snapshot import Members, Node, PickContext, Snapshot
+from balancekit.snapshot import Node, PickContext
 
 __all__ = ["Cluster"]
 
@@ -56,6 +60,12 @@ class Cluster:
         How hosts that become healthy warm up; at once if left out.
     outlier_detection
         What ejects hosts; nothing if left out.
+    locality_weights
+        Whole numbers by zone: localities are chosen by weight. Not with ``zone_aware``.
+    zone_aware
+        Where this proxy and its fellows are: its own zone is preferred.
+    subsets
+        How the metadata of requests choose among hosts; not at all if left out.
     listeners
         Called with every event of outlier detection.
     rng
@@ -91,11 +101,15 @@ class Cluster:
         update_merge_window: float = 1.0,
         slow_start: SlowStart | None = None,
         outlier_detection: OutlierDetection | None = None,
+        locality_weights: Mapping[str, int] | None = None,
+        zone_aware: ZoneAware | None = None,
+        subsets: Subsets | None = None,
         listeners: Iterable[EventSink] = (),
         rng: Random | None = None,
         now: float = 0.0,
     ) -> None:
-        nodes = [Node(host.endpoint(), InFlight()) for host in distinct(hosts)]
+        configured = distinct(hosts)
+        nodes = [Node(host.endpoint(), InFlight()) for host in configured]
         sample = policy() if callable(policy) else None
         if not callable(getattr(sample, "select", None)):
             raise ConfigurationError("policy", policy, "a function that makes a selector")
@@ -111,25 +125,40 @@ class Cluster:
         self._rng = Random() if rng is None else rng
         self._hash_policy = tuple(hash_policy)
         self._keyed = bool(getattr(sample, "keyed", False))
-        self._factor = valid.integer("overprovisioning_factor", overprovisioning_factor, minimum=100)
-        self._threshold = valid.integer(
-            "healthy_panic_threshold", healthy_panic_threshold, minimum=0, maximum=100
+        weights = _zone_weights(locality_weights)
+        if zone_aware is not None and (weights is not None or not isinstance(zone_aware, ZoneAware)):
+            raise ConfigurationError(
+                "zone_aware", zone_aware, "a ZoneAware or None, not with locality_weights"
+            )
+        if not isinstance(subsets, Subsets | None):
+            raise ConfigurationError("subsets", subsets, "a Subsets or None")
+        self._options = BalancerOptions(
+            policy,
+            valid.integer("overprovisioning_factor", overprovisioning_factor, minimum=100),
+            valid.integer("healthy_panic_threshold", healthy_panic_threshold, minimum=0, maximum=100),
+            weights,
+            zone_aware,
         )
         self._window = valid.number("update_merge_window", update_merge_window, minimum=0.0)
         self._slow_start = slow_start
         self._listeners = tuple(listeners)
         self._nodes = {node.id: node for node in nodes}
-        self._unhealthy: set[str] = set()
+        self._health: dict[str, Health] = {}
+        """What is known of hosts that are not healthy."""
         self._warming: dict[str, float] = {}
         self._detector: OutlierDetector | None = None
         if outlier_detection is not None:
             self._detector = OutlierDetector(self._nodes, outlier_detection, now=self._now, rng=self._rng)
-        members = Members(tuple(nodes))
-        self._levels = [
-            _Level(members, [node for node in nodes if node.priority == level], policy)
-            for level in range(max(node.priority for node in nodes) + 1)
-        ]
-        self._spread()
+        self._all = self._balancer(nodes)
+        self._balancers: list[Balancer] = [self._all]
+        self._subsets: SubsetIndex | None = None
+        self._by_subset: dict[Criteria, Balancer] = {}
+        if subsets is not None:
+            self._subsets = SubsetIndex(subsets, {host.name: host.metadata for host in configured})
+            for criteria, names in self._subsets.hosts.items():
+                balancer = self._balancer([self._nodes[name] for name in names])
+                self._by_subset[criteria] = balancer
+                self._balancers.append(balancer)
 
     # ------------------------------------------------------------------ requests
 
@@ -139,19 +168,25 @@ class Cluster:
 
         The request counts as in progress until :meth:`release`.
         """
-        self.advance(now=now)
+        self._advance(now)
         self._warm()
         position = request_hash(self._hash_policy, request) if self._keyed and request else None
         if position is None:
             position = self._rng.getrandbits(64)
-        number = self._distribution.level(position)
-        level = self._levels[number]
         ctx = PickContext(rng=self._rng, now=self._now, key=position if self._keyed else None)
-        node = level.pick(ctx, panic=self._distribution.panic[number])
-        if node is None:
-            return None
+        for balancer in self._chosen(request):
+            node = balancer.pick(position, ctx)
+            if node is not None:
+                node.inflight += 1
+                return node.id
+        return None
+
+    @checked_arguments
+    def claim(self, host: str, *, now: float) -> None:
+        """Count a request as in progress on a host that something else has chosen, whatever its health."""
+        node = self._node(host)
+        self._advance(now)
         node.inflight += 1
-        return node.id
 
     @checked_arguments
     def release(self, host: str, *, now: float, status: int = 200) -> None:
@@ -159,7 +194,7 @@ class Cluster:
         node = self._node(host)
         if not node.inflight:
             raise LeaseError(f"{host!r} has no request in progress")
-        self.advance(now=now)
+        self._advance(now)
         node.inflight -= 1
         if self._detector is not None:
             self._tell(self._detector.observe(host, status, now=self._now))
@@ -176,52 +211,78 @@ class Cluster:
         """Set what active health checks, or the control plane, know of a host."""
         node = self._node(host)
         if not isinstance(health, Health):
-            raise ConfigurationError("health", health, "Health.HEALTHY or Health.UNHEALTHY")
-        self.advance(now=now)
-        if (health is Health.UNHEALTHY) == (host in self._unhealthy):
+            raise ConfigurationError("health", health, "a member of Health")
+        self._advance(now)
+        before = self._health.get(host, Health.HEALTHY)
+        if health is before:
             return
-        if health is Health.UNHEALTHY:
-            self._unhealthy.add(host)
+        if health is Health.HEALTHY:
+            del self._health[host]
         else:
-            self._unhealthy.discard(host)
-            if self._slow_start is not None:
-                self._warming[host] = self._now
+            self._health[host] = health
+        if before is Health.UNHEALTHY and self._slow_start is not None:
+            self._warming[host] = self._now
         self._changed(node)
 
     @checked_arguments
     def healthy(self, host: str) -> bool:
         """Whether a host is healthy: neither failed nor ejected. Policies may learn of it later."""
         self._node(host)
-        return host not in self._unhealthy and not (self._detector is not None and self._detector.out(host))
+        return host not in self._health and not self._out(host)
 
     @property
     def distribution(self) -> Distribution:
-        """What each priority level takes, and whether it ignores health."""
-        return self._distribution
+        """What each priority level takes, and whether it ignores health; subsets have their own."""
+        return self._all.distribution
 
     @property
     def deadline(self) -> float | None:
         """When :meth:`advance` is due, ``None`` if nothing is."""
-        due = [level.due for level in self._levels]
-        if self._detector is not None and (tick := self._detector.deadline) is not None:
-            due.append(tick)
-        soonest = min(due)
+        soonest = self._soonest()
         return None if soonest == math.inf else soonest
 
     @checked_arguments
     def advance(self, *, now: float) -> None:
         """Let time pass up to ``now``: merge windows end, ejected hosts return."""
+        self._advance(now)
+
+    # ------------------------------------------------------------------ inside
+
+    def _soonest(self) -> float:
+        due = math.inf
+        if self._detector is not None and (tick := self._detector.deadline) is not None:
+            due = tick
+        for balancer in self._balancers:
+            for level in balancer.levels:
+                due = min(due, level.due)
+        return due
+
+    def _advance(self, now: float) -> None:
         now = valid.number("now", now)
-        while (due := self.deadline) is not None and due <= now:
+        while (due := self._soonest()) <= now:
             self._now = max(self._now, due)
-            for level in self._levels:
-                if level.due <= due:
-                    self._publish(level)
+            for balancer in self._balancers:
+                for level in balancer.levels:
+                    if level.due <= due:
+                        self._publish(balancer, level)
             if self._detector is not None:
                 self._tell(self._detector.advance(now=due))
         self._now = max(self._now, now)
 
-    # ------------------------------------------------------------------ inside
+    def _balancer(self, nodes: Sequence[Node]) -> Balancer:
+        return Balancer(nodes, self._options, healthy=self.healthy, degraded=self._degraded)
+
+    def _chosen(self, request: Request | None) -> Iterable[Balancer]:
+        """Return the balancers to ask, the next one if one before has no host."""
+        if self._subsets is None:
+            return (self._all,)
+        return [self._by_subset[one] for one in self._subsets.tried(request.metadata if request else {})]
+
+    def _degraded(self, host: str) -> bool:
+        return self._health.get(host) is Health.DEGRADED and not self._out(host)
+
+    def _out(self, host: str) -> bool:
+        return self._detector is not None and self._detector.out(host)
 
     def _node(self, host: str) -> Node:
         try:
@@ -241,24 +302,18 @@ class Cluster:
 
         The window is counted from this change, not from the one before: that is what the traces show.
         """
-        level = self._levels[node.priority]
-        if self._now - level.published > self._window or self._window == 0:
-            self._publish(level)
-        else:
-            level.due = min(level.due, self._now + self._window)
+        for balancer in self._balancers:
+            if node.id not in balancer.nodes:
+                continue
+            level = balancer.levels[node.priority]
+            if self._now - level.published > self._window or self._window == 0:
+                self._publish(balancer, level)
+            else:
+                level.due = min(level.due, self._now + self._window)
 
-    def _publish(self, level: _Level) -> None:
+    def _publish(self, balancer: Balancer, level: Level) -> None:
         self._warm()
-        level.publish([node for node in level.nodes if self.healthy(node.id)], now=self._now)
-        self._spread()
-
-    def _spread(self) -> None:
-        self._distribution = distribute(
-            [len(level.nodes) for level in self._levels],
-            [len(level.healthy.eligible) for level in self._levels],
-            factor=self._factor,
-            threshold=self._threshold,
-        )
+        balancer.publish(level, now=self._now)
 
     def _warm(self) -> None:
         """Set what warming hosts take now."""
@@ -271,30 +326,13 @@ class Cluster:
                 del self._warming[host]
 
 
-@final
-class _Level:
-    """One priority level: its hosts, healthy and all, each side with its own order of turns."""
-
-    def __init__(self, members: Members, nodes: Sequence[Node], policy: Callable[[], Selector]) -> None:
-        self.nodes: tuple[Node, ...] = tuple(nodes)
-        self.published: float = -math.inf
-        """When the policies last heard of a change."""
-        self.due: float = math.inf
-        """When they hear of the next one that waits."""
-        self.healthy: Snapshot = Snapshot(members, self.nodes)
-        self.all_hosts: Snapshot = Snapshot(members, self.nodes, panic=True)
-        self._members = members
-        self._among_healthy = policy()
-        self._among_all_hosts = policy()
-
-    def publish(self, healthy: Sequence[Node], *, now: float) -> None:
-        """Show both policies which hosts are healthy."""
-        self.healthy = Snapshot(self._members, tuple(healthy))
-        self.all_hosts = Snapshot(self._members, self.nodes, panic=True)
-        self.published, self.due = now, math.inf
-
-    def pick(self, ctx: PickContext, *, panic: bool) -> Node | None:
-        """Return the policy's choice."""
-        if panic:
-            return self._among_all_hosts.select(self.all_hosts, ctx)
-        return self._among_healthy.select(self.healthy, ctx)
+def _zone_weights(weights: Mapping[str, int] | None) -> Mapping[str, int] | None:
+    """Return locality weights, checked."""
+    if weights is None:
+        return None
+    if not isinstance(weights, Mapping):
+        raise ConfigurationError("locality_weights", weights, "whole numbers by zone")
+    return {
+        valid.text("locality_weights", zone, empty=True): valid.integer("locality_weights", weight, minimum=0)
+        for zone, weight in weights.items()
+    }

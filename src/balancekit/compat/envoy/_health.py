@@ -28,6 +28,7 @@ class Health(enum.Enum):
     """What Envoy's balancer knows of a host."""
 
     HEALTHY = "HEALTHY"
+    DEGRADED = "DEGRADED"
     UNHEALTHY = "UNHEALTHY"
 
 

@@ -5,8 +5,8 @@ A name, and where hashing places it; a weight, and a level. Envoy's bounds, whic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record, field
@@ -17,6 +17,7 @@ __all__ = ["Host", "distinct"]
 
 HIGHEST_WEIGHT: Final = 2**32 - 1
 HIGHEST_PRIORITY: Final = 127
+NO_METADATA: Final[Mapping[str, Any]] = {}
 
 
 class Host(Record):
@@ -34,6 +35,10 @@ class Host(Record):
         Its level, 0 to 127; lower is preferred.
     hostname
         What places it with ``use_hostname_for_hashing``.
+    zone
+        Its locality, for locality weights and zone-aware routing.
+    metadata
+        Its ``envoy.lb`` metadata, for subsets.
 
     Raises
     ------
@@ -46,6 +51,8 @@ class Host(Record):
     weight: int = 1
     priority: int = 0
     hostname: str = ""
+    zone: str = ""
+    metadata: Mapping[str, Any] = NO_METADATA
 
     def _check(self) -> None:
         valid.text("name", self.name)
@@ -53,11 +60,14 @@ class Host(Record):
         valid.integer("weight", self.weight, minimum=1, maximum=HIGHEST_WEIGHT)
         valid.integer("priority", self.priority, minimum=0, maximum=HIGHEST_PRIORITY)
         valid.text("hostname", self.hostname, empty=True)
+        valid.text("zone", self.zone, empty=True)
+        if not isinstance(self.metadata, Mapping) or not all(isinstance(key, str) for key in self.metadata):
+            raise ConfigurationError("metadata", self.metadata, "values by name")
 
     def endpoint(self) -> Endpoint[str]:
         """Return the host as the endpoint that Envoy's policies understand."""
         address = self.address or self.name
-        labels = {"address": address, "hostname": self.hostname}
+        labels = {"address": address, "hostname": self.hostname, "zone": self.zone}
         return Endpoint(self.name, address, weight=self.weight, priority=self.priority, metadata=labels)
 
 

@@ -3,29 +3,47 @@
 The n-th 5xx in a row ejects a host at once, unless too large a part of the cluster would then be out; any
 other answer ends the run. Time passes in interval ticks: a host returns at the first tick at which its time
 has passed, ``base_ejection_time * k``, where k counts its ejections and falls again by one with every tick at
-which the host has been in for at least an interval.
+which the host has been in for at least an interval. At every tick the rates of the interval are compared too
+(``_outlier_rates.py``).
 
 *When not to use it:* without an Envoy to agree with. In a pool of fewer than ten the default cap ejects
 none, time runs in whole intervals, and the first requests after a return are not watched more closely;
 ``balancekit.health`` does these better.
 
 Cost: O(1) a response, O(n) a tick; idle ticks are skipped.
-Source: Envoy 1.40, ``outlier_detection``, its consecutive 5xx detector.
+Source: Envoy 1.40, ``outlier_detection``, all of it but local origin failures and gateway failures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
+from balancekit.compat.envoy._outlier_rates import NOTHING, RateLimits, Rates, rates
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.events import Ejected, EjectionRefused, Event, Restored
 
 __all__ = ["OutlierDetection", "OutlierDetector"]
+
+
+COUNTS: Final = (
+    "success_rate_minimum_hosts",
+    "success_rate_request_volume",
+    "success_rate_stdev_factor",
+    "failure_percentage_minimum_hosts",
+    "failure_percentage_request_volume",
+)
+PERCENTAGES: Final = (
+    "failure_percentage_threshold",
+    "enforcing_consecutive_5xx",
+    "enforcing_success_rate",
+    "enforcing_failure_percentage",
+)
 
 
 class OutlierDetection(Record):
@@ -47,6 +65,16 @@ class OutlierDetection(Record):
         Whether the first one may go even if that is more.
     max_ejection_time_jitter
         Seconds added at random, at most, after the cap.
+    success_rate_minimum_hosts, success_rate_request_volume
+        Hosts with so many requests in an interval, and requests of a host, from which success rates count.
+    success_rate_stdev_factor
+        Thousandths: 1900 is 1.9 standard deviations.
+    failure_percentage_threshold
+        Percent that fail, 0 to 100, from which a host is an outlier.
+    failure_percentage_minimum_hosts, failure_percentage_request_volume
+        The same two for failure percentages.
+    enforcing_consecutive_5xx, enforcing_success_rate, enforcing_failure_percentage
+        Percent of the outliers found that are ejected, at random.
 
     Raises
     ------
@@ -61,6 +89,15 @@ class OutlierDetection(Record):
     max_ejection_percent: int = 10
     always_eject_one_host: bool = False
     max_ejection_time_jitter: float = 0.0
+    success_rate_minimum_hosts: int = 5
+    success_rate_request_volume: int = 100
+    success_rate_stdev_factor: int = 1900
+    failure_percentage_threshold: int = 85
+    failure_percentage_minimum_hosts: int = 5
+    failure_percentage_request_volume: int = 50
+    enforcing_consecutive_5xx: int = 100
+    enforcing_success_rate: int = 100
+    enforcing_failure_percentage: int = 0
 
     def _check(self) -> None:
         valid.integer("consecutive_5xx", self.consecutive_5xx, minimum=1)
@@ -71,6 +108,22 @@ class OutlierDetection(Record):
         valid.integer("max_ejection_percent", self.max_ejection_percent, minimum=0, maximum=100)
         valid.flag("always_eject_one_host", self.always_eject_one_host)
         valid.number("max_ejection_time_jitter", self.max_ejection_time_jitter, minimum=0.0)
+        for name in COUNTS:
+            valid.integer(name, getattr(self, name), minimum=0)
+        for name in PERCENTAGES:
+            valid.integer(name, getattr(self, name), minimum=0, maximum=100)
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """What is an outlier by rates."""
+        return RateLimits(
+            self.success_rate_minimum_hosts,
+            self.success_rate_request_volume,
+            self.success_rate_stdev_factor / 1000.0,
+            self.failure_percentage_minimum_hosts,
+            self.failure_percentage_request_volume,
+            float(self.failure_percentage_threshold),
+        )
 
     @property
     def longest(self) -> float:
@@ -83,7 +136,7 @@ class OutlierDetection(Record):
 class _Watch:
     """What is known of one host."""
 
-    __slots__ = ("out", "run", "streak", "until")
+    __slots__ = ("ended", "out", "run", "streak", "until", "well")
 
     def __init__(self) -> None:
         self.run = 0
@@ -93,6 +146,10 @@ class _Watch:
         self.out = False
         self.until = 0.0
         """When its time has passed, if it is out."""
+        self.ended = 0
+        """Requests of the interval."""
+        self.well = 0
+        """Those of them that were no 5xx."""
 
 
 @final
@@ -139,6 +196,23 @@ class OutlierDetector:
         self._rng = Random() if rng is None else rng
         self._tick = valid.number("now", now) + settings.interval
         self._out = 0
+        self._rates = NOTHING
+        self._rated = len(names) >= min(
+            settings.success_rate_minimum_hosts, settings.failure_percentage_minimum_hosts
+        )
+        self._ended = False
+        """Whether a request ended in this interval whose success may count."""
+        self._counters: Counter[str] = Counter()
+
+    @property
+    def rates(self) -> Rates:
+        """What the last whole interval showed."""
+        return self._rates
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """How often each kind of outlier was found and ejected, and how often the cap forbade it, so far."""
+        return dict(self._counters)
 
     @property
     def ejected(self) -> tuple[str, ...]:
@@ -152,14 +226,19 @@ class OutlierDetector:
 
     @property
     def deadline(self) -> float | None:
-        """When :meth:`advance` is due, ``None`` while no host has an ejection that is remembered: ticks change nothing then."""
+        """When :meth:`advance` is due, ``None`` while ticks change nothing: no ejection is remembered, no rates count."""
         return self._tick if self._remembers() else None
 
     @checked_arguments
     def observe(self, host: str, status: int, *, now: float) -> Sequence[Event]:
         """Record a response's status; return what that led to."""
         watch = self._of(host)
+        if self._tick <= now and not self._remembers():
+            self._skip(now)
+        watch.ended += 1
+        self._ended = self._rated
         if not 500 <= status <= 599:
+            watch.well += 1
             watch.run = 0
             return ()
         watch.run += 1
@@ -167,12 +246,7 @@ class OutlierDetector:
             return ()
         watch.run = 0
         cause = f"{self._settings.consecutive_5xx} consecutive 5xx"
-        if not self._remembers():
-            self._skip(now)
-        if not self._may_eject():
-            return (EjectionRefused(endpoint=host, at=now, cause=cause),)
-        self._eject(watch, now)
-        return (Ejected(endpoint=host, at=now, until=watch.until, streak=watch.streak, cause=cause),)
+        return self._found(host, "consecutive_5xx", cause, now)
 
     @checked_arguments
     def advance(self, *, now: float) -> Sequence[Event]:
@@ -180,6 +254,7 @@ class OutlierDetector:
         events: list[Event] = []
         while self._tick <= now:
             if not self._remembers():
+                self._rates = NOTHING
                 self._skip(now)
                 break
             events += self._on_tick(self._tick)
@@ -187,13 +262,44 @@ class OutlierDetector:
         return events
 
     def _remembers(self) -> bool:
-        return any(watch.streak for watch in self._watches.values())
+        return self._ended or any(watch.streak for watch in self._watches.values())
 
     def _skip(self, now: float) -> None:
         """Pass the ticks up to ``now``, none of which changes anything."""
         if self._tick <= now:
             interval = self._settings.interval
             self._tick += ((now - self._tick) // interval + 1) * interval
+
+    def _found(self, host: str, kind: str, cause: str, now: float) -> tuple[Event, ...]:
+        """Eject an outlier, unless the cap or chance forbids it."""
+        self._counters[f"detected_{kind}"] += 1
+        if not self._may_eject():
+            self._counters["overflow"] += 1
+            return (EjectionRefused(endpoint=host, at=now, cause=cause),)
+        enforced: int = getattr(self._settings, f"enforcing_{kind}")
+        if enforced < 100 and self._rng.randrange(100) >= enforced:
+            return ()
+        self._counters[f"enforced_{kind}"] += 1
+        watch = self._watches[host]
+        self._eject(watch, now)
+        return (Ejected(endpoint=host, at=now, until=watch.until, streak=watch.streak, cause=cause),)
+
+    def _by_rates(self, now: float) -> list[Event]:
+        """Compare the hosts' answers of the interval that ends."""
+        answers = {}
+        for name, watch in self._watches.items():
+            if not watch.out:
+                answers[name] = (watch.ended, watch.well)
+            watch.ended = watch.well = 0
+        self._ended = False
+        found = self._rates = rates(answers, self._settings.rate_limits, hosts=len(self._watches))
+        events: list[Event] = []
+        for kind, hosts in (("success_rate", found.slow_successes), ("failure_percentage", found.failing)):
+            for host in hosts:
+                if not self._watches[host].out:
+                    cause = f"{kind.replace('_', ' ')}: {found.success_rates[host]:.1f} % succeeded"
+                    events += self._found(host, kind, cause, now)
+        return events
 
     def _may_eject(self) -> bool:
         if self._settings.always_eject_one_host and self._out == 0:
@@ -221,7 +327,10 @@ class OutlierDetector:
                 watch.out, watch.run = False, 0
                 self._out -= 1
                 events.append(Restored(endpoint=name, at=now))
-        return events
+        if not self._ended:
+            self._rates = NOTHING
+            return events
+        return events + self._by_rates(now)
 
     def _of(self, host: str) -> _Watch:
         try:

@@ -11,13 +11,14 @@ Source: Envoy 1.40, ``RouteAction.hash_policy``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record, field
 from balancekit._support.text import to_bytes
 from balancekit.compat.envoy._hash import MASK64, xxh64
+from balancekit.errors import ConfigurationError
 
 __all__ = ["HashPolicy", "Header", "QueryParameter", "Request", "SourceAddress", "request_hash"]
 
@@ -25,7 +26,7 @@ _NOTHING: Mapping[str, str] = {}
 
 
 class Request(Record):
-    """What hash policies look at.
+    """What hash policies and subsets look at.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ class Request(Record):
         Values of query parameters by name.
     source
         The client's address as text, without a port; ``""`` if unknown.
+    metadata
+        What its route matches hosts by, for subsets.
 
     Raises
     ------
@@ -45,11 +48,14 @@ class Request(Record):
     headers: Mapping[str, str] = _NOTHING
     query: Mapping[str, str] = _NOTHING
     source: str = ""
+    metadata: Mapping[str, Any] = _NOTHING
 
     def _check(self) -> None:
         valid.labels("headers", self.headers)
         valid.labels("query", self.query)
         valid.text("source", self.source, empty=True, any_text=True)
+        if not isinstance(self.metadata, Mapping) or not all(isinstance(key, str) for key in self.metadata):
+            raise ConfigurationError("metadata", self.metadata, "values by name")
 
 
 class HashPolicy(Protocol):

@@ -1,0 +1,182 @@
+"""The balancer over some hosts of an Envoy cluster: priority levels, panic, localities, one policy.
+
+A cluster has one over all of its hosts, and one for each subset. Each part of a level that can be chosen from on
+its own (healthy hosts, degraded ones, all of them in panic, each locality) has its own instance of the policy.
+
+Cost: that of the policy; O(hosts) when health changes.
+Source: Envoy 1.40, ``LoadBalancerBase``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, final
+
+from balancekit.compat.envoy._levels import Distribution, distribute
+from balancekit.compat.envoy._localities import LocalityOrder, ZoneAware, ZoneOrder, zone_of
+from balancekit.protocols import Selector
+from balancekit.snapshot import Members, Node, PickContext, Snapshot
+
+__all__ = ["Balancer", "BalancerOptions"]
+
+
+class BalancerOptions(NamedTuple):
+    """What every balancer of a cluster is made with."""
+
+    policy: Callable[[], Selector]
+    factor: int
+    threshold: int
+    locality_weights: Mapping[str, int] | None = None
+    zone_aware: ZoneAware | None = None
+
+
+@final
+class Balancer:
+    """Levels of hosts, and the choice among them.
+
+    Parameters
+    ----------
+    nodes
+        At least one, in the order of the configuration.
+    options
+        Policy and settings of the cluster.
+    healthy, degraded
+        Answer what is known of a host now.
+    """
+
+    __slots__ = ("_degraded", "_healthy", "_options", "distribution", "levels", "nodes")
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        options: BalancerOptions,
+        *,
+        healthy: Callable[[str], bool],
+        degraded: Callable[[str], bool],
+    ) -> None:
+        self.nodes: frozenset[str] = frozenset(node.id for node in nodes)
+        self._options = options
+        self._healthy = healthy
+        self._degraded = degraded
+        members = Members(tuple(nodes))
+        self.levels: list[Level] = [
+            Level(members, [node for node in nodes if node.priority == level], options, first=level == 0)
+            for level in range(max(node.priority for node in nodes) + 1)
+        ]
+        for level in self.levels:
+            self._show(level)
+        self._spread()
+
+    def publish(self, level: Level, *, now: float) -> None:
+        """Show a level's policies which of its hosts are healthy and degraded."""
+        self._show(level)
+        level.published, level.due = now, math.inf
+        self._spread()
+
+    def pick(self, position: int, ctx: PickContext) -> Node | None:
+        """Return the host for a request at that position."""
+        number, degraded = self.distribution.place(position)
+        return self.levels[number].pick(ctx, panic=self.distribution.panic[number], degraded=degraded)
+
+    def _show(self, level: Level) -> None:
+        level.show(
+            [node for node in level.nodes if self._healthy(node.id)],
+            [node for node in level.nodes if self._degraded(node.id)],
+        )
+
+    def _spread(self) -> None:
+        self.distribution: Distribution = distribute(
+            [len(level.nodes) for level in self.levels],
+            [len(level.healthy.nodes) for level in self.levels],
+            degraded=[len(level.degraded.nodes) for level in self.levels],
+            factor=self._options.factor,
+            threshold=self._options.threshold,
+        )
+
+
+@final
+class Level:
+    """One priority level: its hosts, and what may be chosen from."""
+
+    __slots__ = (
+        "_members",
+        "_options",
+        "_zones",
+        "all_hosts",
+        "degraded",
+        "due",
+        "first",
+        "healthy",
+        "nodes",
+        "published",
+    )
+
+    def __init__(
+        self, members: Members, nodes: Sequence[Node], options: BalancerOptions, *, first: bool
+    ) -> None:
+        self.nodes: tuple[Node, ...] = tuple(nodes)
+        self.first: bool = first
+        self.published: float = -math.inf
+        """When the policies last learned of a change."""
+        self.due: float = math.inf
+        """When they learn of the next one that waits."""
+        self._members = members
+        self._options = options
+        self._zones: ZoneOrder | None = None
+        self.healthy: _Side = _Side(members, options.policy)
+        self.degraded: _Side = _Side(members, options.policy)
+        self.all_hosts: _Side = _Side(members, options.policy, panic=True)
+
+    def show(self, healthy: Sequence[Node], degraded: Sequence[Node]) -> None:
+        """Let the policies know what is healthy and what is degraded."""
+        for side, nodes in ((self.healthy, healthy), (self.degraded, degraded), (self.all_hosts, self.nodes)):
+            side.show(nodes)
+        weights = self._options.locality_weights
+        if weights is not None:
+            for side in (self.healthy, self.degraded):
+                side.order = LocalityOrder(weights, self.nodes, side.nodes, factor=self._options.factor)
+        elif self._options.zone_aware is not None and self.first:
+            self._zones = ZoneOrder(self._options.zone_aware, healthy)
+
+    def pick(self, ctx: PickContext, *, panic: bool, degraded: bool) -> Node | None:
+        """Return the policy's choice."""
+        if panic:
+            return self.all_hosts.pick(ctx, None)
+        side = self.degraded if degraded else self.healthy
+        if side.order is not None:
+            return side.pick(ctx, side.order.next())
+        zone = self._zones.next(ctx.rng) if self._zones is not None and not degraded else None
+        return side.pick(ctx, zone)
+
+
+@final
+class _Side:
+    """Hosts of a level that are chosen from together, as a whole and by zone."""
+
+    __slots__ = ("_members", "_panic", "_parts", "_policies", "_policy", "nodes", "order")
+
+    def __init__(self, members: Members, policy: Callable[[], Selector], *, panic: bool = False) -> None:
+        self.nodes: tuple[Node, ...] = ()
+        self.order: LocalityOrder | None = None
+        self._members = members
+        self._policy = policy
+        self._panic = panic
+        self._policies: dict[str | None, Selector] = {}
+        self._parts: dict[str | None, Snapshot] = {}
+
+    def show(self, nodes: Sequence[Node]) -> None:
+        """Replace the hosts; policies keep their place."""
+        self.nodes = tuple(nodes)
+        self._parts.clear()
+
+    def pick(self, ctx: PickContext, zone: str | None) -> Node | None:
+        """Return the policy's choice in a zone, or among all."""
+        part = self._parts.get(zone)
+        if part is None:
+            nodes = self.nodes if zone is None else tuple([n for n in self.nodes if zone_of(n) == zone])
+            part = self._parts[zone] = Snapshot(self._members, nodes, panic=self._panic)
+        policy = self._policies.get(zone)
+        if policy is None:
+            policy = self._policies[zone] = self._policy()
+        return policy.select(part, ctx)

@@ -1,0 +1,330 @@
+"""Envoy's subsets, localities, zones, degraded hosts, outliers by rates, override hosts and limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from balancekit.compat import envoy
+from balancekit.compat.envoy import Health, Host, Request, SubsetSelector
+from balancekit.errors import ConfigurationError, LeaseError
+
+
+def counts(cluster, requests, *, metadata=None):
+    """Send requests one after the other, and count where they go."""
+    found = Counter()
+    for _ in range(requests):
+        host = cluster.acquire(Request(metadata=metadata or {}), now=0.0)
+        found[host] += 1
+        if host is not None:
+            cluster.release(host, now=0.0)
+    return found
+
+
+def keys(*names, **options):
+    """Return a selector."""
+    return SubsetSelector(keys=frozenset(names), **options)
+
+
+MIXED = [
+    Host("a", metadata={"v": "1", "stage": "prod"}),
+    Host("b", metadata={"v": "2", "stage": "prod"}),
+    Host("c", metadata={"v": "2", "stage": ["dev", "test"]}),
+]
+
+
+def subsets(**options):
+    """Return a cluster of the mixed hosts."""
+    return envoy.Cluster(MIXED, envoy.RoundRobin, subsets=envoy.Subsets(**options), rng=Random(1))
+
+
+def test_the_exact_set_of_keys_chooses_the_selector():
+    """A key more or less than a selector's is a request without a subset."""
+    cluster = subsets(subset_selectors=[keys("v"), keys("v", "stage")])
+    assert set(counts(cluster, 9, metadata={"v": "2"})) == {"b", "c"}
+    assert set(counts(cluster, 9, metadata={"v": "2", "stage": "prod"})) == {"b"}
+    for wanted in ({}, {"stage": "prod"}, {"v": "2", "color": "red"}, {"v": "3"}):
+        assert set(counts(cluster, 9, metadata=wanted)) == {None}
+
+
+def test_numbers_texts_and_truth_values_are_different_metadata():
+    """The number 1, the text "1" and true name three subsets."""
+    hosts = [Host("n", metadata={"v": 1}), Host("t", metadata={"v": "1"}), Host("b", metadata={"v": True})]
+    cluster = envoy.Cluster(hosts, envoy.RoundRobin, subsets=envoy.Subsets(subset_selectors=[keys("v")]))
+    assert [*counts(cluster, 3, metadata={"v": 1})] == ["n"]
+    assert [*counts(cluster, 3, metadata={"v": "1"})] == ["t"]
+    assert [*counts(cluster, 3, metadata={"v": True})] == ["b"]
+
+
+def test_a_selector_falls_back_to_fewer_keys():
+    """``KEYS_SUBSET`` keeps the keys it names and asks again; that selector's own fallback holds then."""
+    cluster = subsets(
+        subset_selectors=[
+            keys("v", "stage", fallback_policy="KEYS_SUBSET", fallback_keys_subset=frozenset({"v"})),
+            keys("v", fallback_policy="ANY_ENDPOINT"),
+        ]
+    )
+    assert set(counts(cluster, 9, metadata={"v": "2", "stage": "none"})) == {"b", "c"}
+    assert set(counts(cluster, 9, metadata={"v": "9", "stage": "none"})) == {"a", "b", "c"}
+
+
+def test_a_default_subset_without_hosts_needs_panic_mode_any():
+    """Without it nothing serves, with it any host does."""
+    options = {"fallback_policy": "DEFAULT_SUBSET", "default_subset": {"stage": "none"}}
+    assert set(counts(subsets(**options), 9)) == {None}
+    assert set(counts(subsets(**options, panic_mode_any=True), 9)) == {"a", "b", "c"}
+
+
+def test_a_list_of_values_is_one_value_or_each_of_them():
+    """As ``list_as_any`` says."""
+    selectors = [keys("stage")]
+    for split, served in ((False, {None}), (True, {"c"})):
+        cluster = subsets(subset_selectors=selectors, list_as_any=split)
+        assert set(counts(cluster, 3, metadata={"stage": "test"})) == served
+
+
+def test_one_host_may_stand_for_a_subset():
+    """``single_host_per_subset`` keeps the first."""
+    cluster = subsets(subset_selectors=[keys("v", single_host_per_subset=True)])
+    assert set(counts(cluster, 9, metadata={"v": "2"})) == {"b"}
+
+
+def test_subsets_share_requests_in_progress():
+    """What one subset gave a host counts in every other subset it is in."""
+    cluster = envoy.Cluster(
+        MIXED,
+        lambda: envoy.LeastRequest(selection_method="FULL_SCAN"),
+        subsets=envoy.Subsets(subset_selectors=[keys("v"), keys("stage")]),
+        rng=Random(1),
+    )
+    assert cluster.acquire(Request(metadata={"v": "1"}), now=0.0) == "a"
+    assert cluster.acquire(Request(metadata={"stage": "prod"}), now=0.0) == "b"
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: keys(),
+        lambda: keys("v", fallback_policy="SOMETIMES"),
+        lambda: keys("v", fallback_policy="KEYS_SUBSET"),
+        lambda: keys("v", fallback_keys_subset=frozenset({"v"})),
+        lambda: envoy.Subsets(fallback_policy="KEYS_SUBSET"),
+        lambda: envoy.Subsets(subset_selectors=["v"]),
+        lambda: envoy.ZoneAware(local_zone="a", local_zones=()),
+        lambda: envoy.ZoneAware(local_zone="a", local_zones="a", routing_enabled=101),
+        lambda: envoy.Cluster(MIXED, envoy.RoundRobin, locality_weights={"x": -1}),
+        lambda: envoy.Cluster(
+            MIXED,
+            envoy.RoundRobin,
+            locality_weights={},
+            zone_aware=envoy.ZoneAware(local_zone="a", local_zones="a"),
+        ),
+        lambda: envoy.Cluster(MIXED, envoy.RoundRobin, subsets={}),
+        lambda: envoy.OverrideHost(envoy.Cluster(MIXED, envoy.RoundRobin), MIXED, headers=()),
+        lambda: envoy.OutlierDetection(enforcing_success_rate=101),
+        lambda: envoy.RetryBudget(budget_percent=101.0),
+        lambda: envoy.TokenBucket(max_tokens=0, fill_interval=1.0),
+        lambda: envoy.TokenBucket(max_tokens=1, fill_interval=0.01),
+        lambda: Host("a", metadata={1: "x"}),
+    ],
+    ids=range(17),
+)
+def test_values_outside_the_bounds_are_refused(build):
+    """By name, at construction."""
+    with pytest.raises(ConfigurationError):
+        build()
+
+
+# ---------------------------------------------------------------------- localities and zones
+
+
+def zoned(layout, **facts):
+    """Hosts named by zone and number: ``"xxy"`` is x0, x1, y0."""
+    return [Host(f"{zone}{place}", zone=zone, **facts) for place, zone in enumerate(layout)]
+
+
+def test_localities_take_their_weight_scaled_by_availability():
+    """Two of five hosts healthy and factor 140: 0.56 of the weight. Exact over whole cycles, within 1."""
+    cluster = envoy.Cluster(
+        zoned("xxxxxyyyyy"),
+        envoy.RoundRobin,
+        locality_weights={"x": 1, "y": 1},
+        healthy_panic_threshold=0,
+        update_merge_window=0.0,
+    )
+    for name in ("x0", "x1", "x2"):
+        cluster.set_health(name, Health.UNHEALTHY, now=0.0)
+    found = counts(cluster, 1560)
+    assert abs(found["x3"] + found["x4"] - 560) <= 1
+    assert sum(found.values()) == 1560
+    assert None not in found
+
+
+def test_no_weight_at_all_means_that_localities_do_not_matter():
+    """Every host is used then, as without locality weights."""
+    cluster = envoy.Cluster(zoned("xyy"), envoy.RoundRobin, locality_weights={})
+    assert set(counts(cluster, 9)) == {"x0", "y1", "y2"}
+
+
+def share_of(layout, proxies, *, requests=20_000, down=(), **options):
+    """Return the share of each zone for a proxy in zone a."""
+    cluster = envoy.Cluster(
+        zoned(layout),
+        envoy.RoundRobin,
+        zone_aware=envoy.ZoneAware(local_zone="a", local_zones=proxies, min_cluster_size=2, **options),
+        update_merge_window=0.0,
+        rng=Random(7),
+    )
+    for name in down:
+        cluster.set_health(name, Health.UNHEALTHY, now=0.0)
+    found = counts(cluster, requests)
+    return {zone: sum(n for host, n in found.items() if host[0] == zone) / requests for zone in set(layout)}
+
+
+def test_the_own_zone_takes_what_it_can_carry_and_the_rest_goes_by_residual_capacity():
+    """Half of the proxies, a quarter of the hosts: half stays, the rest goes where hosts outnumber proxies."""
+    found = share_of("abbc", "aabc")
+    assert abs(found["a"] - 0.5) < 5 * (0.25 / 20_000) ** 0.5
+    assert found["c"] == 0
+    assert found["a"] + found["b"] == 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "proxies", "down"),
+    [("bbc", "aab", ()), ("abc", "bbc", ()), ("ab", "ab", ("a0",))],
+    ids=["no host in the own zone", "no proxy in the own zone", "too few healthy hosts"],
+)
+def test_zones_do_not_matter_if_the_own_one_has_no_part(layout, proxies, down):
+    """Every healthy host takes the same share then."""
+    found = share_of(layout, proxies, down=down)
+    healthy = [f"{zone}{place}" for place, zone in enumerate(layout) if f"{zone}{place}" not in down]
+    for zone, share in found.items():
+        assert abs(share - sum(host[0] == zone for host in healthy) / len(healthy)) < 0.001
+
+
+def test_routing_enabled_is_a_percentage():
+    """A fifth prefers its zone, the others are spread alike."""
+    found = share_of("ab", "ab", routing_enabled=20)
+    assert abs(found["a"] - 0.6) < 5 * (0.24 / 20_000) ** 0.5
+
+
+# ---------------------------------------------------------------------- degraded hosts
+
+
+def test_degraded_hosts_take_what_healthy_ones_leave():
+    """One healthy host of four carries 35 %, two degraded ones 70 %, together more than 100: 35 and 65."""
+    found = envoy.distribute([4], [1], degraded=[2], factor=140, threshold=50)
+    assert found == ((35,), (False,), (65,))
+    assert [found.place(position)[1] for position in (0, 34, 35, 99)] == [False, False, True, True]
+
+
+def test_the_rest_of_rounding_goes_to_a_level_with_a_healthy_host():
+    """Nothing goes to a level without any, whatever rounding leaves."""
+    found = envoy.distribute([3, 3, 4], [0, 1, 1], factor=140, threshold=0)
+    assert found.loads == (0, 57, 43)
+
+
+def test_a_cluster_uses_degraded_hosts_only_when_needed():
+    """With enough healthy ones they are idle."""
+    cluster = envoy.Cluster([Host(name) for name in "abcd"], envoy.RoundRobin, update_merge_window=0.0)
+    cluster.set_health("d", Health.DEGRADED, now=0.0)
+    assert set(counts(cluster, 100)) == {"a", "b", "c"}
+    for name in "bc":
+        cluster.set_health(name, Health.UNHEALTHY, now=0.0)
+    assert set(counts(cluster, 100)) == {"a", "d"}
+
+
+# ---------------------------------------------------------------------- outliers by rates
+
+
+def answered(detector, **answers):
+    """Let hosts answer well and badly, as ``a=(ok, failed)``."""
+    for host, (well, badly) in answers.items():
+        for number in range(well + badly):
+            detector.observe(host, 200 if number < well else 500, now=0.0)
+
+
+def detection(**options):
+    """Return settings of which only rates eject."""
+    return envoy.OutlierDetection(
+        enforcing_consecutive_5xx=0, max_ejection_percent=100, interval=1.0, **options
+    )
+
+
+def test_a_rate_equal_to_the_threshold_is_no_outlier():
+    """Strictly below it is; with factor 0 the threshold is the mean."""
+    detector = envoy.OutlierDetector("abcde", detection(success_rate_stdev_factor=0))
+    answered(detector, a=(90, 10), b=(90, 10), c=(90, 10), d=(91, 9), e=(89, 11))
+    events = detector.advance(now=1.0)
+    assert [event.endpoint for event in events] == ["e"]
+    assert detector.rates.threshold == pytest.approx(90.0)
+
+
+def test_a_failure_percentage_equal_to_the_threshold_is_an_outlier():
+    """85 of 100 failures are 85 %."""
+    settings = detection(enforcing_success_rate=0, enforcing_failure_percentage=100)
+    detector = envoy.OutlierDetector("abcde", settings)
+    answered(detector, a=(100, 0), b=(100, 0), c=(100, 0), d=(15, 85), e=(16, 84))
+    detector.advance(now=1.0)
+    assert detector.ejected == ("d",)
+
+
+def test_rates_are_those_of_one_interval():
+    """What was answered before the last tick counts no more."""
+    detector = envoy.OutlierDetector("abcde", detection())
+    answered(detector, a=(99, 0), b=(99, 0), c=(99, 0), d=(99, 0), e=(0, 99))
+    assert not detector.advance(now=1.0)
+    answered(detector, a=(99, 0), b=(99, 0), c=(99, 0), d=(99, 0), e=(0, 99))
+    assert not detector.advance(now=2.0)
+
+
+def test_enforcing_zero_counts_outliers_and_ejects_none():
+    """Found, counted, and left in."""
+    detector = envoy.OutlierDetector(
+        "ab", envoy.OutlierDetection(consecutive_5xx=1, enforcing_consecutive_5xx=0, max_ejection_percent=100)
+    )
+    assert not detector.observe("a", 500, now=0.0)
+    assert detector.counters == {"detected_consecutive_5xx": 1}
+    assert not detector.ejected
+
+
+# ---------------------------------------------------------------------- override host and limits
+
+
+def test_an_override_takes_a_host_whatever_its_health_and_counts_it():
+    """The first of the list that exists; unknown and malformed addresses are passed over."""
+    hosts = [Host(name, address=f"10.0.0.{number}:80") for number, name in enumerate("abc", 1)]
+    cluster = envoy.Cluster(hosts, envoy.RoundRobin, update_merge_window=0.0)
+    cluster.set_health("b", Health.UNHEALTHY, now=0.0)
+    chosen = envoy.OverrideHost(cluster, hosts, headers=["X-Want"])
+    request = Request(headers={"x-want": "nonsense,10.0.0.9:80, 10.0.0.2:80,10.0.0.1:80"})
+    assert chosen.acquire(request, now=0.0) == "b"
+    assert cluster.active("b") == 1
+    assert chosen.acquire(Request(headers={"x-want": "10.0.0.9:80"}), now=0.0) in {"a", "c"}
+
+
+def test_a_retry_budget_floors_its_percentage():
+    """At 20 %, 9 requests allow 1 retry and 10 allow 2; a retry that ended makes room."""
+    budget = envoy.RetryBudget(budget_percent=20, min_retry_concurrency=0)
+    assert [budget.limit(active=active) for active in (4, 5, 9, 10)] == [0, 1, 1, 2]
+    assert budget.begin_retry(active=5)
+    assert not budget.begin_retry(active=9)
+    budget.end_retry()
+    assert budget.begin_retry(active=9)
+    budget.end_retry()
+    with pytest.raises(LeaseError):
+        budget.end_retry()
+
+
+def test_a_bucket_fills_without_steps_and_never_above_its_size():
+    """Half a token after half the interval; the clock going back takes nothing."""
+    bucket = envoy.TokenBucket(max_tokens=2, tokens_per_fill=1, fill_interval=1.0)
+    assert [bucket.allow(now=0.0) for _ in range(3)] == [True, True, False]
+    assert bucket.tokens(now=0.5) == pytest.approx(0.5)
+    assert bucket.tokens(now=99.0) == 2.0
+    assert bucket.allow(now=1.0)
+    assert not bucket.allow(now=0.5)
+    assert not bucket.allow(now=1.5)
+    assert bucket.allow(now=2.0)
