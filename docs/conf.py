@@ -20,6 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "book",
     "llms",
+    "signatures",
     "tasks",
 ]
 exclude_patterns = ["_build", "changelog.d", "_extensions", "observability", "pictures"]

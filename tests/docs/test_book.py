@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from balancekit import LoadBalancer
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -79,6 +82,18 @@ def test_links_to_pages_and_anchors_lead_somewhere(pages: Path) -> None:
             assert target.exists(), (page, link)
             if anchor and target in ids and "_static" not in link:
                 assert anchor in ids[target], (page, link)
+
+
+@pytest.mark.timeout(600)
+def test_every_parameter_of_the_balancer_is_in_its_signature(pages: Path) -> None:
+    """The page shows the parameters that ``help()`` shows, not ``**options``."""
+    text = (pages / "reference" / "api" / "core.html").read_text(encoding="utf-8")
+    found = re.search(r'<dt [^>]*id="balancekit.LoadBalancer">.*?</dt>', text, re.DOTALL)
+    assert found is not None
+    shown = re.sub(r"<[^>]+>", "", found[0])
+    for name in inspect.signature(LoadBalancer).parameters:
+        assert name in shown
+    assert "Unpack" not in text
 
 
 @pytest.mark.parametrize("package", ["selectors", "routing", "hashing", "loads"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -50,3 +51,28 @@ def test_the_wheel_works_alone(wheel):
     target, file = done.stdout.split()
     assert target == "a"
     assert file.startswith(str(wheel))
+
+
+FOLDERS = ("src", "tests", "docs", "benchmarks", "tools")
+MADE = {"__pycache__", "_build", ".pytest_cache", ".hypothesis"}
+"""Folders of files that programs make."""
+
+
+def test_the_source_distribution_holds_all_that_its_tests_need(make_once):
+    """Every file of the sources, tests, documentation, benchmarks and tools is in it, with what configures them."""
+
+    def build(folder):
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+    (found,) = make_once("sdist", build).glob("*.tar.gz")
+    with tarfile.open(found) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and not MADE & set(path.parts) and path.suffix != ".pyc"
+    }
+    assert wanted - names == set()
+    assert {"pyproject.toml", "README.md", "LICENSE"} <= names

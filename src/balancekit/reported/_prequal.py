@@ -141,6 +141,7 @@ class ProbePoolMachine:
         if not (0.0 <= in_flight < math.inf and 0.0 <= latency < math.inf):
             self.rejected += 1
             return
+        valid.text("endpoint", endpoint)
         at, open, seconds = valid.number("now", now), float(in_flight), float(latency)
         with self._lock:
             self._recent.append(open)
