@@ -20,7 +20,7 @@ OWN, CALLERS, COOKIE = "key-of-the-endpoint", "Bearer key-of-the-caller", "pin"
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[Server, Server]]:
-    """The server that redirects, and the one that it redirects to."""
+    """Run the server that redirects, and the one that it redirects to."""
     with ExitStack() as stack:
         yield stack.enter_context(Server("a")), stack.enter_context(Server("b"))
 

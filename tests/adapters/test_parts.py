@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import requests
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -476,3 +477,18 @@ def test_a_wrong_hedge_is_refused_and_takes_no_lease(name: str, value: Any) -> N
     with pytest.raises(ConfigurationError, match=name):
         asyncio.run(hedge(lb, **{"attempt": attempt, "delay": 1.0, name: value}))
     assert lb.stats().inflight == 0
+
+
+def test_an_adapter_that_requests_never_asked_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """A mount without a scheme is silent in requests; the end of the session logs how to mount. One that was asked logs nothing."""
+    with requests.Session() as session:
+        session.mount("orders", for_requests.BalancedAdapter(LoadBalancer(["127.0.0.1:1"])))
+    assert "mount it as 'http://NAME/'" in caplog.text
+    caplog.clear()
+    with requests.Session() as session:
+        session.mount(
+            "http://orders/", for_requests.BalancedAdapter(LoadBalancer(["127.0.0.1:1"], health=None))
+        )
+        with pytest.raises(requests.ConnectionError):
+            session.get("http://orders/")
+    assert "mount it as" not in caplog.text

@@ -23,6 +23,7 @@ with extra("requests"):
     from requests.structures import CaseInsensitiveDict
 
 from balancekit._support import validation as valid
+from balancekit._support.log import log_change
 from balancekit._support.signature import spelled
 from balancekit.adapters._addresses import AddressCache, reachable
 from balancekit.adapters._body_buffer import buffer_body
@@ -101,6 +102,7 @@ class BalancedAdapter(HTTPAdapter):
         self._via_proxy = valid.flag("via_proxy", via_proxy)
         self._config.check(reachable)
         self._addresses = AddressCache(balancer)
+        self._asked = False
         super().__init__(
             pool_connections=valid.integer("pool_connections", pool_connections, minimum=1),
             pool_maxsize=valid.integer("pool_maxsize", pool_maxsize, minimum=1),
@@ -116,6 +118,7 @@ class BalancedAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""
+        self._asked = True
         url = urlsplit(request.url or "")
         if not self._config.matcher.matches(url.hostname or "", url.port, url.scheme):
             with self._config.matcher.passing(url.hostname or ""):
@@ -222,8 +225,13 @@ class BalancedAdapter(HTTPAdapter):
         return response
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Log a warning if there was no request: requests never asks an adapter mounted without a scheme."""
         super().close()
+        if not self._asked:
+            log_change(
+                "an adapter was closed without a request; mount it as 'http://NAME/', with scheme and slash",
+                bad=True,
+            )
 
 
 def _rules(request: PreparedRequest, source: PreparedRequest) -> Rules:
