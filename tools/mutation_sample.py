@@ -117,7 +117,9 @@ def _left_alone(tree: ast.Module) -> Iterator[ast.AST]:
                 yield node
             case ast.Expr(value=ast.Constant()) | ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
                 yield node
-            case ast.Call(func=ast.Name(id="log_error" | "log_change" | "TypeVar" | "cast" | "warn")):
+            case ast.Call(
+                func=ast.Name(id="contain_error" | "log_error" | "log_change" | "TypeVar" | "cast" | "warn")
+            ):
                 yield node
             case ast.Raise() | ast.Import() | ast.ImportFrom() | ast.JoinedStr():
                 yield node

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpa
 
 from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
+from balancekit._support.interrupts import raise_interrupt
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
 from balancekit.engine.fast_path import acquire, check_request, context
@@ -243,9 +244,8 @@ class LoadBalancer(Generic[T]):
                 node = None if now >= deadline else pick(now)
                 lease = OpenLease()
                 lease._started_at = now  # noqa: SLF001 - open_lease
-        except (
-            Exception
-        ):  # a load or a generator of the user, an array without truth; the slow path finds out
+        except Exception:  # a load, a generator of the user, an array without truth: the slow path finds out
+            raise_interrupt()
             node, lease = None, _NO_LEASE
         if node is None:
             return acquire(self._runtime, key, cost, exclude, attributes)

@@ -20,6 +20,7 @@ from itertools import islice
 from typing import Any, Final, Literal, NoReturn, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from balancekit._support import validation as valid
+from balancekit._support.interrupts import raise_interrupt
 from balancekit.errors import BalancekitError, ConfigurationError
 
 __all__ = ["blame", "checked_arguments", "checked_stream", "fits", "refuse"]
@@ -128,6 +129,7 @@ def fits(value: object, annotation: object, names: dict[str, Any]) -> bool:
     try:
         return _fits(value, eval(str(annotation), names), MAX_DEPTH)  # noqa: S307 - the text of our own source
     except Exception:  # a name that only type checkers import, or a value that cannot be looked at
+        raise_interrupt()
         return not hasattr(value, "__next__")
 
 

@@ -6,11 +6,19 @@ importing ``logging`` costs 18 ms, and a balancer that nothing goes wrong with n
 
 from __future__ import annotations
 
+from balancekit._support.interrupts import raise_interrupt
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from logging import Logger
 
-__all__ = ["log_change", "log_error"]
+__all__ = ["contain_error", "log_change", "log_error"]
+
+
+def contain_error(message: str, *arguments: object) -> None:
+    """Log the exception of a callback that is being handled; raise it again if a signal handler raised it."""
+    raise_interrupt()
+    log_error(message, *arguments)
 
 
 def log_error(message: str, *arguments: object) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
 
+from balancekit._support.interrupts import raise_interrupt
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspect import Signature
@@ -221,6 +223,7 @@ def _converted(value: Any, convert: Callable[[Any], float]) -> Any:
     try:
         return convert(value)
     except Exception:
+        raise_interrupt()
         return value
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.text import encodable
 from balancekit.errors import ConfigurationError
 
@@ -47,6 +48,7 @@ def number(
         try:
             result = float(value)
         except Exception:
+            raise_interrupt()
             result = math.nan
         if math.isfinite(result) and minimum <= result <= maximum and (above is None or result > above):
             return result
@@ -77,6 +79,7 @@ def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.i
         try:
             result = operator.index(value)
         except Exception:
+            raise_interrupt()
             raise ConfigurationError(parameter, value, allowed) from None
         if minimum <= result <= maximum:
             return result

@@ -28,6 +28,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from balancekit._support.interrupts import raised_by_signal
 from balancekit.outcome import Outcome, classify_exception
 
 __all__ = [
@@ -125,7 +126,8 @@ def classify_foreign(error: Exception, *, replayable: bool) -> Classification:
     """Classify an error that is not one of the client's own.
 
     Those of the operating system concern the endpoint, unless they may come from a body that is made as it is sent. All
-    others come from this process: a closed event loop, a header that cannot be encoded, a transport that is none.
+    others come from this process: a closed event loop, a header that cannot be encoded, a transport that is none, an
+    alarm that the program has set.
 
     Example
     -------
@@ -134,5 +136,5 @@ def classify_foreign(error: Exception, *, replayable: bool) -> Classification:
     >>> classify_foreign(RuntimeError("Event loop is closed"), replayable=True).outcome
     <Outcome.IGNORED: 'ignored'>
     """
-    theirs = replayable and isinstance(error, OSError)
+    theirs = replayable and isinstance(error, OSError) and not raised_by_signal(error)
     return Classification(classify_exception(error) if theirs else Outcome.IGNORED)

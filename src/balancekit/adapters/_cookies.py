@@ -19,6 +19,7 @@ from urllib.request import Request
 from weakref import WeakKeyDictionary
 
 from balancekit._support.fork import new_lock
+from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import log_change
 from balancekit.adapters._target import Address
 from balancekit.errors import brief_error
@@ -56,6 +57,7 @@ class Jars:
             asked = _asked(url, headers)
             jar.add_cookie_header(asked)
         except Exception as error:
+            raise_interrupt()
             log_change(
                 "cookies for %s cannot be read and are not sent: %s",
                 address.netloc,
@@ -98,6 +100,7 @@ class Jars:
         try:
             jar.extract_cookies(cast("Any", _Answer(answer)), _asked(url, headers))
         except Exception as error:
+            raise_interrupt()
             log_change("cookies of %s cannot be read: %s", address.netloc, brief_error(error), bad=True)
 
 

@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from balancekit._support.interrupts import raised_by_signal
 from balancekit._support.log import log_change
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import Classification
@@ -202,6 +203,9 @@ def _abandoned(call: Call) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if raised_by_signal(error):
+            call.lease.release(Outcome.CANCELLED)
+            raise
         log_change("closing an answer that was not used failed: %r", error, bad=True)
     except BaseException:
         call.lease.release(Outcome.CANCELLED)

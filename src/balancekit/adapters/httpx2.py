@@ -25,6 +25,7 @@ with extra("httpx2"):
 
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import new_lock
+from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call, begin_call
@@ -135,6 +136,7 @@ class _Transport(ABC, Generic[InnerTransport]):
         try:
             route = self._pool.of(call.lease)
         except Exception as error:
+            raise_interrupt()
             raise UnusableEndpointError(call.unusable(error), request=request) from error
         where = route.address
         name = request.extensions.get("sni_hostname")
@@ -149,6 +151,7 @@ class _Transport(ABC, Generic[InnerTransport]):
             try:
                 inner = self._pool.open(route, name)
             except Exception as error:
+                raise_interrupt()
                 raise UnusableEndpointError(call.unusable(error), request=request) from error
         return inner, where, rewritten(request, where, name, call, self._config)
 

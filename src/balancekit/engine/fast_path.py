@@ -22,7 +22,8 @@ from types import FrameType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, final
 
 from balancekit._support import validation as valid
-from balancekit._support.log import log_error
+from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.log import contain_error
 from balancekit.engine.state import PoolState, empty
 from balancekit.errors import MissingKeyError, SelectorError, UnavailableError
 from balancekit.lease import FREE_THREADED, Lease, LeaseExtras, LeaseOwner, OpenLease
@@ -214,6 +215,7 @@ def acquire(
         else:
             node = None if pick is None else pick(now)
     except Exception:  # the long way finds out why
+        raise_interrupt()
         node = None
     if node is None or node.id in exclude:
         return _acquire(engine, key, cost, exclude, attributes, plain=plain)
@@ -317,7 +319,7 @@ def _pick(pickers: Pickers, key: Key | None, now: float) -> Node | None:
     except SelectorError:
         raise
     except Exception:  # a load or a generator of the user; the selector is asked instead
-        log_error("a picker failed: %r", pickers)
+        contain_error("a picker failed: %r", pickers)
         return None
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Final, NamedTuple, TypeAlias, TypeVar, cast, final
 
-from balancekit._support.log import log_error
+from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.log import contain_error
 from balancekit.engine.locks import EngineLocks
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.events import Event
@@ -96,7 +97,7 @@ class Guard:
         try:
             return hook(*arguments, **named)
         except Exception:
-            log_error("%s %r failed", what, getattr(hook, "__self__", hook))
+            contain_error("%s %r failed", what, getattr(hook, "__self__", hook))
             return default
 
     def tell(
@@ -107,7 +108,7 @@ class Guard:
         try:
             return list(hook(*arguments, now=now))
         except Exception:
-            log_error("%s %r failed", what, getattr(hook, "__self__", hook))
+            contain_error("%s %r failed", what, getattr(hook, "__self__", hook))
             return []
 
 
@@ -221,6 +222,7 @@ def _supports(policy: object, protocol: type) -> bool:
     try:
         return isinstance(policy, protocol)
     except Exception:
+        raise_interrupt()
         return True
 
 

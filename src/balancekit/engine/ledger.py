@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeAlias, final
 from warnings import warn
 
-from balancekit._support.log import log_error
+from balancekit._support.log import contain_error
 from balancekit.endpoint import Endpoint
 from balancekit.engine.fast_path import open_lease
 from balancekit.engine.hooks import Guard, check_load, needs_start
@@ -148,7 +148,7 @@ class Ledger:
             try:
                 node.load.started(now=now, cost=cost)
             except Exception:
-                log_error("load of %r failed to record a start", node.id)
+                contain_error("load of %r failed to record a start", node.id)
         started_at = now if self.timed else math.nan
         lease = open_lease(node, self.owner if cost == 1.0 else SlowPathOwner(self), started_at)
         if cost != 1.0 or site is not None:
@@ -159,7 +159,7 @@ class Ledger:
             try:
                 observer(node.endpoint)
             except Exception:
-                log_error("observer %r failed on a start", observer)
+                contain_error("observer %r failed on a start", observer)
         return lease
 
     # ------------------------------------------------------------------ what leases call
@@ -180,7 +180,7 @@ class Ledger:
                 node.latency.record(latency)  # type: ignore[union-attr]  # timed: adopt() made one
             node.load.succeeded(latency, now)  # type: ignore[attr-defined]  # `_plain` says it is there
         except Exception:
-            log_error("load of %r failed to record a success", node.id)
+            contain_error("load of %r failed to record a success", node.id)
 
     def ended(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
         """Count any other end, and pass it on to whatever must know."""
@@ -206,7 +206,7 @@ class Ledger:
         try:
             now = self._clock()
         except Exception:
-            log_error("clock %r failed", self._clock)
+            contain_error("clock %r failed", self._clock)
             return
         completion = Completion(
             outcome,
@@ -229,7 +229,7 @@ class Ledger:
             try:
                 observer(node.endpoint, completion)
             except Exception:
-                log_error("observer %r failed on %r", observer, completion)
+                contain_error("observer %r failed on %r", observer, completion)
 
     def collect(self, tell: Callable[[LeaseLost], None]) -> None:
         """End the leases that were never released, and warn of each. To be called without a lock."""
@@ -254,7 +254,7 @@ class Ledger:
             try:
                 learner.learn(node, completion)
             except Exception:
-                log_error("selector %r failed", learner)
+                contain_error("selector %r failed", learner)
 
 
 @final

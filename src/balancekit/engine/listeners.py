@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import final
 
-from balancekit._support.log import log_error
+from balancekit._support.log import contain_error
 from balancekit.engine.hooks import Guard
 from balancekit.engine.locks import EngineLocks
 from balancekit.events import Event, EventSink
@@ -56,7 +56,7 @@ class Listeners:
                 try:
                     listener(event)
                 except Exception:
-                    log_error("listener %r failed on %r", listener, event)
+                    contain_error("listener %r failed on %r", listener, event)
 
     def dispatch_one(self, event: Event) -> None:
         """Hand one event to the listeners."""

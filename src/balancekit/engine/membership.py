@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, final
 
+from balancekit._support.interrupts import raise_interrupt
 from balancekit.endpoint import Endpoint
 from balancekit.engine.member import Member
 from balancekit.engine.state import PoolState, Show, Step
@@ -75,6 +76,7 @@ class Draft:
             try:
                 self._same[pair] = bool(old.target == new.target)
             except Exception:
+                raise_interrupt()
                 self._same[pair] = False
         return self._same[pair]
 

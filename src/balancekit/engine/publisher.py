@@ -11,7 +11,7 @@ import math
 from random import Random
 from typing import Final, final
 
-from balancekit._support.log import log_error
+from balancekit._support.log import contain_error
 from balancekit.engine.fast_path import Current, Published, fast_path
 from balancekit.engine.hooks import Guard, SelectorHooks
 from balancekit.engine.locks import EngineLocks
@@ -109,7 +109,7 @@ class Publisher:
                 with self._locks.serial:
                     node = hooks.selector.select(snapshot, ctx)
         except Exception:  # a load or a generator of the user
-            log_error("%s failed to select", hooks.name)
+            contain_error("%s failed to select", hooks.name)
             return min(snapshot.candidates(ctx), key=_open_leases, default=None)
         if node is not None and node.id in ctx.exclude:
             raise SelectorError(hooks.name, node.id, _ALLOWED)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, final
 
-from balancekit._support.log import log_error
+from balancekit._support.log import contain_error
 from balancekit.engine.hooks import Guard, HealthHooks, Reading
 from balancekit.engine.member import Member
 from balancekit.errors import UnknownEndpointError
@@ -148,7 +148,7 @@ class Exhaustion:
                 chosen, panic = self._policy(serving, healthy)
                 self._answer = (*_nodes(chosen), panic)
             except Exception:
-                log_error("exhaustion policy %r failed", self._policy)
+                contain_error("exhaustion policy %r failed", self._policy)
                 self._answer = (*_nodes(healthy), False)
             self._question = question
             self._asked = serving  # so that the identities stay theirs

@@ -15,7 +15,7 @@ from itertools import count
 from typing import Final, final
 
 from balancekit._support.fork import this_thread
-from balancekit._support.log import log_error
+from balancekit._support.log import contain_error
 from balancekit.engine.fast_path import Current, Published
 from balancekit.engine.hooks import Guard, LoadHooks, SweepHooks
 from balancekit.engine.ledger import Ledger
@@ -173,7 +173,7 @@ class Transitions:
         except Exception:
             if strict:
                 raise
-            log_error("%s could not prepare for a new snapshot", self._publisher.hooks.name)
+            contain_error("%s could not prepare for a new snapshot", self._publisher.hooks.name)
             return self._publisher.combine(state, NO_PICKERS, owner, due, lean=lean)
 
     def _restore(self) -> None:

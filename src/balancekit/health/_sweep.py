@@ -20,7 +20,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol, final
 
 from balancekit._support import validation as valid
-from balancekit._support.log import log_error
+from balancekit._support.log import contain_error
 from balancekit.errors import ConfigurationError
 from balancekit.health._report import EndpointReport
 from balancekit.outcome import FAILURES
@@ -109,7 +109,7 @@ def _ask(rule: Rule, reports: Sequence[EndpointReport]) -> Mapping[str, str]:
     try:
         return rule(reports)
     except Exception:
-        log_error("rule %r failed", rule)
+        contain_error("rule %r failed", rule)
         return {}
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from balancekit._support.fork import call_in_child, new_lock
+from balancekit._support.interrupts import raise_interrupt
 from balancekit.errors import ConfigurationError
 from balancekit.sharing._store import SCRIPT, StoreCore, StoreExchange
 
@@ -94,6 +95,7 @@ class RedisStore:
         try:
             self.core.answered(self._client.eval(SCRIPT, *self.core.arguments()))
         except Exception as error:
+            raise_interrupt()
             self.core.failed(error)
 
     def close(self) -> None:
