@@ -3,13 +3,16 @@
     uv run python tools/mutation_sample.py                        300 mutants, one after the other
     uv run python tools/mutation_sample.py --parts health loads   of some parts only
     uv run python tools/mutation_sample.py --only health/_rate.py:41:<
+    uv run python tools/mutation_sample.py --again FILE           those that survived before, by what they change
 
 A mutant is one changed operator, constant, condition or statement. Each is compiled in a forked child, which runs the
 tests of that part and stops at the first that fails; a child that takes four times as long as the unchanged code counts
 as killed, too. Nothing is written to the sources. Messages, annotations, ``__slots__`` and calls of the log are left as
 they are, for no test has to know their words.
 
-The sample is drawn by a seed from all mutants of the parts, so that a run can be repeated and continued.
+The sample is drawn by a seed from all mutants of the parts, so that a run can be repeated and continued. The test file
+that has the name of the changed module runs first. ``mutation_equivalents.toml`` lists survivors that change nothing a
+caller could see, each with its reason; they are counted apart.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import random
 import resource
 import sys
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import CodeType
@@ -42,6 +46,9 @@ TESTS: Final = {
     "hashing": ["unit/hashing", "properties/test_hash_disruption.py", "unit/selectors"],
 }
 """The tests of each part, the quickest first."""
+
+EQUIVALENTS: Final = Path(__file__).with_name("mutation_equivalents.toml")
+"""Survivors that are argued: a file, a change as it is printed, and why no test can or should see it."""
 
 SLACK: Final = 4.0
 """How many times the time of the unchanged code a mutant may take."""
@@ -252,7 +259,36 @@ def _in_child(part: str, mutant: Mutant | None, code: CodeType | None, limit_s: 
         "no:xdist",
         "--no-header",
     ]
-    return int(pytest.main([*arguments, *[f"tests/{name}" for name in TESTS[part]]]))
+    return int(pytest.main([*arguments, *_tests(part, mutant)]))
+
+
+def _tests(part: str, mutant: Mutant | None) -> list[str]:
+    """Return the tests of a part, those of the changed module first."""
+    found = [f"tests/{name}" for name in TESTS[part]]
+    if mutant is not None:
+        own = f"tests/unit/{part}/test{Path(mutant.file).stem}.py"
+        found = [*[own for _ in range((ROOT / own).exists())], *found]
+    return found
+
+
+def argued() -> set[tuple[str, str]]:
+    """Return the file and the change of each survivor that has a reason."""
+    rows = tomllib.loads(EQUIVALENTS.read_text(encoding="utf-8"))["mutant"]
+    return {(row["file"], row["change"]) for row in rows if row["reason"]}
+
+
+def survivors(path: Path, everything: Sequence[Mutant]) -> list[Mutant]:
+    """Return the mutants that survived an earlier run, found again by file and change, wherever they have moved to."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    wanted = {
+        (row["mutant"].split(":")[0], row["mutant"].split(":")[2], row["change"])
+        for row in rows
+        if row["result"] == "survived"
+    }
+    files = {file for file, _, _ in wanted}
+    return [
+        one for one in everything if one.file in files and (one.file, one.kind, compiled(one)[1]) in wanted
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -262,6 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=10)
     parser.add_argument("--only", help="the beginning of the name of the mutants to run")
+    parser.add_argument("--again", type=Path, help="an earlier output: run those again that survived")
     parser.add_argument("--output", type=Path, help="a file of JSON lines; what is in there is not run again")
     options = parser.parse_args(arguments)
     import hypothesis  # noqa: F401, PLC0415 - so that children need not load it
@@ -272,6 +309,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sample = random.Random(options.seed).sample(everything, min(options.count, len(everything)))
     if options.only:
         sample = [mutant for mutant in everything if mutant.name.startswith(options.only)]
+    if options.again:
+        sample = survivors(options.again, everything)
     results: dict[str, str] = {}
     if options.output is not None and options.output.exists():
         lines = options.output.read_text(encoding="utf-8").splitlines()
@@ -299,9 +338,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output is not None:
             with options.output.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-    names = [mutant.name for mutant in sample]
-    killed = sum(results[name] != "survived" for name in names)
-    print(f"{killed} of {len(names)} killed; {len(everything)} mutants in all")
+    left = [mutant for mutant in sample if results[mutant.name] == "survived"]
+    reasons = argued()
+    equal = sum((mutant.file, compiled(mutant)[1]) in reasons for mutant in left)
+    print(
+        f"{len(sample) - len(left)} of {len(sample)} killed, {equal} argued, {len(left) - equal} survived; "
+        f"{len(everything)} mutants in all"
+    )
     return 0
 
 

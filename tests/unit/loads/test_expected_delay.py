@@ -1,0 +1,460 @@
+"""Expected delay: pace, success, turns, sweeps and trials, at values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from math import sqrt
+
+import pytest
+
+from balancekit import ConfigurationError, Endpoint
+from balancekit.loads import ExpectedDelay
+from balancekit.loads._success_rate import SuccessRate
+from balancekit.node import Node
+from balancekit.outcome import Completion, Outcome
+
+PARAMETERS = {"memory": 200.0, "success_decay": 1.0, "healing": 5.0, "floor": 0.05, "exponent": 3.0}
+
+
+def pool_of(*ids, policy=None):
+    """Return what the loads of a pool share, and its nodes."""
+    pool = (policy or ExpectedDelay()).for_pool()
+    return pool, [Node(Endpoint(id), pool) for id in ids]
+
+
+def end(node, outcome, *, start, at, first_byte=None):
+    """Tell the load of a node how a request ended."""
+    node.load.finished(Completion(outcome, started_at=start, ended_at=at, first_byte_at=first_byte))
+
+
+def answer(node, latency, at):
+    """Tell the load, and count, a plain success."""
+    node.successes += 1
+    node.load.succeeded(latency, at)
+
+
+def test_the_parameters_are_as_documented():
+    """200 s of memory, 1 s and 5 s of success, a floor of 0.05, the exponent 3; a load with its own clock is timed."""
+    policy = ExpectedDelay()
+    assert {name: getattr(policy, name) for name in PARAMETERS} == PARAMETERS
+    assert policy.timed
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_finite_and_above_zero(name):
+    """0, NaN and infinity are refused by name; small and whole numbers are taken; a floor is at most 1."""
+    for bad in (0.0, -1.0, math.nan, math.inf, True):
+        with pytest.raises(ConfigurationError, match=name):
+            ExpectedDelay(**{name: bad})
+    assert getattr(ExpectedDelay(**{name: 1e-9}), name) == 1e-9
+    assert getattr(ExpectedDelay(**{name: 1}), name) == 1.0
+    with pytest.raises(ConfigurationError, match="floor"):
+        ExpectedDelay(floor=1.0 + 1e-9)
+
+
+def test_an_endpoint_that_has_not_answered_costs_one_mean_for_each_request_in_flight_and_one():
+    """Before any answer the mean is 1; in flight counts by capacity; a pick moves a turn by a hundredth of the pace."""
+    pool, (node,) = pool_of("a")
+    load = node.load
+    assert (load.known, load.pace, load.price, load.turn, load.step) == (False, 1.0, 1.0, 0.0, 0.01)
+    assert (pool.size, pool.picks, pool.typical, pool.turn) == (1, 0, 0.0, 0.01)
+    node.inflight, node.capacity = 3, 2.0
+    assert load.value(now=5.0) == 2.5
+    load.restate(5.0)
+    assert node.latency_estimate == 2.5
+    load.turn = 0.25
+    load.restate(5.0)
+    assert node.latency_estimate == 2.75
+    assert load.success(now=5.0) == 1.0
+
+
+def test_a_new_endpoint_starts_at_the_clock_of_turns():
+    """An endpoint that joins has no advantage over those that have been picked."""
+    pool, _ = pool_of("a")
+    pool.clock = 7.5
+    assert Node(Endpoint("b"), pool).load.turn == 7.5
+
+
+def test_pace_is_the_average_of_square_roots():
+    """A sample is sqrt(latency) if nothing was answered meanwhile, else the geometric mean's; old ones fade over 200 s."""
+    _, (node,) = pool_of("a")
+    load = node.load
+    answer(node, 4.0, 10.0)
+    assert load.known
+    assert load.pace == 4.0
+    assert (load.price, node.latency_estimate, load.step) == (4.0, 4.0, 0.04)
+    answer(node, 32.0, 12.0)
+    root = 2.0 + (sqrt(sqrt(32.0 * 2.0)) - 2.0) / (1.0 / (1.0 + 2.0 / 200.0) + 1.0)
+    assert load.pace == pytest.approx(root**2, rel=1e-12)
+    assert node.latency_estimate == pytest.approx(root**2, rel=1e-12)
+    count = 1.0 / (1.0 + 2.0 / 200.0) + 1.0
+    answer(node, 1.0, 15.0)
+    count = count / (1.0 + 3.0 / 200.0) + 1.0
+    root += (1.0 - root) / count
+    assert load.pace == pytest.approx(root**2, rel=1e-12)
+    answer(node, 9.0, 24.0)  # exactly as long as since the answer before
+    count = count / (1.0 + 9.0 / 200.0) + 1.0
+    root += (3.0 - root) / count
+    assert load.pace == pytest.approx(root**2, rel=1e-12)
+
+
+def test_answers_of_one_moment_and_out_of_order_take_no_time():
+    """Two answers at once, or one that is told late, count as no time of the endpoint; nothing is raised."""
+    _, (node,) = pool_of("a")
+    answer(node, 4.0, 10.0)
+    answer(node, 4.0, 10.0)
+    assert node.load.pace == pytest.approx(1.0)
+    _, (late,) = pool_of("a")
+    answer(late, 4.0, 10.0)
+    answer(late, 4.0, 9.0)
+    count = 1.0 / (1.0 - 1.0 / 200.0) + 1.0
+    assert late.load.pace == pytest.approx((2.0 - 2.0 / count) ** 2)
+    _, (waited,) = pool_of("a")
+    answer(waited, 4.0, 10.0)
+    end(waited, Outcome.TIMEOUT, start=0.0, at=9.0)
+    assert waited.load.pace == pytest.approx(1.0)  # half of the root: nothing fades backwards
+
+
+def test_pace_never_falls_to_zero():
+    """An answer in no time has a pace of a nanosecond, so that requests in flight still count."""
+    pool, (node,) = pool_of("a")
+    answer(node, 0.0, 10.0)
+    assert node.load.pace == pool.least == 1e-9
+
+
+def test_capacity_divides_what_is_in_flight():
+    """At a capacity of 2, three requests in flight weigh as one and a half."""
+    _, (node,) = pool_of("a")
+    node.capacity = 2.0
+    answer(node, 4.0, 1.0)
+    node.inflight = 3
+    answer(node, 4.0, 5.0)
+    assert node.latency_estimate == pytest.approx(4.0 * 2.5)
+    assert node.load.value(now=5.0) == pytest.approx(4.0 * 2.5)
+
+
+def test_a_timeout_is_a_long_answer_and_a_failure():
+    """What was waited for is learned from as a lower bound; the price is divided by the cube of success."""
+    policy = ExpectedDelay(success_decay=2.0, healing=4.0, exponent=3.0)
+    _, (node,) = pool_of("a", policy=policy)
+    answer(node, 4.0, 10.0)
+    end(node, Outcome.TIMEOUT, start=3.0, at=12.0)
+    root = 2.0 + (sqrt(sqrt(9.0 * 2.0)) - 2.0) / (1.0 / 1.01 + 1.0)
+    assert node.load.pace == pytest.approx(root**2)
+    rate = SuccessRate(decay=2.0, healing=4.0)
+    rate.record(0.0, now=12.0, since=10.0)
+    assert node.load.success(now=12.0) == rate.value(now=12.0) == pytest.approx(math.exp(-1.0))
+    assert node.load.price == pytest.approx(root**2 / math.exp(-3.0))
+    assert node.load.value(now=13.0) == pytest.approx(root**2 / rate.value(now=13.0) ** 3)
+
+
+def test_a_short_wait_and_other_failures_leave_the_pace():
+    """A timeout after less than the pace, a failure and a refusal say nothing of the pace, but all of failing."""
+    _, (node,) = pool_of("a")
+    answer(node, 4.0, 10.0)
+    for number, outcome in enumerate((Outcome.TIMEOUT, Outcome.FAILURE, Outcome.CONNECT_FAILED)):
+        before = node.load.success(now=12.0 + number)
+        end(node, outcome, start=8.0 + number, at=12.0 + number)
+        assert node.load.pace == 4.0
+        assert node.load.success(now=12.0 + number) < before
+
+
+def test_success_counts_no_less_than_the_floor():
+    """An endpoint that only fails costs its pace divided by the cube of 0.05."""
+    _, (node,) = pool_of("a")
+    answer(node, 4.0, 10.0)
+    for number in range(40):
+        end(node, Outcome.FAILURE, start=20.0 + 10 * number, at=20.0 + 10 * number)
+    assert node.load.price == pytest.approx(4.0 / 0.05**3)
+
+
+def test_an_endpoint_that_answers_again_recovers():
+    """A success after failures is averaged in since the answer before it; once nearly nothing is missing, failures are forgotten."""
+    _, (node,) = pool_of("a")
+    answer(node, 4.0, 10.0)
+    end(node, Outcome.FAILURE, start=11.0, at=11.0)
+    rate = SuccessRate(decay=1.0, healing=5.0)
+    rate.record(0.0, now=11.0, since=10.0)
+    answer(node, 4.0, 14.0)
+    rate.record(1.0, now=14.0, since=10.0)
+    assert node.load.success(now=14.0) == pytest.approx(rate.value(now=14.0))
+    assert node.load.price == pytest.approx(node.load.pace / rate.value(now=14.0) ** 3)
+    for number in range(1, 40):
+        answer(node, 4.0, 14.0 + 4 * number)
+    assert node.load.success(now=170.0) == 1.0
+    assert node.load.price == pytest.approx(4.0)
+
+
+def test_requests_that_end_without_a_word_make_an_unknown_endpoint_dearer():
+    """Ignored, and cancelled within a mean: one mean each, up to three; a longer wait is learned from instead."""
+    _, (node,) = pool_of("a")
+    for number in range(1, 6):
+        end(node, Outcome.IGNORED if number % 2 else Outcome.CANCELLED, start=number, at=number + 0.5)
+        assert node.load.price == 1.0 + min(3, number)
+        assert not node.load.known
+        assert node.load.success(now=number) == 1.0
+    end(node, Outcome.CANCELLED, start=0.0, at=9.0)
+    assert node.load.known
+    assert node.load.pace == pytest.approx(9.0)
+    end(node, Outcome.CANCELLED, start=9.0, at=9.5)
+    assert node.load.price == pytest.approx(9.0)
+    _, (exact,) = pool_of("a")
+    end(exact, Outcome.CANCELLED, start=0.0, at=1.0)  # exactly the mean: not longer
+    assert (exact.load.known, exact.load.price) == (False, 2.0)
+
+
+def test_the_time_to_the_first_byte_is_what_counts():
+    """A success that reports its first byte is judged by it."""
+    _, (node,) = pool_of("a")
+    end(node, Outcome.SUCCESS, start=10.0, at=50.0, first_byte=14.0)
+    assert node.load.pace == pytest.approx(4.0)
+
+
+def test_endpoints_that_have_not_answered_have_the_mean_pace():
+    """The mean is taken anew when the number of endpoints that have answered has doubled."""
+    pool, (a, b, c, d) = pool_of("a", "b", "c", "d")
+    answer(a, 4.0, 1.0)
+    assert pool.typical == 4.0
+    assert [node.load.price for node in (b, c, d)] == [4.0] * 3
+    assert d.latency_estimate == 4.0
+    answer(b, 16.0, 2.0)
+    assert pool.typical == 4.0
+    answer(c, 1.0, 3.0)
+    assert pool.typical == pytest.approx(7.0)
+    assert d.latency_estimate == pytest.approx(7.0)
+    assert d.load.step == pytest.approx(0.07)
+    answer(d, 1.0, 4.0)
+    assert pool.typical == pytest.approx(7.0)
+
+
+def test_no_turn_is_longer_than_four_means():
+    """An endpoint that is much slower than the mean is picked at least as often as one four times as slow."""
+    pool, nodes = pool_of("a", "b", "c", "d", "e", "f")
+    for number, node in enumerate(nodes):
+        answer(node, 1.0 if node is not nodes[-1] else 95.0, 1.0 + number)
+    pool.advance(now=10.0)
+    assert pool.typical == pytest.approx(100.0 / 6)
+    nodes[-1].load.restate(10.0)
+    assert nodes[-1].load.step == pytest.approx(pool.turn * 4.0 * 100.0 / 6)
+    nodes[0].load.restate(10.0)
+    assert nodes[0].load.step == pytest.approx(pool.turn)
+
+
+def test_a_sweep_takes_mean_and_least_anew():
+    """Paces within 15 % and half a standard error of the least are equal; turns shrink as more is known, to 0.002."""
+    pool, (a, b) = pool_of("a", "b")
+    answer(a, 4.0, 1.0)
+    answer(b, 16.0, 1.0)
+    pool.advance(now=2.0)
+    error = 1.0 / sqrt(2.0)
+    assert pool.typical == 10.0
+    assert pool.least == pytest.approx(4.0 * (1.15 + 0.5 * error))
+    assert pool.turn == pytest.approx(0.01 * error)
+    assert pool.deadline == 3.0
+    pool.advance(now=3.0)
+    assert a.load.price == pytest.approx(pool.least)
+    assert b.load.price == 16.0
+    for number in range(60):
+        answer(b, 16.0, 10.0 + 20 * number)
+    for number in range(300):
+        answer(a, 4.0, 10.0 + 4 * number)
+    pool.advance(now=1300.0)
+    assert pool.turn == 0.002
+    answer(a, 4.0, 1310.0)
+    assert a.load.price == pytest.approx(pool.least)
+
+
+def test_a_sweep_before_any_answer_changes_nothing_but_its_deadline():
+    """There is no mean of nothing."""
+    pool, _ = pool_of("a", "b")
+    pool.advance(now=2.0)
+    assert (pool.typical, pool.least, pool.turn, pool.deadline) == (0.0, 1e-9, 0.01, 3.0)
+
+
+@pytest.mark.parametrize(("size", "interval"), [(256, 1.0), (257, 1.0), (300, 1.0), (5000, 2.0)])
+def test_large_pools_are_swept_in_batches(size, interval):
+    """A sweep looks at 256 endpoints; a round takes a second, or longer for more than 2,500; only its end counts."""
+    pool, nodes = pool_of(*[f"e{k}" for k in range(size)])
+    answer(nodes[0], 4.0, 1.0)
+    answer(nodes[-1], 16.0, 1.0)
+    answer(nodes[1], 4.0, 1.0)
+    pool.typical = 5.0
+    batches, now = 0, 10.0
+    while True:
+        pool.advance(now=now)
+        batches += 1
+        if size <= 256:
+            assert pool.deadline == now + interval
+        else:
+            assert pool.deadline == pytest.approx(now + interval * 256 / size)
+        if pool.typical != 5.0:
+            break
+        now = pool.deadline
+    assert batches == math.ceil(size / 256)
+    assert pool.typical == pytest.approx(8.0)
+    assert pool.picks == 3
+
+
+def idle_pool(picks, *, at, also=0):
+    """Return a pool whose endpoint "b" had its last request at 0, swept at 0 and, after so many picks, at a moment."""
+    pool, (a, b, *more) = pool_of("a", "b", *[f"m{k}" for k in range(also)])
+    answer(a, 4.0, -1.0)
+    answer(b, 4.0, -1.0)
+    pool.advance(now=0.0)
+    a.successes += picks - pool.picks
+    pool.advance(now=at - 0.5)
+    pool.advance(now=at)
+    return pool, a, b, more
+
+
+def test_an_endpoint_without_a_request_for_long_is_tried():
+    """After 24 s and 15 requests per endpoint, both: the next pick goes there, whatever is known of it."""
+    wanted = -math.inf
+    _, a, b, _ = idle_pool(30, at=24.0)
+    assert (a.latency_estimate, b.latency_estimate) == (a.load.price, wanted)
+    _, _, b, _ = idle_pool(30, at=23.99)
+    assert b.latency_estimate == b.load.price
+    _, _, b, _ = idle_pool(29, at=24.0)
+    assert b.latency_estimate == b.load.price
+    _, _, b, more = idle_pool(45, at=24.0, also=1)
+    assert b.latency_estimate == wanted
+    assert more[0].latency_estimate == wanted
+    _, _, b, _ = idle_pool(44, at=24.0, also=1)
+    assert b.latency_estimate == b.load.price
+
+
+def test_an_endpoint_is_not_tried_while_it_has_requests_or_fails():
+    """One in flight may still answer, and failures have their own way back."""
+    pool, a, b, _ = idle_pool(29, at=24.0)
+    b.inflight += 1
+    pool.advance(now=30.0)
+    a.successes += 100
+    pool.advance(now=100.0)
+    pool.advance(now=101.0)
+    assert b.latency_estimate == 2 * b.load.price
+    pool, a, b, _ = idle_pool(29, at=24.0)
+    end(b, Outcome.FAILURE, start=24.0, at=24.0)
+    a.successes += 100
+    pool.advance(now=100.0)
+    pool.advance(now=101.0)
+    assert b.latency_estimate == b.load.price
+
+
+def test_what_a_trial_answers_outweighs_what_was_known():
+    """The history counts half an answer; the trial ends with the answer, and is not repeated while it is under way."""
+    pool, _, b, _ = idle_pool(30, at=24.0)
+    pool.advance(now=25.0)
+    assert b.latency_estimate == -math.inf
+    b.inflight += 1
+    pool.advance(now=26.0)
+    assert b.latency_estimate == 2 * b.load.price
+    b.inflight -= 1
+    answer(b, 9.0, 26.0)
+    count = 0.5 / (1.0 + 27.0 / 200.0) + 1.0
+    assert b.load.pace == pytest.approx((2.0 + 1.0 / count) ** 2)
+    assert b.latency_estimate == b.load.price == pytest.approx(b.load.pace)
+    pool.advance(now=27.0)
+    assert b.latency_estimate == b.load.price
+
+
+def trials(pool, a, b, latency, start, rounds, *, per_s=2):
+    """Let "b" be tried so many times, while "a" gets requests; return how long each trial was waited for."""
+    now, wanted = start, []
+    for _ in range(rounds):
+        began = now
+        while b.latency_estimate != -math.inf:
+            now += 1.0
+            a.successes += per_s
+            pool.advance(now=now)
+            if now - began > 2000.0:
+                return wanted
+        wanted.append(now - began)
+        b.inflight += 1
+        pool.advance(now=now)
+        b.inflight -= 1
+        pool.typical = 4.0
+        answer(b, latency, now)
+        pool.advance(now=now)
+    return wanted
+
+
+def test_an_endpoint_that_is_slow_four_times_in_a_row_is_tried_more_rarely():
+    """More than twice the mean, four times: 384 s and 240 requests per endpoint; one quick answer ends that."""
+    pool, a, b, _ = idle_pool(2, at=0.5)
+    slow = trials(pool, a, b, 8.5, 0.0, 6)
+    assert slow == [24.0] * 4 + [384.0] * 2
+    pool, a, b, _ = idle_pool(2, at=0.5)
+    assert trials(pool, a, b, 8.5, 0.0, 6, per_s=1) == [29.0, *[30.0] * 3, *[480.0] * 2]
+    pool, a, b, _ = idle_pool(2, at=0.5)
+    assert trials(pool, a, b, 7.9, 0.0, 7) == [24.0] * 7
+    pool, a, b, _ = idle_pool(2, at=0.5)
+    mixed = [
+        *trials(pool, a, b, 8.5, 0.0, 3),
+        *trials(pool, a, b, 4.0, 72.0, 1),
+        *trials(pool, a, b, 8.5, 96.0, 4),
+    ]
+    assert mixed == [24.0] * 8
+
+
+def test_an_ejection_forgets_failures_and_most_of_the_past():
+    """Back from an ejection, success is whole, and the pace counts for 50 answers at most."""
+    _, (node,) = pool_of("a")
+    for number in range(100):
+        answer(node, 1.0, 10.0 + number)
+    end(node, Outcome.FAILURE, start=110.0, at=110.0)
+    assert node.load.price > 1.0
+    node.load.reset()
+    assert node.load.success(now=110.0) == 1.0
+    assert node.latency_estimate == node.load.price == pytest.approx(1.0)
+    answer(node, 4.0, 119.0)
+    count = 50.0 / (1.0 + 10.0 / 200.0) + 1.0
+    assert node.load.pace == pytest.approx((1.0 + 1.0 / count) ** 2)
+    _, (fresh,) = pool_of("a")
+    answer(fresh, 4.0, 10.0)
+    fresh.load.reset()
+    answer(fresh, 9.0, 20.0)
+    count = 1.0 / (1.0 + 10.0 / 200.0) + 1.0
+    assert fresh.load.pace == pytest.approx((2.0 + 1.0 / count) ** 2)
+
+
+def test_what_answers_is_remembered():
+    """A plain success puts the endpoint where the selector looks, in one of four places by its number of successes."""
+    _, (a, b) = pool_of("a", "b")
+    places = [None] * 4
+    for node in (a, b):
+        answer(node, 4.0, 1.0)
+        node.load.recent = places
+    for number in range(2, 8):
+        answer(a, 4.0, 4.0 * number)
+        assert places[a.successes & 3] is a
+    answer(b, 4.0, 20.0)
+    assert places[b.successes & 3] is b
+    end(b, Outcome.FAILURE, start=24.0, at=24.0)
+    places[:] = [a] * 4
+    answer(b, 4.0, 28.0)
+    assert places == [a] * 4, "one that has failed of late is not remembered"
+
+
+def test_an_endpoint_that_has_gone_is_left_out():
+    """It counts no more; one of the same id that has taken its place stays."""
+    pool, (a, b) = pool_of("a", "b")
+    answer(a, 4.0, 1.0)
+    answer(b, 16.0, 1.0)
+    pool.forget(a)
+    pool.forget(a)
+    assert pool.size == 1
+    pool.advance(now=2.0)
+    assert pool.typical == 16.0
+    new = Node(Endpoint("b"), pool)
+    pool.forget(b)
+    assert pool.size == 1
+    pool.forget(new)
+    assert pool.size == 0
+
+
+def test_a_load_alone_shares_with_no_other():
+    """Called as a policy, without a pool, each node has a mean of its own."""
+    policy = ExpectedDelay()
+    a, b = Node(Endpoint("a"), policy), Node(Endpoint("b"), policy)
+    answer(a, 4.0, 1.0)
+    assert b.load.price == 1.0
