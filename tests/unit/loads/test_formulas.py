@@ -43,3 +43,22 @@ def test_a_better_latency_is_averaged_in_and_a_worse_one_taken_at_once() -> None
     assert node.latency_estimate == pytest.approx(first)
     node.load.finished(ended(decay, decay + 4.0))
     assert node.latency_estimate == pytest.approx(4.0)
+
+
+def test_a_failure_aware_pool_knows_nothing_until_one_has_answered() -> None:
+    """No endpoint is tried, the median is 0, and the first sweep is due at once."""
+    pool = FailureAware().for_pool()
+    node = Node(Endpoint("a"), pool)
+    assert (pool.median, pool.deadline) == (0.0, -math.inf)
+    assert not node.load.tried  # type: ignore[attr-defined]  # of this load
+
+
+def test_the_median_is_that_of_the_endpoints_that_have_answered() -> None:
+    """Of five latencies the third; endpoints that never answered do not count; the next sweep is due in a second."""
+    pool = FailureAware().for_pool()
+    nodes = [Node(Endpoint(f"e{k}"), pool) for k in range(7)]
+    for node, latency in zip(nodes, (5.0, 1.0, 4.0, 2.0, 3.0), strict=False):
+        node.load.finished(ended(10.0, 10.0 + latency))
+    pool.advance(now=16.0)
+    assert pool.median == pytest.approx(3.0)
+    assert pool.deadline == 17.0
