@@ -48,7 +48,7 @@ TESTS: Final = {
 """The tests of each part, the quickest first."""
 
 EQUIVALENTS: Final = Path(__file__).with_name("mutation_equivalents.toml")
-"""Survivors that are argued: a file, a change as it is printed, and why no test can or should see it."""
+"""Survivors that are argued: a file, the changed line, a change as it is printed, and why no test can or should see it."""
 
 SLACK: Final = 4.0
 """How many times the time of the unchanged code a mutant may take."""
@@ -271,10 +271,17 @@ def _tests(part: str, mutant: Mutant | None) -> list[str]:
     return found
 
 
-def argued() -> set[tuple[str, str]]:
-    """Return the file and the change of each survivor that has a reason."""
+def argued(left: Sequence[Mutant]) -> int:
+    """Return how many of the mutants that survived are listed with a reason."""
     rows = tomllib.loads(EQUIVALENTS.read_text(encoding="utf-8"))["mutant"]
-    return {(row["file"], row["change"]) for row in rows if row["reason"]}
+    reasons = {(row["file"], row["line"], row["change"]) for row in rows if row["reason"]}
+    return sum((mutant.file, _line(mutant), compiled(mutant)[1]) in reasons for mutant in left)
+
+
+def _line(mutant: Mutant) -> str:
+    """Return the changed line of the source."""
+    lines = (SOURCES / mutant.file).read_text(encoding="utf-8").splitlines()
+    return lines[mutant.line - 1].strip()
 
 
 def survivors(path: Path, everything: Sequence[Mutant]) -> list[Mutant]:
@@ -339,8 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with options.output.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
     left = [mutant for mutant in sample if results[mutant.name] == "survived"]
-    reasons = argued()
-    equal = sum((mutant.file, compiled(mutant)[1]) in reasons for mutant in left)
+    equal = argued(left)
     print(
         f"{len(sample) - len(left)} of {len(sample)} killed, {equal} argued, {len(left) - equal} survived; "
         f"{len(everything)} mutants in all"
