@@ -11,6 +11,7 @@ Source: gdnsd ``weighted`` (3.8.1), its four modes; Route 53 for the weight 0.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from random import Random
@@ -97,7 +98,7 @@ def _steps(name: str, weights: _Weights, live: _Live) -> tuple[Step, ...]:
     return (Step(name, text if live.word is None else f"{text}: exhausted ({live.word})"),)
 
 
-class _Flat:
+class _Flat(ABC):
     """Weights by endpoint."""
 
     def __init__(
@@ -126,8 +127,9 @@ class _Flat:
         """Return the ids that have weights."""
         return frozenset(self._weights.ids)
 
+    @abstractmethod
     def _draw(self, ids: Sequence[str], live: _Live, rng: Random) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Return the ids that are answered."""
 
 
 @final
@@ -200,7 +202,7 @@ class WeightedSubset(_Flat):
         return tuple(chosen)
 
 
-class _Grouped:
+class _Grouped(ABC):
     """Weights by group and endpoint."""
 
     def __init__(
@@ -242,8 +244,9 @@ class _Grouped:
         """Return the ids that have weights."""
         return frozenset(self._weights.ids)
 
+    @abstractmethod
     def _draw(self, groups: Sequence[tuple[Sequence[str], Sequence[int]]], rng: Random) -> list[str]:
-        raise NotImplementedError
+        """Return the ids that are answered, in any order."""
 
 
 @final

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import ClassVar, Final, TypeAlias, final
@@ -31,7 +32,7 @@ Tables: TypeAlias = tuple[Snapshot, Mapping[str, Node], tuple[hashing.HashStruct
 """A snapshot, its eligible nodes by id, and the structures of its members, weighted ones first."""
 
 
-class _ConsistentHash:
+class _ConsistentHash(ABC):
     """The part that all consistent-hash selectors share; a subclass makes the structure."""
 
     keyed: ClassVar[bool] = True
@@ -40,9 +41,9 @@ class _ConsistentHash:
 
     _tables: Tables | None = None
 
+    @abstractmethod
     def structure(self, weights: Mapping[str, float]) -> hashing.HashStructure:
         """Return the structure of these ids and weights."""
-        raise NotImplementedError
 
     def prepare(self, snapshot: Snapshot, /) -> object:
         """Build the structure of the members."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import enum
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Final, NamedTuple
@@ -75,7 +76,7 @@ class Step(NamedTuple):
     """After how many seconds they fail; ``None`` when they would have been served (FAIL)."""
 
 
-class Fault(Record):
+class Fault(Record, ABC):
     """Something that happens to one endpoint.
 
     Parameters
@@ -93,9 +94,9 @@ class Fault(Record):
         valid.text("endpoint", self.endpoint)
         valid.number("at", self.at, minimum=0.0)
 
+    @abstractmethod
     def steps(self) -> Iterator[Step]:
         """Yield what happens when."""
-        raise NotImplementedError
 
 
 class _Spell(Fault):
