@@ -67,8 +67,8 @@ def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) 
     return tuple(loads)
 
 
-class _Tiers:
-    """Tiers by a function of the node, lower ones first."""
+class _TierSelector:
+    """Selection by tiers, which are a function of the node; lower ones first."""
 
     def __init__(
         self,
@@ -76,22 +76,26 @@ class _Tiers:
         tier_of: Callable[[Node], int],
         overprovisioning: float,
     ) -> None:
-        self.overprovisioning: float = valid.number(
+        self._overprovisioning = valid.number(
             "overprovisioning", overprovisioning, minimum=1.0, maximum=10.0, hint="; Envoy's 140 is 1.4 here"
         )
-        self.children: ChildSelectors = ChildSelectors(child)
-        self.parts: Grouping = Grouping(tier_of)
-        self.loads: Callable[[Snapshot], tuple[tuple[int, int], ...]] = self._loads
+        self._children = ChildSelectors(child)
+        self._tiers = Grouping(tier_of)
+        self.default_load: LoadPolicy = self._children.default_load
+        self.thread_safe: bool = self._children.thread_safe
+        self.timed: bool = self._children.timed
+        if self._children.learns:
+            self.learn: Learn = self._children.learn
 
     def _loads(self, snapshot: Snapshot) -> tuple[tuple[int, int], ...]:
-        views = self.parts.views(snapshot)
+        views = self._tiers.views(snapshot)
         order = sorted(cast("Mapping[int, Snapshot]", views))
         sizes = [(len(views[tier].eligible), len(views[tier].members.nodes)) for tier in order]
-        return tuple(zip(order, tier_loads(sizes, self.overprovisioning), strict=True))
+        return tuple(zip(order, tier_loads(sizes, self._overprovisioning), strict=True))
 
-    def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Draw the tier, then let its child pick; the next tiers if it has none that was not tried, or all are at their limit."""
-        views, loads = self.parts.views(snapshot), snapshot.derive(self.loads)
+        views, loads = self._tiers.views(snapshot), snapshot.derive(self._loads)
         point = (ctx.rng.randrange(100) if ctx.key is None else hash64(ctx.key) % 100) + 1
         reached, drawn = 0, None
         for tier, load in loads:
@@ -109,17 +113,17 @@ class _Tiers:
                     ctx.trace.note(
                         f"tier {tier}, of loads {', '.join(f'{t}: {load} %' for t, load in loads)}"
                     )
-                node = self.children.of(tier).select(view, ctx)
+                node = self._children.of(tier).select(view, ctx)
                 if node is not None:
                     return node
         return None
 
-    def pickers(self, snapshot: Snapshot, rng: Random) -> Pickers:
+    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
         """Return the fast paths of the tiers that are drawn, each as often as its load says."""
-        views = self.parts.views(snapshot)
+        views = self._tiers.views(snapshot)
         found = [
-            (load, *self.children.pickers(tier, views[tier], rng))
-            for tier, load in snapshot.derive(self.loads)
+            (load, *self._children.pickers(tier, views[tier], rng))
+            for tier, load in snapshot.derive(self._loads)
             if load
         ]
         if len(found) == 1:
@@ -143,9 +147,21 @@ class _Tiers:
 
         return draw, draw_by_key
 
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Build the tables of the children."""
+        self._children.prepare(self._tiers.views(snapshot))
+
+    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
+        """Return the reasons of the children."""
+        return self._children.all_refusals(self._tiers.views(snapshot), ctx)
+
+    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
+        """Return when the first of the children would pick an endpoint."""
+        return self._children.soonest(self._tiers.views(snapshot), ctx)
+
 
 @final
-class Priority:
+class Priority(_TierSelector):
     """Tiers by ``Endpoint.priority``: the lowest number serves, the next takes over gradually.
 
     Parameters
@@ -174,36 +190,11 @@ class Priority:
     """
 
     def __init__(self, child: MakeSelector = ShortestExpectedDelay, *, overprovisioning: float = 1.4) -> None:
-        self._tiers = _Tiers(child, lambda node: node.priority, overprovisioning)
-        self.default_load: LoadPolicy = self._tiers.children.default_load
-        self.thread_safe: bool = self._tiers.children.thread_safe
-        self.timed: bool = self._tiers.children.timed
-        if self._tiers.children.learns:
-            self.learn: Learn = self._tiers.children.learn
-
-    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return what the child of the drawn tier picks."""
-        return self._tiers.select(snapshot, ctx)
-
-    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
-        """Return the fast paths for a snapshot with eligible nodes: those of the tier that is drawn."""
-        return self._tiers.pickers(snapshot, rng)
-
-    def prepare(self, snapshot: Snapshot, /) -> None:
-        """Build the tables of the children."""
-        self._tiers.children.prepare(self._tiers.parts.views(snapshot))
-
-    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Return the reasons of the children."""
-        return self._tiers.children.all_refusals(self._tiers.parts.views(snapshot), ctx)
-
-    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Return when the first of the children would pick an endpoint."""
-        return self._tiers.children.soonest(self._tiers.parts.views(snapshot), ctx)
+        super().__init__(child, lambda node: node.priority, overprovisioning)
 
 
 @final
-class Locality:
+class Locality(_TierSelector):
     """Stay in the own zone; what it is not healthy enough for spills to the others.
 
     Parameters
@@ -246,29 +237,4 @@ class Locality:
                 raise ConfigurationError("near", other, "each zone once, and not the own one")
             order.append(other)
         ranks = {name: rank for rank, name in enumerate(order)}
-        self._tiers = _Tiers(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
-        self.default_load: LoadPolicy = self._tiers.children.default_load
-        self.thread_safe: bool = self._tiers.children.thread_safe
-        self.timed: bool = self._tiers.children.timed
-        if self._tiers.children.learns:
-            self.learn: Learn = self._tiers.children.learn
-
-    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return what the child of the drawn zone picks."""
-        return self._tiers.select(snapshot, ctx)
-
-    def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
-        """Return the fast paths for a snapshot with eligible nodes: those of the tier that is drawn."""
-        return self._tiers.pickers(snapshot, rng)
-
-    def prepare(self, snapshot: Snapshot, /) -> None:
-        """Build the tables of the children."""
-        self._tiers.children.prepare(self._tiers.parts.views(snapshot))
-
-    def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
-        """Return the reasons of the children."""
-        return self._tiers.children.all_refusals(self._tiers.parts.views(snapshot), ctx)
-
-    def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
-        """Return when the first of the children would pick an endpoint."""
-        return self._tiers.children.soonest(self._tiers.parts.views(snapshot), ctx)
+        super().__init__(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
