@@ -7,14 +7,13 @@ changes nothing: it can neither lose an answer nor stop the balancer.
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Final, NamedTuple, TypeAlias, TypeVar, cast, final
 
-from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import contain_error
+from balancekit.engine.capabilities import is_shipped, refuse_misspelt, supports
 from balancekit.engine.locks import EngineLocks
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.events import Event
@@ -61,8 +60,6 @@ D = TypeVar("D")
 
 HealthMaker: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
 """What ``health=`` takes: makes the health machine of one endpoint (see ``Lifecycle.__call__``)."""
-
-_OWN: Final = "balancekit."
 
 CO_COROUTINE: Final = 0x80
 """``inspect.CO_COROUTINE``: the import takes 7 ms."""
@@ -135,7 +132,7 @@ class SelectorHooks:
             raise ConfigurationError(
                 "selector", selector, "a plain method select(), no coroutine: picks never wait"
             )
-        _refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)
+        refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)
         self.selector: Selector = selector
         self.prepare: Callable[[Snapshot], object] | None = (
             selector.prepare if isinstance(selector, SupportsPrepare) else None
@@ -147,7 +144,7 @@ class SelectorHooks:
         """Whether a selector that learns wants to hear of plain successes."""
         self.shared: bool = bool(getattr(selector, "thread_safe", False))
         """Whether threads may call the selector at the same time."""
-        self.trusted: bool = type(selector).__module__.startswith(_OWN)
+        self.trusted: bool = is_shipped(selector)
         """Whether its picks need no check."""
         self._reasons = selector if isinstance(selector, SupportsReasons) else None
         self._retry = selector if isinstance(selector, SupportsRetryAt) else None
@@ -217,15 +214,6 @@ def reset_load(load: Load, guard: Guard) -> None:
         guard.call("load", load.reset, default=None)
 
 
-def _supports(policy: object, protocol: type) -> bool:
-    """Answer whether a policy has the members of a protocol; a property that raises is there."""
-    try:
-        return isinstance(policy, protocol)
-    except Exception:
-        raise_interrupt()
-        return True
-
-
 class Reading(NamedTuple):
     """What a health machine says at one moment, as far as a state of the pool shows it."""
 
@@ -241,11 +229,11 @@ class HealthHooks:
     __slots__ = ("_guard", "_own", "_ramp", "policy")
 
     def __init__(self, policy: HealthPolicy, guard: Guard) -> None:
-        _refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
+        refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
         self.policy: HealthPolicy = policy
         self._guard = guard
-        self._ramp = cast("SupportsRamp", policy) if _supports(policy, SupportsRamp) else None
-        self._own: bool = type(policy).__module__.startswith(_OWN)  # ours need no guard
+        self._ramp = cast("SupportsRamp", policy) if supports(policy, SupportsRamp) else None
+        self._own: bool = is_shipped(policy)  # ours need no guard
 
     def read(self) -> Reading:
         """Return what the machine says now."""
@@ -327,7 +315,7 @@ class HealthHooks:
         ConfigurationError
             If it takes none.
         """
-        if not _supports(self.policy, SupportsCheckResults):
+        if not supports(self.policy, SupportsCheckResults):
             raise ConfigurationError(
                 "health", self.policy, "a policy that takes check results, such as Lifecycle()"
             )
@@ -385,22 +373,7 @@ _LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start")
 
 def check_load(load: Load) -> None:
     """Refuse a load whose optional hooks are misspelt."""
-    _refuse_misspelt("load", load, Load, _LOAD_HOOKS)
-
-
-def _refuse_misspelt(parameter: str, given: object, base: type, hooks: Sequence[str]) -> None:
-    """Refuse a subclass of a shipped protocol with a public name that is nearly, but not quite, an optional hook."""
-    kind = type(given)
-    if base not in kind.__mro__:
-        return
-    known = {*hooks, *dir(base)}
-    for name in dir(kind):
-        if name.startswith("_") or name in known:
-            continue
-        for meant in difflib.get_close_matches(name, hooks, n=1, cutoff=0.8):
-            raise ConfigurationError(
-                parameter, f"{kind.__name__}.{name}", f"a hook's name: did you mean {meant!r}?"
-            )
+    refuse_misspelt("load", load, Load, _LOAD_HOOKS)
 
 
 def _selector_wanted(selector: object) -> str:

@@ -18,6 +18,7 @@ from warnings import warn
 
 from balancekit._support.log import contain_error
 from balancekit.endpoint import Endpoint
+from balancekit.engine.capabilities import supports
 from balancekit.engine.fast_path import open_lease
 from balancekit.engine.hooks import Guard, check_load, needs_start
 from balancekit.engine.locks import EngineLocks
@@ -124,7 +125,7 @@ class Ledger:
         """Prepare the node of a new endpoint for its leases."""
         load = node.load
         check_load(load)
-        fast = isinstance(load, SupportsFastSuccess)
+        fast = supports(load, SupportsFastSuccess)
         self._plain = self._plain and fast
         self.needs_start = self.needs_start or needs_start(load)
         node.needs_completion = self.timed or self._learner is not None or not fast or bool(self.observers)
