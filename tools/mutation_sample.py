@@ -21,6 +21,7 @@ import argparse
 import ast
 import contextlib
 import copy
+import functools
 import importlib.machinery
 import json
 import os
@@ -166,13 +167,24 @@ def _kinds(node: ast.AST) -> list[str]:
             return []
 
 
-def compiled(mutant: Mutant) -> tuple[CodeType, str]:
-    """Return the changed module, and the changed line before and after."""
+@functools.cache
+def _nodes(file: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse((SOURCES / file).read_text(encoding="utf-8"))))
+
+
+def change(mutant: Mutant) -> str:
+    """Return what a mutant changes, before and after."""
+    node = _nodes(mutant.file)[mutant.index]
+    before = ast.unparse(_headline(node))
+    return f"{before}  ->  {ast.unparse(_headline(_changed(copy.copy(node), mutant.kind)))}"
+
+
+def compiled(mutant: Mutant) -> CodeType:
+    """Return the changed module."""
     path = SOURCES / mutant.file
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
     node = nodes[mutant.index]
-    before = ast.unparse(_headline(node))
     new = _changed(copy.copy(node), mutant.kind)
     for parent in nodes:
         for field, value in ast.iter_fields(parent):
@@ -181,7 +193,7 @@ def compiled(mutant: Mutant) -> tuple[CodeType, str]:
             elif isinstance(value, list) and any(item is node for item in value):
                 setattr(parent, field, [new if item is node else item for item in value])
     ast.fix_missing_locations(tree)
-    return compile(tree, str(path), "exec"), f"{before}  ->  {ast.unparse(_headline(new))}"
+    return compile(tree, str(path), "exec")
 
 
 def _headline(node: ast.AST) -> ast.AST:
@@ -215,7 +227,7 @@ def _changed(node: ast.AST, kind: str) -> ast.AST:
 
 def run(part: str, mutant: Mutant | None, limit_s: float) -> tuple[str, float]:
     """Run the tests of a part in a child; return "killed", "survived" or "timeout", and its processor time."""
-    code = None if mutant is None else compiled(mutant)[0]
+    code = None if mutant is None else compiled(mutant)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = os.fork()
     if child == 0:
@@ -275,7 +287,7 @@ def argued(left: Sequence[Mutant]) -> int:
     """Return how many of the mutants that survived are listed with a reason."""
     rows = tomllib.loads(EQUIVALENTS.read_text(encoding="utf-8"))["mutant"]
     reasons = {(row["file"], row["line"], row["change"]) for row in rows if row["reason"]}
-    return sum((mutant.file, _line(mutant), compiled(mutant)[1]) in reasons for mutant in left)
+    return sum((mutant.file, _line(mutant), change(mutant)) in reasons for mutant in left)
 
 
 def _line(mutant: Mutant) -> str:
@@ -288,14 +300,12 @@ def survivors(path: Path, everything: Sequence[Mutant]) -> list[Mutant]:
     """Return the mutants that survived an earlier run, found again by file and change, wherever they have moved to."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     wanted = {
-        (row["mutant"].split(":")[0], row["mutant"].split(":")[2], row["change"])
+        (row["mutant"].split(":")[0], row["line"], row["change"])
         for row in rows
         if row["result"] == "survived"
     }
     files = {file for file, _, _ in wanted}
-    return [
-        one for one in everything if one.file in files and (one.file, one.kind, compiled(one)[1]) in wanted
-    ]
+    return [one for one in everything if one.file in files and (one.file, _line(one), change(one)) in wanted]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -338,7 +348,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         row = {
             "mutant": mutant.name,
             "result": result,
-            "change": compiled(mutant)[1],
+            "line": _line(mutant),
+            "change": change(mutant),
             "seconds": round(seconds, 1),
         }
         print(f"{result:8} {time.monotonic() - began:5.0f} s  {mutant.name}  {row['change']}", flush=True)
