@@ -6,8 +6,8 @@ import pytest
 
 from balancekit.l7 import Request, Route, RouteTable, Spelling, header, prefix, template
 from balancekit.l7._covers import path_covers
+from balancekit.l7._literals import literal_of
 from balancekit.l7._paths import remove_dots
-from balancekit.l7._patterns import literal_of
 
 
 @pytest.mark.parametrize(
