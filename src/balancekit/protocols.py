@@ -286,8 +286,8 @@ class SupportsPickers(Protocol):
 class SupportsFeedback(Protocol):
     """A selector that learns from how requests end.
 
-    An attribute ``learns_from_successes = False`` spares it, and requests, the plain successes: it hears of those that
-    carry a load report and of all that did not succeed, and may hear of others.
+    An attribute ``learns_from_successes = False`` spares it, and requests, the plain successes: it is told of those that
+    carry a load report and of all that did not succeed, and may be told of others.
     """
 
     def learn(self, node: Node, completion: Completion, /) -> None:

@@ -92,7 +92,7 @@ def test_a_lease_lasts_as_long_as_its_body(kind: str, servers: list[Server]) -> 
 )  # trio, of httpx's own generators
 @pytest.mark.parametrize("read_some", [False, True])
 def test_closing_early_blames_nobody(kind: str, servers: list[Server], read_some: bool) -> None:
-    """The caller had enough."""
+    """A body closed by the caller before its end is no failure of the endpoint."""
     lb = pool(*servers)
 
     async def scenario(client: Any) -> None:

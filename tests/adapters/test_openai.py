@@ -200,7 +200,7 @@ def test_a_stream_holds_its_lease_to_the_last_event(
 def test_a_stream_that_is_closed_early_is_nobodys_fault(
     provider: Provider, client: Callable[..., Blocking]
 ) -> None:
-    """And its lease ends at once."""
+    """The lease ends at once, and the endpoint is not blamed."""
     lb = pool(provider)
     provider.resume.clear()
     llm = client(lb)

@@ -238,7 +238,7 @@ def test_a_wrong_target_is_refused(wrong: dict[str, Any]) -> None:
     ],
 )
 def test_the_password_in_a_refused_address_is_not_shown(url: str) -> None:
-    """People write them there."""
+    """The error shows a refused address without its password."""
     with pytest.raises(ConfigurationError, match=r"\*\*\*") as caught:
         HttpTarget(url=url)
     assert "cret" not in "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
@@ -286,7 +286,7 @@ def test_a_quota_that_is_used_up_is_waited_for(reset: str, seconds: float | None
 
 
 def test_options_nest_and_the_earlier_deadline_counts() -> None:
-    """And nothing outlives its block."""
+    """Nested options take the earlier deadline, and end with their block."""
     with request_options(key="outer", deadline=10.0, exclude=["a"]):
         with request_options(key="inner", deadline=20.0, exclude=["b"]) as merged:
             assert (merged.key, merged.deadline, merged.exclude) == ("inner", 10.0, frozenset("ab"))
@@ -337,7 +337,7 @@ def test_a_slow_answer_is_overtaken(kind: str) -> None:
 
 
 def test_an_answer_in_time_is_not_hedged() -> None:
-    """Nobody else is asked."""
+    """No second request is sent if the first is answered within the delay."""
     lb = LoadBalancer(["a", "b"], selector=First())
 
     async def attempt(lease: Any) -> str:
@@ -469,7 +469,7 @@ def test_the_delay_may_be_a_quantile_once_it_is_known() -> None:
     ],
 )
 def test_a_wrong_hedge_is_refused_and_takes_no_lease(name: str, value: Any) -> None:
-    """Before anything is picked."""
+    """Wrong hedge options raise before an endpoint is picked."""
     lb = LoadBalancer(["a"])
 
     async def attempt(lease: Any) -> None: ...

@@ -92,7 +92,7 @@ def test_credentials_for_a_proxy_are_not_sent_to_an_endpoint(kind: str, servers:
 def test_a_retry_that_expects_100_continue_is_a_whole_request(
     method: str, first: str, servers: list[Server]
 ) -> None:
-    """Aiohttp waits for "100 Continue" anew in each attempt, so that a retry sends its body."""
+    """Aiohttp waits for "100 Continue" again in each attempt, so that a retry sends its body."""
     lb = LoadBalancer(
         [servers[1].address if first == "refuses" else "127.0.0.1:1", servers[0].address], selector=First()
     )

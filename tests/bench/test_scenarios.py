@@ -123,7 +123,7 @@ def test_a_report_of_nobody_served_has_no_curve(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_is_said_before_anything_runs(tmp_path, capsys):
-    """Not after a minute."""
+    """A folder that cannot be made ends the command before the first scenario runs."""
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["simulate", "eighty-percent", "--out", str(tmp_path / "file")]) == 2
     out, err = capsys.readouterr()
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_made_is_said_before_anything_runs(tmp_path, cap
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path, capsys):
-    """As what it is."""
+    """A file that is not UTF-8 is refused with a message that says so."""
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
     assert main(["simulate", str(tmp_path / "mine.toml")]) == 2
     assert "expected TOML: " in capsys.readouterr().err

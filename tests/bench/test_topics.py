@@ -141,7 +141,7 @@ def test_processes_change_nothing(results):
     ],
 )
 def test_bad_input(topics, options, says):
-    """Named, before anything is measured."""
+    """Each wrong argument is named on standard error before anything is measured."""
     with pytest.raises(ConfigurationError, match=says):
         measure(topics, **options)
 

@@ -88,7 +88,7 @@ def test_what_is_no_answer_fails(data):
 
 
 def test_a_long_body_is_cut():
-    """Only the beginning matters."""
+    """A check reads only the configured number of bytes of a body."""
     response = fed(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (BODY_LIMIT + 5), (), closed=False)
     assert response.ended
     assert len(response.body) == BODY_LIMIT
@@ -96,7 +96,7 @@ def test_a_long_body_is_cut():
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_some_answers_have_no_body(status):
-    """And are complete without one."""
+    """Answers without a body are complete after their headers."""
     assert fed(b"HTTP/1.1 %d X\r\n\r\n" % status, (), closed=False).ended
 
 

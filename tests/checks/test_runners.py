@@ -280,7 +280,7 @@ def test_nothing_is_left_of_it(runner):
 
 
 def test_stop_and_start_are_idempotent():
-    """Twice is once."""
+    """A second start or stop changes nothing."""
     balancer = balancer_of("1", "2")
     checks = ThreadChecks(balancer, lambda endpoint, timeout: True, schedule=QUICK, concurrency=2)
     checks.stop()
@@ -443,7 +443,7 @@ def test_verdicts_run_out_when_checks_end():
     ],
 )
 def test_bad_options_are_refused(make, options, parameter):
-    """By name, at construction."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make(balancer_of("1", "2"), **options)
     assert caught.value.parameter == parameter

@@ -109,7 +109,7 @@ def test_a_fifth_of_the_interval_is_fast():
     ],
 )
 def test_bad_options_are_refused(make, options, parameter):
-    """By name, at construction."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make(**options)
     assert caught.value.parameter == parameter

@@ -247,7 +247,7 @@ def test_pages_that_cannot_be_used_are_errors():
 
 
 def test_what_cannot_be_scraped_is_refused():
-    """Each argument is named."""
+    """Each wrong value raises ConfigurationError, which names the argument."""
     attributes = NodeAttributes()
     lb = LoadBalancer(["a"])
     for make, name in [

@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_is_status_2(tmp_path, capsys):
     ],
 )
 def test_bad_arguments(words, says, capsys):
-    """Named, status 2."""
+    """Each wrong argument is named on standard error; the status is 2."""
     with pytest.raises(SystemExit) as caught:
         main(["bench", *words])
     assert caught.value.code == 2

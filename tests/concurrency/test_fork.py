@@ -41,7 +41,7 @@ def picks(balancer, count=40):
 
 
 def test_children_draw_differently():
-    """A default generator is seeded anew in each child."""
+    """A default generator is seeded again in each child."""
     balancer = LoadBalancer("abcd"[:0] or list("abcd"), selector=UniformRandom())
     answers = {in_child(lambda: picks(balancer)) for _ in range(3)} | {picks(balancer)}
     assert len(answers) == 4

@@ -68,7 +68,7 @@ def test_no_such_name_and_no_data_mean_nobody(served, how, kind):
 @pytest.mark.parametrize("how", [SERVFAIL, SILENCE], ids=["SERVFAIL", "no answer"])
 @pytest.mark.parametrize("kind", ["addresses", "services"])
 def test_a_server_that_fails_means_nobody_knows(served, how, kind):
-    """An error, never an empty list."""
+    """A DNS server that fails is an error, never an empty list."""
     zone, place = served
     zone.fail(how, "ill.example")
     resolver = addresses(place, "ill.example") if kind == "addresses" else services(place, "ill.example")

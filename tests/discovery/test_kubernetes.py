@@ -62,7 +62,7 @@ def facts(endpoints):
 
 
 def test_ten_thousand_edits_equal_the_model():
-    """After each of 10,000 random edits of slices the endpoints are those of a model that adds up all slices anew."""
+    """After each of 10,000 random edits of slices the endpoints are those of a model that adds up all slices from scratch."""
     rng = random.Random(18)
     slices = EndpointSlices("http")
     model: dict[str, dict[str, tuple[float | None, str]]] = {}
@@ -191,7 +191,7 @@ def test_bookmarks_and_errors():
     "options", [{"service": ""}, {"service": ".ns"}, {"port": ""}, {"port": True}], ids=str
 )
 def test_options_that_cannot_be_are_refused(options):
-    """Each by name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         KubernetesResolver(**{"service": "orders", **options})
 

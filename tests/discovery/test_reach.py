@@ -133,7 +133,7 @@ async def started(runner):
 
 @pytest.mark.parametrize("end", ["is stopped", "starts again"])
 def test_a_runner_whose_loop_has_ended_is_not_running(end):
-    """It says that it is not, can be stopped without an error, and starts anew in another loop."""
+    """A runner whose loop has gone reports that it is not running, can be stopped without an error, and starts again in another loop."""
     lb = LoadBalancer(["a:1", "b:1"])
     asked = []
 

@@ -63,7 +63,7 @@ def test_a_ttl_says_when_to_ask_again_within_bounds(ttl, wait):
 
 
 def test_failures_keep_the_list_and_back_off():
-    """1 s doubling to 60 s; an answer begins anew."""
+    """Errors are retried after 1 s, doubling to 60 s; an answer resets the delay to 1 s."""
     reconciler = using("abc")
     waits = []
     now = 100.0
@@ -100,7 +100,7 @@ def test_an_empty_answer_is_held_until_it_has_repeated_for_the_hold():
 
 @pytest.mark.parametrize("between", ["answer", "failure"])
 def test_only_an_unbroken_run_of_empty_answers_counts(between):
-    """Anything else in between begins the hold anew."""
+    """Any other list in between restarts the hold."""
     reconciler = using("ab")
     hear(reconciler, "", 30.0)
     if between == "answer":

@@ -200,7 +200,7 @@ def test_a_list_that_the_balancer_refuses_is_a_failure(runner):
 
 @RUNNERS
 def test_an_empty_answer_is_held_first(runner):
-    """Then applied."""
+    """An empty answer is applied only after it has been confirmed for the hold time."""
     said, balancer = Said("a", "b"), nobody()
     with runner(balancer, said, refresh=QUICK) as discovery:
         discovery.wait_ready(MAX_WAIT_S)
@@ -214,7 +214,7 @@ def test_an_empty_answer_is_held_first(runner):
 
 @RUNNERS
 def test_a_listener_that_raises_changes_nothing(runner):
-    """It is logged."""
+    """The exception is logged, and the change is made."""
 
     def awkward(_):
         raise RuntimeError

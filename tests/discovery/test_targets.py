@@ -42,7 +42,7 @@ def test_groups_become_endpoints():
 
 
 def test_every_beginning_of_a_list_is_an_error_and_not_a_shorter_list():
-    """Wherever the writer was interrupted."""
+    """A list that is cut at any byte is an error."""
     for length in range(len(LIST)):
         with pytest.raises(InvalidTargetsError):
             parse_targets(LIST[:length])
@@ -70,7 +70,7 @@ def test_every_beginning_of_a_list_is_an_error_and_not_a_shorter_list():
     ],
 )
 def test_one_wrong_entry_makes_the_list_an_error(text):
-    """Never the rest of it."""
+    """A list with one wrong entry is refused whole."""
     with pytest.raises(InvalidTargetsError):
         parse_targets(text)
 

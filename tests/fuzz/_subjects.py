@@ -51,7 +51,7 @@ def _used(thing: Any, *calls: Callable[[Any], object]) -> Any:
 
 
 def subjects() -> list[tuple[str, Any]]:
-    """Return objects that hold something, each made anew."""
+    """Return objects that hold something, each newly made."""
     made: list[Any] = [
         LoadBalancer(["a", Endpoint("b", weight=2), "c"], clock=ManualClock()),
         RouteTable([Route("beta", "canary", headers=[header("x").is_("1")]), Route("o", Split({"a": 1, "b": 2}), path=prefix("/o"))]),

@@ -417,7 +417,7 @@ def test_without_a_store_each_keeps_its_part(client):
 )
 @pytest.mark.parametrize("kind", [RedisStore, AsyncRedisStore], ids=["thread", "task"])
 def test_options_that_cannot_be_are_refused(kind, options):
-    """Each by name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     given = {
         "client": (Redis if kind is RedisStore else AsyncRedis)(port=1),
         "name": "x",

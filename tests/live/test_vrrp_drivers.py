@@ -287,7 +287,7 @@ def test_received_packets_are_logged_and_can_be_replayed(lab, tmp_path):
 
 
 def test_in_a_forked_child_the_driver_is_stopped(lab):
-    """The threads are the parent's, and so are the sockets: the child closes its own ends and can start anew."""
+    """The threads are the parent's, and so are the sockets: the child closes its own ends and can start again."""
     driver = started(lab, "r1", VrrpThread(R1, interface="eth0"))
     try:
         reach(lambda: driver.role is Role.ACTIVE)

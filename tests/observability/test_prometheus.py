@@ -118,7 +118,7 @@ def test_a_request_is_in_flight_until_it_ends() -> None:
 
 
 def test_requests_that_nobody_could_be_picked_for_are_counted() -> None:
-    """By what kind of nobody."""
+    """Requests for which no endpoint could be picked are counted by the kind of error."""
     registry = CollectorRegistry()
     lb = LoadBalancer(["a"])
     BalancerCollector(lb, service="orders", registry=registry)

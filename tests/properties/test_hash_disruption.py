@@ -57,7 +57,7 @@ def test_keys_move_only_to_a_node_that_gains_weight(make, nodes, factor, data):
 @given(nodes=st.lists(ids, min_size=1, max_size=25, unique=True), extra=ids)
 @settings(max_examples=40)
 def test_jump_moves_keys_only_to_a_node_at_the_end(nodes, extra):
-    """From n to n + 1."""
+    """From n to n + 1 nodes, keys move only to the new node."""
     if extra not in nodes:
         was, now = owners(JumpHash(nodes)), owners(JumpHash([*nodes, extra]))
         assert (now[was != now] == extra).all()

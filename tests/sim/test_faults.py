@@ -310,7 +310,7 @@ class TestHedges:
         assert (report.hedges, report.retries) == (1, 1)
 
     def test_nobody_left_to_hedge_with(self):
-        """The first attempt goes on alone."""
+        """Without another endpoint the first attempt goes on alone."""
         report = one([0.0], hedge=0.5)
         assert (report.hedges, report.failures) == (0, 0)
 

@@ -77,7 +77,7 @@ def test_the_fast_loop_writes_what_the_other_would_have_written(pool, balancers,
 
 
 def test_nobody_to_ask_is_a_failure_in_both():
-    """An empty pool."""
+    """In an empty pool both loops count a failure."""
 
     def empty(endpoints, clock, rng):
         return LoadBalancer([], clock=clock, rng=rng, allow_empty=True)

@@ -344,7 +344,7 @@ LINE = '{"time": 1.0, "key": null, "cost": 1.0, "endpoint": "a", "duration": 0.3
     ],
 )
 def test_wrong_values_are_refused(parameter, call):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         call()
     assert caught.value.parameter == parameter

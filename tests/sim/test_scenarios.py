@@ -187,7 +187,7 @@ selector = "central queue"
 
 
 def test_everything_that_may_be_said(tmp_path):
-    """Is understood, and reaches the simulation."""
+    """Each option of a scenario file is understood and reaches the simulation."""
     file = tmp_path / "rich.toml"
     file.write_text(RICH)
     scenario = load_scenario(file)

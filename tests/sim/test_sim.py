@@ -300,7 +300,7 @@ def test_evenness():
     ],
 )
 def test_wrong_values_are_refused(parameter, build):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         build()
     assert caught.value.parameter == parameter

@@ -100,7 +100,7 @@ def test_the_case_that_fails_is_named(chunk):
     ],
 )
 def test_wrong_values_are_refused(parameter, call):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         call()
     assert caught.value.parameter == parameter

@@ -292,7 +292,7 @@ def test_wrong_values_are_refused_by_name(change, name):
 
 
 def test_what_functions_return_and_what_reports_are_asked_is_checked():
-    """By the name of the parameter."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     for change in ("routes", "balancer"):
         with pytest.raises(ConfigurationError, match=change):
             simulation_of(**{change: lambda *_: None}).run(1.0)

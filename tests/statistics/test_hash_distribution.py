@@ -98,7 +98,7 @@ def test_a_node_that_joins_takes_its_part():
 
 @pytest.mark.parametrize(("count", "size"), [(1, 7), (3, 7), (10, 251), (100, 65537), (1000, 65537)])
 def test_maglev_counts_are_floor_or_ceil(count, size):
-    """Exactly."""
+    """Every node owns its exact share of the slots, rounded down or up."""
     counts = Counter(MaglevTable(names(count), size=size)._owners.tolist())
     assert set(counts.values()) <= {size // count, -(-size // count)}
     assert sum(counts.values()) == size

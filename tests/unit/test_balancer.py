@@ -53,7 +53,7 @@ class TestLeases:
     """One lease, one end."""
 
     def test_with_ends_it_as_a_success(self):
-        """Leaving the block quietly."""
+        """A block that ends without an exception ends the lease as a success."""
         balancer = make()
         with balancer.acquire() as lease:
             assert lease.active
@@ -72,7 +72,7 @@ class TestLeases:
         ],
     )
     def test_an_exception_ends_it_as_what_it_means_and_passes_on(self, error, outcome):
-        """Classified, never swallowed."""
+        """An exception in the block decides the outcome of the lease, and is raised again."""
         balancer = make()
         with pytest.raises(error), balancer.acquire():
             raise error
@@ -120,7 +120,7 @@ class TestLeases:
         assert balancer.stats().completed == 2
 
     def test_latency_is_measured_to_the_first_byte_if_it_is_reported(self, clock):
-        """What follows is a body."""
+        """Latency ends at the reported first byte; the body that follows does not count."""
         balancer = make("a", clock=clock)
         with balancer.acquire() as lease:
             clock.advance(0.25)
@@ -160,12 +160,12 @@ class TestChoice:
         ids=lambda target: type(target).__name__,
     )
     def test_anything_can_be_a_target(self, target):
-        """The very object comes out again."""
+        """The target of a lease is the very object that was passed."""
         with LoadBalancer({"only": target}).acquire() as lease:
             assert lease.target is target
 
     def test_the_least_loaded_gets_it(self):
-        """Least request spreads exactly."""
+        """Least request spreads open leases exactly evenly."""
         balancer = make("abcd", selector=LeastRequest())
         leases = [balancer.acquire() for _ in range(12)]
         assert [e.inflight for e in balancer.stats().endpoints] == [3] * 4
@@ -212,7 +212,7 @@ class TestChoice:
             make(selector=Shy()).acquire()
 
     def test_the_same_seed_makes_the_same_choices(self):
-        """A run can be repeated."""
+        """Two balancers with the same seed and requests pick the same endpoints."""
 
         def picks():
             balancer = LoadBalancer(list("abcdef"), rng=Random(7), clock=ManualClock())
@@ -234,7 +234,7 @@ class TestAttempts:
         assert sorted(tried) == ["a", "b", "c"]
 
     def test_leaving_the_loop_leaves_nothing_open(self):
-        """Success stops it."""
+        """After the loop over attempts ends by success, no lease is open."""
         balancer = make()
         for lease in balancer.attempts(3):
             with lease:
@@ -251,7 +251,7 @@ class TestAttempts:
         assert balancer.stats().inflight == 0
 
     def test_nobody_at_all_is_an_error_from_the_first_attempt(self):
-        """Later ones just end."""
+        """The first attempt raises if no endpoint is eligible; later ones end the loop."""
         with pytest.raises(AttemptsExhaustedError):
             next(make("ab").attempts(2, exclude={"a", "b"}))
         with pytest.raises(PoolEmptyError):
@@ -481,7 +481,7 @@ class TestHealth:
         assert [type(event) for event in events] == [Ejected, Probing, Restored]
 
     def test_the_last_one_stays(self, clock):
-        """Whoever fails."""
+        """Health never ejects the last endpoint, whichever fails."""
         balancer = make("abcd", clock=clock, health=QUICK)
         for _ in range(20):
             for endpoint in "abcd":
@@ -518,7 +518,7 @@ class TestHealth:
         assert "a" in {balancer.explain().picked for _ in range(50)}
 
     def test_nobody_left_says_when_to_come_back(self, clock):
-        """Reasons, counts and the time."""
+        """The error has the reason of each endpoint, the counts and the time of the first return."""
         balancer = make("abc", clock=clock, health=QUICK)
         fail(balancer, "a", 2)
         balancer.drain("b")

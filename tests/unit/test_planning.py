@@ -52,7 +52,7 @@ def test_a_plan_says_what_the_update_does(make):
 
 
 def test_a_stale_plan_is_refused():
-    """Somebody else was faster; nothing changes."""
+    """A plan made before another change raises, and nothing changes."""
     balancer = LoadBalancer(["a", "b"], selector=RingHash())
     plan = balancer.plan(["a", "c"])
     balancer.add("d")

@@ -51,7 +51,7 @@ class TestBudget:
 
 
 class TestThrottle:
-    """Fail at home what would be rejected."""
+    """Fail without asking the server what would be rejected."""
 
     @pytest.mark.parametrize("requests", [0, 1, 10, 1_000])
     @pytest.mark.parametrize("accepts", [0, 1, 5, 400])
@@ -107,7 +107,7 @@ class TestThrottle:
     ],
 )
 def test_wrong_values_are_refused(parameter, make):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

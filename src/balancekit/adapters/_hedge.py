@@ -34,7 +34,7 @@ R = TypeVar("R")
 
 QUANTILES: Final = ("p50", "p95", "p99")
 DELAY_CACHE_S: Final = 1.0
-"""Seconds for which a quantile is used before it is read anew: a read-out looks at every endpoint."""
+"""Seconds for which a quantile is used before it is read again: a read-out looks at every endpoint."""
 MIN_SAMPLES: Final = 20
 """Latencies that must be known before a quantile of them means anything."""
 

@@ -88,10 +88,10 @@ class TransportPool(Generic[InnerTransport]):
         """Ids of the pool since the last change of members, made when they are asked for."""
         self.departed = False
         """Whether some endpoint has left, so that :meth:`leave` is worth asking."""
-        hear = weakref.WeakMethod(self._hear)
+        on_event = weakref.WeakMethod(self._on_event)
 
         def listen(event: Event) -> None:
-            live = hear()
+            live = on_event()
             if live is not None:
                 live(event)
 
@@ -147,7 +147,7 @@ class TransportPool(Generic[InnerTransport]):
             self.departed = False
         return made
 
-    def _hear(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         with self._lock:
             if isinstance(event, Removed):
                 self._present = None

@@ -38,7 +38,7 @@ class RunnerCore:
         self._stale_at = 0.0
         self.wake: Callable[[], object] = _nobody_waits
         """Called, from any thread, when the list of endpoints has changed."""
-        self._stop = balancer.on_event(self._hear)
+        self._stop = balancer.on_event(self._on_event)
 
     def close(self) -> None:
         """Listen no more."""
@@ -79,7 +79,7 @@ class RunnerCore:
         """Plan the next check."""
         self._table.done(endpoint.id, now=now, changing=changing)
 
-    def _hear(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if isinstance(event, Added | Removed):
             self._stale_at = 0.0
             self.wake()

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = commands.add_parser(
         "demo",
         help="balance over real servers while they are killed, added and drained",
-        description="Four real HTTP servers on loopback, a real client, and one mishap after the other.",
+        description="Four real HTTP servers on loopback, a real client, and one fault after the other.",
         epilog="example: balancekit demo --tiers --seconds 30     as root, an address moves by VRRP",
     )
     demo.add_argument(

@@ -76,7 +76,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _executor(workers: int) -> Executor:
-    """Return processes that begin anew: this one has a thread that draws a progress bar.
+    """Return processes that start from scratch: this one has a thread that draws a progress bar.
 
     An interruption from the keyboard reaches all of them; this one ends the others.
     """

@@ -54,7 +54,7 @@ class Demo:
         urls = await asyncio.gather(*[self._fleet.start(name, delay) for name, delay in DELAYS.items()])
         pool = [Endpoint(name, url) for name, url in zip(DELAYS, urls, strict=True)]
         self._began = time.monotonic()
-        balancer = LoadBalancer(pool, listeners=[self._hear])
+        balancer = LoadBalancer(pool, listeners=[self._on_event])
         traffic = Traffic(balancer, self._session)
         showing = asyncio.create_task(self._show(balancer))
         calling = asyncio.create_task(traffic.keep_coming(CALLERS, PAUSE))
@@ -99,7 +99,7 @@ class Demo:
             self._view.show(time.monotonic() - self._began, balancer.stats(), self.notes)
             await asyncio.sleep(0.125)
 
-    def _hear(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         self._tell(Note.of(event, self._began))
 
     def _note(self, event: str, endpoint: str) -> None:

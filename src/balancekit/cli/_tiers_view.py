@@ -93,7 +93,7 @@ class PlainTiers(SilentTiers):
 
 
 class LiveTiers(SilentTiers):
-    """A table by tier that is drawn anew, with the latest events below it."""
+    """A table by tier that is redrawn, with the latest events below it."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8, transient=True)

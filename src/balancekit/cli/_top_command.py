@@ -114,7 +114,7 @@ FAILED: Final = frozenset({"failure", "timeout", "connect_failed", "overloaded"}
 def rates(
     before: dict[tuple[str, str], Reading], after: dict[tuple[str, str], Reading], seconds: float
 ) -> list[EndpointRow]:
-    """Return what happened between two readings; a counter that went back began anew."""
+    """Return what happened between two readings; a counter that went back was reset."""
     rows = []
     for (service, endpoint), now in sorted(after.items()):
         was = before.get((service, endpoint), Reading("", 0.0, 0.0, 0.0, 0.0))

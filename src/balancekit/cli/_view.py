@@ -76,7 +76,7 @@ class PlainView(Silent):
 
 
 class LiveView(Silent):
-    """A table that is drawn anew, with the latest events below it."""
+    """A table that is redrawn, with the latest events below it."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8, transient=True)

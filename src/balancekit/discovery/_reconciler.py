@@ -4,7 +4,7 @@ A good list is never lost to a bad answer. What makes it so:
 
 - **A failure changes nothing** but the time of the next question (back-off).
 - **An empty answer is held** until every answer for ``hold`` seconds has been empty. A failure in between begins the
-  hold anew: silence confirms nothing.
+  hold again: silence confirms nothing.
 - **A sudden shrink is doubted.** If more than half are missing, the new ones join now and the missing ones stay until
   the next answer agrees. Only those it agrees about go.
 - **A push is debounced**: sources that list a rollout one endpoint at a time cause one change, not twenty.

@@ -227,8 +227,8 @@ def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ..
     require_balancer(balancer, UpdatableBalancer)
     if not isinstance(listeners, Iterable):
         raise ConfigurationError("listeners", listeners, "an iterable of listeners")
-    heard = tuple(valid.items("listeners", listeners))
-    for listener in heard:
+    chosen = tuple(valid.items("listeners", listeners))
+    for listener in chosen:
         if not callable(listener):
             raise ConfigurationError("listeners", listener, "a callable of an event")
-    return heard
+    return chosen

@@ -2,7 +2,7 @@
 
 There is no thread before :meth:`ThreadDiscovery.start` and none after :meth:`ThreadDiscovery.stop`, unless a resolver
 that cannot be interrupted is still at work: it is waited for, but no longer than the timeout, and what it says then is
-not heard. In a forked child a runner that was started is started anew: a server that preloads its application forks
+not heard. In a forked child a runner that was started is restarted: a server that preloads its application forks
 workers which all need it.
 """
 
@@ -207,7 +207,7 @@ class ThreadDiscovery:
     # ------------------------------------------------------------------ forking
 
     def after_fork(self) -> None:
-        """Start anew in a forked child if it was started: the thread is not there, the need for it is."""
+        """Start again in a forked child if it was started: the thread is not there, the need for it is."""
         was, stats = self._subscription, self.stats()
         self._rest()
         self._stats = stats

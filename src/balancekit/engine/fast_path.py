@@ -72,7 +72,7 @@ class Published(NamedTuple):
     state: PoolState
     """The state that all of it was made from."""
     sound: bool = True
-    """Whether the pickers are known to be the last that the selector made; if not, they are made anew when due."""
+    """Whether the pickers are known to be the last that the selector made; if not, they are rebuilt when due."""
 
 
 FastPath: TypeAlias = tuple[

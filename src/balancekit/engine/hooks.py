@@ -141,7 +141,7 @@ class SelectorHooks:
         """Whether plain picks need the time."""
         self.learner: SupportsFeedback | None = selector if isinstance(selector, SupportsFeedback) else None
         self.learns_from_successes: bool = bool(getattr(selector, "learns_from_successes", True))
-        """Whether a selector that learns wants to hear of plain successes."""
+        """Whether a selector that learns wants to be told of plain successes."""
         self.shared: bool = bool(getattr(selector, "thread_safe", False))
         """Whether threads may call the selector at the same time."""
         self.trusted: bool = is_shipped(selector)

@@ -90,7 +90,7 @@ class Step(NamedTuple):
 
 
 Show: TypeAlias = Callable[[PoolState], PoolState]
-"""Makes the snapshot of a state anew."""
+"""Rebuilds the snapshot of a state."""
 
 
 def empty() -> PoolState:
@@ -161,7 +161,7 @@ def _nodes(chosen: Sequence[Candidate]) -> tuple[tuple[Node, ...], bool]:
 
 
 def show(state: PoolState, exhaustion: Exhaustion, version: int) -> PoolState:
-    """Return the state with its snapshot made anew: the nodes that are eligible now."""
+    """Return the state with its snapshot rebuilt: the nodes that are eligible now."""
     members = state.members.values()
     serving = [member for member in members if member.serving]
     serving = [member for member in serving if member.cooling is None] or serving
@@ -218,7 +218,7 @@ def advanced(
     readings
         What health machines say now: those that were due, or more.
     afresh
-        Whether to make the snapshot anew in any case.
+        Whether to rebuild the snapshot in any case.
     """
     members = dict(state.members)
     events: list[Event] = []

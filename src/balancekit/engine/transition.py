@@ -179,7 +179,7 @@ class Transitions:
     def _restore(self) -> None:
         """Put right what a change has touched that was then dropped: the facts of nodes, and the last picker.
 
-        A selector may rely on the picker that it made last; so the published one is made anew when the next request
+        A selector may rely on the picker that it made last; so the published one is rebuilt when the next request
         comes.
         """
         facts(self.state).apply()

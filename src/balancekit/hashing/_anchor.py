@@ -65,7 +65,7 @@ class AnchorHash:
     the reverse order restores every key. Lookups may run in any thread while *one* other changes nodes.
 
     *When to use it:* equal nodes, more even than a ring, faster than rendezvous, and changes of any node.
-    *When not:* weights, which are not supported; processes that do not hear of changes in the same order,
+    *When not:* weights, which are not supported; processes that do not apply changes in the same order,
     for owners depend on the *history* of changes (not on the order of the first nodes); growth beyond the
     capacity.
 

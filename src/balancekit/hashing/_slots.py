@@ -10,7 +10,7 @@ half of them or more hold no point and need only the number of the next owner::
 A lookup reads one word and, for a sixth of the positions, two or three words of a group; the next word is nearly always in
 the same line of the cache. 10,000 nodes of 150 points take 13 MB, where pairs of point and owner with an index take 20.
 
-A change copies the words, renumbers owners, and writes anew the slots of the changed points and the empty slots before them.
+A change copies the words, renumbers owners, and rewrites the slots of the changed points and the empty slots before them.
 Groups that are no longer used stay until there is a word of groups per point, about twice what is used.
 
 Cost: 8 to 13 bytes a point. A lookup is O(1) expected for points that lie like random ones, and never worse than O(points in
@@ -38,7 +38,7 @@ GROUP: Final = 0x8000_0000
 """Highest bit of a word that is an index into the groups; alone, the end of a group. Greater than any entry."""
 MIN_SLOT_BITS: Final = 6
 SPARE_WORDS: Final = 1024
-"""Of groups, beyond one per point: when a change would leave more, the ring is built anew without those no longer used."""
+"""Of groups, beyond one per point: when a change would leave more, the ring is rebuilt without those no longer used."""
 
 
 @final

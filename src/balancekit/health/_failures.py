@@ -40,7 +40,7 @@ class RunTrigger(enum.StrEnum):
     LIMIT = "limit"
     """The failure that just came was one too many."""
     RESET = "reset"
-    """The endpoint was taken out, or came back: counting starts anew."""
+    """The endpoint was taken out, or came back: counting starts over."""
 
 
 FAILURE_RUN: Final[Table[Run, RunTrigger]] = frozen(
@@ -130,7 +130,7 @@ class FailureRun:
         self._clear(RunTrigger.SUCCEEDED)
 
     def reset(self) -> None:
-        """Start anew, whatever the reason."""
+        """Start over, whatever the reason."""
         self._clear(RunTrigger.RESET)
 
     def _clear(self, trigger: RunTrigger) -> None:

@@ -140,7 +140,7 @@ class LifecycleMachine:
         due = None if self._warm_up is None else self._warm_up.deadline
         return -math.inf if due is None else due  # a new endpoint begins to warm at the first look
 
-    # ------------------------------------------------------------------ hearing
+    # ------------------------------------------------------------------ input
 
     def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
         """Record how a request ended."""

@@ -4,7 +4,7 @@ Nodes count how requests end anyway. A sweep notes the counters of each endpoint
 earlier note is what happened since. So a rate over a window needs no hook on the path of a request: a
 healthy endpoint's success stays as cheap as it is without rules.
 
-An endpoint that is out takes no part, and begins anew when it is back: what it did before is paid for.
+An endpoint that is out takes no part, and starts over when it is back: what it did before is paid for.
 Windows are as exact as sweeps are frequent: a window of 10 s swept every second covers 10 to 11 s.
 
 Cost: O(n) a sweep for each rule, and 32 bytes a note.

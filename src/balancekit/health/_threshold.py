@@ -1,7 +1,7 @@
 """Thresholds of checks: how many results in a row must agree (rise and fall).
 
 ``fall`` failures in a row say down, ``rise`` passes in a row say up; one that disagrees starts the count
-anew. Between two beliefs the machine is *changing*, which is when a schedule checks faster.
+again. Between two beliefs the machine is *changing*, which is when a schedule checks faster.
 
 *Detection* of an endpoint that dies at a random moment, checked every ``interval`` with ``timeout``: at the
 earliest ``(fall - 1) * interval + timeout`` later, at the latest ``fall * interval + timeout``.

@@ -70,7 +70,7 @@ class PrefixAffinity:
 
     *Guarantee.* Ties go to the less loaded, and then at random. A request is never sent past a candidate that has more cached
     and less load. What an endpoint holds is forgotten when it is removed or replaced, when it is back from an ejection, and when
-    it refuses a connection: its engine has then started anew.
+    it refuses a connection: its engine has then restarted.
 
     *When to use it:* model servers with a prefix cache, many balancers or one; conversations and sessions too, with the session's
     id as the key: the session stays where it is until that endpoint is eight times as busy as the others. *When not:* prompts

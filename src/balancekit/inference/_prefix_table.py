@@ -194,7 +194,7 @@ class PrefixTable:
         self._modulus = np.uint64(sets)
 
     def forget(self, name: str) -> None:
-        """Forget what an endpoint holds: its engine has started anew. O(sets of holders)."""
+        """Forget what an endpoint holds: its engine has restarted. O(sets of holders)."""
         bit = self.bits.get(name)
         if bit is None:
             raise ConfigurationError("name", name, "an endpoint of the table")

@@ -80,7 +80,7 @@ class RelativeLoad(Record):
     beta
         What a load of twice the mean counts, in prompts wholly cached; >= 0.
 
-    *When to use it:* prompts of very different length, which count alike here. *When not:* nobody will look for ``beta``.
+    *When to use it:* prompts of very different length, which count alike here. *When not:* ``beta`` will not be tuned.
 
     Source: production-stack ``loadaware``.
 

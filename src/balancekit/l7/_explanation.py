@@ -1,6 +1,6 @@
 """Explanations of one routing decision, for people and logs.
 
-Cost: O(routes); every route is tested anew, by its pattern and not through the index, so an explanation that names
+Cost: O(routes); every route is tested again, by its pattern and not through the index, so an explanation that names
 another winner than :meth:`RouteTable.match` would show a defect. Source: ``nginx -T`` and Envoy's ``router_check_tool``
 answer the question for one configuration; neither says why the others lost.
 """

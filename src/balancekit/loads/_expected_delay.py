@@ -205,7 +205,7 @@ class ExpectedDelayPool:
             del self._loads[node.id]
 
     def advance(self, *, now: float) -> None:
-        """Look at the next endpoints; with the last one of a round, take mean and least anew."""
+        """Look at the next endpoints; with the last one of a round, recompute mean and least."""
         if not self._pending:
             self._pending = list(self._loads.values())
             self._totals = SweepTotals()
@@ -222,7 +222,7 @@ class ExpectedDelayPool:
         self.deadline = now + (interval if size <= BATCH else interval * BATCH / size)
 
     def learn(self, now: float) -> None:
-        """Record that one more endpoint has answered; when their number has doubled, take the mean anew at once."""
+        """Record that one more endpoint has answered; when their number has doubled, recompute the mean at once."""
         self._learned += 1
         if self._learned <= self._known:
             return
@@ -386,7 +386,7 @@ class ExpectedDelayLoad:
         self.restate(self._answered_at)
 
     def restate(self, now: float) -> None:
-        """State anew what picks compare."""
+        """Restate what picks compare."""
         pool, node = self.pool, self._node
         self.price = self._price(now)
         typical = pool.typical or 1.0

@@ -134,7 +134,7 @@ class FailureAwarePool:
         self._loads.pop(node, None)
 
     def advance(self, *, now: float) -> None:
-        """Take the median anew, and fade endpoints that have been idle since the last time."""
+        """Recompute the median, and fade endpoints that have been idle since the last time."""
         loads = list(self._loads.values())
         interval = max(SWEEP, len(loads) / SWEPT)
         known = sorted([load.latency for load in loads if load.tried])

@@ -6,7 +6,7 @@ estimate. An endpoint never measured answers 0 while idle (so it is tried) and a
 first request is out (so it is tried by one request, not by all).
 
 The estimate fades towards 0 while the endpoint is idle, so that a bad one is tried again; the end of a request that
-says nothing of the speed, as a fast failure, begins that anew. It is this load's weakness that failures count for no
+says nothing of the speed, as a fast failure, starts that over. It is this load's weakness that failures count for no
 more. Prefer :class:`FailureAware`.
 
 Cost: O(1); one ``exp`` when a request ends and one when the value is asked.

@@ -59,7 +59,7 @@ class EventCounters:
         self._retries: Counter[str] = Counter()
         self._hedges: Counter[str] = Counter()
         self._refused = 0
-        self.stop: Callable[[], None] = balancer.on_event(self._hear)
+        self.stop: Callable[[], None] = balancer.on_event(self._on_event)
         """Call it to stop counting."""
 
     @property
@@ -85,7 +85,7 @@ class EventCounters:
         """Retries for which the budget had nothing left."""
         return self._refused
 
-    def _hear(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         with self._lock:
             match event:
                 case Ejected():

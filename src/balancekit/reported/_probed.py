@@ -105,7 +105,7 @@ class ProbedPool:
             del self._loads[node.id]
 
     def recorded(self, endpoint: str, now: float) -> None:
-        """Note how many own requests a new figure includes; take the mean anew if it is due."""
+        """Note how many own requests a new figure includes; recompute the mean if it is due."""
         load = self._loads.get(endpoint)
         if load is not None:
             load.recorded(now)

@@ -117,7 +117,7 @@ class ReportedRoundRobin:
         return pick
 
     def _current(self, snapshot: Snapshot, now: float, rng: Random) -> _Order:
-        """Return the order for a snapshot, made anew if the weights have changed."""
+        """Return the order for a snapshot, rebuilt if the weights have changed."""
         with self._lock:
             order = self._order
             if order is not None and order.snapshot is snapshot and now < order.due:

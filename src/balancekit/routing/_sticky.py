@@ -119,7 +119,7 @@ class Sticky:
         try:
             id = self._values.read(value)
         except StickyValueError as error:
-            _note(ctx, f"{error}: balanced anew")
+            _note(ctx, f"{error}: balanced again")
             return None
         node = snapshot.derive(_by_id).get(id)
         if node is None or id in ctx.exclude:

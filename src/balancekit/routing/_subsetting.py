@@ -136,7 +136,7 @@ class Subsetting:
         return None
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Choose anew, and build the tables of the children."""
+        """Choose again, and build the tables of the children."""
         snapshot.members.derive(self._follow)
         self._children.prepare(self._parts.views(snapshot))
 

@@ -20,7 +20,7 @@ from balancekit.snapshot import Key, Node, PickContext, Snapshot
 __all__ = ["BoundedLoad", "RankingSelector"]
 
 ROUNDING: Final = 1e-6
-"""Weights that are left of a sum are added up anew if they are less than this part of it."""
+"""Weights that are left of a sum are added up again if they are less than this part of it."""
 
 
 class RankingSelector(Protocol):

@@ -5,7 +5,7 @@ once, with four that have just answered or lost narrowly. Going round looks at e
 remembered keeps the queues finite whatever the speeds are (Shah and Prabhakar), where two draws at random do not.
 
 The comparison is of one number per endpoint (``node.latency_estimate``), which :class:`~balancekit.loads.ExpectedDelay`
-states anew whenever a request begins or ends there. Other loads are asked for their value.
+restates whenever a request begins or ends there. Other loads are asked for their value.
 """
 
 from __future__ import annotations

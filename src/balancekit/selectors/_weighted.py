@@ -2,7 +2,7 @@
 
 Both selectors make their order when the snapshot changes and then only walk along it, so a pick costs the
 same at any number of endpoints. The first order starts at its beginning (5, 1, 1 gives a a b a c a a);
-later ones start at a random place, because an order that began anew with every change would favour the
+later ones start at a random place, because an order that started over with every change would favour the
 heaviest under churn.
 """
 

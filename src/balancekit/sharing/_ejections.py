@@ -2,7 +2,7 @@
 
 A process that ejects an endpoint by its own experience leaves a hint in the store. Another one ejects the endpoint too if
 it has had a failure there itself, or if hints come from a quorum. What it ejects by hints it leaves no hint of, so a
-rumour cannot feed itself; and a part of the endpoints stays whatever is heard.
+rumour cannot feed itself; and a part of the endpoints stays whatever is received.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Exchange by a Redis or Valkey server, from a thread or from a task.
 
-A pick never touches the network: the runner writes what it has heard to the nodes. If the server does not answer, the
+A pick never touches the network: the runner writes what it has read to the nodes. If the server does not answer, the
 balancer goes on with its own counts, one line is logged, and another when it answers again.
 """
 
@@ -38,7 +38,7 @@ class RedisStore:
     period
         Seconds between two exchanges, > 0. Sums help while they are not older than a few times of service.
     ttl
-        Seconds after which a process that is not heard of counts no longer, > period; ten periods if left out.
+        Seconds after which a process that has not reported is not counted, > period; ten periods if left out.
 
     The thread starts with the first request of a balancer and ends with the store, or with :meth:`close`, which takes the
     counts of this process back. In a forked child it starts again.
@@ -65,7 +65,7 @@ class RedisStore:
         if not callable(getattr(client, "eval", None)) or asyncio.iscoroutinefunction(client.eval):
             raise ConfigurationError("client", client, "a client of redis-py, redis.Redis(...)")
         self.core: StoreCore = StoreCore(name, period=period, ttl=ttl)
-        """What is said and heard."""
+        """What is written and read."""
         self._client: Any = client
         self._lock = new_lock()
         self._stop = threading.Event()
@@ -161,7 +161,7 @@ class AsyncRedisStore:
         if not callable(getattr(client, "eval", None)):
             raise ConfigurationError("client", client, "a client of redis-py, redis.asyncio.Redis(...)")
         self.core: StoreCore = StoreCore(name, period=period, ttl=ttl)
-        """What is said and heard."""
+        """What is written and read."""
         self._client: Any = client
         self._task: asyncio.Task[None] | None = None
 

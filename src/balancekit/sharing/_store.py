@@ -1,7 +1,7 @@
 """Exchange of counts, ejections and quotas between hosts: what to say and what to make of the answer, without I/O.
 
-Once each period, a process says what it has in flight, and hears the sums of all. The store runs one script for it, in
-one round trip. It keeps a hash of sums and one of each process; a process that has not been heard of for ``ttl`` seconds
+Once each period, a process reports what it has in flight, and reads the sums of all. The store runs one script for it, in
+one round trip. It keeps a hash of sums and one of each process; a process that has not reported for ``ttl`` seconds
 is taken out of the sums by whichever comes next. So the work of an exchange does not grow with the number of processes.
 """
 
@@ -49,7 +49,7 @@ local function withdraw(name)
 end
 
 if redis.call('ZSCORE', members, member) and redis.call('EXISTS', own) == 0 then
-  redis.call('DEL', sums)  -- keys were evicted: add up anew
+  redis.call('DEL', sums)  -- keys were evicted: add up again
   for _, name in ipairs(redis.call('ZRANGE', members, 0, -1)) do each(prefix .. name, add) end
 end
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', members, '-inf', now)) do withdraw(name) end

@@ -4,7 +4,7 @@ The loop takes the next event off a heap, sets the clock, and does what a progra
 Selectors, loads, health and leases are the very ones that production runs, and nothing in them knows that the clock is
 not real.
 
-*What a server does not hear of, it goes on with*: an attempt that timed out or lost to its hedge is over for its caller
+*A server goes on with what it is not told of*: an attempt that timed out or lost to its hedge is over for its caller
 and its balancer, and is worked off all the same.
 
 Cost: several times that of ``_fast_loop.py``, which takes the requests to which none of this can happen.

@@ -336,7 +336,7 @@ def test_unknown_hosts_are_refused(ask):
     ],
 )
 def test_bad_configuration_is_refused(make, parameter):
-    """By the name of the parameter."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()
 

@@ -116,6 +116,6 @@ def test_a_terminal_policy_ends_the_list_once_there_is_a_hash():
     ],
 )
 def test_bad_requests_and_policies_are_refused(make):
-    """At construction."""
+    """Each wrong value raises ConfigurationError at construction."""
     with pytest.raises(ConfigurationError):
         make()

@@ -196,7 +196,7 @@ def test_idle_ticks_cost_nothing(advances):
     ],
 )
 def test_bad_settings_of_outlier_detection_are_refused(name, value):
-    """By the name of the parameter."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=name):
         OutlierDetection(**{name: value})
 
@@ -300,6 +300,6 @@ def test_intervals_differ_by_health_and_at_its_edges():
     ],
 )
 def test_bad_settings_of_checks_are_refused(name, value):
-    """By the name of the parameter."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=name):
         CHECK.replace(**{name: value})

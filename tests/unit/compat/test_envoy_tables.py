@@ -157,6 +157,6 @@ def test_an_excluded_owner_is_followed_by_the_next_in_the_table(make):
     ],
 )
 def test_bad_configuration_is_refused(make, parameter):
-    """By the name of the parameter."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()

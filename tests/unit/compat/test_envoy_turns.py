@@ -90,7 +90,7 @@ def test_of_equal_deadlines_the_smaller_weight_comes_first():
 
 
 def test_of_equal_deadlines_and_weights_who_waits_longer_comes_first():
-    """Not who is listed first."""
+    """Of equal deadlines and weights the host that waits longer comes first, wherever it is listed."""
     stretches = [1, 1]
     schedule = Deadlines([1, 1], stretch=stretches.__getitem__)
     assert schedule.pick() == 0  # at 1, due again at 2
@@ -261,6 +261,6 @@ def test_a_weight_of_zero_is_a_last_resort(make):
     ],
 )
 def test_bad_configuration_is_refused(make, parameter):
-    """By the name of the parameter."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()

@@ -185,7 +185,7 @@ def test_round_robin_gives_everybody_its_weight(weights):
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6))
 def test_static_round_robin_gives_everybody_exactly_its_weight(weights):
-    """Over one walk of the table."""
+    """Over one walk of the table each server is picked exactly as often as its weight."""
     counts = Counter(run(Backend(servers(*weights), Balance(method="static-rr")), sum(weights)))
     assert counts == dict(zip("abcdef", weights, strict=False))
 
@@ -417,7 +417,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("parameter", "make"), WRONG)
 def test_wrong_values_are_refused(parameter, make):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

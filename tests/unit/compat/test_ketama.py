@@ -44,7 +44,7 @@ def test_weights_are_relative():
 
 @pytest.mark.parametrize("servers", [{}, [], None, "a", {"": 1}, {"a": 0}, {"a": 1.5}, {"a": True}, {1: 1}])
 def test_wrong_servers_are_refused(servers):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=r"servers=|weight="):
         Ketama(servers)
 

@@ -61,7 +61,7 @@ def test_weight_zero_in_katrans_rings():
     ],
 )
 def test_a_wrong_value_is_refused_by_name(parameter, make):
-    """With what is allowed."""
+    """Each wrong value raises ConfigurationError, which names the parameter and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

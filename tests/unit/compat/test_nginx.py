@@ -218,7 +218,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("parameter", "make"), WRONG)
 def test_wrong_values_are_refused(parameter, make):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

@@ -88,7 +88,7 @@ def test_a_view_of_a_down_endpoint_holds_until_enough_could_come_up():
     ],
 )
 def test_a_wrong_argument_is_named(make, parameter):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

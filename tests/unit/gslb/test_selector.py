@@ -46,7 +46,7 @@ def test_members_that_are_not_in_the_pool_are_down():
 
 
 def test_a_wrong_argument_is_named():
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         PolicySelector(TREE, client="10.0.0.1")
     assert caught.value.parameter == "client"

@@ -115,7 +115,7 @@ def test_more_demand_than_all_can_take_is_spread_and_still_served():
     ],
 )
 def test_a_wrong_argument_is_named(make, parameter):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

@@ -53,7 +53,7 @@ def test_a_group_becomes_active_when_the_last_member_is_due():
 
 
 def test_a_member_that_waits_is_held_back_by_a_new_advert():
-    """A superior advert arms its timer anew."""
+    """A superior advert restarts the timer."""
     group = started()
     group.receive(B.advert(150), RIVAL, now=1.5)
     group.advance(now=2.0)  # A is due, B is not

@@ -143,7 +143,7 @@ def test_what_is_no_collection_of_keys_is_refused(make, keys):
 @every_structure
 @pytest.mark.parametrize("nodes", ["abc", b"abc", 7, None, ["a", "a"], [""], [1], [None], ["a", 1]])
 def test_bad_nodes_are_refused(make, nodes):
-    """At construction."""
+    """Each wrong value raises ConfigurationError at construction."""
     with pytest.raises(ConfigurationError):
         make(nodes)
 
@@ -229,7 +229,7 @@ def test_another_secret_is_another_arrangement(make):
 
 @every_structure
 def test_it_tells_what_it_is(make):
-    """Length, membership and a representation."""
+    """A structure has a length, membership and a representation."""
     structure = make(["a", "b"])
     assert (len(structure), "a" in structure, "c" in structure) == (2, True, False)
     assert "2 nodes" in repr(structure)
@@ -253,7 +253,7 @@ def test_it_tells_what_it_is(make):
     ],
 )
 def test_bad_options_are_refused(make, options):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         make(["a", "b", "c"], **options)
 
@@ -289,7 +289,7 @@ def test_a_composite_size_is_refused_with_the_next_prime():
 
 
 def test_a_ring_may_lose_its_last_node_and_gain_one():
-    """From nothing to one and back."""
+    """A ring that lost its last node raises on lookup, and works again with a new one."""
     ring = HashRing()
     ring.add("a", weight=2)
     assert ring.lookup("x") == "a"
@@ -301,7 +301,7 @@ def test_a_ring_may_lose_its_last_node_and_gain_one():
 
 
 def test_a_copy_of_a_ring_goes_its_own_way():
-    """Neither sees the other's changes."""
+    """A change of a ring does not change its copy, nor the reverse."""
     ring = HashRing(["a", "b"])
     copy = ring.copy()
     ring.remove("a")

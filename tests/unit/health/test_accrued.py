@@ -122,7 +122,7 @@ def test_the_time_of_the_last_change_is_kept():
 
 @pytest.mark.parametrize("name", ["fall", "reset", "rise"])
 def test_counts_are_whole_and_positive(name):
-    """Refused by name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         AccruedFailures(**{name: 0})
     assert caught.value.parameter == name

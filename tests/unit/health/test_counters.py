@@ -26,7 +26,7 @@ from balancekit.outcome import FAILURES, Completion
 
 
 def naive(results, rise, fall, *, up):
-    """Return, after each check, whether the endpoint is up: by looking at the last results anew each time."""
+    """Return, after each check, whether the endpoint is up: by looking at all of the last results each time."""
     states = []
     for end in range(1, len(results) + 1):
         last = results[max(0, end - (fall if up else rise)) : end]
@@ -280,7 +280,7 @@ def test_max_fails_never_takes_the_last():
     ],
 )
 def test_bad_figures_are_refused(make, options, parameter):
-    """By name, at construction."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make(**options)
     assert caught.value.parameter == parameter

@@ -302,7 +302,7 @@ def test_a_pardon_is_for_the_suppressed():
 
 
 def test_warming_comes_between():
-    """Restored endpoints take a growing share; a fall ends it; the next time it begins anew."""
+    """Restored endpoints take a growing share; a fall ends it; the next time it starts from the beginning."""
     a = Endpoint(PLAIN.replace(warm_up=WarmUp(window=10.0)))
     a.fail(3)
     a.wait(10.0)

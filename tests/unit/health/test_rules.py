@@ -307,7 +307,7 @@ BAD = [
 
 @pytest.mark.parametrize(("make", "options", "parameter"), BAD)
 def test_bad_figures_are_refused(make, options, parameter):
-    """By name, at construction."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make(**options)
     assert caught.value.parameter == parameter
@@ -334,7 +334,7 @@ def test_bad_figures_are_refused(make, options, parameter):
     ],
 )
 def test_a_lifecycle_refuses_parts_that_do_not_fit(options, parameter):
-    """By name, at construction."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         Lifecycle(**options)
     assert caught.value.parameter == parameter

@@ -83,7 +83,7 @@ def test_an_endpoint_that_is_taken_out_warms_no_more():
     ],
 )
 def test_bad_figures_are_refused(options, parameter):
-    """By name, at construction."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         WarmUp(**options)
     assert caught.value.parameter == parameter

@@ -184,7 +184,7 @@ def test_any_order_of_routes_gives_the_same_answer_and_its_conditions_hold(
     ],
 )
 def test_a_wrong_condition_is_refused_by_name(parameter, conditions):
-    """With what is allowed."""
+    """Each wrong value raises ConfigurationError, which names the parameter and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         FlowMatch(**conditions)
     assert caught.value.parameter == parameter

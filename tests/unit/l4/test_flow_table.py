@@ -45,7 +45,7 @@ def test_the_first_packet_pins_and_the_hash_is_not_asked_again():
 
 
 def test_a_flow_whose_owner_is_not_alive_moves_once_and_stays_there():
-    """The hash decides anew when the owner cannot serve; the new owner keeps the flow when the old one is back."""
+    """The hash decides again when the owner cannot serve; the new owner keeps the flow when the old one is back."""
     table = FlowTable(capacity=100)
     seen(table, 1, 0.0, "a")
     assert table.steer(flow(1), now=0.1, owner=always("b"), alive={"b"}) == Steer(owner="b", how="moved")
@@ -161,7 +161,7 @@ def test_expiring_removes_what_is_idle_or_forgotten():
 
 
 def test_the_guard_answers_but_does_not_store():
-    """Past the limit of a second new flows are unpinned; pinned ones are not concerned; the next second begins anew."""
+    """Past the limit of a second new flows are unpinned; pinned ones are not concerned; the next second starts from zero."""
     table = FlowTable(capacity=100, new_per_second=3)
     assert [seen(table, number, 10.0) for number in range(5)] == ["new"] * 3 + ["unpinned"] * 2
     assert seen(table, 0, 10.5, "b") == "pinned"
@@ -333,7 +333,7 @@ def test_without_a_table_maglev_alone_breaks_its_own_share(flows, flood):
     ],
 )
 def test_a_wrong_option_is_refused_by_name(parameter, value):
-    """At construction, with what is allowed."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         FlowTable(**{"capacity": 10} | {parameter: value})
     assert caught.value.parameter == parameter

@@ -95,7 +95,7 @@ def test_a_retransmitted_packet_opens_nothing():
     ],
 )
 def test_a_wrong_option_is_refused_by_name(parameter, options):
-    """At construction, with what is allowed."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         Nat(**{"addresses": ["10.0.0.1"]} | options)
     assert caught.value.parameter == parameter

@@ -119,7 +119,7 @@ def test_a_refused_change_changes_nothing():
     ],
 )
 def test_a_wrong_option_is_refused_by_name(parameter, value):
-    """At construction, with what is allowed."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         ResilientGroup(["a"], **{"buckets": 8} | {parameter: value})
     assert caught.value.parameter == parameter

@@ -99,7 +99,7 @@ def test_explaining_pins_nothing():
 
 
 def test_ranking_pins_nothing_and_moves_nothing():
-    """The order of attempts begins at home, and asking for it leaves every pin where it is."""
+    """The order of attempts begins with the pinned owner, and asking for it leaves every pin where it is."""
     table = FlowTable(capacity=100)
     lb = balancer("abc", table=table)
     lb.ranking("new")
@@ -157,7 +157,7 @@ def test_a_child_is_a_selector_or_what_makes_it(child):
     ],
 )
 def test_a_wrong_option_is_refused_by_name(parameter, arguments, options):
-    """At construction, with what is allowed."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         StickyFlows(*arguments, **options)
     assert caught.value.parameter == parameter

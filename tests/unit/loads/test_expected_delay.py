@@ -211,7 +211,7 @@ def test_the_time_to_the_first_byte_is_what_counts():
 
 
 def test_endpoints_that_have_not_answered_have_the_mean_pace():
-    """The mean is taken anew when the number of endpoints that have answered has doubled."""
+    """The mean is recomputed when the number of endpoints that have answered has doubled."""
     pool, (a, b, c, d) = pool_of("a", "b", "c", "d")
     answer(a, 4.0, 1.0)
     assert pool.typical == 4.0
@@ -240,7 +240,7 @@ def test_no_turn_is_longer_than_four_means():
     assert nodes[0].load.step == pytest.approx(pool.turn)
 
 
-def test_a_sweep_takes_mean_and_least_anew():
+def test_a_sweep_recomputes_mean_and_least():
     """Paces within 15 % and half a standard error of the least are equal; turns shrink as more is known, to 0.002."""
     pool, (a, b) = pool_of("a", "b")
     answer(a, 4.0, 1.0)
@@ -265,7 +265,7 @@ def test_a_sweep_takes_mean_and_least_anew():
 
 
 def test_a_sweep_before_any_answer_changes_nothing_but_its_deadline():
-    """There is no mean of nothing."""
+    """Before any answer a sweep leaves mean, least and turn as they were."""
     pool, _ = pool_of("a", "b")
     pool.advance(now=2.0)
     assert (pool.typical, pool.least, pool.turn, pool.deadline) == (0.0, 1e-9, 0.01, 3.0)

@@ -172,14 +172,14 @@ def test_a_policy_that_raises_changes_nothing(caplog):
 
 @pytest.mark.parametrize("policy", [FailOpen(), FailClosed(), LeastBad()])
 def test_an_empty_pool_is_no_panic(policy):
-    """Nobody is nobody."""
+    """Without endpoints there is no panic, and PoolEmptyError is raised."""
     balancer, _ = balancer_of("", allow_empty=True, exhaustion=policy)
     assert not balancer.stats().panic
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), True, "half"])
 def test_a_threshold_is_a_share(threshold):
-    """By name, at construction."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
     with pytest.raises(ConfigurationError, match="threshold"):
         FailOpen(threshold=threshold)
     with pytest.raises(ConfigurationError, match="exhaustion"):

@@ -125,7 +125,7 @@ def test_an_endpoint_that_fails_fast_is_no_sink():
     ids=str,
 )
 def test_options_that_cannot_be_are_refused(options):
-    """Each by name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         ProbePool(**options)
 

@@ -272,7 +272,7 @@ def test_the_spare_tier_serves_what_the_first_may_not() -> None:
     ],
 )
 def test_wrong_values_are_refused(parameter: str, make: Any) -> None:
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

@@ -145,7 +145,7 @@ class TestLocality:
     """The own zone first."""
 
     def make(self, **options):
-        """Two at home, one near, one far."""
+        """Return two endpoints of the own zone, one near and one far."""
         pool = [
             Endpoint("h1", zone="home"),
             Endpoint("h2", zone="home"),
@@ -191,7 +191,7 @@ class TestSubset:
         assert set(picks(balancer, 100, attributes={"tenant": "x"})) == set("abcd")
 
     def test_fallbacks(self):
-        """Anybody, nobody, or the default subset."""
+        """Without a match the request goes to any endpoint, to none, or to the default subset, as configured."""
         asked = {"attributes": {"version": "v9"}}
         anybody = LoadBalancer(self.POOL, selector=Subset(["version"]), rng=Random(1))
         assert set(picks(anybody, 100, **asked)) == set("abcd")
@@ -217,7 +217,7 @@ class TestCanary:
 
     @given(st.floats(0, 1), st.floats(0, 1), st.one_of(st.text(), st.binary(), st.integers()))
     def test_a_higher_share_only_adds_keys(self, one, other, key):
-        """Nobody goes back and forth."""
+        """A key that is in a smaller share is in every greater one."""
         low, high = sorted((one, other))
         canary = Canary({"track": "canary"}, share=low)
         before = canary.chosen(key)
@@ -259,7 +259,7 @@ class TestSticky:
         return balancer, values
 
     def test_a_value_leads_back(self):
-        """Every time."""
+        """A sticky value leads to the endpoint that it was issued for, every time."""
         balancer, values = self.make()
         for id in "abc":
             assert set(picks(balancer, 10, attributes={"sticky": values.issue(id)})) == {id}
@@ -303,7 +303,7 @@ class TestCircuitBreaker:
     """Limits per endpoint."""
 
     def test_full_ones_are_passed_over_and_the_caller_told(self):
-        """At once, with the reason."""
+        """Endpoints at their limit are passed over; if all are, SaturatedError is raised at once with the reason."""
         balancer = LoadBalancer(["a", "b"], selector=MaxInFlight(3, child=RoundRobin))
         leases = [balancer.acquire() for _ in range(6)]
         assert [e.inflight for e in balancer.stats().endpoints] == [3, 3]
@@ -316,7 +316,7 @@ class TestCircuitBreaker:
             lease.release()
 
     def test_limits_by_weight(self):
-        """Twice the weight, twice the limit."""
+        """An endpoint of twice the weight has twice the limit."""
         pool = [Endpoint("a", weight=1), Endpoint("b", weight=3)]
         balancer = LoadBalancer(pool, selector=MaxInFlight(4, per_weight=True))
         leases = []
@@ -442,7 +442,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("parameter", "make"), WRONG)
 def test_wrong_values_are_refused(parameter, make):
-    """With the parameter's name."""
+    """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

@@ -94,7 +94,7 @@ def test_a_forged_value_in_a_request_is_as_none():
         with balancer.acquire(attributes={"sticky": next(source)}) as lease:
             assert lease.target in {"a", "b"}
     told = balancer.explain(attributes={"sticky": "forged"})
-    assert told.notes[0].endswith("balanced anew")
+    assert told.notes[0].endswith("balanced again")
 
 
 def test_a_value_belongs_to_one_pool_only():

@@ -54,7 +54,7 @@ class TestRoundRobin:
         assert following == order[(order.index(before) + 1) % len(order)]
 
     def test_everyone_once_a_round(self):
-        """Exactly."""
+        """In each round of n picks every endpoint is picked exactly once."""
         picked = ids(RoundRobin(), make_snapshot(list("abcd")), 40)
         assert Counter(picked) == dict.fromkeys("abcd", 10)
 
@@ -94,7 +94,7 @@ class TestPowerOfChoices:
             assert abs(share_z(hits, 4_000, share)) < Z
 
     def test_one_endpoint_is_enough(self):
-        """And two are compared, always."""
+        """A pool of one is always answered with it; of two, both are compared."""
         assert ids(PowerOfChoices(), make_snapshot(["a"]), 3) == ["a"] * 3
         nodes = make_nodes(["a", "b"], inflight={"a": 1})
         assert set(ids(PowerOfChoices(), make_snapshot(nodes), 50)) == {"b"}
@@ -111,7 +111,7 @@ class TestLeastRequest:
         assert set(ids(LeastRequest(), make_snapshot(nodes), 20)) == {"light"}
 
     def test_ties_are_random(self):
-        """Not the first declared."""
+        """Among equal loads each is picked equally often, and not the first declared."""
         counts = Counter(ids(LeastRequest(), make_snapshot(list("abc")), 3_000))
         assert abs(chi_square_z(counts, dict.fromkeys("abc", 1))) < Z
 
@@ -143,7 +143,7 @@ def test_source_hash_is_the_foil_it_says_it_is():
 
 
 def test_first_is_the_first():
-    """Until it is excluded or out."""
+    """``First`` picks the first endpoint until it is excluded or out."""
     snapshot = make_snapshot(list("abc"))
     assert ids(First(), snapshot, 3) == ["a"] * 3
     assert ids(First(), snapshot, 1, exclude={"a"}) == ["b"]

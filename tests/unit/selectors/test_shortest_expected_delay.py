@@ -166,7 +166,7 @@ def test_an_endpoint_that_is_to_be_tried_is_tried_at_once(told):
     assert selector.picker(snapshot, rng=Random(1))() is nodes[1]
 
 
-def test_the_last_pick_is_stated_anew_before_the_next():
+def test_the_last_pick_is_restated_before_the_next():
     """A request that was picked and never began leaves no trace in the delay; one that has begun counts once."""
     nodes = made({"a": 1.0, "b": 1.0})
     selector, snapshot = ShortestExpectedDelay(), make_snapshot(nodes)

@@ -221,7 +221,7 @@ def test_links_are_not_followed(file, tmp_path):
     ids=["none", "both", "cost", "twice", "no load", "period", "workers", "endpoints"],
 )
 def test_options_that_cannot_be_are_refused(options):
-    """Each by name, at construction."""
+    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
     with pytest.raises(ConfigurationError):
         Shared(**options)
 

@@ -2,9 +2,9 @@
 
 As many slots as the weights, divided by their greatest common divisor, add up to. Slots are dealt out by
 score; a walk goes through them in order, a hash takes slot ``h % size``. After the last slot the walk stands
-*behind* the table: it begins anew with the next pick, or goes on there if the table has grown by then.
+*behind* the table: it starts over with the next pick, or goes on there if the table has grown by then.
 
-Cost: O(1) per pick; the table is made anew, O(slots * servers), when a server goes or comes.
+Cost: O(1) per pick; the table is rebuilt, O(slots * servers), when a server goes or comes.
 Source: HAProxy 2.6.12, ``src/lb_map.c``.
 """
 

@@ -46,7 +46,7 @@ class TierSimulation:
     """A model of clients in front of four tiers. Run it with :meth:`run`.
 
     Clients hold connections and send requests over them at random; a connection stays with its site, and with its L7 node.
-    When an attempt fails, the client opens another connection and tries again: it asks its resolver anew.
+    When an attempt fails, the client opens another connection and tries again: it asks its resolver again.
 
     Parameters
     ----------
