@@ -298,7 +298,7 @@ class Cluster:
                 listener(event)
 
     def _changed(self, node: Node) -> None:
-        """Let a level's policies hear of a change, now or when the merge window ends.
+        """Report a change to a level's policies, now or when the merge window ends.
 
         The window is counted from this change, not from the one before: that is what the traces show.
         """
