@@ -27,6 +27,8 @@ first; then the judge compares, by the rule that the file states:
 ``who is ejected exact``                the same ejections and counters, rates and thresholds to 1e-6
 ``allowed or not``                      the same requests allowed; one that comes with a token may get it or not
 ``the set of servers is exact``         per request the same set of servers
+``each limit follows``                  each recorded limit follows from the one before it, by our rule, for a
+                                        figure within what was rounded away; and so does each gradient
 ``states in order``                     per router the same VRRP states, in order, and the same set of packets
 ======================================  ==================================================================
 """
@@ -72,7 +74,10 @@ DRIVERS = {name: f"drive_{name}" for name in SERVERS} | {
     "smg": "drive_prompts",
     "dynamo": "drive_prompts",
 }
-ALGORITHMS = {"client-side weighted round robin (ORCA reports)": "drive_reports"}
+ALGORITHMS = {
+    "client-side weighted round robin (ORCA reports)": "drive_reports",
+    "adaptive concurrency (gradient)": "drive_limits",
+}
 """Algorithms that have a driver apart from their server's."""
 KINDS = {"routes": "drive_routes"}
 """Kinds that have one driver for all servers."""
@@ -172,6 +177,8 @@ def judge(trace: Json, answers: Iterator[Json], verdict: Verdict) -> None:
         best(trace, answers, verdict, admitted)
     elif rule.startswith("shares within 3 picks"):
         best(trace, answers, verdict, near)
+    elif rule.startswith("each limit follows"):
+        limits_follow(trace, next(answers), verdict)
     elif rule.startswith("states in order"):
         best(trace, answers, verdict, elections)
     else:
@@ -228,6 +235,53 @@ def exactly(trace: Json, answer: Json) -> tuple[int, int, str]:
             elif not difference:
                 difference = f"{name}[{place}]: recorded {theirs!r}, ours {mine!r}"
     return equal, total, difference
+
+
+def limits_follow(trace: Json, rule: Json, verdict: Verdict) -> None:
+    """Check each change of a limit, and each gradient, against the rule.
+
+    Gradients were recorded in thousandths and latencies in milliseconds, both cut off. While the least latency is measured the
+    limit is the first, and then what it was.
+    """
+    limit, held = rule["first"], rule["first"]
+    measured = False
+    for entry in trace["outputs"]:
+        if "concurrency_limit" not in entry:
+            continue
+        found, thousandths = entry["concurrency_limit"], entry["gradient"]
+        measuring = bool(entry["min_rtt_calculation_active"])
+        if measuring or measured or not thousandths:
+            low = high = rule["first"] if measuring or not thousandths else held
+            if measuring and not measured:
+                held = limit
+            elif measured and not measuring and found != held:
+                low, high = _between(rule, held, thousandths)
+        else:
+            low, high = _between(rule, limit, thousandths)
+        verdict.total += 1
+        problem = "" if low <= found <= high else f"limit {found} after {limit}, ours {low} to {high}"
+        if thousandths and entry["sample_rtt_msecs"] and not measuring and not measured:
+            problem = problem or _wrong_gradient(rule, entry)
+        verdict.equal += not problem
+        verdict.difference = verdict.difference or (problem and f"t={entry['t']}: {problem}")
+        limit, measured = found, measuring
+
+
+def _between(rule: Json, limit: int, thousandths: int) -> tuple[int, int]:
+    ends = (thousandths / 1000.0, (thousandths + 1) / 1000.0 - 1e-9)
+    low, high = (rule["limit"](limit, gradient) for gradient in ends)
+    return low, high
+
+
+def _wrong_gradient(rule: Json, entry: Json) -> str:
+    """Return what is wrong with a gradient, given the latencies beside it."""
+    least, sample = entry["min_rtt_msecs"], entry["sample_rtt_msecs"]
+    low = rule["gradient"](least / 1000.0, (sample + 1) / 1000.0)
+    high = rule["gradient"]((least + 1) / 1000.0, sample / 1000.0)
+    found = entry["gradient"]
+    return (
+        "" if int(1000 * low) <= found <= 1000 * high else f"gradient {found}, ours {low:.3f} to {high:.3f}"
+    )
 
 
 def allowed(trace: Json, answer: Json) -> tuple[int, int, str]:

@@ -7,7 +7,7 @@
 :class:`Subsetting`   only a part of the pool, so that many clients spread their connections
 :class:`Canary`       a stable share of the users to the new version
 :class:`Sticky`       back to the endpoint that knows the client, by a signed value
-:class:`MaxInFlight`  each endpoint below its limit of requests in flight
+:class:`MaxInFlight`  each endpoint below its limit of requests in flight, given or adapting (:class:`Gradient`, :class:`Aimd`)
 :class:`RateLimit`    each endpoint below its limit of requests, or of their cost, per second
 ====================  =======================================================================
 
@@ -17,6 +17,7 @@ its own. They nest: ``Sticky(values, child=lambda: Locality("eu-1", child=RoundR
 
 from __future__ import annotations
 
+from balancekit.routing._adaptive_limits import Aimd, Gradient
 from balancekit.routing._canary import Canary
 from balancekit.routing._grouping import MakeSelector
 from balancekit.routing._max_inflight import MaxInFlight
@@ -30,7 +31,9 @@ from balancekit.routing._subsetting import Subsetting, deterministic_subset, ren
 
 __all__ = [
     "STICKY",
+    "Aimd",
     "Canary",
+    "Gradient",
     "Locality",
     "MakeSelector",
     "MaxInFlight",

@@ -1,7 +1,7 @@
 """A limit of requests in flight for each endpoint.
 
 An endpoint at its limit is passed over; when all are, the caller is told at once (``SaturatedError``) instead of
-joining an invisible queue.
+joining an invisible queue. The limit is a number, or adapts to each endpoint: :class:`Gradient`, :class:`Aimd`.
 
 Source: Envoy 1.40, circuit breakers (``max_requests``), here per endpoint; nginx ``max_conns``.
 """
@@ -13,8 +13,10 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit.errors import Reason
+from balancekit.errors import ConfigurationError, Reason
+from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
+from balancekit.routing._adaptive_limits import Aimd, AimdLimit, Gradient, GradientLimit
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
@@ -34,9 +36,10 @@ class MaxInFlight:
     Parameters
     ----------
     max_inflight
-        Per endpoint, a whole number >= 1.
+        Per endpoint: a whole number >= 1, or how it adapts, :class:`Gradient` or :class:`Aimd`. These need latency: a load that
+        measures it, as the default does, or ``timed=True``.
     per_weight
-        Whether the limit is for an endpoint of the pool's mean weight, and others in proportion.
+        Whether the limit is for an endpoint of the pool's mean weight, and others in proportion. Not with a limit that adapts.
     child
         Makes the selector. ``ShortestExpectedDelay`` if left out.
 
@@ -45,6 +48,8 @@ class MaxInFlight:
 
     *When not to use it:* against endpoints that fail; health takes those out. The limit is for those that are
     slow.
+
+    A limit that adapts begins anew for an endpoint that leaves the pool and comes back.
 
     Cost: O(1) beside the child's; O(n) when it picks endpoints at their limit four times in a row.
 
@@ -64,19 +69,33 @@ class MaxInFlight:
 
     def __init__(
         self,
-        max_inflight: int,
+        max_inflight: int | Gradient | Aimd,
         *,
         per_weight: bool = False,
         child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
-        self._limit = valid.integer("max_inflight", max_inflight, minimum=1)
+        self._adaptive: Gradient | Aimd | None = (
+            max_inflight if isinstance(max_inflight, Gradient | Aimd) else None
+        )
+        self._machines: dict[str, GradientLimit | AimdLimit] = {}
+        self._random = Random()
+        self._limit = valid.integer("max_inflight", max_inflight, minimum=1) if self._adaptive is None else 0
         self._per_weight = valid.flag("per_weight", per_weight)
+        if self._adaptive is not None and per_weight:
+            raise ConfigurationError("per_weight", per_weight, "False with a limit that adapts")
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         self.thread_safe: bool = self._children.thread_safe
         self.timed: bool = self._children.timed
-        if self._children.learns:
-            self.learn: Learn = self._children.learn
+        if self._adaptive is not None:
+            self.learn: Learn = self._adapt
+        elif self._children.learns:
+            self.learn = self._children.learn
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """The present limit of each endpoint, by id, if limits adapt; empty otherwise."""
+        return {id: machine.limit for id, machine in list(self._machines.items())}
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks among those that have room."""
@@ -120,7 +139,13 @@ class MaxInFlight:
         return pick_limited
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Build the tables of the child."""
+        """Build the tables of the child, and begin anew with endpoints that have come."""
+        if self._adaptive is not None:
+            known = self._machines
+            self._machines = {
+                node.id: known.get(node.id) or self._adaptive(rng=self._random)
+                for node in snapshot.members.nodes
+            }
         self._children.prepare({PART: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
@@ -135,6 +160,16 @@ class MaxInFlight:
     def _full(self, snapshot: Snapshot) -> set[str]:
         return {node.id for node in snapshot.eligible if not self._has_room(node)}
 
+    def _adapt(self, node: Node, completion: Completion) -> None:
+        machine = self._machines.get(node.id)
+        if machine is not None:
+            machine.record(completion, inflight=node.inflight + 1)
+        if self._children.learns:
+            self._children.learn(node, completion)
+
     def _has_room(self, node: Node) -> bool:
+        if self._adaptive is not None:
+            machine = self._machines.get(node.id)
+            return machine is None or node.inflight < machine.limit
         limit = max(1, int(self._limit * node.capacity)) if self._per_weight else self._limit
         return node.inflight < limit

@@ -4,7 +4,8 @@
 slow start, outlier detection, without I/O and without a clock. Its policies (:class:`RoundRobin`, :class:`LeastRequest`,
 :class:`Random`, :class:`RingHash`, :class:`Maglev`) are ordinary selectors and work in a ``LoadBalancer`` too.
 :class:`OutlierDetector` and :class:`HealthChecker` are machines of their own.
-:class:`RouteConfig` chooses the cluster of a request.
+:class:`RouteConfig` chooses the cluster of a request. :func:`client_side_weighted_round_robin` and
+:func:`gradient_controller` make selectors and limits with Envoy's names and defaults.
 
 :class:`OverrideHost` lets requests name their hosts; :class:`RetryBudget` and :class:`TokenBucket` are the limits of
 retries and requests.
@@ -13,6 +14,7 @@ Written against Envoy 1.40 and compared with choices recorded from it.
 """
 
 from balancekit.compat._routing import RawRequest, Routed
+from balancekit.compat.envoy._adaptive_concurrency import gradient_controller
 from balancekit.compat.envoy._client_side_wrr import client_side_weighted_round_robin
 from balancekit.compat.envoy._cluster import Cluster
 from balancekit.compat.envoy._filter_chains import filter_chains
@@ -70,6 +72,7 @@ __all__ = [
     "client_side_weighted_round_robin",
     "distribute",
     "filter_chains",
+    "gradient_controller",
     "key_hash",
     "murmur64",
     "request_hash",

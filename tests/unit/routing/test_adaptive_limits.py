@@ -1,0 +1,248 @@
+"""Limits that adapt: the formulas, the measurement of the least latency, and the router around them."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+
+from balancekit import ConfigurationError, LoadBalancer, Outcome, RoundRobin, SaturatedError
+from balancekit.loads import InFlight
+from balancekit.outcome import Completion
+from balancekit.routing import Aimd, Gradient, MaxInFlight
+from balancekit.testing import ManualClock
+
+
+def ended(at, latency=0.1, outcome=Outcome.SUCCESS):
+    """Make the completion of a request."""
+    return Completion(outcome, started_at=at - latency, ended_at=at)
+
+
+@pytest.mark.parametrize(
+    ("limit", "min_rtt", "sample", "gradient", "following"),
+    [
+        (40, 0.1, 0.11, 1.0, 46),  # 40 + sqrt(40)
+        (40, 0.1, 0.22, 0.5, 24),  # 20 + sqrt(20)
+        (40, 0.1, 10.0, 0.5, 24),  # held at a half
+        (40, 0.1, 0.055, 2.0, 88),  # 80 + sqrt(80)
+        (40, 0.1, 0.001, 2.0, 88),  # held at two
+        (3, 0.1, 0.22, 0.5, 3),  # 1.5 + 1.2 is 2
+        (990, 0.1, 0.11, 1.0, 1000),
+        (40, 0.1, 0.0, 2.0, 88),
+    ],
+)
+def test_the_gradient_and_the_limit_that_follows(limit, min_rtt, sample, gradient, following):
+    """The formula of Envoy, and both ends of its two ranges."""
+    rule = Gradient(buffer=0.1)
+    assert rule.gradient(min_rtt=min_rtt, sample_rtt=sample) == pytest.approx(gradient)
+    assert rule.next_limit(limit, gradient=gradient) == following
+
+
+def test_a_limit_changes_once_an_interval_and_by_its_quantile():
+    """The first request after an interval ends it; its own latency counts for the next."""
+    limit = Gradient(min_rtt=0.1, buffer=0.0, interval=1.0, min_limit=9)()
+    assert limit.limit == 9
+    limit.record(ended(0.0), inflight=1)
+    for latency in (0.1, 0.1, 9.0):
+        limit.record(ended(0.5, latency), inflight=1)
+    assert limit.limit == 9
+    limit.record(ended(1.0, 0.2), inflight=1)
+    assert limit.limit == 12  # gradient 1
+    limit.record(ended(1.99, 0.2), inflight=1)
+    limit.record(ended(2.0, 0.1), inflight=1)
+    assert limit.limit == 9  # gradient 0.5 of 12 is 6, and sqrt(6)
+
+
+def test_the_least_latency_is_measured_at_the_least_limit():
+    """With as many requests as are asked for, of those that began after the measurement did; then the limit is as before."""
+    rule = Gradient(
+        buffer=0.0, interval=1.0, min_limit=4, min_rtt_requests=3, min_rtt_interval=10.0, jitter=0.0
+    )
+    limit = rule(rng=Random(1))
+    assert limit.measuring
+    for number, latency in enumerate((0.3, 0.1, 0.2)):
+        assert limit.measuring
+        limit.record(ended(1.0 + number, latency), inflight=1)
+    assert (limit.measuring, limit.min_rtt, limit.limit) == (False, pytest.approx(0.2), 4)
+    for at in (4.1, 5.2, 6.3):
+        limit.record(ended(at, 0.2), inflight=1)
+    grown = limit.limit
+    assert grown > 4
+    limit.record(ended(13.1, 0.2), inflight=1)  # ten seconds after 3.0
+    assert (limit.measuring, limit.limit) == (True, 4)
+    for _ in range(5):
+        limit.record(ended(13.2, 0.5), inflight=1)  # they began before it
+    assert limit.measuring
+    for at in (14.0, 14.1, 14.2):
+        limit.record(ended(at, 0.4), inflight=1)
+    assert (limit.measuring, limit.min_rtt) == (False, pytest.approx(0.4))
+    assert limit.limit >= grown
+
+
+def test_five_intervals_at_the_least_limit_measure_anew():
+    """The latency that was measured may have been too low; a latency that was given is not measured."""
+    for given, measures in ((None, True), (0.001, False)):
+        rule = Gradient(min_rtt=given, interval=1.0, min_rtt_requests=1, min_rtt_interval=1e6)
+        limit = rule(rng=Random(1))
+        if given is None:
+            limit.record(ended(0.0, 0.001), inflight=1)
+        for at in range(2, 7):
+            limit.record(ended(float(at), 1.0), inflight=1)
+            assert not limit.measuring
+        limit.record(ended(7.0, 1.0), inflight=1)
+        assert limit.measuring is measures
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.FAILURE, Outcome.CONNECT_FAILED, Outcome.CANCELLED, Outcome.IGNORED]
+)
+def test_requests_that_say_nothing_of_speed_change_no_gradient(outcome):
+    """However fast they were; and neither do requests whose time was not measured."""
+    limit = Gradient(min_rtt=0.1, interval=1.0)()
+    for at in range(10):
+        limit.record(ended(float(at), 0.0001, outcome), inflight=1)
+        limit.record(Completion(Outcome.SUCCESS, started_at=math.nan, ended_at=math.nan), inflight=1)
+    assert limit.limit == 3
+
+
+def test_aimd_grows_by_one_a_round_while_half_is_in_use():
+    """As many successes as the limit; with less than half in use it does not grow."""
+    limit = Aimd(initial=4)()
+    for _ in range(4):
+        assert limit.limit == 4
+        limit.record(ended(1.0), inflight=2)
+    assert limit.limit == 5
+    for _ in range(50):
+        limit.record(ended(1.0), inflight=2)
+    assert limit.limit == 5
+
+
+def test_aimd_decreases_once_for_one_overload():
+    """Requests that began before the decrease do not decrease again; a later one does."""
+    limit = Aimd(initial=100)()
+    for outcome in (Outcome.OVERLOADED, Outcome.TIMEOUT):
+        limit.record(ended(1.0, 0.5, outcome), inflight=100)
+        limit.record(ended(1.2, 0.5, outcome), inflight=99)
+    assert limit.limit == 90
+    limit.record(ended(2.0, 0.5, Outcome.OVERLOADED), inflight=90)
+    assert limit.limit == 81
+    limit.record(ended(9.0, 0.5, Outcome.FAILURE), inflight=81)
+    assert limit.limit == 81
+
+
+def test_aimd_takes_what_is_too_slow_for_dropped():
+    """A success above ``timeout``; at it, it is one."""
+    limit = Aimd(initial=1, timeout=0.5)()
+    limit.record(ended(1.0, 0.5), inflight=1)
+    assert limit.limit == 2
+    limit.record(ended(9.0, 0.6), inflight=2)
+    assert limit.limit == 1
+    limit.record(ended(19.0, 0.6), inflight=2)
+    assert limit.limit == 1
+
+
+def test_aimd_stops_at_its_most():
+    """And at its least."""
+    limit = Aimd(initial=2, max_limit=3)()
+    for _ in range(50):
+        limit.record(ended(1.0), inflight=3)
+    assert limit.limit == 3
+
+
+def test_a_router_has_a_limit_for_each_endpoint():
+    """One is slow and its limit small, the other grows; one that leaves and comes back begins anew."""
+    clock = ManualClock()
+    selector = MaxInFlight(Aimd(initial=4, timeout=1.0), child=RoundRobin)
+    lb = LoadBalancer(["quick", "slow"], selector=selector, clock=clock, health=None, timed=True)
+    assert dict(selector.limits) == {"quick": 4, "slow": 4}
+    for _ in range(40):
+        leases = []
+        try:
+            while True:
+                leases.append(lb.acquire())
+        except SaturatedError:
+            pass
+        clock.advance(0.5)
+        for lease in leases:
+            if lease.target == "quick":
+                lease.release()
+        clock.advance(1.0)
+        for lease in leases:
+            lease.release()
+    assert selector.limits["slow"] == 1
+    assert selector.limits["quick"] > 10
+    lb.update(["slow"])
+    lb.update(["quick", "slow"])
+    assert dict(selector.limits) == {"quick": 4, "slow": 1}
+
+
+def test_no_endpoint_is_over_its_limit():
+    """And the error says that they are at their limit; a child that learns is told."""
+    told = []
+
+    class Child:
+        """Picks at random, and learns."""
+
+        def select(self, snapshot, ctx):
+            """Pick a candidate."""
+            candidates = snapshot.candidates(ctx)
+            return ctx.rng.choice(candidates) if candidates else None
+
+        def learn(self, node, completion):
+            """Take note."""
+            told.append(node.id)
+
+    selector = MaxInFlight(Gradient(), child=Child)
+    lb = LoadBalancer(["a", "b"], selector=selector, clock=ManualClock(), timed=True)
+    leases = [lb.acquire() for _ in range(6)]
+    assert sorted(lease.target for lease in leases) == ["a"] * 3 + ["b"] * 3
+    with pytest.raises(SaturatedError, match="2 at its limit"):
+        lb.acquire()
+    for lease in leases:
+        lease.release()
+    assert sorted(told) == ["a"] * 3 + ["b"] * 3
+
+
+def test_limits_of_a_number_are_as_they_were():
+    """A router with a number learns nothing, and has no limits to show."""
+    selector = MaxInFlight(2)
+    assert dict(selector.limits) == {}
+    assert not hasattr(selector, "learn")
+
+
+def test_without_latency_a_gradient_stays_where_it_is():
+    """A load that measures none, and no ``timed``: nothing is learnt, and nothing fails."""
+    selector = MaxInFlight(Gradient(interval=0.001), child=RoundRobin)
+    lb = LoadBalancer(["a"], selector=selector, load=InFlight())
+    for _ in range(100):
+        lb.acquire().release()
+    assert dict(selector.limits) == {"a": 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "name"),
+    [
+        (Gradient, {"min_rtt": 0.0}, "min_rtt"),
+        (Gradient, {"buffer": -0.1}, "buffer"),
+        (Gradient, {"quantile": 1.5}, "quantile"),
+        (Gradient, {"interval": 0.0}, "interval"),
+        (Gradient, {"min_limit": 0}, "min_limit"),
+        (Gradient, {"min_limit": 5, "max_limit": 4}, "max_limit"),
+        (Gradient, {"min_rtt_interval": math.nan}, "min_rtt_interval"),
+        (Gradient, {"min_rtt_requests": 0}, "min_rtt_requests"),
+        (Gradient, {"jitter": -1.0}, "jitter"),
+        (Aimd, {"initial": 0}, "initial"),
+        (Aimd, {"initial": 9, "max_limit": 8}, "initial"),
+        (Aimd, {"backoff": 1.0}, "backoff"),
+        (Aimd, {"backoff": 0.0}, "backoff"),
+        (Aimd, {"timeout": 0.0}, "timeout"),
+        (MaxInFlight, {"max_inflight": Aimd(), "per_weight": True}, "per_weight"),
+        (MaxInFlight, {"max_inflight": "many"}, "max_inflight"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_options_that_cannot_be_are_refused(kind, options, name):
+    """Each by name, at construction."""
+    with pytest.raises(ConfigurationError, match=name):
+        kind(**options)
