@@ -24,7 +24,7 @@ STRING: Final = {"type": "string"}
 TABLE: Final = {"type": "object"}
 TYPES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     (r"bool", {"type": "boolean"}),
-    (r"int( \| Gradient \| Aimd)?", {"type": "integer"}),
+    (r"int|Gradient|Aimd", {"type": "integer"}),
     (r"float", NUMBER),
     (r"(Sequence|Collection)\[str\]", {"type": "array", "items": STRING}),
     (r"(Sequence|Collection)\[int\]", {"type": "array", "items": {"type": "integer"}}),
