@@ -77,7 +77,7 @@ class Gradient(Record):
     Example
     -------
     >>> rule = Gradient(min_rtt=0.02, buffer=0.1)
-    >>> rule.gradient(min_rtt=0.02, sample_rtt=0.044)
+    >>> rule.gradient(min_rtt=0.02, sample_rtt=1.0)
     0.5
     >>> rule.next_limit(40, gradient=1.0)
     46
