@@ -330,7 +330,7 @@ class LoadBalancer(Generic[T]):
             if node is None or node.id in tried:
                 break
             tried.add(node.id)
-            found.append(cast("Endpoint[T]", node.endpoint))
+            found.append(node.endpoint)  # type: ignore[arg-type]  # nodes are not generic
         return tuple(found)
 
     def explain(
@@ -535,7 +535,7 @@ class LoadBalancer(Generic[T]):
     @property
     def endpoints(self) -> tuple[Endpoint[T], ...]:
         """The endpoints in the pool, in the order of configuration."""
-        return cast("tuple[Endpoint[T], ...]", tuple(_present(self._runtime.state)))
+        return tuple(_present(self._runtime.state))  # type: ignore[arg-type]  # nodes are not generic
 
     # -------------------------------------------------------------------- looking on
 

@@ -22,7 +22,7 @@ import math
 import sys
 from collections import deque
 from types import TracebackType
-from typing import Final, Generic, NoReturn, Protocol, TypeVar, cast, final
+from typing import Final, Generic, NoReturn, Protocol, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit.endpoint import Endpoint
@@ -101,12 +101,12 @@ class Lease(Generic[T_co]):
     @property
     def endpoint(self) -> Endpoint[T_co]:
         """The endpoint to use."""
-        return cast("Endpoint[T_co]", self.node.endpoint)
+        return self.node.endpoint  # type: ignore[return-value]  # nodes are not generic; cast() would be a call
 
     @property
     def target(self) -> T_co:
         """The endpoint's target."""
-        return cast("T_co", self.node.endpoint.target)
+        return self.node.endpoint.target  # type: ignore[return-value]
 
     @property
     def started_at(self) -> float:
@@ -141,7 +141,7 @@ class Lease(Generic[T_co]):
         Only the first call counts. The lease stays open.
         """
         if self._open is not None and self.details.first_byte_at is None:
-            self._owner.reached(cast("Lease[object]", self))
+            self._owner.reached(self)
 
     def report_load(self, report: LoadReport) -> None:
         """Pass on what the endpoint said of its own load; loads, selectors and observers see it when the lease ends.
@@ -157,7 +157,7 @@ class Lease(Generic[T_co]):
             raise ConfigurationError("report", report, "a LoadReport")
         if self._open is not None:
             self.details.load_report = report
-            self._owner.reported(cast("Lease[object]", self))
+            self._owner.reported(self)
 
     def release(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after: float | None = None) -> bool:
         """End the lease.
@@ -189,7 +189,7 @@ class Lease(Generic[T_co]):
             return False
         if node.inflight < node.low_water:
             node.on_low_water(node)
-        self._owner.ended(cast("Lease[object]", self), node, outcome, retry_after)
+        self._owner.ended(self, node, outcome, retry_after)
         return True
 
     def __enter__(self) -> Lease[T_co]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from random import Random
-from typing import TypeAlias, cast, final
+from typing import TypeAlias, final
 
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.loads import ExpectedDelay
@@ -161,7 +161,7 @@ class ChildSelectors:
     def learn(self, node: Node, completion: Completion) -> None:
         """Tell every child how a request ended."""
         for child in list(self._children.values()):
-            cast("SupportsFeedback", child).learn(node, completion)
+            child.learn(node, completion)  # type: ignore[attr-defined]  # `learns` says that they have it
 
 
 def excluding(ctx: PickContext, ids: set[str]) -> PickContext:
