@@ -150,27 +150,29 @@ class RateLimit:
 
     def _limited(self, pick: Pick) -> Pick:
         charge, lock, buckets, corrections = self._charge, self._lock, self._buckets, self._corrections
-        rate = 0.0 if self._per_weight else self._rate
         spare, step = (self._burst - 1.0) / self._rate, 1.0 / self._rate
 
         def pick_limited(now: float = 0.0, /) -> Node | None:
+            node = pick(now)
+            return node if node is not None and charge(node, DEFAULT_COST, now) else None
+
+        def pick_alike(now: float = 0.0, /) -> Node | None:
             node = pick(now)
             if node is None:
                 return None
             with lock:  # what follows is _charge, written out for a bucket that is there and a cost of 1
                 bucket = buckets.get(node.id)
-                if bucket is not None and bucket.rate == rate and not corrections:
+                if bucket is not None and not corrections:
                     full_at = bucket.full_at
                     if full_at < now:
                         full_at = now
                     elif full_at - spare > now:
                         return None
                     bucket.full_at = full_at + step
-                    self._now = now
                     return node
             return node if charge(node, DEFAULT_COST, now) else None
 
-        return pick_limited
+        return pick_limited if self._per_weight else pick_alike
 
     def _limited_by_key(self, pick: Pick) -> Pick:
         charge = self._charge
@@ -210,7 +212,7 @@ class RateLimit:
         self._corrections.append((endpoint, valid.number("by", by)))
 
     def prepare(self, snapshot: Snapshot, /) -> None:
-        """Build the tables of the child; forget endpoints that have left and owe nothing."""
+        """Build the tables of the child; forget endpoints that had left and owed nothing when another was first asked."""
         there = {node.id for node in snapshot.members.nodes}
         with self._lock:
             for id, bucket in list(self._buckets.items()):
