@@ -6,17 +6,19 @@ import math
 
 import pytest
 
-from balancekit import ConfigurationError, LoadBalancer
+from balancekit import ConfigurationError, LoadBalancer, Outcome
 from balancekit.health import FlapDamping, Lifecycle, MaxFails, WarmUp
-from balancekit.loads import EwmaLatency, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
+from balancekit.loads import EwmaLatency, ExpectedDelay, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
 from balancekit.protocols import Load
 from balancekit.testing import LawBroken, check_health, check_load
 
 
-@pytest.mark.parametrize("make", [FailureAware, InFlight, InFlightCost, EwmaLatency, PeakEwmaLatency])
+@pytest.mark.parametrize(
+    "make", [ExpectedDelay, FailureAware, InFlight, InFlightCost, EwmaLatency, PeakEwmaLatency]
+)
 def test_a_shipped_load_keeps_the_laws(make):
-    """Every load policy of ``balancekit.loads``."""
-    check_load(make)
+    """Every load policy of ``balancekit.loads`` keeps the laws; those that count failures keep law 8 too."""
+    check_load(make, counts_failures=make in (ExpectedDelay, FailureAware))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,52 @@ class Unlike(Fine):
         return self.total
 
 
-@pytest.mark.parametrize(("load", "law"), [(Impure, "1"), (NotANumber, "2"), (Raises, "3"), (Unlike, "4")])
+class LastLatency(Fine):
+    """A load that takes any end for an answer."""
+
+    latency = 1.0
+
+    def finished(self, completion):
+        """Keep the duration."""
+        self.latency = completion.latency
+
+    def value(self, *, now):
+        """Answer the duration of the last request."""
+        return self.latency
+
+
+class LooksUntried(Fine):
+    """A load that takes an endpoint without a success for a free one."""
+
+    answered = False
+
+    def finished(self, completion):
+        """Note a success."""
+        self.answered = self.answered or completion.outcome is Outcome.SUCCESS
+
+    def value(self, *, now):
+        """Answer nothing until there is a success."""
+        return 1.0 + self.node.inflight if self.answered else 0.0
+
+
+WRONG_LOADS = [
+    (Impure, "1"),
+    (NotANumber, "2"),
+    (Raises, "3"),
+    (Unlike, "4"),
+    (LastLatency, "7"),
+    (LooksUntried, "7"),
+]
+
+
+def test_a_load_that_is_to_count_failures_and_does_not_is_found_out():
+    """Law 8: in-flight counts alone do not steer away from an endpoint that fails."""
+    check_load(InFlight)
+    with pytest.raises(LawBroken, match="law 8"):
+        check_load(InFlight, counts_failures=True)
+
+
+@pytest.mark.parametrize(("load", "law"), WRONG_LOADS)
 def test_a_wrong_load_is_found_out(load, law):
     """Each broken law is named by its number."""
     check_load(lambda: Fine)

@@ -37,7 +37,18 @@ from balancekit.routing import (
     Subsetting,
 )
 from balancekit.testing import check_selector
-from balancekit.testing.laws import ALL, EVEN, HASHED, WEIGHTED, disrupts_little, independent_of_order
+from balancekit.testing.laws import (
+    ADAPTIVE,
+    ALL,
+    EVEN,
+    HASHED,
+    WEIGHTED,
+    disrupts_little,
+    independent_of_order,
+    keeps_queues_finite,
+    learns_nothing_from_ignored,
+    starves_none,
+)
 
 CASES = {
     "RoundRobin": (RoundRobin, ALL - {WEIGHTED} | {EVEN}, {}),
@@ -54,11 +65,15 @@ CASES = {
     "BoundedLoad": (BoundedLoad, ALL - {WEIGHTED} | HASHED, {"examples": 15}),
     "BoundedLoad, no bound": (lambda: BoundedLoad(RendezvousHash(), factor=1e9), ALL | HASHED, {}),
     "SourceHash": (SourceHash, ALL - {WEIGHTED} | {EVEN}, {}),
-    "LeastRequest": (LeastRequest, ALL, {"held": 2}),
+    "LeastRequest": (
+        LeastRequest,
+        ALL | {starves_none, keeps_queues_finite, learns_nothing_from_ignored},
+        {"held": 2},
+    ),
     "LeastResponseTime": (LeastResponseTime, ALL - {WEIGHTED}, {}),
     "LeastResponseTime, EWMA": (LeastResponseTime, ALL - {WEIGHTED}, {"load": EwmaLatency()}),
     "PowerOfChoices": (PowerOfChoices, ALL, {}),
-    "ShortestExpectedDelay": (ShortestExpectedDelay, ALL, {"held": 2}),
+    "ShortestExpectedDelay": (ShortestExpectedDelay, ALL | ADAPTIVE, {"held": 2}),
     "ShortestExpectedDelay, in-flight": (ShortestExpectedDelay, ALL - {WEIGHTED}, {"load": InFlight()}),
     "PowerOfChoices, in-flight": (PowerOfChoices, ALL, {"load": InFlight()}),
     "PowerOfChoices, in-flight cost": (PowerOfChoices, ALL, {"load": InFlightCost()}),

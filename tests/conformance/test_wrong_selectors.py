@@ -164,6 +164,46 @@ class MovesEverything(Proper):
         return nodes[sum(map(ord, str(ctx.key))) % len(nodes)] if nodes else None
 
 
+class RemembersTheLastAnswer(Proper):
+    """Picks the endpoint with the shortest last answer, so that one long answer is never made good."""
+
+    def __init__(self):
+        self.latency = {}
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return min(nodes, key=lambda node: self.latency.get(node.id, 0.0)) if nodes else None
+
+    def learn(self, node, completion):
+        self.latency[node.id] = completion.latency
+
+
+class DrawsTwo(Proper):
+    """Picks the less busy of two endpoints drawn at random, which may both be slow."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        drawn = [ctx.rng.choice(nodes) for _ in range(2)] if nodes else []
+        return min(drawn, key=lambda node: node.inflight, default=None)
+
+
+class LeastBusy(Proper):
+    """Picks the endpoint with the fewest requests in flight: the one that fails fast."""
+
+    def select(self, snapshot, ctx):
+        nodes = list(snapshot.candidates(ctx))
+        ctx.rng.shuffle(nodes)
+        return min(nodes, key=lambda node: node.inflight, default=None)
+
+
+class UntriedFirst(Proper):
+    """Picks endpoints that have never succeeded before all others."""
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        return min(nodes, key=lambda node: (node.successes > 0, ctx.rng.random()), default=None)
+
+
 CAUGHT_BY = [
     (ForgetsExclusion, laws.honours_exclusion),
     (ForgetsHealth, laws.picks_candidates),
@@ -180,6 +220,10 @@ CAUGHT_BY = [
     (PicksZero, laws.in_proportion),
     (OrderMatters, laws.independent_of_order),
     (MovesEverything, laws.disrupts_little),
+    (RemembersTheLastAnswer, laws.starves_none),
+    (DrawsTwo, laws.keeps_queues_finite),
+    (LeastBusy, laws.avoids_failing),
+    (UntriedFirst, laws.learns_nothing_from_ignored),
 ]
 
 
@@ -199,9 +243,9 @@ def test_each_wrong_selector_is_caught_by_its_law(wrong, law):
 def test_no_wrong_selector_passes_all_laws(wrong):
     """Whoever checks against everything finds every one of them."""
     with pytest.raises(LawBroken):
-        check_selector(wrong, laws.ALL | {laws.EVEN} | laws.HASHED)
+        check_selector(wrong, laws.ALL | {laws.EVEN} | laws.HASHED | laws.ADAPTIVE)
 
 
 def test_every_law_catches_somebody():
     """Each law fails for at least one of the wrong selectors."""
-    assert {law for _, law in CAUGHT_BY} == laws.ALL | {laws.EVEN} | laws.HASHED
+    assert {law for _, law in CAUGHT_BY} == laws.ALL | {laws.EVEN} | laws.HASHED | laws.ADAPTIVE

@@ -7,6 +7,10 @@
  4   if ``succeeded`` is there, a plain success by it and by ``finished`` weigh alike
  5   ``reset`` and ``forget``, if they are there, may be called at any time, and twice
  6   what loads of one pool share is due later after ``advance`` than before
+ 7   requests that end ignored, cancelled or failed at once do not make an endpoint
+     better than its peers that answer, with as many requests in flight, whether it
+     has answered before or not
+ 8   (``counts_failures``) requests that fail at once make it ten times worse than them
 ===  ===========================================================================
 """
 
@@ -37,9 +41,16 @@ __all__ = ["check_load"]
 
 MAX_RELATIVE_ERROR: Final = 1e-9
 """Between a success by ``succeeded`` and by ``finished``."""
+HISTORY: Final = 60
+"""Requests of each endpoint before loads are compared."""
+MAX_BETTER: Final = 0.02
+"""Part by which answers that came at other times may differ."""
+MIN_WORSE: Final = 10.0
 
 
-def check_load(make: Callable[[], LoadPolicy], *, steps: int = 300, seed: int = 0) -> None:
+def check_load(
+    make: Callable[[], LoadPolicy], *, steps: int = 300, seed: int = 0, counts_failures: bool = False
+) -> None:
     """Try a load policy on every law; raise at the first that it breaks.
 
     Parameters
@@ -50,6 +61,8 @@ def check_load(make: Callable[[], LoadPolicy], *, steps: int = 300, seed: int = 
         How many requests start and end, >= 1.
     seed
         Of the history of these requests.
+    counts_failures
+        Whether the policy is to steer away from endpoints that fail: law 8 is tried too.
 
     Raises
     ------
@@ -66,6 +79,7 @@ def check_load(make: Callable[[], LoadPolicy], *, steps: int = 300, seed: int = 
     if not callable(make) or not callable(make()):
         raise ConfigurationError("make", make, "a function that makes a load policy: a callable of a node")
     count = valid.integer("steps", steps, minimum=1)
+    harder = valid.flag("counts_failures", counts_failures)
     policy: LoadPolicy = make()
     given: object = policy
     shared: object = given.for_pool() if isinstance(given, SupportsPoolLoad) else given
@@ -86,6 +100,7 @@ def check_load(make: Callable[[], LoadPolicy], *, steps: int = 300, seed: int = 
     while open_requests:
         _end(rng, open_requests, now)
     _check_successes(make)
+    _check_bad_endings(make, counts_failures=harder)
     for node in nodes:
         load: object = node.load
         for _ in range(2):
@@ -140,6 +155,43 @@ def _check_successes(make: Callable[[], LoadPolicy]) -> None:
     for one, other in zip(*found, strict=True):
         if not math.isclose(one, other, rel_tol=MAX_RELATIVE_ERROR, abs_tol=MAX_RELATIVE_ERROR):
             raise LawBroken("4, successes weigh alike", f"{one!r} by succeeded(), {other!r} by finished()")
+
+
+def _check_bad_endings(make: Callable[[], LoadPolicy], *, counts_failures: bool) -> None:
+    for outcome in (Outcome.IGNORED, Outcome.CANCELLED, Outcome.FAILURE):
+        for answers in (HISTORY // 2, 0):
+            *peers, value = _values_after(make, outcome, answers)
+            before = "after it had answered" if answers else "without an answer"
+            if value < min(peers) * (1.0 - MAX_BETTER):
+                raise LawBroken(
+                    "7, bad endings do not make better",
+                    f"{value!r} where all ended {outcome.name} {before}, {min(peers)!r} where all were answered",
+                )
+            if counts_failures and outcome is Outcome.FAILURE and not value >= MIN_WORSE * max(peers):
+                raise LawBroken(
+                    "8, failures make worse",
+                    f"{value!r} where all failed {before}, {max(peers)!r} where all were answered",
+                )
+
+
+def _values_after(make: Callable[[], LoadPolicy], outcome: Outcome, answers: int) -> list[float]:
+    """Return the loads of three nodes with one request in flight each: two that answer, and one that ends badly after its answers."""
+    nodes, now = make_nodes({"a": 1.0, "b": 1.0, "c": 1.0}, load=make()), 100.0
+    for number in range(HISTORY):
+        for node in nodes:
+            bad = node is nodes[-1] and number >= answers
+            node.load.started(now=now, cost=1.0)
+            node.inflight += 1
+            done = Completion(
+                outcome if bad else Outcome.SUCCESS, started_at=now, ended_at=now + (0.001 if bad else 0.05)
+            )
+            node.inflight -= 1
+            node.load.finished(done)
+            now += 0.06
+    for node in nodes:
+        node.load.started(now=now, cost=1.0)
+        node.inflight += 1
+    return [node.load.value(now=now) for node in nodes]
 
 
 def _try(law: str, what: str, call: Callable[[], object]) -> None:

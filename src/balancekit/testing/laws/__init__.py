@@ -14,11 +14,16 @@
 10  :func:`evenly`                   survivors' shares are equal, whichever are down, removed or excluded
 11  :func:`independent_of_order`     (keyed) the owner of a key does not depend on the order of endpoints
 12  :func:`disrupts_little`          (keyed) only keys of a changed endpoint change their owner
+13  :func:`starves_none`             (adaptive) none of equal endpoints waits for long, whatever one answer did
+14  :func:`keeps_queues_finite`      (adaptive) queues of unequal servers stay finite without weights
+15  :func:`avoids_failing`           (adaptive) an endpoint that fails fast gets little, and is used again
+16  :func:`learns_nothing_from_ignored`  (adaptive) requests that end ignored or cancelled attract no others
 ==  ===============================  ====================================================================
 
 ``ALL`` are the laws every weighted selector keeps: 1 to 9. An algorithm that ignores weights is checked with
 ``ALL - {WEIGHTED}``, one that should treat all alike with ``ALL - {WEIGHTED} | {EVEN}``, a consistent hash
-with ``ALL - {WEIGHTED} | HASHED``. Laws 9 and 10 are statistical, with a fixed seed and a gate of 4.5
+with ``ALL - {WEIGHTED} | HASHED``, one that learns from answers and is to be safe with any endpoints
+with ``ALL | ADAPTIVE``: of the shipped selectors only the default keeps all of these. Laws 9 and 10 are statistical, with a fixed seed and a gate of 4.5
 standard deviations: a correct selector that has passed once always passes.
 
 In-flight counts (never negative, their sum the open leases) are the balancer's to keep: see
@@ -31,6 +36,12 @@ from typing import Final
 
 from balancekit.testing._broken import LawBroken
 from balancekit.testing.laws._dependence import same_seed_same_picks, uses_only_its_generator, writes_nothing
+from balancekit.testing.laws._feedback import (
+    avoids_failing,
+    keeps_queues_finite,
+    learns_nothing_from_ignored,
+    starves_none,
+)
 from balancekit.testing.laws._keys import disrupts_little, independent_of_order
 from balancekit.testing.laws._picks import (
     fast_path_agrees,
@@ -43,6 +54,7 @@ from balancekit.testing.laws._shares import evenly, in_proportion
 from balancekit.testing.laws._subject import Law, Subject
 
 __all__ = [
+    "ADAPTIVE",
     "ALL",
     "EVEN",
     "HASHED",
@@ -50,15 +62,19 @@ __all__ = [
     "Law",
     "LawBroken",
     "Subject",
+    "avoids_failing",
     "disrupts_little",
     "evenly",
     "fast_path_agrees",
     "honours_exclusion",
     "in_proportion",
     "independent_of_order",
+    "keeps_queues_finite",
+    "learns_nothing_from_ignored",
     "none_iff_nobody",
     "picks_candidates",
     "same_seed_same_picks",
+    "starves_none",
     "survives_changes",
     "uses_only_its_generator",
     "writes_nothing",
@@ -70,6 +86,10 @@ EVEN: Final[Law] = evenly
 """Law 10, for algorithms that treat all endpoints alike."""
 HASHED: Final[frozenset[Law]] = frozenset({independent_of_order, disrupts_little})
 """Laws 11 and 12, for consistent hashing."""
+ADAPTIVE: Final[frozenset[Law]] = frozenset(
+    {starves_none, keeps_queues_finite, avoids_failing, learns_nothing_from_ignored}
+)
+"""Laws 13 to 16, for selectors that learn from answers: over a balancer without a health policy, in virtual time."""
 ALL: Final[frozenset[Law]] = frozenset(
     {
         picks_candidates,
