@@ -22,14 +22,18 @@ import subprocess
 import tempfile
 import time
 import uuid
+from typing import Any
 
 from benchmarks._harness import Group, add_save, machine, save
 from benchmarks._workers import run_workers, servers
 from redis import Redis
 
-from balancekit import LoadBalancer, PowerOfChoices
+from balancekit import LoadBalancer, PowerOfChoices, RoundRobin
 from balancekit.loads import InFlight, PeakEwmaLatency
+from balancekit.outcome import LoadReport
 from balancekit.protocols import LoadPolicy
+from balancekit.reported import NodeAttributes, Prequal, Probed, ProbePool, ReportedRoundRobin
+from balancekit.routing import Gradient, MaxInFlight
 from balancekit.sharing import RedisStore, Shared
 from balancekit.sharing._rows import row_path
 
@@ -130,14 +134,46 @@ def costs() -> dict[str, float]:
     group = Group(rounds=15, milliseconds=30.0)
     for label, load in loads.items():
         group.add(label, "with a(): pass", a=_balancer(ids, load).acquire)
-    figures = {label: timing.ratio for label, timing in group.run().items() if label in loads}
-    print("\na request with two choices, in empty calls")
+    for label, (acquire, report) in _reporting(ids).items():
+        if report is None:
+            group.add(label, "with a(): pass", a=acquire)
+        else:
+            group.add(label, "with a() as lease: lease.report_load(r)", a=acquire, r=report)
+    figures = {label: timing.ratio for label, timing in group.run().items() if label != "empty method call"}
+    print("\na request, in empty calls")
     for label, ratio in figures.items():
-        print(f"  {label:28} {ratio:6.1f}")
+        print(f"  {label:32} {ratio:6.1f}")
     for lease in held:
         lease.release()
     row_path(name).unlink()
     return figures
+
+
+def _reporting(ids: list[str]) -> dict[str, tuple[Any, LoadReport | None]]:
+    """Return balancers that look at what servers say, as what acquires and what servers report."""
+    report = LoadReport(application_utilization=0.5, rps=100.0)
+    attributes = NodeAttributes(max_age=3600.0)
+    prequal = Prequal(ProbePool(max_age=3600.0))
+    for id in ids:
+        attributes.record(id, {"requests": 5.0}, now=time.monotonic())
+        prequal.pool.add(id, in_flight=5.0, latency=0.1, now=time.monotonic())
+    made: dict[str, tuple[Any, LoadReport | None]] = {
+        "default": (LoadBalancer(ids), None),
+        "default, with a report": (LoadBalancer(ids), report),
+        "round robin": (LoadBalancer(ids, selector=RoundRobin()), None),
+        "by reports, without one": (LoadBalancer(ids, selector=ReportedRoundRobin()), None),
+        "by reports, with a report": (LoadBalancer(ids, selector=ReportedRoundRobin()), report),
+        "probed": (LoadBalancer(ids, selector=PowerOfChoices(), load=Probed(attributes)), None),
+        "Prequal": (LoadBalancer(ids, selector=prequal), None),
+        "limit": (LoadBalancer(ids, selector=MaxInFlight(100)), None),
+        "limit, adaptive": (LoadBalancer(ids, selector=MaxInFlight(Gradient(min_rtt=1.0))), None),
+    }
+    for lb, said in made.values():
+        for _ in range(700):
+            with lb.acquire() as lease:
+                if said is not None:
+                    lease.report_load(said)
+    return {label: (lb.acquire, said) for label, (lb, said) in made.items()}
 
 
 def stopped() -> float:
