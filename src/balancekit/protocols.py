@@ -41,6 +41,7 @@ __all__ = [
     "ObservableBalancer",
     "OutlierFinder",
     "Selector",
+    "SupportsAnswering",
     "SupportsCheckResults",
     "SupportsComparer",
     "SupportsDefaultLoad",
@@ -376,6 +377,15 @@ class SupportsFastSuccess(Protocol):
 
     def succeeded(self, latency: float, now: float, /) -> None:
         """Record a success of ``latency`` seconds. Called in place of ``finished`` if nothing else needs a completion."""
+        ...
+
+
+@runtime_checkable
+class SupportsAnswering(Protocol):
+    """A load that wants to know when an answer begins."""
+
+    def answering(self, *, now: float, cost: float) -> None:
+        """Record that the answer of a request of this cost has begun. Called by ``lease.first_byte()``."""
         ...
 
 

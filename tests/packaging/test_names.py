@@ -36,6 +36,7 @@ PACKAGES = [
     "balancekit.sharing",
     "balancekit.stats",
     "balancekit.testing",
+    "balancekit.waiting",
 ]
 HEAVY = ["numpy", "hypothesis", "rich", "aiohttp", "httpx", "requests", "dataclasses", "logging", "asyncio"]
 

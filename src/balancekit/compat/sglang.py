@@ -40,9 +40,9 @@ class CacheAware(TextSelector):
     -------
     >>> policy = CacheAware(balance_abs_threshold=2)
     >>> policy.history.add("a", "You are a pirate. Hello!")
-    >>> policy.admissible("You are a pirate. Who is there?", {"a": 1, "b": 0})
+    >>> policy.admissible("You are a pirate. Is it me?", {"a": 1, "b": 0})
     {'a'}
-    >>> policy.admissible("You are a pirate. Who is there?", {"a": 3, "b": 0})
+    >>> policy.admissible("You are a pirate. Is it me?", {"a": 3, "b": 0})
     {'b'}
     """
 

@@ -44,7 +44,7 @@ class CacheAware(TextSelector):
     -------
     >>> policy = CacheAware(spill_abs_threshold=2)
     >>> policy.history.add("a", "You are a pirate. Hello!")
-    >>> sorted(policy.admissible("You are a pirate. Who is there?", {"a": 9, "b": 1, "c": 1}))
+    >>> sorted(policy.admissible("You are a pirate. Is it me?", {"a": 9, "b": 1, "c": 1}))
     ['b', 'c']
     """
 

@@ -24,6 +24,7 @@ from balancekit.protocols import (
     HealthPolicy,
     LoadPolicy,
     Selector,
+    SupportsAnswering,
     SupportsCheckResults,
     SupportsDefaultLoad,
     SupportsFeedback,
@@ -51,6 +52,7 @@ __all__ = [
     "SelectorHooks",
     "SweepHooks",
     "check_load",
+    "load_answering",
     "load_is_timed",
     "needs_start",
     "reset_load",
@@ -214,6 +216,12 @@ def reset_load(load: Load, guard: Guard) -> None:
         guard.call("load", load.reset, default=None)
 
 
+def load_answering(load: Load, guard: Guard, *, now: float, cost: float) -> None:
+    """Tell a load that the answer of a request has begun."""
+    if isinstance(load, SupportsAnswering):
+        guard.call("load", load.answering, default=None, now=now, cost=cost)
+
+
 class Reading(NamedTuple):
     """What a health machine says at one moment, as far as a state of the pool shows it."""
 
@@ -368,7 +376,7 @@ _SELECTOR_HOOKS: Final = (
     "default_load",
 )
 _HEALTH_HOOKS: Final = ("checked", "changing", "on_outlier", "uneject", "ramp", "trial")
-_LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start")
+_LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start", "answering")
 
 
 def check_load(load: Load) -> None:

@@ -20,7 +20,7 @@ from balancekit._support.log import contain_error
 from balancekit.endpoint import Endpoint
 from balancekit.engine.capabilities import supports
 from balancekit.engine.fast_path import open_lease
-from balancekit.engine.hooks import Guard, check_load, needs_start
+from balancekit.engine.hooks import Guard, check_load, load_answering, needs_start
 from balancekit.engine.locks import EngineLocks
 from balancekit.events import LeaseLost
 from balancekit.lease import Lease, LeaseOwner
@@ -195,8 +195,10 @@ class Ledger:
 
     def reached(self, lease: Lease[object]) -> None:
         """Note when the answer began."""
-        lease.details.first_byte_at = self._clock()
+        lease.details.first_byte_at = now = self._clock()
         lease._owner = SlowPathOwner(self)
+        if lease.active:
+            load_answering(lease.node.load, self._guard, now=now, cost=lease.cost)
 
     def reported(self, lease: Lease[object]) -> None:
         """Let the end of this lease take the slow path: its answer carries a load report."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from balancekit.inference._blocks import prompt_blocks, prompt_key, token_key
     from balancekit.inference._prefix_affinity import PrefixAffinity
     from balancekit.inference._prefix_table import PrefixMatch, PrefixTable
-    from balancekit.inference._rules import PrefixRule, Product, PromptView, RelativeLoad, StickyMatch
+    from balancekit.inference._scoring import PrefixRule, Product, PromptView, RelativeLoad, StickyMatch
 
 __all__ = [
     "PrefixAffinity",
@@ -41,7 +41,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_blocks": ("prompt_blocks", "prompt_key", "token_key"),
         "_prefix_affinity": ("PrefixAffinity",),
         "_prefix_table": ("PrefixMatch", "PrefixTable"),
-        "_rules": ("PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"),
+        "_scoring": ("PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"),
     },
 )
 

@@ -12,7 +12,7 @@ including* it: equal numbers mean equal beginnings. So the blocks that two promp
 Cost: 0.15 microseconds for 256 bytes, a third of chained MurmurHash3, for all blocks are hashed by one array operation after
 another; and 8 microseconds a prompt.
 
-*When not to use it:* as a secret. Whoever can guess prompts can find out, by time, what others have asked, and can aim
+*When not to use it:* as a secret. A caller that can guess prompts can find out, by time, what others have asked, and can aim
 requests at an endpoint. Two blocks that differ have equal numbers with a probability of at most 2**-32.
 
 Source: NH, the universal hash of UMAC (RFC 4418, section 5.2), for whole blocks; MurmurHash3 for the last; as in vLLM and

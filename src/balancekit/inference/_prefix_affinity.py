@@ -16,7 +16,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash32
 from balancekit.inference._blocks import Blocks, prompt_blocks
 from balancekit.inference._prefix_table import PrefixTable
-from balancekit.inference._rules import PrefixRule, Product, PromptView
+from balancekit.inference._scoring import PrefixRule, Product, PromptView
 from balancekit.loads import InFlight
 from balancekit.loads._inflight import CountedLoad
 from balancekit.outcome import Completion, Outcome

@@ -5,6 +5,7 @@
 :class:`FailureAware`     latency of successes that believes bad news at once, in-flight and success rate
 :class:`InFlight`         open leases; exact, no clock
 :class:`InFlightCost`     summed cost of the open leases
+:class:`WaitingCost`      summed cost of the open leases whose answer has not begun
 :class:`PeakEwmaLatency`  latency that believes bad news at once, times in-flight (Finagle)
 :class:`EwmaLatency`      symmetric average of latency, times in-flight
 ========================  ==============================================================================
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from balancekit.loads._expected_delay import ExpectedDelay, ExpectedDelayLoad
 from balancekit.loads._failure_aware import FailureAware, FailureAwareLoad
-from balancekit.loads._inflight import CountedLoad, InFlight, InFlightCost
+from balancekit.loads._inflight import CountedLoad, InFlight, InFlightCost, WaitingCost
 from balancekit.loads._latency import EwmaLatency, LatencyLoad, PeakEwmaLatency
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "InFlightCost",
     "LatencyLoad",
     "PeakEwmaLatency",
+    "WaitingCost",
 ]

@@ -25,6 +25,13 @@ from balancekit.sim._faults import (
     Remove,
     Slow,
 )
+from balancekit.sim._model_servers import (
+    MODEL_WORKLOADS,
+    ModelReport,
+    ModelServers,
+    ModelWorkload,
+    simulate_models,
+)
 from balancekit.sim._queues import Server
 from balancekit.sim._recorder import RecordedLease, Recorder
 from balancekit.sim._replay import Recording, read_recording, replay
@@ -39,6 +46,7 @@ from balancekit.sim._vrrp_scenarios import VrrpClaim, VrrpFound, VrrpScenario, v
 from balancekit.sim.tiers import Loss, Nodes, Site, TierReport, TierScenario, TierSimulation, scenario_of
 
 __all__ = [
+    "MODEL_WORKLOADS",
     "QUANTILES",
     "Add",
     "Arrivals",
@@ -64,6 +72,9 @@ __all__ = [
     "Lognormal",
     "Loss",
     "MakeBalancer",
+    "ModelReport",
+    "ModelServers",
+    "ModelWorkload",
     "Nodes",
     "Pareto",
     "Partial",
@@ -104,6 +115,7 @@ __all__ = [
     "scenario_of",
     "scenario_text",
     "simulate",
+    "simulate_models",
     "sweep",
     "vrrp_scenarios",
 ]

@@ -1,0 +1,319 @@
+"""Language-model servers in virtual time: prefill, decode, a cache of prompts, conversations.
+
+A server computes prompts one after the other, as many tokens a second as it can, except those that its cache holds; then it
+writes the answers of all its requests at the same time, the slower the more there are. Its cache forgets the least recently used
+system prompts and conversations. Conversations begin at random, with a system prompt drawn by Zipf's law; each turn asks again
+with all that was said before.
+
+The balancer is the real one; it sees what it sends, and nothing of the servers. Prompts are bytes, four for each token.
+
+*Believe* the ranking and large differences. Arrivals are random, the lengths of a model's answers are made up, and a real
+engine computes prompts in batches.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import accumulate, count
+from random import Random
+from typing import Any, Final, NamedTuple, final
+
+from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
+from balancekit._support.record import Record
+from balancekit.balancer import LoadBalancer
+from balancekit.errors import ConfigurationError
+from balancekit.lease import Lease
+from balancekit.protocols import LoadPolicy, Selector
+from balancekit.snapshot import Key
+
+__all__ = ["MODEL_WORKLOADS", "ModelReport", "ModelServers", "ModelWorkload", "simulate_models"]
+
+TOKEN_BYTES: Final = 4
+BATCH: Final = 64
+"""Requests at a time at which a server writes half as fast as for one."""
+WARM_UP: Final = 0.2
+"""The part of the time that is not counted."""
+
+
+class ModelServers(Record):
+    """A pool of model servers, all alike.
+
+    Parameters
+    ----------
+    count
+        How many, >= 1.
+    prompt_rate
+        Prompt tokens that one computes in a second, > 0.
+    cache
+        Tokens that its cache holds, >= 0.
+    token_time
+        Seconds for one token of an answer on an idle server, > 0.
+    """
+
+    count: int = 8
+    prompt_rate: float = 16_000.0
+    cache: int = 400_000
+    token_time: float = 0.02
+
+    def _check(self) -> None:
+        valid.integer("count", self.count, minimum=1)
+        valid.number("prompt_rate", self.prompt_rate, above=0.0)
+        valid.integer("cache", self.cache, minimum=0)
+        valid.number("token_time", self.token_time, above=0.0)
+
+
+class ModelWorkload(Record):
+    """Conversations that begin at random.
+
+    Parameters
+    ----------
+    rate
+        New conversations a second, > 0.
+    system_prompts
+        How many there are, >= 1; each has 500 to 5,000 tokens.
+    skew
+        The exponent of Zipf's law by which they are drawn, >= 0.
+    turns
+        Mean turns of a conversation, >= 1.
+    hot
+        The part of conversations that have the first system prompt whatever is drawn, 0 to 1.
+    duration
+        Seconds in which conversations begin, > 0.
+    """
+
+    rate: float = 5.0
+    system_prompts: int = 24
+    skew: float = 1.2
+    turns: float = 7.5
+    hot: float = 0.0
+    duration: float = 900.0
+
+    def _check(self) -> None:
+        valid.number("rate", self.rate, above=0.0)
+        valid.integer("system_prompts", self.system_prompts, minimum=1)
+        valid.number("skew", self.skew, minimum=0.0)
+        valid.number("turns", self.turns, minimum=1.0)
+        valid.number("hot", self.hot, minimum=0.0, maximum=1.0)
+        valid.number("duration", self.duration, above=0.0)
+
+
+MODEL_WORKLOADS: Final = {
+    "conversations": ModelWorkload(),
+    "few hot prompts": ModelWorkload(rate=6.0, system_prompts=6, skew=1.6),
+    "many cold prompts": ModelWorkload(rate=4.0, system_prompts=200, skew=0.6),
+    "one hot prompt": ModelWorkload(rate=4.0, system_prompts=200, skew=0.6, hot=0.3),
+}
+"""Workloads by name, each below what eight servers with caches can take."""
+
+
+class ModelReport(NamedTuple):
+    """What came of one simulation; times in seconds."""
+
+    requests: int
+    hit_rate: float
+    """The part of prompt tokens that did not have to be computed."""
+    ttft_mean: float
+    """To the first token."""
+    ttft_p99: float
+    busiest: float
+    """The mean open requests of the busiest server, relative to the mean of all."""
+
+
+@final
+class _Cache:
+    """The system prompts and conversations that a server remembers."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held: OrderedDict[object, int] = OrderedDict()
+        self._tokens = 0
+
+    def found(self, system: int, size: int, conversation: object, history: int) -> int:
+        """Return how many leading tokens of a prompt are there."""
+        if system not in self._held:
+            return 0
+        return size + min(history, self._held.get(conversation, 0))
+
+    def put(self, name: object, tokens: int) -> None:
+        """Remember tokens, and forget what was used longest ago beyond the capacity."""
+        self._tokens += tokens - self._held.pop(name, 0)
+        self._held[name] = tokens
+        while self._tokens > self._capacity and self._held:
+            _, dropped = self._held.popitem(last=False)
+            self._tokens -= dropped
+
+
+@final
+class _Server:
+    def __init__(self, cache: int) -> None:
+        self.cache = _Cache(cache)
+        self.free_at = 0.0
+        self.open = 0
+        self.since = 0.0
+        self.open_seconds = 0.0
+
+    def change(self, by: int, now: float, begin: float, end: float) -> None:
+        """Count a request in or out, and add up how many were open."""
+        self.open_seconds += self.open * max(0.0, min(now, end) - max(self.since, begin))
+        self.since = now
+        self.open += by
+
+
+@final
+class _Conversation:
+    __slots__ = ("history", "name", "said", "system", "turns")
+
+    def __init__(self, name: str, system: int, turns: int) -> None:
+        self.name = name
+        self.system = system
+        self.turns = turns
+        self.said = b""
+        self.history = 0
+
+
+@checked_arguments
+def simulate_models(
+    selector: Callable[[], Selector],
+    workload: ModelWorkload | None = None,
+    servers: ModelServers | None = None,
+    *,
+    seed: int = 1,
+    load: LoadPolicy | None = None,
+    by_conversation: bool = False,
+) -> ModelReport:
+    """Send conversations to model servers through a balancer, in virtual time.
+
+    Parameters
+    ----------
+    selector
+        Makes the selector.
+    workload, servers
+        Defaults if left out.
+    seed
+        Of arrivals, lengths and the balancer.
+    load
+        Of the balancer; the selector's own if left out. The cost of a request is its prompt in tokens.
+    by_conversation
+        Whether the key is the name of the conversation, in place of the prompt.
+
+    Cost: about 0.2 milliseconds a request.
+
+    Example
+    -------
+    >>> from balancekit.inference import PrefixAffinity
+    >>> report = simulate_models(PrefixAffinity, ModelWorkload(duration=20.0))
+    >>> report.hit_rate > 0.5
+    True
+    """
+    if not callable(selector):
+        raise ConfigurationError("selector", selector, "a function that makes a selector")
+    return _Simulation(workload or ModelWorkload(), servers or ModelServers(), selector(), load, seed).run(
+        by_conversation=by_conversation
+    )
+
+
+@final
+class _Simulation:
+    def __init__(
+        self,
+        workload: ModelWorkload,
+        pool: ModelServers,
+        selector: Selector,
+        load: LoadPolicy | None,
+        seed: int,
+    ) -> None:
+        self.workload, self.pool = workload, pool
+        self.arrivals, self.lengths = Random(seed), Random(seed + 1_000_003)
+        self.now = 0.0
+        self.by_conversation = False
+        self.servers = {f"m{number}": _Server(pool.cache) for number in range(pool.count)}
+        options: dict[str, Any] = {} if load is None else {"load": load}
+        self.balancer = LoadBalancer(
+            list(self.servers),
+            selector=selector,
+            clock=lambda: self.now,
+            rng=Random(seed),
+            health=None,
+            **options,
+        )
+        self.begin, self.end = WARM_UP * workload.duration, workload.duration
+        weights = [(rank + 1) ** -workload.skew for rank in range(workload.system_prompts)]
+        self.cumulative = list(accumulate(weights))
+        self.sizes = [self.arrivals.randint(500, 5_000) for _ in weights]
+        self.texts = [self.arrivals.randbytes(size * TOKEN_BYTES) for size in self.sizes]
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.serial = count()
+        self.ttft: list[float] = []
+        self.tokens = self.hits = 0
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self.events, (when, next(self.serial), what))
+
+    def run(self, *, by_conversation: bool) -> ModelReport:
+        self.by_conversation = by_conversation
+        t, random, turns = 0.0, self.arrivals, self.workload.turns
+        for number in count():
+            t += random.expovariate(self.workload.rate)
+            if t >= self.end:
+                break
+            system = min(bisect(self.cumulative, random.random() * self.cumulative[-1]), len(self.sizes) - 1)
+            if random.random() < self.workload.hot:
+                system = 0
+            more = int(random.expovariate(1.0 / (turns - 0.5))) if turns > 1.0 else 0
+            conversation = _Conversation(f"c{number}", system, 1 + more)
+            self.at(t, lambda one=conversation: self.turn(one))  # type: ignore[misc]
+        while self.events:
+            self.now, _, what = heapq.heappop(self.events)
+            what()
+        self.ttft.sort()
+        loads = [server.open_seconds for server in self.servers.values()]
+        counted = len(self.ttft)
+        return ModelReport(
+            counted,
+            self.hits / max(1, self.tokens),
+            math.fsum(self.ttft) / max(1, counted),
+            self.ttft[int(0.99 * (counted - 1))] if counted else math.nan,
+            max(loads) * len(loads) / (sum(loads) or 1.0),
+        )
+
+    def turn(self, conversation: _Conversation) -> None:
+        """Send one turn of a conversation."""
+        random, now = self.lengths, self.now
+        asked, answered = 30 + int(random.expovariate(1 / 250)), 20 + int(random.expovariate(1 / 300))
+        system, size = conversation.system, self.sizes[conversation.system]
+        text = random.randbytes(asked * TOKEN_BYTES)
+        prompt = size + conversation.history + asked
+        key: Key = (
+            conversation.name if self.by_conversation else self.texts[system] + conversation.said + text
+        )
+        lease = self.balancer.acquire(key, cost=float(prompt))
+        server = self.servers[lease.node.id]
+        cached = server.cache.found(system, size, conversation.name, conversation.history)
+        begin = max(now, server.free_at)
+        first = server.free_at = begin + (prompt - cached) / self.pool.prompt_rate
+        server.change(1, now, self.begin, self.end)
+        if self.begin < now < self.end:
+            self.ttft.append(first - now)
+            self.tokens += prompt
+            self.hits += cached
+        conversation.history += asked + answered
+        conversation.said += text + random.randbytes(answered * TOKEN_BYTES)
+        conversation.turns -= 1
+        server.cache.put(system, size)
+        server.cache.put(conversation.name, conversation.history)
+        pace = self.pool.token_time * (1.0 + server.open / BATCH)
+        self.at(first, lease.first_byte)
+        self.at(first + answered * pace, lambda: self.ended(lease, server, conversation))
+
+    def ended(self, lease: Lease[Any], server: _Server, conversation: _Conversation) -> None:
+        """End an answer; the next turn comes after a while."""
+        lease.release()
+        server.change(-1, self.now, self.begin, self.end)
+        if conversation.turns:
+            after = self.lengths.expovariate(1 / 8)
+            self.at(self.now + after, lambda: self.turn(conversation))

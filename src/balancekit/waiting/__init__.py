@@ -1,0 +1,37 @@
+"""Waiting for a slot, in order and not for long; and asking less when a backend refuses.
+
+==========================  =========================================================================
+:class:`WaitingQueue`       which request is next, and which is refused; sans-IO
+:class:`ClientThrottle`     drops requests that would very likely be refused
+==========================  =========================================================================
+"""
+
+from __future__ import annotations
+
+from balancekit._support.lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.waiting._queue import Order, Waiter, WaitingQueue
+    from balancekit.waiting._throttle import ClientThrottle
+
+__all__ = [
+    "ClientThrottle",
+    "Order",
+    "Waiter",
+    "WaitingQueue",
+]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_queue": ("Order", "Waiter", "WaitingQueue"),
+        "_throttle": ("ClientThrottle",),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
