@@ -25,6 +25,7 @@ examples:
   balancekit demo                                  four real servers, killed and drained
   balancekit check 10.0.0.1:8080 --path /healthz   one health check
   balancekit explain orders.toml --key user-17     which endpoint, and why
+  balancekit explain nginx.conf --request "GET /x" where a proxy sends a request
   balancekit plan old.toml new.toml                what a change moves
   balancekit simulate failover --out report        compare algorithms in virtual time
   balancekit top http://127.0.0.1:8000/metrics     watch a running process
@@ -104,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     explaining = commands.add_parser(
         "explain",
         help="take one decision from a file, with its reasons",
-        description="What a zone file answers to one query, and why.",
+        description="What a zone file answers to one query, or where a proxy sends one request, and why.",
+        epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
     )
     add_explain(explaining)
     naming = commands.add_parser(

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from balancekit.cli._proxy_command import explain_proxy
 from balancekit.errors import ConfigurationError
 
 __all__ = ["FILE_KINDS", "add_explain", "are_files", "kind_of", "plan_files", "read_document", "run_explain"]
@@ -32,7 +33,11 @@ FILE_KINDS: Final[Mapping[str, str]] = {
 
 def add_explain(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``balancekit explain``."""
-    parser.add_argument("file", metavar="FILE", help="a configuration, zone or route file (TOML or JSON)")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a configuration, zone or route file (.toml, .json); any other: the configuration of nginx or HAProxy",
+    )
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="...", help="what to decide; try FILE --help"
     )
@@ -42,6 +47,8 @@ def run_explain(options: argparse.Namespace) -> int:
     """Print one decision with its reasons; return the exit status."""
     try:
         path = Path(options.file)
+        if not are_files(options.file):
+            return explain_proxy(options.file, options.words)
         document = read_document(path)
         return int(kind_of(path, document).explain(path, document, options.words))
     except (ConfigurationError, OSError) as error:

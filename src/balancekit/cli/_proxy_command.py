@@ -1,0 +1,89 @@
+"""The command ``balancekit explain`` for configurations of nginx and HAProxy. Needs the extra ``proxyconfig``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from balancekit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from balancekit.proxyconfig import Decision, ProxyRequest
+
+__all__ = ["explain_proxy"]
+
+EXIT_NO_SERVER = 1
+"""The status if no server can be named."""
+
+
+def explain_proxy(path: str, words: Sequence[str]) -> int:
+    """Print where a proxy sends a request, and why; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog=f"balancekit explain {path}",
+        description="Where the proxy sends a request if it is the first after a start, and why. Exit status 1 if no "
+        "server can be named.",
+    )
+    parser.add_argument(
+        "--request", default="GET /", metavar="LINE", help="as 'GET /api/x?user=7' (default GET /)"
+    )
+    parser.add_argument("--host", default="localhost", help="the Host header")
+    parser.add_argument("--client", default="127.0.0.1", metavar="ADDRESS", help="the client's IP address")
+    parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="one more header")
+    parser.add_argument("--port", type=int, help="where it arrives; the first that is configured if left out")
+    parser.add_argument(
+        "--kind", choices=("nginx", "haproxy"), help="of the file; told by its text if left out"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="for methods that draw")
+    parser.add_argument("--json", action="store_true", help="print data")
+    asked = parser.parse_args(list(words))
+    try:
+        from balancekit.proxyconfig import read_config  # noqa: PLC0415 - needs what an extra brings
+
+        decision = read_config(path, kind=asked.kind).explain(_request(asked), seed=asked.seed)
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(f"balancekit explain: {missing}\n")
+        return 2
+    sys.stdout.write((json.dumps(_data(decision), indent=1) if asked.json else str(decision)) + "\n")
+    return 0 if decision.server is not None or decision.routing.status is not None else EXIT_NO_SERVER
+
+
+def _request(asked: argparse.Namespace) -> ProxyRequest:
+    from balancekit.proxyconfig import ProxyRequest  # noqa: PLC0415 - needs what an extra brings
+
+    method, blank, target = asked.request.partition(" ")
+    if not blank:
+        method, target = "GET", asked.request
+    headers = []
+    for text in asked.header:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise ConfigurationError("--header", text, "NAME:VALUE")
+        headers.append((name.strip(), value.strip()))
+    return ProxyRequest(
+        target.strip() or "/",
+        method=method,
+        host=asked.host,
+        headers=tuple(headers),
+        client=asked.client,
+        port=asked.port,
+    )
+
+
+def _data(decision: Decision) -> dict[str, object]:
+    server, pool, routing = decision.server, decision.pool, decision.routing
+    return {
+        "request": str(decision.request),
+        "pool": None if pool is None else pool.name,
+        "server": None if server is None else server.name,
+        "address": None if server is None else server.address,
+        "origin": None if server is None else str(server.origin),
+        "status": routing.status,
+        "location": routing.location,
+        "key": decision.key,
+        "shares": dict(decision.shares),
+        "why": list(decision.why),
+        "not_modelled": [str(one) for one in decision.not_modelled],
+    }

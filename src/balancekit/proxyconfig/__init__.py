@@ -1,0 +1,72 @@
+"""Configurations of real proxies: read, and asked where a request would go.
+
+:func:`read_config` reads a file of nginx or HAProxy into a :class:`ProxyConfig`: pools, routes, and a list of what is not
+modelled, each with file and line. :meth:`ProxyConfig.explain` takes one decision with its reasons, by the machines of
+:mod:`balancekit.compat`. Needs the extra ``proxyconfig``.
+
+Files are read with limits (4 MB and 1,000 files together), so a broken or hostile one ends in a
+:class:`ProxyConfigError` with file and line.
+"""
+
+from __future__ import annotations
+
+from balancekit._support.lazy import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from balancekit.proxyconfig._config import ProxyConfig
+    from balancekit.proxyconfig._haproxy import read_haproxy
+    from balancekit.proxyconfig._kind import kind_of_text, read_config
+    from balancekit.proxyconfig._model import (
+        Chooser,
+        Decision,
+        NotModelled,
+        Origin,
+        Pool,
+        PoolServer,
+        ProxyConfigError,
+        ProxyRequest,
+        Routing,
+    )
+    from balancekit.proxyconfig._nginx import read_nginx
+
+__all__ = [
+    "Chooser",
+    "Decision",
+    "NotModelled",
+    "Origin",
+    "Pool",
+    "PoolServer",
+    "ProxyConfig",
+    "ProxyConfigError",
+    "ProxyRequest",
+    "Routing",
+    "kind_of_text",
+    "read_config",
+    "read_haproxy",
+    "read_nginx",
+]
+
+__getattr__: Callable[[str], object] = lazily(
+    __name__,
+    {
+        "_config": ("ProxyConfig",),
+        "_haproxy": ("read_haproxy",),
+        "_kind": ("kind_of_text", "read_config"),
+        "_model": (
+            "Chooser",
+            "Decision",
+            "NotModelled",
+            "Origin",
+            "Pool",
+            "PoolServer",
+            "ProxyConfigError",
+            "ProxyRequest",
+            "Routing",
+        ),
+        "_nginx": ("read_nginx",),
+    },
+    extra="proxyconfig",
+)

@@ -1,0 +1,89 @@
+"""A configuration that was read, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, final
+
+from balancekit._support.arguments import checked_arguments
+from balancekit.proxyconfig._decide import decide, follow
+from balancekit.proxyconfig._model import Decision, NotModelled, Pool, ProxyRequest, Routing
+
+__all__ = ["ProxyConfig"]
+
+
+@final
+class ProxyConfig:
+    """A configuration that was read. Made by :func:`read_config` and the readers of one kind.
+
+    Parameters
+    ----------
+    kind
+        ``"nginx"``, ``"haproxy"`` or ``"envoy"``.
+    path
+        The file.
+    pools
+        By name.
+    router
+        Answers what the rules do with a request.
+    not_modelled
+        What was read and is not followed.
+    facts
+        What only :func:`lint` looks at, by kind.
+    """
+
+    __slots__ = ("facts", "kind", "not_modelled", "path", "pools", "router")
+
+    def __init__(
+        self,
+        kind: str,
+        path: str,
+        pools: Mapping[str, Pool],
+        router: Callable[[ProxyRequest], Routing],
+        not_modelled: tuple[NotModelled, ...],
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.kind: str = kind
+        self.path: str = path
+        self.pools: Mapping[str, Pool] = pools
+        self.router: Callable[[ProxyRequest], Routing] = router
+        self.not_modelled: tuple[NotModelled, ...] = not_modelled
+        self.facts: Mapping[str, Any] = facts
+
+    @checked_arguments
+    def route(self, request: ProxyRequest) -> Routing:
+        """Return where the rules lead a request."""
+        return self.router(request)
+
+    @checked_arguments
+    def explain(self, request: ProxyRequest, *, seed: int = 0) -> Decision:
+        """Return where a request goes if it is the first after a start, and why.
+
+        Parameters
+        ----------
+        request
+            The request.
+        seed
+            For methods that draw; shares say what other seeds give.
+        """
+        return decide(self, request, seed=seed)
+
+    @checked_arguments
+    def follow(self, requests: Iterable[ProxyRequest], *, seed: int = 0) -> list[tuple[Routing, str | None]]:
+        """Return where requests go, one after the other from a start, each finished before the next.
+
+        Parameters
+        ----------
+        requests
+            In order.
+        seed
+            For methods that draw.
+
+        Returns
+        -------
+        For each request what the rules said, and the name of the server; ``None`` if none takes it or none can be named.
+        """
+        return follow(self, requests, seed=seed)
+
+    def __repr__(self) -> str:
+        return f"<ProxyConfig {self.kind} {self.path}: {len(self.pools)} pools, {len(self.not_modelled)} not modelled>"

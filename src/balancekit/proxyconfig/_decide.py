@@ -1,0 +1,133 @@
+"""One decision of a configuration, with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Any, Final, Protocol
+
+from balancekit.proxyconfig._model import (
+    Chooser,
+    Decision,
+    NotModelled,
+    Pool,
+    ProxyRequest,
+    Routing,
+)
+
+__all__ = ["decide", "expected_shares", "follow"]
+
+
+class Source(Protocol):
+    """What a decision needs of a configuration."""
+
+    pools: Mapping[str, Pool]
+    not_modelled: tuple[NotModelled, ...]
+    facts: Mapping[str, Any]
+
+    def route(self, request: ProxyRequest) -> Routing:
+        """Return where the rules lead a request."""
+        ...
+
+
+MAX_PICKS: Final = 5_000
+"""Picks that are made to count shares; as many whole cycles of the weights as fit."""
+
+
+def decide(config: Source, request: ProxyRequest, *, seed: int) -> Decision:
+    """Return where a request goes, and why."""
+    routing = config.route(request)
+    why = [routing.rule]
+    shares: Mapping[str, float] = {}
+    server, key = None, None
+    pool = None if routing.pool is None else config.pools.get(routing.pool)
+    if routing.shares:
+        why.append(
+            "the pool is drawn: " + ", ".join(f"{name} {share:.2%}" for name, share in routing.shares.items())
+        )
+    elif routing.pool is not None and pool is None:
+        why.append(f"no pool named {routing.pool!r}")
+    if pool is not None:
+        if pool.key_of is not None:
+            key = pool.key_of(request, routing)
+        why.append(_method(pool, key))
+        if pool.start is not None:
+            name = pool.start(Random(seed)).pick(request, routing)
+            server = next((one for one in pool.servers if one.name == name), None)
+            if key is None or not pool.keyed:
+                shares = expected_shares(pool, request, routing)
+                if server is not None and len(pool.servers) > 1:
+                    order = (
+                        "drawn"
+                        if not pool.deterministic
+                        else "the first after a start; others follow in turn"
+                    )
+                    why.append(order)
+            if name is None:
+                why.append("no server may take it")
+        else:
+            why.append("this method is not modelled")
+    return Decision(
+        request=request,
+        routing=routing,
+        pool=pool,
+        server=server,
+        key=key,
+        shares=shares,
+        why=tuple(why),
+        not_modelled=tuple(_relevant(config, pool)),
+    )
+
+
+def follow(
+    config: Source, requests: Iterable[ProxyRequest], *, seed: int
+) -> list[tuple[Routing, str | None]]:
+    """Return where requests go, each finished before the next."""
+    rng = Random(seed)
+    started: dict[str, Chooser] = {}
+    found: list[tuple[Routing, str | None]] = []
+    for request in requests:
+        routing = config.route(request)
+        pool = None if routing.pool is None else config.pools.get(routing.pool)
+        if pool is None or pool.start is None:
+            found.append((routing, None))
+            continue
+        if pool.name not in started:
+            started[pool.name] = pool.start(rng)
+        found.append((routing, started[pool.name].pick(request, routing)))
+    return found
+
+
+def expected_shares(pool: Pool, request: ProxyRequest, routing: Routing) -> dict[str, float]:
+    """Return the servers' shares of many requests like this one, each finished before the next, by making them."""
+    if pool.start is None:
+        return {}
+    chooser = pool.start(Random(0))
+    cycle = sum(server.weight for server in pool.servers if not server.down and not server.backup) or 1
+    rounds = cycle * max(1, MAX_PICKS // cycle) if cycle <= MAX_PICKS else MAX_PICKS
+    counts: dict[str, int] = dict.fromkeys([server.name for server in pool.servers], 0)
+    for _ in range(rounds):
+        name = chooser.pick(request, routing)
+        if name is not None:
+            counts[name] = counts.get(name, 0) + 1
+    return {name: count / rounds for name, count in counts.items()}
+
+
+def _method(pool: Pool, key: str | None) -> str:
+    what = f"pool {pool.name} ({pool.origin}): {pool.method}"
+    if not pool.keyed:
+        return what
+    return f"{what} of {pool.key} = {key!r}" if key is not None else f"{what} of {pool.key}, which it has not"
+
+
+def _relevant(config: Source, pool: Pool | None) -> list[NotModelled]:
+    """Return what is not modelled and has a stated effect, or is in the pool."""
+    return [
+        one for one in config.not_modelled if one.why and (pool is None or not _elsewhere(config, one, pool))
+    ]
+
+
+def _elsewhere(config: Source, one: NotModelled, pool: Pool) -> bool:
+    """Whether a directive belongs to a pool that is not this one."""
+    owner = config.facts.get("owners", {}).get(one.origin)
+    return owner is not None and owner != pool.name

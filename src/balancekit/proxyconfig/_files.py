@@ -1,0 +1,68 @@
+"""Bounded reading of configuration files: their size, their number, and bytes that no configuration has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, final
+
+from balancekit.proxyconfig._model import Origin, ProxyConfigError
+
+__all__ = ["MAX_BYTES", "MAX_FILES", "Files"]
+
+MAX_BYTES: Final = 4_000_000
+"""Of all files of a configuration together."""
+MAX_FILES: Final = 1_000
+"""Files of a configuration: the one named, those it includes, maps and patterns."""
+
+
+@final
+class Files:
+    """The files of one configuration.
+
+    Parameters
+    ----------
+    max_bytes, max_files
+        Limits.
+    """
+
+    __slots__ = ("_bytes", "_files", "_max_bytes", "_max_files")
+
+    def __init__(self, *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES) -> None:
+        self._max_bytes = max_bytes
+        self._max_files = max_files
+        self._bytes = 0
+        self._files = 0
+
+    def read(self, path: str, origin: Origin) -> str:
+        """Return a file's text.
+
+        Raises
+        ------
+        ProxyConfigError
+            If it cannot be read, is too large, has a NUL, or is one file too many. ``origin`` names the line that
+            asked for it, for the file itself its first line.
+        """
+        self._files += 1
+        if self._files > self._max_files:
+            raise ProxyConfigError(origin, f"more than {self._max_files} files")
+        try:
+            if not Path(path).is_file():
+                raise ProxyConfigError(origin, f"{path!r} is no regular file")
+            size = Path(path).stat().st_size
+            if self._bytes + size > self._max_bytes:
+                raise ProxyConfigError(
+                    origin, f"more than {self._max_bytes} bytes with {path!r} ({size} bytes)"
+                )
+            with Path(path).open("rb") as file:
+                data = file.read(self._max_bytes - self._bytes + 1)
+        except (OSError, ValueError) as error:
+            if isinstance(error, ProxyConfigError):
+                raise
+            raise ProxyConfigError(origin, f"cannot read {path!r}: {error}") from None
+        self._bytes += len(data)
+        if self._bytes > self._max_bytes:
+            raise ProxyConfigError(origin, f"more than {self._max_bytes} bytes with {path!r}")
+        place = data.find(b"\0")
+        if place >= 0:
+            raise ProxyConfigError(Origin(path, data.count(b"\n", 0, place) + 1), "a NUL character")
+        return data.decode("utf-8", "surrogateescape")

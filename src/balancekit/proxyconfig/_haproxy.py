@@ -1,0 +1,378 @@
+"""Reader of HAProxy's configuration: ``defaults``, ``frontend``, ``backend``, ``listen``, server lines, maps.
+
+Followed: ``balance``, ``hash-type``, ``hash-balance-factor``, ``server`` and ``default-server``, ``cookie NAME insert``,
+``option allbackups``, ``acl``, ``use_backend`` (maps too), ``default_backend``, ``http-request normalize-uri``, ``bind``.
+Everything that is neither followed nor known to decide nothing is listed as not modelled. Without ``balance`` the method
+is that of HAProxy 2.6, ``roundrobin``.
+
+Source: HAProxy 2.6 configuration manual; :mod:`balancekit.compat.haproxy` decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, final
+
+from balancekit.compat import haproxy
+from balancekit.errors import ConfigurationError
+from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._files import Files
+from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, hashed_value
+from balancekit.proxyconfig._haproxy_lines import Line, Section, haproxy_sections
+from balancekit.proxyconfig._haproxy_rules import Acls, UnknownTestError, backend_rule
+from balancekit.proxyconfig._haproxy_words import NEUTRAL, ROUTING, SERVER_FLAGS, SERVER_VALUES
+from balancekit.proxyconfig._model import (
+    MAX_SERVERS,
+    NotModelled,
+    Origin,
+    Pool,
+    PoolServer,
+    ProxyConfigError,
+    ProxyRequest,
+    Routing,
+)
+
+__all__ = ["read_haproxy"]
+
+BALANCE: Final = re.compile(r"([a-z_-]+)(?:\((.*)\))?")
+
+
+def read_haproxy(
+    path: str, *, files: Files | None = None, environment: Mapping[str, str] | None = None
+) -> ProxyConfig:
+    """Read a configuration of HAProxy, with its maps and files of patterns.
+
+    Raises
+    ------
+    ProxyConfigError
+        If it cannot be read, with file and line.
+    """
+    limits = files or Files()
+    text = limits.read(path, Origin(path, 1))
+    return _Reader(path, limits, environment or {}).config(text)
+
+
+@final
+class _Reader:
+    def __init__(self, path: str, files: Files, environment: Mapping[str, str]) -> None:
+        self.path = path
+        self.files = files
+        self.environment = environment
+        self.pools: dict[str, Pool] = {}
+        self.not_modelled: list[NotModelled] = []
+        self.owners: dict[Origin, str] = {}
+        self.defaults: list[Line] = []
+        self.named_defaults: dict[str, list[Line]] = {}
+        self.frontends: list[Frontend] = []
+        self.rules: list[dict[str, Any]] = []
+        self.settings: dict[str, str] = {}
+
+    def config(self, text: str) -> ProxyConfig:
+        for section in haproxy_sections(self.path, text, self.environment):
+            if section.kind == "defaults":
+                self.defaults = list(section.lines)
+                if section.name:
+                    self.named_defaults[section.name] = self.defaults
+                for line in section.lines:
+                    self._unread(line)
+            elif section.kind in {"frontend", "backend", "listen"}:
+                self._proxy(section)
+            elif section.kind == "global":
+                for line in section.lines:
+                    self.settings[f"global.{line.words[0]}"] = " ".join(line.words[1:])
+            else:
+                self._note(Line(section.words, section.origin), "")
+        for frontend in self.frontends:
+            for pool, origin in frontend.named:
+                if pool not in self.pools:
+                    raise ProxyConfigError(origin, f"there is no backend {pool!r}")
+        facts = {
+            "owners": self.owners,
+            "rules": self.rules,
+            "frontends": self.frontends,
+            "settings": self.settings,
+        }
+        return ProxyConfig("haproxy", self.path, self.pools, self._route, tuple(self.not_modelled), facts)
+
+    def _read(self, path: str, origin: Origin) -> str:
+        return self.files.read(str(Path(self.path).absolute().parent / path), origin)
+
+    # ------------------------------------------------------------------ sections
+
+    def _proxy(self, section: Section) -> None:
+        defaults = self.defaults
+        if "from" in section.words[2:]:
+            name = section.words[-1]
+            if name not in self.named_defaults:
+                raise ProxyConfigError(section.origin, f"there is no defaults section {name!r}")
+            defaults = self.named_defaults[name]
+        inherited = [
+            line for line in defaults if line.words[0] not in {"acl", "use_backend", "bind", "server"}
+        ]
+        if section.kind in {"backend", "listen"}:
+            self._backend(section, inherited)
+        if section.kind in {"frontend", "listen"}:
+            self._frontend(section, inherited)
+        for line in section.lines:
+            if section.kind == "backend":
+                self.owners[line.origin] = section.name
+            self._unread(line)
+
+    def _backend(self, section: Section, inherited: Sequence[Line]) -> None:
+        if section.name in self.pools:
+            raise ProxyConfigError(section.origin, f"a second backend {section.name!r}")
+        balance = Line(("balance", "roundrobin"), section.origin)
+        said: dict[str, tuple[str, ...]] = {"hash-type": (), "hash-balance-factor": (), "cookie": ()}
+        allbackups = False
+        servers: list[PoolServer] = []
+        default_server: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
+        for line in (*inherited, *section.lines):
+            first = line.words[0]
+            if first == "balance":
+                balance = line
+            elif first in said:
+                said[first] = line.words[1:]
+                settings[f"{first}.origin"] = line.origin
+            elif first == "option" and line.words[1:2] == ("allbackups",):
+                allbackups = True
+            elif first == "default-server":
+                default_server |= self._options(line, line.words[1:])
+            elif first == "server":
+                servers.append(self._server(line, default_server, servers))
+            elif first in {"timeout", "option", "retries", "fullconn", "http-check", "mode"}:
+                settings[" ".join(line.words[:2]) if first in {"timeout", "option"} else first] = (
+                    " ".join(line.words[2 if first in {"timeout", "option"} else 1 :]) or True
+                )
+        method, key, why = self._method(balance, said, section)
+        cookie = said["cookie"][0] if said["cookie"] else ""
+        if cookie and "insert" not in said["cookie"][1:]:
+            why = why or "cookies that are not inserted are not modelled"
+            self._note(Line(("cookie", *said["cookie"]), settings["cookie.origin"]), why)
+        start = None
+        if not why and servers:
+            start = partial(BackendChooser, servers, method, key, cookie, allbackups=allbackups)
+
+        settings |= {
+            "balance": balance,
+            "cookie": cookie,
+            "allbackups": allbackups,
+            "hash-type": said["hash-type"],
+        }
+        self.pools[section.name] = Pool(
+            name=section.name,
+            origin=section.origin,
+            method=" ".join(
+                (
+                    *balance.words[1:],
+                    *(("hash-type", *said["hash-type"]) if said["hash-type"] and key else ()),
+                )
+            ),
+            servers=tuple(servers),
+            key=key,
+            deterministic=method.method != "random",
+            start=start,
+            key_of=(lambda request, _: hashed_value(key, request)) if key else None,
+            settings=settings,
+        )
+
+    def _method(
+        self, line: Line, said: Mapping[str, Sequence[str]], section: Section
+    ) -> tuple[haproxy.Balance, str, str]:
+        """Return the balancing, what it hashes, and why it is not modelled if it is not."""
+        found = BALANCE.fullmatch(line.words[1] if len(line.words) > 1 else "")
+        if found is None:
+            raise ProxyConfigError(line.origin, "balance has a method")
+        name, argument = found[1], found[2]
+        options: dict[str, Any] = {"method": name}
+        key, words = "", list(line.words[2:])
+        if name == "random":
+            options["draws"] = _whole(line, argument, 1) if argument else 2
+        elif name == "source":
+            options |= {"method": "hash", "by": haproxy.Source()}
+            key = "source"
+        elif name == "hdr" and argument:
+            if words == ["use_domain_only"]:
+                return self._unmodelled(line, "use_domain_only")
+            options |= {"method": "hash", "by": haproxy.Header()}
+            key = f"hdr({argument})"
+        elif name == "url_param" and words:
+            if len(words) > 1:
+                return self._unmodelled(line, " ".join(words[1:]))
+            options |= {"method": "hash", "by": haproxy.UrlParam()}
+            key = f"url_param {words[0]}"
+        elif name == "uri":
+            uri: dict[str, Any] = {}
+            while words:
+                word = words.pop(0)
+                if word == "whole":
+                    uri["whole"] = True
+                elif word in {"len", "depth"} and words:
+                    uri["length" if word == "len" else "depth"] = _whole(line, words.pop(0), 1)
+                else:
+                    return self._unmodelled(line, word)
+            options |= {"method": "hash", "by": haproxy.Uri(**uri)}
+            key = "uri"
+        elif name not in {"roundrobin", "static-rr", "leastconn", "first"}:
+            return self._unmodelled(line, name)
+        kind = list(said["hash-type"])
+        if kind and key:
+            if kind[0] not in {"map-based", "consistent"}:
+                raise ProxyConfigError(
+                    section.origin, f"hash-type {kind[0]!r} is not map-based or consistent"
+                )
+            options["consistent"] = kind[0] == "consistent"
+            rest = kind[1:]
+            if rest and rest[0] != "avalanche":
+                options["function"] = rest.pop(0)
+            options["avalanche"] = True if rest == ["avalanche"] else None
+        if said["hash-balance-factor"]:
+            options["balance_factor"] = _whole(line, said["hash-balance-factor"][0], 0)
+        try:
+            return haproxy.Balance(**options), key, ""
+        except ConfigurationError as error:
+            if error.parameter == "function":
+                return self._unmodelled(line, f"hash function {error.value}")
+            raise ProxyConfigError(line.origin, str(error)) from None
+
+    def _unmodelled(self, line: Line, what: str) -> tuple[haproxy.Balance, str, str]:
+        self._note(line, f"{what} is not modelled: it decides which server serves")
+        return haproxy.Balance(), "", what
+
+    def _server(self, line: Line, defaults: Mapping[str, Any], before: Sequence[PoolServer]) -> PoolServer:
+        if len(line.words) < 3:
+            raise ProxyConfigError(line.origin, "a server has a name and an address")
+        if len(before) >= MAX_SERVERS:
+            raise ProxyConfigError(line.origin, f"more than {MAX_SERVERS} servers in a backend")
+        name, address = line.words[1:3]
+        if any(server.name == name for server in before):
+            raise ProxyConfigError(line.origin, f"a second server {name!r}")
+        options = {**defaults, **self._options(line, line.words[3:])}
+        weight = options.pop("weight", 1)
+        if weight > 256:
+            raise ProxyConfigError(line.origin, "weight is 0 to 256")
+        return PoolServer(
+            name=name,
+            address=address,
+            origin=line.origin,
+            weight=weight,
+            backup=bool(options.pop("backup", False)),
+            down=bool(options.pop("disabled", False)),
+            options=options,
+        )
+
+    def _options(self, line: Line, given: Sequence[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        words = list(given)
+        while words:
+            word = words.pop(0)
+            if word in SERVER_FLAGS:
+                found[word.removeprefix("no-")] = not word.startswith("no-")
+                if word == "enabled":
+                    found["disabled"] = False
+            elif word in SERVER_VALUES:
+                if not words:
+                    raise ProxyConfigError(line.origin, f"{word} needs a value")
+                value = words.pop(0)
+                found[word] = (
+                    _whole(line, value, 0)
+                    if word in {"weight", "maxconn", "id", "rise", "fall", "minconn", "maxqueue"}
+                    else value
+                )
+            else:
+                self._note(Line((word,), line.origin), "")
+        return found
+
+    def _frontend(self, section: Section, inherited: Sequence[Line]) -> None:
+        frontend = Frontend(section.name, section.origin)
+        acls = Acls(self._read)
+        default = section.name if section.kind == "listen" and self.pools[section.name].servers else None
+        frontend.default_origin = section.origin
+        for line in (*inherited, *section.lines):
+            first = line.words[0]
+            if first == "bind":
+                frontend.ports += _ports(line)
+            elif first == "acl":
+                why = acls.add(line)
+                if why:
+                    self._note(line, "")
+            elif first == "default_backend" and len(line.words) > 1:
+                default, frontend.default_origin = line.words[1], line.origin
+                frontend.named.append((default, line.origin))
+            elif first == "http-request" and line.words[1:2] == ("normalize-uri",):
+                frontend.steps += line.words[2:3]
+            elif first == "use_backend":
+                self._use(line, frontend, acls)
+        frontend.default = default
+        frontend.unused = acls.names - acls.used
+        try:
+            frontend.machine = haproxy.UseBackend(
+                [
+                    {**rule, "pool": f"{RULE}{number}"} if "pool" in rule else rule
+                    for number, rule in enumerate(frontend.rules)
+                ],
+                default=RULE,
+                normalize=frontend.steps,
+            )
+        except ConfigurationError as error:
+            raise ProxyConfigError(section.origin, str(error)) from None
+        self.frontends.append(frontend)
+
+    def _use(self, line: Line, frontend: Frontend, acls: Acls) -> None:
+        if len(line.words) < 2:
+            raise ProxyConfigError(line.origin, "use_backend has a backend")
+        try:
+            rule, pools = backend_rule(line.words[1], line.origin, self._read)
+            condition = acls.condition(line.words[2:], line.origin)
+        except UnknownTestError as error:
+            self._note(line, f"{error}; it is taken not to match")
+            return
+        if line.words[2:] and not condition:
+            return  # never
+        frontend.rules.append({**rule, "if": condition})
+        frontend.lines.append(line)
+        if "pool" in rule:
+            frontend.named += [(pool, line.origin) for pool in pools]
+        self.rules.append({"line": line, "condition": condition, "frontend": frontend.name})
+
+    # ------------------------------------------------------------------ what is left
+
+    def _unread(self, line: Line) -> None:
+        first = line.words[0]
+        whole = " ".join(line.words[:2])
+        if whole in ROUTING or first in ROUTING:
+            self._note(line, ROUTING.get(whole, ROUTING.get(first, "")))
+        elif first not in NEUTRAL and whole not in NEUTRAL:
+            self._note(line, "")
+
+    def _note(self, line: Line, why: str) -> None:
+        self.not_modelled.append(NotModelled(origin=line.origin, text=str(line), why=why))
+
+    def _route(self, request: ProxyRequest) -> Routing:
+        if not self.frontends:
+            return Routing(None, "there is no frontend")
+        frontend = next(
+            (one for one in self.frontends if request.port is None or request.port in one.ports), None
+        )
+        if frontend is None:
+            return Routing(None, f"nothing is bound to port {request.port}")
+        return frontend.route(request)
+
+
+def _ports(line: Line) -> list[int]:
+    found: list[int] = []
+    for address in line.words[1].split(",") if len(line.words) > 1 else ():
+        port = address.rpartition(":")[2]
+        first, _, last = port.partition("-")
+        if first.isdecimal() and (not last or last.isdecimal()):
+            found += range(int(first[:6]), min(int(last[:6] or first[:6]), int(first[:6]) + 1000) + 1)
+    return found
+
+
+def _whole(line: Line, value: str, minimum: int) -> int:
+    if not value.isascii() or not value.isdecimal() or not minimum <= int(value[:12]) <= 2**31:
+        raise ProxyConfigError(line.origin, f"{value!r} is not a whole number >= {minimum}")
+    return int(value[:12])

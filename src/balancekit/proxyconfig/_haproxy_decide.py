@@ -1,0 +1,129 @@
+"""HAProxy's decisions: the backend by the rules of a frontend, and the server of a backend that was just started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Final, final
+
+from balancekit.compat import haproxy
+from balancekit.proxyconfig._haproxy_lines import Line
+from balancekit.proxyconfig._model import Origin, PoolServer, ProxyRequest, Routing
+
+__all__ = ["RULE", "BackendChooser", "Frontend", "hashed_value"]
+
+RULE: Final = "%"
+"""Begins the number of a rule where the machine has the name of a pool; no backend is named so. Alone: no rule."""
+
+
+@final
+class Frontend:
+    """A frontend, or the front half of a ``listen``."""
+
+    def __init__(self, name: str, origin: Origin) -> None:
+        self.name = name
+        self.origin = origin
+        self.default_origin = origin
+        self.ports: list[int] = []
+        self.rules: list[dict[str, Any]] = []
+        self.lines: list[Line] = []
+        self.named: list[tuple[str, Origin]] = []
+        self.steps: list[str] = []
+        self.default: str | None = None
+        self.unused: frozenset[str] = frozenset()
+        self.machine: haproxy.UseBackend | None = None
+
+    def route(self, request: ProxyRequest) -> Routing:
+        """Return where its rules lead a request."""
+        if self.machine is None:
+            raise AssertionError(self.name)
+        found = self.machine.route(request.raw)
+        where = f"frontend {self.name}"
+        if found.pool is None:
+            return Routing(None, f"{where} refuses the request", found.status)
+        if found.pool == RULE:
+            if self.default is None:
+                return Routing(None, f"{where}: no rule matches and there is no default_backend", 503)
+            return Routing(
+                self.default,
+                f"{where}: no rule matches, default_backend {self.default} ({self.default_origin})",
+            )
+        if found.pool.startswith(RULE):
+            number = int(found.pool.removeprefix(RULE))
+            line = self.lines[number]
+            return Routing(self.rules[number]["pool"], f"{where}: {line} ({line.origin})")
+        return Routing(found.pool, f"{where}: a map names {found.pool}")
+
+
+@final
+class BackendChooser:
+    """A backend that was just started."""
+
+    def __init__(
+        self,
+        servers: Sequence[PoolServer],
+        balance: haproxy.Balance,
+        key: str,
+        cookie: str,
+        rng: Random,
+        *,
+        allbackups: bool,
+    ) -> None:
+        self._key = key
+        self._cookie = cookie
+        self._backend = haproxy.Backend(
+            [
+                haproxy.Server(
+                    server.name,
+                    weight=server.weight,
+                    backup=server.backup,
+                    cookie=str(server.options.get("cookie", "")),
+                    id=server.options.get("id"),
+                    maxconn=server.options.get("maxconn", 0),
+                )
+                for server in servers
+            ],
+            balance,
+            cookies=bool(cookie),
+            allbackups=allbackups,
+            rng=rng,
+        )
+        for server in servers:
+            if server.down:
+                self._backend.set_state(server.name, haproxy.State.MAINT)
+
+    def pick(self, request: ProxyRequest, _: Routing, /) -> str | None:
+        """Return the server of a request that ends at once."""
+        cookie = _cookie(request, self._cookie) if self._cookie else ""
+        served = self._backend.request(hashed_value(self._key, request), cookie=cookie)
+        server = served.server
+        if server is not None:
+            served.done()
+        return server
+
+
+def _cookie(request: ProxyRequest, name: str) -> str:
+    for header in request.raw.values("cookie"):
+        for part in header.split(";"):
+            key, _, value = part.strip(" \t").partition("=")
+            if key == name:
+                return value
+    return ""
+
+
+def hashed_value(key: str, request: ProxyRequest) -> str | None:
+    """Return what of a request is hashed, before ``len`` and the like cut it."""
+    if key == "source":
+        return request.client
+    if key == "uri":
+        return request.target
+    if key.startswith("hdr("):
+        values = request.raw.values(key[4:-1])
+        return values[-1] if values else None
+    if key.startswith("url_param "):
+        name = key.partition(" ")[2]
+        for part in request.query.split("&"):
+            found, equals, value = part.partition("=")
+            if equals and found == name:
+                return value
+    return None

@@ -1,0 +1,271 @@
+"""HAProxy's ``acl``, ``use_backend`` and maps as the rules that :class:`balancekit.compat.haproxy.UseBackend` takes.
+
+A condition is an OR of ANDs of names and of anonymous ``{ ... }``. A named ``acl`` that is declared several times holds if
+one of its lines does; its negation holds if none does. Conditions are multiplied out, up to a limit.
+
+Source: HAProxy 2.6 configuration manual, sections 7.1 and 7.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any, Final, final
+
+from balancekit.compat import haproxy
+from balancekit.errors import ConfigurationError
+from balancekit.proxyconfig._haproxy_lines import Line
+from balancekit.proxyconfig._model import Origin, ProxyConfigError
+
+__all__ = ["Acls", "UnknownTestError", "backend_rule"]
+
+Term = dict[str, Any]
+
+MAX_TERMS: Final = 2_000
+"""Of one condition, multiplied out."""
+DYNAMIC: Final = re.compile(r"%\[(.+)\]")
+MAP: Final = re.compile(r"map(?:_(str|beg|end|sub|dir|dom|reg))?\((.*)\)")
+PREDEFINED: Final[Mapping[str, tuple[str, ...]]] = {
+    "TRUE": (),
+    "METH_GET": ("method", "GET", "HEAD"),
+    "METH_POST": ("method", "POST"),
+    "METH_HEAD": ("method", "HEAD"),
+    "METH_OPTIONS": ("method", "OPTIONS"),
+    "METH_DELETE": ("method", "DELETE"),
+    "METH_PUT": ("method", "PUT"),
+}
+ALIASES: Final[Mapping[str, str]] = {"hdr_val": "req.hdr_val", "req.hdr_val": "req.hdr_val"}
+
+
+class UnknownTestError(Exception):
+    """A condition that uses a test which is not modelled."""
+
+
+@final
+class Acls:
+    """The named tests of a section.
+
+    Parameters
+    ----------
+    read
+        Returns the text of a file of patterns.
+    """
+
+    __slots__ = ("_named", "_read", "_unknown", "used")
+
+    def __init__(self, read: Callable[[str, Origin], str]) -> None:
+        self._named: dict[str, list[Term]] = {}
+        self._unknown: dict[str, str] = {}
+        self._read = read
+        self.used: set[str] = set()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that are declared."""
+        return frozenset({*self._named, *self._unknown})
+
+    def add(self, line: Line) -> str | None:
+        """Read an ``acl`` line; return why it is not modelled, ``None`` if it is."""
+        if len(line.words) < 3:
+            raise ProxyConfigError(line.origin, "an acl has a name and a test")
+        name = line.words[1]
+        try:
+            self._named.setdefault(name, []).append(self._term(line.words[2:], line.origin))
+        except UnknownTestError as error:
+            self._unknown[name] = str(error)
+            return str(error)
+        return None
+
+    def condition(self, given: Sequence[str], origin: Origin) -> list[list[Term]]:
+        """Return ``if`` or ``unless`` and what follows as an OR of ANDs.
+
+        Raises
+        ------
+        UnknownTestError
+            If a test in it is not modelled.
+        """
+        if not given:
+            return []
+        if given[0] not in {"if", "unless"} or len(given) < 2:
+            raise ProxyConfigError(origin, f"{' '.join(given)!r} is no condition")
+        alternatives = [self._all(part, origin) for part in self._split(given[1:], origin)]
+        found = [terms for alternative in alternatives for terms in alternative]
+        if given[0] == "unless":  # not (a or b) = not a and not b; each not (x and y) = not x or not y
+            if not _bounded([len(terms) for terms in found]):
+                raise ProxyConfigError(origin, f"a condition of more than {MAX_TERMS} alternatives")
+            found = [[_not(term) for term in choice] for choice in product(*found)]
+        return found
+
+    def _split(self, given: Sequence[str], origin: Origin) -> list[list[tuple[bool, str | tuple[str, ...]]]]:
+        parts: list[list[tuple[bool, str | tuple[str, ...]]]] = [[]]
+        negate, place = False, 0
+        while place < len(given):
+            word = given[place]
+            if word in {"or", "||"}:
+                parts.append([])
+            elif word == "!":
+                negate = not negate
+            elif word.lstrip("!") == "{":
+                negate ^= word.count("!") % 2 == 1
+                try:
+                    end = given.index("}", place)
+                except ValueError:
+                    raise ProxyConfigError(origin, "a { that is not closed") from None
+                parts[-1].append((negate, tuple(given[place + 1 : end])))
+                negate, place = False, end
+            else:
+                bare = word.lstrip("!")
+                parts[-1].append((negate ^ ((len(word) - len(bare)) % 2 == 1), bare))
+                negate = False
+            place += 1
+        if not all(parts):
+            raise ProxyConfigError(origin, "an alternative without a test")
+        return parts
+
+    def _all(self, part: Sequence[tuple[bool, str | tuple[str, ...]]], origin: Origin) -> list[list[Term]]:
+        factors: list[list[list[Term]]] = []
+        for negate, test in part:
+            terms = self._tests(test, origin)
+            if negate:
+                factors.append([[_not(term) for term in terms]])
+            else:
+                factors.append([[term] for term in terms] if terms else [[]])
+            if negate and not terms:
+                return []  # not TRUE
+        if not _bounded([len(factor) for factor in factors]):
+            raise ProxyConfigError(origin, f"a condition of more than {MAX_TERMS} alternatives")
+        return [[term for terms in choice for term in terms] for choice in product(*factors)]
+
+    def _tests(self, test: str | tuple[str, ...], origin: Origin) -> list[Term]:
+        if isinstance(test, tuple):
+            return [self._term(test, origin)]
+        self.used.add(test)
+        if test in self._unknown:
+            raise UnknownTestError(self._unknown[test])
+        if test in self._named:
+            return self._named[test]
+        if test in PREDEFINED:
+            given = PREDEFINED[test]
+            return [self._term(given, origin)] if given else []
+        raise ProxyConfigError(origin, f"there is no acl {test!r}")
+
+    def _term(self, given: Sequence[str], origin: Origin) -> Term:
+        if not given:
+            raise ProxyConfigError(origin, "a test without a fetch")
+        fetch, *rest = given
+        name, bracket, argument = fetch.partition("(")
+        if "," in (argument.partition(")")[2] if bracket else name):
+            raise UnknownTestError(f"converters in {fetch!r} are not modelled")
+        term: Term = {
+            "fetch": name,
+            "arg": argument.removesuffix(")") if bracket else None,
+            "flags": [],
+            "patterns": [],
+        }
+        place, operator = 0, ""
+        while place < len(rest):
+            word = rest[place]
+            if word == "-i":
+                term["flags"].append("-i")
+            elif word == "-m" and place + 1 < len(rest):
+                place += 1
+                term["match"] = rest[place]
+            elif word == "-f" and place + 1 < len(rest):
+                place += 1
+                lines = self._read(rest[place], origin).split("\n")
+                term["patterns"] += [
+                    line.strip() for line in lines if line.strip() and not line.startswith("#")
+                ]
+            elif word == "--":
+                place += 1
+                break
+            elif word in {"-n", "-M", "-u"}:
+                raise UnknownTestError(f"flag {word} is not modelled")
+            else:
+                break
+            place += 1
+        for word in rest[place:]:
+            if word in {"eq", "ge", "gt", "le", "lt"} and (
+                name.endswith(("_val", "_len", "_cnt")) or term.get("match") in {"int", "len"}
+            ):
+                operator = word
+            else:
+                term["patterns"].append(f"{operator} {word}".strip())
+        if not term["patterns"] and "match" not in term:
+            term["match"] = "found"
+        if term.get("match") == "bool":
+            raise UnknownTestError("-m bool is not modelled")
+        try:
+            haproxy.UseBackend([{"pool": "x", "if": [[term]]}])
+        except ConfigurationError as error:
+            if error.parameter in {"fetch", "match"}:
+                raise UnknownTestError(f"{fetch!r} is not modelled") from None
+            raise ProxyConfigError(origin, str(error)) from None
+        return term
+
+
+def backend_rule(
+    text: str, origin: Origin, read: Callable[[str, Origin], str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the name or the map of a ``use_backend``, and the pools that it may name.
+
+    Raises
+    ------
+    UnknownTestError
+        If the expression is not modelled.
+    """
+    dynamic = DYNAMIC.fullmatch(text)
+    if dynamic is None:
+        if "%[" in text:
+            raise UnknownTestError(f"{text!r} is not modelled")
+        return {"pool": text}, [text]
+    sample, *converters = _split_converters(dynamic[1])
+    found = MAP.fullmatch(converters[-1]) if converters else None
+    if found is None or any(one not in {"lower", "upper"} for one in converters[:-1]):
+        raise UnknownTestError(f"{text!r} is not modelled")
+    path, _, default = found[2].partition(",")
+    entries = []
+    for line in read(path.strip(), origin).split("\n"):
+        key, _, value = line.strip().partition(" ")
+        if key and not key.startswith("#"):
+            entries.append((key, value.strip()))
+    options = {
+        "sample": sample,
+        "match": found[1] or "str",
+        "entries": entries,
+        "converters": converters[:-1],
+        "default": default.strip() or None,
+    }
+    try:
+        haproxy.UseBackend([{"map": options}])
+    except ConfigurationError as error:
+        raise UnknownTestError(f"{text!r} is not modelled ({error})") from None
+    return {"map": options}, [
+        *dict.fromkeys([*(value for _, value in entries), *([default.strip()] if default.strip() else [])])
+    ]
+
+
+def _split_converters(text: str) -> list[str]:
+    """Split at commas outside of brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        if letter == "," and not depth:
+            parts.append("")
+            continue
+        depth += (letter == "(") - (letter == ")")
+        parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _not(term: Term) -> Term:
+    return {**term, "negate": not term.get("negate", False)}
+
+
+def _bounded(lengths: Sequence[int]) -> bool:
+    total = 1
+    for length in lengths:
+        total *= max(1, length)
+        if total > MAX_TERMS:
+            return False
+    return True

@@ -1,0 +1,78 @@
+"""Words of HAProxy by what they mean to a decision: read, without effect, or with an effect that is not modelled."""
+
+# ruff: noqa: SIM905 - lists of words are texts here
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["NEUTRAL", "ROUTING", "SERVER_FLAGS", "SERVER_VALUES"]
+
+SERVER_FLAGS: Final = frozenset(
+    """backup disabled enabled check no-check agent-check send-proxy send-proxy-v2 ssl check-ssl no-ssl non-stick allow-0rtt
+    no-backup no-agent-check no-send-proxy no-send-proxy-v2 check-send-proxy tfo no-verifyhost force-tlsv12 force-tlsv13
+    no-ssl-reuse ssl-reuse no-tls-tickets""".split()
+)
+SERVER_VALUES: Final = frozenset(
+    """weight maxconn minconn maxqueue id cookie inter fastinter downinter rise fall port addr slowstart observe on-error
+    on-marked-down on-marked-up error-limit agent-port agent-inter agent-addr track verify ca-file crt sni alpn check-alpn
+    check-sni proto check-proto pool-max-conn pool-low-conn pool-purge-delay max-reuse redir source init-addr resolvers
+    resolve-prefer resolve-opts tcp-ut verifyhost log-proto namespace ssl-min-ver ssl-max-ver ciphers ciphersuites
+    shard ws crl-file""".split()
+)
+
+NEUTRAL: Final = frozenset(
+    """
+    acl balance bind default-server default_backend description errorfile errorloc errorloc302 errorloc303 errorfiles
+    filter fullconn hash-balance-factor hash-type id log log-format log-format-sd log-tag maxconn mode monitor-uri
+    rate-limit retries server stats timeout unique-id-format unique-id-header use_backend http-after-response
+    http-check tcp-check external-check email-alert load-server-state-from-file server-state-file-name backlog
+    max-keep-alive-queue http-reuse capture declare enabled cookie compression clitcpka-cnt srvtcpka-cnt guid
+    http-response
+    """.split()
+) | frozenset(
+    {
+        "http-request normalize-uri",
+        "http-request set-header",
+        "http-request add-header",
+        "http-request del-header",
+        "http-request capture",
+        "http-request set-log-level",
+        "http-request set-nice",
+    }
+    | {
+        f"option {name}"
+        for name in """allbackups httplog tcplog dontlognull http-server-close httpclose forwardfor http-keep-alive
+        httpchk log-health-checks log-separate-errors logasap socket-stats splice-auto tcpka clitcpka srvtcpka
+        http-buffer-request http-no-delay http-pretend-keepalive prefer-last-server contstats dontlog-normal
+        abortonclose tcp-check mysql-check pgsql-check redis-check smtpchk ldap-check ssl-hello-chk external-check
+        idle-close-on-response independent-streams accept-invalid-http-request nolinger tcp-smart-accept
+        tcp-smart-connect originalto checkcache http-ignore-probes""".split()
+    }
+)
+"""They decide nothing about which server gets a request."""
+
+ROUTING: Final[Mapping[str, str]] = {
+    "use-server": "it may name the server",
+    "stick": "clients may be bound to servers",
+    "stick-table": "",
+    "server-template": "servers that are found at run time are not followed",
+    "force-persist": "clients may be bound to servers",
+    "ignore-persist": "clients may be set free from servers",
+    "appsession": "clients may be bound to servers",
+    "redirect": "it may answer requests",
+    "monitor fail": "",
+    "disabled": "the whole section is off",
+    "http-request": "it may change or answer requests",
+    "tcp-request": "it may refuse connections",
+    "http-send-name-header": "",
+    "dispatch": "all requests go to one address",
+    "option redispatch": "failures are not part of an explanation",
+    "retry-on": "failures are not part of an explanation",
+    "option transparent": "requests go where the client meant to go",
+    "option http_proxy": "requests go where the client meant to go",
+    "option persist": "failures are not part of an explanation",
+    "fullconn": "",
+}
+"""They may change where a request goes, and are not followed."""

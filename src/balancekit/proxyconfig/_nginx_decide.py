@@ -1,0 +1,130 @@
+"""nginx's decisions: what a location does with a request, and the server of an upstream that was just started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from random import Random
+from typing import Final, Protocol, final
+
+from balancekit.compat import nginx
+from balancekit.proxyconfig._model import Origin, Pool, PoolServer, ProxyConfigError, ProxyRequest, Routing
+from balancekit.proxyconfig._nginx_files import Directive
+from balancekit.proxyconfig._nginx_values import Template, Variables
+
+__all__ = ["DEFAULT_PORT", "NETWORK", "Action", "UpstreamChooser"]
+
+DEFAULT_PORT: Final = 80
+NETWORK: Final = "the client's network"
+"""What ``ip_hash`` hashes."""
+PROXY_PASS: Final = re.compile(r"(https?|grpcs?|fastcgi|uwsgi|scgi)://([^/]+)(/.*)?")
+
+
+class ActionReader(Protocol):
+    """What an action needs of the reader."""
+
+    pools: dict[str, Pool]
+    variables: Variables
+
+    def note(self, one: Directive, why: str) -> None:
+        """List a directive as not modelled."""
+        ...
+
+    def implicit(self, address: str, one: Directive) -> str:
+        """Return the pool of an address that is no upstream."""
+        ...
+
+
+@final
+class Action:
+    """What a location does."""
+
+    def __init__(self, reader: ActionReader, target: Directive | None, written: str, origin: Origin) -> None:
+        self.rule: str = f"{written} ({origin})"
+        self.origin: Origin = origin
+        self.target: Directive | None = target
+        self._reader = reader
+        self._template: Template | None = None
+        if target is not None and target.name != "return":
+            if len(target.args) != 1:
+                raise ProxyConfigError(target.origin, f"{target.name} has one argument")
+            self._template = Template(target.args[0], reader.variables)
+            if self._template.unknown:
+                reader.note(target, f"the value of {', '.join(self._template.unknown)} is not known here")
+            elif self._template.constant:
+                self._pool_of(self._template.text)
+
+    def _pool_of(self, text: str) -> str:
+        target = self.target
+        if target is None:
+            raise AssertionError(text)
+        found = PROXY_PASS.match(text)
+        name = found[2] if found is not None else text
+        if found is None and target.name == "proxy_pass":
+            raise ProxyConfigError(target.origin, "proxy_pass has a URL with a scheme")
+        pools = self._reader.pools
+        if name in pools:
+            return name
+        if ":" not in name and found is not None:
+            name = f"{name}:{443 if found[1] == 'https' else DEFAULT_PORT}"
+        return self._reader.implicit(name, target)
+
+    def routing(self, request: ProxyRequest) -> Routing:
+        """Return where it leads."""
+        if self.target is None:
+            return Routing(None, f"{self.rule} does not proxy: nginx answers by itself")
+        if self.target.name == "return":
+            return _returned(self.target, self.rule)
+        if self._template is None or self._template.unknown:
+            return Routing(None, f"{self.rule}: {self.target} is not modelled")
+        text = self._template.value(request).decode("utf-8", "replace")
+        return Routing(self._pool_of(text), f"{self.rule}: {self.target.name} {text}")
+
+
+def _returned(one: Directive, rule: str) -> Routing:
+    first = one.args[0] if one.args else ""
+    if first.isdecimal():
+        status, text = int(first), " ".join(one.args[1:])
+        return Routing(None, rule, status, text if status in {301, 302, 303, 307, 308} and text else None)
+    return Routing(None, rule, 302, first)
+
+
+@final
+class UpstreamChooser:
+    """An upstream that was just started."""
+
+    def __init__(
+        self,
+        servers: Iterable[PoolServer],
+        method: nginx.Method,
+        template: Template | None,
+        key: str,
+        rng: Random,
+    ) -> None:
+        peers = [
+            nginx.Server(
+                server.name,
+                address=server.address,
+                weight=server.weight,
+                down=server.down,
+                backup=server.backup,
+                **{
+                    name: server.options[name]
+                    for name in ("max_fails", "fail_timeout", "max_conns")
+                    if name in server.options
+                },
+            )
+            for server in servers
+        ]
+        self._upstream = nginx.Upstream(peers, method, rng=rng)
+        self._template = template
+        self._by_network = key == NETWORK
+
+    def pick(self, request: ProxyRequest, _: Routing, /) -> str | None:
+        """Return the server of a request that ends at once."""
+        key = b""
+        if self._by_network:
+            key = nginx.IpHash.key_of(request.client)
+        elif self._template is not None:
+            key = self._template.value(request)
+        return self._upstream.request(key).get(now=0.0)

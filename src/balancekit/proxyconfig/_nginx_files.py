@@ -1,0 +1,135 @@
+"""Directives of nginx's configuration files, includes resolved, each with its file and line.
+
+The text is read by ``crossplane``. Includes are followed here, with limits: a loop, too many files or bytes, and blocks
+inside blocks without end are errors with the line at fault.
+"""
+
+from __future__ import annotations
+
+import glob
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from balancekit._support.extras import extra
+from balancekit.proxyconfig._files import Files
+from balancekit.proxyconfig._model import Origin, ProxyConfigError
+
+with extra("proxyconfig"):
+    import crossplane
+
+__all__ = ["Directive", "nginx_directives"]
+
+MAX_INCLUDE_DEPTH: Final = 40
+MAX_BLOCK_DEPTH: Final = 100
+
+
+class Directive(NamedTuple):
+    """One directive."""
+
+    name: str
+    args: tuple[str, ...]
+    origin: Origin
+    block: tuple[Directive, ...] | None = None
+
+    def __str__(self) -> str:
+        return " ".join((self.name, *self.args))
+
+    def all(self, name: str) -> Iterator[Directive]:
+        """Yield the directives of that name in the block."""
+        return (one for one in self.block or () if one.name == name)
+
+    def last(self, name: str) -> Directive | None:
+        """Return the last directive of that name in the block."""
+        found = None
+        for one in self.all(name):
+            found = one
+        return found
+
+
+def nginx_directives(path: str, files: Files) -> tuple[Directive, ...]:
+    """Return the directives of a file and of all it includes.
+
+    Raises
+    ------
+    ProxyConfigError
+        If a file cannot be read, or is none.
+    """
+    folder = str(Path(path).absolute().parent)
+    return _read(path, Origin(path, 1), folder, files, ())
+
+
+def _read(
+    path: str, asked: Origin, folder: str, files: Files, stack: tuple[str, ...]
+) -> tuple[Directive, ...]:
+    real = str(Path(path).resolve())
+    if real in stack:
+        raise ProxyConfigError(asked, f"{path!r} includes itself")
+    if len(stack) >= MAX_INCLUDE_DEPTH:
+        raise ProxyConfigError(asked, f"files included more than {MAX_INCLUDE_DEPTH} levels deep")
+    text = files.read(path, asked)
+    parsed = _parsed(path, text)
+    return _tree(parsed, path, folder, files, (*stack, real), 0)
+
+
+def _parsed(path: str, text: str) -> Sequence[Mapping[str, Any]]:
+    _check_depth(path, text)
+    with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8", errors="replace") as copy:
+        copy.write(text)  # what was checked is what is parsed
+        copy.flush()
+        try:
+            found = crossplane.parse(
+                copy.name, single=True, strict=False, check_ctx=False, check_args=False, comments=False
+            )
+        except (RecursionError, ValueError, KeyError) as error:
+            raise ProxyConfigError(Origin(path, 1), f"not a configuration of nginx ({error})") from None
+    for fault in found["errors"]:
+        line = fault.get("line") or text.count("\n") + 1
+        problem = (
+            str(fault.get("error") or "").rpartition(" in ")[0] or "a quote or directive that does not end"
+        )
+        raise ProxyConfigError(Origin(path, line), problem)
+    return list(found["config"][0]["parsed"])
+
+
+def _check_depth(path: str, text: str) -> None:
+    """Refuse blocks nested too deeply, before the parser recurses into them."""
+    depth = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.lstrip().startswith("#"):
+            continue
+        depth += line.count("{") - line.count("}")
+        if depth > MAX_BLOCK_DEPTH or line.count("{") > MAX_BLOCK_DEPTH:
+            raise ProxyConfigError(Origin(path, number), f"blocks more than {MAX_BLOCK_DEPTH} levels deep")
+
+
+def _tree(
+    parsed: Sequence[Mapping[str, Any]],
+    path: str,
+    folder: str,
+    files: Files,
+    stack: tuple[str, ...],
+    depth: int,
+) -> tuple[Directive, ...]:
+    found: list[Directive] = []
+    for one in parsed:
+        origin = Origin(path, one["line"])
+        args = tuple(one["args"])
+        if one["directive"] == "include" and len(args) == 1:
+            for name in _included(args[0], folder, origin):
+                found += _read(name, origin, folder, files, stack)
+            continue
+        block = one.get("block")
+        inner = None if block is None else _tree(block, path, folder, files, stack, depth + 1)
+        found.append(Directive(one["directive"], args, origin, inner))
+    return tuple(found)
+
+
+def _included(pattern: str, folder: str, origin: Origin) -> list[str]:
+    whole = str(Path(folder) / pattern)
+    if glob.has_magic(pattern):
+        return sorted(glob.glob(whole))  # noqa: PTH207 - absolute patterns too, as nginx takes them
+    if not Path(whole).exists():
+        raise ProxyConfigError(origin, f"there is no file {whole!r} to include")
+    return [whole]
