@@ -38,7 +38,7 @@ PACKAGES = (
     "balancekit.compat.nginx", "balancekit.compat.haproxy", "balancekit.compat.envoy", "balancekit.compat.grpc",
     "balancekit.compat.gateway", "balancekit.compat.linux", "balancekit.compat.katran", "balancekit.compat.ipvs",
     "balancekit.compat.gdnsd", "balancekit.compat.powerdns", "balancekit.compat.knot", "balancekit.compat.route53",
-    "balancekit.compat.keepalived", "balancekit.compat.rotation",
+    "balancekit.compat.keepalived", "balancekit.compat.rotation", "balancekit.inference", "balancekit.waiting",
 )  # fmt: skip
 """Packages whose constructors and functions take values of users: each value may be anything."""
 OF_THE_LIBRARY = frozenset({
@@ -135,7 +135,7 @@ BYTE_BY_BYTE = frozenset(["avalanche", "crc32c", "djb2", "lookup2", "murmur64", 
 
 
 def callables() -> list[tuple[str, Any]]:
-    """Return the public classes and functions that take values of users, each once."""
+    """Return the public classes and functions that take values of users, each once; abstract classes make no objects."""
     found: dict[int, tuple[str, Any]] = {}
     for module in map(importlib.import_module, PACKAGES):
         for name in getattr(module, "__all__", ()):
@@ -144,6 +144,7 @@ def callables() -> list[tuple[str, Any]]:
                 {name, f"{module.__name__.removeprefix('balancekit.')}.{name}"} & OF_THE_LIBRARY
                 or not callable(one)
                 or _is_protocol(one)
+                or inspect.isabstract(one)
             ):
                 continue
             if not (

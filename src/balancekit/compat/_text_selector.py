@@ -8,10 +8,11 @@ from collections.abc import Set as AbstractSet
 from typing import ClassVar
 
 from balancekit.compat._prompt_history import PromptHistory
+from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight
 from balancekit.snapshot import Node, PickContext, Snapshot
 
-__all__ = ["TextSelector"]
+__all__ = ["TextSelector", "check_counts"]
 
 
 class TextSelector(ABC):
@@ -45,6 +46,12 @@ class TextSelector(ABC):
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Forget servers that have gone."""
         self.history.keep({node.id for node in snapshot.members.nodes})
+
+
+def check_counts(open: Mapping[str, int]) -> None:
+    """Refuse open requests that are of no server, or fewer than none."""
+    if not open or min(open.values()) < 0:
+        raise ConfigurationError("open", open, "the open requests, >= 0, of at least one server")
 
 
 def _text(key: str | bytes | int | None) -> str:

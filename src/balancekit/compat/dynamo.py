@@ -93,6 +93,7 @@ class KvRouter:
         self._cached: dict[str, dict[int, float]] = {name: {} for name in names}  # until when
         self._open: dict[str, _Request] = {}
 
+    @checked_arguments
     def costs(self, tokens: Sequence[int], *, now: float) -> Mapping[str, WorkerCost]:
         """Return what a prompt would cost on each worker."""
         blocks = self._blocks(tokens)
@@ -104,12 +105,14 @@ class KvRouter:
             found[worker] = WorkerCost(self._scale * to_compute / self._size + in_use, overlap)
         return found
 
+    @checked_arguments
     def choose(self, tokens: Sequence[int], rng: Random, *, now: float) -> str:
         """Return a worker of the least cost, at random if there are several."""
         costs = self.costs(tokens, now=now)
         least = min(found.cost for found in costs.values())
         return rng.choice([worker for worker, found in costs.items() if found.cost == least])
 
+    @checked_arguments
     def book(self, id: str, worker: str, tokens: Sequence[int], *, now: float) -> None:
         """Note that a worker is sent a request."""
         if worker not in self._used:
@@ -122,11 +125,13 @@ class KvRouter:
         self._cached[worker].update(dict.fromkeys(blocks, now + self._ttl))
         self._open[id] = _Request(worker, blocks)
 
+    @checked_arguments
     def prefill_complete(self, id: str) -> None:
         """Note that the prompt of a request has been computed: its answer has begun."""
         if id in self._open:
             self._waiting[self._open[id].worker].pop(id, None)
 
+    @checked_arguments
     def free(self, id: str) -> None:
         """Note that a request has ended."""
         request = self._open.pop(id, None)

@@ -15,7 +15,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit.compat._text_selector import TextSelector
+from balancekit.compat._text_selector import TextSelector, check_counts
 
 __all__ = ["CacheAware"]
 
@@ -60,8 +60,10 @@ class CacheAware(TextSelector):
         self._absolute = valid.integer("balance_abs_threshold", balance_abs_threshold, minimum=0)
         self._relative = valid.number("balance_rel_threshold", balance_rel_threshold, minimum=1.0)
 
+    @checked_arguments
     def admissible(self, text: str, open: Mapping[str, int]) -> AbstractSet[str]:
         """Return the servers that the rule may pick, given the open requests of all."""
+        check_counts(open)
         fewest, most = min(open.values()), max(open.values())
         if not (most - fewest > self._absolute and most > self._relative * fewest):
             holders, longest = self.history.holders(text, open.keys())

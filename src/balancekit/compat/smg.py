@@ -16,7 +16,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit.compat._text_selector import TextSelector
+from balancekit.compat._text_selector import TextSelector, check_counts
 
 __all__ = ["CacheAware"]
 
@@ -62,8 +62,10 @@ class CacheAware(TextSelector):
         self._absolute = valid.number("spill_abs_threshold", spill_abs_threshold, minimum=0.0)
         self._relative = valid.number("spill_rel_threshold", spill_rel_threshold, minimum=0.0)
 
+    @checked_arguments
     def admissible(self, text: str, open: Mapping[str, int]) -> AbstractSet[str]:
         """Return the servers that the rule may pick, given the open requests of all."""
+        check_counts(open)
         mean = sum(open.values()) / len(open)
         margin = min(self._absolute, max(MIN_MARGIN, 2.0 * math.sqrt(mean)))
         least = {server for server, count in open.items() if count == min(open.values())}

@@ -29,6 +29,8 @@ import mmh3
 import numpy as np
 from numpy.typing import NDArray
 
+from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 from balancekit.hashing._batch import mix64
@@ -54,6 +56,7 @@ _LOW: Final = np.uint64(0xFFFF_FFFF)
 _SHIFT: Final = np.uint64(32)
 
 
+@checked_arguments
 def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
     """Return the numbers of a prompt's blocks, and its length in blocks.
 
@@ -70,6 +73,11 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
     -------
     tuple
         At most 2,048 numbers; the length is at least 1, and a fraction if the last block is shorter.
+
+    Raises
+    ------
+    ConfigurationError
+        If the prompt is neither text, bytes nor an integer, or the block no multiple of 8.
 
     Example
     -------
@@ -106,6 +114,7 @@ def _nh_key(block: int) -> NDArray[np.uint32]:
     return mix64(np.arange(block // 8, dtype=np.uint64)).view(np.uint32)
 
 
+@checked_arguments
 def prompt_key(prompt: str | bytes | Sequence[int], *, model: str = "", adapter: str = "") -> bytes:
     """Return the key of a prompt that is for one model, and for one LoRA adapter of it.
 
@@ -141,7 +150,7 @@ def token_key(tokens: Iterable[int] | NDArray[np.integer[Any]]) -> bytes:
     12
     """
     try:
-        found = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens))
+        found = np.asarray(tokens if isinstance(tokens, np.ndarray) else valid.items("tokens", tokens))
     except (TypeError, ValueError, OverflowError):
         raise ConfigurationError("tokens", tokens, "token ids: integers") from None
     if found.size and (
