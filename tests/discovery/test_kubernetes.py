@@ -414,6 +414,11 @@ def server():
         found.shutdown()
 
 
+def watches():
+    """Return the threads that watch."""
+    return [thread for thread in threading.enumerate() if thread.name == "balancekit-kubernetes"]
+
+
 def eventually(ask, wanted, seconds=10.0):
     """Ask again until the answer is the one wanted, or time is up."""
     deadline = time.monotonic() + seconds
@@ -433,11 +438,10 @@ def test_a_balancer_follows_a_service(server, monkeypatch):
     def ids():
         return sorted(endpoint.id for endpoint in lb.endpoints)
 
-    resolver = KubernetesResolver(
-        "orders", port="http", client=lightkube(f"http://127.0.0.1:{server.server_port}")
-    )
+    client = lightkube(f"http://127.0.0.1:{server.server_port}")
+    resolver = KubernetesResolver("orders", port="http", client=client)
     refresh = Refresh(interval=300.0, quiet=0.0, max_quiet=0.0, shrink=1.0)
-    with ThreadDiscovery(lb, resolver, refresh=refresh) as discovery:
+    with client, ThreadDiscovery(lb, resolver, refresh=refresh) as discovery:
         assert discovery.wait_ready(timeout=10.0)
         assert eventually(ids, api.addresses()) == api.addresses()
         api.edit("orders-b", ["10.0.0.3", "10.0.0.4"])
@@ -453,4 +457,6 @@ def test_a_balancer_follows_a_service(server, monkeypatch):
         api.edit("orders-c", ["10.0.0.6"])
         server.closing = False
         assert eventually(ids, api.addresses()) == api.addresses()
+    server.closing = True
+    assert eventually(watches, []) == []
     assert lb.acquire().release()

@@ -70,6 +70,7 @@ class KubernetesResolver:
             raise ConfigurationError("port", port, "the name or number of a port of the service")
         self.port: str | int | None = port
         self._client: Any = client
+        self._is_given = client is not None
         self._lock = new_lock()
         self._followed: EndpointSlices | None = None
 
@@ -89,14 +90,25 @@ class KubernetesResolver:
     def watch(self, push: Callable[[Resolution], None], /) -> Callable[[], None]:
         """Call ``push`` with each new list of endpoints; return a function that ends that.
 
-        The thread ends with the next event, or when the server ends the watch; it keeps no program from ending.
+        The thread ends with the next event, at the latest when the server ends the watch after four minutes; a client that
+        was given must be closed for the latter, for it begins the next watch by itself. The thread keeps no program from
+        ending.
         """
-        stop = threading.Event()
+        stopped = threading.Event()
         thread = threading.Thread(
-            target=self._follow, args=(push, stop), name="balancekit-kubernetes", daemon=True
+            target=self._follow, args=(push, stopped), name="balancekit-kubernetes", daemon=True
         )
         thread.start()
-        return stop.set
+
+        def stop() -> None:
+            stopped.set()
+            if not self._is_given:
+                with self._lock:
+                    client, self._client = self._client, None
+                if client is not None:
+                    client.close()
+
+        return stop
 
     # ------------------------------------------------------------------ in the thread
 
@@ -134,11 +146,12 @@ class KubernetesResolver:
             push(said)
 
     def _connected(self) -> Any:
-        if self._client is None:
+        client = self._client
+        if client is None:
             from lightkube import Client  # noqa: PLC0415 - of the extra kubernetes
 
-            self._client = Client()
-        return self._client
+            client = self._client = Client()
+        return client
 
     def _list(self, client: Any) -> EndpointSlices:
         slices = EndpointSlices(self.port)
