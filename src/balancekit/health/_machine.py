@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple, final
 
+from balancekit._support.arguments import MAX_TIME_S
 from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing, Restored, Suppressed
 from balancekit.health._accrued import AccruedFailures
 from balancekit.health._damping import Damping, FlapDamping
@@ -92,7 +93,7 @@ class LifecycleMachine:
         self._refused = False
         self._degraded: tuple[str, ...] = ()
         if parts.start is Health.PROBING:
-            self._trial.begin(now=-math.inf)
+            self._trial.begin(now=-MAX_TIME_S)  # every request counts, whenever it began
 
     # ------------------------------------------------------------------ reading
 

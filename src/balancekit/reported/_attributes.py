@@ -64,6 +64,7 @@ class NodeAttributes:
 
         A clock reading before the last one of the endpoint replaces it too: a clock that was set back is believed.
         """
+        at = valid.number("now", now)
         held = dict(self._latest.get(endpoint, (0.0, NONE))[1])
         kept = {}
         for name, figure in figures.items():
@@ -80,14 +81,14 @@ class NodeAttributes:
                     endpoint,
                     bad=True,
                 )
-        self._latest[endpoint] = (now, MappingProxyType(kept))
+        self._latest[endpoint] = (at, MappingProxyType(kept))
         for observer in tuple(self._observers):
             call = observer()
             if call is None:
                 with contextlib.suppress(ValueError):  # another thread was first
                     self._observers.remove(observer)
             else:
-                call(endpoint, now)
+                call(endpoint, at)
 
     @checked_arguments
     def figures(self, endpoint: str, *, now: float) -> Mapping[str, float]:
