@@ -133,7 +133,7 @@ def read_gauges(page: str, gauges: tuple[str, ...]) -> float:
     total = _figure(samples, Gauges(gauges))
     if total is None or not 0.0 <= total < math.inf:
         raise ValueError(f"{total} requests in flight")
-    return total
+    return float(total)
 
 
 def _parsed(gauge: str) -> tuple[str, dict[str, str]]:
