@@ -26,9 +26,9 @@ BLOCK = 256
 PROMPT = 25_600
 ROUNDS = 400
 REPEATS = 4
-MAX_PICK = 2.8
-"""Times hashing; measured 1.6 to 2.5, the more the busier the machine."""
-MAX_GROWTH = 1.6
+MAX_PICK = 1.5
+"""Times hashing."""
+MAX_GROWTH = 1.25
 """64 endpoints against 8."""
 MAX_BYTES = 16.0
 
