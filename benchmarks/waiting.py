@@ -63,7 +63,7 @@ def simulate(
 ) -> Counter[str]:
     """Return counts: of requests, of answers in time, the same of critical ones, and slots taken by tenant."""
     random, others, queue = Random(seed), Random(-seed), WaitingQueue[tuple[float, str, bool]](**options)
-    events: list[tuple[float, int, tuple[float, str, bool] | None, bool]] = []
+    events: list[tuple[float, int, tuple[float, str, bool], bool]] = []
     t, serial, found = 0.0, 0, Counter[str]()
     names, weights = list(tenants or {"": 1.0}), list((tenants or {"": 1.0}).values())
     while t < seconds:
@@ -74,8 +74,8 @@ def simulate(
     free, serials = SLOTS, count(serial)
     while events:
         now, _, request, arrives = heapq.heappop(events)
-        assert request is not None
         arrived, tenant, urgent = request
+        starting: tuple[float, str, bool] | None = request
         if arrives:
             found["requests"] += 1
             found["critical requests"] += urgent
@@ -84,7 +84,6 @@ def simulate(
                     request, now=now, deadline=arrived + patience, tenant=tenant, criticality=int(urgent)
                 )
                 continue
-            starting: tuple[float, str, bool] | None = request
             queue.served(tenant)
         else:
             in_time = now - arrived <= PATIENCE_S

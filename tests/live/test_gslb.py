@@ -156,7 +156,7 @@ def dig(port, *words):
         timeout=20,
         check=False,
     )
-    return done.stdout
+    return done.stdout or done.stderr
 
 
 @NEEDS_DIG

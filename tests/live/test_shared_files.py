@@ -53,7 +53,7 @@ def as_nobody(check):
 def open_folder(tmp_path):
     """Return a directory that every user may reach and write to."""
     for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith("pytest-"):
+        if folder.name.startswith(("pytest-", "popen-")):
             folder.chmod(0o755)
     tmp_path.chmod(0o1777)
     return tmp_path
