@@ -58,7 +58,7 @@ def texts(figure):
 
 
 def legible(figure):
-    """Say which texts are cut off, and which lie on each other."""
+    """Return which texts are cut off, and which lie on each other or on a bar."""
     figure.canvas.draw()
     width, height = figure.canvas.get_width_height()
     found = texts(figure)
@@ -66,14 +66,25 @@ def legible(figure):
     touching = [
         (one.get_text(), other.get_text())
         for (one, a), (other, b) in itertools.combinations(found, 2)
-        if a.x0 + 1 < b.x1 and b.x0 + 1 < a.x1 and a.y0 + 3 < b.y1 and b.y0 + 3 < a.y1
+        if _meet(a, b)
     ]
+    for axes in figure.axes:
+        bars = [bar.get_window_extent() for drawn in axes.containers for bar in drawn.patches]
+        touching += [
+            (text.get_text(), "a bar")
+            for text in axes.texts
+            if any(_meet(text.get_window_extent(), bar) for bar in bars)
+        ]
     return cut, touching
+
+
+def _meet(a, b):
+    return a.x0 + 1 < b.x1 and b.x0 + 1 < a.x1 and a.y0 + 3 < b.y1 and b.y0 + 3 < a.y1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_text_can_be_read(drawn, name):
-    """No text is cut off at the border, and no two lie on each other."""
+    """No text is cut off at the border, and none lies on another or on a bar."""
     with styled():
         assert legible(drawn[name]) == ([], [])
 

@@ -103,7 +103,7 @@ def capacity(*, slow: bool) -> float:
 
 
 def slow_serves() -> float:
-    """Return which part of all requests the slow server can answer at the load of its case."""
+    """Return which share of the requests the slow server can answer at the load of its case."""
     return 1.0 / SLOW / (STEADY * capacity(slow=True))
 
 

@@ -25,14 +25,14 @@ def _panels(left: str, right: str) -> tuple[Figure, Axes, Axes]:
 
 def card_of_selector(name: str, figures: SelectorCard) -> Figure:
     """Draw shares, the slow endpoint in another colour, and latency."""
-    figure, left, right = _panels("part of all requests", "latency, service times")
+    figure, left, right = _panels("share of the requests", "latency, service times")
     places = range(len(figures.shares))
     left.bar(places, figures.shares, width=0.7, color=[ORANGE, *[BLUE] * (len(figures.shares) - 1)])
     left.plot([-0.5, 0.5], [figures.serves] * 2, color=INK, lw=2, solid_capstyle="butt")
     most = max(figures.shares)
     left.text(
         0,
-        max(figures.shares[0], figures.serves) + most * 0.04,
+        max(*figures.shares[:2], figures.serves) + most * 0.04,  # it is wider than its own bar
         f"{figures.shares[0]:.1%}",
         ha="center",
         size=11,
@@ -78,7 +78,7 @@ def _latency(axes: Axes, figures: SelectorCard) -> None:
 
 def card_of_structure(name: str, figures: HashingCard) -> Figure:
     """Draw shares, and which servers take over from the one that leaves."""
-    figure, left, right = _panels("part of all keys", "moved keys, by new owner")
+    figure, left, right = _panels("share of the keys", "moved keys, by new owner")
     places = range(len(figures.shares))
     colours = [ORANGE if place == figures.left else BLUE for place in places]
     left.bar(places, figures.shares, width=0.7, color=colours)

@@ -142,7 +142,7 @@ def slow_server(findings: Findings) -> Figure:
     left.set_xlim(0.0, 0.128)
     left.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     left.set_title("its share (dashed: what it can serve)", size=11, color=GREY, pad=6)
-    left.set_xlabel("part of all requests")
+    left.set_xlabel("share of the requests")
     right.set_xscale("log")
     right.set_xlim(1.0, max(row["p99"] for row in rows) * 8)
     right.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
