@@ -316,7 +316,7 @@ def follow_with_cut(client, services, at, *, error):
             sizes.append(len(body))
             return httpx2.Response(200, stream=Cut(body, at, error))
         if not body:
-            done.wait(5.0)
+            done.wait(30.0)
             raise httpx2.ConnectError("the test is over")
         return httpx2.Response(200, content=body)
 
@@ -332,7 +332,7 @@ def follow_with_cut(client, services, at, *, error):
     services[f"kubernetes.io/service-name={service}"] = handle
     resolver = KubernetesResolver(service, client=client)
     stop = resolver.watch(push)
-    seen.wait(5.0)
+    seen.wait(30.0)
     stop()
     done.set()
     return last == wanted, sizes[0]

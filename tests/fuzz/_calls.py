@@ -241,8 +241,11 @@ def _slots(kind: type) -> set[str]:
 
 
 def _kept(value: Any) -> list[Any]:
-    """Return what an object of the library keeps in its slots."""
-    return [getattr(value, name, None) for name in _slots(type(value))]
+    """Return what an object of the library keeps in its slots, and what functions there are closed over."""
+    found = [getattr(value, name, None) for name in _slots(type(value))]
+    found += getattr(value, "__dict__", {}).values()
+    cells = [cell for one in found for cell in getattr(one, "__closure__", None) or ()]
+    return found + [cell.cell_contents for cell in cells]
 
 
 def state_of(instance: Any) -> list[Any]:
@@ -285,6 +288,12 @@ def _as_annotated(function: Any, positional: list[Any], named: dict[str, Any]) -
     signature, names = inspect.signature(function), vars(sys.modules[function.__module__])
     given = signature.bind(*positional, **named).arguments if positional or named else {}
     return all(fits(value, signature.parameters[name].annotation, names) for name, value in given.items())
+
+
+def _documented(error: Exception, function: Any) -> bool:
+    """Return whether the docstring names the kind of an error, or a base of it."""
+    raises = (inspect.getdoc(function) or "").partition("Raises\n------")[2].partition("-------")[0]
+    return any(kind.__name__ in raises for kind in type(error).__mro__[:-3])
 
 
 def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float], dict[str, int]]:  # noqa: PLR0915 - one loop
@@ -338,16 +347,15 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float], d
                 str(error), repr(error.args[1:0])
             except Exception as second:
                 raise_key(f"{name}, the text of its error", second)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             inside = False
-            if "OSError" not in (inspect.getdoc(function) or ""):
+            if not _documented(error, function) and not _of_a_function(positional, named, owner):
                 raise_key(name, error)
         except Hung:
             result = None
         except Exception as error:
             inside = False
-            given = (*positional, *named.values(), *getattr(owner, "__dict__", {}).values(), *_kept(owner))
-            if not (fitting and any(one is value for one in FUNCTIONS for value in given)):
+            if not _of_a_function(positional, named, owner):
                 raise_key(name, error)
         finally:
             inside = False
@@ -356,6 +364,11 @@ def run(calls: int, seed: int) -> tuple[int, dict[str, int], dict[str, float], d
         if took > SLOW_S and name not in SIMULATIONS:
             slow[name] = max(slow.get(name, 0.0), took)
         return result
+
+    def _of_a_function(positional: list[Any], named: dict[str, Any], owner: Any) -> bool:
+        """Return whether a function of the caller may have raised."""
+        given = (*positional, *named.values(), *_kept(owner))
+        return fitting and any(one is value for one in FUNCTIONS for value in given)
 
     def raise_key(name: str, error: Exception) -> None:
         key = f"{name}: {brief_error(error)[:120]}"

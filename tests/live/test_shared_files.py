@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,13 +51,12 @@ def as_nobody(check):
 
 
 @pytest.fixture
-def open_folder(tmp_path):
-    """Return a directory that every user may reach and write to."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith(("pytest-", "popen-")):
-            folder.chmod(0o755)
-    tmp_path.chmod(0o1777)
-    return tmp_path
+def open_folder():
+    """Return a directory that every user may reach and write to; pytest's own are closed to others by each session."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o1777)
+        yield folder
 
 
 @as_root

@@ -133,7 +133,7 @@ def read_gauges(page: str, gauges: tuple[str, ...]) -> float:
     total = _figure(samples, Gauges(gauges))
     if total is None or not 0.0 <= total < math.inf:
         raise ValueError(f"{total} requests in flight")
-    return float(total)
+    return total
 
 
 def _parsed(gauge: str) -> tuple[str, dict[str, str]]:
@@ -283,7 +283,7 @@ def _samples(page: str) -> dict[str, list[tuple[Mapping[str, str], float]]]:
     samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            samples.setdefault(sample.name, []).append((sample.labels, sample.value))
+            samples.setdefault(sample.name, []).append((sample.labels, float(sample.value)))
     return samples
 
 
