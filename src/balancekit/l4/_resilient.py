@@ -127,7 +127,7 @@ class ResilientGroup:
                 self.advance(now)
             bucket = hash % len(self._owners)
             owner = self._owners[bucket]
-            self._used[bucket] = now + 0.0
+            self._used[bucket] = float(now + 0.0)
         except Exception as error:
             refuse(error, ResilientGroup.pick, self, hash, now)
         return owner
