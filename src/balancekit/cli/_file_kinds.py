@@ -29,6 +29,8 @@ FILE_KINDS: Final[Mapping[str, str]] = {
     "route": "balancekit.cli._route_command",
 }
 """The module of each kind, by the top-level word that marks its files."""
+ENVOY: Final = frozenset({"static_resources", "staticResources"})
+"""Either marks a bootstrap of Envoy in JSON."""
 
 
 def add_explain(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +38,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="a configuration, zone or route file (.toml, .json); any other: the configuration of nginx or HAProxy",
+        help="a configuration, zone or route file (.toml, .json), or the configuration of nginx, HAProxy or Envoy",
     )
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="...", help="what to decide; try FILE --help"
@@ -50,6 +52,8 @@ def run_explain(options: argparse.Namespace) -> int:
         if not are_files(options.file):
             return explain_proxy(options.file, options.words)
         document = read_document(path)
+        if ENVOY & set(document):
+            return explain_proxy(options.file, options.words)
         return int(kind_of(path, document).explain(path, document, options.words))
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit explain: {error}\n")

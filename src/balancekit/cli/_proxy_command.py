@@ -1,4 +1,4 @@
-"""The command ``balancekit explain`` for configurations of nginx and HAProxy. Needs the extra ``proxyconfig``."""
+"""The command ``balancekit explain`` for configurations of nginx, HAProxy and Envoy. Needs the extra ``proxyconfig``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def explain_proxy(path: str, words: Sequence[str]) -> int:
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="one more header")
     parser.add_argument("--port", type=int, help="where it arrives; the first that is configured if left out")
     parser.add_argument(
-        "--kind", choices=("nginx", "haproxy"), help="of the file; told by its text if left out"
+        "--kind", choices=("nginx", "haproxy", "envoy"), help="of the file; told by its text if left out"
     )
     parser.add_argument("--seed", type=int, default=0, help="for methods that draw")
     parser.add_argument("--json", action="store_true", help="print data")

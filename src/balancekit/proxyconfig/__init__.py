@@ -1,6 +1,6 @@
 """Configurations of real proxies: read, and asked where a request would go.
 
-:func:`read_config` reads a file of nginx or HAProxy into a :class:`ProxyConfig`: pools, routes, and a list of what is not
+:func:`read_config` reads a file of nginx, HAProxy or Envoy into a :class:`ProxyConfig`: pools, routes, and a list of what is not
 modelled, each with file and line. :meth:`ProxyConfig.explain` takes one decision with its reasons, by the machines of
 :mod:`balancekit.compat`. Needs the extra ``proxyconfig``.
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from balancekit.proxyconfig._config import ProxyConfig
+    from balancekit.proxyconfig._envoy import read_envoy
     from balancekit.proxyconfig._haproxy import read_haproxy
     from balancekit.proxyconfig._kind import kind_of_text, read_config
     from balancekit.proxyconfig._model import (
@@ -45,6 +46,7 @@ __all__ = [
     "Routing",
     "kind_of_text",
     "read_config",
+    "read_envoy",
     "read_haproxy",
     "read_nginx",
 ]
@@ -53,6 +55,7 @@ __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
         "_config": ("ProxyConfig",),
+        "_envoy": ("read_envoy",),
         "_haproxy": ("read_haproxy",),
         "_kind": ("kind_of_text", "read_config"),
         "_model": (

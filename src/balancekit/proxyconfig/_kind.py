@@ -9,6 +9,7 @@ from typing import Final
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._envoy import read_envoy
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._haproxy import read_haproxy
 from balancekit.proxyconfig._model import Origin
@@ -16,19 +17,26 @@ from balancekit.proxyconfig._nginx import read_nginx
 
 __all__ = ["kind_of_text", "read_config"]
 
-READERS: Final[Mapping[str, Callable[[str], ProxyConfig]]] = {"nginx": read_nginx, "haproxy": read_haproxy}
+READERS: Final[Mapping[str, Callable[[str], ProxyConfig]]] = {
+    "nginx": read_nginx,
+    "haproxy": read_haproxy,
+    "envoy": read_envoy,
+}
 HAPROXY: Final = re.compile(r"^(?:global|defaults|frontend|backend|listen)\b[^;{]*$", re.MULTILINE)
+ENVOY: Final = re.compile(r"""^\s*(?:\{\s*)?["']?static_?[rR]esources["']?\s*:""", re.MULTILINE)
 
 
 @checked_arguments
 def kind_of_text(text: str) -> str:
-    r"""Return ``"haproxy"`` or ``"nginx"`` for a configuration.
+    r"""Return ``"envoy"``, ``"haproxy"`` or ``"nginx"`` for a configuration.
 
     Example
     -------
     >>> kind_of_text("upstream u { server 10.0.0.1; }"), kind_of_text("backend b\\n  server a 10.0.0.1:80\n")
     ('nginx', 'haproxy')
     """
+    if ENVOY.search(text):
+        return "envoy"
     return "haproxy" if HAPROXY.search(text) else "nginx"
 
 
@@ -41,7 +49,7 @@ def read_config(path: str, *, kind: str | None = None) -> ProxyConfig:
     path
         The file.
     kind
-        ``"nginx"`` or ``"haproxy"``; told by the text if left out.
+        ``"nginx"``, ``"haproxy"`` or ``"envoy"``; told by the text if left out.
 
     Raises
     ------

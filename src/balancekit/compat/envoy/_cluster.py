@@ -163,14 +163,31 @@ class Cluster:
     # ------------------------------------------------------------------ requests
 
     @checked_arguments
-    def acquire(self, request: Request | None = None, /, *, now: float) -> str | None:
+    def acquire(
+        self,
+        request: Request | None = None,
+        /,
+        *,
+        now: float,
+        hash_policy: Sequence[HashPolicy] | None = None,
+    ) -> str | None:
         """Return the host that takes a request; ``None`` means 503, none is healthy.
 
         The request counts as in progress until :meth:`release`.
+
+        Parameters
+        ----------
+        request
+            What is known of it.
+        now
+            When it arrives.
+        hash_policy
+            What its route hashes; that of the cluster if left out.
         """
         self._advance(now)
         self._warm()
-        position = request_hash(self._hash_policy, request) if self._keyed and request else None
+        policies = self._hash_policy if hash_policy is None else hash_policy
+        position = request_hash(policies, request) if self._keyed and request else None
         if position is None:
             position = self._rng.getrandbits(64)
         ctx = PickContext(rng=self._rng, now=self._now, key=position if self._keyed else None)

@@ -1,0 +1,203 @@
+"""Envoy's bootstrap: static listeners, their routes, and static clusters, in YAML or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from balancekit._support.arguments import checked_arguments
+from balancekit.compat._routing import RawRequest
+from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._envoy_cluster import address_of, read_cluster
+from balancekit.proxyconfig._envoy_message import Message, Notes
+from balancekit.proxyconfig._envoy_routes import Routes
+from balancekit.proxyconfig._envoy_words import (
+    BOOTSTRAP,
+    CLUSTER,
+    CLUSTER_IGNORED,
+    CONNECTION,
+    CONNECTION_IGNORED,
+    LISTENER,
+    LISTENER_IGNORED,
+    ROUTES,
+    ROUTES_IGNORED,
+)
+from balancekit.proxyconfig._envoy_yaml import read_values
+from balancekit.proxyconfig._files import Files
+from balancekit.proxyconfig._model import Origin, Pool, ProxyRequest, Routing
+
+__all__ = ["read_envoy"]
+
+ELSEWHERE: Final = "what another server says is not followed"
+PATHS: Final = (
+    "IMPLEMENTATION_SPECIFIC_DEFAULT",
+    "KEEP_UNCHANGED",
+    "REJECT_REQUEST",
+    "UNESCAPE_AND_FORWARD",
+    "UNESCAPE_AND_REDIRECT",
+)
+
+
+@checked_arguments
+def read_envoy(path: str) -> ProxyConfig:
+    """Read a bootstrap of Envoy.
+
+    Parameters
+    ----------
+    path
+        A file in YAML, or in JSON if its name ends with ``.json``.
+
+    Raises
+    ------
+    ProxyConfigError
+        If it cannot be read, with file and line.
+
+    Source: Envoy 1.40, ``config.bootstrap.v3.Bootstrap``.
+    """
+    text = Files().read(path, Origin(path, 1))
+    notes = Notes(path, json=path.endswith(".json"))
+    reader = _Reader(Message(read_values(text, path), notes, neutral=BOOTSTRAP))
+    return ProxyConfig("envoy", path, reader.pools, reader.route, notes.listed(), reader.facts)
+
+
+@final
+class _Listener:
+    """A listener: its port, and what it does with a request."""
+
+    def __init__(self, name: str, port: int | None, line: int) -> None:
+        self.name = name
+        self.port = port
+        self.line = line
+        self.routes: Routes | None = None
+        self.cluster: str | None = None
+        self.strip_port = False
+
+    def route(self, request: ProxyRequest, pools: Mapping[str, Pool]) -> Routing:
+        """Return where its rules lead a request."""
+        if self.cluster is not None:
+            return Routing(self.cluster, f"listener {self.name}: connections go to cluster {self.cluster}")
+        if self.routes is None:
+            return Routing(None, f"listener {self.name}: its filters are not modelled")
+        raw = request.raw
+        if self.strip_port and self.port is not None and raw.host is not None:
+            raw = RawRequest(
+                target=raw.target,
+                host=raw.host.removesuffix(f":{self.port}"),
+                method=raw.method,
+                headers=raw.headers,
+            )
+        found = self.routes.machine.route(raw)
+        if found.pool is None:
+            status = found.status
+            words = "no route matches" if status == 404 else "refused"
+            return Routing(None, f"listener {self.name}: {words}", status, found.location)
+        return self.routes.actions[int(found.pool)].routing(request, pools)
+
+
+@final
+class _Reader:
+    """What a bootstrap says."""
+
+    def __init__(self, bootstrap: Message) -> None:
+        self._notes = bootstrap.notes
+        self.pools: dict[str, Pool] = {}
+        self.clusters: dict[str, Message] = {}
+        self.listeners: list[_Listener] = []
+        manager = bootstrap.message(
+            "cluster_manager", neutral=["outlier_detection", "upstream_bind_config", "load_stats_config"]
+        )
+        if manager is not None and "local_cluster_name" in manager:
+            manager.note("local_cluster_name", "zones are taken to be alike")
+        if "dynamic_resources" in bootstrap:
+            bootstrap.note("dynamic_resources", ELSEWHERE)
+        resources = bootstrap.message("static_resources", neutral=["secrets"])
+        if resources is None:
+            raise self._notes.error(bootstrap.line, "static_resources is expected")
+        for cluster in resources.messages("clusters", neutral=CLUSTER, ignored=CLUSTER_IGNORED):
+            name = cluster.text("name")
+            if not name:
+                raise self._notes.error(cluster.line, "a name is expected")
+            if name in self.pools:
+                raise cluster.fail("name", f"a second cluster {name!r}")
+            self.clusters[name] = cluster
+            self.pools[name] = read_cluster(cluster, name)
+        for listener in resources.messages("listeners", neutral=LISTENER, ignored=LISTENER_IGNORED):
+            self.listeners.append(self._listener(listener))
+        self.facts: dict[str, Any] = {
+            "owners": self._notes.owners,
+            "clusters": self.clusters,
+            "listeners": self.listeners,
+        }
+
+    def route(self, request: ProxyRequest) -> Routing:
+        """Return where the rules lead a request."""
+        if not self.listeners:
+            return Routing(None, "there is no listener")
+        for listener in self.listeners:
+            if request.port is None or request.port == listener.port:
+                return listener.route(request, self.pools)
+        return Routing(None, f"nothing listens on port {request.port}")
+
+    def _listener(self, listener: Message) -> _Listener:
+        address = listener.message("address")
+        where = "" if address is None else address_of(address)
+        port = where.rpartition(":")[2]
+        found = _Listener(
+            listener.text("name") or where, int(port) if port.isdecimal() else None, listener.line
+        )
+        chains = listener.messages(
+            "filter_chains",
+            neutral=["name", "transport_socket", "metadata", "transport_socket_connect_timeout"],
+        )
+        default = listener.message("default_filter_chain", neutral=["name", "transport_socket"])
+        for number, chain in enumerate(chains if default is None else [*chains, default]):
+            match = chain.value("filter_chain_match")
+            if match is not None and len(chains) + (default is not None) > 1:
+                chain.note("filter_chain_match", "the first filter chain is taken")
+            for one in chain.messages("filters", neutral=["name"]):
+                self._filter(found, one, first=number == 0)
+        return found
+
+    def _filter(self, found: _Listener, one: Message, *, first: bool) -> None:
+        typed = one.message("typed_config")
+        if typed is None:
+            return
+        if not first:
+            typed.skip()
+        elif typed.type.endswith("HttpConnectionManager"):
+            self._manager(found, typed)
+        elif typed.type.endswith("TcpProxy"):
+            typed.know(["stat_prefix", "access_log", "idle_timeout", "max_connect_attempts"])
+            found.cluster = typed.text("cluster") or None
+            self._known(found.cluster, typed.line_of("cluster"))
+        else:
+            typed.skip()
+            one.note("typed_config", "this filter is not followed")
+
+    def _manager(self, found: _Listener, manager: Message) -> None:
+        manager.know(CONNECTION, CONNECTION_IGNORED)
+        options: dict[str, Any] = {
+            name: manager.flag(name)
+            for name in ("normalize_path", "merge_slashes", "strip_any_host_port", "strip_trailing_host_dot")
+        }
+        options["path_with_escaped_slashes_action"] = manager.choice(
+            "path_with_escaped_slashes_action", PATHS, PATHS[0]
+        )
+        found.strip_port = manager.flag("strip_matching_host_port")
+        for one in manager.messages("http_filters", neutral=["name", "is_optional"]):
+            typed = one.message("typed_config")
+            if typed is not None:
+                typed.skip()
+                if not typed.type.endswith("router.v3.Router"):
+                    one.note("typed_config", "it may change or answer requests")
+        forwarded = not manager.flag("use_remote_address")
+        routes = manager.message("route_config", neutral=ROUTES, ignored=ROUTES_IGNORED)
+        if routes is None:
+            return
+        found.routes = Routes(routes, options, forwarded=forwarded)
+        for name, line in found.routes.named:
+            self._known(name, line)
+
+    def _known(self, name: str | None, line: int) -> None:
+        if name is not None and name not in self.pools:
+            raise self._notes.error(line, f"there is no cluster {name!r}")

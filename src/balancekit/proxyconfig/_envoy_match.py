@@ -1,0 +1,141 @@
+"""Matches of Envoy's routes, in the words of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from balancekit.proxyconfig._envoy_message import Message
+
+__all__ = ["needed", "read_match", "shown"]
+
+PATHS: Final = ("prefix", "path", "path_separated_prefix")
+STRINGS: Final = ("exact", "prefix", "suffix", "contains")
+OLD_HEADERS: Final[Mapping[str, str]] = {
+    "exact_match": "exact",
+    "prefix_match": "prefix",
+    "suffix_match": "suffix",
+    "contains_match": "contains",
+}
+PARTS: Final[Mapping[str, int]] = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
+UNMATCHED: Final = "it is taken not to match"
+
+
+def read_match(match: Message) -> tuple[dict[str, Any], bool]:
+    """Return a match in the machine's words, and whether it can be followed."""
+    known = True
+    found: dict[str, Any] = {}
+    for name in PATHS:
+        if name in match:
+            found[name] = match.text(name)
+    if "safe_regex" in match:
+        found["safe_regex"] = {"regex": _regex(match)}
+    if "path_match_policy" in match:
+        policy = match.message("path_match_policy", neutral=["name"])
+        typed = None if policy is None else policy.message("typed_config")
+        if typed is None or not typed.type.endswith("UriTemplateMatchConfig"):
+            match.note("path_match_policy", UNMATCHED)
+            known = False
+        else:
+            found["path_match_policy"] = {"typed_config": {"path_template": typed.text("path_template")}}
+    for name in ("connect_matcher", "grpc", "tls_context", "dynamic_metadata", "filter_state", "cookies"):
+        if name in match:
+            match.note(name, UNMATCHED)
+            known = False
+    if not found and known:
+        raise match.notes.error(
+            match.line, "prefix, path, path_separated_prefix, safe_regex or the like is expected"
+        )
+    if len(found) > 1:
+        raise match.notes.error(match.line, f"one of {', '.join(found)} is expected")
+    if not match.flag("case_sensitive", default=True):
+        found["case_sensitive"] = False
+    found["headers"] = [_header(one) for one in match.messages("headers")]
+    found["query_parameters"] = [_query(one) for one in match.messages("query_parameters")]
+    return found, _always(match) and known
+
+
+def _header(one: Message) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": needed(one, "name")}
+    if "string_match" in one:
+        found["string_match"] = _string(one)
+    for name, word in OLD_HEADERS.items():
+        if name in one:
+            found["string_match"] = {word: one.text(name)}
+    if "safe_regex_match" in one:
+        found["string_match"] = {"safe_regex": {"regex": _regex(one, "safe_regex_match")}}
+    span = one.message("range_match")
+    if span is not None:
+        whole = {"minimum": -(2**63), "maximum": 2**63 - 1}
+        found["range_match"] = {
+            "start": span.whole("start", 0, **whole),
+            "end": span.whole("end", 0, **whole),
+        }
+    if "present_match" in one:
+        found["present_match"] = one.flag("present_match")
+    found["invert_match"] = one.flag("invert_match")
+    found["treat_missing_header_as_empty"] = one.flag("treat_missing_header_as_empty")
+    return found
+
+
+def _query(one: Message) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": needed(one, "name")}
+    if "string_match" in one:
+        found["string_match"] = _string(one)
+    elif "present_match" in one:
+        found["present_match"] = one.flag("present_match")
+    return found
+
+
+def _always(match: Message) -> bool:
+    """Whether a match holds for all of its requests, as ``runtime_fraction`` says."""
+    fraction = match.message("runtime_fraction", neutral=["runtime_key"])
+    if fraction is None:
+        return True
+    value = fraction.message("default_value")
+    if value is None:
+        return True
+    some = value.whole("numerator", 0)
+    whole = PARTS[value.choice("denominator", PARTS, "HUNDRED")]
+    if 0 < some < whole:
+        match.note("runtime_fraction", "it is taken to match always")
+    return some > 0
+
+
+def needed(one: Message, name: str) -> str:
+    found = one.text(name)
+    if not found:
+        raise one.notes.error(one.line, f"{name} is expected")
+    return found
+
+
+def _regex(one: Message, name: str = "safe_regex") -> str:
+    inner = one.message(name, neutral=["google_re2"])
+    return "" if inner is None else inner.text("regex")
+
+
+def _string(one: Message) -> dict[str, Any]:
+    inner = one.message("string_match", ignored={"custom": "it is taken not to match"})
+    if inner is None:
+        raise AssertionError(one)
+    if "safe_regex" in inner:
+        return {"safe_regex": {"regex": _regex(inner)}}
+    for name in STRINGS:
+        if name in inner:
+            return {name: inner.text(name), "ignore_case": inner.flag("ignore_case")}
+    raise inner.notes.error(inner.line, "exact, prefix, suffix, contains or safe_regex is expected")
+
+
+def shown(words: Mapping[str, Any]) -> str:
+    """Return a match in words."""
+    shown = []
+    for name, value in words.items():
+        if name in PATHS:
+            shown.append(f"{name} {value}")
+        elif name == "safe_regex":
+            shown.append(f"regex {value['regex']}")
+        elif name == "headers" and value:
+            shown.append("headers " + ", ".join(one["name"] for one in value))
+        elif name == "query_parameters" and value:
+            shown.append("query " + ", ".join(one["name"] for one in value))
+    return " ".join(shown) or "any"

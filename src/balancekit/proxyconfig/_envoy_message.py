@@ -1,0 +1,293 @@
+"""Messages of an Envoy configuration: fields by name and type, and a list of those that were not read.
+
+Fields are named ``as_here`` or ``asHere``. A field that is read is followed; one that is stated to be neutral decides
+nothing about balancing; every other one is listed as not modelled, with its line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, final
+
+from balancekit.proxyconfig._envoy_yaml import Value
+from balancekit.proxyconfig._model import NotModelled, Origin, ProxyConfigError
+
+__all__ = ["Message", "Notes"]
+
+CAPITAL: Final = re.compile(r"(?<=[a-z0-9])([A-Z])")
+DURATION: Final = re.compile(r"([0-9]{1,9})(\.[0-9]{1,9})?s")
+UNKNOWN: Final = "not understood"
+
+
+@final
+class Notes:
+    """What a file is called, how it is written, and what of it is not modelled.
+
+    Parameters
+    ----------
+    path
+        The file.
+    json
+        Whether it is JSON.
+    """
+
+    def __init__(self, path: str, *, json: bool) -> None:
+        self.path: str = path
+        self.json: bool = json
+        self.owners: dict[Origin, str] = {}
+        self._messages: list[Message] = []
+        self._said: dict[tuple[int, str], NotModelled] = {}
+
+    def origin(self, line: int) -> Origin:
+        """Return where a line is."""
+        return Origin(self.path, line)
+
+    def error(self, line: int, problem: str) -> ProxyConfigError:
+        """Return an error at a line."""
+        return ProxyConfigError(self.origin(line), problem)
+
+    def note(self, line: int, text: str, why: str, owner: str | None = None) -> None:
+        """List something as not modelled."""
+        one = NotModelled(origin=self.origin(line), text=text, why=why)
+        self._said.setdefault((line, text), one)
+        if owner is not None:
+            self.owners[one.origin] = owner
+
+    def register(self, message: Message) -> None:
+        """Remember a message, to list what is not read of it."""
+        self._messages.append(message)
+
+    def listed(self) -> tuple[NotModelled, ...]:
+        """Return all that is not modelled, in the order of the file."""
+        for message in self._messages:
+            for name, line in message.unread():
+                self.note(line, name, UNKNOWN, message.owner)
+        return tuple([self._said[place] for place in sorted(self._said)])
+
+
+@final
+class Message:
+    """A message: its fields are read once, by type.
+
+    Parameters
+    ----------
+    value
+        A mapping.
+    notes
+        Of the file.
+    neutral
+        Fields that decide nothing about balancing.
+    ignored
+        Why fields that are not followed may matter, by name.
+    owner
+        The pool that it belongs to.
+
+    Raises
+    ------
+    ProxyConfigError
+        If the value is no mapping, or has a field twice.
+    """
+
+    def __init__(
+        self,
+        value: Value,
+        notes: Notes,
+        *,
+        neutral: Collection[str] = (),
+        ignored: Mapping[str, str] | None = None,
+        owner: str | None = None,
+    ) -> None:
+        self.line: int = value.line
+        self.notes: Notes = notes
+        self.owner: str | None = owner
+        if value.is_null:
+            value = Value({}, value.line)
+        if not isinstance(value.data, dict):
+            raise notes.error(value.line, "fields are expected here")
+        self._fields: dict[str, Value] = {}
+        for key, inner in value.data.items():
+            name = key if key.startswith("@") else CAPITAL.sub(lambda found: "_" + found[1].lower(), key)
+            if name in self._fields:
+                raise notes.error(inner.line, f"{name!r} twice")
+            self._fields[name] = inner
+        self._read: set[str] = {"@type"}
+        self._messages: dict[str, Message] = {}
+        self.know(neutral, ignored)
+        notes.register(self)
+
+    def know(self, neutral: Collection[str] = (), ignored: Mapping[str, str] | None = None) -> None:
+        """Say which fields decide nothing, and why others that are not followed may matter."""
+        self._read.update(neutral)
+        for name, why in (ignored or {}).items():
+            if name in self._fields and not self._off(name):
+                self.notes.note(self._fields[name].line, name, why, self.owner)
+            self._read.add(name)
+
+    def skip(self) -> None:
+        """Say that all of it has been listed, or decides nothing."""
+        self._read.update(self._fields)
+
+    def _off(self, name: str) -> bool:
+        value = self._fields[name]
+        return value.truth is False or value.is_null or value.data == []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields and not self._fields[name].is_null
+
+    @property
+    def origin(self) -> Origin:
+        """Where it begins."""
+        return self.notes.origin(self.line)
+
+    @property
+    def type(self) -> str:
+        """The last word of ``@type``, with its package before: ``http_connection_manager.v3.HttpConnectionManager``."""
+        found = self._fields.get("@type")
+        return found.data.rpartition("/")[2] if found is not None and isinstance(found.data, str) else ""
+
+    def unread(self) -> Iterator[tuple[str, int]]:
+        """Return the fields that were not read, with their lines."""
+        for name, value in self._fields.items():
+            if name not in self._read and not value.is_null:
+                yield name, value.line
+
+    def line_of(self, name: str) -> int:
+        """Return the line of a field, of the message if it is not there."""
+        return self._fields[name].line if name in self._fields else self.line
+
+    def fail(self, name: str, problem: str) -> ProxyConfigError:
+        """Return an error at a field."""
+        return self.notes.error(self.line_of(name), f"{name}: {problem}")
+
+    def note(self, name: str, why: str) -> None:
+        """List a field as not modelled."""
+        self._read.add(name)
+        if name in self:
+            self.notes.note(self.line_of(name), name, why, self.owner)
+
+    def value(self, name: str) -> Value | None:
+        """Return a field's value."""
+        self._read.add(name)
+        return self._fields[name] if name in self else None
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a field that is a text."""
+        value = self.value(name)
+        if value is None:
+            return default
+        if not isinstance(value.data, str):
+            raise self.fail(name, "a text is expected")
+        return value.data
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """Return a field that is a truth value."""
+        value = self.value(name)
+        if value is None:
+            return default
+        if value.truth is None:
+            raise self.fail(name, "true or false is expected")
+        return value.truth
+
+    def whole(self, name: str, default: int, *, minimum: int = 0, maximum: int = 2**32 - 1) -> int:
+        """Return a field that is a whole number."""
+        value = self.value(name)
+        if value is None:
+            return default
+        if value.whole is None or not minimum <= value.whole <= maximum:
+            raise self.fail(name, f"a whole number from {minimum} to {maximum} is expected")
+        return value.whole
+
+    def number(self, name: str, default: float, *, minimum: float, maximum: float) -> float:
+        """Return a field that is a number."""
+        value = self.value(name)
+        if value is None:
+            return default
+        try:
+            found = float(value.data) if isinstance(value.data, str) else float("nan")
+        except ValueError:
+            found = float("nan")
+        if not minimum <= found <= maximum:
+            raise self.fail(name, f"a number from {minimum:g} to {maximum:g} is expected")
+        return found
+
+    def seconds(self, name: str) -> float | None:
+        """Return a field that is a duration."""
+        text = self.text(name)
+        if name not in self:
+            return None
+        if not DURATION.fullmatch(text):
+            raise self.fail(name, "seconds are expected, as 0.25s")
+        return float(text[:-1])
+
+    def choice(self, name: str, allowed: Collection[str], default: str) -> str:
+        """Return a field that is one of some words."""
+        found = self.text(name, default)
+        if found not in allowed:
+            raise self.fail(name, f"{found!r} is none of {', '.join(allowed)}")
+        return found
+
+    def message(
+        self,
+        name: str,
+        *,
+        neutral: Collection[str] = (),
+        ignored: Mapping[str, str] | None = None,
+    ) -> Message | None:
+        """Return a field that is a message, ``None`` if it is not there."""
+        self._read.add(name)
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        found = self._messages.get(name)
+        if found is None:
+            found = self._messages[name] = Message(value, self.notes, owner=self.owner)
+        found.know(neutral, ignored)
+        return found
+
+    def messages(
+        self,
+        name: str,
+        *,
+        neutral: Collection[str] = (),
+        ignored: Mapping[str, str] | None = None,
+    ) -> list[Message]:
+        """Return a field that is a list of messages."""
+        return [
+            Message(value, self.notes, neutral=neutral, ignored=ignored, owner=self.owner)
+            for value in self.list(name)
+        ]
+
+    def list(self, name: str) -> list[Value]:
+        """Return a field that is a list."""
+        value = self.value(name)
+        if value is None:
+            return []
+        if not isinstance(value.data, list):
+            raise self.fail(name, "a list is expected")
+        return value.data
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a field that is a list of texts."""
+        found = []
+        for value in self.list(name):
+            if not isinstance(value.data, str):
+                raise self.notes.error(value.line, f"{name}: a text is expected")
+            found.append(value.data)
+        return tuple(found)
+
+    def struct(self, name: str) -> dict[str, Any]:
+        """Return a field that holds any values by name."""
+        value = self.value(name)
+        if value is None:
+            return {}
+        found = value.bare(json=self.notes.json)
+        if not isinstance(found, dict):
+            raise self.fail(name, "values by name are expected")
+        return found
+
+    def lb_metadata(self, name: str) -> dict[str, Any]:
+        """Return what ``envoy.lb`` says in a field that is a ``Metadata``."""
+        metadata = self.message(name)
+        found = metadata.struct("filter_metadata").get("envoy.lb") if metadata is not None else None
+        return found if isinstance(found, dict) else {}

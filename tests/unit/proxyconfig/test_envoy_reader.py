@@ -1,0 +1,296 @@
+"""The reader of Envoy's bootstraps: what is followed, what is listed, what is refused with its line."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+
+from balancekit.cli import main
+from balancekit.proxyconfig import (
+    Origin,
+    ProxyConfigError,
+    ProxyRequest,
+    kind_of_text,
+    read_config,
+    read_envoy,
+)
+
+LISTENER = """\
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: 127.0.0.1, port_value: 8080}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          http_filters:
+          - name: lua
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, default_source_code: {}}
+          - name: router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+"""
+ROUTES = """\
+              - {match: {prefix: /old}, redirect: {https_redirect: true, path_redirect: /new, responseCode: FOUND}}
+              - {match: {path: /gone}, direct_response: {status: 410}}
+              - match: {prefix: /grpc, grpc: {}}
+                route: {cluster: shop}
+              - match: {prefix: /never, runtime_fraction: {default_value: {numerator: 0}}}
+                route: {cluster: shop}
+              - match: {prefix: /by}
+                route: {cluster_header: x-pool}
+              - match: {prefix: /some}
+                route: {weighted_clusters: {clusters: [{name: shop, weight: 3}, {name: plain, weight: 1}]}}
+              - match: {prefix: /}
+                route:
+                  cluster: shop
+                  retry_policy: {retry_on: 5xx}
+                  hash_policy:
+                  - header: {header_name: x-user}
+                  - cookie: {name: session, ttl: 0s}
+"""
+CLUSTERS = """\
+  clusters:
+  - name: shop
+    lb_policy: MAGLEV
+    outlier_detection: {}
+    made_up: 7
+    load_assignment:
+      endpoints:
+      - lb_endpoints:
+        - {endpoint: &first {address: {socket_address: {address: 10.0.0.1, port_value: 80}}}}
+        - endpoint: {address: {socket_address: {address: "::1", port_value: 80}}}
+          loadBalancingWeight: 3
+          health_status: UNHEALTHY
+  - name: plain
+    load_assignment:
+      endpoints:
+      - lb_endpoints:
+        - endpoint: *first
+        - {endpoint: *first}
+"""
+ENVOY = LISTENER + ROUTES + CLUSTERS
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return what writes a file and returns its path."""
+
+    def write(text, name="envoy.yaml"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def test_envoy_answers_with_the_reason_and_the_line(written):
+    """Route, pool and server, each with where it is written; keys are named either way; anchors are followed."""
+    config = read_config(written(ENVOY))
+    found = config.explain(ProxyRequest("/a", headers=(("X-User", "u1"),)))
+    assert (config.kind, found.pool.name, found.server.address, found.key) == (
+        "envoy",
+        "shop",
+        "10.0.0.1:80",
+        "u1",
+    )
+    assert found.why[0].startswith("route prefix / (")
+    assert found.server.origin.line == ENVOY.split("&first")[0].count("\n") + 1
+    assert [(s.name, s.weight, s.down) for s in config.pools["shop"].servers] == [
+        ("10.0.0.1:80", 1, False),
+        ("[::1]:80", 3, True),
+    ]
+    assert [server.name for server in config.pools["plain"].servers] == ["10.0.0.1:80", "10.0.0.1:80#2"]
+    assert config.explain(ProxyRequest("/a", headers=(("Cookie", 'session="7"'),))).key == "7"
+
+
+def test_what_envoy_answers_by_itself_has_no_server(written):
+    """A redirect with its location, a status, a cluster that is not there, a path that no route has, a port."""
+    config = read_envoy(written(ENVOY))
+    assert config.route(ProxyRequest("/old?q", host="h:80"))[2:4] == (302, "https://h/new?q")
+    assert config.route(ProxyRequest("/gone")).status == 410
+    assert config.route(ProxyRequest("/by")).status == 503
+    assert config.route(ProxyRequest("/by", headers=(("X-Pool", "plain"),))).pool == "plain"
+    assert config.route(ProxyRequest("/some")).shares == {"shop": 0.75, "plain": 0.25}
+    assert config.route(ProxyRequest("/never")).pool == "shop"
+    assert "nothing listens" in config.route(ProxyRequest("/", port=81)).rule
+    assert config.route(ProxyRequest("/", port=8080)).pool == "shop"
+
+
+def test_what_is_not_modelled_is_listed_with_its_line(written):
+    """A filter, a match, a retry policy, a cookie's ttl, outlier detection, an unknown field; none is skipped."""
+    config = read_envoy(written(ENVOY))
+    lines = ENVOY.split("\n")
+    for one in config.not_modelled:
+        assert one.text in lines[one.origin.line - 1]
+    assert [one.text for one in config.not_modelled] == [
+        "typed_config",
+        "grpc",
+        "retry_policy",
+        "ttl",
+        "outlier_detection",
+        "made_up",
+    ]
+    words = str(config.explain(ProxyRequest("/by", headers=(("X-Pool", "plain"),))))
+    assert "made_up" not in words
+
+
+def test_json_is_read_alike(written):
+    """The same bootstrap as JSON has the same pools, routes and lines of its own."""
+    document = {
+        "static_resources": {
+            "clusters": [
+                {
+                    "name": "shop",
+                    "lb_policy": "RING_HASH",
+                    "load_assignment": {
+                        "endpoints": [
+                            {
+                                "lb_endpoints": [
+                                    {
+                                        "endpoint": {
+                                            "address": {
+                                                "socket_address": {"address": "10.0.0.1", "port_value": 80}
+                                            }
+                                        },
+                                        "metadata": {
+                                            "filter_metadata": {"envoy.lb": {"v": 1.5, "on": True, "n": None}}
+                                        },
+                                    }
+                                ]
+                            }
+                        ]
+                    },
+                }
+            ]
+        }
+    }
+    config = read_config(written(json.dumps(document, indent=1), "envoy.json"))
+    (server,) = config.pools["shop"].servers
+    assert server.options["metadata"] == {"v": 1.5, "on": True, "n": None}
+    assert server.origin.line == 11
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 10)}]\n" for n in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("static_resources:\n  clusters: [\n", 3),
+        ("static_resources:\n\tclusters: []\n", 2),
+        ("static_resources:\n  clusters: []\n  clusters: []\n", 3),
+        ("static_resources:\n  clusters:\n  - name: a\n  - name: a\n", 4),
+        ("static_resources:\n  clusters:\n  - name: a\n    lb_policy: FASTEST\n", 4),
+        ("static_resources:\n  clusters:\n  - name: a\n    lbPolicy: RANDOM\n    lb_policy: RANDOM\n", 5),
+        (
+            "static_resources:\n  clusters:\n  - name: a\n    lb_policy: MAGLEV\n    maglev_lb_config:\n      table_size: 10\n",
+            5,
+        ),
+        (
+            ENVOY.replace("loadBalancingWeight: 3", "loadBalancingWeight: 0"),
+            ENVOY.split("loadBal")[0].count("\n") + 1,
+        ),
+        (
+            ENVOY.replace("cluster: shop\n", "cluster: nowhere\n"),
+            ENVOY.split("cluster: shop\n")[0].count("\n") + 1,
+        ),
+        (
+            LISTENER
+            + "              - match: {safe_regex: {regex: '('}}\n                route: {cluster: a}\n",
+            21,
+        ),
+        (LISTENER + "              - match: {headers: []}\n                route: {cluster: a}\n", 21),
+        (LISTENER + "              - match: {prefix: /}\n", 21),
+        ("static_resources: *nothing\n", 1),
+        ("static_resources:\n  a: &x [*x]\n", 2),
+        (LAUGHS, 6),
+        ("static_resources:\n" + "".join(" " * n + "a:\n" for n in range(1, 99)), 65),
+        ("static_resources:\n " + "[" * 100_000, 2),
+        ("static_resources:\n clusters: [" + "[]," * 500_000 + "]", 2),
+        ("static_resources:\n clu\0sters: []\n", 2),
+        ("static_resources:\n a: \x07\n", 2),
+        (b"static_resources:\n a: \xff\n", 2),
+        ("static_resources: {}\n---\nstatic_resources: {}\n", 2),
+        ("static_resources:\n  ? [a]\n  : b\n", 2),
+        ("", 1),
+        ("[]", 1),
+        ("{}", 1),
+    ],
+    ids=range(26),
+)
+def test_a_broken_bootstrap_is_refused_with_its_line(written, text, line):
+    """YAML that does not parse, keys twice, values out of bounds, missing parts, depth, aliases, NUL, sizes."""
+    path = written(text)
+    with pytest.raises(ProxyConfigError) as caught:
+        read_envoy(path)
+    assert caught.value.origin == Origin(path, line), str(caught.value)
+
+
+def test_a_huge_bootstrap_is_refused_before_it_is_read(tmp_path):
+    """100 MB: its first line is named, and nothing is parsed."""
+    path = tmp_path / "huge.yaml"
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    for read in (read_envoy, read_config):
+        with pytest.raises(ProxyConfigError, match="bytes") as caught:
+            read(str(path))
+        assert caught.value.origin == Origin(str(path), 1)
+
+
+def test_subsets_localities_and_priorities_are_followed(written):
+    """A request whose route names a version goes to a host of it; a zone without a weight gets none; a level waits."""
+    text = """\
+static_resources:
+  clusters:
+  - name: c
+    load_balancing_policy:
+      policies:
+      - typed_extension_config:
+          name: random
+          typed_config: {"@type": type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random}
+    lb_subset_config: {subset_selectors: [{keys: [v]}]}
+    load_assignment:
+      endpoints:
+      - lb_endpoints:
+        - {endpoint: &a {address: {pipe: {path: /a}}}, metadata: {filter_metadata: {envoy.lb: {v: 1}}}}
+        - {endpoint: &b {address: {pipe: {path: /b}}}, metadata: {filter_metadata: {envoy.lb: {v: 2}}}}
+  - name: z
+    lb_policy: RANDOM
+    common_lb_config: {locality_weighted_lb_config: {}, healthy_panic_threshold: {value: 0}}
+    load_assignment:
+      endpoints:
+      - {locality: {zone: x}, load_balancing_weight: 1, lb_endpoints: [endpoint: *a]}
+      - {locality: {zone: y}, lb_endpoints: [endpoint: *b]}
+      - {priority: 1, lb_endpoints: [endpoint: {address: {pipe: {path: /c}}}]}
+"""
+    config = read_envoy(written(text))
+    assert not config.not_modelled
+    routing = config.route(ProxyRequest("/"))._replace(pool="c", metadata={"v": 2.0})
+    chooser = config.pools["c"].start(Random(1))
+    assert {chooser.pick(ProxyRequest("/"), routing) for _ in range(20)} == {"/b"}
+    chooser = config.pools["z"].start(Random(1))
+    assert {chooser.pick(ProxyRequest("/"), routing._replace(metadata={})) for _ in range(20)} == {"/a"}
+
+
+def test_the_command_explains_a_request(written, capsys):
+    """YAML and JSON; a broken bootstrap is status 2 with its line."""
+    assert kind_of_text(ENVOY) == "envoy"
+    assert main(["explain", written(ENVOY), "--header", "x-user:7"]) == 0
+    assert "-> 10.0.0.1:80" in capsys.readouterr().out
+    assert main(["explain", written(ENVOY), "--kind", "envoy", "--request", "/gone"]) == 0
+    assert main(["explain", written('{"static_resources": {}}', "envoy.json")]) == 1
+    capsys.readouterr()
+    assert main(["explain", written('{"static_resources": 7}', "envoy.json")]) == 2
+    assert "envoy.json:1:" in capsys.readouterr().err
