@@ -1,6 +1,7 @@
 """Waiting for a slot, in order and not for long; and asking less when a backend refuses.
 
 ==========================  =========================================================================
+:class:`WaitingRoom`        requests of threads and tasks wait there for a balancer that is full
 :class:`WaitingQueue`       which request is next, and which is refused; sans-IO
 :class:`ClientThrottle`     drops requests that would very likely be refused
 ==========================  =========================================================================
@@ -14,20 +15,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from balancekit.waiting._handover import RoomClosedError, WaitingTimeoutError
     from balancekit.waiting._queue import Order, Waiter, WaitingQueue
+    from balancekit.waiting._room import WaitingRoom
     from balancekit.waiting._throttle import ClientThrottle
 
 __all__ = [
     "ClientThrottle",
     "Order",
+    "RoomClosedError",
     "Waiter",
     "WaitingQueue",
+    "WaitingRoom",
+    "WaitingTimeoutError",
 ]
 
 __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
+        "_handover": ("RoomClosedError", "WaitingTimeoutError"),
         "_queue": ("Order", "Waiter", "WaitingQueue"),
+        "_room": ("WaitingRoom",),
         "_throttle": ("ClientThrottle",),
     },
 )

@@ -11,7 +11,8 @@ Under overload, waiting is what makes answers late. So the queue is short, and i
   first out**: under pressure the oldest are lost in any case, and the newest can still be answered in time.
 - A request whose deadline is nearer than ``min_time`` is **hopeless**, and refused.
 
-Sans-IO, one thread at a time; ``now`` is the caller's. Cost: O(tenants that wait) a step, amortised.
+Sans-IO, one thread at a time; ``now`` is the caller's. An interrupt at any instruction leaves a queue whose counts are right and
+which has, or has not, what was added or taken. Cost: O(tenants that wait) a step, amortised.
 
 Source: bound and adaptive order: Facebook, *Fail at scale* (ACM Queue, 2015), with its controlled delay as an option; fair queueing:
 Goyal, Vin, Cheng (1996); criticality: *Site Reliability Engineering*, chapter 21.
@@ -53,7 +54,7 @@ class Waiter(Generic[T]):
         self.criticality: int = criticality
         self.tenant: str = tenant
         self.cost: float = cost
-        self.waiting: bool = True
+        self.waiting: bool = False
         """Whether it is in the queue."""
 
 
@@ -79,6 +80,42 @@ class _Tenant(Generic[T]):
             line.pop()
         if len(line) > 2 * self.count + 8:
             self.line = deque([waiter for waiter in line if waiter.waiting])
+
+
+@final
+class _Ranking(Generic[T]):
+    """What waits, in the order in which it is to be served. No generator: one that is dropped half way swallows a signal."""
+
+    __slots__ = ("_first", "_lines", "_others")
+
+    def __init__(self, lines: list[tuple[_Tenant[T], bool]]) -> None:
+        self._lines = lines  # the next one last
+        self._first: Waiter[T] | None = None  # of the last line, if it has been returned
+        self._others: list[Waiter[T]] = []  # of the line before, the next one last
+
+    def __iter__(self) -> _Ranking[T]:
+        return self
+
+    def __next__(self) -> Waiter[T]:
+        while self._others or self._lines:
+            if self._others:
+                waiter = self._others.pop()
+                if waiter.waiting:
+                    return waiter
+                continue
+            line, newest_first = self._lines[-1]
+            line.trim()
+            first, self._first = self._first, None
+            if first is not None and first.waiting:
+                self._lines.pop()
+                others = list(line.line if newest_first else reversed(line.line))
+                self._others = [other for other in others if other is not first]
+            elif line.line:
+                self._first = line.line[-1 if newest_first else 0]
+                return self._first
+            else:
+                self._lines.pop()
+        raise StopIteration
 
 
 @final
@@ -186,11 +223,15 @@ class WaitingQueue(Generic[T]):
         tenants = self._levels[criticality]
         line = tenants.get(tenant)
         if line is None:
-            line = tenants[tenant] = _Tenant(max(self._virtual, self._served.pop(tenant, 0.0)))
-        line.line.append(waiter)
+            line = _Tenant(max(self._virtual, self._served.get(tenant, 0.0)))
+        # Nothing is called from here to the last count, so no interrupt comes in between.
+        line.line += (waiter,)
+        waiter.waiting = True
+        tenants[tenant] = line
         line.count += 1
         line.cost += cost
         self._count += 1
+        self._served.pop(tenant, None)
         refused: list[Waiter[T]] = []
         while self._count > self.max_waiting:
             victim = self._victim()
@@ -241,55 +282,62 @@ class WaitingQueue(Generic[T]):
             The request, or ``None``; and the refused ones.
         """
         refused: list[Waiter[T]] = []
-        for waiter in self._ranking(now):
-            if self._hopeless(waiter, now):
+        for waiter in self.ranking(now=now):
+            if self.hopeless(waiter, now=now):
                 self.withdraw(waiter)
                 refused.append(waiter)
             elif may is None or may(waiter):
-                self._serve(waiter)
+                self.take(waiter)
                 return waiter, refused
         return None, refused
 
-    def served(self, tenant: str, cost: float = 1.0) -> None:
-        """Count a request that did not have to wait, so that its tenant yields to others later."""
-        if self._count or tenant in self._served:
-            self._served[tenant] = max(self._virtual, self._served.get(tenant, 0.0)) + cost
-
-    def _serve(self, waiter: Waiter[T]) -> None:
+    def take(self, waiter: Waiter[T]) -> bool:
+        """Take out a request because it is served now; answer whether it was waiting. Its tenant is charged."""
+        if not waiter.waiting:
+            return False
         line = self._levels[waiter.criticality][waiter.tenant]
         self._virtual = max(self._virtual, line.served)
         line.served = max(line.served, self._virtual) + waiter.cost
         self.withdraw(waiter)
         if len(self._served) > 2 * self._count + 64:
             self._served = {name: at for name, at in self._served.items() if at > self._virtual}
+        return True
 
-    def _ranking(self, now: float) -> Iterator[Waiter[T]]:
-        """Yield what waits in the order in which it is to be served, as long as nothing but withdrawals happens meanwhile."""
-        for tenants in reversed(self._levels):
-            for _, line in sorted(tenants.items(), key=lambda item: item[1].served):
-                line.trim()
-                if not line.line:
-                    continue
-                newest_first = self._newest_first(line, now)
-                waiter = line.line[-1 if newest_first else 0]
-                yield waiter
-                while not waiter.waiting and line.count:
-                    line.trim()
-                    waiter = line.line[-1 if newest_first else 0]
-                    yield waiter
-                others = list(reversed(line.line) if newest_first else line.line)
-                yield from (other for other in others if other.waiting and other is not waiter)
+    def served(self, tenant: str, cost: float = 1.0) -> None:
+        """Count a request that did not have to wait, so that its tenant yields to others later."""
+        if self._count or tenant in self._served:
+            self._served[tenant] = max(self._virtual, self._served.get(tenant, 0.0)) + cost
+
+    def ranking(self, *, now: float) -> Iterator[Waiter[T]]:
+        """Yield what waits, in the order in which it is to be served; :meth:`next` takes the first.
+
+        Meanwhile others may come, which need not be yielded, and leave, which are not. O(tenants that wait) to begin with, O(1) for
+        the first of a tenant, O(requests of a tenant) for the others.
+        """
+        lines: list[tuple[_Tenant[T], bool]] = []
+        for tenants in self._levels:
+            lines += [
+                (line, self._newest_first(line, now))
+                for line in sorted(tenants.values(), key=_served, reverse=True)
+            ]
+        return _Ranking(lines)
 
     def _newest_first(self, line: _Tenant[T], now: float) -> bool:
         if self._order != "adaptive":
             return self._order == "lifo"
+        line.trim()
         oldest = line.line[0]
         return now - oldest.arrived >= 0.5 * (oldest.deadline - oldest.arrived)
 
-    def _hopeless(self, waiter: Waiter[T], now: float) -> bool:
+    def hopeless(self, waiter: Waiter[T], *, now: float) -> bool:
+        """Return whether a request is to be refused because its deadline is too near, or because of controlled delay."""
         if now + self._min_time > waiter.deadline:
             return True
         if self._delay is None:
             return False
         target, interval = self._delay
         return now - waiter.arrived > (target if now - self._empty_at > interval else interval)
+
+
+def _served(line: _Tenant[T]) -> float:
+    return line.served

@@ -1,0 +1,351 @@
+"""The handover of free slots to waiting requests, under one rule for threads and tasks.
+
+.. code-block:: text
+
+    enter     the request joins the queue ───────────┐
+    release   of a lease, or an event of the pool ───┼─► notify: there is something to look for
+    poll      time may have freed a slot ────────────┘     │
+                                                           ▼
+    look      one thread at a time: ask the balancer for the first request; if it gets a lease, for the next;
+              if the balancer refuses, the look is over
+    leave     the request goes, with what it was given; a lease that it does not want is released, which notifies
+
+*No lost wake-up.* A look that ends was refused after the last notice, or that notice leads to another look: a notice is one
+assignment, made before anything is asked whether a look is going on; and the thread whose look ends compares notices after it
+gave up its role. So, whenever no look is going on, no request waits beside a slot that it could have.
+
+*No lost slot.* A lease belongs to the look until, under the lock, a request is found still to be waiting; from then on it is the
+request's ``answer``, whose own thread or task takes or releases it. Taking twice is harmless, as releasing is.
+
+*Order.* The queue's. A request that was refused for a reason of its own, such as an exclusion, is passed over and keeps its
+place; one that was refused because there is no slot is not: a large request waits for its room, and small ones behind it.
+
+*Locks.* The room's lock is held for steps of the queue alone; the balancer, and so code of the user, is asked without it.
+
+Cost: one refused ``acquire`` a look, and one successful for each slot. Looks are for the request that is next: O(1) requests
+asked, unless some are passed over.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any, Final, Generic, TypeVar, final
+
+from balancekit._support.fork import call_in_child, new_lock, this_thread
+from balancekit._support.interrupts import raise_interrupt
+from balancekit.errors import AttemptsExhaustedError, Reason, SaturatedError, UnavailableError
+from balancekit.lease import Lease
+from balancekit.outcome import Outcome
+from balancekit.protocols import ObservableBalancer
+from balancekit.waiting._queue import Waiter, WaitingQueue
+
+__all__ = ["Handover", "Request", "RoomClosedError", "WaitingTimeoutError"]
+
+T = TypeVar("T")
+
+POLL_S: Final = 0.25
+"""Seconds after the last look from which a waiting request looks for slots that time has freed."""
+NO_THREAD: Final = 0
+
+
+class WaitingTimeoutError(SaturatedError):
+    """The deadline of a request passed while it waited, or is too near."""
+
+
+class RoomClosedError(UnavailableError):
+    """The waiting room was closed."""
+
+
+class Request(ABC, Generic[T]):
+    """A request in a room: how it asks for a lease, and what it got.
+
+    Parameters
+    ----------
+    ask
+        Acquires a lease for it.
+    alike
+        Whether it asks as any other request would: without a key, exclusions and attributes.
+    excluding
+        Whether it excludes endpoints.
+    """
+
+    __slots__ = ("alike", "answer", "ask", "excluding", "gone", "waiter")
+
+    def __init__(self, ask: Callable[[], Lease[T]], *, alike: bool, excluding: bool) -> None:
+        self.ask = ask
+        self.alike = alike
+        self.excluding = excluding
+        self.answer: Lease[T] | Exception | None = None
+        self.gone: bool = False
+        """Whether it does not want a lease any more. Read and set under the room's lock."""
+        self.waiter: Waiter[Request[T]] | None = None
+
+    @abstractmethod
+    def wake(self) -> bool:
+        """Let its thread or task look at the answer; answer whether there is one left to do so. Under no lock."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is waiting for an answer."""
+        return self.answer is None and self.waiter is not None and self.waiter.waiting
+
+    def own_refusal(self, error: UnavailableError) -> bool:
+        """Return whether a refusal says nothing of other requests."""
+        return self.excluding or Reason.UNMATCHED in error.reasons or not (error.reasons or self.alike)
+
+
+@final
+class Handover(Generic[T]):
+    """The queue of a room, and what gives slots to it.
+
+    Parameters
+    ----------
+    balancer
+        Gives slots.
+    queue
+        Of this handover alone.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_balancer",
+        "_closed",
+        "_lock",
+        "_looked",
+        "_looked_at",
+        "_looker",
+        "_notice",
+        "_noticed_inside",
+        "_undo",
+        "queue",
+    )
+
+    def __init__(self, balancer: ObservableBalancer[T], queue: WaitingQueue[Any]) -> None:
+        self.queue: WaitingQueue[Request[T]] = queue
+        self._balancer = balancer
+        self._lock = new_lock(reentrant=True)  # a finalizer may release a lease in the middle of anything
+        self._closed = False
+        self._notice = self._looked = object()
+        self._noticed_inside = False
+        self._looked_at = monotonic()
+        self._looker = NO_THREAD
+        self._undo = [
+            balancer.on_completion(lambda _endpoint, _completion: self.notify()),
+            balancer.on_event(lambda _event: self.notify()),
+        ]
+        call_in_child(self)
+
+    # ------------------------------------------------------------------ requests
+
+    def try_now(self, request: Request[T], tenant: str, cost: float) -> Lease[T] | None:
+        """Return a lease if none waits and a slot is free.
+
+        Raises
+        ------
+        UnavailableError
+            If waiting is of no use: this request has tried all endpoints, none may wait, or the room is closed.
+        """
+        if self._closed:
+            raise RoomClosedError("the waiting room is closed")
+        if len(self.queue):
+            return None
+        try:
+            request.answer = lease = request.ask()
+        except AttemptsExhaustedError:
+            raise
+        except UnavailableError:
+            if self.queue.max_waiting:
+                return None
+            raise
+        with self._lock:
+            self.queue.served(tenant, cost)
+        return lease
+
+    def enter(
+        self, request: Request[T], *, deadline: float, criticality: int, tenant: str, cost: float
+    ) -> None:
+        """Let a request wait, or refuse it or another, as the queue says.
+
+        Raises
+        ------
+        RoomClosedError
+            If the room is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise RoomClosedError("the waiting room is closed")
+            request.waiter, refused = self.queue.offer(
+                request,
+                now=monotonic(),
+                deadline=deadline,
+                criticality=criticality,
+                tenant=tenant,
+                cost=cost,
+            )
+            for one in refused:
+                one.request.answer = SaturatedError(f"{len(self.queue)} requests wait already")
+        for one in refused:
+            if one.request is not request:
+                one.request.wake()
+        self.notify()
+
+    def leave(self, request: Request[T]) -> Lease[T] | Exception | None:
+        """Take a request out; return what it was given."""
+        with self._lock:
+            request.gone = True
+            waiter, request.waiter = request.waiter, None
+            if waiter is not None:
+                self.queue.withdraw(waiter)
+            return request.answer
+
+    def give_back(self, request: Request[T]) -> None:
+        """Take a request out, and release what it was given."""
+        answer = self.leave(request)
+        if isinstance(answer, Lease):
+            answer.release(Outcome.CANCELLED)
+
+    def collect(self, request: Request[T]) -> Lease[T]:
+        """Take a request out, with what it was given.
+
+        Raises
+        ------
+        UnavailableError
+            If it was given nothing, or an error.
+        """
+        answer = self.leave(request)
+        if isinstance(answer, Lease):
+            return answer
+        raise WaitingTimeoutError("no slot became free in time") if answer is None else answer
+
+    # ------------------------------------------------------------------ slots
+
+    def notify(self) -> None:
+        """Look for slots: one may have become free. Called whenever a lease ends or a pool changes; safe at any time."""
+        with self._lock:  # or a request that enters at this moment would not be seen
+            if not len(self.queue):
+                return
+        if self._looker == this_thread():
+            self._noticed_inside = True
+            return
+        self._notice = object()
+        self._take_role()
+
+    def poll(self) -> None:
+        """Look for slots that time has freed, unless that was done just now."""
+        if monotonic() - self._looked_at >= POLL_S:
+            self.notify()
+
+    def _take_role(self) -> None:
+        """Look until there is nothing unseen; if another thread looks, that one will."""
+        me = this_thread()
+        while self._looked is not self._notice:
+            try:
+                with self._lock:
+                    if self._looker == NO_THREAD:
+                        self._looker = me
+                if self._looker != me:
+                    return
+                while self._looked is not (notice := self._notice):
+                    self._look()
+                    self._looked = notice  # not before: a look that is interrupted is made again
+            finally:
+                if self._looker == me:
+                    self._looker = NO_THREAD
+
+    def _look(self) -> None:
+        """Give slots until the balancer refuses.
+
+        What the balancer did while it was asked, such as to let an endpoint back, is worth one more question; a balancer that
+        does something each time is not asked for ever.
+        """
+        for _ in range(2):
+            self._noticed_inside = False
+            while self._give_one():
+                pass
+            if not self._noticed_inside:
+                break
+        self._looked_at = monotonic()
+
+    def _give_one(self) -> bool:
+        """Give a slot to the first request that can use one; answer whether there may be another."""
+        now = monotonic()
+        ranking = self.queue.ranking(now=now)
+        while (waiter := self._next(ranking, now)) is not None:
+            request, lease = waiter.request, None
+            answer: Exception | None = None
+            try:
+                lease = request.ask()
+                if self._hand_over(waiter, lease) and not request.wake():
+                    self.give_back(request)
+            except AttemptsExhaustedError as error:
+                answer = error
+            except UnavailableError as error:
+                if not request.own_refusal(error):
+                    return False
+                continue
+            except Exception as error:
+                raise_interrupt()
+                answer = error
+            finally:
+                if lease is not None and request.answer is not lease:
+                    lease.release(Outcome.CANCELLED)
+            if answer is not None:
+                self._refuse(waiter, answer)
+            return True
+        return False
+
+    def _next(self, ranking: Iterator[Waiter[Request[T]]], now: float) -> Waiter[Request[T]] | None:
+        """Return the next request to ask for; refuse those on the way that are hopeless."""
+        found: Waiter[Request[T]] | None = None
+        hopeless: list[Waiter[Request[T]]] = []
+        with self._lock:
+            for waiter in ranking:
+                if waiter.request.gone:  # an interrupt kept it from taking itself out
+                    self.queue.withdraw(waiter)
+                    continue
+                if waiter.request.answer is not None:
+                    continue
+                if not self.queue.hopeless(waiter, now=now):
+                    found = waiter
+                    break
+                hopeless.append(waiter)
+        for waiter in hopeless:
+            self._refuse(waiter, WaitingTimeoutError("the deadline is too near"))
+        return found
+
+    def _hand_over(self, waiter: Waiter[Request[T]], lease: Lease[T]) -> bool:
+        """Make a lease the answer of a request, unless it has gone."""
+        request = waiter.request
+        with self._lock:
+            if request.gone or not waiter.waiting:
+                return False
+            request.answer = lease  # first: an interrupt from here on leaves the lease with the request
+            self.queue.take(waiter)
+        return True
+
+    def _refuse(self, waiter: Waiter[Request[T]], error: Exception) -> None:
+        with self._lock:
+            if waiter.request.answer is None:
+                waiter.request.answer = error
+            self.queue.withdraw(waiter)
+        waiter.request.wake()
+
+    # ------------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Stop listening to the balancer, and refuse what waits. A second call changes nothing."""
+        for undo in self._undo:
+            undo()
+        with self._lock:
+            self._closed = True
+            waiting = list(self.queue.ranking(now=monotonic()))
+        for waiter in waiting:
+            self._refuse(waiter, RoomClosedError("the waiting room was closed"))
+
+    def after_fork(self) -> None:
+        """Forget what waits: the threads and loops of it are not in this process."""
+        self._looker = NO_THREAD
+        for waiter in list(self.queue.ranking(now=monotonic())):
+            self.queue.withdraw(waiter)
