@@ -13,6 +13,7 @@ import balancekit
 from balancekit.cli._bench_options import add_bench
 from balancekit.cli._capacity import add_capacity, run_capacity
 from balancekit.cli._check_options import add_check
+from balancekit.cli._export_command import add_export, run_export
 from balancekit.cli._file_kinds import add_explain, run_explain
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
     )
     add_explain(explaining)
+    add_export(commands)
     naming = commands.add_parser(
         "gslb",
         help="answer DNS queries from a zone file",
@@ -170,6 +172,8 @@ def _run(options: argparse.Namespace) -> int:
         return run_vrrp(options)
     if options.command == "explain":
         return run_explain(options)
+    if options.command == "export":
+        return run_export(options)
     if options.command == "gslb":
         return run_gslb(options)
     try:

@@ -171,6 +171,11 @@ class RouteTable(Generic[P]):
         return self._order
 
     @property
+    def no_match(self) -> P | Split[P] | None:
+        """The pool for requests that no route takes."""
+        return None if self._no_match is None else self._no_match.to
+
+    @property
     def spelling(self) -> Spelling:
         """How paths and host names are read."""
         return self._spelling

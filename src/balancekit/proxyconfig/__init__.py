@@ -3,6 +3,7 @@
 :func:`read_config` reads a file of nginx, HAProxy or Envoy into a :class:`ProxyConfig`: pools, routes, and a list of what is not
 modelled, each with file and line. :meth:`ProxyConfig.explain` takes one decision with its reasons, by the machines of
 :mod:`balancekit.compat`. Needs the extra ``proxyconfig``.
+:func:`export_config` writes one for pools and routes that were tested in Python.
 
 Files are read with limits (4 MB and 1,000 files together), so a broken or hostile one ends in a
 :class:`ProxyConfigError` with file and line.
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from balancekit.proxyconfig._config import ProxyConfig
     from balancekit.proxyconfig._envoy import read_envoy
+    from balancekit.proxyconfig._export import Export, export_config
+    from balancekit.proxyconfig._export_facts import Difference
+    from balancekit.proxyconfig._export_pool import ExportPool, export_pool
     from balancekit.proxyconfig._haproxy import read_haproxy
     from balancekit.proxyconfig._kind import kind_of_text, read_config
     from balancekit.proxyconfig._model import (
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Chooser",
     "Decision",
+    "Difference",
+    "Export",
+    "ExportPool",
     "NotModelled",
     "Origin",
     "Pool",
@@ -44,6 +51,8 @@ __all__ = [
     "ProxyConfigError",
     "ProxyRequest",
     "Routing",
+    "export_config",
+    "export_pool",
     "kind_of_text",
     "read_config",
     "read_envoy",
@@ -56,6 +65,9 @@ __getattr__: Callable[[str], object] = lazily(
     {
         "_config": ("ProxyConfig",),
         "_envoy": ("read_envoy",),
+        "_export": ("Export", "export_config"),
+        "_export_facts": ("Difference",),
+        "_export_pool": ("ExportPool", "export_pool"),
         "_haproxy": ("read_haproxy",),
         "_kind": ("kind_of_text", "read_config"),
         "_model": (

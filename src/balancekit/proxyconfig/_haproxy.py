@@ -37,6 +37,7 @@ from balancekit.proxyconfig._model import (
 
 __all__ = ["read_haproxy"]
 
+COOKIE: Final = re.compile(r"(?:req\.)?cook\([^(),]+\)")
 BALANCE: Final = re.compile(r"([a-z_-]+)(?:\((.*)\))?")
 
 
@@ -204,6 +205,9 @@ class _Reader:
                 return self._unmodelled(line, " ".join(words[1:]))
             options |= {"method": "hash", "by": haproxy.UrlParam()}
             key = f"url_param {words[0]}"
+        elif name == "hash" and len(words) == 1 and COOKIE.fullmatch(words[0]):
+            options |= {"method": "hash", "by": haproxy.Header()}
+            key = words[0].removeprefix("req.")
         elif name == "uri":
             uri: dict[str, Any] = {}
             while words:

@@ -120,6 +120,8 @@ def hashed_value(key: str, request: ProxyRequest) -> str | None:
     if key.startswith("hdr("):
         values = request.raw.values(key[4:-1])
         return values[-1] if values else None
+    if key.startswith("cook("):
+        return _cookie(request, key[5:-1]) or None
     if key.startswith("url_param "):
         name = key.partition(" ")[2]
         for part in request.query.split("&"):

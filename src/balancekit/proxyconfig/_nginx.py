@@ -10,7 +10,7 @@ Source: nginx 1.22; :mod:`balancekit.compat.nginx` decides.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, final
 
@@ -28,7 +28,14 @@ from balancekit.proxyconfig._model import (
     ProxyRequest,
     Routing,
 )
-from balancekit.proxyconfig._nginx_decide import DEFAULT_PORT, NETWORK, Action, UpstreamChooser
+from balancekit.proxyconfig._nginx_decide import (
+    DEFAULT_PORT,
+    NETWORK,
+    Action,
+    Guard,
+    UpstreamChooser,
+    guard_of,
+)
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_values import Template, Variables
 from balancekit.proxyconfig._nginx_words import METHODS, NEUTRAL, ROUTING, SERVER_FLAGS, SERVER_NUMBERS
@@ -148,16 +155,17 @@ class _Reader:
         self, name: str, origin: Origin, servers: list[PoolServer], method: Directive | None, unknown: str
     ) -> Pool:
         machine, key, template, deterministic = self._method(method)
-        if template is not None and template.unknown:
-            unknown = unknown or f"{method}: {', '.join(template.unknown)}"
+        missing = ", ".join([*template.unknown, *template.doubtful]) if template is not None else ""
+        if missing:
+            unknown = unknown or f"{method}: {missing}"
             if method is not None:
-                self.note(method, f"the value of {', '.join(template.unknown)} is not known here")
+                self.note(method, f"the value of {missing} is not known here")
         start = None if unknown else partial(UpstreamChooser, servers, machine, template, key)
 
         def key_of(request: ProxyRequest, _: Routing) -> str | None:
             if key == NETWORK:
                 return request.client
-            if template is None:
+            if template is None or missing:
                 return None
             return template.value(request).decode("utf-8", "backslashreplace") or None
 
@@ -275,8 +283,12 @@ class _Reader:
             "origin": block.origin,
         }
         target: Directive | None = None
+        guards: list[Guard] = []
         for one in block.block or ():
-            if one.name == "location":
+            guard = guard_of(one, self.variables) if one.name == "if" else None
+            if guard is not None:
+                guards.append(guard)
+            elif one.name == "location":
                 rule["locations"].append(self._location(one))
             elif one.name in {"proxy_pass", "fastcgi_pass", "grpc_pass", "uwsgi_pass", "scgi_pass"}:
                 target = target or one
@@ -285,14 +297,19 @@ class _Reader:
             elif one.name not in NEUTRAL:
                 self._unread(one, "location")
         written = " ".join(("location", *block.args))
-        rule["pool"] = self._action(target, written, block.origin)
+        rule["pool"] = self._action(target, written, block.origin, guards)
         self.locations.append(rule)
         return rule
 
-    def _action(self, target: Directive | None, written: str, origin: Origin | None = None) -> str:
-        self.actions.append(
-            Action(self, target, written, origin or (target.origin if target else Origin(self.path, 1)))
-        )
+    def _action(
+        self,
+        target: Directive | None,
+        written: str,
+        origin: Origin | None = None,
+        guards: Sequence[Guard] = (),
+    ) -> str:
+        where = origin or (target.origin if target else Origin(self.path, 1))
+        self.actions.append(Action(self, target, written, where, guards=guards))
         return str(len(self.actions) - 1)
 
     def implicit(self, address: str, one: Directive) -> str:

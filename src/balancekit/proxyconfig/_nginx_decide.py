@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
-from typing import Final, Protocol, final
+from typing import Final, NamedTuple, Protocol, final
 
+from balancekit._support.text import to_bytes
 from balancekit.compat import nginx
 from balancekit.proxyconfig._model import Origin, Pool, PoolServer, ProxyConfigError, ProxyRequest, Routing
 from balancekit.proxyconfig._nginx_files import Directive
-from balancekit.proxyconfig._nginx_values import Template, Variables
+from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, Variables
 
-__all__ = ["DEFAULT_PORT", "NETWORK", "Action", "UpstreamChooser"]
+__all__ = ["DEFAULT_PORT", "NETWORK", "Action", "Guard", "UpstreamChooser", "guard_of"]
 
 DEFAULT_PORT: Final = 80
 NETWORK: Final = "the client's network"
@@ -35,15 +36,49 @@ class ActionReader(Protocol):
         ...
 
 
+class Guard(NamedTuple):
+    """An ``if`` that compares a variable with a text, and answers."""
+
+    written: str
+    template: Template
+    equal: bool
+    text: bytes
+    answer: Directive
+
+    def holds(self, request: ProxyRequest) -> bool:
+        """Whether a request gets the answer."""
+        return (self.template.value(request) == self.text) is self.equal
+
+
+def guard_of(one: Directive, variables: Variables) -> Guard | None:
+    """Return an ``if`` that only answers, ``None`` for any other."""
+    if len(one.args) != 3 or one.args[1] not in {"=", "!="} or "$" in one.args[2]:
+        return None
+    inside = one.block or ()
+    template = Template(one.args[0], variables)
+    if len(inside) != 1 or inside[0].name != "return" or not inside[0].args or template.unknown:
+        return None
+    return Guard(str(one), template, one.args[1] == "=", to_bytes(one.args[2]), inside[0])
+
+
 @final
 class Action:
     """What a location does."""
 
-    def __init__(self, reader: ActionReader, target: Directive | None, written: str, origin: Origin) -> None:
+    def __init__(
+        self,
+        reader: ActionReader,
+        target: Directive | None,
+        written: str,
+        origin: Origin,
+        *,
+        guards: Sequence[Guard] = (),
+    ) -> None:
         self.rule: str = f"{written} ({origin})"
         self.origin: Origin = origin
         self.target: Directive | None = target
         self._reader = reader
+        self._guards = guards
         self._template: Template | None = None
         if target is not None and target.name != "return":
             if len(target.args) != 1:
@@ -71,6 +106,15 @@ class Action:
 
     def routing(self, request: ProxyRequest) -> Routing:
         """Return where it leads."""
+        try:
+            guard = next((one for one in self._guards if one.holds(request)), None)
+            if guard is not None:
+                return _returned(guard.answer, f"{self.rule}: {guard.written}")
+            return self._routing(request)
+        except UnknownVariableError as error:
+            return Routing(None, f"{self.rule}: the value of {error} is not known here")
+
+    def _routing(self, request: ProxyRequest) -> Routing:
         if self.target is None:
             return Routing(None, f"{self.rule} does not proxy: nginx answers by itself")
         if self.target.name == "return":

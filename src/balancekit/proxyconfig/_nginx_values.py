@@ -17,7 +17,7 @@ from balancekit.l7._paths import nginx as read_path
 from balancekit.proxyconfig._model import ProxyConfigError, ProxyRequest
 from balancekit.proxyconfig._nginx_files import Directive
 
-__all__ = ["Template", "Variables"]
+__all__ = ["Template", "UnknownVariableError", "Variables"]
 
 Value = Callable[[ProxyRequest], bytes]
 
@@ -54,14 +54,20 @@ PLAIN: Final[Mapping[str, Value]] = {
 }
 
 
+class UnknownVariableError(Exception):
+    """A value that needs a variable which is not known here."""
+
+
 @final
 class Variables:
     """The variables of a configuration: nginx's own and those of ``map`` blocks."""
 
-    __slots__ = ("_maps",)
+    __slots__ = ("_maps", "doubtful")
 
     def __init__(self) -> None:
         self._maps: dict[str, Value] = {}
+        self.doubtful: set[str] = set()
+        """Maps that use variables which are not known, for some requests."""
 
     def add_map(self, directive: Directive) -> None:
         """Read a ``map`` block.
@@ -86,6 +92,7 @@ class Variables:
         return self._maps.get(name)
 
     def _map(self, directive: Directive, source: Template) -> Value:
+        templates = [source]
         exact: dict[str, Template] = {}
         expressions: list[tuple[re.Pattern[str], Template]] = []
         default = Template("", self)
@@ -97,6 +104,7 @@ class Variables:
             if len(entry.args) != 1:
                 raise ProxyConfigError(entry.origin, "a line of a map is a value and a result")
             result = Template(entry.args[0], self)
+            templates.append(result)
             if entry.name == "default":
                 default = result
             elif entry.name.startswith("~"):
@@ -108,6 +116,8 @@ class Variables:
                 expressions.append((expression, result))
             else:
                 exact.setdefault(entry.name.removeprefix("\\").lower(), result)
+        if any(template.unknown or template.doubtful for template in templates):
+            self.doubtful.add(directive.args[1][1:])
 
         def value(request: ProxyRequest) -> bytes:
             text = source.value(request).decode("latin-1")
@@ -133,12 +143,14 @@ class Template:
         What is known.
     """
 
-    __slots__ = ("_parts", "text", "unknown")
+    __slots__ = ("_parts", "doubtful", "text", "unknown")
 
     def __init__(self, text: str, variables: Variables) -> None:
         self.text: str = text
         self.unknown: list[str] = []
         """Variables that are not known."""
+        self.doubtful: list[str] = []
+        """Variables that are not known for some requests."""
         self._parts: list[bytes | Value] = []
         start = 0
         for found in VARIABLE.finditer(text):
@@ -146,8 +158,10 @@ class Template:
             value = variables.find(name)
             if value is None:
                 self.unknown.append(f"${name}")
-            else:
-                self._parts += [to_bytes(text[start : found.start()]), value]
+                value = _unknown(name)
+            elif name in variables.doubtful:
+                self.doubtful.append(f"${name}")
+            self._parts += [to_bytes(text[start : found.start()]), value]
             start = found.end()
         self._parts.append(to_bytes(text[start:]))
 
@@ -157,8 +171,21 @@ class Template:
         return "$" not in self.text
 
     def value(self, request: ProxyRequest) -> bytes:
-        """Return what a request makes of it."""
+        """Return what a request makes of it.
+
+        Raises
+        ------
+        UnknownVariableError
+            If it needs a variable that is not known.
+        """
         return b"".join([part if isinstance(part, bytes) else part(request) for part in self._parts])
+
+
+def _unknown(name: str) -> Value:
+    def value(_: ProxyRequest) -> bytes:
+        raise UnknownVariableError(f"${name}")
+
+    return value
 
 
 def _argument(name: str) -> Value:

@@ -1,0 +1,67 @@
+"""The command ``balancekit export``: configurations of balancers as that of nginx, HAProxy or Envoy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from balancekit.cli._file_kinds import read_document
+from balancekit.errors import ConfigurationError
+from balancekit.l7 import RouteTable, route_table
+
+__all__ = ["add_export", "run_export"]
+
+
+def add_export(commands: Any) -> None:
+    """Add ``balancekit export`` to the commands."""
+    parser = commands.add_parser(
+        "export",
+        help="write the configuration of nginx, HAProxy or Envoy",
+        description="The configurations of balancers as that of a proxy. What differs is in comments and on standard "
+        "error.",
+        epilog="example: balancekit export orders.toml --to haproxy --key header:x-user > haproxy.cfg",
+    )
+    parser.add_argument(
+        "pools",
+        nargs="+",
+        metavar="FILE",
+        help="configurations of balancers; NAME=FILE gives a pool its name",
+    )
+    parser.add_argument("--to", required=True, choices=("nginx", "haproxy", "envoy"), help="the proxy")
+    parser.add_argument(
+        "--key",
+        default="",
+        help="what of a request the key is: header:NAME, cookie:NAME, query:NAME, client or target",
+    )
+    parser.add_argument("--routes", metavar="FILE", help="a route file that leads to the pools by name")
+    parser.add_argument("--listen", default="127.0.0.1:8080", help="address and port of the proxy")
+    parser.add_argument("--strict", action="store_true", help="status 1 if anything differs")
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Print the proxy's configuration, and on standard error what differs; return the exit status."""
+    try:
+        from balancekit.proxyconfig import export_config, export_pool  # noqa: PLC0415 - needs what an extra brings
+
+        pools = []
+        for text in options.pools:
+            name, equals, path = text.partition("=")
+            name, path = (name, path) if equals else (Path(text).stem, text)
+            pools.append(export_pool(name, path, key=options.key, environ=os.environ))
+        found = export_config(pools, options.to, routes=_routes(options.routes), listen=options.listen)
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(f"balancekit export: {missing}\n")
+        return 2
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"balancekit export: {error}\n")
+        return 2
+    sys.stdout.write(found.text)
+    sys.stderr.writelines(f"differs: {one}\n" for one in found.differences)
+    return 1 if options.strict and found.differences else 0
+
+
+def _routes(path: str | None) -> RouteTable[Any] | None:
+    return None if path is None else route_table(read_document(Path(path)))

@@ -1,0 +1,140 @@
+"""Export of pools and routes to the configuration of a proxy.
+
+What the proxy has no equal for is in :attr:`Export.differences` and in comments at the head of the text. Names, addresses and
+patterns are escaped, or refused if they could end a word, a line or a block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from balancekit._support.arguments import checked_arguments
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.l7 import RouteTable
+from balancekit.proxyconfig._export_envoy import envoy_text
+from balancekit.proxyconfig._export_facts import Difference, Exported
+from balancekit.proxyconfig._export_haproxy import haproxy_text
+from balancekit.proxyconfig._export_nginx import nginx_text
+from balancekit.proxyconfig._export_pool import ExportPool
+from balancekit.proxyconfig._export_routes import RouteRule, rules_of
+from balancekit.proxyconfig._export_text import comment
+
+__all__ = ["EXPORT_KINDS", "Export", "export_config"]
+
+Write = Callable[[Sequence[Exported], Sequence[RouteRule], str], str]
+
+EXPORT_KINDS: Final[Mapping[str, Write]] = MappingProxyType(
+    {"nginx": nginx_text, "haproxy": haproxy_text, "envoy": envoy_text}
+)
+"""Writers by the kind of proxy."""
+LISTEN: Final = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:]{2,39}\]):([0-9]{1,5})")
+MAX_PORT: Final = 65_535
+
+
+class Export(Record):
+    """A configuration for a proxy. Made by :func:`export_config`.
+
+    Parameters
+    ----------
+    kind
+        ``"nginx"``, ``"haproxy"`` or ``"envoy"``.
+    text
+        The file.
+    differences
+        What the proxy does otherwise, or cannot do.
+    fidelity
+        By pool: ``"same"`` (the same servers in the same order), ``"rule"`` (the same rule and shares; draws, ties and the
+        order within a cycle differ), ``"keys"`` (each key keeps one server, but another than in Python), ``"nearest"`` (no
+        equal: see the differences).
+    """
+
+    kind: str
+    text: str
+    differences: tuple[Difference, ...]
+    fidelity: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@checked_arguments
+def export_config(
+    pools: Iterable[ExportPool],
+    kind: str,
+    *,
+    routes: RouteTable[Any] | None = None,
+    listen: str = "127.0.0.1:8080",
+) -> Export:
+    """Return pools and routes as the configuration of a proxy.
+
+    Parameters
+    ----------
+    pools
+        Pools with distinct names; see :func:`export_pool`. Without routes one pool, which gets every request.
+    kind
+        ``"nginx"``, ``"haproxy"`` or ``"envoy"``.
+    routes
+        A table whose pools are the names of ``pools``.
+    listen
+        Address and port of the proxy.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown kind, a pool that is not there, or text that cannot stand in a configuration.
+
+    Notes
+    -----
+    *Guarantee.* The text is accepted by ``nginx -t`` (1.22), ``haproxy -c`` (2.6) and ``envoy --mode validate`` (1.40), as
+    far as expressions of the user's are expressions there. Everything that is not written is among the differences.
+
+    *When not to use it:* for TLS, logs and limits, which are the proxy's own: write them into the file.
+
+    Example
+    -------
+    >>> from balancekit import Endpoint
+    >>> pool = ExportPool(name="api", endpoints=(Endpoint("10.0.0.1:80", weight=2), Endpoint("10.0.0.2:80")),
+    ...                   selector="RingHash", key="header:x-user")
+    >>> found = export_config([pool], "haproxy")
+    >>> print(found.differences[0])
+    pool api: RingHash: each key keeps one server, but another than in Python
+    >>> [line.strip() for line in found.text.splitlines() if "balance " in line or "server 10" in line]
+    ['balance hdr(x-user)', 'server 10.0.0.1:80 10.0.0.1:80 weight 2', 'server 10.0.0.2:80 10.0.0.2:80']
+    """
+    if kind not in EXPORT_KINDS:
+        raise ConfigurationError("kind", kind, " or ".join(map(repr, EXPORT_KINDS)))
+    port = LISTEN.fullmatch(listen)
+    if port is None or not 1 <= int(port[1]) <= MAX_PORT:
+        raise ConfigurationError("listen", listen, "an IP address and a port, such as '127.0.0.1:8080'")
+    listed = list(pools)
+    names = [pool.name for pool in listed if isinstance(pool, ExportPool)]
+    if not listed or len(names) < len(listed) or len(set(names)) < len(names):
+        raise ConfigurationError("pools", names, "ExportPool objects, at least one, each name once")
+    if routes is None and len(listed) > 1:
+        raise ConfigurationError("routes", routes, f"a RouteTable that leads to {', '.join(names)}")
+    differences: list[Difference] = []
+    written = [Exported(kind, pool, differences) for pool in listed]
+    rules = [] if routes is None else rules_of(routes, names)
+    if routes is not None:
+        differences.append(
+            Difference(
+                where="",
+                text="requests that the table rejects are sent on: the proxy reads paths its own way",
+            )
+        )
+    text = EXPORT_KINDS[kind](written, rules, listen)
+    differences = list(dict.fromkeys(differences))
+    head = [f"# Written by balancekit for {kind}."]
+    if differences:
+        head += ["# What differs from the configuration that it was made of:"]
+        head += [f"#   {comment(str(one))}" for one in differences]
+    return Export(
+        kind=kind,
+        text="\n".join(head) + "\n" + text,
+        differences=tuple(differences),
+        fidelity={pool.pool.name: pool.fidelity for pool in written},
+    )

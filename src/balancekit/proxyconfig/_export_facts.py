@@ -1,0 +1,119 @@
+"""What an export collects: the whole weights of a pool, its levels, and every difference that it cannot avoid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, final
+
+from balancekit._support.record import Record
+from balancekit.endpoint import Endpoint
+from balancekit.proxyconfig._export_methods import METHODS, Method
+from balancekit.proxyconfig._export_pool import ExportPool
+from balancekit.proxyconfig._export_text import Address, address_of, whole_weights
+
+__all__ = ["Difference", "Exported", "Member", "seconds"]
+
+ROUTERS: Final = ("Priority", "MaxInFlight", "BoundedLoad")
+"""Routers that a proxy may have a word for."""
+MAX_WEIGHT: Final = {"nginx": 65_535, "haproxy": 256, "envoy": 100_000}
+
+
+class Difference(Record):
+    """Something that the exported text does not say, or says otherwise.
+
+    Parameters
+    ----------
+    where
+        The pool or the route; empty for the whole.
+    text
+        What differs.
+    """
+
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}" if self.where else self.text
+
+
+class Member(NamedTuple):
+    """A server as it is written."""
+
+    name: str
+    address: Address
+    weight: int
+    level: int
+    """0 is the first that serves."""
+
+
+@final
+class Exported:
+    """A pool in the words of one proxy.
+
+    Parameters
+    ----------
+    kind
+        The proxy.
+    pool
+        The pool.
+    differences
+        Where differences are added.
+    """
+
+    __slots__ = ("_differences", "bound", "fidelity", "kind", "max_inflight", "members", "method", "pool")
+
+    def __init__(self, kind: str, pool: ExportPool, differences: list[Difference]) -> None:
+        self.kind: str = kind
+        self.pool: ExportPool = pool
+        self._differences = differences
+        self.method: Method = METHODS[kind][pool.selector]
+        self.fidelity: str = self.method.fidelity
+        bounded, limited = pool.router("BoundedLoad"), pool.router("MaxInFlight")
+        self.bound: float | None = None if bounded is None else float(bounded.get("factor", 1.25))
+        limit = None if limited is None else limited.get("max_inflight")
+        self.max_inflight: int | None = limit if isinstance(limit, int) else None
+        if limited is not None and (self.max_inflight is None or limited.get("per_weight")):
+            self.differ("MaxInFlight adapts or follows weights, which it cannot; the limit is not written")
+            self.max_inflight = None
+        self.members: list[Member] = self._members()
+        if self.method.why:
+            self.differ(f"{pool.selector} has no equal: {self.method.why}")
+        elif self.fidelity == "keys":
+            self.differ(f"{pool.selector}: each key keeps one server, but another than in Python")
+        for word in pool.left_out:
+            self.differ(f"{word} has no equal")
+        for router in pool.routers:
+            if router.get("kind") not in ROUTERS:
+                self.differ(f"the router {router.get('kind')} is not written")
+
+    def differ(self, text: str) -> None:
+        """Add a difference."""
+        self._differences.append(Difference(where=f"pool {self.pool.name}", text=text))
+
+    def _members(self) -> list[Member]:
+        endpoints: Sequence[Endpoint[Any]] = self.pool.endpoints
+        if self.pool.selector == "First":
+            levels = list(range(len(endpoints)))
+        elif self.pool.router("Priority") is not None:
+            order = sorted({endpoint.priority for endpoint in endpoints})
+            levels = [order.index(endpoint.priority) for endpoint in endpoints]
+        else:
+            levels = [0] * len(endpoints)
+        weights = [float(endpoint.weight) for endpoint in endpoints]
+        if not self.method.weighted:
+            weights = [1.0 if weight else 0.0 for weight in weights]
+        whole, off = whole_weights(weights, most=MAX_WEIGHT[self.kind])
+        if off:
+            self.differ(f"weights are whole numbers; a share is off by up to {off:.2%}")
+        if not all(whole):
+            self.differ("endpoints of weight zero get nothing, even if all others fail")
+        return [
+            Member(endpoint.id, address_of(endpoint), weight, level)
+            for endpoint, weight, level in zip(endpoints, whole, levels, strict=True)
+        ]
+
+
+def seconds(value: float) -> int:
+    """Return whole seconds, at least one."""
+    return max(1, math.ceil(value))

@@ -1,0 +1,244 @@
+"""Exported configurations on the real nginx, HAProxy and Envoy: accepted, and each request served as the balancer chooses."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import importlib.util
+import json
+import math
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from balancekit.proxyconfig import ProxyRequest, export_config, read_config
+
+ROOT = Path(__file__).parents[1] / "oracles" / "proxyconfig"
+SPEC = importlib.util.spec_from_file_location("proxyconfig_export_cases", ROOT / "export_cases.py")
+cases = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(cases)
+
+RECORD = os.environ.get("BALANCEKIT_RECORD")
+"""A folder to write what was served to."""
+COMMANDS = {
+    "nginx": [
+        "nginx",
+        "-g",
+        "daemon off; user root; pid {folder}/pid; error_log {folder}/error.log;",
+        "-p",
+        "{folder}",
+        "-c",
+    ],
+    "haproxy": ["haproxy", "-db", "-f"],
+    "envoy": ["envoy", "--disable-hot-restart", "--concurrency", "1", "--log-level", "error", "-c"],
+}
+CHECKS = {
+    "nginx": [
+        "nginx",
+        "-t",
+        "-g",
+        "user root; pid {folder}/pid; error_log {folder}/error.log;",
+        "-p",
+        "{folder}",
+        "-c",
+    ],
+    "haproxy": ["haproxy", "-c", "-f"],
+    "envoy": ["envoy", "--mode", "validate", "--log-level", "error", "-c"],
+}
+READ = ("nginx", "haproxy")
+"""Kinds whose readers say what is served."""
+
+pytestmark = [pytest.mark.timeout(300)]
+
+
+class Named(BaseHTTPRequestHandler):
+    """Answers with the address of its server."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = f"127.0.0.1:{self.server.server_address[1]}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        self.do_GET()
+
+    def log_message(self, *_):
+        """Print nothing."""
+
+
+class Quiet(ThreadingHTTPServer):
+    """A server that does not print connections which a proxy resets."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def addresses():
+    """Four servers."""
+    servers = [Quiet(("127.0.0.1", 0), Named) for _ in range(4)]
+    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    for thread in threads:
+        thread.start()
+    yield [f"127.0.0.1:{server.server_address[1]}" for server in servers]
+    for server, thread in zip(servers, threads, strict=True):
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """Return what validates a text, runs it, sends requests one after the other, and returns who served them."""
+    started = []
+
+    def run(kind, text, port, requests):
+        binary = shutil.which(kind)
+        if binary is None:
+            pytest.skip(f"needs {kind} on the path")
+        path = tmp_path / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml"}[kind]
+        path.write_text(text)
+        validated = subprocess.run(
+            [word.format(folder=tmp_path) for word in CHECKS[kind]] + [str(path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert validated.returncode == 0, validated.stderr[-3000:]
+        process = subprocess.Popen(
+            [word.format(folder=tmp_path) for word in COMMANDS[kind]] + [str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        _wait_for(port, process)
+        return path, _served(port, requests)
+
+    yield run
+    for process in started:
+        process.terminate()
+        process.wait(20)
+        process.stderr.close()
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _served(port, requests):
+    found = []
+    for one in requests:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        client.request(
+            one.get("method", "GET"), one["target"], headers={"Host": one["host"], **dict(one["headers"])}
+        )
+        answer = client.getresponse()
+        body = answer.read().decode()
+        found.append(body if answer.status == 200 else str(answer.status))
+        client.close()
+    return found
+
+
+def _wait_for(port, process):
+    for _ in range(400):
+        if process.poll() is not None:
+            pytest.fail(f"the server ended with {process.returncode}: {process.stderr.read()[-2000:]}")
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.025)
+    pytest.fail("the server does not listen")
+
+
+def _record(name, addresses, port, text, answers):
+    if RECORD:
+        letters = {address: "abcd"[place] for place, address in enumerate(addresses)}
+        data = {
+            "addresses": addresses,
+            "port": port,
+            "text": hashlib.sha256(text.encode()).hexdigest(),
+            "served": "".join([letters.get(answer, "-") for answer in answers]),
+        }
+        (Path(RECORD) / f"{name}.json").write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("kind", list(COMMANDS))
+def test_every_selector_is_served_as_it_was_exported(addresses, proxy, kind):
+    """Every selector: the order is the balancer's up to its beginning, or shares are its weights', or keys keep servers."""
+    port = _free_port()
+    pools, routes = cases.every_selector(addresses)
+    found = export_config(pools, kind, routes=routes, listen=f"127.0.0.1:{port}")
+    requests = [one for pool in pools for one in cases.pool_requests(pool)]
+    path, answers = proxy(kind, found.text, port, requests)
+    _record(kind, addresses, port, found.text, answers)
+    if kind in READ:
+        config = read_config(str(path))
+        asked = [
+            ProxyRequest(one["target"], host=one["host"], headers=tuple(map(tuple, one["headers"])))
+            for one in requests
+        ]
+        for request, (routing, name), answer in zip(asked, config.follow(asked), answers, strict=True):
+            pool = config.pools[routing.pool]
+            if pool.deterministic:
+                address = next(server.address for server in pool.servers if server.name == name)
+                assert answer == address, (request, pool.method)
+    for place, pool in enumerate(pools):
+        served = answers[place * cases.REQUESTS : (place + 1) * cases.REQUESTS]
+        cases.check_pool(pool, found.fidelity[pool.name], served)
+
+
+@pytest.mark.parametrize("kind", list(COMMANDS))
+@pytest.mark.parametrize("seed", range(cases.TABLES))
+def test_the_proxy_takes_the_route_of_the_table(addresses, proxy, kind, seed):
+    """80 requests through a random table: each reaches the pool that the table matches, or gets 404 (HAProxy: 503)."""
+    port = _free_port()
+    pools, table, requests = cases.table_case(seed, addresses)
+    found = export_config(pools, kind, routes=table, listen=f"127.0.0.1:{port}")
+    path, answers = proxy(kind, found.text, port, requests)
+    _record(f"{kind}-table-{seed}", addresses, port, found.text, answers)
+    by_name = {pool.name: pool.endpoints[0].id for pool in pools}
+    for one, answer in zip(requests, answers, strict=True):
+        wanted = cases.matched(table, one)
+        assert answer == by_name.get(wanted, "503" if kind == "haproxy" else "404"), (one, wanted, found.text)
+    if kind in READ:
+        config = read_config(str(path))
+        for one in requests:
+            request = ProxyRequest(
+                one["target"],
+                method=one["method"],
+                host=one["host"],
+                headers=tuple(map(tuple, one["headers"])),
+            )
+            assert config.route(request).pool == cases.matched(table, one), one
+
+
+@pytest.mark.parametrize("kind", list(COMMANDS))
+def test_a_split_has_its_shares(addresses, proxy, kind):
+    """600 requests over 60, 30 and 10 percent: within 5 deviations."""
+    port = _free_port()
+    pools, table = cases.split_case(addresses)
+    found = export_config(pools, kind, routes=table, listen=f"127.0.0.1:{port}")
+    requests = [{"target": "/", "host": "shop.test", "headers": []}] * 600
+    _, answers = proxy(kind, found.text, port, requests)
+    counts = Counter(answers)
+    for address, share in zip(addresses, (0.6, 0.3, 0.1), strict=False):
+        assert abs(counts[address] - 600 * share) <= 5 * math.sqrt(600 * share * (1 - share))

@@ -1,0 +1,294 @@
+"""Export: what is written for each selector, what is refused or escaped, what is stated, and what is read back."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from balancekit import Endpoint
+from balancekit.cli import main
+from balancekit.errors import ConfigurationError
+from balancekit.l7 import Route, RouteTable, Split, exact, header, prefix, query
+from balancekit.proxyconfig import ExportPool, ProxyRequest, export_config, export_pool, read_config
+
+ROOT = Path(__file__).parents[2] / "oracles" / "proxyconfig"
+SPEC = importlib.util.spec_from_file_location("proxyconfig_export_cases", ROOT / "export_cases.py")
+cases = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(cases)
+KINDS = ("nginx", "haproxy", "envoy")
+HOSTILE = ('"', "'", "\n", "\r", ";", "{", "}", "#", "\0", "\\", "$", " ", "%", "\u2028", "é", "\udc80")
+
+
+def pool(**changes):
+    """Return a small pool."""
+    given = {"name": "api", "endpoints": (Endpoint("10.0.0.1:80"), Endpoint("10.0.0.2:80"))}
+    return ExportPool(**(given | {"selector": "RoundRobin"} | changes))
+
+
+def read_back(folder, text, kind):
+    """Return what a reader makes of a text."""
+    path = folder / "proxy.conf"
+    path.write_text(text)
+    return read_config(str(path), kind=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sign", HOSTILE)
+def test_a_name_or_an_address_with_a_sign_of_the_syntax_is_refused(kind, sign):
+    """Names of pools, targets, names of keys and the listening address; whatever the proxy."""
+    for make in (
+        lambda: pool(name=f"a{sign}b"),
+        lambda: pool(endpoints=(Endpoint("x", target=f"10.0.0.1{sign}:80"),)),
+        lambda: pool(endpoints=(Endpoint(f"10.0.0.1{sign}:80"),)),
+        lambda: pool(selector="RingHash", key=f"header:x{sign}y"),
+        lambda: export_config([pool()], kind, listen=f"127.0.0.1:80{sign}"),
+    ):
+        with pytest.raises(ConfigurationError):
+            make()
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+@pytest.mark.parametrize("sign", [sign for sign in HOSTILE if sign not in "\n\r\0\udc80"])
+def test_a_value_with_any_sign_stays_one_value(tmp_path, kind, sign):
+    """A condition and a path with a sign of the syntax: the text is read back, and only that value matches."""
+    wanted = f"x{sign}y"
+    table = RouteTable(
+        [
+            Route("value", "api", headers=[header("x-a").is_(wanted)]),
+            Route("path", "api", path=exact(f"/a{sign}b".replace("%", "%25").replace("#", "%23"))),
+            Route("other", "web"),
+        ]
+    )
+    found = export_config([pool(), pool(name="web")], kind, routes=table)
+    config = read_back(tmp_path, found.text, kind)
+    assert config.route(ProxyRequest("/", headers=(("x-a", wanted),))).pool == "api"
+    assert config.route(ProxyRequest("/", headers=(("x-a", f"{wanted}z"),))).pool == "web"
+    assert config.route(ProxyRequest(table.routes[1].path.literal)).pool == "api"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_line_break_in_a_value_ends_no_line(kind):
+    """It is escaped, or refused; never written, not in a comment either."""
+    table = RouteTable(
+        [
+            Route(
+                "a\nuse_backend evil", "api", headers=[header("x-a").is_("1\nuse_backend evil\nserver evil;")]
+            )
+        ]
+    )
+    try:
+        text = export_config([pool()], kind, routes=table).text
+    except ConfigurationError:
+        return
+    if kind == "envoy":
+        hosts = yaml.safe_load(text)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+        routes = hosts["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+        assert [one["name"] for one in routes] == [table.routes[0].name]
+        return
+    assert not [
+        line for line in text.splitlines() if line.strip().startswith(("use_backend evil", "server evil"))
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("selector", cases.SELECTORS)
+def test_every_selector_is_written_and_what_is_no_equal_is_stated(kind, selector):
+    """The nearest method has a difference that names the selector, in the list and in the text."""
+    found = export_config([pool(selector=selector, key="client")], kind)
+    stated = [one for one in found.differences if selector in str(one)]
+    assert bool(stated) == (found.fidelity["api"] in {"nearest", "keys"})
+    assert all(str(one) in found.text for one in found.differences)
+
+
+def test_what_a_proxy_lacks_is_stated():
+    """Active checks and slow start in nginx, two levels of backups, latency, budgets, routers, loads."""
+    made = export_pool(
+        "api",
+        {
+            "endpoints": [{"id": f"10.0.0.{n}:80", "priority": n, "weight": 0.5 * n} for n in range(1, 5)],
+            "balancer": {
+                "selector": "LeastRequest",
+                "load": "InFlight",
+                "health": {"warm_up": {"window": 30.0}, "damping": {}},
+                "routing": [{"kind": "Priority"}, {"kind": "Canary", "labels": {"v": "2"}, "share": 0.1}],
+            },
+            "checks": {"path": "/healthz", "interval": 5.0},
+            "retry": {"attempts": 3, "timeout": 2.5, "hedge": 0.1},
+        },
+    )
+    texts = {kind: export_config([made], kind) for kind in KINDS}
+    for kind, needles in {
+        "nginx": ("active checks", "slow start", "one level", "Canary", "balancer.load", "damping", "hedge"),
+        "haproxy": ("one level", "Canary", "balancer.load", "damping", "hedge"),
+        "envoy": ("slow start", "Canary", "balancer.load", "damping", "hedge"),
+    }.items():
+        stated = " ".join(map(str, texts[kind].differences))
+        assert [needle for needle in needles if needle not in stated] == []
+    assert "server 10.0.0.3:80 weight=3 max_fails=5 fail_timeout=2s backup;" in texts["nginx"].text
+    assert "proxy_next_upstream_tries 3;" in texts["nginx"].text
+    assert "check inter 5000ms rise" in texts["haproxy"].text
+    assert "slowstart 30s" in texts["haproxy"].text
+    assert "retries 2" in texts["haproxy"].text
+    cluster = yaml.safe_load(texts["envoy"].text)["static_resources"]["clusters"][0]
+    assert [level["priority"] for level in cluster["load_assignment"]["endpoints"]] == [0, 1, 2, 3]
+    assert cluster["health_checks"][0]["http_health_check"]["expected_statuses"] == [
+        {"start": 200, "end": 300}
+    ]
+    assert cluster["outlier_detection"]["consecutive_5xx"] == 5
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+@pytest.mark.parametrize("key", ["header:x-user", "cookie:uid", "query:user", "client", "target"])
+def test_a_key_is_read_back_as_what_it_was(tmp_path, kind, key):
+    """The reader hashes the same part of a request."""
+    found = export_config([pool(selector="RingHash", key=key)], kind)
+    config = read_back(tmp_path, found.text, kind)
+    request = ProxyRequest(
+        "/a?user=q1", headers=(("x-user", "h1"), ("cookie", "a=b; uid=c1")), client="203.0.113.7"
+    )
+    wanted = {"header": "h1", "cookie": "c1", "query": "q1", "client": "203.0.113.7", "target": "/a?user=q1"}
+    decision = config.explain(request)
+    assert decision.key == wanted[key.partition(":")[0]]
+    assert decision.server is not None
+    assert not [
+        one for one in config.not_modelled if "redispatch" not in one.text and "next_upstream" not in one.text
+    ]
+
+
+def test_weights_keep_their_shares():
+    """Fractions become whole numbers; what cannot be exact is stated with its error; zero gets nothing."""
+    endpoints = (
+        Endpoint("10.0.0.1:80", weight=0.5),
+        Endpoint("10.0.0.2:80", weight=1.25),
+        Endpoint("10.0.0.3:80", weight=0),
+    )
+    found = export_config([pool(endpoints=endpoints, selector="SmoothWeightedRoundRobin")], "nginx")
+    assert "10.0.0.1:80 weight=2 " in found.text
+    assert "10.0.0.2:80 weight=5 " in found.text
+    assert "10.0.0.3:80 max_fails=5 fail_timeout=2s down;" in found.text
+    wide = (Endpoint("10.0.0.1:80", weight=1), Endpoint("10.0.0.2:80", weight=1000))
+    found = export_config([pool(endpoints=wide, selector="SmoothWeightedRoundRobin")], "haproxy")
+    assert "weight 256" in found.text
+    assert "off by up to 0.29%" in str(found.differences)
+
+
+def test_a_split_and_a_rewrite_are_written_or_stated():
+    """Shares are written for every proxy; a rewrite is stated."""
+    table = RouteTable(
+        [
+            Route("split", Split({"api": 3, "web": 1}, by="cookie:uid"), path=prefix("/a"), rewrite="/b"),
+            Route("rest", "web", query=[query("v").between(1, 10**6)]),
+        ]
+    )
+    for kind, needle in {"nginx": "75.00% api;", "haproxy": "lt 750000", "envoy": "weight: 750000"}.items():
+        found = export_config([pool(), pool(name="web")], kind, routes=table)
+        assert needle in found.text
+        assert "rewrite is not written" in str(found.differences)
+    assert "route rest is left out" in str(
+        export_config([pool(), pool(name="web")], "nginx", routes=table).differences
+    )
+
+
+def test_what_cannot_be_exported_is_refused():
+    """No key, no endpoints, an unknown pool, two pools of one name, several without routes, discovery."""
+    table = RouteTable([Route("a", "nowhere")])
+    for make in (
+        lambda: pool(selector="RingHash"),
+        lambda: pool(endpoints=()),
+        lambda: pool(endpoints=(Endpoint("a:1", weight=0),)),
+        lambda: pool(endpoints=(Endpoint("10.0.0.1"),)),
+        lambda: pool(endpoints=(Endpoint("a", target="https://10.0.0.1"),)),
+        lambda: pool(selector="Nearest"),
+        lambda: export_config([pool()], "apache"),
+        lambda: export_config([], "nginx"),
+        lambda: export_config([pool(), pool()], "nginx", routes=RouteTable([])),
+        lambda: export_config([pool(), pool(name="web")], "nginx"),
+        lambda: export_config([pool()], "nginx", routes=table),
+        lambda: export_config([pool()], "nginx", listen="localhost"),
+        lambda: export_pool("api", {"discovery": {"source": "dns:orders.svc:80"}}),
+    ):
+        with pytest.raises(ConfigurationError):
+            make()
+
+
+def recorded():
+    """Return what live runs served, by name."""
+    return json.loads((ROOT / "export.json").read_text())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_selector_was_served_as_it_is_exported(tmp_path, kind):
+    """The recorded text is today's; what served it is what the balancer chooses and, for nginx and HAProxy, the reader says."""
+    row = recorded()[kind]
+    pools, routes = cases.every_selector(row["addresses"])
+    found = export_config(pools, kind, routes=routes, listen=f"127.0.0.1:{row['port']}")
+    assert hashlib.sha256(found.text.encode()).hexdigest() == row["text"], "record again: tests/live"
+    served = [row["addresses"]["abcd".index(letter)] for letter in row["served"]]
+    for place, one in enumerate(pools):
+        cases.check_pool(
+            one, found.fidelity[one.name], served[place * cases.REQUESTS : (place + 1) * cases.REQUESTS]
+        )
+    if kind != "envoy":
+        config = read_back(tmp_path, found.text, kind)
+        asked = [
+            ProxyRequest(one["target"], host=one["host"], headers=tuple(map(tuple, one["headers"])))
+            for single in pools
+            for one in cases.pool_requests(single)
+        ]
+        compared = 0
+        for (routing, name), address in zip(config.follow(asked), served, strict=True):
+            there = config.pools[routing.pool]
+            if there.deterministic:
+                assert next(server.address for server in there.servers if server.name == name) == address
+                compared += 1
+        assert compared >= 10 * cases.REQUESTS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(cases.TABLES))
+def test_the_proxy_took_the_route_of_the_table(tmp_path, kind, seed):
+    """What was served is what the table matches, and what the reader says of the text."""
+    row = recorded()[f"{kind}-table-{seed}"]
+    pools, table, requests = cases.table_case(seed, row["addresses"])
+    found = export_config(pools, kind, routes=table, listen=f"127.0.0.1:{row['port']}")
+    assert hashlib.sha256(found.text.encode()).hexdigest() == row["text"], "record again: tests/live"
+    wanted = [cases.matched(table, one) for one in requests]
+    names = {one.name: letter for one, letter in zip(pools, "abcd", strict=True)}
+    assert "".join([names.get(one, "-") for one in wanted]) == row["served"]
+    assert len(set(row["served"])) > 1
+    if kind != "envoy":
+        config = read_back(tmp_path, found.text, kind)
+        asked = [
+            ProxyRequest(
+                one["target"],
+                method=one["method"],
+                host=one["host"],
+                headers=tuple(map(tuple, one["headers"])),
+            )
+            for one in requests
+        ]
+        assert [config.route(request).pool for request in asked] == wanted
+
+
+def test_the_command_prints_the_text_and_what_differs(tmp_path, capsys):
+    """Text on standard output, differences on standard error; 1 with --strict, 2 for a file that is none."""
+    path = tmp_path / "orders.toml"
+    path.write_text('endpoints = ["10.0.0.1:80", "10.0.0.2:80"]\n[balancer]\nselector = "RingHash"\n')
+    assert main(["export", str(path), "--to", "haproxy", "--key", "header:x-user"]) == 0
+    written = capsys.readouterr()
+    assert "backend orders" in written.out
+    assert "another than in Python" in written.err
+    assert main(["export", f"api={path}", "--to", "nginx", "--key", "client", "--strict"]) == 1
+    assert "upstream api {" in capsys.readouterr().out
+    routes = tmp_path / "routes.toml"
+    routes.write_text('[[route]]\nname = "all"\nto = "orders"\nprefix = "/o"\n')
+    assert main(["export", str(path), "--to", "envoy", "--key", "client", "--routes", str(routes)]) == 0
+    assert "path_separated_prefix: /o" in capsys.readouterr().out
+    assert main(["export", str(path), "--to", "nginx"]) == 2
+    assert "key" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "none.toml"), "--to", "nginx"]) == 2
