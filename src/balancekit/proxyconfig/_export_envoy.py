@@ -226,7 +226,6 @@ def _action(rule: RouteRule, pools: dict[str, Exported]) -> Table:
 def _match(rule: RouteRule, pool: Exported) -> Table | None:
     found: Table = _path(rule.path)
     headers: list[Table] = []
-    cookies: list[Table] = []
     parameters: list[Table] = []
     if rule.host and rule.host != "*":
         name = rule.host.removeprefix("*.")
@@ -240,14 +239,12 @@ def _match(rule: RouteRule, pool: Exported) -> Table | None:
         test = _condition(condition)
         if test is None:
             return None
-        (cookies if condition.kind == "cookie" else parameters if _native(condition) else headers).append(
-            test
-        )
-        if condition.kind == "query" and condition.operator in NEGATED:
-            pool.differ(f"{condition!r}: of a parameter sent twice every value counts")
+        (parameters if _native(condition) else headers).append(test)
+        if condition.kind != "header" and not _native(condition):
+            pool.differ(f"{condition!r}: of a {condition.kind} sent twice every value counts")
     if isinstance(rule.path, Regex):
         pool.differ(f"route {rule.name}: the expression is read as RE2, and searched for in the path")
-    tests: dict[str, list[Table]] = {"headers": headers, "cookies": cookies, "query_parameters": parameters}
+    tests: dict[str, list[Table]] = {"headers": headers, "query_parameters": parameters}
     return {**found, **{name: listed for name, listed in tests.items() if listed}}
 
 
@@ -281,14 +278,26 @@ def _condition(condition: ValueCondition) -> Table | None:
     wanted = whole_value(condition)
     if wanted is None:
         return None
-    if condition.kind == "query" and operator in NEGATED:
-        inside = "[^&]*" if operator == "absent" else wanted
-        expression = rf"[^?]*\?(?:.*&)?{literal(condition.name)}={inside}(?:&.*)?"
-        return {"name": ":path", "string_match": {"safe_regex": {"regex": expression}}, **negated}
-    match: Table = {"safe_regex": {"regex": ".*" if operator in {"present", "absent"} else wanted}}
+    if condition.kind == "cookie" or (condition.kind == "query" and operator in NEGATED):
+        expression = _inside(condition, wanted)
+        name = "cookie" if condition.kind == "cookie" else ":path"
+        match: Table = {"safe_regex": {"regex": expression}}
+        return {"name": name, "string_match": match, **(negated if operator in NEGATED else {})}
+    match = {"safe_regex": {"regex": ".*" if operator in {"present", "absent"} else wanted}}
     if operator in TEXTS:
         match = {TEXTS[operator]: str(argument)}
-    found: Table = {"name": condition.name, "string_match": match}
-    if operator in NEGATED:
-        found |= {"invert_match": True} if condition.kind == "cookie" else negated
-    return found
+    return {"name": condition.name, "string_match": match, **(negated if operator in NEGATED else {})}
+
+
+def _inside(condition: ValueCondition, wanted: str) -> str:
+    """Return an expression for a header of cookies, or a path, in which a value occurs."""
+    end = ";" if condition.kind == "cookie" else "&"
+    anything = f"[^{end}]*"
+    if condition.operator in {"present", "absent"}:
+        wanted = anything
+    elif condition.operator in {"starts with", "contains"}:
+        wanted = wanted.replace(".*", anything)
+    name = literal(condition.name)
+    if condition.kind == "cookie":
+        return rf"(?:.*;[ \t]*)?{name}={wanted}[ \t]*(?:;.*)?"
+    return rf"[^?]*\?(?:.*&)?{name}={wanted}(?:&.*)?"
