@@ -20,7 +20,16 @@ from typing import Any, Final
 from balancekit.cli._proxy_command import explain_proxy
 from balancekit.errors import ConfigurationError
 
-__all__ = ["FILE_KINDS", "add_explain", "are_files", "kind_of", "plan_files", "read_document", "run_explain"]
+__all__ = [
+    "FILE_KINDS",
+    "add_explain",
+    "are_files",
+    "are_proxies",
+    "kind_of",
+    "plan_files",
+    "read_document",
+    "run_explain",
+]
 
 FILE_KINDS: Final[Mapping[str, str]] = {
     "zone": "balancekit.cli._zone_command",
@@ -63,6 +72,20 @@ def run_explain(options: argparse.Namespace) -> int:
 def are_files(*texts: str) -> bool:
     """Return whether all texts name TOML or JSON files, rather than endpoints."""
     return all(text.endswith((".toml", ".json")) for text in texts)
+
+
+def are_proxies(*texts: str) -> bool:
+    """Return whether all texts name configurations of proxies, rather than endpoints or files of other kinds."""
+    return all(map(_is_proxy, texts))
+
+
+def _is_proxy(text: str) -> bool:
+    try:
+        if "," in text or "=" in text or text.startswith("@") or not Path(text).is_file():
+            return False
+    except (OSError, ValueError):
+        return False
+    return not are_files(text) or (text.endswith(".json") and bool(ENVOY & set(read_document(Path(text)))))
 
 
 def plan_files(options: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from balancekit.balancer import LoadBalancer
-from balancekit.cli._file_kinds import are_files, plan_files
+from balancekit.cli._file_kinds import are_files, are_proxies, plan_files
+from balancekit.cli._proxy_plan import add_proxy_plan, plan_proxies
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.planning import Plan
@@ -19,7 +20,7 @@ __all__ = ["add_plan", "run_plan"]
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``balancekit plan``."""
-    endpoints = "ids or id=weight, with commas or one a line in @FILE; or a zone or route file (.toml, .json)"
+    endpoints = "ids or id=weight, with commas or one a line in @FILE; or a zone or route file (.toml, .json), or a proxy's"
     parser.add_argument("before", metavar="BEFORE", help=endpoints)
     parser.add_argument("after", metavar="AFTER", help=endpoints)
     parser.add_argument("--algorithm", choices=("ring", "maglev", "rendezvous"), default="ring")
@@ -31,14 +32,17 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--observed",
         metavar="FILE",
-        help="of zone files: clients and counts of their queries; of route files: requests, one a line",
+        help="of zone files: clients and counts of their queries; of route files and proxies: requests, one a line",
     )
+    add_proxy_plan(parser)
     parser.add_argument("--json", action="store_true", help="print data")
 
 
 def run_plan(options: argparse.Namespace) -> int:
     """Print the plan; return the exit status."""
     try:
+        if are_proxies(options.before, options.after):
+            return plan_proxies(options)
         if are_files(options.before, options.after):
             return plan_files(options)
         before, after = _read(options.before), _read(options.after)

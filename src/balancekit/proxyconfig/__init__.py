@@ -36,8 +36,11 @@ if TYPE_CHECKING:
         Routing,
     )
     from balancekit.proxyconfig._nginx import read_nginx
+    from balancekit.proxyconfig._plan import PoolChange, ProxyPlan, plan_change
+    from balancekit.proxyconfig._plan_log import AccessLog, read_log
 
 __all__ = [
+    "AccessLog",
     "Chooser",
     "Decision",
     "Difference",
@@ -46,17 +49,21 @@ __all__ = [
     "NotModelled",
     "Origin",
     "Pool",
+    "PoolChange",
     "PoolServer",
     "ProxyConfig",
     "ProxyConfigError",
+    "ProxyPlan",
     "ProxyRequest",
     "Routing",
     "export_config",
     "export_pool",
     "kind_of_text",
+    "plan_change",
     "read_config",
     "read_envoy",
     "read_haproxy",
+    "read_log",
     "read_nginx",
 ]
 
@@ -82,6 +89,8 @@ __getattr__: Callable[[str], object] = lazily(
             "Routing",
         ),
         "_nginx": ("read_nginx",),
+        "_plan": ("PoolChange", "ProxyPlan", "plan_change"),
+        "_plan_log": ("AccessLog", "read_log"),
     },
     extra="proxyconfig",
 )

@@ -9,6 +9,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._envoy_cluster import address_of, read_cluster
+from balancekit.proxyconfig._envoy_decide import shown
 from balancekit.proxyconfig._envoy_message import Message, Notes
 from balancekit.proxyconfig._envoy_routes import Routes
 from balancekit.proxyconfig._envoy_words import (
@@ -123,11 +124,30 @@ class _Reader:
             self.pools[name] = read_cluster(cluster, name)
         for listener in resources.messages("listeners", neutral=LISTENER, ignored=LISTENER_IGNORED):
             self.listeners.append(self._listener(listener))
+        self._name_keys()
         self.facts: dict[str, Any] = {
             "owners": self._notes.owners,
             "clusters": self.clusters,
             "listeners": self.listeners,
         }
+
+    def _name_keys(self) -> None:
+        """Say in each pool what the routes to it hash."""
+        said: dict[str, set[str]] = {}
+        for listener in self.listeners:
+            for action in () if listener.routes is None else listener.routes.actions:
+                words = " and ".join(map(shown, action.hash_policy))
+                for name in action.clusters:
+                    said.setdefault(name, set()).add(words)
+        for name, keys in said.items():
+            pool = self.pools[name]
+            if pool.keyed:
+                known = sorted(keys - {""})
+                self.pools[name] = pool.replace(
+                    key=" or ".join(known),
+                    deterministic=bool(known) or len(pool.servers) == 1,
+                    key_of=pool.key_of if known else None,
+                )
 
     def route(self, request: ProxyRequest) -> Routing:
         """Return where the rules lead a request."""

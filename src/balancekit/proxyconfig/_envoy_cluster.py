@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 from collections import Counter
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from balancekit.proxyconfig._envoy_decide import ClusterChooser, ClusterOptions, key_of
 from balancekit.proxyconfig._envoy_message import Message
@@ -37,7 +37,13 @@ def read_cluster(cluster: Message, name: str) -> Pool:
     if kind in {"EDS", "ORIGINAL_DST"}:
         cluster.note("type", "its hosts are found at run time")
     servers, factor, weights = _servers(cluster)
-    settings = {"type": kind, "overprovisioning_factor": factor, "healthy_panic_threshold": policy.panic}
+    settings: dict[str, Any] = {
+        "type": kind,
+        "overprovisioning_factor": factor,
+        "healthy_panic_threshold": policy.panic,
+        "policy": policy.options,
+        "subsets": subsets,
+    }
     if policy.by_locality:
         settings["locality_weights"] = weights
     usable = policy.make is not None and bool(servers)

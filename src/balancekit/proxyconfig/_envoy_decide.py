@@ -13,7 +13,16 @@ from balancekit.l7._paths import envoy as read_path
 from balancekit.protocols import Selector
 from balancekit.proxyconfig._model import PoolServer, ProxyRequest, Routing
 
-__all__ = ["ClientAddress", "ClusterChooser", "ClusterOptions", "Cookie", "SentPath", "key_of", "seen"]
+__all__ = [
+    "ClientAddress",
+    "ClusterChooser",
+    "ClusterOptions",
+    "Cookie",
+    "SentPath",
+    "key_of",
+    "seen",
+    "shown",
+]
 
 
 class ClusterOptions(NamedTuple):
@@ -138,6 +147,21 @@ def key_of(request: ProxyRequest, routing: Routing, /) -> str | None:
         if policy.terminal and found:
             break
     return " ".join(found) if found else None
+
+
+def shown(policy: envoy.HashPolicy) -> str:
+    """Return what a policy hashes, in words."""
+    if isinstance(policy, envoy.Header):
+        words = f"header {policy.name.lower()}"
+    elif isinstance(policy, envoy.QueryParameter):
+        words = f"query parameter {policy.name}"
+    elif isinstance(policy, Cookie):
+        words = f"cookie {policy.name}"
+    elif isinstance(policy, SentPath):
+        words = f"path, {policy.matched or 'all'} rewritten to {policy.rewrite}" if policy.rewrite else "path"
+    else:
+        words = "client address"
+    return f"{words} (terminal)" if policy.terminal else words
 
 
 @final

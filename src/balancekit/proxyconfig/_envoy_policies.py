@@ -54,6 +54,8 @@ class Policy(NamedTuple):
     """Whether localities are chosen by weight."""
     panic: int
     """The threshold in percent."""
+    options: Mapping[str, Any]
+    """Of the policy, by Envoy's names."""
 
 
 def read_policy(cluster: Message) -> Policy:
@@ -85,8 +87,10 @@ def read_policy(cluster: Message) -> Policy:
             cluster.note(field, f"lb_policy is {method.upper()}")
     if method not in TYPED.values():
         cluster.note("lb_policy", "this policy is not followed")
-        return Policy(method, None, keyed=False, by_locality=by_locality, panic=panic)
-    return Policy(method, _make(method, cluster, settings, hashing), method in KEYED, by_locality, panic)
+        return Policy(method, None, keyed=False, by_locality=by_locality, panic=panic, options={})
+    options = _options(method, settings, hashing)
+    make = _maker(method, cluster if settings is None else settings, options)
+    return Policy(method, make, method in KEYED, by_locality, panic, options)
 
 
 def _typed(policy: Message, panic: int) -> Policy:
@@ -102,7 +106,7 @@ def _typed(policy: Message, panic: int) -> Policy:
             policy.notes.note(
                 settings.line, settings.type or "typed_config", "this policy is not followed", policy.owner
             )
-            return Policy(settings.type, None, keyed=False, by_locality=False, panic=panic)
+            return Policy(settings.type, None, keyed=False, by_locality=False, panic=panic, options={})
         locality = settings.message("locality_lb_config")
         by_locality = locality is not None and locality.message("locality_weighted_lb_config") is not None
         if locality is not None and "zone_aware_lb_config" in locality:
@@ -110,23 +114,24 @@ def _typed(policy: Message, panic: int) -> Policy:
         if "locality_weighted_lb_config" in settings:
             by_locality = settings.message("locality_weighted_lb_config") is not None
         hashing = settings.message("consistent_hashing_lb_config")
-        return Policy(method, _make(method, settings, settings, hashing), method in KEYED, by_locality, panic)
+        options = _options(method, settings, hashing)
+        return Policy(method, _maker(method, settings, options), method in KEYED, by_locality, panic, options)
     raise policy.notes.error(policy.line, "load_balancing_policy: a policy with a typed_config is expected")
 
 
-def _make(
-    method: str, cluster: Message, settings: Message | None, hashing: Message | None
-) -> Callable[[], Selector]:
-    read = settings if settings is not None else cluster
-    if settings is None:
-        return _maker(method, cluster.line_of("lb_policy"), cluster, {})
+def _options(method: str, read: Message | None, hashing: Message | None) -> dict[str, Any]:
+    """Return the options of a policy, by Envoy's names."""
     options: dict[str, Any] = {}
     if method in KEYED:
-        for where in (read, hashing) if hashing is not None and hashing is not read else (read,):
+        for where in (read, hashing):
+            if where is None:
+                continue
             if "use_hostname_for_hashing" in where:
                 options["use_hostname_for_hashing"] = where.flag("use_hostname_for_hashing")
             if "hash_balance_factor" in where:
                 options["hash_balance_factor"] = where.whole("hash_balance_factor", 0, minimum=100)
+    if read is None:
+        return options
     if method == "ring_hash":
         options["minimum_ring_size"] = read.whole("minimum_ring_size", 1024, minimum=1, maximum=MAXIMUM_RING)
         options["maximum_ring_size"] = read.whole(
@@ -144,10 +149,10 @@ def _make(
             options["active_request_bias"] = bias.number("default_value", 1.0, minimum=0.0, maximum=1e6)
     if method in {"round_robin", "least_request"} and "slow_start_config" in read:
         read.note("slow_start_config", WARM)
-    return _maker(method, read.line, read, options)
+    return options
 
 
-def _maker(method: str, line: int, where: Message, options: Mapping[str, Any]) -> Callable[[], Selector]:
+def _maker(method: str, where: Message, options: Mapping[str, Any]) -> Callable[[], Selector]:
     kinds: Mapping[str, Callable[..., Selector]] = {
         "round_robin": envoy.RoundRobin,
         "least_request": envoy.LeastRequest,
@@ -158,7 +163,7 @@ def _maker(method: str, line: int, where: Message, options: Mapping[str, Any]) -
     try:
         kinds[method](**options)
     except ConfigurationError as error:
-        raise where.notes.error(line, str(error)) from None
+        raise where.notes.error(where.line, str(error)) from None
     return lambda: kinds[method](**options)
 
 

@@ -66,6 +66,14 @@ class Action:
         self.metadata: Mapping[str, Any] = {}
         self.hash_policy: tuple[envoy.HashPolicy, ...] = ()
 
+    @property
+    def clusters(self) -> list[str]:
+        """The clusters that it names."""
+        return [
+            *([self.cluster] if self.cluster is not None else []),
+            *(one.cluster for one in self.weighted),
+        ]
+
     def routing(self, request: ProxyRequest, pools: Mapping[str, Pool]) -> Routing:
         """Return where it leads."""
         if self.redirect is not None:

@@ -1,0 +1,112 @@
+"""The command ``balancekit plan`` for configurations of proxies. Needs the extra ``proxyconfig``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from balancekit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from balancekit.proxyconfig import ProxyPlan, ProxyRequest
+
+__all__ = ["add_proxy_plan", "plan_proxies"]
+
+MAX_SHOWN: Final = 20
+"""Clients that are named."""
+
+
+def add_proxy_plan(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that only configurations of proxies have."""
+    parser.add_argument(
+        "--log",
+        metavar="FILE",
+        help="of proxies: an access log (nginx combined, HAProxy httplog, Envoy default); its last hour counts",
+    )
+    parser.add_argument(
+        "--hours", type=float, default=1.0, help="of the log, back from its last line (default 1)"
+    )
+    parser.add_argument("--host", default="localhost", help="of proxies: the Host header where none is known")
+
+
+def plan_proxies(options: argparse.Namespace) -> int:
+    """Print what a change of a proxy's configuration does; return the exit status."""
+    try:
+        from balancekit.proxyconfig import plan_change, read_config  # noqa: PLC0415 - needs what an extra brings
+
+        before, after = read_config(options.before), read_config(options.after)
+        requests, left_out = _requests(options)
+        plan = plan_change(before, after, requests=requests)
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(f"balancekit plan: {missing}\n")
+        return 2
+    notes = [str(one) for config in (before, after) for one in config.not_modelled if one.why]
+    if options.json:
+        sys.stdout.write(
+            json.dumps({**_data(plan), "left_out": left_out, "not_modelled": notes}, indent=1) + "\n"
+        )
+        return 0
+    lines = [str(plan)]
+    if plan.moved_clients:
+        more = len(plan.moved_clients) - MAX_SHOWN
+        lines.append(
+            "  " + ", ".join(plan.moved_clients[:MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        )
+    if left_out:
+        lines.append(f"{left_out} lines of the log have another form")
+    if notes:
+        lines.append("not modelled, and may matter:")
+        lines += [f"  {note}" for note in notes]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _requests(options: argparse.Namespace) -> tuple[list[ProxyRequest], int]:
+    """Return the requests of the log and of the list, and how many lines were left out."""
+    from balancekit.proxyconfig import ProxyRequest, read_log  # noqa: PLC0415 - needs what an extra brings
+
+    found: list[ProxyRequest] = []
+    left_out = 0
+    if options.log:
+        with Path(options.log).open(encoding="utf-8", errors="replace") as file:
+            log = read_log(file, host=options.host, last_s=options.hours * 3600.0)
+        found += log.requests
+        left_out = log.left_out
+    if options.observed:
+        for line in Path(options.observed).read_text(encoding="utf-8").splitlines():
+            method, blank, target = line.strip().partition(" ")
+            if not method:
+                continue
+            if not blank:
+                method, target = "GET", method
+            if not target.startswith("/"):
+                raise ConfigurationError(
+                    "--observed", line, "requests, as 'GET /api?user=7' or '/api?user=7'"
+                )
+            found.append(ProxyRequest(target, method=method, host=options.host))
+    return found, left_out
+
+
+def _data(plan: ProxyPlan) -> dict[str, object]:
+    return {
+        "pools": [
+            {
+                "name": pool.name,
+                "changes": list(pool.changes),
+                "moved": pool.moved,
+                "exact": pool.exact,
+                "before": dict(pool.before),
+                "after": dict(pool.after),
+                "lost": dict(pool.lost),
+            }
+            for pool in plan.pools
+        ],
+        "requests": plan.requests,
+        "bound": plan.bound,
+        "moved": list(plan.moved),
+        "clients": plan.clients,
+        "moved_clients": list(plan.moved_clients),
+    }

@@ -1,0 +1,268 @@
+"""What a change of a proxy's configuration does to shares, keys, sticky users and the clients of an access log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from random import Random
+
+from balancekit._support.arguments import checked_arguments
+from balancekit._support.record import Record
+from balancekit.errors import ConfigurationError
+from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._model import Chooser, Pool, PoolServer, ProxyRequest
+from balancekit.proxyconfig._plan_pools import idle_shares, key_space
+from balancekit.proxyconfig._plan_space import moved as moved_part
+
+__all__ = ["PoolChange", "ProxyPlan", "plan_change"]
+
+
+class PoolChange(Record):
+    """What a change does to one pool.
+
+    Parameters
+    ----------
+    name
+        The pool.
+    before, after
+        The share of each address; empty if the pool is not there, or its method is not modelled.
+    moved
+        The part of all keys, 0 to 1, that change their address; ``None`` if no key decides, or more than the key does.
+    exact
+        Whether each hash was followed. Otherwise keys are hashed in another way after the change, and ``moved`` is what
+        is expected of keys that nobody chose.
+    lost
+        Cookies of sticky users, by the address that they lose.
+    changes
+        What is different, in words.
+    """
+
+    name: str
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    moved: float | None
+    exact: bool
+    lost: Mapping[str, str]
+    changes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"pool {self.name}: " + ("; ".join(self.changes) or "no change")]
+        if self.moved is not None:
+            lines.append(f"  {self.moved:.4%} of all keys move" + ("" if self.exact else " (expected)"))
+        for address in dict.fromkeys((*self.before, *self.after)):
+            shares = [
+                f"{part[address]:.3%}" if address in part else "-" for part in (self.before, self.after)
+            ]
+            lines.append(f"  {address:<28} {shares[0]:>9} -> {shares[1]:>9}")
+        lines += [
+            f"  users with the cookie {cookie!r} lose {address}" for cookie, address in self.lost.items()
+        ]
+        return "\n".join(lines)
+
+
+class ProxyPlan(Record):
+    """What a change of a configuration does. Made by :func:`plan_change`.
+
+    Parameters
+    ----------
+    pools
+        The pools of both configurations.
+    requests
+        How many requests were given.
+    bound
+        How many of them had one server before, because a key, a cookie or a pool of one decides.
+    moved
+        Places of those, in the order given, that have another server after, or none that is certain.
+    clients
+        How many clients they came from.
+    moved_clients
+        Clients with a request that moves.
+    """
+
+    pools: tuple[PoolChange, ...]
+    requests: int
+    bound: int
+    moved: tuple[int, ...]
+    clients: int
+    moved_clients: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [str(pool) for pool in self.pools if pool.changes] or ["no pool changes"]
+        if self.requests:
+            lines.append(
+                f"{len(self.moved)} of {self.requests} requests move ({self.bound} had one server before)"
+            )
+            lines.append(f"{len(self.moved_clients)} of {self.clients} clients move")
+        return "\n".join(lines)
+
+
+@checked_arguments
+def plan_change(
+    before: ProxyConfig, after: ProxyConfig, *, requests: Iterable[ProxyRequest] = ()
+) -> ProxyPlan:
+    """Return what a change does, before it is made.
+
+    Parameters
+    ----------
+    before, after
+        Configurations of the same proxy. Servers are the same if their addresses are.
+    requests
+        Requests to compare one by one, as those of an access log (:func:`read_log`).
+
+    Raises
+    ------
+    ConfigurationError
+        If the two are of different proxies.
+
+    *When not to use it:* to learn what fails. Every server that is not marked as down is taken to be well.
+
+    Cost: O(points of the rings), and one decision of each configuration for a request.
+    """
+    if before.kind != after.kind:
+        raise ConfigurationError("after", after.kind, f"a configuration of {before.kind}")
+    names = dict.fromkeys((*before.pools, *after.pools))
+    pools = tuple([_pool(before.kind, before.pools.get(name), after.pools.get(name), name) for name in names])
+    owners, others = _Owners(before), _Owners(after)
+    count = bound = 0
+    moved: list[int] = []
+    clients: set[str] = set()
+    moved_clients: dict[str, None] = {}
+    for place, request in enumerate(requests):
+        count += 1
+        clients.add(request.client)
+        was = owners.of(request)
+        if was is None:
+            continue
+        bound += 1
+        if others.of(request) != was:
+            moved.append(place)
+            moved_clients[request.client] = None
+    return ProxyPlan(
+        pools=pools,
+        requests=count,
+        bound=bound,
+        moved=tuple(moved),
+        clients=len(clients),
+        moved_clients=tuple(moved_clients),
+    )
+
+
+class _Owners:
+    """The server that is certain for a request, by one configuration."""
+
+    def __init__(self, config: ProxyConfig) -> None:
+        self._config = config
+        self._started: dict[str, Chooser] = {}
+        self._addresses: dict[str, dict[str, str]] = {
+            name: {server.name: server.address for server in pool.servers}
+            for name, pool in config.pools.items()
+        }
+
+    def of(self, request: ProxyRequest) -> str | None:
+        """Return an address, ``None`` if turns or draws decide."""
+        routing = self._config.route(request)
+        pool = None if routing.pool is None else self._config.pools.get(routing.pool)
+        if pool is None or pool.start is None:
+            return None
+        usable = [server for server in pool.servers if not server.down]
+        sticky = _cookie_of(pool)
+        keyed = pool.keyed and pool.key_of is not None and pool.key_of(request, routing) is not None
+        if not keyed and len(usable) != 1 and not (sticky and _has_cookie(request, sticky, usable)):
+            return None
+        if pool.name not in self._started:
+            self._started[pool.name] = pool.start(Random(0))
+        name = self._started[pool.name].pick(request, routing)
+        return None if name is None else self._addresses[pool.name][name]
+
+
+def _cookie_of(pool: Pool) -> str:
+    """Return the cookie that binds clients to servers of a pool of HAProxy, empty if none does."""
+    return str(pool.settings.get("cookie", ""))
+
+
+def _has_cookie(request: ProxyRequest, name: str, servers: Iterable[PoolServer]) -> bool:
+    known = {str(server.options.get("cookie", "")) for server in servers} - {""}
+    for header in request.raw.values("cookie"):
+        for part in header.split(";"):
+            key, _, value = part.strip(" \t").partition("=")
+            if key == name:
+                return value in known
+    return False
+
+
+def _pool(kind: str, before: Pool | None, after: Pool | None, name: str) -> PoolChange:
+    spaces = [None if pool is None else key_space(kind, pool) for pool in (before, after)]
+    shares = [
+        {} if pool is None else idle_shares(kind, pool) if space is None else space.shares()
+        for pool, space in zip((before, after), spaces, strict=True)
+    ]
+    moved, exact = None, True
+    if spaces[0] is not None and spaces[1] is not None:
+        moved, exact = moved_part(spaces[0], spaces[1])
+        if before is not None and after is not None and before.key != after.key:
+            exact = False
+    return PoolChange(
+        name=name,
+        before=shares[0],
+        after=shares[1],
+        moved=moved,
+        exact=exact,
+        lost=_lost(before, after),
+        changes=tuple(_changes(before, after)),
+    )
+
+
+def _lost(before: Pool | None, after: Pool | None) -> dict[str, str]:
+    """Return the cookies that no longer lead to the address they led to."""
+    if before is None or not _cookie_of(before):
+        return {}
+    kept: dict[str, str] = {}
+    if after is not None and _cookie_of(after) == _cookie_of(before):
+        kept = _by_cookie(after)
+    return {cookie: address for cookie, address in _by_cookie(before).items() if kept.get(cookie) != address}
+
+
+def _by_cookie(pool: Pool) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for server in pool.servers:
+        cookie = str(server.options.get("cookie", ""))
+        if cookie and not server.down:
+            found.setdefault(cookie, server.address)
+    return found
+
+
+def _changes(before: Pool | None, after: Pool | None) -> list[str]:
+    """Return what is different, in words."""
+    if before is None or after is None:
+        return ["added" if before is None else "removed"]
+    found = []
+    if before.method != after.method:
+        found.append(f"method {before.method} -> {after.method}")
+    ours = {server.address: server for server in before.servers}
+    theirs = {server.address: server for server in after.servers}
+    found += [f"server {address} added" for address in theirs if address not in ours]
+    found += [f"server {address} removed" for address in ours if address not in theirs]
+    both = [address for address in ours if address in theirs]
+    for address in both:
+        old, new = ours[address], theirs[address]
+        if old.name != new.name:
+            found.append(f"server {address} renamed {old.name} -> {new.name}")
+        for what in ("weight", "down", "backup"):
+            values = getattr(old, what), getattr(new, what)
+            if values[0] != values[1]:
+                found.append(f"server {address} {what} {values[0]} -> {values[1]}")
+        if dict(old.options) != dict(new.options):
+            found.append(f"server {address} has other options")
+    if both != [address for address in theirs if address in ours]:
+        found.append("servers are in another order")
+    if _plain(before) != _plain(after):
+        found.append("settings")
+    return found
+
+
+def _plain(pool: Pool) -> dict[str, str]:
+    """Return a pool's settings without what only says where they are written."""
+    return {
+        name: str(value)
+        for name, value in pool.settings.items()
+        if not name.endswith("origin") and name != "balance"
+    }
