@@ -8,6 +8,8 @@ have no driver yet are counted in lines of their own: see ``families.py``.
 
 Traces of PROXY headers and ClientHellos are judged together, server beside server: see ``agreement.py``.
 
+Traces in which requests waited for a slot are judged twice, by the server's queue and by ours: see ``drive_waiting.py``.
+
 A driver per server (``drive_nginx.py`` and so on) is given a *question*: configuration, inputs and the
 match rule, nothing else. It does not see the trace's name nor anything recorded. Its answers are computed
 first; then the judge compares, by the rule that the file states:
@@ -79,6 +81,8 @@ ALGORITHMS = {
     "adaptive concurrency (gradient)": "drive_limits",
 }
 """Algorithms that have a driver apart from their server's."""
+WAITING = "drive_waiting"
+"""The driver that replays traces with ``dequeued`` once more, with requests in our own queue."""
 KINDS = {"routes": "drive_routes"}
 """Kinds that have one driver for all servers."""
 DEVIATIONS = 5.0
@@ -128,6 +132,18 @@ def replay(trace: Json) -> Verdict:
             admissible(trace, driver.follow(question(trace)), verdict)
         else:
             judge(trace, driver.candidates(question(trace)), verdict)
+    except Exception as error:
+        verdict.difference = f"{type(error).__name__}: {error}"
+    return verdict
+
+
+def replay_queue(trace: Json) -> Verdict:
+    """Judge our waiting queue by a trace in which requests waited."""
+    verdict = Verdict(
+        trace.get("id", "?"), trace["server"], "WaitingQueue", trace["kind"], trace["match"], 0, 0
+    )
+    try:
+        judge(trace, import_module(WAITING).candidates(question(trace)), verdict)
     except Exception as error:
         verdict.difference = f"{type(error).__name__}: {error}"
     return verdict
@@ -550,6 +566,9 @@ def all_verdicts(paths: list[Path]) -> Iterator[Verdict]:
                 groups[agreement.group_of(trace)].append(trace)
                 continue
             verdict = replay(trace)
+            if "dequeued" in trace:
+                yield verdict
+                verdict = replay_queue(trace)
         except (OSError, ValueError, KeyError) as error:
             verdict = Verdict(path.stem, "?", "?", "?", "?", 0, 0, f"{type(error).__name__}: {error}")
         yield verdict

@@ -23,6 +23,7 @@ AGREEMENT = importlib.import_module("agreement")
 EVERY = sorted(DATA.glob("*.json"))
 TOGETHER = [path for path in EVERY if json.loads(path.read_text(encoding="utf-8"))["kind"] in AGREEMENT.KINDS]
 TRACES = [path for path in EVERY if path not in TOGETHER]
+QUEUED = [path for path in TRACES if "dequeued" in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def load(path):
@@ -59,7 +60,12 @@ def verdict_of(make_once):
 @pytest.fixture(scope="session")
 def every_verdict(verdict_of):
     """Return the verdicts that the runner would give for every trace."""
-    return [*map(verdict_of, TRACES), *replay.all_verdicts(TOGETHER)]
+    found = []
+    for path in TRACES:
+        found.append(verdict_of(path))
+        if path in QUEUED:
+            found.append(replay.replay_queue(load(path)))
+    return [*found, *replay.all_verdicts(TOGETHER)]
 
 
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
@@ -68,6 +74,23 @@ def test_we_choose_as_the_proxy_did(path, verdict_of):
     verdict = verdict_of(path)
     assert verdict.passed, verdict.difference
     assert verdict.equal == verdict.total > 0
+
+
+@pytest.mark.parametrize("path", QUEUED, ids=lambda path: path.stem)
+def test_our_queue_hands_slots_over_as_the_proxy_did(path):
+    """With requests waiting in a WaitingQueue, each release lets the request go that the proxy let go, to the same server."""
+    trace = load(path)
+    verdict = replay.replay_queue(trace)
+    assert verdict.passed, verdict.difference
+    assert verdict.equal == verdict.total == len(trace["outputs"]) + len(trace["dequeued"])
+
+
+def test_the_judge_of_queues_notices_one_wrong_handover():
+    """Two requests that are recorded in the other order are a difference."""
+    trace = load(QUEUED[0])
+    first, second = trace["dequeued"][:2]
+    first["id"], second["id"] = second["id"], first["id"]
+    assert not replay.replay_queue(trace).passed
 
 
 @pytest.mark.parametrize("kind", sorted(AGREEMENT.KINDS))

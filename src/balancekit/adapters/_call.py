@@ -34,6 +34,7 @@ from balancekit.events import Retried, RetryRefused
 from balancekit.lease import Lease
 from balancekit.outcome import Outcome
 from balancekit.snapshot import Key
+from balancekit.waiting import WaitingRoom
 
 __all__ = ["Call", "CallInfo", "begin_call"]
 
@@ -86,12 +87,12 @@ class Call:
         "_config",
         "_cost",
         "_ending",
-        "_key",
         "_options",
         "_unusable",
         "_upgraded",
         "_wish",
         "deadline",
+        "key",
         "lease",
         "pause",
         "tried",
@@ -104,7 +105,8 @@ class Call:
     ) -> None:
         self._config = config
         self._options = options
-        self._key = key
+        self.key: Key | None = key
+        """What keyed selectors hash."""
         self._cost = cost
         self._ending = FINE
         self._wish: float | None = None
@@ -132,10 +134,43 @@ class Call:
         config, options = self._config, self._options
         plain = options is None and config.plain and not self.tried
         lease = config.balancer.acquire() if plain else self._acquire()
-        config.budget.deposit(now=config.clock())
-        self.lease = lease
-        self.tried.append(lease.endpoint.id)
+        self.begun_with(lease)
         return lease
+
+    def begun_with(self, lease: Lease[Any]) -> None:
+        """Record the first lease."""
+        self._go_on(lease)
+        self._config.budget.deposit(now=self._config.clock())
+
+    @property
+    def room(self) -> WaitingRoom[Any] | None:
+        """Where to wait for the first lease."""
+        return self._config.waiting
+
+    def asks(self, room: WaitingRoom[Any]) -> dict[str, Any]:
+        """Return what the request asks of a waiting room, beside its key."""
+        options = self._options
+        asks: dict[str, Any] = {"cost": self._cost, "timeout": min(room.timeout, self.left())}
+        if options is not None:
+            asks |= {"exclude": options.exclude, "attributes": options.attributes}
+            asks |= {"tenant": options.tenant or "", "criticality": options.criticality or 0}
+        return asks
+
+    def queue(self, room: WaitingRoom[Any]) -> UnavailableError | None:
+        """Wait in this thread for the first lease; return the error if there is none."""
+        try:
+            self.begun_with(room.acquire(self.key, **self.asks(room)))
+        except UnavailableError as error:
+            return error
+        return None
+
+    async def queue_async(self, room: WaitingRoom[Any]) -> UnavailableError | None:
+        """Wait in this task for the first lease; return the error if there is none."""
+        try:
+            self.begun_with(await room.acquire_async(self.key, **self.asks(room)))
+        except UnavailableError as error:
+            return error
+        return None
 
     def patience(self, error: UnavailableError, *, waited: float) -> float | None:
         """Return the seconds to wait for an endpoint to return, ``None`` not to wait."""
@@ -273,7 +308,7 @@ class Call:
         options = self._options
         exclude = frozenset(self.tried) if options is None else options.exclude.union(self.tried)
         return self._config.balancer.acquire(
-            self._key,
+            self.key,
             cost=self._cost,
             exclude=exclude,
             attributes=None if options is None else options.attributes,

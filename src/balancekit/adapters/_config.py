@@ -22,6 +22,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.protocols import Clock, ObservableBalancer, require_balancer
 from balancekit.reported import HeaderReports
 from balancekit.retry import RetryBudget
+from balancekit.waiting import WaitingRoom
 
 __all__ = ["AdapterConfig", "AdapterOptions", "CallOptions"]
 
@@ -51,6 +52,9 @@ class CallOptions(TypedDict, total=False):
     """Seconds that must be left of a deadline for another attempt, >= 0. 0.05 if left out."""
     wait_for_capacity: float
     """Seconds to wait at most for the first endpoint to come back when all are out, >= 0. 0 if left out: fail at once."""
+    waiting: WaitingRoom[Any] | None
+    """Where requests wait for their first lease, in order, while the balancer is full; one room of this balancer, for all of its
+    adapters. ``request_options`` says the tenant and the criticality of a request. Further attempts do not wait."""
     buffer_body: int
     """How many bytes of a body that can be read only once are read before it is sent, >= 0, so that it can be sent again if it
     is no longer than that. 0 if left out: such a body goes elsewhere only if nothing was sent."""
@@ -75,6 +79,7 @@ MEANT: Final = {
     "max_attempts": "did you mean 'attempts'?",
     "max_retries": "did you mean 'attempts'? One more than retries",
     "retries": "did you mean 'attempts'? One more than retries",
+    "queue": "did you mean 'waiting'?",
     "timeout": "set the client's own timeout, or write `with request_options(timeout=...)` around a request",
 }
 """What other libraries call options."""
@@ -106,6 +111,7 @@ class AdapterConfig:
         "rewrite_location",
         "unusable",
         "wait_for_capacity",
+        "waiting",
     )
 
     def __init__(self, balancer: ObservableBalancer[Any], **options: Unpack[AdapterOptions]) -> None:
@@ -131,6 +137,9 @@ class AdapterConfig:
         seconds = {"max_retry_after": 300.0, "min_attempt_time": 0.05, "wait_for_capacity": 0.0}
         for name, default in seconds.items():
             setattr(self, name, valid.number(name, options.get(name, default), minimum=0.0))
+        self.waiting: WaitingRoom[Any] | None = options.get("waiting")
+        if self.waiting is not None:
+            self._check_room(self.waiting)
         self.buffer_body: int = valid.integer("buffer_body", options.get("buffer_body", 0), minimum=0)
         self.rewrite_location: bool = valid.flag("rewrite_location", options.get("rewrite_location", False))
         self.propagate_deadline: str | None = _header("propagate_deadline", options.get("propagate_deadline"))
@@ -145,6 +154,16 @@ class AdapterConfig:
         self.load_reports: HeaderReports = HeaderReports()
         """Reads what servers report of their load, and counts what is no report."""
         self.check(address_of)
+
+    def _check_room(self, room: object) -> None:
+        if not isinstance(room, WaitingRoom) or room.balancer is not self.balancer:
+            raise ConfigurationError("waiting", room, "a WaitingRoom of the same balancer")
+        if self.wait_for_capacity:
+            raise ConfigurationError(
+                "wait_for_capacity",
+                self.wait_for_capacity,
+                "0 with a waiting room, which has a timeout of its own",
+            )
 
     def check(self, usable: Callable[[object], object]) -> None:
         """Refuse a pool in which no endpoint can be used; log those that cannot.

@@ -6,6 +6,7 @@ the functions that send one attempt, close an answer, and hand it to the caller.
 
 .. code-block:: text
 
+    QUEUE    wait in ``call.room`` for the first lease; send back the error if there is none
     WAIT     no endpoint is eligible, one will be soon: wait for ``call.pause`` seconds
     SEND     send the request to the endpoint of ``call.lease``; send back the answer, or the error
     DISCARD  close the answer in hand: there is another endpoint
@@ -39,6 +40,7 @@ R = TypeVar("R")
 class Directive(enum.Enum):
     """What an adapter is to do next."""
 
+    QUEUE = "queue"
     WAIT = "wait"
     SEND = "send"
     DISCARD = "discard"
@@ -71,7 +73,8 @@ Exchange: TypeAlias = Generator[Directive, Answer[Any] | BaseException | None, N
 def exchange(call: Call, request: Any, rules: Rules) -> Exchange:
     """Yield what to do next for one request.
 
-    After :attr:`Directive.SEND` it expects an :class:`Answer` or the error, after the others nothing. It holds one
+    After :attr:`Directive.SEND` it expects an :class:`Answer` or the error, after :attr:`Directive.QUEUE` the error if there is one, after the
+    others nothing. It holds one
     lease at a time, and the next one is taken before an answer is discarded.
 
     Raises
@@ -80,7 +83,11 @@ def exchange(call: Call, request: Any, rules: Rules) -> Exchange:
         The client's own error, from ``UnavailableError``, if no endpoint is eligible.
     """
     waited = 0.0
-    while True:
+    if call.room is not None:
+        refused = yield Directive.QUEUE
+        if isinstance(refused, UnavailableError):
+            raise rules.no_endpoint(refused) from refused
+    while call.room is None:
         try:
             call.begin()
         except UnavailableError as error:
@@ -131,6 +138,8 @@ def carry_out(
         Makes the answer of an endpoint that of the service.
     """
     directive = next(steps)
+    if directive is Directive.QUEUE and call.room is not None:
+        directive = steps.send(call.queue(call.room))
     while True:
         if directive is Directive.WAIT:
             time.sleep(call.pause)
@@ -172,6 +181,8 @@ async def carry_out_async(
         Waits in the event loop of the client.
     """
     directive = next(steps)
+    if directive is Directive.QUEUE and call.room is not None:
+        directive = steps.send(await call.queue_async(call.room))
     while True:
         if directive is Directive.WAIT:
             await sleep(call.pause)

@@ -48,6 +48,9 @@ class RequestOptions(Record):
         Ids of endpoints not to use.
     cost
         What the request costs relative to an ordinary one, > 0.
+    tenant, criticality
+        On whose behalf the request is, and how critical: see :class:`~balancekit.waiting.WaitingQueue`. Without an adapter that has a
+        waiting room, they mean nothing.
     attributes
         What selectors may want to see.
     retry_on
@@ -62,6 +65,8 @@ class RequestOptions(Record):
     cost: float | None = None
     attributes: Mapping[str, object] | None = None
     retry_on: frozenset[int] = frozenset()
+    tenant: str | None = None
+    criticality: int | None = None
 
     def _check(self) -> None:
         valid.request(self.key, 1.0 if self.cost is None else self.cost, self.attributes)
@@ -71,6 +76,10 @@ class RequestOptions(Record):
             valid.integer("attempts", self.attempts, minimum=1)
         if self.idempotent is not None:
             valid.flag("idempotent", self.idempotent)
+        if self.tenant is not None:
+            valid.text("tenant", self.tenant, empty=True)
+        if self.criticality is not None:
+            valid.integer("criticality", self.criticality, minimum=0)
         self.__dict__["exclude"] = valid.ids("exclude", self.exclude)
         if not isinstance(self.retry_on, Collection):
             raise ConfigurationError("retry_on", self.retry_on, "a collection of statuses")

@@ -316,10 +316,8 @@ class WaitingQueue(Generic[T]):
         """
         lines: list[tuple[_Tenant[T], bool]] = []
         for tenants in self._levels:
-            lines += [
-                (line, self._newest_first(line, now))
-                for line in sorted(tenants.values(), key=_served, reverse=True)
-            ]
+            ranked = sorted(tenants.values(), key=_served)  # equal ones by the arrival of their first request
+            lines += [(line, self._newest_first(line, now)) for line in ranked[::-1]]
         return _Ranking(lines)
 
     def _newest_first(self, line: _Tenant[T], now: float) -> bool:

@@ -65,7 +65,10 @@ class _TaskRequest(Request[T]):
 
     def open(self) -> None:
         """Prepare to wait."""
-        self.loop = asyncio.get_running_loop()
+        try:
+            self.loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("a waiting room waits in loops of asyncio, and none is running here") from None
         self.future: asyncio.Future[None] = self.loop.create_future()
 
     async def wait(self, seconds: float) -> bool:
@@ -244,6 +247,16 @@ class WaitingRoom(Generic[T]):
         except BaseException:
             handover.give_back(request)
             raise
+
+    @property
+    def balancer(self) -> ObservableBalancer[T]:
+        """The balancer whose slots requests wait for."""
+        return self._balancer
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a request waits at most if it does not say."""
+        return self._timeout
 
     def _deadline(self, timeout: float | None) -> float:
         return monotonic() + (
