@@ -12,7 +12,8 @@
 
 *No lost wake-up.* A look that ends was refused after the last notice, or that notice leads to another look: a notice is one
 assignment, made before anything is asked whether a look is going on; and the thread whose look ends compares notices after it
-gave up its role. So, whenever no look is going on, no request waits beside a slot that it could have.
+gave up its role. So, whenever no look is going on, no request waits beside a slot that it could have. A request that enters needs no look
+if the last one was refused, for no larger cost, and its request still waits: what frees a slot after that leads to a look.
 
 *No lost slot.* A lease belongs to the look until, under the lock, a request is found still to be waiting; from then on it is the
 request's ``answer``, whose own thread or task takes or releases it. Taking twice is harmless, as releasing is.
@@ -28,6 +29,7 @@ asked, unless some are passed over.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -118,6 +120,7 @@ class Handover(Generic[T]):
         "_looker",
         "_notice",
         "_noticed_inside",
+        "_refused_cost",
         "_undo",
         "queue",
     )
@@ -131,6 +134,9 @@ class Handover(Generic[T]):
         self._noticed_inside = False
         self._looked_at = monotonic()
         self._looker = NO_THREAD
+        self._refused_cost = (
+            math.inf
+        )  # of the request whose refusal ended the last look; infinite while a look goes on
         self._undo = [
             balancer.on_completion(lambda _endpoint, _completion: self.notify()),
             balancer.on_event(lambda _event: self.notify()),
@@ -186,10 +192,13 @@ class Handover(Generic[T]):
             )
             for one in refused:
                 one.request.answer = SaturatedError(f"{len(self.queue)} requests wait already")
+            known = cost >= self._refused_cost and not request.excluding
+            known = known and not self.queue.hopeless(request.waiter, now=request.waiter.arrived)
         for one in refused:
             if one.request is not request:
                 one.request.wake()
-        self.notify()
+        if not known:
+            self.notify()
 
     def leave(self, request: Request[T]) -> Lease[T] | Exception | None:
         """Take a request out; return what it was given."""
@@ -225,6 +234,7 @@ class Handover(Generic[T]):
         """Look for slots: one may have become free. Called whenever a lease ends or a pool changes; safe at any time."""
         with self._lock:  # or a request that enters at this moment would not be seen
             if not len(self.queue):
+                self._refused_cost = math.inf
                 return
         if self._looker == this_thread():
             self._noticed_inside = True
@@ -261,6 +271,7 @@ class Handover(Generic[T]):
         does something each time is not asked for ever.
         """
         for _ in range(2):
+            self._refused_cost = math.inf
             self._noticed_inside = False
             while self._give_one():
                 pass
@@ -283,6 +294,9 @@ class Handover(Generic[T]):
                 answer = error
             except UnavailableError as error:
                 if not request.own_refusal(error):
+                    with self._lock:
+                        if waiter.waiting:  # or a slot may have been freed while none waited
+                            self._refused_cost = waiter.cost
                     return False
                 continue
             except Exception as error:
