@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import balancekit
 from balancekit.cli._bench_options import add_bench
@@ -15,6 +15,7 @@ from balancekit.cli._capacity import add_capacity, run_capacity
 from balancekit.cli._check_options import add_check
 from balancekit.cli._export_command import add_export, run_export
 from balancekit.cli._file_kinds import add_explain, run_explain
+from balancekit.cli._lint_command import add_lint, run_lint
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
 from balancekit.cli._zone_command import add_gslb, run_gslb
@@ -27,6 +28,7 @@ examples:
   balancekit check 10.0.0.1:8080 --path /healthz   one health check
   balancekit explain orders.toml --key user-17     which endpoint, and why
   balancekit explain nginx.conf --request "GET /x" where a proxy sends a request
+  balancekit lint haproxy.cfg                      lines that do not do what they say
   balancekit plan old.toml new.toml                what a change moves
   balancekit simulate failover --out report        compare algorithms in virtual time
   balancekit top http://127.0.0.1:8000/metrics     watch a running process
@@ -110,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
     )
     add_explain(explaining)
-    add_export(commands)
+    _add_proxy_commands(commands)
     naming = commands.add_parser(
         "gslb",
         help="answer DNS queries from a zone file",
@@ -163,6 +165,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _add_proxy_commands(commands: Any) -> None:
+    add_export(commands)
+    add_lint(commands)
+
+
 def _run(options: argparse.Namespace) -> int:
     if options.command == "plan":
         return run_plan(options)
@@ -174,6 +181,8 @@ def _run(options: argparse.Namespace) -> int:
         return run_explain(options)
     if options.command == "export":
         return run_export(options)
+    if options.command == "lint":
+        return run_lint(options)
     if options.command == "gslb":
         return run_gslb(options)
     try:

@@ -3,7 +3,7 @@
 :func:`read_config` reads a file of nginx, HAProxy or Envoy into a :class:`ProxyConfig`: pools, routes, and a list of what is not
 modelled, each with file and line. :meth:`ProxyConfig.explain` takes one decision with its reasons, by the machines of
 :mod:`balancekit.compat`. Needs the extra ``proxyconfig``.
-:func:`export_config` writes one for pools and routes that were tested in Python.
+:func:`lint_config` finds lines that do not do what they seem to say. :func:`export_config` writes one for pools and routes that were tested in Python.
 
 Files are read with limits (4 MB and 1,000 files together), so a broken or hostile one ends in a
 :class:`ProxyConfigError` with file and line.
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from balancekit.proxyconfig._export_pool import ExportPool, export_pool
     from balancekit.proxyconfig._haproxy import read_haproxy
     from balancekit.proxyconfig._kind import kind_of_text, read_config
+    from balancekit.proxyconfig._lint import lint_config
+    from balancekit.proxyconfig._lint_finding import LintFinding
     from balancekit.proxyconfig._model import (
         Chooser,
         Decision,
@@ -46,6 +48,7 @@ __all__ = [
     "Difference",
     "Export",
     "ExportPool",
+    "LintFinding",
     "NotModelled",
     "Origin",
     "Pool",
@@ -59,6 +62,7 @@ __all__ = [
     "export_config",
     "export_pool",
     "kind_of_text",
+    "lint_config",
     "plan_change",
     "read_config",
     "read_envoy",
@@ -77,6 +81,8 @@ __getattr__: Callable[[str], object] = lazily(
         "_export_pool": ("ExportPool", "export_pool"),
         "_haproxy": ("read_haproxy",),
         "_kind": ("kind_of_text", "read_config"),
+        "_lint": ("lint_config",),
+        "_lint_finding": ("LintFinding",),
         "_model": (
             "Chooser",
             "Decision",

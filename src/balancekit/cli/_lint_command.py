@@ -1,0 +1,55 @@
+"""The command ``balancekit lint``: findings in configurations of nginx, HAProxy and Envoy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from balancekit.errors import ConfigurationError
+
+__all__ = ["add_lint", "run_lint"]
+
+
+def add_lint(commands: Any) -> None:
+    """Add ``balancekit lint`` to the commands."""
+    parser = commands.add_parser(
+        "lint",
+        help="find lines of a proxy's configuration that do not do what they seem to say",
+        description="Findings with file, line, what happens, and what to write. Exit status 1 if there are any.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="configurations of nginx, HAProxy or Envoy")
+    parser.add_argument(
+        "--kind", choices=("nginx", "haproxy", "envoy"), help="of the files; told by their text if left out"
+    )
+    parser.add_argument("--json", action="store_true", help="print data")
+
+
+def run_lint(options: argparse.Namespace) -> int:
+    """Print the findings; return the exit status."""
+    try:
+        from balancekit.proxyconfig import lint_config, read_config  # noqa: PLC0415 - needs what an extra brings
+
+        found = [one for path in options.files for one in lint_config(read_config(path, kind=options.kind))]
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(f"balancekit lint: {missing}\n")
+        return 2
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"balancekit lint: {error}\n")
+        return 2
+    if options.json:
+        data = [
+            {
+                "file": one.origin.file,
+                "line": one.origin.line,
+                "rule": one.rule,
+                "text": one.text,
+                "advice": one.advice,
+            }
+            for one in found
+        ]
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+    else:
+        sys.stdout.writelines(f"{one}\n" for one in found)
+    return 1 if found else 0

@@ -1,0 +1,80 @@
+"""A finding of a linter, and what the linters share."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from balancekit._support.record import Record
+from balancekit.proxyconfig._model import Origin, PoolServer
+
+__all__ = ["LintFinding", "is_loopback", "repeated", "seconds_of"]
+
+TIME: Final = re.compile(r"([0-9]{1,12})(us|ms|s|m|h|d)?")
+UNIT_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class LintFinding(Record):
+    """A line that does not do what it seems to say.
+
+    Parameters
+    ----------
+    origin
+        File and line.
+    rule
+        The name of the rule.
+    text
+        What happens.
+    advice
+        What to write.
+    """
+
+    origin: Origin
+    rule: str
+    text: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.rule}: {self.text}. {self.advice}."
+
+
+def seconds_of(text: str, *, unit: str) -> float | None:
+    """Return a time in seconds, ``None`` if it is none.
+
+    Example
+    -------
+    >>> seconds_of("500", unit="ms"), seconds_of("2m", unit="ms"), seconds_of("x", unit="s")
+    (0.5, 120.0, None)
+    """
+    found = TIME.fullmatch(text)
+    return None if found is None else int(found[1]) * UNIT_S[found[2] or unit]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address to listen on is only reached from the same machine."""
+    if address.startswith(("unix:", "unix@", "/")):
+        return True
+    host = address.rpartition(":")[0].strip("[]") or address
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def repeated(servers: Iterable[PoolServer]) -> Iterator[LintFinding]:
+    """Yield a finding for every server that stands in its pool once more."""
+    first: dict[str, PoolServer] = {}
+    for server in servers:
+        if server.address in first and not server.backup and not server.down:
+            yield LintFinding(
+                origin=server.origin,
+                rule="repeated-server",
+                text=f"{server.address} is also in line {first[server.address].origin.line}: it gets two shares, and its "
+                "failures are counted apart",
+                advice="Write it once, with a weight",
+            )
+        first.setdefault(server.address, server)

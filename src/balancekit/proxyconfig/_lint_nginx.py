@@ -1,0 +1,264 @@
+"""Findings in configurations of nginx.
+
+Source: nginx 1.22, ``ngx_http_upstream_module`` and ``ngx_http_core_module``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._files import Files
+from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated
+from balancekit.proxyconfig._model import Pool
+from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
+from balancekit.proxyconfig._nginx_words import METHODS
+
+__all__ = ["lint_nginx"]
+
+EVERYTHING: Final = frozenset({"", "^", ".", ".*", ".+", "/", "^/", "^/.*", "^/.*$", "^.*$", "^.*", "/.*"})
+"""Expressions that are found in every path."""
+START: Final = re.compile(r"\^((?:[A-Za-z0-9/_-]|\\\.)+)")
+FORWARDED: Final = "$http_x_forwarded_"
+ADDRESSES: Final = ("$remote_addr", "$binary_remote_addr")
+PASSES: Final = ("proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass")
+
+
+def lint_nginx(config: ProxyConfig) -> Iterator[LintFinding]:
+    """Yield the findings of a configuration."""
+    top = nginx_directives(config.path, Files())
+    blocks = (
+        [one for one in top if one.name == "http"] or [Directive("http", (), top[0].origin, top)]
+        if top
+        else []
+    )
+    everything = [one for block in blocks for one in _walk(block)]
+    upstreams = [one for one in everything if one.name == "upstream" and one.args]
+    for upstream in upstreams:
+        pool = config.pools[upstream.args[0]]
+        yield from _upstream(upstream, pool)
+        yield from _by_address(upstream, everything)
+        yield from _limits(upstream, pool, top)
+    yield from _one_attempt(blocks, upstreams)
+    yield from _passes(config, everything)
+    for server in everything:
+        if server.name == "server" and server.block is not None:
+            yield from _locations(server)
+    yield from _names(everything)
+    for one in everything:
+        if one.name == "proxy_next_upstream" and "non_idempotent" in one.args:
+            yield LintFinding(
+                origin=one.origin,
+                rule="repeated-writes",
+                text="a POST that a server may have carried out is sent to another server",
+                advice="Leave out non_idempotent, or set it only in locations whose writes may be repeated",
+            )
+
+
+def _walk(one: Directive) -> Iterator[Directive]:
+    yield one
+    for inner in one.block or ():
+        yield from _walk(inner)
+
+
+def _upstream(upstream: Directive, pool: Pool) -> Iterator[LintFinding]:
+    yield from repeated(pool.servers)
+    first = [server for server in pool.servers if not server.backup]
+    if all(server.down for server in first):
+        rest = "the backups serve everything" if len(first) < len(pool.servers) else "every request gets 502"
+        yield LintFinding(
+            origin=upstream.origin,
+            rule="all-down",
+            text=f"all servers of {pool.name} are down: {rest}",
+            advice="Remove down from a server",
+        )
+    method = next((one for one in upstream.block or () if one.name in METHODS), None)
+    kept = upstream.last("keepalive")
+    if method is not None and kept is not None and kept.origin < method.origin:
+        yield LintFinding(
+            origin=kept.origin,
+            rule="keepalive-before-method",
+            text=f"{method.name} comes after keepalive and takes its place: no connection is kept",
+            advice=f"Write keepalive after {method.name}",
+        )
+    usable = [server for server in first if not server.down]
+    if (
+        method is not None
+        and len(usable) == 1
+        and len(pool.servers) > 1
+        and method.name in {"ip_hash", "hash"}
+    ):
+        yield LintFinding(
+            origin=method.origin,
+            rule="hash-over-one",
+            text=f"only {usable[0].name} may serve: {method.name} decides nothing",
+            advice="Add servers, or remove the method",
+        )
+    total = sum([server.weight for server in usable])
+    for server in usable:
+        if server.weight * 2000 < total:
+            yield LintFinding(
+                origin=server.origin,
+                rule="never-serves",
+                text=f"its weight is {server.weight} of {total}: less than one request of 2000",
+                advice="Raise its weight, or mark it as backup or down",
+            )
+
+
+def _by_address(upstream: Directive, everything: Iterable[Directive]) -> Iterator[LintFinding]:
+    method = next((one for one in upstream.block or () if one.name in METHODS), None)
+    if method is None or not (method.name == "ip_hash" or method.args[:1] in [(one,) for one in ADDRESSES]):
+        return
+    found = list(everything)
+    if any(one.name == "set_real_ip_from" for one in found):
+        return
+    listens = [one for one in found if one.name == "listen" and one.args]
+    why = ""
+    if listens and all(is_loopback(one.args[0]) for one in listens):
+        why = "nginx listens on this machine only"
+    elif any("proxy_protocol" in one.args for one in listens):
+        why = "clients come through a proxy that speaks the PROXY protocol"
+    elif any(FORWARDED in argument for one in found for argument in (one.name, *one.args)):
+        why = "X-Forwarded headers are read, so clients come through a proxy"
+    if why:
+        yield LintFinding(
+            origin=method.origin,
+            rule="hash-of-one-address",
+            text=f"{why}: all clients have the address of that proxy, and all go to one server",
+            advice="Set set_real_ip_from and real_ip_header, or hash a header or a cookie",
+        )
+
+
+def _limits(upstream: Directive, pool: Pool, top: Iterable[Directive]) -> Iterator[LintFinding]:
+    workers = next((one.args[0] for one in top if one.name == "worker_processes" and one.args), "1")
+    if workers == "1" or upstream.last("zone") is not None:
+        return
+    for server in pool.servers:
+        if server.options.get("max_conns"):
+            yield LintFinding(
+                origin=server.origin,
+                rule="limit-per-worker",
+                text=f"max_conns holds for each of {workers} workers by itself",
+                advice=f"Add zone {pool.name} 64k; to the upstream",
+            )
+            return
+
+
+def _one_attempt(blocks: Iterable[Directive], upstreams: Iterable[Directive]) -> Iterator[LintFinding]:
+    by_name = {one.args[0]: one for one in upstreams}
+
+    def inside(block: Directive, *, off: bool) -> Iterator[LintFinding]:
+        for one in block.block or ():
+            if one.name == "proxy_next_upstream":
+                off = one.args == ("off",)
+            elif one.name == "proxy_next_upstream_tries":
+                off = one.args == ("1",) or off
+        for one in block.block or ():
+            if one.name == "proxy_pass" and off and one.args:
+                upstream = by_name.get(one.args[0].partition("://")[2].partition("/")[0])
+                for server in upstream.all("server") if upstream is not None else ():
+                    if "max_fails=0" in server.args:
+                        yield LintFinding(
+                            origin=server.origin,
+                            rule="no-way-around",
+                            text=f"max_fails=0 never takes it out, and {one.origin} tries one server only: its share of all "
+                            "requests fails while it is down",
+                            advice="Remove max_fails=0, or allow a second try by proxy_next_upstream",
+                        )
+            elif one.block is not None:
+                yield from inside(one, off=off)
+
+    for block in blocks:
+        yield from inside(block, off=False)
+
+
+def _passes(config: ProxyConfig, everything: Iterable[Directive]) -> Iterator[LintFinding]:
+    found = list(everything)
+    passes = [one for one in found if one.name in PASSES and one.args]
+    text = " ".join(
+        [argument for one in found if one.name != "upstream" for argument in (one.name, *one.args)]
+    )
+    for one in found:
+        if (
+            one.name == "upstream"
+            and one.args
+            and not re.search(rf"(?<![\w.-]){re.escape(one.args[0])}(?![\w.-])", text)
+        ):
+            yield LintFinding(
+                origin=one.origin,
+                rule="unused-pool",
+                text=f"nothing leads to upstream {one.args[0]}",
+                advice="Name it in a proxy_pass, or remove it",
+            )
+    for one in passes:
+        host = one.args[0].partition("://")[2].partition("/")[0].partition(":")[0]
+        if (
+            host
+            and "$" not in host
+            and "." not in host
+            and host not in config.pools
+            and host not in {"localhost", "unix"}
+        ):
+            yield LintFinding(
+                origin=one.origin,
+                rule="unknown-pool",
+                text=f"there is no upstream {host!r}: nginx looks for a host of that name, once at its start",
+                advice=f"Add upstream {host} {{ }}, or correct the name",
+            )
+
+
+def _locations(server: Directive) -> Iterator[LintFinding]:
+    seen: list[tuple[str, str, Directive]] = []
+    for one in server.all("location"):
+        args = one.args if len(one.args) > 1 else ("", *one.args)
+        seen.append((args[0], args[1], one))
+    prefixes = {text: sign for sign, text, _ in seen if sign in {"", "^~"}}
+    before: dict[tuple[str, str], Directive] = {}
+    catching: Directive | None = None
+    for sign, text, one in seen:
+        if sign not in {"~", "~*"}:
+            continue
+        blocker = before.get((sign, text)) or before.get(("~*", text)) or catching
+        start = START.match(text)
+        literal = start[1].replace("\\.", ".") if start is not None else ""
+        longest = max([prefix for prefix in prefixes if literal.startswith(prefix)], key=len, default="")
+        below = any(prefix.startswith(literal) and prefix != longest for prefix in prefixes if literal)
+        if blocker is not None:
+            yield _unreachable(
+                one, f"{' '.join(blocker.args)} in line {blocker.origin.line} is tried first and matches"
+            )
+        elif longest and prefixes[longest] == "^~" and not below:
+            yield _unreachable(one, f"^~ {longest} forbids expressions below it")
+        before.setdefault((sign, text), one)
+        if text in EVERYTHING:
+            catching = catching or one
+
+
+def _unreachable(one: Directive, why: str) -> LintFinding:
+    return LintFinding(
+        origin=one.origin,
+        rule="unreachable-route",
+        text=f"no request takes location {' '.join(one.args)}: {why}",
+        advice="Write it before the other, or remove one of them",
+    )
+
+
+def _names(everything: Iterable[Directive]) -> Iterator[LintFinding]:
+    taken: dict[tuple[str, str], Directive] = {}
+    for server in everything:
+        if server.name != "server" or server.block is None:
+            continue
+        ports = [one.args[0] for one in server.all("listen") if one.args] or ["80"]
+        names = [name for one in server.all("server_name") for name in one.args] or [""]
+        for one in [(port, name.lower()) for port in ports for name in names]:
+            if one in taken:
+                yield LintFinding(
+                    origin=server.origin,
+                    rule="unreachable-route",
+                    text=f"the server in line {taken[one].origin.line} has the same listen {one[0]} and the same name "
+                    f"{one[1] or 'of none'}; this one gets nothing by it",
+                    advice="Give each server a name of its own",
+                )
+            taken.setdefault(one, server)

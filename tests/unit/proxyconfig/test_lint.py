@@ -1,0 +1,73 @@
+"""Lint: planted mistakes are found at their lines, files without mistakes have no findings."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from balancekit.cli import main
+from balancekit.proxyconfig import lint_config, read_config
+
+ROOT = Path(__file__).parent / "lint"
+PLANTED = sorted(path.name for path in (ROOT / "planted").iterdir())
+GOOD = sorted(path.name for path in (ROOT / "good").iterdir())
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_mistake_is_found_at_its_line(name):
+    """The findings are exactly those that the first comments name, each with what happens and what to write."""
+    path = ROOT / "planted" / name
+    wanted = [
+        (int(line), rule)
+        for line, rule in re.findall(r"^# ([0-9]+) ([a-z-]+)$", path.read_text(), re.MULTILINE)
+    ]
+    found = lint_config(read_config(str(path)))
+    assert [(one.origin.line, one.rule) for one in found] == wanted, [str(one) for one in found]
+    assert all(one.origin.file == str(path) and one.text and one.advice for one in found)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_file_has_no_finding(name):
+    """Nothing is reported of a file that does what it says."""
+    found = lint_config(read_config(str(ROOT / "good" / name)))
+    assert [str(one) for one in found] == []
+
+
+def test_there_are_enough_files():
+    """At least 15 planted mistakes and 20 good files, of every kind of proxy."""
+    assert len(PLANTED) >= 15
+    assert len(GOOD) >= 20
+    for names in (PLANTED, GOOD):
+        assert {Path(name).suffix for name in names} == {".conf", ".cfg", ".yaml"}
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy")
+@pytest.mark.parametrize("name", [name for name in GOOD if name.endswith(".cfg")])
+def test_haproxy_accepts_the_good_files(name):
+    """What has no findings is a configuration."""
+    found = subprocess.run(
+        ["haproxy", "-c", "-f", str(ROOT / "good" / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_command_prints_findings(capsys):
+    """A line for each finding, data with --json; status 1 if there is one, 0 if there is none, 2 if there is no file."""
+    bad = str(ROOT / "planted" / "01-weight-zero.cfg")
+    assert main(["lint", bad]) == 1
+    assert f"{bad}:9: never-serves: weight 0" in capsys.readouterr().out
+    assert main(["lint", bad, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)[0]["advice"] == "Write a weight of 1 to 256, or disabled"
+    assert main(["lint", str(ROOT / "good" / GOOD[0])]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["lint", "nowhere.conf"]) == 2
+    assert "nowhere.conf:1" in capsys.readouterr().err
