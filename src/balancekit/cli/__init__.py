@@ -17,6 +17,7 @@ from balancekit.cli._export_command import add_export, run_export
 from balancekit.cli._file_kinds import add_explain, run_explain
 from balancekit.cli._lint_command import add_lint, run_lint
 from balancekit.cli._plan import add_plan, run_plan
+from balancekit.cli._proxy_options import add_proxy
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
 from balancekit.cli._zone_command import add_gslb, run_gslb
 
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
     )
     add_explain(explaining)
-    _add_proxy_commands(commands)
+    _add_proxy_commands(commands, simulating)
     naming = commands.add_parser(
         "gslb",
         help="answer DNS queries from a zone file",
@@ -165,7 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _add_proxy_commands(commands: Any) -> None:
+def _add_proxy_commands(commands: Any, simulating: argparse.ArgumentParser) -> None:
+    add_proxy(simulating)
     add_export(commands)
     add_lint(commands)
 

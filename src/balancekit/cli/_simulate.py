@@ -19,6 +19,7 @@ from rich.text import Text
 from balancekit import bench
 from balancekit.cli._console import output
 from balancekit.cli._first_list import first_list
+from balancekit.cli._simulate_proxy import with_proxy
 from balancekit.errors import ConfigurationError
 from balancekit.sim import (
     QUANTILES,
@@ -52,10 +53,14 @@ def run_simulate(options: argparse.Namespace) -> int:
         scenario = load_scenario(options.scenario, discovered=first_list)
         if options.seed is not None:
             scenario = scenario.replace(seed=options.seed)
+        if options.proxy is not None:
+            scenario, notes = with_proxy(scenario, options.proxy, options.pool)
+            sys.stderr.writelines(f"not as in {options.proxy}: {note}\n" for note in notes)
         reports = _run(scenario, quiet=options.json)
         if options.out is not None:
             seed = f" --seed {options.seed}" if options.seed is not None else ""
-            command = f"balancekit simulate {options.scenario}{seed} --out {options.out}"
+            proxy = f" --proxy {options.proxy}" if options.proxy is not None else ""
+            command = f"balancekit simulate {options.scenario}{seed}{proxy} --out {options.out}"
             files = bench.write_scenario(
                 scenario, reports, options.out, command=command, source=scenario_text(options.scenario)
             )
@@ -83,8 +88,8 @@ def run_simulate(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     """Print the built-in scenarios."""
-    if options.out is not None or options.seed is not None:
-        sys.stderr.write("balancekit simulate: --out and --seed need a scenario\n")
+    if options.out is not None or options.seed is not None or options.proxy is not None:
+        sys.stderr.write("balancekit simulate: --out, --seed and --proxy need a scenario\n")
         return 2
     titles = {name: load_scenario(name).title for name in builtin_scenarios()}
     if options.json:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from balancekit.proxyconfig._nginx import read_nginx
     from balancekit.proxyconfig._plan import PoolChange, ProxyPlan, plan_change
     from balancekit.proxyconfig._plan_log import AccessLog, read_log
+    from balancekit.proxyconfig._pool_model import PoolModel, pool_model
 
 __all__ = [
     "AccessLog",
@@ -53,6 +54,7 @@ __all__ = [
     "Origin",
     "Pool",
     "PoolChange",
+    "PoolModel",
     "PoolServer",
     "ProxyConfig",
     "ProxyConfigError",
@@ -64,6 +66,7 @@ __all__ = [
     "kind_of_text",
     "lint_config",
     "plan_change",
+    "pool_model",
     "read_config",
     "read_envoy",
     "read_haproxy",
@@ -97,6 +100,7 @@ __getattr__: Callable[[str], object] = lazily(
         "_nginx": ("read_nginx",),
         "_plan": ("PoolChange", "ProxyPlan", "plan_change"),
         "_plan_log": ("AccessLog", "read_log"),
+        "_pool_model": ("PoolModel", "pool_model"),
     },
     extra="proxyconfig",
 )

@@ -159,6 +159,7 @@ class _Reader:
 
         settings |= {
             "balance": balance,
+            "machine": method,
             "cookie": cookie,
             "allbackups": allbackups,
             "hash-type": said["hash-type"],

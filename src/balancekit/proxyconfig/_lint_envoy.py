@@ -16,7 +16,7 @@ from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated
 from balancekit.proxyconfig._model import Origin, Pool
 
-__all__ = ["lint_envoy"]
+__all__ = ["leads_to", "lint_envoy", "managers_of", "resources_of", "routes_of"]
 
 MIN_POINTS: Final = 50
 """Of a host on a ring; with fewer, shares differ by more than about a seventh from each other."""
@@ -28,14 +28,12 @@ HASHED: Final = ("RING_HASH", "MAGLEV")
 
 def lint_envoy(config: ProxyConfig) -> Iterator[LintFinding]:
     """Yield the findings of a configuration."""
-    text = Files().read(config.path, Origin(config.path, 1))
-    notes = Notes(config.path, json=config.path.endswith(".json"))
-    resources = Message(read_values(text, config.path), notes).message("static_resources")
+    resources = resources_of(config.path)
     if resources is None:
         return
     clusters = {cluster.text("name"): cluster for cluster in resources.messages("clusters")}
-    managers = list(_managers(resources))
-    routes = [route for manager, _ in managers for route in _routes(manager)]
+    managers = list(managers_of(resources))
+    routes = [route for manager, _ in managers for route in routes_of(manager)]
     for name, cluster in clusters.items():
         pool = config.pools[name]
         yield from repeated(pool.servers)
@@ -47,12 +45,20 @@ def lint_envoy(config: ProxyConfig) -> Iterator[LintFinding]:
     yield from _targets(routes, clusters)
 
 
+def resources_of(path: str) -> Message | None:
+    """Return the static resources of a file."""
+    text = Files().read(path, Origin(path, 1))
+    notes = Notes(path, json=path.endswith(".json"))
+    return Message(read_values(text, path), notes).message("static_resources")
+
+
 def _finding(message: Message, field: str, rule: str, text: str, advice: str) -> LintFinding:
     origin = message.notes.origin(message.line_of(field))
     return LintFinding(origin=origin, rule=rule, text=text, advice=advice)
 
 
-def _managers(resources: Message) -> Iterator[tuple[Message, str]]:
+def managers_of(resources: Message) -> Iterator[tuple[Message, str]]:
+    """Yield the connection managers, each with the address it listens on."""
     for listener in resources.messages("listeners"):
         address = listener.message("address")
         for chain in listener.messages("filter_chains"):
@@ -67,7 +73,8 @@ def _hosts(manager: Message) -> list[Message]:
     return [] if routes is None else routes.messages("virtual_hosts")
 
 
-def _routes(manager: Message) -> Iterator[Message]:
+def routes_of(manager: Message) -> Iterator[Message]:
+    """Yield the routes of a connection manager."""
     for host in _hosts(manager):
         yield from host.messages("routes")
 
@@ -179,7 +186,7 @@ def _one_address(manager: Message, address: str) -> Iterator[LintFinding]:
     hops = manager.whole("xff_num_trusted_hops", 0)
     if not is_loopback(address) or hops or manager.flag("use_remote_address"):
         return
-    for route in _routes(manager):
+    for route in routes_of(manager):
         action = route.message("route")
         for policy in action.messages("hash_policy") if action is not None else ():
             properties = policy.message("connection_properties")
@@ -277,7 +284,7 @@ def _targets(routes: list[Message], clusters: dict[str, Message]) -> Iterator[Li
                 f"Write a per_try_timeout below {whole / 2:g}s",
             )
     for name, cluster in clusters.items():
-        if not any(_leads_to(route, name) for route in routes) and routes:
+        if not any(leads_to(route, name) for route in routes) and routes:
             yield _finding(
                 cluster,
                 "name",
@@ -287,7 +294,7 @@ def _targets(routes: list[Message], clusters: dict[str, Message]) -> Iterator[Li
             )
 
 
-def _leads_to(route: Message, name: str) -> bool:
+def leads_to(route: Message, name: str) -> bool:
     """Whether a route leads to a cluster, or to one that only a request names."""
     action = route.message("route")
     if action is None:

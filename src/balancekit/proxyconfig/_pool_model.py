@@ -1,0 +1,300 @@
+"""Pools of a proxy as balancers: its method, weights, backups, failures and attempts, for programs and for simulations.
+
+Cost: of a pick, that of the machine in :mod:`balancekit.compat`; O(n) for nginx and HAProxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any, Final
+
+from balancekit._support.arguments import checked_arguments
+from balancekit._support.record import Record
+from balancekit.balancer import LoadBalancer
+from balancekit.compat import haproxy, nginx
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle, MaxFails
+from balancekit.protocols import Clock, Selector
+from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._envoy_policies import read_policy
+from balancekit.proxyconfig._files import Files
+from balancekit.proxyconfig._haproxy_selector import HaproxySelector
+from balancekit.proxyconfig._lint_envoy import leads_to, managers_of, resources_of, routes_of
+from balancekit.proxyconfig._lint_finding import seconds_of
+from balancekit.proxyconfig._model import Pool
+from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
+from balancekit.routing import Priority
+
+__all__ = ["PoolModel", "pool_model"]
+
+ONLY_IF_ALL_FAIL: Final = 10.0
+"""The overprovisioning with which, for up to that many servers, backups are used only when no other is left."""
+DEFAULT_RETRIES: Final = 3
+DEFAULT_CONSECUTIVE: Final = 5
+DEFAULT_EJECTION_S: Final = 30.0
+DEFAULT_MAX_EJECTION_S: Final = 300.0
+DEFAULT_EJECTION_PERCENT: Final = 10
+INTERVAL_S: Final = 2.0
+
+
+class PoolModel(Record):
+    """A pool of a proxy as a balancer. Made by :func:`pool_model`.
+
+    Parameters
+    ----------
+    pool
+        The pool.
+    attempts
+        Of a request, by the retries of the configuration.
+    selector
+        Makes the selector.
+    health
+        The health policy; ``None`` if the selector counts failures itself, or nothing does.
+    notes
+        What the balancer does otherwise than the proxy.
+    """
+
+    pool: Pool
+    attempts: int
+    selector: Callable[[], Selector]
+    health: Lifecycle | MaxFails | None = None
+    notes: tuple[str, ...] = ()
+
+    def endpoints(self, ids: Sequence[str] | None = None) -> list[Endpoint[str]]:
+        """Return the servers as endpoints; those marked as out of service have weight 0.
+
+        Parameters
+        ----------
+        ids
+            Other ids for them, in the order of the servers.
+        """
+        names = [server.name for server in self.pool.servers] if ids is None else list(ids)
+        return [
+            Endpoint(
+                name,
+                target=server.address,
+                weight=0 if server.down else server.weight,
+                priority=int(server.options.get("priority", server.backup)),
+            )
+            for name, server in zip(names, self.pool.servers, strict=True)
+        ]
+
+    def balancer(
+        self, *, ids: Sequence[str] | None = None, clock: Clock | None = None, rng: Random | None = None
+    ) -> LoadBalancer[str]:
+        """Return a new balancer over the servers; targets are their addresses."""
+        options: dict[str, Any] = {} if clock is None else {"clock": clock}
+        return LoadBalancer(
+            self.endpoints(ids), selector=self.selector(), health=self.health, rng=rng, **options
+        )
+
+
+@checked_arguments
+def pool_model(config: ProxyConfig, name: str | None = None) -> PoolModel:
+    """Return a pool of a configuration as a balancer that chooses as the proxy does.
+
+    Parameters
+    ----------
+    config
+        What :func:`read_config` returned.
+    name
+        Which pool; may be left out if there is only one.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such pool, several and no name, or its method is not modelled.
+
+    Notes
+    -----
+    *Guarantee.* While no request fails, choices are those of the machines in :mod:`balancekit.compat`, which are those of the
+    servers. What of failures, checks and limits is only approximated is in :attr:`PoolModel.notes`.
+
+    *When not to use it:* to find where one request goes: :meth:`ProxyConfig.explain` knows routes and keys.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from balancekit.proxyconfig import read_config
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "nginx.conf")
+    ...     _ = path.write_text("upstream u { server 10.0.0.1:80 weight=2; server 10.0.0.2:80; }")
+    ...     model = pool_model(read_config(str(path)))
+    >>> lb = model.balancer()
+    >>> [lb.acquire().target for _ in range(3)]
+    ['10.0.0.1:80', '10.0.0.2:80', '10.0.0.1:80']
+    """
+    if name is None and len(config.pools) == 1:
+        name = next(iter(config.pools))
+    if name is None or name not in config.pools:
+        raise ConfigurationError("pool", name, f"one of {', '.join(config.pools) or 'no pools at all'}")
+    pool = config.pools[name]
+    if pool.start is None or not pool.servers:
+        raise ConfigurationError(
+            "pool", name, f"a pool with servers whose method is modelled, not {pool.method!r}"
+        )
+    return MODELS[config.kind](config, pool)
+
+
+def _nginx(config: ProxyConfig, pool: Pool) -> PoolModel:
+    directive = pool.settings["directive"]
+    methods: Mapping[str, Callable[[], nginx.Method]] = {
+        "": nginx.RoundRobin,
+        "least_conn": nginx.LeastConn,
+        "ip_hash": nginx.IpHash,
+        "hash": nginx.ConsistentHash if pool.method.endswith(" consistent") else nginx.Hash,
+        "random": lambda: nginx.Random(two="two" in pool.method),
+    }
+    notes = []
+    fails = {
+        (server.options.get("max_fails", 1), server.options.get("fail_timeout", 10.0))
+        for server in pool.servers
+    }
+    first = pool.servers[0].options
+    max_fails, fail_timeout = first.get("max_fails", 1), first.get("fail_timeout", 10.0)
+    if len(fails) > 1:
+        notes.append(
+            f"max_fails={max_fails} and fail_timeout={fail_timeout:g}s of the first server hold for all"
+        )
+    if any(server.options.get("max_conns") for server in pool.servers):
+        notes.append("max_conns is not followed")
+    make = methods[directive]
+    attempts = _nginx_attempts(config, len(pool.servers))
+    backups = sum([server.backup for server in pool.servers])
+    if backups:
+        if len(pool.servers) - backups > ONLY_IF_ALL_FAIL:
+            notes.append("backups get a share when nine tenths of the others are out")
+        return PoolModel(
+            pool=pool,
+            attempts=attempts,
+            selector=lambda: Priority(
+                lambda: nginx.AsNginx(make(), max_fails=0), overprovisioning=ONLY_IF_ALL_FAIL
+            ),
+            health=MaxFails(max_fails=max_fails, fail_timeout=fail_timeout) if max_fails else None,
+            notes=tuple(notes),
+        )
+    return PoolModel(
+        pool=pool,
+        attempts=attempts,
+        selector=lambda: nginx.AsNginx(make(), max_fails=max_fails, fail_timeout=fail_timeout),
+        notes=tuple(notes),
+    )
+
+
+def _nginx_attempts(config: ProxyConfig, servers: int) -> int:
+    """Return the attempts of the first directive that limits them; all servers are tried otherwise."""
+
+    def all_of(one: Directive) -> list[Directive]:
+        return [one, *[deeper for inner in one.block or () for deeper in all_of(inner)]]
+
+    for top in nginx_directives(config.path, Files()):
+        for one in all_of(top):
+            if one.name == "proxy_next_upstream" and one.args == ("off",):
+                return 1
+            if one.name == "proxy_next_upstream_tries" and one.args[0].isdecimal() and int(one.args[0]):
+                return min(servers, int(one.args[0]))
+    return servers
+
+
+def _haproxy(_: ProxyConfig, pool: Pool) -> PoolModel:
+    settings = pool.settings
+    notes = []
+    retries = settings.get("retries")
+    attempts = 1 + (int(retries) if isinstance(retries, str) and retries.isdecimal() else DEFAULT_RETRIES)
+    if attempts > 1 and not settings.get("option redispatch"):
+        attempts = 1
+        notes.append("without option redispatch retries go to the same server: one attempt is simulated")
+    checked = [server for server in pool.servers if server.options.get("check")]
+    health = None
+    if checked:
+        options = checked[0].options
+        interval = seconds_of(str(options.get("inter", "2s")), unit="ms") or INTERVAL_S
+        observed = options.get("on-error") == "mark-down"
+        fall = int(options.get("error-limit", 10)) if observed else int(options.get("fall", 3))
+        out = interval * int(options.get("rise", 2))
+        health = Lifecycle(
+            failures=ConsecutiveFailures(threshold=fall),
+            ejection=Ejection(base=out, factor=1.0, max_duration=out, jitter=0.0, max_share=1.0),
+        )
+        notes.append(
+            f"checks are simulated by requests: {fall} failures in a row take a server out for {out:g} s"
+        )
+    if any(server.options.get("slowstart") for server in pool.servers):
+        notes.append("slowstart is not followed")
+    if any(server.options.get("maxconn") for server in pool.servers):
+        notes.append("maxconn moves requests on, but none waits in a queue of HAProxy")
+    servers = [
+        haproxy.Server(
+            server.name,
+            weight=server.weight,
+            backup=server.backup,
+            id=server.options.get("id"),
+            maxconn=server.options.get("maxconn", 0),
+        )
+        for server in pool.servers
+    ]
+    balance = settings["machine"]
+    return PoolModel(
+        pool=pool,
+        attempts=attempts,
+        selector=lambda: HaproxySelector(servers, balance, allbackups=bool(settings["allbackups"])),
+        health=health,
+        notes=tuple(notes),
+    )
+
+
+def _envoy(config: ProxyConfig, pool: Pool) -> PoolModel:
+    cluster = config.facts["clusters"][pool.name]
+    make = read_policy(cluster).make
+    if make is None:
+        raise ConfigurationError("pool", pool.name, f"a policy that is modelled, not {pool.method}")
+    notes = []
+    health = None
+    outliers = cluster.message("outlier_detection")
+    if outliers is not None:
+        base = outliers.seconds("base_ejection_time") or DEFAULT_EJECTION_S
+        health = Lifecycle(
+            failures=ConsecutiveFailures(threshold=outliers.whole("consecutive_5xx", DEFAULT_CONSECUTIVE)),
+            ejection=Ejection(
+                base=base,
+                factor=2.0,
+                max_duration=max(base, outliers.seconds("max_ejection_time") or DEFAULT_MAX_EJECTION_S),
+                max_share=outliers.whole("max_ejection_percent", DEFAULT_EJECTION_PERCENT, maximum=100) / 100,
+                calm=10.0,
+            ),
+        )
+        notes.append("ejections grow by a factor, not by steps, and outliers by rates are not followed")
+    if cluster.messages("health_checks"):
+        notes.append("active checks are not simulated")
+    levels = {server.options.get("priority", 0) for server in pool.servers}
+    factor = pool.settings.get("overprovisioning_factor", 140) / 100
+    selector = make if len(levels) < 2 else lambda: Priority(make, overprovisioning=factor)
+    return PoolModel(
+        pool=pool,
+        attempts=1 + _envoy_retries(config, pool.name),
+        selector=selector,
+        health=health,
+        notes=tuple(notes),
+    )
+
+
+def _envoy_retries(config: ProxyConfig, name: str) -> int:
+    """Return the retries of the first route that leads to a cluster."""
+    resources = resources_of(config.path)
+    for manager, _ in managers_of(resources) if resources is not None else ():
+        for route in routes_of(manager):
+            action = route.message("route")
+            policy = None if action is None or not leads_to(route, name) else action.message("retry_policy")
+            if policy is not None:
+                return policy.whole("num_retries", 1)
+    return 0
+
+
+MODELS: Final[Mapping[str, Callable[[ProxyConfig, Pool], PoolModel]]] = {
+    "nginx": _nginx,
+    "haproxy": _haproxy,
+    "envoy": _envoy,
+}

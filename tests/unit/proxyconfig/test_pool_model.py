@@ -1,0 +1,227 @@
+"""Pools of a proxy as balancers, and scenarios with them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from balancekit import Outcome
+from balancekit.cli import main
+from balancekit.errors import ConfigurationError
+from balancekit.proxyconfig import ProxyRequest, pool_model, read_config
+
+NGINX = """
+upstream plain { server 10.0.0.1:80 weight=5; server 10.0.0.2:80; server 10.0.0.3:80 weight=2; }
+upstream conns { least_conn; server 10.0.0.1:80; server 10.0.0.2:80 down; server 10.0.0.3:80; }
+upstream keyed { hash $arg_k consistent; server 10.0.0.1:80 weight=2; server 10.0.0.2:80; server 10.0.0.3:80; }
+upstream spare { server 10.0.0.1:80 max_fails=2 fail_timeout=5s; server 10.0.0.2:80 backup; }
+server {
+    listen 80;
+    proxy_next_upstream_tries 2;
+    location /plain { proxy_pass http://plain; }
+    location /conns { proxy_pass http://conns; }
+    location /keyed { proxy_pass http://keyed; }
+    location /spare { proxy_pass http://spare; }
+}
+"""
+HAPROXY = """
+frontend web
+    bind :80
+    use_backend plain if { path_beg /plain }
+    use_backend conns if { path_beg /conns }
+    use_backend keyed if { path_beg /keyed }
+    use_backend mapped if { path_beg /mapped }
+    default_backend spare
+backend plain
+    balance roundrobin
+    retries 1
+    option redispatch
+    server a 10.0.0.1:80 weight 5 check inter 1s fall 2 rise 3
+    server b 10.0.0.2:80 check inter 1s fall 2 rise 3
+    server c 10.0.0.3:80 weight 2 check inter 1s fall 2 rise 3
+backend conns
+    balance leastconn
+    server a 10.0.0.1:80
+    server b 10.0.0.2:80 disabled
+    server c 10.0.0.3:80
+backend keyed
+    balance url_param k
+    hash-type consistent sdbm avalanche
+    server a 10.0.0.1:80 weight 20
+    server b 10.0.0.2:80 weight 10
+backend mapped
+    balance url_param k
+    server a 10.0.0.1:80 weight 2
+    server b 10.0.0.2:80
+backend spare
+    server a 10.0.0.1:80
+    server b 10.0.0.2:80 backup
+"""
+ENVOY = """
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: 127.0.0.1, port_value: 80}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {prefix: "/keyed"}
+                route:
+                  cluster: keyed
+                  hash_policy: [{query_parameter: {name: k}}]
+                  retry_policy: {retry_on: connect-failure, num_retries: 2}
+  clusters:
+  - name: keyed
+    connect_timeout: 1s
+    lb_policy: RING_HASH
+    outlier_detection: {consecutive_5xx: 3, base_ejection_time: 5s, max_ejection_percent: 50}
+    load_assignment:
+      cluster_name: keyed
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {address: {socket_address: {address: 10.0.0.1, port_value: 80}}}
+        - endpoint: {address: {socket_address: {address: 10.0.0.2, port_value: 80}}}
+      - priority: 1
+        lb_endpoints:
+        - endpoint: {address: {socket_address: {address: 10.0.0.3, port_value: 80}}}
+"""
+TEXTS = {"nginx": NGINX, "haproxy": HAPROXY, "envoy": ENVOY}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return what writes and reads a configuration."""
+
+    def make(kind):
+        path = tmp_path / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml"}[kind]
+        path.write_text(TEXTS[kind])
+        return read_config(str(path))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "pool"),
+    [
+        ("nginx", "plain"),
+        ("nginx", "conns"),
+        ("nginx", "keyed"),
+        ("haproxy", "plain"),
+        ("haproxy", "conns"),
+        ("haproxy", "keyed"),
+        ("haproxy", "mapped"),
+        ("haproxy", "spare"),
+        ("envoy", "keyed"),
+    ],
+)
+def test_a_balancer_chooses_as_the_configuration_says(read, kind, pool):
+    """100 requests, each finished before the next: the same servers as those that the reader follows."""
+    config = read(kind)
+    asked = [ProxyRequest(f"/{pool}?k=user-{number * 7 % 41}") for number in range(100)]
+    addresses = {server.name: server.address for server in config.pools[pool].servers}
+    wanted = [addresses[name] for _, name in config.follow(asked)]
+    lb = pool_model(config, pool).balancer()
+    found = []
+    for one in asked:
+        with lb.acquire(one.query.removeprefix("k=")) as lease:
+            found.append(lease.target)
+    assert found == wanted
+
+
+def test_attempts_and_health_are_those_of_the_file(read):
+    """Tries, retries with redispatch, retries without; failures, ejections, and what is only approximated."""
+    nginx, haproxy, envoy = read("nginx"), read("haproxy"), read("envoy")
+    assert pool_model(nginx, "plain").attempts == 2
+    assert pool_model(nginx, "plain").health is None
+    plain = pool_model(haproxy, "plain")
+    assert plain.attempts == 2
+    assert (plain.health.failures.threshold, plain.health.ejection.base) == (2, 3.0)
+    assert "checks are simulated by requests" in str(plain.notes)
+    conns = pool_model(haproxy, "conns")
+    assert (conns.attempts, conns.health) == (1, None)
+    assert "without option redispatch" in str(conns.notes)
+    keyed = pool_model(envoy, "keyed")
+    assert keyed.attempts == 3
+    assert (keyed.health.failures.threshold, keyed.health.ejection.max_share) == (3, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+def test_a_backup_serves_only_if_the_first_is_out(read, kind):
+    """nginx: after max_fails failures; HAProxy: when the first may not be picked."""
+    lb = pool_model(read(kind), "spare").balancer()
+    with lb.acquire() as lease:
+        assert lease.target == "10.0.0.1:80"
+    if kind == "nginx":
+        for _ in range(2):
+            lease = lb.acquire()
+            assert lease.target == "10.0.0.1:80"
+            lease.release(Outcome.FAILURE)
+    with lb.acquire(exclude=[] if kind == "nginx" else ["a"]) as lease:
+        assert lease.target == "10.0.0.2:80"
+
+
+def test_open_requests_count(read):
+    """leastconn: requests that are not finished move the next ones to the other server."""
+    for kind in ("nginx", "haproxy"):
+        lb = pool_model(read(kind), "conns").balancer()
+        held = [lb.acquire() for _ in range(4)]
+        assert sorted(lease.target for lease in held) == ["10.0.0.1:80"] * 2 + ["10.0.0.3:80"] * 2
+        for lease in [one for one in held if one.target == "10.0.0.3:80"]:
+            lease.release()
+        after = [lb.acquire(), lb.acquire()]
+        assert [lease.target for lease in after] == ["10.0.0.3:80"] * 2
+        for lease in (*held, *after):
+            lease.release()
+
+
+def test_a_pool_that_is_not_there_is_refused(read):
+    """An unknown name, and no name where there are several."""
+    for name in ("nowhere", None):
+        with pytest.raises(ConfigurationError, match="plain, conns"):
+            pool_model(read("haproxy"), name)
+
+
+SCENARIO = """
+title = "two fast and one slow"
+requests = 3000
+warm_up = 300
+[arrivals]
+kind = "poisson"
+rate = 60.0
+[servers.{names[0]}]
+service = {{ kind = "exponential", mean = 0.02 }}
+[servers.{names[1]}]
+service = {{ kind = "exponential", mean = 0.02 }}
+[servers.{names[2]}]
+service = {{ kind = "exponential", mean = 0.02 }}
+[[balancers]]
+name = "default"
+"""
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("x", "y", "z")])
+def test_a_scenario_is_simulated_with_the_pool_of_a_file(read, tmp_path, capsys, names):
+    """The file's shares, before the scenario's own balancers; by name or in order; what is not followed is said."""
+    path = tmp_path / "scenario.toml"
+    path.write_text(SCENARIO.format(names=names))
+    proxy = read("haproxy").path
+    assert main(["simulate", str(path), "--proxy", proxy, "--pool", "plain", "--json"]) == 0
+    written = capsys.readouterr()
+    found = json.loads(written.out)["balancers"]
+    assert list(found) == ["haproxy plain", "default"]
+    shares = found["haproxy plain"]["shares"]
+    assert [round(shares[name], 2) for name in names] == [0.62, 0.12, 0.25]
+    assert "checks are simulated by requests" in written.err
+    assert main(["simulate", str(path), "--proxy", proxy, "--pool", "keyed"]) == 2
+    assert "3 in the scenario" in capsys.readouterr().err
+    assert main(["simulate", str(path), "--proxy", proxy]) == 2
+    assert "plain, conns" in capsys.readouterr().err
