@@ -24,8 +24,9 @@ from balancekit.inference import PrefixAffinity, PrefixTable, prompt_blocks
 
 BLOCK = 256
 PROMPT = 25_600
-ROUNDS = 400
-REPEATS = 4
+ROUNDS = 100
+REPEATS = 8
+"""As many as the table gives places to at once; together fewer than there are prompts of a kind."""
 MAX_PICK = 1.5
 """Times hashing."""
 MAX_GROWTH = 1.25
@@ -58,8 +59,10 @@ def measure() -> dict[str, float]:
     common = os.urandom(PROMPT // 5)
     kinds = {
         "one more attempt": [os.urandom(PROMPT)],
-        "new": [os.urandom(PROMPT) for _ in range(1_000)],
-        "with a common beginning": [common + os.urandom(PROMPT - len(common)) for _ in range(500)],
+        "new": [os.urandom(PROMPT) for _ in range(ROUNDS * REPEATS)],
+        "with a common beginning": [
+            common + os.urandom(PROMPT - len(common)) for _ in range(ROUNDS * REPEATS)
+        ],
     }
     hashed, numbered = cycle(kinds["new"]), cycle(kinds["new"])
     subjects: dict[str, Callable[[], object]] = {

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from balancekit.inference._blocks import prompt_blocks, prompt_key, token_key
     from balancekit.inference._prefix_affinity import PrefixAffinity
-    from balancekit.inference._prefix_table import PrefixMatch, PrefixTable
+    from balancekit.inference._prefix_match import PrefixMatch
+    from balancekit.inference._prefix_table import PrefixTable
     from balancekit.inference._scoring import PrefixRule, Product, PromptView, RelativeLoad, StickyMatch
 
 __all__ = [
@@ -40,7 +41,8 @@ __getattr__: Callable[[str], object] = lazily(
     {
         "_blocks": ("prompt_blocks", "prompt_key", "token_key"),
         "_prefix_affinity": ("PrefixAffinity",),
-        "_prefix_table": ("PrefixMatch", "PrefixTable"),
+        "_prefix_match": ("PrefixMatch",),
+        "_prefix_table": ("PrefixTable",),
         "_scoring": ("PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"),
     },
 )

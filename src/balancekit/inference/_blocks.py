@@ -9,14 +9,14 @@ including* it: equal numbers mean equal beginnings. So the blocks that two promp
 ``int``        its low 64 bits, as one block
 =============  ================================================================
 
-Cost: 0.15 microseconds for 256 bytes, a third of chained MurmurHash3, for all blocks are hashed by one array operation after
-another; and 8 microseconds a prompt.
+Cost: 0.08 microseconds for 256 bytes, a quarter of chained MurmurHash3, for all blocks are hashed by one array operation; and
+5 microseconds a prompt.
 
 *When not to use it:* as a secret. A caller that can guess prompts can find out, by time, what others have asked, and can aim
 requests at an endpoint. Two blocks that differ have equal numbers with a probability of at most 2**-32.
 
-Source: NH, the universal hash of UMAC (RFC 4418, section 5.2), for whole blocks; MurmurHash3 for the last; as in vLLM and
-Dynamo, a block's number includes those before it: here they are multiplied by a factor of their position and added up.
+Source: multilinear hashing modulo 2**64 (Lemire and Kaser 2014, *Strongly universal string hashing is fast*) for whole blocks;
+MurmurHash3 for the last; as in vLLM and Dynamo, a block's number includes those before it: here they are multiplied by a factor of their position and added up.
 """
 
 from __future__ import annotations
@@ -50,10 +50,7 @@ _POSITIONS: Final[Blocks] = mix64(np.arange(MAX_BLOCKS, dtype=np.uint64)) | np.u
 """An odd factor for each position."""
 _LAST: Final = 0x5BD1_E995
 """Seeds the hash of last blocks, with the length of the prompt: they equal no whole block."""
-_add: Final = np.add.reduce
 _running_sum: Final = np.add.accumulate
-_LOW: Final = np.uint64(0xFFFF_FFFF)
-_SHIFT: Final = np.uint64(32)
 
 
 @checked_arguments
@@ -86,32 +83,41 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
     >>> length, (first == other[:3]).tolist()
     (3.0, [True, True, False])
     """
-    data = to_bytes(key) if isinstance(key, str | bytes) else (int(key) & MASK64).to_bytes(8, "little")
-    size = len(data)
-    size = min(size, block * MAX_BLOCKS)
+    return number_blocks(key, block, seed)
+
+
+def number_blocks(key: Key, block: int, seed: int) -> tuple[Blocks, float]:
+    """Return what :func:`prompt_blocks` does, without a check of the arguments."""
+    data = (
+        key
+        if key.__class__ is bytes
+        else to_bytes(key)
+        if isinstance(key, str | bytes)
+        else (int(key) & MASK64).to_bytes(8, "little")
+    )
+    size = min(len(data), block * MAX_BLOCKS)
     whole, rest = divmod(size, block)
-    count = whole + (rest > 0 or not whole)
-    numbers = np.empty(count, dtype=np.uint64)
     if whole:
-        words = np.frombuffer(data, dtype=np.uint32, count=whole * block // 4).reshape(whole, -1)
-        pairs = (words + _nh_key(block)).view(np.uint64)
-        high = pairs >> _SHIFT
-        pairs &= _LOW
-        pairs *= high
-        _add(pairs, 1, out=numbers[:whole])
-    if count > whole:
-        numbers[whole] = mmh3.hash64(data[whole * block : size], _LAST ^ size << 8, signed=False)[0]
+        numbers = np.ndarray((whole, block // 4), np.uint32, data).dot(_factors(block))
+        if rest:
+            numbers = np.append(numbers, _last(data[whole * block : size], size))
+    else:
+        numbers = np.array([_last(data, size)], dtype=np.uint64)
     if seed:
         numbers[:1] += np.uint64(splitmix64(seed))
-    numbers ^= numbers >> _SHIFT
-    numbers *= _POSITIONS[:count]
+    numbers *= _POSITIONS[: len(numbers)]
     return _running_sum(numbers), size / block if whole else 1.0
 
 
+def _last(data: bytes, size: int) -> np.uint64:
+    """Return the hash of a last block that is not whole."""
+    return np.uint64(mmh3.hash64(data, _LAST ^ size << 8, signed=False)[0])
+
+
 @lru_cache(maxsize=16)
-def _nh_key(block: int) -> NDArray[np.uint32]:
-    """Return the key of NH: a number for each four bytes of a block."""
-    return mix64(np.arange(block // 8, dtype=np.uint64)).view(np.uint32)
+def _factors(block: int) -> Blocks:
+    """Return the factors of multilinear hashing: a number for each four bytes of a block."""
+    return mix64(np.arange(block // 4, dtype=np.uint64))
 
 
 @checked_arguments

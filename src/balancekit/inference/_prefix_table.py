@@ -7,14 +7,17 @@ more than its capacity.
 *Layout.* Sets of four slots, as in a processor's cache. A slot is twelve bytes: the block's number, the *epoch* of its last
 use, and the number of the set of its holders, which is kept once for all blocks that have the same. A new block takes
 the place of the one in its set that was used longest ago. Ages are in epochs, a 32nd of what the pool holds, so the order
-of forgetting is that of least recent use up to an epoch.
+of forgetting is that of least recent use up to two epochs. New blocks get their places eight prompts at a time, or
+earlier if one of them is looked up.
 
 *Guarantee.* Nothing is believed that was not recorded, up to equal numbers. What was recorded may be lost early, by sets
-that are full: a few in a hundred blocks when endpoints are full. As a block stands for all before it, a lost one costs the
-blocks after the last that is left. A block that several hold is as recent for all of them as for the one that used it last.
+that are full: a few in a hundred blocks when endpoints are full. A block stands for all before it, and the first of a prompt
+is used as recently as any, so a lost one is mostly passed over. A block that several hold is as recent for all of them as for
+the one that used it last.
 
-Cost: about 20 array operations for a look-up and as many for a record, some 15 microseconds each for 100 blocks, flat in
-the number of endpoints; 16 bytes for each block and endpoint at most.
+Cost: a few single items for a look-up, some 4 microseconds; a dozen array operations for the new blocks of eight prompts,
+and five for those that are used again after an epoch; flat in the number of endpoints. 16 bytes for each block and endpoint
+at most.
 
 Sans-IO; one thread at a time.
 
@@ -24,7 +27,7 @@ Source: set-associative caches with last-use replacement; holders of blocks as a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +35,9 @@ from numpy.typing import NDArray
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.inference._blocks import MAX_BLOCKS, Blocks
+from balancekit.inference._prefix_match import PrefixMatch
 
-__all__ = ["PrefixMatch", "PrefixTable"]
+__all__ = ["PrefixTable"]
 
 WAYS: Final = 4
 """Slots of a set, written as shifts by 2 below."""
@@ -48,34 +52,12 @@ MAX_AGE: Final = 63
 """Epochs that a block is believed at most; one less than a power of two, of which counters are kept."""
 SUM: Final = MAX_AGE + 1
 """Where the counters of an endpoint have their sum."""
+MAX_LAG: Final = 1
+"""Epochs that the last use of a block may be ahead of its stamp: what is in steady use is stamped once in two."""
+MAX_PENDING: Final = 8
+"""Prompts whose new blocks are given their places together."""
 MAX_EPOCH: Final = 0xFFFF
 MAX_HOLDER_SETS: Final = 0x1_0000
-
-
-class PrefixMatch(NamedTuple):
-    """Where a prompt's blocks are, as one look-up found it. Good until the table changes."""
-
-    blocks: Blocks
-    """The prompt."""
-    sets: NDArray[np.int64]
-    """The set of each block."""
-    ages: NDArray[np.uint32]
-    """What the slots of these sets hold, beside numbers: epochs and holders."""
-    hits: NDArray[np.int64]
-    """Which of these slots hold a block of the prompt, ascending."""
-    facts: NDArray[np.uint32]
-    """Their epochs and holders."""
-    distinct: list[int]
-    """The last of each run of equal ones."""
-    runs: list[tuple[int, int]]
-    """Holders as a bit set, and how many leading blocks they have; the deeper, the later."""
-
-    def depth(self, bit: int) -> int:
-        """Return how many leading blocks the endpoint of a bit has."""
-        for holders, depth in reversed(self.runs):
-            if holders & bit:
-                return depth
-        return 0
 
 
 @final
@@ -105,12 +87,15 @@ class PrefixTable:
         "_epoch",
         "_facts",
         "_fresh",
+        "_guess",
         "_holder_ids",
         "_holders",
         "_horizons",
         "_modulus",
         "_numbers",
+        "_pending",
         "_per_epoch",
+        "_views",
         "bits",
         "capacity",
     )
@@ -119,19 +104,18 @@ class PrefixTable:
         self.capacity: int = valid.integer("capacity", capacity, minimum=1)
         self.bits: dict[str, int] = {}
         """By name of an endpoint, its bit in sets of holders."""
-        self._counts: dict[
-            str, list[int]
-        ] = {}  # blocks by epoch of their last use, modulo 64; last, their sum
+        # blocks by epoch of their last use, modulo 64; last, their sum
+        self._counts: dict[str, list[int]] = {}
         self._horizons: dict[str, int] = {}  # what an endpoint used before this epoch, it has forgotten
         self._per_epoch = 1
         self._clear(0)
 
     def _clear(self, sets: int) -> None:
-        self._numbers: NDArray[np.uint64] = np.zeros((sets, WAYS), dtype=np.uint64)
-        self._facts: NDArray[np.uint32] = np.zeros((sets, WAYS), dtype=np.uint32)  # epoch << 16 | holders
-        self._modulus: np.uint64 = np.uint64(sets)
+        self._install(np.zeros((sets, WAYS), dtype=np.uint64), np.zeros((sets, WAYS), dtype=np.uint32))
         self._epoch = MAX_AGE + 1
         self._fresh = 0
+        self._guess = 0
+        self._pending: dict[int, tuple[Blocks, int]] = {}  # new blocks without a place, by their first
         self._holders: list[int] = [0]
         self._holder_ids: dict[int, int] = {0: 0}
         self._alive: dict[int, int] = {}
@@ -139,8 +123,20 @@ class PrefixTable:
             self._counts[name] = [0] * (MAX_AGE + 2)
             self._horizons[name] = 1
 
+    def _install(self, numbers: NDArray[np.uint64], facts: NDArray[np.uint32]) -> None:
+        self._numbers, self._facts = numbers, facts  # facts are epoch << 16 | holders
+        self._modulus: np.uint64 = np.uint64(len(facts))
+        self._views: tuple[
+            memoryview[int], memoryview[int], int
+        ] = (  # for single items: a fifth of what arrays need
+            numbers.reshape(-1).data,
+            facts.reshape(-1).data,
+            len(facts),
+        )
+
     def __len__(self) -> int:
         """Return how many blocks have a place, forgotten ones included."""
+        self._flush()
         return int(np.count_nonzero(self._facts))
 
     @property
@@ -178,20 +174,20 @@ class PrefixTable:
 
         A set whose number is that of a block modulo n is found again, modulo 2 n, in both copies of the table.
         """
-        sets = len(self._facts)
+        self._flush()
+        numbers, facts, sets = self._numbers, self._facts, len(self._facts)
         if not sets:
             self._clear(wanted)
             return
         while sets * 2 <= wanted:
-            self._numbers = np.concatenate([self._numbers, self._numbers])
-            self._facts = np.concatenate([self._facts, self._facts])
+            numbers, facts = np.concatenate([numbers, numbers]), np.concatenate([facts, facts])
             sets *= 2
         while sets > max(wanted, MIN_SETS * 2) and not sets & 1:
             sets //= 2
-            older = self._facts[:sets] < self._facts[sets:]
-            self._numbers = np.where(older, self._numbers[sets:], self._numbers[:sets])
-            self._facts = np.where(older, self._facts[sets:], self._facts[:sets])
-        self._modulus = np.uint64(sets)
+            older = facts[:sets] < facts[sets:]
+            numbers = np.where(older, numbers[sets:], numbers[:sets])
+            facts = np.where(older, facts[sets:], facts[:sets])
+        self._install(numbers, facts)
 
     def forget(self, name: str) -> None:
         """Forget what an endpoint holds: its engine has restarted. O(sets of holders)."""
@@ -202,81 +198,149 @@ class PrefixTable:
         self._holder_ids = {holders: id for id, holders in enumerate(self._holders)}
         self._counts[name] = [0] * (MAX_AGE + 2)
         self._horizons[name] = self._epoch
+        self._alive.clear()
 
     # ------------------------------------------------------------------ blocks
 
     def find(self, blocks: Blocks) -> PrefixMatch:
-        """Look up the blocks of a prompt. O(blocks)."""
-        sets = (blocks % self._modulus).view(np.int64)
-        ages = self._facts.take(sets, axis=0)
-        hits = (self._numbers.take(sets, axis=0) == blocks[:, None]).ravel().nonzero()[0]
-        facts = ages.take(hits)
-        if not hits.size:
-            return PrefixMatch(blocks, sets, ages, hits, facts, [], [])
-        ends = (facts[1:] != facts[:-1]).nonzero()[0].tolist()
-        ends.append(facts.size - 1)
-        distinct: list[int] = [facts.item(at) for at in ends]
-        runs: list[tuple[int, int]] = []
-        for at, fact in zip(ends, distinct, strict=True):
-            holders = self._holding(fact)
-            if holders:
-                runs.append((holders, (hits.item(at) >> 2) + 1))
-        return PrefixMatch(blocks, sets, ages, hits, facts, distinct, runs)
+        """Look up the blocks of a prompt, the first 2,048 of them. O(runs x log(blocks)).
+
+        Of two blocks with equal facts, those between have the same: they have at least the holders of the last, at most those
+        of the first, and their last uses are between, too. So the ends of runs are found by bisection.
+        """
+        if blocks.size > MAX_BLOCKS:
+            blocks = blocks[:MAX_BLOCKS]
+        numbers, last = blocks.data, blocks.size - 1
+        at, fact = 0, self._fact(numbers[0])
+        if not fact:
+            if numbers[0] in self._pending:
+                self._flush()
+                return self.find(blocks)
+            return PrefixMatch(blocks, [last], [0], [])
+        ends: list[int] = []
+        facts: list[int] = []
+        ahead = [(last, self._fact(numbers[last]))]
+        guess = self._guess
+        if guess < last:
+            ahead.append((guess + 1, self._fact(numbers[guess + 1])))
+            ahead.append((guess, self._fact(numbers[guess])))
+        while ahead:
+            end, there = ahead[-1]
+            if there == fact:
+                at, _ = ahead.pop()
+            elif end == at + 1:
+                ends.append(at)
+                facts.append(fact)
+                at, fact = ahead.pop()
+            else:
+                middle = (at + end) >> 1
+                ahead.append((middle, self._fact(numbers[middle])))
+        ends.append(last)
+        facts.append(fact)
+        if self._pending and 0 in facts:
+            at = facts.index(0)
+            if numbers[ends[at - 1] + 1] in self._pending:
+                self._flush()
+                return self.find(blocks)
+        self._guess = ends[0]
+        runs = [(self._holding(fact), end + 1) for end, fact in zip(ends, facts, strict=True) if fact]
+        return PrefixMatch(blocks, ends, facts, runs)
+
+    def _fact(self, number: int) -> int:
+        """Return the epoch and holders of a block, 0 if it has none that has not forgotten it."""
+        numbers, facts, sets = self._views
+        at = number % sets * WAYS
+        if numbers[at] == number:
+            fact = facts[at]
+            if self._alive.get(fact) or self._holding(fact):
+                return fact
+        for slot in (
+            at + 1,
+            at + 2,
+            at + 3,
+        ):  # a block that was forgotten, and recorded again, may be there twice
+            if numbers[slot] == number and self._holding(facts[slot]):
+                return facts[slot]
+        return 0
 
     def _holding(self, fact: int) -> int:
         """Return those holders of a block that have not forgotten it."""
-        epoch = fact >> 16
-        alive = self._alive.get(epoch)
-        if alive is None:
-            alive = 0
+        found = self._alive.get(fact)
+        if found is None:
+            epoch, alive = fact >> 16, 0
             if self._epoch - epoch <= MAX_AGE:
                 for name, horizon in self._horizons.items():
                     if epoch >= horizon:
                         alive |= self.bits[name]
-            self._alive[epoch] = alive
-        return self._holders[fact & 0xFFFF] & alive
+            found = self._alive[fact] = self._holders[fact & 0xFFFF] & alive
+        return found
 
     def record(self, name: str, match: PrefixMatch) -> None:
         """Note that an endpoint is sent a prompt, as :meth:`find` has just found it. O(blocks)."""
-        bit = self.bits[name]
-        epoch, facts, distinct = self._epoch, match.facts, match.distinct
-        fresh = epoch << 16 | self._id(bit)
-        count, known = match.blocks.size, facts.size
-        if distinct == [fresh] and known == count:
-            return
-        counts = self._counts[name]
-        if known:
-            updated: int | NDArray[np.uint32] = fresh
-            for fact in {*distinct}:
-                holders = self._holding(fact)
+        bit, epoch, counts = self.bits[name], self._epoch, self._counts[name]
+        used = begin = 0
+        for last, fact in zip(match.ends, match.facts, strict=True):
+            holders, size = self._holding(fact) if fact else 0, last + 1 - begin
+            if not holders & bit or fact >> 16 < epoch - MAX_LAG:
+                blocks = match.blocks[begin : last + 1]
                 if holders & bit:
-                    moved = known if len(distinct) == 1 else int(np.count_nonzero(facts == fact))
-                    moved = min(moved, counts[(fact >> 16) & MAX_AGE])
-                    counts[(fact >> 16) & MAX_AGE] -= moved
+                    age = fact >> 16 & MAX_AGE
+                    moved = min(size, counts[age])
+                    counts[age] -= moved
                     counts[SUM] -= moved
-                if holders & ~bit:
-                    shared = epoch << 16 | self._id(holders | bit)
-                    updated = (
-                        shared if len(distinct) == 1 else np.where(facts == fact, np.uint32(shared), updated)
-                    )
-            self._facts.put((match.sets.take(match.hits >> 2) << 2) + (match.hits & 3), updated)
-        if known < count:
-            self._insert(match, fresh)
-            self._fresh += count - known
-        counts[epoch & MAX_AGE] += count
-        counts[SUM] += count
-        self._age(name)
+                if fact:
+                    self._stamp(blocks, epoch << 16 | self._id(holders | bit))
+                else:
+                    self._pending[blocks.item(0)] = blocks, epoch << 16 | self._id(bit)
+                    self._fresh += size
+                used += size
+            begin = last + 1
+        if used:
+            counts[epoch & MAX_AGE] += used
+            counts[SUM] += used
+            if counts[SUM] > self.capacity or self._fresh >= self._per_epoch:
+                self._age(name)
+            if len(self._pending) >= MAX_PENDING:
+                self._flush()
+            if len(self._holders) > MAX_HOLDER_SETS - MAX_BLOCKS - 2:  # that a record may add
+                self._compact()
 
-    def _insert(self, match: PrefixMatch, fact: int) -> None:
-        """Give the unknown blocks of a prompt a place: that of the block in their set used longest ago."""
-        blocks, sets, ages = match.blocks, match.sets, match.ages
-        if match.hits.size:
-            unknown = np.ones(blocks.size, dtype=bool)
-            unknown[match.hits >> 2] = False
-            blocks, sets, ages = blocks[unknown], sets[unknown], ages[unknown]
-        slots = (sets << 2) + ages.argmin(axis=1)
-        self._numbers.put(slots, blocks)
+    def _stamp(self, blocks: Blocks, fact: int) -> None:
+        """Give known blocks another epoch and holders."""
+        sets = (blocks % self._modulus).view(np.int64)
+        hits = (self._numbers.take(sets, axis=0) == blocks[:, None]).ravel().nonzero()[0]
+        slots = sets.take(hits >> 2) << 2
+        slots += hits & 3
         self._facts.put(slots, fact)
+
+    def _flush(self) -> None:
+        """Give new blocks a place: that of the block in their set used longest ago.
+
+        Of several that want one place the first of its prompt gets it, as the last one written. The others try once more,
+        for a place that no new block has.
+        """
+        if not self._pending:
+            return
+        pending = self._pending.values()
+        blocks = np.concatenate([blocks for blocks, _ in pending])[::-1]
+        facts = np.repeat([fact for _, fact in pending], [blocks.size for blocks, _ in pending])[::-1]
+        self._pending.clear()
+        slots = self._oldest(blocks)
+        self._numbers.put(slots, blocks)
+        self._facts.put(slots, facts)
+        lost = (self._numbers.take(slots) != blocks).nonzero()[0]
+        if lost.size:
+            slots = self._oldest(blocks.take(lost))
+            lost, slots = lost[older := self._facts.take(slots) < facts.take(lost)], slots[older]
+            self._numbers.put(slots, blocks.take(lost))
+            self._facts.put(slots, facts.take(lost))
+
+    def _oldest(self, blocks: Blocks) -> NDArray[np.int64]:
+        """Return the slot in the set of each block that was used longest ago."""
+        sets = (blocks % self._modulus).view(np.int64)
+        slots: NDArray[np.int64] = self._facts.take(sets, axis=0).argmin(axis=1)
+        slots += sets << 2
+        return slots
 
     def _age(self, name: str) -> None:
         """Forget what is beyond an endpoint's capacity; begin a new epoch when enough is new."""
@@ -290,15 +354,13 @@ class PrefixTable:
         if self._fresh >= self._per_epoch:
             self._fresh = 0
             self._begin_epoch()
-        if len(self._holders) > MAX_HOLDER_SETS - MAX_BLOCKS - 2:  # that a record may add
-            self._compact()
 
     def _begin_epoch(self) -> None:
         if self._epoch == MAX_EPOCH:  # stamps are of 16 bits: all move down by half
             down = MAX_EPOCH // 2 // (MAX_AGE + 1) * (MAX_AGE + 1)
-            self._facts = np.where(
-                self._facts >> 16 > down, self._facts - np.uint32(down << 16), np.uint32(0)
-            )
+            self._flush()
+            kept = np.where(self._facts >> 16 > down, self._facts - np.uint32(down << 16), np.uint32(0))
+            self._install(self._numbers, kept)
             self._epoch -= down
             self._horizons = {name: max(1, horizon - down) for name, horizon in self._horizons.items()}
         self._epoch += 1
@@ -317,6 +379,7 @@ class PrefixTable:
 
     def _compact(self) -> None:
         """Give new numbers to the sets of holders in use; forget all if there are too many of them."""
+        self._flush()
         used = np.unique(self._facts & np.uint32(0xFFFF)).tolist()
         if len(used) > MAX_HOLDER_SETS // 2:
             self._clear(len(self._facts))
@@ -324,5 +387,7 @@ class PrefixTable:
         kept = {0: 0} | {self._holders[id]: 0 for id in used}
         self._holder_ids = {holders: id for id, holders in enumerate(kept)}
         renamed = np.array([self._holder_ids.get(holders, 0) for holders in self._holders], dtype=np.uint32)
-        self._facts = (self._facts & np.uint32(0xFFFF_0000)) | renamed[self._facts & np.uint32(0xFFFF)]
+        epochs = self._facts & np.uint32(0xFFFF_0000)
+        self._install(self._numbers, epochs | renamed[self._facts & np.uint32(0xFFFF)])
         self._holders = list(kept)
+        self._alive.clear()

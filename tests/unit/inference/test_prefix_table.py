@@ -137,6 +137,34 @@ def test_a_table_that_is_not_full_knows_exactly_what_was_recorded(steps):
                 assert depth(table, name, prompt_blocks(prompt, 16)[0]) == (max(known) // 16 if known else 0)
 
 
+def test_a_look_up_finds_what_a_walk_over_all_blocks_finds():
+    """Holders and depths found by bisection are those of each block looked up alone, in a table that is far from full."""
+    rng, table = Random(11), table_of(40_000, [str(number) for number in range(6)])
+    tree = [random_blocks(rng, 100)]
+    shapes = set()
+    for _ in range(400):
+        trunk, at = rng.choice(tree), rng.randrange(100)
+        prompt = np.concatenate([trunk[:at], random_blocks(rng, rng.randint(1, 100 - at))])
+        tree.append(np.concatenate([prompt, random_blocks(rng, 100 - prompt.size)]))
+        match = table.find(prompt)
+        shapes.add(len(match.runs))
+        for name, bit in table.bits.items():
+            alone = [at + 1 for at in range(prompt.size) if table.find(prompt[at : at + 1]).depth(bit)]
+            assert match.depth(bit) == max(alone, default=0), name
+        table.record(rng.choice(list(table.bits)), match)
+    assert {0, 1, 2, 3, 4} <= shapes
+
+
+def test_of_blocks_that_want_one_place_the_first_of_the_prompt_gets_it():
+    """A prompt of more blocks than the table has sets is found again from its first block on."""
+    table = table_of(1, ["a"])
+    table.capacity = 10_000
+    prompt = random_blocks(Random(12), 400)
+    table.record("a", table.find(prompt))
+    table.record("a", table.find(random_blocks(Random(13), 1)))
+    assert table.find(prompt).facts[0]
+
+
 def test_the_least_recently_used_is_forgotten():
     """An endpoint believes no more than its capacity, by epochs, and of the newest 3/4 of it at least 85 % of prompts."""
     rng, table = Random(19), table_of(1_000, ["a", "b"])
