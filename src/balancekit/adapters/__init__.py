@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from balancekit.adapters._call import CallInfo
+    from balancekit.adapters._chat import chat_prefix
     from balancekit.adapters._config import AdapterOptions, CallOptions
     from balancekit.adapters._hedge import hedge
     from balancekit.adapters._info import info
@@ -31,6 +32,7 @@ __all__ = [
     "RequestOptions",
     "RouteStatistics",
     "RouteStats",
+    "chat_prefix",
     "from_cookie",
     "from_header",
     "from_query",
@@ -43,6 +45,7 @@ __getattr__: Callable[[str], object] = lazily(
     __name__,
     {
         "_call": ("CallInfo",),
+        "_chat": ("chat_prefix",),
         "_config": ("CallOptions", "AdapterOptions"),
         "_hedge": ("hedge",),
         "_info": ("info",),
