@@ -1,7 +1,8 @@
 """Prompts as blocks: one 64-bit number for each leading part of a prompt.
 
-A prompt is cut into blocks of equal size; the last may be shorter. The number of a block stands for the prompt *up to and
-including* it: equal numbers mean equal beginnings. So the blocks that two prompts share are a leading part of both.
+A prompt is cut into blocks of equal size. What is left at the end is no block, as in the caches of model servers: it differs in
+the next turn of a conversation. Only a prompt shorter than a block is one by itself. The number of a block stands for the prompt
+*up to and including* it: equal numbers mean equal beginnings. So the blocks that two prompts share are a leading part of both.
 
 =============  ================================================================
 ``str``        its UTF-8 bytes
@@ -16,7 +17,8 @@ Cost: 0.08 microseconds for 256 bytes, a quarter of chained MurmurHash3, for all
 requests at an endpoint. Two blocks that differ have equal numbers with a probability of at most 2**-32.
 
 Source: multilinear hashing modulo 2**64 (Lemire and Kaser 2014, *Strongly universal string hashing is fast*) for whole blocks;
-MurmurHash3 for the last; as in vLLM and Dynamo, a block's number includes those before it: here they are multiplied by a factor of their position and added up.
+MurmurHash3 for short prompts; as in vLLM and Dynamo, a block's number includes those before it: here they are multiplied by a
+factor of their position and added up.
 """
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ MAX_TOKEN: Final = 2**32 - 1
 
 _POSITIONS: Final[Blocks] = mix64(np.arange(MAX_BLOCKS, dtype=np.uint64)) | np.uint64(1)
 """An odd factor for each position."""
-_LAST: Final = 0x5BD1_E995
-"""Seeds the hash of last blocks, with the length of the prompt: they equal no whole block."""
+_SHORT: Final = 0x5BD1_E995
+"""Seeds the hash of prompts shorter than a block, with their length: they equal no whole block."""
 _running_sum: Final = np.add.accumulate
 
 
@@ -69,7 +71,7 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
     Returns
     -------
     tuple
-        At most 2,048 numbers; the length is at least 1, and a fraction if the last block is shorter.
+        At most 2,048 numbers; the length is at least 1, and a fraction if there is something left.
 
     Raises
     ------
@@ -96,22 +98,16 @@ def number_blocks(key: Key, block: int, seed: int) -> tuple[Blocks, float]:
         else (int(key) & MASK64).to_bytes(8, "little")
     )
     size = min(len(data), block * MAX_BLOCKS)
-    whole, rest = divmod(size, block)
+    whole = size // block
     if whole:
         numbers = np.ndarray((whole, block // 4), np.uint32, data).dot(_factors(block))
-        if rest:
-            numbers = np.append(numbers, _last(data[whole * block : size], size))
     else:
-        numbers = np.array([_last(data, size)], dtype=np.uint64)
+        only = mmh3.hash64(data, _SHORT ^ size << 8, signed=False)[0]
+        numbers = np.array([only], dtype=np.uint64)
     if seed:
         numbers[:1] += np.uint64(splitmix64(seed))
     numbers *= _POSITIONS[: len(numbers)]
     return _running_sum(numbers), size / block if whole else 1.0
-
-
-def _last(data: bytes, size: int) -> np.uint64:
-    """Return the hash of a last block that is not whole."""
-    return np.uint64(mmh3.hash64(data, _LAST ^ size << 8, signed=False)[0])
 
 
 @lru_cache(maxsize=16)

@@ -102,8 +102,8 @@ def test_models_and_adapters_share_nothing():
             assert ask(lb, SYSTEM, attributes=attributes) == homes[model, adapter]
     for (model, adapter), home in homes.items():
         explanation = lb.explain(SYSTEM, attributes={"model": model, "adapter": adapter})
-        assert f"{home!r}: matched 11.33 " in str(explanation)
-        assert str(explanation).count("matched 11.33 ") == 1
+        assert f"{home!r}: matched 11 of" in str(explanation)
+        assert str(explanation).count("matched 11 of") == 1
 
 
 def test_an_explanation_tells_and_changes_nothing():
@@ -139,7 +139,7 @@ def test_a_refused_connection_means_a_new_engine():
         lb = pool(["a", "b"])
         home = ask(lb, SYSTEM)
         lb.acquire(SYSTEM).release(outcome)
-        known = f"{home!r}: matched 11.33 " in str(lb.explain(SYSTEM))
+        known = f"{home!r}: matched 11 of" in str(lb.explain(SYSTEM))
         assert known is not forgets
 
 
@@ -158,7 +158,7 @@ def test_an_endpoint_that_is_back_from_an_ejection_holds_nothing():
         ask(lb, None)
     text = str(lb.explain(SYSTEM))
     assert f"{home!r}: matched 0" in text
-    assert f"{other!r}: matched 11.72 " in str(lb.explain("other " * 500))
+    assert f"{other!r}: matched 11 of" in str(lb.explain("other " * 500))
 
 
 def test_draining_and_cooling_forget_nothing():
