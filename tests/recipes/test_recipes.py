@@ -18,6 +18,7 @@ RECIPES = (
     "fastapi",
     "grpc",
     "httpx",
+    "llm-gateway",
     "llm-routing",
     "redis",
     "requests",
