@@ -8,13 +8,21 @@ import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome
 from balancekit.health import FlapDamping, Lifecycle, MaxFails, WarmUp
-from balancekit.loads import EwmaLatency, ExpectedDelay, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
+from balancekit.loads import (
+    EwmaLatency,
+    ExpectedDelay,
+    FailureAware,
+    InFlight,
+    InFlightCost,
+    PeakEwmaLatency,
+    WaitingCost,
+)
 from balancekit.protocols import Load
 from balancekit.testing import LawBroken, check_health, check_load
 
 
 @pytest.mark.parametrize(
-    "make", [ExpectedDelay, FailureAware, InFlight, InFlightCost, EwmaLatency, PeakEwmaLatency]
+    "make", [ExpectedDelay, FailureAware, InFlight, InFlightCost, EwmaLatency, PeakEwmaLatency, WaitingCost]
 )
 def test_a_shipped_load_keeps_the_laws(make):
     """Every load policy of ``balancekit.loads`` keeps the laws; those that count failures keep law 8 too."""
