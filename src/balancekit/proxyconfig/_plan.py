@@ -29,7 +29,7 @@ class PoolChange(Record):
         The part of all keys, 0 to 1, that change their address; ``None`` if no key decides, or more than the key does.
     exact
         Whether each hash was followed. Otherwise keys are hashed in another way after the change, and ``moved`` is what
-        is expected of keys that nobody chose.
+        is expected of keys that are not chosen.
     lost
         Cookies of sticky users, by the address that they lose.
     changes

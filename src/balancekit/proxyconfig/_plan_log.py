@@ -30,7 +30,7 @@ ENVOY: Final = re.compile(
     r"\"(?P<client>[^\"]*)\" \"[^\"]*\" \"[^\"]*\" \"(?P<host>[^\"]*)\" \"[^\"]*\"\s*$"
 )
 TIMES: Final = ("%d/%b/%Y:%H:%M:%S %z", "%d/%b/%Y:%H:%M:%S.%f", "%d/%b/%Y:%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z")
-NOBODY: Final = "-"
+UNNAMED: Final = "-"
 
 
 class AccessLog(NamedTuple):
@@ -93,7 +93,7 @@ def _entry(line: str, host: str) -> tuple[datetime, ProxyRequest] | None:
     try:
         ipaddress.ip_address(client)
     except ValueError:
-        if not forwarded or client != NOBODY:
+        if not forwarded or client != UNNAMED:
             return None
         client = "127.0.0.1"
         forwarded = False

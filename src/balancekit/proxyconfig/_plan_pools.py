@@ -57,8 +57,9 @@ def idle_shares(kind: str, pool: Pool) -> Shares:
         return _random_two(pool.servers) if two else _by_weight(usable)
     if not pool.deterministic and kind == "haproxy":
         return Arcs("", CIRCLE, _nearest(pool, usable)).shares()
-    plain = "locality_weights" not in pool.settings and pool.settings.get("subsets") is None
-    if kind == "envoy" and plain and len(usable) == len(pool.servers):
+    if kind == "envoy" and pool.settings.get("subsets") is None and not _several_levels(pool):
+        if "locality_weights" in pool.settings:
+            return _by_locality(pool, usable)
         drawn = pool.method == "random" or (
             pool.method == "least_request" and len({server.weight for server in usable}) == 1
         )
@@ -66,6 +67,25 @@ def idle_shares(kind: str, pool: Pool) -> Shares:
     counted = expected_shares(pool, ProxyRequest(), Routing(pool.name, ""))
     addresses = {server.name: server.address for server in pool.servers}
     return _merged([(addresses[name], share) for name, share in counted.items() if share])
+
+
+def _several_levels(pool: Pool) -> bool:
+    """Whether more than one priority level may take requests, or hosts that are not well."""
+    return any(
+        server.down or server.options["degraded"] or server.options["priority"] for server in pool.servers
+    )
+
+
+def _by_locality(pool: Pool, servers: Sequence[PoolServer]) -> dict[str, float]:
+    """Return shares by the weight of localities, and within them by weight or alike."""
+    weights: Mapping[str, int] = pool.settings["locality_weights"]
+    parts: list[tuple[str, float]] = []
+    for zone, weight in weights.items():
+        hosts = [server for server in servers if server.options["zone"] == zone]
+        alike = pool.method == "random"
+        total = sum(1 if alike else server.weight for server in hosts)
+        parts += [(server.address, weight * (1 if alike else server.weight) / total) for server in hosts]
+    return _merged(parts)
 
 
 def _merged(parts: Sequence[tuple[str, float]]) -> dict[str, float]:

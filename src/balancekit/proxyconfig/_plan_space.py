@@ -1,6 +1,6 @@
 """Key spaces: which address every hash belongs to, and what part of the hashes another configuration moves.
 
-A hash is a number of a known range, uniform for keys that nobody chose. A space divides it: a ring into arcs, a table
+A hash is a number of a known range, uniform for keys that are not chosen. A space divides it: a ring into arcs, a table
 into the remainders of its size, ``ip_hash`` into the remainders of 6,271, each with as many networks as have it. Two
 spaces of the same hash are compared part by part. Two of different hashes are independent of each other.
 

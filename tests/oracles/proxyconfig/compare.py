@@ -7,15 +7,12 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from balancekit.compat.haproxy._hashes import avalanche
 from balancekit.proxyconfig import ProxyRequest
+from balancekit.proxyconfig._plan_pools import idle_shares
 
-__all__ = ["asked", "compare", "expected", "random_two"]
+__all__ = ["asked", "compare", "expected"]
 
 SIGMAS = 5.0
-TRIES = 20
-"""Draws that nginx may discard before it takes turns instead."""
-CIRCLE = 1 << 32
 
 
 def asked(requests: list[dict[str, Any]]) -> list[ProxyRequest]:
@@ -109,87 +106,11 @@ def within(counts: Counter[str], shares: dict[str, float]) -> None:
 def expected(pool: Any, request: ProxyRequest, routing: Any, kind: str) -> dict[str, float]:
     """Return the share of each address of a pool that draws, while no request is in progress.
 
-    nginx ``random``: in proportion to the weights. ``random two``: :func:`random_two`. HAProxy ``random``: of two draws
-    with equal load the last counts, so the shares are those of the ring. Envoy ``RANDOM`` and ``LEAST_REQUEST`` with
-    equal weights: each host alike, within a locality that is drawn by weight. Envoy's hash methods without a key:
-    the shares of the ring or table, here by 4,000 draws.
+    By :func:`idle_shares`; of Envoy's hash methods without a key the shares of the ring or table, here by 4,000 draws.
     """
-    usable = [server for server in pool.servers if not server.down and not server.backup and server.weight]
-    if kind == "haproxy":
-        return _ring(pool, usable)
-    if kind == "nginx" and pool.method.startswith("random two"):
-        return random_two(pool.servers)
-    if kind == "nginx":
-        total = sum(server.weight for server in usable)
-        return {server.address: server.weight / total for server in usable}
-    if pool.keyed:
-        chooser = pool.start(Random(1))
-        names = Counter(chooser.pick(request, routing) for _ in range(4_000))
-        addresses = {server.name: server.address for server in pool.servers}
-        return {addresses.get(name, "503"): count / 4_000 for name, count in names.items()}
-    zones = pool.settings.get("locality_weights") or dict.fromkeys((s.options["zone"] for s in usable), 1)
-    if "locality_weights" not in pool.settings:
-        return {server.address: 1 / len(usable) for server in usable}
-    sizes = Counter(server.options["zone"] for server in usable)
-    total = sum(zones[zone] for zone in sizes)
-    return {s.address: zones[s.options["zone"]] / total / sizes[s.options["zone"]] for s in usable}
-
-
-def _ring(pool: Any, usable: list[Any]) -> dict[str, float]:
-    """Return the parts of HAProxy's ring: a hash belongs to the nearest node, each server has 16 nodes per weight."""
-    ids: dict[str, int] = {}
-    taken = {server.options["id"] for server in pool.servers if "id" in server.options}
-    free = 1
-    for server in pool.servers:
-        while free in taken:
-            free += 1
-        ids[server.name] = server.options.get("id") or free
-        taken.add(ids[server.name])
-    nodes = sorted(
-        (avalanche(ids[server.name] * 4096 + number), server.address)
-        for server in usable
-        for number in range(16 * server.weight)
-    )
-    shares = Counter[str]()
-    for place, (key, address) in enumerate(nodes):
-        before, after = nodes[place - 1][0], nodes[(place + 1) % len(nodes)][0]
-        shares[address] += ((key - before) % CIRCLE + (after - key) % CIRCLE) / 2 / CIRCLE
-    return dict(shares)
-
-
-def random_two(servers: tuple[Any, ...]) -> dict[str, float]:
-    """Return the shares of nginx's ``random two`` while no request is in progress.
-
-    Both draws are by weight, over all servers. One that cannot serve, or that equals the first, is discarded. Of two
-    without requests the second wins. After more than 20 discarded draws nginx takes turns by weight.
-    """
-    total = sum(server.weight for server in servers)
-    usable = [server for server in servers if not server.down and not server.backup]
-    up = sum(server.weight for server in usable)
-    shares = {server.address: 0.0 for server in usable}
-
-    def turns(chance: float) -> None:
-        for server in usable:
-            shares[server.address] += chance * server.weight / up
-
-    none = 1.0
-    """The chance that no server is drawn so far, by discarded draws; then of each first server."""
-    first = {server.address: [0.0] * (TRIES + 1) for server in usable}
-    for tries in range(TRIES + 1):
-        for server in usable:
-            first[server.address][tries] = none * server.weight / total
-        none *= (total - up) / total
-    turns(none)
-    for server in usable:
-        chances = first[server.address]
-        for tries in range(TRIES + 1):
-            chance = chances[tries]
-            others = [other for other in usable if other is not server]
-            for other in others:
-                shares[other.address] += chance * other.weight / total
-            discarded = chance * (total - sum(other.weight for other in others)) / total
-            if tries < TRIES:
-                chances[tries + 1] += discarded
-            else:
-                turns(discarded)
-    return shares
+    if not pool.keyed:
+        return idle_shares(kind, pool)
+    chooser = pool.start(Random(1))
+    names = Counter(chooser.pick(request, routing) for _ in range(4_000))
+    addresses = {server.name: server.address for server in pool.servers}
+    return {addresses.get(name, "503"): count / 4_000 for name, count in names.items()}

@@ -8,9 +8,13 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from tests.oracles.proxyconfig import shapes
+
 __all__ = ["COUNT", "REQUESTS", "haproxy_text", "nginx_text", "requests_of"]
 
-COUNT = 30
+DRAWN = 30
+"""Random configurations; those in the shape of the manuals' examples follow."""
+COUNT = DRAWN + len(shapes.NGINX)
 REQUESTS = 200
 HASHES = ("sdbm", "djb2", "wt6", "crc32")
 
@@ -31,6 +35,8 @@ def requests_of(seed: int) -> list[dict[str, Any]]:
 
 def nginx_text(seed: int, addresses: list[str], port: int) -> str:
     """Return a configuration of nginx."""
+    if seed >= DRAWN:
+        return shapes.NGINX[seed - DRAWN](addresses, port)
     rng = Random(f"nginx {seed}")
     methods = (
         "",
@@ -100,6 +106,8 @@ http {{
 
 def haproxy_text(seed: int, addresses: list[str], port: int) -> str:
     """Return a configuration of HAProxy."""
+    if seed >= DRAWN:
+        return shapes.HAPROXY[seed - DRAWN](addresses, port)
     rng = Random(f"haproxy {seed}")
     methods = (
         "roundrobin",

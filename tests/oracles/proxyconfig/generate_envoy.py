@@ -10,11 +10,12 @@ import json
 from random import Random
 from typing import Any
 
-from tests.oracles.proxyconfig import generate
+from tests.oracles.proxyconfig import generate, shapes
 
 __all__ = ["COUNT", "envoy_text", "requests_of", "suffix"]
 
-COUNT = 30
+DRAWN = 30
+COUNT = DRAWN + len(shapes.ENVOY)
 MANAGER = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
@@ -33,6 +34,8 @@ HASHES = (
 
 def envoy_text(seed: int, addresses: list[str], port: int) -> str:
     """Return a bootstrap: every third as YAML with anchors, every third as JSON, the others as block YAML."""
+    if seed >= DRAWN:
+        return shapes.ENVOY[seed - DRAWN](addresses, port)
     rng = Random(f"envoy {seed}")
     clusters = [
         _cluster(f"p{number}", POLICIES[(seed + 2 * number) % 5], rng, addresses) for number in range(3)
@@ -76,7 +79,7 @@ def requests_of(seed: int) -> list[dict[str, Any]]:
 
 def suffix(seed: int) -> str:
     """Return how the file's name ends."""
-    return ".json" if seed % 3 == 1 else ".yaml"
+    return ".json" if seed % 3 == 1 and seed < DRAWN else ".yaml"
 
 
 def _address(text: str) -> dict[str, Any]:
