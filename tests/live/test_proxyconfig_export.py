@@ -19,7 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from balancekit.proxyconfig import ProxyRequest, export_config, read_config
+from balancekit import Endpoint
+from balancekit.l7 import Route, RouteTable, cookie, exact, header, query
+from balancekit.proxyconfig import ExportPool, ProxyRequest, export_config, export_pool, read_config
 
 ROOT = Path(__file__).parents[1] / "oracles" / "proxyconfig"
 SPEC = importlib.util.spec_from_file_location("proxyconfig_export_cases", ROOT / "export_cases.py")
@@ -98,25 +100,33 @@ def addresses():
         thread.join()
 
 
+FILES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml"}
+
+
+def _accepted(folder, kind, text):
+    """Write a configuration, check that the server accepts it, and return its path."""
+    if shutil.which(kind) is None:
+        pytest.skip(f"needs {kind} on the path")
+    path = folder / FILES[kind]
+    path.write_text(text)
+    validated = subprocess.run(
+        [word.format(folder=folder) for word in CHECKS[kind]] + [str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert validated.returncode == 0, validated.stderr[-3000:] + text
+    return path
+
+
 @pytest.fixture
 def proxy(tmp_path):
     """Return what validates a text, runs it, sends requests one after the other, and returns who served them."""
     started = []
 
     def run(kind, text, port, requests):
-        binary = shutil.which(kind)
-        if binary is None:
-            pytest.skip(f"needs {kind} on the path")
-        path = tmp_path / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml"}[kind]
-        path.write_text(text)
-        validated = subprocess.run(
-            [word.format(folder=tmp_path) for word in CHECKS[kind]] + [str(path)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert validated.returncode == 0, validated.stderr[-3000:]
+        path = _accepted(tmp_path, kind, text)
         process = subprocess.Popen(
             [word.format(folder=tmp_path) for word in COMMANDS[kind]] + [str(path)],
             stdout=subprocess.DEVNULL,
@@ -234,3 +244,80 @@ def test_a_split_has_its_shares(addresses, proxy, kind):
     counts = Counter(answers)
     for address, share in zip(addresses, (0.6, 0.3, 0.1), strict=False):
         assert abs(counts[address] - 600 * share) <= 5 * math.sqrt(600 * share * (1 - share))
+
+
+HARD = "\"';{}#\\$ %é"
+"""Signs of the syntax of every file."""
+
+
+@pytest.mark.parametrize("kind", list(COMMANDS))
+def test_everything_that_can_be_written_is_accepted(tmp_path, kind):
+    """Keys, checks, limits, levels, warm-up, attempts, time-outs, names of hosts and signs of the syntax, with every selector."""
+    keys = ("header:x-user", "cookie:uid", "query:user", "client", "target")
+    routers = (
+        [],
+        [{"kind": "Priority", "overprovisioning": 1.5}],
+        [{"kind": "MaxInFlight", "max_inflight": 20}],
+        [{"kind": "BoundedLoad", "factor": 1.5}],
+    )
+    checks = (
+        {"path": "/healthz"},
+        {"path": "/a'b;{}$%23", "host": "shop.test"},
+        {"kind": "tcp"},
+    )
+    pools, routes = [], []
+    for number, selector in enumerate(cases.SELECTORS * 3):
+        keyed = selector in {"RingHash", "MaglevHash", "RendezvousHash", "SourceHash"}
+        routing = routers[number % 4] if keyed or number % 4 != 3 else []
+        tables = {
+            "endpoints": [
+                {"id": f"s{n}", "target": f"127.0.0.{n}:80", "weight": n / 4, "priority": n % 3}
+                for n in range(5)
+            ],
+            "balancer": {
+                "selector": "RingHash" if routing == routers[3] else selector,
+                "routing": routing,
+                "health": (True, False, {"warm_up": {"window": 20.0}, "thresholds": {"rise": 3, "fall": 4}})[
+                    number % 3
+                ],
+            },
+            "retry": {"attempts": 1 + number % 3, **({"timeout": 2.5} if number % 2 else {})},
+        }
+        if number % 4:
+            tables["checks"] = {**checks[number % 4 - 1], "interval": 2.5, "timeout": 1.5}
+        pools.append(export_pool(f"p{number}", tables, key=keys[number % 5]))
+        value = (
+            header("x-v").is_(HARD),
+            header("x-v").matches("a.*"),
+            query("v").is_(HARD),
+            cookie("v").is_("a'b"),
+        )[number % 4]
+        routes.append(
+            Route(
+                f"r{number} {HARD}",
+                f"p{number}",
+                path=exact(f"/{number}/{HARD.replace('#', '')}"),
+                headers=[value],
+            )
+        )
+    found = export_config(pools, kind, routes=RouteTable(routes), listen=f"127.0.0.1:{_free_port()}")
+    path = _accepted(tmp_path, kind, found.text)
+    config = read_config(str(path))
+    assert set(config.pools) == {pool.name for pool in pools}
+    assert config.explain(ProxyRequest("/nowhere")).server is None
+
+
+@pytest.mark.parametrize("kind", list(COMMANDS))
+@pytest.mark.parametrize("selector", cases.SELECTORS)
+def test_a_pool_without_routes_is_accepted(tmp_path, kind, selector):
+    """One pool, one listener: every request goes there."""
+    pool = ExportPool(
+        name="only",
+        endpoints=(Endpoint("127.0.0.1:1"), Endpoint("127.0.0.1:2", weight=0)),
+        selector=selector,
+        key="client",
+    )
+    if kind == "envoy" and selector not in {"RingHash", "LeastRequest", "First"}:
+        pytest.skip("validation takes half a second, and others are accepted with routes")
+    path = _accepted(tmp_path, kind, export_config([pool], kind, listen=f"127.0.0.1:{_free_port()}").text)
+    assert read_config(str(path)).explain(ProxyRequest("/x")).server.address == "127.0.0.1:1"

@@ -103,7 +103,7 @@ def export_config(
     >>> print(found.differences[0])
     pool api: RingHash: each key keeps one server, but another than in Python
     >>> [line.strip() for line in found.text.splitlines() if "balance " in line or "server 10" in line]
-    ['balance hdr(x-user)', 'server 10.0.0.1:80 10.0.0.1:80 weight 2', 'server 10.0.0.2:80 10.0.0.2:80']
+    ['balance hdr(x-user)', 'server 10.0.0.1:80 10.0.0.1:80 weight 20', 'server 10.0.0.2:80 10.0.0.2:80 weight 10']
     """
     if kind not in EXPORT_KINDS:
         raise ConfigurationError("kind", kind, " or ".join(map(repr, EXPORT_KINDS)))

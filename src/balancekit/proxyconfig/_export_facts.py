@@ -17,6 +17,8 @@ __all__ = ["Difference", "Exported", "Member", "seconds"]
 ROUTERS: Final = ("Priority", "MaxInFlight", "BoundedLoad")
 """Routers that a proxy may have a word for."""
 MAX_WEIGHT: Final = {"nginx": 65_535, "haproxy": 256, "envoy": 100_000}
+RING_WEIGHT: Final = 10
+"""What weights on HAProxy's ring are multiplied by, as far as they may: a server has 16 points a weight, and 150 here."""
 
 
 class Difference(Record):
@@ -104,6 +106,9 @@ class Exported:
         if not self.method.weighted:
             weights = [1.0 if weight else 0.0 for weight in weights]
         whole, off = whole_weights(weights, most=MAX_WEIGHT[self.kind])
+        if self.kind == "haproxy" and self.method.words.endswith(" consistent"):
+            factor = max(1, min(RING_WEIGHT, MAX_WEIGHT["haproxy"] // max(whole)))
+            whole = [number * factor for number in whole]
         if off:
             self.differ(f"weights are whole numbers; a share is off by up to {off:.2%}")
         if not all(whole):

@@ -59,8 +59,8 @@ METHODS: Final[Mapping[str, Mapping[str, Method]]] = {
         "WeightedRandom": Method("random(1)", "rule"),
         "First": Method("first", "same", weighted=False),
         "RingHash": Method("KEY consistent", "keys"),
-        "MaglevHash": Method("KEY consistent", "nearest", why=RING.format(n="16 points a weight")),
-        "RendezvousHash": Method("KEY consistent", "nearest", why=RING.format(n="16 points a weight")),
+        "MaglevHash": Method("KEY consistent", "nearest", why=RING.format(n="160 points a weight")),
+        "RendezvousHash": Method("KEY consistent", "nearest", why=RING.format(n="160 points a weight")),
         "SourceHash": Method("KEY map-based", "keys", weighted=False),
     },
     "envoy": {

@@ -124,7 +124,7 @@ def pool_model(config: ProxyConfig, name: str | None = None) -> PoolModel:
     ...     _ = path.write_text("upstream u { server 10.0.0.1:80 weight=2; server 10.0.0.2:80; }")
     ...     model = pool_model(read_config(str(path)))
     >>> lb = model.balancer()
-    >>> [lb.acquire().target for _ in range(3)]
+    >>> [lb.explain().picked for _ in range(3)]
     ['10.0.0.1:80', '10.0.0.2:80', '10.0.0.1:80']
     """
     if name is None and len(config.pools) == 1:

@@ -14,7 +14,14 @@ from balancekit import Endpoint
 from balancekit.cli import main
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import Route, RouteTable, Split, exact, header, prefix, query
-from balancekit.proxyconfig import ExportPool, ProxyRequest, export_config, export_pool, read_config
+from balancekit.proxyconfig import (
+    ExportPool,
+    ProxyRequest,
+    export_config,
+    export_pool,
+    lint_config,
+    read_config,
+)
 
 ROOT = Path(__file__).parents[2] / "oracles" / "proxyconfig"
 SPEC = importlib.util.spec_from_file_location("proxyconfig_export_cases", ROOT / "export_cases.py")
@@ -103,6 +110,23 @@ def test_every_selector_is_written_and_what_is_no_equal_is_stated(kind, selector
     stated = [one for one in found.differences if selector in str(one)]
     assert bool(stated) == (found.fidelity["api"] in {"nearest", "keys"})
     assert all(str(one) in found.text for one in found.differences)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("selector", cases.SELECTORS)
+def test_what_is_written_has_no_findings(tmp_path, kind, selector):
+    """Lint finds nothing in an export of a pool with checks and three attempts, but that First fills one server."""
+    endpoints = [{"id": f"10.0.0.{n}:80", "weight": n} for n in range(1, 4)]
+    tables = {
+        "endpoints": endpoints,
+        "balancer": {"selector": selector},
+        "checks": {"path": "/healthz"},
+        "retry": {"attempts": 3},
+    }
+    found = export_config([export_pool("api", tables, key="header:x-user")], kind, listen="10.0.0.9:80")
+    config = read_back(tmp_path, found.text, kind)
+    wanted = ["never-serves"] if (kind, selector) == ("haproxy", "First") else []
+    assert [one.rule for one in lint_config(config)] == wanted
 
 
 def test_what_a_proxy_lacks_is_stated():
