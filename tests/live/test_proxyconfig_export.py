@@ -307,17 +307,20 @@ def test_everything_that_can_be_written_is_accepted(tmp_path, kind):
     assert config.explain(ProxyRequest("/nowhere")).server is None
 
 
-@pytest.mark.parametrize("kind", list(COMMANDS))
-@pytest.mark.parametrize("selector", cases.SELECTORS)
+@pytest.mark.parametrize(
+    ("kind", "selector"),
+    [
+        *[(kind, selector) for kind in ("nginx", "haproxy") for selector in cases.SELECTORS],
+        *[("envoy", selector) for selector in ("RingHash", "LeastRequest", "First")],
+    ],
+)
 def test_a_pool_without_routes_is_accepted(tmp_path, kind, selector):
-    """One pool, one listener: every request goes there."""
+    """One pool, one listener: every request goes there. Envoy, whose start takes half a second, with three of the selectors."""
     pool = ExportPool(
         name="only",
         endpoints=(Endpoint("127.0.0.1:1"), Endpoint("127.0.0.1:2", weight=0)),
         selector=selector,
         key="client",
     )
-    if kind == "envoy" and selector not in {"RingHash", "LeastRequest", "First"}:
-        pytest.skip("validation takes half a second, and others are accepted with routes")
     path = _accepted(tmp_path, kind, export_config([pool], kind, listen=f"127.0.0.1:{_free_port()}").text)
     assert read_config(str(path)).explain(ProxyRequest("/x")).server.address == "127.0.0.1:1"
