@@ -90,13 +90,7 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
 
 def number_blocks(key: Key, block: int, seed: int) -> tuple[Blocks, float]:
     """Return what :func:`prompt_blocks` does, without a check of the arguments."""
-    data = (
-        key
-        if key.__class__ is bytes
-        else to_bytes(key)
-        if isinstance(key, str | bytes)
-        else (int(key) & MASK64).to_bytes(8, "little")
-    )
+    data = to_bytes(key) if isinstance(key, str | bytes) else (int(key) & MASK64).to_bytes(8, "little")
     size = min(len(data), block * MAX_BLOCKS)
     whole = size // block
     if whole:
