@@ -169,6 +169,25 @@ def test_a_backup_serves_only_if_the_first_is_out(read, kind):
         assert lease.target == "10.0.0.2:80"
 
 
+def test_a_backup_serves_nothing_while_one_of_the_others_may(tmp_path):
+    """Two of three servers fail and are out: the third gets all requests, the backup none."""
+    path = tmp_path / "nginx.conf"
+    path.write_text(
+        "upstream u { server 10.0.0.1:80 fail_timeout=60s; server 10.0.0.2:80 fail_timeout=60s; "
+        "server 10.0.0.3:80 fail_timeout=60s; server 10.0.0.9:80 backup; }"
+    )
+    lb = pool_model(read_config(str(path))).balancer()
+    for _ in range(6):
+        lease = lb.acquire()
+        failed = lease.target in {"10.0.0.1:80", "10.0.0.2:80"}
+        lease.release(Outcome.FAILURE if failed else Outcome.SUCCESS)
+    found = set()
+    for _ in range(100):
+        with lb.acquire() as lease:
+            found.add(lease.target)
+    assert found == {"10.0.0.3:80"}
+
+
 def test_open_requests_count(read):
     """leastconn: requests that are not finished move the next ones to the other server."""
     for kind in ("nginx", "haproxy"):
