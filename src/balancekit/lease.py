@@ -55,17 +55,21 @@ class LeaseOwner(Protocol):
     def reported(self, lease: Lease[object]) -> None:
         """Note that the answer carries a load report."""
 
+    def counted(self, lease: Lease[object], tokens: int) -> None:
+        """Note how many tokens the answer had."""
+
 
 class LeaseExtras:
     """The properties that an ordinary lease has not."""
 
-    __slots__ = ("cost", "first_byte_at", "load_report", "site")
+    __slots__ = ("cost", "first_byte_at", "load_report", "site", "tokens")
 
     def __init__(self) -> None:
         self.cost: float = 1.0
         self.first_byte_at: float | None = None
         self.load_report: LoadReport | None = None
         self.site: str | None = None
+        self.tokens: int | None = None
 
 
 class Lease(Generic[T_co]):
@@ -158,6 +162,22 @@ class Lease(Generic[T_co]):
         if self._open is not None:
             self.details.load_report = report
             self._owner.reported(self)
+
+    def report_tokens(self, count: int) -> None:
+        """Note how many tokens the answer of a language model had, >= 0. Call it when the last one has come.
+
+        They count for the endpoint, also after the lease has ended. While it is open, and after :meth:`first_byte`, so does the speed
+        at which the tokens after the first one came. Only the first call counts.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is no whole number >= 0.
+        """
+        valid.integer("count", count, minimum=0)
+        if self.details.tokens is None:
+            self.details.tokens = count
+            self._owner.counted(self, count)
 
     def release(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after: float | None = None) -> bool:
         """End the lease.

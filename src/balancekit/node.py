@@ -14,7 +14,7 @@ from balancekit.endpoint import Endpoint
 from balancekit.outcome import Completion, Outcome
 from balancekit.stats import RecentWindow
 
-__all__ = ["Assignments", "HotFields", "Load", "Node"]
+__all__ = ["AnswerFigures", "Assignments", "HotFields", "Load", "Node"]
 
 _NO_LOCK: Final = nullcontext()
 
@@ -49,6 +49,20 @@ class Assignments:
         between.
         """
         _exhaust(map(setattr, self._objects, self._names, self._values))
+
+
+@final
+class AnswerFigures:
+    """How fast answers of an endpoint came, where requests say so: recent values, and tokens since it joined."""
+
+    __slots__ = ("first_byte", "speed", "tokens")
+
+    def __init__(self) -> None:
+        self.first_byte: RecentWindow = RecentWindow()
+        """Seconds to the first byte."""
+        self.speed: RecentWindow = RecentWindow()
+        """Tokens a second, after the first one, of one answer."""
+        self.tokens: int = 0
 
 
 class Load(Protocol):
@@ -110,6 +124,7 @@ class Node(HotFields):
     """
 
     __slots__ = (
+        "answers",
         "capacity",
         "endpoint",
         "id",
@@ -165,6 +180,8 @@ class Node(HotFields):
         self.low_water: int = 0
         self.on_low_water: Callable[[Node], None] = _ignore
         self.lock: AbstractContextManager[object] = lock
+        self.answers: AnswerFigures | None = None
+        """How fast its answers came; ``None`` before a request has said so."""
         self.latency: RecentWindow | None = None
         # A load may keep here the one number its own picks compare; NaN sends them to `load.value`.
         self.latency_estimate: float = 0.0

@@ -38,6 +38,12 @@ class EndpointStats(Record):
         Quantiles of recent successes in seconds, to the first byte where that was reported; ``None`` if there are
         none, or if the balancer does not measure time (``timed=False``). The first 64 successes are all in it, later
         ones one in eight.
+    first_byte
+        Quantiles of the seconds to the first byte, of recent requests that reported it; ``None`` if there are none.
+    tokens
+        How many tokens were reported for answers since the endpoint joined.
+    tokens_per_second
+        Quantiles of the speed of recent answers after their first token; ``None`` if no request reported tokens and first byte.
     """
 
     id: str
@@ -46,6 +52,9 @@ class EndpointStats(Record):
     inflight: int
     outcomes: Mapping[Outcome, int]
     latency: Quantiles | None
+    first_byte: Quantiles | None = None
+    tokens: int = 0
+    tokens_per_second: Quantiles | None = None
 
     @property
     def completed(self) -> int:

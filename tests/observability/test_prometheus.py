@@ -39,6 +39,13 @@ NAMES = {
     "balancekit_resolver_endpoints": ("gauge", {"service", "resolver"}),
 }
 
+ANSWERS = {
+    "balancekit_first_byte_seconds": ("gauge", {"service", "endpoint"}),
+    "balancekit_tokens": ("counter", {"service", "endpoint"}),
+    "balancekit_tokens_per_second": ("gauge", {"service", "endpoint"}),
+}
+"""Exported of endpoints whose requests report them."""
+
 
 def scrape(registry: CollectorRegistry) -> dict[str, Any]:
     """Return the families by name, as a scraper reads them; each comes once."""
@@ -60,6 +67,27 @@ def value(families: dict[str, Any], sample: str, **labels: str) -> float | None:
     ]
     assert len(found) <= 1, (sample, labels, found)
     return found[0] if found else None
+
+
+def test_answers_of_language_models_are_exported_where_requests_report_them():
+    """Seconds to the first byte, tokens and tokens a second have series for the endpoints that have them, and no others."""
+    clock, registry = ManualClock(), CollectorRegistry()
+    lb = LoadBalancer(["a", "b"], selector=First(), clock=clock, timed=True)
+    BalancerCollector(lb, service="models", registry=registry)
+    assert not set(ANSWERS) & set(scrape(registry))
+    with lb.acquire() as lease:
+        clock.advance(0.5)
+        lease.first_byte()
+        clock.advance(1.0)
+        lease.report_tokens(21)
+    families = scrape(registry)
+    for name, (kind, labels) in ANSWERS.items():
+        assert families[name].type == kind
+        assert {frozenset(sample.labels) for sample in families[name].samples} == {frozenset(labels)}
+        assert {sample.labels["endpoint"] for sample in families[name].samples} == {"a"}
+    assert value(families, "balancekit_first_byte_seconds", endpoint="a") == 0.5
+    assert [sample.value for sample in families["balancekit_tokens"].samples] == [21.0]
+    assert value(families, "balancekit_tokens_per_second", endpoint="a") == 20.0
 
 
 def test_every_name_label_and_type_is_there() -> None:

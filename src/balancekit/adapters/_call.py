@@ -41,7 +41,7 @@ __all__ = ["Call", "CallInfo", "begin_call"]
 
 @final
 class CallInfo:
-    """How a request was answered. Read-only; made by the adapters."""
+    """How a request was answered. Made by the adapters."""
 
     __slots__ = ("_call",)
 
@@ -67,6 +67,10 @@ class CallInfo:
     def tried(self) -> tuple[str, ...]:
         """Ids of the endpoints tried, in order, this one last."""
         return tuple(self._call.tried)
+
+    def report_tokens(self, count: int) -> None:
+        """Note how many tokens the answer had: as :meth:`Lease.report_tokens`. Before a stream ends, to have its speed as well."""
+        self._call.lease.report_tokens(count)
 
     def __repr__(self) -> str:
         return f"CallInfo(endpoint={self.endpoint.id!r}, attempts={self.attempts}, tried={self.tried})"

@@ -24,7 +24,7 @@ from balancekit.engine.hooks import Guard, check_load, load_answering, needs_sta
 from balancekit.engine.locks import EngineLocks
 from balancekit.events import LeaseLost
 from balancekit.lease import Lease, LeaseOwner
-from balancekit.node import Node
+from balancekit.node import AnswerFigures, Node
 from balancekit.outcome import FAILURES, Completion, Outcome
 from balancekit.protocols import Clock, SupportsFastSuccess, SupportsFeedback
 from balancekit.stats import RecentWindow
@@ -196,6 +196,9 @@ class Ledger:
     def reached(self, lease: Lease[object]) -> None:
         """Note when the answer began."""
         lease.details.first_byte_at = now = self._clock()
+        waited = now - lease.started_at
+        if waited >= 0.0:  # not NaN
+            self._answers(lease.node).first_byte.record(waited)
         lease._owner = SlowPathOwner(self)
         if lease.active:
             load_answering(lease.node.load, self._guard, now=now, cost=lease.cost)
@@ -203,6 +206,25 @@ class Ledger:
     def reported(self, lease: Lease[object]) -> None:
         """Let the end of this lease take the slow path: its answer carries a load report."""
         lease._owner = SlowPathOwner(self)
+
+    def counted(self, lease: Lease[object], tokens: int) -> None:
+        """Note how many tokens an answer had, and how fast they came if it has just ended."""
+        answers, begun = self._answers(lease.node), lease.details.first_byte_at
+        with self._locks.writer:
+            answers.tokens += tokens
+        if lease.active and begun is not None and tokens > 1:
+            seconds = self._clock() - begun
+            if seconds > 0.0:
+                answers.speed.record((tokens - 1) / seconds)
+
+    def _answers(self, node: Node) -> AnswerFigures:
+        found = node.answers
+        if found is None:
+            with self._locks.writer:
+                found = node.answers
+                if found is None:
+                    found = node.answers = AnswerFigures()
+        return found
 
     def finish(self, lease: Lease[object], node: Node, outcome: Outcome, retry_after: float | None) -> None:
         """Tell load, selector and health how a lease ended."""
@@ -286,3 +308,7 @@ class SlowPathOwner:
 
     def reported(self, lease: Lease[object]) -> None:
         """Note that the answer carries a load report: its lease takes the slow path already."""
+
+    def counted(self, lease: Lease[object], tokens: int) -> None:
+        """Note how many tokens the answer had."""
+        self._ledger.counted(lease, tokens)

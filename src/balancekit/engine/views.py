@@ -59,6 +59,7 @@ def candidates_of(
 
 def _endpoint(member: Member) -> EndpointStats:
     node = member.node
+    answers = node.answers
     return EndpointStats(
         id=node.id,
         state=member.state,
@@ -66,6 +67,9 @@ def _endpoint(member: Member) -> EndpointStats:
         inflight=node.inflight,
         outcomes=MappingProxyType(node.tally()),
         latency=None if node.latency is None else node.latency.read(),
+        first_byte=None if answers is None else answers.first_byte.read(),
+        tokens=0 if answers is None else answers.tokens,
+        tokens_per_second=None if answers is None else answers.speed.read(),
     )
 
 

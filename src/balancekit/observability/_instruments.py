@@ -35,6 +35,9 @@ TEXTS: Final[Mapping[str, str]] = {
     "requests": "Requests that have ended.",
     "duration": "Seconds a success took, to the first byte where that is known.",
     "inflight": "Open leases.",
+    "tokens": "Tokens of answers, as reported.",
+    "speed": "Tokens a second of an answer after its first one, in the median of recent ones.",
+    "first_byte": "Seconds to the first byte, in the median of recent requests that reported it.",
     "weight": "Weight as configured.",
     "state": "1 for the state an endpoint is in.",
     "ejections": "Times that health took an endpoint out.",
@@ -74,6 +77,9 @@ def families() -> dict[str, Any]:
     return {
         "requests": CounterMetricFamily("balancekit_requests", TEXTS["requests"], labels=(*EACH, "outcome")),
         "inflight": GaugeMetricFamily("balancekit_inflight_requests", TEXTS["inflight"], labels=EACH),
+        "tokens": CounterMetricFamily("balancekit_tokens", TEXTS["tokens"], labels=EACH),
+        "speed": GaugeMetricFamily("balancekit_tokens_per_second", TEXTS["speed"], labels=EACH),
+        "first_byte": GaugeMetricFamily("balancekit_first_byte_seconds", TEXTS["first_byte"], labels=EACH),
         "weight": GaugeMetricFamily("balancekit_endpoint_weight", TEXTS["weight"], labels=EACH),
         "state": GaugeMetricFamily("balancekit_endpoint_state", TEXTS["state"], labels=(*EACH, "state")),
         "ejections": CounterMetricFamily(

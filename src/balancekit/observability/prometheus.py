@@ -4,6 +4,9 @@
 ``balancekit_requests_total{outcome}``                    requests that have ended
 ``balancekit_request_duration_seconds``                   a histogram, to the first byte where that is known
 ``balancekit_inflight_requests``                          open leases
+``balancekit_first_byte_seconds``                         median of recent requests that reported it
+``balancekit_tokens_total``                               tokens of answers, as reported
+``balancekit_tokens_per_second``                          median of recent answers, after their first token
 ``balancekit_endpoint_weight``                            as configured
 ``balancekit_endpoint_state{state}``                      1 for the state an endpoint is in, else 0
 ``balancekit_ejections_total{reason}``                    times that health took it out
@@ -17,11 +20,11 @@
 ``balancekit_resolver_endpoints``                         how many it names
 ========================================================  ==================================================
 
-All have the label ``service``, the first six ``endpoint`` as well: ids, never URLs, keys or users.
+All have the label ``service``, the first nine ``endpoint`` as well: ids, never URLs, keys or users.
 
 *Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): what is read when scraped does not work there, so the same names are
 written directly, when requests end and things happen. In flight is then as of the last end of a request, and what
-belongs to an endpoint that was removed stays, at 0.
+belongs to an endpoint that was removed stays, at 0; first bytes and tokens are not exported.
 
 Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the histogram costs.
 """
@@ -316,6 +319,12 @@ def _read(member: BalancerCollector, found: Mapping[str, Any]) -> None:
         for outcome, count in one.outcomes.items():
             add("requests", count, name, outcome.value)
         add("inflight", one.inflight, name)
+        if one.first_byte is not None and name != OTHER:
+            add("first_byte", one.first_byte.p50, name)
+        if one.tokens:
+            add("tokens", one.tokens, name)
+        if one.tokens_per_second is not None and name != OTHER:
+            add("speed", one.tokens_per_second.p50, name)
         add("weight", one.weight, name)
         for state in STATES:
             add("state", float(one.state == state), name, state)

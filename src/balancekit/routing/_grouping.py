@@ -20,8 +20,6 @@ from balancekit.protocols import (
     Selector,
     SupportsFeedback,
     SupportsPrepare,
-    SupportsReasons,
-    SupportsRetryAt,
 )
 from balancekit.selectors._pickers import NO_PICKERS, Pickers, pickers_of
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
@@ -138,12 +136,16 @@ class ChildSelectors:
     def refusals(self, part: Hashable, view: Snapshot, ctx: PickContext) -> Mapping[str, Reason]:
         """Return the reasons of a part's child for the endpoints it passes over."""
         child = self.of(part)
-        return child.refusals(view, ctx) if isinstance(child, SupportsReasons) else {}
+        refusals = getattr(child, "refusals", None)  # isinstance() with a protocol takes 20 microseconds
+        found: Mapping[str, Reason] = {} if refusals is None else refusals(view, ctx)
+        return found
 
     def retry_at(self, part: Hashable, view: Snapshot, ctx: PickContext) -> float | None:
         """Return when the child of a part would pick an endpoint, if it knows."""
         child = self.of(part)
-        return child.retry_at(view, ctx) if isinstance(child, SupportsRetryAt) else None
+        retry_at = getattr(child, "retry_at", None)
+        time: float | None = None if retry_at is None else retry_at(view, ctx)
+        return time
 
     def all_refusals(self, views: Views, ctx: PickContext) -> Mapping[str, Reason]:
         """Return the reasons of every part's child, by endpoint."""

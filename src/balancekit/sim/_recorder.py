@@ -249,6 +249,10 @@ class RecordedLease(Generic[T_co]):
         """Note that the answer has begun."""
         self._lease.first_byte()
 
+    def report_tokens(self, count: int) -> None:
+        """Note how many tokens the answer had."""
+        self._lease.report_tokens(count)
+
     def release(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after: float | None = None) -> bool:
         """End the lease and write it down; see :meth:`balancekit.Lease.release`."""
         ended = self._lease.release(outcome, retry_after=retry_after)

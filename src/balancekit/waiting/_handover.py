@@ -56,8 +56,8 @@ class WaitingTimeoutError(SaturatedError):
     """The deadline of a request passed while it waited, or is too near."""
 
 
-class RoomClosedError(UnavailableError):
-    """The waiting room was closed."""
+class RoomClosedError(SaturatedError):
+    """The waiting room was closed: no request can wait for a slot any more."""
 
 
 class Request(ABC, Generic[T]):
@@ -212,7 +212,7 @@ class Handover(Generic[T]):
     def give_back(self, request: Request[T]) -> None:
         """Take a request out, and release what it was given."""
         answer = self.leave(request)
-        if isinstance(answer, Lease):
+        if answer is not None and not isinstance(answer, Exception):
             answer.release(Outcome.CANCELLED)
 
     def collect(self, request: Request[T]) -> Lease[T]:
@@ -224,9 +224,11 @@ class Handover(Generic[T]):
             If it was given nothing, or an error.
         """
         answer = self.leave(request)
-        if isinstance(answer, Lease):
-            return answer
-        raise WaitingTimeoutError("no slot became free in time") if answer is None else answer
+        if answer is None:
+            raise WaitingTimeoutError("no slot became free in time")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     # ------------------------------------------------------------------ slots
 

@@ -1,0 +1,66 @@
+"""First bytes and tokens of answers, by endpoint."""
+
+from __future__ import annotations
+
+import pytest
+
+from balancekit import ConfigurationError, First, LoadBalancer, Outcome
+from balancekit.testing import ManualClock
+
+
+def test_first_bytes_and_tokens_are_told_by_endpoint():
+    """Seconds to the first byte, tokens, and the speed after the first token; nothing for an endpoint that reported nothing."""
+    clock = ManualClock()
+    lb = LoadBalancer(["a", "b"], selector=First(), clock=clock, timed=True)
+    with lb.acquire() as lease:
+        clock.advance(0.25)
+        lease.first_byte()
+        clock.advance(2.0)
+        lease.report_tokens(101)
+        lease.report_tokens(7)
+    one, other = lb.stats().endpoints
+    assert (one.first_byte.p50, one.tokens, one.tokens_per_second.p50) == (0.25, 101, 50.0)
+    assert (other.first_byte, other.tokens, other.tokens_per_second) == (None, 0, None)
+    assert lb.stats().to_dict()["endpoints"][0]["tokens"] == 101
+
+
+def test_tokens_that_are_known_late_or_without_a_first_byte_have_no_speed():
+    """They count, and say nothing of speed; nor does a single token."""
+    clock = ManualClock()
+    lb = LoadBalancer(["a"], clock=clock, timed=True)
+    late, silent, short = lb.acquire(), lb.acquire(), lb.acquire()
+    late.first_byte()
+    clock.advance(1.0)
+    late.release()
+    late.report_tokens(10)
+    silent.report_tokens(5)
+    short.first_byte()
+    clock.advance(1.0)
+    short.report_tokens(1)
+    silent.release(Outcome.FAILURE)
+    short.release()
+    [one] = lb.stats().endpoints
+    assert (one.tokens, one.tokens_per_second) == (16, None)
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, None])
+def test_a_number_of_tokens_is_whole(count):
+    """ConfigurationError, and nothing is counted."""
+    lb = LoadBalancer(["a"])
+    with lb.acquire() as lease, pytest.raises(ConfigurationError, match="count"):
+        lease.report_tokens(count)
+    assert lb.stats()["a"].tokens == 0
+
+
+def test_a_balancer_without_times_counts_tokens_alone():
+    """Without ``timed`` there are no seconds to the first byte, but the speed of tokens is known."""
+    from balancekit.loads import InFlight
+
+    clock = ManualClock()
+    lb = LoadBalancer(["a"], clock=clock, load=InFlight(), timed=False)
+    with lb.acquire() as lease:
+        lease.first_byte()
+        clock.advance(1.0)
+        lease.report_tokens(3)
+    [one] = lb.stats().endpoints
+    assert (one.first_byte, one.tokens, one.tokens_per_second.p50) == (None, 3, 2.0)
