@@ -126,6 +126,11 @@ def export_config(
                 text="requests that the table rejects are sent on: the proxy reads paths its own way",
             )
         )
+    differences += [
+        Difference(where=f"route {rule.name}", text="its time-out, attempts and retry_on are not written")
+        for rule in rules
+        if kind != "envoy" and (rule.timeout is not None or rule.attempts > 1 or rule.retry_on)
+    ]
     text = EXPORT_KINDS[kind](written, rules, listen)
     differences = list(dict.fromkeys(differences))
     head = [f"# Written by balancekit for {kind}."]

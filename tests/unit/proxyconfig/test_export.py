@@ -207,7 +207,13 @@ def test_a_split_and_a_rewrite_are_written_or_stated():
     """Shares are written for every proxy; a rewrite is stated."""
     table = RouteTable(
         [
-            Route("split", Split({"api": 3, "web": 1}, by="cookie:uid"), path=prefix("/a"), rewrite="/b"),
+            Route(
+                "split",
+                Split({"api": 3, "web": 1}, by="cookie:uid"),
+                path=prefix("/a"),
+                rewrite="/b",
+                timeout=2.0,
+            ),
             Route("rest", "web", query=[query("v").between(1, 10**6)]),
         ]
     )
@@ -215,6 +221,7 @@ def test_a_split_and_a_rewrite_are_written_or_stated():
         found = export_config([pool(), pool(name="web")], kind, routes=table)
         assert needle in found.text
         assert "rewrite is not written" in str(found.differences)
+        assert ("its time-out, attempts" in str(found.differences)) == (kind != "envoy")
     assert "route rest is left out" in str(
         export_config([pool(), pool(name="web")], "nginx", routes=table).differences
     )
