@@ -21,6 +21,7 @@ from typing import Any, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record, field
+from balancekit.checks._adapter_figures import adapter_figures
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.reported import ProbedLoad
@@ -202,8 +203,8 @@ class MetricsPage:
     Parameters
     ----------
     gauges
-        ``"vllm"``, ``"sglang"`` or ``"triton"``, which give ``"requests"``, ``"waiting"`` and ``"kv_utilization"``; or how
-        each figure is read, by its name.
+        ``"vllm"``, ``"sglang"`` or ``"triton"``, which give ``"requests"``, ``"waiting"`` and ``"kv_utilization"``, and for vLLM
+        the adapters that are loaded, for :class:`~balancekit.inference.LoadedAdapters`; or how each figure is read, by its name.
     fetch
         Takes a URL and returns the text of the page, or an awaitable of it; see :class:`MetricsProbe`.
     path
@@ -232,6 +233,7 @@ class MetricsPage:
                 "gauges", gauges, f"one of {', '.join(INFERENCE_ATTRIBUTES)}, or a mapping of names to Gauges"
             )
         self._gauges: Mapping[str, Gauges] = dict(known)
+        self._with_adapters = isinstance(gauges, str)
         self._fetch = _checked_fetch(fetch)
         self._path = valid.text("path", path)
 
@@ -257,7 +259,7 @@ class MetricsPage:
                 figures[name] = figure
         if not figures:
             raise ValueError(f"the page has none of: {', '.join(self._gauges)}")
-        return figures
+        return figures | (adapter_figures(samples) if self._with_adapters else {})
 
     async def _awaited(self, page: Any) -> dict[str, float]:
         return self.read(await page)

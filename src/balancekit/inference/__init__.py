@@ -4,6 +4,7 @@
 :class:`PrefixAffinity`    the selector: what is uncached of a prompt, times how busy an endpoint is
 :class:`Product`           its default rule; :class:`RelativeLoad` and :class:`StickyMatch` are others
 :class:`PrefixTable`       which endpoints have which leading blocks; usable alone
+:class:`LoadedAdapters`    a scorer: adapters that have to be loaded; :class:`CacheUtilization` is another
 :func:`prompt_key`         the key of a prompt for a model and an adapter; :func:`token_key` of token ids
 =========================  ==============================================================================
 """
@@ -20,9 +21,23 @@ if TYPE_CHECKING:
     from balancekit.inference._prefix_affinity import PrefixAffinity
     from balancekit.inference._prefix_match import PrefixMatch
     from balancekit.inference._prefix_table import PrefixTable
+    from balancekit.inference._scorers import (
+        ADAPTER_PREFIX,
+        FREE_ADAPTERS,
+        CacheUtilization,
+        LoadedAdapters,
+        NodeFigures,
+        NodeScorer,
+    )
     from balancekit.inference._scoring import PrefixRule, Product, PromptView, RelativeLoad, StickyMatch
 
 __all__ = [
+    "ADAPTER_PREFIX",
+    "FREE_ADAPTERS",
+    "CacheUtilization",
+    "LoadedAdapters",
+    "NodeFigures",
+    "NodeScorer",
     "PrefixAffinity",
     "PrefixMatch",
     "PrefixRule",
@@ -43,6 +58,14 @@ __getattr__: Callable[[str], object] = lazily(
         "_prefix_affinity": ("PrefixAffinity",),
         "_prefix_match": ("PrefixMatch",),
         "_prefix_table": ("PrefixTable",),
+        "_scorers": (
+            "ADAPTER_PREFIX",
+            "FREE_ADAPTERS",
+            "CacheUtilization",
+            "LoadedAdapters",
+            "NodeFigures",
+            "NodeScorer",
+        ),
         "_scoring": ("PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"),
     },
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import ClassVar, Final, NamedTuple, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 
@@ -15,12 +15,21 @@ from balancekit._support.fork import new_lock
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash32
 from balancekit.inference._blocks import Blocks, number_blocks
+from balancekit.inference._candidates import (
+    Candidates,
+    cached_by,
+    contenders_of,
+    idlest,
+    least_loaded,
+    mean_of,
+)
 from balancekit.inference._prefix_table import PrefixTable
+from balancekit.inference._scorers import NodeScorer
 from balancekit.inference._scoring import PrefixRule, Product, PromptView
 from balancekit.loads import InFlight
 from balancekit.loads._inflight import CountedLoad
 from balancekit.outcome import Completion, Outcome
-from balancekit.selectors._pickers import Pickers
+from balancekit.selectors._pickers import NO_PICKERS, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot, Trace
 
 __all__ = ["PrefixAffinity"]
@@ -30,21 +39,6 @@ MIN_MARGIN: Final = 4.0
 """Open leases above the mean that are no sign of trouble, as in smg."""
 NAMES: Final = ("model", "adapter")
 """Attributes of a request that say for what a prompt is cached."""
-
-
-class _Candidates(NamedTuple):
-    """The nodes of a pick that may take it, and the bit of each in sets of holders."""
-
-    nodes: Sequence[Node]
-    bits: Sequence[int]
-    positions: Mapping[int, int]
-    all: int
-    added: Sequence[float]
-    """What one more lease adds to the load of each."""
-    counted: bool
-    """Whether the loads of all are their open leases."""
-    even: bool
-    """Whether they are so for one, undivided: all weigh the same."""
 
 
 @final
@@ -68,6 +62,9 @@ class PrefixAffinity:
     spill
         An endpoint with more open leases than ``spill`` x the mean, and than the mean and two standard deviations (2 sqrt(mean),
         at least 4), gets no prompt that another may take; >= 1. ``None`` leaves it to the rule.
+    scorers
+        What else makes an endpoint worse: :class:`~balancekit.inference.CacheUtilization`,
+        :class:`~balancekit.inference.LoadedAdapters`. What they say is added to the loads. With scorers there is no fast path.
 
     *Guarantee.* Ties go to the less loaded, and then at random. A request is never sent past a candidate that has more cached
     and less load. What an endpoint holds is forgotten when it is removed or replaced, when it is back from an ejection, and when
@@ -107,6 +104,7 @@ class PrefixAffinity:
         block: int = 256,
         capacity: int = 31_250,
         spill: float | None = 1.25,
+        scorers: Sequence[NodeScorer] = (),
     ) -> None:
         if isinstance(rule, type) or not callable(getattr(rule or Product(), "scores", None)):
             raise ConfigurationError(
@@ -117,6 +115,12 @@ class PrefixAffinity:
         if block % 8:
             raise ConfigurationError("block", block, "a multiple of 8")
         self._spill: float | None = None if spill is None else valid.number("spill", spill, minimum=1.0)
+        for scorer in scorers:
+            if isinstance(scorer, type) or not callable(getattr(scorer, "busier", None)):
+                raise ConfigurationError(
+                    "scorers", scorer, "CacheUtilization(...), LoadedAdapters(...) or another NodeScorer"
+                )
+        self._scorers = tuple(scorers)
         self._table = PrefixTable(capacity)
         self._members: dict[str, tuple[Node, int]] = {}
         self._lock = new_lock()
@@ -163,14 +167,16 @@ class PrefixAffinity:
         )
         if not candidates.nodes:
             return None
-        key = ctx.key
+        key, busier = ctx.key, None
+        if self._scorers:
+            busier = self._busier(candidates.nodes, str(ctx.attributes.get("adapter", "")), ctx.now)
         if key is None:
-            return self._choose(candidates, None, 1.0, ctx.rng, ctx.now, ctx.cost, ctx.trace)
+            return self._choose(candidates, None, 1.0, ctx.rng, ctx.now, ctx.cost, ctx.trace, busier)
         seed = 0
         if ctx.attributes and any(name in ctx.attributes for name in NAMES):
             seed = hash32("\0".join([str(ctx.attributes.get(name, "")) for name in NAMES]))
         blocks, length = self._numbered(key, seed)
-        return self._choose(candidates, blocks, length, ctx.rng, ctx.now, ctx.cost, ctx.trace)
+        return self._choose(candidates, blocks, length, ctx.rng, ctx.now, ctx.cost, ctx.trace, busier)
 
     def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
         """Return the fast path by key, for a snapshot with eligible nodes."""
@@ -178,6 +184,8 @@ class PrefixAffinity:
 
     def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
         """Return the fast paths for a snapshot with eligible nodes; without a key, the least loaded is picked."""
+        if self._scorers:  # they want the request's adapter, and the time
+            return NO_PICKERS
         return self._picks(snapshot, rng)
 
     def _picks(self, snapshot: Snapshot, rng: Random) -> tuple[Callable[..., Node], Callable[..., Node]]:
@@ -185,11 +193,13 @@ class PrefixAffinity:
         candidates, numbered, choose = snapshot.derive(self._eligible), self._numbered, self._choose
 
         def pick(now: float = 0.0, /) -> Node:
-            return choose(candidates, None, 1.0, rng, now, 1.0, None)
+            busier = self._busier(candidates.nodes, "", now) if self._scorers else None
+            return choose(candidates, None, 1.0, rng, now, 1.0, None, busier)
 
         def pick_by_key(key: Key, now: float = 0.0, /) -> Node:
             blocks, length = numbered(key, 0)
-            return choose(candidates, blocks, length, rng, now, 1.0, None)
+            busier = self._busier(candidates.nodes, "", now) if self._scorers else None
+            return choose(candidates, blocks, length, rng, now, 1.0, None, busier)
 
         return pick, pick_by_key
 
@@ -201,27 +211,32 @@ class PrefixAffinity:
             self._last = key, seed, found
         return found
 
-    def _eligible(self, snapshot: Snapshot) -> _Candidates:
+    def _eligible(self, snapshot: Snapshot) -> Candidates:
         return self._candidates(snapshot.eligible)
 
-    def _candidates(self, nodes: Sequence[Node]) -> _Candidates:
+    def _candidates(self, nodes: Sequence[Node]) -> Candidates:
         weighted = [node for node in nodes if node.weight] or nodes
         bits = [self._table.bits.get(node.id, 0) for node in weighted]
         positions = {bit: at for at, bit in enumerate(bits)}
         added = [1.0 / node.capacity for node in weighted]
         counted = all(type(node.load) is CountedLoad for node in weighted)
         even = counted and all(node.capacity == 1.0 for node in weighted)
-        return _Candidates(weighted, bits, positions, sum(positions), added, counted, even)
+        return Candidates(weighted, bits, positions, sum(positions), added, counted, even)
+
+    def _busier(self, nodes: Sequence[Node], adapter: str, now: float) -> list[float]:
+        """Return what scorers add to the load of each."""
+        return [sum([scorer.busier(node, adapter, now=now) for scorer in self._scorers]) for node in nodes]
 
     def _choose(
         self,
-        candidates: _Candidates,
+        candidates: Candidates,
         blocks: Blocks | None,
         length: float,
         rng: Random,
         now: float,
         cost: float,
         trace: Trace | None,
+        busier: Sequence[float] | None = None,
     ) -> Node:
         """Pick among at least one candidate, and note that its endpoint is sent the blocks."""
         nodes = candidates.nodes
@@ -234,11 +249,13 @@ class PrefixAffinity:
                 loads = [node.inflight / node.capacity for node in nodes]
             else:
                 loads = [node.load.value(now=now) for node in nodes]
+            if busier is not None:
+                loads = [load + more for load, more in zip(loads, busier, strict=True)]
             added = candidates.added if candidates.counted else [cost / node.capacity for node in nodes]
             if runs:
-                at = self._best(_contenders(candidates, runs, loads, added, rng), length, loads, added, rng)
+                at = self._best(contenders_of(candidates, runs, loads, added, rng), length, loads, added, rng)
             else:
-                at = _idlest(candidates, loads, added, rng)
+                at = idlest(candidates, loads, added, rng)
             if nodes[at].inflight > MIN_MARGIN and self._spill is not None and len(nodes) > 1:
                 at = self._spilt(candidates, runs, length, loads, added, rng, at)
             chosen = nodes[at]
@@ -247,7 +264,7 @@ class PrefixAffinity:
                     trace,
                     candidates,
                     at,
-                    PromptView(length, _cached(candidates, runs), loads, added, _mean(loads)),
+                    PromptView(length, cached_by(candidates, runs), loads, added, mean_of(loads)),
                 )
             elif match is not None and candidates.bits[at]:
                 self._table.record(chosen.id, match)
@@ -270,18 +287,18 @@ class PrefixAffinity:
             [cached for cached, _ in contenders],
             [loads[at] for at in ats],
             [added[at] for at in ats],
-            _mean(loads),
+            mean_of(loads),
         )
         scores = self._rule.scores(prompt)
         best = min(scores)
         if scores.count(best) > 1:
             ties = [at for at, score in zip(ats, scores, strict=True) if score == best]
-            return _least(ties, loads, rng)
+            return least_loaded(ties, loads, rng)
         return ats[scores.index(best)]
 
     def _spilt(
         self,
-        candidates: _Candidates,
+        candidates: Candidates,
         runs: Sequence[tuple[int, int]],
         length: float,
         loads: Sequence[float],
@@ -293,7 +310,7 @@ class PrefixAffinity:
         nodes, limit = candidates.nodes, self._limit(candidates.nodes)
         if nodes[at].inflight <= limit * nodes[at].capacity:
             return at
-        cached = _cached(candidates, runs)
+        cached = cached_by(candidates, runs)
         fitting = [
             (cached[at], at) for at, node in enumerate(nodes) if node.inflight <= limit * node.capacity
         ]
@@ -306,7 +323,7 @@ class PrefixAffinity:
         mean = sum([node.inflight for node in nodes]) / sum([node.capacity for node in nodes])
         return max(self._spill * mean, mean + max(MIN_MARGIN, 2.0 * math.sqrt(mean)))
 
-    def _note(self, trace: Trace, candidates: _Candidates, at: int, prompt: PromptView) -> None:
+    def _note(self, trace: Trace, candidates: Candidates, at: int, prompt: PromptView) -> None:
         """Tell what of the prompt each candidate has, its load and its score; the chosen one first."""
         limit = self._limit(candidates.nodes)
         lines: list[str] = []
@@ -320,75 +337,3 @@ class PrefixAffinity:
             )
         for line in (lines[at], *lines[:at], *lines[at + 1 :]):
             trace.note(line)
-
-
-def _contenders(
-    candidates: _Candidates,
-    runs: Sequence[tuple[int, int]],
-    loads: Sequence[float],
-    added: Sequence[float],
-    rng: Random,
-) -> list[tuple[float, int]]:
-    """Return what the least loaded have cached, and their positions, for each number of cached blocks.
-
-    A candidate with no more cached and no less load than another cannot win, so most need no score.
-    """
-    found: list[tuple[float, int]] = []
-    totals = loads if candidates.even else [load + more for load, more in zip(loads, added, strict=True)]
-    least = min(totals)
-    seen, base, everyone, positions = 0, 0, candidates.all, candidates.positions
-    for holders, depth in reversed(runs):
-        wanted = holders & everyone
-        if wanted == everyone:
-            base = depth
-            break
-        wanted &= ~seen
-        if wanted:
-            seen |= wanted
-            at = positions.get(wanted, -1)
-            if at < 0:  # there are several
-                at = _least([at for at, bit in enumerate(candidates.bits) if bit & wanted], totals, rng)
-            found.append((float(depth), at))
-            if totals[at] == least:
-                return found
-    if not seen:
-        return [(float(base), _idlest(candidates, loads, added, rng))]
-    bits = candidates.bits
-    free = [at for at, total in enumerate(totals) if total == least and not bits[at] & seen]
-    found.append((float(base), free[0] if len(free) == 1 else _least(free, loads, rng)))
-    return found
-
-
-def _idlest(candidates: _Candidates, loads: Sequence[float], added: Sequence[float], rng: Random) -> int:
-    """Return the position of the least load with this request; of several, of the least load without it, at random."""
-    if candidates.even:
-        least = min(loads)
-        ties = loads.count(least)
-        if ties == 1:
-            return loads.index(least)
-        at = rng.getrandbits(30) % ties
-        return at if ties == len(loads) else [at for at, load in enumerate(loads) if load == least][at]
-    totals = [load + more for load, more in zip(loads, added, strict=True)]
-    least = min(totals)
-    return _least([at for at, total in enumerate(totals) if total == least], loads, rng)
-
-
-def _least(ties: Sequence[int], loads: Sequence[float], rng: Random) -> int:
-    """Return one of some positions that has the least load, at random."""
-    least = min([loads[at] for at in ties])
-    among = [at for at in ties if loads[at] == least]
-    return among[0] if len(among) == 1 else among[rng.getrandbits(30) % len(among)]
-
-
-def _mean(loads: Sequence[float]) -> float:
-    return sum(loads) / len(loads)
-
-
-def _cached(candidates: _Candidates, runs: Sequence[tuple[int, int]]) -> list[float]:
-    """Return how many leading blocks each candidate has."""
-    cached = [0.0] * len(candidates.nodes)
-    for holders, depth in runs:
-        for at, bit in enumerate(candidates.bits):
-            if holders & bit:
-                cached[at] = float(depth)
-    return cached

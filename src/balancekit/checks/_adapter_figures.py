@@ -1,0 +1,33 @@
+"""Adapters (LoRA) that an inference server has loaded, from its page of metrics.
+
+vLLM writes them as labels of ``vllm:lora_requests_info``: one sample for each set there has been, whose value is the time at which
+it was the present one. Source: vLLM's documentation of metrics, 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from balancekit.inference import ADAPTER_PREFIX, FREE_ADAPTERS
+
+__all__ = ["adapter_figures"]
+
+GAUGE: Final = "vllm:lora_requests_info"
+MAX_ADAPTERS: Final = 1_000
+"""Of a page; more are left out."""
+
+
+def adapter_figures(samples: Mapping[str, Sequence[tuple[Mapping[str, str], float]]]) -> dict[str, float]:
+    """Return ``"adapter:NAME"`` of each adapter that has requests, and how many more there is room for."""
+    found = samples.get(GAUGE)
+    if not found:
+        return {}
+    labels, _ = max(found, key=lambda sample: sample[1])
+    listed = ",".join([labels.get("running_lora_adapters", ""), labels.get("waiting_lora_adapters", "")])
+    names = [name.strip() for name in listed.split(",") if name.strip()][:MAX_ADAPTERS]
+    figures = {ADAPTER_PREFIX + name: 1.0 for name in names}
+    room = labels.get("max_lora", "")
+    if room.isdecimal() and len(room) < 10:
+        figures[FREE_ADAPTERS] = max(0.0, float(room) - len(figures))
+    return figures
