@@ -36,6 +36,8 @@ T = TypeVar("T")
 Order = Literal["adaptive", "fifo", "lifo"]
 """How the requests of a tenant follow each other."""
 ORDERS: Final = ("adaptive", "fifo", "lifo")
+MAX_CRITICALITIES: Final = 1_000
+"""Levels of criticality; each takes memory, whether anything waits in it or not."""
 
 
 @final
@@ -129,7 +131,7 @@ class WaitingQueue(Generic[T]):
     order
         ``"adaptive"``, ``"fifo"`` or ``"lifo"``.
     criticalities
-        How many levels there are, >= 1; the highest number is the most critical.
+        How many levels there are, 1 to 1,000; the highest number is the most critical.
     min_time
         Seconds that an answer takes at least, >= 0: what has less left is hopeless.
     controlled_delay
@@ -167,9 +169,13 @@ class WaitingQueue(Generic[T]):
         if order not in ORDERS:
             raise ConfigurationError("order", order, f"one of {', '.join(ORDERS)}")
         self._order = order
-        levels = valid.integer("criticalities", criticalities, minimum=1)
+        levels = valid.integer("criticalities", criticalities, minimum=1, maximum=MAX_CRITICALITIES)
         self._min_time = valid.number("min_time", min_time, minimum=0.0)
         if controlled_delay is not None:
+            if len(controlled_delay) != 2:
+                raise ConfigurationError(
+                    "controlled_delay", controlled_delay, "(target, interval) in seconds"
+                )
             for seconds in controlled_delay:
                 valid.number("controlled_delay", seconds, minimum=0.0)
         self._delay = controlled_delay
@@ -182,6 +188,11 @@ class WaitingQueue(Generic[T]):
     def __len__(self) -> int:
         """Return how many requests wait."""
         return self._count
+
+    @property
+    def criticalities(self) -> int:
+        """How many levels there are."""
+        return len(self._levels)
 
     # ------------------------------------------------------------------ coming and going
 
@@ -200,7 +211,7 @@ class WaitingQueue(Generic[T]):
         Parameters
         ----------
         deadline
-            When its caller gives up, on the clock of ``now``.
+            When its caller gives up, on the clock of ``now``; infinite for never.
         criticality
             0 to ``criticalities - 1``.
         tenant
@@ -212,9 +223,18 @@ class WaitingQueue(Generic[T]):
         -------
         tuple
             The waiter, and those that are refused because the queue is full: it may be this one.
+
+        Raises
+        ------
+        ConfigurationError
+            For a value that is not allowed; the queue is as it was.
         """
-        if not 0 <= criticality < len(self._levels):
-            raise ConfigurationError("criticality", criticality, f"0 to {len(self._levels) - 1}")
+        now = valid.number("now", now)
+        if deadline != math.inf:
+            deadline = valid.number("deadline", deadline)
+        criticality = valid.integer("criticality", criticality, minimum=0, maximum=len(self._levels) - 1)
+        valid.text("tenant", tenant, empty=True, any_text=True)
+        cost = valid.number("cost", cost, above=0.0)
         waiter = Waiter(
             request, arrived=now, deadline=deadline, criticality=criticality, tenant=tenant, cost=cost
         )
@@ -266,6 +286,7 @@ class WaitingQueue(Generic[T]):
 
     # ------------------------------------------------------------------ the next one
 
+    @checked_arguments
     def next(
         self, *, now: float, may: Callable[[Waiter[T]], bool] | None = None
     ) -> tuple[Waiter[T] | None, list[Waiter[T]]]:
@@ -304,7 +325,17 @@ class WaitingQueue(Generic[T]):
         return True
 
     def served(self, tenant: str, cost: float = 1.0) -> None:
-        """Count a request that did not have to wait, so that its tenant yields to others later."""
+        """Count a request that did not have to wait, so that its tenant yields to others later.
+
+        Raises
+        ------
+        ConfigurationError
+            For a tenant that is no string, and a cost that is no finite number > 0.
+        """
+        if tenant.__class__ is not str:
+            valid.text("tenant", tenant, empty=True, any_text=True)
+        if cost.__class__ is not float or not 0.0 < cost < math.inf:
+            cost = valid.number("cost", cost, above=0.0)
         if self._count or tenant in self._served:
             self._served[tenant] = max(self._virtual, self._served.get(tenant, 0.0)) + cost
 

@@ -186,7 +186,9 @@ class WaitingRoom(Generic[T]):
         RoomClosedError
             If the room is, or was, closed.
         """
-        request: _ThreadRequest[T] = self._request(_ThreadRequest, key, cost, exclude, attributes)
+        request: _ThreadRequest[T] = self._request(
+            _ThreadRequest, key, criticality, tenant, cost, exclude, attributes
+        )
         deadline = self._deadline(timeout)
         handover = self._handover
         try:
@@ -231,7 +233,9 @@ class WaitingRoom(Generic[T]):
         >>> asyncio.run(main())
         'a'
         """
-        request: _TaskRequest[T] = self._request(_TaskRequest, key, cost, exclude, attributes)
+        request: _TaskRequest[T] = self._request(
+            _TaskRequest, key, criticality, tenant, cost, exclude, attributes
+        )
         deadline = self._deadline(timeout)
         handover = self._handover
         try:
@@ -267,11 +271,19 @@ class WaitingRoom(Generic[T]):
         self,
         kind: type[R],
         key: Key | None,
+        criticality: int,
+        tenant: str,
         cost: float,
         exclude: Collection[str],
         attributes: Mapping[str, object] | None,
     ) -> R:
         valid.request(key, cost, attributes)
+        if (
+            tenant != "" or criticality.__class__ is not int or criticality
+        ):  # wrong ones are refused without a queue, too
+            valid.text("tenant", tenant, empty=True, any_text=True)
+            levels = self._handover.queue.criticalities
+            valid.integer("criticality", criticality, minimum=0, maximum=levels - 1)
         excluded, acquire = (
             valid.ids("exclude", exclude) if exclude else frozenset[str](),
             self._balancer.acquire,

@@ -16,7 +16,7 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
-from balancekit.errors import ConfigurationError
+from balancekit.waiting._queue import MAX_CRITICALITIES
 
 __all__ = ["ClientThrottle"]
 
@@ -46,7 +46,7 @@ class ClientThrottle:
     window
         Seconds that are looked back, > 0.
     criticalities
-        How many levels there are, >= 1.
+        How many levels there are, 1 to 1,000.
 
     *When not to use it:* few requests a window; the probability is then all noise. A balancer with health checks of its own already
     leaves out endpoints that fail; this is for a backend that refuses as a whole.
@@ -67,7 +67,8 @@ class ClientThrottle:
     def __init__(self, *, k: float = 2.0, window: float = 120.0, criticalities: int = 4) -> None:
         self._k = valid.number("k", k, minimum=1.0)
         self._width = valid.number("window", window, above=0.0) / BUCKETS
-        self._counts = [_Counts() for _ in range(valid.integer("criticalities", criticalities, minimum=1))]
+        levels = valid.integer("criticalities", criticalities, minimum=1, maximum=MAX_CRITICALITIES)
+        self._counts = [_Counts() for _ in range(levels)]
         self._lock = new_lock()
 
     def probability(self, *, now: float, criticality: int = 0) -> float:
@@ -77,30 +78,31 @@ class ClientThrottle:
             self._bucket(counts, now)
             return max(0.0, (counts.requests - self._k * counts.accepts) / (counts.requests + 1))
 
+    @checked_arguments
     def allow(self, rng: Random, *, now: float, criticality: int = 0) -> bool:
         """Answer whether to send a request; it is counted either way."""
         chance = self.probability(now=now, criticality=criticality)
         counts = self._of(criticality)
         with self._lock:
-            counts.requests += 1
             self._bucket(counts, now)[1] += 1
+            counts.requests += 1
         return not chance or rng.random() >= chance
 
     def accepted(self, *, now: float, criticality: int = 0) -> None:
         """Count a request that the backend accepted: it did not refuse it for overload, whatever came of it."""
         counts = self._of(criticality)
         with self._lock:
-            counts.accepts += 1
             self._bucket(counts, now)[2] += 1
+            counts.accepts += 1
 
     def _of(self, criticality: int) -> _Counts:
-        if not 0 <= criticality < len(self._counts):
-            raise ConfigurationError("criticality", criticality, f"0 to {len(self._counts) - 1}")
-        return self._counts[criticality]
+        return self._counts[
+            valid.integer("criticality", criticality, minimum=0, maximum=len(self._counts) - 1)
+        ]
 
     def _bucket(self, counts: _Counts, now: float) -> list[float]:
         """Return the bucket of this time, after dropping those that are too old."""
-        buckets = counts.buckets
+        buckets, now = counts.buckets, valid.number("now", now)
         while buckets and now - buckets[0][0] >= self._width * BUCKETS:
             _, requests, accepts = buckets.popleft()
             counts.requests -= int(requests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
@@ -210,3 +211,90 @@ def test_bad_arguments_are_named(make, name):
     """What cannot work is refused by name."""
     with pytest.raises(ConfigurationError, match=f"^{name}="):
         make()
+
+
+@pytest.mark.parametrize("where", ["offer", "served"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("cost", value) for value in (math.nan, math.inf, 0, -1.0, True, "1", None, 10**400)],
+        *[("tenant", value) for value in (None, 3, [], b"shop")],
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_a_wrong_cost_or_tenant_is_refused_and_changes_nothing(where, name, value):
+    """A cost is a finite number > 0 and a tenant a string; otherwise the queue is as it was, and the order after it."""
+    queue = WaitingQueue(max_waiting=8)
+    queue.offer("first", now=0.0, tenant="a")
+    with pytest.raises(ConfigurationError, match=name):
+        _ = (
+            queue.offer("wrong", now=0.0, **{name: value})
+            if where == "offer"
+            else queue.served(**{"tenant": "a", name: value})
+        )
+    assert len(queue) == 1
+    queue.offer("second", now=0.0, tenant="b")
+    assert drain(queue) == (["first", "second"], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("now", value) for value in (math.nan, math.inf, "0", None, True)],
+        *[("deadline", value) for value in (math.nan, -math.inf, "0", None, True)],
+        *[("criticality", value) for value in (math.nan, 1.0, True, "1", None, -1, 4)],
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_a_request_with_a_wrong_time_or_level_is_not_queued(name, value):
+    """Times are finite numbers, the deadline may be infinite, and the criticality is one of the levels."""
+    queue = WaitingQueue(max_waiting=8)
+    with pytest.raises(ConfigurationError, match=name):
+        queue.offer("wrong", **{"now": 0.0, name: value})
+    assert len(queue) == 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "0"])
+def test_the_next_request_is_not_taken_at_a_wrong_time(value):
+    """The queue is as it was if the time is no finite number."""
+    queue = WaitingQueue(max_waiting=8)
+    queue.offer("first", now=0.0)
+    with pytest.raises(ConfigurationError, match="now"):
+        queue.next(now=value)
+    assert drain(queue) == (["first"], [])
+
+
+@pytest.mark.parametrize("value", [(), (1.0,), (1.0, 2.0, 3.0)])
+def test_controlled_delay_is_two_numbers(value):
+    """It is refused at construction, and not when the first request is looked at."""
+    with pytest.raises(ConfigurationError, match="controlled_delay"):
+        WaitingQueue(max_waiting=8, controlled_delay=value)
+
+
+@pytest.mark.parametrize("kind", ["queue", "throttle"])
+def test_levels_of_criticality_are_bounded(kind):
+    """A thousand levels are allowed, one more is refused before memory is taken for it."""
+    make = ClientThrottle if kind == "throttle" else WaitingQueue
+    options = {} if kind == "throttle" else {"max_waiting": 1}
+    make(criticalities=1_000, **options)
+    with pytest.raises(ConfigurationError, match="criticalities"):
+        make(criticalities=1_001, **options)
+
+
+@pytest.mark.parametrize("method", ["allow", "accepted", "probability"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("now", value) for value in (math.nan, math.inf, "0", None)],
+        *[("criticality", value) for value in (math.nan, 1.0, True, "1", None, -1, 4)],
+    ],
+)
+def test_a_throttle_refuses_wrong_times_and_levels(method, name, value):
+    """Nothing is counted for a time that is no finite number, or for a level that does not exist."""
+    throttle = ClientThrottle()
+    given_values = (Random(1),) if method == "allow" else ()
+    with pytest.raises(ConfigurationError, match=name):
+        getattr(throttle, method)(*given_values, **{"now": 0.0, name: value})
+    assert throttle.probability(now=0.0) == 0.0
+    assert throttle.allow(Random(1), now=0.0)
+    assert throttle.probability(now=0.0) == 0.5

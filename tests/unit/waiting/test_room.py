@@ -1,0 +1,42 @@
+"""Arguments of waiting rooms: the same values are refused whether a slot is free or not."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+from balancekit import ConfigurationError, LoadBalancer
+from balancekit.routing import MaxInFlight
+from balancekit.waiting import WaitingQueue, WaitingRoom
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["thread", "task"])
+@pytest.mark.parametrize("busy", [False, True], ids=["free", "busy"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("criticality", value) for value in (4, -1, 1.0, True, "1", None, math.nan)],
+        *[("tenant", value) for value in (None, 3, [], b"shop")],
+        *[("cost", value) for value in (0.0, -1.0, math.nan, True, "1")],
+        *[("timeout", value) for value in (0.0, -1.0, math.nan, True, "1")],
+    ],
+)
+def test_wrong_arguments_are_refused_whether_a_slot_is_free_or_not(name, value, busy, asynchronous):
+    """The error names the argument, none waits after it, and no slot is taken."""
+    lb = LoadBalancer(["a"], selector=MaxInFlight(1))
+    room = WaitingRoom(lb, WaitingQueue(max_waiting=8), timeout=0.01)
+    lease = room.acquire() if busy else None
+    with pytest.raises(ConfigurationError, match=name):
+        _ = (
+            asyncio.run(room.acquire_async(**{name: value}))
+            if asynchronous
+            else room.acquire(**{name: value})
+        )
+    assert len(room) == 0
+    assert lb.stats().inflight == busy
+    if lease is not None:
+        lease.release()
+    with room.acquire(criticality=3, tenant="\ud800") as last:
+        assert last.target == "a"
