@@ -7,7 +7,7 @@ from typing import Final, final
 
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "Files"]
+__all__ = ["MAX_BYTES", "MAX_FILES", "Files", "without_mark"]
 
 MAX_BYTES: Final = 4_000_000
 """Of all files of a configuration together."""
@@ -66,3 +66,16 @@ class Files:
         if place >= 0:
             raise ProxyConfigError(Origin(path, data.count(b"\n", 0, place) + 1), "a NUL character")
         return data.decode("utf-8", "surrogateescape")
+
+
+def without_mark(path: str, text: str) -> str:
+    """Return the text of a file that may not begin with a byte order mark.
+
+    Raises
+    ------
+    ProxyConfigError
+        If it does: nginx and HAProxy take the mark as a part of the first word.
+    """
+    if text.startswith("\ufeff"):
+        raise ProxyConfigError(Origin(path, 1), "a byte order mark: save the file as UTF-8 without it")
+    return text

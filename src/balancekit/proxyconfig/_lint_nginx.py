@@ -29,13 +29,14 @@ PASSES: Final = ("proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_
 def lint_nginx(config: ProxyConfig) -> Iterator[LintFinding]:
     """Yield the findings of a configuration."""
     top = nginx_directives(config.path, Files())
-    blocks = (
-        [one for one in top if one.name == "http"] or [Directive("http", (), top[0].origin, top)]
-        if top
-        else []
-    )
+    parts = tuple([one for one in top if one.name not in {"stream", "mail"}])
+    blocks = [one for one in top if one.name == "http"]
+    if parts and not blocks:
+        blocks = [Directive("http", (), parts[0].origin, parts)]
     everything = [one for block in blocks for one in _walk(block)]
-    upstreams = [one for one in everything if one.name == "upstream" and one.args]
+    upstreams = [
+        one for one in everything if one.name == "upstream" and one.args and one.args[0] in config.pools
+    ]
     for upstream in upstreams:
         pool = config.pools[upstream.args[0]]
         yield from _upstream(upstream, pool)

@@ -42,7 +42,15 @@ from balancekit.proxyconfig._nginx_words import METHODS, NEUTRAL, ROUTING, SERVE
 
 __all__ = ["read_nginx"]
 
-UNIT_S: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+UNITS_S: Final = (31_536_000, 2_592_000, 604_800, 86_400, 3_600, 60, 1)
+TIME: Final = re.compile(
+    "".join([f"(?:([0-9]{{1,9}}){unit} ?)?" for unit in "yMwdhm"]) + "(?:([0-9]{1,9})s?)?"
+)
+"""As nginx reads seconds: units in this order, each once; milliseconds are refused."""
+PORTS: Final = re.compile(r"(?:.*:)?([0-9]+)(?:-([0-9]+))?")
+MAX_PORT: Final = 65_535
+MAX_PORTS: Final = 1_000
+"""Of one ``listen`` that are followed."""
 
 
 def read_nginx(path: str, *, files: Files | None = None) -> ProxyConfig:
@@ -72,6 +80,8 @@ class _Reader:
         self.settings: dict[str, str] = {}
 
     def config(self) -> ProxyConfig:
+        if all(one.block is None and one.name not in NEUTRAL | {*ROUTING} for one in self.directives):
+            raise ProxyConfigError(Origin(self.path, 1), "no directive of nginx in this file")
         blocks = [one for one in self.directives if one.name == "http"]
         for one in self.directives:
             if one.name not in {"http", "events"}:
@@ -244,10 +254,12 @@ class _Reader:
         answer: Directive | None = None
         for one in block.block or ():
             if one.name == "listen":
-                port = _port(one)
-                if port is None:
+                found = _ports(one)
+                if len(found) > MAX_PORTS:
+                    self.note(one, f"only the first {MAX_PORTS} ports are followed")
+                elif not found:
                     self.note(one, "")
-                else:
+                for port in found[:MAX_PORTS]:
                     ports[port] = ports.get(port, False) or bool(
                         {"default_server", "default"} & {*one.args[1:]}
                     )
@@ -353,17 +365,19 @@ class _Reader:
         return route
 
 
-def _port(one: Directive) -> int | None:
-    """Return the port of a ``listen``, ``None`` for a socket in the file system."""
-    text = one.args[0] if one.args else ""
-    if text.startswith("unix:"):
-        return None
-    port = text.rpartition(":")[2] if ":" in text and not text.endswith("]") else text
-    if not port.isdecimal():
-        return DEFAULT_PORT
-    if not 1 <= int(port) <= 65535:
-        raise ProxyConfigError(one.origin, f"{port} is no port")
-    return int(port)
+def _ports(one: Directive) -> range:
+    """Return the ports of a ``listen``, none for a socket in the file system."""
+    if not one.args:
+        raise ProxyConfigError(one.origin, "listen has an address or a port")
+    if one.args[0].startswith("unix:"):
+        return range(0)
+    found = PORTS.fullmatch(one.args[0])
+    if found is None:
+        return range(DEFAULT_PORT, DEFAULT_PORT + 1)
+    first, last = int(found[1][:6]), int((found[2] or found[1])[:6])
+    if not 1 <= first <= last <= MAX_PORT:
+        raise ProxyConfigError(one.origin, f"{one.args[0]}: ports are 1 to {MAX_PORT}")
+    return range(first, last + 1)
 
 
 def _whole(one: Directive, name: str, value: str, *, minimum: int) -> int:
@@ -373,7 +387,7 @@ def _whole(one: Directive, name: str, value: str, *, minimum: int) -> int:
 
 
 def _seconds(one: Directive, value: str) -> float:
-    found = re.fullmatch(r"([0-9]{1,9})(ms|s|m|h|d)?", value)
-    if found is None:
-        raise ProxyConfigError(one.origin, f"{value!r} is no time")
-    return int(found[1]) * UNIT_S[found[2] or ""]
+    found = TIME.fullmatch(value)
+    if found is None or not value:
+        raise ProxyConfigError(one.origin, f"{value!r} is no time in seconds, as 10s or 1m30s")
+    return float(sum([int(number or 0) * unit for number, unit in zip(found.groups(), UNITS_S, strict=True)]))

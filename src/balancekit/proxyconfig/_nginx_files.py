@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import glob
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from balancekit._support.extras import extra
-from balancekit.proxyconfig._files import Files
+from balancekit.proxyconfig._files import Files, without_mark
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
 with extra("proxyconfig"):
@@ -68,7 +68,7 @@ def _read(
         raise ProxyConfigError(asked, f"{path!r} includes itself")
     if len(stack) >= MAX_INCLUDE_DEPTH:
         raise ProxyConfigError(asked, f"files included more than {MAX_INCLUDE_DEPTH} levels deep")
-    text = files.read(path, asked)
+    text = without_mark(path, files.read(path, asked))
     parsed = _parsed(path, text)
     return _tree(parsed, path, folder, files, (*stack, real), 0)
 
@@ -82,6 +82,7 @@ def _parsed(path: str, text: str) -> Sequence[Mapping[str, Any]]:
             found = crossplane.parse(
                 copy.name, single=True, strict=False, check_ctx=False, check_args=False, comments=False
             )
+            unfinished = None if found["errors"] else _unfinished(crossplane.lex(copy.name))
         except (RecursionError, ValueError, KeyError) as error:
             raise ProxyConfigError(Origin(path, 1), f"not a configuration of nginx ({error})") from None
     for fault in found["errors"]:
@@ -90,7 +91,22 @@ def _parsed(path: str, text: str) -> Sequence[Mapping[str, Any]]:
             str(fault.get("error") or "").rpartition(" in ")[0] or "a quote or directive that does not end"
         )
         raise ProxyConfigError(Origin(path, line), problem)
+    if unfinished is not None:
+        raise ProxyConfigError(Origin(path, unfinished), "a directive that no semicolon ends before the }")
     return list(found["config"][0]["parsed"])
+
+
+def _unfinished(tokens: Iterable[tuple[str, int, bool]]) -> int | None:
+    """Return the line of a closing brace that ends a directive, which nginx refuses and the parser does not."""
+    inside = False
+    for word, line, quoted in tokens:
+        if quoted or word not in {"{", "}", ";"}:
+            inside = inside or quoted or not word.startswith("#")
+        elif word == "}" and inside:
+            return line
+        else:
+            inside = False
+    return None
 
 
 def _check_depth(path: str, text: str) -> None:

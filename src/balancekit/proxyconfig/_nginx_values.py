@@ -12,6 +12,7 @@ from typing import Final, final
 
 from balancekit._support.text import to_bytes
 from balancekit.compat._routing import compiled
+from balancekit.compat.nginx._host_names import HostNames
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import nginx as read_path
 from balancekit.proxyconfig._model import ProxyConfigError, ProxyRequest
@@ -94,12 +95,12 @@ class Variables:
     def _map(self, directive: Directive, source: Template) -> Value:
         templates = [source]
         exact: dict[str, Template] = {}
+        hosts: HostNames[Template] | None = None
         expressions: list[tuple[re.Pattern[str], Template]] = []
         default = Template("", self)
         for entry in directive.block or ():
             if entry.name in {"hostnames", "volatile"} and not entry.args:
-                if entry.name == "hostnames":
-                    raise ProxyConfigError(entry.origin, "hostnames in a map are not supported")
+                hosts = hosts or (HostNames() if entry.name == "hostnames" else None)
                 continue
             if len(entry.args) != 1:
                 raise ProxyConfigError(entry.origin, "a line of a map is a value and a result")
@@ -114,6 +115,8 @@ class Variables:
                 except ConfigurationError as error:
                     raise ProxyConfigError(entry.origin, f"{error}") from None
                 expressions.append((expression, result))
+            elif hosts is not None:  # nginx, too, takes names with wildcards only after the word hostnames
+                hosts.add(entry.name.removeprefix("\\"), result)
             else:
                 exact.setdefault(entry.name.removeprefix("\\").lower(), result)
         if any(template.unknown or template.doubtful for template in templates):
@@ -122,6 +125,9 @@ class Variables:
         def value(request: ProxyRequest) -> bytes:
             text = source.value(request).decode("latin-1")
             found = exact.get(text.lower())
+            if hosts is not None:
+                text = text.removesuffix(".")
+                found = found or hosts.find(text.lower())
             if found is None:
                 found = next(
                     (result for expression, result in expressions if expression.search(text)), default

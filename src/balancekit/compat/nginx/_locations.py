@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest, Routed, compiled, split_target
+from balancekit.compat.nginx._host_names import HostNames
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import nginx as read_path
 
@@ -137,9 +138,7 @@ class Locations:
     @checked_arguments
     def __init__(self, servers: Iterable[Mapping[str, Any]], *, merge_slashes: bool = True) -> None:
         self._merge_slashes = merge_slashes
-        self._exact: dict[str, _Level] = {}
-        self._suffixes: dict[str, _Level] = {}
-        self._prefixes: dict[str, _Level] = {}
+        self._names: HostNames[_Level] = HostNames()
         self._expressions: list[tuple[re.Pattern[str], _Level]] = []
         self._default: _Level | None = None
         marked = False
@@ -154,18 +153,10 @@ class Locations:
             raise ConfigurationError("servers", [], "one server at least")
 
     def _add(self, name: str, level: _Level) -> None:
-        lower = name.lower()
         if name.startswith("~"):
             self._expressions.append((compiled("names", name[1:], ignore_case=True), level))
-        elif lower.startswith("*."):
-            self._suffixes.setdefault(lower[1:], level)
-        elif lower.startswith("."):
-            self._exact.setdefault(lower[1:], level)
-            self._suffixes.setdefault(lower, level)
-        elif lower.endswith(".*"):
-            self._prefixes.setdefault(lower[:-1], level)
         else:
-            self._exact.setdefault(lower, level)
+            self._names.add(name, level)
 
     @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
@@ -203,15 +194,9 @@ class Locations:
 
     def _server(self, host: str) -> _Level:
         assert self._default is not None
-        if host in self._exact:
-            return self._exact[host]
-        dots = [place for place, letter in enumerate(host) if letter == "."]
-        for place in dots:
-            if place and host[place:] in self._suffixes:
-                return self._suffixes[host[place:]]
-        for place in reversed(dots):
-            if place < len(host) - 1 and host[: place + 1] in self._prefixes:
-                return self._prefixes[host[: place + 1]]
+        found = self._names.find(host)
+        if found is not None:
+            return found
         return next(
             (level for expression, level in self._expressions if expression.search(host)), self._default
         )

@@ -1,0 +1,62 @@
+"""Names of hosts with wildcards, as nginx looks them up for ``server_name`` and for a ``map`` with ``hostnames``.
+
+A name without a wildcard comes first, then the longest that begins with one, then the longest that ends with one. ``.shop.test``
+stands for the name and for all below it.
+
+Source: nginx 1.22, ``ngx_hash.c``. Cost: O(labels of the host).
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar, final
+
+__all__ = ["HostNames"]
+
+T = TypeVar("T")
+
+
+@final
+class HostNames(Generic[T]):
+    """Values by the name of a host.
+
+    Example
+    -------
+    >>> names = HostNames[str]()
+    >>> for name in (".shop.test", "*.eu.shop.test", "www.*"):
+    ...     names.add(name, name)
+    >>> [names.find(host) for host in ("shop.test", "a.eu.shop.test", "www.shop.example", "test")]
+    ['.shop.test', '*.eu.shop.test', 'www.*', None]
+    """
+
+    __slots__ = ("_exact", "_prefixes", "_suffixes")
+
+    def __init__(self) -> None:
+        self._exact: dict[str, T] = {}
+        self._suffixes: dict[str, T] = {}
+        self._prefixes: dict[str, T] = {}
+
+    def add(self, name: str, value: T) -> None:
+        """Add a name; of equal ones the first stays."""
+        lower = name.lower()
+        if lower.startswith("*."):
+            self._suffixes.setdefault(lower[1:], value)
+        elif lower.startswith("."):
+            self._exact.setdefault(lower[1:], value)
+            self._suffixes.setdefault(lower, value)
+        elif lower.endswith(".*"):
+            self._prefixes.setdefault(lower[:-1], value)
+        else:
+            self._exact.setdefault(lower, value)
+
+    def find(self, host: str) -> T | None:
+        """Return the value of a host in lower case, ``None`` if no name fits."""
+        if host in self._exact:
+            return self._exact[host]
+        dots = [place for place, letter in enumerate(host) if letter == "."]
+        for place in dots:
+            if place and host[place:] in self._suffixes:
+                return self._suffixes[host[place:]]
+        for place in reversed(dots):
+            if place < len(host) - 1 and host[: place + 1] in self._prefixes:
+                return self._prefixes[host[: place + 1]]
+        return None
