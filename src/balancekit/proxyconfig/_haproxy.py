@@ -19,11 +19,19 @@ from typing import Any, Final, final
 from balancekit.compat import haproxy
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
-from balancekit.proxyconfig._files import Files
+from balancekit.proxyconfig._files import Files, without_mark
 from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, hashed_value
-from balancekit.proxyconfig._haproxy_lines import Line, Section, haproxy_sections
+from balancekit.proxyconfig._haproxy_lines import (
+    VARIABLE,
+    Environment,
+    Line,
+    Section,
+    bound_ports,
+    haproxy_sections,
+    whole_number,
+)
 from balancekit.proxyconfig._haproxy_rules import Acls, UnknownTestError, backend_rule
-from balancekit.proxyconfig._haproxy_words import NEUTRAL, ROUTING, SERVER_FLAGS, SERVER_VALUES
+from balancekit.proxyconfig._haproxy_words import SERVER_FLAGS, SERVER_VALUES, effect_of
 from balancekit.proxyconfig._model import (
     MAX_SERVERS,
     NotModelled,
@@ -52,7 +60,7 @@ def read_haproxy(
         If it cannot be read, with file and line.
     """
     limits = files or Files()
-    text = limits.read(path, Origin(path, 1))
+    text = without_mark(path, limits.read(path, Origin(path, 1)))
     return _Reader(path, limits, environment or {}).config(text)
 
 
@@ -61,7 +69,8 @@ class _Reader:
     def __init__(self, path: str, files: Files, environment: Mapping[str, str]) -> None:
         self.path = path
         self.files = files
-        self.environment = environment
+        self.given = environment
+        self.environment = Environment(environment)
         self.pools: dict[str, Pool] = {}
         self.not_modelled: list[NotModelled] = []
         self.owners: dict[Origin, str] = {}
@@ -72,9 +81,11 @@ class _Reader:
         self.settings: dict[str, str] = {}
 
     def config(self, text: str) -> ProxyConfig:
-        for section in haproxy_sections(self.path, text, self.environment):
+        found = 0
+        for section in haproxy_sections(self.path, text, self.environment, self._note):
+            found += 1
             if section.kind == "defaults":
-                self.defaults = list(section.lines)
+                self.defaults = [*self._inherited(section, []), *section.lines]
                 if section.name:
                     self.named_defaults[section.name] = self.defaults
                 for line in section.lines:
@@ -84,8 +95,11 @@ class _Reader:
             elif section.kind == "global":
                 for line in section.lines:
                     self.settings[f"global.{line.words[0]}"] = " ".join(line.words[1:])
+                    self._unread(line, in_global=True)
             else:
                 self._note(Line(section.words, section.origin), "")
+        if not found:
+            raise ProxyConfigError(Origin(self.path, 1), "no section of HAProxy in this file")
         for frontend in self.frontends:
             for pool, origin in frontend.named:
                 if pool not in self.pools:
@@ -95,6 +109,7 @@ class _Reader:
             "rules": self.rules,
             "frontends": self.frontends,
             "settings": self.settings,
+            "environment": self.given,
         }
         return ProxyConfig("haproxy", self.path, self.pools, self._route, tuple(self.not_modelled), facts)
 
@@ -104,14 +119,10 @@ class _Reader:
     # ------------------------------------------------------------------ sections
 
     def _proxy(self, section: Section) -> None:
-        defaults = self.defaults
-        if "from" in section.words[2:]:
-            name = section.words[-1]
-            if name not in self.named_defaults:
-                raise ProxyConfigError(section.origin, f"there is no defaults section {name!r}")
-            defaults = self.named_defaults[name]
         inherited = [
-            line for line in defaults if line.words[0] not in {"acl", "use_backend", "bind", "server"}
+            line
+            for line in self._inherited(section, self.defaults)
+            if line.words[0] not in {"acl", "use_backend", "bind", "server"}
         ]
         if section.kind in {"backend", "listen"}:
             self._backend(section, inherited)
@@ -121,6 +132,15 @@ class _Reader:
             if section.kind == "backend":
                 self.owners[line.origin] = section.name
             self._unread(line)
+
+    def _inherited(self, section: Section, default: list[Line]) -> list[Line]:
+        """Return the lines of the defaults that a section names."""
+        if "from" not in section.words[2:]:
+            return default
+        name = section.words[-1]
+        if name not in self.named_defaults:
+            raise ProxyConfigError(section.origin, f"there is no defaults section {name!r}")
+        return self.named_defaults[name]
 
     def _backend(self, section: Section, inherited: Sequence[Line]) -> None:
         if section.name in self.pools:
@@ -136,10 +156,15 @@ class _Reader:
             if first == "balance":
                 balance = line
             elif first in said:
+                if len(line.words) < 2:
+                    raise ProxyConfigError(line.origin, f"{first} needs a value")
                 said[first] = line.words[1:]
                 settings[f"{first}.origin"] = line.origin
             elif first == "option" and line.words[1:2] == ("allbackups",):
                 allbackups = True
+            elif first in {"no", "default"} and line.words[1:2] == ("option",):
+                allbackups = allbackups and line.words[2:3] != ("allbackups",)
+                settings.pop(" ".join(line.words[1:3]), None)
             elif first == "default-server":
                 default_server |= self._options(line, line.words[1:])
             elif first == "server":
@@ -192,7 +217,7 @@ class _Reader:
         options: dict[str, Any] = {"method": name}
         key, words = "", list(line.words[2:])
         if name == "random":
-            options["draws"] = _whole(line, argument, 1) if argument else 2
+            options["draws"] = whole_number(line, argument, 1) if argument else 2
         elif name == "source":
             options |= {"method": "hash", "by": haproxy.Source()}
             key = "source"
@@ -216,7 +241,7 @@ class _Reader:
                 if word == "whole":
                     uri["whole"] = True
                 elif word in {"len", "depth"} and words:
-                    uri["length" if word == "len" else "depth"] = _whole(line, words.pop(0), 1)
+                    uri["length" if word == "len" else "depth"] = whole_number(line, words.pop(0), 1)
                 else:
                     return self._unmodelled(line, word)
             options |= {"method": "hash", "by": haproxy.Uri(**uri)}
@@ -235,7 +260,7 @@ class _Reader:
                 options["function"] = rest.pop(0)
             options["avalanche"] = True if rest == ["avalanche"] else None
         if said["hash-balance-factor"]:
-            options["balance_factor"] = _whole(line, said["hash-balance-factor"][0], 0)
+            options["balance_factor"] = whole_number(line, said["hash-balance-factor"][0], 0)
         try:
             return haproxy.Balance(**options), key, ""
         except ConfigurationError as error:
@@ -255,10 +280,18 @@ class _Reader:
         name, address = line.words[1:3]
         if any(server.name == name for server in before):
             raise ProxyConfigError(line.origin, f"a second server {name!r}")
+        address = VARIABLE.sub(self.environment.value, address)  # in addresses outside of quotes, too
+        if self.environment.unknown:
+            names = ", ".join(self.environment.unknown)
+            self._note(line, f"the environment's {names} is not known here, and taken to be empty")
+            self.environment.unknown.clear()
         options = {**defaults, **self._options(line, line.words[3:])}
         weight = options.pop("weight", 1)
         if weight > 256:
             raise ProxyConfigError(line.origin, "weight is 0 to 256")
+        number = options.get("id")
+        if number == 0 or (number and any(server.options.get("id") == number for server in before)):
+            raise ProxyConfigError(line.origin, f"id {number} is not a number > 0 that no other server has")
         return PoolServer(
             name=name,
             address=address,
@@ -283,7 +316,7 @@ class _Reader:
                     raise ProxyConfigError(line.origin, f"{word} needs a value")
                 value = words.pop(0)
                 found[word] = (
-                    _whole(line, value, 0)
+                    whole_number(line, value, 0)
                     if word in {"weight", "maxconn", "id", "rise", "fall", "minconn", "maxqueue"}
                     else value
                 )
@@ -295,22 +328,23 @@ class _Reader:
         frontend = Frontend(section.name, section.origin)
         acls = Acls(self._read)
         default = section.name if section.kind == "listen" and self.pools[section.name].servers else None
-        frontend.default_origin = section.origin
+        frontend.default_origin, named = section.origin, False
         for line in (*inherited, *section.lines):
             first = line.words[0]
             if first == "bind":
-                frontend.ports += _ports(line)
+                frontend.ports += bound_ports(line)
             elif first == "acl":
                 why = acls.add(line)
                 if why:
                     self._note(line, "")
             elif first == "default_backend" and len(line.words) > 1:
-                default, frontend.default_origin = line.words[1], line.origin
-                frontend.named.append((default, line.origin))
+                default, frontend.default_origin, named = line.words[1], line.origin, True
             elif first == "http-request" and line.words[1:2] == ("normalize-uri",):
                 frontend.steps += line.words[2:3]
             elif first == "use_backend":
                 self._use(line, frontend, acls)
+        if named and default is not None:
+            frontend.named.append((default, frontend.default_origin))
         frontend.default = default
         frontend.unused = acls.names - acls.used
         try:
@@ -345,13 +379,10 @@ class _Reader:
 
     # ------------------------------------------------------------------ what is left
 
-    def _unread(self, line: Line) -> None:
-        first = line.words[0]
-        whole = " ".join(line.words[:2])
-        if whole in ROUTING or first in ROUTING:
-            self._note(line, ROUTING.get(whole, ROUTING.get(first, "")))
-        elif first not in NEUTRAL and whole not in NEUTRAL:
-            self._note(line, "")
+    def _unread(self, line: Line, *, in_global: bool = False) -> None:
+        why = effect_of(line.words, in_global=in_global)
+        if why is not None:
+            self._note(line, why)
 
     def _note(self, line: Line, why: str) -> None:
         self.not_modelled.append(NotModelled(origin=line.origin, text=str(line), why=why))
@@ -365,19 +396,3 @@ class _Reader:
         if frontend is None:
             return Routing(None, f"nothing is bound to port {request.port}")
         return frontend.route(request)
-
-
-def _ports(line: Line) -> list[int]:
-    found: list[int] = []
-    for address in line.words[1].split(",") if len(line.words) > 1 else ():
-        port = address.rpartition(":")[2]
-        first, _, last = port.partition("-")
-        if first.isdecimal() and (not last or last.isdecimal()):
-            found += range(int(first[:6]), min(int(last[:6] or first[:6]), int(first[:6]) + 1000) + 1)
-    return found
-
-
-def _whole(line: Line, value: str, minimum: int) -> int:
-    if not value.isascii() or not value.isdecimal() or not minimum <= int(value[:12]) <= 2**31:
-        raise ProxyConfigError(line.origin, f"{value!r} is not a whole number >= {minimum}")
-    return int(value[:12])

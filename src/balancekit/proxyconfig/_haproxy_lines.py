@@ -8,19 +8,32 @@ Source: HAProxy 2.6 configuration manual, sections 2.2 and 2.3.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
-__all__ = ["SECTIONS", "Line", "Section", "haproxy_sections", "words"]
+__all__ = [
+    "SECTIONS",
+    "VARIABLE",
+    "Environment",
+    "Line",
+    "Section",
+    "bound_ports",
+    "haproxy_sections",
+    "whole_number",
+    "words",
+]
 
 SECTIONS: Final = frozenset(
     """global defaults frontend backend listen peers userlist resolvers mailers program http-errors ring cache
     log-forward fcgi-app crt-list traces acme log-profile crt-store""".split()
 )
+CONDITIONS: Final = frozenset({".if", ".elif", ".else", ".endif"})
 ESCAPES: Final[Mapping[str, str]] = {"n": "\n", "r": "\r", "t": "\t"}
-VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?:\[\*\])?\}|([A-Za-z_][A-Za-z0-9_]*))")
+VARIABLE: Final = re.compile(
+    r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?:\[\*\])?(?:-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))"
+)
 MAX_LINE: Final = 65_536
 """Characters; HAProxy itself takes fewer."""
 
@@ -45,8 +58,49 @@ class Section(NamedTuple):
     lines: tuple[Line, ...]
 
 
-def haproxy_sections(path: str, text: str, environment: Mapping[str, str]) -> Iterator[Section]:
-    """Yield the sections of a file.
+class Environment:
+    """Variables of the environment that lines use; those that ``setenv`` and the like of ``global`` set are among them.
+
+    Parameters
+    ----------
+    given
+        What the proxy was started with, as far as it is known.
+    """
+
+    __slots__ = ("_values", "unknown")
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._values = dict(given)
+        self.unknown: list[str] = []
+        """Names that were used and are not known; they are empty."""
+
+    def value(self, found: re.Match[str]) -> str:
+        """Return what stands for a variable: its value, its default, or nothing."""
+        name = found[1] or found[3]
+        default: str | None = found[2]
+        value = self._values.get(name, default)
+        if value is None:
+            self.unknown.append(name)
+        return value or ""
+
+    def read(self, line: Line) -> None:
+        """Carry out a line of ``global``."""
+        first, *rest = line.words
+        if first == "setenv" and len(rest) > 1:
+            self._values[rest[0]] = rest[1]
+        elif first == "presetenv" and len(rest) > 1:
+            self._values.setdefault(rest[0], rest[1])
+        elif first == "unsetenv":
+            for name in rest:
+                self._values.pop(name, None)
+        elif first == "resetenv":
+            self._values = {name: self._values[name] for name in rest if name in self._values}
+
+
+def haproxy_sections(
+    path: str, text: str, environment: Environment, note: Callable[[Line, str], None] | None = None
+) -> Iterator[Section]:
+    """Yield the sections of a file; tell of lines that are conditions, and of variables that are not known.
 
     Raises
     ------
@@ -62,7 +116,14 @@ def haproxy_sections(path: str, text: str, environment: Mapping[str, str]) -> It
         found = words(raw.rstrip("\r"), origin, environment)
         if not found:
             continue
-        if found[0] in SECTIONS and (raw[:1] not in " \t" or found[0] not in {"cache", "ring"}):
+        if note is not None and environment.unknown:
+            names = ", ".join(environment.unknown)
+            note(Line(found, origin), f"the environment's {names} is not known here, and taken to be empty")
+        environment.unknown.clear()
+        if found[0] in CONDITIONS:
+            if note is not None:
+                note(Line(found, origin), "conditions are not followed: the lines of all branches are read")
+        elif found[0] in SECTIONS and (raw[:1] not in " \t" or found[0] not in {"cache", "ring"}):
             if head is not None:
                 yield _section(head, lines)
             head, lines = Line(found, origin), []
@@ -70,16 +131,18 @@ def haproxy_sections(path: str, text: str, environment: Mapping[str, str]) -> It
             raise ProxyConfigError(origin, f"{found[0]!r} stands in no section")
         else:
             lines.append(Line(found, origin))
+            if head.words[0] == "global":
+                environment.read(lines[-1])
     if head is not None:
         yield _section(head, lines)
 
 
-def words(text: str, origin: Origin, environment: Mapping[str, str]) -> tuple[str, ...]:
+def words(text: str, origin: Origin, environment: Environment) -> tuple[str, ...]:
     r"""Return the words of a line.
 
     Example
     -------
-    >>> words(r'acl a path_beg "/x y" \#z # comment', Origin("f", 1), {})
+    >>> words(r'acl a path_beg "/x y" \#z # comment', Origin("f", 1), Environment({}))
     ('acl', 'a', 'path_beg', '/x y', '#z')
     """
     found: list[str] = []
@@ -103,7 +166,7 @@ def words(text: str, origin: Origin, environment: Mapping[str, str]) -> tuple[st
             name = VARIABLE.match(text, place)
             if name is not None:
                 word = [] if word is None else word
-                word.append(environment.get(name[1] or name[2], ""))
+                word.append(environment.value(name))
                 place = name.end()
                 continue
             word = [] if word is None else word
@@ -131,3 +194,27 @@ def _section(head: Line, lines: list[Line]) -> Section:
     if kind in {"frontend", "backend", "listen"} and not rest:
         raise ProxyConfigError(head.origin, f"a {kind} has a name")
     return Section(kind, rest[0] if rest else "", head.origin, head.words, tuple(lines))
+
+
+def bound_ports(line: Line) -> list[int]:
+    """Return the ports of a ``bind``, at most a thousand of each range."""
+    found: list[int] = []
+    for address in line.words[1].split(",") if len(line.words) > 1 else ():
+        port = address.rpartition(":")[2]
+        first, _, last = port.partition("-")
+        if first.isdecimal() and (not last or last.isdecimal()):
+            found += range(int(first[:6]), min(int(last[:6] or first[:6]), int(first[:6]) + 1000) + 1)
+    return found
+
+
+def whole_number(line: Line, value: str, minimum: int) -> int:
+    """Return a whole number, at most 2**31.
+
+    Raises
+    ------
+    ProxyConfigError
+        If it is none.
+    """
+    if not value.isascii() or not value.isdecimal() or not minimum <= int(value[:12]) <= 2**31:
+        raise ProxyConfigError(line.origin, f"{value!r} is not a whole number >= {minimum}")
+    return int(value[:12])

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["NEUTRAL", "ROUTING", "SERVER_FLAGS", "SERVER_VALUES"]
+__all__ = ["SERVER_FLAGS", "SERVER_VALUES", "effect_of"]
 
 SERVER_FLAGS: Final = frozenset(
     """backup disabled enabled check no-check agent-check send-proxy send-proxy-v2 ssl check-ssl no-ssl non-stick allow-0rtt
@@ -76,3 +76,47 @@ ROUTING: Final[Mapping[str, str]] = {
     "fullconn": "",
 }
 """They may change where a request goes, and are not followed."""
+
+GLOBAL_NEUTRAL: Final = frozenset(
+    """
+    busy-polling ca-base chroot cluster-secret cpu-map crt-base daemon description external-check fd-hard-limit gid
+    grace group h1-case-adjust h1-case-adjust-file hard-stop-after http-fail-codes insecure-fork-wanted insecure-setuid-wanted
+    issuers-chain-path localpeer log log-send-hostname log-tag master-worker max-spread-checks maxcompcpuusage
+    maxcomprate maxconn maxconnrate maxpipes maxsessrate maxsslconn maxsslrate maxzlibmem mworker-max-reloads nbproc nbthread
+    no noepoll noevports nogetaddrinfo nokqueue nopoll noreuseport nosplice node numa-cpu-mapping pidfile pp2-never-send-local
+    presetenv prealloc-fd resetenv set-dumpable set-var-fmt setcap setenv spread-checks ssl-default-bind-ciphers
+    ssl-default-bind-ciphersuites ssl-default-bind-curves ssl-default-bind-options ssl-default-server-ciphers
+    ssl-default-server-ciphersuites ssl-default-server-options ssl-dh-param-file ssl-engine ssl-load-extra-del-ext
+    ssl-load-extra-files ssl-mode-async ssl-server-verify ssl-skip-self-issued-ca stats strict-limits thread-group
+    thread-groups uid ulimit-n unix-bind unsetenv user wurfl-cache-size zero-warning
+    """.split()
+)
+"""Of the section ``global``, beside those that begin with ``tune.``, ``profiling.`` and ``debug.``."""
+
+GLOBAL: Final[Mapping[str, str]] = {
+    "default-path": "relative paths of maps and patterns begin there; here, they begin beside the file",
+    "server-state-base": "weights and states of servers are read from a file that is not read here",
+    "server-state-file": "weights and states of servers are read from a file that is not read here",
+    "lua-load": "programs are not followed",
+    "lua-load-per-thread": "programs are not followed",
+    "set-var": "variables that are set are not followed",
+}
+"""Of the section ``global``: what may change where a request goes, and is not followed."""
+
+
+def effect_of(words: Sequence[str], *, in_global: bool = False) -> str | None:
+    """Return what a line may change although it is not followed: ``None`` for nothing, empty if that is not known.
+
+    Example
+    -------
+    >>> effect_of(["maxconn", "100"]), effect_of(["dispatch", "10.0.0.1:80"]), effect_of(["fancy"])
+    (None, 'all requests go to one address', '')
+    """
+    if in_global:
+        neutral = words[0] in GLOBAL_NEUTRAL or words[0].startswith(("tune.", "profiling.", "debug."))
+        return None if neutral else GLOBAL.get(words[0], "")
+    words = words[words[0] in {"no", "default"} and words[1:2] == ("option",) :]
+    first, two = words[0], " ".join(words[:2])
+    if two in ROUTING or first in ROUTING:
+        return ROUTING.get(two, ROUTING.get(first, ""))
+    return None if first in NEUTRAL or two in NEUTRAL else ""

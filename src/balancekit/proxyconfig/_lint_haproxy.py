@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._files import Files
-from balancekit.proxyconfig._haproxy_lines import Section, haproxy_sections
+from balancekit.proxyconfig._haproxy_lines import Environment, Section, haproxy_sections
 from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated, seconds_of
 from balancekit.proxyconfig._model import Origin, Pool
 
@@ -28,7 +28,7 @@ STATIC: Final = ("static-rr", "first")
 def lint_haproxy(config: ProxyConfig) -> Iterator[LintFinding]:
     """Yield the findings of a configuration."""
     text = Files().read(config.path, Origin(config.path, 1))
-    sections = list(haproxy_sections(config.path, text, {}))
+    sections = list(haproxy_sections(config.path, text, Environment(config.facts["environment"])))
     behind = _behind_a_proxy(sections)
     for pool in config.pools.values():
         if not pool.servers:

@@ -259,3 +259,260 @@ def test_the_command_explains_a_request(written, capsys):
     assert main(["explain", written("http { ")]) == 2
     assert "proxy.conf:1:" in capsys.readouterr().err
     assert main(["explain", path, "--header", "nothing"]) == 2
+
+
+@pytest.mark.parametrize("bad", ["\ufeff", "# nothing but a comment\n", "", "\n\n"])
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+def test_a_file_without_a_directive_or_with_a_byte_order_mark_is_refused(written, kind, bad):
+    """The error says so: to read it as a configuration without pools would hide a wrong file name."""
+    text = {"nginx": NGINX, "haproxy": HAPROXY}[kind]
+    with pytest.raises(ProxyConfigError, match=":1: "):
+        read_config(written(bad + text if bad == "\ufeff" else bad), kind=kind)
+
+
+@pytest.mark.parametrize(
+    "text", ["server 10.0.0.1 }", "server 10.0.0.1; zone a 64k }", 'server "10.0.0.1" }']
+)
+def test_a_directive_of_nginx_ends_with_a_semicolon(written, text):
+    """A closing brace before the semicolon is refused with its line, as by nginx."""
+    with pytest.raises(ProxyConfigError, match=r":2: .*semicolon"):
+        read_nginx(written(f"http {{\nupstream a {{ {text}\n}}"))
+
+
+def test_comments_and_quotes_of_nginx_need_no_semicolon(written):
+    """A comment before a brace, and braces and semicolons in quotes, end nothing."""
+    text = 'http { upstream a { server 10.0.0.1; # }\n } server { location "/a;{b}" { proxy_pass http://a; } # last\n } }'
+    config = read_nginx(written(text))
+    assert config.explain(ProxyRequest("/a;{b}")).server.address == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10", 10),
+        ("10s", 10),
+        ("1m30s", 90),
+        ("1h 1m", 3660),
+        ("1w1d", 691_200),
+        ("1M", 2_592_000),
+        ("1y", 31_536_000),
+    ],
+)
+def test_times_of_nginx_have_several_units(written, text, seconds):
+    """Units are added up, in the order of nginx."""
+    config = read_nginx(written(f'upstream a {{ server 10.0.0.1 "fail_timeout={text}"; }}'))
+    assert config.pools["a"].servers[0].options["fail_timeout"] == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "30s1m", "500ms", "1m1m", "-1", "1.5s"])
+def test_times_that_nginx_refuses_are_refused(written, text):
+    """As by ``nginx -t``: no unit twice or out of order, no milliseconds."""
+    with pytest.raises(ProxyConfigError, match="no time"):
+        read_nginx(written(f"upstream a {{ server 10.0.0.1 fail_timeout={text}; }}"))
+
+
+@pytest.mark.parametrize(
+    ("listen", "ports", "others"),
+    [
+        ("1100-1102", (1100, 1101, 1102), (1099, 1103, 80)),
+        ("127.0.0.1:1100-1101", (1100, 1101), (80,)),
+        ("[::1]:1100", (1100,), (80,)),
+        ("[::1]", (80,), (1,)),
+        ("localhost", (80,), (81,)),
+    ],
+)
+def test_nginx_listens_on_ranges_of_ports(written, listen, ports, others):
+    """Every port of a range, and no other."""
+    config = read_nginx(written(f"server {{ listen {listen}; return 200; }}"))
+    for port in ports:
+        assert config.route(ProxyRequest("/", port=port)).status == 200
+    for port in others:
+        assert config.route(ProxyRequest("/", port=port)).status is None
+
+
+@pytest.mark.parametrize("listen", ["", "0", "99999", "2-1", "1-99999"])
+def test_nginx_listens_on_no_other_ports(written, listen):
+    """A range is not empty, a port is 1 to 65535, and a ``listen`` has one."""
+    with pytest.raises(ProxyConfigError, match=":1: "):
+        read_nginx(written(f"server {{ listen {listen}; }}"))
+
+
+@pytest.mark.parametrize(
+    ("host", "pool"),
+    [
+        ("shop.test", "below"),
+        ("a.b.shop.test", "below"),
+        ("x.eu.shop.test", "eu"),
+        ("eu.shop.test", "below"),
+        ("exact.shop.test", "exact"),
+        ("EXACT.shop.test.", "exact"),
+        ("www.shop.example", "www"),
+        ("r7.example", "expression"),
+        ("shop.test.example", "other"),
+    ],
+)
+def test_a_map_of_nginx_knows_names_of_hosts(written, host, pool):
+    """``hostnames``: exact names, the longest wildcard in front, the longest at the end, expressions, the default."""
+    names = ("below", "eu", "exact", "www", "expression", "other")
+    pools = "".join([f"upstream {name} {{ server {name}.test; }}" for name in names])
+    text = f"""
+    map $http_x_host $pool {{
+        hostnames;
+        default other;
+        .shop.test below;
+        *.eu.shop.test eu;
+        exact.shop.test exact;
+        www.* www;
+        ~^r[0-9] expression;
+    }}
+    {pools}
+    server {{ location / {{ proxy_pass http://$pool; }} }}
+    """
+    found = read_nginx(written(text)).explain(ProxyRequest("/", headers=(("X-Host", host),)))
+    assert found.pool is not None
+    assert found.pool.name == pool
+
+
+@pytest.mark.parametrize("around", ["stream", "mail", "unheard"])
+def test_upstreams_of_other_blocks_are_neither_read_nor_linted(written, around, capsys):
+    """Only ``http`` balances requests; ``lint`` ends without a finding and without a traceback."""
+    path = written(
+        f"{around} {{ upstream a {{ server 10.0.0.1:53; }} server {{ listen 53; proxy_pass a; }} }}"
+    )
+    config = read_nginx(path)
+    assert not config.pools
+    assert config.not_modelled
+    assert main(["lint", path]) == 0
+    assert capsys.readouterr().out == ""
+
+
+HEAD = "defaults\n mode http\nfrontend f\n bind :80\n default_backend b\nbackend b\n"
+
+
+def haproxy(written, text, **given_values):
+    """Return the configuration of a text of HAProxy."""
+    return read_haproxy(written(text, "haproxy.cfg"), **given_values)
+
+
+@pytest.mark.parametrize("quote", ['"', ""])
+@pytest.mark.parametrize(
+    ("before", "address", "found", "unknown"),
+    [
+        ("", "${HOST}:80", ":80", True),
+        ("", "$HOST:80", ":80", True),
+        ("", "${HOST-10.0.0.9}:80", "10.0.0.9:80", False),
+        ("setenv HOST 10.0.0.7", "${HOST}:80", "10.0.0.7:80", False),
+        ("setenv HOST 10.0.0.7\n presetenv HOST 10.0.0.8", "$HOST:80", "10.0.0.7:80", False),
+        ("presetenv HOST 10.0.0.8", "${HOST}:80", "10.0.0.8:80", False),
+        ("setenv HOST 10.0.0.7\n unsetenv HOST", "${HOST}:80", ":80", True),
+        ("setenv HOST 10.0.0.7\n setenv X 1\n resetenv HOST", "${HOST}:80", "10.0.0.7:80", False),
+        ("setenv HOST 10.0.0.7\n setenv X 1\n resetenv X", "${HOST}:80", ":80", True),
+    ],
+)
+def test_variables_of_the_environment_are_followed_or_listed(written, before, address, found, unknown, quote):
+    """Those that ``global`` sets have their values, others their defaults; what is not known is listed with its line."""
+    text = f"global\n {before}\n{HEAD} server s {quote}{address}{quote}\n"
+    config = haproxy(written, text)
+    assert config.pools["b"].servers[0].address == found
+    listed = [one for one in config.not_modelled if "HOST" in one.why]
+    assert bool(listed) is unknown
+    assert all(one.origin == config.pools["b"].servers[0].origin for one in listed)
+    decision = config.explain(ProxyRequest("/"))
+    assert bool(decision.not_modelled) is unknown
+    if not before:
+        given_config = haproxy(written, text, environment={"HOST": "10.0.0.5"})
+        assert given_config.pools["b"].servers[0].address == "10.0.0.5:80"
+        assert not given_config.not_modelled
+
+
+def test_single_quotes_keep_variables_of_words_as_they_are(written):
+    """A word in single quotes is no address and has no variables."""
+    config = haproxy(written, HEAD + " balance hdr(x)\n server s 10.0.0.1 cookie '$HOST'\n")
+    assert config.pools["b"].servers[0].options["cookie"] == "$HOST"
+    assert not config.not_modelled
+
+
+@pytest.mark.parametrize(
+    ("line", "listed", "matters"),
+    [
+        ("maxconn 1000", False, False),
+        ("tune.bufsize 16384", False, False),
+        ("nbthread 4", False, False),
+        ("stats socket /run/haproxy.sock", False, False),
+        ("ssl-default-bind-options ssl-min-ver TLSv1.2", False, False),
+        ("lua-load /etc/haproxy/a.lua", True, True),
+        ("default-path origin /etc", True, True),
+        ("server-state-file global", True, True),
+        ("fancy_module on", True, False),
+    ],
+)
+def test_lines_of_global_are_neutral_or_listed(written, line, listed, matters):
+    """What may change a decision is listed with the reason, what is not known without."""
+    config = haproxy(written, f"global\n {line}\n{HEAD} server s 10.0.0.1\n")
+    assert [str(one.origin).rpartition(":")[2] for one in config.not_modelled] == ["2"] * listed
+    assert bool(config.explain(ProxyRequest("/")).not_modelled) is matters
+
+
+def test_conditions_of_haproxy_are_listed_wherever_they_stand(written):
+    """Lines of all branches are read, and the explanation says so."""
+    text = f".if defined(X)\nglobal\n maxconn 1\n.endif\n{HEAD}.if defined(Y)\n server s 10.0.0.1\n.else\n server t 10.0.0.2\n.endif\n"
+    config = haproxy(written, text)
+    assert [server.name for server in config.pools["b"].servers] == ["s", "t"]
+    assert [one.text.split()[0] for one in config.not_modelled] == [".if", ".endif", ".if", ".else", ".endif"]
+    assert all(one.why for one in config.not_modelled)
+    assert config.explain(ProxyRequest("/")).not_modelled
+
+
+def test_defaults_inherit_from_defaults(written):
+    """A named section of defaults hands on what it has taken from another one."""
+    text = (
+        "defaults one\n balance source\n hash-type consistent\ndefaults two from one\n hash-type map-based\n"
+    )
+    config = haproxy(
+        written, text + "backend b from two\n server s 10.0.0.1\nbackend c from one\n server s 10.0.0.1\n"
+    )
+    assert config.pools["b"].method == "source hash-type map-based"
+    assert config.pools["c"].method == "source hash-type consistent"
+
+
+@pytest.mark.parametrize("section", ["defaults two from nope", "backend b from nope", "frontend f from nope"])
+def test_a_section_of_defaults_that_is_named_exists(written, section):
+    """Its absence is an error with the line of the section that names it."""
+    with pytest.raises(ProxyConfigError, match=r":1: there is no defaults section 'nope'"):
+        haproxy(written, section + "\n mode http\n")
+
+
+def test_only_the_last_default_backend_has_to_exist(written):
+    """A default of the defaults that a frontend replaces is not looked for; HAProxy does not either."""
+    text = "defaults\n mode http\n default_backend nope\n"
+    front = "frontend f\n bind :80\n"
+    assert haproxy(written, f"{text}{front} default_backend b\nbackend b\n server s 10.0.0.1\n").pools
+    with pytest.raises(ProxyConfigError, match=r":3: there is no backend 'nope'"):
+        haproxy(written, f"{text}{front}backend b\n server s 10.0.0.1\n")
+
+
+@pytest.mark.parametrize(("word", "share"), [("no", 0.0), ("default", 0.0), ("", 0.5)])
+def test_options_can_be_taken_back(written, word, share):
+    """``no option allbackups`` of a backend undoes that of the defaults; the first backup then serves alone."""
+    text = HEAD.replace("mode http", "option allbackups")
+    servers = " server s 10.0.0.1 backup\n server t 10.0.0.2 backup\n"
+    line = f" {word} option allbackups\n" if word else ""
+    config = haproxy(written, text + line + servers)
+    assert config.explain(ProxyRequest("/")).shares["t"] == share
+    assert not config.not_modelled
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (" server s 10.0.0.1 id 0\n", 7),
+        (" server s 10.0.0.1 id 7\n server t 10.0.0.2 id 7\n", 8),
+        (" cookie\n server s 10.0.0.1\n", 7),
+        (" hash-type\n server s 10.0.0.1\n", 7),
+        (" hash-balance-factor\n server s 10.0.0.1\n", 7),
+    ],
+)
+def test_numbers_of_servers_and_missing_values_are_refused_with_their_line(written, lines, line):
+    """As by ``haproxy -c``: an id is positive and its own, and a directive has its value."""
+    with pytest.raises(ProxyConfigError, match=rf":{line}: "):
+        haproxy(written, HEAD + lines)
