@@ -184,6 +184,10 @@ class _Reader:
             return
         if not first:
             typed.skip()
+        elif ".v2." in typed.type:
+            raise one.fail(
+                "typed_config", f"{typed.type}: Envoy has left version 2, write the filter of version 3"
+            )
         elif typed.type.endswith("HttpConnectionManager"):
             self._manager(found, typed)
         elif typed.type.endswith("TcpProxy"):

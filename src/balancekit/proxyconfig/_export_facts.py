@@ -93,6 +93,15 @@ class Exported:
         """Add a difference."""
         self._differences.append(Difference(where=f"pool {self.pool.name}", text=text))
 
+    def one_level_of_backups(self, proxy: str) -> None:
+        """Add the difference of a proxy that knows no second level of backups, if the pool has one."""
+        if max([member.level for member in self.members]) > 1:
+            self.fidelity = "nearest"
+            what = "First" if self.pool.selector == "First" else "Priority"
+            self.differ(
+                f"{what} has no equal beyond two levels: {proxy} knows one level of backups, and the further ones share with the second"
+            )
+
     def _members(self) -> list[Member]:
         endpoints: Sequence[Endpoint[Any]] = self.pool.endpoints
         if self.pool.selector == "First":

@@ -61,8 +61,8 @@ def _backend(pool: Exported) -> list[str]:
     lines += _check(pool)
     if found.health is not None and found.check is None:
         pool.differ("without a check HAProxy takes out no server that fails; requests are sent to another")
-    if max([member.level for member in pool.members]) > 1 and pool.method.words != "first":
-        pool.differ("HAProxy knows one level of backups: the further ones share with the second")
+    if pool.method.words != "first":
+        pool.one_level_of_backups("HAProxy")
     taken: set[str] = set()
     for member in pool.members:
         lines.append(f"    server {_name(pool, member, taken)} {member.address}{_options(pool, member)}")

@@ -66,8 +66,7 @@ def _upstream(pool: Exported) -> list[str]:
     lines += [f"    server {_server(pool, member, method)};" for member in pool.members]
     if pool.bound is not None:
         pool.differ("BoundedLoad has no equal: a hot key is not spread")
-    if max([member.level for member in pool.members]) > 1:
-        pool.differ("nginx knows one level of backups: the further ones share with the second")
+    pool.one_level_of_backups("nginx")
     if pool.pool.check is not None:
         pool.differ("nginx runs no active checks; failed requests alone take a server out")
     if pool.pool.health is not None:

@@ -35,6 +35,7 @@ def kind_of_text(text: str) -> str:
     >>> kind_of_text("upstream u { server 10.0.0.1; }"), kind_of_text("backend b\\n  server a 10.0.0.1:80\n")
     ('nginx', 'haproxy')
     """
+    text = text.removeprefix("\ufeff")
     if ENVOY.search(text):
         return "envoy"
     return "haproxy" if HAPROXY.search(text) else "nginx"

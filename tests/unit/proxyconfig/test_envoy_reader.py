@@ -294,3 +294,29 @@ def test_the_command_explains_a_request(written, capsys):
     capsys.readouterr()
     assert main(["explain", written('{"static_resources": 7}', "envoy.json")]) == 2
     assert "envoy.json:1:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("filter_", ["http_connection_manager", "tcp_proxy"])
+def test_filters_of_version_2_are_refused(tmp_path, filter_):
+    """Envoy knows them no more; the error has the line and says what to write."""
+    kind = "".join([word.capitalize() for word in filter_.split("_")])
+    path = tmp_path / "envoy.yaml"
+    path.write_text(
+        f"""static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: 8080}}}}
+    filter_chains:
+    - filters:
+      - name: one
+        typed_config: {{"@type": type.googleapis.com/envoy.config.filter.network.{filter_}.v2.{kind}, stat_prefix: x}}
+"""
+    )
+    with pytest.raises(ProxyConfigError, match=rf":7: .*v2\.{kind}: .*version 3"):
+        read_envoy(str(path))
+
+
+def test_a_byte_order_mark_before_a_bootstrap_is_none_of_it(tmp_path):
+    """YAML allows the mark, so the kind is told and the file is read."""
+    path = tmp_path / "envoy.yaml"
+    path.write_bytes(b"\xef\xbb\xbfstatic_resources:\n  clusters: [{name: a}]\n")
+    assert list(read_config(str(path)).pools) == ["a"]

@@ -323,3 +323,16 @@ def test_the_command_prints_the_text_and_what_differs(tmp_path, capsys):
     assert main(["export", str(path), "--to", "nginx"]) == 2
     assert "key" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "none.toml"), "--to", "nginx"]) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("selector", ["First", "RoundRobin"])
+def test_a_level_of_backups_that_a_proxy_has_not_is_no_equal(kind, levels, selector):
+    """Beyond two levels nginx is only near, and so is HAProxy unless its own method knows the order; Envoy has them all."""
+    endpoints = tuple([Endpoint(f"10.0.0.{n}:80", priority=n) for n in range(levels)])
+    routers = ({"kind": "Priority"},) if selector == "RoundRobin" else ()
+    found = export_config([pool(endpoints=endpoints, selector=selector, routers=routers)], kind)
+    near = levels == 3 and (kind == "nginx" or (kind == "haproxy" and selector == "RoundRobin"))
+    assert found.fidelity["api"] == ("nearest" if near else "same")
+    assert any("beyond two levels" in str(one) for one in found.differences) is near
