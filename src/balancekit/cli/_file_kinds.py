@@ -40,6 +40,8 @@ FILE_KINDS: Final[Mapping[str, str]] = {
 """The module of each kind, by the top-level word that marks its files."""
 ENVOY: Final = frozenset({"static_resources", "staticResources"})
 """Either marks a bootstrap of Envoy in JSON."""
+PROXY_SUFFIXES: Final = (".conf", ".cfg", ".yaml", ".yml")
+"""Of configurations of nginx, HAProxy and Envoy."""
 
 
 def add_explain(parser: argparse.ArgumentParser) -> None:
@@ -75,8 +77,11 @@ def are_files(*texts: str) -> bool:
 
 
 def are_proxies(*texts: str) -> bool:
-    """Return whether all texts name configurations of proxies, rather than endpoints or files of other kinds."""
-    return all(map(_is_proxy, texts))
+    """Return whether all texts name configurations of proxies, rather than endpoints or files of other kinds.
+
+    One that ends as such a file does is taken for one even if there is no such file: its name is misspelt.
+    """
+    return all(map(_is_proxy, texts)) or any(text.endswith(PROXY_SUFFIXES) for text in texts)
 
 
 def _is_proxy(text: str) -> bool:
@@ -101,7 +106,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """Return the document in a TOML or JSON file."""
     data = path.read_bytes()
     try:
-        found = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode())
+        found = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ConfigurationError("file", str(path), f"TOML or JSON ({error})") from None
     if not isinstance(found, dict):

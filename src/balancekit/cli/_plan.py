@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._file_kinds import are_files, are_proxies, plan_files
 from balancekit.cli._proxy_plan import add_proxy_plan, plan_proxies
+from balancekit.cli._text_file import read_text
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.planning import Plan
@@ -66,9 +66,7 @@ def run_plan(options: argparse.Namespace) -> int:
 
 
 def _read(text: str) -> list[Endpoint[str]]:
-    words = (
-        Path(text[1:]).read_text(encoding="utf-8").splitlines() if text.startswith("@") else text.split(",")
-    )
+    words = read_text(text[1:]).splitlines() if text.startswith("@") else text.split(",")
     found = []
     for word in map(str.strip, words):
         id, _, weight = word.rpartition("=") if "=" in word else (word, "", "1")

@@ -56,6 +56,10 @@ def _request(asked: argparse.Namespace) -> ProxyRequest:
     method, blank, target = asked.request.partition(" ")
     if not blank:
         method, target = "GET", asked.request
+        if not target.startswith(("/", "http://", "https://")):
+            raise ConfigurationError(
+                "--request", target, "a method and a path, as 'GET /api', or a path alone"
+            )
     headers = []
     for text in asked.header:
         name, colon, value = text.partition(":")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def _requests(options: argparse.Namespace) -> tuple[list[ProxyRequest], int]:
         found += log.requests
         left_out = log.left_out
     if options.observed:
-        for line in Path(options.observed).read_text(encoding="utf-8").splitlines():
+        for line in read_text(options.observed).splitlines():
             method, blank, target = line.strip().partition(" ")
-            if not method:
+            if not method or method.startswith("#"):
                 continue
             if not blank:
                 method, target = "GET", method

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import Request, RouteTable, route_table
 
@@ -119,7 +120,7 @@ def _compared(
 def _sample(path: Path) -> list[Request]:
     """Read requests, one a line: a URL, or a method and a URL."""
     requests = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path).splitlines():
         words = line.split()
         if words and not words[0].startswith("#"):
             requests.append(_request(words[0] if len(words) > 1 else "GET", words[-1], []))

@@ -53,7 +53,7 @@ def run_simulate(options: argparse.Namespace) -> int:
         scenario = load_scenario(options.scenario, discovered=first_list)
         if options.seed is not None:
             scenario = scenario.replace(seed=options.seed)
-        if options.proxy is not None:
+        if options.proxy is not None or options.pool is not None:
             scenario, notes = with_proxy(scenario, options.proxy, options.pool)
             sys.stderr.writelines(f"not as in {options.proxy}: {note}\n" for note in notes)
         reports = _run(scenario, quiet=options.json)

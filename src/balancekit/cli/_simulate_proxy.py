@@ -14,7 +14,7 @@ from balancekit.sim import Scenario
 __all__ = ["with_proxy"]
 
 
-def with_proxy(scenario: Scenario, path: str, pool: str | None) -> tuple[Scenario, tuple[str, ...]]:
+def with_proxy(scenario: Scenario, path: str | None, pool: str | None) -> tuple[Scenario, tuple[str, ...]]:
     """Return the scenario with one more balancer, and what of the file is not followed.
 
     The servers of the scenario are those of the file: by name if names are equal, else in order. They keep the
@@ -23,8 +23,11 @@ def with_proxy(scenario: Scenario, path: str, pool: str | None) -> tuple[Scenari
     Raises
     ------
     ConfigurationError
-        If the file cannot be read, there is no such pool, or it has another number of servers.
+        If the file cannot be read, there is no such pool, it has another number of servers, or a pool is named without
+        a file.
     """
+    if path is None:
+        raise ConfigurationError("--pool", pool, "a pool of the file that --proxy names")
     from balancekit.proxyconfig import pool_model, read_config  # noqa: PLC0415 - needs what an extra brings
 
     config = read_config(path)

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
+from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
 
 __all__ = ["add_vrrp", "run_vrrp"]
@@ -170,7 +170,7 @@ def _replay(options: argparse.Namespace) -> int:
     from balancekit.ha import read_advert_log, replay_adverts  # noqa: PLC0415
 
     try:
-        text = Path(options.log).read_text(encoding="utf-8")
+        text = read_text(options.log)
     except OSError as error:
         raise ConfigurationError("log", options.log, f"a file ({error.strerror})") from None
     found = replay_adverts(read_advert_log(text.splitlines()), _router(options, options.source))

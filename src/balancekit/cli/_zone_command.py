@@ -18,6 +18,7 @@ from typing import Any, Final
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import HttpCheck, Schedule, TcpCheck, ThreadChecks
 from balancekit.cli._file_kinds import read_document
+from balancekit.cli._text_file import read_text
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
@@ -240,7 +241,7 @@ def _changed_names(old: ZoneFile, new: ZoneFile) -> dict[str, str]:
 def _observed(path: Path) -> dict[str, float]:
     """Return queries by client: lines of an address or subnet, a blank or comma, and a count (1 if left out)."""
     found: dict[str, float] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path).splitlines():
         words = line.replace(",", " ").split()
         if words:
             try:

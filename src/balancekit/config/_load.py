@@ -98,7 +98,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ConfigurationError("source", str(path), f"a file of at most {MAX_FILE_BYTES:,} bytes")
     kind = "JSON" if str(path).endswith(".json") else "TOML"
     try:
-        found = json.loads(content) if kind == "JSON" else tomllib.loads(content.decode("utf-8"))
+        found = json.loads(content) if kind == "JSON" else tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ConfigurationError("source", str(path), f"{kind}: {error}") from None
     return tables.table("source", found)
