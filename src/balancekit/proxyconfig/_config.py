@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.proxyconfig._decide import decide, follow
 from balancekit.proxyconfig._model import Decision, NotModelled, Pool, ProxyRequest, Routing
@@ -64,9 +65,9 @@ class ProxyConfig:
         request
             The request.
         seed
-            For methods that draw; shares say what other seeds give.
+            For methods that draw, >= 0; shares say what other seeds give.
         """
-        return decide(self, request, seed=seed)
+        return decide(self, request, seed=valid.integer("seed", seed, minimum=0))
 
     @checked_arguments
     def follow(self, requests: Iterable[ProxyRequest], *, seed: int = 0) -> list[tuple[Routing, str | None]]:
@@ -77,13 +78,13 @@ class ProxyConfig:
         requests
             In order.
         seed
-            For methods that draw.
+            For methods that draw, >= 0.
 
         Returns
         -------
         For each request what the rules said, and the name of the server; ``None`` if none takes it or none can be named.
         """
-        return follow(self, requests, seed=seed)
+        return follow(self, requests, seed=valid.integer("seed", seed, minimum=0))
 
     def __repr__(self) -> str:
         return f"<ProxyConfig {self.kind} {self.path}: {len(self.pools)} pools, {len(self.not_modelled)} not modelled>"

@@ -6,6 +6,7 @@ patterns are escaped, or refused if they could end a word, a line or a block.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -31,7 +32,7 @@ EXPORT_KINDS: Final[Mapping[str, Write]] = MappingProxyType(
     {"nginx": nginx_text, "haproxy": haproxy_text, "envoy": envoy_text}
 )
 """Writers by the kind of proxy."""
-LISTEN: Final = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:]{2,39}\]):([0-9]{1,5})")
+LISTEN: Final = re.compile(r"(?:([0-9.]{7,15})|\[([0-9A-Fa-f:.]{2,45})\]):([0-9]{1,5})")
 MAX_PORT: Final = 65_535
 
 
@@ -59,6 +60,15 @@ class Export(Record):
 
     def __str__(self) -> str:
         return self.text
+
+
+def _is_address(listen: str) -> bool:
+    found = LISTEN.fullmatch(listen)
+    try:
+        _ = found and (ipaddress.IPv4Address(found[1]) if found[1] else ipaddress.IPv6Address(found[2]))
+    except ValueError:
+        return False
+    return found is not None and 1 <= int(found[3]) <= MAX_PORT
 
 
 @checked_arguments
@@ -107,8 +117,7 @@ def export_config(
     """
     if kind not in EXPORT_KINDS:
         raise ConfigurationError("kind", kind, " or ".join(map(repr, EXPORT_KINDS)))
-    port = LISTEN.fullmatch(listen)
-    if port is None or not 1 <= int(port[1]) <= MAX_PORT:
+    if not _is_address(listen):
         raise ConfigurationError("listen", listen, "an IP address and a port, such as '127.0.0.1:8080'")
     listed = list(pools)
     names = [pool.name for pool in listed if isinstance(pool, ExportPool)]

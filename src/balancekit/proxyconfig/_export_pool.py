@@ -59,7 +59,7 @@ class ExportPool(Record):
     Raises
     ------
     ConfigurationError
-        For a name, target or key that a configuration cannot hold, or an unknown selector.
+        For a name, target, key or number that a configuration cannot hold, or an unknown selector.
 
     Example
     -------
@@ -92,6 +92,19 @@ class ExportPool(Record):
             raise ConfigurationError("endpoints", "weights of zero only", "a weight > 0")
         tables.choice("selector", self.selector, SELECTORS)
         valid.integer("attempts", self.attempts, minimum=1)
+        if self.timeout is not None:
+            valid.number("timeout", self.timeout, above=0.0)
+        for parameter, value, kinds in (
+            ("options", self.options, Mapping),
+            ("routers", self.routers, tuple),
+            ("health", self.health, Lifecycle | None),
+            ("check", self.check, HttpCheck | TcpCheck | None),
+            ("schedule", self.schedule, Schedule),
+        ):
+            if not isinstance(value, kinds):
+                raise ConfigurationError(parameter, value, f"{getattr(kinds, '__name__', kinds)}")
+        for router in self.routers:
+            _check_router(router)
         if self.selector in KEYED or self.key:
             key_parts(self.key)
 
@@ -103,6 +116,18 @@ class ExportPool(Record):
     def router(self, kind: str) -> Mapping[str, Any] | None:
         """Return the table of a router, ``None`` if it has none of that kind."""
         return next((one for one in self.routers if one.get("kind") == kind), None)
+
+
+def _check_router(router: Mapping[str, Any]) -> None:
+    """Refuse a table whose numbers no proxy takes."""
+    if not isinstance(router, Mapping) or "kind" not in router:
+        raise ConfigurationError("routers", router, "tables of routers, each with its kind")
+    if "factor" in router:
+        valid.number("factor", router["factor"], minimum=1.0)
+    if "overprovisioning" in router:
+        valid.number("overprovisioning", router["overprovisioning"], minimum=1.0)
+    if isinstance(router.get("max_inflight"), int | float):
+        valid.integer("max_inflight", router["max_inflight"], minimum=1)
 
 
 def key_parts(key: str) -> tuple[str, str]:

@@ -112,7 +112,7 @@ class ProxyRequest(Record):
     Raises
     ------
     ConfigurationError
-        For an address that is none.
+        For an address that is none, or headers that are no pairs of strings.
 
     Example
     -------
@@ -130,6 +130,13 @@ class ProxyRequest(Record):
     def _check(self) -> None:
         valid.text("target", self.target, any_text=True)
         valid.text("method", self.method)
+        if self.host is not None:
+            valid.text("host", self.host, empty=True, any_text=True)
+        pairs = self.headers
+        if not isinstance(pairs, tuple | list) or not all(map(_is_header, pairs)):
+            raise ConfigurationError("headers", pairs, "pairs of a name and a value, as (('X-User', '7'),)")
+        self.__dict__["headers"] = tuple(map(tuple, pairs))
+        valid.text("client", self.client)
         try:
             ipaddress.ip_address(self.client)
         except ValueError:
@@ -154,6 +161,10 @@ class ProxyRequest(Record):
 
     def __str__(self) -> str:
         return f"{self.method} {self.target} Host: {self.host or '-'} from {self.client}"
+
+
+def _is_header(pair: object) -> bool:
+    return isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(one, str) for one in pair)
 
 
 class Routing(NamedTuple):

@@ -68,9 +68,18 @@ class PoolModel(Record):
         Parameters
         ----------
         ids
-            Other ids for them, in the order of the servers.
+            Other ids for them, as many and in the order of the servers.
+
+        Raises
+        ------
+        ConfigurationError
+            For another number of ids, or ids that are no strings.
         """
-        names = [server.name for server in self.pool.servers] if ids is None else list(ids)
+        names = [server.name for server in self.pool.servers]
+        if ids is not None:
+            if isinstance(ids, str) or not isinstance(ids, Sequence) or len(ids) != len(names):
+                raise ConfigurationError("ids", ids, f"a list of {len(names)} ids, one for each server")
+            names = list(ids)
         return [
             Endpoint(
                 name,

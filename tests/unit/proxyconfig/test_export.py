@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -336,3 +337,46 @@ def test_a_level_of_backups_that_a_proxy_has_not_is_no_equal(kind, levels, selec
     near = levels == 3 and (kind == "nginx" or (kind == "haproxy" and selector == "RoundRobin"))
     assert found.fidelity["api"] == ("nearest" if near else "same")
     assert any("beyond two levels" in str(one) for one in found.differences) is near
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("timeout", value) for value in (math.nan, math.inf, 0.0, -1.0, True, "1")],
+        *[("routers", value) for value in (3, (3,), ({},), [{"kind": "Priority"}])],
+        *[("health", value) for value in (3, True)],
+        *[("check", value) for value in (3, "/healthz")],
+        ("schedule", 3),
+        ("schedule", None),
+        ("options", 3),
+        *[("factor", value) for value in (math.nan, "x", 0.5)],
+        *[("overprovisioning", value) for value in (math.nan, "x", 0.5)],
+        *[("max_inflight", value) for value in (0, -4, True, 1.5)],
+    ],
+)
+def test_wrong_values_of_a_pool_are_refused_at_once(name, value):
+    """The error names the value; none is written, and none fails later with an error of another kind."""
+    kinds = {"factor": "BoundedLoad", "overprovisioning": "Priority", "max_inflight": "MaxInFlight"}
+    given = {"routers": ({"kind": kinds[name], name: value},)} if name in kinds else {name: value}
+    with pytest.raises(ConfigurationError, match=name):
+        pool(**given)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "999.1.1.1:80",
+        "1.2.3:80",
+        "[::1::2]:80",
+        "[1.2.3.4]:80",
+        "::1:80",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "",
+    ],
+)
+def test_only_addresses_are_listened_on(kind, listen):
+    """What no proxy can bind is refused, so that the text is accepted by it."""
+    with pytest.raises(ConfigurationError, match="listen"):
+        export_config([pool()], kind, listen=listen)

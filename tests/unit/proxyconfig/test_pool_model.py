@@ -244,3 +244,13 @@ def test_a_scenario_is_simulated_with_the_pool_of_a_file(read, tmp_path, capsys,
     assert "3 in the scenario" in capsys.readouterr().err
     assert main(["simulate", str(path), "--proxy", proxy]) == 2
     assert "plain, conns" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a", "b", "c"], "ab", 3, {"a", "b"}, [], ["a", "a"], ["a", 3]])
+def test_ids_of_a_model_are_as_many_as_its_servers(tmp_path, ids):
+    """Another number, a bare string, a set without order, an id twice and one that is no string are refused by name."""
+    path = tmp_path / "nginx.conf"
+    path.write_text("upstream a { server 10.0.0.1; server 10.0.0.2; }")
+    model = pool_model(read_config(str(path)), "a")
+    with pytest.raises(ConfigurationError, match="id"):
+        model.balancer(ids=ids)

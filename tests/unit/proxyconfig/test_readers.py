@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 
 import pytest
@@ -516,3 +517,39 @@ def test_numbers_of_servers_and_missing_values_are_refused_with_their_line(writt
     """As by ``haproxy -c``: an id is positive and its own, and a directive has its value."""
     with pytest.raises(ProxyConfigError, match=rf":{line}: "):
         haproxy(written, HEAD + lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            ("headers", value)
+            for value in (3, None, "ab", {"X-User": "7"}, (("a",),), (("a", 3),), ((3, "a"),), ("ab",))
+        ],
+        *[("host", value) for value in (3, b"shop", True)],
+        *[("client", value) for value in (3, True, None, "", "nope")],
+        *[("method", value) for value in (3, "", None)],
+        *[("port", value) for value in (0, True, "80", 65_536)],
+    ],
+)
+def test_a_request_that_is_none_is_refused_at_once(name, value):
+    """The error names the argument; headers are pairs, as a mapping cannot say one twice."""
+    with pytest.raises(ConfigurationError, match=name):
+        ProxyRequest("/", **{name: value})
+
+
+def test_headers_may_be_lists_of_pairs():
+    """They are kept as tuples: a request can be a key of a dictionary."""
+    request = ProxyRequest("/", headers=[["X-User", "7"]])
+    assert request.headers == (("X-User", "7"),)
+    assert hash(request) == hash(ProxyRequest("/", headers=(("X-User", "7"),)))
+
+
+@pytest.mark.parametrize("seed", [math.nan, "x", None, True, -1, 1.0])
+def test_a_seed_is_a_whole_number(written, seed):
+    """For one decision and for many."""
+    config = read_nginx(written(NGINX))
+    with pytest.raises(ConfigurationError, match="seed"):
+        config.explain(ProxyRequest("/"), seed=seed)
+    with pytest.raises(ConfigurationError, match="seed"):
+        config.follow([ProxyRequest("/")], seed=seed)
