@@ -95,6 +95,8 @@ class Server:
         self._ready.set()
         await self._stop.wait()
         server.close()
+        for _ in range(10):  # a connection that has just been accepted begins, so that it can be closed
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
