@@ -22,7 +22,8 @@ from balancekit.inference import PrefixAffinity, RelativeLoad, StickyMatch
 from balancekit.loads import WaitingCost
 from balancekit.sim import MODEL_WORKLOADS, ModelReport, ModelWorkload, simulate_models
 
-SEEDS = range(101, 107)
+SEEDS = range(201, 207)
+"""Others than those by which ``BLOCKS`` was chosen."""
 BLOCKS = 2 * 400_000 // 64
 """Twice what the cache of a server holds: to forget too early costs more than to forget too late."""
 RATE = 16_000.0
