@@ -21,7 +21,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.lease import Lease
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.snapshot import Key
-from balancekit.waiting._handover import POLL_S, Handover, Request
+from balancekit.waiting._handover import POLL_S, Handover, Request, WaitingTimeoutError
 from balancekit.waiting._queue import WaitingQueue
 
 __all__ = ["WaitingRoom"]
@@ -164,7 +164,7 @@ class WaitingRoom(Generic[T]):
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Lease[T]:
-        """Return a lease; block this thread until there is one.
+        """Return a lease; block this thread until there is one. In a coroutine, await :meth:`acquire_async` instead.
 
         Parameters
         ----------
@@ -201,8 +201,12 @@ class WaitingRoom(Generic[T]):
                 if not request.wait(min(left, POLL_S)):
                     handover.poll()
             return handover.collect(request)
-        except BaseException:
+        except BaseException as error:
             handover.give_back(request)
+            if isinstance(error, WaitingTimeoutError) and asyncio._get_running_loop() is not None:  # noqa: SLF001
+                error.add_note(
+                    "A loop of asyncio runs in this thread, and waited too: await acquire_async there."
+                )
             raise
 
     async def acquire_async(

@@ -9,7 +9,7 @@ import pytest
 
 from balancekit import ConfigurationError, LoadBalancer
 from balancekit.routing import MaxInFlight
-from balancekit.waiting import WaitingQueue, WaitingRoom
+from balancekit.waiting import WaitingQueue, WaitingRoom, WaitingTimeoutError
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["thread", "task"])
@@ -40,3 +40,16 @@ def test_wrong_arguments_are_refused_whether_a_slot_is_free_or_not(name, value, 
         lease.release()
     with room.acquire(criticality=3, tenant="\ud800") as last:
         assert last.target == "a"
+
+
+@pytest.mark.parametrize("in_loop", [True, False])
+def test_a_wait_that_blocks_a_loop_says_so(in_loop):
+    """The error of a time-out has a note if a loop of asyncio had to wait, and only then."""
+    with WaitingRoom(LoadBalancer(["a"], selector=MaxInFlight(1)), WaitingQueue(max_waiting=8)) as room:
+
+        async def blocked():
+            room.acquire(timeout=0.01)
+
+        with room.acquire(), pytest.raises(WaitingTimeoutError) as caught:
+            asyncio.run(blocked()) if in_loop else room.acquire(timeout=0.01)
+    assert any("acquire_async" in note for note in getattr(caught.value, "__notes__", [])) is in_loop
