@@ -35,6 +35,7 @@ from balancekit.proxyconfig._nginx_decide import (
     Guard,
     UpstreamChooser,
     guard_of,
+    refuse_repeated,
 )
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_values import Template, Variables
@@ -144,6 +145,8 @@ class _Reader:
             self.owners[one.origin] = name
             if one.name == "server":
                 servers.append(self._peer(one, servers))
+                if servers[-1].backup and method is not None and method.name != "least_conn":
+                    raise ProxyConfigError(one.origin, f"{method.name} does not support backup servers")
             elif one.name in METHODS:
                 method = one
             elif one.name in {"least_time", "sticky", "fair", "queue", "sticky_cookie_insert"}:
@@ -155,10 +158,9 @@ class _Reader:
             raise ProxyConfigError(block.origin, f"upstream {name!r} has no server")
         if all(server.backup for server in servers):
             raise ProxyConfigError(block.origin, f"upstream {name!r} has only backup servers")
-        if method is not None and method.name != "least_conn":
-            for server in servers:
-                if server.backup:
-                    raise ProxyConfigError(server.origin, f"{method.name} does not support backup servers")
+        if method is not None and method.name != "least_conn" and any(server.backup for server in servers):
+            unknown = unknown or f"{method} with backups"  # nginx refuses them only after the method
+            self.note(method, "backups that come before it are not followed")
         self.pools[name] = self._pool(name, block.origin, servers, method, unknown)
 
     def _pool(
@@ -271,6 +273,7 @@ class _Reader:
                 answer = answer or one
             elif one.name not in NEUTRAL:
                 self._unread(one, "server")
+        refuse_repeated(level)
         if answer is not None:
             level = [{"modifier": "", "pattern": "/", "pool": self._action(answer, "return of the server")}]
         for name in names:
@@ -308,6 +311,7 @@ class _Reader:
                 target = one if target is None or target.name != "return" else target
             elif one.name not in NEUTRAL:
                 self._unread(one, "location")
+        refuse_repeated(rule["locations"])
         written = " ".join(("location", *block.args))
         rule["pool"] = self._action(target, written, block.origin, guards)
         self.locations.append(rule)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import Final, NamedTuple, Protocol, final
+from typing import Any, Final, NamedTuple, Protocol, final
 
 from balancekit._support.text import to_bytes
 from balancekit.compat import nginx
@@ -13,7 +13,7 @@ from balancekit.proxyconfig._model import Origin, Pool, PoolServer, ProxyConfigE
 from balancekit.proxyconfig._nginx_files import Directive
 from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, Variables
 
-__all__ = ["DEFAULT_PORT", "NETWORK", "Action", "Guard", "UpstreamChooser", "guard_of"]
+__all__ = ["DEFAULT_PORT", "NETWORK", "Action", "Guard", "UpstreamChooser", "guard_of", "refuse_repeated"]
 
 DEFAULT_PORT: Final = 80
 NETWORK: Final = "the client's network"
@@ -59,6 +59,24 @@ def guard_of(one: Directive, variables: Variables) -> Guard | None:
     if len(inside) != 1 or inside[0].name != "return" or not inside[0].args or template.unknown:
         return None
     return Guard(str(one), template, one.args[1] == "=", to_bytes(one.args[2]), inside[0])
+
+
+def refuse_repeated(level: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a location that is written twice at one level, as nginx does; expressions may be.
+
+    Raises
+    ------
+    ProxyConfigError
+        With the line of the second one.
+    """
+    seen: set[tuple[bool, str]] = set()
+    for rule in level:
+        modifier, pattern = rule["modifier"], rule["pattern"]
+        if modifier.startswith("~") or pattern.startswith("@"):
+            continue
+        if (modifier == "=", pattern) in seen:
+            raise ProxyConfigError(rule["origin"], f"a second location {pattern}")
+        seen.add((modifier == "=", pattern))
 
 
 @final

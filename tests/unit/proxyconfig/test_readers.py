@@ -553,3 +553,37 @@ def test_a_seed_is_a_whole_number(written, seed):
         config.explain(ProxyRequest("/"), seed=seed)
     with pytest.raises(ConfigurationError, match="seed"):
         config.follow([ProxyRequest("/")], seed=seed)
+
+
+@pytest.mark.parametrize("method", ["ip_hash", "hash $uri", "random"])
+def test_backups_beside_a_method_that_has_none(written, method):
+    """After the method they are refused, as by nginx; before it, nginx takes them, and the pool is listed as not followed."""
+    with pytest.raises(ProxyConfigError, match="does not support backup"):
+        read_nginx(written(f"upstream a {{ {method}; server 10.0.0.1; server 10.0.0.2 backup; }}"))
+    text = f"upstream a {{ server 10.0.0.1; server 10.0.0.2 backup; {method}; }} server {{ location / {{ proxy_pass http://a; }} }}"
+    found = read_nginx(written(text)).explain(ProxyRequest("/"))
+    assert found.server is None
+    assert [one.text for one in found.not_modelled] == [method]
+
+
+@pytest.mark.parametrize(
+    ("inside", "refused"),
+    [
+        ("location / { return 200; } location / { return 201; }", True),
+        ("location / { return 200; } location ^~ / { return 201; }", True),
+        ("location = / { return 200; } location =/ { return 201; }", True),
+        ("location /a { location /a/b { return 200; } location /a/b { return 201; } }", True),
+        ("location / { return 200; } location = / { return 201; }", False),
+        ("location ~ a { return 200; } location ~ a { return 201; }", False),
+        ("location /a { location /a/b { return 200; } } location /a/b { return 201; }", False),
+        ("location / { return 200; } location /A { return 201; } location /a { return 202; }", False),
+    ],
+)
+def test_a_location_of_nginx_is_written_once(written, inside, refused):
+    """At one level, a prefix with and without ``^~`` is the same; an exact one, an expression and another level are not."""
+    path = written(f"server {{ {inside} }}")
+    if not refused:
+        assert read_nginx(path).pools == {}
+        return
+    with pytest.raises(ProxyConfigError, match="a second location"):
+        read_nginx(path)
