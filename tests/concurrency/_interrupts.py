@@ -115,10 +115,13 @@ else:
         """An injector by a profile function and a trace function."""
 
         def _start(self) -> None:
+            self._installed = (
+                self._trace if self.jumps else self._profile
+            )  # outlives its removal, which it does itself
             if self.jumps:
-                sys.settrace(self._trace)
+                sys.settrace(self._installed)
             else:
-                sys.setprofile(self._profile)
+                sys.setprofile(self._installed)
 
         def _stop(self) -> None:
             sys.setprofile(None)
