@@ -253,7 +253,9 @@ def state_of(instance: Any) -> list[Any]:
     found: list[Any] = []
     seen: set[int] = set()
     if isinstance(instance, LoadBalancer):
-        return [repr(instance), instance.endpoints, repr(instance.stats().to_dict())]
+        stats = instance.stats().to_dict()
+        stats.pop("refused")  # counts refused calls
+        return [repr(instance), instance.endpoints, repr(stats)]
     pending: list[Any] = [instance]
     while pending and len(found) < MAX_VALUES:
         value = pending.pop()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import pickle
 
 import pytest
 
+from balancekit import ConfigurationError
 from balancekit._support.record import Record, field
 from balancekit.checks import HttpCheck
+from balancekit.compat.envoy import SubsetSelector
 from balancekit.health import Lifecycle
 from balancekit.sim import Poisson
 
@@ -74,3 +77,15 @@ class TestConstruction:
         """A TypeError names the class, what was wrong and the parameters that exist."""
         with pytest.raises(TypeError, match=text):
             make()
+
+    def test_an_iterator_that_never_ends_is_refused(self):
+        """Fields that take several values read an iterator up to a million items, sets too."""
+        endless = (str(number) for number in itertools.count())
+        with pytest.raises(ConfigurationError, match=r"^keys=.*at most 1,000,000 items"):
+            SubsetSelector(keys=endless)
+
+    @pytest.mark.parametrize("keys", [["a"], "a", None, frozenset(), frozenset({1})], ids=repr)
+    def test_keys_of_subsets_are_a_set_of_names(self, keys):
+        """What is no set of names is refused by name."""
+        with pytest.raises(ConfigurationError, match="keys="):
+            SubsetSelector(keys=keys)

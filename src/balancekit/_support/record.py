@@ -38,7 +38,7 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], float]]] = {
 """By what a field is annotated with: how a number of another type becomes the one that is stored."""
 
 
-_ITERABLES: Final = ("Iterable", "Sequence", "Collection", "tuple")
+_ITERABLES: Final = ("Iterable", "Sequence", "Collection", "tuple", "frozenset", "AbstractSet", "Set")
 """How annotations begin of fields whose value may come from an iterator."""
 
 

@@ -13,7 +13,6 @@ near the present number. The scaling is our choice: without, a server that was b
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from heapq import nsmallest
 from statistics import median
@@ -21,7 +20,6 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit.errors import ConfigurationError
 
 __all__ = ["LatencyByLoad"]
 
@@ -65,10 +63,8 @@ class LatencyByLoad:
         ConfigurationError
             If a figure is negative or not finite.
         """
-        valid.integer("found", found, minimum=0, maximum=MAX_OPEN)
-        if not 0.0 <= latency < math.inf:
-            raise ConfigurationError("latency", latency, "seconds, >= 0")
-        self._samples.append((found, latency))
+        count = valid.integer("found", found, minimum=0, maximum=MAX_OPEN)
+        self._samples.append((count, valid.number("latency", latency, minimum=0.0)))
 
     @checked_arguments
     def estimate(self, open: int) -> float:

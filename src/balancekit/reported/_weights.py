@@ -137,7 +137,7 @@ class ReportedWeightsMachine:
     def weights(self, endpoints: Iterable[str], *, now: float) -> dict[str, float]:
         """Return a weight > 0 for each of these endpoints."""
         config = self.config
-        names = list(endpoints)
+        names = valid.items("endpoints", endpoints)
         own = {
             name: self._weight[name]
             for name in names

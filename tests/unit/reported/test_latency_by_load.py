@@ -89,3 +89,12 @@ def test_a_clock_that_was_set_back_counts_as_no_time():
     now[0] = 4.0
     meter.finished(arrival)
     assert meter.probed() == ProbedLoad(0, 0.0)
+
+
+@pytest.mark.parametrize("latency", [-1.0, float("nan"), float("inf"), 10**400, "1", None, True], ids=repr)
+def test_a_latency_that_is_no_number_of_seconds_is_refused(latency):
+    """It is refused when it is recorded, not by a later estimate."""
+    by_load = LatencyByLoad()
+    with pytest.raises(ConfigurationError, match="latency="):
+        by_load.record(1, latency)
+    assert by_load.estimate(3) == 0.0

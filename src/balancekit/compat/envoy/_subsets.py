@@ -14,6 +14,7 @@ Source: Envoy 1.40, ``SubsetLoadBalancer``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, Literal, TypeAlias, final, get_args
 
 from balancekit._support import validation as valid
@@ -57,10 +58,16 @@ class SubsetSelector(Record):
     single_host_per_subset: bool = False
 
     def _check(self) -> None:
-        if not self.keys or not all(isinstance(key, str) for key in self.keys):
+        if (
+            not isinstance(self.keys, AbstractSet)
+            or not self.keys
+            or not all(isinstance(key, str) for key in self.keys)
+        ):
             raise ConfigurationError("keys", self.keys, "a set of at least one name")
         if self.fallback_policy not in get_args(Fallback):
             raise ConfigurationError("fallback_policy", self.fallback_policy, ", ".join(get_args(Fallback)))
+        if not isinstance(self.fallback_keys_subset, AbstractSet):
+            raise ConfigurationError("fallback_keys_subset", self.fallback_keys_subset, "a set of names")
         keeps = self.fallback_policy == "KEYS_SUBSET"
         if keeps != bool(self.fallback_keys_subset) or (keeps and not self.fallback_keys_subset < self.keys):
             raise ConfigurationError(
