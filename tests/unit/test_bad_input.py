@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from random import Random
 
@@ -84,6 +85,12 @@ def test_a_wrong_value_is_refused_at_construction(parameter, value, make):
     assert "expected" in str(caught.value)
     shown = value if not isinstance(value, list) or parameter != "endpoints" or not value else value[-1]
     assert repr(shown)[:197] in str(caught.value)
+
+
+def test_listeners_without_end_are_refused():
+    """They are read to a million, and not for ever."""
+    with pytest.raises(ConfigurationError, match=r"^listeners=.* at most 1,000,000 items"):
+        LoadBalancer(["a"], listeners=itertools.repeat(print))
 
 
 def test_the_error_is_a_value_error_too():

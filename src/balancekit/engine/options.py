@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, Literal, TypedDict
 from weakref import WeakValueDictionary
 
+from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.engine.hooks import HealthMaker
 from balancekit.errors import ConfigurationError
@@ -80,7 +81,7 @@ def check_listeners(listeners: Iterable[EventSink]) -> tuple[EventSink, ...]:
         If they are no iterable, as a single function is none.
     """
     try:
-        return tuple(listeners)
+        return tuple(valid.items("listeners", listeners))
     except TypeError:
         raise ConfigurationError("listeners", listeners, "an iterable of callables: [listener]") from None
 
