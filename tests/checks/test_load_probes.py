@@ -150,3 +150,40 @@ def test_what_cannot_be_probed_is_refused(kind):
     ]:
         with pytest.raises(ConfigurationError, match=name):
             kind(*arguments)
+
+
+def test_asynchronous_probes_start_and_stop_by_hand():
+    """Starting and stopping twice does nothing; a runner whose loop has ended says so, and starts again in another."""
+    prequal = Prequal()
+    lb = LoadBalancer(["a", "b"], selector=prequal)
+    asked = []
+
+    async def ask(endpoint):
+        asked.append(endpoint.id)
+        return ProbedLoad(in_flight=1)
+
+    probes = AsyncProbes(lb, prequal, ask)
+
+    async def run(*, stop):
+        del asked[:]
+        await probes.start()
+        await probes.start()
+        assert probes.running
+        async with asyncio.timeout(10.0):
+            while not asked:
+                lb.acquire().release()
+                await asyncio.sleep(0.001)
+        if stop:
+            await probes.stop()
+            await probes.stop()
+            assert not probes.running
+
+    asyncio.run(run(stop=False))
+    assert not probes.running
+    asyncio.run(run(stop=True))
+    lb.acquire().release()
+    with pytest.raises((AttributeError, TypeError)):
+        with probes:
+            pass
+    with pytest.raises(AttributeError, match="or use ThreadProbes"):
+        _ = probes.__enter__

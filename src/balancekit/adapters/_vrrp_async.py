@@ -6,11 +6,11 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
+from balancekit._support.runner import AsyncRunner
 from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, checked_hook, clock
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
 
@@ -23,7 +23,7 @@ HOOK: Final = "hook"
 
 
 @final
-class AsyncVrrp:
+class AsyncVrrp(AsyncRunner):
     """Take part in an election, on asyncio.
 
     Parameters
@@ -109,18 +109,6 @@ class AsyncVrrp:
         self._queue.put_nowait(None)
         await asyncio.wait({task})
         self._core.close()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     @property
     def role(self) -> Role:

@@ -15,12 +15,12 @@ import selectors
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.log import log_error
+from balancekit._support.runner import ThreadRunner
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
 from balancekit.adapters._vrrp_async import AsyncVrrp
 from balancekit.adapters._vrrp_core import HookKind, RoleChange, VrrpCore, checked_hook, clock
@@ -31,7 +31,7 @@ __all__ = ["AsyncVrrp", "IpAddressHook", "RoleChange", "VrrpThread", "ip_address
 
 
 @final
-class VrrpThread:
+class VrrpThread(ThreadRunner):
     """Take part in an election, in a thread.
 
     Parameters
@@ -170,18 +170,6 @@ class VrrpThread:
             for end in pipe:
                 os.close(end)
             self._pipe = self._hook_thread = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     # ------------------------------------------------------------------ what a program asks and says
 

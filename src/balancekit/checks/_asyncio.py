@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import inspect
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive
+from balancekit._support.runner import AsyncRunner
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
 from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
@@ -32,7 +32,7 @@ _DEFAULT_SCHEDULE: Final = Schedule()
 
 
 @final
-class AsyncChecks:
+class AsyncChecks(AsyncRunner):
     """Check the endpoints of a balancer, on asyncio.
 
     Parameters
@@ -106,18 +106,6 @@ class AsyncChecks:
 
     if not TYPE_CHECKING:  # type checkers know that it is asynchronous
         __enter__ = Elsewhere("write `async with AsyncChecks(...)`, or use ThreadChecks")
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     # ------------------------------------------------------------------ in the loop
 

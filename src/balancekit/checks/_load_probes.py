@@ -13,11 +13,13 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from types import TracebackType
-from typing import Any, Self, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child
+from balancekit._support.loop import is_alive
+from balancekit._support.runner import AsyncRunner, ThreadRunner
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -67,7 +69,7 @@ class _Prober:
 
 
 @final
-class ThreadProbes(_Prober):
+class ThreadProbes(_Prober, ThreadRunner):
     """Send the probes of a ``Prequal`` from threads.
 
     Parameters
@@ -134,15 +136,6 @@ class ThreadProbes(_Prober):
             self._woken.set()
             thread.join()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
     def _run(self) -> None:
         free = threading.Semaphore(self._concurrency)
         with ThreadPoolExecutor(self._concurrency, "balancekit-probe") as executor:
@@ -163,7 +156,7 @@ class ThreadProbes(_Prober):
 
 
 @final
-class AsyncProbes(_Prober):
+class AsyncProbes(_Prober, AsyncRunner):
     """Send the probes of a ``Prequal`` from tasks.
 
     Parameters
@@ -207,22 +200,31 @@ class AsyncProbes(_Prober):
         self._asking: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
-        woken = self._woken
-        self._selector.on_due = lambda: _set_soon(loop, woken)
-        self._main = asyncio.create_task(self._run(), name="balancekit-probes")
-        return self
+    @property
+    def running(self) -> bool:
+        """Whether it is started; not if its loop has ended over it."""
+        return is_alive(self._main)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def start(self) -> None:
+        """Start sending. Does nothing if it is started."""
+        if not is_alive(self._main):
+            loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
+            woken, self._asking = self._woken, set()
+            self._selector.on_due = lambda: _set_soon(loop, woken)
+            self._main = asyncio.create_task(self._run(), name="balancekit-probes")
+
+    async def stop(self) -> None:
+        """Stop sending, and return when no task is left. Does nothing if it is stopped."""
+        main, self._main = self._main, None
         self._selector.on_due = _nothing
-        tasks = [*self._asking, *([] if self._main is None else [self._main])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._main = None
+        if main is not None and is_alive(main):
+            tasks = [main, *self._asking]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    if not TYPE_CHECKING:  # type checkers know that it is asynchronous
+        __enter__ = Elsewhere("write `async with AsyncProbes(...)`, or use ThreadProbes")
 
     async def _run(self) -> None:
         while True:

@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_change
 from balancekit._support.loop import is_alive
+from balancekit._support.runner import AsyncRunner, ThreadRunner
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -106,7 +106,7 @@ class _Scraper:
 
 
 @final
-class ThreadScrapes(_Scraper):
+class ThreadScrapes(_Scraper, ThreadRunner):
     """Read figures of a balancer's endpoints once a period, in threads.
 
     Parameters
@@ -179,15 +179,6 @@ class ThreadScrapes(_Scraper):
             if thread is not threading.current_thread():
                 thread.join()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
     def after_fork(self) -> None:
         """Be stopped in a forked child: the threads are not there."""
         self._wakeup, self._threads = new_condition(), []
@@ -216,7 +207,7 @@ class ThreadScrapes(_Scraper):
 
 
 @final
-class AsyncScrapes(_Scraper):
+class AsyncScrapes(_Scraper, AsyncRunner):
     """Read figures of a balancer's endpoints once a period, on asyncio.
 
     Parameters
@@ -277,15 +268,6 @@ class AsyncScrapes(_Scraper):
 
     if not TYPE_CHECKING:  # type checkers know that it is asynchronous
         __enter__ = Elsewhere("write `async with AsyncScrapes(...)`, or use ThreadScrapes")
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def _run(self) -> None:
         woken = asyncio.Event()

@@ -12,12 +12,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Final, Self, cast, final
+from typing import Any, Final, cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
+from balancekit._support.runner import ThreadRunner
 from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
 from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
@@ -32,7 +32,7 @@ _DEFAULT_SCHEDULE: Final = Schedule()
 
 
 @final
-class ThreadChecks:
+class ThreadChecks(ThreadRunner):
     """Check the endpoints of a balancer, in threads.
 
     Parameters
@@ -120,18 +120,6 @@ class ThreadChecks:
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     # ------------------------------------------------------------------ in the threads
 

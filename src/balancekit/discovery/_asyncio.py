@@ -12,11 +12,11 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, final
 
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.loop import is_alive
+from balancekit._support.runner import AsyncRunner
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, SupportsWatch
 from balancekit.discovery._source import source as source_of
@@ -27,7 +27,7 @@ __all__ = ["AsyncDiscovery"]
 
 
 @final
-class AsyncDiscovery:
+class AsyncDiscovery(AsyncRunner):
     """Keep the endpoints of a balancer as a source says, on asyncio.
 
     Parameters
@@ -121,18 +121,6 @@ class AsyncDiscovery:
 
     if not TYPE_CHECKING:  # type checkers know that it is asynchronous
         __enter__ = Elsewhere("write `async with AsyncDiscovery(...)`, or use ThreadDiscovery")
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     # ------------------------------------------------------------------ in the task
 

@@ -13,10 +13,10 @@ import random
 import threading
 import time
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Self, cast, final
+from typing import Any, cast, final
 
 from balancekit._support.fork import call_in_child, new_condition
+from balancekit._support.runner import ThreadRunner
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, Resolver, SupportsWatch
 from balancekit.discovery._source import Source
@@ -29,7 +29,7 @@ __all__ = ["ThreadDiscovery"]
 
 
 @final
-class ThreadDiscovery:
+class ThreadDiscovery(ThreadRunner):
     """Keep the endpoints of a balancer as a source says, in a thread.
 
     The balancer's list is this runner's from the start: do not follow two sources into one balancer. Make the
@@ -142,18 +142,6 @@ class ThreadDiscovery:
         with self._wakeup:
             self._wakeup.wait_for(lambda: self._subscription is None or self._subscription.ready, timeout)
             return self._subscription is not None and self._subscription.ready
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     # ------------------------------------------------------------------ in the thread
 

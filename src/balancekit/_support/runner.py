@@ -1,0 +1,55 @@
+"""Runners that a ``with`` block starts and stops."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+__all__ = ["AsyncRunner", "ThreadRunner"]
+
+
+class ThreadRunner(ABC):
+    """A runner in threads: started at the entry of a ``with`` block, and stopped at its end."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start. Does nothing if it is started."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop, and return when no thread is left. Does nothing if it is stopped."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class AsyncRunner(ABC):
+    """A runner on asyncio: started at the entry of an ``async with`` block, and stopped at its end."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start. Does nothing if it is started."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop, and return when no task is left. Does nothing if it is stopped."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
