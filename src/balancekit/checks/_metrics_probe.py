@@ -145,8 +145,23 @@ def _parsed(gauge: str) -> tuple[str, dict[str, str]]:
     return name, {label.strip(): value.strip().strip('"') for label, _, value in pairs}
 
 
+class _MetricsReader:
+    """What fetches the page of an endpoint."""
+
+    def __init__(self, fetch: Callable[[str], Any], path: str) -> None:
+        if not callable(fetch):
+            raise ConfigurationError("fetch", fetch, "a function from a URL to the text of a page")
+        self._fetch = fetch
+        self._path = valid.text("path", path)
+
+    def _page(self, endpoint: Endpoint[Any]) -> Any:
+        """Return the page of an endpoint, whose target is ``host:port`` or a URL, or an awaitable of it."""
+        target = str(endpoint.target).rstrip("/")
+        return self._fetch((target if "://" in target else f"http://{target}") + self._path)
+
+
 @final
-class MetricsProbe:
+class MetricsProbe(_MetricsReader):
     """A probe that reads requests in flight from a page of metrics.
 
     Parameters
@@ -182,8 +197,7 @@ class MetricsProbe:
                 "gauges", gauges, f"one of {', '.join(INFERENCE_METRICS)}, or a tuple of names"
             )
         self._gauges: tuple[str, ...] = known
-        self._fetch = _checked_fetch(fetch)
-        self._path = valid.text("path", path)
+        super().__init__(fetch, path)
 
     def __call__(self, endpoint: Endpoint[Any]) -> ProbedLoad:
         """Ask one endpoint, whose target is ``host:port`` or a URL.
@@ -193,11 +207,11 @@ class MetricsProbe:
         ValueError
             If the page cannot be used.
         """
-        return ProbedLoad(read_gauges(self._fetch(_url(endpoint, self._path)), self._gauges))
+        return ProbedLoad(read_gauges(self._page(endpoint), self._gauges))
 
 
 @final
-class MetricsPage:
+class MetricsPage(_MetricsReader):
     """A page of metrics, read into figures by name: what ``ThreadScrapes`` and ``AsyncScrapes`` ask of an endpoint.
 
     Parameters
@@ -234,8 +248,7 @@ class MetricsPage:
             )
         self._gauges: Mapping[str, Gauges] = dict(known)
         self._with_adapters = isinstance(gauges, str)
-        self._fetch = _checked_fetch(fetch)
-        self._path = valid.text("path", path)
+        super().__init__(fetch, path)
 
     def __call__(self, endpoint: Endpoint[Any]) -> Any:
         """Ask one endpoint, whose target is ``host:port`` or a URL; a coroutine if ``fetch`` is one.
@@ -245,7 +258,7 @@ class MetricsPage:
         ValueError
             If the page cannot be used.
         """
-        page = self._fetch(_url(endpoint, self._path))
+        page = self._page(endpoint)
         return self._awaited(page) if isawaitable(page) else self.read(page)
 
     @checked_arguments
@@ -263,17 +276,6 @@ class MetricsPage:
 
     async def _awaited(self, page: Any) -> dict[str, float]:
         return self.read(await page)
-
-
-def _checked_fetch(fetch: Callable[[str], Any]) -> Callable[[str], Any]:
-    if not callable(fetch):
-        raise ConfigurationError("fetch", fetch, "a function from a URL to the text of a page")
-    return fetch
-
-
-def _url(endpoint: Endpoint[Any], path: str) -> str:
-    target = str(endpoint.target).rstrip("/")
-    return (target if "://" in target else f"http://{target}") + path
 
 
 def _samples(page: str) -> dict[str, list[tuple[Mapping[str, str], float]]]:
