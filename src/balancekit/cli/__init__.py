@@ -173,6 +173,17 @@ def _add_proxy_commands(commands: Any, simulating: argparse.ArgumentParser) -> N
 
 
 def _run(options: argparse.Namespace) -> int:
+    try:
+        return _command(options)
+    except ModuleNotFoundError as missing:
+        extra = "plots" if missing.name == "matplotlib" else "cli"
+        named = "pip install" in missing.msg  # by the package that needs it
+        why = f": {missing}" if named else f" needs {missing.name}: pip install 'balancekit[{extra}]'"
+        sys.stderr.write(f"balancekit {options.command}{why}\n")
+        return 2
+
+
+def _command(options: argparse.Namespace) -> int:
     if options.command == "plan":
         return run_plan(options)
     if options.command == "capacity":
@@ -187,34 +198,28 @@ def _run(options: argparse.Namespace) -> int:
         return run_lint(options)
     if options.command == "gslb":
         return run_gslb(options)
-    try:
-        if options.command == "simulate":
-            from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings
+    if options.command == "simulate":
+        from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings
 
-            return run_simulate(options)
-        if options.command == "check":
-            from balancekit.cli._check_command import run_check  # noqa: PLC0415 - the same
+        return run_simulate(options)
+    if options.command == "check":
+        from balancekit.cli._check_command import run_check  # noqa: PLC0415 - the same
 
-            return run_check(options)
-        if options.command == "top":
-            from balancekit.cli._top_command import run_top  # noqa: PLC0415 - the same
+        return run_check(options)
+    if options.command == "top":
+        from balancekit.cli._top_command import run_top  # noqa: PLC0415 - the same
 
-            return run_top(options)
-        if options.command == "bench":
-            from balancekit.cli._bench import run_bench  # noqa: PLC0415 - the same
+        return run_top(options)
+    if options.command == "bench":
+        from balancekit.cli._bench import run_bench  # noqa: PLC0415 - the same
 
-            return run_bench(options)
-        if options.tiers:
-            from balancekit.cli._tiers_demo import run_tiers_demo  # noqa: PLC0415 - the same
+        return run_bench(options)
+    if options.tiers:
+        from balancekit.cli._tiers_demo import run_tiers_demo  # noqa: PLC0415 - the same
 
-            return run_tiers_demo(seconds=options.seconds, as_json=options.json)
-        from balancekit.cli._demo import run_demo  # noqa: PLC0415 - the same
-    except ModuleNotFoundError as missing:
-        extra = "plots" if missing.name == "matplotlib" else "cli"
-        sys.stderr.write(
-            f"balancekit {options.command} needs {missing.name}: pip install 'balancekit[{extra}]'\n"
-        )
-        return 2
+        return run_tiers_demo(seconds=options.seconds, as_json=options.json)
+    from balancekit.cli._demo import run_demo  # noqa: PLC0415 - the same
+
     return run_demo(seconds=options.seconds or 18.0, as_json=options.json)
 
 

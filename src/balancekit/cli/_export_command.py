@@ -52,9 +52,6 @@ def run_export(options: argparse.Namespace) -> int:
             name, path = (name, path) if equals else (Path(text).stem, text)
             pools.append(export_pool(name, path, key=options.key, environ=os.environ))
         found = export_config(pools, options.to, routes=_routes(options.routes), listen=options.listen)
-    except ModuleNotFoundError as missing:
-        sys.stderr.write(f"balancekit export: {missing}\n")
-        return 2
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit export: {error}\n")
         return 2

@@ -32,9 +32,6 @@ def run_lint(options: argparse.Namespace) -> int:
         from balancekit.proxyconfig import lint_config, read_config  # noqa: PLC0415 - needs what an extra brings
 
         found = [one for path in options.files for one in lint_config(read_config(path, kind=options.kind))]
-    except ModuleNotFoundError as missing:
-        sys.stderr.write(f"balancekit lint: {missing}\n")
-        return 2
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit lint: {error}\n")
         return 2

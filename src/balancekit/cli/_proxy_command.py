@@ -39,13 +39,9 @@ def explain_proxy(path: str, words: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="for methods that draw")
     parser.add_argument("--json", action="store_true", help="print data")
     asked = parser.parse_args(list(words))
-    try:
-        from balancekit.proxyconfig import read_config  # noqa: PLC0415 - needs what an extra brings
+    from balancekit.proxyconfig import read_config  # noqa: PLC0415 - needs what an extra brings
 
-        decision = read_config(path, kind=asked.kind).explain(_request(asked), seed=asked.seed)
-    except ModuleNotFoundError as missing:
-        sys.stderr.write(f"balancekit explain: {missing}\n")
-        return 2
+    decision = read_config(path, kind=asked.kind).explain(_request(asked), seed=asked.seed)
     sys.stdout.write((json.dumps(_data(decision), indent=1) if asked.json else str(decision)) + "\n")
     return 0 if decision.server is not None or decision.routing.status is not None else EXIT_NO_SERVER
 

@@ -35,15 +35,11 @@ def add_proxy_plan(parser: argparse.ArgumentParser) -> None:
 
 def plan_proxies(options: argparse.Namespace) -> int:
     """Print what a change of a proxy's configuration does; return the exit status."""
-    try:
-        from balancekit.proxyconfig import plan_change, read_config  # noqa: PLC0415 - needs what an extra brings
+    from balancekit.proxyconfig import plan_change, read_config  # noqa: PLC0415 - needs what an extra brings
 
-        before, after = read_config(options.before), read_config(options.after)
-        requests, left_out = _requests(options)
-        plan = plan_change(before, after, requests=requests)
-    except ModuleNotFoundError as missing:
-        sys.stderr.write(f"balancekit plan: {missing}\n")
-        return 2
+    before, after = read_config(options.before), read_config(options.after)
+    requests, left_out = _requests(options)
+    plan = plan_change(before, after, requests=requests)
     notes = [str(one) for config in (before, after) for one in config.not_modelled if one.why]
     if options.json:
         sys.stdout.write(
