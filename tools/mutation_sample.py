@@ -257,7 +257,7 @@ def _in_child(part: str, mutant: Mutant | None, code: CodeType | None, limit_s: 
         def changed(self: importlib.machinery.SourceFileLoader, fullname: str) -> CodeType | None:
             return code if self.path == path else get_code(self, fullname)
 
-        loader.get_code = changed  # type: ignore[method-assign]
+        loader.get_code = changed  # type: ignore[method-assign]  # in this child alone
     os.chdir(ROOT)
     arguments = [
         "-x",

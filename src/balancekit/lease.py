@@ -110,7 +110,7 @@ class Lease(Generic[T_co]):
     @property
     def target(self) -> T_co:
         """The endpoint's target."""
-        return self.node.endpoint.target  # type: ignore[return-value]
+        return self.node.endpoint.target  # type: ignore[return-value]  # nodes are not generic
 
     @property
     def started_at(self) -> float:

@@ -303,7 +303,7 @@ def test_a_header_that_is_not_there_is_no_key() -> None:
     """Bytes are read as latin-1."""
 
     class Request:
-        headers: dict[str, bytes] = {"X-User": b"7"}  # noqa: RUF012
+        headers: dict[str, bytes] = {"X-User": b"7"}  # noqa: RUF012 - read only
 
     assert from_header("X-User")(Request()) == "7"
     assert from_header("X-Other")(Request()) is None

@@ -72,13 +72,13 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
         if place >= 0:  # a time that is no number would be kept, and found out by a later call
             now = kwargs.get("now") if len(args) <= place else args[place]
             if now is not None and (
-                now.__class__ not in PLAIN_NUMBERS or not -MAX_TIME_S <= now <= MAX_TIME_S  # type: ignore[operator]
+                now.__class__ not in PLAIN_NUMBERS or not -MAX_TIME_S <= now <= MAX_TIME_S  # type: ignore[operator]  # its class is known
             ):
                 number: Any = valid.number("now", now, minimum=-MAX_TIME_S, maximum=MAX_TIME_S)
                 if len(args) <= place:
                     kwargs["now"] = number
                 else:
-                    args = (*args[:place], number, *args[place + 1 :])  # type: ignore[assignment]
+                    args = (*args[:place], number, *args[place + 1 :])  # type: ignore[assignment]  # same arity
         if reads:
             for value in (*args, *kwargs.values()):
                 if hasattr(value, "__next__") or (type(value) is range and value[valid.MAX_ITEMS :]):

@@ -32,7 +32,7 @@ def log_change(message: str, *arguments: object, bad: bool) -> None:
 
 
 def _logger() -> Logger:
-    import logging  # noqa: PLC0415
+    import logging  # noqa: PLC0415 - keeps the import of balancekit cheap
 
     logger = logging.getLogger("balancekit")
     if not logger.handlers:

@@ -37,7 +37,7 @@ def spelled(source: Callable[..., Any]) -> Callable[[F], F]:
         kept = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
         names = {each.name for each in kept}
         more = [each for each in _options(source) if each.name not in names]
-        target.__signature__ = own.replace(parameters=[*kept, *more])  # type: ignore[attr-defined]
+        target.__signature__ = own.replace(parameters=[*kept, *more])  # type: ignore[attr-defined]  # what inspect reads
         return target
 
     return decorate

@@ -115,8 +115,8 @@ def _router(options: argparse.Namespace, source: str) -> Any:
 
 def _run(options: argparse.Namespace) -> int:
     from balancekit.adapters._vrrp_sockets import interface_address  # noqa: PLC0415 - Linux only
-    from balancekit.adapters.vrrp import RoleChange, VrrpThread, ip_address_hook  # noqa: PLC0415
-    from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415
+    from balancekit.adapters.vrrp import RoleChange, VrrpThread, ip_address_hook  # noqa: PLC0415 - of this command alone
+    from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415 - of this command alone
 
     router = _router(options, options.source or interface_address(options.interface))
     hook = None if options.no_addresses else ip_address_hook(options.interface, *options.address)
@@ -167,7 +167,7 @@ def _passes(command: str) -> bool:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from balancekit.ha import read_advert_log, replay_adverts  # noqa: PLC0415
+    from balancekit.ha import read_advert_log, replay_adverts  # noqa: PLC0415 - of this command alone
 
     try:
         text = read_text(options.log)
@@ -182,7 +182,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from balancekit.sim import vrrp_scenarios  # noqa: PLC0415
+    from balancekit.sim import vrrp_scenarios  # noqa: PLC0415 - of this command alone
 
     scenarios = vrrp_scenarios()
     if options.scenario is None:

@@ -166,7 +166,7 @@ def _client(nameservers: Iterable[str] | None, timeout: float) -> Client:
     seconds = valid.number("timeout", timeout, above=0.0)
     try:
         import dns.nameserver  # noqa: PLC0415 - see above
-        import dns.resolver  # noqa: PLC0415
+        import dns.resolver  # noqa: PLC0415 - the same
     except ImportError as error:
         raise ImportError("asking DNS for a TTL needs dnspython: pip install 'balancekit[dns]'") from error
 

@@ -91,7 +91,7 @@ class Walk:
         standings: Standings,
         now: float,
         rng: Random,
-        explain: bool,  # noqa: FBT001
+        explain: bool,  # noqa: FBT001 - passed on by every policy
     ) -> tuple[Answer, str]:
         """Return the answer of the child that gets this client, and why it is that one."""
         portions: list[_Portion] = []

@@ -235,7 +235,7 @@ class Levels:
             return None
         pairs = Counter(
             (id(ours), id(theirs))
-            for ours, theirs in zip(self._spaces, other._spaces, strict=True)  # noqa: SLF001
+            for ours, theirs in zip(self._spaces, other._spaces, strict=True)  # noqa: SLF001 - of its own class
         )
         known = {id(one): one for one in (*self._spaces, *other._spaces)}  # noqa: SLF001 - of the same class
         total = 0.0

@@ -72,7 +72,7 @@ class StaggeredEdf:
 
     @checked_arguments
     def __init__(self, weights: Sequence[float]) -> None:
-        import numpy as np  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
         shares = np.asarray(weights, dtype=np.float64)
         self._weights = shares / shares.sum()
@@ -89,7 +89,7 @@ class StaggeredEdf:
             return self.take()
 
     def _refill(self) -> None:
-        import numpy as np  # noqa: PLC0415
+        import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
         due, start = self._state
         end = start + self._block
@@ -103,7 +103,7 @@ class StaggeredEdf:
 
 def _turns(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return, for all turns: whose it is, and the how-manieth of his. Shapes (sum(counts),), int64."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
     owner = np.repeat(np.arange(len(counts)), counts)
     turn = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -112,7 +112,7 @@ def _turns(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 def _phases(weights: Sequence[float]) -> NDArray[np.float64]:
     """Return where in its first period each position starts, 0 to 1. Shape (n,), float64."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
     classes: dict[float, list[int]] = {}
     for position, weight in enumerate(weights):

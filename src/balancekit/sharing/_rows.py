@@ -44,7 +44,7 @@ from balancekit.errors import ConfigurationError
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 __all__ = ["LIVENESS_S", "RowFile", "RowSum", "digest", "open_rows", "row_path"]
 

@@ -266,7 +266,7 @@ class _Simulation:
                 system = 0
             more = int(random.expovariate(1.0 / (turns - 0.5))) if turns > 1.0 else 0
             conversation = _Conversation(f"c{number}", system, 1 + more)
-            self.at(t, lambda one=conversation: self.turn(one))  # type: ignore[misc]
+            self.at(t, lambda one=conversation: self.turn(one))  # type: ignore[misc]  # a default of a lambda
         while self.events:
             self.now, _, what = heapq.heappop(self.events)
             what()

@@ -162,7 +162,7 @@ WORDS: Final[Mapping[str, Mapping[str, object]]] = {
 def _number(name: str, value: object, maximum: float) -> None:
     """Reject what is no number from 0 to the maximum."""
     valid = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (valid and math.isfinite(value) and 0.0 <= value <= maximum):  # type: ignore[arg-type,operator]
+    if not (valid and math.isfinite(value) and 0.0 <= value <= maximum):  # type: ignore[arg-type,operator]  # valid says so
         raise ConfigurationError(name, value, f"a number from 0 to {maximum:g}")
 
 

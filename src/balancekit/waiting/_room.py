@@ -203,7 +203,7 @@ class WaitingRoom(Generic[T]):
             return handover.collect(request)
         except BaseException as error:
             handover.give_back(request)
-            if isinstance(error, WaitingTimeoutError) and asyncio._get_running_loop() is not None:  # noqa: SLF001
+            if isinstance(error, WaitingTimeoutError) and asyncio._get_running_loop() is not None:  # noqa: SLF001 - the same
                 error.add_note(
                     "A loop of asyncio runs in this thread, and waited too: await acquire_async there."
                 )
