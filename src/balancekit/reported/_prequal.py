@@ -170,24 +170,13 @@ class ProbePoolMachine:
             self._expire(oldest)
             if len(known) < max(1, min(MIN_PROBES, len(eligible))):
                 return None
-            limit = (
-                self._sorted[max(0, math.ceil(self.config.quantile * len(self._sorted)) - 1)]
-                if self._sorted
-                else 0.0
-            )
-            cold = [
-                (probe.latency, probe.in_flight, name) for name, probe in known if probe.in_flight <= limit
-            ]
-            if cold:
-                chosen = min(cold)[2]
-            else:
-                chosen = min([(probe.in_flight, probe.latency, name) for name, probe in known])[2]
-            probe = self._probes[chosen]
+            limit = self._limit()
+            chosen, probe = min(known, key=lambda item: _rank(item[1], limit))
             probe.in_flight += 1.0
             probe.uses += 1
             if probe.uses >= max_uses:
                 del self._probes[chosen]
-            self._remove()
+            self._remove(limit)
             return chosen
 
     @checked_arguments
@@ -227,7 +216,13 @@ class ProbePoolMachine:
         uses = max(1.0, (1.0 + config.surplus) / spare)
         return math.floor(uses) + (rng.random() < uses % 1.0)
 
-    def _remove(self) -> None:
+    def _limit(self) -> float:
+        """Return the requests in flight above which a server is hot."""
+        if not self._sorted:
+            return 0.0
+        return self._sorted[max(0, math.ceil(self.config.quantile * len(self._sorted)) - 1)]
+
+    def _remove(self, limit: float) -> None:
         self._to_remove += self.config.removal
         while self._to_remove >= 1.0:
             self._to_remove -= 1.0
@@ -237,7 +232,14 @@ class ProbePoolMachine:
             if self._removals & 1:
                 del self._probes[next(iter(self._probes))]
             else:
-                del self._probes[max(self._probes, key=lambda name: self._probes[name].in_flight)]
+                del self._probes[max(self._probes, key=lambda name: _rank(self._probes[name], limit))]
+
+
+def _rank(probe: _Probe, limit: float) -> tuple[bool, float, float]:
+    """Return where a probe stands, the best first: the fastest of the cold, then the least loaded of the hot."""
+    if probe.in_flight <= limit:
+        return False, probe.latency, probe.in_flight
+    return True, probe.in_flight, probe.latency
 
 
 @final

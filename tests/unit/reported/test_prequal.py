@@ -47,6 +47,38 @@ def test_a_used_probe_counts_the_request():
     assert sorted(picks) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("answers", "quantile", "worst"),
+    [
+        ([(1, 0.9), (2, 0.1), (3, 0.2), (4, 0.3)], 1.0, "a"),
+        ([(1, 0.3), (2, 0.1), (3, 0.2), (4, 0.9)], 1.0, "d"),
+        ([(1, 0.9), (2, 0.1), (5, 0.2), (3, 0.3)], 0.5, "c"),
+        ([(2, 0.9), (1, 0.1), (5, 0.2), (3, 0.3)], 0.0, "c"),
+    ],
+)
+def test_the_worst_is_the_hottest_and_without_a_hot_one_the_slowest(answers, quantile, worst):
+    """With each request one probe is taken out, the oldest and the worst by turns. The worst is the last of the order of
+    choice: of the hot the one with the most in flight; if all are cold, the one with the greatest latency."""
+
+    def kept(id):
+        pool = ProbePool(quantile=quantile, surplus=1e6)()
+        for name, (in_flight, latency) in zip(["old", *IDS], [(0, 0.5), *answers], strict=True):
+            pool.add(name, in_flight=in_flight, latency=latency, now=0.0)
+        assert [pool.choose({"b"}, random.Random(1), now=0.0) for _ in range(2)] == ["b", "b"]
+        return pool.choose({id}, random.Random(1), now=0.0) is not None
+
+    assert [id for id in ("old", *IDS) if not kept(id)] == ["old", worst]
+
+
+def test_ties_go_to_the_oldest_probe():
+    """Of probes that say the same the one that came first is used, so that clients which asked in another order differ."""
+    for order in (["a", "b", "c"], ["c", "a", "b"], ["b", "c", "a"]):
+        pool = ProbePool()()
+        for id in order:
+            pool.add(id, in_flight=1, latency=0.1, now=0.0)
+        assert pool.choose(set(order), random.Random(1), now=0.0) == order[0]
+
+
 def test_old_probes_are_not_used():
     """A probe older than ``max_age`` is none; with fewer than two, nothing is chosen."""
     pool = pool_with((0, 0.1), (0, 0.2))
