@@ -51,14 +51,14 @@ none is claimed: counts that know the promised speeds are as good at load 0.75 a
 OTHERS = ("weighted round robin, reports", "default", "default, reports")
 
 
-def antagonist(world: World, period: float) -> None:
+def antagonist(world: World, period: float, seed: int = 99) -> None:
     """Take from a third of the servers what is not promised, and from another third after each period."""
-    rng = Random(99)
+    rng = Random(seed)
 
     def move() -> None:
         taken = set(rng.sample(sorted(world.servers), len(world.servers) // 3))
         for name, server in world.servers.items():
-            server.factor = 1.0 if name in taken else SPARE
+            server.resize(1.0 if name in taken else SPARE)
 
     move()
     world.every(period, move)
@@ -68,13 +68,14 @@ def mixed(kind: str, load: float, seed: int, *, clients: int, seconds: float) ->
     """Return mean and 99th percentile of one kind of balancer, in mean times of service."""
     world = World([1.5, 1.0, 0.5] * 8, 2, seed, reporting=kind.endswith("reports"))
     antagonist(world, 4.0)
-    lbs = [_balancer(kind, world, Random(1000 * seed + number)) for number in range(clients)]
+    lbs = [make_balancer(kind, world, Random(1000 * seed + number)) for number in range(clients)]
     rate = load * world.capacity
     found = world.run(lbs, rate, int(rate * seconds))
     return statistics.fmean(found), statistics.quantiles(found, n=100)[98]
 
 
-def _balancer(kind: str, world: World, rng: Random) -> LoadBalancer[Any]:
+def make_balancer(kind: str, world: World, rng: Random) -> LoadBalancer[Any]:
+    """Return a balancer of one kind for all servers of a world."""
     options: dict[str, Any] = {"clock": world.time, "rng": rng, "health": None}
     names = list(world.servers)
     weighted = [Endpoint(name, weight=server.speed) for name, server in world.servers.items()]
