@@ -1,6 +1,6 @@
 """The order of Prequal, Peak EWMA, counts in flight and weighted round robin, in a setting after the Prequal paper's testbed.
 
-    uv run python -m benchmarks.probing_order                the table, an hour
+    uv run python -m benchmarks.probing_order                the table, half an hour
     uv run python -m benchmarks.probing_order --loads 0.9    one load of it
 
 The order that was expected at the 99th percentile, with load 0.75 to 1.2: Prequal, two choices by Peak EWMA, two choices by
@@ -48,7 +48,7 @@ SPEEDS = [1.0, 0.5] * 50
 PROCESSORS = 2
 ANTAGONIST_S = 4.0
 REPORTED = "weighted round robin, reports"
-KINDS = (*ORDER[:3], REPORTED, "default", "default, reports")
+KINDS = (*ORDER[:3], REPORTED, "default")
 TRUNCATED_MEAN = 1.2876
 """Of a normal deviate of mean and standard deviation 1, if what is negative is drawn again."""
 
@@ -101,7 +101,7 @@ def main() -> int:
     )
     parser.add_argument("--loads", type=float, nargs="+", default=LOADS)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=16.0, help="of virtual time, of each run")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of virtual time, of each run")
     add_save(parser)
     options = parser.parse_args()
     figures: dict[str, float] = {}
