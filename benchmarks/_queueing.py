@@ -144,9 +144,7 @@ class World:
     ) -> None:
         self.now = 0.0
         self.rng = Random(seed)
-        self.servers = {
-            f"s{number}": kind(self, speed, workers) for number, speed in enumerate(speeds)
-        }
+        self.servers = {f"s{number}": kind(self, speed, workers) for number, speed in enumerate(speeds)}
         self.capacity = sum(speeds) * workers / MEAN_S
         self.reporting = reporting
         self.work = work or (lambda rng: rng.expovariate(1.0))
@@ -190,17 +188,19 @@ class World:
 
         server.begin(work, ended)
 
-    def run(self, lbs: list[LoadBalancer[Any]], rate: float, requests: int) -> list[float]:
-        """Make requests through balancers at random; return latencies of the last 80 % in mean times of service."""
+    def run(
+        self, lbs: list[LoadBalancer[Any]], rate: float, requests: int, measured: float = 0.8
+    ) -> list[float]:
+        """Make requests through balancers at random; return latencies of the last, a share, in mean times of service."""
 
         def arrive(left: int = requests) -> None:
             lb = lbs[self.rng.randrange(len(lbs))]
-            self.send(lb, MEAN_S * self.work(self.rng), measured=left < 0.8 * requests)
+            self.send(lb, MEAN_S * self.work(self.rng), measured=left < measured * requests)
             if left > 1:
                 self.at(self.now + self.rng.expovariate(rate), lambda: arrive(left - 1))
 
         self.at(0.0, arrive)
-        wanted = int(0.8 * requests) - 1
+        wanted = int(measured * requests) - 1
         while self.events and len(self.found) < wanted:
             self.now, _, what = heapq.heappop(self.events)
             what()

@@ -74,16 +74,17 @@ def _words(seconds: float) -> str:
 
 def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.inf) -> int:
     """Return a whole number in ``[minimum, maximum]``; a float is refused even when it is whole."""
-    allowed = f"a whole number{_range(minimum, maximum, None)}"
     if hasattr(value, "__index__") and not isinstance(value, bool):
         try:
             result = operator.index(value)
         except Exception:
             raise_interrupt()
-            raise ConfigurationError(parameter, value, allowed) from None
+            raise ConfigurationError(
+                parameter, value, f"a whole number{_range(minimum, maximum, None)}"
+            ) from None
         if minimum <= result <= maximum:
             return result
-    raise ConfigurationError(parameter, value, allowed)
+    raise ConfigurationError(parameter, value, f"a whole number{_range(minimum, maximum, None)}")
 
 
 def text(parameter: str, value: object, *, empty: bool = False, any_text: bool = False) -> str:
