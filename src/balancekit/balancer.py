@@ -20,6 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
 from balancekit._support import validation as valid
+from balancekit._support.display import same, shown
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.endpoint import Endpoint, endpoints
@@ -114,7 +115,7 @@ class LoadBalancer(Generic[T]):
     1
     """
 
-    __slots__ = ("__weakref__", "_allow_empty", "_current", "_runtime")
+    __slots__ = ("__weakref__", "_allow_empty", "_configured", "_current", "_runtime")
 
     if not TYPE_CHECKING:  # type checkers know that there is nothing
         close = stop = __enter__ = Elsewhere(
@@ -167,6 +168,11 @@ class LoadBalancer(Generic[T]):
             debug=valid.flag("debug", debug),
         )
         self._current = self._runtime.current
+        self._configured: tuple[tuple[str, object, object], ...] = (
+            ("load", load, None),
+            ("health", health, _DEFAULT_HEALTH),
+            ("exhaustion", exhaustion, _DEFAULT_EXHAUSTION),
+        )
         self.update(endpoints)
         warn_if_shared(hooks.selector, self._runtime)
         for listener in listening:
@@ -625,8 +631,13 @@ class LoadBalancer(Generic[T]):
         raise TypeError("a LoadBalancer cannot be copied or pickled: construct one in each process")
 
     def __repr__(self) -> str:
-        runtime = self._runtime
-        return f"<LoadBalancer of {len(runtime.state.members)} endpoints by {runtime.selector.name}>"
+        count, selector = len(self._runtime.state.members), shown(self._runtime.selector.selector)
+        given = [
+            f", {name}={shown(value)}"
+            for name, value, default in self._configured
+            if not same(value, default)
+        ]
+        return f"<LoadBalancer of {count} endpoint{'s' * (count != 1)} by {selector}{''.join(given)}>"
 
     def _attempts(
         self,

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record, field
+from balancekit._support.record import Policy, field
 from balancekit.endpoint import Endpoint
 from balancekit.node import Node
 
@@ -84,7 +84,7 @@ class ExhaustionPolicy(Protocol):
         ...
 
 
-class FailClosed(Record):
+class FailClosed(Policy):
     """Use the healthy endpoints, or none. The default.
 
     *When to use it:* when a wrong answer is worse than none, or callers know another place to go. *When not:*
@@ -101,7 +101,7 @@ class FailClosed(Record):
         return Choice(healthy)
 
 
-class FailOpen(Record):
+class FailOpen(Policy):
     """Use all endpoints when the share of healthy ones is below ``threshold``, or none is healthy.
 
     Parameters
@@ -137,7 +137,7 @@ class FailOpen(Record):
         return Choice(healthy)
 
 
-class LeastBad(Record):
+class LeastBad(Policy):
     """Use the one that is due back soonest when none is healthy.
 
     *When to use it:* in small pools: one request at least tries. *When not:* when that one would get all the

@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
 
+from balancekit._support.display import call, same
 from balancekit._support.interrupts import raise_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspect import Signature
 
-__all__ = ["Record", "derived", "field"]
+__all__ = ["Policy", "Record", "derived", "field"]
 
 R = TypeVar("R", bound="Record")
 
@@ -198,6 +199,29 @@ class Record:
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
         return f"{type(self).__name__}({fields})"
+
+
+class Policy(Record):
+    """A record that configures something: prints as the call that makes it, without what is at its default.
+
+    Example
+    -------
+    >>> class Retry(Policy):
+    ...     limit: int = 3
+    ...     backoff: float = 0.1
+    >>> Retry(limit=3, backoff=0.5)
+    Retry(backoff=0.5)
+    """
+
+    def __repr__(self) -> str:
+        kind, plain, named = type(self), [], {}
+        for name in (*kind._positional, *[name for name in kind._fields if name not in kind._positional]):
+            value = getattr(self, name)
+            if not hasattr(kind, name) and name in kind._positional:
+                plain.append(value)
+            elif not hasattr(kind, name) or not same(value, getattr(kind, name)):
+                named[name] = value
+        return call(kind.__name__, plain, named)
 
 
 def _restore(kind: type[R], values: dict[str, Any], views: tuple[str, ...]) -> R:

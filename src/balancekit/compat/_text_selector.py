@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import ClassVar
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat._prompt_history import PromptHistory
 from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight
@@ -15,7 +16,7 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 __all__ = ["TextSelector", "check_counts"]
 
 
-class TextSelector(ABC):
+class TextSelector(ConstructorRepr, ABC):
     """A selector with a history of texts. Its key is the prompt."""
 
     keyed: ClassVar[bool] = True

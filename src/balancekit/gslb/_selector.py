@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
 from balancekit.gslb._query import Client, Policy, Query
@@ -23,7 +24,7 @@ _DOWN: Final = Standing(up=False)
 
 
 @final
-class PolicySelector:
+class PolicySelector(ConstructorRepr):
     """Select the endpoint that a policy would answer first.
 
     Parameters

@@ -21,13 +21,13 @@ from __future__ import annotations
 from typing import final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.health._threshold import CheckState
 
 __all__ = ["AccruedFailures", "AccruedFailuresMachine"]
 
 
-class AccruedFailures(Record):
+class AccruedFailures(Policy):
     """Call an endpoint down after ``fall`` failures without ``reset`` passes in a row between them.
 
     Parameters

@@ -26,7 +26,7 @@ import math
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 from balancekit.health._table import Table, following, frozen
 
@@ -67,7 +67,7 @@ DAMPING: Final[Table[Damping, DampingTrigger]] = frozen(
 )
 
 
-class FlapDamping(Record):
+class FlapDamping(Policy):
     """Keep an endpoint out that comes and goes, for as long as it has been restless.
 
     Parameters

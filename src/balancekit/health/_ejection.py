@@ -18,13 +18,13 @@ import random
 from typing import Final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 
 __all__ = ["LAST_STAYS", "Ejection"]
 
 
-class Ejection(Record):
+class Ejection(Policy):
     """How long an endpoint stays out, and how many may be out at once.
 
     Parameters

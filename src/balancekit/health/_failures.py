@@ -14,7 +14,7 @@ import enum
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record, field
+from balancekit._support.record import Policy, field
 from balancekit.health._table import Table, following, frozen
 from balancekit.outcome import FAILURES, Outcome
 
@@ -55,7 +55,7 @@ FAILURE_RUN: Final[Table[Run, RunTrigger]] = frozen(
 )
 
 
-class ConsecutiveFailures(Record):
+class ConsecutiveFailures(Policy):
     """Trip after ``threshold`` failures without a success between them.
 
     Parameters

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 from balancekit.health._accrued import AccruedFailures
 from balancekit.health._damping import FlapDamping
@@ -37,7 +37,7 @@ __all__ = ["Lifecycle"]
 STARTS: Final = frozenset({Health.UNKNOWN, Health.PROBING, Health.WARMING, Health.HEALTHY})
 
 
-class Lifecycle(Record):
+class Lifecycle(Policy):
     """Health policy: take endpoints out, keep the restless out, try them, warm them, restore them.
 
     Parameters

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.events import Ejected, EjectionRefused, Event, Probing, Restored
 from balancekit.health._ejection import LAST_STAYS, Ejection
 from balancekit.health._table import Table, following, frozen
@@ -60,7 +60,7 @@ MAX_FAILS: Final[Table[Fails, FailTrigger]] = frozen(
 )
 
 
-class MaxFails(Record):
+class MaxFails(Policy):
     """Health policy: nginx's passive checks.
 
     Parameters

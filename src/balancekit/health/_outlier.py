@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.health._report import EndpointReport
 from balancekit.stats import deviation, median
 
@@ -38,7 +38,7 @@ Outliers: TypeAlias = Mapping[str, str]
 """Causes by id."""
 
 
-class SuccessRateOutlier(Record):
+class SuccessRateOutlier(Policy):
     """Eject endpoints that succeed less often than the mean of the peers by some standard deviations.
 
     Parameters
@@ -86,7 +86,7 @@ class SuccessRateOutlier(Record):
         return {id: f"success rate {rate:.3f} {rest}" for id, rate in rates.items() if rate < limit}
 
 
-class FailurePercentage(Record):
+class FailurePercentage(Policy):
     """Eject endpoints that fail at least ``threshold`` of their requests (Envoy).
 
     Parameters
@@ -123,7 +123,7 @@ class FailurePercentage(Record):
         return _failing(self, reports, lambda rate: rate >= self.threshold)
 
 
-class FailurePercentageAbove(Record):
+class FailurePercentageAbove(Policy):
     """Eject endpoints that fail more than ``threshold`` of their requests (gRPC A50).
 
     Parameters
@@ -150,7 +150,7 @@ class FailurePercentageAbove(Record):
         return _failing(self, reports, lambda rate: rate > self.threshold)
 
 
-class MedianFailures(Record):
+class MedianFailures(Policy):
     """Eject endpoints that fail far more often than the median of their peers.
 
     Parameters
@@ -198,7 +198,7 @@ class MedianFailures(Record):
         return {id: f"failure rate {rate:.3f} > {limit:.3f}" for id, rate in rates.items() if rate > limit}
 
 
-class MedianLatency(Record):
+class MedianLatency(Policy):
     """Eject endpoints that answer far more slowly than the median of their peers.
 
     Parameters

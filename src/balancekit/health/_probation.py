@@ -14,7 +14,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.health._table import Table, following, frozen
 
 __all__ = ["PROBATION", "Probation", "Trial", "TrialMachine", "TrialTrigger"]
@@ -52,7 +52,7 @@ PROBATION: Final[Table[Trial, TrialTrigger]] = frozen(
 )
 
 
-class Probation(Record):
+class Probation(Policy):
     """Restore an endpoint after some requests in a row have succeeded.
 
     Parameters

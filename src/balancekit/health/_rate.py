@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record, field
+from balancekit._support.record import Policy, field
 from balancekit.health._report import EndpointReport
 
 __all__ = ["LatencyLimit", "SuccessRate"]
 
 
-class SuccessRate(Record):
+class SuccessRate(Policy):
     """Accuse an endpoint that succeeds in less than ``min_rate`` of its requests.
 
     Parameters
@@ -65,7 +65,7 @@ class SuccessRate(Record):
         }
 
 
-class LatencyLimit(Record):
+class LatencyLimit(Policy):
     """Accuse an endpoint whose answers take longer than ``limit`` seconds.
 
     Parameters

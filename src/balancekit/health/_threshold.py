@@ -19,7 +19,7 @@ import enum
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.health._table import Table, following, frozen
 
 __all__ = ["THRESHOLDS", "CheckState", "CheckTrigger", "Detection", "ThresholdMachine", "Thresholds"]
@@ -70,7 +70,7 @@ class Detection(NamedTuple):
     latest: float
 
 
-class Thresholds(Record):
+class Thresholds(Policy):
     """Believe checks after ``rise`` passes or ``fall`` failures in a row.
 
     Parameters

@@ -18,7 +18,7 @@ import enum
 from typing import Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record, field
+from balancekit._support.record import Policy, field
 from balancekit.health._table import Table, following, frozen
 
 __all__ = ["WARM_UP", "WarmUp", "WarmUpMachine", "Warmth", "WarmthTrigger"]
@@ -57,7 +57,7 @@ WARM_UP: Final[Table[Warmth, WarmthTrigger]] = frozen(
 )
 
 
-class WarmUp(Record):
+class WarmUp(Policy):
     """Give an endpoint that is back a share that grows over ``window`` seconds.
 
     Parameters

@@ -11,6 +11,7 @@ import numpy as np
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import hash32
@@ -42,7 +43,7 @@ NAMES: Final = ("model", "adapter")
 
 
 @final
-class PrefixAffinity:
+class PrefixAffinity(ConstructorRepr):
     """The endpoint with the least work: what is uncached of the prompt, times how busy the endpoint is.
 
     The key of a request is its whole prompt: text, bytes, or token ids by :func:`~balancekit.inference.token_key`. It is cut

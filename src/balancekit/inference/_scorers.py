@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record, field
+from balancekit._support.record import Policy, field
 from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Node
 
@@ -58,7 +58,7 @@ def _checked(attributes: Any) -> None:
         raise ConfigurationError("attributes", attributes, "NodeAttributes()")
 
 
-class CacheUtilization(Record):
+class CacheUtilization(Policy):
     """Endpoints whose cache of keys and values is nearly full count as busier.
 
     Parameters
@@ -106,7 +106,7 @@ class CacheUtilization(Record):
         return self.weight * (min(share, 1.0) - self.above) / (1.0 - self.above)
 
 
-class LoadedAdapters(Record):
+class LoadedAdapters(Policy):
     """Endpoints that would have to load the request's adapter first count as busier.
 
     Parameters

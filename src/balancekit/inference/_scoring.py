@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 
 __all__ = ["PrefixRule", "Product", "PromptView", "RelativeLoad", "StickyMatch"]
 
@@ -49,7 +49,7 @@ class PrefixRule(Protocol):
         ...
 
 
-class Product(Record):
+class Product(Policy):
     """Uncached blocks x the load with this request.
 
     *When to use it:* first; there is nothing to set. *When not:* the slowest answers matter more than the mean, and the speed
@@ -72,7 +72,7 @@ class Product(Record):
         ]
 
 
-class RelativeLoad(Record):
+class RelativeLoad(Policy):
     """Cached part of the prompt minus ``beta`` x the load relative to the mean.
 
     Parameters
@@ -105,7 +105,7 @@ class RelativeLoad(Record):
         ]
 
 
-class StickyMatch(Record):
+class StickyMatch(Policy):
     """An endpoint that has most of the prompt, unless it is too much busier than the others.
 
     Parameters

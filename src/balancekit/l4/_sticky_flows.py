@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, cast, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.l4._flow_table import FlowTable
 from balancekit.outcome import Completion
@@ -31,7 +32,7 @@ OnEjected: TypeAlias = Literal["move", "keep"]
 
 
 @final
-class StickyFlows:
+class StickyFlows(ConstructorRepr):
     """Send a key to the endpoint that had it last, and others to a child.
 
     Parameters

@@ -48,7 +48,8 @@ from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.display import ConstructorRepr
+from balancekit._support.record import Policy
 from balancekit.loads._latency import measured
 from balancekit.loads._reported_utilization import ReportedUtilization
 from balancekit.loads._success_rate import SuccessRate
@@ -96,7 +97,7 @@ RECENT: Final = 4
 """Endpoints that have just answered which a picker remembers; a power of two."""
 
 
-class ExpectedDelay(Record):
+class ExpectedDelay(Policy):
     """Load policy: pace of an endpoint times the requests in flight, divided by the success rate cubed.
 
     Parameters
@@ -266,7 +267,7 @@ class SweepTotals:
 
 
 @final
-class ExpectedDelayLoad:
+class ExpectedDelayLoad(ConstructorRepr):
     """The expected delay of one endpoint. Made by :class:`ExpectedDelay`."""
 
     __slots__ = (

@@ -43,7 +43,8 @@ from math import exp
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record
+from balancekit._support.display import ConstructorRepr
+from balancekit._support.record import Policy
 from balancekit.loads._latency import measured
 from balancekit.outcome import FAILURES, Completion
 
@@ -62,7 +63,7 @@ SWEPT: Final = 5000
 """Endpoints per second that sweeps may look at: a thousandth of a processor."""
 
 
-class FailureAware(Record):
+class FailureAware(Policy):
     """Load policy: Peak EWMA of successes, times in-flight, divided by the success rate cubed.
 
     Parameters
@@ -173,7 +174,7 @@ def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
 
 
 @final
-class FailureAwareLoad:
+class FailureAwareLoad(ConstructorRepr):
     """The failure-aware load of one endpoint. Made by :class:`FailureAware`."""
 
     __slots__ = ("_at", "_latency", "_missing", "_missing_at", "_node", "_rate", "pool", "tried")

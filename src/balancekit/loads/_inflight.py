@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, final
 
-from balancekit._support.record import Record
+from balancekit._support.display import ConstructorRepr
+from balancekit._support.record import Policy
 from balancekit.outcome import Completion
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["CountedLoad", "InFlight", "InFlightCost", "WaitingCost"]
 
 
-class InFlight(Record):
+class InFlight(Policy):
     """Load policy: the number of open leases. The cheapest, and exact.
 
     *When not to use it:* when a failing endpoint answers fast. It then looks idle and is fed; use
@@ -41,7 +42,7 @@ class InFlight(Record):
         return CountedLoad(node)
 
 
-class InFlightCost(Record):
+class InFlightCost(Policy):
     """Load policy: the summed ``cost`` of the open leases.
 
     *When not to use it:* if no caller passes ``cost=`` to ``acquire``; it then equals :class:`InFlight`
@@ -55,7 +56,7 @@ class InFlightCost(Record):
         return SummedLoad(node)
 
 
-class WaitingCost(Record):
+class WaitingCost(Policy):
     """Load policy: the summed ``cost`` of the open leases whose answer has not begun.
 
     For language models: with the tokens of the prompt as cost, it is the prompt work ahead of a new request, for that of a
@@ -82,7 +83,7 @@ class WaitingCost(Record):
 
 
 @final
-class CountedLoad:
+class CountedLoad(ConstructorRepr):
     """Open leases relative to capacity."""
 
     __slots__ = ("_node",)
@@ -107,7 +108,7 @@ class CountedLoad:
 
 
 @final
-class SummedLoad:
+class SummedLoad(ConstructorRepr):
     """Open cost relative to capacity."""
 
     __slots__ = ("_node", "_open")
@@ -132,7 +133,7 @@ class SummedLoad:
 
 
 @final
-class WaitingLoad:
+class WaitingLoad(ConstructorRepr):
     """Cost of requests without an answer yet, relative to capacity."""
 
     __slots__ = ("_node", "_waiting")

@@ -20,7 +20,8 @@ from math import inf, log
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record, field
+from balancekit._support.display import ConstructorRepr
+from balancekit._support.record import Policy, field
 from balancekit.outcome import Completion, Outcome
 from balancekit.stats import Ewma, PeakEwma
 
@@ -37,7 +38,7 @@ UNMEASURED_RANK: Final = 1e300
 """The rank, for one request ahead, of such an endpoint: above that of all that have answered."""
 
 
-class EwmaLatency(Record):
+class EwmaLatency(Policy):
     """Load policy: symmetric average of latency, times the requests in flight.
 
     Parameters
@@ -60,7 +61,7 @@ class EwmaLatency(Record):
         return LatencyLoad(node, Ewma(decay=self.decay), self.decay)
 
 
-class PeakEwmaLatency(Record):
+class PeakEwmaLatency(Policy):
     """Load policy: an average of latency that believes bad news at once, times the requests in flight.
 
     Parameters
@@ -85,7 +86,7 @@ class PeakEwmaLatency(Record):
 
 
 @final
-class LatencyLoad:
+class LatencyLoad(ConstructorRepr):
     """An average of latency times (requests in flight / capacity + 1)."""
 
     __slots__ = ("_average", "_node", "changed", "decay")

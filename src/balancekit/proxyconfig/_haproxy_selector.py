@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.text import decimal
 from balancekit.compat import haproxy
 from balancekit.loads import InFlight
@@ -15,7 +16,7 @@ __all__ = ["HaproxySelector"]
 
 
 @final
-class HaproxySelector:
+class HaproxySelector(ConstructorRepr):
     """HAProxy's backend behind a balancer: its servers are the endpoints, in the same order.
 
     An endpoint that may not be picked is down, and one that is excluded is down for that pick. If all servers are at their

@@ -23,8 +23,9 @@ from sortedcontainers import SortedList
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 from balancekit.node import Node
 from balancekit.outcome import FAILURES, Completion, Outcome
@@ -42,7 +43,7 @@ MAX_USES: Final = 1_000
 """Uses of one probe in pools so small that probes never run out."""
 
 
-class ProbePool(Record):
+class ProbePool(Policy):
     """How probes are kept and used.
 
     Parameters
@@ -243,7 +244,7 @@ def _rank(probe: _Probe, limit: float) -> tuple[bool, float, float]:
 
 
 @final
-class Prequal:
+class Prequal(ConstructorRepr):
     """The fastest endpoint that is not hot, by what servers answer to probes.
 
     Parameters

@@ -16,7 +16,8 @@ import math
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.record import Record, field
+from balancekit._support.display import ConstructorRepr
+from balancekit._support.record import Policy, field
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import Completion
 from balancekit.reported._attributes import NodeAttributes
@@ -30,7 +31,7 @@ MEANS_PER_AGE: Final = 6
 """How often the mean is taken in ``max_age`` seconds."""
 
 
-class Probed(Record):
+class Probed(Policy):
     """Load policy: a figure that probes find, and own requests since.
 
     Parameters
@@ -122,7 +123,7 @@ class ProbedPool:
 
 
 @final
-class ProbedNodeLoad:
+class ProbedNodeLoad(ConstructorRepr):
     """The probed load of one endpoint. Made by :class:`Probed`."""
 
     __slots__ = ("_pool", "node", "others")

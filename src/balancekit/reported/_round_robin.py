@@ -8,6 +8,7 @@ from typing import ClassVar, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.node import Node
 from balancekit.outcome import Completion
@@ -27,7 +28,7 @@ MAX_ROUNDS: Final = 2
 
 
 @final
-class ReportedRoundRobin:
+class ReportedRoundRobin(ConstructorRepr):
     """Each endpoint in turn, in proportion to requests per second for each unit of its own utilization.
 
     Reports come with answers: adapters read them from headers, other code calls ``lease.report_load``.

@@ -23,7 +23,7 @@ from typing import Final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import LoadReport
 
@@ -42,7 +42,7 @@ class MissingWeight(enum.StrEnum):
     """Their median (Envoy)."""
 
 
-class ReportedWeights(Record):
+class ReportedWeights(Policy):
     """How reports become weights.
 
     Parameters

@@ -29,7 +29,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import Completion, Outcome
 
@@ -47,7 +47,7 @@ LATENCIES: Final = frozenset({Outcome.SUCCESS, Outcome.TIMEOUT})
 """Outcomes whose duration says how fast an endpoint is."""
 
 
-class Gradient(Record):
+class Gradient(Policy):
     """Limit by the gradient of latency, as Envoy's adaptive concurrency.
 
     Parameters
@@ -206,7 +206,7 @@ class GradientLimit:
         return samples[max(0, math.ceil(self.config.quantile * len(samples)) - 1)]
 
 
-class Aimd(Record):
+class Aimd(Policy):
     """Limit by additive increase and multiplicative decrease.
 
     Parameters

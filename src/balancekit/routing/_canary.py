@@ -11,6 +11,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.text import decimal, to_bytes
 from balancekit.errors import Reason
 from balancekit.hashing import hash64
@@ -26,7 +27,7 @@ WHOLE: Final = float(1 << 64)
 
 
 @final
-class Canary:
+class Canary(ConstructorRepr):
     """A stable share of the keys goes to endpoints with certain labels, the rest to the others.
 
     Parameters

@@ -13,6 +13,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
@@ -30,7 +31,7 @@ MAX_RETRIES: Final = 4
 
 
 @final
-class MaxInFlight:
+class MaxInFlight(ConstructorRepr):
     """Pass over endpoints that have as many requests in flight as they may.
 
     Parameters

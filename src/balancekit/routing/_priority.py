@@ -24,6 +24,7 @@ from random import Random
 from typing import cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
@@ -67,7 +68,7 @@ def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) 
     return tuple(loads)
 
 
-class _TierSelector:
+class _TierSelector(ConstructorRepr):
     """Selection by tiers, which are a function of the node; lower ones first."""
 
     def __init__(

@@ -19,6 +19,7 @@ from random import Random
 from typing import ClassVar, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.errors import Reason
 from balancekit.protocols import LoadPolicy
@@ -50,7 +51,7 @@ class Bucket:
 
 
 @final
-class RateLimit:
+class RateLimit(ConstructorRepr):
     """Pass over endpoints that have been asked as often as they may be.
 
     Parameters

@@ -22,6 +22,7 @@ from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason, StickyValueError
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector
@@ -39,7 +40,7 @@ PART: Final = "all"
 
 
 @final
-class Sticky:
+class Sticky(ConstructorRepr):
     """Send a request that carries a valid value to the endpoint it names, the others to a child.
 
     Parameters

@@ -13,6 +13,7 @@ from random import Random
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector, excluding
@@ -26,7 +27,7 @@ WHOLE_POOL: Final = "all"
 
 
 @final
-class Subset:
+class Subset(ConstructorRepr):
     """Only endpoints whose metadata match the labels that a request asks for.
 
     Parameters

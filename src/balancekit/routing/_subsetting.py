@@ -18,6 +18,7 @@ from random import Random
 from typing import final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.hashing import hash64
 from balancekit.protocols import LoadPolicy
@@ -86,7 +87,7 @@ def _names(ids: object) -> list[str]:
 
 
 @final
-class Subsetting:
+class Subsetting(ConstructorRepr):
     """Use only a part of the pool, chosen by a function of all ids; the whole pool if none of the part is left.
 
     Parameters

@@ -8,6 +8,7 @@ from random import Random
 from typing import ClassVar, Final, NamedTuple, Protocol, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.errors import ConfigurationError
 from balancekit.hashing import load_bound
@@ -48,7 +49,7 @@ class RankingSelector(Protocol):
 
 
 @final
-class BoundedLoad:
+class BoundedLoad(ConstructorRepr):
     """A hashed selector whose endpoints never hold more than a factor of their part of all open leases.
 
     *Guarantee.* An endpoint is picked only while it has fewer than ``ceil(factor * m * w / W)`` open leases, where

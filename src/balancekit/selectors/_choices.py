@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, ClassVar, NamedTuple, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.loads import CountedLoad, FailureAware
 from balancekit.scheduling import AliasTable
 from balancekit.selectors._sampling import MAX_REDRAWS, equal_weights, sample, sampler, sampling_table
@@ -34,7 +35,7 @@ class Comparison(NamedTuple):
 
 
 @final
-class PowerOfChoices:
+class PowerOfChoices(ConstructorRepr):
     """Draw ``d`` different endpoints by weight, take the one whose load is least; the first on a tie.
 
     Parameters

@@ -17,6 +17,7 @@ from random import Random
 from typing import ClassVar, Final, TypeAlias, final
 
 from balancekit import hashing
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import brief
 from balancekit.loads import InFlight
 from balancekit.selectors._pickers import Pickers, keyless
@@ -32,7 +33,7 @@ Tables: TypeAlias = tuple[Snapshot, Mapping[str, Node], tuple[hashing.HashStruct
 """A snapshot, its eligible nodes by id, and the structures of its members, weighted ones first."""
 
 
-class _ConsistentHash(ABC):
+class _ConsistentHash(ConstructorRepr, ABC):
     """The part that all consistent-hash selectors share; a subclass makes the structure."""
 
     keyed: ClassVar[bool] = True

@@ -15,6 +15,7 @@ from math import inf
 from random import Random
 from typing import Any, ClassVar, Final, NamedTuple, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.loads import ExpectedDelay
 from balancekit.loads._expected_delay import RECENT, ExpectedDelayPool
 from balancekit.selectors._cyclic import cycle
@@ -43,7 +44,7 @@ class Rota(NamedTuple):
 
 
 @final
-class ShortestExpectedDelay:
+class ShortestExpectedDelay(ConstructorRepr):
     """The endpoint with the shortest expected delay, of all or of twelve; the default.
 
     *Guarantee.* No queue grows without bound if any policy can keep all of them finite. Among endpoints that are healthy

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.loads import InFlight
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -16,7 +17,7 @@ __all__ = ["First"]
 
 
 @final
-class First:
+class First(ConstructorRepr):
     """The first eligible endpoint in the order of configuration. Weights other than zero are ignored.
 
     *When not to use it:* to spread anything: all traffic moves to the next endpoint at once when the

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.loads import InFlight
 from balancekit.scheduling import ScoreBuckets
@@ -21,7 +22,7 @@ __all__ = ["LeastRequest"]
 
 
 @final
-class LeastRequest:
+class LeastRequest(ConstructorRepr):
     """The endpoint with the least ``(inflight + 1) / weight``; ties at random.
 
     *Guarantee.* Each pick is one of those with the least score at that moment, all equally likely.

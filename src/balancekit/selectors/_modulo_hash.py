@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.hashing import hash32
 from balancekit.loads import InFlight
 from balancekit.selectors._pickers import Pickers
@@ -16,7 +17,7 @@ __all__ = ["SourceHash"]
 
 
 @final
-class SourceHash:
+class SourceHash(ConstructorRepr):
     """``hash(key) % n``: the foil against which consistent hashing is measured.
 
     *Guarantee.* The same key goes to the same endpoint while exactly the same endpoints are eligible, in

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.loads import InFlight
 from balancekit.selectors._sampling import MAX_REDRAWS, sample, sampler, sampling_table, uniform_sampler
 from balancekit.snapshot import Node, PickContext, Snapshot
@@ -18,7 +19,7 @@ __all__ = ["UniformRandom", "WeightedRandom"]
 
 
 @final
-class UniformRandom:
+class UniformRandom(ConstructorRepr):
     """Any endpoint, all equally likely. Weights other than zero are ignored.
 
     *When not to use it:* whenever loads can be compared; two random choices are exponentially better
@@ -56,7 +57,7 @@ class UniformRandom:
 
 
 @final
-class WeightedRandom:
+class WeightedRandom(ConstructorRepr):
     """Any endpoint, as likely as its weight says; never one of weight zero while another may serve.
 
     *When not to use it:* where evenness matters more than independence: after k picks shares are off by

@@ -12,6 +12,7 @@ from __future__ import annotations
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.loads import PeakEwmaLatency
 from balancekit.loads._latency import LatencyLoad
@@ -23,7 +24,7 @@ __all__ = ["LeastResponseTime"]
 
 
 @final
-class LeastResponseTime:
+class LeastResponseTime(ConstructorRepr):
     """The endpoint whose load is least of all; ties at random.
 
     Over ``PeakEwmaLatency()`` unless the balancer is given another load: ``EwmaLatency()`` for a

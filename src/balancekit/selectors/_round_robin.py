@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.loads import InFlight
 from balancekit.selectors._cyclic import CyclicOrder, CyclicState, cycle
 from balancekit.snapshot import Node, PickContext, Snapshot
@@ -18,7 +19,7 @@ __all__ = ["RoundRobin"]
 
 
 @final
-class RoundRobin:
+class RoundRobin(ConstructorRepr):
     """Each endpoint in turn, from a random start.
 
     *Guarantee.* Of any n consecutive picks over n unchanged endpoints, each gets exactly one.

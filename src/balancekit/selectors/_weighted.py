@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import ClassVar, Final, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.loads import InFlight
 from balancekit.scheduling import (
     SmoothWrr,
@@ -36,7 +37,7 @@ MAX_SKIPPED_TURNS: Final = 1024
 
 
 @final
-class SmoothWeightedRoundRobin:
+class SmoothWeightedRoundRobin(ConstructorRepr):
     """Each endpoint in turn, in proportion to weight, as evenly as nginx does it.
 
     *Guarantee.* Over a cycle (weights in lowest whole terms, summed) each endpoint gets exactly its
@@ -76,7 +77,7 @@ class SmoothWeightedRoundRobin:
 
 
 @final
-class StrideScheduling:
+class StrideScheduling(ConstructorRepr):
     """Each endpoint in turn, in proportion to weight, for large pools and weights of any kind.
 
     *Guarantee.* Exact shares over a cycle if the weights have one of at most a million turns, else in the

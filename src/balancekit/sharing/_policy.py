@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol, cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
-from balancekit._support.record import Record, field
+from balancekit._support.record import Policy, field
 from balancekit.errors import ConfigurationError
 from balancekit.loads import CountedLoad, InFlight, InFlightCost
 from balancekit.node import Load, Node
@@ -46,7 +47,7 @@ class SharedStore(Protocol):
         ...
 
 
-class Shared(Record):
+class Shared(Policy):
     """Load policy: another load, over the open leases of all processes that share.
 
     Parameters
@@ -284,7 +285,7 @@ class SharedPool:
 
 
 @final
-class SharedLoad:
+class SharedLoad(ConstructorRepr):
     """The load of one endpoint over all processes. Made by :class:`Shared`."""
 
     __slots__ = ("_succeeded", "inner", "needs_start", "node", "place", "pool")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import Reason
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
@@ -105,7 +106,7 @@ class TokenBlock:
 
 
 @final
-class SharedRateLimit:
+class SharedRateLimit(ConstructorRepr):
     """Pass over endpoints that all processes together have asked as often as they may be.
 
     Parameters

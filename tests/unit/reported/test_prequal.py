@@ -57,8 +57,11 @@ def test_a_used_probe_counts_the_request():
     ],
 )
 def test_the_worst_is_the_hottest_and_without_a_hot_one_the_slowest(answers, quantile, worst):
-    """With each request one probe is taken out, the oldest and the worst by turns. The worst is the last of the order of
-    choice: of the hot the one with the most in flight; if all are cold, the one with the greatest latency."""
+    """With each request one probe is taken out, the oldest and the worst by turns.
+
+    The worst is the last of the order of choice: of the hot the one with the most in flight; if all are cold, the one with
+    the greatest latency.
+    """
 
     def kept(id):
         pool = ProbePool(quantile=quantile, surplus=1e6)()

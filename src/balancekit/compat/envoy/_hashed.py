@@ -17,6 +17,7 @@ from typing import ClassVar, Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat.envoy._bounded import within_bounds
 from balancekit.compat.envoy._hash import RING_HASHES, key_hash
 from balancekit.compat.envoy._tables import Maglev as MaglevSlots
@@ -41,7 +42,7 @@ class Table(NamedTuple):
 
 
 @final
-class RingHash:
+class RingHash(ConstructorRepr):
     """Envoy's ``RING_HASH``: the owner of the first ring entry at or after the key's hash.
 
     *Guarantee.* The owners are Envoy's, for the same hosts in the same order with the same weights.
@@ -124,7 +125,7 @@ class RingHash:
 
 
 @final
-class Maglev:
+class Maglev(ConstructorRepr):
     """Envoy's ``MAGLEV``: the owner of the table slot that is the remainder of the key's hash.
 
     *Guarantee.* The owners are Envoy's, for the same hosts and weights in any order.

@@ -18,7 +18,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Health", "HealthCheck", "HealthChecker"]
@@ -32,7 +32,7 @@ class Health(enum.Enum):
     UNHEALTHY = "UNHEALTHY"
 
 
-class HealthCheck(Record):
+class HealthCheck(Policy):
     """The settings, named as Envoy's.
 
     Parameters

@@ -23,7 +23,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.compat.envoy._outlier_rates import NOTHING, RateLimits, Rates, rates
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.events import Ejected, EjectionRefused, Event, Restored
@@ -46,7 +46,7 @@ PERCENTAGES: Final = (
 )
 
 
-class OutlierDetection(Record):
+class OutlierDetection(Policy):
     """The settings, named and defaulted as Envoy's.
 
     Parameters

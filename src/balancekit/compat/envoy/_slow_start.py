@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 
 __all__ = ["SlowStart"]
 
 
-class SlowStart(Record):
+class SlowStart(Policy):
     """The settings, named and defaulted as Envoy's.
 
     Parameters

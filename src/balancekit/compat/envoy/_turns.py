@@ -16,6 +16,7 @@ from typing import ClassVar, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.compat.envoy._deadlines import Deadlines
 from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight
@@ -36,7 +37,7 @@ def in_service(snapshot: Snapshot) -> tuple[Node, ...]:
 
 
 @final
-class RoundRobin:
+class RoundRobin(ConstructorRepr):
     """Envoy's ``ROUND_ROBIN``: in turn from a random start; by deadline if weights differ.
 
     *Guarantee.* In a cycle of the deadlines each host is picked as often as its weight says.
@@ -90,7 +91,7 @@ class RoundRobin:
 
 
 @final
-class LeastRequest:
+class LeastRequest(ConstructorRepr):
     """Envoy's ``LEAST_REQUEST``: the least busy of a few draws; by deadline if weights differ.
 
     With equal weights ``choice_count`` hosts are drawn, the same one possibly twice, and a later draw wins
@@ -171,7 +172,7 @@ class LeastRequest:
 
 
 @final
-class Random:
+class Random(ConstructorRepr):
     """Envoy's ``RANDOM``: any host, all equally likely, whatever their weights.
 
     *When not to use it:* with weights; Envoy ignores them here.

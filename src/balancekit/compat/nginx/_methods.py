@@ -18,7 +18,7 @@ from zlib import crc32
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.record import Record
+from balancekit._support.record import Policy
 from balancekit.compat.nginx._peers import Group, Peer
 from balancekit.errors import ConfigurationError
 
@@ -52,7 +52,7 @@ class Method(Protocol):
         ...
 
 
-class RoundRobin(Record):
+class RoundRobin(Policy):
     """No directive: smooth weighted round robin with effective weights. 5/1/1 gives a a b a c a a."""
 
     def search(self, key: bytes, rng: Generator) -> Search:
@@ -60,7 +60,7 @@ class RoundRobin(Record):
         return _Smooth()
 
 
-class LeastConn(Record):
+class LeastConn(Policy):
     """``least_conn``: the fewest requests in progress per weight; ties take a smooth turn among themselves."""
 
     def search(self, key: bytes, rng: Generator) -> Search:
@@ -68,7 +68,7 @@ class LeastConn(Record):
         return _LeastConn()
 
 
-class IpHash(Record):
+class IpHash(Policy):
     """``ip_hash``: by the first three bytes of an IPv4 address, or all sixteen of an IPv6 one.
 
     Example
@@ -98,7 +98,7 @@ class IpHash(Record):
         return _IpHash(key)
 
 
-class Hash(Record):
+class Hash(Policy):
     """``hash KEY``: CRC-32 modulo the weights; most keys move when a server comes or goes."""
 
     def search(self, key: bytes, rng: Generator) -> Search:
@@ -106,7 +106,7 @@ class Hash(Record):
         return _Hash(key) if key else _Smooth()
 
 
-class ConsistentHash(Record):
+class ConsistentHash(Policy):
     """``hash KEY consistent``: the ketama-like ring of CRC-32 points, 160 per unit of weight."""
 
     def search(self, key: bytes, rng: Generator) -> Search:
@@ -114,7 +114,7 @@ class ConsistentHash(Record):
         return _Consistent(key) if key else _Smooth()
 
 
-class Random(Record):
+class Random(Policy):
     """``random`` or, with ``two``, ``random two least_conn``: draws by weight.
 
     Parameters

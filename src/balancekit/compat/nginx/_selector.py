@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.text import decimal, to_bytes
 from balancekit.compat.nginx._methods import Method, RoundRobin
 from balancekit.compat.nginx._peers import Group, Peer, Server
@@ -21,7 +22,7 @@ __all__ = ["AsNginx"]
 
 
 @final
-class AsNginx:
+class AsNginx(ConstructorRepr):
     """A selector that chooses as nginx 1.22 does, failures included.
 
     Parameters
