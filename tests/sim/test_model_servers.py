@@ -7,6 +7,7 @@ import pytest
 from balancekit import BoundedLoad, ConfigurationError, RingHash, RoundRobin
 from balancekit.inference import PrefixAffinity
 from balancekit.sim import MODEL_WORKLOADS, ModelServers, ModelWorkload, simulate_models
+from balancekit.sim._model_servers import _Cache
 
 SHORT = ModelWorkload(duration=60.0)
 IDLE = ModelWorkload(rate=0.02, turns=1.0, system_prompts=1, duration=20_000.0)
@@ -51,6 +52,29 @@ def test_a_larger_cache_finds_more():
         for size in (5_000, 20_000, 80_000)
     ]
     assert found == sorted(set(found))
+
+
+def test_a_full_cache_forgets_ends_first_and_system_prompts_last():
+    """Beyond its capacity a cache loses the last tokens of what was used longest ago, and a system prompt after its conversations.
+
+    A server holds 1,000 tokens: a system prompt of 500, conversations of 300, then 400. Of the first conversation 100 are left.
+    """
+    cache = _Cache(1_000)
+    for name, tokens in (("first", 300), ("second", 400)):
+        cache.put(name, tokens)
+        cache.put("system", 500)
+    assert cache.found("system", 500, "first", 300) == 600
+    assert cache.found("system", 500, "second", 400) == 900
+    cache.put("other", 900)
+    assert cache.found("system", 500, "second", 400) == 100
+    assert cache.found("other", 900, "second", 400) == 900
+
+
+def test_turns_after_the_last_beginning_count_but_are_not_steady():
+    """Steady turns are some of all: their hit rate differs where conversations outlive the duration."""
+    report = simulate_models(PrefixAffinity, SHORT)
+    assert 0.0 < report.steady_hit_rate < 1.0
+    assert report.steady_hit_rate != report.hit_rate
 
 
 def test_the_hot_prompt_has_its_part():

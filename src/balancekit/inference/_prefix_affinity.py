@@ -58,8 +58,8 @@ class PrefixAffinity(ConstructorRepr):
     block
         Bytes of a block, a multiple of 8. 256 characters are about 64 tokens; 64 token ids are 256 bytes.
     capacity
-        Blocks that are remembered of an endpoint, >= 1: twice its cache in tokens / 64, for what is forgotten too early costs
-        more than what is believed too long.
+        Blocks that are remembered of an endpoint, >= 1: at least twice its cache in tokens / 64, for what is forgotten too early
+        costs more than what is believed too long. The default is enough for caches of up to a million tokens.
     spill
         An endpoint with more open leases than ``spill`` x the mean, and than the mean and two standard deviations (2 sqrt(mean),
         at least 4), gets no prompt that another may take; >= 1. ``None`` leaves it to the rule.

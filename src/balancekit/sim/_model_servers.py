@@ -1,9 +1,12 @@
 """Language-model servers in virtual time: prefill, decode, a cache of prompts, conversations.
 
 A server computes prompts one after the other, as many tokens a second as it can, except those that its cache holds; then it
-writes the answers of all its requests at the same time, the slower the more there are. Its cache forgets the least recently used
-system prompts and conversations. Conversations begin at random, with a system prompt drawn by Zipf's law; each turn asks again
-with all that was said before.
+writes the answers of all its requests at the same time, the slower the more there are. Its cache forgets what was used longest
+ago, from the end: the last tokens of a conversation go first, and a system prompt goes after all its conversations, as in vLLM and
+SGLang. Conversations begin at random, with a system prompt drawn by Zipf's law; each turn asks again with all that was said before.
+
+Turns are counted from a fifth of the duration on, until the last conversation has ended. So a report has two parts: while
+conversations begin, the caches are under pressure; then the load falls.
 
 The balancer is the real one; it sees what it sends, and nothing of the servers. Prompts are bytes, four for each token.
 
@@ -37,7 +40,7 @@ TOKEN_BYTES: Final = 4
 BATCH: Final = 64
 """Requests at a time at which a server writes half as fast as for one."""
 WARM_UP: Final = 0.2
-"""The part of the time that is not counted."""
+"""The part of the duration in which turns are not counted."""
 
 
 class ModelServers(Record):
@@ -117,11 +120,13 @@ class ModelReport(NamedTuple):
     requests: int
     hit_rate: float
     """The part of prompt tokens that did not have to be computed."""
+    steady_hit_rate: float
+    """The same of turns that came while conversations still began."""
     ttft_mean: float
     """To the first token."""
     ttft_p99: float
     busiest: float
-    """The mean open requests of the busiest server, relative to the mean of all."""
+    """The mean open requests of the busiest server while conversations began, relative to the mean of all."""
 
 
 @final
@@ -135,17 +140,21 @@ class _Cache:
 
     def found(self, system: int, size: int, conversation: object, history: int) -> int:
         """Return how many leading tokens of a prompt are there."""
-        if system not in self._held:
-            return 0
-        return size + min(history, self._held.get(conversation, 0))
+        held = self._held.get(system, 0)
+        return held if held < size else size + min(history, self._held.get(conversation, 0))
 
     def put(self, name: object, tokens: int) -> None:
-        """Remember tokens, and forget what was used longest ago beyond the capacity."""
-        self._tokens += tokens - self._held.pop(name, 0)
-        self._held[name] = tokens
-        while self._tokens > self._capacity and self._held:
-            _, dropped = self._held.popitem(last=False)
+        """Remember tokens, and forget the ends of what was used longest ago beyond the capacity."""
+        held = self._held
+        self._tokens += tokens - held.pop(name, 0)
+        held[name] = tokens
+        while self._tokens > self._capacity:
+            oldest = next(iter(held))
+            dropped = min(held[oldest], self._tokens - self._capacity)
             self._tokens -= dropped
+            held[oldest] -= dropped
+            if not held[oldest]:
+                del held[oldest]
 
 
 @final
@@ -249,7 +258,7 @@ class _Simulation:
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.serial = count()
         self.ttft: list[float] = []
-        self.tokens = self.hits = 0
+        self.tokens = self.hits = self.steady_tokens = self.steady_hits = 0
 
     def at(self, when: float, what: Callable[[], None]) -> None:
         heapq.heappush(self.events, (when, next(self.serial), what))
@@ -276,6 +285,7 @@ class _Simulation:
         return ModelReport(
             counted,
             self.hits / max(1, self.tokens),
+            self.steady_hits / max(1, self.steady_tokens),
             math.fsum(self.ttft) / max(1, counted),
             self.ttft[int(0.99 * (counted - 1))] if counted else math.nan,
             max(loads) * len(loads) / (sum(loads) or 1.0),
@@ -297,15 +307,18 @@ class _Simulation:
         begin = max(now, server.free_at)
         first = server.free_at = begin + (prompt - cached) / self.pool.prompt_rate
         server.change(1, now, self.begin, self.end)
-        if self.begin < now < self.end:
+        if now > self.begin:
             self.ttft.append(first - now)
             self.tokens += prompt
             self.hits += cached
+            if now < self.end:
+                self.steady_tokens += prompt
+                self.steady_hits += cached
         conversation.history += asked + answered
         conversation.said += text + random.randbytes(answered * TOKEN_BYTES)
         conversation.turns -= 1
-        server.cache.put(system, size)
         server.cache.put(conversation.name, conversation.history)
+        server.cache.put(system, size)
         pace = self.pool.token_time * (1.0 + server.open / BATCH)
         self.at(first, lease.first_byte)
         self.at(first + answered * pace, lambda: self.ended(lease, server, conversation))
