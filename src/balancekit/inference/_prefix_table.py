@@ -4,20 +4,20 @@ One table for all endpoints of a pool: the number of a block leads to the set of
 once, whatever the number of endpoints. Each endpoint's blocks are forgotten in the order of their last use once it has
 more than its capacity.
 
-*Layout.* Sets of four slots, as in a processor's cache. A slot is twelve bytes: the block's number, the *epoch* of its last
-use, and the number of the set of its holders, which is kept once for all blocks that have the same. A new block takes
-the place of the one in its set that was used longest ago. Ages are in epochs, a 32nd of what the pool holds, so the order
-of forgetting is that of least recent use up to two epochs. New blocks get their places eight prompts at a time, or
+*Layout.* Sets of four slots, as in a processor's cache; the number of a block modulo their count is that of its set. A slot is
+eight bytes: the *epoch* of the block's last use, the upper half of its number as a tag, and the number of the set of its holders,
+which is kept once for all blocks that have the same. A new block takes the place of the one in its set that was used longest ago:
+the least of four numbers, for the epoch comes first. Ages are in epochs, a 32nd of what the pool holds, so the order
+of forgetting is that of least recent use up to two epochs. New blocks get their places sixteen prompts at a time, or
 earlier if one of them is looked up.
 
-*Guarantee.* Nothing is believed that was not recorded, up to equal numbers. What was recorded may be lost early, by sets
+*Guarantee.* Nothing is believed that was not recorded, up to equal tags in one set: for a block that is not there, 4 of 2**32. What was recorded may be lost early, by sets
 that are full: a few in a hundred blocks when endpoints are full. A block stands for all before it, and the first of a prompt
 is used as recently as any, so a lost one is mostly passed over. A block that several hold is as recent for all of them as for
 the one that used it last.
 
-Cost: a few single items for a look-up, some 4 microseconds; a dozen array operations for the new blocks of eight prompts,
-and five for those that are used again after an epoch; flat in the number of endpoints. 16 bytes for each block and endpoint
-at most.
+Cost: a few single items for a look-up, some 4 microseconds; a dozen array operations for the new blocks of sixteen prompts, and
+eight for those that are used again after an epoch; flat in the number of endpoints. 11 bytes for each block and endpoint at most.
 
 Sans-IO; one thread at a time.
 
@@ -42,10 +42,18 @@ __all__ = ["PrefixTable"]
 WAYS: Final = 4
 """Slots of a set, written as shifts by 2 below."""
 MAX_RATIO: Final = 1.3
-"""Slots for each block that endpoints can hold: 12 * 1.3 < 16 bytes."""
+"""Slots for each block that endpoints can hold: 8 * 1.3 < 11 bytes."""
 MIN_SETS: Final = 64
-MAX_SETS: Final = 1 << 19
-"""50 MB: pools whose endpoints hold more together forget earlier."""
+MAX_SETS: Final = 1 << 20
+"""34 MB: pools whose endpoints hold more together forget earlier."""
+EPOCH_SHIFT: Final = 48
+TAG_SHIFT: Final = 16
+TAG: Final = 0xFFFF_FFFF << TAG_SHIFT
+"""Bits of a slot: epoch, tag, holders. Without its tag it is the *fact* of a block."""
+HOLDERS: Final = 0xFFFF
+_EPOCH_SHIFT: Final = np.uint64(EPOCH_SHIFT)
+_TAG_SHIFT: Final = np.uint64(TAG_SHIFT)
+_TAG: Final = np.uint64(TAG)
 EPOCHS: Final = 32
 """In which a pool takes as many blocks as it holds."""
 MAX_AGE: Final = 63
@@ -54,7 +62,7 @@ SUM: Final = MAX_AGE + 1
 """Where the counters of an endpoint have their sum."""
 MAX_LAG: Final = 1
 """Epochs that the last use of a block may be ahead of its stamp: what is in steady use is stamped once in two."""
-MAX_PENDING: Final = 8
+MAX_PENDING: Final = 16
 """Prompts whose new blocks are given their places together."""
 MAX_EPOCH: Final = 0xFFFF
 MAX_HOLDER_SETS: Final = 0x1_0000
@@ -83,19 +91,18 @@ class PrefixTable:
 
     __slots__ = (
         "_alive",
+        "_cells",
         "_counts",
         "_epoch",
-        "_facts",
         "_fresh",
         "_guess",
         "_holder_ids",
         "_holders",
         "_horizons",
         "_modulus",
-        "_numbers",
         "_pending",
         "_per_epoch",
-        "_views",
+        "_view",
         "bits",
         "capacity",
     )
@@ -111,7 +118,7 @@ class PrefixTable:
         self._clear(0)
 
     def _clear(self, sets: int) -> None:
-        self._install(np.zeros((sets, WAYS), dtype=np.uint64), np.zeros((sets, WAYS), dtype=np.uint32))
+        self._install(np.zeros((sets, WAYS), dtype=np.uint64))
         self._epoch = MAX_AGE + 1
         self._fresh = 0
         self._guess = 0
@@ -123,26 +130,21 @@ class PrefixTable:
             self._counts[name] = [0] * (MAX_AGE + 2)
             self._horizons[name] = 1
 
-    def _install(self, numbers: NDArray[np.uint64], facts: NDArray[np.uint32]) -> None:
-        self._numbers, self._facts = numbers, facts  # facts are epoch << 16 | holders
-        self._modulus: np.uint64 = np.uint64(len(facts))
-        self._views: tuple[
-            memoryview[int], memoryview[int], int
-        ] = (  # for single items: a fifth of what arrays need
-            numbers.reshape(-1).data,
-            facts.reshape(-1).data,
-            len(facts),
-        )
+    def _install(self, cells: NDArray[np.uint64]) -> None:
+        self._cells = cells
+        self._modulus: np.uint64 = np.uint64(len(cells))
+        # for single items: a fifth of what arrays need
+        self._view: tuple[memoryview[int], int] = cells.reshape(-1).data, len(cells)
 
     def __len__(self) -> int:
         """Return how many blocks have a place, forgotten ones included."""
         self._flush()
-        return int(np.count_nonzero(self._facts))
+        return int(np.count_nonzero(self._cells))
 
     @property
     def nbytes(self) -> int:
-        """The bytes of its arrays."""
-        return self._numbers.nbytes + self._facts.nbytes
+        """The bytes of its array."""
+        return self._cells.nbytes
 
     # ------------------------------------------------------------------ endpoints
 
@@ -175,19 +177,17 @@ class PrefixTable:
         A set whose number is that of a block modulo n is found again, modulo 2 n, in both copies of the table.
         """
         self._flush()
-        numbers, facts, sets = self._numbers, self._facts, len(self._facts)
+        cells, sets = self._cells, len(self._cells)
         if not sets:
             self._clear(wanted)
             return
         while sets * 2 <= wanted:
-            numbers, facts = np.concatenate([numbers, numbers]), np.concatenate([facts, facts])
+            cells = np.concatenate([cells, cells])
             sets *= 2
         while sets > max(wanted, MIN_SETS * 2) and not sets & 1:
             sets //= 2
-            older = facts[:sets] < facts[sets:]
-            numbers = np.where(older, numbers[sets:], numbers[:sets])
-            facts = np.where(older, facts[sets:], facts[:sets])
-        self._install(numbers, facts)
+            cells = np.maximum(cells[:sets], cells[sets:])
+        self._install(cells)
 
     def forget(self, name: str) -> None:
         """Forget what an endpoint holds: its engine has restarted. O(sets of holders)."""
@@ -211,19 +211,32 @@ class PrefixTable:
         if blocks.size > MAX_BLOCKS:
             blocks = blocks[:MAX_BLOCKS]
         numbers, last = blocks.data, blocks.size - 1
-        at, fact = 0, self._fact(numbers[0])
+        fact = self._fact(numbers[0])
         if not fact:
             if numbers[0] in self._pending:
                 self._flush()
                 return self.find(blocks)
             return PrefixMatch(blocks, [last], [0], [])
+        guess, end = self._guess, self._fact(numbers[last])
+        if guess < last and not end and not self._fact(numbers[guess + 1]) and fact == self._fact(numbers[guess]):
+            ends, facts = [guess, last], [fact, 0]
+        else:
+            ends, facts = self._bisect(numbers, last, fact, end)
+            self._guess = ends[0]
+        if self._pending and 0 in facts and numbers[ends[facts.index(0) - 1] + 1] in self._pending:
+            self._flush()
+            return self.find(blocks)
+        holding = self._holding
+        return PrefixMatch(
+            blocks, ends, facts, [(holding(fact), end + 1) for end, fact in zip(ends, facts) if fact]  # noqa: B905 - dear
+        )
+
+    def _bisect(self, numbers: memoryview[int], last: int, fact: int, end: int) -> tuple[list[int], list[int]]:
+        """Return the last block of each run and its fact, for a prompt whose first and last block have these."""
+        at = 0
         ends: list[int] = []
         facts: list[int] = []
-        ahead = [(last, self._fact(numbers[last]))]
-        guess = self._guess
-        if guess < last:
-            ahead.append((guess + 1, self._fact(numbers[guess + 1])))
-            ahead.append((guess, self._fact(numbers[guess])))
+        ahead = [(last, end)]
         while ahead:
             end, there = ahead[-1]
             if there == fact:
@@ -237,61 +250,51 @@ class PrefixTable:
                 ahead.append((middle, self._fact(numbers[middle])))
         ends.append(last)
         facts.append(fact)
-        if self._pending and 0 in facts:
-            at = facts.index(0)
-            if numbers[ends[at - 1] + 1] in self._pending:
-                self._flush()
-                return self.find(blocks)
-        self._guess = ends[0]
-        runs = [(self._holding(fact), end + 1) for end, fact in zip(ends, facts, strict=True) if fact]
-        return PrefixMatch(blocks, ends, facts, runs)
+        return ends, facts
 
     def _fact(self, number: int) -> int:
         """Return the epoch and holders of a block, 0 if it has none that has not forgotten it."""
-        numbers, facts, sets = self._views
-        at = number % sets * WAYS
-        if numbers[at] == number:
-            fact = facts[at]
-            if self._alive.get(fact) or self._holding(fact):
+        cells, sets = self._view
+        at, tag = number % sets * WAYS, number >> TAG_SHIFT & TAG
+        fact = cells[at] ^ tag
+        if not fact & TAG and (self._alive.get(fact) or self._holding(fact)):
+            return fact
+        # a block that was forgotten, and recorded again, may be there twice
+        for slot in (at + 1, at + 2, at + 3):
+            fact = cells[slot] ^ tag
+            if not fact & TAG and self._holding(fact):
                 return fact
-        for slot in (
-            at + 1,
-            at + 2,
-            at + 3,
-        ):  # a block that was forgotten, and recorded again, may be there twice
-            if numbers[slot] == number and self._holding(facts[slot]):
-                return facts[slot]
         return 0
 
     def _holding(self, fact: int) -> int:
         """Return those holders of a block that have not forgotten it."""
         found = self._alive.get(fact)
         if found is None:
-            epoch, alive = fact >> 16, 0
+            epoch, alive = fact >> EPOCH_SHIFT, 0
             if self._epoch - epoch <= MAX_AGE:
                 for name, horizon in self._horizons.items():
                     if epoch >= horizon:
                         alive |= self.bits[name]
-            found = self._alive[fact] = self._holders[fact & 0xFFFF] & alive
+            found = self._alive[fact] = self._holders[fact & HOLDERS] & alive
         return found
 
     def record(self, name: str, match: PrefixMatch) -> None:
         """Note that an endpoint is sent a prompt, as :meth:`find` has just found it. O(blocks)."""
-        bit, epoch, counts = self.bits[name], self._epoch, self._counts[name]
+        bit, epoch, counts, alive = self.bits[name], self._epoch, self._counts[name], self._alive
         used = begin = 0
-        for last, fact in zip(match.ends, match.facts, strict=True):
-            holders, size = self._holding(fact) if fact else 0, last + 1 - begin
-            if not holders & bit or fact >> 16 < epoch - MAX_LAG:
+        for last, fact in zip(match.ends, match.facts):  # noqa: B905 - dear
+            size, holders = last + 1 - begin, alive.get(fact) or self._holding(fact) if fact else 0
+            if not holders & bit or fact >> EPOCH_SHIFT < epoch - MAX_LAG:
                 blocks = match.blocks[begin : last + 1]
                 if holders & bit:
-                    age = fact >> 16 & MAX_AGE
+                    age = fact >> EPOCH_SHIFT & MAX_AGE
                     moved = min(size, counts[age])
                     counts[age] -= moved
                     counts[SUM] -= moved
                 if fact:
-                    self._stamp(blocks, epoch << 16 | self._id(holders | bit))
+                    self._stamp(blocks, epoch << EPOCH_SHIFT | self._id(holders | bit))
                 else:
-                    self._pending[blocks.item(0)] = blocks, epoch << 16 | self._id(bit)
+                    self._pending[blocks.item(0)] = blocks, epoch << EPOCH_SHIFT | self._id(bit)
                     self._fresh += size
                 used += size
             begin = last + 1
@@ -307,11 +310,10 @@ class PrefixTable:
 
     def _stamp(self, blocks: Blocks, fact: int) -> None:
         """Give known blocks another epoch and holders."""
-        sets = (blocks % self._modulus).view(np.int64)
-        hits = (self._numbers.take(sets, axis=0) == blocks[:, None]).ravel().nonzero()[0]
-        slots = sets.take(hits >> 2) << 2
-        slots += hits & 3
-        self._facts.put(slots, fact)
+        sets, tags = self._sets(blocks), _tags(blocks)
+        hits = ((self._cells.take(sets, axis=0) ^ tags[:, None]) & _TAG == 0).ravel().nonzero()[0]
+        rows = hits >> 2
+        self._cells.put((sets.take(rows) << 2) + (hits & 3), tags.take(rows) | np.uint64(fact))
 
     def _flush(self) -> None:
         """Give new blocks a place: that of the block in their set used longest ago.
@@ -321,24 +323,27 @@ class PrefixTable:
         """
         if not self._pending:
             return
-        pending = self._pending.values()
-        blocks = np.concatenate([blocks for blocks, _ in pending])[::-1]
-        facts = np.repeat([fact for _, fact in pending], [blocks.size for blocks, _ in pending])[::-1]
+        parts = list(self._pending.values())
+        blocks = np.concatenate([blocks for blocks, _ in parts])[::-1]
+        facts = np.array([fact for _, fact in parts], dtype=np.uint64)
         self._pending.clear()
-        slots = self._oldest(blocks)
-        self._numbers.put(slots, blocks)
-        self._facts.put(slots, facts)
-        lost = (self._numbers.take(slots) != blocks).nonzero()[0]
+        sets, cells = self._sets(blocks), _tags(blocks)
+        cells |= facts.repeat([blocks.size for blocks, _ in parts])[::-1]
+        slots = self._oldest(sets)
+        self._cells.put(slots, cells)
+        lost = (self._cells.take(slots) != cells).nonzero()[0]
         if lost.size:
-            slots = self._oldest(blocks.take(lost))
-            lost, slots = lost[older := self._facts.take(slots) < facts.take(lost)], slots[older]
-            self._numbers.put(slots, blocks.take(lost))
-            self._facts.put(slots, facts.take(lost))
+            slots, cells = self._oldest(sets.take(lost)), cells.take(lost)
+            older = self._cells.take(slots) >> _EPOCH_SHIFT < cells >> _EPOCH_SHIFT
+            self._cells.put(slots[older], cells[older])
 
-    def _oldest(self, blocks: Blocks) -> NDArray[np.int64]:
-        """Return the slot in the set of each block that was used longest ago."""
-        sets = (blocks % self._modulus).view(np.int64)
-        slots: NDArray[np.int64] = self._facts.take(sets, axis=0).argmin(axis=1)
+    def _sets(self, blocks: Blocks) -> NDArray[np.int64]:
+        """Return the set of each block."""
+        return (blocks % self._modulus).view(np.int64)
+
+    def _oldest(self, sets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the slot in each set that was used longest ago."""
+        slots: NDArray[np.int64] = self._cells.take(sets, axis=0).argmin(axis=1)
         slots += sets << 2
         return slots
 
@@ -359,8 +364,8 @@ class PrefixTable:
         if self._epoch == MAX_EPOCH:  # stamps are of 16 bits: all move down by half
             down = MAX_EPOCH // 2 // (MAX_AGE + 1) * (MAX_AGE + 1)
             self._flush()
-            kept = np.where(self._facts >> 16 > down, self._facts - np.uint32(down << 16), np.uint32(0))
-            self._install(self._numbers, kept)
+            moved = self._cells - np.uint64(down << EPOCH_SHIFT)
+            self._install(np.where(self._cells >> _EPOCH_SHIFT > down, moved, np.uint64(0)))
             self._epoch -= down
             self._horizons = {name: max(1, horizon - down) for name, horizon in self._horizons.items()}
         self._epoch += 1
@@ -380,14 +385,21 @@ class PrefixTable:
     def _compact(self) -> None:
         """Give new numbers to the sets of holders in use; forget all if there are too many of them."""
         self._flush()
-        used = np.unique(self._facts & np.uint32(0xFFFF)).tolist()
+        ids = self._cells & np.uint64(HOLDERS)
+        used = np.unique(ids).tolist()
         if len(used) > MAX_HOLDER_SETS // 2:
-            self._clear(len(self._facts))
+            self._clear(len(self._cells))
             return
         kept = {0: 0} | {self._holders[id]: 0 for id in used}
         self._holder_ids = {holders: id for id, holders in enumerate(kept)}
-        renamed = np.array([self._holder_ids.get(holders, 0) for holders in self._holders], dtype=np.uint32)
-        epochs = self._facts & np.uint32(0xFFFF_0000)
-        self._install(self._numbers, epochs | renamed[self._facts & np.uint32(0xFFFF)])
+        renamed = np.array([self._holder_ids.get(holders, 0) for holders in self._holders], dtype=np.uint64)
+        self._install(self._cells - ids + renamed[ids.view(np.int64)])
         self._holders = list(kept)
         self._alive.clear()
+
+
+def _tags(blocks: Blocks) -> Blocks:
+    """Return the tags of blocks, where slots have them."""
+    tags = blocks >> _TAG_SHIFT
+    tags &= _TAG
+    return tags
