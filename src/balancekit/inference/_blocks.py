@@ -94,7 +94,7 @@ def prompt_blocks(key: Key, block: int, seed: int = 0) -> tuple[Blocks, float]:
 
 def number_blocks(key: Key, block: int, seed: int) -> tuple[Blocks, float]:
     """Return what :func:`prompt_blocks` does, without a check of the arguments."""
-    data = key if key.__class__ is bytes else _bytes_of(key)
+    data = key if isinstance(key, bytes) else _bytes_of(key)
     size = len(data)
     whole = size // block
     if whole > MAX_BLOCKS:
@@ -111,8 +111,8 @@ def number_blocks(key: Key, block: int, seed: int) -> tuple[Blocks, float]:
     return _running_sum(numbers), size / block if whole else 1.0
 
 
-def _bytes_of(key: Key) -> bytes:
-    return to_bytes(key) if isinstance(key, str | bytes) else (int(key) & MASK64).to_bytes(8, "little")
+def _bytes_of(key: str | int) -> bytes:
+    return to_bytes(key) if isinstance(key, str) else (int(key) & MASK64).to_bytes(8, "little")
 
 
 @lru_cache(maxsize=16)

@@ -51,6 +51,8 @@ TAG_SHIFT: Final = 16
 TAG: Final = 0xFFFF_FFFF << TAG_SHIFT
 """Bits of a slot: epoch, tag, holders. Without its tag it is the *fact* of a block."""
 HOLDERS: Final = 0xFFFF
+NO_BLOCK: Final = (0, -1, 0)
+"""Where the end of the last first run was, its number and its fact: none."""
 _EPOCH_SHIFT: Final = np.uint64(EPOCH_SHIFT)
 _TAG_SHIFT: Final = np.uint64(TAG_SHIFT)
 _TAG: Final = np.uint64(TAG)
@@ -95,13 +97,13 @@ class PrefixTable:
         "_counts",
         "_epoch",
         "_fresh",
-        "_guess",
         "_holder_ids",
         "_holders",
         "_horizons",
         "_modulus",
         "_pending",
         "_per_epoch",
+        "_recent",
         "_view",
         "bits",
         "capacity",
@@ -121,11 +123,11 @@ class PrefixTable:
         self._install(np.zeros((sets, WAYS), dtype=np.uint64))
         self._epoch = MAX_AGE + 1
         self._fresh = 0
-        self._guess = 0
         self._pending: dict[int, tuple[Blocks, int]] = {}  # new blocks without a place, by their first
         self._holders: list[int] = [0]
         self._holder_ids: dict[int, int] = {0: 0}
         self._alive: dict[int, int] = {}
+        self._recent: tuple[int, int, int] = NO_BLOCK
         for name in self.bits:
             self._counts[name] = [0] * (MAX_AGE + 2)
             self._horizons[name] = 1
@@ -166,7 +168,7 @@ class PrefixTable:
                 self.bits[name] = bit
                 self._counts[name] = [0] * (MAX_AGE + 2)
                 self._horizons[name] = self._epoch
-        self._alive.clear()
+        self._changed()
         self._per_epoch = max(1, self.capacity * len(self.bits) // EPOCHS)
         sets = int(self.capacity * len(self.bits) * MAX_RATIO) // WAYS
         self._fit(min(MAX_SETS, max(MIN_SETS, sets // MIN_SETS * MIN_SETS)))
@@ -198,7 +200,12 @@ class PrefixTable:
         self._holder_ids = {holders: id for id, holders in enumerate(self._holders)}
         self._counts[name] = [0] * (MAX_AGE + 2)
         self._horizons[name] = self._epoch
+        self._changed()
+
+    def _changed(self) -> None:
+        """Forget what was worked out from facts: who is believed to hold blocks has changed."""
         self._alive.clear()
+        self._recent = NO_BLOCK
 
     # ------------------------------------------------------------------ blocks
 
@@ -211,32 +218,40 @@ class PrefixTable:
         if blocks.size > MAX_BLOCKS:
             blocks = blocks[:MAX_BLOCKS]
         numbers, last = blocks.data, blocks.size - 1
-        fact = self._fact(numbers[0])
-        if not fact:
-            if numbers[0] in self._pending:
-                self._flush()
-                return self.find(blocks)
-            return PrefixMatch(blocks, [last], [0], [])
-        guess, end = self._guess, self._fact(numbers[last])
-        if guess < last and not end and not self._fact(numbers[guess + 1]) and fact == self._fact(numbers[guess]):
-            ends, facts = [guess, last], [fact, 0]
+        guess, number, fact = self._recent
+        if guess < last and numbers[guess] == number and not self._fact(numbers[last]):
+            if self._fact(numbers[guess + 1]):
+                ends, facts = self._bisect(numbers, last, fact, 0)
+            else:
+                ends, facts = [guess, last], [fact, 0]
         else:
-            ends, facts = self._bisect(numbers, last, fact, end)
-            self._guess = ends[0]
+            fact = self._fact(numbers[0])
+            if not fact:
+                if numbers[0] in self._pending:
+                    self._flush()
+                    return self.find(blocks)
+                return PrefixMatch(blocks, [last], [0], [])
+            ends, facts = self._bisect(numbers, last, fact, self._fact(numbers[last]))
+            self._recent = ends[0], numbers[ends[0]], fact
         if self._pending and 0 in facts and numbers[ends[facts.index(0) - 1] + 1] in self._pending:
             self._flush()
             return self.find(blocks)
         holding = self._holding
-        return PrefixMatch(
-            blocks, ends, facts, [(holding(fact), end + 1) for end, fact in zip(ends, facts) if fact]  # noqa: B905 - dear
-        )
+        runs = [(holding(fact), end + 1) for end, fact in zip(ends, facts) if fact]  # noqa: B905 - dear
+        return PrefixMatch(blocks, ends, facts, runs)
 
-    def _bisect(self, numbers: memoryview[int], last: int, fact: int, end: int) -> tuple[list[int], list[int]]:
+    def _bisect(
+        self, numbers: memoryview[int], last: int, fact: int, end: int
+    ) -> tuple[list[int], list[int]]:
         """Return the last block of each run and its fact, for a prompt whose first and last block have these."""
         at = 0
         ends: list[int] = []
         facts: list[int] = []
         ahead = [(last, end)]
+        guess = self._recent[0]
+        if guess < last:
+            ahead.append((guess + 1, self._fact(numbers[guess + 1])))
+            ahead.append((guess, self._fact(numbers[guess])))
         while ahead:
             end, there = ahead[-1]
             if there == fact:
@@ -259,10 +274,13 @@ class PrefixTable:
         fact = cells[at] ^ tag
         if not fact & TAG and (self._alive.get(fact) or self._holding(fact)):
             return fact
-        # a block that was forgotten, and recorded again, may be there twice
-        for slot in (at + 1, at + 2, at + 3):
+        for slot in (
+            at + 1,
+            at + 2,
+            at + 3,
+        ):  # a block that was forgotten, and recorded again, may be there twice
             fact = cells[slot] ^ tag
-            if not fact & TAG and self._holding(fact):
+            if not fact & TAG and (self._alive.get(fact) or self._holding(fact)):
                 return fact
         return 0
 
@@ -280,23 +298,27 @@ class PrefixTable:
 
     def record(self, name: str, match: PrefixMatch) -> None:
         """Note that an endpoint is sent a prompt, as :meth:`find` has just found it. O(blocks)."""
-        bit, epoch, counts, alive = self.bits[name], self._epoch, self._counts[name], self._alive
+        bit, epoch, alive = self.bits[name], self._epoch, self._alive
+        counts, recently = self._counts[name], epoch - MAX_LAG << EPOCH_SHIFT
         used = begin = 0
         for last, fact in zip(match.ends, match.facts):  # noqa: B905 - dear
-            size, holders = last + 1 - begin, alive.get(fact) or self._holding(fact) if fact else 0
-            if not holders & bit or fact >> EPOCH_SHIFT < epoch - MAX_LAG:
+            if fact:
+                holders = alive.get(fact) or self._holding(fact)
+                if not holders & bit or fact < recently:
+                    if holders & bit:
+                        age = fact >> EPOCH_SHIFT & MAX_AGE
+                        moved = min(last + 1 - begin, counts[age])
+                        counts[age] -= moved
+                        counts[SUM] -= moved
+                    self._stamp(
+                        match.blocks[begin : last + 1], epoch << EPOCH_SHIFT | self._id(holders | bit)
+                    )
+                    used += last + 1 - begin
+            else:
                 blocks = match.blocks[begin : last + 1]
-                if holders & bit:
-                    age = fact >> EPOCH_SHIFT & MAX_AGE
-                    moved = min(size, counts[age])
-                    counts[age] -= moved
-                    counts[SUM] -= moved
-                if fact:
-                    self._stamp(blocks, epoch << EPOCH_SHIFT | self._id(holders | bit))
-                else:
-                    self._pending[blocks.item(0)] = blocks, epoch << EPOCH_SHIFT | self._id(bit)
-                    self._fresh += size
-                used += size
+                self._pending[match.blocks.item(begin)] = blocks, epoch << EPOCH_SHIFT | self._id(bit)
+                self._fresh += last + 1 - begin
+                used += last + 1 - begin
             begin = last + 1
         if used:
             counts[epoch & MAX_AGE] += used
@@ -313,6 +335,7 @@ class PrefixTable:
         sets, tags = self._sets(blocks), _tags(blocks)
         hits = ((self._cells.take(sets, axis=0) ^ tags[:, None]) & _TAG == 0).ravel().nonzero()[0]
         rows = hits >> 2
+        self._recent = NO_BLOCK
         self._cells.put((sets.take(rows) << 2) + (hits & 3), tags.take(rows) | np.uint64(fact))
 
     def _flush(self) -> None:
@@ -327,6 +350,7 @@ class PrefixTable:
         blocks = np.concatenate([blocks for blocks, _ in parts])[::-1]
         facts = np.array([fact for _, fact in parts], dtype=np.uint64)
         self._pending.clear()
+        self._recent = NO_BLOCK
         sets, cells = self._sets(blocks), _tags(blocks)
         cells |= facts.repeat([blocks.size for blocks, _ in parts])[::-1]
         slots = self._oldest(sets)
@@ -355,7 +379,7 @@ class PrefixTable:
             counts[SUM] -= counts[horizon & MAX_AGE]
             counts[horizon & MAX_AGE] = 0
             self._horizons[name] = horizon + 1
-            self._alive.clear()
+            self._changed()
         if self._fresh >= self._per_epoch:
             self._fresh = 0
             self._begin_epoch()
@@ -372,7 +396,7 @@ class PrefixTable:
         for counts in self._counts.values():
             counts[SUM] -= counts[self._epoch & MAX_AGE]
             counts[self._epoch & MAX_AGE] = 0
-        self._alive.clear()
+        self._changed()
 
     def _id(self, holders: int) -> int:
         """Return the number of a set of holders."""
@@ -395,7 +419,7 @@ class PrefixTable:
         renamed = np.array([self._holder_ids.get(holders, 0) for holders in self._holders], dtype=np.uint64)
         self._install(self._cells - ids + renamed[ids.view(np.int64)])
         self._holders = list(kept)
-        self._alive.clear()
+        self._changed()
 
 
 def _tags(blocks: Blocks) -> Blocks:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancekit import ConfigurationError
-from balancekit.inference import PrefixTable, _prefix_table, prompt_blocks, prompt_key, token_key
+from balancekit.inference import PrefixTable, _blocks, _prefix_table, prompt_blocks, prompt_key, token_key
 
 NAMES = ("a", "b", "c")
 
@@ -49,6 +49,18 @@ def test_equal_numbers_mean_equal_beginnings(common, one, other, seed):
     for at in range(min(len(mine), len(theirs))):
         end = (at + 1) * 16
         assert (mine[at] == theirs[at]) == (first[:end] == second[:end])
+
+
+@pytest.mark.parametrize("block", [8, 256, 65_536])
+def test_the_number_of_a_block_is_exact(block):
+    """Sums of words and factors are those of integers, also where every word is the largest: nothing is rounded."""
+    factors = [int(factor) for factor in _blocks._factors(block)]
+    for data in (b"\xff" * block, Random(1).randbytes(block)):
+        words = np.frombuffer(data, np.uint16).tolist()
+        wanted = sum(word * factor for word, factor in zip(words, factors, strict=True))
+        assert wanted < 2**53
+        number = int(prompt_blocks(data, block)[0][0])
+        assert number == wanted * int(_blocks._POSITIONS[0]) % 2**64
 
 
 def test_a_block_counts_where_it_stands():
