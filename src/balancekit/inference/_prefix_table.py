@@ -203,7 +203,7 @@ class PrefixTable:
         self._changed()
 
     def _changed(self) -> None:
-        """Forget what was worked out from facts: who is believed to hold blocks has changed."""
+        """Forget what was worked out from facts: which endpoints are believed to hold blocks has changed."""
         self._alive.clear()
         self._recent = NO_BLOCK
 
