@@ -6,9 +6,16 @@ import sys
 
 from prometheus_client import CollectorRegistry
 
-from balancekit import First, LoadBalancer, Outcome
+from balancekit import First, Lease, LoadBalancer, Outcome
 from balancekit.events import Hedged, Retried, RetryRefused
 from balancekit.observability.prometheus import BalancerCollector
+
+
+def answer(lease: Lease[str], tokens: int) -> None:
+    """End a request to a language model."""
+    lease.first_byte()
+    lease.report_tokens(tokens)
+    lease.release()
 
 
 def main(successes: int, failures: int) -> None:
@@ -21,14 +28,14 @@ def main(successes: int, failures: int) -> None:
     for _ in range(failures):
         lb.acquire(exclude=["a"]).release(Outcome.FAILURE)
     open_one, ended = lb.acquire(), lb.acquire()
-    ended.release()
+    answer(ended, tokens=7)
     lb.emit(Retried(endpoint="a", at=0.0, reason="connect"))
     lb.emit(RetryRefused(endpoint="a", at=0.0, reason="connect"))
     lb.emit(Hedged(endpoint="b", at=0.0, won=True))
     sys.stdout.write("done\n")
     sys.stdout.flush()
     sys.stdin.read()
-    open_one.release()
+    answer(open_one, tokens=5)
     collector.close()
 
 

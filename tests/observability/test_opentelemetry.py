@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from balancekit import First, LoadBalancer, Outcome
 from balancekit.events import Retried
 from balancekit.observability.opentelemetry import instrument
+from balancekit.testing import ManualClock
 
 
 def read(reader: InMemoryMetricReader) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
@@ -27,7 +28,7 @@ def read(reader: InMemoryMetricReader) -> dict[str, list[tuple[Any, dict[str, An
     }
 
 
-def test_four_instruments_are_read_when_the_sdk_collects() -> None:
+def test_instruments_are_read_when_the_sdk_collects() -> None:
     """With the attributes of the conventions, and ``error.type`` for failures only."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("test")
@@ -54,6 +55,25 @@ def test_four_instruments_are_read_when_the_sdk_collects() -> None:
     stop()
     lb.emit(Retried(endpoint="10.0.0.2:81", at=0.0, reason="timeout"))
     assert read(reader)["balancekit.client.retries"][0][0] == 1
+
+
+def test_first_bytes_and_tokens_are_read_where_requests_report_them() -> None:
+    """Endpoints of language models have a time to the first byte, tokens and their speed; others have none of them."""
+    reader, clock = InMemoryMetricReader(), ManualClock()
+    lb = LoadBalancer(["10.0.0.1:80", "10.0.0.2:81"], selector=First(), clock=clock, timed=True)
+    stop = instrument(lb, service="models", meter=MeterProvider([reader]).get_meter("test"))
+    with lb.acquire() as lease:
+        clock.advance(0.5)
+        lease.first_byte()
+        clock.advance(1.0)
+        lease.report_tokens(21)
+    found = read(reader)
+    first = {"server.address": "models", "balancekit.service": "models"}
+    first |= {"network.peer.address": "10.0.0.1", "network.peer.port": 80}
+    assert found["balancekit.client.first_byte"] == [(0.5, first)]
+    assert found["balancekit.client.tokens"] == [(21, first)]
+    assert found["balancekit.client.token_speed"] == [(20.0, first)]
+    stop()
 
 
 def test_a_retry_is_an_event_on_the_callers_span() -> None:

@@ -267,7 +267,10 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], name: str) -> None
 
 
 def test_workers_add_up(tmp_path: Path) -> None:
-    """Two real processes that write to one directory; a third one reads it."""
+    """Two real processes that write to one directory; a third one reads it.
+
+    First bytes and tokens are written with the first answer that has them, and when the collector is closed; each once.
+    """
     environment = {
         **os.environ,
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
@@ -290,6 +293,10 @@ def test_workers_add_up(tmp_path: Path) -> None:
     finally:
         for worker in workers:
             worker.communicate("", timeout=10)
+    assert value(families, "balancekit_tokens_total", endpoint="a") == 14.0
+    assert value(scrape(registry), "balancekit_tokens_total", endpoint="a") == 24.0
+    assert value(families, "balancekit_first_byte_seconds", endpoint="a") >= 0.0
+    assert value(families, "balancekit_tokens_per_second", endpoint="a") > 0.0
     assert value(families, "balancekit_requests_total", endpoint="a", outcome="success") == 9.0
     assert value(families, "balancekit_requests_total", endpoint="b", outcome="failure") == 10.0
     assert value(families, "balancekit_request_duration_seconds_count", endpoint="a") == 9.0

@@ -64,6 +64,11 @@ class Direct:
 
         self.requests = counter("balancekit_requests", TEXTS["requests"], "endpoint", "outcome")
         self.inflight = gauge("balancekit_inflight_requests", TEXTS["inflight"], "livesum", "endpoint")
+        self.tokens = counter("balancekit_tokens", TEXTS["tokens"], "endpoint")
+        self.speed = gauge("balancekit_tokens_per_second", TEXTS["speed"], "livemostrecent", "endpoint")
+        self.first_byte = gauge(
+            "balancekit_first_byte_seconds", TEXTS["first_byte"], "livemostrecent", "endpoint"
+        )
         self.weight = gauge("balancekit_endpoint_weight", TEXTS["weight"], "livemostrecent", "endpoint")
         self.state = gauge("balancekit_endpoint_state", TEXTS["state"], "livemostrecent", "endpoint", "state")
         self.ejections = counter("balancekit_ejections", TEXTS["ejections"], "endpoint", "reason")

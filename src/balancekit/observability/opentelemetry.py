@@ -1,12 +1,16 @@
-"""OpenTelemetry: four observable instruments, and an event on the caller's span.
+"""OpenTelemetry: seven observable instruments, and an event on the caller's span.
 
-===============================  =======  ===================================================
-``balancekit.client.attempts``   counter  leases that have ended, by endpoint and outcome
-``balancekit.client.inflight``   up-down  open leases, by endpoint
-``balancekit.client.ejections``  counter  times that health took an endpoint out, by reason
-``balancekit.client.retries``    counter  attempts elsewhere after one that failed, by reason
-===============================  =======  ===================================================
+=================================  =======  ===================================================
+``balancekit.client.attempts``     counter  leases that have ended, by endpoint and outcome
+``balancekit.client.inflight``     up-down  open leases, by endpoint
+``balancekit.client.ejections``    counter  times that health took an endpoint out, by reason
+``balancekit.client.retries``      counter  attempts elsewhere after one that failed, by reason
+``balancekit.client.first_byte``   gauge    median seconds to the first byte, by endpoint
+``balancekit.client.tokens``       counter  tokens of answers, by endpoint
+``balancekit.client.token_speed``  gauge    median tokens a second of an answer, by endpoint
+=================================  =======  ===================================================
 
+The last three are there for endpoints whose requests report first bytes or tokens.
 Read when the SDK collects, so a pick pays nothing for it. Durations and spans are the HTTP client's instrumentation's: it sees
 each attempt with the address it really went to. A retry is an event ``balancekit.retry`` on the span that is current.
 
@@ -86,6 +90,21 @@ def instrument(
         for why, count in counters.retries.items():
             yield Observation(count, common | {"balancekit.reason": why})
 
+    def first_bytes(_options: CallbackOptions) -> Observations:
+        for one in balancer.stats().endpoints:
+            if one.first_byte is not None:
+                yield Observation(one.first_byte.p50, common | _peer(one.id))
+
+    def tokens(_options: CallbackOptions) -> Observations:
+        for one in balancer.stats().endpoints:
+            if one.tokens:
+                yield Observation(one.tokens, common | _peer(one.id))
+
+    def speeds(_options: CallbackOptions) -> Observations:
+        for one in balancer.stats().endpoints:
+            if one.tokens_per_second is not None:
+                yield Observation(one.tokens_per_second.p50, common | _peer(one.id))
+
     to.create_observable_counter(
         "balancekit.client.attempts", [attempts], "{attempt}", "Leases that have ended."
     )
@@ -97,6 +116,16 @@ def instrument(
     )
     to.create_observable_counter(
         "balancekit.client.retries", [retries], "{retry}", "Attempts elsewhere after one that failed."
+    )
+    to.create_observable_gauge(
+        "balancekit.client.first_byte",
+        [first_bytes],
+        "s",
+        "Median time to the first byte of recent requests.",
+    )
+    to.create_observable_counter("balancekit.client.tokens", [tokens], "{token}", "Tokens of answers.")
+    to.create_observable_gauge(
+        "balancekit.client.token_speed", [speeds], "{token}/s", "Median speed of recent answers."
     )
     leave = balancer.on_event(_on_span)
 

@@ -24,7 +24,8 @@ All have the label ``service``, the first nine ``endpoint`` as well: ids, never 
 
 *Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): what is read when scraped does not work there, so the same names are
 written directly, when requests end and things happen. In flight is then as of the last end of a request, and what
-belongs to an endpoint that was removed stays, at 0; first bytes and tokens are not exported.
+belongs to an endpoint that was removed stays, at 0. First bytes and tokens are written when a request ends, at most once a
+second, and when the collector is closed; of medians the last one that any process wrote is shown.
 
 Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the histogram costs.
 """
@@ -63,6 +64,8 @@ __all__ = [
     "SupportsRouteStats",
 ]
 
+ANSWERS_PERIOD_S: Final = 1.0
+"""Between two writings of first bytes and tokens: all endpoints are visited for them."""
 MAX_LABELLED_ENDPOINTS: Final = 500
 """Endpoints that get series of their own; the others share ``endpoint="other"``."""
 OTHER: Final = "other"
@@ -131,6 +134,9 @@ class BalancerCollector:
         self.counters: EventCounters = EventCounters(balancer)
         self._named: set[str] = set()
         self._durations: dict[str, Any] = {}
+        self._lock = new_lock()
+        self._tokens: dict[str, int] = {}
+        self._answers_due = -math.inf
         observe = self._written if self._exporter.direct is not None else self._timed
         self._stops: list[Callable[[], None]] = [
             balancer.on_completion(observe),
@@ -145,6 +151,9 @@ class BalancerCollector:
 
     def close(self) -> None:
         """Take the metrics away."""
+        if self._exporter.direct is not None:
+            with self._lock:
+                self._write_answers(self._exporter.direct)
         self._exporter.leave(self)
         for stop in self._stops:
             stop()
@@ -194,6 +203,27 @@ class BalancerCollector:
         name = self.label(endpoint.id)
         direct.requests.labels(self.service, name, outcome).inc()
         direct.inflight.labels(self.service, name).dec()
+        if completion.first_byte_at is not None and completion.ended_at >= self._answers_due:
+            with self._lock:
+                if completion.ended_at >= self._answers_due:  # no other thread was faster
+                    self._answers_due = completion.ended_at + ANSWERS_PERIOD_S
+                    self._write_answers(direct)
+
+    def _write_answers(self, direct: Direct) -> None:
+        """Write first bytes and tokens of all endpoints that have some; the lock is held."""
+        service, written = self.service, self._tokens
+        found: dict[str, int] = {}
+        for one in self.balancer.stats().endpoints:
+            name = self.label(one.id)
+            if one.tokens:
+                found[one.id] = one.tokens
+                before = written.get(one.id, 0)  # an endpoint that was removed and is back begins at 0
+                direct.tokens.labels(service, name).inc(one.tokens - (before if before <= one.tokens else 0))
+            if one.first_byte is not None and name != OTHER:
+                direct.first_byte.labels(service, name).set(one.first_byte.p50)
+            if one.tokens_per_second is not None and name != OTHER:
+                direct.speed.labels(service, name).set(one.tokens_per_second.p50)
+        self._tokens = found
 
     def _started(self, endpoint: Endpoint[Any]) -> None:
         """Write how many requests are in flight when one begins: for several processes, where none asks at a scrape."""
