@@ -8,11 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from balancekit.cli._file_kinds import read_document
+from balancekit.cli._file_kinds import are_proxies, read_document
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import RouteTable, route_table
 
 __all__ = ["add_export", "run_export"]
+
+WANTED = (
+    "the configuration of a balancer in TOML or JSON; for that of a proxy see balancekit lint, balancekit plan and "
+    "balancekit simulate --proxy"
+)
+"""What a proxy's own file is answered with."""
 
 
 def add_export(commands: Any) -> None:
@@ -50,7 +56,7 @@ def run_export(options: argparse.Namespace) -> int:
         for text in options.pools:
             name, equals, path = text.partition("=")
             name, path = (name, path) if equals else (Path(text).stem, text)
-            pools.append(export_pool(name, path, key=options.key, environ=os.environ))
+            pools.append(export_pool(name, _own_file(path), key=options.key, environ=os.environ))
         found = export_config(pools, options.to, routes=_routes(options.routes), listen=options.listen)
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"balancekit export: {error}\n")
@@ -58,6 +64,13 @@ def run_export(options: argparse.Namespace) -> int:
     sys.stdout.write(found.text)
     sys.stderr.writelines(f"differs: {one}\n" for one in found.differences)
     return 1 if options.strict and found.differences else 0
+
+
+def _own_file(path: str) -> str:
+    """Return a path that does not name a proxy's configuration."""
+    if are_proxies(path):
+        raise ConfigurationError("FILE", path, WANTED)
+    return path
 
 
 def _routes(path: str | None) -> RouteTable[Any] | None:

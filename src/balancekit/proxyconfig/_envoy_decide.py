@@ -9,6 +9,7 @@ from typing import NamedTuple, final
 
 from balancekit._support.record import Record
 from balancekit.compat import envoy
+from balancekit.compat.envoy._matchers import read_cookies
 from balancekit.l7._paths import envoy as read_path
 from balancekit.protocols import Selector
 from balancekit.proxyconfig._model import PoolServer, ProxyRequest, Routing
@@ -51,12 +52,7 @@ class Cookie(Record):
 
     def value(self, request: envoy.Request, /) -> str | None:
         """Return the cookie's value, without quotes around it."""
-        for part in request.headers.get("cookie", "").split(";"):
-            name, equals, value = part.strip(" \t").partition("=")
-            if equals and name == self.name:
-                quoted = len(value) > 1 and value[0] == value[-1] == '"'
-                return value[1:-1] if quoted else value
-        return None
+        return read_cookies([request.headers.get("cookie", "")]).get(self.name)
 
 
 class ClientAddress(Record):

@@ -38,7 +38,7 @@ def read_match(match: Message) -> tuple[dict[str, Any], bool]:
             known = False
         else:
             found["path_match_policy"] = {"typed_config": {"path_template": typed.text("path_template")}}
-    for name in ("connect_matcher", "grpc", "tls_context", "dynamic_metadata", "filter_state", "cookies"):
+    for name in ("connect_matcher", "grpc", "tls_context", "dynamic_metadata", "filter_state"):
         if name in match:
             match.note(name, UNMATCHED)
             known = False
@@ -52,6 +52,7 @@ def read_match(match: Message) -> tuple[dict[str, Any], bool]:
         found["case_sensitive"] = False
     found["headers"] = [_header(one) for one in match.messages("headers")]
     found["query_parameters"] = [_query(one) for one in match.messages("query_parameters")]
+    found["cookies"] = [_cookie(one) for one in match.messages("cookies")]
     return found, _always(match) and known
 
 
@@ -85,6 +86,13 @@ def _query(one: Message) -> dict[str, Any]:
     elif "present_match" in one:
         found["present_match"] = one.flag("present_match")
     return found
+
+
+def _cookie(one: Message) -> dict[str, Any]:
+    name = needed(one, "name")
+    if "string_match" not in one:
+        raise one.notes.error(one.line, "string_match is expected")
+    return {"name": name, "string_match": _string(one), "invert_match": one.flag("invert_match")}
 
 
 def _always(match: Message) -> bool:
@@ -138,4 +146,6 @@ def shown(words: Mapping[str, Any]) -> str:
             shown.append("headers " + ", ".join(one["name"] for one in value))
         elif name == "query_parameters" and value:
             shown.append("query " + ", ".join(one["name"] for one in value))
+        elif name == "cookies" and value:
+            shown.append("cookies " + ", ".join(one["name"] for one in value))
     return " ".join(shown) or "any"

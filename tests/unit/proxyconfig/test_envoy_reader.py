@@ -144,6 +144,56 @@ def test_what_is_not_modelled_is_listed_with_its_line(written):
     assert "made_up" not in words
 
 
+COOKIES = """
+static_resources:
+  listeners:
+  - address: {socket_address: {address: 127.0.0.1, port_value: 80}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {prefix: /, cookies: [{name: beta, string_match: {exact: "1"}}, {name: old, invert_match: true, string_match: {prefix: x}}]}
+                direct_response: {status: 201}
+              - match: {prefix: /}
+                direct_response: {status: 200}
+"""
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 200),
+        (["beta=1"], 201),
+        (["a=b; beta=1"], 201),
+        (["beta=1; old=x1"], 200),
+        (["beta=2", "beta=1"], 200),
+    ],
+    ids=str,
+)
+def test_matches_of_cookies_are_followed(written, headers, status):
+    """A route's ``cookies`` decide as Envoy's do, and are not in the list of what is not modelled."""
+    config = read_envoy(written(COOKIES))
+    request = ProxyRequest("/", headers=tuple([("Cookie", value) for value in headers]))
+    assert config.route(request).status == status
+    assert not config.not_modelled
+    assert "cookies beta, old" in config.route(ProxyRequest("/", headers=(("Cookie", "beta=1"),))).rule
+
+
+@pytest.mark.parametrize(
+    "wrong", ["{name: beta}", "{string_match: {exact: a}}", "{name: beta, string_match: {}}"]
+)
+def test_a_matcher_of_cookies_that_envoy_refuses_is_refused(written, wrong):
+    """Without a name or a pattern, the error has the line of the matcher."""
+    with pytest.raises(ProxyConfigError, match=r":15: .* is expected"):
+        read_envoy(written(COOKIES.replace('{name: beta, string_match: {exact: "1"}}', wrong)))
+
+
 def test_json_is_read_alike(written):
     """The same bootstrap as JSON has the same pools, routes and lines of its own."""
     document = {

@@ -326,6 +326,29 @@ def test_the_command_prints_the_text_and_what_differs(tmp_path, capsys):
     assert main(["export", str(tmp_path / "none.toml"), "--to", "nginx"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nginx.conf", "events {}\nhttp { upstream u { server 127.0.0.1:80; } }\n"),
+        ("haproxy.cfg", "backend b\n  server s 127.0.0.1:80\n"),
+        ("envoy.yaml", "static_resources: {}\n"),
+        ("envoy.json", '{"static_resources": {}}'),
+        ("none.conf", None),
+    ],
+)
+def test_a_proxys_own_file_is_not_exported(tmp_path, capsys, name, text):
+    """The error says what FILE must be, and which commands take the configuration of a proxy."""
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    for file in (str(path), f"shop={path}"):
+        assert main(["export", file, "--to", "haproxy"]) == 2
+        error = capsys.readouterr().err
+        assert f"FILE={str(path)!r}" in error
+        assert "the configuration of a balancer in TOML or JSON" in error
+        assert all(command in error for command in ("balancekit lint", "balancekit plan", "simulate --proxy"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("levels", [1, 2, 3])
 @pytest.mark.parametrize("selector", ["First", "RoundRobin"])

@@ -1,19 +1,28 @@
-"""Envoy's matchers of a route: path, headers, query parameters.
+"""Envoy's matchers of a route: path, headers, query parameters, cookies.
 
-Cost: O(length). Source: Envoy 1.40.0, observed; ``RouteMatch``, ``HeaderMatcher``, ``QueryParameterMatcher``, ``StringMatcher``.
+Cost: O(length). Source: Envoy 1.40.0, observed; ``RouteMatch``, ``HeaderMatcher``, ``QueryParameterMatcher``, ``CookieMatcher``,
+``StringMatcher``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from balancekit._support.record import Record
 from balancekit.compat._routing import compiled
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Seen", "header_matcher", "path_matcher", "query_matcher", "string_matcher"]
+__all__ = [
+    "Seen",
+    "cookie_matcher",
+    "header_matcher",
+    "path_matcher",
+    "query_matcher",
+    "read_cookies",
+    "string_matcher",
+]
 
 StringTest = Callable[[str], bool]
 
@@ -37,11 +46,14 @@ class Seen(Record):
         By lower-case name, several values joined by a comma; pseudo headers among them.
     query
         The first value of each parameter, as sent.
+    cookies
+        The first value of each, without the quotes around it.
     """
 
     path: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
+    cookies: Mapping[str, str]
 
 
 def fold(text: str) -> str:
@@ -152,6 +164,30 @@ def query_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
         return lambda seen: (name in seen.query) is present
     test = string_matcher(match["string_match"])
     return lambda seen: name in seen.query and test(seen.query[name])
+
+
+def cookie_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
+    """Return the test of a ``CookieMatcher``; a missing cookie matches only if inverted."""
+    name, invert, test = match["name"], bool(match.get("invert_match")), string_matcher(match["string_match"])
+    return lambda seen: (name in seen.cookies and test(seen.cookies[name])) is not invert
+
+
+def read_cookies(lines: Iterable[str]) -> dict[str, str]:
+    """Return the cookies of the values of ``Cookie`` headers: of several of one name the first.
+
+    Example
+    -------
+    >>> read_cookies(['a=1; b="x y"', "a=2; c"])
+    {'a': '1', 'b': 'x y'}
+    """
+    found: dict[str, str] = {}
+    for line in lines:
+        for part in line.split(";"):
+            name, equals, value = part.strip(" \t").partition("=")
+            if equals:
+                quoted = len(value) > 1 and value[0] == value[-1] == '"'
+                found.setdefault(name, value[1:-1] if quoted else value)
+    return found
 
 
 def _range(span: Mapping[str, Any]) -> StringTest:

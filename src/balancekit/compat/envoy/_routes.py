@@ -14,7 +14,15 @@ from typing import Any, Final, final
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.compat.envoy._hash import xxh64
-from balancekit.compat.envoy._matchers import Seen, fold, header_matcher, path_matcher, query_matcher
+from balancekit.compat.envoy._matchers import (
+    Seen,
+    cookie_matcher,
+    fold,
+    header_matcher,
+    path_matcher,
+    query_matcher,
+    read_cookies,
+)
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import ESCAPED_SLASH
 from balancekit.l7._paths import envoy as read_path
@@ -134,7 +142,12 @@ class RouteConfig:
         if self._slashes == "redirect" and ESCAPED_SLASH.search(sent):
             return Routed(status=307, location=path + mark + query)
         routes = self._virtual_host(host)
-        seen = Seen(path=path, headers=_headers(request, host, path + mark + query), query=_parameters(query))
+        seen = Seen(
+            path=path,
+            headers=_headers(request, host, path + mark + query),
+            query=_parameters(query),
+            cookies=read_cookies(request.values("cookie")),
+        )
         found = None if routes is None else next((one for one in routes if one.matches(seen)), None)
         pool = None if found is None else found.choose(seen)
         return NOT_FOUND if pool is None else Routed(pool=pool)
@@ -165,7 +178,7 @@ def route_config(rules: Mapping[str, Any]) -> RouteConfig:
 class _Route:
     """One route: its match and its action."""
 
-    __slots__ = ("_by", "_clusters", "_header", "_headers", "_path", "_query", "_total")
+    __slots__ = ("_by", "_clusters", "_cookies", "_header", "_headers", "_path", "_query", "_total")
 
     def __init__(self, route: Mapping[str, Any]) -> None:
         match, action = route["match"], route["action"]
@@ -175,6 +188,9 @@ class _Route:
         ]
         self._query: list[Callable[[Seen], bool]] = [
             query_matcher(one) for one in match.get("query_parameters", ())
+        ]
+        self._cookies: list[Callable[[Seen], bool]] = [
+            cookie_matcher(one) for one in match.get("cookies", ())
         ]
         self._clusters: list[tuple[str, int]] = [(action["pool"], 1)] if "pool" in action else []
         self._clusters += [(pool, int(weight)) for pool, weight in action.get("weighted", ())]
@@ -190,6 +206,7 @@ class _Route:
             self._path(seen.path)
             and all(holds(seen) for holds in self._headers)
             and all(holds(seen) for holds in self._query)
+            and all(holds(seen) for holds in self._cookies)
         )
 
     def choose(self, seen: Seen) -> str | None:
