@@ -3,9 +3,9 @@
     uv run python -m benchmarks.waiting            the tables
     uv run python -m benchmarks.waiting --check    fail if a figure is not the expected one
 
-Answers take 100 ms in the mean, exponentially; callers give up after a second, and what is served too late is wasted; where it says so, the queue is not told of that. A figure is the
-part of requests that are answered in time, of 24,000 at load 2. The expected ones are those of an independent model, with the
-same arrivals and times.
+Answers take 100 ms in the mean, exponentially. Callers give up after a second, and what is served too late is wasted; where it
+says so, the queue is not told of that. A figure is the part of requests that are answered in time, of 24,000 at load 2. The
+expected ones are those of an independent model, with the same arrivals and times.
 """
 
 from __future__ import annotations

@@ -254,7 +254,10 @@ class PrefixAffinity(ConstructorRepr):
                 loads = [load + more for load, more in zip(loads, busier, strict=True)]
             added = candidates.added if candidates.counted else [cost / node.capacity for node in nodes]
             if runs:
-                at = self._best(contenders_of(candidates, runs, loads, added, rng), length, loads, added, rng)
+                at = candidates.positions.get(runs[-1][0] & candidates.all, -1)  # if one alone has the most
+                if at < 0 or not candidates.even or loads[at] > min(loads):
+                    contenders = contenders_of(candidates, runs, loads, added, rng)
+                    at = self._best(contenders, length, loads, added, rng)
             else:
                 at = idlest(candidates, loads, added, rng)
             if nodes[at].inflight > MIN_MARGIN and self._spill is not None and len(nodes) > 1:
