@@ -9,7 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 ADAPTERS = Path(__file__).parents[1] / "src" / "balancekit" / "adapters"
-ORIGINALS = ("httpx2.py", "_httpx2_bodies.py", "_httpx2_requests.py", "routed_httpx2.py")
+ORIGINALS = (
+    "httpx2.py",
+    "_httpx2_bodies.py",
+    "_httpx2_requests.py",
+    "_httpx2_transport.py",
+    "routed_httpx2.py",
+)
 
 
 def generated() -> dict[Path, str]:

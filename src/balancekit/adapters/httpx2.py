@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import math
 import ssl
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final
+from typing import TYPE_CHECKING, Self, final
 
 from balancekit._support.extras import extra
 
@@ -24,12 +22,10 @@ with extra("httpx2"):
     import httpx2
 
 from balancekit._support.elsewhere import Elsewhere
-from balancekit._support.fork import new_lock
-from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
-from balancekit.adapters._call import Call, begin_call
-from balancekit.adapters._config import AdapterConfig, AdapterOptions
+from balancekit.adapters._call import Call
+from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._exchange import Answer, carry_out, carry_out_async, exchange
 from balancekit.adapters._httpx2_bodies import (
     DEADLINE_PASSED,
@@ -37,155 +33,16 @@ from balancekit.adapters._httpx2_bodies import (
     BalancedBody,
     check_deadline,
 )
-from balancekit.adapters._httpx2_requests import (
-    UnusableEndpointError,
-    replayable,
-    rewritten,
-    rules,
-    sleep,
-    with_body,
-)
-from balancekit.adapters._target import Address, address_of
-from balancekit.adapters._transports import TransportPool
-from balancekit.endpoint import Endpoint
+from balancekit.adapters._httpx2_requests import replayable, rules, sleep, with_body
+from balancekit.adapters._httpx2_transport import TransportBase
 from balancekit.errors import ConfigurationError
-from balancekit.protocols import ObservableBalancer
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
-
-InnerTransport = TypeVar("InnerTransport", httpx2.BaseTransport, httpx2.AsyncBaseTransport)
-
-
-_OTHER_CLIENT: Final = (
-    "this transport is for clients of httpx2; for one of {0} import it from balancekit.adapters.{0}"
-)
-
-
-class _Transport(ABC, Generic[InnerTransport]):
-    """What both transports are made of."""
-
-    _sends: ClassVar[str]
-    """The method by which an inner transport sends."""
-
-    def __init__(
-        self,
-        balancer: ObservableBalancer[Any],
-        *,
-        transport_factory: Callable[[Endpoint[Any]], InnerTransport] | None = None,
-        fallback: InnerTransport | None = None,
-        verify: ssl.SSLContext | None = None,
-        drain_timeout: float = 30.0,
-        **options: Unpack[AdapterOptions],
-    ) -> None:
-        self._config = AdapterConfig(balancer, **options)
-        if transport_factory is not None and not callable(transport_factory):
-            raise ConfigurationError("transport_factory", transport_factory, "a function of an endpoint")
-        if verify is not None and not isinstance(verify, ssl.SSLContext):
-            raise ConfigurationError("verify", verify, "an ssl.SSLContext")
-        self._verify = verify
-        self._fallback: InnerTransport | None = (
-            None if fallback is None else self._inner("fallback", fallback)
-        )
-        self._lock = new_lock()
-        self._factory: Callable[[Endpoint[Any]], InnerTransport] | None = transport_factory
-        self._pool: TransportPool[InnerTransport] = TransportPool(
-            balancer, self._made, drain_timeout, self._config.clock
-        )
-
-    def _made(self, endpoint: Endpoint[Any]) -> InnerTransport:
-        if self._factory is None:
-            return self._default(endpoint)
-        return self._inner("transport_factory", self._factory(endpoint))
-
-    def _inner(self, name: str, value: InnerTransport) -> InnerTransport:
-        """Return an inner transport that can send as this one does."""
-        if not hasattr(value, self._sends):
-            raise ConfigurationError(name, value, f"a transport with {self._sends}")
-        return value
-
-    def _default(self, endpoint: Endpoint[Any] | None) -> InnerTransport:
-        """Make a transport; for all of them there is one SSL context."""
-        with self._lock:
-            if self._verify is None:
-                self._verify = httpx2.create_ssl_context()
-        socket = None if endpoint is None else address_of(endpoint.target).socket
-        return self._make(self._verify, socket)
-
-    @abstractmethod
-    def _make(self, verify: ssl.SSLContext, socket: str | None) -> InnerTransport:
-        """Make an inner transport."""
-
-    def _passes(self, request: httpx2.Request) -> bool:
-        if not isinstance(request, httpx2.Request):
-            raise TypeError(_OTHER_CLIENT.format(type(request).__module__.partition(".")[0]))
-        url = request.url
-        return not self._config.matcher.matches(url.raw_host.decode("ascii"), url.port, url.scheme)
-
-    def _other(self) -> InnerTransport:
-        """Return the transport of requests that are for other hosts."""
-        if self._fallback is None:
-            self._fallback = self._default(None)
-        return self._fallback
-
-    def _call(self, request: httpx2.Request) -> Call:
-        return begin_call(self._config, request, request.extensions.get("balancekit"))
-
-    def _next(self, request: httpx2.Request, call: Call) -> tuple[InnerTransport, Address, httpx2.Request]:
-        """Return the transport of the next attempt, its address, and the request as the endpoint gets it."""
-        url = request.url
-        try:
-            route = self._pool.of(call.lease)
-        except Exception as error:
-            raise_interrupt()
-            raise UnusableEndpointError(call.unusable(error), request=request) from error
-        where = route.address
-        name = request.extensions.get("sni_hostname")
-        if (where.scheme or url.scheme) != "https":
-            name = None
-        elif name is None:
-            name = self._config.matcher.server_name(
-                where, logical=url.raw_host.decode("ascii").removesuffix(".")
-            )
-        inner = route.transports.get(name)
-        if inner is None:
-            try:
-                inner = self._pool.open(route, name)
-            except Exception as error:
-                raise_interrupt()
-                raise UnusableEndpointError(call.unusable(error), request=request) from error
-        return inner, where, rewritten(request, where, name, call, self._config)
-
-    def _answer(
-        self, response: httpx2.Response, where: Address, sent: httpx2.Request
-    ) -> Answer[httpx2.Response]:
-        """Return what the exchange reads of an answer; an endpoint's own cookies are kept."""
-        jars = self._config.jars
-        if jars is not None:
-            lines = response.headers.get_list("Set-Cookie")
-            if lines:
-                jars.keep(where, str(sent.url), sent.headers, lines)
-                del response.headers["Set-Cookie"]
-        return Answer(response, response.status_code, response.headers, where)
-
-    def _hand_over(self, request: httpx2.Request, response: httpx2.Response, call: Call) -> httpx2.Response:
-        """Make the endpoint's answer the service's."""
-        response.extensions["balancekit"] = call.begun()
-        if response.is_closed:  # an inner transport that had the whole body already: it is not read again
-            call.whole()
-        if self._config.rewrite_location and 300 <= response.status_code < 400:
-            location = response.headers.get("Location")
-            if location is not None:
-                url = request.url
-                logical = f"{url.scheme}://{url.netloc.decode('ascii')}"
-                back = self._config.matcher.logical_location(location, logical=logical)
-                if back != location:
-                    response.headers["Location"] = back
-        return response
 
 
 @spelled(AdapterOptions)
 @final
-class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
+class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTransport):
     """A transport for ``httpx2.Client`` that sends each request to an endpoint of a balancer.
 
     Parameters
@@ -284,7 +141,7 @@ class BalancedTransport(_Transport[httpx2.BaseTransport], httpx2.BaseTransport):
 
 @spelled(AdapterOptions)
 @final
-class AsyncBalancedTransport(_Transport[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport):
+class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport):
     """A transport for ``httpx2.AsyncClient``, on asyncio or trio. As :class:`BalancedTransport`.
 
     Example
@@ -397,7 +254,7 @@ def check_mounted(client: httpx2.Client | httpx2.AsyncClient, url: str) -> None:
     balancekit.errors.ConfigurationError: url='http://orders' is not allowed: expected a URL that a balanced transport carries; this client sends it by HTTPTransport
     """
     carrying = client._transport_for_url(httpx2.URL(url))
-    if not isinstance(carrying, _Transport):
+    if not isinstance(carrying, TransportBase):
         name = type(carrying).__name__
         raise ConfigurationError(
             "url", url, f"a URL that a balanced transport carries; this client sends it by {name}"
