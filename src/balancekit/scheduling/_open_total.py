@@ -65,7 +65,7 @@ class OpenTotal(Generic[C]):
         self._levels: dict[C, int] = {}
         for item in items:
             self._levels[item] = 0
-            self._set(item, item.inflight)
+            self._set(item)
 
     def read(self) -> int:
         """Return the sum."""
@@ -92,12 +92,12 @@ class OpenTotal(Generic[C]):
         while self._fallen:
             item = self._fallen.popleft()
             if item in self._levels:
-                self._set(item, item.inflight)
+                self._set(item)
 
-    def _set(self, item: C, level: int) -> None:
-        levels = self._levels
+    def _set(self, item: C) -> None:
+        levels, level = self._levels, item.inflight
         self._sum += level - levels[item]
         levels[item] = level
         item.notify_below(level)
-        if item.inflight < level - 1:  # requests ended before the level was there to see
+        if item.inflight < level:  # requests ended before the level was there to see
             self._fallen.append(item)

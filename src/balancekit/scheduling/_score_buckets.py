@@ -34,7 +34,7 @@ MIN_REDRAWN: Final = 8
 
 
 class BucketItem(Protocol):
-    """What stands on a buckets."""
+    """What can stand in a bucket."""
 
     id: str
     inflight: int

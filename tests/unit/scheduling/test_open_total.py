@@ -65,3 +65,52 @@ def test_nodes_that_were_never_there_are_ignored():
     total.starting(outside)
     total.fell(outside)
     assert total.read() == 0
+
+
+class Interrupted:
+    """An item of which requests end, as on another thread, just before its level is set."""
+
+    id, weight, needs_callback, level, ends, fell = "a", 1.0, False, 0, 0, None
+
+    def __init__(self, inflight):
+        self.inflight = inflight
+
+    @property
+    def low_water(self):
+        return self.level
+
+    @low_water.setter
+    def low_water(self, level):
+        for _ in range(self.ends):
+            self.inflight -= 1
+            if self.inflight < self.level:
+                self.fell(self)
+        self.ends, self.level = 0, level
+
+    def notify_below(self, low_water):
+        self.low_water = low_water
+
+
+@pytest.mark.parametrize("ends", [1, 2])
+def test_ends_in_the_middle_of_an_announced_start_are_counted(ends):
+    """If requests end while a start is announced, the total is right once it has begun."""
+    item = Interrupted(1)
+    total = OpenTotal([item], RLock())
+    item.fell = total.fell
+    item.inflight, item.ends = 3, ends
+    total.starting(item)
+    item.inflight += 1
+    assert total.read() == item.inflight == 4 - ends
+
+
+@pytest.mark.parametrize("ends", [1, 2])
+def test_ends_in_the_middle_of_a_correction_are_counted(ends):
+    """If requests end while a level is put right, at the beginning or later, the total is right when it is read."""
+    item = Interrupted(4)
+    item.ends = ends
+    total = OpenTotal([item], RLock())
+    item.fell = total.fell
+    assert total.read() == item.inflight == 4 - ends
+    item.inflight, item.ends = 7, ends
+    total.fell(item)
+    assert total.read() == item.inflight == 7 - ends
