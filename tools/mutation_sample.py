@@ -10,33 +10,36 @@ tests of that part and stops at the first that fails; a child that takes four ti
 as killed, too. Nothing is written to the sources. Messages, annotations, ``__slots__`` and calls of the log are left as
 they are, for no test has to know their words.
 
-The sample is drawn by a seed from all mutants of the parts, so that a run can be repeated and continued. The test file
-that has the name of the changed module runs first. ``mutation_equivalents.toml`` lists survivors that change nothing a
-caller could see, each with its reason; they are counted apart.
+The tests of a part run once without a mutant, under coverage, which notes what each of them reaches. A mutant is then
+shown to the tests that reach the changed statement, and to all of the part if an import reaches it. No other test can
+find it, so nothing is counted as killed that would not be by all. The test file that has the name of the changed module
+runs first, then the quickest.
+
+The sample is drawn by a seed from all mutants of the parts, so that a run can be repeated and continued.
+``mutation_equivalents.toml`` lists survivors that change nothing a caller could see, each with its reason; they are
+counted apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
-import copy
-import functools
 import importlib.machinery
 import json
 import os
 import random
 import resource
 import sys
+import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Final, NamedTuple
 
-ROOT: Final = Path(__file__).parents[1]
-SOURCES: Final = ROOT / "src" / "balancekit"
+from mutants import ROOT, SOURCES, Mutant, change, compiled, mutants, source_line, statement
 
 TESTS: Final = {
     "engine": ["unit/engine", "unit/pool", "unit/test_balancer.py", "concurrency/test_hooks.py"],
@@ -54,246 +57,143 @@ EQUIVALENTS: Final = Path(__file__).with_name("mutation_equivalents.toml")
 SLACK: Final = 4.0
 """How many times the time of the unchanged code a mutant may take."""
 
-COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-}
-OPERATORS: Final[dict[type[ast.operator], type[ast.operator]]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.FloorDiv,
-    ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.BitXor: ast.BitAnd,
-    ast.Pow: ast.Mult,
-}
-CALLS: Final = {"min": "max", "max": "min", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
+ARGUMENTS: Final = (
+    "-x",
+    "-q",
+    "--assert=plain",
+    "--no-header",
+    "--hypothesis-seed=10",
+    *("-p", "no:cacheprovider"),
+    *("-p", "no:randomly"),
+    *("-p", "no:xdist"),
+    *("-p", "no:cov"),
+)
+"""Of pytest."""
 
 
-class Mutant(NamedTuple):
-    """One small fault: where, and what it changes."""
-
-    part: str
-    file: str
-    """Below ``src/balancekit``."""
-    index: int
-    """Of the changed node in ``ast.walk`` order."""
-    kind: str
-    line: int
-
-    @property
-    def name(self) -> str:
-        """The mutant, for people and for ``--only``."""
-        return f"{self.file}:{self.line}:{self.kind}:{self.index}"
+NOTHING_FAILED: Final = frozenset({0, 5})
+"""What pytest returns if every test passes, or none is left."""
 
 
-def mutants(part: str) -> list[Mutant]:
-    """Return every mutant of a part."""
-    found = []
-    for path in sorted((SOURCES / part).glob("*.py")):
-        if path.name == "__main__.py":
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        left_alone = {id(node) for skipped in _left_alone(tree) for node in ast.walk(skipped)}
-        for index, node in enumerate(ast.walk(tree)):
-            if id(node) not in left_alone:
-                name = path.relative_to(SOURCES).as_posix()
-                found += [
-                    Mutant(part, name, index, kind, getattr(node, "lineno", 0)) for kind in _kinds(node)
-                ]
-    return found
+class Reach(NamedTuple):
+    """What the tests of a part reach without a mutant."""
+
+    seconds: Mapping[str, float]
+    """Processor time by test, in the order in which they ran."""
+    failed: Sequence[str]
+    """The tests that failed."""
+    lines: Mapping[str, Mapping[str, Sequence[str]]]
+    """The tests by file and line; the test without a name stands for imports."""
+
+    def of(self, mutant: Mutant) -> list[str]:
+        """Return the tests that can find a mutant."""
+        by_line = self.lines.get(mutant.file, {})
+        found = {test for line in statement(mutant) for test in by_line.get(str(line), ())}
+        return [test for test in self.seconds if test in found or "" in found]
 
 
-def _left_alone(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield what is not mutated: texts, annotations, names of slots, errors and the log."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Assign(targets=[ast.Name(id="__slots__" | "__all__")]):
-                yield node
-            case ast.Expr(value=ast.Constant()) | ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
-                yield node
-            case ast.Call(
-                func=ast.Name(id="contain_error" | "log_error" | "log_change" | "TypeVar" | "cast" | "warn")
-            ):
-                yield node
-            case ast.Raise() | ast.Import() | ast.ImportFrom() | ast.JoinedStr():
-                yield node
-            case ast.If(test=ast.Name(id="TYPE_CHECKING" | "FREE_THREADED")):
-                yield node
-            case ast.arg() | ast.AnnAssign() if node.annotation is not None:
-                yield node.annotation
-            case ast.FunctionDef(name="__repr__" | "__reduce__"):
-                yield node
-            case ast.FunctionDef(returns=ast.expr() as returns):
-                yield returns
+def reach(part: str) -> Reach:
+    """Run the tests of a part in a child, without a mutant."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "reach.json"
+        _in_child(lambda: path.write_text(json.dumps(_reached(part)), encoding="utf-8") and 0, 3600.0)
+        return Reach(*json.loads(path.read_text(encoding="utf-8")))
 
 
-def _kinds(node: ast.AST) -> list[str]:
-    match node:
-        case ast.Compare(ops=[operator]) if type(operator) in COMPARISONS:
-            return [type(operator).__name__]
-        case ast.BinOp(op=operator) | ast.AugAssign(op=operator) if type(operator) in OPERATORS:
-            return [type(operator).__name__]
-        case ast.BoolOp(op=operator):
-            return [type(operator).__name__]
-        case ast.UnaryOp(op=ast.Not() | ast.USub()):
-            return [type(node.op).__name__]
-        case ast.Constant(value=bool()):
-            return ["flag"]
-        case ast.Constant(value=int() | float()):
-            return ["number"]
-        case ast.Call(func=ast.Name(id=name)) if name in CALLS:
-            return [name]
-        case ast.If() | ast.IfExp():
-            return ["always", "never"]
-        case ast.Expr(value=ast.Call()) | ast.Delete():
-            return ["dropped"]
-        case ast.Break():
-            return ["continue"]
-        case _:
-            return []
+def _reached(part: str) -> Reach:
+    import coverage  # noqa: PLC0415 - for this child alone
+    import pytest  # noqa: PLC0415 - loaded in the parent already
+
+    measured = coverage.Coverage(data_file=None, config_file=False, include=[f"{SOURCES / part}/*"])
+    seconds: dict[str, float] = {}
+    failed: list[str] = []
+
+    class Contexts:
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+            measured.switch_context(item.nodeid)
+            began = time.process_time()
+            result = yield
+            seconds[item.nodeid] = time.process_time() - began
+            measured.switch_context("")
+            return result
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed:
+                failed.append(report.nodeid)
+
+    measured.start()
+    pytest.main([*ARGUMENTS, *(f"tests/{name}" for name in TESTS[part])], [Contexts()])
+    measured.stop()
+    data = measured.get_data()
+    lines = {
+        Path(file).relative_to(SOURCES).as_posix(): data.contexts_by_lineno(file)
+        for file in data.measured_files()
+    }
+    return Reach(seconds, failed, lines)
 
 
-@functools.cache
-def _nodes(file: str) -> list[ast.AST]:
-    return list(ast.walk(ast.parse((SOURCES / file).read_text(encoding="utf-8"))))
-
-
-def change(mutant: Mutant) -> str:
-    """Return what a mutant changes, before and after."""
-    node = _nodes(mutant.file)[mutant.index]
-    before = ast.unparse(_headline(node))
-    return f"{before}  ->  {ast.unparse(_headline(_changed(copy.copy(node), mutant.kind)))}"
-
-
-def compiled(mutant: Mutant) -> CodeType:
-    """Return the changed module."""
-    path = SOURCES / mutant.file
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = list(ast.walk(tree))
-    node = nodes[mutant.index]
-    new = _changed(copy.copy(node), mutant.kind)
-    for parent in nodes:
-        for field, value in ast.iter_fields(parent):
-            if value is node:
-                setattr(parent, field, new)
-            elif isinstance(value, list) and any(item is node for item in value):
-                setattr(parent, field, [new if item is node else item for item in value])
-    ast.fix_missing_locations(tree)
-    return compile(tree, str(path), "exec")
-
-
-def _headline(node: ast.AST) -> ast.AST:
-    return node.test if isinstance(node, ast.If | ast.IfExp) else node
-
-
-def _changed(node: ast.AST, kind: str) -> ast.AST:
-    match node:
-        case ast.Compare():
-            node.ops = [COMPARISONS[type(node.ops[0])]()]
-        case ast.BinOp() | ast.AugAssign():
-            node.op = OPERATORS[type(node.op)]()
-        case ast.BoolOp():
-            node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-        case ast.UnaryOp():
-            return node.operand
-        case ast.Constant(value=bool() as value):
-            return ast.copy_location(ast.Constant(not value), node)
-        case ast.Constant(value=int() | float() as value):
-            return ast.copy_location(ast.Constant(value + 1), node)
-        case ast.Call(func=ast.Name(id=name)):
-            node.func = ast.copy_location(ast.Name(CALLS[name], ast.Load()), node)
-        case ast.If() | ast.IfExp():
-            node.test = ast.copy_location(ast.Constant(kind == "always"), node)
-        case ast.Break():
-            return ast.copy_location(ast.Continue(), node)
-        case ast.Expr() | ast.Delete():
-            return ast.copy_location(ast.Pass(), node)
-    return node
-
-
-def run(part: str, mutant: Mutant | None, limit_s: float) -> tuple[str, float]:
-    """Run the tests of a part in a child; return "killed", "survived" or "timeout", and its processor time."""
-    code = None if mutant is None else compiled(mutant)
+def run(mutant: Mutant, reached: Reach) -> tuple[str, float]:
+    """Show a mutant to the tests in a child; return "killed", "survived" or "timeout", and its processor time."""
+    tests = reached.of(mutant)
+    if not tests:
+        return "survived", 0.0
+    code = compiled(mutant)
+    limit_s = SLACK * sum(reached.seconds[test] for test in tests) + 10.0
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    child = os.fork()
-    if child == 0:
-        status = 3
-        with contextlib.suppress(BaseException):
-            status = _in_child(part, mutant, code, limit_s)
-        os._exit(status)
-    _, ended = os.waitpid(child, 0)
+    ended = _in_child(lambda: _shown(mutant, code, tests, reached), limit_s)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if os.WIFSIGNALED(ended):
         return "timeout", spent
-    return ("survived" if os.WEXITSTATUS(ended) == 0 else "killed"), spent
+    return ("survived" if os.WEXITSTATUS(ended) in NOTHING_FAILED else "killed"), spent
 
 
-def _in_child(part: str, mutant: Mutant | None, code: CodeType | None, limit_s: float) -> int:
+def _shown(mutant: Mutant, code: CodeType, tests: Sequence[str], reached: Reach) -> int:
     import pytest  # noqa: PLC0415 - loaded in the parent already
 
-    resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s) + 1, int(limit_s) + 2))
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    if mutant is not None:
-        path, loader = str(SOURCES / mutant.file), importlib.machinery.SourceFileLoader
-        get_code = loader.get_code
+    path, loader = str(SOURCES / mutant.file), importlib.machinery.SourceFileLoader
+    get_code = loader.get_code
 
-        def changed(self: importlib.machinery.SourceFileLoader, fullname: str) -> CodeType | None:
-            return code if self.path == path else get_code(self, fullname)
+    def changed(self: importlib.machinery.SourceFileLoader, fullname: str) -> CodeType | None:
+        return code if self.path == path else get_code(self, fullname)
 
-        loader.get_code = changed  # type: ignore[method-assign]  # in this child alone
-    os.chdir(ROOT)
-    arguments = [
-        "-x",
-        "-q",
-        "--assert=plain",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:xdist",
-        "--no-header",
-    ]
-    return int(pytest.main([*arguments, *_tests(part, mutant)]))
+    loader.get_code = changed  # type: ignore[method-assign]  # in this child alone
+    wanted = frozenset(tests)
+
+    class Selection:
+        def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+            items[:] = [item for item in items if item.nodeid in wanted]
+
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for test in tests:
+        seconds[test.partition("::")[0]] += reached.seconds[test]
+    own = f"tests/unit/{mutant.part}/test_{Path(mutant.file).stem.lstrip('_')}.py"
+    files = sorted(seconds, key=lambda file: (file != own, seconds[file]))
+    return int(pytest.main([*ARGUMENTS, *files], [Selection()]))
 
 
-def _tests(part: str, mutant: Mutant | None) -> list[str]:
-    """Return the tests of a part, those of the changed module first."""
-    found = [f"tests/{name}" for name in TESTS[part]]
-    if mutant is not None:
-        own = f"tests/unit/{part}/test{Path(mutant.file).stem}.py"
-        found = [*[own for _ in range((ROOT / own).exists())], *found]
-    return found
+def _in_child(task: Callable[[], int], limit_s: float) -> int:
+    """Carry out a task in a child without output; return how the child ended."""
+    child = os.fork()
+    if child == 0:
+        status = 3
+        with contextlib.suppress(BaseException):
+            resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s) + 1, int(limit_s) + 2))
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            os.chdir(ROOT)
+            status = task()
+        os._exit(status)
+    return os.waitpid(child, 0)[1]
 
 
 def argued(left: Sequence[Mutant]) -> int:
     """Return how many of the mutants that survived are listed with a reason."""
     rows = tomllib.loads(EQUIVALENTS.read_text(encoding="utf-8"))["mutant"]
     reasons = {(row["file"], row["line"], row["change"]) for row in rows if row["reason"]}
-    return sum((mutant.file, _line(mutant), change(mutant)) in reasons for mutant in left)
-
-
-def _line(mutant: Mutant) -> str:
-    """Return the changed line of the source."""
-    lines = (SOURCES / mutant.file).read_text(encoding="utf-8").splitlines()
-    return lines[mutant.line - 1].strip()
+    return sum((mutant.file, source_line(mutant), change(mutant)) in reasons for mutant in left)
 
 
 def survivors(path: Path, everything: Sequence[Mutant]) -> list[Mutant]:
@@ -305,7 +205,9 @@ def survivors(path: Path, everything: Sequence[Mutant]) -> list[Mutant]:
         if row["result"] == "survived"
     }
     files = {file for file, _, _ in wanted}
-    return [one for one in everything if one.file in files and (one.file, _line(one), change(one)) in wanted]
+    return [
+        one for one in everything if one.file in files and (one.file, source_line(one), change(one)) in wanted
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -332,23 +234,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output is not None and options.output.exists():
         lines = options.output.read_text(encoding="utf-8").splitlines()
         results = {row["mutant"]: row["result"] for row in map(json.loads, lines)}
-    limits: dict[str, float] = {}
+    reached: dict[str, Reach] = {}
     for mutant in sample:
         if mutant.name in results:
             continue
-        if mutant.part not in limits:
-            verdict, seconds = run(mutant.part, None, 600.0)
-            if verdict != "survived":
-                print(f"the tests of {mutant.part} fail without a mutant", file=sys.stderr)
+        if mutant.part not in reached:
+            reached[mutant.part] = reach(mutant.part)
+            if reached[mutant.part].failed:
+                print("fail without a mutant:", *reached[mutant.part].failed, sep="\n", file=sys.stderr)
                 return 2
-            limits[mutant.part] = SLACK * seconds + 5.0
         began = time.monotonic()
-        result, seconds = run(mutant.part, mutant, limits[mutant.part])
+        result, seconds = run(mutant, reached[mutant.part])
         results[mutant.name] = result
         row = {
             "mutant": mutant.name,
             "result": result,
-            "line": _line(mutant),
+            "line": source_line(mutant),
             "change": change(mutant),
             "seconds": round(seconds, 1),
         }
