@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balancekit import ConfigurationError, First, LoadBalancer, Outcome
+from balancekit.loads import InFlight
 from balancekit.testing import ManualClock
 
 
@@ -54,8 +55,6 @@ def test_a_number_of_tokens_is_whole(count):
 
 def test_a_balancer_without_times_counts_tokens_alone():
     """Without ``timed`` there are no seconds to the first byte, but the speed of tokens is known."""
-    from balancekit.loads import InFlight
-
     clock = ManualClock()
     lb = LoadBalancer(["a"], clock=clock, load=InFlight(), timed=False)
     with lb.acquire() as lease:
@@ -64,3 +63,41 @@ def test_a_balancer_without_times_counts_tokens_alone():
         lease.report_tokens(3)
     [one] = lb.stats().endpoints
     assert (one.first_byte, one.tokens, one.tokens_per_second.p50) == (None, 3, 2.0)
+
+
+def test_an_answer_that_begins_after_the_end_is_not_told():
+    """If another thread ends the lease while its first byte is noted, the load does not hear of an answer."""
+
+    class Load(InFlight):
+        timed, needs_start = True, False
+
+        def __call__(self, node):
+            return self
+
+        def started(self, *, now, cost):
+            """Take no note."""
+
+        def finished(self, completion, /):
+            told.append("end")
+
+        def value(self, *, now):
+            return 0.0
+
+        def answering(self, *, now, cost):
+            told.append("answer")
+
+    def clock():
+        if ending:
+            ending.pop().release(Outcome.CANCELLED)
+        return 1.0
+
+    told, ending = [], []
+    lb = LoadBalancer(["a"], load=Load(), health=None, clock=clock)
+    with lb.acquire() as lease:
+        lease.first_byte()
+    assert told == ["answer", "end"]
+    told.clear()
+    lease = lb.acquire()
+    ending.append(lease)
+    lease.first_byte()
+    assert told == ["end"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -204,3 +205,39 @@ def test_outliers_are_ejected_by_the_sweep_and_the_rest_is_not_read() -> None:
     causes = [event.cause for event in events if type(event).__name__ == "Ejected"]
     assert {event.endpoint for event in events if type(event).__name__ == "Ejected"} == {"e3"}
     assert all("success" in cause for cause in causes)
+
+
+def test_outliers_are_looked_for_when_the_sweep_is_due_and_not_before() -> None:
+    """While a machine is due each second and the sweep every ten, only each tenth second looks for outliers."""
+
+    class Finder:
+        deadline = 0.0
+
+        def __init__(self) -> None:
+            self.looks: list[float] = []
+
+        def advance(self, nodes: Iterable[Node], *, now: float) -> dict[str, str]:
+            self.looks.append(now)
+            self.deadline = now + 10.0
+            return {}
+
+    class Restless(Machine):
+        def advance(self, *, now: float) -> list[Event]:
+            self.due = now + 1.0
+            return []
+
+    class Policy:
+        def __call__(self, *_: object) -> Restless:
+            machine = Restless()
+            machine.due = 1.0
+            return machine
+
+        def outlier_sweep(self, rng: Random) -> Finder:
+            return finder
+
+    finder, clock = Finder(), ManualClock()
+    lb = LoadBalancer(["a", "b"], health=Policy(), clock=clock)
+    for _ in range(30):
+        lb.acquire().release()
+        clock.advance(1.0)
+    assert finder.looks == [start + 10.0 * k for start in finder.looks[:1] for k in range(3)]

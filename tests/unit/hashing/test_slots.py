@@ -114,3 +114,11 @@ def test_changes_do_not_fill_the_memory():
         slots = slots.removed(7, points[7]).inserted(7, points[7])
         assert len(slots.groups) <= len(slots) + SPARE_WORDS + 400
     assert_equal(slots, [own.tolist() for own in points])
+
+
+@pytest.mark.parametrize("points", [100, 3 * 2**15 - 1, 3 * 2**15, 3 * 2**15 + 1, 78_645, 2**17])
+def test_there_are_four_to_eight_slots_for_three_points(points):
+    """The number of slots is the power of two from four thirds of the points on."""
+    slots = len(Slots(np.arange(points), np.zeros(points, int), 1).words) - 1
+    assert 4 * points <= 3 * slots <= 8 * points
+    assert slots & (slots - 1) == 0

@@ -49,6 +49,18 @@ def test_a_request_that_ends_without_an_answer_counts_no_longer(outcome):
     other.release()
 
 
+@pytest.mark.parametrize("cost", [0.25, 1e-9])
+def test_small_costs_count_as_others_do(cost):
+    """Of two requests, the cost of one is left when the other is answered or has ended, however small."""
+    lb, _ = pool()
+    leases = [lb.acquire(cost=cost) for _ in range(3)]
+    load, capacity = leases[0].node.load, leases[0].node.capacity
+    leases[0].first_byte()
+    assert load.value(now=0.0) * capacity == pytest.approx(2 * cost)
+    leases[1].release()
+    assert load.value(now=0.0) * capacity == pytest.approx(cost)
+
+
 def test_a_cost_is_relative_to_weight():
     """An endpoint of four times the weight has a quarter of the load for the same cost."""
     lb = LoadBalancer(

@@ -81,3 +81,21 @@ def test_smooth_weights_need_not_be_whole(weights, picker):
         counts[(selector.select(snapshot, make_context()) if pick is None else pick()).id] += 1
         for node in nodes:
             assert abs(counts[node.id] - number * node.weight / total) < len(nodes)
+
+
+def test_a_bounded_pick_hands_the_generator_on():
+    """A selector within, whose order is drawn, draws from the generator that the fast path was made with."""
+
+    class Shuffled(RingHash):
+        def ranking(self, snapshot, ctx, /):
+            drawn.append(ctx.rng)
+            return iter(snapshot.candidates(ctx))
+
+    drawn: list[Random] = []
+    rng, nodes = Random(1), make_nodes(["a", "b"])
+    picker = BoundedLoad(Shuffled()).picker(make_snapshot(nodes), rng=rng)
+    for node in nodes:
+        node.inflight = 1
+    picker("key", 0.0)
+    assert drawn == [rng]
+    assert drawn[0] is rng
