@@ -148,6 +148,14 @@ def test_a_lost_l7_node_is_felt_until_checks_have_seen_it():
     assert 0 < len(report.lost["l7"]) < report.requests / 10
 
 
+def test_several_lost_l7_nodes_are_all_avoided_once_checks_have_seen_them():
+    """Of four nodes two die at once: after ``fall * interval`` no new connection goes to either."""
+    losses = [Loss(tier="l7", site="s0", node=node, at=5.0) for node in (0, 2)]
+    report = simulation_of(losses=losses, per_connection=1).run(15.0)
+    assert min(report.lost["l7"]) >= 5.0
+    assert max(report.lost["l7"]) <= 5.0 + FALL * INTERVAL
+
+
 def test_a_lost_l4_node_is_felt_until_the_router_has_noticed_and_breaks_no_connection():
     """Requests through it vanish for ``l4_down`` seconds; the other one has an equal table, so connections stay whole."""
     loss = Loss(tier="l4", site="s0", node=0, at=5.0)

@@ -23,20 +23,20 @@ from typing import Any, Final, TypeAlias, final
 
 from balancekit._support.record import Record
 from balancekit.errors import UnavailableError
-from balancekit.gslb import Policy, Query, ResolverCache, Standing, Ttl
+from balancekit.gslb import Policy, Query, ResolverCache, Ttl
 from balancekit.hashing import hash32
-from balancekit.health import AccruedFailures, AccruedFailuresMachine
+from balancekit.health import AccruedFailures
 from balancekit.l4 import flow_key
 from balancekit.l7 import Request as Asked
 from balancekit.outcome import Outcome
 from balancekit.sim._context import Clock
+from balancekit.sim.tiers._checks import Action, Checks
 from balancekit.sim.tiers._site_state import Flow, L4Node, L7Node, Request, ServerState, SiteState
 from balancekit.sim.tiers._sites import Loss
 from balancekit.sim.tiers._trace import TierTrace
 
 __all__ = ["Rules", "TierRun"]
 
-Action: TypeAlias = Callable[[Any, int], None]
 Happening: TypeAlias = tuple[float, int, Action, Any, int]
 """When, a serial number, what to do, with what, and in which turn of it."""
 
@@ -85,20 +85,17 @@ class TierRun:
         self._chance = chance
         self._asked = [Asked(path) for path in rules.paths]
         self._answers = chance("answers")
-        self._phases = chance("checks")
         self._heap: list[Happening] = []
         self._serial = count().__next__
         self._flows: list[Flow | None] = [None] * rules.connections
         self._opened = 0
         self._open = 0
-        self._seen: dict[str, tuple[AccruedFailuresMachine, list[float]]] = {}
         self.trace: TierTrace = TierTrace()
+        self._checks = Checks(
+            rules.checks, rules.interval, clock, self._at, self.trace.detected, chance("checks")
+        )
         for site in sites.values():
-            self._watch(site.id, site.serves, self._no_change)
-            for node in site.l4.values():
-                for name, l7 in site.l7.items():
-                    change = self._sees(site, node, name)
-                    self._watch(f"{node.name} of {name}", l7.answers, change)
+            self._checks.watch(site)
         for loss in losses:
             self._at(loss.at, self._begin, loss)
             if loss.seconds < inf:
@@ -185,7 +182,7 @@ class TierRun:
         cache, query = self._caches[flow.resolver], self._queries[flow.resolver]
         answer = cache.look_up(query, now=now)
         if answer is None:
-            answer = self._rules.policy.answer(query, self._standing, now=now, rng=self._answers)
+            answer = self._rules.policy.answer(query, self._checks.standing, now=now, rng=self._answers)
             cache.store(query, answer._replace(ttl=float(self._rules.ttl.of(answer.ttl))), now=now)
         flow.site = self._sites[answer.chosen[0]] if answer.chosen else None
         return flow.site
@@ -379,44 +376,6 @@ class TierRun:
             del site.announced[name]
             site.announce()
             self.trace.detected.append((self._clock.now, f"router of {site.id}", name, False))
-
-    # ------------------------------------------------------------------ checks
-
-    def _watch(self, what: str, passes: Callable[[], bool], change: Callable[[bool], None]) -> None:
-        """Check something again and again, from a random phase on."""
-        machine, last = self._rules.checks(), [0.0]
-        machine.observe(passed=True, now=0.0)
-        self._seen[what] = machine, last
-        self._at(
-            self._phases.random() * self._rules.interval, self._check, (what, machine, last, passes, change)
-        )
-
-    def _check(self, what: tuple[Any, ...], _turn: int) -> None:
-        name, machine, last, passes, change = what
-        now = last[0] = self._clock.now
-        before = machine.up
-        machine.observe(passed=passes(), now=now)
-        if machine.up is not before:
-            self.trace.detected.append((now, "checks", name, bool(machine.up)))
-            change(bool(machine.up))
-        self._at(now + self._rules.interval, self._check, what)
-
-    def _sees(self, site: SiteState, node: L4Node, name: str) -> Callable[[bool], None]:
-        alive = set(site.l7)
-
-        def change(up: bool) -> None:  # noqa: FBT001 - what a check says
-            (alive.add if up else alive.discard)(name)
-            site.see(node, frozenset(alive))
-
-        return change
-
-    def _no_change(self, up: bool) -> None:  # noqa: FBT001 - what a check says
-        """Leave it to the policy, which asks for standings."""
-
-    def _standing(self, site: str) -> Standing:
-        """Return what the checks say of a site, and until when they cannot say anything else."""
-        machine, last = self._seen[site]
-        return Standing(up=bool(machine.up), until=last[0] + machine.checks_left * self._rules.interval)
 
 
 def _nth(nodes: Mapping[str, Any], number: int) -> tuple[str, Any]:
