@@ -57,6 +57,9 @@ EQUIVALENTS: Final = Path(__file__).with_name("mutation_equivalents.toml")
 SLACK: Final = 4.0
 """How many times the time of the unchanged code a mutant may take."""
 
+TEST_TIMEOUT_S: Final = 600
+"""Seconds after which a test of a mutant is taken to wait for ever; on a busy machine it takes long for other reasons."""
+
 ARGUMENTS: Final = (
     "-x",
     "-q",
@@ -81,7 +84,7 @@ class Reach(NamedTuple):
     seconds: Mapping[str, float]
     """Processor time by test, in the order in which they ran."""
     failed: Sequence[str]
-    """The tests that failed."""
+    """The tests that failed, and where."""
     lines: Mapping[str, Mapping[str, Sequence[str]]]
     """The tests by file and line; the test without a name stands for imports."""
 
@@ -92,12 +95,14 @@ class Reach(NamedTuple):
         return [test for test in self.seconds if test in found or "" in found]
 
 
-def reach(part: str) -> Reach:
-    """Run the tests of a part in a child, without a mutant."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "reach.json"
+def reach(part: str, path: Path) -> Reach:
+    """Run the tests of a part in a child, without a mutant, and keep what they reach in a file; or read that."""
+    if not path.exists():
         _in_child(lambda: path.write_text(json.dumps(_reached(part)), encoding="utf-8") and 0, 3600.0)
-        return Reach(*json.loads(path.read_text(encoding="utf-8")))
+    found = Reach(*json.loads(path.read_text(encoding="utf-8")))
+    if found.failed:
+        path.unlink()
+    return found
 
 
 def _reached(part: str) -> Reach:
@@ -120,10 +125,10 @@ def _reached(part: str) -> Reach:
 
         def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
             if report.failed:
-                failed.append(report.nodeid)
+                failed.append(f"{report.nodeid}: {report.longreprtext.splitlines()[-1]}")
 
     measured.start()
-    pytest.main([*ARGUMENTS, *(f"tests/{name}" for name in TESTS[part])], [Contexts()])
+    pytest.main([*ARGUMENTS, "--timeout=0", *(f"tests/{name}" for name in TESTS[part])], [Contexts()])
     measured.stop()
     data = measured.get_data()
     lines = {
@@ -170,7 +175,7 @@ def _shown(mutant: Mutant, code: CodeType, tests: Sequence[str], reached: Reach)
         seconds[test.partition("::")[0]] += reached.seconds[test]
     own = f"tests/unit/{mutant.part}/test_{Path(mutant.file).stem.lstrip('_')}.py"
     files = sorted(seconds, key=lambda file: (file != own, seconds[file]))
-    return int(pytest.main([*ARGUMENTS, *files], [Selection()]))
+    return int(pytest.main([*ARGUMENTS, f"--timeout={TEST_TIMEOUT_S}", *files], [Selection()]))
 
 
 def _in_child(task: Callable[[], int], limit_s: float) -> int:
@@ -218,8 +223,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=10)
     parser.add_argument("--only", help="the beginning of the name of the mutants to run")
     parser.add_argument("--again", type=Path, help="an earlier output: run those again that survived")
-    parser.add_argument("--output", type=Path, help="a file of JSON lines; what is in there is not run again")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="a file of JSON lines; what is in there, or beside it of what tests reach, is not run again",
+    )
     options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        return _run_sample(options, options.output or Path(directory) / "output.jsonl")
+
+
+def _run_sample(options: argparse.Namespace, output: Path) -> int:
     import hypothesis  # noqa: F401, PLC0415 - so that children need not load it
     import numpy as np  # noqa: F401, PLC0415 - the same
     import pytest  # noqa: F401, PLC0415 - the same
@@ -231,17 +245,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.again:
         sample = survivors(options.again, everything)
     results: dict[str, str] = {}
-    if options.output is not None and options.output.exists():
-        lines = options.output.read_text(encoding="utf-8").splitlines()
+    if output.exists():
+        lines = output.read_text(encoding="utf-8").splitlines()
         results = {row["mutant"]: row["result"] for row in map(json.loads, lines)}
     reached: dict[str, Reach] = {}
     for mutant in sample:
         if mutant.name in results:
             continue
         if mutant.part not in reached:
-            reached[mutant.part] = reach(mutant.part)
-            if reached[mutant.part].failed:
-                print("fail without a mutant:", *reached[mutant.part].failed, sep="\n", file=sys.stderr)
+            found = reached[mutant.part] = reach(mutant.part, output.with_suffix(f".{mutant.part}.json"))
+            if found.failed:
+                print("fail without a mutant:", *found.failed, sep="\n", file=sys.stderr)
                 return 2
         began = time.monotonic()
         result, seconds = run(mutant, reached[mutant.part])
@@ -254,9 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "seconds": round(seconds, 1),
         }
         print(f"{result:8} {time.monotonic() - began:5.0f} s  {mutant.name}  {row['change']}", flush=True)
-        if options.output is not None:
-            with options.output.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+        with output.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
     left = [mutant for mutant in sample if results[mutant.name] == "survived"]
     equal = argued(left)
     print(
