@@ -13,6 +13,7 @@ from balancekit.events import Event
 from balancekit.health import Lifecycle, SuccessRate
 from balancekit.node import Node
 from balancekit.outcome import Completion
+from balancekit.snapshot import PickContext, Snapshot
 from balancekit.testing import ManualClock
 
 
@@ -241,3 +242,26 @@ def test_outliers_are_looked_for_when_the_sweep_is_due_and_not_before() -> None:
         lb.acquire().release()
         clock.advance(1.0)
     assert finder.looks == [start + 10.0 * k for start in finder.looks[:1] for k in range(3)]
+
+
+def test_a_selector_that_cannot_prepare_for_a_change_of_health_is_logged_and_picks_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The error is logged with its traceback, the change of health happens, and requests ask ``select`` alone."""
+
+    class Picky:
+        def prepare(self, snapshot: Snapshot) -> None:
+            if len(snapshot.eligible) < 2:
+                raise RuntimeError("too few")
+
+        def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
+            return next(iter(snapshot.candidates(ctx)), None)
+
+    lb = LoadBalancer(["a", "b"], selector=Picky(), clock=ManualClock())
+    for _ in range(5):
+        fail(lb, "a")
+    assert lb.stats()["a"].state == "ejected"
+    assert "Picky could not prepare for a new snapshot" in caplog.messages
+    assert "too few" in caplog.text
+    with lb.acquire() as lease:
+        assert lease.target == "b"
