@@ -24,12 +24,14 @@ from random import Random
 from typing import Final
 
 from balancekit.hashing import hash32
-from balancekit.selectors._pickers import Pickers
+from balancekit.selectors._pickers import Pick, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["any_ramping", "slow_start_pickers", "with_slow_start"]
 
 Select = Callable[[Snapshot, PickContext], Node | None]
+Again = Callable[[Node, Key | None, float], Node]
+"""Lets a pick stand, or makes another in its place."""
 
 MAX_REDIRECTS: Final = 8
 """So many are turned away for one request before the first choice stands."""
@@ -55,22 +57,33 @@ def slow_start_pickers(
     rng: Random,
 ) -> Pickers:
     """Return fast paths around others."""
-    first, first_by_key = pickers
 
     def again(node: Node, key: Key | None, now: float) -> Node:
         if _admitted(node, key, rng):
             return node
         return _redirect(node, select, snapshot, PickContext(rng=rng, now=now, key=key))
 
+    first, first_by_key = pickers
+    return (
+        None if first is None else _with_second_pick(first, again),
+        None if first_by_key is None else _with_second_pick_by_key(first_by_key, again),
+    )
+
+
+def _with_second_pick(first: Pick, again: Again) -> Pick:
     def pick(now: float = 0.0, /) -> Node | None:
-        node = None if first is None else first(now)
+        node = first(now)
         return node if node is None or node.ramp >= 1.0 else again(node, None, now)
 
+    return pick
+
+
+def _with_second_pick_by_key(first: Pick, again: Again) -> Pick:
     def pick_by_key(key: Key, now: float = 0.0, /) -> Node | None:
-        node = None if first_by_key is None else first_by_key(key, now)
+        node = first(key, now)
         return node if node is None or node.ramp >= 1.0 else again(node, key, now)
 
-    return None if first is None else pick, None if first_by_key is None else pick_by_key
+    return pick_by_key
 
 
 def _admitted(node: Node, key: Key | None, rng: Random) -> bool:
