@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 
@@ -160,6 +161,25 @@ def test_an_idle_endpoint_fades_to_the_median_of_its_peers_not_to_zero():
     assert pool.median == pytest.approx(0.1)
     assert nodes[0].load.value(now=5.0) > 1.0
     assert nodes[0].load.value(now=200.0) == pytest.approx(0.1, rel=1e-3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_quick_comparison_of_fresh_latencies_is_exact(weighted):
+    """Of two nodes that have just answered, any latencies, in-flight and weights: the one of lower value, the first on a tie."""
+    rng = Random(7)
+    nodes = make_nodes(
+        {id: rng.choice((1, 2, 4)) if weighted else 1 for id in "abcdefgh"}, load=FailureAware()
+    )
+    for round in range(50):
+        now = 1_000.0 * (round + 1)
+        for node in nodes:
+            node.load.reset()
+            node.load.succeeded(rng.choice((0.1, 0.2, 0.3, 0.4)), now)
+            node.inflight = rng.randrange(4)
+        lighter = nodes[0].load.pool.comparer(weighted=weighted)
+        for a in nodes:
+            for b in nodes:
+                assert lighter(a, b, now) is (b if b.load.value(now=now) < a.load.value(now=now) else a)
 
 
 def test_the_quick_comparison_agrees_with_the_values():
