@@ -219,35 +219,34 @@ class PrefixTable:
             blocks = blocks[:MAX_BLOCKS]
         numbers, last = blocks.data, blocks.size - 1
         guess, number, fact = self._recent
-        if guess < last and numbers[guess] == number and not self._fact(numbers[last]):
-            if self._fact(numbers[guess + 1]):
-                ends, facts = self._bisect(numbers, last, fact, 0)
-            else:
-                ends, facts = [guess, last], [fact, 0]
-        else:
-            fact = self._fact(numbers[0])
-            if not fact:
-                if numbers[0] in self._pending:
-                    self._flush()
-                    return self.find(blocks)
-                return PrefixMatch(blocks, [last], [0], [])
-            ends, facts = self._bisect(numbers, last, fact, self._fact(numbers[last]))
-            self._recent = ends[0], numbers[ends[0]], fact
+        if (
+            guess < last
+            and numbers[guess] == number  # the same beginning as before, and nothing after it
+            and not self._fact(numbers[last])
+            and not self._fact(numbers[guess + 1])
+            and numbers[guess + 1] not in self._pending
+        ):
+            return PrefixMatch(blocks, [guess, last], [fact, 0], [(self._holding(fact), guess + 1)])
+        fact = self._fact(numbers[0])
+        if not fact:
+            if numbers[0] in self._pending:
+                self._flush()
+                return self.find(blocks)
+            return PrefixMatch(blocks, [last], [0], [])
+        ends, facts = self._bisect(numbers, last, fact)
+        self._recent = ends[0], numbers[ends[0]], fact
         if self._pending and 0 in facts and numbers[ends[facts.index(0) - 1] + 1] in self._pending:
             self._flush()
             return self.find(blocks)
-        holding = self._holding
-        runs = [(holding(fact), end + 1) for end, fact in zip(ends, facts) if fact]  # noqa: B905 - dear
+        runs = [(self._holding(fact), end + 1) for end, fact in zip(ends, facts, strict=True) if fact]
         return PrefixMatch(blocks, ends, facts, runs)
 
-    def _bisect(
-        self, numbers: memoryview[int], last: int, fact: int, end: int
-    ) -> tuple[list[int], list[int]]:
-        """Return the last block of each run and its fact, for a prompt whose first and last block have these."""
+    def _bisect(self, numbers: memoryview[int], last: int, fact: int) -> tuple[list[int], list[int]]:
+        """Return the last block of each run and its fact, for a prompt whose first block has this one."""
         at = 0
         ends: list[int] = []
         facts: list[int] = []
-        ahead = [(last, end)]
+        ahead = [(last, self._fact(numbers[last]))]
         guess = self._recent[0]
         if guess < last:
             ahead.append((guess + 1, self._fact(numbers[guess + 1])))
@@ -316,7 +315,7 @@ class PrefixTable:
                     used += last + 1 - begin
             else:
                 blocks = match.blocks[begin : last + 1]
-                self._pending[match.blocks.item(begin)] = blocks, epoch << EPOCH_SHIFT | self._id(bit)
+                self._pending[blocks.item(0)] = blocks, epoch << EPOCH_SHIFT | self._id(bit)
                 self._fresh += last + 1 - begin
                 used += last + 1 - begin
             begin = last + 1
