@@ -4,24 +4,22 @@ One table for all endpoints of a pool: the number of a block leads to the set of
 once, whatever the number of endpoints. Each endpoint's blocks are forgotten in the order of their last use once it has
 more than its capacity.
 
-*Layout.* Sets of four slots, as in a processor's cache; the number of a block modulo their count is that of its set. A slot is
-eight bytes: the *epoch* of the block's last use, the upper half of its number as a tag, and the number of the set of its holders,
-which is kept once for all blocks that have the same. A new block takes the place of the one in its set that was used longest ago:
-the least of four numbers, for the epoch comes first. Ages are in epochs, a 32nd of what the pool holds, so the order
+*Layout.* A slot of :class:`BlockSlots` for each block: its number leads to the epoch of its last use and to the set of its
+holders, which is kept once for all blocks that have the same. Ages are in epochs, a 32nd of what the pool holds, so the order
 of forgetting is that of least recent use up to two epochs. New blocks get their places sixteen prompts at a time, or
 earlier if one of them is looked up.
 
-*Guarantee.* Nothing is believed that was not recorded, up to equal tags in one set: for a block that is not there, 4 of 2**32. What was recorded may be lost early, by sets
-that are full: a few in a hundred blocks when endpoints are full. A block stands for all before it, and the first of a prompt
-is used as recently as any, so a lost one is mostly passed over. A block that several hold is as recent for all of them as for
-the one that used it last.
+*Guarantee.* Nothing is believed that was not recorded, up to equal tags in one set: 4 of 2**32 for a block that is not there.
+What was recorded may be lost early, by sets that are full: a few in a hundred blocks when endpoints are full. A block stands for
+all before it, and the first of a prompt is used as recently as any, so a lost one is mostly passed over. A block that several
+hold is as recent for all of them as for the one that used it last.
 
-Cost: a few single items for a look-up, some 4 microseconds; a dozen array operations for the new blocks of sixteen prompts, and
+Cost: a few single items for a look-up, some 3 microseconds; a dozen array operations for the new blocks of sixteen prompts, and
 eight for those that are used again after an epoch; flat in the number of endpoints. 11 bytes for each block and endpoint at most.
 
 Sans-IO; one thread at a time.
 
-Source: set-associative caches with last-use replacement; holders of blocks as a bit set, as in llm-d's approximate index.
+Source: holders of blocks as a bit set, as in llm-d's approximate index.
 """
 
 from __future__ import annotations
@@ -30,32 +28,22 @@ from collections.abc import Iterable
 from typing import Final, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
+from balancekit.inference._block_slots import EPOCH_SHIFT, HOLDERS, TAG, TAG_SHIFT, WAYS, BlockSlots
 from balancekit.inference._blocks import MAX_BLOCKS, Blocks
 from balancekit.inference._prefix_match import PrefixMatch
 
 __all__ = ["PrefixTable"]
 
-WAYS: Final = 4
-"""Slots of a set, written as shifts by 2 below."""
 MAX_RATIO: Final = 1.3
 """Slots for each block that endpoints can hold: 8 * 1.3 < 11 bytes."""
 MIN_SETS: Final = 64
 MAX_SETS: Final = 1 << 20
 """34 MB: pools whose endpoints hold more together forget earlier."""
-EPOCH_SHIFT: Final = 48
-TAG_SHIFT: Final = 16
-TAG: Final = 0xFFFF_FFFF << TAG_SHIFT
-"""Bits of a slot: epoch, tag, holders. Without its tag it is the *fact* of a block."""
-HOLDERS: Final = 0xFFFF
 NO_BLOCK: Final = (0, -1, 0)
-"""Where the end of the last first run was, its number and its fact: none."""
-_EPOCH_SHIFT: Final = np.uint64(EPOCH_SHIFT)
-_TAG_SHIFT: Final = np.uint64(TAG_SHIFT)
-_TAG: Final = np.uint64(TAG)
+"""Where the first run of a look-up ended, the number of that block and its fact: none."""
 EPOCHS: Final = 32
 """In which a pool takes as many blocks as it holds."""
 MAX_AGE: Final = 63
@@ -93,17 +81,16 @@ class PrefixTable:
 
     __slots__ = (
         "_alive",
-        "_cells",
         "_counts",
         "_epoch",
         "_fresh",
         "_holder_ids",
         "_holders",
         "_horizons",
-        "_modulus",
         "_pending",
         "_per_epoch",
         "_recent",
+        "_slots",
         "_view",
         "bits",
         "capacity",
@@ -120,7 +107,7 @@ class PrefixTable:
         self._clear(0)
 
     def _clear(self, sets: int) -> None:
-        self._install(np.zeros((sets, WAYS), dtype=np.uint64))
+        self._install(BlockSlots.empty(sets))
         self._epoch = MAX_AGE + 1
         self._fresh = 0
         self._pending: dict[int, tuple[Blocks, int]] = {}  # new blocks without a place, by their first
@@ -132,21 +119,19 @@ class PrefixTable:
             self._counts[name] = [0] * (MAX_AGE + 2)
             self._horizons[name] = 1
 
-    def _install(self, cells: NDArray[np.uint64]) -> None:
-        self._cells = cells
-        self._modulus: np.uint64 = np.uint64(len(cells))
-        # for single items: a fifth of what arrays need
-        self._view: tuple[memoryview[int], int] = cells.reshape(-1).data, len(cells)
+    def _install(self, slots: BlockSlots) -> None:
+        self._slots = slots
+        self._view: tuple[memoryview[int], int] = slots.view
 
     def __len__(self) -> int:
         """Return how many blocks have a place, forgotten ones included."""
         self._flush()
-        return int(np.count_nonzero(self._cells))
+        return int(np.count_nonzero(self._slots.cells))
 
     @property
     def nbytes(self) -> int:
         """The bytes of its array."""
-        return self._cells.nbytes
+        return self._slots.cells.nbytes
 
     # ------------------------------------------------------------------ endpoints
 
@@ -171,25 +156,12 @@ class PrefixTable:
         self._changed()
         self._per_epoch = max(1, self.capacity * len(self.bits) // EPOCHS)
         sets = int(self.capacity * len(self.bits) * MAX_RATIO) // WAYS
-        self._fit(min(MAX_SETS, max(MIN_SETS, sets // MIN_SETS * MIN_SETS)))
-
-    def _fit(self, wanted: int) -> None:
-        """Double or halve the table until it has at most the wanted sets, and more than half of them.
-
-        A set whose number is that of a block modulo n is found again, modulo 2 n, in both copies of the table.
-        """
+        wanted_sets = min(MAX_SETS, max(MIN_SETS, sets // MIN_SETS * MIN_SETS))
         self._flush()
-        cells, sets = self._cells, len(self._cells)
-        if not sets:
-            self._clear(wanted)
-            return
-        while sets * 2 <= wanted:
-            cells = np.concatenate([cells, cells])
-            sets *= 2
-        while sets > max(wanted, MIN_SETS * 2) and not sets & 1:
-            sets //= 2
-            cells = np.maximum(cells[:sets], cells[sets:])
-        self._install(cells)
+        if len(self._slots):
+            self._install(self._slots.fitted(wanted_sets, least=MIN_SETS * 2))
+        else:
+            self._clear(wanted_sets)
 
     def forget(self, name: str) -> None:
         """Forget what an endpoint holds: its engine has restarted. O(sets of holders)."""
@@ -309,9 +281,9 @@ class PrefixTable:
                         moved = min(last + 1 - begin, counts[age])
                         counts[age] -= moved
                         counts[SUM] -= moved
-                    self._stamp(
-                        match.blocks[begin : last + 1], epoch << EPOCH_SHIFT | self._id(holders | bit)
-                    )
+                    self._recent = NO_BLOCK
+                    stamp = epoch << EPOCH_SHIFT | self._id(holders | bit)
+                    self._slots.stamp(match.blocks[begin : last + 1], stamp)
                     used += last + 1 - begin
             else:
                 blocks = match.blocks[begin : last + 1]
@@ -329,46 +301,13 @@ class PrefixTable:
             if len(self._holders) > MAX_HOLDER_SETS - MAX_BLOCKS - 2:  # that a record may add
                 self._compact()
 
-    def _stamp(self, blocks: Blocks, fact: int) -> None:
-        """Give known blocks another epoch and holders."""
-        sets, tags = self._sets(blocks), _tags(blocks)
-        hits = ((self._cells.take(sets, axis=0) ^ tags[:, None]) & _TAG == 0).ravel().nonzero()[0]
-        rows = hits >> 2
-        self._recent = NO_BLOCK
-        self._cells.put((sets.take(rows) << 2) + (hits & 3), tags.take(rows) | np.uint64(fact))
-
     def _flush(self) -> None:
-        """Give new blocks a place: that of the block in their set used longest ago.
-
-        Of several that want one place the first of its prompt gets it, as the last one written. The others try once more,
-        for a place that no new block has.
-        """
-        if not self._pending:
-            return
-        parts = list(self._pending.values())
-        blocks = np.concatenate([blocks for blocks, _ in parts])[::-1]
-        facts = np.array([fact for _, fact in parts], dtype=np.uint64)
-        self._pending.clear()
-        self._recent = NO_BLOCK
-        sets, cells = self._sets(blocks), _tags(blocks)
-        cells |= facts.repeat([blocks.size for blocks, _ in parts])[::-1]
-        slots = self._oldest(sets)
-        self._cells.put(slots, cells)
-        lost = (self._cells.take(slots) != cells).nonzero()[0]
-        if lost.size:
-            slots, cells = self._oldest(sets.take(lost)), cells.take(lost)
-            older = self._cells.take(slots) >> _EPOCH_SHIFT < cells >> _EPOCH_SHIFT
-            self._cells.put(slots[older], cells[older])
-
-    def _sets(self, blocks: Blocks) -> NDArray[np.int64]:
-        """Return the set of each block."""
-        return (blocks % self._modulus).view(np.int64)
-
-    def _oldest(self, sets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the slot in each set that was used longest ago."""
-        slots: NDArray[np.int64] = self._cells.take(sets, axis=0).argmin(axis=1)
-        slots += sets << 2
-        return slots
+        """Give new blocks a place."""
+        if self._pending:
+            prompts = list(self._pending.values())
+            self._pending.clear()
+            self._recent = NO_BLOCK
+            self._slots.place(prompts)
 
     def _age(self, name: str) -> None:
         """Forget what is beyond an endpoint's capacity; begin a new epoch when enough is new."""
@@ -387,8 +326,7 @@ class PrefixTable:
         if self._epoch == MAX_EPOCH:  # stamps are of 16 bits: all move down by half
             down = MAX_EPOCH // 2 // (MAX_AGE + 1) * (MAX_AGE + 1)
             self._flush()
-            moved = self._cells - np.uint64(down << EPOCH_SHIFT)
-            self._install(np.where(self._cells >> _EPOCH_SHIFT > down, moved, np.uint64(0)))
+            self._install(self._slots.earlier(down))
             self._epoch -= down
             self._horizons = {name: max(1, horizon - down) for name, horizon in self._horizons.items()}
         self._epoch += 1
@@ -408,21 +346,12 @@ class PrefixTable:
     def _compact(self) -> None:
         """Give new numbers to the sets of holders in use; forget all if there are too many of them."""
         self._flush()
-        ids = self._cells & np.uint64(HOLDERS)
-        used = np.unique(ids).tolist()
+        used = self._slots.holders()
         if len(used) > MAX_HOLDER_SETS // 2:
-            self._clear(len(self._cells))
+            self._clear(len(self._slots))
             return
         kept = {0: 0} | {self._holders[id]: 0 for id in used}
         self._holder_ids = {holders: id for id, holders in enumerate(kept)}
-        renamed = np.array([self._holder_ids.get(holders, 0) for holders in self._holders], dtype=np.uint64)
-        self._install(self._cells - ids + renamed[ids.view(np.int64)])
+        self._install(self._slots.renamed([self._holder_ids.get(holders, 0) for holders in self._holders]))
         self._holders = list(kept)
         self._changed()
-
-
-def _tags(blocks: Blocks) -> Blocks:
-    """Return the tags of blocks, where slots have them."""
-    tags = blocks >> _TAG_SHIFT
-    tags &= _TAG
-    return tags
