@@ -59,7 +59,7 @@ def texts(figure):
 
 def legible(figure):
     """Return which texts are cut off, and which lie on each other or on a bar."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     width, height = figure.canvas.get_width_height()
     found = texts(figure)
     cut = [t.get_text() for t, box in found if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height]

@@ -97,10 +97,14 @@ def _node_looks(node: Node) -> tuple[object, ...]:
 @contextmanager
 def _another_world(number: int) -> Iterator[None]:
     """Let module-level randomness and every clock differ."""
+
+    def stopped() -> int:
+        return number * 1_000
+
     state = random.getstate()
     random.seed(number)
     clocks = ("time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "perf_counter_ns")
-    patches = [mock.patch.object(time, name, return_value=number * 1_000) for name in clocks]
+    patches = [mock.patch.object(time, name, stopped) for name in clocks]
     try:
         for patch in patches:
             patch.start()
