@@ -16,14 +16,13 @@ import balancekit
 from balancekit import Endpoint, LoadBalancer, compat, gslb, hashing
 from balancekit._support.display import MAX_SHOWN_ITEMS, MAX_TEXT_CHARS
 from balancekit._support.record import Policy, Record
-from balancekit.capacity import Load as CapacityLoad
 from balancekit.compat import haproxy, nginx
 from balancekit.compat.envoy import OutlierDetection
 from balancekit.health import FlapDamping, Lifecycle, MaxFails, MedianLatency, WarmUp
 from balancekit.inference import CacheUtilization, PrefixAffinity
 from balancekit.l4 import FlowTable, StickyFlows
 from balancekit.loads import ExpectedDelay, FailureAware, InFlight, PeakEwmaLatency
-from balancekit.protocols import Load, Selector
+from balancekit.protocols import Selector
 from balancekit.proxyconfig._haproxy_selector import HaproxySelector
 from balancekit.reported import (
     NodeAttributes,
@@ -64,13 +63,10 @@ def public_classes():
 
 
 def is_shipped(kind):
-    """Return whether a class is a selector, a load or a policy."""
-    if getattr(kind, "_is_protocol", False) or kind in (Record, CapacityLoad):
+    """Return whether a class is a selector or a policy; what a policy makes for one endpoint has no text of its own."""
+    if getattr(kind, "_is_protocol", False):
         return False
-    methods = {
-        name for name in ("select", "value", "started", "finished") if callable(getattr(kind, name, None))
-    }
-    return "select" in methods or methods == {"value", "started", "finished"} or issubclass(kind, Policy)
+    return callable(getattr(kind, "select", None)) or issubclass(kind, Policy)
 
 
 SHIPPED = dict(sorted((name, kind) for name, kind in public_classes() if is_shipped(kind)))
@@ -130,23 +126,23 @@ def names():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_everything_that_configures_a_balancer_has_a_text(name):
-    """Every shipped selector, load, load policy, health policy and router has a ``__repr__`` of its own."""
+    """Every shipped selector, load policy, health policy and router has a ``__repr__`` of its own."""
     kind = SHIPPED[name]
     assert kind.__repr__ not in (object.__repr__, Record.__repr__)
 
 
 def test_the_search_finds_what_is_shipped():
-    """The classes looked at include all selectors, routers, loads, load policies and health policies by name."""
+    """The classes looked at include all selectors, routers, load policies and health policies by name."""
     found = {name.rpartition(".")[2] for name in SHIPPED}
     for package in ("selectors", "routing"):
         module = importlib.import_module(f"balancekit.{package}")
         kinds = [getattr(module, name) for name in module.__all__]
         assert {kind.__name__ for kind in kinds if inspect.isclass(kind) and hasattr(kind, "select")} <= found
     assert {
-        "CountedLoad",
-        "LatencyLoad",
-        "FailureAwareLoad",
-        "ExpectedDelayLoad",
+        "InFlight",
+        "PeakEwmaLatency",
+        "FailureAware",
+        "ExpectedDelay",
         "Lifecycle",
         "MaxFails",
     } <= found
@@ -248,15 +244,6 @@ def test_a_balancer_says_how_it_decides():
     assert repr(lb) == text
 
 
-def test_loads_say_of_which_node_they_are():
-    """The text of a load has its node."""
-    lb = LoadBalancer(["a", "b"])
-    for policy in (ExpectedDelay(), FailureAware(), InFlight(), PeakEwmaLatency()):
-        with LoadBalancer(["a"], load=policy).acquire() as lease:
-            assert "Node('a'" in repr(lease.node.load)
-    assert len(lb) == 2
-
-
 def test_a_selector_of_the_users_prints_as_it_likes():
     """A class without a text is shown by its name, and one whose text raises too."""
 
@@ -283,4 +270,3 @@ def test_an_iterator_is_not_kept():
 def test_protocols_and_bases_are_not_counted():
     """Protocols have no text to check."""
     assert not is_shipped(Selector)
-    assert not is_shipped(Load)

@@ -48,7 +48,6 @@ from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Policy
 from balancekit.loads._latency import measured
 from balancekit.loads._reported_utilization import ReportedUtilization
@@ -267,7 +266,7 @@ class SweepTotals:
 
 
 @final
-class ExpectedDelayLoad(ConstructorRepr):
+class ExpectedDelayLoad:
     """The expected delay of one endpoint. Made by :class:`ExpectedDelay`."""
 
     __slots__ = (

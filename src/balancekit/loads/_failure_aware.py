@@ -43,7 +43,6 @@ from math import exp
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Policy
 from balancekit.loads._latency import measured
 from balancekit.outcome import FAILURES, Completion
@@ -174,7 +173,7 @@ def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
 
 
 @final
-class FailureAwareLoad(ConstructorRepr):
+class FailureAwareLoad:
     """The failure-aware load of one endpoint. Made by :class:`FailureAware`."""
 
     __slots__ = ("_at", "_latency", "_missing", "_missing_at", "_node", "_rate", "pool", "tried")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, final
 
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Policy
 from balancekit.outcome import Completion
 
@@ -83,7 +82,7 @@ class WaitingCost(Policy):
 
 
 @final
-class CountedLoad(ConstructorRepr):
+class CountedLoad:
     """Open leases relative to capacity."""
 
     __slots__ = ("_node",)
@@ -108,7 +107,7 @@ class CountedLoad(ConstructorRepr):
 
 
 @final
-class SummedLoad(ConstructorRepr):
+class SummedLoad:
     """Open cost relative to capacity."""
 
     __slots__ = ("_node", "_open")
@@ -133,7 +132,7 @@ class SummedLoad(ConstructorRepr):
 
 
 @final
-class WaitingLoad(ConstructorRepr):
+class WaitingLoad:
     """Cost of requests without an answer yet, relative to capacity."""
 
     __slots__ = ("_node", "_waiting")

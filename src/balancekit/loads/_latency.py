@@ -20,7 +20,6 @@ from math import inf, log
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Policy, field
 from balancekit.outcome import Completion, Outcome
 from balancekit.stats import Ewma, PeakEwma
@@ -86,7 +85,7 @@ class PeakEwmaLatency(Policy):
 
 
 @final
-class LatencyLoad(ConstructorRepr):
+class LatencyLoad:
     """An average of latency times (requests in flight / capacity + 1)."""
 
     __slots__ = ("_average", "_node", "changed", "decay")

@@ -16,7 +16,6 @@ import math
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.record import Policy, field
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import Completion
@@ -123,7 +122,7 @@ class ProbedPool:
 
 
 @final
-class ProbedNodeLoad(ConstructorRepr):
+class ProbedNodeLoad:
     """The probed load of one endpoint. Made by :class:`Probed`."""
 
     __slots__ = ("_pool", "node", "others")

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol, cast, final
 
 from balancekit._support import validation as valid
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.record import Policy, field
 from balancekit.errors import ConfigurationError
@@ -285,7 +284,7 @@ class SharedPool:
 
 
 @final
-class SharedLoad(ConstructorRepr):
+class SharedLoad:
     """The load of one endpoint over all processes. Made by :class:`Shared`."""
 
     __slots__ = ("_succeeded", "inner", "needs_start", "node", "place", "pool")
