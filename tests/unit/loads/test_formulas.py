@@ -8,6 +8,7 @@ import pytest
 
 from balancekit import ConfigurationError, Endpoint
 from balancekit.loads import EwmaLatency, FailureAware, PeakEwmaLatency
+from balancekit.loads._success_rate import SuccessRate
 from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
 
@@ -62,3 +63,18 @@ def test_the_median_is_that_of_the_endpoints_that_have_answered() -> None:
     pool.advance(now=16.0)
     assert pool.median == pytest.approx(3.0)
     assert pool.deadline == 17.0
+
+
+def test_a_failure_counts_by_how_long_the_last_answer_or_failure_is_ago() -> None:
+    """After t seconds the success so far counts ``exp(-t / decay)``; t begins at what came last, be it an older failure."""
+    rate = SuccessRate(decay=2.0, healing=5.0)
+    rate.record(0.0, now=10.0, since=9.0)
+    missing = 1.0 - math.exp(-1.0 / 2.0)
+    assert rate.value(now=10.0) == pytest.approx(1.0 - missing)
+    rate.record(0.0, now=13.0, since=9.0)  # no answer since the failure at 10
+    keep = math.exp(-3.0 / 2.0)
+    missing = missing * math.exp(-3.0 / 5.0) * keep + 1.0 - keep
+    assert rate.value(now=13.0) == pytest.approx(1.0 - missing)
+    rate.record(1.0, now=14.0, since=13.5)
+    missing = missing * math.exp(-1.0 / 5.0) * math.exp(-0.5 / 2.0)
+    assert rate.value(now=14.0) == pytest.approx(1.0 - missing)

@@ -20,9 +20,11 @@ from balancekit import (
     SourceHash,
     StrideScheduling,
     WeightedRandom,
+    selectors,
 )
 from balancekit.hashing import hash32
 from balancekit.loads import InFlight
+from balancekit.selectors import BoundedLoad, MaglevHash, RendezvousHash, RingHash
 from balancekit.testing import ManualClock, Z, chi_square_z, make_context, make_nodes, make_snapshot, share_z
 
 
@@ -196,3 +198,24 @@ def test_shares_follow_weights_after_every_change(kind):
     balancer.add(Endpoint("g", weight=2))
     weights["g"] = 2.0
     shares_are_right("adeg")
+
+
+@pytest.mark.parametrize("kind", [BoundedLoad, MaglevHash, RendezvousHash, RingHash, SourceHash])
+def test_a_key_goes_where_it_is_explained_to_go(kind):
+    """On the fast path, too, the endpoint of a request follows from its key alone, and keys use every endpoint."""
+    balancer = LoadBalancer(list("abcde"), selector=kind(), health=None)
+    picked = set()
+    for number in range(60):
+        key = f"user {number}"
+        with balancer.acquire(key) as lease:
+            picked.add(lease.target)
+        assert lease.target == balancer.explain(key).picked
+        with balancer.acquire(key) as again:
+            assert again.target == lease.target
+    assert picked == set("abcde")
+
+
+@pytest.mark.parametrize("name", selectors.__all__)
+def test_shipped_selectors_are_called_under_no_lock(name):
+    """Each says that several threads may call it at the same time, so that no request waits for another."""
+    assert getattr(selectors, name)().thread_safe is True
