@@ -219,3 +219,9 @@ def test_a_key_goes_where_it_is_explained_to_go(kind):
 def test_shipped_selectors_are_called_under_no_lock(name):
     """Each says that several threads may call it at the same time, so that no request waits for another."""
     assert getattr(selectors, name)().thread_safe is True
+
+
+def test_selectors_by_hash_say_that_the_key_decides_and_no_others_do():
+    """``keyed`` is true of the five whose picks follow from the key."""
+    keyed = {name for name in selectors.__all__ if getattr(getattr(selectors, name), "keyed", False)}
+    assert keyed == {"BoundedLoad", "MaglevHash", "RendezvousHash", "RingHash", "SourceHash"}
