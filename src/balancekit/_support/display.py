@@ -44,7 +44,9 @@ class ConstructorRepr:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "__init__" in cls.__dict__:
-            cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]  # the same signature
+            type.__setattr__(
+                cls, "__init__", _remembering(cls.__init__)
+            )  # no new declaration for type checkers
 
     def __repr__(self) -> str:
         import inspect  # noqa: PLC0415 - takes 7 ms
