@@ -265,30 +265,37 @@ class SweepTotals:
         self.picks: int = 0
 
 
-@final
-class ExpectedDelayLoad:
-    """The expected delay of one endpoint. Made by :class:`ExpectedDelay`."""
+class HotFields:
+    """The fields of a load that plain requests touch: two cache lines. See the class of this name in ``node.py``."""
 
     __slots__ = (
         "_answered_at",
         "_count",
-        "_idle_since",
-        "_idle_since_pick",
         "_node",
         "_plain",
-        "_probe",
-        "_reported",
         "_root",
-        "_silent",
-        "_started",
-        "_strikes",
-        "_success",
-        "known",
         "pool",
         "price",
         "recent",
         "step",
         "turn",
+    )
+
+
+@final
+class ExpectedDelayLoad(HotFields):
+    """The expected delay of one endpoint. Made by :class:`ExpectedDelay`."""
+
+    __slots__ = (
+        "_idle_since",
+        "_idle_since_pick",
+        "_probe",
+        "_reported",
+        "_silent",
+        "_started",
+        "_strikes",
+        "_success",
+        "known",
     )
 
     needs_start: ClassVar[bool] = False

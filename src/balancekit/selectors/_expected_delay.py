@@ -139,9 +139,8 @@ def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]
     def pick(_now: float = 0.0, /) -> Node:
         chosen, least = first, inf
         for node in nodes:
-            delay = node.latency_estimate
-            if delay < least:
-                chosen, least = node, delay
+            if node.latency_estimate < least:
+                chosen, least = node, node.latency_estimate
         # What follows is _take, written out for a capacity of 1.
         load: Any = chosen.load
         turn = load.turn
@@ -163,9 +162,8 @@ def _scan_by_capacity(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callabl
     def pick(_now: float = 0.0, /) -> Node:
         chosen, least = first, inf
         for node in nodes:
-            delay = node.latency_estimate
-            if delay < least:
-                chosen, least = node, delay
+            if node.latency_estimate < least:
+                chosen, least = node, node.latency_estimate
         _take(chosen, pool)
         return chosen
 
@@ -179,11 +177,12 @@ def _roll(rota: Rota, pool: ExpectedDelayPool) -> Callable[..., Node]:
 
     def pick(_now: float = 0.0, /) -> Node:
         chosen, least, runner_up = first, inf, first
-        for node in (*recent, *following()):
-            delay = node.latency_estimate
-            if delay < least:
-                runner_up = chosen
-                chosen, least = node, delay
+        for node in recent:
+            if node.latency_estimate < least:
+                runner_up, chosen, least = chosen, node, node.latency_estimate
+        for node in following():
+            if node.latency_estimate < least:
+                runner_up, chosen, least = chosen, node, node.latency_estimate
         recent[chosen.successes & mask] = runner_up
         # What follows is _take, written out.
         load: Any = chosen.load
