@@ -6,6 +6,9 @@ passed over before it has to refuse; when all are, the caller is told when the f
 The bucket is one number per endpoint, the time at which it will be full again. A request moves that time by its cost over
 the rate, and there is room as long as it is not further away than the burst takes to fill.
 
+*Threads.* The number is read, compared and written without a call in between: under the interpreter lock no other thread
+comes there, and a plain pick takes no lock. On a free-threaded build each charge is made under one.
+
 Source: the generic cell rate algorithm (ITU-T I.371, virtual scheduling), a token bucket without a timer; Envoy 1.40, local rate
 limit (``max_tokens``, ``tokens_per_fill``).
 """
@@ -22,6 +25,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 from balancekit.errors import Reason
+from balancekit.lease import FREE_THREADED
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
@@ -33,21 +37,6 @@ __all__ = ["RateLimit"]
 PART: Final = "all"
 MAX_RETRIES: Final = 4
 """Endpoints without room that are excluded one by one before all of them are."""
-
-
-@final
-class Bucket:
-    """How much of its quota an endpoint has left: as much as would fill up until ``full_at``, at ``rate``."""
-
-    __slots__ = ("full_at", "rate")
-
-    def __init__(self, full_at: float, rate: float) -> None:
-        self.full_at = full_at
-        self.rate = rate
-
-    def charge(self, amount: float) -> None:
-        """Take an amount out, or put a negative one back."""
-        self.full_at += amount / self.rate
 
 
 @final
@@ -112,7 +101,8 @@ class RateLimit(ConstructorRepr):
         self._burst = max(1.0, self._rate) if burst is None else valid.number("burst", burst, minimum=1.0)
         self._by_cost = valid.flag("by_cost", by_cost)
         self._per_weight = valid.flag("per_weight", per_weight)
-        self._buckets: dict[str, Bucket] = {}
+        self._full_at: dict[Node, float] = {}  # when the bucket of each endpoint that was asked is full
+        self._asked: dict[str, Node] = {}  # by id: whose bucket it is
         self._corrections: deque[tuple[str, float]] = deque()
         self._now = -math.inf
         self._lock = new_lock(reentrant=True)
@@ -150,7 +140,7 @@ class RateLimit(ConstructorRepr):
         )
 
     def _limited(self, pick: Pick) -> Pick:
-        charge, lock, buckets, corrections = self._charge, self._lock, self._buckets, self._corrections
+        charge, buckets, corrections = self._charge, self._full_at, self._corrections
         spare, step = (self._burst - 1.0) / self._rate, 1.0 / self._rate
 
         def pick_limited(now: float = 0.0, /) -> Node | None:
@@ -161,19 +151,18 @@ class RateLimit(ConstructorRepr):
             node = pick(now)
             if node is None:
                 return None
-            with lock:  # what follows is _charge, written out for a bucket that is there and a cost of 1
-                bucket = buckets.get(node.id)
-                if bucket is not None and not corrections:
-                    full_at = bucket.full_at
-                    if full_at < now:
-                        full_at = now
-                    elif full_at - spare > now:
-                        return None
-                    bucket.full_at = full_at + step
-                    return node
-            return node if charge(node, DEFAULT_COST, now) else None
+            if node not in buckets or corrections:
+                return node if charge(node, DEFAULT_COST, now) else None
+            # What follows is _charge, written out for a cost of 1.
+            full_at = buckets[node]
+            if full_at < now:
+                full_at = now
+            elif full_at - spare > now:
+                return None
+            buckets[node] = full_at + step
+            return node
 
-        return pick_limited if self._per_weight else pick_alike
+        return pick_limited if self._per_weight or FREE_THREADED else pick_alike
 
     def _limited_by_key(self, pick: Pick) -> Pick:
         charge = self._charge
@@ -216,9 +205,10 @@ class RateLimit(ConstructorRepr):
         """Build the tables of the child; forget endpoints that had left and owed nothing when another was first asked."""
         there = {node.id for node in snapshot.members.nodes}
         with self._lock:
-            for id, bucket in list(self._buckets.items()):
-                if id not in there and bucket.full_at <= self._now:
-                    del self._buckets[id]
+            for node, full_at in list(self._full_at.items()):
+                if node.id not in there and full_at <= self._now:
+                    self._full_at.pop(node, None)
+                    self._asked.pop(node.id, None)
         self._children.prepare({PART: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
@@ -252,26 +242,32 @@ class RateLimit(ConstructorRepr):
             self._now = now
             if self._corrections:
                 self._settle()
-            bucket = self._buckets.get(node.id)
-            if bucket is None:
-                self._buckets[node.id] = bucket = Bucket(now, rate)
-            full_at = bucket.full_at
-            if full_at > now:
-                burst = max(1.0, burst)
-                if full_at - (burst - min(cost, burst)) / rate > now:
-                    return False
-            else:
+            buckets = self._full_at
+            if node not in buckets:
+                buckets[node] = self._inherited(node, now)
+            burst = max(1.0, burst)
+            spare, step = (burst - min(cost, burst)) / rate, cost / rate
+            full_at = buckets[node]  # nothing is called from here on
+            if full_at < now:
                 full_at = now
-            bucket.rate = rate
-            bucket.full_at = full_at + cost / rate
+            elif full_at - spare > now:
+                return False
+            buckets[node] = full_at + step
         return True
+
+    def _inherited(self, node: Node, now: float) -> float:
+        """Take over the bucket of an endpoint of the same id that has left; return when it is full."""
+        before = self._asked.get(node.id)
+        self._asked[node.id] = node
+        return now if before is None else self._full_at.pop(before, now)
 
     def _settle(self) -> None:
         while self._corrections:
             id, by = self._corrections.popleft()
-            bucket = self._buckets.get(id)
-            if bucket is not None:
-                bucket.charge(by)
+            node = self._asked.get(id)
+            if node is not None:
+                longer = by / (self._rate * self._scale(node))
+                self._full_at[node] += longer
 
     def _cost(self, ctx: PickContext) -> float:
         return ctx.cost if self._by_cost else 1.0
@@ -281,10 +277,11 @@ class RateLimit(ConstructorRepr):
 
     def _room_at(self, node: Node, ctx: PickContext) -> float:
         """Return when the node's bucket holds what the request costs, or is full."""
-        bucket = self._buckets.get(node.id)
-        if bucket is None:
+        asked = self._asked.get(node.id)
+        full_at = None if asked is None else self._full_at.get(asked)
+        if full_at is None:
             return -math.inf
         scale = self._scale(node)
         burst = max(1.0, self._burst * scale)
         spare = burst - min(self._cost(ctx), burst)
-        return bucket.full_at - spare / (self._rate * scale)
+        return full_at - spare / (self._rate * scale)
