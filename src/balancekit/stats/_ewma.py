@@ -56,9 +56,12 @@ class Ewma:
     def observe(self, sample: float, *, now: float) -> None:
         """Take a sample. The first one is believed whole."""
         try:
-            value, at = float(sample), float(now)
+            value, at = sample, now
+            if value.__class__ is not float or at.__class__ is not float:
+                value, at = float(value), float(at)
             if self.seen:
-                value += (self._value - value) * exp(min(0.0, self._at - at) * self._rate)
+                since = self._at - at
+                value += (self._value - value) * (exp(since * self._rate) if since < 0.0 else 1.0)
         except Exception as error:
             refuse(error, Ewma.observe, self, sample, now=now)
         if not (value - value == 0.0 == at - at):
@@ -115,9 +118,12 @@ class PeakEwma:
     def observe(self, sample: float, *, now: float) -> None:
         """Take a sample. The first one is believed whole."""
         try:
-            value, at = float(sample), float(now)
+            value, at = sample, now
+            if value.__class__ is not float or at.__class__ is not float:  # a call takes longer than the rest
+                value, at = float(value), float(at)
             if value < self._value and self.seen:
-                value += (self._value - value) * exp(min(0.0, self._at - at) * self._rate)
+                since = self._at - at
+                value += (self._value - value) * (exp(since * self._rate) if since < 0.0 else 1.0)
         except Exception as error:
             refuse(error, PeakEwma.observe, self, sample, now=now)
         if not (value - value == 0.0 == at - at):

@@ -144,7 +144,7 @@ def test_a_limit_over_a_rate_limit_charges_only_what_it_picks(limit):
             lb.acquire()
     for lease in leases:
         lease.release()
-    spent = sum(bucket.full_at - clock() for bucket in inner._buckets.values())
+    spent = sum(full_at - clock() for full_at in inner._full_at.values())
     assert spent == pytest.approx(6.0)
 
 
