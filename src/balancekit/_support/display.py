@@ -44,9 +44,8 @@ class ConstructorRepr:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "__init__" in cls.__dict__:
-            type.__setattr__(
-                cls, "__init__", _remembering(cls.__init__)
-            )  # no new declaration for type checkers
+            # An assignment would declare it anew, without a type.
+            type.__setattr__(cls, "__init__", _remembering(cls.__init__))
 
     def __repr__(self) -> str:
         import inspect  # noqa: PLC0415 - takes 7 ms

@@ -265,3 +265,15 @@ def test_a_selector_that_cannot_prepare_for_a_change_of_health_is_logged_and_pic
     assert "too few" in caplog.text
     with lb.acquire() as lease:
         assert lease.target == "b"
+
+
+def test_a_machine_without_optional_hooks_is_read_without_an_error(
+    machines: dict[str, Machine], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An endpoint whose health has no ramp takes its full share, and nothing is logged of what is not there."""
+    clock = ManualClock()
+    lb = LoadBalancer(["a", "b"], health=maker(machines), clock=clock)
+    fail(lb, "a")
+    clock.advance(10.0)
+    assert len(lb.ranking()) == 2
+    assert not caplog.records
