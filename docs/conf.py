@@ -47,6 +47,6 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!balancekit\.).*"),
     ("py:.*", r"balancekit\..*\.T(_co)?"),
     ("py:.*", r"balancekit\.(\w+\.)*_\w+\..*"),  # private modules
-    ("py:.*", r"balancekit\.(engine\..*|snapshot\.D|lease\.LeaseExtras|adapters\.httpx2\.InnerTransport)"),
+    ("py:.*", r"balancekit\.(engine\..*|snapshot\.D|lease\.LeaseExtras)"),
     ("py:.*", r"balancekit\.(testing\.laws\.Subject|(\w+\.)*_\w+)"),
 ]
