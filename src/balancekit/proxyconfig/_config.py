@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, final
+from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.proxyconfig._decide import decide, follow
-from balancekit.proxyconfig._model import Decision, NotModelled, Pool, ProxyRequest, Routing
+from balancekit.proxyconfig._facts import Facts
+from balancekit.proxyconfig._model import Decision, NotModelled, Origin, Pool, ProxyRequest, Routing
 
 __all__ = ["ProxyConfig"]
 
@@ -29,11 +30,13 @@ class ProxyConfig:
         Answers what the rules do with a request.
     not_modelled
         What was read and is not followed.
+    owners
+        The pool that a line belongs to, of lines that belong to one.
     facts
-        What only :func:`lint` looks at, by kind.
+        What else ``lint`` and ``simulate`` look at, by kind.
     """
 
-    __slots__ = ("facts", "kind", "not_modelled", "path", "pools", "router")
+    __slots__ = ("facts", "kind", "not_modelled", "owners", "path", "pools", "router")
 
     def __init__(
         self,
@@ -42,14 +45,16 @@ class ProxyConfig:
         pools: Mapping[str, Pool],
         router: Callable[[ProxyRequest], Routing],
         not_modelled: tuple[NotModelled, ...],
-        facts: Mapping[str, Any],
+        owners: Mapping[Origin, str],
+        facts: Facts = None,
     ) -> None:
         self.kind: str = kind
         self.path: str = path
         self.pools: Mapping[str, Pool] = pools
         self.router: Callable[[ProxyRequest], Routing] = router
         self.not_modelled: tuple[NotModelled, ...] = not_modelled
-        self.facts: Mapping[str, Any] = facts
+        self.owners: Mapping[Origin, str] = owners
+        self.facts: Facts = facts
 
     @checked_arguments
     def route(self, request: ProxyRequest) -> Routing:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from balancekit.proxyconfig._model import (
     Chooser,
     Decision,
     NotModelled,
+    Origin,
     Pool,
     ProxyRequest,
     Routing,
@@ -23,7 +24,7 @@ class Source(Protocol):
 
     pools: Mapping[str, Pool]
     not_modelled: tuple[NotModelled, ...]
-    facts: Mapping[str, Any]
+    owners: Mapping[Origin, str]
 
     def route(self, request: ProxyRequest) -> Routing:
         """Return where the rules lead a request."""
@@ -129,5 +130,5 @@ def _relevant(config: Source, pool: Pool | None) -> list[NotModelled]:
 
 def _elsewhere(config: Source, one: NotModelled, pool: Pool) -> bool:
     """Whether a directive belongs to a pool that is not this one."""
-    owner = config.facts.get("owners", {}).get(one.origin)
+    owner = config.owners.get(one.origin)
     return owner is not None and owner != pool.name

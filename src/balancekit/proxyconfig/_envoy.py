@@ -24,6 +24,7 @@ from balancekit.proxyconfig._envoy_words import (
     ROUTES_IGNORED,
 )
 from balancekit.proxyconfig._envoy_yaml import read_values
+from balancekit.proxyconfig._facts import EnvoyFacts
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._model import Origin, Pool, ProxyRequest, Routing
 
@@ -58,7 +59,9 @@ def read_envoy(path: str) -> ProxyConfig:
     text = Files().read(path, Origin(path, 1))
     notes = Notes(path, json=path.endswith(".json"))
     reader = _Reader(Message(read_values(text, path), notes, neutral=BOOTSTRAP))
-    return ProxyConfig("envoy", path, reader.pools, reader.route, notes.listed(), reader.facts)
+    return ProxyConfig(
+        "envoy", path, reader.pools, reader.route, notes.listed(), notes.owners, EnvoyFacts(reader.clusters)
+    )
 
 
 @final
@@ -125,11 +128,6 @@ class _Reader:
         for listener in resources.messages("listeners", neutral=LISTENER, ignored=LISTENER_IGNORED):
             self.listeners.append(self._listener(listener))
         self._name_keys()
-        self.facts: dict[str, Any] = {
-            "owners": self._notes.owners,
-            "clusters": self.clusters,
-            "listeners": self.listeners,
-        }
 
     def _name_keys(self) -> None:
         """Say in each pool what the routes to it hash."""

@@ -19,6 +19,7 @@ from typing import Any, Final, final
 from balancekit.compat import haproxy
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files, without_mark
 from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, hashed_value
 from balancekit.proxyconfig._haproxy_lines import (
@@ -77,8 +78,6 @@ class _Reader:
         self.defaults: list[Line] = []
         self.named_defaults: dict[str, list[Line]] = {}
         self.frontends: list[Frontend] = []
-        self.rules: list[dict[str, Any]] = []
-        self.settings: dict[str, str] = {}
 
     def config(self, text: str) -> ProxyConfig:
         found = 0
@@ -94,7 +93,6 @@ class _Reader:
                 self._proxy(section)
             elif section.kind == "global":
                 for line in section.lines:
-                    self.settings[f"global.{line.words[0]}"] = " ".join(line.words[1:])
                     self._unread(line, in_global=True)
             else:
                 self._note(Line(section.words, section.origin), "")
@@ -104,14 +102,10 @@ class _Reader:
             for pool, origin in frontend.named:
                 if pool not in self.pools:
                     raise ProxyConfigError(origin, f"there is no backend {pool!r}")
-        facts = {
-            "owners": self.owners,
-            "rules": self.rules,
-            "frontends": self.frontends,
-            "settings": self.settings,
-            "environment": self.given,
-        }
-        return ProxyConfig("haproxy", self.path, self.pools, self._route, tuple(self.not_modelled), facts)
+        facts = HaproxyFacts(self.given, self.frontends)
+        return ProxyConfig(
+            "haproxy", self.path, self.pools, self._route, tuple(self.not_modelled), self.owners, facts
+        )
 
     def _read(self, path: str, origin: Origin) -> str:
         return self.files.read(str(Path(self.path).absolute().parent / path), origin)
@@ -375,7 +369,6 @@ class _Reader:
         frontend.lines.append(line)
         if "pool" in rule:
             frontend.named += [(pool, line.origin) for pool in pools]
-        self.rules.append({"line": line, "condition": condition, "frontend": frontend.name})
 
     # ------------------------------------------------------------------ what is left
 

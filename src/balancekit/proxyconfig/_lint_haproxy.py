@@ -5,11 +5,13 @@ Source: HAProxy 2.6 configuration manual.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files
+from balancekit.proxyconfig._haproxy_decide import Frontend
 from balancekit.proxyconfig._haproxy_lines import Environment, Section, haproxy_sections
 from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated, seconds_of
 from balancekit.proxyconfig._model import Origin, Pool
@@ -28,7 +30,10 @@ STATIC: Final = ("static-rr", "first")
 def lint_haproxy(config: ProxyConfig) -> Iterator[LintFinding]:
     """Yield the findings of a configuration."""
     text = Files().read(config.path, Origin(config.path, 1))
-    sections = list(haproxy_sections(config.path, text, Environment(config.facts["environment"])))
+    facts = config.facts
+    if not isinstance(facts, HaproxyFacts):
+        raise TypeError(config.kind)
+    sections = list(haproxy_sections(config.path, text, Environment(facts.environment)))
     behind = _behind_a_proxy(sections)
     for pool in config.pools.values():
         if not pool.servers:
@@ -47,7 +52,7 @@ def lint_haproxy(config: ProxyConfig) -> Iterator[LintFinding]:
                 text=f"{behind}: all clients have the address of that proxy, and all go to one server",
                 advice="Write accept-proxy on bind, or balance hdr(X-Forwarded-For)",
             )
-    yield from _rules(config, sections)
+    yield from _rules(config, facts.frontends, sections)
 
 
 def _behind_a_proxy(sections: list[Section]) -> str:
@@ -202,11 +207,15 @@ def _cookies(pool: Pool) -> Iterator[LintFinding]:
         )
 
 
-def _rules(config: ProxyConfig, sections: list[Section]) -> Iterator[LintFinding]:
+def _rules(
+    config: ProxyConfig, frontends: Sequence[Frontend], sections: list[Section]
+) -> Iterator[LintFinding]:
     named: set[str] = set()
     dynamic = False
-    for frontend in config.facts["frontends"]:
-        named |= {frontend.default, *[pool for pool, _ in frontend.named]}
+    for frontend in frontends:
+        named |= {pool for pool, _ in frontend.named}
+        if frontend.default is not None:
+            named.add(frontend.default)
         yield from _order(frontend)
     for section in sections:
         if section.kind not in {"frontend", "listen"}:

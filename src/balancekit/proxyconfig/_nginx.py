@@ -78,7 +78,6 @@ class _Reader:
         self.owners: dict[Origin, str] = {}
         self.actions: list[Action] = []
         self.locations: list[dict[str, Any]] = []
-        self.settings: dict[str, str] = {}
 
     def config(self) -> ProxyConfig:
         if all(one.block is None and one.name not in NEUTRAL | {*ROUTING} for one in self.directives):
@@ -86,7 +85,7 @@ class _Reader:
         blocks = [one for one in self.directives if one.name == "http"]
         for one in self.directives:
             if one.name not in {"http", "events"}:
-                self._unread(one, "main")
+                self._unread(one)
         if not blocks and any(one.name in {"upstream", "server"} for one in self.directives):
             blocks = [Directive("http", (), Origin(self.path, 1), self.directives)]  # a part, as in conf.d
             self.not_modelled.clear()
@@ -105,22 +104,15 @@ class _Reader:
             elif one.name == "merge_slashes":
                 merge_slashes = one.args != ("off",)
             elif one.name not in {"upstream", "map"}:
-                self._unread(one, "http")
+                self._unread(one)
         machines: dict[int, nginx.Locations] = {}
         for port, servers in listeners.items():
             try:
                 machines[port] = nginx.Locations(servers, merge_slashes=merge_slashes)
             except ConfigurationError as error:
                 raise ProxyConfigError(self._culprit(error), str(error)) from None
-        facts = {
-            "owners": self.owners,
-            "locations": self.locations,
-            "settings": self.settings,
-            "actions": self.actions,
-            "listeners": listeners,
-        }
         return ProxyConfig(
-            "nginx", self.path, self.pools, self._router(machines), tuple(self.not_modelled), facts
+            "nginx", self.path, self.pools, self._router(machines), tuple(self.not_modelled), self.owners
         )
 
     def _culprit(self, error: ConfigurationError) -> Origin:
@@ -153,7 +145,7 @@ class _Reader:
                 unknown = str(one)
                 self.note(one, "it decides which server serves")
             elif one.name not in NEUTRAL:
-                self._unread(one, "upstream")
+                self._unread(one)
         if not servers:
             raise ProxyConfigError(block.origin, f"upstream {name!r} has no server")
         if all(server.backup for server in servers):
@@ -272,7 +264,7 @@ class _Reader:
             elif one.name == "return":
                 answer = answer or one
             elif one.name not in NEUTRAL:
-                self._unread(one, "server")
+                self._unread(one)
         refuse_repeated(level)
         if answer is not None:
             level = [{"modifier": "", "pattern": "/", "pool": self._action(answer, "return of the server")}]
@@ -310,7 +302,7 @@ class _Reader:
             elif one.name == "return":
                 target = one if target is None or target.name != "return" else target
             elif one.name not in NEUTRAL:
-                self._unread(one, "location")
+                self._unread(one)
         refuse_repeated(rule["locations"])
         written = " ".join(("location", *block.args))
         rule["pool"] = self._action(target, written, block.origin, guards)
@@ -337,15 +329,13 @@ class _Reader:
 
     # ------------------------------------------------------------------ what is left
 
-    def _unread(self, one: Directive, context: str) -> None:
+    def _unread(self, one: Directive) -> None:
         if one.name in ROUTING:
             self.note(one, ROUTING[one.name])
         elif one.name not in NEUTRAL and not one.name.startswith(
             ("ssl_", "gzip", "proxy_buffer", "client_", "log_")
         ):
             self.note(one, "")
-        else:
-            self.settings.setdefault(f"{context}.{one.name}", " ".join(one.args))
 
     def note(self, one: Directive, why: str) -> None:
         self.not_modelled.append(NotModelled(origin=one.origin, text=str(one), why=why))

@@ -19,6 +19,7 @@ from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle, MaxFails
 from balancekit.protocols import Clock, Selector
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._envoy_policies import read_policy
+from balancekit.proxyconfig._facts import EnvoyFacts
 from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._haproxy_selector import HaproxySelector
 from balancekit.proxyconfig._lint_envoy import leads_to, managers_of, resources_of, routes_of
@@ -256,7 +257,9 @@ def _haproxy(_: ProxyConfig, pool: Pool) -> PoolModel:
 
 
 def _envoy(config: ProxyConfig, pool: Pool) -> PoolModel:
-    cluster = config.facts["clusters"][pool.name]
+    if not isinstance(config.facts, EnvoyFacts):
+        raise TypeError(config.kind)
+    cluster = config.facts.clusters[pool.name]
     make = read_policy(cluster).make
     if make is None:
         raise ConfigurationError("pool", pool.name, f"a policy that is modelled, not {pool.method}")

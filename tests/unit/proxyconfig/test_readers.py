@@ -137,7 +137,7 @@ def test_words_of_haproxy_may_be_quoted(written):
             "frontend f\n bind :1\n use_backend b if { path \"/a b\" '/c#d' /e\\ f } # ha\nbackend b\n server s 1.1.1.1:1\n"
         )
     )
-    patterns = config.facts["rules"][0]["condition"][0][0]["patterns"]
+    patterns = config.facts.frontends[0].rules[0]["if"][0][0]["patterns"]
     assert patterns == ["/a b", "/c#d", "/e f"]
 
 
