@@ -2,6 +2,7 @@
 
     uv run python -m benchmarks.probing_order                the table, half an hour
     uv run python -m benchmarks.probing_order --loads 0.9    one load of it
+    uv run python -m benchmarks.probing_order --check        fail if a pair whose order is claimed is not below
 
 The order that was expected at the 99th percentile, with load 0.75 to 1.2: Prequal, two choices by Peak EWMA, two choices by
 requests in flight, weighted round robin. There are three settings, each written down before its first run:
@@ -32,9 +33,15 @@ the promised ones where there is no antagonist; one on a third of the servers, a
 of 50 ms on a fast server; probes that are answered after a millisecond; weights from a second after the first report on. The
 antagonist's servers differ by seed. Requests have no deadline (5 s in the paper).
 
-Not from the paper: Peak EWMA, which it does not compare (its nearest is C3, latency and counts), and the default. Of its own
-rules it reports, at 70 % of what is promised, weighted round robin well *ahead* of requests in flight, and behind at 90 %: so
-the third pair of the order is not to be expected at the lowest load.
+Not from the paper: Peak EWMA, which it does not compare (its nearest is C3, latency and counts). Of its own rules, as retold by
+others, it has weighted round robin well *ahead* of requests in flight at the 99th percentile at 70 % of what is promised, and
+behind at 90 %: so the third pair of the order was not to be expected at the lowest load.
+
+Found in ``steady``, ten seeds: three pairs hold at all loads, told apart: Prequal is below both choices of two, and these are
+below weighted round robin. Peak EWMA is below counts in flight at 0.75 alone, level at 0.9 and 1, and above at 1.1 and 1.2. With
+antagonists that stay it was below in each of three seeds at 1.2: an estimate of one client, made of a request a second, is older
+than antagonists that move every four seconds, while counts in flight grow at once where a server becomes slow. Reads that
+change the estimate, as in Finagle, or a decay of 2 s instead of 10 s, did not make it better there (three seeds each).
 
 Arrivals and work are the same for all kinds in a seed; ratios are taken within seeds, with Student's interval of 95 %.
 """
@@ -62,6 +69,13 @@ SPEEDS = (1.0, 0.5)
 PROCESSORS = 2
 REPORTED = "weighted round robin, reports"
 KINDS = (*ORDER[:3], REPORTED)
+CLAIMS = {
+    (ORDER[0], ORDER[1]),
+    (ORDER[0], ORDER[2]),
+    (ORDER[1], REPORTED),
+    (ORDER[2], REPORTED),
+}
+"""Pairs whose order is claimed: with --check, the interval of each has to be below 1."""
 TRUNCATED_MEAN = 1.2876
 """Of a normal deviate of mean and standard deviation 1, if what is negative is drawn again."""
 
@@ -85,10 +99,11 @@ def run(kind: str, load: float, seed: int, setting: str = "steady") -> tuple[flo
     return statistics.fmean(found), statistics.quantiles(found, n=100)[98]
 
 
-def table(load: float, seeds: int, setting: str) -> dict[str, float]:
-    """Print one load, pair by pair; return its figures."""
+def table(load: float, seeds: int, setting: str) -> tuple[dict[str, float], bool]:
+    """Print one load, pair by pair; return its figures, and whether what is claimed holds."""
     p99: dict[str, list[float]] = {}
-    figures = {}
+    figures: dict[str, float] = {}
+    good = True
     print(f"load {load:g}, {setting}, {seeds} seeds, in mean services{'':7} mean    p99  (least to greatest)")
     for kind in KINDS:
         runs = [run(kind, load, seed, setting) for seed in range(1, seeds + 1)]
@@ -104,7 +119,8 @@ def table(load: float, seeds: int, setting: str) -> dict[str, float]:
         verdict = "below" if high < 1.0 else "above" if low > 1.0 else "not told apart"
         print(f"    {below} / {above}: {middle:.3f} ({low:.3f} to {high:.3f}) {verdict}", flush=True)
         figures[f"{below} / {above}, load {load:g}"] = middle
-    return figures
+        good = good and (high < 1.0 or (below, above) not in CLAIMS)
+    return figures, good
 
 
 def main() -> int:
@@ -112,16 +128,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.probing_order", description=__doc__.splitlines()[0]
     )
+    parser.add_argument("--check", action="store_true", help="exit with 1 if what is claimed does not hold")
     parser.add_argument("--loads", type=float, nargs="+", default=LOADS)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--setting", choices=SETTINGS, default="steady")
     add_save(parser)
     options = parser.parse_args()
     figures: dict[str, float] = {}
+    good = True
     for load in options.loads:
-        figures |= table(load, options.seeds, options.setting)
+        found, holds = table(load, options.seeds, options.setting)
+        figures |= found
+        good = good and holds
     save("probing_order", figures, options.save)
-    return 0
+    return 1 if options.check and not good else 0
 
 
 if __name__ == "__main__":
