@@ -113,6 +113,8 @@ class LoadBalancer(Generic[T]):
     ...     address = lease.target
     >>> lb.stats().completed
     1
+    >>> lb
+    <LoadBalancer of 2 endpoints by ShortestExpectedDelay()>
     """
 
     __slots__ = ("__weakref__", "_allow_empty", "_configured", "_current", "_runtime")
