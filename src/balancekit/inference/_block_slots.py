@@ -88,7 +88,8 @@ class BlockSlots:
     def fitted(self, wanted: int, least: int) -> BlockSlots:
         """Return slots of at most the wanted sets, and more than half of them, by doubling or halving; at least ``least``.
 
-        A set whose number is that of a block modulo n is found again, modulo 2 n, in both copies.
+        A set whose number is that of a block modulo n is found again, modulo 2 n, in both copies. Where two slots become one, the
+        block used last stays.
         """
         cells, sets = self.cells, len(self.cells)
         while sets * 2 <= wanted:
