@@ -39,7 +39,7 @@ behind at 90 %: so the third pair of the order was not to be expected at the low
 
 Found in ``steady``, ten seeds: three pairs hold at all loads, told apart: Prequal is below both choices of two, and these are
 below weighted round robin. Peak EWMA is below counts in flight at 0.75 alone, level at 0.9 and 1, and above at 1.1 and 1.2. In
-``standing``, run at 0.75, 1, 1.1 and 1.2, the whole order holds, each pair told apart. So the moves are the cause: an estimate of one
+``standing`` the whole order holds at all loads, each pair told apart. So the moves are the cause: an estimate of one
 client, made of a request a second, is older than antagonists that move every four seconds, while counts in flight grow at once
 where a server becomes slow. Reads that change the estimate, as in Finagle, or a decay of 2 s instead of 10 s, made Peak EWMA no
 better in ``steady`` at 1.2 (three seeds each).
