@@ -193,10 +193,7 @@ class Publisher:
 
     def _fast(self, pickers: Pickers) -> Pickers:
         """Return pickers for the fast path, where a request that lacks a required key is to go the long way."""
-        pick_by_key = pickers[1]
-        if not self._key_required:
-            return pickers
-        return None if pick_by_key is None else _no_pick, pick_by_key
+        return (_no_pick, pickers[1]) if self._key_required else pickers
 
     def swap(self, base: Published, new: Published, with_it: Assignments | None = None) -> bool:
         """Publish what was prepared, unless another thread has published since ``base`` was read.

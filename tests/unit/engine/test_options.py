@@ -1,4 +1,4 @@
-"""Options of a balancer that are classes where an instance is meant."""
+"""Options of a balancer: classes where an instance is meant, and keys that are required."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from balancekit import ConfigurationError, LoadBalancer
+from balancekit import ConfigurationError, First, LoadBalancer, MissingKeyError, RoundRobin
 from balancekit.exhaustion import FailOpen
 from balancekit.health import Lifecycle
 from balancekit.loads import EwmaLatency, InFlight
+from balancekit.selectors import RingHash
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,15 @@ def test_a_class_is_refused_with_the_call_that_was_meant(name: str, kind: type) 
     assert caught.value.parameter == name
     options[name] = kind()
     assert len(LoadBalancer(["a"], **options)) == 1
+
+
+@pytest.mark.parametrize("selector", [RoundRobin, RingHash, First])
+def test_a_request_without_a_required_key_is_refused_whatever_the_selector(selector: type) -> None:
+    """With ``on_missing_key="refuse"`` a plain request raises, again and again, and one with a key is picked for."""
+    lb = LoadBalancer(["a", "b"], selector=selector(), on_missing_key="refuse")
+    for _ in range(3):
+        with pytest.raises(MissingKeyError):
+            lb.acquire()
+        with lb.acquire("key") as lease:
+            assert lease.target == lb.explain("key").picked or selector is RoundRobin
+    assert lb.stats().completed == 3

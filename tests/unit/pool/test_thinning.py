@@ -23,7 +23,9 @@ from balancekit import (
 )
 from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle, Probation, WarmUp
 from balancekit.loads import InFlight
-from balancekit.testing import ManualClock
+from balancekit.selectors._pickers import NO_PICKERS
+from balancekit.selectors._slow_start import slow_start_pickers
+from balancekit.testing import ManualClock, make_snapshot
 
 SELECTORS = {
     "round robin": RoundRobin,
@@ -199,3 +201,9 @@ def test_a_healthy_pool_has_the_fast_path_of_its_selector():
     with balancer.acquire():
         pass
     assert not slow_start()
+
+
+def test_a_selector_without_a_picker_has_none_with_slow_start():
+    """Where there is no first pick on the fast path, there is no second: the selector is asked."""
+    snapshot = make_snapshot(["a", "b"])
+    assert slow_start_pickers(NO_PICKERS, First().select, snapshot, Random(1)) == NO_PICKERS
