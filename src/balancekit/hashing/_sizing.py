@@ -25,7 +25,8 @@ GRID: Final = 8_192
 """Steps of the integral: an error of 1e-6."""
 MAX_NODES: Final = 1_000_000_000
 """Nodes for which sizes are computed."""
-MOST_VNODES: Final = 1 << 20
+MAX_VNODES: Final = 1 << 20
+"""Points per node up to which a ring is sized."""
 
 
 def expected_peak(nodes: int, vnodes: int) -> float:
@@ -81,7 +82,7 @@ def vnodes_for(imbalance: float, nodes: int) -> int:
     low, high = 0, 1
     while expected_peak(nodes, high) > wanted:
         low, high = high, 2 * high
-        if high > MOST_VNODES:
+        if high > MAX_VNODES:
             raise ConfigurationError("imbalance", imbalance, "one that a million points per node can keep")
     while high - low > 1:
         middle = (low + high) // 2

@@ -99,3 +99,16 @@ def test_a_bounded_pick_hands_the_generator_on():
     picker("key", 0.0)
     assert drawn == [rng]
     assert drawn[0] is rng
+
+
+@pytest.mark.parametrize("picker", [False, True])
+def test_where_no_weight_is_positive_all_are_bounded_alike(picker):
+    """Of four endpoints of weight 0, one hot key gives none more than 1.25 of a quarter, rounded up."""
+    nodes = make_nodes(dict.fromkeys("abcd", 0))
+    snapshot, rng = make_snapshot(nodes), Random(5)
+    selector = BoundedLoad(factor=1.25)
+    pick = selector.pickers(snapshot, rng=rng)[1] if picker else None
+    for total in range(1, 41):
+        node = pick("hot", 0.0) if pick else selector.select(snapshot, make_context(key="hot"))
+        node.inflight += 1
+        assert node.inflight <= math.ceil(1.25 * total / 4)
