@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from balancekit import AllIneligibleError, AttemptsExhaustedError, Endpoint, LoadBalancer, Outcome
+from balancekit import (
+    AllIneligibleError,
+    AttemptsExhaustedError,
+    Endpoint,
+    LoadBalancer,
+    Outcome,
+)
 from balancekit.events import Event
 from balancekit.health import Lifecycle, SuccessRate
 from balancekit.node import Node

@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from balancekit import Endpoint, LoadBalancer, PowerOfChoices
+from balancekit import Endpoint, LoadBalancer, Node, PowerOfChoices
 from balancekit.loads import InFlight, InFlightCost
 from balancekit.snapshot import Trace
-from balancekit.testing import make_context, make_nodes, make_snapshot
+from balancekit.testing import Z, chi_square_z, make_context, make_nodes, make_snapshot
 
 LOADS = [InFlight(), InFlightCost()]
 
@@ -81,3 +81,28 @@ def test_of_equally_loaded_ones_the_first_drawn_wins() -> None:
     pick = PowerOfChoices().picker(snapshot, rng=Random(2))
     counts = Counter(pick(0.0).id for _ in range(8000))
     assert abs(counts["a"] - 6000) <= 4.5 * (8000 * 0.75 * 0.25) ** 0.5
+
+
+def test_the_fast_path_compares_two_distinct_uniform_draws():
+    """Of four loads the k-th least is picked with probability (4 - k) / 6, and the greatest never."""
+
+    class Fixed:
+        needs_start = False
+
+        def __init__(self, node):
+            self.load = float("abcd".index(node.id))
+
+        def started(self, *, now, cost):
+            """Take no note."""
+
+        def finished(self, completion, /):
+            """Take no note."""
+
+        def value(self, *, now):
+            return self.load
+
+    nodes = [Node(Endpoint(id), Fixed) for id in "abcd"]
+    pick = PowerOfChoices().picker(make_snapshot(nodes), rng=Random(3))
+    counts = Counter(pick(0.0).id for _ in range(6_000))
+    assert counts["d"] == 0
+    assert chi_square_z({id: counts[id] for id in "abc"}, {"a": 3, "b": 2, "c": 1}) < Z

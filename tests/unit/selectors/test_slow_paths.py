@@ -10,7 +10,7 @@ import pytest
 
 from balancekit import SmoothWeightedRoundRobin
 from balancekit.hashing._keys import hash32
-from balancekit.selectors import BoundedLoad, RingHash, RoundRobin, SourceHash
+from balancekit.selectors import BoundedLoad, LeastRequest, RingHash, RoundRobin, SourceHash
 from balancekit.snapshot import Trace
 from balancekit.testing import make_context, make_nodes, make_snapshot
 
@@ -112,3 +112,14 @@ def test_where_no_weight_is_positive_all_are_bounded_alike(picker):
         node = pick("hot", 0.0) if pick else selector.select(snapshot, make_context(key="hot"))
         node.inflight += 1
         assert node.inflight <= math.ceil(1.25 * total / 4)
+
+
+def test_the_least_request_among_those_left_may_be_one_of_weight_zero():
+    """If the endpoints of positive weight are excluded, the one of weight 0 is picked, with a picker made or not."""
+    snapshot = make_snapshot(make_nodes({"a": 1, "b": 0}))
+    selector = LeastRequest()
+    assert selector.select(snapshot, make_context(exclude={"a"})).id == "b"
+    selector.picker(snapshot, rng=Random(1))
+    assert selector.select(snapshot, make_context(exclude={"a"})).id == "b"
+    assert selector.select(snapshot, make_context(exclude={"b"})).id == "a"
+    assert selector.select(snapshot, make_context(exclude={"a", "b"})) is None
