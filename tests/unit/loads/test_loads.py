@@ -9,7 +9,7 @@ import pytest
 
 from balancekit import Endpoint, Node, Outcome
 from balancekit.loads import EwmaLatency, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
-from balancekit.outcome import Completion
+from balancekit.outcome import FAILURES, Completion
 from balancekit.testing import make_nodes
 
 EVERY = [InFlight(), InFlightCost(), EwmaLatency(), PeakEwmaLatency(), FailureAware()]
@@ -180,6 +180,29 @@ def test_the_quick_comparison_of_fresh_latencies_is_exact(weighted):
         for a in nodes:
             for b in nodes:
                 assert lighter(a, b, now) is (b if b.load.value(now=now) < a.load.value(now=now) else a)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_only_failures_count_as_failures(outcome):
+    """After a request that ended ignored or cancelled the success is still 1; after one of the failures it is less."""
+    [node] = make_nodes(["a"], load=FailureAware())
+    node.load.succeeded(0.1, 10.0)
+    node.load.finished(Completion(outcome, started_at=10.0, ended_at=11.0))
+    assert (node.load.success(now=11.0) < 1.0) is (outcome in FAILURES)
+
+
+def test_the_quick_comparison_sees_a_failure_at_once():
+    """A node that was quicker and has just failed loses against one that was a little slower and has not."""
+    failing, other = make_nodes(["a", "b"], load=FailureAware())
+    failing.load.succeeded(0.10, 10.0)
+    other.load.succeeded(0.11, 10.0)
+    lighter = failing.load.pool.comparer(weighted=False)
+    assert lighter(failing, other, 10.0) is failing
+    failing.load.finished(Completion(Outcome.FAILURE, started_at=10.0, ended_at=11.0))
+    assert math.isnan(failing.latency_estimate)
+    assert failing.load.value(now=11.0) > other.load.value(now=11.0)
+    assert lighter(failing, other, 11.0) is other
+    assert lighter(other, failing, 11.0) is other
 
 
 def test_the_quick_comparison_agrees_with_the_values():

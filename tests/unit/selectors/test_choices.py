@@ -106,3 +106,9 @@ def test_the_fast_path_compares_two_distinct_uniform_draws():
     counts = Counter(pick(0.0).id for _ in range(6_000))
     assert counts["d"] == 0
     assert chi_square_z({id: counts[id] for id in "abc"}, {"a": 3, "b": 2, "c": 1}) < Z
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_of_no_endpoints_none_is_chosen(d):
+    """``select`` returns None where nothing is eligible."""
+    assert PowerOfChoices(d).select(make_snapshot([]), make_context(1)) is None
