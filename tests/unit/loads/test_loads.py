@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from balancekit import Endpoint, Node, Outcome
+from balancekit import Endpoint, LoadBalancer, Node, Outcome, PowerOfChoices
 from balancekit.loads import EwmaLatency, FailureAware, InFlight, InFlightCost, PeakEwmaLatency
 from balancekit.outcome import FAILURES, Completion
 from balancekit.testing import make_nodes
@@ -221,3 +221,12 @@ def test_the_quick_comparison_agrees_with_the_values():
             assert chosen.load.value(now=0.5) == pytest.approx(
                 min(x.load.value(now=0.5) for x in (a, b)), rel=0.05
             )
+
+
+@pytest.mark.parametrize("load", [InFlight(), EwmaLatency(), PeakEwmaLatency(), FailureAware()])
+def test_a_load_that_is_not_told_of_starts_keeps_requests_on_the_fast_path(load):
+    """It says that it needs no start, so that a plain request is picked for without the slow path."""
+    lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=load)
+    lb.acquire().release()
+    pick, *_ = lb._current.fast
+    assert pick is not None
