@@ -178,3 +178,9 @@ def test_a_ceiling_of_50_000_needs_91_minutes():
 def test_machines_are_made_by_their_figures():
     """One damper an endpoint."""
     assert isinstance(FlapDamping()(), Damper)
+
+
+def test_without_a_penalty_there_is_nothing_to_wait_for():
+    """A penalty of 0, or at ``reuse``, takes 0 seconds."""
+    damping = FlapDamping()
+    assert damping.time_to_reuse(0.0) == damping.time_to_reuse(damping.reuse) == 0.0
