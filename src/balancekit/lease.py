@@ -272,7 +272,6 @@ class Lease(Generic[T_co]):
         return node
 
 
-@final
 class OpenLease(Lease[T_co]):
     """A lease that has not ended, as ``acquire`` makes it. It becomes a ``Lease`` as it ends.
 
@@ -287,3 +286,49 @@ class OpenLease(Lease[T_co]):
                 self._owner.lost.append(self)
         except AttributeError:  # interrupted before it was opened
             pass
+
+
+@final
+class OpenCostLease(OpenLease[T_co]):
+    """An open lease of a request that was given a cost: its node adds that up, in the step that counts the lease."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None or FREE_THREADED:
+            self.release(classify_exception(error))
+            return
+        node = self._open
+        if node is not None:
+            cost = self._details.cost
+            self._open = None
+            self.__class__ = Lease  # type: ignore[assignment]  # without a finalizer
+            node.successes += 1
+            node.inflight -= 1
+            node.costed -= 1
+            node.open_cost = node.open_cost - cost if node.costed else 0.0
+            if node.needs_callback:
+                self._owner.succeeded(self, node)
+
+    def _close(self) -> Node | None:
+        if FREE_THREADED:
+            with self.node.lock:
+                return self._close_costed()
+        return self._close_costed()
+
+    def _close_costed(self) -> Node | None:
+        node = self._open
+        if node is not None:
+            cost = self._details.cost
+            self._open = None
+            if not FREE_THREADED:
+                self.__class__ = Lease  # type: ignore[assignment]  # without a finalizer
+            node.inflight -= 1
+            node.costed -= 1
+            node.open_cost = node.open_cost - cost if node.costed else 0.0
+        return node

@@ -129,6 +129,7 @@ class Node(HotFields):
 
     __slots__ = (
         "answers",
+        "costed",
         "endpoint",
         "id",
         "latency",
@@ -137,6 +138,7 @@ class Node(HotFields):
         "metadata",
         "needs_completion",
         "on_low_water",
+        "open_cost",
         "outcomes",
         "priority",
         "ramp",
@@ -171,6 +173,10 @@ class Node(HotFields):
         """How often health has let the endpoint back: what its process remembered may be gone."""
         self.inflight: int = 0
         """How many leases are open. Changed only by the balancer and the lease itself."""
+        self.costed: int = 0
+        """How many of them were given a cost; each of the others costs 1."""
+        self.open_cost: float = 0.0
+        """The sum of the costs that were given; exactly zero when no such lease is open, whatever was rounded."""
 
         # What follows belongs to the balancer and to the structures it feeds; see lease.py.
         self.successes: int = 0

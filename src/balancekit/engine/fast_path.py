@@ -26,7 +26,7 @@ from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.log import contain_error
 from balancekit.engine.state import PoolState, empty
 from balancekit.errors import MissingKeyError, SelectorError, UnavailableError
-from balancekit.lease import FREE_THREADED, Lease, LeaseExtras, LeaseOwner, OpenLease
+from balancekit.lease import FREE_THREADED, Lease, LeaseExtras, LeaseOwner, OpenCostLease, OpenLease
 from balancekit.node import Node
 from balancekit.protocols import Clock
 from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
@@ -42,6 +42,7 @@ __all__ = [
     "acquire",
     "check_request",
     "context",
+    "open_cost_lease",
     "open_lease",
 ]
 
@@ -174,6 +175,28 @@ def open_lease(node: Node, owner: LeaseOwner, started_at: float) -> Lease[object
     return lease
 
 
+def open_cost_lease(node: Node, owner: LeaseOwner, started_at: float, cost: float) -> Lease[object]:
+    """Open a lease of a request that was given a cost. :func:`acquire` has this written out."""
+    lease: Lease[object] = OpenCostLease()
+    lease._started_at = started_at
+    lease._owner = owner
+    lease.node = node
+    lease._details = details = LeaseExtras()
+    details.cost = cost
+    if FREE_THREADED:
+        with node.lock:
+            node.inflight += 1
+            node.costed += 1
+            node.open_cost += cost
+            lease._open = node
+        return lease
+    node.inflight += 1
+    node.costed += 1
+    node.open_cost += cost
+    lease._open = node  # no signal and no other thread comes between these four
+    return lease
+
+
 def acquire(
     engine: Engine,
     key: Key | None,
@@ -219,16 +242,21 @@ def acquire(
         node = None
     if node is None or node.id in exclude:
         return _acquire(engine, key, cost, exclude, attributes, plain=plain)
-    # What follows is open_lease(), written out.
-    lease: Lease[object] = OpenLease()
+    # What follows is open_lease() and open_cost_lease(), written out.
+    lease: Lease[object] = OpenLease() if cost is DEFAULT_COST else OpenCostLease()
     if clock is not None:
         lease._started_at = now
     lease._owner = owner
     lease.node = node
-    if cost is not DEFAULT_COST:
-        lease._details = details = LeaseExtras()
-        details.cost = float(cost)
+    if cost is DEFAULT_COST:
+        node.inflight += 1
+        lease._open = node
+        return lease
+    lease._details = details = LeaseExtras()
+    details.cost = cost = float(cost)
     node.inflight += 1
+    node.costed += 1
+    node.open_cost += cost
     lease._open = node
     return lease
 

@@ -19,7 +19,7 @@ from warnings import warn
 from balancekit._support.log import contain_error
 from balancekit.endpoint import Endpoint
 from balancekit.engine.capabilities import supports
-from balancekit.engine.fast_path import open_lease
+from balancekit.engine.fast_path import open_cost_lease, open_lease
 from balancekit.engine.hooks import Guard, check_load, load_answering, needs_start
 from balancekit.engine.locks import EngineLocks
 from balancekit.events import LeaseLost
@@ -27,6 +27,7 @@ from balancekit.lease import Lease, LeaseOwner
 from balancekit.node import AnswerFigures, Node
 from balancekit.outcome import FAILURES, Completion, Outcome
 from balancekit.protocols import Clock, SupportsFastSuccess, SupportsFeedback
+from balancekit.snapshot import DEFAULT_COST
 from balancekit.stats import RecentWindow
 
 __all__ = ["CompletionSink", "Ledger", "Observer", "StartObserver"]
@@ -151,9 +152,11 @@ class Ledger:
             except Exception:
                 contain_error("load of %r failed to record a start", node.id)
         started_at = now if self.timed else math.nan
-        lease = open_lease(node, self.owner if cost == 1.0 else SlowPathOwner(self), started_at)
-        if cost != 1.0 or site is not None:
-            lease.details.cost = cost
+        if cost == DEFAULT_COST:
+            lease = open_lease(node, self.owner, started_at)
+        else:
+            lease = open_cost_lease(node, SlowPathOwner(self), started_at, cost)
+        if site is not None:
             lease.details.site = site
         for observer in self.start_observers:
             self._guard.check()

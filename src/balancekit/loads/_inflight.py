@@ -42,10 +42,10 @@ class InFlight(Policy):
 
 
 class InFlightCost(Policy):
-    """Load policy: the summed ``cost`` of the open leases.
+    """Load policy: the summed ``cost`` of the open leases. Exact; a request without a cost pays nothing for it.
 
-    *When not to use it:* if no caller passes ``cost=`` to ``acquire``; it then equals :class:`InFlight`
-    and is slower.
+    *When not to use it:* if no caller passes ``cost=`` to ``acquire``; it then equals :class:`InFlight`, which selectors compare
+    more cheaply.
     """
 
     timed: ClassVar[bool] = False
@@ -110,25 +110,26 @@ class CountedLoad:
 class SummedLoad:
     """Open cost relative to capacity."""
 
-    __slots__ = ("_node", "_open")
+    __slots__ = ("_node",)
 
-    needs_start: ClassVar[bool] = True
+    needs_start: ClassVar[bool] = False
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._open = 0.0
 
     def started(self, *, now: float, cost: float) -> None:
-        """Add the cost."""
-        self._open += cost
+        """Do nothing: the node adds up."""
 
     def finished(self, completion: Completion, /) -> None:
-        """Take the cost off again; exactly zero when nothing is left, whatever was rounded."""
-        self._open = self._open - completion.cost if self._node.inflight else 0.0
+        """Do nothing: the node adds up."""
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Do nothing: the node adds up."""
 
     def value(self, *, now: float) -> float:
         """Return open cost / capacity. O(1)."""
-        return self._open / self._node.capacity
+        node = self._node
+        return (node.inflight - node.costed + node.open_cost) / node.capacity
 
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from random import Random
 
@@ -56,17 +57,43 @@ def test_in_flight_counts_relative_to_capacity():
     assert light.load.value(now=0.0) == heavy.load.value(now=0.0) == 2.0
 
 
-def test_cost_adds_up_and_ends_at_exactly_zero():
-    """Whatever rounding did on the way."""
-    node = node_of(InFlightCost())
-    for cost in (0.1, 0.2, 0.3):
-        node.inflight += 1
-        node.load.started(now=0.0, cost=cost)
-    assert node.load.value(now=0.0) == pytest.approx(0.6)
-    for cost in (0.3, 0.1, 0.2):
-        node.inflight -= 1
-        node.load.finished(ended(cost=cost))
-    assert node.load.value(now=0.0) == 0.0
+@pytest.mark.parametrize("end", ["with", "release", "error", "lost"])
+@pytest.mark.parametrize("options", [{}, {"debug": True}, {"health": None}], ids=str)
+def test_cost_adds_up_and_ends_at_exactly_zero(options, end):
+    """The load is the summed cost of open leases, 1 if none was given, however they were opened; it is 0 when all have ended."""
+    lb = LoadBalancer(["a"], load=InFlightCost(), **options)
+    costs = (0.1, None, 0.2, 0.3, 1.0, None, 1e-3)
+    leases = [lb.acquire() if cost is None else lb.acquire(cost=cost) for cost in costs]
+    node = leases[0].node
+    assert node.load.value(now=0.0) == pytest.approx(sum(1.0 if cost is None else cost for cost in costs))
+    for lease in (leases[4], *leases[:4], *leases[5:]):
+        if end == "with":
+            with lease:
+                pass
+        elif end == "release":
+            assert lease.release()
+            assert not lease.release()
+        elif end == "error":
+            with pytest.raises(OSError), lease:
+                raise OSError
+    if end == "lost":
+        del lease, leases
+        gc.collect()
+        with pytest.warns(ResourceWarning):
+            lb.acquire().release()
+    assert (node.load.value(now=0.0), node.inflight, node.costed) == (0.0, 0, 0)
+
+
+def test_a_request_that_starts_while_another_ends_keeps_its_cost():
+    """A cost counts from the moment at which its lease does: an end in between takes off its own cost and no other."""
+    lb = LoadBalancer(["a"], load=InFlightCost())
+    first, second = lb.acquire(cost=5.0), lb.acquire(cost=900.0)
+    first.release()
+    assert second.node.load.value(now=0.0) == 900.0
+    third = lb.acquire(cost=7.0)
+    second.release()
+    assert third.node.load.value(now=0.0) == 7.0
+    third.release()
 
 
 @pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency()], ids=repr)
@@ -223,7 +250,7 @@ def test_the_quick_comparison_agrees_with_the_values():
             )
 
 
-@pytest.mark.parametrize("load", [InFlight(), EwmaLatency(), PeakEwmaLatency(), FailureAware()])
+@pytest.mark.parametrize("load", EVERY)
 def test_a_load_that_is_not_told_of_starts_keeps_requests_on_the_fast_path(load):
     """It says that it needs no start, so that a plain request is picked for without the slow path."""
     lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=load)
