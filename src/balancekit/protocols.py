@@ -176,14 +176,15 @@ class UpdatableBalancer(ObservableBalancer[T], Protocol[T]):
 
 
 def require_balancer(balancer: object, kind: type = ObservableBalancer) -> None:
-    """Refuse what is not a balancer of a kind.
+    """Refuse what is not a balancer of a kind; one that passes calls on by ``__getattr__`` is.
 
     Raises
     ------
     ConfigurationError
         Naming ``balancer``.
     """
-    if isinstance(balancer, type) or not isinstance(balancer, kind):
+    names = [name for base in kind.__mro__ for name in vars(base) if not name.startswith("_")]
+    if isinstance(balancer, type) or not all(hasattr(balancer, name) for name in names):
         raise ConfigurationError("balancer", balancer, f"a LoadBalancer, or another {kind.__name__}")
 
 
