@@ -314,22 +314,25 @@ class Handover(Generic[T]):
 
     def _next(self, ranking: Iterator[Waiter[Request[T]]], now: float) -> Waiter[Request[T]] | None:
         """Return the next request to ask for; refuse those on the way that are hopeless."""
-        found: Waiter[Request[T]] | None = None
         hopeless: list[Waiter[Request[T]]] = []
         with self._lock:
-            for waiter in ranking:
-                if waiter.request.gone:  # an interrupt kept it from taking itself out
-                    self.queue.withdraw(waiter)
-                    continue
-                if waiter.request.answer is not None:
-                    continue
-                if not self.queue.hopeless(waiter, now=now):
-                    found = waiter
-                    break
-                hopeless.append(waiter)
+            found = self._search(ranking, now, hopeless)
         for waiter in hopeless:
             self._refuse(waiter, WaitingTimeoutError("the deadline is too near"))
         return found
+
+    def _search(
+        self, ranking: Iterator[Waiter[Request[T]]], now: float, hopeless: list[Waiter[Request[T]]]
+    ) -> Waiter[Request[T]] | None:
+        """Do that under the lock, without the refusals; a function, for a ``with`` block guards a call and not each of its jumps."""
+        for waiter in ranking:
+            if waiter.request.gone:  # an interrupt kept it from taking itself out
+                self.queue.withdraw(waiter)
+            elif waiter.request.answer is None:
+                if not self.queue.hopeless(waiter, now=now):
+                    return waiter
+                hopeless.append(waiter)
+        return None
 
     def _hand_over(self, waiter: Waiter[Request[T]], lease: Lease[T]) -> bool:
         """Make a lease the answer of a request, unless it has gone."""
