@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dis
 import sys
+import threading
 from abc import ABC, abstractmethod
 from functools import cache
 from typing import Any, Final, Self
@@ -35,7 +36,7 @@ def backward_jumps(code: Any) -> frozenset[int]:
 
 
 class _Injector(ABC):
-    """Raises at the k-th place while active; counts the places.
+    """Raises at the k-th place of the thread that made it, while active; counts the places.
 
     Parameters
     ----------
@@ -50,6 +51,7 @@ class _Injector(ABC):
         self.jumps = jumps
         self.where = ""
         self._seen = 0
+        self._thread = threading.get_ident()
 
     def __enter__(self) -> Self:
         self._start()
@@ -59,7 +61,7 @@ class _Injector(ABC):
         self._stop()
 
     def _hit(self, code: Any, line: int, event: str) -> None:
-        if code is _Injector.__exit__.__code__:
+        if code is _Injector.__exit__.__code__ or threading.get_ident() != self._thread:
             return
         self._seen += 1
         if self._seen == self.place:

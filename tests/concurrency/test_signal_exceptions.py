@@ -79,6 +79,17 @@ def test_an_exception_of_a_signal_handler_inside_a_hook_reaches_the_caller(hook,
     assert [(endpoint.id, endpoint.inflight) for endpoint in lb.stats().endpoints] == [("x", 0), ("y", 0)]
 
 
+def request_until(lb, alarms):
+    """Make requests until so many alarms have come; a function, for some jumps of a loop in a ``try`` block are not guarded by it."""
+    number = 0
+    while len(fired) < alarms:
+        number += 1
+        lb.update(["a", "b", "c"] if number & 1 else ["b", "d"])
+        with lb.acquire():
+            pass
+        lb.acquire(exclude={"b"}).release(Outcome.SUCCESS if number % 3 else Outcome.FAILURE)
+
+
 @pytest.mark.usefixtures("handler")
 @pytest.mark.parametrize("selector", [PowerOfChoices, LeastRequest, SmoothWeightedRoundRobin])
 def test_an_alarm_anywhere_in_a_loop_of_requests_reaches_the_loop(selector, monkeypatch):
@@ -88,15 +99,10 @@ def test_an_alarm_anywhere_in_a_loop_of_requests_reaches_the_loop(selector, monk
     fired.clear()
     random, arrived = Random(7), 0
     for alarms in range(1, 61):
-        lb, number = LoadBalancer(["a", "b"], selector=selector()), 0
+        lb = LoadBalancer(["a", "b"], selector=selector())
         try:
             signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-4, 3e-3))
-            while len(fired) < alarms:
-                number += 1
-                lb.update(["a", "b", "c"] if number & 1 else ["b", "d"])
-                with lb.acquire():
-                    pass
-                lb.acquire(exclude={"b"}).release(Outcome.SUCCESS if number % 3 else Outcome.FAILURE)
+            request_until(lb, alarms)
         except Alarm:
             arrived += 1
     # Callbacks of weak references and finalizers cannot raise: the interpreter hands those to sys.unraisablehook.

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_origin
 
 import numpy as np
 
@@ -146,6 +146,7 @@ def callables() -> list[tuple[str, Any]]:
             if (
                 {name, f"{module.__name__.removeprefix('balancekit.')}.{name}"} & OF_THE_LIBRARY
                 or not callable(one)
+                or get_origin(one) is not None
                 or _is_protocol(one)
                 or inspect.isabstract(one)
             ):
