@@ -131,10 +131,16 @@ class TransportPool(Generic[InnerTransport]):
         """Return the transports that are to be closed now: those without a lease, or whose time is over."""
         now = self._clock()
         with self._lock:
-            due = [entry for entry in self._leaving if entry[1] <= now or not entry[0].inflight]
-            self._leaving = [entry for entry in self._leaving if entry not in due]
+            due, self._leaving = self._parted(now)
             self.departed = bool(self._leaving)
         return [inner for _, _, inner in due]
+
+    def _parted(
+        self, now: float
+    ) -> tuple[list[tuple[Node, float, InnerTransport]], list[tuple[Node, float, InnerTransport]]]:
+        """Return those that are to be closed now, and the others that leave."""
+        due = [entry for entry in self._leaving if entry[1] <= now or not entry[0].inflight]
+        return due, [entry for entry in self._leaving if entry not in due]
 
     def close(self) -> list[InnerTransport]:
         """Return all transports, to be closed; none of them is used again."""

@@ -44,7 +44,7 @@ class Listeners:
 
         def stop() -> None:
             with self._locks.listeners:
-                self._listeners = tuple([one for one in self._listeners if one is not listener])
+                self._listeners = tuple(one for one in self._listeners if one is not listener)
 
         return stop
 

@@ -34,6 +34,18 @@ MAX_ATTEMPTS: Final = 8
 _HEALTHY_ONLY: Final = FailClosed()
 
 
+class _Tried:
+    """The last attempt at a change."""
+
+    __slots__ = ("new", "step", "touched")
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.new: Published | None = None
+        self.touched = False
+        """Whether the selector was shown a snapshot that is not published, so far as is known."""
+
+
 @final
 class Transitions:
     """What changes the published state of one balancer.
@@ -119,33 +131,12 @@ class Transitions:
             raise RuntimeError("a hook changes the pool whenever it is asked about a change of the pool")
         nested = me in self._changing  # by a hook that a change of this very thread has called
         show = self._show(Exhaustion(_HEALTHY_ONLY if nested else self._exhaustion, self._guard))
-        new: Published | None = None
-        step = Step(self.state)
-        touched = False
+        tried = _Tried(Step(self.state))
         try:
             self._changing.add(me)
-            for attempt in count(1):
-                if attempt == MAX_ATTEMPTS and self._changed_by == me:
-                    self._insisting = me
-                base = self.current.published
-                step = update(base.state, show)
-                if step.state is base.state:
-                    break
-                touched = touched or step.state.snapshot is not base.state.snapshot
-                if configure:
-                    facts(step.state).apply()
-                new = (
-                    self._unprepared(step.state)
-                    if nested
-                    else self._prepare(step.state, base, new, strict=strict)
-                )
-                with_it = step.facts()
-                with_it.add(self, "_changed_by", me)
-                if self._publisher.swap(base, new, with_it):
-                    touched = False
-                    break
+            self._try(tried, update, show, me, nested=nested, strict=strict, configure=configure)
         except BaseException:
-            if touched and self.current.published is not new:
+            if tried.touched and self.current.published is not tried.new:
                 self._restore()
             raise
         finally:
@@ -153,9 +144,42 @@ class Transitions:
                 self._changing.discard(me)
             if self._insisting == me:
                 self._insisting = 0
-        if touched:  # another thread has made the same change meanwhile
+        if tried.touched:  # another thread has made the same change meanwhile
             self._restore()
-        return list(step.events)
+        return list(tried.step.events)
+
+    def _try(
+        self,
+        tried: _Tried,
+        update: Callable[[PoolState, Show], Step],
+        show: Show,
+        me: int,
+        *,
+        nested: bool,
+        strict: bool,
+        configure: bool,
+    ) -> None:
+        """Try until the new state has taken the place of the one that it was computed from."""
+        for attempt in count(1):
+            if attempt == MAX_ATTEMPTS and self._changed_by == me:
+                self._insisting = me
+            base = self.current.published
+            tried.step = step = update(base.state, show)
+            if step.state is base.state:
+                return
+            tried.touched = tried.touched or step.state.snapshot is not base.state.snapshot
+            if configure:
+                facts(step.state).apply()
+            tried.new = new = (
+                self._unprepared(step.state)
+                if nested
+                else self._prepare(step.state, base, tried.new, strict=strict)
+            )
+            with_it = step.facts()
+            with_it.add(self, "_changed_by", me)
+            if self._publisher.swap(base, new, with_it):
+                tried.touched = False
+                return
 
     def _unprepared(self, state: PoolState) -> Published:
         """Return what to publish of a change that a hook makes: the change that called the hook prepares for both."""

@@ -73,12 +73,16 @@ class Turn:
                         self._owner = token
                 if self._owner is not token:
                     break
-                while self.line:
-                    events += self.line.popleft()()
+                self._empty(events)
             finally:
                 if self._owner is token:
                     self._owner = None
         return events
+
+    def _empty(self, events: list[Event]) -> None:
+        """Do all that is in line; a method, for CPython 3.13 lets an interrupt at a jump of ``while`` pass a ``finally`` around it."""
+        while self.line:
+            events += self.line.popleft()()
 
     def start_over(self) -> None:
         """Forget what is in line and whose turn it is: in a forked child, where that thread does not exist."""

@@ -99,7 +99,10 @@ class EventCounters:
                 case Hedged():
                     self._hedges["won" if event.won else "lost"] += 1
                 case Removed():
-                    for key in [key for key in self._ejections if key[0] == event.endpoint]:
-                        del self._ejections[key]
+                    self._forget(event.endpoint)
                 case _:
                     pass
+
+    def _forget(self, endpoint: str) -> None:
+        for key in [key for key in self._ejections if key[0] == endpoint]:
+            del self._ejections[key]

@@ -35,6 +35,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from operator import is_not
 from typing import Any, Final, Protocol, final
 from weakref import WeakKeyDictionary
 
@@ -320,7 +322,7 @@ class _Exporter(Collector):
     def leave(self, member: BalancerCollector) -> None:
         """Take one away."""
         with self._lock:
-            self._members = [other for other in self._members if other is not member]
+            self._members = list(filter(partial(is_not, member), self._members))
 
     def describe(self) -> Iterable[Metric]:
         """Name what is exported, without reading it."""

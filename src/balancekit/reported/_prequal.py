@@ -161,11 +161,7 @@ class ProbePoolMachine:
         """Return the endpoint by the rule of hot and cold, and count on its request; ``None`` with too few probes."""
         oldest = valid.number("now", now) - self.config.max_age
         with self._lock:
-            known = [
-                (name, probe)
-                for name, probe in self._probes.items()
-                if name in eligible and probe.at >= oldest
-            ]
+            known = self._known(eligible, oldest)
             max_uses = self._max_uses(max(1, len(eligible)), rng)
             self._owed = min(self._owed + self.config.rate, float(self.config.size))
             self._expire(oldest)
@@ -201,9 +197,17 @@ class ProbePoolMachine:
     def keep(self, endpoints: set[str]) -> None:
         """Forget every endpoint but these."""
         with self._lock:
-            for name in [name for name in (*self._probes, *self._shunned) if name not in endpoints]:
-                self._probes.pop(name, None)
-                self._shunned.pop(name, None)
+            self._forget({*self._probes, *self._shunned} - endpoints)
+
+    def _known(self, eligible: set[str] | Mapping[str, object], oldest: float) -> list[tuple[str, _Probe]]:
+        return [
+            (name, probe) for name, probe in self._probes.items() if name in eligible and probe.at >= oldest
+        ]
+
+    def _forget(self, endpoints: set[str]) -> None:
+        for name in endpoints:
+            self._probes.pop(name, None)
+            self._shunned.pop(name, None)
 
     def _expire(self, oldest: float) -> None:
         for name in [name for name, probe in self._probes.items() if probe.at < oldest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import ClassVar, Final, final
 
@@ -125,7 +125,7 @@ class ReportedRoundRobin(ConstructorRepr):
                 return order
             if order is None or order.snapshot is not snapshot:
                 self._machine.keep([node.id for node in snapshot.members.nodes])
-            nodes = [node for node in snapshot.eligible if node.weight] or list(snapshot.eligible)
+            nodes = _weighted(snapshot.eligible) or list(snapshot.eligible)
             weights = self._machine.weights([node.id for node in nodes], now=now)
             if order is None or weights != order.weights or nodes != order.nodes:
                 skipped = (
@@ -164,3 +164,7 @@ class _Order:
         first = next(turns)
         self.turns = turns
         return first
+
+
+def _weighted(nodes: Iterable[Node]) -> list[Node]:
+    return [node for node in nodes if node.weight]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import ClassVar, Final, final
 
@@ -125,7 +125,7 @@ class RateLimit(ConstructorRepr):
             short.add(node.id)
         with self._lock:
             self._settle()
-            short = {node.id for node in snapshot.eligible if self._room_at(node, ctx) > ctx.now}
+            short = self._short(snapshot.eligible, ctx)
         node = child.select(snapshot, excluding(ctx, short) if short else ctx)
         return None if node is None or not self._admit(node, ctx) else node
 
@@ -205,18 +205,15 @@ class RateLimit(ConstructorRepr):
         """Build the tables of the child; forget endpoints that had left and owed nothing when another was first asked."""
         there = {node.id for node in snapshot.members.nodes}
         with self._lock:
-            for node, full_at in list(self._full_at.items()):
-                if node.id not in there and full_at <= self._now:
-                    self._full_at.pop(node, None)
-                    self._asked.pop(node.id, None)
+            self._forget_all_but(there)
         self._children.prepare({PART: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the endpoints whose bucket is too low, and the child's reasons for the others."""
         with self._lock:
-            candidates = snapshot.candidates(ctx)
-            short = {node.id: Reason.SATURATED for node in candidates if self._room_at(node, ctx) > ctx.now}
-        return {**self._children.refusals(PART, snapshot, excluding(ctx, set(short))), **short}
+            short = self._short(snapshot.candidates(ctx), ctx)
+        others = self._children.refusals(PART, snapshot, excluding(ctx, short))
+        return {**others, **dict.fromkeys(short, Reason.SATURATED)}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the first of the candidates has room for this request."""
@@ -274,6 +271,17 @@ class RateLimit(ConstructorRepr):
 
     def _scale(self, node: Node) -> float:
         return node.capacity if self._per_weight else 1.0
+
+    def _short(self, nodes: Iterable[Node], ctx: PickContext) -> set[str]:
+        """Return the endpoints without room for the request."""
+        return {node.id for node in nodes if self._room_at(node, ctx) > ctx.now}
+
+    def _forget_all_but(self, there: set[str]) -> None:
+        """Forget endpoints that have left and owe nothing."""
+        for node, full_at in list(self._full_at.items()):
+            if node.id not in there and full_at <= self._now:
+                self._full_at.pop(node, None)
+                self._asked.pop(node.id, None)
 
     def _room_at(self, node: Node, ctx: PickContext) -> float:
         """Return when the node's bucket holds what the request costs, or is full."""

@@ -127,23 +127,27 @@ class LowestFirst(Generic[C]):
             return self.lowest()
         with self._lock:
             if self._busy:
-                left = [item for item in self._scores if item.id not in exclude]
+                left = (item for item in self._scores if item.id not in exclude)
                 return min(left, key=self._current, default=None)
             self._busy = True
             aside: list[Entry] = []
             try:
-                while self._heap:
-                    entry = self._search()
-                    if entry[3].id not in exclude:
-                        found: C = entry[3]
-                        return found
-                    aside.append(heappop(self._heap))
-                    self._drop_replaced()
-                return None
+                return self._search_except(exclude, aside)
             finally:
                 for entry in aside:
                     heappush(self._heap, entry)
                 self._busy = False
+
+    def _search_except(self, exclude: Collection[str], aside: list[Entry]) -> C | None:
+        """Return what is lowest of the others; what stands before it is put aside."""
+        while self._heap:
+            entry = self._search()
+            if entry[3].id not in exclude:
+                found: C = entry[3]
+                return found
+            aside.append(heappop(self._heap))
+            self._drop_replaced()
+        return None
 
     def _search(self) -> Entry:
         """Put items in their places until the one at the top is in its place."""

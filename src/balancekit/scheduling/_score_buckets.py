@@ -170,20 +170,23 @@ class ScoreBuckets(Generic[C]):
     def _settle_except(self, exclude: Collection[str]) -> C | None:
         with self._lock:
             if self._moving or self._retired:
-                return min(
-                    [one for one in self._items if one.id not in exclude], key=self._score, default=None
-                )
+                left = (one for one in self._items if one.id not in exclude)
+                return min(left, key=self._score, default=None)
             self._moving = True
             try:
-                while True:
-                    self._take_falls()
-                    self._low = self._lowest_bucket()
-                    item = self._draw_except(exclude)
-                    if item is None or item.inflight == self._level[item]:
-                        return item
-                    self._move(item)
+                return self._settled_draw(exclude)
             finally:
                 self._moving = False
+
+    def _settled_draw(self, exclude: Collection[str]) -> C | None:
+        """Draw until what is drawn is in its place."""
+        while True:
+            self._take_falls()
+            self._low = self._lowest_bucket()
+            item = self._draw_except(exclude)
+            if item is None or item.inflight == self._level[item]:
+                return item
+            self._move(item)
 
     def _draw_except(self, exclude: Collection[str]) -> C | None:
         """Draw from the lowest bucket that holds an item that is not excluded."""

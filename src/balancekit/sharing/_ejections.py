@@ -116,13 +116,16 @@ class SharedEjections:
         result = CheckResult(passed=False, detail=detail, holds_for=max(seconds, 1e-3))
         self._joining.add(endpoint)
         try:
-            for _ in range(MAX_CHECKS):
-                if not self._balancer.report_check(endpoint, result):
-                    break
+            self._report(endpoint, result)
         except UnknownEndpointError:
             pass
         finally:
             self._joining.discard(endpoint)
+
+    def _report(self, endpoint: str, result: CheckResult) -> None:
+        for _ in range(MAX_CHECKS):
+            if not self._balancer.report_check(endpoint, result):
+                return
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Ejected) and event.endpoint not in self._joining:

@@ -209,17 +209,20 @@ class RowFile:
     def claim(self) -> int | None:
         """Own a row, emptied; ``None`` if each belongs to a living worker."""
         with self._lock:
-            for row in range(self.max_workers):
-                if row not in self._mine and _lock(self._fd, row):
-                    self._mine.add(row)
-                    line = self.table[row]
-                    generation = int(line[GENERATION]) | 1
-                    line[GENERATION] = generation
-                    line[PID] = os.getpid()
-                    line[ROW_HEADER_WORDS:] = 0
-                    line[USED] = 1
-                    line[GENERATION] = generation + 1
-                    return row
+            return self._claim()
+
+    def _claim(self) -> int | None:
+        for row in range(self.max_workers):
+            if row not in self._mine and _lock(self._fd, row):
+                self._mine.add(row)
+                line = self.table[row]
+                generation = int(line[GENERATION]) | 1
+                line[GENERATION] = generation
+                line[PID] = os.getpid()
+                line[ROW_HEADER_WORDS:] = 0
+                line[USED] = 1
+                line[GENERATION] = generation + 1
+                return row
         return None
 
     def release(self, row: int, pid: int) -> None:
@@ -235,9 +238,12 @@ class RowFile:
             return None
         try:
             used = np.flatnonzero(self.table[:, USED]).tolist()
-            return [row for row in used if row in self._mine or not _is_free(self._fd, row)]
+            return self._living(used)
         finally:
             self._lock.release()
+
+    def _living(self, used: list[int]) -> list[int]:
+        return [row for row in used if row in self._mine or not _is_free(self._fd, row)]
 
     def set_digest(self, row: int, slot: int, value: int) -> None:
         """Say which endpoint a count belongs to, 0 for none. For the owner of the row, one thread at a time."""

@@ -259,12 +259,16 @@ class Handover(Generic[T]):
                         self._looker = me
                 if self._looker != me:
                     return
-                while self._looked is not (notice := self._notice):
-                    self._look()
-                    self._looked = notice  # not before: a look that is interrupted is made again
+                self._look_at_all()
             finally:
                 if self._looker == me:
                     self._looker = NO_THREAD
+
+    def _look_at_all(self) -> None:
+        """Look once for all that is unseen, until nothing is; a method, for what ``finally`` guards is a call."""
+        while self._looked is not (notice := self._notice):
+            self._look()
+            self._looked = notice  # not before: a look that is interrupted is made again
 
     def _look(self) -> None:
         """Give slots until the balancer refuses.
