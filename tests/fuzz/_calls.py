@@ -7,6 +7,7 @@ import importlib
 import inspect
 import itertools
 import math
+import numbers
 import random
 import signal
 import sys
@@ -287,10 +288,17 @@ def state_of(instance: Any) -> list[Any]:
 
 
 def _as_annotated(function: Any, positional: list[Any], named: dict[str, Any]) -> bool:
-    """Return whether all arguments are as annotated: methods of what was made of anything else are not called."""
+    """Return whether all arguments are as annotated: methods of what was made of anything else are not called.
+
+    A time may be any real number, which is converted before the call.
+    """
     signature, names = inspect.signature(function), vars(sys.modules[function.__module__])
     given = signature.bind(*positional, **named).arguments if positional or named else {}
-    return all(fits(value, signature.parameters[name].annotation, names) for name, value in given.items())
+    return all(
+        fits(value, signature.parameters[name].annotation, names)
+        or (name == "now" and isinstance(value, numbers.Real))
+        for name, value in given.items()
+    )
 
 
 def _documented(error: Exception, function: Any) -> bool:
