@@ -303,6 +303,7 @@ class OpenCostLease(OpenLease[T_co]):
         if kind is not None or FREE_THREADED:
             self.release(classify_exception(error))
             return
+        # As in Lease.__exit__, with the cost; written out too, for no signal and no other thread may come between the counts.
         node = self._open
         if node is not None:
             cost = self._details.cost
