@@ -20,7 +20,7 @@ from typing import NamedTuple, final
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.endpoint import Endpoint
 from balancekit.engine.member import Member
-from balancekit.engine.state import PoolState, Show, Step
+from balancekit.engine.state import PoolState, Show, Step, let_go
 from balancekit.events import Added, Event, Removed, Reweighted
 from balancekit.health import Move
 from balancekit.node import Assignments, Node
@@ -139,7 +139,15 @@ def updated(
     )
     if found.leaving or not any([member.eligible for member in members.values()]):
         new = new._replace(deadline=-math.inf)  # an endpoint is due to be removed, or to return
-    return Step(show(new), found.events, leaving=tuple([member.node for member in found.leaving]))
+    left = let_go(
+        new, tuple(state.leaving), now
+    )  # time may never pass between changes that come without pause
+    return Step(
+        show(left.state),
+        (*left.events, *found.events),
+        left.counted,
+        leaving=tuple([member.node for member in found.leaving]),
+    )
 
 
 def facts(state: PoolState) -> Assignments:

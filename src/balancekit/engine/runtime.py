@@ -241,7 +241,7 @@ class Runtime:
         except BaseException:
             self._loads.forget(draft.unused(self.state))
             raise
-        self._after(events, forget=step.state.leaving)
+        self._after(events, forget=(*step.state.leaving, *[node for node, _ in step.counted]))
 
     def drain(self, id: str, seconds: float) -> None:
         """Send nothing new to an endpoint."""

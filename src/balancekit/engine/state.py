@@ -35,6 +35,7 @@ __all__ = [
     "drained",
     "empty",
     "find",
+    "let_go",
     "recorded",
     "refreshed",
     "show",
@@ -185,7 +186,7 @@ def recorded(
     """
     member = state.members.get(node.id)
     if member is None or member.node is not node:
-        return _left(state, (node,), now)
+        return let_go(state, (node,), now)
     if not member.serving:
         return _replaced(state, member, *_drain_ended(member, now), show)
     new = member.with_health(reading)
@@ -234,9 +235,28 @@ def advanced(
         members[new.endpoint.id] = new
         visible = visible or new.visible != member.visible
     deadline = min([member.due for member in members.values()], default=math.inf)
-    left = _left(state._replace(members=members, deadline=deadline), tuple(state.leaving), now)
+    left = let_go(state._replace(members=members, deadline=deadline), tuple(state.leaving), now)
     new_state = show(left.state) if visible or afresh else left.state
     return Step(new_state, (*events, *left.events), left.counted)
+
+
+def let_go(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
+    """Let go of removed endpoints that have no leases.
+
+    A node that is not among those leaving was picked from a snapshot that was being replaced, and has been
+    reported as drained; only its counts are added.
+    """
+    gone = [node for node in nodes if not node.inflight]
+    if not gone:
+        return Step(state)
+    retired, counted = _counts(state, gone)
+    leaving = dict(state.leaving)
+    for node in gone:
+        leaving.pop(node, None)
+    events = [
+        Drained(endpoint=node.id, at=now, forced=False, remaining=0) for node in gone if node in state.leaving
+    ]
+    return Step(state._replace(leaving=leaving, retired=retired), tuple(events), counted)
 
 
 def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -> Step:
@@ -290,25 +310,6 @@ def _drain_ended(member: Member, now: float) -> tuple[Member, list[Event]]:
     new = new._replace(drain_deadline=math.inf)
     event = Drained(endpoint=member.endpoint.id, at=now, forced=open_leases > 0, remaining=open_leases)
     return new, [event]
-
-
-def _left(state: PoolState, nodes: Iterable[Node], now: float) -> Step:
-    """Let go of removed endpoints that have no leases.
-
-    A node that is not among those leaving was picked from a snapshot that was being replaced, and has been
-    reported as drained; only its counts are added.
-    """
-    gone = [node for node in nodes if not node.inflight]
-    if not gone:
-        return Step(state)
-    retired, counted = _counts(state, gone)
-    leaving = dict(state.leaving)
-    for node in gone:
-        leaving.pop(node, None)
-    events = [
-        Drained(endpoint=node.id, at=now, forced=False, remaining=0) for node in gone if node in state.leaving
-    ]
-    return Step(state._replace(leaving=leaving, retired=retired), tuple(events), counted)
 
 
 def _counts(state: PoolState, nodes: Iterable[Node]) -> tuple[Mapping[Outcome, int], tuple[Counted, ...]]:

@@ -78,6 +78,26 @@ def test_an_endpoint_that_leaves_while_its_health_is_told_reports_its_last_lease
     assert balancer.stats().outcomes[Outcome.FAILURE] == 1
 
 
+def test_changes_let_go_of_what_was_removed_before():
+    """While no time can pass, for health is being told, an endpoint without leases is gone with the next change."""
+    machine = LeavesWhenTold()
+    balancer, _, events = balancer_of("ab", health=machine)
+    guests, waiting = [f"guest-{number}" for number in range(20)], []
+
+    def change():
+        for id in guests:
+            balancer.add(id)
+            balancer.remove(id)
+            waiting.append(len(balancer._runtime.state.leaving))
+
+    machine.leave = change
+    balancer.acquire().release(Outcome.FAILURE)
+    assert waiting == [1] * len(guests)
+    assert balancer.acquire().release()
+    assert [event.endpoint for event in only(events, Drained)] == guests
+    assert not balancer._runtime.state.leaving
+
+
 def test_a_deadline_forces_it():
     """With leases still open; their end is no second event."""
     balancer, clock, events = balancer_of("ab")
