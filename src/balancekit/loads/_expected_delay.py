@@ -17,9 +17,8 @@ else shows. Square roots are averaged, so that one long answer says little; over
 changes slowly, and what it *has* is counted in ``inflight``.
 
 *What is not known.* An endpoint that has not answered yet has the mean pace of those that have. Paces closer to the
-least one than 15 % and half a standard error are taken for equal. An endpoint that went without a request for 24 s
-*and* for 15 requests per endpoint is tried once, whatever is known of it, and what it answers then outweighs what was
-known; if it is slow four times in a row, it is tried more rarely.
+least one than 15 % and half a standard error are taken for equal. An endpoint that went without a request for long is
+tried once, whatever is known of it, and what it answers then outweighs what was known: see ``loads/_idle_probe.py``.
 
 *What endpoints report.* ``lease.report_load`` (adapters call it) says what no caller sees: the load of other callers, and of
 neighbours. Only its change counts, for what an endpoint always reports is in its latency: see
@@ -43,12 +42,12 @@ Source: own construction and measurement (``benchmarks/league``). Little 1961 fo
 from __future__ import annotations
 
 import math
-from enum import Enum
 from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy
+from balancekit.loads._idle_probe import IdleProbe, Stage
 from balancekit.loads._latency import measured
 from balancekit.loads._reported_utilization import ReportedUtilization
 from balancekit.loads._success_rate import SuccessRate
@@ -77,18 +76,12 @@ SWEPT_PER_S: Final = 2500
 """Endpoints per second that sweeps look at, at most: a two-hundredth of a processor."""
 BATCH: Final = 256
 """Endpoints that one request looks at, at most, when a sweep is due."""
-PROBE_AFTER_S: Final = 24.0
-PROBE_AFTER_REQUESTS: Final = 15
-"""An endpoint is tried again after so many seconds and requests per endpoint: 30 s and 20, less what a sweep is late."""
 PROBED_COUNT: Final = 0.5
 """Answers that an endpoint's history counts for when it is tried again."""
 RESET_COUNT: Final = 50.0
 """Answers that it counts for when the endpoint is back from an ejection."""
 SLOW: Final = 2.0
-STRIKES: Final = 4
-BACKOFF: Final = 16
-"""An endpoint that was this many times as slow as the mean, so many times in a row when it was tried, is tried this
-many times as rarely. One that is not slow has a chance of e^-8 to fall under this, with exponential times."""
+"""An endpoint that is tried is slow if it takes this many times as long as the mean."""
 MAX_SILENT: Final = 3
 """Each request of an endpoint that never answered makes it dearer by one mean, if it ended without saying anything of
 the endpoint (ignored, or cancelled soon); up to so many."""
@@ -243,14 +236,6 @@ class ExpectedDelayPool:
         self.turn = max(MIN_TURN, TURN * error)
 
 
-class Probe(Enum):
-    """Whether an endpoint that went without a request for long is to be tried."""
-
-    NONE = 0
-    WANTED = 1
-    SENT = 2
-
-
 @final
 class SweepTotals:
     """What one round of sweeps has added up."""
@@ -287,13 +272,10 @@ class ExpectedDelayLoad(HotFields):
     """The expected delay of one endpoint. Made by :class:`ExpectedDelay`."""
 
     __slots__ = (
-        "_idle_since",
-        "_idle_since_pick",
         "_probe",
         "_reported",
         "_silent",
         "_started",
-        "_strikes",
         "_success",
         "known",
     )
@@ -320,10 +302,7 @@ class ExpectedDelayLoad(HotFields):
         self._success: SuccessRate | None = None
         self._reported: ReportedUtilization | None = None  # from its first report on
         self._started = 0
-        self._idle_since = math.inf
-        self._idle_since_pick = 0
-        self._probe = Probe.NONE
-        self._strikes = 0
+        self._probe = IdleProbe()
         self._silent = 0
         self.restate(-math.inf)
 
@@ -388,7 +367,7 @@ class ExpectedDelayLoad(HotFields):
     def reset(self) -> None:
         """Forget failures, and most of what is known of the pace: the endpoint is back from an ejection."""
         self._success = None
-        self._plain = self.known and self._probe is Probe.NONE and self._reported is None
+        self._plain = self.known and self._probe.stage is Stage.NONE and self._reported is None
         self._count = min(self._count, RESET_COUNT)
         self.restate(self._answered_at)
 
@@ -402,15 +381,12 @@ class ExpectedDelayLoad(HotFields):
 
     def sweep(self, now: float, totals: SweepTotals) -> None:
         """Let time pass, and have the endpoint tried if it went without a request for long."""
-        node, pool = self._node, self.pool
+        node, pool, probe = self._node, self.pool, self._probe
         started = node.successes + sum(node.outcomes.values()) + node.inflight
         if started != self._started:
             totals.picks += max(0, started - self._started)
             self._started = started
-            self._idle_since, self._idle_since_pick = now, pool.picks
-            if self._probe is Probe.WANTED:
-                self._probe = Probe.SENT
-        self._idle_since = min(self._idle_since, now)
+            probe.used(now=now, picks=pool.picks)
         if self.known:
             pace = self.pace
             totals.known += 1
@@ -418,10 +394,11 @@ class ExpectedDelayLoad(HotFields):
             totals.count += self._count
             totals.least = min(totals.least, pace)
         self.restate(now)
-        if self._probe is Probe.NONE and self._is_idle(now):
-            self._probe, self._plain = Probe.WANTED, False
+        idle = probe.is_due(now=now, picks=pool.picks, size=pool.size)
+        if idle and probe.stage is Stage.NONE and not node.inflight and self._success is None:
+            probe.stage, self._plain = Stage.WANTED, False
             self._count = min(self._count, PROBED_COUNT)
-        if self._probe is Probe.WANTED:
+        if probe.stage is Stage.WANTED:
             node.latency_estimate = -math.inf
 
     # ------------------------------------------------------------------ internals
@@ -447,7 +424,7 @@ class ExpectedDelayLoad(HotFields):
         """Record that the endpoint has answered, if that is new."""
         if not self.known:
             self.known = True
-            self._plain = self._success is None and self._probe is Probe.NONE and self._reported is None
+            self._plain = self._success is None and self._probe.stage is Stage.NONE and self._reported is None
             self.pool.learn(now)
 
     def _report(self, report: LoadReport, now: float) -> None:
@@ -470,21 +447,9 @@ class ExpectedDelayLoad(HotFields):
             success.record(1.0, now=now, since=now - since)
             if success.clean:
                 self._success = None
-        if self._probe is not Probe.NONE:
-            self._probe = Probe.NONE
-            self._strikes = self._strikes + 1 if sample * sample > SLOW * self.pool.typical else 0
+        self._probe.answered(slow=sample * sample > SLOW * self.pool.typical)
         self._plain = self.known and self._success is None and self._reported is None
         self._meet(now)
         self.restate(now)
         if self._reported is not None and self.recent is not None:
             self.recent[self._node.successes & 3] = self._node
-
-    def _is_idle(self, now: float) -> bool:
-        """Whether the endpoint is to be tried: it went without a request for long."""
-        pool = self.pool
-        if self._node.inflight or self._success is not None:
-            return False
-        backoff = 1 if self._strikes < STRIKES else BACKOFF
-        requests = PROBE_AFTER_REQUESTS * backoff * pool.size
-        waited = now - self._idle_since >= PROBE_AFTER_S * backoff
-        return waited and pool.picks - self._idle_since_pick >= requests
