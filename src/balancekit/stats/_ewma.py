@@ -75,7 +75,8 @@ class Ewma:
         if rest is None:
             return self._value
         try:
-            return rest + (self._value - rest) * exp(min(0.0, self._at - now) * self._rate)
+            since = self._at - now
+            return rest + (self._value - rest) * (exp(since * self._rate) if since < 0.0 else 1.0)
         except Exception as error:
             refuse(error, Ewma.value, self, now=now, rest=rest)
 
@@ -145,7 +146,8 @@ class PeakEwma:
         if rest is None:
             return self._value
         try:
-            return rest + (self._value - rest) * exp(min(0.0, self._at - now) * self._rate)
+            since = self._at - now
+            return rest + (self._value - rest) * (exp(since * self._rate) if since < 0.0 else 1.0)
         except Exception as error:
             refuse(error, PeakEwma.value, self, now=now, rest=rest)
 
