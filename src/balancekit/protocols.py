@@ -11,7 +11,8 @@ Everything here is structural: no base classes. The whole architecture in one pa
 
 *Hooks.* Each says when it is called. Unless it says otherwise, it is called by the thread that caused it, several
 threads may call it at the same time, it runs under no lock, it may use the balancer, and it must not wait for
-something that takes long. One that raises is logged and changes nothing.
+something that takes long. One that raises is logged and changes nothing. A wrapper states each hook that it passes on:
+what only ``__getattr__`` would answer is not found on CPython 3.12 and later, where ``isinstance`` does not call it.
 
 A class that derives from :class:`Selector`, :class:`Load` or :class:`HealthPolicy` and has a public name that is
 nearly, but not quite, an optional hook is refused with :class:`~balancekit.errors.ConfigurationError`.
