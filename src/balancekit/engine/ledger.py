@@ -263,7 +263,10 @@ class Ledger:
         """End the leases that were never released, and warn of each. To be called without a lock."""
         warnings: list[tuple[str, Lease[object]]] = []
         while self.lost:
-            lease = self.lost.popleft()
+            try:
+                lease = self.lost.popleft()
+            except IndexError:  # another thread has taken the last one
+                break
             if not lease.release(Outcome.CANCELLED):
                 continue
             site = lease.details.site

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections import deque
 from typing import Any
 
 import pytest
@@ -195,3 +196,17 @@ def test_a_selector_that_learns_is_told_of_every_end() -> None:
     lb.acquire().release(Outcome.IGNORED)
     assert learner.learned[:1] == [("a", Outcome.SUCCESS)]
     assert lb.stats().completed == 2
+
+
+def test_a_lost_lease_that_another_thread_takes_first_is_no_error() -> None:
+    """Between the question whether there is one and taking it, another thread may have taken the last one."""
+
+    class TakenMeanwhile(deque[Any]):
+        def popleft(self) -> Any:
+            self.clear()  # the other thread
+            return super().popleft()
+
+    lb, _, _ = pool()
+    lb._runtime.ledger.lost = TakenMeanwhile([lb.acquire()])
+    assert lb.stats().inflight == 1
+    assert lb.acquire().release()
