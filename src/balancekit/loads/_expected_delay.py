@@ -177,7 +177,7 @@ class ExpectedDelayPool:
         """When :meth:`advance` is due next."""
         self._known = 0
         self._learned = 0
-        self._loads: dict[str, ExpectedDelayLoad] = {}
+        self._loads: dict[Node, ExpectedDelayLoad] = {}
         self._pending: list[ExpectedDelayLoad] = []
         self._totals = SweepTotals()
 
@@ -189,13 +189,12 @@ class ExpectedDelayPool:
     def __call__(self, node: Node) -> ExpectedDelayLoad:
         """Make the load of one node."""
         load = ExpectedDelayLoad(self, node)
-        self._loads[node.id] = load
+        self._loads[node] = load
         return load
 
     def forget(self, node: Node) -> None:
         """Leave out a node that has gone."""
-        if self._loads.get(node.id) is node.load:
-            del self._loads[node.id]
+        self._loads.pop(node, None)
 
     def advance(self, *, now: float) -> None:
         """Look at the next endpoints; with the last one of a round, recompute mean and least."""
@@ -207,19 +206,16 @@ class ExpectedDelayPool:
         for load in batch:
             load.sweep(now, self._totals)
         size = len(self._loads)
-        interval = max(SWEEP_S, size / SWEPT_PER_S)
-        if self._pending:
-            self.deadline = now + interval * BATCH / size
-            return
-        self._conclude(self._totals)
-        self.deadline = now + (interval if size <= BATCH else interval * BATCH / size)
+        self.deadline = now + max(SWEEP_S, size / SWEPT_PER_S) * min(1.0, BATCH / max(1, size))
+        if not self._pending:
+            self._conclude(self._totals)
 
     def learn(self, now: float) -> None:
         """Record that one more endpoint has answered; when their number has doubled, recompute the mean at once."""
         self._learned += 1
         if self._learned <= self._known:
             return
-        known = [load.pace for load in self._loads.values() if load.known]
+        known = [load.pace for load in list(self._loads.values()) if load.known]
         self._known, self._learned = len(known), 0
         self.typical = math.fsum(known) / len(known) if known else 0.0
         for load in list(self._loads.values()):

@@ -452,6 +452,51 @@ def test_an_endpoint_that_has_gone_is_left_out():
     assert pool.size == 0
 
 
+def test_a_node_that_never_joined_is_left_out_alone():
+    """A change of the target that is dropped leaves the endpoint that is there among those that are swept."""
+    pool, (node,) = pool_of("a")
+    answer(node, 0.25, 1.0)
+    draft = Node(Endpoint("a", "elsewhere"), pool)
+    pool.forget(draft)
+    assert pool.size == 1
+    pool.advance(now=2.0)
+    assert pool.typical == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("left", "interval"), [(0, 1.0), (1, 1.0), (256, 1.0), (512, 0.5)])
+def test_a_pool_that_shrinks_during_a_sweep_is_swept_on(left, interval):
+    """The next batch comes within a second, or after the part of it that there are batches, also if none is left."""
+    pool, nodes = pool_of(*map(str, range(1024)))
+    pool.advance(now=0.0)
+    for node in nodes[left:]:
+        pool.forget(node)
+    pool.advance(now=1.0)
+    assert pool.deadline == 1.0 + interval
+
+
+def test_an_endpoint_may_join_while_another_answers_first():
+    """The mean is taken of the endpoints that there were; a thread that adds one disturbs it not."""
+
+    class Joins:
+        """The load of an endpoint; while it is read, another joins."""
+
+        pace = 0.25
+
+        @property
+        def known(self):
+            """Whether it has answered."""
+            Node(Endpoint("late"), pool)
+            return True
+
+        def restate(self, now):
+            """Do nothing."""
+
+    pool, (node,) = pool_of("a")
+    pool._loads[Node(Endpoint("b"), lambda node: Joins())] = Joins()
+    answer(node, 0.25, 1.0)
+    assert pool.typical == pytest.approx(0.25)
+
+
 def test_a_load_alone_shares_with_no_other():
     """Called as a policy, without a pool, each node has a mean of its own."""
     policy = ExpectedDelay()
