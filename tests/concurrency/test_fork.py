@@ -9,6 +9,9 @@ from random import Random
 import pytest
 
 from balancekit import LoadBalancer, Outcome, RoundRobin, UniformRandom
+from balancekit.events import Drained
+from balancekit.loads import ExpectedDelay, FailureAware
+from balancekit.testing import ManualClock
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -94,3 +97,72 @@ def test_a_lock_held_by_another_thread_does_not_hang_the_child(name):
     finally:
         go_on.set()
         thread.join()
+
+
+def test_an_endpoint_on_trial_is_on_trial_in_the_child():
+    """It takes one request at a time, and its first success brings it back, as in the parent."""
+    clock = ManualClock()
+    balancer = LoadBalancer(["a", "b"], selector=RoundRobin(), clock=clock)
+    for _ in range(5):
+        balancer.acquire(exclude={"b"}).release(Outcome.FAILURE)
+    clock.advance(5.0)
+    assert balancer.stats()["a"].state == "probing"
+
+    def child():
+        leases = [balancer.acquire() for _ in range(6)]
+        found = "".join(sorted(lease.target for lease in leases))
+        for lease in leases:
+            with lease:
+                pass
+        return found, balancer.stats()["a"].state
+
+    assert in_child(child) == "('abbbbb', 'healthy')"
+
+
+def test_a_drain_ends_at_once_in_the_child():
+    """The leases it waited for do not exist there."""
+    events = []
+    balancer = LoadBalancer(["a", "b"], listeners=[events.append])
+    lease = balancer.acquire(exclude={"b"})
+    balancer.drain("a")
+
+    def child():
+        picks(balancer, 2)
+        return [(event.endpoint, event.forced) for event in events if isinstance(event, Drained)]
+
+    assert in_child(child) == "[('a', False)]"
+    lease.release()
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_the_end_of_a_lease_from_before_the_fork_is_counted_in_the_child(draining):
+    """The thread that forked holds leases, too, also on an endpoint that had been removed."""
+    balancer = LoadBalancer(["a", "b"])
+    lease, gone = balancer.acquire(exclude={"b"}), balancer.acquire(exclude={"a"})
+    balancer.remove("b")
+    if draining:
+        balancer.drain("a")
+
+    def child():
+        before = balancer.stats().completed
+        gone.release()
+        lease.release()
+        stats = balancer.stats()
+        return before, stats.completed, stats.inflight, stats.outcomes[Outcome.SUCCESS]
+
+    assert in_child(child) == "(0, 2, 0, 2)"
+    lease.release()
+    gone.release()
+
+
+@pytest.mark.parametrize("load", [ExpectedDelay(), FailureAware()])
+def test_loads_of_the_parent_are_left_out_in_the_child(load):
+    """What the loads of a pool share knows the nodes of the child only."""
+    balancer = LoadBalancer(["a", "b"], load=load)
+
+    def child():
+        picks(balancer, 2)
+        nodes = {member.node for member in balancer._runtime.state.members.values()}
+        return set(balancer._runtime._loads.make._loads) == nodes
+
+    assert in_child(child) == "True"

@@ -63,7 +63,7 @@ from balancekit.lease import FREE_THREADED, Lease
 from balancekit.node import Node
 from balancekit.outcome import CheckResult, Completion
 from balancekit.protocols import Clock, LoadPolicy
-from balancekit.snapshot import PickContext
+from balancekit.snapshot import Members, PickContext
 
 __all__ = ["Runtime"]
 
@@ -86,8 +86,8 @@ class Runtime:
         "__weakref__",
         "_clock",
         "_dispatch",
-        "_forked",
         "_health",
+        "_inherited",
         "_loads",
         "_own_rng",
         "_publisher",
@@ -125,7 +125,7 @@ class Runtime:
         self._clock = clock
         self._health = health
         self._refused: dict[str, int] = dict.fromkeys(REFUSALS.values(), 0)
-        self._forked = False
+        self._inherited: Members | None = None  # in a forked child, until its endpoints have new nodes
         self.listeners: Listeners = Listeners(self.locks, self.guard)
         """Called with events."""
         self.ledger: Ledger = Ledger(
@@ -180,8 +180,8 @@ class Runtime:
 
     def wake(self) -> float:
         """Do what is due and return the time: the beginning of every request on the slow path."""
-        if self._forked:
-            self._start_over()
+        if self._inherited is not None:
+            self._start_over(self._inherited)
         if self.ledger.lost:
             self.ledger.collect(self.listeners.dispatch_one)
         now = self._clock()
@@ -225,8 +225,8 @@ class Runtime:
         keep_history: bool = False,
     ) -> None:
         """Make the pool contain what is wanted, whole or not at all."""
-        if self._forked:
-            self._start_over()
+        if self._inherited is not None:
+            self._start_over(self._inherited)
         now = self._clock()
         draft = Draft(self._join)
         step = Step(self.state)
@@ -241,7 +241,8 @@ class Runtime:
         except BaseException:
             self._loads.forget(draft.unused(self.state))
             raise
-        self._after(events, forget=(*step.state.leaving, *[node for node, _ in step.counted]))
+        gone = [*step.state.leaving, *[node for node, _ in step.counted], *draft.unused(self.state)]
+        self._after(events, forget=gone)
 
     def drain(self, id: str, seconds: float) -> None:
         """Send nothing new to an endpoint."""
@@ -336,23 +337,31 @@ class Runtime:
 
     def after_fork(self) -> None:
         """Start over with the next request: leases of threads that do not exist here would never end."""
-        self._forked = True
+        self._inherited = self.state.nodes
         self._dispatch.turn.start_over()
         self._transitions.start_over()
         if self._own_rng:
             self.rng.seed()
 
-    def _start_over(self) -> None:
-        while self._forked:
-            base = self.state
-            fresh = {id: m._replace(node=self._make_node(m.endpoint)) for id, m in base.members.items()}
-            self._transitions.publish(partial(_with_fresh_nodes, base, fresh), configure=True)
-            if self.state.nodes is not base.nodes:
-                self._forked = False
+    def _start_over(self, inherited: Members) -> None:
+        """Give every endpoint a new node, unless another thread has."""
+        before = self.state
+        nodes = [member.node for member in (*before.members.values(), *before.leaving.values())]
+        made: dict[str, Node] = {}
 
+        def update(state: PoolState, show: Show) -> Step:
+            return started_over(state, made, show) if state.nodes is inherited else Step(state)
 
-def _with_fresh_nodes(base: PoolState, fresh: Mapping[str, Member], state: PoolState, show: Show) -> Step:
-    return started_over(state, fresh, show) if state.nodes is base.nodes else Step(state)
+        try:
+            for id, member in before.members.items() if before.nodes is inherited else ():
+                made[id] = node = self._make_node(member.endpoint)
+                nodes.append(node)
+                member._replace(node=node).watch()
+            self._transitions.publish(update, configure=True)
+            self._inherited = None
+        finally:
+            present = {member.node for member in self.state.members.values()}
+            self._loads.forget([node for node in nodes if node not in present])
 
 
 def _well(member: Member) -> bool:

@@ -283,12 +283,17 @@ def undrained(state: PoolState, id: str, reading: Reading, show: Show) -> Step:
     return _replaced(state, member, new, (), show)._replace(staying=(member.node,))
 
 
-def started_over(state: PoolState, fresh: Mapping[str, Member], show: Show) -> Step:
+def started_over(state: PoolState, made: Mapping[str, Node], show: Show) -> Step:
     """Return the state with a new node for every endpoint, as if no lease had ever been opened: after a fork."""
     gone = [member.node for member in (*state.members.values(), *state.leaving.values())]
     retired, counted = _counts(state, gone)
-    nodes = Members(tuple([member.node for member in fresh.values()]), version=state.nodes.version + 1)
-    return Step(show(state._replace(members=fresh, leaving={}, retired=retired, nodes=nodes)), (), counted)
+    members = {id: member._replace(node=made[id]) for id, member in state.members.items()}
+    nodes = Members(tuple(made.values()), version=state.nodes.version + 1)
+    draining = tuple([member.node for member in members.values() if not member.serving])
+    new = state._replace(members=members, leaving={}, retired=retired, nodes=nodes)
+    if draining:
+        new = new._replace(deadline=-math.inf)  # without leases, drains are due to end
+    return Step(show(new), (), counted, leaving=(*gone, *draining))
 
 
 def _replaced(state: PoolState, old: Member, new: Member, events: Iterable[Event], show: Show) -> Step:

@@ -388,13 +388,24 @@ def test_starting_over_replaces_every_node_and_keeps_the_rest() -> None:
     state = pool("a", "b")
     gone = node("z")
     state = state._replace(leaving={gone: Member(gone, gone.endpoint)})
-    fresh = {id: member._replace(node=node(id)) for id, member in state.members.items()}
-    step = started_over(state, fresh, Shown())
-    assert step.state.members is fresh
+    made = {id: node(id) for id in "ab"}
+    step = started_over(state, made, Shown())
+    assert step.state.members == {id: state.members[id]._replace(node=made[id]) for id in "ab"}
     assert not step.state.leaving
     assert step.state.nodes.version == state.nodes.version + 1
-    assert step.state.snapshot.eligible == tuple([member.node for member in fresh.values()])
+    assert step.state.snapshot.eligible == (made["a"], made["b"])
+    assert step.state.deadline == state.deadline
     assert step.events == ()
+
+
+def test_starting_over_watches_nodes_that_are_left_and_ends_drains() -> None:
+    """Every end of a lease on an old node is reported, as on a node that drains; a drain is due to end at once."""
+    state = drained(pool("a", "b"), "a", 1.0, 10.0, Shown()).state._replace(deadline=11.0)
+    gone, made = node("z"), {id: node(id) for id in "ab"}
+    state = state._replace(leaving={gone: Member(gone, gone.endpoint)})
+    step = started_over(state, made, Shown())
+    assert set(step.leaving) == {*[member.node for member in state.members.values()], gone, made["a"]}
+    assert step.state.deadline == -math.inf
 
 
 def test_every_health_state_is_reachable_from_a_machine() -> None:
