@@ -416,6 +416,32 @@ class TestMembership:
         balancer.set_weight("b", 0)
         assert {balancer.explain().picked for _ in range(40)} == {"a", "b"}
 
+    @pytest.mark.parametrize("listen", ["on_event", "on_completion", "on_start"])
+    def test_a_listener_that_was_added_twice_is_taken_away_once(self, listen, clock):
+        """Each function that was returned takes away what it stands for, however often it is called."""
+        calls = []
+        balancer = make("ab", clock=clock, selector=RoundRobin())
+
+        def heard():
+            calls.clear()
+            balancer.acquire().release(retry_after=60.0)
+            clock.advance(60.0)
+            balancer.stats()
+            return len(calls)
+
+        def note(*what):
+            calls.append(what)
+
+        stops = [getattr(balancer, listen)(note) for _ in range(3)]
+        once = heard() // 3
+        stops[0]()
+        stops[0]()
+        assert heard() == 2 * once > 0
+        stops[2]()
+        assert heard() == once
+        stops[1]()
+        assert not heard()
+
     def test_events_tell_of_every_change_in_order(self, clock):
         """And a change that changes nothing is not one."""
         events = []

@@ -37,8 +37,9 @@ FULLY_SAMPLED_SUCCESSES: Final = 64
 lies apart from all else that a release touches, which costs a tenth of a request at 10 000 endpoints."""
 
 Observer: TypeAlias = Callable[[Endpoint[Any], Completion], None]
-StartObserver: TypeAlias = Callable[[Endpoint[Any]], None]
 """Called with every lease that ends: where, and how. In the thread that ended it, with no lock held."""
+StartObserver: TypeAlias = Callable[[Endpoint[Any]], None]
+"""Called with every lease that begins: where. In the thread that opened it, with no lock held."""
 
 
 class CompletionSink(Protocol):
@@ -101,9 +102,10 @@ class Ledger:
         """Leases that were garbage-collected open. Finalizers append here, :meth:`collect` empties it."""
         self.needs_start: bool = False
         """Whether some load wants to know of requests that start."""
-        self.observers: tuple[Observer, ...] = ()
-        self.start_observers: tuple[StartObserver, ...] = ()
-        """Called with every lease that ends."""
+        self.observers: tuple[tuple[Observer], ...] = ()
+        """Called with every lease that ends; each in an entry of its own, for one may be added twice."""
+        self.start_observers: tuple[tuple[StartObserver], ...] = ()
+        """The same for leases that begin."""
         self._clock = clock
         self._learner = learner
         self._serial = serial
@@ -135,10 +137,9 @@ class Ledger:
         node.set_watch(health_watching=False)
         return node
 
-    def observe(self, observers: tuple[Observer, ...], nodes: Iterable[Node]) -> None:
-        """Call these with every lease that ends from now on."""
-        self.observers = observers
-        if observers:
+    def watch(self, nodes: Iterable[Node]) -> None:
+        """Have nodes report every end if there are observers."""
+        if self.observers:
             for node in nodes:
                 node.needs_completion = True
                 node.set_watch(health_watching=node.health_watching)
@@ -158,7 +159,7 @@ class Ledger:
             lease = open_cost_lease(node, SlowPathOwner(self), started_at, cost)
         if site is not None:
             lease.details.site = site
-        for observer in self.start_observers:
+        for (observer,) in self.start_observers:
             self._guard.check()
             try:
                 observer(node.endpoint)
@@ -252,7 +253,7 @@ class Ledger:
             self._learn(self._learner, node, completion)
         if node.health_watching or outcome in FAILURES or retry_after:
             self._sink(node, completion)
-        for observer in self.observers:
+        for (observer,) in self.observers:
             self._guard.check()
             try:
                 observer(node.endpoint, completion)

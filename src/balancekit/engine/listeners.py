@@ -35,23 +35,26 @@ class Listeners:
     def __init__(self, locks: EngineLocks, guard: Guard) -> None:
         self._locks = locks
         self._guard = guard
-        self._listeners: tuple[EventSink, ...] = ()
+        self._listeners: tuple[
+            tuple[EventSink], ...
+        ] = ()  # each in an entry of its own: one may be added twice
 
     def add(self, listener: EventSink) -> Callable[[], None]:
         """Add a listener; return a function that takes it away again."""
+        entry = (listener,)
         with self._locks.listeners:
-            self._listeners = (*self._listeners, listener)
+            self._listeners = (*self._listeners, entry)
 
         def stop() -> None:
             with self._locks.listeners:
-                self._listeners = tuple(one for one in self._listeners if one is not listener)
+                self._listeners = tuple([one for one in self._listeners if one is not entry])
 
         return stop
 
     def dispatch(self, events: Iterable[Event]) -> None:
         """Hand events to the listeners."""
         for event in events:
-            for listener in self._listeners:
+            for (listener,) in self._listeners:
                 self._guard.check()
                 try:
                     listener(event)

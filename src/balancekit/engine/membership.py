@@ -80,10 +80,15 @@ class Draft:
                 self._same[pair] = False
         return self._same[pair]
 
+    @property
+    def joined(self) -> list[Node]:
+        """The nodes that were made so far."""
+        return [member.node for _, member in self._joined.values()]
+
     def unused(self, state: PoolState) -> list[Node]:
         """Return the nodes that were made for endpoints that have not joined."""
         present = {member.node for member in state.members.values()}
-        return [member.node for _, member in self._joined.values() if member.node not in present]
+        return [node for node in self.joined if node not in present]
 
     def nodes(self, members: Iterable[Member], version: int) -> Members:
         """Return the members as selectors see them."""

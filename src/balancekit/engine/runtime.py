@@ -233,6 +233,7 @@ class Runtime:
 
         def update(state: PoolState, show: Show) -> Step:
             nonlocal step
+            self.ledger.watch(draft.joined)  # observers may have come since they were made
             step = updated(state, wanted(state), draft, show, keep_history=keep_history, now=now)
             return step
 
@@ -305,31 +306,31 @@ class Runtime:
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Add an observer; return a function that takes it away again."""
-        self._observe(lambda observers: (*observers, observer))
-        return lambda: self._observe(
-            lambda observers: tuple([one for one in observers if one is not observer])
-        )
+        entry = (observer,)
+        self._observe(lambda entries: (*entries, entry))
+        return lambda: self._observe(lambda entries: tuple([one for one in entries if one is not entry]))
 
     def observe_starts(self, observer: StartObserver) -> Callable[[], None]:
         """Add an observer of leases that begin; return a function that takes it away again."""
-        self._observe_starts(lambda observers: (*observers, observer))
+        entry = (observer,)
+        self._observe_starts(lambda entries: (*entries, entry))
         return lambda: self._observe_starts(
-            lambda observers: tuple([one for one in observers if one is not observer])
+            lambda entries: tuple([one for one in entries if one is not entry])
         )
 
     def _observe_starts(
-        self, change: Callable[[tuple[StartObserver, ...]], tuple[StartObserver, ...]]
+        self, change: Callable[[tuple[tuple[StartObserver], ...]], tuple[tuple[StartObserver], ...]]
     ) -> None:
         with self.locks.listeners:
             self.ledger.start_observers = change(self.ledger.start_observers)
         self._transitions.close_fast_path()
 
-    def _observe(self, change: Callable[[tuple[Observer, ...]], tuple[Observer, ...]]) -> None:
+    def _observe(self, change: Callable[[tuple[tuple[Observer], ...]], tuple[tuple[Observer], ...]]) -> None:
         with self.locks.listeners:
-            members = [*self.state.members.values(), *self.state.leaving.values()]
-            self.ledger.observe(change(self.ledger.observers), [member.node for member in members])
-        while True:
+            self.ledger.observers = change(self.ledger.observers)
+        while True:  # a change that published meanwhile may have let endpoints join
             base = self.current.published
+            self.ledger.watch([*[member.node for member in base.state.members.values()], *base.state.leaving])
             if self._publisher.swap(base, base._replace(owner=self.ledger.owner)):
                 return
 
@@ -350,6 +351,7 @@ class Runtime:
         made: dict[str, Node] = {}
 
         def update(state: PoolState, show: Show) -> Step:
+            self.ledger.watch(made.values())
             return started_over(state, made, show) if state.nodes is inherited else Step(state)
 
         try:

@@ -1,4 +1,4 @@
-"""Changes of the pool and what loads share: attempts that are dropped leave no trace in it."""
+"""Changes of the pool that others overtake: what loads share, and what observers see."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from balancekit import LoadBalancer
-from balancekit.loads import ExpectedDelay, FailureAware
+from balancekit.loads import ExpectedDelay, FailureAware, InFlight
 from balancekit.node import Node
 from balancekit.protocols import LoadPolicy
 
@@ -66,3 +66,18 @@ def test_a_new_target_that_is_refused_leaves_the_endpoint_known(load: LoadPolicy
     with pytest.raises(ValueError, match="not that one"):
         lb.update({"a": "elsewhere", "b": "there"})
     assert known() == nodes(lb)
+
+
+def test_an_observer_that_comes_during_a_change_sees_the_endpoint_that_joins() -> None:
+    """Also without a load that is timed, every end is reported to it."""
+    lb, selector, _ = pool(["a"], InFlight())
+    seen: list[str] = []
+
+    def observe() -> None:
+        lb.on_completion(lambda endpoint, completion: seen.append(endpoint.id))
+
+    selector.act = observe
+    lb.add("b")
+    with lb.acquire(exclude={"a"}), lb.acquire():
+        pass
+    assert seen == ["a", "b"]
