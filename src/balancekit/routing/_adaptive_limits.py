@@ -40,7 +40,7 @@ MAX_GRADIENT: Final = 2.0
 MAX_AT_MINIMUM: Final = 5
 """Intervals at the least limit in a row, after which the least latency is measured anew: it may have been too low."""
 MAX_SAMPLES: Final = 10_000
-"""Latencies kept of one interval."""
+"""Latencies kept of one interval or measurement."""
 DROPS: Final = frozenset({Outcome.TIMEOUT, Outcome.OVERLOADED})
 """Outcomes by which an endpoint says that it has too much to do."""
 LATENCIES: Final = frozenset({Outcome.SUCCESS, Outcome.TIMEOUT})
@@ -66,7 +66,7 @@ class Gradient(Policy):
     min_rtt_interval
         Seconds from one measurement to the next, > 0.
     min_rtt_requests
-        Requests of a measurement, >= 1.
+        Requests of a measurement, 1 to 10,000.
     jitter
         By how much of itself the interval between measurements is longer at random, >= 0: endpoints are not measured together.
 
@@ -101,7 +101,7 @@ class Gradient(Policy):
         valid.number("interval", self.interval, above=0.0)
         _check_limits(self.min_limit, self.max_limit)
         valid.number("min_rtt_interval", self.min_rtt_interval, above=0.0)
-        valid.integer("min_rtt_requests", self.min_rtt_requests, minimum=1)
+        valid.integer("min_rtt_requests", self.min_rtt_requests, minimum=1, maximum=MAX_SAMPLES)
         valid.number("jitter", self.jitter, minimum=0.0)
 
     def gradient(self, *, min_rtt: float, sample_rtt: float) -> float:

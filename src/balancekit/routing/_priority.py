@@ -37,7 +37,7 @@ __all__ = ["Locality", "Priority", "tier_loads"]
 
 
 def tier_loads(tiers: Sequence[tuple[int, int]], overprovisioning: float = 1.4) -> tuple[int, ...]:
-    """Return how many per cent of the traffic each tier gets; they add up to 100, or to 0 if no endpoint is eligible.
+    """Return how many per cent of the traffic each tier gets; they add up to 100, or to 0 if no tier is healthy for one.
 
     Parameters
     ----------
@@ -127,6 +127,8 @@ class _TierSelector(ConstructorRepr):
             for tier, load in snapshot.derive(self._loads)
             if load
         ]
+        if not found:  # one of hundreds is less than one per cent
+            return NO_PICKERS
         if len(found) == 1:
             return found[0][1:]
         table: list[Pick] = []

@@ -231,6 +231,7 @@ def test_without_latency_a_gradient_stays_where_it_is():
         (Gradient, {"min_limit": 5, "max_limit": 4}, "max_limit"),
         (Gradient, {"min_rtt_interval": math.nan}, "min_rtt_interval"),
         (Gradient, {"min_rtt_requests": 0}, "min_rtt_requests"),
+        (Gradient, {"min_rtt_requests": 10_001}, "min_rtt_requests"),  # a measurement would never end
         (Gradient, {"jitter": -1.0}, "jitter"),
         (Aimd, {"initial": 0}, "initial"),
         (Aimd, {"initial": 9, "max_limit": 8}, "initial"),

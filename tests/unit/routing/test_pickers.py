@@ -165,3 +165,13 @@ def test_a_child_that_threads_must_take_turns_at_has_no_fast_path():
         assert lb._current.published.pickers == (None, None)
         assert lb._current.published.select is None
         lb.acquire().release()
+
+
+@pytest.mark.parametrize("router", [Priority, lambda: Locality("z1")], ids=["Priority", "Locality"])
+def test_a_tier_of_which_less_than_one_per_cent_is_eligible_serves(router, caplog):
+    """With one of 200 endpoints left every tier is drawn in no case of a hundred; the endpoint serves, and nothing is logged."""
+    lb = LoadBalancer([Endpoint(f"e{k}", zone="z1") for k in range(200)], selector=router(), health=None)
+    for k in range(1, 200):
+        lb.drain(f"e{k}")
+    assert {target_of(lb), target_of(lb, "key")} == {"e0"}
+    assert not caplog.records
