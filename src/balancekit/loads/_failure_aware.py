@@ -1,4 +1,4 @@
-"""The default load: the expected time to a successful answer.
+"""Expected time to a successful answer. The load that ``PowerOfChoices`` compares by default.
 
 Loads that look only at how busy or how fast an endpoint is are fooled by one that fails fast: it is
 idle and quick, so it is fed. Measured on ten hosts of which one fails in 1 ms while the others take 50 ms

@@ -47,8 +47,10 @@ class PowerOfChoices(ConstructorRepr):
     *Guarantee.* The draws are always distinct, so the most loaded endpoint is never picked (with repeated
     draws it is, once in n squared: Envoy issue 11004). At rest, shares are in proportion to weight.
 
-    *When to use it:* nearly always; it is the default. *When not:* if each request must go to the very
-    least loaded (:class:`LeastRequest`), or always to the same endpoint (hashing).
+    *When to use it:* what is known of loads is old or shared by many balancers, and endpoints are about equally fast.
+    *When not:* endpoints of unequal speed near their capacity, for two draws may see only slow ones
+    (:class:`ShortestExpectedDelay`, the default); each request must go to the very least loaded
+    (:class:`LeastRequest`), or always to the same endpoint (hashing).
 
     Cost: O(d), two random numbers and one comparison for two.
     Source: Mitzenmacher 1996; Vvedenskaya, Dobrushin, Karpelevich 1996.
