@@ -451,9 +451,9 @@ class LoadBalancer(Generic[T]):
         UnknownEndpointError
             If there is no such endpoint.
         ConfigurationError
-            If the weight is no finite number >= 0.
+            If the weight is no number from 0 to 1e100.
         """
-        value = valid.number("weight", weight, minimum=0.0)
+        value = valid.weight("weight", weight)
 
         def wanted(state: PoolState) -> list[Endpoint[object]]:
             changed = find(state, id).endpoint

@@ -34,7 +34,7 @@ class Endpoint(Record, Generic[T_co]):
     target
         What a lease hands out: an address, a client, a key, any object. The id if left out.
     weight
-        Relative share of traffic, finite and >= 0. Zero means: nothing new while another may serve.
+        Relative share of traffic, 0 to 1e100. Zero means: nothing new while another may serve.
     priority
         Tier, a whole number >= 0; lower is preferred (used by priority routing).
     zone
@@ -96,7 +96,7 @@ class Endpoint(Record, Generic[T_co]):
         super().__init__(
             id=valid.text("id", id),
             target=id if target is ... else target,
-            weight=valid.number("weight", weight, minimum=0.0),
+            weight=valid.weight("weight", weight),
             priority=valid.integer("priority", priority, minimum=0),
             zone=valid.text("zone", zone, empty=True),
             metadata=valid.labels("metadata", metadata),

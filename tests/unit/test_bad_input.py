@@ -24,7 +24,22 @@ from balancekit.loads import EwmaLatency, FailureAware, PeakEwmaLatency
 from balancekit.stats import Ewma, PeakEwma, RecentWindow
 from balancekit.testing import ManualClock, make_nodes
 
-NOT_WEIGHTS = [math.nan, math.inf, -math.inf, -1, -1e-9, True, False, "1", "heavy", None, [1], 1j, 10**400]
+NOT_WEIGHTS = [
+    math.nan,
+    math.inf,
+    -math.inf,
+    1.1e100,
+    -1,
+    -1e-9,
+    True,
+    False,
+    "1",
+    "heavy",
+    None,
+    [1],
+    1j,
+    10**400,
+]
 NOT_KEYS = [1.5, True, None, ("a",), ["a"], Ellipsis, math.nan]
 NOT_SECONDS = [math.nan, math.inf, -math.inf, 0, -1.0, True, "10", None]
 NOT_IDS = ["", None, 7, b"a", ["a"], True]

@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 MAX_ITEMS: Final = 1_000_000
 """Items of an iterable that are read at most: endpoints, nodes, listeners."""
+MAX_WEIGHT: Final = 1e100
+"""Greater weights would add up to more than a float can hold."""
 
 
 def number(
@@ -153,6 +155,14 @@ def request(key_: object, cost: object, attributes: object) -> None:
     number("cost", cost, above=0.0)
     if attributes is not None and not isinstance(attributes, Mapping):
         raise ConfigurationError("attributes", attributes, "a mapping")
+
+
+def weight(parameter: str, value: Any, *, above: float | None = None) -> float:
+    """Return a weight: a finite number >= 0, or greater than ``above``, that can be added to others."""
+    result = number(parameter, value, minimum=0.0 if above is None else -math.inf, above=above)
+    if result > MAX_WEIGHT:
+        raise ConfigurationError(parameter, value, f"a number up to {MAX_WEIGHT:g}")
+    return result
 
 
 def flag(parameter: str, value: object) -> bool:

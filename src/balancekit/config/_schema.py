@@ -10,6 +10,7 @@ import inspect
 import re
 from typing import Any, Final
 
+from balancekit._support import validation as valid
 from balancekit._support.tables import Kinds, Words
 from balancekit.config import _vocabulary as vocabulary
 from balancekit.config._configuration import RETRY_WORDS, WORDS
@@ -44,7 +45,7 @@ def schema() -> dict[str, Any]:
     """
     facts = {
         "target": STRING,
-        "weight": {"type": "number", "minimum": 0},
+        "weight": {"type": "number", "minimum": 0, "maximum": valid.MAX_WEIGHT},
         "priority": {"type": "integer", "minimum": 0},
         "zone": STRING,
         "metadata": {"type": "object", "additionalProperties": STRING},

@@ -22,11 +22,11 @@ def node_weights(nodes: Nodes) -> dict[str, float]:
     ------
     ConfigurationError
         For a bare string, ids that are no non-empty strings, an id that comes twice, a weight that is not
-        finite and > 0.
+        > 0 and at most 1e100.
     """
     if isinstance(nodes, Mapping):
         return {
-            valid.text("nodes", id): valid.number("weight", nodes[id], above=0.0) for id in _sorted(nodes)
+            valid.text("nodes", id): valid.weight("weight", nodes[id], above=0.0) for id in _sorted(nodes)
         }
     if isinstance(nodes, str | bytes) or not isinstance(nodes, Iterable):
         raise ConfigurationError("nodes", nodes, "an iterable of ids, or a mapping from id to weight")

@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class StaggeredEdf:
     Parameters
     ----------
     weights
-        Finite numbers > 0.
+        Numbers > 0, at most 1e100.
 
     Taking is safe from many threads: if two find the block empty at once, one block may come twice,
     which repeats right proportions.
@@ -74,6 +75,8 @@ class StaggeredEdf:
     def __init__(self, weights: Sequence[float]) -> None:
         import numpy as np  # noqa: PLC0415 - keeps the import of balancekit cheap
 
+        valid.numbers("weights", weights, minimum=0.0, above=0.0)
+        valid.weight("weights", max(weights, default=1.0), above=0.0)
         shares = np.asarray(weights, dtype=np.float64)
         self._weights = shares / shares.sum()
         self._block = max(1024, 2 * len(shares))

@@ -149,7 +149,7 @@ def test_bad_nodes_are_refused(make, nodes):
 
 
 @weighted_structure
-@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, "1", True, None])
+@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, 1.1e100, "1", True, None])
 def test_bad_weights_are_refused(make, weight):
     """Who should get nothing is left out."""
     with pytest.raises(ConfigurationError, match="weight"):

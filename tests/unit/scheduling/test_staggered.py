@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from balancekit import ConfigurationError
 from balancekit.scheduling import StaggeredEdf, staggered_cycle
 
 
@@ -64,3 +65,18 @@ def test_a_block_has_at_least_two_turns_for_each_of_many(size: int) -> None:
     turns = StaggeredEdf([1.5] * size)
     for _ in range(5):
         assert sorted(turns.take() for _ in range(size)) == list(range(size))
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf, 1.1e100])
+def test_weights_that_make_no_order_are_refused(weight: float) -> None:
+    """None is zero or negative, and together they are a finite number."""
+    with pytest.raises(ConfigurationError, match="weights"):
+        StaggeredEdf([1.0, weight])
+
+
+def test_the_greatest_weights_take_turns() -> None:
+    """Ten thousand of them add up to a finite number."""
+    take = StaggeredEdf([1e100, 1e100] + [5e99] * 9_998).take
+    turns = [take() for _ in range(10_000)]
+    assert turns.count(0) in {1, 2, 3}
+    assert set(turns) <= set(range(10_000))
