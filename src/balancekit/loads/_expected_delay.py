@@ -80,8 +80,6 @@ PROBED_COUNT: Final = 0.5
 """Answers that an endpoint's history counts for when it is tried again."""
 RESET_COUNT: Final = 50.0
 """Answers that it counts for when the endpoint is back from an ejection."""
-SLOW: Final = 2.0
-"""An endpoint that is tried is slow if it takes this many times as long as the mean."""
 MAX_SILENT: Final = 3
 """Each request of an endpoint that never answered makes it dearer by one mean, if it ended without saying anything of
 the endpoint (ignored, or cancelled soon); up to so many."""
@@ -443,7 +441,7 @@ class ExpectedDelayLoad(HotFields):
             success.record(1.0, now=now, since=now - since)
             if success.clean:
                 self._success = None
-        self._probe.answered(slow=sample * sample > SLOW * self.pool.typical)
+        self._probe.answered(sample * sample / self.pool.least)
         self._plain = self.known and self._success is None and self._reported is None
         self._meet(now)
         self.restate(now)
