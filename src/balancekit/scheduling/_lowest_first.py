@@ -8,6 +8,9 @@ pick. So an item at the top that has not changed is a true minimum.
 Equal scores lie in random order. An item that is put in its place draws from an exponential distribution that begins where
 the last pick was: what is left of the others' draws is distributed alike, so each is as likely to be next.
 
+An interrupt may leave an item out of the heap; the next pick then looks at all items. It does the same if more changes
+have been reported than are kept.
+
 Cost: O(log n) per start and per end, mostly less; O(n) once, and after n changes that left the top alone.
 
 Source: own construction; entries are replaced lazily, as in the notes of the standard library's ``heapq``.
@@ -25,6 +28,7 @@ from random import Random
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit.scheduling._score_buckets import MAX_REPORTS
 
 __all__ = ["LowestFirst"]
 
@@ -82,6 +86,7 @@ class LowestFirst(Generic[C]):
         "_random",
         "_scores",
         "_turn",
+        "_whole",
         "changed",
     )
 
@@ -97,14 +102,18 @@ class LowestFirst(Generic[C]):
         self._lock = lock
         self._busy = False
         self._number = count().__next__  # keeps two items from being compared
-        self._changed: deque[C] = deque()
+        self._changed: deque[C] = deque(maxlen=MAX_REPORTS)
         self.changed: Callable[[C], None] = self._changed.append
         """Record that an item's score has changed, other than by requests that began. Atomic, O(1)."""
         self._turn = 0.0
         self._limit = 2 * len(items) + 64
         self._entries: dict[C, Entry] = {}
         self._heap: list[Entry] = []
-        self._rebuild()
+        self._whole = (
+            False  # whether every item is in the heap, and every change is either kept or has been looked at
+        )
+        self._begin()
+        self._whole = True
 
     def lowest(self, _now: float = 0.0, /) -> C:
         """Return an item of the least score, whatever the time is."""
@@ -113,7 +122,9 @@ class LowestFirst(Generic[C]):
                 return min(self._scores, key=self._current)
             self._busy = True
             try:
+                self._begin()
                 found: C = self._search()[3]
+                self._whole = True
                 return found
             finally:
                 self._busy = False
@@ -130,24 +141,35 @@ class LowestFirst(Generic[C]):
                 left = (item for item in self._scores if item.id not in exclude)
                 return min(left, key=self._current, default=None)
             self._busy = True
-            aside: list[Entry] = []
             try:
-                return self._search_except(exclude, aside)
+                self._begin()
+                other = self._search_except(exclude)
+                self._whole = True
+                return other
             finally:
-                for entry in aside:
-                    heappush(self._heap, entry)
                 self._busy = False
 
-    def _search_except(self, exclude: Collection[str], aside: list[Entry]) -> C | None:
-        """Return what is lowest of the others; what stands before it is put aside."""
-        while self._heap:
+    def _begin(self) -> None:
+        """Make good what was interrupted, or not kept."""
+        whole, self._whole = self._whole, False
+        if not whole or len(self._changed) == MAX_REPORTS:
+            self._changed.clear()
+            self._rebuild()
+
+    def _search_except(self, exclude: Collection[str]) -> C | None:
+        """Return what is lowest of the others; what stands before it is put aside meanwhile."""
+        aside: list[Entry] = []
+        found: C | None = None
+        while self._heap and found is None:
             entry = self._search()
             if entry[3].id not in exclude:
-                found: C = entry[3]
-                return found
-            aside.append(heappop(self._heap))
-            self._drop_replaced()
-        return None
+                found = entry[3]
+            else:
+                aside.append(heappop(self._heap))
+                self._drop_replaced()
+        for entry in aside:
+            heappush(self._heap, entry)
+        return found
 
     def _search(self) -> Entry:
         """Put items in their places until the one at the top is in its place."""

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Generic, TypeVar, final
 
 from balancekit._support.arguments import checked_arguments
-from balancekit.scheduling._score_buckets import BucketItem
+from balancekit.scheduling._score_buckets import MAX_REPORTS, BucketItem
 
 __all__ = ["OpenTotal"]
 
@@ -57,7 +57,7 @@ class OpenTotal(Generic[C]):
 
     @checked_arguments
     def __init__(self, items: Iterable[C], lock: AbstractContextManager[object]) -> None:
-        self._fallen: deque[C] = deque()
+        self._fallen: deque[C] = deque(maxlen=MAX_REPORTS)
         self.fell: Callable[[C], None] = self._fallen.append
         """Record that an item's in-flight fell below its level. Atomic, O(1)."""
         self._lock = lock
@@ -89,6 +89,10 @@ class OpenTotal(Generic[C]):
                     self._fallen.append(item)
 
     def _take_falls(self) -> None:
+        if len(self._fallen) == MAX_REPORTS:  # some may have been dropped
+            self._fallen.clear()
+            for item in self._levels:
+                self._set(item)
         while self._fallen:
             item = self._fallen.popleft()
             if item in self._levels:

@@ -9,6 +9,10 @@ level *is* one.
 A pick is one uniform draw from the lowest bucket. It reads only; a lock is taken to move items, at most one
 move per request that started and one per request that ended.
 
+An interrupt in the middle of a move leaves a part undone; the next pick that has to move items then puts all of them
+in their places again. It does the same if more ends have been reported than are kept, so that reports which none asks
+for take no more than half a megabyte.
+
 Cost: O(1) per pick and per end while loads hold still, O(log buckets) amortised when they move. The number
 of buckets is at most the number of different scores: 2 or 3 with equal weights, at any number of items.
 
@@ -31,6 +35,8 @@ __all__ = ["ScoreBuckets"]
 
 MIN_REDRAWN: Final = 8
 """Larger buckets are drawn from again and again until the item is not excluded; smaller ones are filtered."""
+MAX_REPORTS: Final = 1 << 16
+"""Reports that are kept until they are looked at; of more, the oldest are dropped, and all items are looked at."""
 
 
 class BucketItem(Protocol):
@@ -90,6 +96,7 @@ class ScoreBuckets(Generic[C]):
         "_retired",
         "_scores",
         "_weight",
+        "_whole",
         "fell",
     )
 
@@ -100,17 +107,13 @@ class ScoreBuckets(Generic[C]):
         self._lock = lock
         self._moving = False
         self._retired = False
-        self._fallen: deque[C] = deque()
+        self._fallen: deque[C] = deque(maxlen=MAX_REPORTS)
         self.fell: Callable[[C], None] = self._fallen.append
         """Record that an item's in-flight fell below its level. Atomic, O(1)."""
         self._weight: dict[C, float] = {item: item.weight for item in items}
-        self._buckets: dict[float, list[C]] = {}
-        self._scores: list[float] = []
-        self._level: dict[C, int] = {}
-        self._place: dict[C, int] = {}
-        for item in items:
-            self._put(item)
+        self._put_all()
         self._low = self._lowest_bucket()
+        self._whole = True  # every item is in a bucket, and every report is either kept or has been followed
 
     def lowest(self) -> C:
         """Return an item of the least score, all of those equally likely."""
@@ -130,7 +133,10 @@ class ScoreBuckets(Generic[C]):
         """
         low = self._low
         if low and not self._fallen:
-            item = low[self._bits(30) % len(low)]
+            try:
+                item = low[self._bits(30) % len(low)]
+            except (IndexError, ZeroDivisionError):  # another thread is moving items
+                return self._settle_except(exclude)
             if item.inflight == item.low_water and item.id not in exclude:
                 return item
         return self._settle_except(exclude)
@@ -153,13 +159,31 @@ class ScoreBuckets(Generic[C]):
                 self._moving = False
 
     def _search(self) -> C:
+        self._begin()
         while True:
             self._take_falls()
-            self._low = low = self._lowest_bucket()
+            low = self._lowest_bucket()
             item = low[self._bits(30) % len(low)]
             if item.inflight == self._level[item]:
+                self._low, self._whole = low, True
                 return item
             self._move(item)
+
+    def _begin(self) -> None:
+        """Send other threads here, and make good what was interrupted, or not kept."""
+        whole, self._whole, self._low = self._whole, False, []
+        if not whole or len(self._fallen) == MAX_REPORTS:
+            self._put_all()
+
+    def _put_all(self) -> None:
+        """Put every item in a new bucket."""
+        self._fallen.clear()
+        self._buckets: dict[float, list[C]] = {}
+        self._scores: list[float] = []
+        self._level: dict[C, int] = {}
+        self._place: dict[C, int] = {}
+        for item in self._items:
+            self._put(item)
 
     def _take_falls(self) -> None:
         while self._fallen:
@@ -180,11 +204,13 @@ class ScoreBuckets(Generic[C]):
 
     def _settled_draw(self, exclude: Collection[str]) -> C | None:
         """Draw until what is drawn is in its place."""
+        self._begin()
         while True:
             self._take_falls()
-            self._low = self._lowest_bucket()
+            low = self._lowest_bucket()
             item = self._draw_except(exclude)
             if item is None or item.inflight == self._level[item]:
+                self._low, self._whole = low, True
                 return item
             self._move(item)
 

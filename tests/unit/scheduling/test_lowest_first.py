@@ -8,6 +8,7 @@ from threading import RLock
 import pytest
 
 from balancekit.scheduling import LowestFirst
+from balancekit.scheduling._score_buckets import MAX_REPORTS
 from balancekit.testing import Z, chi_square_z, make_nodes
 
 
@@ -83,3 +84,19 @@ def test_a_pick_in_the_middle_of_a_pick_is_a_minimum_too():
     assert lowest.inflight == 0
     assert not_a.id != "a"
     assert nothing is None
+
+
+def test_reports_that_none_asks_for_take_bounded_memory():
+    """A node that gets requests from elsewhere reports each end; what was dropped of it is looked at again."""
+    nodes = make_nodes(["a", "b"])
+    value = dict(zip(nodes, (2.0, 1.0), strict=True))
+    heap = LowestFirst({node: lambda node=node: value[node] for node in nodes}, Random(1), RLock())
+    a, b = nodes
+    value[a] = 0.0
+    heap.changed(a)
+    for _ in range(MAX_REPORTS):
+        heap.changed(b)
+    assert len(heap._changed) == MAX_REPORTS
+    assert heap.lowest() is a
+    assert not heap._changed
+    assert len(heap._heap) == 2

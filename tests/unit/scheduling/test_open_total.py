@@ -8,6 +8,7 @@ from threading import RLock
 import pytest
 
 from balancekit.scheduling import OpenTotal
+from balancekit.scheduling._score_buckets import MAX_REPORTS
 from balancekit.testing import make_nodes
 
 
@@ -114,3 +115,17 @@ def test_ends_in_the_middle_of_a_correction_are_counted(ends):
     item.inflight, item.ends = 7, ends
     total.fell(item)
     assert total.read() == item.inflight == 7 - ends
+
+
+def test_reports_that_none_asks_for_take_bounded_memory():
+    """A node that gets requests from elsewhere reports each end; what was dropped of it is looked at again."""
+    nodes = make_nodes(["a", "b"], inflight={"a": 2, "b": 2})
+    total = OpenTotal(nodes, RLock())
+    a, b = nodes
+    a.inflight = 0
+    total.fell(a)
+    for _ in range(MAX_REPORTS):
+        total.fell(b)
+    assert len(total._fallen) == MAX_REPORTS
+    assert total.read() == 2
+    assert not total._fallen

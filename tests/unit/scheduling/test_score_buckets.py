@@ -5,12 +5,14 @@ from __future__ import annotations
 from random import Random
 from threading import RLock
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.oracles.models import least_request
 
 from balancekit.scheduling import ScoreBuckets
+from balancekit.scheduling._score_buckets import MAX_REPORTS
 from balancekit.testing import Z, chi_square_z, make_nodes
 
 
@@ -84,3 +86,38 @@ def test_retired_buckets_still_answer_right_and_move_nothing():
     levels = [node.low_water for node in nodes]
     assert {buckets.lowest().id for _ in range(20)} == {"b"}
     assert [node.low_water for node in nodes] == levels
+
+
+def test_reports_that_none_asks_for_take_bounded_memory():
+    """An endpoint that gets requests from elsewhere reports each end; what was dropped of it is looked at again."""
+    nodes = make_nodes({"a": 1, "b": 1, "c": 1}, inflight={"a": 2, "b": 2, "c": 2})
+    buckets = ScoreBuckets(nodes, Random(1), RLock())
+    a, b, _ = nodes
+    a.inflight = 0
+    buckets.fell(a)
+    for _ in range(MAX_REPORTS):
+        buckets.fell(b)
+    assert len(buckets._fallen) == MAX_REPORTS
+    assert buckets.lowest() is a
+    buckets._check()
+    assert not buckets._fallen
+
+
+@pytest.mark.parametrize("exclude", [set(), {"c"}])
+def test_a_bucket_that_another_thread_empties_meanwhile_is_no_error(exclude):
+    """Between reading the lowest bucket and drawing from it, another thread may have moved all items out of it."""
+    nodes = make_nodes({"a": 1, "b": 1, "c": 1})
+    buckets = ScoreBuckets(nodes, Random(1), RLock())
+    bits = buckets._bits
+
+    def draw(count):
+        buckets._bits = bits
+        for node in nodes:  # the other thread
+            node.inflight += 1
+        buckets.lowest()
+        return bits(count)
+
+    buckets._bits = draw
+    found = buckets.lowest_except(exclude)
+    assert found.id in {"a", "b", "c"} - exclude
+    buckets._check()
