@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -174,6 +175,137 @@ def test_the_transport_of_an_endpoint_that_has_left_is_closed(
     client.close()
     transport.close()
     assert closed == [a, b, a]
+
+
+def recording(module: Any, closed: list[str], *, fails: str) -> tuple[Any, Any]:
+    """Return inner transports, synchronous and not, of which one raises when it is closed."""
+
+    class InnerTransport(module.BaseTransport, module.AsyncBaseTransport):  # type: ignore[name-defined,misc]
+        def __init__(self, endpoint: Endpoint[str]) -> None:
+            self.id = endpoint.id
+
+        def handle_request(self, request: Any) -> Any:
+            return module.Response(200, text=self.id)
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return module.Response(200, text=self.id)
+
+        def close(self) -> None:
+            closed.append(self.id)
+            if self.id == fails:
+                raise OSError("cannot be closed")
+
+        async def aclose(self) -> None:
+            self.close()
+
+    return InnerTransport, LoadBalancer(
+        {name: f"10.0.0.{number}:1" for number, name in enumerate("abc", 1)}, selector=RoundRobin()
+    )
+
+
+@both
+def test_a_transport_that_cannot_be_closed_is_no_error_of_a_request(
+    module: Any, adapter: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A removed endpoint's transport that raises when closed is logged; the others are closed, and the request is answered."""
+    closed: list[str] = []
+    inner, lb = recording(module, closed, fails="a")
+    with module.Client(transport=adapter.BalancedTransport(lb, transport_factory=inner)) as client:
+        for _ in range(3):
+            client.get("http://orders/")
+        lb.update({"c": "10.0.0.3:1"})
+        assert client.get("http://orders/").text == "c"
+        assert sorted(closed) == ["a", "b"]
+    assert sorted(closed) == ["a", "b", "c"]
+    assert "cannot be closed" in caplog.text
+
+
+@both
+def test_a_transport_that_cannot_be_closed_keeps_no_other_open(module: Any, adapter: Any) -> None:
+    """``close`` closes every inner transport and the fallback, and then raises what one of them raised."""
+    closed: list[str] = []
+    inner, lb = recording(module, closed, fails="b")
+    fallback = inner(Endpoint("fallback"))
+    transport = adapter.BalancedTransport(lb, transport_factory=inner, fallback=fallback)
+    client = module.Client(transport=transport)
+    for _ in range(3):
+        client.get("http://orders/")
+    with pytest.raises(OSError, match="cannot be closed"):
+        client.close()
+    assert sorted(closed) == ["a", "b", "c", "fallback"]
+
+
+@both
+def test_an_asynchronous_transport_that_cannot_be_closed_keeps_no_other_open(
+    module: Any, adapter: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same holds for ``aclose``, and for endpoints that were removed."""
+    closed: list[str] = []
+    inner, lb = recording(module, closed, fails="b")
+
+    async def main() -> None:
+        transport = adapter.AsyncBalancedTransport(lb, transport_factory=inner)
+        client = module.AsyncClient(transport=transport)
+        for _ in range(3):
+            await client.get("http://orders/")
+        lb.update({"c": "10.0.0.3:1"})
+        assert (await client.get("http://orders/")).text == "c"
+        assert sorted(closed) == ["a", "b"]
+        await client.aclose()
+
+    asyncio.run(main())
+    assert sorted(closed) == ["a", "b", "c"]
+    assert "cannot be closed" in caplog.text
+
+
+@both
+def test_a_cancelled_close_keeps_no_other_transport_open(module: Any, adapter: Any) -> None:
+    """If a task is cancelled while it closes one, the next request, and ``aclose``, close the others."""
+    closed: list[str] = []
+
+    class InnerTransport(module.AsyncBaseTransport):  # type: ignore[name-defined,misc]
+        def __init__(self, endpoint: Endpoint[str]) -> None:
+            self.id = endpoint.id
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return module.Response(200, text=self.id)
+
+        async def aclose(self) -> None:
+            closed.append(self.id)
+            await asyncio.sleep(0.05)
+
+    async def cancelled(task: asyncio.Task[Any]) -> None:
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def main() -> None:
+        lb = LoadBalancer({name: f"10.0.0.{n}:1" for n, name in enumerate("abcde", 1)}, selector=RoundRobin())
+        transport = adapter.AsyncBalancedTransport(lb, transport_factory=InnerTransport)
+        client = module.AsyncClient(transport=transport)
+        for _ in range(5):
+            await client.get("http://orders/")
+        lb.update({"d": "10.0.0.4:1", "e": "10.0.0.5:1"})
+        await cancelled(asyncio.create_task(client.get("http://orders/")))
+        assert len(closed) == 1
+        await client.get("http://orders/")
+        assert sorted(closed) == ["a", "b", "c"]
+        await cancelled(asyncio.create_task(transport.aclose()))
+        assert sorted(closed) == ["a", "b", "c", "d", "e"]
+
+    asyncio.run(main())
+
+
+def test_transports_that_were_never_closed_are_not_told_of_events_for_ever() -> None:
+    """A balancer that outlives many transports calls none of those that are gone: the next event removes their listeners."""
+    lb = LoadBalancer(["10.0.0.1:1"])
+    for _ in range(20):
+        for_httpx2.BalancedTransport(lb)
+    gc.collect()
+    assert len(lb._runtime.listeners._listeners) == 20
+    lb.add("10.0.0.2:1")
+    assert len(lb._runtime.listeners._listeners) == 0
 
 
 @both

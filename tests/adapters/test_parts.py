@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import pickle
+import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -26,6 +28,7 @@ from balancekit.adapters._retry_after import quota_reset, retry_after
 from balancekit.adapters._target import address_of
 from balancekit.events import Event, Hedged
 from balancekit.retry import RetryBudget
+from balancekit.testing import ManualClock
 
 
 @pytest.mark.parametrize(
@@ -297,6 +300,47 @@ def test_options_nest_and_the_earlier_deadline_counts() -> None:
         assert outer is not None
         assert outer.key == "outer"
     assert asked() is None
+
+
+def test_one_block_serves_many_threads_and_tasks() -> None:
+    """A block that is made once may be entered by several threads and tasks at a time; each has the options until it leaves."""
+    block, both_in = request_options(key="shared"), threading.Barrier(2)
+
+    def in_a_thread(first_out: threading.Event) -> object:
+        with block:
+            both_in.wait(5.0)
+            first_out.wait(5.0)
+            inside = asked()
+        return None if inside is None else inside.key, asked()
+
+    async def in_a_task(steps: int) -> object:
+        with block, request_options(attempts=steps):
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            inside = asked()
+        return None if inside is None else (inside.key, inside.attempts), asked()
+
+    async def tasks() -> list[object]:
+        return await asyncio.gather(in_a_task(1), in_a_task(3), in_a_task(2))
+
+    out, held = threading.Event(), threading.Event()
+    out.set()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(in_a_thread, out)
+        second = threads.submit(in_a_thread, held)
+        assert first.result(5.0) == ("shared", None)
+        held.set()
+        assert second.result(5.0) == ("shared", None)
+    assert asyncio.run(tasks()) == [(("shared", steps), None) for steps in (1, 3, 2)]
+
+
+def test_waiting_for_capacity_ends_although_the_clocks_differ() -> None:
+    """Where the balancer's clock stands still, a request gives up after ``wait_for_capacity`` seconds, and does not spin."""
+    lb = LoadBalancer(["10.0.0.1:1"], clock=ManualClock())
+    lb.acquire().release(Outcome.OVERLOADED, retry_after=5.0)
+    transport = for_httpx2.BalancedTransport(lb, wait_for_capacity=0.02)
+    with httpx2.Client(transport=transport) as client, pytest.raises(httpx2.ConnectError, match="cooling"):
+        client.get("http://orders/")
 
 
 def test_a_header_that_is_not_there_is_no_key() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import httpx
 import httpx2
 import pytest
 import requests
+import trio
 
 from balancekit import LoadBalancer
-from balancekit.adapters import RequestOptions, RouteStatistics, asgi, from_header, wsgi
+from balancekit.adapters import RequestOptions, RouteStatistics, asgi, from_header, request_options, wsgi
 from balancekit.adapters.routed_httpx import RoutedTransport as HttpxTransport
 from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport, RoutedTransport
 from balancekit.adapters.routed_requests import RoutedAdapter
@@ -156,6 +158,50 @@ def test_the_requests_own_options_are_stronger(servers):
         assert {client.get("http://x/", extensions=options).status_code for _ in range(12)} == {200, 502}
 
 
+def test_the_options_of_a_block_are_stronger(servers, make):
+    """What ``request_options`` says around a call comes before the route's attempts, in each client."""
+    servers["a"].behave("/status?code=502")
+    api = LoadBalancer([servers["a"].address, servers["b"].address], health=None)
+    client, _, _ = make(RouteTable([Route("api", api, attempts=2)]))
+    with client, request_options(attempts=1):
+        assert {client.get("http://x/").status_code for _ in range(12)} == {200, 502}
+
+
+@pytest.mark.parametrize("own", [5, "attempts", {"attempts": 0}])
+def test_wrong_options_of_a_request_are_refused(own):
+    """A request whose own options are none raises ConfigurationError, as with one pool."""
+    transport = RoutedTransport(RouteTable([Route("site", LoadBalancer(POOL))]))
+    with httpx2.Client(transport=transport) as client, pytest.raises(ConfigurationError):
+        client.get("http://x/", extensions={"balancekit": own})
+
+
+@pytest.mark.parametrize("module", [httpx2, httpx])
+def test_a_pool_that_cannot_be_closed_keeps_no_other_open(module):
+    """``close`` closes the transports of all pools, and then raises what one of them raised."""
+    closed = []
+
+    class Inner(module.BaseTransport):
+        def __init__(self, pool):
+            self.pool = pool
+
+        def handle_request(self, request):
+            return module.Response(200)
+
+        def close(self):
+            closed.append(self.pool)
+            raise OSError("cannot be closed")
+
+    pools = [LoadBalancer(POOL), LoadBalancer(POOL)]
+    table = RouteTable([Route("a", pools[0], path=prefix("/a")), Route("b", pools[1])])
+    kind = RoutedTransport if module is httpx2 else HttpxTransport
+    client = module.Client(transport=kind(table, make_transport=Inner))
+    for path in ("/a", "/b"):
+        client.get(f"http://x{path}")
+    with pytest.raises(OSError, match="cannot be closed"):
+        client.close()
+    assert len(closed) == 2
+
+
 def test_a_new_table_is_used_at_once(servers):
     """``replace`` sends the next request to the new pool."""
     table = RouteTable([Route("site", LoadBalancer([servers["a"].address]))])
@@ -257,6 +303,38 @@ def test_asgi_releases_when_the_application_fails():
             run_asgi(app, RouteTable([Route("site", pool)]), scope(error=error))
         assert pool.stats().inflight == 0
         assert outcome in {o.value for o, count in pool.stats().outcomes.items() if count}
+
+
+def test_a_server_that_cancels_on_trio_blames_no_endpoint():
+    """On trio, too, the lease of a cancelled request ends as cancelled."""
+    pool = LoadBalancer(POOL)
+
+    async def app(scope_, receive, send):
+        await trio.sleep_forever()
+
+    async def main():
+        with trio.move_on_after(0.01):
+            await asgi.RoutingMiddleware(app, RouteTable([Route("site", pool)]))(scope(), None, None)
+
+    trio.run(main)
+    assert {o.value for o, count in pool.stats().outcomes.items() if count} == {"cancelled"}
+
+
+@pytest.mark.parametrize("where", ["call", "body"])
+def test_a_server_that_ends_a_wsgi_application_blames_no_endpoint(where):
+    """``SystemExit`` of a server that stops its worker, in the application or its body, ends the lease as cancelled."""
+    pool = LoadBalancer(POOL)
+
+    def app(environ_, start_response):
+        if where == "call":
+            raise SystemExit
+        start_response("200 OK", [])
+        return (sys.exit() for _ in range(1))
+
+    edge = wsgi.RoutingMiddleware(app, RouteTable([Route("site", pool)]))
+    with pytest.raises(SystemExit):
+        list(edge(environ(), lambda *rest: None))
+    assert {o.value for o, count in pool.stats().outcomes.items() if count} == {"cancelled"}
 
 
 @pytest.mark.parametrize(("path", "status"), [("/x", 404), ("/a%2fb", 400), ("/empty", 503)])

@@ -181,7 +181,7 @@ class Call:
         if error.retry_at is None:
             return None
         now = self._config.clock()
-        wait = max(0.0, error.retry_at - now)
+        wait = max(MIN_TIMEOUT_S, error.retry_at - now)  # also where the balancer has another clock
         if wait + waited > self._config.wait_for_capacity or now + wait >= self.deadline:
             return None
         return wait

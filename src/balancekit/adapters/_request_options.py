@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, final
 
@@ -22,12 +22,15 @@ from balancekit._support.tables import one_of
 from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Key
 
-__all__ = ["RequestOptions", "asked", "request_options"]
+__all__ = ["RequestOptions", "asked", "in_force", "request_options"]
 
 LONG_TIMEOUT_S: Final = 1000.0
 """From here on a call's timeout is probably in milliseconds: 1000 is a second of them, and a quarter of an hour of these."""
 
-_CURRENT: Final[ContextVar[RequestOptions | None]] = ContextVar("balancekit_request_options", default=None)
+_IN_FORCE: Final[ContextVar[tuple[RequestOptions, ...]]] = ContextVar(
+    "balancekit_request_options", default=()
+)
+"""Of the blocks that this thread or task is in, outermost first; each is filled up with those around it."""
 
 
 class RequestOptions(Record):
@@ -134,43 +137,48 @@ def request_options(
     return _Block(RequestOptions(**options), timeout)
 
 
+def in_force(options: RequestOptions) -> AbstractContextManager[RequestOptions]:
+    """Return the block in which some options are in force."""
+    return _Block(options, None)
+
+
 @final
 class _Block:
-    """A ``with`` block with options of its own."""
+    """A ``with`` block with options of its own. Any number of threads and tasks may be in it."""
 
-    __slots__ = ("_options", "_timeout", "_tokens")
+    __slots__ = ("_entered", "_options", "_timeout")
 
     def __init__(self, options: RequestOptions, timeout: float | None) -> None:
         self._options = options
         self._timeout = timeout
-        self._tokens: list[Token[RequestOptions | None]] | None = None
+        self._entered = False
 
     def __enter__(self) -> RequestOptions:
         options = self._options
         if self._timeout is not None:
             deadline = math.inf if options.deadline is None else options.deadline
             options = options.replace(deadline=min(deadline, time.monotonic() + self._timeout))
-        merged = options.over(_CURRENT.get())
-        if self._tokens is None:
-            self._tokens = []
-        self._tokens.append(_CURRENT.set(merged))
+        around = _IN_FORCE.get()
+        merged = options.over(around[-1] if around else None)
+        self._entered = True
+        _IN_FORCE.set((*around, merged))
         return merged
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._tokens:
-            _CURRENT.reset(self._tokens.pop())
+        _IN_FORCE.set(_IN_FORCE.get()[:-1])
 
     def __del__(self) -> None:
-        if self._tokens is None:
+        if not self._entered:
             text = "request_options(...) asks for nothing without a block: write `with request_options(...):`"
             warnings.warn(text, UserWarning, stacklevel=2)
 
 
 def asked(own: object = None) -> RequestOptions | None:
     """Return what the present request asks for, its client's own channel included."""
-    current = _CURRENT.get()
+    around = _IN_FORCE.get()
+    current = around[-1] if around else None
     if own is None:
         return current
     if isinstance(own, Mapping):

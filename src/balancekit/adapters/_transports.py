@@ -9,7 +9,7 @@ for one name for another. When an endpoint has been removed, its transports are 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
@@ -94,8 +94,10 @@ class TransportPool(Generic[InnerTransport]):
             live = on_event()
             if live is not None:
                 live(event)
+            else:
+                stop()
 
-        self._stop = balancer.on_event(listen)
+        self._stop = stop = balancer.on_event(listen)
 
     def of(self, lease: Lease[Any]) -> Route[InnerTransport]:
         """Return how the endpoint of a lease is reached. A new target makes a new route."""
@@ -127,20 +129,26 @@ class TransportPool(Generic[InnerTransport]):
                 self._leave(route.node, fresh)
         return made
 
-    def leave(self) -> list[InnerTransport]:
-        """Return the transports that are to be closed now: those without a lease, or whose time is over."""
+    def leave(self) -> Iterator[InnerTransport]:
+        """Yield the transports that are to be closed now: those without a lease, or whose time is over.
+
+        One that is not taken, because the closing of another was cut short, stays for the next call.
+        """
+        while (inner := self._next_due()) is not None:
+            yield inner
+
+    def _next_due(self) -> InnerTransport | None:
         now = self._clock()
         with self._lock:
-            due, self._leaving = self._parted(now)
+            place = self._due_place(now)
+            inner = None if place is None else self._leaving.pop(place)[2]
             self.departed = bool(self._leaving)
-        return [inner for _, _, inner in due]
+        return inner
 
-    def _parted(
-        self, now: float
-    ) -> tuple[list[tuple[Node, float, InnerTransport]], list[tuple[Node, float, InnerTransport]]]:
-        """Return those that are to be closed now, and the others that leave."""
-        due = [entry for entry in self._leaving if entry[1] <= now or not entry[0].inflight]
-        return due, [entry for entry in self._leaving if entry not in due]
+    def _due_place(self, now: float) -> int | None:
+        """Return where the first of those that are to be closed now stands."""
+        due = (place for place, (node, at, _) in enumerate(self._leaving) if at <= now or not node.inflight)
+        return next(due, None)
 
     def close(self) -> list[InnerTransport]:
         """Return all transports, to be closed; none of them is used again."""

@@ -8,7 +8,6 @@ Cost: one match and one lease a request. Needs no extra: ASGI is a calling conve
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -112,12 +111,12 @@ class RoutingMiddleware:
                 self._router.record(routed.match, started, failed=status >= 500)
             await send(message)
 
-        outcome = Outcome.FAILURE
+        outcome = Outcome.CANCELLED  # by the server, with an exception of asyncio's or of trio's
         try:
             await self._app({**scope, "balancekit": routed}, receive, watched)
             outcome = classify_status(status).outcome
-        except asyncio.CancelledError:
-            outcome = Outcome.CANCELLED
+        except Exception:
+            outcome = Outcome.FAILURE
             raise
         finally:
             lease.release(outcome)

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 import ssl
+from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
 from balancekit._support.extras import extra
 
@@ -23,6 +24,7 @@ with extra("httpx"):
     import httpx
 
 from balancekit._support.elsewhere import Elsewhere
+from balancekit._support.log import contain_error
 from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call
@@ -39,6 +41,8 @@ from balancekit.adapters._httpx_transport import TransportBase
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
+
+NOT_CLOSED: Final = "closing the connections of an endpoint that was removed failed"
 
 
 @spelled(AdapterOptions)
@@ -100,7 +104,10 @@ class BalancedTransport(TransportBase[httpx.BaseTransport], httpx.BaseTransport)
         transports = self._pool
         if transports.departed:
             for inner in transports.leave():
-                inner.close()
+                try:
+                    inner.close()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         limit = self._config.buffer_body
         if limit and not replayable(request) and isinstance(request.stream, httpx.SyncByteStream):
             request = with_body(request, buffer_body(request.stream, limit))
@@ -122,11 +129,12 @@ class BalancedTransport(TransportBase[httpx.BaseTransport], httpx.BaseTransport)
         )
 
     def close(self) -> None:
-        """Close every inner transport. Once is enough, more do no harm."""
-        for inner in self._pool.close():
-            inner.close()
-        if self._fallback is not None:
-            self._fallback.close()
+        """Close every inner transport, also if one cannot be closed. Once is enough, more do no harm."""
+        with ExitStack() as stack:
+            if self._fallback is not None:
+                stack.callback(self._fallback.close)
+            for inner in self._pool.close():
+                stack.callback(inner.close)
 
     def __enter__(self) -> Self:
         return self
@@ -175,7 +183,10 @@ class AsyncBalancedTransport(TransportBase[httpx.AsyncBaseTransport], httpx.Asyn
         transports = self._pool
         if transports.departed:
             for inner in transports.leave():
-                await inner.aclose()
+                try:
+                    await inner.aclose()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         limit = self._config.buffer_body
         if limit and not replayable(request) and isinstance(request.stream, httpx.AsyncByteStream):
             request = with_body(request, await buffer_body_async(request.stream, limit))
@@ -209,11 +220,12 @@ class AsyncBalancedTransport(TransportBase[httpx.AsyncBaseTransport], httpx.Asyn
             raise httpx.ReadTimeout(DEADLINE_PASSED, request=outgoing) from error
 
     async def aclose(self) -> None:
-        """Close every inner transport. Once is enough, more do no harm."""
-        for inner in self._pool.close():
-            await inner.aclose()
-        if self._fallback is not None:
-            await self._fallback.aclose()
+        """Close every inner transport, also if one cannot be closed. Once is enough, more do no harm."""
+        async with AsyncExitStack() as stack:
+            if self._fallback is not None:
+                stack.push_async_callback(self._fallback.aclose)
+            for inner in self._pool.close():
+                stack.push_async_callback(inner.aclose)
 
     async def __aenter__(self) -> Self:
         return self

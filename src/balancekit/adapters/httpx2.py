@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 import ssl
+from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
 from balancekit._support.extras import extra
 
@@ -22,6 +23,7 @@ with extra("httpx2"):
     import httpx2
 
 from balancekit._support.elsewhere import Elsewhere
+from balancekit._support.log import contain_error
 from balancekit._support.signature import spelled
 from balancekit.adapters._body_buffer import buffer_body, buffer_body_async
 from balancekit.adapters._call import Call
@@ -38,6 +40,8 @@ from balancekit.adapters._httpx2_transport import TransportBase
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
+
+NOT_CLOSED: Final = "closing the connections of an endpoint that was removed failed"
 
 
 @spelled(AdapterOptions)
@@ -99,7 +103,10 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
         transports = self._pool
         if transports.departed:
             for inner in transports.leave():
-                inner.close()
+                try:
+                    inner.close()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         limit = self._config.buffer_body
         if limit and not replayable(request) and isinstance(request.stream, httpx2.SyncByteStream):
             request = with_body(request, buffer_body(request.stream, limit))
@@ -121,11 +128,12 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
         )
 
     def close(self) -> None:
-        """Close every inner transport. Once is enough, more do no harm."""
-        for inner in self._pool.close():
-            inner.close()
-        if self._fallback is not None:
-            self._fallback.close()
+        """Close every inner transport, also if one cannot be closed. Once is enough, more do no harm."""
+        with ExitStack() as stack:
+            if self._fallback is not None:
+                stack.callback(self._fallback.close)
+            for inner in self._pool.close():
+                stack.callback(inner.close)
 
     def __enter__(self) -> Self:
         return self
@@ -174,7 +182,10 @@ class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.As
         transports = self._pool
         if transports.departed:
             for inner in transports.leave():
-                await inner.aclose()
+                try:
+                    await inner.aclose()
+                except Exception:
+                    contain_error(NOT_CLOSED)
         limit = self._config.buffer_body
         if limit and not replayable(request) and isinstance(request.stream, httpx2.AsyncByteStream):
             request = with_body(request, await buffer_body_async(request.stream, limit))
@@ -208,11 +219,12 @@ class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.As
             raise httpx2.ReadTimeout(DEADLINE_PASSED, request=outgoing) from error
 
     async def aclose(self) -> None:
-        """Close every inner transport. Once is enough, more do no harm."""
-        for inner in self._pool.close():
-            await inner.aclose()
-        if self._fallback is not None:
-            await self._fallback.aclose()
+        """Close every inner transport, also if one cannot be closed. Once is enough, more do no harm."""
+        async with AsyncExitStack() as stack:
+            if self._fallback is not None:
+                stack.push_async_callback(self._fallback.aclose)
+            for inner in self._pool.close():
+                stack.push_async_callback(inner.aclose)
 
     async def __aenter__(self) -> Self:
         return self

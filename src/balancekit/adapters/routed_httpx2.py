@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Any, Self, Unpack, final
 
@@ -17,7 +18,7 @@ with extra("httpx2"):
 
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
-from balancekit.adapters._request_options import RequestOptions
+from balancekit.adapters._request_options import asked
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import Router
 from balancekit.adapters.httpx2 import AsyncBalancedTransport, BalancedTransport
@@ -96,8 +97,9 @@ class RoutedTransport(httpx2.BaseTransport):
 
     def close(self) -> None:
         """Close the transports of all pools."""
-        for transport in self._router.transports():
-            transport.close()
+        with ExitStack() as stack:
+            for transport in self._router.transports():
+                stack.callback(transport.close)
 
     def __enter__(self) -> Self:
         return self
@@ -164,8 +166,9 @@ class AsyncRoutedTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the transports of all pools."""
-        for transport in self._router.transports():
-            await transport.aclose()
+        async with AsyncExitStack() as stack:
+            for transport in self._router.transports():
+                stack.push_async_callback(transport.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -188,24 +191,22 @@ def _match(router: Router[Any], request: httpx2.Request) -> Match[Any]:
         If there is none.
     """
     path, _, query = request.url.raw_path.decode("ascii").partition("?")
-    asked = Request(
+    wanted = Request(
         path,
         method=request.method,
         host=request.headers.get("Host") or request.url.netloc.decode("ascii"),
         query=query,
         headers=request.headers.raw,
     )
-    match = router.match(asked)
+    match = router.match(wanted)
     if match is None:
-        raise httpx2.LocalProtocolError(router.refusal(asked), request=request)
+        raise httpx2.LocalProtocolError(router.refusal(wanted), request=request)
     return match
 
 
 def _outgoing(router: Router[Any], match: Match[Any], request: httpx2.Request) -> httpx2.Request:
     """Return the request as the pool's transport gets it: with the route's options, its path rewritten."""
-    own = request.extensions.get("balancekit")
-    if own is not None and not isinstance(own, RequestOptions):
-        own = RequestOptions(**own)
+    own = asked(request.extensions.get("balancekit"))
     url = request.url
     if match.route.rewrite is not None:
         url = url.copy_with(raw_path=match.target.encode("ascii"))

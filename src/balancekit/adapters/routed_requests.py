@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, Unpack, cast, final
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ with extra("requests"):
 
 from balancekit._support.signature import spelled
 from balancekit.adapters._config import AdapterOptions
-from balancekit.adapters._request_options import request_options
+from balancekit.adapters._request_options import asked, in_force
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import Router
 from balancekit.adapters.requests import BalancedAdapter, BalancedResponse
@@ -42,8 +43,8 @@ class RoutedAdapter(BaseAdapter):
     make_adapter
         Makes the adapter of a pool; ``BalancedAdapter(pool, **options)`` if left out.
     options
-        :class:`~balancekit.adapters.AdapterOptions` of these; ``key`` is for splits too; a route's ``timeout``, ``attempts`` and ``retry_on`` come
-        before them.
+        :class:`~balancekit.adapters.AdapterOptions` of these; ``key`` is for splits too. A route's ``timeout``, ``attempts`` and ``retry_on`` come
+        before them; what a request asks for by itself comes before those, and the earlier deadline counts.
 
     *Errors of requests* are the client's own: ``InvalidURL`` if no route takes a request or the table rejects it, with the
     reason; the others as for ``BalancedAdapter``.
@@ -87,17 +88,17 @@ class RoutedAdapter(BaseAdapter):
         path, _, query = request.path_url.partition("?")
         host = request.headers.get("Host") or url.netloc.rpartition("@")[2]
         headers = [(name, value) for name, value in request.headers.items() if value is not None]
-        asked = Request(path, method=request.method or "GET", host=str(host), query=query, headers=headers)
-        match = router.match(asked)
+        wanted = Request(path, method=request.method or "GET", host=str(host), query=query, headers=headers)
+        match = router.match(wanted)
         if match is None:
-            raise exceptions.InvalidURL(router.refusal(asked), request=request)
+            raise exceptions.InvalidURL(router.refusal(wanted), request=request)
         adapter, outgoing = router.transport(match, request), request
         if match.route.rewrite is not None:
             outgoing = request.copy()
             outgoing.url = f"{url.scheme}://{url.netloc}{match.target}"
-        route, started = match.route, time.perf_counter()
+        started = time.perf_counter()
         try:
-            with request_options(timeout=route.timeout, attempts=route.attempts, retry_on=route.retry_on):
+            with in_force(router.options(match, asked())):
                 response = adapter.send(outgoing, stream, timeout, verify, cert, cast("Any", proxies))
         except BaseException:
             router.record(match, started, failed=True)
@@ -111,5 +112,6 @@ class RoutedAdapter(BaseAdapter):
 
     def close(self) -> None:
         """Close the adapters of all pools."""
-        for adapter in self._router.transports():
-            adapter.close()
+        with ExitStack() as stack:
+            for adapter in self._router.transports():
+                stack.callback(adapter.close)

@@ -87,9 +87,14 @@ class RoutingMiddleware:
         body = _Body(router, routed)
         try:
             return body.begun(self._app({**environ, "balancekit": routed}, body.starting(start_response)))
-        except BaseException:
-            body.ended(Outcome.FAILURE)
+        except BaseException as error:
+            body.ended(_outcome(error))
             raise
+
+
+def _outcome(error: BaseException) -> Outcome:
+    """Return what an error of the application means; what is no ``Exception`` comes from the server, as a time-out of gunicorn."""
+    return Outcome.FAILURE if isinstance(error, Exception) else Outcome.CANCELLED
 
 
 class _Body:
@@ -126,8 +131,8 @@ class _Body:
             yield from self._chunks
         except GeneratorExit:  # the server reads no further; `close` follows
             raise
-        except BaseException:
-            self.ended(Outcome.FAILURE)
+        except BaseException as error:
+            self.ended(_outcome(error))
             raise
         self.ended(classify_status(self._status).outcome)
 
