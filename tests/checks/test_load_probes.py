@@ -110,11 +110,11 @@ def test_threads_probe_real_pages(pages):
 
 
 def test_tasks_probe_and_count_failures():
-    """On asyncio too; a probe that raises or takes too long is counted, and nothing else happens."""
+    """On asyncio too; a probe that raises, takes too long or waits for something cancelled is counted, and nothing else happens."""
 
     async def main():
         prequal = Prequal()
-        lb = LoadBalancer(["a", "b", "c"], selector=prequal)
+        lb = LoadBalancer(["a", "b", "c", "d"], selector=prequal)
         asked = []
 
         async def ask(endpoint):
@@ -123,17 +123,21 @@ def test_tasks_probe_and_count_failures():
                 raise OSError("no route")
             if endpoint.id == "b":
                 await asyncio.sleep(60.0)
+            if endpoint.id == "d":
+                cancelled = asyncio.get_running_loop().create_future()
+                cancelled.cancel()
+                await cancelled
             return ProbedLoad(1.0, 0.1)
 
         async with AsyncProbes(lb, prequal, ask, timeout=0.02) as probes:
             deadline = time.monotonic() + 20.0
             while time.monotonic() < deadline and not (
-                probes.failures >= 2 and set(asked) == {"a", "b", "c"}
+                probes.failures >= 3 and set(asked) == {"a", "b", "c", "d"}
             ):
                 lb.acquire().release()
                 await asyncio.sleep(0.01)
-            assert probes.failures >= 2
-            assert set(asked) == {"a", "b", "c"}
+            assert set(asked) == {"a", "b", "c", "d"}
+            assert probes.failures >= sum(asked.count(name) for name in "ad")
 
     asyncio.run(main())
 

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,7 +18,16 @@ import pytest
 from tests.checks._servers import CERTIFICATE, nobody, servers, silence
 
 from balancekit import ConfigurationError, LoadBalancer
-from balancekit.checks import AsyncChecks, DeepCheck, HttpCheck, ProbeResult, Schedule, TcpCheck, ThreadChecks
+from balancekit.checks import (
+    AsyncChecks,
+    DeepCheck,
+    HttpCheck,
+    ProbeResult,
+    Schedule,
+    TcpCheck,
+    ThreadChecks,
+    check_once,
+)
 from balancekit.events import Degraded, Ejected
 from balancekit.health import Health, Lifecycle, MaxFails, Thresholds
 
@@ -244,6 +254,101 @@ def test_a_users_check_may_fail_as_it_likes(kind):
     runner = ThreadChecks if kind == "threads" else InThread
     with runner(balancer, failing_check if kind == "threads" else coroutine, schedule=QUICK):
         wait_for(lambda: states(balancer) == ["healthy", *["ejected"] * 4])
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"passed": None},
+        {"detail": 5},
+        {"failing": None},
+        {"failing": "db"},
+        {"failing": ([],)},
+        {"answered": 1},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_wrong_result_fails_the_check_and_ends_nothing(kind, wrong):
+    """A check that makes a ProbeResult of wrong values fails, each time anew; the others go on."""
+    asked = []
+
+    def check(endpoint, _timeout):
+        asked.append(endpoint.id)
+        return ProbeResult(**({"passed": True} | (wrong if endpoint.id == "b" else {})))
+
+    async def coroutine(endpoint, seconds):
+        return check(endpoint, seconds)
+
+    balancer = balancer_of("1", "2", health=POLICY)
+    runner = ThreadChecks if kind == "threads" else InThread
+    with runner(balancer, check if kind == "threads" else coroutine, schedule=QUICK, concurrency=1):
+        wait_for(lambda: states(balancer) == ["healthy", "ejected"])
+        wait_for(lambda: min(asked.count("a"), asked.count("b")) >= 5)
+
+
+async def cancelled_from_within(*_arguments):
+    """Wait for something that is cancelled, as a request of a client that is closed."""
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+def test_a_check_that_waits_for_something_cancelled_has_failed():
+    """It is no end of the check's own task: the endpoint is checked again, and ``check_once`` returns."""
+    asked = []
+
+    async def check(endpoint, _timeout):
+        asked.append(endpoint.id)
+        if endpoint.id == "b":
+            await cancelled_from_within()
+        return True
+
+    balancer = balancer_of("1", "2")
+    with InThread(balancer, check, schedule=QUICK):
+        wait_for(lambda: states(balancer) == ["healthy", "ejected"])
+        wait_for(lambda: asked.count("b") >= 5)
+    found = asyncio.run(check_once(["a"], cancelled_from_within))
+    assert [(result.passed, result.detail) for result in found.values()] == [(False, "CancelledError: ")]
+
+
+def test_a_handshake_that_cannot_begin_leaves_no_connection_open():
+    """A TLS context that raises what is no ``OSError`` fails the check; its connection is closed."""
+
+    class Wrong:
+        def wrap_socket(self, *_arguments, **_options):
+            raise ValueError("no such name")
+
+    with silence() as address:
+        balancer = balancer_of(f"https://{address}", health=POLICY)
+        with ThreadChecks(balancer, HttpCheck("/", tls=Wrong()), schedule=QUICK) as runner:
+            wait_for(lambda: states(balancer) == ["ejected"])
+            wait_for(lambda: not runner._open)
+
+
+def test_a_connection_that_is_made_after_stop_is_not_waited_for(monkeypatch):
+    """A check that connects while ``stop`` waits for it ends at once, although the endpoint never answers."""
+    with silence() as hanging:
+        connecting, stopping = threading.Event(), threading.Event()
+        connect = socket.socket.connect
+
+        def slow(self, address):
+            connecting.set()
+            stopping.wait(MAX_WAIT_S)
+            return connect(self, address)
+
+        monkeypatch.setattr(socket.socket, "connect", slow)
+        checks = ThreadChecks(
+            balancer_of(hanging), HttpCheck(), schedule=Schedule(interval=60.0, timeout=50.0)
+        )
+        checks.start()
+        assert connecting.wait(MAX_WAIT_S)
+        stop = threading.Thread(target=checks.stop, daemon=True)
+        stop.start()
+        wait_for(lambda: not checks.running)
+        stopping.set()
+        stop.join(MAX_WAIT_S)
+        assert not stop.is_alive()
 
 
 def test_a_users_coroutine_is_cancelled_when_its_time_is_over():

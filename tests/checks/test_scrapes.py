@@ -204,6 +204,23 @@ def test_tasks_read_real_pages_and_give_up_in_time(page_server):
     asyncio.run(main())
 
 
+def test_a_page_that_waits_for_something_cancelled_is_a_failure():
+    """It is no end of the task that reads the page: the endpoint is asked again."""
+
+    async def page(_endpoint):
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    async def main():
+        async with AsyncScrapes(LoadBalancer(["a"]), NodeAttributes(), page, schedule=FAST) as scrapes:
+            async with asyncio.timeout(20.0):
+                for _ in iter(lambda: scrapes.failures >= 3, True):
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
 def test_a_runner_ends_with_its_threads_and_is_stopped_in_a_child():
     """Start and stop may be repeated; a forked child has no threads and can start its own."""
     attributes = NodeAttributes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
@@ -460,3 +461,15 @@ def test_a_balancer_follows_a_service(server, monkeypatch):
     server.closing = True
     assert eventually(watches, []) == []
     assert lb.acquire().release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_uses_no_connection_of_its_parent():
+    """A client that the resolver made itself, and what it follows, stay with the parent; a client that was given stays given."""
+    own, given = KubernetesResolver("orders"), KubernetesResolver("orders", client=object())
+    own._client = own._followed = object()
+    child = os.fork()
+    if not child:
+        os._exit(0 if own._client is None and own._followed is None and given._client is not None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert own._client is not None

@@ -254,6 +254,81 @@ def test_a_source_that_pushes_is_heard_and_debounced(runner):
 # ---------------------------------------------------------------------- real sources
 
 
+class FailingWatch(Said):
+    """A resolver whose watch cannot be begun a few times, and cannot be ended."""
+
+    def __init__(self, *names, fails):
+        super().__init__(*names)
+        self.begun, self.fails = 0, fails
+
+    def watch(self, push):
+        self.begun += 1
+        if self.begun <= self.fails:
+            raise ConnectionError("nothing listens")
+        push(Resolution(endpoints=[Endpoint("pushed:80")]))
+        return self.end
+
+    def end(self):
+        raise ConnectionError("it has gone")
+
+
+@RUNNERS
+def test_a_watch_that_cannot_be_begun_is_tried_again(runner, caplog):
+    """The source is asked on schedule meanwhile; the trouble is logged once, and the first push is used once there is one."""
+    source, balancer = FailingWatch("a:80", fails=3), nobody()
+    with caplog.at_level(logging.INFO, "balancekit"):
+        with runner(balancer, source, refresh=QUICK) as discovery:
+            assert discovery.wait_ready(MAX_WAIT_S)
+            source.names = ("pushed:80",)
+            wait_for(lambda: ids(balancer) == {"pushed:80"})
+            wait_for(lambda: source.begun == 4)
+            source.settle()
+        assert source.begun == 4
+    assert caplog.text.count("nothing listens") == 1
+    assert caplog.text.count("watch of FailingWatch: begun") == 1
+
+
+def test_a_source_that_waits_for_something_cancelled_has_failed():
+    """A coroutine that ends by ``CancelledError`` of its own is a failure, and is called again."""
+    asked = []
+
+    async def source():
+        asked.append(1)
+        if len(asked) < 3:
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        return ["a:80"]
+
+    with InThread(nobody(), source, refresh=QUICK) as discovery:
+        assert discovery.wait_ready(MAX_WAIT_S)
+        assert discovery.stats().refreshes["failed"] == 2
+
+
+def test_a_resolver_that_hangs_is_not_asked_again_meanwhile():
+    """While a blocking resolver hangs there is one thread for it, however often its time is over; then it is asked again."""
+    asked, free = [], threading.Event()
+
+    def source():
+        asked.append(threading.current_thread())
+        free.wait(MAX_WAIT_S)
+        return ["a:80"]
+
+    quick = Refresh(timeout=0.02, first_retry=0.02, max_retry=0.02, interval=0.03, min_interval=0.03)
+    with InThread(nobody(), source, refresh=quick) as discovery:
+        wait_for(lambda: discovery.stats().refreshes["failed"] >= 5)
+        assert len(asked) == 1
+        free.set()
+        assert discovery.wait_ready(MAX_WAIT_S)
+        wait_for(lambda: len(asked) >= 3)
+
+
+def test_a_resolver_that_raises_stop_iteration_has_failed():
+    """``StopIteration``, which no coroutine can raise, is a failure in a thread, too."""
+    with InThread(nobody(), lambda: next(iter(())), refresh=QUICK) as discovery:
+        wait_for(lambda: discovery.stats().refreshes["failed"] >= 2)
+
+
 @RUNNERS
 def test_dns_through_everything_that_goes_wrong(runner):
     """SERVFAIL, NXDOMAIN and an empty answer for a while: no good list is lost; then true changes are followed."""

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Task
 
-__all__ = ["is_alive"]
+__all__ = ["is_alive", "raise_cancellation"]
 
 
 def is_alive(task: Task[None] | None) -> bool:
     """Return whether a task still runs: it has not ended, and neither has its loop."""
     return task is not None and not task.done() and not task.get_loop().is_closed()
+
+
+def raise_cancellation() -> None:
+    """Raise the ``CancelledError`` that is being handled again if it is the running task that is being cancelled.
+
+    Otherwise something that the task waits for was cancelled, such as a request of a client that was closed: that is a
+    failure like any other, and no reason to end.
+    """
+    from asyncio import CancelledError, current_task  # noqa: PLC0415 - those who call it have imported it
+
+    error, task = sys.exception(), current_task()
+    if isinstance(error, CancelledError) and (task is None or task.cancelling()):
+        raise error

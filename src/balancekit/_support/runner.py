@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
-__all__ = ["AsyncRunner", "ThreadRunner"]
+__all__ = ["AsyncRunner", "ThreadRunner", "join"]
+
+
+def join(thread: threading.Thread, timeout: float | None = None) -> None:
+    """Wait for a thread to end, but not for the calling one, nor for one that the system would not start."""
+    if thread.ident is not None and thread is not threading.current_thread():
+        thread.join(timeout)
 
 
 class ThreadRunner(ABC):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, final
 from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.log import log_error
-from balancekit._support.loop import is_alive
+from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
 from balancekit.checks._runner import RunnerCore, probe_result
@@ -158,7 +158,8 @@ class AsyncChecks(AsyncRunner):
                 return probe_result(await check(endpoint, self._schedule.timeout))
         except TimeoutError:
             return ProbeResult(passed=False, detail="timed out", answered=False)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            raise_cancellation()
             return ProbeResult(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child
-from balancekit._support.loop import is_alive
-from balancekit._support.runner import AsyncRunner, ThreadRunner
+from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.runner import AsyncRunner, ThreadRunner, join
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -125,7 +125,11 @@ class ThreadProbes(_Prober, ThreadRunner):
             self._stopped.clear()
             self._selector.on_due = self._woken.set
             self._thread = threading.Thread(target=self._run, name="balancekit-probes", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except BaseException:
+                self.stop()
+                raise
 
     def stop(self) -> None:
         """Stop sending, and return when probes under way have ended. Does nothing if it is stopped."""
@@ -134,7 +138,7 @@ class ThreadProbes(_Prober, ThreadRunner):
             self._selector.on_due = _nothing
             self._stopped.set()
             self._woken.set()
-            thread.join()
+            join(thread)
 
     def _run(self) -> None:
         free = threading.Semaphore(self._concurrency)
@@ -240,7 +244,8 @@ class AsyncProbes(_Prober, AsyncRunner):
         try:
             async with asyncio.timeout(self._timeout):
                 self._answered(endpoint, await self._probe(endpoint))
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            raise_cancellation()
             self._failed()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -251,8 +252,12 @@ def _peer(address: str, tls: Any) -> Peer:
 
 
 def _tls(tls: Any) -> Any:
-    if tls is not None:
-        return tls
+    return _default_tls() if tls is None else tls
+
+
+@cache
+def _default_tls() -> Any:
+    """Return the context of all checks that were given none: to read the system's certificates takes tens of milliseconds."""
     import ssl  # noqa: PLC0415 - it costs 10 ms, and most checks inside a network are plain
 
     return ssl.create_default_context()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -27,12 +29,30 @@ class ProbeResult(Record):
         The dependencies it says are failing. If they fail nearly everywhere, it is not to blame.
     answered
         Whether it answered at all, so that ``failing`` means something.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these: a check that returns one has failed.
     """
 
     passed: bool
     detail: str = ""
     failing: tuple[str, ...] = ()
     answered: bool = True
+
+    def _check(self) -> None:
+        valid.flag("passed", self.passed)
+        valid.text("detail", self.detail, empty=True, any_text=True)
+        valid.flag("answered", self.answered)
+        names: object = self.failing
+        if (
+            isinstance(names, str | bytes)
+            or not isinstance(names, Collection)
+            or not all(isinstance(name, str) for name in names)
+        ):
+            raise ConfigurationError("failing", names, "names of dependencies: a tuple of strings")
+        self.__dict__["failing"] = tuple(names)
 
 
 class Peer(NamedTuple):

@@ -47,8 +47,10 @@ class RunnerCore:
     def begin(self, now: float) -> tuple[Endpoint[Any] | None, float]:
         """Return an endpoint to check now, or ``None`` and the seconds until there is something to do."""
         if now >= self._stale_at:
+            self._stale_at = (
+                now + self._schedule.interval
+            )  # first: an event from here on makes the list stale again
             self._endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
-            self._stale_at = now + self._schedule.interval
             self._table.update(self._endpoints, now=now)
             self._shared.keep(self._endpoints)
         id = self._table.begin(now=now)

@@ -18,8 +18,8 @@ from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_change
-from balancekit._support.loop import is_alive
-from balancekit._support.runner import AsyncRunner, ThreadRunner
+from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.runner import AsyncRunner, ThreadRunner, join
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -88,7 +88,7 @@ class _Scraper:
                 self._unread.discard(endpoint.id)
                 log_change("the load of %s can be read again", endpoint.id, bad=False)
 
-    def _failed(self, endpoint: Endpoint[Any], error: Exception) -> None:
+    def _failed(self, endpoint: Endpoint[Any], error: BaseException) -> None:
         self.failures += 1
         if endpoint.id not in self._unread and endpoint.id in self._endpoints:
             self._unread.add(endpoint.id)
@@ -161,6 +161,13 @@ class ThreadScrapes(_Scraper, ThreadRunner):
 
     def start(self) -> None:
         """Start reading. Does nothing if it is started."""
+        try:
+            self._start()
+        except BaseException:  # the system starts no more threads: those that run end
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         with self._wakeup:
             if self._threads:
                 return
@@ -176,8 +183,7 @@ class ThreadScrapes(_Scraper, ThreadRunner):
             threads, self._threads = self._threads, []
             self._wakeup.notify_all()
         for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join()
+            join(thread)
 
     def after_fork(self) -> None:
         """Be stopped in a forked child: the threads are not there."""
@@ -296,7 +302,8 @@ class AsyncScrapes(_Scraper, AsyncRunner):
             async with asyncio.timeout(self._schedule.timeout):
                 figures = await self._page(endpoint)
             self._read(endpoint, figures)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            raise_cancellation()
             self._failed(endpoint, error)
         self._done(endpoint)
         asyncio.get_running_loop().call_soon(woken.set)

@@ -17,7 +17,7 @@ from typing import Any, Final, cast, final
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
-from balancekit._support.runner import ThreadRunner
+from balancekit._support.runner import ThreadRunner, join
 from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
 from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
@@ -94,6 +94,13 @@ class ThreadChecks(ThreadRunner):
 
     def start(self) -> None:
         """Start checking. Does nothing if it is started."""
+        try:
+            self._start()
+        except BaseException:  # the system starts no more threads: those that run end
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         with self._wakeup:
             if self._core is not None:
                 return
@@ -118,8 +125,7 @@ class ThreadChecks(ThreadRunner):
         if core is not None:
             core.close()
         for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join()
+            join(thread)
 
     # ------------------------------------------------------------------ in the threads
 
@@ -193,11 +199,21 @@ class ThreadChecks(ThreadRunner):
             try:
                 connection.settimeout(_left(deadline))
                 connection.connect(address)
+                self._check_running()
                 return connection if peer.tls is None else self._secure(connection, peer)
             except OSError as caught:
                 error = caught
                 self._close(connection)
+            except BaseException:
+                self._close(connection)
+                raise
         raise error
+
+    def _check_running(self) -> None:
+        """Raise if :meth:`stop` came before the connection, when there was none to be cut."""
+        with self._wakeup:
+            if self._core is None:
+                raise ConnectionAbortedError("the checks are stopped")
 
     def _secure(self, plain: socket.socket, peer: Peer) -> socket.socket:
         assert peer.tls is not None

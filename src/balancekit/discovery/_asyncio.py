@@ -1,7 +1,8 @@
 """Runner of a source on asyncio: one task; blocking resolvers get a thread for each call.
 
 There is no task before :meth:`AsyncDiscovery.start` and none after :meth:`AsyncDiscovery.stop`. A resolver that blocks
-cannot be interrupted: its daemon thread ends when it answers, and nothing waits for it, not even the loop's end.
+cannot be interrupted: its daemon thread ends when it answers, and nothing waits for it, not even the loop's end. While it
+hangs it is not asked again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, final
 
 from balancekit._support.elsewhere import Elsewhere
-from balancekit._support.loop import is_alive
+from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner
 from balancekit.discovery._refresh import Refresh
-from balancekit.discovery._resolution import Resolution, SupportsWatch
+from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._source import source as source_of
-from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, check
+from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, Watch, check
 from balancekit.protocols import UpdatableBalancer
 
 __all__ = ["AsyncDiscovery"]
@@ -65,6 +66,7 @@ class AsyncDiscovery(AsyncRunner):
         self._main: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
+        self._asked: asyncio.Future[tuple[object, BaseException | None]] | None = None
 
     @property
     def running(self) -> bool:
@@ -82,7 +84,7 @@ class AsyncDiscovery(AsyncRunner):
             return
         if self._subscription is not None:  # its loop has ended over it
             self._stats = self.stats()
-        self._woken, self._changed = asyncio.Event(), asyncio.Event()  # of this loop
+        self._woken, self._changed, self._asked = asyncio.Event(), asyncio.Event(), None  # of this loop
         now = time.monotonic()
         subscription = Subscription(
             self._balancer, self._source, self._listeners, now=now, before=self._stats
@@ -126,16 +128,16 @@ class AsyncDiscovery(AsyncRunner):
 
     async def _run(self, subscription: Subscription) -> None:
         loop = asyncio.get_running_loop()
-        resolver = self._source.resolver
 
         def push(said: Resolution) -> None:
             subscription.push(said, now=time.monotonic())
             loop.call_soon_threadsafe(self._woken.set)
 
-        unwatch = resolver.watch(push) if isinstance(resolver, SupportsWatch) else None
+        watch = Watch(self._source, push)
         try:
             while True:
                 self._woken.clear()
+                watch.begin()
                 subscription.settle(now=time.monotonic(), wall=time.time())
                 if subscription.due(now=time.monotonic()):
                     await self._ask(subscription)
@@ -145,43 +147,52 @@ class AsyncDiscovery(AsyncRunner):
                     async with asyncio.timeout(max(0.0, subscription.deadline - time.monotonic())):
                         await self._woken.wait()
         finally:
-            if unwatch is not None:
-                unwatch()
+            watch.end()
 
     async def _ask(self, subscription: Subscription) -> None:
         try:
             async with asyncio.timeout(self._source.refresh.timeout):
-                answer = await _called(self._source.resolver.resolve)
-        except Exception as error:
+                answer = await self._answer()
+        except (Exception, asyncio.CancelledError) as error:
+            raise_cancellation()
             subscription.failed(error, now=time.monotonic())
         else:
             subscription.answered(answer, now=time.monotonic(), wall=time.time())
 
+    async def _answer(self) -> object:
+        """Ask the resolver. One that blocks is asked in a thread; one that still hangs there is waited for again."""
+        resolve = self._source.resolver.resolve
+        if inspect.iscoroutinefunction(resolve):
+            return await resolve()
+        if self._asked is None or self._asked.done():
+            self._asked = _in_thread(resolve)
+        await asyncio.wait({self._asked})
+        answer, error = self._asked.result()
+        if error is not None:
+            raise error
+        return answer
 
-async def _called(function: Callable[[], Any]) -> object:
-    """Call a function that may be a coroutine function, or may block."""
-    if inspect.iscoroutinefunction(function):
-        return await function()
-    return await _in_thread(function)
 
+def _in_thread(function: Callable[[], Any]) -> asyncio.Future[tuple[object, BaseException | None]]:
+    """Call a function that may block; return its result and its error, to come.
 
-async def _in_thread(function: Callable[[], Any]) -> object:
-    """Call a function that may block. Unlike ``to_thread``, a loop that ends does not wait for it."""
+    Unlike with ``to_thread``, a loop that ends does not wait for it.
+    """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[object] = loop.create_future()
+    future: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
 
-    def finish(set_it: Callable[[Any], None], value: object) -> None:
+    def finish(answer: object, error: BaseException | None) -> None:
         if not future.done():
-            set_it(value)
+            future.set_result((answer, error))
 
     def work() -> None:
-        told: tuple[Callable[[Any], None], object]
+        told: tuple[object, BaseException | None]
         try:
-            told = (future.set_result, function())
+            told = (function(), None)
         except BaseException as error:
-            told = (future.set_exception, error)
+            told = (None, error)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(finish, *told)
 
     threading.Thread(target=work, name="balancekit-resolve", daemon=True).start()
-    return await future
+    return future

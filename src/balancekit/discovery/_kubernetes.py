@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast, final
 
 from balancekit._support import validation as valid
-from balancekit._support.fork import new_lock
+from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.log import log_change
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
@@ -73,6 +73,13 @@ class KubernetesResolver:
         self._is_given = client is not None
         self._lock = new_lock()
         self._followed: EndpointSlices | None = None
+        call_in_child(self)
+
+    def after_fork(self) -> None:
+        """Follow nothing in a forked child, and use no connection of the parent's. A client that was given is not replaced."""
+        self._followed = None
+        if not self._is_given:
+            self._client = None
 
     @classmethod
     def parse(cls, address: str) -> Self:

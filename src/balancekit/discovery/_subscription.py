@@ -13,15 +13,16 @@ from typing import Any, Final, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
-from balancekit._support.log import log_change, log_error
+from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.log import contain_error, log_change, log_error
 from balancekit._support.record import Record
 from balancekit.discovery._reconciler import Endpoints, Reconciler, State
-from balancekit.discovery._resolution import resolution
+from balancekit.discovery._resolution import Resolution, SupportsWatch, resolution
 from balancekit.discovery._source import Source
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import UpdatableBalancer, require_balancer
 
-__all__ = ["DiscoveryStats", "Listener", "SourceChanged", "Subscription", "check"]
+__all__ = ["DiscoveryStats", "Listener", "SourceChanged", "Subscription", "Watch", "check"]
 
 RESULTS: Final = ("changed", "unchanged", "held", "failed")
 
@@ -220,6 +221,45 @@ class Subscription:
             last_success_at=self._last_success_at,
             error=error,
         )
+
+
+@final
+class Watch:
+    """The watch of one source. One that cannot be begun is tried again with each question, and logged once."""
+
+    __slots__ = ("_end", "_is_down", "_push", "_source")
+
+    def __init__(self, source: Source, push: Callable[[Resolution], None]) -> None:
+        self._source = source
+        self._push = push
+        self._end: Callable[[], None] | None = None
+        self._is_down = False
+
+    def begin(self) -> None:
+        """Begin it, if the resolver has one and it is not begun."""
+        resolver: object = self._source.resolver
+        if self._end is not None or not isinstance(resolver, SupportsWatch):
+            return
+        try:
+            self._end = resolver.watch(self._push)
+        except Exception as error:
+            raise_interrupt()
+            if not self._is_down:
+                log_change("watch of %s: %s; it is asked on schedule", self._source.name, error, bad=True)
+            self._is_down = True
+        else:
+            if self._is_down:
+                log_change("watch of %s: begun", self._source.name, bad=False)
+            self._is_down = False
+
+    def end(self) -> None:
+        """End it, if it is begun."""
+        end, self._end = self._end, None
+        if end is not None:
+            try:
+                end()
+            except Exception:
+                contain_error("the watch of %s could not be ended", self._source.name)
 
 
 def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ...]:

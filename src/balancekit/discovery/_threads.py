@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from typing import Any, cast, final
 
 from balancekit._support.fork import call_in_child, new_condition
-from balancekit._support.runner import ThreadRunner
+from balancekit._support.runner import ThreadRunner, join
 from balancekit.discovery._refresh import Refresh
-from balancekit.discovery._resolution import Resolution, Resolver, SupportsWatch
+from balancekit.discovery._resolution import Resolution, Resolver
 from balancekit.discovery._source import Source
 from balancekit.discovery._source import source as source_of
-from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, check
+from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, Watch, check
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import UpdatableBalancer
 
@@ -96,7 +96,11 @@ class ThreadDiscovery(ThreadRunner):
 
     def start(self) -> None:
         """Start following. Does nothing if it is started."""
-        self._start(delay=0.0)
+        try:
+            self._start(delay=0.0)
+        except BaseException:  # the system starts no more threads
+            self.stop()
+            raise
 
     def _start(self, *, delay: float) -> None:
         with self._wakeup:
@@ -127,8 +131,8 @@ class ThreadDiscovery(ThreadRunner):
             if subscription is not None:
                 self._stats = subscription.stats
             self._wakeup.notify_all()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(self._source.refresh.timeout)
+        if thread is not None:
+            join(thread, self._source.refresh.timeout)
 
     def refresh(self) -> None:
         """Ask the source now, whatever its schedule. Returns at once."""
@@ -152,14 +156,15 @@ class ThreadDiscovery(ThreadRunner):
             subscription.push(said, now=time.monotonic())
             self._notify()
 
-        unwatch = resolver.watch(push) if isinstance(resolver, SupportsWatch) else None
+        watch = Watch(self._source, push)
         try:
+            watch.begin()
             while self._wait(subscription):
+                watch.begin()
                 self._step(subscription, resolver)
                 self._notify()
         finally:
-            if unwatch is not None:
-                unwatch()
+            watch.end()
 
     def _step(self, subscription: Subscription, resolver: Resolver) -> None:
         subscription.settle(now=time.monotonic(), wall=time.time())
