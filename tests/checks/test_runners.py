@@ -314,16 +314,19 @@ def test_a_check_that_waits_for_something_cancelled_has_failed():
 
 def test_a_handshake_that_cannot_begin_leaves_no_connection_open():
     """A TLS context that raises what is no ``OSError`` fails the check; its connection is closed."""
+    asked = []
 
     class Wrong:
-        def wrap_socket(self, *_arguments, **_options):
+        def wrap_socket(self, plain, **_options):
+            asked.append(plain)
             raise ValueError("no such name")
 
     with silence() as address:
         balancer = balancer_of(f"https://{address}", health=POLICY)
         with ThreadChecks(balancer, HttpCheck("/", tls=Wrong()), schedule=QUICK) as runner:
-            wait_for(lambda: states(balancer) == ["ejected"])
-            wait_for(lambda: not runner._open)
+            wait_for(lambda: len(asked) >= 3)
+        assert not runner._open
+    assert all(connection.fileno() == -1 for connection in asked)
 
 
 def test_a_connection_that_is_made_after_stop_is_not_waited_for(monkeypatch):
