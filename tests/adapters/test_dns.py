@@ -205,3 +205,24 @@ def test_health_checks_of_the_balancer_decide_what_is_answered():
     assert (
         dns.message.from_wire(responder.answer_wire(wire, "192.0.2.53")).answer[0][0].to_text() == "192.0.2.2"
     )
+
+
+@ADAPTERS
+def test_another_version_of_edns_is_refused(adapter):
+    """A query of EDNS version 1 gets BADVERS, version 0 and no records (RFC 6891, 6.1.3)."""
+    reply = dns.message.from_wire(adapter(asked("www.example.com", edns=1)))
+    assert (reply.rcode(), reply.edns, reply.answer) == (dns.rcode.BADVERS, 0, [])
+
+
+def test_a_reply_that_is_cut_keeps_its_opt_record():
+    """A query with EDNS gets a reply with EDNS, also one that does not fit (RFC 6891, 7)."""
+
+    class Handler:
+        protocol, client_address = "udp", ("192.0.2.53", 53)
+        request = (asked("many.example.com"), None)
+
+    cut = GslbResolver(ZONE, UP, rng=Random(1)).resolve(DNSRecord.parse(Handler.request[0]), Handler())
+    theirs = dns.message.from_wire(by_dnspython(Handler.request[0], tcp=False))
+    reply = dns.message.from_wire(bytes(cut.pack()))
+    assert reply.flags & dns.flags.TC
+    assert (reply.edns, theirs.edns) == (0, 0)

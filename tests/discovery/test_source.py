@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import traceback
 
 import pytest
 
 from balancekit import ConfigurationError
+from balancekit.checks import DeepCheck, HttpCheck
 from balancekit.discovery import (
     FunctionResolver,
     HttpSdResolver,
@@ -150,3 +152,32 @@ def test_other_packages_add_schemes(tmp_path):
         check=False,
     )
     assert done.stdout.splitlines() == ["['orders-us'] 7.0", "SystemResolver", "True"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad", "http://sd:99999/", "http://sd:0/", "http://", "ftp://sd/", "sd"]
+)
+def test_what_is_no_web_address_is_refused(url):
+    """A URL without scheme, host or a port that can be raises ConfigurationError when the resolver is made."""
+    with pytest.raises(ConfigurationError, match="url"):
+        HttpSdResolver(url)
+
+
+KEY = f"Bearer s3{'cret'}\n"
+"""In two parts, for tracebacks show lines of this file."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda headers: HttpSdResolver("http://127.0.0.1:9/", headers=headers),
+        lambda headers: HttpCheck("/", headers=headers),
+        lambda headers: DeepCheck(headers=headers),
+    ],
+    ids=["http_sd", "check", "deep"],
+)
+def test_a_key_that_cannot_be_sent_is_shown_by_no_error(make):
+    """A key with the line end of its file is refused when it is given; neither the error nor its causes show it."""
+    with pytest.raises(ConfigurationError, match="headers") as caught:
+        make({"Authorization": KEY})
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from tests.live._lab import Lab, why_not
 
 from balancekit import ConfigurationError
-from balancekit.adapters.vrrp import AsyncVrrp, VrrpThread, ip_address_hook
+from balancekit.adapters.vrrp import AsyncVrrp, RoleChange, VrrpThread, ip_address_hook
 from balancekit.ha import (
     Role,
     SyncGroup,
@@ -387,6 +388,135 @@ def test_an_async_hook_that_hangs_is_cancelled_and_faults_the_router(lab):
         await mine.stop()
 
     asyncio.run(main())
+
+
+def test_a_plain_hook_that_takes_too_long_is_not_overtaken(lab):
+    """A thread cannot be cancelled: the hook behind one that takes too long is called when it is done, never at the same time."""
+    calls, free = [], threading.Event()
+
+    def active(change):
+        calls.append("active begins")
+        free.wait(5.0)
+        calls.append("active ends")
+
+    def backup(change):
+        calls.append(change.role.value)
+
+    async def main():
+        with lab.entered("r1"):
+            mine = AsyncVrrp(
+                R1, interface="eth0", on_active=active, on_backup=backup, hook_timeout=0.2, hook_retry=None
+            )
+            await mine.start()
+        await reached(lambda: mine.role is Role.FAULT)
+        await asyncio.sleep(0.1)
+        assert calls == ["backup", "active begins"]
+        free.set()
+        await reached(lambda: len(calls) == 4)
+        await mine.stop()
+
+    asyncio.run(main())
+    assert calls == ["backup", "active begins", "active ends", "fault"]
+
+
+def test_a_stop_that_is_cancelled_leaves_no_socket(lab):
+    """The sockets are closed although the last hooks still run; ``start`` opens new ones."""
+
+    async def slow(change):
+        await asyncio.sleep(0.3)
+
+    async def main():
+        with lab.entered("r1"):
+            mine = AsyncVrrp(R1, interface="eth0", on_backup=slow)
+            before = descriptors()
+            await mine.start()
+            stopping = asyncio.create_task(mine.stop())
+            await asyncio.sleep(0.05)
+            stopping.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await stopping
+            assert descriptors() == before
+            await mine.start()
+            await mine.stop()
+            assert descriptors() == before
+
+    asyncio.run(main())
+
+
+def test_a_hook_may_stop_its_driver_and_be_cancelled_from_within(lab):
+    """A hook that calls ``stop`` does not wait for itself; one that waits for something cancelled faults the router."""
+    calls = []
+
+    async def backup(change):
+        calls.append(change.role.value)
+        if change.role is Role.BACKUP:
+            cancelled = asyncio.get_running_loop().create_future()
+            cancelled.cancel()
+            await cancelled
+        if change.role is Role.FAULT:
+            await mine.stop()
+
+    async def main():
+        with lab.entered("r1"):
+            await mine.start()
+        await reached(lambda: mine.role is Role.FAULT)
+        mine.clear("hook")
+        await reached(lambda: mine.role is Role.ACTIVE)
+        mine.fault("disk")
+        await reached(lambda: not mine.running)
+
+    mine = AsyncVrrp(R1, interface="eth0", on_backup=backup, hook_timeout=60.0)
+    asyncio.run(main())
+    assert calls == ["backup", "fault"]
+
+
+def test_a_driver_whose_threads_cannot_be_started_leaves_no_socket(lab, monkeypatch):
+    """If the system refuses a thread, ``start`` raises, nothing is left, and the driver can be started later."""
+    start, refused = threading.Thread.start, []
+
+    def limited(thread):
+        if thread.name == refused[0]:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    driver = VrrpThread(R1, interface="eth0")
+    with lab.entered("r1"):
+        before = descriptors()
+        for name in ("balancekit-vrrp", "balancekit-vrrp-hooks"):
+            refused[:] = [name]
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", limited)
+                with pytest.raises(RuntimeError, match="can't start"):
+                    driver.start()
+            reach(lambda: ours() == [])
+            assert descriptors() == before
+            assert not driver.running
+        with driver:
+            assert driver.running
+    assert ours() == []
+
+
+def test_an_address_that_cannot_be_removed_keeps_no_other(monkeypatch):
+    """All addresses of a router are tried, and then the first error is raised; a command that hangs is an ``OSError``, too."""
+    tried = []
+
+    def run(words, **_options):
+        tried.append(words[3])
+        if words[3].startswith("192.0.2.100"):
+            return subprocess.CompletedProcess(words, 2, "", "RTNETLINK answers: Operation not permitted")
+        if words[3].startswith("192.0.2.101"):
+            raise subprocess.TimeoutExpired(words, 5.0)
+        return subprocess.CompletedProcess(words, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    addresses = tuple(f"192.0.2.{number}" for number in (100, 101, 102))
+    hook = ip_address_hook("eth0", *[f"{address}/24" for address in addresses])
+    change = RoleChange("router", Role.BACKUP, Role.ACTIVE, "", addresses)
+    with pytest.raises(OSError, match="not permitted"):
+        hook.remove(change)
+    assert tried == [f"{address}/24" for address in addresses]
+    with pytest.raises(TimeoutError, match="5 s"):
+        hook.remove(change._replace(addresses=addresses[1:]))
 
 
 def test_a_blocked_event_loop_gives_its_role_up_instead_of_two_being_active(lab):

@@ -19,7 +19,13 @@ from balancekit import AllIneligibleError, ConfigurationError, First, LoadBalanc
 from balancekit.discovery import ThreadDiscovery
 from balancekit.events import Hedged, Retried, RetryRefused
 from balancekit.loads import InFlight
-from balancekit.observability.prometheus import BUCKETS, MAX_LABELLED_ENDPOINTS, STATES, BalancerCollector
+from balancekit.observability.prometheus import (
+    BUCKETS,
+    MAX_LABELLED_ENDPOINTS,
+    STATES,
+    BalancerCollector,
+    _Exporter,
+)
 from balancekit.testing import ManualClock
 
 NAMES = {
@@ -251,6 +257,7 @@ def test_balancers_share_a_registry_by_their_services() -> None:
         ({"service": None}, "service"),
         ({"registry": 7}, "registry"),
         ({"discovery": [7]}, "discovery"),
+        ({"discovery": 7}, "discovery"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], name: str) -> None:
@@ -264,6 +271,25 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], name: str) -> None
     with pytest.raises(ConfigurationError, match=name):
         BalancerCollector(given.pop("balancer"), **given)
     assert b"balancekit" not in generate_latest(registry)
+
+
+def test_a_scrape_that_comes_while_a_collector_is_made_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector joins its registry when it can be read; one whose name is taken leaves no listener behind."""
+    registry, lb = CollectorRegistry(), LoadBalancer(["a"])
+    join, scraped = _Exporter.join, []
+
+    def scrape_at_once(exporter: _Exporter, member: BalancerCollector) -> None:
+        join(exporter, member)
+        scraped.append(generate_latest(registry))
+
+    monkeypatch.setattr(_Exporter, "join", scrape_at_once)
+    collector = BalancerCollector(lb, service="s", registry=registry)
+    assert b"balancekit_inflight_requests" in scraped[0]
+    before = lb._runtime.listeners._listeners
+    with pytest.raises(ConfigurationError, match="service"):
+        BalancerCollector(lb, service="s", registry=registry)
+    assert lb._runtime.listeners._listeners == before
+    collector.close()
 
 
 def test_workers_add_up(tmp_path: Path) -> None:

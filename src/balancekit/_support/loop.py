@@ -22,7 +22,7 @@ def raise_cancellation() -> None:
     Otherwise something that the task waits for was cancelled, such as a request of a client that was closed: that is a
     failure like any other, and no reason to end.
     """
-    from asyncio import CancelledError, current_task  # noqa: PLC0415 - those who call it have imported it
+    from asyncio import CancelledError, current_task  # noqa: PLC0415 - its callers have imported it
 
     error, task = sys.exception(), current_task()
     if isinstance(error, CancelledError) and (task is None or task.cancelling()):

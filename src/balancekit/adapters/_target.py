@@ -21,6 +21,7 @@ from typing import Final, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
+from balancekit._support.headers import HEADER_NAME, secret_headers
 from balancekit._support.record import Record, field
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
@@ -38,8 +39,6 @@ _SECRETS: Final = re.compile(r"^(\w+://|)[^?]*@|(\?).+", re.DOTALL)
 """What people write into URLs and must not be shown: ``user:password@``, and ``?key=...``."""
 _PATH: Final = re.compile(r"(?:/(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~]|%[0-9A-Fa-f]{2})*)?")
 """Path characters of RFC 3986."""
-HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
 
 class HttpTarget(Record):
@@ -76,7 +75,7 @@ class HttpTarget(Record):
     server_name: str | None = None
 
     def _check(self) -> None:
-        self.__dict__["headers"] = _headers(self.headers)
+        self.__dict__["headers"] = secret_headers(self.headers)
         valid.text("url", self.url)
         for name in ("authority", "server_name"):
             value = getattr(self, name)
@@ -220,19 +219,6 @@ def _no_target(url: str) -> ConfigurationError:
 
 def _hide(found: re.Match[str]) -> str:
     return "?***" if found[2] else f"{found[1]}***@"
-
-
-def _headers(given: object) -> dict[str, str]:
-    """Copy headers that can be sent; an error about others shows no value, for it may be a key."""
-    if not isinstance(given, Mapping):
-        raise ConfigurationError("headers", "***", "a mapping from names to values")
-    for name, value in given.items():
-        if not isinstance(name, str) or HEADER_NAME.fullmatch(name) is None:
-            raise ConfigurationError("headers", {"***": "***"}, "names as HTTP has them")
-        if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
-            allowed = "values of printable ASCII, without line ends, and no spaces around them"
-            raise ConfigurationError("headers", {name: "***"}, allowed)
-    return dict(given)
 
 
 def _is_authority(text: str) -> bool:

@@ -41,14 +41,17 @@ class IpAddressHook:
         Raises
         ------
         OSError
-            If ``ip`` fails, with what it said.
+            If ``ip`` fails, with what it said; the other addresses have been removed.
         """
+        failed: list[OSError] = []
         for address in self._of(change):
             try:
                 _ip("address", "del", address, "dev", self.interface)
             except OSError as error:
                 if "Cannot assign" not in str(error) and "not found" not in str(error):
-                    raise
+                    failed.append(error)
+        if failed:
+            raise failed[0]
 
     def _of(self, change: RoleChange) -> list[str]:
         protected = {ipaddress.ip_address(address) for address in change.addresses}
@@ -92,12 +95,15 @@ def ip_address_hook(interface: str, *addresses: str) -> IpAddressHook:
 
 
 def _ip(*words: str) -> None:
-    done = subprocess.run(  # noqa: S603 - words are checked addresses, no shell reads them
-        ["ip", *words],  # noqa: S607 - where it is differs between distributions
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - words are checked addresses, no shell reads them
+            ["ip", *words],  # noqa: S607 - where it is differs between distributions
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"ip {' '.join(words)}: not done after {COMMAND_TIMEOUT_S:g} s") from None
     if done.returncode:
         raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")

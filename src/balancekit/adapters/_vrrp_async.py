@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
+from balancekit._support.loop import raise_cancellation
 from balancekit._support.runner import AsyncRunner
 from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, checked_hook, clock
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
@@ -32,7 +33,8 @@ class AsyncVrrp(AsyncRunner):
         As of :class:`VrrpThread`.
     on_active, on_backup
         Coroutine functions, awaited in one task, in order; or plain callables, called in a thread. One that raises, or
-        takes longer than ``hook_timeout`` and is then cancelled, faults the router.
+        takes longer than ``hook_timeout``, faults the router. A coroutine is cancelled then; a thread cannot be, so the hooks
+        behind it wait until it is done.
 
     *When not to use it:* on a loop that other code blocks for longer than an interval. The router then resigns its role
     rather than stay active in silence. Use :class:`VrrpThread` there.
@@ -74,6 +76,7 @@ class AsyncVrrp(AsyncRunner):
         self._retry: asyncio.TimerHandle | None = None
         self._queue: asyncio.Queue[HookCall | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._hook: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> bool:
@@ -94,7 +97,10 @@ class AsyncVrrp(AsyncRunner):
         self._settle()
 
     async def stop(self) -> None:
-        """Resign if active, let the last hooks run, and close the sockets. Does nothing if it is stopped."""
+        """Resign if active, let the last hooks run, and close the sockets. Does nothing if it is stopped.
+
+        Hooks that take longer than ``hook_timeout`` together are left behind. A hook may call it, and is not waited for.
+        """
         loop, task = self._loop, self._task
         if loop is None or task is None:
             return
@@ -107,8 +113,11 @@ class AsyncVrrp(AsyncRunner):
         for one in self._core.sockets.values():
             loop.remove_reader(one)
         self._queue.put_nowait(None)
-        await asyncio.wait({task})
-        self._core.close()
+        try:
+            if asyncio.current_task() is not self._hook:
+                await asyncio.wait({task}, timeout=self._hook_timeout)
+        finally:
+            self._core.close()
 
     @property
     def role(self) -> Role:
@@ -181,11 +190,20 @@ class AsyncVrrp(AsyncRunner):
             hook = self._hooks[call.kind]
             if hook is None:
                 continue
-            try:
-                await asyncio.wait_for(_called(hook, call.change), self._hook_timeout)
-            except Exception:
-                log_error("VRRP: the hook %s raised, or took too long", call.kind.value)
-                self._hook_failed()
+            await self._call(hook, call)
+
+    async def _call(self, hook: AsyncHook, call: HookCall) -> None:
+        blocking = not inspect.iscoroutinefunction(hook)
+        self._hook = running = asyncio.create_task(_called(hook, call.change))
+        try:
+            awaited = asyncio.shield(running) if blocking else running
+            await asyncio.wait_for(awaited, self._hook_timeout)
+        except (Exception, asyncio.CancelledError):
+            raise_cancellation()
+            log_error("VRRP: the hook %s raised, or took too long", call.kind.value)
+            self._hook_failed()
+        if not running.done():  # a thread, which what comes after it must not overtake
+            await asyncio.gather(running, return_exceptions=True)
 
     def _hook_failed(self) -> None:
         self.fault(HOOK)

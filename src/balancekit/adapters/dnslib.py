@@ -47,6 +47,8 @@ UDP_SIZE: Final = 1232
 MIN_UDP_SIZE: Final = 512
 """Bytes that every client takes (RFC 1035)."""
 IN: Final = 1
+BADVERS_BITS: Final = 1
+"""The upper bits of the extended code 16, which stand in the OPT record; the lower are those of NOERROR (RFC 6891, 6.1.3)."""
 
 
 @final
@@ -65,7 +67,7 @@ class GslbResolver(ZoneResponder):
         Seconds, the clock of ``Standing.until``.
 
     *Guarantee.* A malformed client subnet, more than one question, and anything that is no query get FORMERR or
-    NOTIMP; other zones REFUSED. An answer to a query with a client subnet carries its scope, one without has
+    NOTIMP; another version of EDNS BADVERS; other zones REFUSED. An answer to a query with a client subnet carries its scope, one without has
     none.
 
     *When not to use it:* on the Internet without a rate limit in front; a UDP server answers forged sources.
@@ -90,7 +92,9 @@ class GslbResolver(ZoneResponder):
             sizes = [rr.edns_len for rr in request.ar if rr.rtype == QTYPE.OPT]
             limit = min(UDP_SIZE, max(MIN_UDP_SIZE, *sizes)) if sizes else MIN_UDP_SIZE
             if len(reply.pack()) > limit:
+                opt = reply.ar
                 reply = reply.truncate()
+                reply.ar = opt  # RFC 6891, 7: it stays in an answer that is cut
         return reply
 
     def answer(self, request: Any, source: str, *, wire: bytes | None = None) -> Any:
@@ -118,6 +122,10 @@ class GslbResolver(ZoneResponder):
             return _failed(reply, RCODE.NOTIMP)
         if request.header.qr or len(request.questions) != 1 or len(options) > 1:
             return _failed(reply, RCODE.FORMERR)
+        if options and options[0].edns_ver > 0:
+            reply.header.aa = 0
+            reply.add_ar(EDNS0(udp_len=UDP_SIZE, ext_rcode=BADVERS_BITS))
+            return reply
         if wire is not None and options and _ends_with_empty_option(request, wire):
             return _failed(reply, RCODE.FORMERR)
         try:

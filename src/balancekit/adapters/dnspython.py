@@ -95,6 +95,10 @@ class DnsResponder(ZoneResponder):
             return _refusal(wire, dns.rcode.FORMERR)
         question = request.question[0]
         response = dns.message.make_response(request, our_payload=UDP_SIZE)
+        if request.edns > 0:  # RFC 6891, 6.1.3: only the version that is known
+            response.use_edns(0, payload=UDP_SIZE)
+            response.set_rcode(dns.rcode.BADVERS)
+            return response.to_wire()
         if question.rdclass != dns.rdataclass.IN:
             response.set_rcode(dns.rcode.REFUSED)
             return response.to_wire()

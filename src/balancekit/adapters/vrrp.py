@@ -136,19 +136,38 @@ class VrrpThread(ThreadRunner):
         with self._lock:
             if self._thread is not None:
                 return
-            core = self._core
-            core.open()
-            self._pipe = os.pipe()
-            os.set_blocking(self._pipe[1], False)
-            self._hook_failed_at = None
-            self._hook_thread = hooks = HookThread(core, self._hooks, self._hook_raised)
-            self._thread = threading.Thread(
-                target=self._work, args=(core, self._pipe[0]), name="balancekit-vrrp", daemon=True
-            )
-            hooks.start()
-            core.start(clock())
-            self._pass_on()
-            self._thread.start()
+            self._core.open()
+            try:
+                self._begin(self._core)
+            except BaseException:  # no descriptor is left, or the system starts no more threads
+                self._core.stop(clock())
+                self._release()
+                raise
+
+    def _begin(self, core: VrrpCore) -> None:
+        """Start the threads; the lock is held."""
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        self._hook_failed_at = None
+        hooks = HookThread(core, self._hooks, self._hook_raised)
+        hooks.start()
+        self._hook_thread = hooks
+        core.start(clock())
+        self._pass_on()
+        thread = threading.Thread(
+            target=self._work, args=(core, self._pipe[0]), name="balancekit-vrrp", daemon=True
+        )
+        thread.start()
+        self._thread = thread
+
+    def _release(self) -> None:
+        """Close the sockets and the pipe, and let the thread of the hooks end by itself; the lock is held."""
+        if self._hook_thread is not None:
+            self._hook_thread.stop(0.0)
+        self._core.close()
+        for end in self._pipe or ():
+            os.close(end)
+        self._pipe = self._hook_thread = None
 
     def stop(self) -> None:
         """Resign if active, let the last hooks run, and return when no thread is left. Does nothing if it is stopped.
@@ -156,20 +175,17 @@ class VrrpThread(ThreadRunner):
         A hook that takes longer than ``hook_timeout`` is left behind.
         """
         with self._lock:
-            thread, hooks, pipe, core = self._thread, self._hook_thread, self._pipe, self._core
-            if thread is None or hooks is None or pipe is None:
+            thread, hooks = self._thread, self._hook_thread
+            if thread is None or hooks is None:
                 return
-            core.stop(clock())
+            self._core.stop(clock())
             self._pass_on()
             self._thread = None
             self._wake()
         thread.join()
         hooks.stop(self._hook_timeout)
         with self._lock:
-            core.close()
-            for end in pipe:
-                os.close(end)
-            self._pipe = self._hook_thread = None
+            self._release()
 
     # ------------------------------------------------------------------ what a program asks and says
 

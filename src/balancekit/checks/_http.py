@@ -41,7 +41,12 @@ def get(host: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
         head: bytes = connection.send(request)
         return head + bytes(connection.send(h11.EndOfMessage()))
     except (h11.LocalProtocolError, ValueError) as error:
-        raise ConfigurationError("headers", dict(headers), f"headers that HTTP allows ({error})") from error
+        if headers:  # shown without their values, which may be keys
+            shown = dict.fromkeys([name for name, _ in headers], "***")
+            raise ConfigurationError(
+                "headers", shown, "headers that HTTP allows, without line ends"
+            ) from None
+        raise ConfigurationError("host", host, f"a host that HTTP allows ({error})") from error
 
 
 @final

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
+from balancekit._support.headers import secret_headers
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
@@ -48,7 +49,7 @@ class HttpSdResolver:
     timeout
         Seconds for the whole answer, > 0.
     headers
-        Sent with each question, for example an ``Authorization``. Not shown in ``repr``.
+        Sent with each question, for example an ``Authorization``. Neither ``repr`` nor an error shows their values.
     tls
         How to check certificates; the system's way if left out.
     interval
@@ -64,15 +65,14 @@ class HttpSdResolver:
         tls: SSLContext | None = None,
         interval: float = 30.0,
     ) -> None:
-        parts = urlsplit(valid.text("url", url))
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_web_address(valid.text("url", url)):
             raise ConfigurationError("url", url, "an http:// or https:// URL")
         self._timeout = valid.number("timeout", timeout, above=0.0)
         self.refresh: Refresh = Refresh(interval=interval, timeout=self._timeout)
         sent = {
             "Accept": "application/json",
             "X-Prometheus-Refresh-Interval-Seconds": f"{self.refresh.interval:g}",
-            **valid.labels("headers", {} if headers is None else headers),
+            **secret_headers({} if headers is None else headers),
         }
         self._request = urllib.request.Request(url, headers=sent)  # noqa: S310 - the scheme is checked above
         self._tls = tls
@@ -198,6 +198,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if following is not None and _origin(here) != _origin(there):
             following.headers = {name: value for name, value in following.headers.items() if name in FOR_ALL}
         return following
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address, or a port that is none
+        return False
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:

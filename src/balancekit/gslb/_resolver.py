@@ -9,6 +9,7 @@ Source: RFC 7871 section 7.3; Unbound 1.17.1 with ``subnetcache`` (recorded); RF
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
@@ -134,7 +135,8 @@ class ResolverCache:
     @checked_arguments
     def store(self, query: Query, answer: Answer, /, *, now: float) -> None:
         """Keep the answer to a query, under its scope cut to the prefix limit."""
-        ttl = max(self._min_ttl, min(self._max_ttl, valid.number("ttl", answer.ttl)))
+        given = self._max_ttl if answer.ttl == math.inf else valid.number("ttl", answer.ttl)
+        ttl = max(self._min_ttl, min(self._max_ttl, given))
         scope = valid.integer("scope", answer.scope, minimum=0, maximum=128)
         name = query.name.lower().rstrip(".")
         if not query.client.has_subnet:

@@ -107,7 +107,8 @@ class Spill:
     sites
         A policy by site. Without a map, their order is every client's order.
     capacity
-        What a site can take when all its endpoints are up, in the unit of ``demand``, whole or not.
+        What a site can take when all its endpoints are up, in the unit of ``demand``, whole or not. It is counted in
+        whole units, one at least while an endpoint is up: choose a unit of which a site has hundreds.
     demand
         Returns the present demand of the clients whose nearest site this is. Asked at every answer: read a
         number that something else keeps.
@@ -230,7 +231,8 @@ class Spill:
             seen = [standings(id) for id in ids]
             up = sum(standing.up for standing in seen)
             until = min(until, *[standing.until for standing in seen])
-            able[site] = math.floor(self._capacity[site] * up / len(ids))
+            share = self._capacity[site] * up / len(ids)
+            able[site] = max(1, math.floor(share)) if share else 0
         return able, max(0.0, until - now)
 
     def _plan(self, able: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, checked_stream
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Became, Effect
@@ -77,7 +78,7 @@ def read_advert_log(lines: Iterable[str]) -> Iterator[LoggedAdvert]:
             facts = json.loads(line)
             data = bytes.fromhex(facts["hex"])
             yield LoggedAdvert(
-                float(facts["t"]),
+                valid.number("t", float(facts["t"])),
                 str(facts["source"]),
                 str(facts["destination"]),
                 int(facts["hop_limit"]),
@@ -156,7 +157,7 @@ def replay_adverts(
     note(machine.start(now=now))
     last = -math.inf
     for packet in log:
-        if packet.t < last:
+        if not math.isfinite(packet.t) or packet.t < last:
             raise ConfigurationError("log", packet.t, f"times in order, after {last:g}")
         last = packet.t
         if packet.t < start:

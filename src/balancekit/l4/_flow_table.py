@@ -254,6 +254,7 @@ class FlowTable:
         newest, closed = _kept(self._newest, now), [_kept(flows, now) for flows in self._closed]
         self._newest, self._closed = newest, closed
         self._size = len(self._newest) + sum(map(len, self._closed))
+        self._pins = {id: pin for id, pin in self._pins.items() if pin.in_use(now)}
         return before - self._size
 
     def stats(self) -> FlowTableStats:

@@ -5,12 +5,15 @@ Cost: O(length). Errs on the safe side: a shorter text, or none, where the begin
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 __all__ = ["literal_of"]
 
 SPECIAL: Final = frozenset(".^$*+?{}[]|()")
 """Letters that are no text in an expression, unless a backslash precedes them."""
+CLASS_OR_ESCAPE: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+"""What stands for one letter and may have parentheses and bars that are no groups: in a class a bracket that comes first is a letter."""
 
 
 def literal_of(pattern: str) -> str:
@@ -42,15 +45,12 @@ def literal_of(pattern: str) -> str:
 
 
 def _alternatives(pattern: str) -> bool:
-    """Whether a pattern has a ``|`` outside of groups; inside of a class counts too, which errs on the safe side."""
+    """Whether a pattern may have a ``|`` outside of groups; with a ``#``, which may begin a comment, any ``|`` is taken for one."""
+    if "|" not in pattern or "#" in pattern:
+        return "|" in pattern
     depth = 0
-    escaped = False
-    for letter in pattern:
-        if escaped:
-            escaped = False
-        elif letter == "\\":
-            escaped = True
-        elif letter == "(":
+    for letter in CLASS_OR_ESCAPE.sub("", pattern):
+        if letter == "(":
             depth += 1
         elif letter == ")":
             depth -= 1

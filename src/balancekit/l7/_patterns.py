@@ -190,8 +190,12 @@ class Regex:
         return self
 
     def rewritten(self, path: str, new: str, /) -> str:
-        r"""Return the path with the match replaced; ``\1`` and ``\g<name>`` stand for groups."""
-        return self.expression.sub(new, path, count=1)
+        r"""Return the path with the match replaced; ``\1`` and ``\g<name>`` stand for groups.
+
+        What does not begin with a slash gets one: behind a host it would be a part of its name.
+        """
+        found = self.expression.sub(new, path, count=1)
+        return found if found.startswith("/") else f"/{found}"
 
     def __repr__(self) -> str:
         return f"regex({self.expression.pattern!r})"

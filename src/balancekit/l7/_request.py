@@ -121,7 +121,8 @@ class Request:
 
         The path is ``RAW_URI`` or ``REQUEST_URI`` where the server gives it. PEP 3333 has only the decoded
         ``PATH_INFO``; it is escaped again, and an encoded slash can no longer be told from a plain one. The server
-        has also made one name of ``X-A`` and ``X_A``.
+        has also made one name of ``X-A`` and ``X_A``. A target with a host of its own (RFC 9112 3.2.2) that is not that of
+        the ``Host`` field: both are joined by a comma, which ``Spelling.STRICT`` rejects.
 
         Example
         -------
@@ -130,8 +131,9 @@ class Request:
         <Request GET shop.test/a%20b>
         """
         raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+        authority = ""
         if raw:
-            path = _split(raw)[1]
+            authority, path, _ = _split(raw)
         else:
             decoded = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
             path = quote(decoded.encode("latin-1", "replace"), safe=PCHAR)
@@ -144,7 +146,7 @@ class Request:
         return cls(
             path,
             method=environ.get("REQUEST_METHOD", "GET"),
-            host=environ.get("HTTP_HOST", ""),
+            host=",".join(dict.fromkeys(filter(None, (authority, environ.get("HTTP_HOST", ""))))),
             query=environ.get("QUERY_STRING", ""),
             headers=headers,
         )

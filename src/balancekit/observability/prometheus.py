@@ -126,12 +126,13 @@ class BalancerCollector:
         self.service: str = valid.text("service", service)
         if not isinstance(registry, CollectorRegistry):
             raise ConfigurationError("registry", registry, "a CollectorRegistry")
+        if not isinstance(discovery, Iterable):
+            raise ConfigurationError("discovery", discovery, "a list of runners")
         self._runners = tuple(discovery)
         for runner in self._runners:
             if not callable(getattr(runner, "stats", None)):
                 raise ConfigurationError("discovery", runner, "runners with a method stats()")
         self._exporter = _exporter(registry)
-        self._exporter.join(self)
         self.balancer: ObservableBalancer[Any] = balancer
         self.counters: EventCounters = EventCounters(balancer)
         self._named: set[str] = set()
@@ -139,6 +140,11 @@ class BalancerCollector:
         self._lock = new_lock()
         self._tokens: dict[str, int] = {}
         self._answers_due = -math.inf
+        try:
+            self._exporter.join(self)  # last, for a scrape may come at once
+        except BaseException:
+            self.counters.stop()
+            raise
         observe = self._written if self._exporter.direct is not None else self._timed
         self._stops: list[Callable[[], None]] = [
             balancer.on_completion(observe),

@@ -200,12 +200,13 @@ class AsgiLoadReports:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        failed = True
+        failed, answered = True, False
         arrival = self.meter.started()
 
         async def reporting(message: MutableMapping[str, Any]) -> None:
-            nonlocal failed
+            nonlocal failed, answered
             if message["type"] == "http.response.start":
+                answered = True
                 failed = message["status"] >= SERVER_ERROR
                 value = format_orca(self.meter.report()).encode("latin-1", "replace")
                 message = {**message, "headers": [*message.get("headers", ()), (LOAD_HEADER.encode(), value)]}
@@ -213,8 +214,11 @@ class AsgiLoadReports:
 
         try:
             await self._app(scope, receive, reporting)
-        except BaseException:
+        except Exception:
             failed = True
+            raise
+        except BaseException:  # the server cancels, for the client has gone
+            failed = failed and answered
             raise
         finally:
             self.meter.finished(arrival, failed=failed)
@@ -259,7 +263,9 @@ class WsgiLoadReports:
             failed = failed or not isinstance(error, GeneratorExit)
             raise
         finally:
-            close = getattr(parts, "close", None)
-            if close is not None:
-                close()
-            self.meter.finished(arrival, failed=failed)
+            try:
+                close = getattr(parts, "close", None)
+                if close is not None:
+                    close()
+            finally:
+                self.meter.finished(arrival, failed=failed)

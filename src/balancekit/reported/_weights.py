@@ -17,6 +17,7 @@ Source: gRPC proposal A58 and C-core 1.85; Envoy 1.40.0, ``client_side_weighted_
 from __future__ import annotations
 
 import enum
+import math
 import statistics
 from collections.abc import Iterable
 from typing import Final
@@ -102,6 +103,8 @@ class ReportedWeights(Policy):
         if used <= 0.0 or report.rps <= 0.0:
             return 0.0
         weight = report.rps / (used + self.error_penalty * report.eps / report.rps)
+        if not math.isfinite(weight):  # a utilization so small that it means nothing
+            return 0.0
         return float(int(weight)) if self.whole else weight
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, final
 from balancekit._support import validation as valid
 from balancekit.endpoint import Endpoint
 from balancekit.errors import UnknownEndpointError
-from balancekit.events import Ejected, Event
+from balancekit.events import Ejected, Event, Removed
 from balancekit.outcome import FAILURES, CheckResult, Completion
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.sharing._redis import AsyncRedisStore, RedisStore
@@ -130,6 +130,10 @@ class SharedEjections:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Ejected) and event.endpoint not in self._joining:
             self._core.hint(event.endpoint, max(event.until - event.at, 1e-3))
+        elif isinstance(event, Removed):
+            there = {endpoint.id for endpoint in self._balancer.endpoints}
+            for gone in [id for id in list(self._suspected) if id not in there]:
+                self._suspected.pop(gone, None)
 
     def _on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
         if completion.outcome in FAILURES:

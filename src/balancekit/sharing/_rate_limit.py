@@ -79,6 +79,11 @@ class TokenBlock:
         """Take tokens; ``None`` if the store did not answer. Any thread may call."""
         self._granted.append(tokens)
 
+    def forfeit(self) -> None:
+        """Give up all tokens, also those that were granted last."""
+        self._granted.clear()
+        self.tokens = min(0.0, self.tokens)
+
     def settle(self, now: float) -> None:
         """Let granted tokens count."""
         alone = self._alone_since

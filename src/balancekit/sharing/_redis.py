@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.runner import join
 from balancekit.errors import ConfigurationError
 from balancekit.sharing._store import SCRIPT, StoreCore, StoreExchange
 
@@ -85,10 +87,15 @@ class RedisStore:
         with self._lock:
             if self._thread is None:
                 arguments = (weakref.ref(self), self._stop, self.core.period)
-                self._thread = threading.Thread(
-                    target=_run, args=arguments, name="balancekit-store", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=_run, args=arguments, name="balancekit-store", daemon=True)
+                try:
+                    thread.start()
+                except (
+                    RuntimeError
+                ) as error:  # the system starts no more threads: a later request tries again
+                    self.core.failed(error)
+                else:
+                    self._thread = thread
 
     def synchronize(self) -> None:
         """Exchange now, in this thread. Never raises what the client raises."""
@@ -101,8 +108,8 @@ class RedisStore:
     def close(self) -> None:
         """End the thread, and take the counts of this process back."""
         self._stop.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(self.core.ttl)
+        if self._thread is not None:
+            join(self._thread, self.core.ttl)
         with contextlib.suppress(Exception):
             self._client.eval(SCRIPT, *self.core.arguments(leave=True))
 
@@ -164,6 +171,7 @@ class AsyncRedisStore:
         """What is written and read."""
         self._client: Any = client
         self._task: asyncio.Task[None] | None = None
+        call_in_child(self)
 
     def exchange(self) -> StoreExchange:
         """Return the exchange of one pool."""
@@ -176,23 +184,29 @@ class AsyncRedisStore:
         """Exchange now. Never raises what the client raises."""
         try:
             self.core.answered(await self._client.eval(SCRIPT, *self.core.arguments()))
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            raise_cancellation()
             self.core.failed(error)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
+        if not is_alive(self._task):
+            self._task = asyncio.create_task(self._run(), name="balancekit-store")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)  # a cancellation of the caller's is not lost
         with contextlib.suppress(Exception):
             await self._client.eval(SCRIPT, *self.core.arguments(leave=True))
+
+    def after_fork(self) -> None:
+        """Be another member in a child, whose loop is another."""
+        self.core.start_over()
+        self._task = None
 
     async def _run(self) -> None:
         while True:

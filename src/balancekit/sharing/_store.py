@@ -26,6 +26,8 @@ MAX_AGE_PERIODS: Final = 3.0
 KEPT_S: Final = 86_400
 """How long the store keeps keys that no process touches."""
 
+MAX_HINT_S: Final = 86_400.0
+"""The longest time that a hint is in force; one without an end would be no number to the store."""
 MAX_SHOWN: Final = 200
 """Characters of an answer in an error."""
 SCRIPT: Final = """
@@ -128,6 +130,10 @@ class Quota(Protocol):
         """Take tokens; ``None`` if the store did not answer."""
         ...
 
+    def forfeit(self) -> None:
+        """Give up all tokens: in a forked child, for the parent has them."""
+        ...
+
 
 @final
 class StoreCore:
@@ -179,6 +185,8 @@ class StoreCore:
         self._posted = {}
         self._hints = {}
         self._down = False
+        for quota in list(self._quotas):
+            quota.forfeit()
 
     def exchange(self) -> StoreExchange:
         """Return the exchange of one pool."""
@@ -189,7 +197,7 @@ class StoreCore:
     def hint(self, endpoint: str, seconds: float) -> None:
         """Tell the others, with the next exchange, that this process has ejected an endpoint for a while."""
         with self._lock:
-            self._hints[endpoint] = seconds
+            self._hints[endpoint] = min(seconds, MAX_HINT_S)
 
     def add_quota(self, quota: Quota) -> None:
         """Lease tokens for a quota with each exchange from now on, for as long as it is there."""

@@ -97,3 +97,12 @@ def test_a_wrong_argument_is_named(options, parameter):
     with pytest.raises(ConfigurationError) as caught:
         ResolverCache(**options)
     assert caught.value.parameter == parameter
+
+
+def test_an_answer_that_nothing_bounds_is_kept_for_the_longest_time():
+    """An infinite TTL, which policies give when nothing can change, is cut to ``max_ttl`` like any other."""
+    cache = ResolverCache(max_ttl=60.0)
+    query = Query(name="www", client=Client(address="192.0.2.53"))
+    cache.store(query, Answer(("a",)), now=0.0)
+    assert cache.look_up(query, now=10.0) == Answer(("a",), ttl=50.0)
+    assert cache.look_up(query, now=60.0) is None

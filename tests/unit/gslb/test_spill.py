@@ -119,3 +119,18 @@ def test_a_wrong_argument_is_named(make, parameter):
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize(("capacity", "up"), [(0.9, 4), (3.0, 1), (0.1, 1)])
+def test_a_site_that_is_up_in_part_takes_something(capacity, up):
+    """What is less than one unit is one: a site with an endpoint that is up has not failed."""
+    ids = [f"eu-{number}" for number in range(4)]
+    site = Spill(
+        {"eu": AllUp(ids, threshold=0.25)}, {"eu": capacity}, demand=lambda _site: 1.0, exhausted="next"
+    )
+    ask = fixed_standings(dict.fromkeys(ids[:up], True), default=False)
+    query = Query(name="www", client=Client(address="192.0.2.53"))
+    answer = site.answer(query, ask, now=0.0, rng=Random(1))
+    assert not answer.failed
+    assert set(answer.chosen) == set(ids[:up])
+    assert site.answer(query, fixed_standings({}, default=False), now=0.0, rng=Random(1)).failed

@@ -120,3 +120,15 @@ def test_a_replay_begins_and_ends_when_told():
     assert replay_adverts([], BACKUP).role_at(-1.0) is Role.INITIALIZE
     with pytest.raises(ConfigurationError, match="log"):
         replay_adverts(log([1.0, 0.5]), BACKUP)
+
+
+@pytest.mark.parametrize("t", ["Infinity", "-Infinity", "NaN"])
+def test_a_log_with_a_time_that_is_none_is_refused(t):
+    """A time that is infinite or no number is no line of a log, and no packet to replay: the replay would never end."""
+    line = f'{{"t":{t},"source":"192.0.2.11","destination":"224.0.0.18","hop_limit":255,"hex":""}}'
+    with pytest.raises(ConfigurationError, match="line 1"):
+        list(read_advert_log([line]))
+    packet = LoggedAdvert(float(t.lower()), "192.0.2.11", "224.0.0.18", 255, b"")
+    router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12")
+    with pytest.raises(ConfigurationError):
+        replay_adverts([packet], router)

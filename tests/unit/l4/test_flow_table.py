@@ -345,3 +345,18 @@ def test_it_says_what_it_is():
     seen(table, 1, 0.0)
     assert repr(table) == "<FlowTable of 1 flows, 10 at most>"
     assert (table.stats().pinned, table.stats().evicted, table.stats().oldest) == (1, 0, None)
+
+
+def test_owners_without_flows_are_forgotten_by_expire():
+    """Endpoints that come and go for weeks leave nothing in a table that is never full; those with flows stay."""
+    table = FlowTable(capacity=100_000, idle={"tcp": 10.0})
+    for number in range(50):
+        table.steer(
+            b"flow %d\x06" % number,
+            now=float(number),
+            owner=lambda _, number=number: f"pod-{number}",
+            alive=(),
+        )
+    table.expire(now=55.0)
+    assert set(table._pins) == {f"pod-{number}" for number in range(45, 50)}
+    assert table.lookup(b"flow 49\x06", now=55.0) == "pod-49"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancekit.errors import ConfigurationError
-from balancekit.l7 import exact, prefix, regex, template, text_prefix
+from balancekit.l7 import Request, Route, RouteTable, exact, prefix, regex, template, text_prefix
 from balancekit.l7._patterns import literal_of
 
 
@@ -104,3 +104,36 @@ def test_every_match_begins_with_the_literal(pieces, path):
         return
     if compiled.search(path):
         assert path.startswith(literal_of(expression))
+
+
+@pytest.mark.parametrize(
+    ("expression", "path"),
+    [
+        (r"^/ab/[(]x|/cd", "/cd"),
+        (r"^/ab/[^(]x|/cd", "/cd"),
+        (r"^/ab/[](]x|/cd", "/cd"),
+        (r"^/ab/[\](]x|/cd", "/cd"),
+        (r"^/ab(?#()x|/cd", "/cd"),
+        (r"^/ab/\(x|/cd", "/cd"),
+    ],
+)
+def test_an_alternative_is_found_whatever_precedes_it(expression, path):
+    """Parentheses in classes, comments and escapes are no groups: a table finds what the expression finds."""
+    pattern = regex(expression)
+    assert pattern.matches(path)
+    assert RouteTable([Route("r", "pool", path=pattern)]).match(Request(path)) is not None
+
+
+@pytest.mark.parametrize(
+    ("expression", "literal"),
+    [(r"^/users/[(|)]x", "/users/"), (r"^/a/(b|c)/[0-9]", "/a/"), (r"^/a\|b", "/a|b"), (r"^/a/[]|]", "/a/")],
+)
+def test_a_bar_in_a_group_or_a_class_costs_no_literal(expression, literal):
+    """Such expressions are still looked up by their beginning."""
+    assert regex(expression).literal == literal
+
+
+def test_a_rewritten_path_begins_with_a_slash():
+    """What a client sends never becomes a part of the host: ``http://shop.test`` and ``.evil.test/x`` are not put together."""
+    route = Route("r", "pool", path=regex(r"^/(.*)$"), rewrite=r"\1")
+    assert RouteTable([route]).match(Request("/.evil.test/x")).target == "/.evil.test/x"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balancekit.errors import ConfigurationError
-from balancekit.l7 import Request
+from balancekit.l7 import Request, Route, RouteTable
 
 
 def test_text_stays_as_sent():
@@ -99,3 +99,19 @@ def test_headers_of_another_type_are_refused_when_they_are_read():
     """A header that is neither text nor bytes is refused by name."""
     with pytest.raises(ConfigurationError, match="headers"):
         Request("/", headers=[("a", 1)]).header("a")
+
+
+@pytest.mark.parametrize(
+    ("target", "field", "host"),
+    [
+        ("http://shop.test/a?x=1", "shop.test", "shop.test"),
+        ("http://shop.test/a", "", "shop.test"),
+        ("/a", "shop.test", "shop.test"),
+        ("http://admin.test/a", "shop.test", "admin.test,shop.test"),
+    ],
+)
+def test_a_wsgi_target_with_a_host_of_its_own_is_not_passed_over(target, field, host):
+    """The host of an absolute target counts (RFC 9112 3.2.2); where the Host field is another, both stand, and are rejected."""
+    request = Request.from_wsgi({"REQUEST_METHOD": "GET", "RAW_URI": target, "HTTP_HOST": field})
+    assert (request.host, request.path) == (host, "/a")
+    assert (RouteTable([Route("site", "web")]).rejection(request) is None) is ("," not in host)

@@ -297,3 +297,13 @@ def test_a_figure_that_cannot_be_is_refused(name, value):
         value = {"x": value}
     with pytest.raises(ConfigurationError, match=name):
         LoadReport(**{name: value})
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_weight_that_would_be_infinite_is_none(whole):
+    """A server that reports next to no utilization has no weight by that report, and the others keep theirs."""
+    machine = ReportedWeights(blackout=0.0, whole=whole)()
+    for endpoint, used in (("a", 0.5), ("b", 0.25), ("liar", 5e-324)):
+        report = LoadReport(application_utilization=used, rps=1e12)
+        machine.record(endpoint, report, now=0.0)
+    assert machine.weights(["a", "b", "liar"], now=1.0) == {"a": 2e12, "b": 4e12, "liar": 3e12}

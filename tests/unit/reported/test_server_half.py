@@ -160,3 +160,38 @@ def test_a_wsgi_application_that_raises_counts_as_an_error():
         list(WsgiLoadReports(app, found)({}, None))
     assert found.report().application_utilization == 0.0
     assert found.report().eps > 0.0
+
+
+def test_a_wsgi_body_that_cannot_be_closed_is_a_request_that_has_ended():
+    """The meter counts no request as open whose body raised in ``close``."""
+
+    class Body(list):
+        def close(self):
+            raise OSError("no space left")
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return Body([b"x"])
+
+    reporting = WsgiLoadReports(app)
+    with pytest.raises(OSError, match="no space"):
+        list(reporting({}, lambda *rest: None))
+    assert reporting.meter.probed().in_flight == 0
+
+
+@pytest.mark.parametrize(("status", "errors"), [(None, False), (200, False), (503, True)])
+def test_a_client_that_leaves_is_no_error_of_the_server(status, errors):
+    """An ASGI application that is cancelled counts as an error only if it had answered with one."""
+
+    async def app(scope, receive, send):
+        if status is not None:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+        raise asyncio.CancelledError
+
+    async def send(message):
+        pass
+
+    reporting = AsgiLoadReports(app)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(reporting({"type": "http"}, None, send))
+    assert (reporting.meter.report().eps > 0.0) is errors

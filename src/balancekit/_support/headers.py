@@ -1,0 +1,27 @@
+"""Headers that hold credentials: checked when they are given, and shown by no error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from balancekit.errors import ConfigurationError
+
+__all__ = ["HEADER_NAME", "secret_headers"]
+
+HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
+
+
+def secret_headers(given: object) -> dict[str, str]:
+    """Copy headers that can be sent; an error about others shows no value, for it may be a key."""
+    if not isinstance(given, Mapping):
+        raise ConfigurationError("headers", "***", "a mapping from names to values")
+    for name, value in given.items():
+        if not isinstance(name, str) or HEADER_NAME.fullmatch(name) is None:
+            raise ConfigurationError("headers", {"***": "***"}, "names as HTTP has them")
+        if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
+            allowed = "values of printable ASCII, without line ends, and no spaces around them"
+            raise ConfigurationError("headers", {name: "***"}, allowed)
+    return dict(given)

@@ -1,0 +1,152 @@
+"""Stores without a server: members, hints and tokens of a process, and the tasks that exchange them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+
+import pytest
+
+from balancekit import LoadBalancer, Outcome, PowerOfChoices
+from balancekit.loads import InFlight
+from balancekit.sharing import AsyncRedisStore, RedisStore, Shared, SharedEjections
+from balancekit.sharing._rate_limit import TokenBlock
+
+EMPTY = json.dumps({"sums": [], "hints": [], "granted": []})
+
+
+class Client:
+    """A client of redis-py, as far as a store of tasks looks at it."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    async def eval(self, _script, _keys, *arguments):
+        """Answer what it is told to, then nothing."""
+        self.asked.append(json.loads(arguments[-1]))
+        answer = self.answers.pop(0) if self.answers else EMPTY
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class ThreadClient:
+    """The same for a store of threads."""
+
+    def eval(self, _script, _keys, *_arguments):
+        """Answer nothing."""
+        return EMPTY
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("kind", ["thread", "task"])
+def test_a_forked_child_is_another_member(kind):
+    """Workers that fork from one program with a store each have a member of their own, or their counts replace each other."""
+    store = RedisStore(ThreadClient(), name="x") if kind == "thread" else AsyncRedisStore(Client(), name="x")
+    mine, (reading, writing) = store.core.member, os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, store.core.member.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100).decode() not in {"", mine}
+    assert store.core.member == mine
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_child_has_no_tokens_of_its_parent():
+    """The parent spends the tokens that it was granted; a debt, which each request of the child adds to, stays."""
+    store = AsyncRedisStore(Client(), name="x")
+    rich, poor = TokenBlock("a", 10.0, 10.0, 1.0), TokenBlock("b", 10.0, 10.0, 1.0)
+    for block in (rich, poor):
+        store.core.add_quota(block)
+    rich.grant(5.0)
+    rich.settle(0.0)
+    rich.grant(3.0)
+    poor.spend(2.0)
+    store.after_fork()
+    for block in (rich, poor):
+        block.settle(1.0)
+    assert (rich.tokens, poor.tokens) == (0.0, -2.0)
+
+
+def test_an_exchange_that_is_cancelled_from_within_is_a_failure():
+    """A ``CancelledError`` that the client raises is logged as a store that does not answer; the next exchange is made."""
+    client = Client(asyncio.CancelledError())
+
+    async def main():
+        async with AsyncRedisStore(client, name="x", period=0.001) as store:
+            async with asyncio.timeout(5.0):
+                while len(client.asked) < 3:  # noqa: ASYNC110 - the store tells nobody of an exchange
+                    await asyncio.sleep(0.001)
+            return store.core._down
+
+    assert asyncio.run(main()) is False
+
+
+def test_a_cancellation_at_the_end_of_the_block_is_not_lost():
+    """A task that is cancelled while it leaves ``async with`` ends as cancelled."""
+    stuck = asyncio.Event()
+
+    class Slow(Client):
+        async def eval(self, _script, _keys, *_arguments):
+            try:
+                await asyncio.sleep(60.0)
+            finally:
+                stuck.set()
+                await asyncio.sleep(0.02)
+
+    async def leave():
+        async with AsyncRedisStore(Slow(), name="x"):
+            await asyncio.sleep(0)
+
+    async def main():
+        task = asyncio.create_task(leave())
+        await stuck.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+def test_a_hint_without_an_end_ends_after_a_day():
+    """An ejection for ever is a number to the store, or it could not answer anyone any more."""
+    store = AsyncRedisStore(Client(), name="x")
+    store.core.hint("a", float("inf"))
+    store.core.hint("b", 3.0)
+    asked = json.loads(store.core.arguments()[-1])
+    assert dict(asked["hints"]) == {"a": 86_400.0, "b": 3.0}
+
+
+def test_failures_of_endpoints_that_were_removed_are_forgotten():
+    """Endpoints that come and go for weeks take no more room than those that are there."""
+    lb = LoadBalancer(["stays"])
+    hints = SharedEjections(lb, RedisStore(ThreadClient(), name="x"))
+    lb.acquire().release(Outcome.FAILURE)
+    for number in range(50):
+        lb.add(f"pod-{number}")
+        lb.acquire(exclude=["stays"]).release(Outcome.FAILURE)
+        lb.remove(f"pod-{number}")
+    assert set(hints._suspected) == {"stays"}
+    hints.stop()
+
+
+def test_a_request_does_not_fail_because_no_thread_can_be_started(monkeypatch, caplog):
+    """If the system refuses the store's thread, requests go on with own counts, and a later one starts it."""
+
+    def refused(_thread):
+        raise RuntimeError("can't start new thread")
+
+    store = RedisStore(ThreadClient(), name="x")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(InFlight(), store=store))
+        lb.acquire().release()
+    assert "can't start new thread" in caplog.text
+    store.start()
+    assert store._thread is not None
+    store.close()
