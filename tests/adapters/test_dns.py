@@ -14,7 +14,7 @@ from dnslib import DNSRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancekit import LoadBalancer
+from balancekit import ConfigurationError, LoadBalancer
 from balancekit.adapters.dnslib import GslbResolver
 from balancekit.adapters.dnspython import BalancerStandings, DnsResponder
 from balancekit.gslb import (
@@ -226,3 +226,12 @@ def test_a_reply_that_is_cut_keeps_its_opt_record():
     reply = dns.message.from_wire(bytes(cut.pack()))
     assert reply.flags & dns.flags.TC
     assert (reply.edns, theirs.edns) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"up_states": "healthy"}, {"up_states": 5}, {"clock": 5.0}, {"max_age": -1.0}]
+)
+def test_wrong_standings_are_refused_by_name(wrong):
+    """A string is no collection of states: read letter by letter, it would have all endpoints down."""
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        BalancerStandings(LoadBalancer(["a"]), **wrong)

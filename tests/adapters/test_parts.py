@@ -23,6 +23,7 @@ from balancekit.adapters import aiohttp as for_aiohttp
 from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters import requests as for_requests
 from balancekit.adapters._addresses import AddressCache
+from balancekit.adapters._matching import ServiceMatcher
 from balancekit.adapters._request_options import asked
 from balancekit.adapters._retry_after import quota_reset, retry_after
 from balancekit.adapters._target import address_of
@@ -286,6 +287,55 @@ def test_a_quota_that_is_used_up_is_waited_for(reset: str, seconds: float | None
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
     assert quota_reset(headers) == seconds
     assert quota_reset(headers | {"x-ratelimit-remaining-requests": "1"}) is None
+
+
+@pytest.mark.parametrize(
+    ("location", "rewritten"),
+    [
+        ("http://10.0.0.1/login", "http://orders/login"),
+        ("http://10.0.0.1:80/login", "http://orders/login"),
+        ("//10.0.0.1/login", "http://orders/login"),
+        ("http://10.0.0.2:80/login", "http://orders/login"),
+        ("https://api.example.com:443/v1/a", "http://orders/a"),
+        ("http://10.0.0.1:81/login", None),
+        ("https://10.0.0.1:80x/login", None),
+        ("http://user@10.0.0.1/login", None),
+        ("ftp://10.0.0.1/login", None),
+        ("/login", None),
+    ],
+)
+def test_a_redirect_to_an_endpoint_is_known_by_host_and_port(location: str, rewritten: str | None) -> None:
+    """A port that is that of the scheme need not be written, in the redirect or in the target; any other place stays as it is."""
+    pool = LoadBalancer(["10.0.0.1:80", "10.0.0.2", "https://api.example.com/v1"])
+    matcher = ServiceMatcher(None, "auto", pool)
+    assert matcher.logical_location(location, logical="http://orders") == (rewritten or location)
+
+
+def test_a_transport_that_another_thread_made_first_is_closed() -> None:
+    """Of two transports that are made for an endpoint at a time, the one that is not used is closed by the next request."""
+    made: list[Any] = []
+    both_make = threading.Barrier(2)
+
+    class Inner(httpx2.BaseTransport):
+        closed = False
+
+        def __init__(self, endpoint: Endpoint[str]) -> None:
+            made.append(self)
+            both_make.wait(5.0)
+
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            return httpx2.Response(200)
+
+        def close(self) -> None:
+            self.closed = True
+
+    lb = LoadBalancer(["10.0.0.1:80"])
+    with httpx2.Client(transport=for_httpx2.BalancedTransport(lb, transport_factory=Inner)) as client:
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(client.get, ["http://orders/"] * 2))
+        client.get("http://orders/")
+        assert sorted(inner.closed for inner in made) == [False, True]
+    assert all(inner.closed for inner in made)
 
 
 def test_options_nest_and_the_earlier_deadline_counts() -> None:

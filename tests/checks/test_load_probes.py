@@ -191,3 +191,23 @@ def test_asynchronous_probes_start_and_stop_by_hand():
             pass
     with pytest.raises(AttributeError, match="or use ThreadProbes"):
         _ = probes.__enter__
+
+
+def test_a_probe_may_stop_its_runner():
+    """``stop`` in a probe does not wait for that probe; no thread is left."""
+    prequal = Prequal()
+    lb = LoadBalancer(["a", "b"], selector=prequal)
+    stopped = []
+
+    def probe(endpoint):
+        probes.stop()
+        stopped.append(endpoint.id)
+        return ProbedLoad(1.0)
+
+    probes = ThreadProbes(lb, prequal, probe)
+    probes.start()
+    lb.acquire().release()
+    deadline = time.monotonic() + 20.0
+    while not (stopped and not any("balancekit-probe" in one.name for one in threading.enumerate())):
+        assert time.monotonic() < deadline, "a thread waits for itself"
+        time.sleep(0.01)

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Query, Reply, Standing, Standings, Zone
 from balancekit.health import ELIGIBLE
 from balancekit.protocols import ObservableBalancer
@@ -36,6 +37,11 @@ class BalancerStandings:
     clock
         Seconds; the clock that is handed to policies as ``now``.
 
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+
     Cost: O(n) per ``max_age``, else one look-up.
 
     Example
@@ -62,7 +68,11 @@ class BalancerStandings:
             horizon if horizon == float("inf") else valid.number("horizon", horizon, minimum=0.0)
         )
         self._max_age: Final = valid.number("max_age", max_age, minimum=0.0)
+        if isinstance(up_states, str) or not isinstance(up_states, Collection):
+            raise ConfigurationError("up_states", up_states, "a collection of names of health states")
         self._up_states: Final = frozenset(map(str, up_states))
+        if not callable(clock):
+            raise ConfigurationError("clock", clock, "a function that returns seconds")
         self._clock: Final = clock
         self._read: tuple[float, dict[str, Standing]] = (float("-inf"), {})
 

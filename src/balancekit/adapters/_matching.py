@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.text import ascii_host
@@ -98,20 +98,30 @@ class ServiceMatcher:
             there = urlsplit(location)
         except ValueError:
             return location  # no URL: the caller gets it as it is
-        if not there.netloc:
+        scheme = there.scheme or logical.partition(":")[0]
+        wanted = _place(there, scheme)
+        if wanted is None:
             return location
         for endpoint in self._balancer.endpoints:
             try:
                 known = address_of(endpoint.target)
             except ConfigurationError:
                 continue
-            if (
-                known.scheme or there.scheme
-            ) == there.scheme and known.netloc.lower() == there.netloc.lower():
+            place = known.host.lower(), known.port or PORTS[known.scheme or scheme]
+            if (known.scheme or scheme) == scheme and place == wanted:
                 rest = there._replace(scheme="", netloc="").geturl()
                 inside = known.prefix and (rest + "/").startswith(f"{known.prefix}/")
                 return logical + (rest.removeprefix(known.prefix) if inside else rest)
         return location
+
+
+def _place(url: SplitResult, scheme: str) -> tuple[str, int] | None:
+    """Return host and port of a URL, that of the scheme if none is written; ``None`` if no endpoint can be meant."""
+    try:
+        port = url.port or PORTS.get(scheme)
+    except ValueError:
+        return None
+    return None if not url.hostname or port is None or "@" in url.netloc else (url.hostname, port)
 
 
 def _service(name: object) -> tuple[str | None, int | None]:

@@ -117,6 +117,7 @@ class ThreadProbes(_Prober, ThreadRunner):
         self._woken = threading.Event()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        self._asking: set[threading.Thread] = set()
         self._selector.on_due = _nothing
 
     def start(self) -> None:
@@ -132,13 +133,14 @@ class ThreadProbes(_Prober, ThreadRunner):
                 raise
 
     def stop(self) -> None:
-        """Stop sending, and return when probes under way have ended. Does nothing if it is stopped."""
+        """Stop sending, and return when probes under way have ended; at once in a probe. Does nothing if it is stopped."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._selector.on_due = _nothing
             self._stopped.set()
             self._woken.set()
-            join(thread)
+            if threading.current_thread() not in self._asking:
+                join(thread)
 
     def _run(self) -> None:
         free = threading.Semaphore(self._concurrency)
@@ -151,11 +153,13 @@ class ThreadProbes(_Prober, ThreadRunner):
                         executor.submit(self._ask, endpoint, free)
 
     def _ask(self, endpoint: Endpoint[Any], free: threading.Semaphore) -> None:
+        self._asking.add(threading.current_thread())
         try:
             self._answered(endpoint, self._probe(endpoint))
         except Exception:
             self._failed()
         finally:
+            self._asking.discard(threading.current_thread())
             free.release()
 
 

@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple, TypeAlias, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
+from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.log import log_error
 from balancekit.outcome import LoadReport
 from balancekit.reported._latency_by_load import LatencyByLoad
 from balancekit.reported._orca import LOAD_HEADER, format_orca
@@ -99,6 +101,7 @@ class LoadMeter:
         self._processors = processors
         self._lock = new_lock()
         self._open = 0
+        self._is_down = False
         self._by_load = LatencyByLoad()
         self._begun = self._at = valid.number("clock", clock())
         self._requests = 0.0
@@ -151,6 +154,22 @@ class LoadMeter:
         return LoadReport(
             cpu_utilization=cpu, application_utilization=used, rps=rps, eps=eps, named_metrics=named
         )
+
+    def report_texts(self) -> list[str]:
+        """Return the present load as a header says it; none if it cannot be told, which is logged when that begins.
+
+        An answer to a client is not to fail because a figure of the application does.
+        """
+        try:
+            text = format_orca(self.report())
+        except Exception:
+            raise_interrupt()
+            if not self._is_down:
+                log_error("a load report cannot be made; answers have none")
+            self._is_down = True
+            return []
+        self._is_down = False
+        return [text]
 
     def _decay(self, now: float) -> None:
         kept = math.exp(min(0.0, self._at - now) / self._window)
@@ -208,8 +227,11 @@ class AsgiLoadReports:
             if message["type"] == "http.response.start":
                 answered = True
                 failed = message["status"] >= SERVER_ERROR
-                value = format_orca(self.meter.report()).encode("latin-1", "replace")
-                message = {**message, "headers": [*message.get("headers", ()), (LOAD_HEADER.encode(), value)]}
+                reported = [
+                    (LOAD_HEADER.encode(), text.encode("latin-1", "replace"))
+                    for text in self.meter.report_texts()
+                ]
+                message = {**message, "headers": [*message.get("headers", ()), *reported]}
             await send(message)
 
         try:
@@ -253,7 +275,8 @@ class WsgiLoadReports:
         def reporting(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             nonlocal failed
             failed = int(status[:3]) >= SERVER_ERROR
-            return start_response(status, [*headers, (LOAD_HEADER, format_orca(self.meter.report()))], *error)
+            reported = [(LOAD_HEADER, text) for text in self.meter.report_texts()]
+            return start_response(status, [*headers, *reported], *error)
 
         parts: Iterable[bytes] = ()
         try:

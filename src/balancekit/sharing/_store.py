@@ -151,6 +151,7 @@ class StoreCore:
 
     __slots__ = (
         "_asked",
+        "_asked_hints",
         "_down",
         "_exchanges",
         "_hints",
@@ -174,6 +175,7 @@ class StoreCore:
         self._hints: dict[str, float] = {}
         self._quotas: weakref.WeakSet[Quota] = weakref.WeakSet()
         self._asked: list[Quota] = []
+        self._asked_hints: dict[str, float] = {}
         self._down = False
         self.listeners: tuple[Callable[[list[Hint]], None], ...] = ()
         """Called with the hints of other processes after each exchange."""
@@ -184,6 +186,7 @@ class StoreCore:
         self.member = uuid4().hex
         self._posted = {}
         self._hints = {}
+        self._asked_hints = {}
         self._down = False
         for quota in list(self._quotas):
             quota.forfeit()
@@ -217,7 +220,8 @@ class StoreCore:
             for id, count in counts.items():
                 total[id] = total.get(id, 0) + count
         with self._lock:
-            hints, self._hints = self._hints, {}
+            self._asked_hints = hints = self._hints
+            self._hints = {}
         self._asked = list(self._quotas)
         return {
             "counts": list(total.items()),
@@ -234,6 +238,7 @@ class StoreCore:
             If it is no answer of the script; call :meth:`failed` with it.
         """
         found = json.loads(answer)
+        self._asked_hints = {}
         if not all(isinstance(count, int) for count in found["sums"]):
             raise ValueError(f"sums that are no counts: {str(found['sums'])[:MAX_SHOWN]}")
         ids = dict.fromkeys(id for counts in self._posted.values() for id in counts)
@@ -250,7 +255,11 @@ class StoreCore:
             listener(hints)
 
     def failed(self, error: BaseException) -> None:
-        """Go on with own data: the store did not answer."""
+        """Go on with own data: the store did not answer. Hints are given with the next exchange, while they are in force."""
+        lost, self._asked_hints = self._asked_hints, {}
+        with self._lock:
+            kept = {endpoint: left - self.period for endpoint, left in lost.items() if left > self.period}
+            self._hints = kept | self._hints
         for exchange in list(self._exchanges):
             exchange.take({})
         for quota in list(self._quotas):

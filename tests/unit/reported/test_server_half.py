@@ -195,3 +195,27 @@ def test_a_client_that_leaves_is_no_error_of_the_server(status, errors):
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(reporting({"type": "http"}, None, send))
     assert (reporting.meter.report().eps > 0.0) is errors
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_an_answer_does_not_fail_because_its_report_does(kind, caplog):
+    """A figure of the application that raises, or is no number, costs the header and is logged once; the answer is sent."""
+    meter, sent = LoadMeter(metrics=lambda: {"kv": float("nan")}), []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"1")]})
+
+    async def send(message):
+        sent.append(message["headers"])
+
+    def wsgi(environ, start_response):
+        start_response("200 OK", [(b"x", b"1")])
+        return []
+
+    for _ in range(2):
+        if kind == "asgi":
+            asyncio.run(AsgiLoadReports(app, meter)({"type": "http"}, None, send))
+        else:
+            list(WsgiLoadReports(wsgi, meter)({}, lambda status, headers: sent.append(headers)))
+    assert sent == [[(b"x", b"1")]] * 2
+    assert caplog.text.count("a load report cannot be made") == 1

@@ -150,3 +150,25 @@ def test_a_request_does_not_fail_because_no_thread_can_be_started(monkeypatch, c
     store.start()
     assert store._thread is not None
     store.close()
+
+
+def test_a_hint_that_the_store_did_not_take_is_given_again():
+    """What was ejected while the store did not answer is told with the next exchange, for as long as it is in force."""
+    store = AsyncRedisStore(Client(), name="x", period=1.0)
+    core = store.core
+
+    def hints():
+        return dict(json.loads(core.arguments()[-1])["hints"])
+
+    core.hint("a", 10.0)
+    core.hint("b", 1.5)
+    assert hints() == {"a": 10.0, "b": 1.5}
+    core.failed(OSError("no route"))
+    core.hint("c", 5.0)
+    assert hints() == {"a": 9.0, "b": 0.5, "c": 5.0}
+    core.failed(OSError("no route"))
+    assert hints() == {"a": 8.0, "c": 4.0}
+    core.answered(EMPTY)
+    assert hints() == {}
+    core.failed(OSError("no route"))
+    assert hints() == {}
