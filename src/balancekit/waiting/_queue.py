@@ -38,6 +38,10 @@ Order = Literal["adaptive", "fifo", "lifo"]
 ORDERS: Final = ("adaptive", "fifo", "lifo")
 MAX_CRITICALITIES: Final = 1_000
 """Levels of criticality; each takes memory, whether anything waits in it or not."""
+MIN_KEPT: Final = 64
+"""Tenants with nothing waiting that are kept without a look at whether they are ahead."""
+MAX_AHEAD: Final = 10_000
+"""Tenants with nothing waiting of which is known how far they are ahead; of more, those that are least ahead are forgotten."""
 
 
 @final
@@ -182,6 +186,7 @@ class WaitingQueue(Generic[T]):
         self._levels: list[dict[str, _Tenant[T]]] = [{} for _ in range(levels)]
         self._virtual = 0.0  # of the request served last
         self._served: dict[str, float] = {}  # of tenants that are ahead of it and have nothing waiting
+        self._max_served = MIN_KEPT
         self._count = 0
         self._empty_at = -math.inf
 
@@ -281,8 +286,19 @@ class WaitingQueue(Generic[T]):
         else:
             del tenants[waiter.tenant]
             if line.served > self._virtual:
-                self._served[waiter.tenant] = line.served
+                self._remember(waiter.tenant, line.served)
         return True
+
+    def _remember(self, tenant: str, at: float) -> None:
+        """Note where a tenant with nothing waiting stands; from time to time, forget those that are not ahead. O(1) amortised."""
+        self._served[tenant] = at
+        if len(self._served) > self._max_served:
+            ahead = {name: at for name, at in self._served.items() if at > self._virtual}
+            if len(ahead) > MAX_AHEAD:
+                most = sorted(ahead, key=ahead.__getitem__)[-(MAX_AHEAD // 2) :]
+                ahead = {name: ahead[name] for name in most}
+            self._max_served = 2 * len(ahead) + MIN_KEPT
+            self._served = ahead
 
     # ------------------------------------------------------------------ the next one
 
@@ -320,8 +336,6 @@ class WaitingQueue(Generic[T]):
         self._virtual = max(self._virtual, line.served)
         line.served = max(line.served, self._virtual) + waiter.cost
         self.withdraw(waiter)
-        if len(self._served) > 2 * self._count + 64:
-            self._served = {name: at for name, at in self._served.items() if at > self._virtual}
         return True
 
     def served(self, tenant: str, cost: float = 1.0) -> None:
@@ -337,7 +351,7 @@ class WaitingQueue(Generic[T]):
         if cost.__class__ is not float or not 0.0 < cost < math.inf:
             cost = valid.number("cost", cost, above=0.0)
         if self._count or tenant in self._served:
-            self._served[tenant] = max(self._virtual, self._served.get(tenant, 0.0)) + cost
+            self._remember(tenant, max(self._virtual, self._served.get(tenant, 0.0)) + cost)
 
     def ranking(self, *, now: float) -> Iterator[Waiter[T]]:
         """Yield what waits, in the order in which it is to be served; :meth:`next` takes the first.

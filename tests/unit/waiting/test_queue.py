@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from balancekit import ConfigurationError
 from balancekit.waiting import ClientThrottle, WaitingQueue
+from balancekit.waiting._queue import MAX_AHEAD
 
 
 def drain(queue, now=0.0):
@@ -161,6 +162,32 @@ def test_withdrawn_requests_leave_nothing():
     assert not len(queue)
     assert not queue._levels[0]
     assert not queue._served
+
+
+def test_tenants_that_came_once_take_bounded_memory_and_time():
+    """Of 60,000 tenants with one request each, those most ahead are remembered; the memory is looked through rarely."""
+    queue, looks = WaitingQueue(max_waiting=None), 0
+    before = queue._served
+    for number in range(60_000):
+        queue.offer(number, now=0.0, tenant=str(number))
+        if number:
+            queue.next(now=0.0)
+        looks += queue._served is not before
+        before = queue._served
+    assert MAX_AHEAD // 2 <= len(queue._served) <= 2 * MAX_AHEAD + 64
+    assert looks < 30
+
+
+def test_the_tenants_most_ahead_are_remembered():
+    """Of more than are kept, a tenant that has been served the most yields to one that is forgotten."""
+    queue = WaitingQueue(max_waiting=None)
+    queue.offer("first", now=0.0, tenant="other")
+    queue.served("heavy", 100.0)
+    for number in range(3 * MAX_AHEAD):
+        queue.served(str(number), 1.0)
+    for tenant in ("heavy", "0"):
+        queue.offer(tenant, now=0.0, tenant=tenant)
+    assert [queue.next(now=0.0)[0].request for _ in range(3)] == ["first", "0", "heavy"]
 
 
 @pytest.mark.parametrize("name", waiting.QUEUES)
