@@ -14,10 +14,12 @@ from balancekit import (
     Endpoint,
     LeastRequest,
     LoadBalancer,
+    PoolEmptyError,
     PowerOfChoices,
     RingHash,
     UnknownEndpointError,
 )
+from balancekit.hashing import AnchorHash, HashRing
 from balancekit.loads import InFlight
 
 BEFORE = {"a": 1.0, "b": 1.0, "c": 2.0}
@@ -149,3 +151,43 @@ def test_a_stack_that_ends_anywhere_leaves_the_old_state_or_the_new_one(selector
             sys.setrecursionlimit(limit)
         check(lb, selector, change, f"room for {room} frames")
     assert errors > 5
+
+
+STRUCTURES = {
+    "HashRing, add": (lambda: HashRing(["a", "b"], vnodes=7), lambda ring: ring.add("c")),
+    "HashRing, remove": (lambda: HashRing(["a", "b"], vnodes=7), lambda ring: ring.remove("a")),
+    "HashRing, remove the last": (lambda: HashRing(["a"], vnodes=7), lambda ring: ring.remove("a")),
+    "HashRing, replace": (lambda: HashRing(["a"], vnodes=7), lambda ring: ring.replace(["b", "c"])),
+    "AnchorHash, add": (lambda: AnchorHash(["a", "b"]), lambda anchor: anchor.add("c")),
+    "AnchorHash, remove": (lambda: AnchorHash(["a", "b"]), lambda anchor: anchor.remove("a")),
+}
+
+
+def owners(structure):
+    """Return the owners of some keys, by look-up."""
+    return [structure.lookup(key) for key in range(50)] if len(structure) else []
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
+def test_an_interrupted_change_of_a_structure_leaves_the_old_one_or_the_new_one(name, jumps):
+    """KeyboardInterrupt at every place: nodes and owners are both from before the change, or both from after it."""
+    make, change = STRUCTURES[name]
+    old, new = make(), make()
+    change(new)
+    place = 0
+    while True:
+        place += 1
+        structure = make()
+        injector = Injector(place, jumps=jumps)
+        with suppress(Interrupt, TypeError), injector:
+            change(structure)
+        if not injector.where:
+            break
+        whole = old if structure.nodes == old.nodes else new
+        assert structure.nodes == whole.nodes, injector.where
+        assert owners(structure) == owners(whole), injector.where
+        if not whole.nodes:
+            with pytest.raises(PoolEmptyError):
+                structure.lookup("key")
+    assert place > (0 if jumps else 5)

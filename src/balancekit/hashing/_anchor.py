@@ -272,5 +272,6 @@ class AnchorHash:
         names: list[str],
     ) -> None:
         buckets = {name: bucket for bucket, name in enumerate(names) if name}
+        lookup = anchors, heirs, len(names), names, self._function.narrow
         self._state = AnchorState(anchors, heirs, working, places, removed, names, buckets)
-        self._lookup = anchors, heirs, len(names), names, self._function.narrow
+        self._lookup = lookup  # nothing is called between these two, so no interrupt comes in between

@@ -288,8 +288,9 @@ class HashRing:
 
     def _build(self, weights: Mapping[str, float]) -> None:
         if not weights:
+            lookup = array("I", [0]), 32, 0, (), no_owner, (array("I"), 0, 0)
             self._state = RingState((), (), None)
-            self._lookup = array("I", [0]), 32, 0, (), no_owner, (array("I"), 0, 0)
+            self._lookup = lookup  # nothing is called between these two, so no interrupt comes in between
             return
         packed = _packed(self._function, weights, self._counts(weights))
         packed.sort()
@@ -298,9 +299,10 @@ class HashRing:
         self._install(circle, tuple(weights), tuple(weights.values()))
 
     def _install(self, circle: Slots, nodes: tuple[str, ...], weights: tuple[float, ...]) -> None:
-        self._state = RingState(nodes, weights, circle)
         rest = circle.groups, circle.width, circle.wide
-        self._lookup = circle.words, circle.shift, circle.mask, nodes, self._function.narrow, rest
+        lookup = circle.words, circle.shift, circle.mask, nodes, self._function.narrow, rest
+        self._state = RingState(nodes, weights, circle)
+        self._lookup = lookup  # as in _build
 
     def _partition(self) -> Partition:
         nodes, _, circle = self._state

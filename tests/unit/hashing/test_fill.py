@@ -114,3 +114,16 @@ def test_anchors_that_have_lost_nearly_all_agree_for_one_key_and_for_many(left):
         assert found == [anchor.lookup(key) for key in keys]
         assert len(set(found)) == left
         assert list(islice(anchor.candidates(5), 1)) == [anchor.lookup(5)]
+
+
+def test_a_placement_follows_weights_that_change():
+    """With the same nodes and other weights, the bound is that of the new weights."""
+    ring = HashRing({"a": 1, "b": 1}, vnodes=7)
+    placed = BoundedPlacement(ring, factor=1.0)
+    for number in range(8):
+        placed.place(number)
+    assert placed.loads == {"a": 4, "b": 4}
+    ring.replace({"a": 3, "b": 1})
+    for number in range(92):
+        placed.place(number)
+    assert placed.loads == {"a": 75, "b": 25}
