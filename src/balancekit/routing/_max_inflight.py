@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from random import Random
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
@@ -28,6 +28,9 @@ __all__ = ["MaxInFlight"]
 PART: Final = "all"
 MAX_RETRIES: Final = 4
 """Endpoints at their limit that are excluded one by one before all of them are."""
+
+_Known: TypeAlias = tuple[Node, GradientLimit | AimdLimit]
+"""A limit that adapts, and the endpoint it was made for."""
 
 
 @final
@@ -50,7 +53,7 @@ class MaxInFlight(ConstructorRepr):
     *When not to use it:* against endpoints that fail; health takes those out. The limit is for those that are
     slow.
 
-    A limit that adapts begins anew for an endpoint that leaves the pool and comes back.
+    A limit that adapts begins anew for an endpoint that leaves the pool and comes back, and with a new target.
 
     Cost: O(1) beside the child's; O(n) when it picks endpoints at their limit four times in a row.
 
@@ -78,7 +81,7 @@ class MaxInFlight(ConstructorRepr):
         self._adaptive: Gradient | Aimd | None = (
             max_inflight if isinstance(max_inflight, Gradient | Aimd) else None
         )
-        self._machines: dict[str, GradientLimit | AimdLimit] = {}
+        self._machines: dict[str, _Known] = {}  # by id
         self._random = Random()
         self._limit = valid.integer("max_inflight", max_inflight, minimum=1) if self._adaptive is None else 0
         self._per_weight = valid.flag("per_weight", per_weight)
@@ -96,7 +99,7 @@ class MaxInFlight(ConstructorRepr):
     @property
     def limits(self) -> Mapping[str, int]:
         """The present limit of each endpoint, by id, if limits adapt; empty otherwise."""
-        return {id: machine.limit for id, machine in list(self._machines.items())}
+        return {id: machine.limit for id, (_, machine) in list(self._machines.items())}
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks among those that have room."""
@@ -142,11 +145,12 @@ class MaxInFlight(ConstructorRepr):
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child, and begin anew with endpoints that have come."""
         if self._adaptive is not None:
-            known = self._machines
-            self._machines = {
-                node.id: known.get(node.id) or self._adaptive(rng=self._random)
-                for node in snapshot.members.nodes
-            }
+            known, machines = self._machines, dict[str, _Known]()
+            for node in snapshot.members.nodes:
+                before = known.get(node.id)
+                kept = before[1] if before is not None and _same(before[0], node) else None
+                machines[node.id] = node, kept or self._adaptive(rng=self._random)
+            self._machines = machines
         self._children.prepare({PART: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
@@ -162,15 +166,20 @@ class MaxInFlight(ConstructorRepr):
         return {node.id for node in snapshot.eligible if not self._has_room(node)}
 
     def _adapt(self, node: Node, completion: Completion) -> None:
-        machine = self._machines.get(node.id)
-        if machine is not None:
-            machine.record(completion, inflight=node.inflight + 1)
+        known = self._machines.get(node.id)
+        if known is not None and _same(known[0], node):
+            known[1].record(completion, inflight=node.inflight + 1)
         if self._children.learns:
             self._children.learn(node, completion)
 
     def _has_room(self, node: Node) -> bool:
         if self._adaptive is not None:
-            machine = self._machines.get(node.id)
-            return machine is None or node.inflight < machine.limit
+            known = self._machines.get(node.id)
+            return known is None or node.inflight < known[1].limit
         limit = max(1, int(self._limit * node.capacity)) if self._per_weight else self._limit
         return node.inflight < limit
+
+
+def _same(one: Node, other: Node) -> bool:
+    """Return whether two nodes are those of one server: the same, or one that was made anew in a forked child."""
+    return one is other or one.endpoint.target is other.endpoint.target

@@ -204,6 +204,25 @@ def test_no_endpoint_is_over_its_limit():
     assert sorted(told) == ["a"] * 3 + ["b"] * 3
 
 
+@pytest.mark.parametrize(("keep_history", "limit"), [(False, 20), (True, 18)])
+def test_a_limit_begins_anew_with_another_server(keep_history, limit):
+    """A new target is a new endpoint, unless the caller says that it is the same at a new address; a late answer of the old one says nothing of it."""
+    clock = ManualClock()
+    selector = MaxInFlight(Aimd(initial=20))
+    lb = LoadBalancer({"a": "here", "b": "there"}, selector=selector, clock=clock)
+    late, lease = lb.acquire(exclude={"b"}), lb.acquire(exclude={"b"})
+    clock.advance(0.1)
+    lease.release(Outcome.OVERLOADED)
+    assert dict(selector.limits) == {"a": 18, "b": 20}
+    lb.set_weight("a", 2.0)
+    assert dict(selector.limits) == {"a": 18, "b": 20}
+    lb.update({"a": "elsewhere", "b": "there"}, keep_history=keep_history)
+    assert dict(selector.limits) == {"a": limit, "b": 20}
+    if not keep_history:
+        late.release(Outcome.OVERLOADED)
+        assert dict(selector.limits) == {"a": limit, "b": 20}
+
+
 def test_limits_of_a_number_are_as_they_were():
     """A router with a number learns nothing, and has no limits to show."""
     selector = MaxInFlight(2)
