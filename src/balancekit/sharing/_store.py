@@ -256,9 +256,8 @@ class StoreCore:
 
     def failed(self, error: BaseException) -> None:
         """Go on with own data: the store did not answer. Hints are given with the next exchange, while they are in force."""
-        lost, self._asked_hints = self._asked_hints, {}
+        kept, self._asked_hints = _still_in_force(self._asked_hints, self.period), {}
         with self._lock:
-            kept = {endpoint: left - self.period for endpoint, left in lost.items() if left > self.period}
             self._hints = kept | self._hints
         for exchange in list(self._exchanges):
             exchange.take({})
@@ -322,3 +321,8 @@ class StoreExchange:
 
 def _no_pool() -> None:
     return None
+
+
+def _still_in_force(hints: dict[str, float], seconds: float) -> dict[str, float]:
+    """Return hints as they are some seconds later."""
+    return {endpoint: left - seconds for endpoint, left in hints.items() if left > seconds}
