@@ -25,7 +25,7 @@ from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
-from balancekit.engine.fast_path import acquire, check_request, context
+from balancekit.engine.fast_path import acquire, check_exclusions, check_request, context
 from balancekit.engine.hooks import HealthMaker, SelectorHooks, load_is_timed
 from balancekit.engine.options import check_listeners, check_on_missing_key, check_options, warn_if_shared
 from balancekit.engine.plans import make_plan, require_unchanged
@@ -201,7 +201,7 @@ class LoadBalancer(Generic[T]):
             What the request costs relative to an ordinary one, finite and > 0 (for a language model:
             tokens). Seen by loads and selectors that care.
         exclude
-            Ids of endpoints not to pick, usually those already tried.
+            Ids of endpoints not to pick, usually those already tried. Whatever is empty excludes nothing.
         attributes
             Anything your own selector wants to see, as ``ctx.attributes``.
 
@@ -324,7 +324,7 @@ class LoadBalancer(Generic[T]):
         limit
             How many at most, >= 1; all eligible ones if left out.
         """
-        tried = set(valid.ids("exclude", exclude))
+        tried = set(check_exclusions(exclude))
         most = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
         valid.request(key, 1.0, attributes)
         runtime = self._runtime
@@ -359,7 +359,7 @@ class LoadBalancer(Generic[T]):
         >>> lb.explain(exclude=["a"]).picked
         'b'
         """
-        tried = valid.ids("exclude", exclude)
+        tried = check_exclusions(exclude)
         valid.request(key, 1.0, attributes)
         runtime, trace = self._runtime, Trace()
         now = runtime.wake()

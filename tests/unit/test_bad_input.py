@@ -197,3 +197,20 @@ def test_a_wrong_outcome_leaves_the_lease_open():
     assert lease.active
     assert balancer.stats().inflight == 1
     assert lease.release()
+
+
+@pytest.mark.parametrize("empty", [None, (), [], {}, set(), "", b"", 0, False], ids=repr)
+def test_whatever_is_empty_excludes_nothing_on_every_path(empty):
+    """A plain request looks at its truth alone; so nothing else does more, whether a lease was lost or a cost is given."""
+    balancer = LoadBalancer(["a"])
+    calls = [
+        lambda: balancer.acquire(exclude=empty).release(),
+        lambda: balancer.acquire(exclude=empty, cost=2.0).release(),
+        lambda: next(balancer.attempts(1, exclude=empty)).release(),
+        lambda: balancer.explain(exclude=empty).picked == "a",
+        lambda: [endpoint.id for endpoint in balancer.ranking(exclude=empty)] == ["a"],
+    ]
+    for call in calls:
+        assert call()
+    balancer._runtime._transitions.close_fast_path()  # as a lost lease does, and whatever is due
+    assert calls[0]()

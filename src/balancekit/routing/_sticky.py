@@ -56,6 +56,9 @@ class Sticky(ConstructorRepr):
     *Guarantee.* A forged, changed or foreign value is treated as none. Nothing it contains is used before its
     signature was found right.
 
+    Cost: O(1) beside the child's; O(n) for a request whose endpoint has four requests in flight or more, unless the
+    bound is infinite.
+
     *When to use it:* sessions or caches in the endpoint's memory. *When not:* where a key will do
     (:class:`~balancekit.selectors.RingHash`), which needs no cookie.
 
