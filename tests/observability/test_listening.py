@@ -148,3 +148,12 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
             assert target["refId"]
             assert "$service" in target["expr"]
     assert len(ids) == len(dashboard["panels"])
+
+
+@pytest.mark.parametrize("wrong", [{"levels": 5}, {"logger": "balancekit"}, {"service": None}])
+def test_wrong_arguments_of_log_events_are_named(wrong: dict[str, Any]) -> None:
+    """Each wrong value raises ConfigurationError, and nothing listens."""
+    lb = LoadBalancer(["a"])
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        log_events(lb, **wrong)
+    assert not lb._runtime.listeners._listeners

@@ -8,6 +8,8 @@ Cost: one call a listener and event.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from operator import is_not
 from typing import final
 
 from balancekit._support.log import contain_error
@@ -47,7 +49,9 @@ class Listeners:
 
         def stop() -> None:
             with self._locks.listeners:
-                self._listeners = tuple([one for one in self._listeners if one is not entry])
+                self._listeners = tuple(
+                    filter(partial(is_not, entry), self._listeners)
+                )  # no loop under a lock
 
         return stop
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
 from balancekit.events import (
     Cooling,
     Degraded,
@@ -64,6 +65,11 @@ def log_events(
     levels
         By kind of event; INFO for those that are not in it.
 
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+
     Example
     -------
     >>> from balancekit import LoadBalancer
@@ -72,7 +78,11 @@ def log_events(
     """
     require_balancer(balancer)
     valid.text("service", service, empty=True)
+    if not isinstance(levels, Mapping):
+        raise ConfigurationError("levels", levels, "a mapping from kinds of events to levels")
     to = logging.getLogger("balancekit") if logger is None else logger
+    if not isinstance(to, logging.Logger):
+        raise ConfigurationError("logger", logger, "a logging.Logger, or None")
     if not to.handlers:
         to.addHandler(logging.NullHandler())
     known = dict(levels)
