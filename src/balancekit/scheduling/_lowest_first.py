@@ -122,7 +122,11 @@ class LowestFirst(Generic[C]):
                 return min(self._scores, key=self._current)
             self._busy = True
             try:
-                self._begin()
+                # What follows is _begin, written out.
+                whole, self._whole = self._whole, False
+                if not whole or len(self._changed) == MAX_REPORTS:
+                    self._changed.clear()
+                    self._rebuild()
                 found: C = self._search()[3]
                 self._whole = True
                 return found

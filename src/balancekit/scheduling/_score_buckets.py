@@ -159,7 +159,10 @@ class ScoreBuckets(Generic[C]):
                 self._moving = False
 
     def _search(self) -> C:
-        self._begin()
+        # What follows is _begin, written out.
+        whole, self._whole, self._low = self._whole, False, []
+        if not whole or len(self._fallen) == MAX_REPORTS:
+            self._put_all()
         while True:
             self._take_falls()
             low = self._lowest_bucket()
