@@ -531,6 +531,23 @@ def test_a_cancelled_hedge_ends_all_its_leases_and_is_told(kind: str) -> None:
     assert [(event.endpoint, event.won) for event in events if isinstance(event, Hedged)] == [("b", False)]
 
 
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_clock_that_raises_leaves_no_lease_of_a_hedge_open(good: int) -> None:
+    """The error of the budget's clock, at the first attempt or at the hedge, ends the leases of all attempts."""
+    lb = LoadBalancer(["a", "b"])
+    readings = iter([0.0] * good)
+
+    async def attempt(_lease: Any) -> None:
+        await asyncio.sleep(5.0)
+
+    call = hedge(
+        lb, attempt, delay=0.001, budget=RetryBudget(ratio=1.0, reserve=5.0), clock=readings.__next__
+    )
+    with pytest.raises((StopIteration, RuntimeError, ExceptionGroup)):
+        asyncio.run(call)
+    assert lb.stats().inflight == 0
+
+
 def test_the_delay_may_be_a_quantile_once_it_is_known() -> None:
     """Before twenty latencies are known nothing is hedged."""
     lb = LoadBalancer(["a", "b"], selector=First(), timed=True)

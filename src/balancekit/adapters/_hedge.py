@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -100,8 +101,9 @@ async def hedge(
     errors: list[BaseException] = []
     first = balancer.acquire(key)
     tried = [first.endpoint.id]
-    if budget is not None:
-        budget.deposit(now=clock())
+    with _or_given_back(first):
+        if budget is not None:
+            budget.deposit(now=clock())
 
     cancelled, cancelling = anyio.get_cancelled_exc_class(), _cancelling()
     try:
@@ -169,6 +171,16 @@ def _cancelling() -> int:
     return 0 if task is None else task.cancelling()
 
 
+@contextmanager
+def _or_given_back(lease: Lease[Any]) -> Iterator[None]:
+    """End a lease that no attempt has yet if the clock or the budget raises."""
+    try:
+        yield
+    except BaseException:
+        lease.release(Outcome.IGNORED)
+        raise
+
+
 def _another(
     balancer: ObservableBalancer[T],
     key: Key | None,
@@ -181,7 +193,9 @@ def _another(
         lease = balancer.acquire(key, exclude=frozenset(tried))
     except UnavailableError:
         return None
-    if budget is None or budget.withdraw(now=clock()):
+    with _or_given_back(lease):
+        allowed = budget is None or budget.withdraw(now=clock())
+    if allowed:
         return lease
     lease.release(Outcome.IGNORED)
     return None

@@ -31,7 +31,8 @@ A key that is not known is an error that names the ones that are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from balancekit._support.arguments import checked_arguments
@@ -112,26 +113,32 @@ def zone_file(document: Table, /, *, read_database: ReadDatabase | None = None) 
     _known("the file", document, {"zone", "endpoints", "maps", "names", "check"})
     zone = _table(document, "zone", required=True)
     _known("zone", zone, {"origin", "ttl", *Soa._fields})
-    addresses = {
-        id: (value,) if isinstance(value, str) else tuple(value)
-        for id, value in _table(document, "endpoints").items()
-    }
-    maps = {name: _map(name, table, read_database) for name, table in _table(document, "maps").items()}
+    with _shape("endpoints", document.get("endpoints")):
+        addresses = {
+            id: (value,) if isinstance(value, str) else tuple(value)
+            for id, value in _table(document, "endpoints").items()
+        }
+    maps: dict[str, GeoMap] = {}
+    for name, table in _table(document, "maps").items():
+        with _shape(f"maps.{name}", table):
+            maps[name] = _map(name, table, read_database)
     records: dict[str, Policy | StaticRecords] = {}
     ttls: dict[str, Ttl] = {}
     for name, table in _table(document, "names", required=True).items():
         place = f"names.{name}"
-        if "records" in table:
-            _known(place, table, {"records", "ttl"})
-            options = {"ttl": table["ttl"]} if "ttl" in table else {}
-            records[name] = StaticRecords(data=table["records"], **options)
-            continue
-        if "ttl" in table:
-            ttls[name] = Ttl(**_table(table, "ttl"))
-        records[name] = _policy(place, {key: value for key, value in table.items() if key != "ttl"}, maps)
-    soa = Soa(**{key: value for key, value in zone.items() if key not in {"origin", "ttl"}})
-    limits = {"ttl": Ttl(**_table(zone, "ttl"))} if "ttl" in zone else {}
-    made = Zone(zone.get("origin", ""), soa, records, addresses=addresses, ttls=ttls, **limits)
+        with _shape(place, table):
+            if "records" in table:
+                _known(place, table, {"records", "ttl"})
+                options = {"ttl": table["ttl"]} if "ttl" in table else {}
+                records[name] = StaticRecords(data=table["records"], **options)
+                continue
+            if "ttl" in table:
+                ttls[name] = Ttl(**_table(table, "ttl"))
+            records[name] = _policy(place, {key: value for key, value in table.items() if key != "ttl"}, maps)
+    with _shape("zone", zone):
+        soa = Soa(**{key: value for key, value in zone.items() if key not in {"origin", "ttl"}})
+        limits = {"ttl": Ttl(**_table(zone, "ttl"))} if "ttl" in zone else {}
+        made = Zone(zone.get("origin", ""), soa, records, addresses=addresses, ttls=ttls, **limits)
     check = _table(document, "check") if "check" in document else None
     return ZoneFile(zone=made, maps=maps, addresses=addresses, check=check)
 
@@ -251,6 +258,17 @@ def _table(table: Table, key: str, *, required: bool = False) -> Table:
     if not isinstance(value, Mapping):
         raise ConfigurationError(key, value, "a table")
     return value
+
+
+@contextmanager
+def _shape(place: str, table: object) -> Iterator[None]:
+    """Name the table of which a part has another shape than it should have."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise ConfigurationError(place, table, f"a table as zone_file() takes it ({error})") from error
 
 
 def _known(place: str, table: Table, keys: set[str]) -> None:

@@ -79,10 +79,11 @@ def route_table(document: Mapping[str, Any], *, pools: Mapping[str, Any] | None 
     unknown = [key for key in document if key not in {"table", "route"}]
     if unknown:
         raise ConfigurationError("document", unknown[0], "the tables 'table' and 'route'")
-    options = dict(document.get("table", {}))
-    _known("table", options, ("order", "spelling", "no_match"))
+    table = document.get("table", {})
+    _known("table", table, ("order", "spelling", "no_match"))
+    options = dict(table)
     spelling = options.pop("spelling", "STRICT")
-    if spelling not in SPELLINGS:
+    if not isinstance(spelling, str) or spelling not in SPELLINGS:
         raise ConfigurationError("spelling", spelling, f"one of {', '.join(SPELLINGS)}")
     if "no_match" in options:
         options["no_match"] = _pool(options["no_match"], pools)
