@@ -1,4 +1,4 @@
-"""Changes of the pool that others overtake: what loads share, and what observers see."""
+"""Changes of the pool, and turns, that others overtake or come between; what is told of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
-from balancekit import LoadBalancer
-from balancekit.loads import ExpectedDelay, FailureAware, InFlight
+from balancekit import Endpoint, LoadBalancer
+from balancekit.engine.locks import EngineLocks
+from balancekit.engine.turn import Turn
+from balancekit.events import Event
+from balancekit.loads import ExpectedDelay, FailureAware, InFlight, InFlightCost
 from balancekit.node import Node
+from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 
 POLICIES: list[LoadPolicy] = [ExpectedDelay(), FailureAware()]
@@ -81,3 +85,89 @@ def test_an_observer_that_comes_during_a_change_sees_the_endpoint_that_joins() -
     with lb.acquire(exclude={"a"}), lb.acquire():
         pass
     assert seen == ["a", "b"]
+
+
+def test_a_change_that_another_overtakes_is_made_again() -> None:
+    """What the selector itself changes while it prepares is kept, and so is the change that it prepared for."""
+    lb, selector, _ = pool(["a"], InFlight())
+    selector.act = lambda: lb.add("early")
+    lb.add("late")
+    assert [endpoint.id for endpoint in lb.endpoints] == ["a", "early", "late"]
+
+
+def test_a_change_that_changes_nothing_keeps_the_state() -> None:
+    """The same endpoints in the same order are the pool that is there."""
+    lb = LoadBalancer(["a", "b"])
+    before = lb._runtime.state
+    lb.update(lb.endpoints)
+    lb.update(["a", "b"])
+    assert lb._runtime.state is before
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a", "b"]])
+def test_a_change_of_every_member_is_a_change(ids: list[str]) -> None:
+    """Also if the ids are the same in the same order."""
+    lb = LoadBalancer(ids)
+    versions = [lb._runtime.state.nodes.version]
+    lb.update([Endpoint(id, weight=3.0) for id in ids])
+    versions.append(lb._runtime.state.nodes.version)
+    assert [endpoint.weight for endpoint in lb.endpoints] == [3.0] * len(ids)
+    lb.add("more")
+    versions.append(lb._runtime.state.nodes.version)
+    assert versions == sorted(set(versions))
+
+
+def test_a_request_with_an_exclusion_leaves_no_cost_behind() -> None:
+    """Only requests with a cost of their own are counted as such."""
+    lb = LoadBalancer(["a", "b"], load=InFlightCost())
+    with lb.acquire(exclude={"b"}):
+        assert {node.costed for node in nodes(lb)} == {0}
+    with lb.acquire(exclude={"b"}, cost=3.0):
+        assert {node.open_cost for node in nodes(lb)} == {0.0, 3.0}
+    assert {(node.costed, node.open_cost) for node in nodes(lb)} == {(0, 0.0)}
+
+
+class Learning(Interfering):
+    """A selector that wants to know how requests end."""
+
+    learns_from_successes = True
+
+    def __init__(self, *, thread_safe: bool) -> None:
+        self.thread_safe = thread_safe  # type: ignore[misc]
+        self.held: list[tuple[str, ...]] = []
+        self.locks: Any = None
+
+    def learn(self, node: Node, completion: Completion) -> None:
+        """Note the locks that it is told under."""
+        self.held.append(self.locks.held())
+
+
+@pytest.mark.parametrize("thread_safe", [True, False])
+@pytest.mark.parametrize("observed", [True, False])
+def test_a_selector_that_learns_is_told_of_every_success(*, thread_safe: bool, observed: bool) -> None:
+    """Beside observers, too; under its own lock if it is not thread-safe, and under none if it is."""
+    selector = Learning(thread_safe=thread_safe)
+    lb = LoadBalancer(["a"], selector=selector, load=InFlight())
+    selector.locks = lb._runtime.locks
+    seen: list[str] = []
+    if observed:
+        lb.on_completion(lambda endpoint, completion: seen.append(endpoint.id))
+    for _ in range(5):
+        with lb.acquire():
+            pass
+    assert selector.held == [() if thread_safe else ("serial",)] * 5
+    assert len(seen) == 5 * observed
+
+
+def test_a_task_that_queues_another_keeps_the_turn() -> None:
+    """Nobody else tells the machines while it runs; what was queued is done after it."""
+    turn, done = Turn(EngineLocks()), list[str]()
+
+    def outer() -> list[Event]:
+        turn.take(lambda: done.append("inner") or [])
+        assert turn.take_unless_taken(lambda: done.append("other") or []) == []
+        done.append("outer")
+        return []
+
+    turn.take(outer)
+    assert done == ["outer", "inner"]

@@ -21,6 +21,7 @@ from balancekit.hashing import (
     MaglevTable,
     MultiProbeHash,
     RendezvousHash,
+    jump,
     keyed,
 )
 
@@ -334,3 +335,50 @@ def test_a_placement_gives_back_only_what_a_node_holds():
     placement.release(node)
     with pytest.raises(UnknownEndpointError):
         placement.release(node)
+
+
+@pytest.mark.parametrize("node", ["a", "b", "c"])
+def test_a_node_joins_a_ring_once(node):
+    """A second one of the same name is refused, wherever it stands, and changes nothing."""
+    ring = HashRing(["a", "b", "c"], vnodes=5)
+    before = [ring.lookup(key) for key in KEYS]
+    with pytest.raises(ConfigurationError, match=repr(node)):
+        ring.add(node)
+    assert [ring.lookup(key) for key in KEYS] == before
+
+
+def test_a_weight_that_makes_too_many_points_is_refused():
+    """Also of one node alone: 2 ** 28 points are the most of a ring."""
+    for weight in (2.0**28, 1e99):
+        with pytest.raises(ConfigurationError, match="points"):
+            HashRing({"a": weight}, vnodes=150)
+
+
+def test_jump_compares_only_what_can_be_compared():
+    """Another kind of structure, another hash function and a list with another beginning are refused."""
+    one = JumpHash(["a", "b"])
+    for other in (HashRing(["a", "b"]), JumpHash(["a", "b", "c"], hash="xxhash"), JumpHash(["b", "a", "c"])):
+        with pytest.raises(ConfigurationError) as caught:
+            one.moved(other)
+        assert caught.value.parameter == "other"
+
+
+def test_jump_takes_as_many_buckets_as_a_float_can_count():
+    """2 ** 53 are the most."""
+    assert jump(1, 2**53) < 2**53
+    with pytest.raises(ConfigurationError, match="buckets"):
+        jump(1, 2**53 + 1)
+
+
+def test_an_anchor_has_an_eighth_to_spare():
+    """And one more: so many nodes may be added before it must be built anew."""
+    anchor = AnchorHash([f"n{number}" for number in range(16)])
+    for number in range(3):
+        anchor.add(f"more{number}")
+    with pytest.raises(ConfigurationError):
+        anchor.add("one too many")
+
+
+def test_no_point_of_an_empty_ring_belongs_to_anyone():
+    """Between an empty ring and itself nothing moves."""
+    assert HashRing([]).moved(HashRing([])) == 0.0

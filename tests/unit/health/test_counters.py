@@ -291,3 +291,13 @@ def test_a_probability_is_one(failing):
     """The false alarm rate of nothing is not asked for."""
     with pytest.raises(ConfigurationError):
         Thresholds().false_alarm(failing)
+
+
+def test_the_last_failure_that_counts_is_told_of_when_it_is_over() -> None:
+    """After exactly ``max_fails`` failures the endpoint was out, so its first success is ``Restored``; after fewer it is not."""
+    for failures, told in ((2, 1), (1, 0)):
+        machine = MaxFails(max_fails=2, fail_timeout=10.0)("a", lambda _: True, Random(0))
+        for at in range(failures):
+            machine.observe(completion(Outcome.FAILURE, float(at)), now=float(at))
+        machine.advance(now=50.0)
+        assert len(machine.observe(completion(Outcome.SUCCESS, 50.0), now=50.0)) == told

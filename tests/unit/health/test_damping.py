@@ -184,3 +184,15 @@ def test_without_a_penalty_there_is_nothing_to_wait_for():
     """A penalty of 0, or at ``reuse``, takes 0 seconds."""
     damping = FlapDamping()
     assert damping.time_to_reuse(0.0) == damping.time_to_reuse(damping.reuse) == 0.0
+
+
+def test_what_is_due_happens_at_its_deadline() -> None:
+    """At exactly ``deadline`` a penalty is forgotten, and not a moment before."""
+    damper = CISCO()
+    damper.flap(now=0.0)
+    due = damper.deadline
+    assert due is not None
+    damper.advance(now=math.nextafter(due, 0.0))
+    assert damper.state is Damping.PENALIZED
+    damper.advance(now=due)
+    assert damper.state is Damping.CALM

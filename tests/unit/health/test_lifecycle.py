@@ -403,3 +403,16 @@ def test_a_warming_endpoint_is_due_for_its_next_step_and_not_at_once():
         machine.advance(now=before)
         assert machine.deadline is None or machine.deadline > before
     assert machine.state == "healthy"
+
+
+def test_failures_from_before_an_ejection_do_not_count_after_it() -> None:
+    """An endpoint that checks brought back has a whole run of failures before it."""
+    a = Endpoint()
+    a.checks(False, False, False)
+    a.fail(2)
+    a.checks(True, True, True)
+    while a.state != "healthy":
+        a.wait(10.0)
+        a.succeed()
+    assert kinds(a.fail(2)) == []
+    assert kinds(a.fail()) == ["Ejected"]

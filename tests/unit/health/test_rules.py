@@ -405,3 +405,38 @@ def test_an_endpoint_at_the_volume_is_judged_and_one_below_is_not():
     failing = [report(id, good, 20 - good) for id, good in (("a", 20), ("b", 20), ("c", 10))]
     assert set(MedianFailures()(failing)) == {"c"}
     assert not MedianFailures()([*failing[:2], report("c", 9, 10)])
+
+
+def test_a_median_needs_as_many_hosts_as_it_says() -> None:
+    """With fewer endpoints of enough requests, none is an outlier, however it fails."""
+    rule = MedianFailures(min_hosts=4, volume=100)
+    assert rule(rates(1.0, 1.0, 0.0)) == {}
+    assert rule([*rates(1.0, 1.0, 0.0), report("idle", 99)]) == {}
+    assert set(rule([*rates(1.0, 1.0, 0.0), report("busy", 100)])) == {"e2"}
+
+
+def test_a_rule_of_a_user_states_a_probability() -> None:
+    """``enforcing`` is at most 1 whoever wrote the rule."""
+
+    class Mine:
+        window = 10.0
+        enforcing = 1.5
+
+        def __call__(self, reports, /):
+            return {}
+
+    with pytest.raises(ConfigurationError) as caught:
+        Lifecycle(rules=(Mine(),))
+    assert caught.value.parameter == "enforcing"
+    Mine.enforcing = 1.0
+    Lifecycle(rules=(Mine(),))
+
+
+def test_sweeps_are_a_second_apart() -> None:
+    """Unless a lifecycle says otherwise."""
+    assert Lifecycle().sweep == 1.0
+
+
+def test_a_report_without_latencies_has_no_quantile() -> None:
+    """It is NaN, and no error."""
+    assert math.isnan(report("a", 3).latency(0.9))

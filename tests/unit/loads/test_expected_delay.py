@@ -372,28 +372,29 @@ def trials(pool, a, b, latency, start, rounds, *, per_s=2):
         b.inflight += 1
         pool.advance(now=now)
         b.inflight -= 1
-        pool.typical = 4.0
         answer(b, latency, now)
         pool.advance(now=now)
     return wanted
 
 
-def test_an_endpoint_that_is_slow_four_times_in_a_row_is_tried_more_rarely():
-    """More than twice the mean, four times: 384 s and 240 requests per endpoint; one quick answer ends that."""
+def test_an_endpoint_that_is_slow_several_times_in_a_row_is_tried_more_rarely():
+    """More than twice the least pace four times, or far more three times: 384 s and 240 requests per endpoint; one quick answer ends that."""
+    for answer_s, often in ((90.0, 3), (14.5, 4)):
+        pool, a, b, _ = idle_pool(2, at=0.5)
+        assert answer_s / pool.least > 2.0
+        assert trials(pool, a, b, answer_s, 0.0, 6) == [24.0] * often + [384.0] * (6 - often)
     pool, a, b, _ = idle_pool(2, at=0.5)
-    slow = trials(pool, a, b, 8.5, 0.0, 6)
-    assert slow == [24.0] * 4 + [384.0] * 2
+    assert trials(pool, a, b, 90.0, 0.0, 6, per_s=1) == [29.0, *[30.0] * 2, *[480.0] * 3]
     pool, a, b, _ = idle_pool(2, at=0.5)
-    assert trials(pool, a, b, 8.5, 0.0, 6, per_s=1) == [29.0, *[30.0] * 3, *[480.0] * 2]
-    pool, a, b, _ = idle_pool(2, at=0.5)
-    assert trials(pool, a, b, 7.9, 0.0, 7) == [24.0] * 7
+    assert trials(pool, a, b, 11.0, 0.0, 7) == [24.0] * 7
+    assert 1.5 < 11.0 / pool.least < 2.0
     pool, a, b, _ = idle_pool(2, at=0.5)
     mixed = [
-        *trials(pool, a, b, 8.5, 0.0, 3),
-        *trials(pool, a, b, 4.0, 72.0, 1),
-        *trials(pool, a, b, 8.5, 96.0, 4),
+        *trials(pool, a, b, 90.0, 0.0, 2),
+        *trials(pool, a, b, 4.0, 48.0, 1),
+        *trials(pool, a, b, 90.0, 72.0, 3),
     ]
-    assert mixed == [24.0] * 8
+    assert mixed == [24.0] * 6
 
 
 def test_an_ejection_forgets_failures_and_most_of_the_past():
@@ -503,3 +504,14 @@ def test_a_load_alone_shares_with_no_other():
     a, b = Node(Endpoint("a"), policy), Node(Endpoint("b"), policy)
     answer(a, 4.0, 1.0)
     assert b.load.price == 1.0
+
+
+@pytest.mark.parametrize("since", [0.0, 0.25, 0.75, 4.0, 9.0])
+def test_an_answer_counts_by_its_latency_and_the_time_since_the_last(since):
+    """The geometric mean of latency and the shorter of both, in square roots; nothing if two come at once."""
+    _, (a,) = pool_of("a")
+    answer(a, 1.0, 100.0)
+    answer(a, 4.0, 100.0 + since)
+    sample = sqrt(sqrt(4.0 * min(4.0, since)))
+    count = 1.0 / (1.0 + since / 200.0) + 1.0
+    assert a.load.pace == pytest.approx((1.0 + (sample - 1.0) / count) ** 2)

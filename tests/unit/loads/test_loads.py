@@ -257,3 +257,20 @@ def test_a_load_that_is_not_told_of_starts_keeps_requests_on_the_fast_path(load)
     lb.acquire().release()
     pick, *_ = lb._current.fast
     assert pick is not None
+
+
+@pytest.mark.parametrize("policy", [InFlight(), InFlightCost()], ids=repr)
+def test_counts_need_no_clock(policy):
+    """Where nothing else is due, a request over a count of leases does not ask what time it is."""
+    asked = []
+
+    def clock():
+        asked.append(1)
+        return 1.0
+
+    lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=policy, health=None, clock=clock)
+    before = len(asked)
+    for _ in range(10):
+        with lb.acquire():
+            pass
+    assert len(asked) == before

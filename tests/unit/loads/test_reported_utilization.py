@@ -162,3 +162,12 @@ def test_failures_count_beside_reports():
         return count
 
     assert failed(lying=True) <= 1.1 * failed(lying=False)
+
+
+def test_what_is_usual_is_forgotten_by_the_memory():
+    """After its time constant an old report weighs half of a new one, as it would in an average of two."""
+    usual = ReportedUtilization(memory=10.0)
+    usual.record(busy(0.0001), now=0.0)
+    usual.record(busy(2.0), now=10.0)
+    last, average = 3.0, 1.0001 + (3.0 - 1.0001) / 1.5
+    assert usual.factor(10.0) == pytest.approx(math.sqrt(last / average))

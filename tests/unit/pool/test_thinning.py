@@ -207,3 +207,18 @@ def test_a_selector_without_a_picker_has_none_with_slow_start():
     """Where there is no first pick on the fast path, there is no second: the selector is asked."""
     snapshot = make_snapshot(["a", "b"])
     assert slow_start_pickers(NO_PICKERS, First().select, snapshot, Random(1)) == NO_PICKERS
+
+
+@pytest.mark.parametrize("name", ["random", "P2C", "round robin"])
+def test_an_exclusion_does_not_give_a_warming_endpoint_more(name):
+    """At a fifth of its third, a takes about a fifteenth of the requests that may not go to d."""
+    balancer, _ = with_one_back(SELECTORS[name]())
+    with balancer.acquire(exclude=set("bcd")):
+        pass
+    assert balancer.stats()["a"].state == "warming"
+    count = 0
+    for _ in range(REQUESTS):
+        with balancer.acquire(exclude={"d"}) as lease:
+            assert lease.target != "d"
+            count += lease.target == "a"
+    assert 0 < count < REQUESTS / 8

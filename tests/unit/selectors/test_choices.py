@@ -112,3 +112,15 @@ def test_the_fast_path_compares_two_distinct_uniform_draws():
 def test_of_no_endpoints_none_is_chosen(d):
     """``select`` returns None where nothing is eligible."""
     assert PowerOfChoices(d).select(make_snapshot([]), make_context(1)) is None
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_all_pairs_are_compared_alike(size: int) -> None:
+    """Of endpoints with 0, 1, 2, ... open leases the k-th wins against all after it: ``2 (n - 1 - k) / (n (n - 1))``."""
+    ids = [f"e{number}" for number in range(size)]
+    inflight = {id: number for number, id in enumerate(ids)}
+    nodes = make_nodes(dict.fromkeys(ids, 1), load=InFlight(), inflight=inflight)
+    pick = PowerOfChoices(2).picker(make_snapshot(nodes), rng=Random(3))
+    found = Counter(pick().id for _ in range(30_000))
+    expected = {id: float(size - 1 - number) for number, id in enumerate(ids)}
+    assert chi_square_z(found, expected) < Z

@@ -1,19 +1,32 @@
-"""What selectors say of a pick in an explanation, and what they refuse at construction."""
+"""What selectors say of a pick in an explanation, what they refuse at construction, and what they make of weights."""
 
 from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from balancekit import (
+    BoundedLoad,
     ConfigurationError,
     Endpoint,
     LeastRequest,
+    LeastResponseTime,
     LoadBalancer,
     PowerOfChoices,
     RingHash,
     ShortestExpectedDelay,
+    StrideScheduling,
 )
+from balancekit.hashing import HashRing
 from balancekit.loads import InFlight
+from balancekit.node import Node
+from balancekit.selectors._pickers import pickers_of
+from balancekit.snapshot import PickContext, Snapshot
+from balancekit.testing import make_nodes, make_snapshot
 
 
 @pytest.mark.parametrize(
@@ -44,3 +57,50 @@ def test_choices_refuse_a_wrong_number_at_construction(d: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
         PowerOfChoices(d)  # type: ignore[arg-type]
     assert caught.value.parameter == "d"
+
+
+def test_an_explanation_has_the_load_that_was_least() -> None:
+    """Of so many endpoints."""
+    lb = LoadBalancer(["a", "b", "c"], selector=LeastResponseTime())
+    assert lb.explain(exclude=["a"]).notes == ("the least load of 2 is 0",)
+
+
+def test_an_explanation_has_the_bound_that_was_kept() -> None:
+    """With nothing open, one request may go to any endpoint: two of two, 1.25 times the mean, rounded up."""
+    lb = LoadBalancer(["a", "b"], selector=BoundedLoad(factor=1.25))
+    assert lb.explain("key", exclude=["a"]).notes[-1] == "'b' holds 0 of at most 2"
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_picker_by_key_is_for_requests_with_a_key(*, keyed: bool) -> None:
+    """The one picker of a selector that is ``keyed`` is not for others, and that of another for no key."""
+
+    class Mine:
+        def __init__(self) -> None:
+            self.keyed = keyed
+
+        def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+            return snapshot.eligible[0]
+
+        def picker(self, snapshot: Snapshot, /, *, rng: Random | None = None) -> Callable[..., Node]:
+            return lambda *_: snapshot.eligible[0]
+
+    plain, by_key = pickers_of(Mine(), make_snapshot(make_nodes({"a": 1})), Random(1))
+    assert (plain is None, by_key is None) == (keyed, not keyed)
+
+
+def test_a_ring_selector_has_the_points_that_it_says() -> None:
+    """A hundred and fifty per endpoint and unit of weight, as the structure of the same name."""
+    weights = {"a": 1.0, "b": 2.0, "c": 3.0}
+    made, ring = RingHash().structure(weights), HashRing(weights, vnodes=150)
+    keys = [f"key:{number}" for number in range(2_000)]
+    assert made.lookup_many(keys).tolist() == ring.lookup_many(keys).tolist()
+
+
+def test_turns_of_many_weights_that_have_no_common_measure() -> None:
+    """Shares are those of the weights, within one turn, also where a whole round would never end."""
+    weights = {f"e{number}": math.sqrt(number + 2) for number in range(100)}
+    pick = StrideScheduling().picker(make_snapshot(make_nodes(weights)), rng=Random(1))
+    count, total = 20_000, math.fsum(weights.values())
+    found = Counter(pick().id for _ in range(count))
+    assert all(abs(found[id] - count * weight / total) <= 1.0 for id, weight in weights.items())
