@@ -210,3 +210,16 @@ def test_a_lost_lease_that_another_thread_takes_first_is_no_error() -> None:
     lb._runtime.ledger.lost = TakenMeanwhile([lb.acquire()])
     assert lb.stats().inflight == 1
     assert lb.acquire().release()
+
+
+@pytest.mark.parametrize(
+    ("debug", "where"),
+    [(True, r"acquired at .*test_ledger\.py"), (False, "make the balancer with debug=True")],
+)
+def test_where_a_lost_lease_was_opened_is_known_for_debugging_only(*, debug: bool, where: str) -> None:
+    """Looking for it takes longer than a request."""
+    lb: LoadBalancer[str] = LoadBalancer(["a", "b"], debug=debug)
+    lb.acquire(exclude={"b"})
+    gc.collect()
+    with pytest.warns(ResourceWarning, match=where):
+        lb.acquire(exclude={"b"}).release()
