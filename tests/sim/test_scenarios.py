@@ -215,6 +215,9 @@ def places(value, at=()):
 def test_whatever_is_written_wherever_is_understood_or_refused(name):
     """Fifteen strange values in the place of every word: never another error than ours."""
     facts = tomllib.loads(builtin_scenarios().get(name, RICH))
+    for balancer in facts.get("balancers", []):
+        if balancer.get("selector") == "MaglevHash":
+            balancer["options"] = {"size": 251}  # it is built for each value
     refused = 0
     for *way, last in itertools.islice(places(facts), 1, None):
         for value in STRANGE:
