@@ -302,7 +302,6 @@ class LifecycleMachine:
         self._restored_at = now
         self._until = -math.inf
         self._refused = False
-        self._run.reset()
         self._step(Trigger.RISE)
         return [Restored(endpoint=self._endpoint, at=now), *self._warm(now)]
 

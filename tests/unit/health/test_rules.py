@@ -440,3 +440,10 @@ def test_sweeps_are_a_second_apart() -> None:
 def test_a_report_without_latencies_has_no_quantile() -> None:
     """It is NaN, and no error."""
     assert math.isnan(report("a", 3).latency(0.9))
+
+
+def test_a_success_rate_outlier_needs_as_many_hosts_as_it_says() -> None:
+    """With fewer endpoints of enough requests there is no outlier."""
+    rule = SuccessRateOutlier(min_hosts=6, factor=0.5, volume=100)
+    assert rule(rates(1.0, 1.0, 1.0, 1.0, 0.0)) == {}
+    assert set(rule(rates(1.0, 1.0, 1.0, 1.0, 1.0, 0.0))) == {"e5"}
