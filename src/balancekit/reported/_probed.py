@@ -16,6 +16,7 @@ import math
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
 from balancekit._support.record import Policy, field
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import Completion
@@ -83,38 +84,47 @@ class Probed(Policy):
 class ProbedPool:
     """The mean of what is known of the endpoints of one pool. Made by :class:`Probed`."""
 
-    __slots__ = ("__weakref__", "_loads", "config", "mean", "taken_at")
+    __slots__ = ("__weakref__", "_loads", "_lock", "config", "mean", "taken_at")
 
     def __init__(self, config: Probed) -> None:
         self.config: Probed = config
         self.mean: float = 0.0
         """What the known endpoints have beyond own requests, for each unit of capacity."""
-        self._loads: dict[str, ProbedNodeLoad] = {}
+        self._lock = new_lock()
+        self._loads: dict[
+            str, tuple[ProbedNodeLoad, ...]
+        ] = {}  # two while a change of its target is being made
         self.taken_at: float = -math.inf
         """When the mean was taken."""
         config.attributes.observe(self.recorded)
 
     def __call__(self, node: Node) -> ProbedNodeLoad:
         """Make the load of one node."""
-        self._loads[node.id] = load = ProbedNodeLoad(self, node)
+        load = ProbedNodeLoad(self, node)
+        with self._lock:
+            self._loads[node.id] = (*self._loads.get(node.id, ()), load)
         return load
 
     def forget(self, node: Node) -> None:
         """Leave out a node that has gone."""
-        if self._loads.get(node.id) is node.load:
-            del self._loads[node.id]
+        with self._lock:
+            left = tuple([load for load in self._loads.get(node.id, ()) if load.node is not node])
+            if left:
+                self._loads[node.id] = left
+            else:
+                self._loads.pop(node.id, None)
 
     def recorded(self, endpoint: str, now: float) -> None:
         """Note how many own requests a new figure includes; recompute the mean if it is due."""
-        load = self._loads.get(endpoint)
-        if load is not None:
+        for load in self._loads.get(endpoint, ()):
             load.recorded(now)
         attributes = self.config.attributes
         if abs(now - self.taken_at) * MEANS_PER_AGE >= attributes.max_age:
             self.taken_at = now
             known = [
                 load
-                for load in tuple(self._loads.values())
+                for loads in tuple(self._loads.values())
+                for load in loads
                 if attributes.value(load.node.id, self.config.name, now=now) is not None
             ]
             capacity = math.fsum(load.node.capacity for load in known)

@@ -148,6 +148,7 @@ class SharedPool:
         "_forget",
         "_inner",
         "_lock",
+        "_replaced",
         "_sweep",
         "deadline",
         "due",
@@ -171,6 +172,9 @@ class SharedPool:
         """When the sums are to be refreshed next."""
         self.loads: dict[str, SharedLoad] = {}
         """By endpoint id. Take a copy before looking at each: other threads change it."""
+        self._replaced: dict[
+            Node, SharedLoad
+        ] = {}  # what a node took the place of, until it is known to be gone
         self.version: int = 0
         """Grows with every change of ``loads``."""
         self.last_pick: SharedLoad | None = None
@@ -184,10 +188,8 @@ class SharedPool:
             before = self.loads.get(node.id)
             if before is not None:
                 self._remove(before)
-            load.place = self.exchange.join(node.id)
-            self.loads[node.id] = load
-            self.version += 1
-        self.due = self.deadline = -math.inf
+                self._replaced[node] = before
+            self._add(load)
         return load
 
     def forget(self, node: Node) -> None:
@@ -196,8 +198,21 @@ class SharedPool:
             self._forget(node)
         with self._lock:
             load = self.loads.get(node.id)
+            before = self._replaced.pop(node, None)
             if load is not None and load.node is node:
                 self._remove(load)
+                if before is not None:  # the change of its target was refused
+                    self._add(before)
+            for one in [one for one, other in self._replaced.items() if other.node is node]:
+                del self._replaced[one]
+                if before is not None:
+                    self._replaced[one] = before
+
+    def _add(self, load: SharedLoad) -> None:
+        load.place = self.exchange.join(load.node.id)
+        self.loads[load.node.id] = load
+        self.version += 1
+        self.due = self.deadline = -math.inf
 
     def _remove(self, load: SharedLoad) -> None:
         place, load.place = load.place, NO_PLACE
@@ -230,6 +245,7 @@ class SharedPool:
         for load in self.loads.values():
             load.place = NO_PLACE
         self.loads.clear()
+        self._replaced.clear()
         self.version += 1
         self.last_pick = None
         self.exchange.after_fork()

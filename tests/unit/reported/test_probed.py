@@ -184,3 +184,34 @@ def test_what_is_no_configuration_is_refused():
     ]:
         with pytest.raises(ConfigurationError, match=name):
             make()
+
+
+def test_an_endpoint_whose_change_is_refused_is_still_told():
+    """A selector that cannot prepare for a new target leaves the old one, and figures go on reaching it."""
+
+    class Refusing:
+        refuse = False
+
+        def select(self, snapshot, ctx):
+            return next(iter(snapshot.candidates(ctx)), None)
+
+        def prepare(self, snapshot):
+            if self.refuse:
+                raise ValueError("not that one")
+
+    attributes, selector = NodeAttributes(max_age=5.0), Refusing()
+    lb = LoadBalancer({"a": "here"}, selector=selector, load=Probed(attributes), clock=ManualClock())
+    selector.refuse = True
+    with pytest.raises(ValueError, match="not that one"):
+        lb.update({"a": "elsewhere"})
+    selector.refuse = False
+    attributes.record("a", {"requests": 7.0}, now=0.0)
+    with lb.acquire() as lease:
+        assert lease.node.load.others == 7.0
+    lb.update({"a": "elsewhere"})
+    attributes.record("a", {"requests": 3.0}, now=0.0)
+    with lb.acquire() as lease:
+        assert lease.node.load.others == 3.0
+    lb.update({"b": "there"})
+    with lb.acquire() as lease:
+        assert [list(loads) for loads in lease.node.load._pool._loads.values()] == [[lease.node.load]]

@@ -14,6 +14,7 @@ from balancekit import ConfigurationError, Endpoint, LoadBalancer, Outcome, Powe
 from balancekit.health import Lifecycle, WarmUp
 from balancekit.loads import FailureAware, InFlight, InFlightCost, PeakEwmaLatency
 from balancekit.sharing import Shared, in_flight
+from balancekit.sharing._policy import NO_PLACE
 from balancekit.sharing._rows import GENERATION, RowSum, digest, open_rows, row_path
 from balancekit.testing import ManualClock
 
@@ -270,3 +271,36 @@ def test_a_row_that_is_being_rewritten_is_passed_over(file):
     assert sums.over([row]) == [0]
     rows.table[row, GENERATION] += 1
     assert sums.over([row]) == [3]
+
+
+def test_an_endpoint_whose_change_is_refused_is_still_shared(file):
+    """A selector that cannot prepare for a new target leaves the old one, and its leases go on being published."""
+
+    class Refusing:
+        refuse = False
+
+        def select(self, snapshot, ctx):
+            return next(iter(snapshot.candidates(ctx)), None)
+
+        def prepare(self, snapshot):
+            if self.refuse:
+                raise ValueError("not that one")
+
+    selector = Refusing()
+    lb = LoadBalancer(
+        {"a": "here"}, selector=selector, load=Shared(InFlight(), file=file), clock=ManualClock()
+    )
+    pool = pool_of(lb)
+    (before,) = pool.loads.values()
+    selector.refuse = True
+    for _ in range(3):
+        with pytest.raises(ValueError, match="not that one"):
+            lb.update({"a": "elsewhere"})
+    assert [*pool.loads.values()] == [before]
+    assert before.place != NO_PLACE
+    assert not pool._replaced
+    selector.refuse = False
+    lb.update({"a": "elsewhere"})
+    (after,) = pool.loads.values()
+    assert (after.node is before.node, before.place, after.place == NO_PLACE) == (False, NO_PLACE, False)
+    assert not pool._replaced
