@@ -204,6 +204,17 @@ def test_a_target_that_is_no_address_is_refused(target):
     assert known.peer(Endpoint("a", target))[:2] == ("a.example", 80)
 
 
+@pytest.mark.parametrize("check", [HttpCheck, DeepCheck])
+def test_a_check_shows_no_value_of_a_header(check):
+    """Neither when it prints nor in an error: it may be a key."""
+    assert repr(check("/h", headers={"Authorization": "Bearer hush"})).count("***") == 1
+    assert "hush" not in repr(check("/h", headers={"Authorization": "Bearer hush"}))
+    for headers in ({"Authorization": "hush\r\n"}, {"Authorization": b"hush"}, [("Authorization", "hush")]):
+        with pytest.raises(ConfigurationError) as caught:
+            check("/h", headers=headers)
+        assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "headers", [{"X y": "z"}, {"X": "a\r\nB: c"}, {"": "x"}, {"X": "\0"}, {"X:": "y"}, {"Host": "twice"}]
 )

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx2
 import pytest
 
-from balancekit import ConfigurationError, LoadBalancer, RoundRobin
+from balancekit import ConfigurationError, Endpoint, LoadBalancer, RoundRobin
+from balancekit.adapters import HttpTarget
 from balancekit.checks import AsyncProbes, MetricsProbe, ThreadProbes, read_gauges
 from balancekit.reported import Prequal, ProbedLoad
 
@@ -211,3 +212,14 @@ def test_a_probe_may_stop_its_runner():
     while not (stopped and not any("balancekit-probe" in one.name for one in threading.enumerate())):
         assert time.monotonic() < deadline, "a thread waits for itself"
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "target", ["10.0.0.1:8000", "http://10.0.0.1:8000/", HttpTarget("http://10.0.0.1:8000")]
+)
+def test_the_page_of_a_target_is_asked_at_its_url(target):
+    """Also if the target holds headers beside it, which are not sent."""
+    asked = []
+    probe = MetricsProbe(("busy",), fetch=lambda url: asked.append(url) or "busy 4 ")
+    assert probe(Endpoint("a", target)).in_flight == 4.0
+    assert asked == ["http://10.0.0.1:8000/metrics"]

@@ -155,8 +155,8 @@ class _MetricsReader:
         self._path = valid.text("path", path)
 
     def _page(self, endpoint: Endpoint[Any]) -> Any:
-        """Return the page of an endpoint, whose target is ``host:port`` or a URL, or an awaitable of it."""
-        target = str(endpoint.target).rstrip("/")
+        """Return the page of an endpoint, whose target is ``host:port`` or a URL or has one, or an awaitable of it."""
+        target = str(getattr(endpoint.target, "url", endpoint.target)).rstrip("/")
         return self._fetch((target if "://" in target else f"http://{target}") + self._path)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from balancekit._support import validation as valid
+from balancekit._support.headers import secret_headers
 from balancekit._support.record import Record, field
 from balancekit._support.text import ascii_host
 from balancekit.checks._http import BadAnswerError, Response, get
@@ -74,7 +75,7 @@ class HttpCheck(Record):
     body
         What the first 64 KiB of the body must contain; ``None`` for anything.
     headers
-        Sent besides ``Host``, ``Connection`` and ``Accept``.
+        Sent besides ``Host``, ``Connection`` and ``Accept``. Neither ``repr`` nor an error shows their values.
     host
         The ``Host`` header; host and port of the address if left out.
     address
@@ -96,6 +97,9 @@ class HttpCheck(Record):
     host: str | None = None
     address: AddressOf | None = None
     tls: Any = None
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
     def _check(self) -> None:
         _check_http(self)
@@ -155,6 +159,9 @@ class DeepCheck(Record):
     host: str | None = None
     address: AddressOf | None = None
     tls: Any = None
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
     def _check(self) -> None:
         _check_http(self)
@@ -268,6 +275,13 @@ def _check_address(address: object) -> None:
         raise ConfigurationError("address", address, "a function from an endpoint to its address, or None")
 
 
+def _shown(check: HttpCheck | DeepCheck) -> str:
+    """Return what prints: the values of headers are not shown, for they may be keys."""
+    facts = {name: getattr(check, name) for name in check._fields}
+    facts["headers"] = dict.fromkeys(check.headers, "***")
+    return f"{type(check).__name__}({', '.join([f'{name}={value!r}' for name, value in facts.items()])})"
+
+
 def _check_http(check: HttpCheck | DeepCheck) -> None:
     path = valid.text("path", check.path)
     if not path.startswith("/") or any(not " " < letter < "\x7f" for letter in path):
@@ -279,7 +293,7 @@ def _check_http(check: HttpCheck | DeepCheck) -> None:
         valid.integer("statuses", status, minimum=200, maximum=599)
     if check.host is not None:
         get(valid.text("host", check.host), path, ())
-    get("-", path, tuple(valid.labels("headers", check.headers).items()))
+    get("-", path, tuple(secret_headers(check.headers).items()))
     _check_address(check.address)
     if check.tls is not None and not hasattr(check.tls, "wrap_socket"):
         raise ConfigurationError("tls", check.tls, "an ssl.SSLContext, or None")
