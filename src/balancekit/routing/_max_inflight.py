@@ -26,6 +26,8 @@ from balancekit.snapshot import Key, Node, PickContext, Snapshot
 __all__ = ["MaxInFlight"]
 
 PART: Final = "all"
+ROUNDING: Final = 1e-9
+"""A limit times a weight that is nearly whole is whole."""
 MAX_RETRIES: Final = 4
 """Endpoints at their limit that are excluded one by one before all of them are."""
 
@@ -176,7 +178,7 @@ class MaxInFlight(ConstructorRepr):
         if self._adaptive is not None:
             known = self._machines.get(node.id)
             return known is None or node.inflight < known[1].limit
-        limit = max(1, int(self._limit * node.capacity)) if self._per_weight else self._limit
+        limit = max(1, int(self._limit * node.capacity + ROUNDING)) if self._per_weight else self._limit
         return node.inflight < limit
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from balancekit import (
     Endpoint,
+    First,
     LeastRequest,
     LoadBalancer,
     PowerOfChoices,
@@ -175,3 +176,20 @@ def test_a_tier_of_which_less_than_one_per_cent_is_eligible_serves(router, caplo
         lb.drain(f"e{k}")
     assert {target_of(lb), target_of(lb, "key")} == {"e0"}
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("limit", "weight", "most"), [(100, 0.57, 57), (100, 0.29, 29), (10, 0.25, 2), (1, 0.5, 1)]
+)
+def test_a_limit_by_weight_is_the_limit_times_the_weight(limit: int, weight: float, most: int) -> None:
+    """Rounded down, but not for the last digit of a float, and at least one."""
+    lb = LoadBalancer(
+        [Endpoint("a", weight=weight), Endpoint("b", weight=2.0 - weight)],
+        selector=MaxInFlight(limit, per_weight=True, child=First),
+        load=InFlight(),
+    )
+    leases = [lb.acquire(exclude={"b"}) for _ in range(most)]
+    with pytest.raises(SaturatedError):
+        lb.acquire(exclude={"b"})
+    for lease in leases:
+        lease.release()
