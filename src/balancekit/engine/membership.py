@@ -52,7 +52,7 @@ class Draft:
     def __init__(self, join: Callable[[Endpoint[object]], Member]) -> None:
         self._join = join
         self._joined: dict[int, tuple[Endpoint[object], Member]] = {}
-        self._same: dict[tuple[int, int], bool] = {}
+        self._same: dict[tuple[int, int], tuple[Endpoint[object], Endpoint[object], bool]] = {}
         self.deadline: float = math.inf
         """When something is due for one of the endpoints that join."""
         self._nodes: tuple[Sequence[Endpoint[object]], Members] | None = None
@@ -74,11 +74,12 @@ class Draft:
         pair = id(old), id(new)
         if pair not in self._same:
             try:
-                self._same[pair] = bool(old.target == new.target)
+                same = bool(old.target == new.target)
             except Exception:
                 raise_interrupt()
-                self._same[pair] = False
-        return self._same[pair]
+                same = False
+            self._same[pair] = old, new, same  # kept, so that the identities stay theirs
+        return self._same[pair][2]
 
     @property
     def joined(self) -> list[Node]:

@@ -145,6 +145,8 @@ class ProbePoolMachine:
         valid.text("endpoint", endpoint)
         at, open, seconds = valid.number("now", now), float(in_flight), float(latency)
         with self._lock:
+            if len(self._sorted) != len(self._recent):  # an interrupt came between
+                self._sorted = SortedList(self._recent)
             self._recent.append(open)
             self._sorted.add(open)
             if len(self._recent) > RECENT_PROBES:

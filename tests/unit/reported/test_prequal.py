@@ -188,3 +188,33 @@ def test_plain_requests_take_the_fast_path(selector):
         lease.report_load(LoadReport(application_utilization=0.5, rps=10.0))
     lb.acquire().release(Outcome.FAILURE)
     assert learnt == [Outcome.SUCCESS, Outcome.FAILURE]
+
+
+@pytest.mark.parametrize("at", ["_recent", "_sorted"])
+def test_an_answer_that_is_cut_short_leaves_the_pool_usable(at):
+    """Whatever was noted of it, later answers are taken, and the quantile is that of the last ones."""
+    pool = ProbePool(quantile=0.5)()
+
+    class Cut:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __len__(self):
+            return len(self.inner)
+
+        def __iter__(self):
+            return iter(self.inner)
+
+        def append(self, _):
+            raise KeyboardInterrupt
+
+        add = append
+
+    before = getattr(pool, at)
+    setattr(pool, at, Cut(before))
+    with pytest.raises(KeyboardInterrupt):
+        pool.add("a", in_flight=5.0, latency=0.1, now=0.0)
+    setattr(pool, at, before)
+    for number in range(300):
+        pool.add(f"e{number % 3}", in_flight=float(number), latency=0.1, now=1.0)
+    assert sorted(pool._recent) == list(pool._sorted)
