@@ -52,7 +52,8 @@ class PowerOfChoices(ConstructorRepr):
     (:class:`ShortestExpectedDelay`, the default); each request must go to the very least loaded
     (:class:`LeastRequest`), or always to the same endpoint (hashing).
 
-    Cost: O(d), two random numbers and one comparison for two.
+    Cost: O(d), two random numbers and one comparison for two. O(n) for picks that draw the same endpoint again and again,
+    as most do where one weight dwarfs all others.
     Source: Mitzenmacher 1996; Vvedenskaya, Dobrushin, Karpelevich 1996.
 
     Example
