@@ -603,3 +603,52 @@ def test_an_adapter_that_requests_never_asked_says_so(caplog: pytest.LogCaptureF
         with pytest.raises(requests.ConnectionError):
             session.get("http://orders/")
     assert "mount it as" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+@pytest.mark.parametrize("closing", ["aclose", "close", "fails", "nothing"])
+def test_a_second_answer_of_the_same_moment_is_closed(
+    kind: str, closing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two attempts succeed in one turn of the loop: the first result is returned, the other is closed if it can be."""
+    import anyio
+
+    closed: list[str] = []
+
+    class Answer:
+        def __init__(self, target: str) -> None:
+            self.target = target
+
+        async def aclose(self) -> None:
+            await anyio.lowlevel.checkpoint()
+            closed.append(self.target)
+            if closing == "fails":
+                raise RuntimeError("broken")
+
+    class Plain:
+        def __init__(self, target: str) -> None:
+            self.target = target
+
+        def close(self) -> None:
+            closed.append(self.target)
+
+    async def both() -> Any:
+        come = anyio.Event()
+
+        async def attempt(lease: Any) -> Any:
+            if lease.target == "b":
+                come.set()
+            else:
+                await come.wait()
+            await anyio.lowlevel.checkpoint()
+            made: Any = {"aclose": Answer, "fails": Answer, "close": Plain}.get(closing)
+            with anyio.CancelScope(shield=True):  # it has the answer when it is cancelled
+                await anyio.sleep(0.01)
+            return lease.target if made is None else made(lease.target)
+
+        return await hedge(LoadBalancer(["a", "b"], selector=First()), attempt, delay=0.001)
+
+    won = run(kind, both)
+    assert getattr(won, "target", won) in {"a", "b"}
+    assert closed == ([] if closing == "nothing" else ["b" if won.target == "a" else "a"])
+    assert ("could not be closed" in caplog.text) == (closing == "fails")

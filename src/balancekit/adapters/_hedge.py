@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from balancekit._support import validation as valid
+from balancekit._support.log import log_error
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Hedged
 from balancekit.lease import Lease
@@ -59,7 +60,8 @@ async def hedge(
     balancer
         Whose endpoints are asked.
     attempt
-        One attempt on the endpoint of a lease; must be idempotent. Its exceptions end its lease as usual.
+        One attempt on the endpoint of a lease; must be idempotent. Its exceptions end its lease as usual. A second result
+        that comes in the very moment of the first is closed, if it has ``aclose`` or ``close``.
     delay
         Seconds after which another attempt is started, > 0; or ``"p50"``, ``"p95"``, ``"p99"`` of the balancer's recent
         latencies, and no hedge until 20 of them are known.
@@ -121,8 +123,10 @@ async def hedge(
                     if len(errors) == len(tried):
                         done.set()
                     return
-                if not won:
-                    won.append((result, lease.endpoint.id))
+                if won:
+                    await _close(result)
+                    return
+                won.append((result, lease.endpoint.id))
                 done.set()
 
             group.start_soon(run, first)
@@ -156,6 +160,21 @@ def _check(attempt: object, budget: object, clock: object) -> None:
         raise ConfigurationError("budget", budget, "a RetryBudget, or None")
     if not callable(clock):
         raise ConfigurationError("clock", clock, "a function that returns seconds")
+
+
+async def _close(result: object) -> None:
+    """Close a result that nobody gets: a streaming response would keep its connection."""
+    import anyio  # noqa: PLC0415 - as above
+
+    close = getattr(result, "aclose", None) or getattr(result, "close", None)
+    if callable(close):
+        try:
+            with anyio.CancelScope(shield=True):
+                closing = close()
+                if isinstance(closing, Awaitable):
+                    await closing
+        except Exception:
+            log_error("a second result of a hedged request could not be closed")
 
 
 def _cancelled_natively(before: int) -> bool:
