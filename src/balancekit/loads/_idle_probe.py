@@ -1,7 +1,7 @@
 """Trial of an endpoint that has gone without requests for long, so that none is given up for what it once was.
 
 An endpoint that went without a request for 24 s *and* for 15 requests per endpoint of the pool is tried once. If it
-turns out slow a few times in a row, three times if it is very slow, it is tried a sixteenth as often.
+turns out slow several times in a row, four times if it is very slow, it is tried a sixteenth as often.
 
 Cost: O(1) per sweep; picks do not come here.
 """
@@ -20,12 +20,12 @@ AFTER_REQUESTS: Final = 15
 SLOW: Final = 2.0
 """An answer that took this many times the least pace of the pool is slow."""
 MAX_SLOWNESS: Final = 3.0
-"""No answer counts for more: heavy tails give a healthy endpoint one long answer, but hardly three in a row."""
-GIVEN_UP: Final = 8.0
+"""No answer counts for more: heavy tails give a healthy endpoint one long answer, but hardly four in a row."""
+GIVEN_UP: Final = 12.0
 BACKOFF: Final = 16
 """If slow answers in a row, each counting for how slow it was, come to so much, the endpoint is tried this many times as rarely.
 
-One as fast as the others comes to it once in 2,000 times, if times are exponential: the least pace is put 15 % higher.
+One as fast as the others comes to it less than once in 1,000 times, if times are exponential.
 """
 
 

@@ -48,17 +48,19 @@ def test_the_time_of_an_endpoint_never_used_runs_from_the_first_question() -> No
 @pytest.mark.parametrize(
     ("answers", "given_up"),
     [
-        ((9.0, 9.0), False),
-        ((9.0, 9.0, 9.0), True),
-        ((2.5, 2.5, 2.5), False),
-        ((2.1, 2.1, 2.1, 2.1), True),
-        ((9.0, 9.0, 2.0, 9.0, 9.0), False),
-        ((9.0, 9.0, 9.0, 1.0), False),
+        ((9.0,) * 3, False),
+        ((9.0,) * 4, True),
+        ((2.5,) * 4, False),
+        ((2.5,) * 5, True),
+        ((2.1,) * 5, False),
+        ((2.1,) * 6, True),
+        ((9.0, 9.0, 9.0, 2.0, 9.0, 9.0, 9.0), False),
+        ((9.0, 9.0, 9.0, 9.0, 1.0), False),
         ((1.0,) * 20, False),
     ],
 )
 def test_slow_answers_in_a_row_put_trials_off(answers: tuple[float, ...], given_up: bool) -> None:
-    """More than twice the least pace is slow; three very slow answers, or four slow ones, make trials a sixteenth as frequent."""
+    """More than twice the least pace is slow; four very slow answers, or five or six slow ones, make trials a sixteenth as frequent."""
     seconds, picks = SOON
     assert is_due(tried(*answers), seconds, picks) is not given_up
     assert is_due(tried(*answers), seconds * BACKOFF, picks * BACKOFF)
