@@ -125,12 +125,15 @@ class BoundedPlacement:
         ConfigurationError
             If the key is no str, bytes or int.
         """
-        shares, total = self._parts(), self._total + 1
+        weights, shares = self._parts()
+        total = self._total + 1
         for node in self._structure.candidates(key):
             load = self._loads.get(node, 0)
             if load < load_bound(total, shares[node], self._factor):
                 self._loads[node] = load + 1
                 self._total = total
+                self._shares = shares
+                self._weights = weights  # last: until then, all is computed again
                 return node
         raise PoolEmptyError(f"no nodes: {brief(key)} cannot be placed; add one")
 
@@ -165,11 +168,10 @@ class BoundedPlacement:
     def __repr__(self) -> str:
         return f"<BoundedPlacement of {self._total} keys on {self._structure!r}>"
 
-    def _parts(self) -> dict[str, float]:
-        """Return each node's part of all weights, computed when nodes or weights have changed."""
+    def _parts(self) -> tuple[Mapping[str, float], dict[str, float]]:
+        """Return the weights, and each node's part of all of them; computed when nodes or weights have changed."""
         weights = self._structure.weights
-        if weights != self._weights:
-            whole = math.fsum(weights.values())
-            self._shares = {node: weight / whole for node, weight in weights.items()}
-            self._weights = dict(weights)  # last: until then, all is computed again
-        return self._shares
+        if weights == self._weights:
+            return self._weights, self._shares
+        whole = math.fsum(weights.values())
+        return dict(weights), {node: weight / whole for node, weight in weights.items()}
