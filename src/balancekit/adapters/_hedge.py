@@ -163,7 +163,7 @@ def _check(attempt: object, budget: object, clock: object) -> None:
 
 
 async def _close(result: object) -> None:
-    """Close a result that nobody gets: a streaming response would keep its connection."""
+    """Close a result that is not returned: a streaming response would keep its connection."""
     import anyio  # noqa: PLC0415 - as above
 
     close = getattr(result, "aclose", None) or getattr(result, "close", None)
