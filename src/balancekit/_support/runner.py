@@ -21,9 +21,17 @@ class ThreadRunner(ABC):
 
     __slots__ = ()
 
-    @abstractmethod
     def start(self) -> None:
-        """Start. Does nothing if it is started."""
+        """Start all threads, or none if the system refuses one. Does nothing if it is started."""
+        try:
+            self._start()
+        except BaseException:  # an interrupt included: the threads that run end
+            self.stop()
+            raise
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Start. What it has begun when it raises, :meth:`stop` ends."""
 
     @abstractmethod
     def stop(self) -> None:

@@ -133,6 +133,9 @@ class VrrpThread(ThreadRunner):
         ConfigurationError
             If there is no such interface.
         """
+        super().start()
+
+    def _start(self) -> None:
         with self._lock:
             if self._thread is not None:
                 return

@@ -120,17 +120,12 @@ class ThreadProbes(_Prober, ThreadRunner):
         self._asking: set[threading.Thread] = set()
         self._selector.on_due = _nothing
 
-    def start(self) -> None:
-        """Start sending. Does nothing if it is started."""
+    def _start(self) -> None:
         if self._thread is None:
             self._stopped.clear()
             self._selector.on_due = self._woken.set
             self._thread = threading.Thread(target=self._run, name="balancekit-probes", daemon=True)
-            try:
-                self._thread.start()
-            except BaseException:
-                self.stop()
-                raise
+            self._thread.start()
 
     def stop(self) -> None:
         """Stop sending, and return when probes under way have ended; at once in a probe. Does nothing if it is stopped."""

@@ -159,14 +159,6 @@ class ThreadScrapes(_Scraper, ThreadRunner):
         """Whether it is started."""
         return bool(self._threads)
 
-    def start(self) -> None:
-        """Start reading. Does nothing if it is started."""
-        try:
-            self._start()
-        except BaseException:  # the system starts no more threads: those that run end
-            self.stop()
-            raise
-
     def _start(self) -> None:
         with self._wakeup:
             if self._threads:

@@ -92,14 +92,6 @@ class ThreadChecks(ThreadRunner):
         """Whether the checks are started."""
         return self._core is not None
 
-    def start(self) -> None:
-        """Start checking. Does nothing if it is started."""
-        try:
-            self._start()
-        except BaseException:  # the system starts no more threads: those that run end
-            self.stop()
-            raise
-
     def _start(self) -> None:
         with self._wakeup:
             if self._core is not None:

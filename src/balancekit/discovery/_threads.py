@@ -94,15 +94,7 @@ class ThreadDiscovery(ThreadRunner):
         subscription = self._subscription
         return self._stats if subscription is None else subscription.stats
 
-    def start(self) -> None:
-        """Start following. Does nothing if it is started."""
-        try:
-            self._start(delay=0.0)
-        except BaseException:  # the system starts no more threads
-            self.stop()
-            raise
-
-    def _start(self, *, delay: float) -> None:
+    def _start(self, *, delay: float = 0.0) -> None:
         with self._wakeup:
             if self._subscription is not None:
                 return
