@@ -163,7 +163,7 @@ def _shown(mutant: Mutant, code: CodeType, tests: Sequence[str], reached: Reach)
     def changed(self: importlib.machinery.SourceFileLoader, fullname: str) -> CodeType | None:
         return code if self.path == path else get_code(self, fullname)
 
-    loader.get_code = changed  # type: ignore[method-assign]  # in this child alone
+    loader.get_code = changed  # in this child alone
     wanted = frozenset(tests)
 
     class Selection:

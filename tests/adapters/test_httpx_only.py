@@ -148,7 +148,7 @@ def test_the_transport_of_an_endpoint_that_has_left_is_closed(
     """After its last lease, by the next request; and all of them by ``close``, which may be called again."""
     closed: list[str] = []
 
-    class InnerTransport(module.HTTPTransport):  # type: ignore[name-defined,misc]
+    class InnerTransport(module.HTTPTransport):
         def __init__(self, endpoint: Endpoint[str]) -> None:
             super().__init__()
             self.id = endpoint.id
@@ -180,7 +180,7 @@ def test_the_transport_of_an_endpoint_that_has_left_is_closed(
 def recording(module: Any, closed: list[str], *, fails: str) -> tuple[Any, Any]:
     """Return inner transports, synchronous and not, of which one raises when it is closed."""
 
-    class InnerTransport(module.BaseTransport, module.AsyncBaseTransport):  # type: ignore[name-defined,misc]
+    class InnerTransport(module.BaseTransport, module.AsyncBaseTransport):
         def __init__(self, endpoint: Endpoint[str]) -> None:
             self.id = endpoint.id
 
@@ -263,7 +263,7 @@ def test_a_cancelled_close_keeps_no_other_transport_open(module: Any, adapter: A
     """If a task is cancelled while it closes one, the next request, and ``aclose``, close the others."""
     closed: list[str] = []
 
-    class InnerTransport(module.AsyncBaseTransport):  # type: ignore[name-defined,misc]
+    class InnerTransport(module.AsyncBaseTransport):
         def __init__(self, endpoint: Endpoint[str]) -> None:
             self.id = endpoint.id
 
@@ -315,7 +315,7 @@ def test_nothing_stays_open_when_the_list_changes_all_the_time(
     """Removed and added again while six threads call: every transport with a connection is closed in the end."""
     made: list[Any] = []
 
-    class InnerTransport(module.HTTPTransport):  # type: ignore[name-defined,misc]
+    class InnerTransport(module.HTTPTransport):
         open = True
 
         def close(self) -> None:

@@ -176,9 +176,9 @@ def test_what_is_wrong_at_home_blames_nobody() -> None:
 def test_an_option_that_does_not_exist_is_named() -> None:
     """As Python does it; nested retries above all."""
     with pytest.raises(TypeError, match="max_retries"):
-        for_requests.BalancedAdapter(LoadBalancer(["a:1"]), max_retries=3)  # type: ignore[call-arg]
+        for_requests.BalancedAdapter(LoadBalancer(["a:1"]), max_retries=3)
     with pytest.raises(ConfigurationError, match="balancer"):
-        for_requests.BalancedAdapter(["a:1"])  # type: ignore[arg-type]
+        for_requests.BalancedAdapter(["a:1"])
     with pytest.raises(ConfigurationError, match="colour"), request_options(colour="red"):
         pass
 

@@ -213,7 +213,7 @@ class TestErrors:
     def test_a_source_of_another_type(self) -> None:
         """A number is no source."""
         with pytest.raises(ConfigurationError, match="source=5"):
-            load(5)  # type: ignore[arg-type]
+            load(5)
 
     def test_a_variable_below_a_word_that_is_no_table(self) -> None:
         """A variable that would put a word into a list names itself."""

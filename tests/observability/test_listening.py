@@ -61,7 +61,7 @@ def test_an_observer_that_raises_is_logged_and_breaks_nothing(caplog: pytest.Log
     assert "broken" in caplog.text
     assert lb.stats().inflight == 0
     with pytest.raises(ConfigurationError, match="observer"):
-        lb.on_completion(7)  # type: ignore[arg-type]
+        lb.on_completion(7)
 
 
 def test_events_are_records_with_their_fields(caplog: pytest.LogCaptureFixture) -> None:

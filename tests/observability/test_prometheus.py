@@ -212,7 +212,7 @@ def test_a_collector_cannot_be_registered_twice() -> None:
     collector = BalancerCollector(LoadBalancer(["a"]), service="s", registry=registry)
     for one in (registry, CollectorRegistry()):
         with pytest.raises(ConfigurationError, match="when made"):
-            one.register(collector)  # type: ignore[arg-type]
+            one.register(collector)
     scrape(registry)
 
 

@@ -86,7 +86,7 @@ def test_an_object_whose_methods_raise_is_refused_by_name() -> None:
         with pytest.raises(ConfigurationError, match=r"x=<Odd> is not allowed"):
             check()
     with pytest.raises(ConfigurationError, match=r"weight=<Odd>"):
-        Endpoint("a", weight=Odd())  # type: ignore[arg-type]
+        Endpoint("a", weight=Odd())
 
 
 @pytest.mark.parametrize(

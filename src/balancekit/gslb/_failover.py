@@ -32,13 +32,13 @@ def child_policies(parameter: str, children: object) -> dict[str, Policy]:
     pairs = children.items() if isinstance(children, Mapping) else children
     found: dict[str, Policy] = {}
     try:
-        for name, policy in pairs:  # type: ignore[attr-defined] # anything else raises, as it should
+        for name, policy in pairs:  # type: ignore[attr-defined]  # anything else raises, as it should
             if not callable(getattr(policy, "answer", None)):
                 raise ConfigurationError(parameter, policy, "policies: objects with answer() and members()")
             found[valid.text(parameter, name)] = policy
     except (TypeError, ValueError):
         raise ConfigurationError(parameter, children, "pairs of a name and a policy") from None
-    if not found or len(found) < len(list(pairs)):  # type: ignore[call-overload] # iterated above
+    if not found or len(found) < len(list(pairs)):  # type: ignore[call-overload]  # iterated above
         raise ConfigurationError(parameter, children, "at least one pair, with distinct names")
     return found
 

@@ -93,10 +93,10 @@ class Geo:
         client = query.client
         subnet = client.subnet if self._use_subnet else None
         if subnet is not None and client.has_subnet:
-            seen: Address = subnet.network_address  # type: ignore[union-attr] # a text was parsed by Client
+            seen: Address = subnet.network_address  # type: ignore[union-attr]  # a text was parsed by Client
             order, scope = self._map.look_up(seen)
         else:
-            seen = client.address  # type: ignore[assignment] # the same
+            seen = client.address  # type: ignore[assignment]  # the same
             order, scope = self._map.order(seen), 0
         if self._skip and len(order) > self._skip:
             order = order[self._skip :]

@@ -91,15 +91,15 @@ class Client(Record):
         A subnet with prefix 0 is no subnet: the client asked that it not be used.
         """
         if use_subnet and self.subnet is not None:
-            subnet: Network = self.subnet  # type: ignore[assignment] # a text was parsed in _check
+            subnet: Network = self.subnet  # type: ignore[assignment]  # a text was parsed in _check
             if subnet.prefixlen:
                 return subnet.network_address
-        return self.address  # type: ignore[return-value] # the same
+        return self.address  # type: ignore[return-value]  # the same
 
     @property
     def has_subnet(self) -> bool:
         """Whether there is a subnet that may be used."""
-        return self.subnet is not None and self.subnet.prefixlen > 0  # type: ignore[union-attr] # the same
+        return self.subnet is not None and self.subnet.prefixlen > 0  # type: ignore[union-attr]  # the same
 
 
 class Query(Record):

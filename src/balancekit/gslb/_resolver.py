@@ -112,7 +112,7 @@ class ResolverCache:
         subnet = query.client.subnet
         if subnet is None:
             return query
-        network: Network = subnet  # type: ignore[assignment] # a text was parsed by Client
+        network: Network = subnet  # type: ignore[assignment]  # a text was parsed by Client
         prefix = self._prefixes[network.version]
         if network.prefixlen <= prefix:
             return query

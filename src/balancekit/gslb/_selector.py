@@ -78,7 +78,7 @@ class PolicySelector(ConstructorRepr):
 
         query = self._query
         if query is None:
-            query = Query(name=self._name, client=self._client(ctx))  # type: ignore[operator] # a callable, or there is a query
+            query = Query(name=self._name, client=self._client(ctx))  # type: ignore[operator]  # a callable, or there is a query
         explain = ctx.trace is not None
         answer = self._policy.answer(query, standings, now=ctx.now, rng=ctx.rng, explain=explain)
         if ctx.trace is not None:

@@ -18,7 +18,7 @@ class Mine:
 def test_an_instance_of_the_user_may_have_what_its_class_has_not() -> None:
     """Two objects of one class are asked each."""
     bare, able = Mine(), Mine()
-    able.succeeded = lambda latency, now: None  # type: ignore[attr-defined]
+    able.succeeded = lambda latency, now: None
     assert not is_shipped(bare)
     assert not supports(bare, SupportsFastSuccess)
     assert supports(able, SupportsFastSuccess)

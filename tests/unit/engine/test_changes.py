@@ -133,7 +133,7 @@ class Learning(Interfering):
     learns_from_successes = True
 
     def __init__(self, *, thread_safe: bool) -> None:
-        self.thread_safe = thread_safe  # type: ignore[misc]
+        self.thread_safe = thread_safe
         self.held: list[tuple[str, ...]] = []
         self.locks: Any = None
 

@@ -55,7 +55,7 @@ def node(id: str, weight: float = 1.0) -> Node:
 
 def health() -> HealthHooks:
     """Return a machine of the shipped policy."""
-    return HealthHooks(Lifecycle()("x", lambda _: True, None), Guard(EngineLocks(), debug=False))  # type: ignore[arg-type]
+    return HealthHooks(Lifecycle()("x", lambda _: True, None), Guard(EngineLocks(), debug=False))
 
 
 def pool(*ids: str, shown: Show | None = None, **changes: object) -> PoolState:
@@ -63,7 +63,7 @@ def pool(*ids: str, shown: Show | None = None, **changes: object) -> PoolState:
     members = {}
     for id in ids:
         made = node(id)
-        members[id] = Member(made, made.endpoint, health())._replace(**changes)  # type: ignore[arg-type]
+        members[id] = Member(made, made.endpoint, health())._replace(**changes)
     nodes = Members(tuple([member.node for member in members.values()]), version=1)
     state = empty()._replace(members=members, nodes=nodes)
     return (shown or Shown())(state)
@@ -107,7 +107,7 @@ def test_an_empty_pool_has_no_members_and_nothing_due() -> None:
 def test_an_unknown_id_is_named_with_those_that_are_known(id: object) -> None:
     """Looking up an id that is not in the pool, or is no id at all, raises ``UnknownEndpointError``."""
     with pytest.raises(UnknownEndpointError, match="'a', 'b'") as caught:
-        find(pool("a", "b"), id)  # type: ignore[arg-type]
+        find(pool("a", "b"), id)
     assert caught.value.__cause__ is None
 
 
@@ -138,7 +138,7 @@ def test_if_all_cool_down_all_are_offered() -> None:
         policy_saw.append([candidate.endpoint.id for candidate in serving])
         return Choice(healthy)
 
-    show(state, Exhaustion(policy, Guard(EngineLocks(), debug=True)), 1)  # type: ignore[arg-type]
+    show(state, Exhaustion(policy, Guard(EngineLocks(), debug=True)), 1)
     assert policy_saw == [["a", "b"]]
 
 
@@ -168,7 +168,7 @@ def test_an_exhaustion_policy_is_asked_once_for_the_same_question() -> None:
         asked.append(len(serving))
         return Choice(healthy, panic=True)
 
-    exhaustion = Exhaustion(policy, Guard(EngineLocks(), debug=True))  # type: ignore[arg-type]
+    exhaustion = Exhaustion(policy, Guard(EngineLocks(), debug=True))
     members = list(pool("a", "b").members.values())
     first = exhaustion.choose(members, members[:1])
     assert exhaustion.choose(list(members), members[:1]) == first == ((members[0].node,), False, True)
@@ -187,7 +187,7 @@ def test_an_exhaustion_policy_that_raises_is_replaced_by_the_healthy_endpoints(
         raise ValueError("boom")
 
     members = list(pool("a", "b").members.values())
-    exhaustion = Exhaustion(policy, Guard(EngineLocks(), debug=True))  # type: ignore[arg-type]
+    exhaustion = Exhaustion(policy, Guard(EngineLocks(), debug=True))
     assert exhaustion.choose(members, members[1:]) == ((members[1].node,), False, False)
     assert "exhaustion policy" in caplog.text
 

@@ -15,7 +15,7 @@ from balancekit.outcome import Completion, Outcome
 
 def node_of(policy: object) -> Node:
     """Return a node with a load of a policy."""
-    return Node(Endpoint("a"), policy)  # type: ignore[arg-type]
+    return Node(Endpoint("a"), policy)
 
 
 def ended(start: float, end: float) -> Completion:
@@ -51,7 +51,7 @@ def test_a_failure_aware_pool_knows_nothing_until_one_has_answered() -> None:
     pool = FailureAware().for_pool()
     node = Node(Endpoint("a"), pool)
     assert (pool.median, pool.deadline) == (0.0, -math.inf)
-    assert not node.load.tried  # type: ignore[attr-defined]  # of this load
+    assert not node.load.tried
 
 
 def test_the_median_is_that_of_the_endpoints_that_have_answered() -> None:

@@ -16,7 +16,7 @@ from balancekit.testing import ManualClock
 def pool(*ids: str, **options: object) -> tuple[LoadBalancer[str], ManualClock, list[Event]]:
     """Return a balancer of endpoints, its clock and its events."""
     clock, events = ManualClock(), []
-    lb = LoadBalancer(list(ids), selector=UniformRandom(), clock=clock, listeners=[events.append], **options)  # type: ignore[call-overload]
+    lb = LoadBalancer(list(ids), selector=UniformRandom(), clock=clock, listeners=[events.append], **options)
     return lb, clock, events
 
 
@@ -160,4 +160,4 @@ def test_a_listener_hears_what_a_carrier_of_requests_tells() -> None:
     lb.emit(told)
     assert events[-1] is told
     with pytest.raises(ConfigurationError, match="event"):
-        lb.emit("retried")  # type: ignore[arg-type]
+        lb.emit("retried")

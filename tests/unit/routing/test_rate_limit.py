@@ -264,10 +264,10 @@ def test_the_spare_tier_serves_what_the_first_may_not() -> None:
         ("rate", lambda: RateLimit(math.inf)),
         ("rate", lambda: RateLimit(True)),
         ("burst", lambda: RateLimit(1.0, burst=0.5)),
-        ("burst", lambda: RateLimit(1.0, burst="5")),  # type: ignore[arg-type]
-        ("by_cost", lambda: RateLimit(1.0, by_cost=1)),  # type: ignore[arg-type]
-        ("per_weight", lambda: RateLimit(1.0, per_weight=None)),  # type: ignore[arg-type]
-        ("child", lambda: RateLimit(1.0, child="least")),  # type: ignore[arg-type]
+        ("burst", lambda: RateLimit(1.0, burst="5")),
+        ("by_cost", lambda: RateLimit(1.0, by_cost=1)),
+        ("per_weight", lambda: RateLimit(1.0, per_weight=None)),
+        ("child", lambda: RateLimit(1.0, child="least")),
         ("by", lambda: RateLimit(1.0).correct("a", math.nan)),
     ],
 )

@@ -46,7 +46,7 @@ def test_the_less_loaded_of_the_compared_wins(d: int, load: object, weighted: bo
     lb = LoadBalancer(
         [Endpoint(id, weight=weight) for id, weight in weights.items()],
         selector=PowerOfChoices(3),
-        load=load,  # type: ignore[arg-type]
+        load=load,
         rng=Random(d),
     )
     leases = [lb.acquire() for _ in range(60)]

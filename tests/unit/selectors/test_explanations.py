@@ -39,7 +39,7 @@ from balancekit.testing import make_nodes, make_snapshot
 )
 def test_an_explanation_has_the_figures_of_the_pick(selector: object, note: str) -> None:
     """The only endpoint left is named with what it was picked by."""
-    lb = LoadBalancer(["a", Endpoint("b", weight=2.0)], selector=selector, load=InFlight())  # type: ignore[arg-type]
+    lb = LoadBalancer(["a", Endpoint("b", weight=2.0)], selector=selector, load=InFlight())
     assert lb.explain(exclude=["a"]).notes == (note,)
 
 
@@ -47,7 +47,7 @@ def test_an_explanation_has_the_figures_of_the_pick(selector: object, note: str)
 def test_a_ring_refuses_wrong_points_at_construction(vnodes: object) -> None:
     """Not with the first pick: ``vnodes`` is a whole number >= 1."""
     with pytest.raises(ConfigurationError) as caught:
-        RingHash(vnodes=vnodes)  # type: ignore[arg-type]
+        RingHash(vnodes=vnodes)
     assert caught.value.parameter == "vnodes"
 
 
@@ -55,7 +55,7 @@ def test_a_ring_refuses_wrong_points_at_construction(vnodes: object) -> None:
 def test_choices_refuse_a_wrong_number_at_construction(d: object) -> None:
     """``d`` is a whole number >= 1."""
     with pytest.raises(ConfigurationError) as caught:
-        PowerOfChoices(d)  # type: ignore[arg-type]
+        PowerOfChoices(d)
     assert caught.value.parameter == "d"
 
 

@@ -80,7 +80,7 @@ def test_an_exchange_that_is_cancelled_from_within_is_a_failure():
     async def main():
         async with AsyncRedisStore(client, name="x", period=0.001) as store:
             async with asyncio.timeout(5.0):
-                while len(client.asked) < 3:  # noqa: ASYNC110 - the store tells nobody of an exchange
+                while len(client.asked) < 3:  # noqa: ASYNC110 - nothing tells of an exchange
                     await asyncio.sleep(0.001)
             return store.core._down
 

@@ -1,0 +1,45 @@
+"""Marks that silence a tool: each has its reason beside it, and none stands where no tool reads it."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MARK = re.compile(r"# ?(type: ?ignore|noqa|pragma:|pyright:)")
+REASONED = re.compile(
+    r"(# (type: ignore\[[a-z, -]+\]|pyright: ignore\[\w+\]|noqa: [A-Z0-9, ]*[A-Z0-9]|pragma: no cover)\s+)+[-#] \S.*"
+)
+"""A mark or two that name their rules, and what they are for."""
+TYPE_MARK = re.compile(r"# ?(type:|pyright:)")
+TYPE_CHECKED = ("src", "benchmarks", "tests/typing")
+
+
+def marks() -> list[tuple[str, str]]:
+    """Return the place and the text of every comment that silences a tool."""
+    found = []
+    for folder in ("src", "tests", "tools", "benchmarks", "docs"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            source = path.read_text(encoding="utf-8")
+            if not MARK.search(source):
+                continue
+            for token in tokenize.generate_tokens(io.StringIO(source).readline):
+                if token.type == tokenize.COMMENT and (mark := MARK.search(token.string)):
+                    place = f"{path.relative_to(ROOT).as_posix()}:{token.start[0]}"
+                    found.append((place, token.string[mark.start() :]))
+    return found
+
+
+def test_a_mark_has_its_reason_beside_it():
+    """A comment that silences a type checker, a linter or a coverage report names the rules and says why."""
+    found = marks()
+    assert len(found) > 100
+    assert [place for place, text in found if not REASONED.fullmatch(text)] == []
+
+
+def test_a_mark_for_a_type_checker_stands_where_one_reads():
+    """Tests and tools are not type-checked, but for those of the typing, so a mark there would be noise."""
+    strangers = [place for place, text in marks() if TYPE_MARK.match(text)]
+    assert [place for place in strangers if not place.startswith(TYPE_CHECKED)] == []
