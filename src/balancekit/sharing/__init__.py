@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from balancekit.sharing._ejections import SharedEjections
     from balancekit.sharing._file import in_flight
-    from balancekit.sharing._policy import Shared, SharedLoad, SharedPool
+    from balancekit.sharing._load import SharedLoad
+    from balancekit.sharing._policy import Shared, SharedPool
     from balancekit.sharing._rate_limit import SharedRateLimit
     from balancekit.sharing._redis import AsyncRedisStore, RedisStore
     from balancekit.sharing._store import Hint
@@ -43,7 +44,8 @@ __getattr__: Callable[[str], object] = lazily(
     {
         "_ejections": ("SharedEjections",),
         "_file": ("in_flight",),
-        "_policy": ("Shared", "SharedLoad", "SharedPool"),
+        "_load": ("SharedLoad",),
+        "_policy": ("Shared", "SharedPool"),
         "_rate_limit": ("SharedRateLimit",),
         "_redis": ("AsyncRedisStore", "RedisStore"),
         "_store": ("Hint",),

@@ -20,19 +20,12 @@ from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.record import Policy, field
 from balancekit.errors import ConfigurationError
 from balancekit.loads import CountedLoad, InFlight, InFlightCost
-from balancekit.node import Load, Node
-from balancekit.outcome import Completion
-from balancekit.protocols import (
-    LoadPolicy,
-    SupportsFastSuccess,
-    SupportsForget,
-    SupportsPoolLoad,
-    SupportsReset,
-    Sweep,
-)
-from balancekit.sharing._exchange import NO_PLACE, Exchange, Place
+from balancekit.node import Node
+from balancekit.protocols import LoadPolicy, SupportsForget, SupportsPoolLoad, Sweep
+from balancekit.sharing._exchange import NO_PLACE, Exchange
+from balancekit.sharing._load import SharedLoad
 
-__all__ = ["Shared", "SharedLoad", "SharedPool", "SharedStore"]
+__all__ = ["Shared", "SharedPool", "SharedStore"]
 
 SWEEP_S: Final = 0.25
 """Seconds between two full publications of all counts while picks refresh the sums."""
@@ -172,9 +165,8 @@ class SharedPool:
         """When the sums are to be refreshed next."""
         self.loads: dict[str, SharedLoad] = {}
         """By endpoint id. Take a copy before looking at each: other threads change it."""
-        self._replaced: dict[
-            Node, SharedLoad
-        ] = {}  # what a node took the place of, until it is known to be gone
+        self._replaced: dict[Node, SharedLoad] = {}
+        """What a node took the place of, until it is known to be gone."""
         self.version: int = 0
         """Grows with every change of ``loads``."""
         self.last_pick: SharedLoad | None = None
@@ -297,103 +289,6 @@ class SharedPool:
         self.last_pick = load = cast("SharedLoad", node.load)
         words, index = load.place
         words[index] = node.inflight + 1
-
-
-@final
-class SharedLoad:
-    """The load of one endpoint over all processes. Made by :class:`Shared`."""
-
-    __slots__ = ("_succeeded", "inner", "needs_start", "node", "place", "pool")
-
-    def __init__(self, pool: SharedPool, node: Node, policy: LoadPolicy) -> None:
-        self.pool: SharedPool = pool
-        self.node: Node = node
-        self.place: Place = NO_PLACE
-        self.inner: Load = policy(cast("Node", _SummedNode(node)))
-        """The load that reads the sum."""
-        self.needs_start: bool = bool(getattr(self.inner, "needs_start", True))
-        self._succeeded = self.inner.succeeded if isinstance(self.inner, SupportsFastSuccess) else None
-
-    @property
-    def others(self) -> float:
-        """What other processes have in flight, as far as is known."""
-        return self.node.latency_estimate
-
-    def publish(self) -> None:
-        """Write the own count where other processes see it."""
-        words, index = self.place
-        node = self.node
-        count = node.inflight
-        words[index] = count
-        while (
-            count != node.inflight
-        ):  # another thread came in between; whichever writes last has seen the last count
-            count = node.inflight
-            words[index] = count
-
-    def _settle(self) -> None:
-        """Publish what has become of the last pick."""
-        last, self.pool.last_pick = self.pool.last_pick, None
-        if last is not None:
-            last.publish()
-
-    def started(self, *, now: float, cost: float) -> None:
-        """Pass it on."""
-        self.inner.started(now=now, cost=cost)
-
-    def finished(self, completion: Completion, /) -> None:
-        """Publish the count and pass it on."""
-        self.publish()
-        self._settle()
-        self.inner.finished(completion)
-
-    def succeeded(self, latency: float, now: float) -> None:
-        """Publish the count and pass it on."""
-        words, index = self.place
-        node = self.node
-        count = node.inflight
-        words[index] = count
-        if count != node.inflight:
-            self.publish()
-        if self.pool.last_pick is not None:
-            self._settle()
-        if self._succeeded is not None:
-            self._succeeded(latency, now)
-        else:
-            self.inner.finished(_success(latency, now))
-
-    def reset(self) -> None:
-        """Pass it on."""
-        if isinstance(self.inner, SupportsReset):
-            self.inner.reset()
-
-    def value(self, *, now: float) -> float:
-        """Return what the load of one process would say if it had the requests of all."""
-        return self.inner.value(now=now)
-
-
-class _SummedNode:
-    """A node with the requests of all processes in flight, for the load of one."""
-
-    __slots__ = ("_node", "latency_estimate")
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self.latency_estimate = 0.0
-
-    @property
-    def inflight(self) -> float:
-        """Own requests, and those of others as far as is known."""
-        return self._node.inflight + self._node.latency_estimate
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._node, name)
-
-
-def _success(latency: float, now: float) -> Completion:
-    from balancekit.outcome import Outcome  # noqa: PLC0415 - for loads of the user only
-
-    return Completion(Outcome.SUCCESS, started_at=now - latency, ended_at=now)
 
 
 def _lower_value(a: Node, b: Node, now: float) -> Node:

@@ -14,7 +14,7 @@ from balancekit import ConfigurationError, Endpoint, LoadBalancer, Outcome, Powe
 from balancekit.health import Lifecycle, WarmUp
 from balancekit.loads import FailureAware, InFlight, InFlightCost, PeakEwmaLatency
 from balancekit.sharing import Shared, in_flight
-from balancekit.sharing._policy import NO_PLACE
+from balancekit.sharing._exchange import NO_PLACE
 from balancekit.sharing._rows import GENERATION, RowSum, digest, open_rows, row_path
 from balancekit.testing import ManualClock
 

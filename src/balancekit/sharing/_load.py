@@ -1,0 +1,113 @@
+"""The load of one endpoint over all processes: its own count published, the sum read."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast, final
+
+from balancekit.node import Load, Node
+from balancekit.outcome import Completion, Outcome
+from balancekit.protocols import LoadPolicy, SupportsFastSuccess, SupportsReset
+from balancekit.sharing._exchange import NO_PLACE, Place
+
+__all__ = ["SharedLoad"]
+
+
+class RemembersPick(Protocol):
+    """The part of a pool that its loads use."""
+
+    last_pick: SharedLoad | None
+    """What was published of it counts on a request that may have gone elsewhere."""
+
+
+@final
+class SharedLoad:
+    """The load of one endpoint over all processes. Made by :class:`Shared`."""
+
+    __slots__ = ("_succeeded", "inner", "needs_start", "node", "place", "pool")
+
+    def __init__(self, pool: RemembersPick, node: Node, policy: LoadPolicy) -> None:
+        self.pool: RemembersPick = pool
+        self.node: Node = node
+        self.place: Place = NO_PLACE
+        self.inner: Load = policy(cast("Node", _SummedNode(node)))
+        """The load that reads the sum."""
+        self.needs_start: bool = bool(getattr(self.inner, "needs_start", True))
+        self._succeeded = self.inner.succeeded if isinstance(self.inner, SupportsFastSuccess) else None
+
+    @property
+    def others(self) -> float:
+        """What other processes have in flight, as far as is known."""
+        return self.node.latency_estimate
+
+    def publish(self) -> None:
+        """Write the own count where other processes see it."""
+        words, index = self.place
+        node = self.node
+        count = node.inflight
+        words[index] = count
+        while count != node.inflight:
+            # Another thread came in between; the last to write has seen the last count.
+            count = node.inflight
+            words[index] = count
+
+    def _settle(self) -> None:
+        """Publish what has become of the last pick."""
+        last, self.pool.last_pick = self.pool.last_pick, None
+        if last is not None:
+            last.publish()
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Pass it on."""
+        self.inner.started(now=now, cost=cost)
+
+    def finished(self, completion: Completion, /) -> None:
+        """Publish the count and pass it on."""
+        self.publish()
+        self._settle()
+        self.inner.finished(completion)
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Publish the count and pass it on."""
+        words, index = self.place
+        node = self.node
+        count = node.inflight
+        words[index] = count
+        if count != node.inflight:
+            self.publish()
+        if self.pool.last_pick is not None:
+            self._settle()
+        if self._succeeded is not None:
+            self._succeeded(latency, now)
+        else:
+            self.inner.finished(_success(latency, now))
+
+    def reset(self) -> None:
+        """Pass it on."""
+        if isinstance(self.inner, SupportsReset):
+            self.inner.reset()
+
+    def value(self, *, now: float) -> float:
+        """Return what the load of one process would say if it had the requests of all."""
+        return self.inner.value(now=now)
+
+
+class _SummedNode:
+    """A node with the requests of all processes in flight, for the load of one."""
+
+    __slots__ = ("_node", "latency_estimate")
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.latency_estimate = 0.0
+
+    @property
+    def inflight(self) -> float:
+        """Own requests, and those of others as far as is known."""
+        return self._node.inflight + self._node.latency_estimate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+
+def _success(latency: float, now: float) -> Completion:
+    return Completion(Outcome.SUCCESS, started_at=now - latency, ended_at=now)
