@@ -73,7 +73,7 @@ class DsrBook:
 
     Notes
     -----
-    Cost: O(1) a call. Not thread-safe.
+    Cost: O(1) a call; memory for every endpoint that was counted until :meth:`forget`. Not thread-safe.
 
     Example
     -------
@@ -127,6 +127,15 @@ class DsrBook:
             bytes_in=self._bytes_in.get(owner, 0),
             bytes_out=None if owner in self._direct else self._bytes_out.get(owner, 0),
         )
+
+    @checked_arguments
+    def forget(self, owner: str) -> None:
+        """Drop the counts of an endpoint that left; if it returns, it starts from zero. An unknown one is no error.
+
+        Whether it answers directly is not forgotten.
+        """
+        for counts in (self._bytes_out, self._bytes_in, self._opened):
+            counts.pop(owner, None)
 
     def __repr__(self) -> str:
         return f"<DsrBook of {len(self._opened)} endpoints>"

@@ -33,7 +33,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.l4._pins import LONG_AGO_S, Pin, Stamp, Steer
+from balancekit.l4._pins import LONG_AGO_S, Pin, Pins, Stamp, Steer
 
 __all__ = ["DEFAULT_IDLE_S", "FlowTable", "FlowTableStats", "Steer"]
 
@@ -166,7 +166,7 @@ class FlowTable:
         self._closed_since: list[float] = []
         self._size = 0
         self._oldest: float | None = None
-        self._pins: dict[str, Pin] = {}
+        self._pins = Pins()
         self._window_ends = LONG_AGO_S
         self._inserted = 0
         self._evicted = 0
@@ -254,7 +254,7 @@ class FlowTable:
         newest, closed = _kept(self._newest, now), [_kept(flows, now) for flows in self._closed]
         self._newest, self._closed = newest, closed
         self._size = len(self._newest) + sum(map(len, self._closed))
-        self._pins = {id: pin for id, pin in self._pins.items() if pin.in_use(now)}
+        self._pins.let_go(now)
         return before - self._size
 
     def stats(self) -> FlowTableStats:
@@ -282,7 +282,7 @@ class FlowTable:
         """Let the hash decide about a flow; with a home it takes the place of an old one."""
         state = "udp" if flow[-1] == UDP_NUMBER else "fin" if fin else "syn" if syn else "tcp"
         id = owner(flow)
-        pin = self._pins.get(id) or self._pin(id)
+        pin = self._pins.get(id) or self._pins.of(id, now)
         if rst:
             return pin.unpinned
         if self._limit is not None and home is None:
@@ -326,7 +326,7 @@ class FlowTable:
         if state != "udp":
             state = "fin" if fin or rst or state == "fin" else "syn" if syn and state == "syn" else "tcp"
         moves = stamp.owner not in alive
-        pin = self._pin(owner(flow)) if moves else stamp.pin
+        pin = self._pins.of(owner(flow), now) if moves else stamp.pin
         self._store(flow, self._stamp(pin, state, now), now, home)
         return pin.moved if moves else pin.pinned
 
@@ -338,12 +338,6 @@ class FlowTable:
             if flow in flows:
                 return flows
         return None
-
-    def _pin(self, owner: str) -> Pin:
-        pin = self._pins.get(owner)
-        if pin is None:
-            pin = self._pins[owner] = Pin(valid.text("owner", owner))
-        return pin
 
     def _stamp(self, pin: Pin, state: str, now: float) -> Stamp:
         stamp = pin.stamps.get(state)
@@ -370,7 +364,7 @@ class FlowTable:
         self._evicted += len(flows)
         self._size -= len(flows)
         self._oldest = self._closed_since[-1] if self._closed_since else self._newest_since
-        self._pins = {id: pin for id, pin in self._pins.items() if pin.in_use(now)}
+        self._pins.let_go(now)
 
     def _begin_generation(self, now: float) -> dict[bytes, Stamp]:
         """Close the newest generation; merge the two neighbours that hold least if there are too many."""

@@ -58,9 +58,10 @@ class NatStats(Record):
 class _Ports:
     """The port space of one server, or of all of them."""
 
-    __slots__ = ("next", "resting")
+    __slots__ = ("leaves", "next", "resting")
 
     def __init__(self) -> None:
+        self.leaves: float | None = None  # when all ports of a server that was forgotten have rested
         self.next: int = 0
         self.resting: deque[tuple[float, Address]] = deque()
 
@@ -95,7 +96,8 @@ class Nat:
     the client directly (:class:`DsrBook`). Where clients choose when to connect, ports in order can be guessed:
     RFC 6056 tells what that allows.
 
-    Cost: O(1) a call; about 300 bytes an open connection. Not thread-safe.
+    Cost: O(1) a call, but for :meth:`forget`; about 300 bytes an open connection. A server's port space is kept, for
+    at most 64,512 ports an address that rest, until :meth:`forget`. Not thread-safe.
 
     Example
     -------
@@ -109,7 +111,18 @@ class Nat:
     (('10.0.0.1', 5001), None)
     """
 
-    __slots__ = ("_bound", "_ends", "_flows", "_per_server", "_refused", "_spaces", "_time_wait", "_wide")
+    __slots__ = (
+        "_bound",
+        "_ends",
+        "_flows",
+        "_leaving",
+        "_now",
+        "_per_server",
+        "_refused",
+        "_spaces",
+        "_time_wait",
+        "_wide",
+    )
 
     @checked_arguments
     def __init__(
@@ -137,6 +150,8 @@ class Nat:
         self._per_server = per == "server"
         self._time_wait = valid.number("time_wait", time_wait, minimum=0.0)
         self._spaces: dict[str, _Ports] = {}
+        self._leaving: deque[tuple[float, str]] = deque()
+        self._now = float("-inf")
         self._flows: dict[bytes, Binding] = {}
         self._bound: dict[Binding, bytes] = {}
         self._refused = 0
@@ -158,7 +173,10 @@ class Nat:
                 raise ConfigurationError("server", server, f"{known[0]!r}, to which the flow is open")
             return known[1]
         at = valid.number("now", now)
-        end = self._take(self._space(valid.text("server", server)), at)
+        space = self._space(valid.text("server", server))
+        space.leaves = None
+        self._let_go(at)
+        end = self._take(space, at)
         if end is None:
             self._refused += 1
             return None
@@ -169,11 +187,31 @@ class Nat:
     @checked_arguments
     def close(self, flow: bytes, *, now: float) -> None:
         """Give the local end of a connection back; it rests first. An unknown flow is no error."""
-        due = valid.number("now", now) + self._time_wait
+        at = valid.number("now", now)
         binding = self._flows.pop(flow, None)
+        self._let_go(at)
         if binding is not None:
             del self._bound[binding]
-            self._space(binding[0]).resting.append((due, binding[1]))
+            self._space(binding[0]).resting.append((at + self._time_wait, binding[1]))
+
+    @checked_arguments
+    def forget(self, server: str, *, now: float) -> int:
+        """Close all connections to a server that left, and let go of its ports; return how many were open.
+
+        The ports rest first, as those of any closed connection, also if the server returns meanwhile; the memory
+        is returned by the first call after that. An unknown server is no error. O(open connections).
+        """
+        at = valid.number("now", now)
+        valid.text("server", server)
+        flows = [flow for flow, (there, _) in self._flows.items() if there == server]
+        for flow in flows:
+            self.close(flow, now=at)
+        space = self._spaces.get(server) if self._per_server else None
+        if space is not None and space.leaves is None:
+            space.leaves = at + self._time_wait
+            self._leaving.append((space.leaves, server))
+        self._let_go(at)
+        return len(flows)
 
     @checked_arguments
     def reply(self, server: str, local: Address) -> bytes | None:
@@ -190,8 +228,8 @@ class Nat:
         return self._wide - space.next + sum(1 for due, _ in space.resting if due <= at)
 
     def stats(self) -> NatStats:
-        """Return what is in use. O(servers)."""
-        resting = sum(len(space.resting) for space in self._spaces.values())
+        """Return what is in use. O(servers + ports that were closed)."""
+        resting = sum(due > self._now for space in self._spaces.values() for due, _ in space.resting)
         return NatStats(open=len(self._flows), resting=resting, refused=self._refused)
 
     def __len__(self) -> int:
@@ -199,6 +237,15 @@ class Nat:
 
     def __repr__(self) -> str:
         return f"<Nat with {len(self)} connections open>"
+
+    def _let_go(self, now: float) -> None:
+        """Drop the port spaces of servers that were forgotten and have rested since."""
+        self._now = now
+        while self._leaving and self._leaving[0][0] <= now:
+            due, server = self._leaving.popleft()
+            space = self._spaces.get(server)
+            if space is not None and space.leaves == due:
+                del self._spaces[server]
 
     def _space(self, server: str) -> _Ports:
         return self._spaces.setdefault(self._name(server), _Ports())

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias, final
 
+from balancekit._support import validation as valid
 from balancekit._support.record import Record
 
 __all__ = ["LONG_AGO_S", "Pin", "Stamp", "Steer"]
 
 How: TypeAlias = Literal["pinned", "new", "moved", "unpinned"]
 
+MIN_PINS: Final = 64
+"""Owners, at least, that are kept until those without flows are looked for."""
 LONG_AGO_S: Final = float("-inf")
 """Before every time: a stamp that is fresh until then makes the next packet of its flows be looked at closely."""
 
@@ -52,6 +55,31 @@ class Pin:
     def in_use(self, now: float) -> bool:
         """Return whether any flow may be pinned so: the latest stamp of a state is the last to become idle."""
         return any(now < stamp.idle_at for stamp in self.stamps.values())
+
+
+class Pins(dict[str, Pin]):
+    """The pins by owner; of owners that come and go, those without flows are let go."""
+
+    __slots__ = ("most",)
+
+    def __init__(self) -> None:
+        self.most: int = MIN_PINS
+
+    def of(self, owner: str, now: float) -> Pin:
+        """Return the pin of an owner, a new one if there is none; O(1), for most of the calls."""
+        pin = self.get(owner)
+        if pin is None:
+            pin = Pin(valid.text("owner", owner))
+            if len(self) >= self.most:
+                self.let_go(now)
+            self[owner] = pin
+        return pin
+
+    def let_go(self, now: float) -> None:
+        """Drop the pins that no flow can have; O(owners)."""
+        for owner in [owner for owner, pin in self.items() if not pin.in_use(now)]:
+            del self[owner]
+        self.most = max(MIN_PINS, 2 * len(self))
 
 
 class Stamp:

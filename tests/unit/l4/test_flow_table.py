@@ -360,3 +360,22 @@ def test_owners_without_flows_are_forgotten_by_expire():
     table.expire(now=55.0)
     assert set(table._pins) == {f"pod-{number}" for number in range(45, 50)}
     assert table.lookup(b"flow 49\x06", now=55.0) == "pod-49"
+
+
+def test_owners_that_come_and_go_are_let_go_while_the_table_is_not_full():
+    """One flow that is moved to a new owner every hour leaves nothing of the owners before; nor do resets alone."""
+    table, held = FlowTable(capacity=1_000, idle={"tcp": 60.0}), []
+    flow = flow_key("192.0.2.1", 1, "198.51.100.2", 443)
+    for hour in range(5_000):
+        owner, rejected = f"server {hour}", f"other {hour}"
+        table.steer(flow, now=3600.0 * hour, owner=lambda _, owner=owner: owner, alive=[owner])
+        table.steer(
+            flow[:-2] + b"!\x06",
+            now=3600.0 * hour,
+            owner=lambda _, rejected=rejected: rejected,
+            alive=(),
+            rst=True,
+        )
+        held.append(len(table._pins))
+        assert table.lookup(flow, now=3600.0 * hour + 1.0) == owner
+    assert max(held) <= 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 
 import pytest
 
@@ -65,6 +66,73 @@ def test_a_port_rests_before_it_is_used_again():
     assert nat.open(flow(6), "a", now=159.9) is None
     assert nat.free("a", now=160.0) == 1
     assert nat.open(flow(6), "a", now=160.0)[1] == 5000
+
+
+def test_a_server_that_left_is_forgotten_when_its_ports_have_rested():
+    """Its connections are closed, its ports rest also if it returns at once, and of 10,000 servers nothing is kept."""
+    nat = Nat(["10.0.0.1"], ports=range(5000, 5002), time_wait=60.0)
+    nat.open(flow(1), "a", now=0.0)
+    nat.open(flow(2), "b", now=0.0)
+    assert nat.forget("a", now=10.0) == 1
+    assert nat.forget("nowhere", now=10.0) == 0
+    assert (nat.reply("a", ("10.0.0.1", 5000)), nat.reply("b", ("10.0.0.1", 5000))) == (None, flow(2))
+    assert nat.open(flow(3), "a", now=11.0) == ("10.0.0.1", 5001)
+    assert nat.open(flow(4), "a", now=69.9) is None
+    assert nat.open(flow(4), "a", now=70.0) == ("10.0.0.1", 5000)
+    assert nat.forget("a", now=80.0) == 2
+    nat.close(flow(9), now=139.9)
+    assert (nat.free("a", now=139.9), nat.stats().resting) == (0, 2)
+    nat.close(flow(9), now=140.0)
+    assert (nat.free("a", now=140.0), nat.stats().resting) == (2, 0)
+    assert nat.open(flow(5), "a", now=141.0) == ("10.0.0.1", 5000)
+
+
+@pytest.mark.parametrize("per", ["server", "address"])
+def test_ports_rest_whichever_servers_are_forgotten(per):
+    """Through random opening and forgetting, no end is used within ``time_wait`` of its last use in its space."""
+    nat = Nat(["10.0.0.1"], ports=range(5000, 5006), per=per, time_wait=10.0)
+    rng, now, open_now, closed, again = random.Random(8), 0.0, {}, {}, 0
+    for number in range(4000):
+        now += rng.random()
+        server = rng.choice("abc")
+        space = server if per == "server" else ""
+        if rng.random() < 0.2:
+            gone = [one for one, (there, _) in open_now.items() if there == server]
+            assert nat.forget(server, now=now) == len(gone)
+            for one in gone:
+                closed[space, open_now.pop(one)[1]] = now
+        end = nat.open(flow(number), server, now=now)
+        if end is not None:
+            again += (space, end) in closed
+            assert closed.get((space, end), -100.0) + 10.0 <= now
+            assert all(
+                end != one or (per == "server" and there != server) for there, one in open_now.values()
+            )
+            open_now[number] = (server, end)
+    assert again > 300
+
+
+def test_servers_that_come_and_go_leave_nothing_behind():
+    """After 10,000 servers that were forgotten, the tables hold what two did."""
+    nat, book, sizes = Nat(time_wait=60.0), DsrBook(direct=["direct"]), []
+    for number in range(10_000):
+        server = f"server {number}"
+        nat.open(flow(number), server, now=100.0 * number)
+        book.received(server, 10, opened=True)
+        book.sent(server, 10)
+        nat.forget(server, now=100.0 * number)
+        book.forget(server)
+        assert (book.traffic(server).opened, book.traffic(server).bytes_out) == (0, 0)
+        sizes.append((_held(nat), _held(book)))
+    assert len(set(sizes[2:])) == 1
+    book.forget("direct")
+    assert book.traffic("direct").bytes_out is None
+
+
+def _held(book):
+    """Return how many things the containers of an object hold."""
+    values = [getattr(book, name) for name in type(book).__slots__]
+    return sum(len(value) for value in values if isinstance(value, (dict, deque)))
 
 
 def test_a_retransmitted_packet_opens_nothing():
