@@ -4,17 +4,21 @@ One observer cannot tell a dead site from a broken path of its own. Several can:
 least ``agree`` of the observers that watch it say so. A region's own view steers that region around a site it
 cannot reach (:class:`Regional`), without a decision for the rest of the world.
 
-``until`` is exact: with u observers saying up and k needed, the view cannot turn before the (u - k + 1)-th
-of them could; and the other way round.
+An observer that stops reporting stops voting: its last result ages out, and those that still report decide.
 
-Source: Route 53 calls an endpoint healthy if more than 18 % of its checkers do; Cloudflare, regional health.
+``until`` is exact: with u observers saying up and k of all needed, the view cannot turn before the (u - k + 1)-th
+of them could change its mind or age out; and the other way round. One that does not vote could do so at any time.
+
+Source: Route 53 calls an endpoint healthy if more than 18 % of its checkers do; Cloudflare, regional health. A vote
+ends after three intervals, as RFC 9568 (VRRP) waits for three adverts and RFC 5880 (BFD) usually for three packets
+before a silent peer counts as gone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol, final
+from typing import Final, NamedTuple, Protocol, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -24,6 +28,10 @@ from balancekit.gslb._threshold import needed, share
 from balancekit.health import AccruedFailures
 
 __all__ = ["Detector", "RegionalHealth"]
+
+
+EXPIRY_INTERVALS: Final = 3.0
+"""Intervals without a result after which an observer's vote ends, unless said otherwise: the source is above."""
 
 
 class Detector(Protocol):
@@ -59,16 +67,24 @@ class RegionalHealth:
     detection
         Makes the machine of each observer and endpoint.
     start
-        What is assumed of an endpoint that no observer has checked.
+        What is assumed of an endpoint for which no observer votes.
+    expiry
+        Seconds after its last check at which an observer's vote on an endpoint ends, >= ``interval``; three intervals
+        if left out. An observer that reports again begins anew: with :class:`~balancekit.health.AccruedFailures` its
+        first check decides alone.
 
     Raises
     ------
     ConfigurationError
         For a wrong value of any of these; for an unknown observer or region.
 
+    *Guarantee.* No vote is older than ``expiry`` at the time of a view, which is that of the latest record of any
+    observer. So if all of them fall silent at once, the last view stands, as gdnsd's does ("stasis"); to age it too,
+    ask for ``standings(region, now=now)``.
+
     *When not to use it:* with one observer: ``agree`` then means nothing.
 
-    Cost: a record is O(1); a standing O(observers).
+    Cost: a record is O(1); a standing O(observers). Memory for each observer and endpoint until :meth:`forget`.
 
     Example
     -------
@@ -78,6 +94,9 @@ class RegionalHealth:
     ...     health.record(observer, "eu-1", passed=passed, now=0.0)
     >>> health.standings()("eu-1").up, health.standings("us")("eu-1").up
     (True, False)
+    >>> health.record("dfw", "eu-1", passed=False, now=15.0)  # and nothing from the others since 0.0
+    >>> health.standings()("eu-1").up
+    False
     """
 
     @checked_arguments
@@ -89,6 +108,7 @@ class RegionalHealth:
         agree: float = 0.5,
         detection: Callable[[], Detector] = AccruedFailures(),  # noqa: B008 - immutable
         start: bool = True,
+        expiry: float | None = None,
     ) -> None:
         if not observers:
             raise ConfigurationError("observers", observers, "at least one observer")
@@ -99,41 +119,70 @@ class RegionalHealth:
         self._agree: Final = share("agree", agree)
         self._detection: Final = detection
         self._start: Final = valid.flag("start", start)
-        self._machines: Final[dict[tuple[str, str], Detector]] = {}
-        self._checked: Final[dict[tuple[str, str], float]] = {}
+        self._expiry: Final = (
+            EXPIRY_INTERVALS * self._interval
+            if expiry is None
+            else valid.number("expiry", expiry, minimum=self._interval)
+        )
+        self._votes: Final[dict[tuple[str, str], _Vote]] = {}
+        self._now = -math.inf
 
     @checked_arguments
     def record(self, observer: str, endpoint: str, /, *, passed: bool, now: float) -> None:
-        """Record how one observer's check of one endpoint ended."""
+        """Record how one observer's check of one endpoint ended, in seconds of a clock common to all observers."""
         if observer not in self._regions[None]:
             raise ConfigurationError("observer", observer, f"one of {', '.join(self._regions[None])}")
-        key = (observer, endpoint)
-        machine = self._machines.get(key)
-        if machine is None:
-            machine = self._machines[key] = self._detection()
-        machine.observe(passed=passed, now=now)
-        self._checked[key] = now
+        at = valid.number("now", now)
+        vote = self._votes.get((observer, endpoint))
+        machine = vote.machine if vote is not None and at < vote.ends else self._detection()
+        machine.observe(passed=passed, now=at)
+        self._votes[observer, endpoint] = _Vote(machine, at, at + self._expiry)
+        self._now = max(self._now, at)
 
     @checked_arguments
-    def standings(self, region: str | None = None, /) -> Standings:
-        """Return the standings as seen from a region; from all observers with ``None``."""
+    def forget(self, endpoint: str, /) -> None:
+        """Drop the votes on an endpoint that is checked no more. An unknown one is no error."""
+        for observer in self._regions[None]:
+            self._votes.pop((observer, endpoint), None)
+
+    @checked_arguments
+    def standings(self, region: str | None = None, /, *, now: float | None = None) -> Standings:
+        """Return the standings as seen from a region; from all observers with ``None``.
+
+        Parameters
+        ----------
+        region
+            Whose observers vote.
+        now
+            The time at which votes count; that of the latest record, whenever an endpoint is asked for, if left out.
+        """
         if region not in self._regions:
             known = ", ".join(name for name in self._regions if name is not None)
             raise ConfigurationError("region", region, f"one of {known}")
         observers = self._regions[region]
-        return lambda endpoint: self._standing(observers, endpoint)
+        at = None if now is None else valid.number("now", now)
+        return lambda endpoint: self._standing(observers, endpoint, self._now if at is None else at)
 
-    def _standing(self, observers: tuple[str, ...], endpoint: str) -> Standing:
+    def _standing(self, observers: tuple[str, ...], endpoint: str, now: float) -> Standing:
         up: list[float] = []
         down: list[float] = []
         for observer in observers:
-            machine = self._machines.get((observer, endpoint))
-            if machine is not None and machine.up is not None:
-                until = self._checked[observer, endpoint] + machine.checks_left * self._interval
-                (up if machine.up else down).append(until)
+            vote = self._votes.get((observer, endpoint))
+            if vote is not None and now < vote.ends and vote.machine.up is not None:
+                until = min(vote.at + vote.machine.checks_left * self._interval, vote.ends)
+                (up if vote.machine.up else down).append(until)
         if not up and not down:
             return Standing(up=self._start, until=-math.inf)
-        least = needed(self._agree, len(up) + len(down))
-        if len(up) >= least:
-            return Standing(up=True, until=sorted(up)[len(up) - least])
-        return Standing(up=False, until=sorted(down)[least - len(up) - 1])
+        stands = len(up) >= needed(self._agree, len(up) + len(down))
+        least = needed(self._agree, len(observers))  # if all others voted too, against the view
+        if stands:
+            spare, changes = len(up) - least, up
+        else:
+            spare, changes = least - 1 - (len(observers) - len(down)), down
+        return Standing(up=stands, until=sorted(changes)[spare] if spare >= 0 else -math.inf)
+
+
+class _Vote(NamedTuple):
+    machine: Detector
+    at: float
+    ends: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from itertools import product
 
 import pytest
@@ -77,13 +79,130 @@ def test_a_view_of_a_down_endpoint_holds_until_enough_could_come_up():
     assert made.standings()("e") == (False, 10.0)
 
 
+def test_an_observer_that_falls_silent_votes_for_three_intervals_more():
+    """A dead site is not held up by the last words of two dead observers, nor a live one down."""
+    for silent in (True, False):
+        health = RegionalHealth(OBSERVERS, interval=5.0, agree=0.5, detection=ONE)
+        for observer in ("o1", "o2", "o3"):
+            health.record(observer, "e", passed=silent, now=0.0)
+        for tick in range(5):
+            for observer in ("o4", "o5"):
+                health.record(observer, "e", passed=not silent, now=5.0 * tick)
+            votes_end = 5.0 * tick >= 15.0
+            assert health.standings()("e").up is (silent is not votes_end)
+            assert health.standings("eu")("e").up is (True if votes_end else silent), "start, then"
+
+
+@pytest.mark.parametrize("expiry", [5.0, 7.5, 1000.0])
+def test_a_vote_ends_after_its_expiry(expiry):
+    """Exactly then, whichever way the time of the view is given; a view in the past counts what counted."""
+    health = RegionalHealth(OBSERVERS, interval=5.0, detection=ONE, expiry=expiry)
+    health.record("o1", "e", passed=False, now=100.0)
+    just_before = math.nextafter(100.0 + expiry, 0.0)
+    assert not health.standings(now=just_before)("e").up
+    assert health.standings(now=100.0 + expiry)("e").up
+    live = health.standings()
+    health.record("o2", "other", passed=True, now=just_before)
+    health.record("o2", "other", passed=True, now=50.0)
+    assert not live("e").up
+    health.record("o2", "other", passed=True, now=100.0 + expiry)
+    assert live("e").up
+    assert not health.standings(now=just_before)("e").up
+
+
+def test_if_all_observers_fall_silent_the_last_view_stands():
+    """Unless the time is given: then nothing is known any more."""
+    health = RegionalHealth(OBSERVERS, interval=5.0, detection=ONE)
+    for observer in OBSERVERS:
+        health.record(observer, "e", passed=False, now=0.0)
+    assert not health.standings()("e").up
+    assert not health.standings(now=14.9)("e").up
+    assert health.standings(now=15.0)("e") == (True, -math.inf)
+
+
+def test_an_observer_that_returns_begins_anew():
+    """Its first check decides alone, whatever it had counted before; one that was only late goes on."""
+    for gap, up in ((14.9, False), (15.0, True)):
+        health = RegionalHealth({"o": "eu"}, interval=5.0, detection=AccruedFailures(fall=1, reset=9, rise=9))
+        health.record("o", "e", passed=False, now=0.0)
+        health.record("o", "e", passed=True, now=gap)
+        assert health.standings()("e").up is up
+
+
+def test_a_check_that_fails_to_count_changes_no_vote():
+    """A time that is none, or a detector that raises, leaves the view and its time as they were."""
+    makers = iter([ONE, lambda: None])
+    health = RegionalHealth({"o1": "eu", "o2": "eu"}, interval=5.0, detection=lambda: next(makers)())
+    health.record("o1", "e", passed=False, now=0.0)
+    with pytest.raises(ConfigurationError, match="now"):
+        health.record("o1", "e", passed=True, now=math.nan)
+    with pytest.raises(AttributeError):
+        health.record("o2", "e", passed=True, now=100.0)
+    assert not health.standings()("e").up
+
+
+def test_a_view_that_a_missing_vote_could_turn_holds_until_no_time():
+    """Two of three have voted: the third may vote whenever it likes; where it could change nothing, it is not waited for."""
+    health = RegionalHealth(dict.fromkeys("abc", "eu"), interval=5.0, agree=0.5, detection=ONE)
+    health.record("a", "e", passed=False, now=0.0)
+    assert health.standings()("e") == (False, -math.inf)
+    health.record("b", "e", passed=False, now=1.0)
+    assert health.standings()("e") == (False, 5.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_silence_turns_a_view_before_until(seed):
+    """Whichever observers fall silent and whatever the others see: random continuations, with votes that age first."""
+    rng = random.Random(seed)
+    turns = 0
+    for _ in range(100):
+        health = RegionalHealth(
+            OBSERVERS,
+            interval=5.0,
+            agree=rng.choice([0.2, 0.5, 0.6, 1.0]),
+            detection=AccruedFailures(fall=rng.randint(1, 4), reset=2, rise=rng.randint(1, 6)),
+            start=rng.random() < 0.5,
+            expiry=rng.choice([5.0, 10.0, 15.0]),
+        )
+        for tick in range(6):
+            for observer in OBSERVERS:
+                if rng.random() < 0.7:
+                    health.record(observer, "e", passed=rng.random() < 0.5, now=5.0 * tick)
+        health.record("o1", "other", passed=True, now=25.0)
+        first = health.standings()("e")
+        silent = rng.sample(list(OBSERVERS), rng.randint(0, 5))
+        for tick in range(6, 14):
+            for observer in set(OBSERVERS) - set(silent):
+                health.record(observer, "e", passed=rng.random() < 0.5, now=5.0 * tick)
+            seen = health.standings(now=5.0 * tick)("e").up
+            turns += seen is not first.up
+            assert seen is first.up or 5.0 * tick >= first.until
+            if seen is not first.up:
+                break
+    assert turns > 30
+
+
+def test_endpoints_that_are_checked_no_more_are_forgotten():
+    """Their votes end at once, and nothing of 1,000 of them is kept."""
+    health = RegionalHealth(OBSERVERS, interval=5.0, detection=ONE)
+    for number in range(1_000):
+        for observer in OBSERVERS:
+            health.record(observer, f"e{number}", passed=False, now=0.0)
+        health.forget(f"e{number}")
+        assert health.standings()(f"e{number}").up
+        assert not health._votes
+    health.forget("never seen")
+
+
 @pytest.mark.parametrize(
     ("make", "parameter"),
     [
         (lambda: RegionalHealth({}, interval=5.0), "observers"),
         (lambda: RegionalHealth(OBSERVERS, interval=0.0), "interval"),
         (lambda: RegionalHealth(OBSERVERS, interval=5.0, agree=0.0), "agree"),
+        (lambda: RegionalHealth(OBSERVERS, interval=5.0, expiry=4.9), "expiry"),
         (lambda: RegionalHealth(OBSERVERS, interval=5.0).standings("mars"), "region"),
+        (lambda: RegionalHealth(OBSERVERS, interval=5.0).standings(now=math.inf), "now"),
         (lambda: RegionalHealth(OBSERVERS, interval=5.0).record("o9", "e", passed=True, now=0.0), "observer"),
     ],
 )
