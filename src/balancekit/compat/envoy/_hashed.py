@@ -11,6 +11,7 @@ Source: Envoy 1.40, ``ring_hash`` and ``maglev``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from random import Random as Generator
 from typing import ClassVar, Final, NamedTuple, final
@@ -41,8 +42,59 @@ class Table(NamedTuple):
     slots: Ring | MaglevSlots
 
 
+class _Hashed(ConstructorRepr, ABC):
+    """What both policies do with their table."""
+
+    keyed: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
+    default_load: ClassVar[InFlight] = InFlight()
+
+    def __init__(self, *, use_hostname_for_hashing: bool, hash_balance_factor: int) -> None:
+        self._label = _labelling(use_hostname=use_hostname_for_hashing)
+        self._factor = _balance_factor(hash_balance_factor)
+
+    def prepare(self, snapshot: Snapshot, /) -> object:
+        """Build the table."""
+        return snapshot.derive(self._table) if snapshot.eligible else None
+
+    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
+        """Return the owner of the key, or its successor if it is excluded."""
+        if not snapshot.eligible:
+            return None
+        table = snapshot.derive(self._table)
+        position = ctx.rng.getrandbits(64) if ctx.key is None else key_hash(ctx.key)
+        node = _owner(snapshot, table, position, self._factor)
+        if node.id in ctx.exclude:
+            return _beyond(snapshot, ctx, table, position)
+        if ctx.trace is not None:
+            ctx.trace.note(f"hash {position:#018x} belongs to {node.id!r}")
+        return node
+
+    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
+        """Return the fast path for a snapshot with eligible nodes."""
+        table, factor = snapshot.derive(self._table), self._factor
+        nodes, at = table.nodes, table.slots.at
+
+        def pick(key: Key, _now: float = 0.0, /) -> Node:
+            return nodes[at(key_hash(key))]
+
+        def pick_within_bounds(key: Key, _now: float = 0.0, /) -> Node:
+            return _owner(snapshot, table, key_hash(key), factor)
+
+        return pick_within_bounds if factor else pick
+
+    def _table(self, snapshot: Snapshot) -> Table:
+        nodes = in_service(snapshot)
+        shares = normalised([node.weight for node in nodes] if nodes[0].weight > 0 else [1.0] * len(nodes))
+        return Table(nodes, shares, self._slots([self._label(node) for node in nodes], shares))
+
+    @abstractmethod
+    def _slots(self, labels: list[str], shares: list[float]) -> Ring | MaglevSlots:
+        """Give each host its slots."""
+
+
 @final
-class RingHash(ConstructorRepr):
+class RingHash(_Hashed):
     """Envoy's ``RING_HASH``: the owner of the first ring entry at or after the key's hash.
 
     *Guarantee.* The owners are Envoy's, for the same hosts in the same order with the same weights.
@@ -75,10 +127,6 @@ class RingHash(ConstructorRepr):
     True
     """
 
-    keyed: ClassVar[bool] = True
-    thread_safe: ClassVar[bool] = True
-    default_load: ClassVar[InFlight] = InFlight()
-
     @checked_arguments
     def __init__(
         self,
@@ -98,34 +146,16 @@ class RingHash(ConstructorRepr):
         self._minimum = valid.integer(
             "minimum_ring_size", minimum_ring_size, minimum=1, maximum=self._maximum
         )
-        self._label = _labelling(use_hostname=use_hostname_for_hashing)
-        self._factor = _balance_factor(hash_balance_factor)
-
-    def prepare(self, snapshot: Snapshot, /) -> object:
-        """Build the ring."""
-        return snapshot.derive(self._table) if snapshot.eligible else None
-
-    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the owner of the key, or its successor if it is excluded."""
-        return _select(snapshot, ctx, self._table, self._factor)
-
-    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
-        """Return the fast path for a snapshot with eligible nodes."""
-        return _picker(snapshot, snapshot.derive(self._table), self._factor)
-
-    def _table(self, snapshot: Snapshot) -> Table:
-        nodes = in_service(snapshot)
-        shares = _shares(nodes)
-        labels = [self._label(node) for node in nodes]
-        return Table(
-            nodes,
-            shares,
-            ring(labels, shares, minimum=self._minimum, maximum=self._maximum, place=self._place),
+        super().__init__(
+            use_hostname_for_hashing=use_hostname_for_hashing, hash_balance_factor=hash_balance_factor
         )
+
+    def _slots(self, labels: list[str], shares: list[float]) -> Ring:
+        return ring(labels, shares, minimum=self._minimum, maximum=self._maximum, place=self._place)
 
 
 @final
-class Maglev(ConstructorRepr):
+class Maglev(_Hashed):
     """Envoy's ``MAGLEV``: the owner of the table slot that is the remainder of the key's hash.
 
     *Guarantee.* The owners are Envoy's, for the same hosts and weights in any order.
@@ -152,10 +182,6 @@ class Maglev(ConstructorRepr):
     True
     """
 
-    keyed: ClassVar[bool] = True
-    thread_safe: ClassVar[bool] = True
-    default_load: ClassVar[InFlight] = InFlight()
-
     @checked_arguments
     def __init__(
         self,
@@ -167,52 +193,12 @@ class Maglev(ConstructorRepr):
         self._size = valid.integer("table_size", table_size, minimum=2, maximum=MAXIMUM_TABLE_SIZE)
         if any(self._size % factor == 0 for factor in range(2, int(self._size**0.5) + 1)):
             raise ConfigurationError("table_size", table_size, "a prime number")
-        self._label = _labelling(use_hostname=use_hostname_for_hashing)
-        self._factor = _balance_factor(hash_balance_factor)
+        super().__init__(
+            use_hostname_for_hashing=use_hostname_for_hashing, hash_balance_factor=hash_balance_factor
+        )
 
-    def prepare(self, snapshot: Snapshot, /) -> object:
-        """Fill the table."""
-        return snapshot.derive(self._table) if snapshot.eligible else None
-
-    def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
-        """Return the owner of the key, or its successor if it is excluded."""
-        return _select(snapshot, ctx, self._table, self._factor)
-
-    def picker(self, snapshot: Snapshot, /, *, rng: Generator | None = None) -> Callable[..., Node]:
-        """Return the fast path for a snapshot with eligible nodes."""
-        return _picker(snapshot, snapshot.derive(self._table), self._factor)
-
-    def _table(self, snapshot: Snapshot) -> Table:
-        nodes = in_service(snapshot)
-        shares = _shares(nodes)
-        return Table(nodes, shares, maglev([self._label(node) for node in nodes], shares, size=self._size))
-
-
-def _select(
-    snapshot: Snapshot, ctx: PickContext, build: Callable[[Snapshot], Table], factor: int
-) -> Node | None:
-    if not snapshot.eligible:
-        return None
-    table = snapshot.derive(build)
-    position = ctx.rng.getrandbits(64) if ctx.key is None else key_hash(ctx.key)
-    node = _owner(snapshot, table, position, factor)
-    if node.id in ctx.exclude:
-        return _beyond(snapshot, ctx, table, position)
-    if ctx.trace is not None:
-        ctx.trace.note(f"hash {position:#018x} belongs to {node.id!r}")
-    return node
-
-
-def _picker(snapshot: Snapshot, table: Table, factor: int) -> Callable[..., Node]:
-    nodes, at = table.nodes, table.slots.at
-
-    def pick(key: Key, _now: float = 0.0, /) -> Node:
-        return nodes[at(key_hash(key))]
-
-    def pick_within_bounds(key: Key, _now: float = 0.0, /) -> Node:
-        return _owner(snapshot, table, key_hash(key), factor)
-
-    return pick_within_bounds if factor else pick
+    def _slots(self, labels: list[str], shares: list[float]) -> MaglevSlots:
+        return maglev(labels, shares, size=self._size)
 
 
 def _owner(snapshot: Snapshot, table: Table, position: int, factor: int) -> Node:
@@ -240,10 +226,6 @@ def _beyond(snapshot: Snapshot, ctx: PickContext, table: Table, position: int) -
                 return table.nodes[owner]
     candidates = snapshot.candidates(ctx)
     return ctx.rng.choice(candidates) if candidates else None
-
-
-def _shares(nodes: tuple[Node, ...]) -> list[float]:
-    return normalised([node.weight for node in nodes] if nodes[0].weight > 0 else [1.0] * len(nodes))
 
 
 def _labelling(*, use_hostname: bool) -> Callable[[Node], str]:
