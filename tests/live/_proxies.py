@@ -1,4 +1,4 @@
-"""Real proxies on loopback, six servers behind them, and clients at addresses of their own."""
+"""Real proxies on loopback, servers behind them, and clients at addresses of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-__all__ = ["ask", "free_port", "running", "six_servers"]
+__all__ = ["ask", "free_port", "running", "servers"]
 
 
 class Named(BaseHTTPRequestHandler):
@@ -27,20 +27,31 @@ class Named(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self):
+        self.do_GET()
+
     def log_message(self, *_):
         """Print nothing."""
 
 
+class Quiet(ThreadingHTTPServer):
+    """A server that does not print connections which a proxy resets."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Print nothing."""
+
+
 @contextmanager
-def six_servers():
-    """Six servers that answer with their addresses."""
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Named) for _ in range(6)]
-    threads = [threading.Thread(target=server.serve_forever) for server in servers]
-    for server, thread in zip(servers, threads, strict=True):
-        server.daemon_threads = True
+def servers(count):
+    """Run servers that answer with their addresses."""
+    started = [Quiet(("127.0.0.1", 0), Named) for _ in range(count)]
+    threads = [threading.Thread(target=server.serve_forever) for server in started]
+    for thread in threads:
         thread.start()
-    yield [f"127.0.0.1:{server.server_address[1]}" for server in servers]
-    for server, thread in zip(servers, threads, strict=True):
+    yield [f"127.0.0.1:{server.server_address[1]}" for server in started]
+    for server, thread in zip(started, threads, strict=True):
         server.shutdown()
         server.server_close()
         thread.join()
@@ -56,7 +67,7 @@ def free_port():
 @contextmanager
 def running(command, port):
     """Run a proxy until the block ends; it listens when the block begins."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         _wait(port, process)
         yield

@@ -9,15 +9,13 @@ import json
 import math
 import os
 import shutil
-import socket
 import subprocess
-import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.live._proxies import free_port, running, servers
 
 from balancekit import Endpoint
 from balancekit.l7 import Route, RouteTable, cookie, exact, header, query
@@ -58,46 +56,11 @@ CHECKS = {
 pytestmark = [pytest.mark.timeout(300)]
 
 
-class Named(BaseHTTPRequestHandler):
-    """Answers with the address of its server."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        body = f"127.0.0.1:{self.server.server_address[1]}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self):
-        self.do_GET()
-
-    def log_message(self, *_):
-        """Print nothing."""
-
-
-class Quiet(ThreadingHTTPServer):
-    """A server that does not print connections which a proxy resets."""
-
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """Print nothing."""
-
-
 @pytest.fixture(scope="module")
 def addresses():
     """Four servers."""
-    servers = [Quiet(("127.0.0.1", 0), Named) for _ in range(4)]
-    threads = [threading.Thread(target=server.serve_forever) for server in servers]
-    for thread in threads:
-        thread.start()
-    yield [f"127.0.0.1:{server.server_address[1]}" for server in servers]
-    for server, thread in zip(servers, threads, strict=True):
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with servers(4) as found:
+        yield found
 
 
 FILES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml"}
@@ -123,31 +86,13 @@ def _accepted(folder, kind, text):
 @pytest.fixture
 def proxy(tmp_path):
     """Return what validates a text, runs it, sends requests one after the other, and returns who served them."""
-    started = []
 
     def run(kind, text, port, requests):
         path = _accepted(tmp_path, kind, text)
-        process = subprocess.Popen(
-            [word.format(folder=tmp_path) for word in COMMANDS[kind]] + [str(path)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        _wait_for(port, process)
-        return path, _served(port, requests)
+        with running([word.format(folder=tmp_path) for word in COMMANDS[kind]] + [str(path)], port):
+            return path, _served(port, requests)
 
-    yield run
-    for process in started:
-        process.terminate()
-        process.wait(20)
-        process.stderr.close()
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return run
 
 
 def _served(port, requests):
@@ -165,18 +110,6 @@ def _served(port, requests):
     return found
 
 
-def _wait_for(port, process):
-    for _ in range(400):
-        if process.poll() is not None:
-            pytest.fail(f"the server ended with {process.returncode}: {process.stderr.read()[-2000:]}")
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.025)
-    pytest.fail("the server does not listen")
-
-
 def _record(name, addresses, port, text, answers):
     if RECORD:
         letters = {address: "abcd"[place] for place, address in enumerate(addresses)}
@@ -192,7 +125,7 @@ def _record(name, addresses, port, text, answers):
 @pytest.mark.parametrize("kind", list(COMMANDS))
 def test_every_selector_is_served_as_it_was_exported(addresses, proxy, kind):
     """Every selector: the order is the balancer's up to its beginning, or shares are its weights', or keys keep servers."""
-    port = _free_port()
+    port = free_port()
     pools, routes = cases.every_selector(addresses)
     found = export_config(pools, kind, routes=routes, listen=f"127.0.0.1:{port}")
     requests = [one for pool in pools for one in cases.pool_requests(pool)]
@@ -217,7 +150,7 @@ def test_every_selector_is_served_as_it_was_exported(addresses, proxy, kind):
 @pytest.mark.parametrize("seed", range(cases.TABLES))
 def test_the_proxy_takes_the_route_of_the_table(addresses, proxy, kind, seed):
     """80 requests through a random table: each reaches the pool that the table matches, or gets 404 (HAProxy: 503)."""
-    port = _free_port()
+    port = free_port()
     pools, table, requests = cases.table_case(seed, addresses)
     found = export_config(pools, kind, routes=table, listen=f"127.0.0.1:{port}")
     path, answers = proxy(kind, found.text, port, requests)
@@ -237,7 +170,7 @@ def test_the_proxy_takes_the_route_of_the_table(addresses, proxy, kind, seed):
 @pytest.mark.parametrize("kind", list(COMMANDS))
 def test_a_split_has_its_shares(addresses, proxy, kind):
     """600 requests over 60, 30 and 10 percent: within 5 deviations."""
-    port = _free_port()
+    port = free_port()
     pools, table = cases.split_case(addresses)
     found = export_config(pools, kind, routes=table, listen=f"127.0.0.1:{port}")
     requests = [{"target": "/", "host": "shop.test", "headers": []}] * 600
@@ -301,7 +234,7 @@ def test_everything_that_can_be_written_is_accepted(tmp_path, kind):
                 headers=[value],
             )
         )
-    found = export_config(pools, kind, routes=RouteTable(routes), listen=f"127.0.0.1:{_free_port()}")
+    found = export_config(pools, kind, routes=RouteTable(routes), listen=f"127.0.0.1:{free_port()}")
     path = _accepted(tmp_path, kind, found.text)
     config = read_config(str(path))
     assert set(config.pools) == {pool.name for pool in pools}
@@ -323,5 +256,5 @@ def test_a_pool_without_routes_is_accepted(tmp_path, kind, selector):
         selector=selector,
         key="client",
     )
-    path = _accepted(tmp_path, kind, export_config([pool], kind, listen=f"127.0.0.1:{_free_port()}").text)
+    path = _accepted(tmp_path, kind, export_config([pool], kind, listen=f"127.0.0.1:{free_port()}").text)
     assert read_config(str(path)).explain(ProxyRequest("/x")).server.address == "127.0.0.1:1"

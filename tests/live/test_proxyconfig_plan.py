@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.live._proxies import ask, free_port, running, six_servers
+from tests.live._proxies import ask, free_port, running, servers
 from tests.oracles.proxyconfig import changes
 from tests.oracles.proxyconfig.compare import asked
 
@@ -28,7 +28,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def addresses():
     """Six servers."""
-    with six_servers() as found:
+    with servers(6) as found:
         yield found
 
 

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
+from tests.recipes._page import first_block, names_of
 
 from balancekit import LoadBalancer
 from balancekit.l7 import Route, RouteTable, prefix
 from balancekit.selectors import RoundRobin
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "edge-http.md"
-CODE = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+PAGE = "edge-http"
 MAX_LINES = 79
 SERVER = """
 import http.server, sys
@@ -63,37 +56,9 @@ def backends():
         process.stdout.close()
 
 
-@pytest.fixture
-def serve():
-    """Return a function that serves an ASGI application and returns its address."""
-    running = []
-
-    def start(app):
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            time.sleep(0.01)
-        return f"127.0.0.1:{listening.getsockname()[1]}"
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join()
-
-
-def edge_class():
-    """Return the class that the page's first block defines."""
-    names: dict[str, object] = {}
-    exec(compile(CODE, str(PAGE), "exec"), names)
-    return names["Edge"]
-
-
 def test_the_recipe_is_short():
     """The edge has less than 80 lines."""
-    assert CODE.count("\n") <= MAX_LINES
+    assert first_block(PAGE).count("\n") <= MAX_LINES
 
 
 def test_no_error_is_seen_when_an_endpoint_is_killed(backends, serve):
@@ -102,7 +67,7 @@ def test_no_error_is_seen_when_an_endpoint_is_killed(backends, serve):
     The endpoints are chosen in turn, so that the one that was killed is chosen again while the clients run.
     """
     pool = LoadBalancer([address for _, address in backends], selector=RoundRobin())
-    edge = edge_class()(RouteTable([Route("site", pool, attempts=2, timeout=10.0)]))
+    edge = names_of(PAGE)["Edge"](RouteTable([Route("site", pool, attempts=2, timeout=10.0)]))
     address = serve(edge)
     statuses = []
     answers = itertools.count(1)
@@ -127,7 +92,7 @@ def test_no_error_is_seen_when_an_endpoint_is_killed(backends, serve):
 def test_requests_arrive_as_they_were_sent(backends, serve):
     """Path, query and body are passed on, hop-by-hop fields are not; refused targets get 400, others without route 404."""
     pool = LoadBalancer([backends[0][1]])
-    address = serve(edge_class()(RouteTable([Route("api", pool, path=prefix("/api"))])))
+    address = serve(names_of(PAGE)["Edge"](RouteTable([Route("api", pool, path=prefix("/api"))])))
     with httpx2.Client(base_url=f"http://{address}", trust_env=False) as session:
         got = session.get("/api/caf%C3%A9?x=%20", headers={"Connection": "keep-alive, x-hop", "X-Hop": "1"})
         assert got.text == "a /api/caf%C3%A9?x=%20 127.0.0.1 None"

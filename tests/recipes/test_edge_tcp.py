@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import re
 import socket
 import ssl
 import struct
-from pathlib import Path
 
 import pytest
+from tests.recipes._page import first_block, names_of
 
 from balancekit.l4 import FlowMatch, FlowRoutes, proxy_protocol
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "edge-tcp.md"
-CODE = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+PAGE = "edge-tcp"
 MAX_LINES = 79
 
 
 @pytest.fixture
 def edge():
     """Return the names that the page's first block defines."""
-    names: dict[str, object] = {}
-    exec(compile(CODE, str(PAGE), "exec"), names)
-    return names
+    return names_of(PAGE)
 
 
 class Backends:
@@ -75,7 +71,7 @@ def address(number):
 
 def test_the_proxy_is_under_80_lines():
     """As the page says."""
-    assert len(CODE.splitlines()) <= MAX_LINES
+    assert first_block(PAGE).count("\n") <= MAX_LINES
 
 
 def test_200_open_connections_survive_remove_and_add(edge):

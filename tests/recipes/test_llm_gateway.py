@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import httpx2
 import pytest
-import uvicorn
+from tests.recipes._page import names_of
 
 from balancekit import Endpoint
 from balancekit.adapters import HttpTarget
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "llm-gateway.md"
-CODE = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
 LOCAL, PROVIDERS, CLIENTS, EACH = 8, 3, 12, 20
 WORDS = 8
 TENANTS = ("acme", "zeta", "tiny")
@@ -125,34 +117,6 @@ def backends():
         process.stdout.close()
 
 
-@pytest.fixture
-def serve():
-    """Return a function that serves an ASGI application and returns its address."""
-    running = []
-
-    def start(app):
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            time.sleep(0.01)
-        return f"127.0.0.1:{listening.getsockname()[1]}"
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join()
-
-
-def recipe():
-    """Return what the page's first block defines."""
-    names: dict[str, object] = {}
-    exec(compile(CODE, str(PAGE), "exec"), names)
-    return SimpleNamespace(**names)
-
-
 def ask(session, tenant, name, *, stream):
     """Ask for a completion as a tenant; return status and text."""
     body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": name}]}
@@ -174,7 +138,7 @@ def test_no_request_is_lost(backends, serve, killed):
     refuse, too. A tenant gets what its quota allows and 429 for the rest.
     """
     processes, endpoints = backends
-    made = recipe()
+    made = SimpleNamespace(**names_of("llm-gateway"))
     gateway = made.Gateway(endpoints, {"acme": 6_000, "zeta": 6_000, "tiny": TINY}, silence=0.5)
     address = serve(made.application(gateway))
     served, refused, wrong, answers = Counter(), Counter(), [], itertools.count(1)

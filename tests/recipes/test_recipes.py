@@ -6,11 +6,10 @@ That its blocks run is tested with all other pages, in ``tests/docs``.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from tests.recipes._page import PAGES, blocks
 
-PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 RECIPES = (
     "aiohttp",
     "databases",
@@ -26,11 +25,6 @@ RECIPES = (
 )
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
-
-
-def blocks(text: str) -> list[str]:
-    """Return the code that readers see."""
-    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 @every_recipe

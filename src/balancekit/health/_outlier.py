@@ -10,7 +10,7 @@ the median has no such limit and works from three.
 
 Cost: O(n) a sweep, O(n log n) for medians. Requests pay nothing.
 
-Source: Envoy outlier detection (1.30) and gRPC A50, which agree but for one sign: Envoy accuses at a failure
+Source: Envoy outlier detection (1.30) and gRPC A50, which agree but for one sign: Envoy ejects at a failure
 percentage of the threshold, gRPC above it. Median and scaled absolute deviation: Iglewicz and Hoaglin 1993,
 whose 3.5 is the default.
 """
@@ -52,9 +52,9 @@ class SuccessRateOutlier(Policy):
     window
         Seconds to look back, > 0; both look from one sweep to the next.
     enforcing
-        The probability that an accusation is acted upon, in (0, 1].
+        The probability that an outlier is ejected, in (0, 1].
 
-    *When not to use it:* in pools of fewer than five, where it can never on_outlier. Use :class:`MedianFailures`.
+    *When not to use it:* in pools of fewer than five, where it ejects none. Use :class:`MedianFailures`.
 
     Example
     -------

@@ -21,7 +21,7 @@ __all__ = ["LatencyLimit", "SuccessRate"]
 
 
 class SuccessRate(Policy):
-    """Accuse an endpoint that succeeds in less than ``min_rate`` of its requests.
+    """Eject endpoints that succeed in less than ``min_rate`` of their requests.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class SuccessRate(Policy):
     window
         Seconds to look back, > 0.
     enforcing
-        The probability that an accusation is acted upon, in (0, 1].
+        The probability that an outlier is ejected, in (0, 1].
 
     *When not to use it:* where a shared dependency makes all endpoints fail: each is an outlier, and only the cap
     on ejections keeps the pool. :class:`SuccessRateOutlier` compares.
@@ -66,7 +66,7 @@ class SuccessRate(Policy):
 
 
 class LatencyLimit(Policy):
-    """Accuse an endpoint whose answers take longer than ``limit`` seconds.
+    """Eject endpoints whose answers take longer than ``limit`` seconds.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class LatencyLimit(Policy):
     window
         Seconds to look back, > 0.
     enforcing
-        The probability that an accusation is acted upon, in (0, 1].
+        The probability that an outlier is ejected, in (0, 1].
 
     *When not to use it:* when latency rises with load: taking an endpoint out makes the others slower.
 

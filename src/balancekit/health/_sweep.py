@@ -42,7 +42,7 @@ class Rule(Protocol):
 
     @property
     def enforcing(self) -> float:
-        """The probability that an accusation is acted upon."""
+        """The probability that an outlier is ejected."""
         ...
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:

@@ -56,9 +56,9 @@ UNMEASURED_FACTOR: Final = 1000.0
 """How many medians an endpoint is taken for while its very first request is out."""
 CLEAN: Final = 1e-3
 """A missing success below this is none: the factor would be under 0.3 %."""
-SWEEP: Final = 1.0
+SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
-SWEPT: Final = 5000
+SWEPT_PER_S: Final = 5000
 """Endpoints per second that sweeps may look at: a thousandth of a processor."""
 
 
@@ -136,7 +136,7 @@ class FailureAwarePool:
     def advance(self, *, now: float) -> None:
         """Recompute the median, and fade endpoints that have been idle since the last time."""
         loads = list(self._loads.values())
-        interval = max(SWEEP, len(loads) / SWEPT)
+        interval = max(SWEEP_S, len(loads) / SWEPT_PER_S)
         known = sorted([load.latency for load in loads if load.tried])
         if known:
             self.median = known[len(known) // 2]

@@ -8,7 +8,7 @@ import pytest
 
 from balancekit import Endpoint
 from balancekit.loads import FailureAware
-from balancekit.loads._failure_aware import SWEEP, FailureAwareLoad, FailureAwarePool
+from balancekit.loads._failure_aware import SWEEP_S, FailureAwareLoad, FailureAwarePool
 from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
 
@@ -33,7 +33,7 @@ def test_an_idle_endpoint_fades_towards_the_median() -> None:
     """What picks compare moves with each sweep, by the decay; of an endpoint that answered since the last sweep it stays."""
     pool, nodes = answered(0.1, 0.2, 0.4)
     assert pool.median == 0.2
-    pool.advance(now=100.0 + SWEEP / 2)
+    pool.advance(now=100.0 + SWEEP_S / 2)
     assert [node.latency_estimate for node in nodes] == [0.1, 0.2, 0.4]
     pool.advance(now=105.0)
     part = exp(-5.0 / FailureAware().decay)
