@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import _envoy_rules
+from _events import events_of
 
 from balancekit.compat import envoy
 from balancekit.events import Ejected, Event, Restored
@@ -239,16 +240,10 @@ def _starts(trace: Json) -> int:
 
 
 def _requests(trace: Json) -> Iterator[Any]:
-    kind, inputs = trace["kind"], trace["inputs"]
-    if kind == "distribution":
+    if trace["kind"] == "distribution":
         yield {"counts": _counts(trace)}
         return
-    if kind == "sequence":
-        events = [{"op": "get", "n": inputs["requests"]}]
-    elif kind == "keys":
-        events = [{"op": "get", "key": key} for key in inputs["keys"]]
-    else:
-        events = inputs["events"]
+    events = events_of(trace)
     for start in range(_starts(trace)):
         yield _script(trace, events, start)
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
+from _events import events_of
+
 from balancekit.compat import haproxy
 from balancekit.errors import ConfigurationError
 
@@ -47,15 +49,7 @@ def candidates(trace: Json) -> Iterator[Json]:
     world = World(trace)
     for text in inputs.get("before", ()):
         world.command(text)
-    if trace["kind"] == "sequence":
-        events = [{"op": "get", "n": inputs["requests"]}]
-    elif trace["kind"] == "keys":
-        events = [{"op": "get", "key": key} for key in inputs["keys"]]
-    elif trace["kind"] == "script":
-        events = inputs["events"]
-    else:
-        raise ValueError(f"a kind we do not have: {trace['kind']}")
-    for event in events:
+    for event in events_of(trace):
         world.play(event)
     yield {"outputs": world.outputs, "dequeued": world.dequeued}
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
+from _events import events_of
+
 from balancekit.compat import nginx
 
 __all__ = ["candidates"]
@@ -37,15 +39,7 @@ def candidates(trace: Json) -> Iterator[Json]:
     world = World(trace)
     for server in inputs.get("refusing", ()):
         world.refusing.add(server)
-    if trace["kind"] == "sequence":
-        events = [{"op": "get", "n": inputs["requests"]}]
-    elif trace["kind"] == "keys":
-        events = [{"op": "get", "key": key} for key in inputs["keys"]]
-    elif trace["kind"] == "script":
-        events = inputs["events"]
-    else:
-        raise ValueError(f"a kind we do not have: {trace['kind']}")
-    for event in events:
+    for event in events_of(trace):
         world.play(event)
     plain = trace["kind"] != "script" and "refusing" not in inputs
     yield {

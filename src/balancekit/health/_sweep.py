@@ -28,7 +28,7 @@ from balancekit.snapshot import Node
 
 __all__ = ["OutlierSweep", "Rule", "check_rules"]
 
-SWEPT: Final = 5000
+SWEPT_PER_S: Final = 5000
 """Endpoints per second that sweeps may look at."""
 
 
@@ -90,7 +90,7 @@ class OutlierSweep:
             notes.append(_note(node, now))
             del notes[: _place(notes, now - self._longest)]
             self._notes[node] = notes
-        self.deadline = now + max(self._interval, len(self._notes) / SWEPT)
+        self.deadline = now + max(self._interval, len(self._notes) / SWEPT_PER_S)
         outliers: dict[str, str] = {}
         windows: dict[float, list[EndpointReport]] = {}
         for rule in self._rules:

@@ -12,6 +12,7 @@ import ssl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.l4._fuzz import fuzzed
 
 from balancekit.errors import ConfigurationError
 from balancekit.l4 import client_hello
@@ -211,23 +212,6 @@ def test_all_bytes_are_taken_and_nothing_else():
     assert caught.value.parameter == "buf"
 
 
-def fuzzed(rng, seeds):
-    """Return bytes near a hello: cut, changed, mixed or random."""
-    data = bytearray(rng.choice(seeds))
-    for _ in range(rng.randrange(4)):
-        match rng.randrange(4):
-            case 0:
-                del data[rng.randrange(len(data) + 1) :]
-            case 1 if data:
-                data[rng.randrange(len(data))] = rng.randrange(256)
-            case 2 if data:
-                del data[rng.randrange(len(data))]
-            case _:
-                at = rng.randrange(len(data) + 1)
-                data[at:at] = rng.randbytes(rng.randrange(5))
-    return bytes(data)
-
-
 @pytest.mark.parametrize(
     "count",
     [
@@ -240,7 +224,7 @@ def test_no_bytes_raise_an_exception(count):
     seeds = [records(FULL), records(FULL, 20, 21), records(body()), records(body(names(b"a.b"))), bytes(40)]
     rng, seen = random.Random(count), set()
     for _ in range(count):
-        data = fuzzed(rng, seeds)
+        data = fuzzed(rng, rng.choice(seeds))
         answer = peek(data)
         seen.add(type(answer))
         assert not isinstance(answer, NeedMore) or len(data) < answer.at_least <= client_hello.MAX_SIZE
