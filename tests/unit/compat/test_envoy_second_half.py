@@ -70,6 +70,19 @@ def test_a_selector_falls_back_to_fewer_keys():
     assert set(counts(cluster, 9, metadata={"v": "9", "stage": "none"})) == {"a", "b", "c"}
 
 
+@pytest.mark.parametrize("shorter_first", [True, False])
+def test_a_fallback_counts_unless_a_selector_before_begins_with_its_keys(shorter_first):
+    """Envoy notes a fallback where it adds a node to its tree of sorted keys: "stage" after "stage, v" states none."""
+    shorter = keys("stage", fallback_policy="ANY_ENDPOINT")
+    longer = keys("v", "stage", fallback_policy="ANY_ENDPOINT")
+    cluster = subsets(subset_selectors=[shorter, longer] if shorter_first else [longer, shorter])
+    assert set(counts(cluster, 9, metadata={"stage": "none"})) == (
+        {"a", "b", "c"} if shorter_first else {None}
+    )
+    assert set(counts(cluster, 9, metadata={"stage": "prod"})) == {"a", "b"}
+    assert set(counts(cluster, 9, metadata={"stage": "prod", "v": "9"})) == {"a", "b", "c"}
+
+
 def test_a_default_subset_without_hosts_needs_panic_mode_any():
     """Without it nothing serves, with it any host does."""
     options = {"fallback_policy": "DEFAULT_SUBSET", "default_subset": {"stage": "none"}}

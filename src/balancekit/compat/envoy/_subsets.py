@@ -4,8 +4,11 @@ A subset exists for every selector and every combination of values that some hos
 one only if its keys are *exactly* those of a selector: one key more or less, and its fallback decides.
 
 The fallback is the selector's, if one with exactly these keys states any, and else the cluster's: no host, any
-host, the default subset, or, for a selector, the subset of fewer keys. An unhealthy subset does not fall back: it
-panics by itself. With ``panic_mode_any`` a default subset without hosts falls back to any host.
+host, the default subset, or, for a selector, the subset of fewer keys. Envoy keeps the selectors in a tree of their
+sorted keys and notes a fallback only where it adds a node. So a selector whose keys begin those of one before it
+(``color`` after ``color, stage``) has its subsets, but *not its fallback*: the cluster's is used.
+
+An unhealthy subset does not fall back: it panics by itself. With ``panic_mode_any`` a default subset without hosts falls back to any host.
 
 Cost: O(keys log keys) a request; O(hosts * selectors) once.
 Source: Envoy 1.40, ``SubsetLoadBalancer``.
@@ -84,7 +87,7 @@ class Subsets(Record):
     Parameters
     ----------
     subset_selectors
-        In order; of two with the same keys the first states the fallback.
+        In order. A fallback counts only if no selector before it begins, in sorted order, with the same keys.
     fallback_policy
         ``"NO_FALLBACK"``, ``"ANY_ENDPOINT"`` or ``"DEFAULT_SUBSET"``.
     default_subset
@@ -140,11 +143,13 @@ class SubsetIndex:
     []
     """
 
-    __slots__ = ("_default", "_fallbacks", "_settings", "hosts")
+    __slots__ = ("_default", "_fallbacks", "_keys", "_settings", "hosts")
 
     def __init__(self, settings: Subsets, hosts: Mapping[str, Mapping[str, Any]]) -> None:
         self._settings = settings
         self._fallbacks: dict[frozenset[str], SubsetSelector] = {}
+        self._keys: set[frozenset[str]] = set()
+        noted: set[tuple[str, ...]] = set()
         self.hosts: dict[Criteria, tuple[str, ...]] = {ANY: tuple(hosts)}
         """The hosts of every subset there is."""
         found: dict[Criteria, list[str]] = {}
@@ -154,8 +159,12 @@ class SubsetIndex:
                 for criteria in _combinations(selector.keys, metadata, split=settings.list_as_any):
                     if not (selector.single_host_per_subset and criteria in made):
                         made.setdefault(criteria, []).append(host)
-            if selector.keys not in self._fallbacks:
+            path = tuple(sorted(selector.keys))
+            if path not in noted:
                 self._fallbacks[selector.keys] = selector
+                noted.update(path[:end] for end in range(1, len(path) + 1))
+            if selector.keys not in self._keys:
+                self._keys.add(selector.keys)
                 found.update(made)
         self._default = _criteria(settings.default_subset)
         found[self._default] = [
@@ -173,9 +182,9 @@ class SubsetIndex:
         settings = self._settings
         keys = frozenset(wanted)
         criteria = _criteria(wanted)
-        if keys and keys in self._fallbacks:
-            if criteria in self.hosts:
-                return [criteria]
+        if keys in self._keys and criteria in self.hosts:
+            return [criteria]
+        if keys in self._fallbacks:
             selector = self._fallbacks[keys]
             if selector.fallback_policy == "KEYS_SUBSET":
                 return self.tried({key: wanted[key] for key in selector.fallback_keys_subset})
