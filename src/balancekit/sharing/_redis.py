@@ -106,12 +106,18 @@ class RedisStore:
             self.core.failed(error)
 
     def close(self) -> None:
-        """End the thread, and take the counts of this process back."""
+        """End the thread, and take the counts of this process back.
+
+        A server that does not answer is not asked: the counts end with ``ttl``, and the program need not wait.
+        """
         self._stop.set()
         if self._thread is not None:
-            join(self._thread, self.core.ttl)
-        with contextlib.suppress(Exception):
-            self._client.eval(SCRIPT, *self.core.arguments(leave=True))
+            join(self._thread, self.core.ttl if self.core.answers else self.core.period)
+            if self._thread.is_alive():
+                return
+        if self.core.answers:
+            with contextlib.suppress(Exception):
+                self._client.eval(SCRIPT, *self.core.arguments(leave=True))
 
     def __enter__(self) -> Self:
         return self
@@ -200,8 +206,10 @@ class AsyncRedisStore:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)  # a cancellation of the caller's is not lost
-        with contextlib.suppress(Exception):
-            await self._client.eval(SCRIPT, *self.core.arguments(leave=True))
+        if self.core.answers:  # else the counts end with ttl, and the program need not wait
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(self.core.ttl):
+                    await self._client.eval(SCRIPT, *self.core.arguments(leave=True))
 
     def after_fork(self) -> None:
         """Be another member in a child, whose loop is another."""

@@ -158,6 +158,7 @@ class StoreCore:
         "_lock",
         "_posted",
         "_quotas",
+        "answers",
         "listeners",
         "member",
         "name",
@@ -177,6 +178,8 @@ class StoreCore:
         self._asked: list[Quota] = []
         self._asked_hints: dict[str, float] = {}
         self._down = False
+        self.answers: bool = False
+        """Whether the store answered the last question."""
         self.listeners: tuple[Callable[[list[Hint]], None], ...] = ()
         """Called with the hints of other processes after each exchange."""
         self.member: str = uuid4().hex
@@ -187,7 +190,7 @@ class StoreCore:
         self._posted = {}
         self._hints = {}
         self._asked_hints = {}
-        self._down = False
+        self._down = self.answers = False
         for quota in list(self._quotas):
             quota.forfeit()
 
@@ -247,6 +250,7 @@ class StoreCore:
             exchange.take({id: sums.get(id, 0) - count for id, count in counts.items()})
         for quota, granted in zip(self._asked, found["granted"], strict=False):
             quota.grant(granted)
+        self.answers = True
         if self._down:
             self._down = False
             log_change("store of shared loads %r: answers again", self.name, bad=False)
@@ -263,6 +267,7 @@ class StoreCore:
             exchange.take({})
         for quota in list(self._quotas):
             quota.grant(None)
+        self.answers = False
         if not self._down:
             self._down = True
             log_change("store of shared loads %r: %s; going on with own data", self.name, error, bad=True)

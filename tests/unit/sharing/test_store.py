@@ -172,3 +172,57 @@ def test_a_hint_that_the_store_did_not_take_is_given_again():
     assert hints() == {}
     core.failed(OSError("no route"))
     assert hints() == {}
+
+
+class Down:
+    """A client whose server does not answer, and that tries for long: redis-py does, for seconds."""
+
+    def __init__(self):
+        self.asked, self.called, self.end = [], threading.Event(), threading.Event()
+
+    def eval(self, _script, _keys, *arguments):
+        """Wait, then fail."""
+        self.asked.append(json.loads(arguments[-1]))
+        self.called.set()
+        assert self.end.wait(60.0)
+        raise ConnectionError("no server")
+
+
+def test_the_end_of_a_program_does_not_wait_for_a_server_that_is_down():
+    """``close`` asks nothing of a server that has not answered, and waits a period at most for the attempt that runs."""
+    client = Down()
+    store = RedisStore(client, name="x", period=0.01)
+    store.start()
+    assert client.called.wait(60.0)
+    store.close()
+    client.end.set()
+    store.close()  # the attempt has failed: still nothing to take back
+    assert [question.get("leave") for question in client.asked] == [None]
+
+
+def test_counts_are_taken_back_from_a_server_that_answers():
+    """The last question of a store that was answered takes the counts of its process back."""
+    asked = []
+
+    class Noting(ThreadClient):
+        def eval(self, script, keys, *arguments):
+            asked.append(json.loads(arguments[-1]).get("leave"))
+            return super().eval(script, keys, *arguments)
+
+    store = RedisStore(Noting(), name="x")
+    store.synchronize()
+    store.close()
+    assert asked == [None, True]
+
+
+def test_a_block_does_not_wait_for_a_server_that_is_down():
+    """The end of ``async with`` asks nothing of a server whose last answer was an error."""
+    client = Client(ConnectionError("no server"))
+
+    async def main():
+        async with AsyncRedisStore(client, name="x", period=60.0):
+            while not client.asked:  # noqa: ASYNC110 - the store tells nobody of an exchange
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [question.get("leave") for question in client.asked] == [None]
