@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import time
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
@@ -18,6 +17,7 @@ from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner
+from balancekit.checks._functions import require_check, require_checked
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
 from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
@@ -71,10 +71,8 @@ class AsyncChecks(AsyncRunner):
         concurrency: int = 64,
         shared: float = 0.5,
     ) -> None:
-        if not isinstance(check, NetworkCheck) and not inspect.iscoroutinefunction(check):
-            raise ConfigurationError(
-                "check", check, "TcpCheck(), HttpCheck(), DeepCheck() or a coroutine function"
-            )
+        require_checked(balancer)
+        require_check(check, coroutine=True)
         if not isinstance(schedule, Schedule):
             raise ConfigurationError("schedule", schedule, "a Schedule")
         self._balancer = balancer

@@ -20,6 +20,7 @@ from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join
+from balancekit.checks._functions import refuse_coroutine, require_function
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -41,10 +42,9 @@ class _Prober:
         require_balancer(balancer)
         if not isinstance(selector, Prequal):
             raise ConfigurationError("selector", selector, "the Prequal of the balancer")
-        if not callable(probe):
-            raise ConfigurationError(
-                "probe", probe, "a function that takes an endpoint and returns a ProbedLoad"
-            )
+        require_function(
+            "probe", probe, (probe,), "a function that takes an endpoint and returns a ProbedLoad"
+        )
         self._balancer = balancer
         self._selector = selector
         self._probe: Any = probe
@@ -107,6 +107,7 @@ class ThreadProbes(_Prober, ThreadRunner):
         concurrency: int = 16,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        refuse_coroutine("probe", probe, "AsyncProbes")
         super().__init__(balancer, selector, probe, clock)
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self.after_fork()

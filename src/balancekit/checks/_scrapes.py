@@ -20,6 +20,7 @@ from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_change
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join
+from balancekit.checks._functions import refuse_coroutine, require_function
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -47,10 +48,9 @@ class _Scraper:
         require_balancer(balancer)
         if not isinstance(attributes, NodeAttributes):
             raise ConfigurationError("attributes", attributes, "NodeAttributes")
-        if not callable(page):
-            raise ConfigurationError(
-                "page", page, "a MetricsPage, or a function from an endpoint to figures by name"
-            )
+        require_function(
+            "page", page, (page,), "a MetricsPage, or a function from an endpoint to figures by name"
+        )
         if not isinstance(schedule, Schedule):
             raise ConfigurationError("schedule", schedule, "a Schedule")
         self._balancer = balancer
@@ -151,6 +151,7 @@ class ThreadScrapes(_Scraper, ThreadRunner):
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._wakeup = new_condition()
         self._threads: list[threading.Thread] = []
+        refuse_coroutine("page", page, "AsyncScrapes")
         super().__init__(balancer, attributes, page, schedule, clock)
         call_in_child(self)
 

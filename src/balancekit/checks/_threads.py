@@ -18,6 +18,7 @@ from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
 from balancekit._support.runner import ThreadRunner, join
+from balancekit.checks._functions import require_check, require_checked
 from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
 from balancekit.checks._runner import RunnerCore, probe_result
 from balancekit.checks._schedule import Schedule
@@ -68,8 +69,8 @@ class ThreadChecks(ThreadRunner):
         concurrency: int = 8,
         shared: float = 0.5,
     ) -> None:
-        if not isinstance(check, NetworkCheck) and not callable(check):
-            raise ConfigurationError("check", check, "TcpCheck(), HttpCheck(), DeepCheck() or a function")
+        require_checked(balancer)
+        require_check(check, coroutine=False)
         if not isinstance(schedule, Schedule):
             raise ConfigurationError("schedule", schedule, "a Schedule")
         self._balancer = balancer

@@ -26,6 +26,10 @@ def lb(targets: object = A) -> LoadBalancer[str]:
     return LoadBalancer(targets, allow_empty=True)
 
 
+async def waits(endpoint, timeout):
+    return True
+
+
 def check_without_port():
     with ThreadChecks(lb(["127.0.0.9"]), HttpCheck("/h"), schedule=Schedule(interval=5, timeout=1)) as checks:
         return type(checks).__name__
@@ -102,6 +106,28 @@ EXTRAS = [
 ]
 
 ROWS = [
+    Row("a timeout that is too long", lambda: Schedule(1.0), CONFIGURATION, r"give timeout too"),
+    Row(
+        "a check of one parameter",
+        lambda: ThreadChecks(lb(), lambda endpoint: True),
+        CONFIGURATION,
+        r"and a timeout",
+    ),
+    Row(
+        "a coroutine in threads", lambda: ThreadChecks(lb(), waits), CONFIGURATION, r"AsyncChecks runs those"
+    ),
+    Row(
+        "a check that is a class",
+        lambda: ThreadChecks(lb(), HttpCheck),
+        CONFIGURATION,
+        r"an instance: HttpCheck\(\)",
+    ),
+    Row(
+        "checks of a list",
+        lambda: ThreadChecks(A, HttpCheck("/h")),
+        CONFIGURATION,
+        r"balancer=.*a LoadBalancer",
+    ),
     Row(
         "a path without slash", lambda: HttpCheck(path="healthz"), CONFIGURATION, r"a path that begins with /"
     ),

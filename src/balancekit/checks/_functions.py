@@ -1,0 +1,87 @@
+"""Validation of the functions that runners call: checks, probes and pages.
+
+A function that cannot be called, or that a thread cannot await, fails for every endpoint alike. Found by the runner it
+would look like endpoints that fail, and all but one would be ejected; so it is refused when the runner is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from balancekit.checks._result import NetworkCheck
+from balancekit.errors import ConfigurationError
+
+__all__ = ["refuse_coroutine", "require_check", "require_checked", "require_function"]
+
+
+def require_check(check: object, *, coroutine: bool) -> None:
+    """Refuse what cannot check an endpoint.
+
+    Parameters
+    ----------
+    check
+        A network check, or a function of an endpoint and a timeout.
+    coroutine
+        Whether a function must be a coroutine function; else it must be none.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming ``check``.
+    """
+    if isinstance(check, type):
+        raise ConfigurationError("check", check, f"an instance: {check.__name__}()")
+    if isinstance(check, NetworkCheck):
+        return
+    wanted = "a coroutine function" if coroutine else "a function"
+    if not callable(check) or (coroutine and not _is_coroutine(check)):
+        raise ConfigurationError("check", check, f"TcpCheck(), HttpCheck(), DeepCheck() or {wanted}")
+    if not coroutine:
+        refuse_coroutine("check", check, "AsyncChecks")
+    require_function("check", check, (check, 1.0), f"{wanted} of an endpoint and a timeout in seconds")
+
+
+def require_checked(balancer: object) -> None:
+    """Refuse what has no endpoints to check or takes no results.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming ``balancer``.
+    """
+    used = ("endpoints", "on_event", "report_check")
+    if isinstance(balancer, type) or not all(hasattr(balancer, name) for name in used):
+        raise ConfigurationError("balancer", balancer, "a LoadBalancer, or another ObservableBalancer")
+
+
+def refuse_coroutine(name: str, function: object, runner: str) -> None:
+    """Refuse a coroutine function, which a runner in threads cannot await."""
+    if _is_coroutine(function):
+        raise ConfigurationError(name, function, f"a function that is no coroutine; {runner} runs those")
+
+
+def require_function(name: str, function: Any, arguments: tuple[object, ...], wanted: str) -> None:
+    """Refuse what cannot be called with as many arguments; a callable that does not say what it takes is believed.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the function.
+    """
+    if not callable(function):
+        raise ConfigurationError(name, function, wanted)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise ConfigurationError(name, function, f"{wanted}; {error}") from None
+
+
+def _is_coroutine(function: object) -> bool:
+    called: Callable[..., object] | None = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not asked for
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
