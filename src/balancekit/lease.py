@@ -251,6 +251,9 @@ class Lease(Generic[T_co]):
         self.release(Outcome.CANCELLED)
         raise TypeError("acquire() never waits: write `with lb.acquire() as lease:`, in coroutines too")
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a lease cannot be copied or pickled: it ends once; acquire one for each request")
+
     def __repr__(self) -> str:
         state = "open" if self._open is not None else "ended"
         return f"<Lease of {self.node.id!r}, {state}>"

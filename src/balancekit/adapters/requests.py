@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Unpack, cast, final
+from typing import Any, NoReturn, Unpack, cast, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support.extras import extra
@@ -107,6 +107,9 @@ class BalancedAdapter(HTTPAdapter):
             pool_connections=valid.integer("pool_connections", pool_connections, minimum=1),
             pool_maxsize=valid.integer("pool_maxsize", pool_maxsize, minimum=1),
         )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a BalancedAdapter cannot be copied or pickled: mount a new one on each session")
 
     def send(
         self,

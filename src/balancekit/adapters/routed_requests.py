@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, Unpack, cast, final
+from typing import Any, NoReturn, Unpack, cast, final
 from urllib.parse import urlsplit
 
 from balancekit._support.extras import extra
@@ -69,6 +69,9 @@ class RoutedAdapter(BaseAdapter):
         super().__init__()
         make = make_adapter or (lambda pool: BalancedAdapter(pool, **options))
         self._router: Router[BaseAdapter] = Router(table, make, key=options.get("key"), statistics=statistics)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a RoutedAdapter cannot be copied or pickled: mount a new one on each session")
 
     def stats(self) -> tuple[RouteStats, ...]:
         """Return requests, failures, retries and latency quantiles of each route."""
