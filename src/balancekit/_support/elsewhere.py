@@ -36,7 +36,12 @@ class Elsewhere:
         self._name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+        if self._name:  # assigned to several names at once: each says its own
+            another = Elsewhere(self._advice)
+            another.__set_name__(owner, name)
+            setattr(owner, name, another)
+        else:
+            self._name = name
 
     def __get__(self, instance: object, owner: type) -> NoReturn:
         raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}: {self._advice}")

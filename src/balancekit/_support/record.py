@@ -262,8 +262,10 @@ def _blame(record: Record, values: dict[str, Any], error: Exception) -> None:
     from inspect import get_annotations  # noqa: PLC0415 - takes 7 ms
 
     from balancekit._support.arguments import blame  # noqa: PLC0415 - imports inspect
-    from balancekit.errors import BalancekitError  # noqa: PLC0415 - the same
+    from balancekit.errors import BalancekitError, ConfigurationError  # noqa: PLC0415 - the same
 
+    if isinstance(error, ConfigurationError):
+        _name_default(record, values, error)
     if isinstance(error, BalancekitError):
         return
     given = [
@@ -273,6 +275,14 @@ def _blame(record: Record, values: dict[str, Any], error: Exception) -> None:
         if name in values
     ]
     blame(given, error)
+
+
+def _name_default(record: Record, values: dict[str, Any], error: Any) -> None:
+    """Say of a default that does not go with what was given that it is one."""
+    name = error.parameter
+    if values and name in record._fields and name not in values and same(getattr(record, name), error.value):
+        error.allowed = f"{error.allowed}; this is its default: give {name} too"
+        error.args = (name, error.value, error.allowed)
 
 
 def _refuse_positions(kind: type[Record]) -> NoReturn:

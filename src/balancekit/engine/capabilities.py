@@ -14,7 +14,7 @@ from typing import Final
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.errors import ConfigurationError
 
-__all__ = ["is_shipped", "refuse_misspelt", "supports"]
+__all__ = ["is_shipped", "refuse_incomplete", "refuse_misspelt", "supports"]
 
 _known: Final[dict[tuple[type, type], bool]] = {}
 """Of classes of this library only: there is an end to them."""
@@ -54,3 +54,25 @@ def refuse_misspelt(parameter: str, given: object, base: type, hooks: Sequence[s
             raise ConfigurationError(
                 parameter, f"{kind.__name__}.{name}", f"a hook's name: did you mean {meant!r}?"
             )
+
+
+def refuse_incomplete(parameter: str, given: object, members: Sequence[str]) -> None:
+    """Refuse an object of the user's that lacks a member of its protocol: what is missing would be found by a request."""
+    if is_shipped(given):
+        return
+    missing = [name for name in members if not _has(given, name)]
+    if missing:
+        raise ConfigurationError(
+            parameter, given, f"an object with {', '.join(members)}; missing: {', '.join(missing)}"
+        )
+
+
+def _has(given: object, name: str) -> bool:
+    """Return whether an object has a member; a property that raises is there."""
+    if any(name in vars(kind) for kind in type(given).__mro__):
+        return True
+    try:
+        return hasattr(given, name)
+    except Exception:
+        raise_interrupt()
+        return True

@@ -13,7 +13,7 @@ from random import Random
 from typing import Final, NamedTuple, TypeAlias, TypeVar, cast, final
 
 from balancekit._support.log import contain_error
-from balancekit.engine.capabilities import is_shipped, refuse_misspelt, supports
+from balancekit.engine.capabilities import is_shipped, refuse_incomplete, refuse_misspelt, supports
 from balancekit.engine.locks import EngineLocks
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.events import Event
@@ -237,6 +237,7 @@ class HealthHooks:
     __slots__ = ("_guard", "_own", "_ramp", "policy")
 
     def __init__(self, policy: HealthPolicy, guard: Guard) -> None:
+        refuse_incomplete("health", policy, _HEALTH_MEMBERS)
         refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
         self.policy: HealthPolicy = policy
         self._guard = guard
@@ -376,11 +377,14 @@ _SELECTOR_HOOKS: Final = (
     "default_load",
 )
 _HEALTH_HOOKS: Final = ("checked", "changing", "on_outlier", "uneject", "ramp", "trial")
+_HEALTH_MEMBERS: Final = ("eligible", "state", "watching", "deadline", "observe", "advance")
+_LOAD_MEMBERS: Final = ("started", "finished", "value")
 _LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start", "answering")
 
 
 def check_load(load: Load) -> None:
-    """Refuse a load whose optional hooks are misspelt."""
+    """Refuse a load that lacks a method, or whose optional hooks are misspelt."""
+    refuse_incomplete("load", load, _LOAD_MEMBERS)
     refuse_misspelt("load", load, Load, _LOAD_HOOKS)
 
 

@@ -62,10 +62,15 @@ def check_options(
     for name, kind in given.items():
         if isinstance(kind, type) and issubclass(kind, Record):
             raise ConfigurationError(name, kind, f"an instance: {kind.__name__}()")
-    called: list[tuple[str, object]] = [("load", policy), ("exhaustion", exhaustion), ("clock", clock)]
-    for name, value in (*called, *(("listeners", one) for one in listeners)):
+    called: list[tuple[str, object, str]] = [
+        ("load", policy, "a load policy such as InFlight(), or a function that makes the load of a node"),
+        ("exhaustion", exhaustion, "an exhaustion policy such as FailOpen(), or a function"),
+        ("clock", clock, "a callable that returns seconds, such as time.monotonic"),
+        *[("listeners", one, "a callable of an event") for one in listeners],
+    ]
+    for name, value, wanted in called:
         if not callable(value):
-            raise ConfigurationError(name, value, "a callable")
+            raise ConfigurationError(name, value, wanted)
     if health is not None and not callable(health):
         raise ConfigurationError("health", health, "a health policy such as Lifecycle(), or None")
     if rng is not None and not isinstance(rng, Random):

@@ -118,6 +118,10 @@ def check_rules(rules: object) -> None:
     if not isinstance(rules, tuple) or not all(callable(rule) for rule in rules):
         raise ConfigurationError("rules", rules, "a tuple of rules such as SuccessRate()")
     for rule in rules:
+        if not hasattr(rule, "window") or not hasattr(rule, "enforcing"):
+            raise ConfigurationError(
+                "rules", rule, "rules with a window and enforcing, such as SuccessRate()"
+            )
         valid.number("window", getattr(rule, "window", None), above=0.0)
         valid.number("enforcing", getattr(rule, "enforcing", None), above=0.0, maximum=1.0)
 

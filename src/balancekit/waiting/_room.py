@@ -147,7 +147,9 @@ class WaitingRoom(Generic[T]):
     ) -> None:
         require_balancer(balancer)
         if not isinstance(queue, WaitingQueue) or len(queue):
-            raise ConfigurationError("queue", queue, "a WaitingQueue in which nothing waits")
+            raise ConfigurationError(
+                "queue", queue, "a WaitingQueue(max_waiting=...) of its own, in which nothing waits"
+            )
         self._timeout = valid.number("timeout", timeout, above=0.0)
         self._balancer = balancer
         self._handover: Handover[T] = Handover(balancer, queue)

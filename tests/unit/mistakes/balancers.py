@@ -11,7 +11,7 @@ from random import Random
 from tests.unit.mistakes._row import Row
 
 from balancekit import Endpoint, LoadBalancer, RingHash, RoundRobin
-from balancekit.health import Lifecycle, SuccessRate
+from balancekit.health import Ejection, Lifecycle, SuccessRate
 from balancekit.retry import RetryBudget
 from balancekit.routing import Canary, Priority, RateLimit
 
@@ -22,6 +22,31 @@ CONFIGURATION, TYPE, ATTRIBUTE = "ConfigurationError", "TypeError", "AttributeEr
 def lb(**options: object) -> LoadBalancer[str]:
     """Return a balancer over two endpoints."""
     return LoadBalancer(A, rng=Random(1), **options)
+
+
+class NoFinished:
+    """A load that lacks a method."""
+
+    def __init__(self, node):
+        self.node = node
+
+    def started(self, *, now, cost):
+        pass
+
+    def value(self, *, now):
+        return self.node.inflight
+
+
+class NoObserve:
+    """A health machine that lacks a method."""
+
+    eligible, state, watching, deadline = True, "fine", False, None
+
+    def __init__(self, id, may_eject, rng):
+        pass
+
+    def advance(self, *, now):
+        return []
 
 
 class NoSelect:
@@ -215,6 +240,20 @@ ROWS = [
     Row(
         "failures is a number", lambda: Lifecycle(failures=3), CONFIGURATION, r"ConsecutiveFailures\(\.\.\.\)"
     ),
+    Row("a load is a number", lambda: lb(load=3), CONFIGURATION, r"such as InFlight\(\)"),
+    Row("exhaustion is text", lambda: lb(exhaustion="fail_open"), CONFIGURATION, r"such as FailOpen\(\)"),
+    Row("a rule is a function", lambda: Lifecycle(rules=(print,)), CONFIGURATION, r"rules=.*with a window"),
+    Row("a load without finished", lambda: lb(load=NoFinished), CONFIGURATION, r"load=.*missing: finished"),
+    Row(
+        "loads that are None",
+        lambda: lb(load=lambda node: None),
+        CONFIGURATION,
+        r"missing: started, finished",
+    ),
+    Row("a machine without observe", lambda: lb(health=NoObserve), CONFIGURATION, r"missing: observe"),
+    Row("a default that is too small", lambda: Ejection(base=30), CONFIGURATION, r"give max_duration too"),
+    Row("copy a lease", lambda: copy.copy(lb().acquire()), TYPE, r"acquire one for each request"),
+    Row("pickle a lease", lambda: pickle.dumps(lb().acquire()), TYPE, r"acquire one for each request"),
     Row("health is False", lambda: lb(health=False), CONFIGURATION, r"or None"),
     Row("health is True", lambda: lb(health=True), CONFIGURATION, r"such as Lifecycle\(\)"),
     Row(
@@ -250,8 +289,8 @@ ROWS = [
     Row("len", lambda: len(lb()), "works", r"^2$"),
     Row("iterate", lambda: [endpoint.id for endpoint in lb()], "works", r"127\.0\.0\.1:2"),
     Row("in", lambda: A[0] in lb(), "works", r"True"),
-    Row("pick()", lambda: lb().pick(), ATTRIBUTE, r"write `with lb\.acquire\(\) as lease:`"),
-    Row("next()", lambda: lb().next(), ATTRIBUTE, r"write `with lb\.acquire\(\) as lease:`"),
+    Row("pick()", lambda: lb().pick(), ATTRIBUTE, r"'pick': write `with lb\.acquire\(\) as lease:`"),
+    Row("next()", lambda: lb().next(), ATTRIBUTE, r"'next': write `with lb\.acquire\(\) as lease:`"),
     Row(
         "acquire from none",
         lambda: LoadBalancer([], allow_empty=True).acquire(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 
 import httpx
 import httpx2
@@ -13,6 +15,8 @@ from balancekit import LoadBalancer
 from balancekit.adapters import request_options
 from balancekit.adapters.httpx import AsyncBalancedTransport, BalancedTransport
 from balancekit.adapters.requests import BalancedAdapter
+from balancekit.adapters.routed_requests import RoutedAdapter
+from balancekit.l7 import Route, RouteTable
 
 A = ["127.0.0.1:1", "127.0.0.1:2"]
 CONFIGURATION, TYPE, ATTRIBUTE, CONNECT = "ConfigurationError", "TypeError", "AttributeError", "ConnectError"
@@ -81,6 +85,13 @@ def transport_reused():
         pass
     with httpx.Client(transport=transport) as client:
         client.get("http://o/")
+
+
+def mounted(adapter: requests.adapters.BaseAdapter) -> requests.Session:
+    """Return a session with an adapter."""
+    session = requests.Session()
+    session.mount("http://orders/", adapter)
+    return session
 
 
 def mounted_without_scheme():
@@ -172,6 +183,18 @@ ROWS = [
     Row("a transport used again", transport_reused, CONNECT, AT),
     Row("all endpoints are down", lambda: get("http://o/x"), CONNECT, AT),
     Row("a mount without scheme", mounted_without_scheme, "works", r"requests\.adapters\.HTTPAdapter"),
+    Row(
+        "pickle a session",
+        lambda: pickle.dumps(mounted(BalancedAdapter(lb()))),
+        TYPE,
+        r"mount a new one on each session",
+    ),
+    Row(
+        "copy a session of routes",
+        lambda: copy.deepcopy(mounted(RoutedAdapter(RouteTable([Route("a", lb())])))),
+        TYPE,
+        r"mount a new one on each session",
+    ),
     Row("max_retries=", lambda: BalancedAdapter(lb(), max_retries=3), TYPE, r"did you mean 'attempts'"),
     Row("a timeout in milliseconds", lambda: options(timeout=2000), "UserWarning", r"write 2 for 2000 ms"),
     Row("a tuple for a timeout", lambda: options(timeout=(1, 2)), CONFIGURATION, r"a finite number > 0"),
