@@ -16,6 +16,7 @@ import os
 import threading
 import weakref
 from contextlib import AbstractContextManager
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 __all__ = ["call_in_child", "new_condition", "new_lock", "owned", "this_thread"]
@@ -46,11 +47,18 @@ def new_lock(*, reentrant: bool = False) -> AbstractContextManager[object]:
     return lock
 
 
+class _Condition(threading.Condition):
+    """A condition whose ``with`` block begins without a call: a signal between the lock and the block would leave it locked."""
+
+    __enter__ = property(attrgetter("_lock.__enter__"))
+    __exit__ = property(attrgetter("_lock.__exit__"))
+
+
 def new_condition() -> threading.Condition:
     """Return a condition variable whose lock is free in a forked child."""
     lock = threading.RLock()
     _LOCKS.add(lock)
-    return threading.Condition(lock)
+    return _Condition(lock)
 
 
 def this_thread() -> int:

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time  # noqa: TID251 - the runners wait in real time
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-__all__ = ["AsyncRunner", "ThreadRunner", "join"]
+__all__ = ["AsyncRunner", "ThreadRunner", "join", "join_all"]
+
+POLL_S: Final = 0.001
+"""Between two looks at a thread that cannot be joined."""
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
     """Wait for a thread to end, but not for the calling one, nor for one that the system would not start."""
-    if thread.ident is not None and thread is not threading.current_thread():
-        thread.join(timeout)
+    if thread.ident is None or thread is threading.current_thread():
+        return
+    deadline = None if timeout is None else time.monotonic() + timeout
+    thread.join(timeout)
+    # Before Python 3.13 a join that was interrupted makes later ones believe that the thread has ended.
+    while thread in threading.enumerate() and (deadline is None or time.monotonic() < deadline):
+        time.sleep(POLL_S)
+
+
+def join_all(threads: list[threading.Thread], timeout: float | None = None) -> None:
+    """Wait for threads to end, each at most so long; interrupted, those not waited for stay in the list."""
+    for thread in list(threads):
+        join(thread, timeout)
+        with contextlib.suppress(ValueError):  # another thread waited too
+            threads.remove(thread)
 
 
 class ThreadRunner(ABC):
-    """A runner in threads: started at the entry of a ``with`` block, and stopped at its end."""
+    """A runner in threads: started at the entry of a ``with`` block, and stopped at its end.
+
+    A ``stop`` that is interrupted, by a second Ctrl-C for example, is finished by the next: what is to be ended is
+    noted before it is ended, and forgotten afterwards.
+    """
 
     __slots__ = ()
 
@@ -48,7 +70,10 @@ class ThreadRunner(ABC):
 
 
 class AsyncRunner(ABC):
-    """A runner on asyncio: started at the entry of an ``async with`` block, and stopped at its end."""
+    """A runner on asyncio: started at the entry of an ``async with`` block, and stopped at its end.
+
+    A ``stop`` that is cancelled raises when no task is left.
+    """
 
     __slots__ = ()
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, final
 
 from balancekit._support.log import log_error
+from balancekit._support.runner import join
 from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, clock
 
 __all__ = ["Hook", "HookThread"]
@@ -60,8 +61,7 @@ class HookThread:
     def stop(self, timeout: float) -> bool:
         """Let the thread end after the hooks that wait; return whether it has within ``timeout`` seconds."""
         self._queue.put(None)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+        join(self._thread, timeout)
         return not self._thread.is_alive()
 
     def _work(self) -> None:

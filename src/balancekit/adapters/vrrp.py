@@ -10,8 +10,8 @@ Needs CAP_NET_RAW; hooks that move addresses need CAP_NET_ADMIN.
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Final, final
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.log import log_error
-from balancekit._support.runner import ThreadRunner
+from balancekit._support.runner import ThreadRunner, join
 from balancekit.adapters._vrrp_address import IpAddressHook, ip_address_hook
 from balancekit.adapters._vrrp_async import AsyncVrrp
 from balancekit.adapters._vrrp_core import HookKind, RoleChange, VrrpCore, checked_hook, clock
@@ -112,8 +112,10 @@ class VrrpThread(ThreadRunner):
         """Be as if never started."""
         self._lock = new_lock(reentrant=True)
         self._thread: threading.Thread | None = None
+        self._ends = False
         self._hook_thread: HookThread | None = None
-        self._pipe: tuple[int, int] | None = None
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+        self._selector: selectors.BaseSelector | None = None
         self._hook_failed_at: float | None = None
 
     # ------------------------------------------------------------------ life
@@ -121,7 +123,7 @@ class VrrpThread(ThreadRunner):
     @property
     def running(self) -> bool:
         """Whether it is started."""
-        return self._thread is not None
+        return self._thread is not None and not self._ends
 
     def start(self) -> None:
         """Open the sockets and begin as backup. Does nothing if it is started.
@@ -136,41 +138,30 @@ class VrrpThread(ThreadRunner):
         super().start()
 
     def _start(self) -> None:
+        if self._ends:
+            self.stop()  # one that was interrupted
         with self._lock:
-            if self._thread is not None:
-                return
-            self._core.open()
-            try:
+            if self._thread is None:
+                self._core.open()
                 self._begin(self._core)
-            except BaseException:  # no descriptor is left, or the system starts no more threads
-                self._core.stop(clock())
-                self._release()
-                raise
 
     def _begin(self, core: VrrpCore) -> None:
-        """Start the threads; the lock is held."""
-        self._pipe = os.pipe()
-        os.set_blocking(self._pipe[1], False)
+        """Start the threads; the lock is held, so that they wait for what follows."""
+        self._wakeup = ends = socket.socketpair()
+        ends[1].setblocking(False)
         self._hook_failed_at = None
-        hooks = HookThread(core, self._hooks, self._hook_raised)
+        self._hook_thread = hooks = HookThread(core, self._hooks, self._hook_raised)
         hooks.start()
-        self._hook_thread = hooks
-        core.start(clock())
-        self._pass_on()
-        thread = threading.Thread(
-            target=self._work, args=(core, self._pipe[0]), name="balancekit-vrrp", daemon=True
+        self._selector = selector = selectors.DefaultSelector()
+        selector.register(ends[0], selectors.EVENT_READ, ends[0])
+        for one in core.sockets.values():
+            selector.register(one, selectors.EVENT_READ)
+        self._thread = thread = threading.Thread(
+            target=self._work, args=(core, selector), name="balancekit-vrrp", daemon=True
         )
         thread.start()
-        self._thread = thread
-
-    def _release(self) -> None:
-        """Close the sockets and the pipe, and let the thread of the hooks end by itself; the lock is held."""
-        if self._hook_thread is not None:
-            self._hook_thread.stop(0.0)
-        self._core.close()
-        for end in self._pipe or ():
-            os.close(end)
-        self._pipe = self._hook_thread = None
+        core.start(clock())
+        self._pass_on()
 
     def stop(self) -> None:
         """Resign if active, let the last hooks run, and return when no thread is left. Does nothing if it is stopped.
@@ -179,16 +170,37 @@ class VrrpThread(ThreadRunner):
         """
         with self._lock:
             thread, hooks = self._thread, self._hook_thread
-            if thread is None or hooks is None:
-                return
-            self._core.stop(clock())
-            self._pass_on()
-            self._thread = None
+            self._ends = True
             self._wake()
-        thread.join()
-        hooks.stop(self._hook_timeout)
+        if thread is not None:
+            join(thread)  # it resigns, and closes the sockets: no signal interrupts it
+        if hooks is not None:
+            hooks.stop(self._hook_timeout)
         with self._lock:
-            self._release()
+            if self._thread is thread:
+                self._close()  # what a start that failed has left
+                self._thread = self._hook_thread = None
+                self._ends = False
+
+    def _end(self, core: VrrpCore) -> None:
+        """Resign if active, and close what is open; the lock is held."""
+        try:
+            core.stop(clock())
+            self._pass_on()
+            if self._hook_thread is not None:
+                self._hook_thread.stop(0.0)  # it ends after the hooks that wait
+        except Exception:
+            log_error("VRRP on %s: the driver could not resign", core.interface)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Close the sockets; the lock is held."""
+        self._core.close()
+        for one in (self._selector, *(self._wakeup or ())):
+            if one is not None:
+                one.close()
+        self._selector = self._wakeup = None
 
     # ------------------------------------------------------------------ what a program asks and says
 
@@ -264,9 +276,9 @@ class VrrpThread(ThreadRunner):
                 self._hook_thread.put(call)
 
     def _wake(self) -> None:
-        if self._pipe is not None:
+        if self._wakeup is not None:
             with contextlib.suppress(BlockingIOError):
-                os.write(self._pipe[1], b"\0")
+                self._wakeup[1].send(b"\0")
 
     def _hook_raised(self, kind: HookKind) -> None:
         with self._changing() as now:
@@ -290,22 +302,27 @@ class VrrpThread(ThreadRunner):
             self._hook_failed_at = None
             self._core.carry_out(self._core.machine.clear(HOOK, now=now))
 
-    def _work(self, core: VrrpCore, wakeup: int) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(wakeup, selectors.EVENT_READ)
-            for one in core.sockets.values():
-                selector.register(one, selectors.EVENT_READ)
-            while True:
-                with self._lock:
-                    if self._thread is not threading.current_thread():
-                        return
-                    wait = min(core.due_in(clock()), MAX_WAIT_S)
+    def _wait(self, core: VrrpCore) -> float | None:
+        """Return how long there is nothing to do; ``None`` once the calling thread is to end."""
+        with self._lock:
+            if self._ends or self._thread is not threading.current_thread():
+                return None
+            return min(core.due_in(clock()), MAX_WAIT_S)
+
+    def _work(self, core: VrrpCore, selector: selectors.BaseSelector) -> None:
+        this = threading.current_thread()
+        try:
+            while (wait := self._wait(core)) is not None:
                 for key, _ in selector.select(wait):
-                    if key.fd == wakeup:
-                        os.read(wakeup, 4096)
+                    if key.data is not None:
+                        key.data.recv(4096)
                 with self._lock:
-                    if self._thread is threading.current_thread():
+                    if self._thread is this and not self._ends:
                         self._run(core)
+        finally:
+            with self._lock:
+                if self._thread is this:
+                    self._end(core)
 
     def _run(self, core: VrrpCore) -> None:
         try:
@@ -322,8 +339,8 @@ class VrrpThread(ThreadRunner):
     def after_fork(self) -> None:
         """Be stopped in a forked child: the threads are not there, and the sockets are the parent's."""
         self._core.close()
-        for end in self._pipe or ():
-            os.close(end)
+        for end in self._wakeup or ():
+            end.close()
         self._core = self._make()
         self._rest()
 

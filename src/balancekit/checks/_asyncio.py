@@ -81,7 +81,6 @@ class AsyncChecks(AsyncRunner):
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
         self._main: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> bool:
@@ -91,7 +90,6 @@ class AsyncChecks(AsyncRunner):
     async def start(self) -> None:
         """Start checking. Does nothing if it is started."""
         if not is_alive(self._main):
-            self._running = set()  # the tasks of a loop that has ended
             self._main = asyncio.create_task(self._run(), name="balancekit-checks")
 
     async def stop(self) -> None:
@@ -110,31 +108,33 @@ class AsyncChecks(AsyncRunner):
     async def _run(self) -> None:
         core = RunnerCore(self._balancer, self._schedule, self._shared)
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        running: set[asyncio.Task[None]] = set()
         core.wake = lambda: loop.call_soon_threadsafe(woken.set)
         try:
             while True:
                 woken.clear()
-                wait = self._begin_what_is_due(core, woken)
+                wait = self._begin_what_is_due(core, running, woken)
                 # Not wait_for: in Python 3.11 it forgets a cancellation that comes as the wait ends.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await woken.wait()
         finally:
             core.close()
-            running = list(self._running)
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def _begin_what_is_due(self, core: RunnerCore, woken: asyncio.Event) -> float | None:
+    def _begin_what_is_due(
+        self, core: RunnerCore, running: set[asyncio.Task[None]], woken: asyncio.Event
+    ) -> float | None:
         """Start a task for each check that is due; return how long there is nothing more to do."""
-        while len(self._running) < self._concurrency:
+        while len(running) < self._concurrency:
             endpoint, wait = core.begin(time.monotonic())
             if endpoint is None:
                 return wait
             task = asyncio.create_task(self._examine(core, endpoint, woken), name=f"check {endpoint.id}")
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            running.add(task)
+            task.add_done_callback(running.discard)
         return None  # until one of them has ended
 
     async def _examine(self, core: RunnerCore, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:

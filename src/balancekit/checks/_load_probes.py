@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
@@ -19,7 +20,7 @@ from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child
 from balancekit._support.loop import is_alive, raise_cancellation
-from balancekit._support.runner import AsyncRunner, ThreadRunner, join
+from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
 from balancekit.checks._functions import refuse_coroutine, require_function
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -115,35 +116,36 @@ class ThreadProbes(_Prober, ThreadRunner):
 
     def after_fork(self) -> None:
         """Be as if never started: in a forked child the thread does not exist."""
-        self._woken = threading.Event()
-        self._stopped = threading.Event()
+        self._calls: SimpleQueue[bool] = SimpleQueue()  # an event's lock would be lost by an interrupt
         self._thread: threading.Thread | None = None
+        self._ending: list[threading.Thread] = []
         self._asking: set[threading.Thread] = set()
         self._selector.on_due = _nothing
 
     def _start(self) -> None:
         if self._thread is None:
-            self._stopped.clear()
-            self._selector.on_due = self._woken.set
-            self._thread = threading.Thread(target=self._run, name="balancekit-probes", daemon=True)
+            self._calls = calls = SimpleQueue[bool]()
+            self._selector.on_due = lambda: _call(calls)
+            self._thread = threading.Thread(
+                target=self._run, args=(calls,), name="balancekit-probes", daemon=True
+            )
             self._thread.start()
 
     def stop(self) -> None:
         """Stop sending, and return when probes under way have ended; at once in a probe. Does nothing if it is stopped."""
-        thread, self._thread = self._thread, None
+        thread = self._thread
         if thread is not None:
             self._selector.on_due = _nothing
-            self._stopped.set()
-            self._woken.set()
-            if threading.current_thread() not in self._asking:
-                join(thread)
+            self._calls.put(False)
+            self._ending.append(thread)
+            self._thread = None
+        if threading.current_thread() not in self._asking:
+            join_all(self._ending)
 
-    def _run(self) -> None:
+    def _run(self, calls: SimpleQueue[bool]) -> None:
         free = threading.Semaphore(self._concurrency)
         with ThreadPoolExecutor(self._concurrency, "balancekit-probe") as executor:
-            while not self._stopped.is_set():
-                self._woken.wait()
-                self._woken.clear()
+            while calls.get():
                 for endpoint in self._due():
                     if free.acquire(blocking=False):
                         executor.submit(self._ask, endpoint, free)
@@ -247,6 +249,12 @@ class AsyncProbes(_Prober, AsyncRunner):
         except (Exception, asyncio.CancelledError):
             raise_cancellation()
             self._failed()
+
+
+def _call(calls: SimpleQueue[bool]) -> None:
+    """Call the thread that reads a queue, if nothing calls it already."""
+    if calls.empty():
+        calls.put(True)
 
 
 def _set_soon(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:

@@ -19,7 +19,7 @@ from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_change
 from balancekit._support.loop import is_alive, raise_cancellation
-from balancekit._support.runner import AsyncRunner, ThreadRunner, join
+from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
 from balancekit.checks._functions import refuse_coroutine, require_function
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
@@ -151,6 +151,7 @@ class ThreadScrapes(_Scraper, ThreadRunner):
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._wakeup = new_condition()
         self._threads: list[threading.Thread] = []
+        self._ending: list[threading.Thread] = []
         refuse_coroutine("page", page, "AsyncScrapes")
         super().__init__(balancer, attributes, page, schedule, clock)
         call_in_child(self)
@@ -173,14 +174,14 @@ class ThreadScrapes(_Scraper, ThreadRunner):
     def stop(self) -> None:
         """Stop reading, and return when the pages being read have ended. Does nothing if it is stopped."""
         with self._wakeup:
-            threads, self._threads = self._threads, []
+            self._ending.extend(self._threads)
+            self._threads = []
             self._wakeup.notify_all()
-        for thread in threads:
-            join(thread)
+        join_all(self._ending)
 
     def after_fork(self) -> None:
         """Be stopped in a forked child: the threads are not there."""
-        self._wakeup, self._threads = new_condition(), []
+        self._wakeup, self._threads, self._ending = new_condition(), [], []
 
     def _work(self) -> None:
         while (endpoint := self._wait()) is not None:
@@ -244,7 +245,6 @@ class AsyncScrapes(_Scraper, AsyncRunner):
         super().__init__(balancer, attributes, page, schedule, clock)
         self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
         self._main: asyncio.Task[None] | None = None
-        self._reading: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> bool:
@@ -255,7 +255,6 @@ class AsyncScrapes(_Scraper, AsyncRunner):
         """Start reading. Does nothing if it is started."""
         if not is_alive(self._main):
             self._reset()
-            self._reading = set()
             self._main = asyncio.create_task(self._run(), name="balancekit-scrapes")
 
     async def stop(self) -> None:
@@ -269,23 +268,22 @@ class AsyncScrapes(_Scraper, AsyncRunner):
         __enter__ = Elsewhere("write `async with AsyncScrapes(...)`, or use ThreadScrapes")
 
     async def _run(self) -> None:
-        woken = asyncio.Event()
+        woken, reading = asyncio.Event(), set[asyncio.Task[None]]()
         try:
             while True:
                 woken.clear()
                 wait: float | None = None  # until one has ended
-                while len(self._reading) < self._concurrency:
+                while len(reading) < self._concurrency:
                     endpoint, wait = self._next()
                     if endpoint is None:
                         break
                     task = asyncio.create_task(self._ask(endpoint, woken), name=f"scrape {endpoint.id}")
-                    self._reading.add(task)
-                    task.add_done_callback(self._reading.discard)
+                    reading.add(task)
+                    task.add_done_callback(reading.discard)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await woken.wait()
         finally:
-            reading = list(self._reading)
             for task in reading:
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)

@@ -17,7 +17,7 @@ from typing import Any, Final, cast, final
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
-from balancekit._support.runner import ThreadRunner, join
+from balancekit._support.runner import ThreadRunner, join_all
 from balancekit.checks._functions import require_check, require_checked
 from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
 from balancekit.checks._runner import RunnerCore, probe_result
@@ -85,6 +85,7 @@ class ThreadChecks(ThreadRunner):
         """Be as if never started."""
         self._wakeup = new_condition()
         self._threads: list[threading.Thread] = []
+        self._ending: list[threading.Thread] = []
         self._open: set[socket.socket] = set()
         self._core: RunnerCore | None = None
 
@@ -108,17 +109,18 @@ class ThreadChecks(ThreadRunner):
 
     def stop(self) -> None:
         """Stop checking, and return when no thread is left. Does nothing if it is stopped."""
-        with self._wakeup:
-            core, self._core = self._core, None
-            threads, self._threads = self._threads, []
-            for connection in self._open:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-            self._wakeup.notify_all()
+        core = self._core
         if core is not None:
             core.close()
-        for thread in threads:
-            join(thread)
+        with self._wakeup:
+            if self._core is core:
+                self._ending.extend(self._threads)
+                self._threads, self._core = [], None
+                for connection in self._open:
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+                self._wakeup.notify_all()
+        join_all(self._ending)
 
     # ------------------------------------------------------------------ in the threads
 

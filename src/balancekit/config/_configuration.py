@@ -120,27 +120,25 @@ class Configuration:
         """
         if self._running:
             return
-        started: list[Any] = []
         try:
             if self._source is not None:
                 discovery = ThreadDiscovery(self.balancer, self._source[0], refresh=self._source[1])
-                started.append(discovery)
+                self._running.append(discovery)
                 discovery.start()
                 _require(ready=discovery.wait_ready(FIRST_LIST_TIMEOUT_S), source=self._source[0])
             if self._check is not None:
                 checks = ThreadChecks(self.balancer, self._check[0], schedule=self._check[1])
-                started.append(checks)
+                self._running.append(checks)
                 checks.start()
         except BaseException:
-            for runner in reversed(started):
-                runner.stop()
+            self.stop()
             raise
-        self._running = started
 
     def stop(self) -> None:
         """Stop checks and discovery. Stopping twice does nothing."""
-        while self._running:
-            self._running.pop().stop()
+        for runner in reversed(self._running):
+            runner.stop()
+        self._running = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -152,29 +150,30 @@ class Configuration:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        started: list[Any] = []
         try:
             if self._source is not None:
                 discovery = AsyncDiscovery(self.balancer, self._source[0], refresh=self._source[1])
-                await discovery.__aenter__()
-                started.append(discovery)
+                self._running.append(discovery)
+                await discovery.start()
                 _require(ready=await discovery.wait_ready(FIRST_LIST_TIMEOUT_S), source=self._source[0])
             if self._check is not None:
                 checks = AsyncChecks(self.balancer, self._check[0], schedule=self._check[1])
-                await checks.__aenter__()
-                started.append(checks)
+                self._running.append(checks)
+                await checks.start()
         except BaseException:
-            for runner in reversed(started):
-                await runner.__aexit__(None, None, None)
+            await self._stop_tasks()
             raise
-        self._running = started
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        while self._running:
-            await self._running.pop().__aexit__(kind, error, traceback)
+        await self._stop_tasks()
+
+    async def _stop_tasks(self) -> None:
+        for runner in reversed(self._running):
+            await runner.stop()
+        self._running = []
 
     def __repr__(self) -> str:
         return f"Configuration({self.title!r}, {self.balancer!r})"

@@ -102,9 +102,9 @@ class AsyncDiscovery(AsyncRunner):
             return
         self._stats = self.stats()
         self._subscription = None
+        self._changed.set()  # first: the wait may be cancelled
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
-        self._changed.set()
 
     async def refresh(self) -> None:
         """Ask the source now, whatever its schedule. Returns at once."""

@@ -254,12 +254,12 @@ class Watch:
 
     def end(self) -> None:
         """End it, if it is begun."""
-        end, self._end = self._end, None
-        if end is not None:
+        if self._end is not None:
             try:
-                end()
+                self._end()
             except Exception:
                 contain_error("the watch of %s could not be ended", self._source.name)
+            self._end = None
 
 
 def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ...]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any, cast, final
 
 from balancekit._support.fork import call_in_child, new_condition
-from balancekit._support.runner import ThreadRunner, join
+from balancekit._support.runner import ThreadRunner, join_all
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, Resolver
 from balancekit.discovery._source import Source
@@ -82,6 +82,7 @@ class ThreadDiscovery(ThreadRunner):
         """Be as if never started."""
         self._wakeup = new_condition()
         self._thread: threading.Thread | None = None
+        self._ending: list[threading.Thread] = []
         self._subscription: Subscription | None = None
 
     @property
@@ -118,13 +119,12 @@ class ThreadDiscovery(ThreadRunner):
     def stop(self) -> None:
         """Stop following, and return when the thread has ended. Does nothing if it is stopped."""
         with self._wakeup:
-            subscription, self._subscription = self._subscription, None
-            thread, self._thread = self._thread, None
-            if subscription is not None:
-                self._stats = subscription.stats
+            self._stats = self.stats()
+            if self._thread is not None:
+                self._ending.append(self._thread)
+            self._subscription = self._thread = None
             self._wakeup.notify_all()
-        if thread is not None:
-            join(thread, self._source.refresh.timeout)
+        join_all(self._ending, self._source.refresh.timeout)
 
     def refresh(self) -> None:
         """Ask the source now, whatever its schedule. Returns at once."""

@@ -88,8 +88,8 @@ class SharedEjections:
     def stop(self) -> None:
         """Give and take no more hints."""
         self._core.listeners = tuple([one for one in self._core.listeners if one != self.heard])
-        while self._ends:
-            self._ends.pop()()
+        for end in self._ends:  # each may be called again, after an interrupt
+            end()
 
     def heard(self, hints: list[Hint]) -> None:
         """Take the hints that are in force. Called by the store after each exchange."""

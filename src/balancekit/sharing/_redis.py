@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import threading
 import weakref
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -70,7 +71,8 @@ class RedisStore:
         """What is written and read."""
         self._client: Any = client
         self._lock = new_lock()
-        self._stop = threading.Event()
+        self._closed = False
+        self._end: SimpleQueue[None] = SimpleQueue()  # an event's lock would be lost by an interrupt
         self._thread: threading.Thread | None = None
         call_in_child(self)
 
@@ -82,20 +84,20 @@ class RedisStore:
 
     def start(self) -> None:
         """Start the thread, if it does not run and the store is not closed."""
-        if self._thread is not None or self._stop.is_set():
+        if self._thread is not None or self._closed:
             return
         with self._lock:
             if self._thread is None:
-                arguments = (weakref.ref(self), self._stop, self.core.period)
+                arguments = (weakref.ref(self), self._end, self.core.period)
                 thread = threading.Thread(target=_run, args=arguments, name="balancekit-store", daemon=True)
+                self._thread = thread
                 try:
                     thread.start()
                 except (
                     RuntimeError
                 ) as error:  # the system starts no more threads: a later request tries again
+                    self._thread = None
                     self.core.failed(error)
-                else:
-                    self._thread = thread
 
     def synchronize(self) -> None:
         """Exchange now, in this thread. Never raises what the client raises."""
@@ -110,10 +112,11 @@ class RedisStore:
 
         A server that does not answer is not asked: the counts end with ``ttl``, and the program need not wait.
         """
-        self._stop.set()
+        self._closed = True
+        self._end.put(None)
         if self._thread is not None:
             join(self._thread, self.core.ttl if self.core.answers else self.core.period)
-            if self._thread.is_alive():
+            if self._thread in threading.enumerate():
                 return
         if self.core.answers:
             with contextlib.suppress(Exception):
@@ -130,11 +133,12 @@ class RedisStore:
     def after_fork(self) -> None:
         """Start over in a child, where the thread does not exist."""
         self.core.start_over()
-        self._stop = threading.Event()
+        self._closed = False
+        self._end = SimpleQueue()
         self._thread = None
 
 
-def _run(store: weakref.ref[RedisStore], stop: threading.Event, period: float) -> None:
+def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None], period: float) -> None:
     """Exchange counts each period, for as long as the store is there."""
     while True:
         present = store()
@@ -142,8 +146,11 @@ def _run(store: weakref.ref[RedisStore], stop: threading.Event, period: float) -
             return
         present.synchronize()
         del present
-        if stop.wait(period):
-            return
+        try:
+            end.get(timeout=period)
+        except Empty:
+            continue
+        return
 
 
 @final

@@ -1,0 +1,213 @@
+"""A stop that is interrupted, by a second Ctrl-C for example, is finished by the next."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from tests.concurrency._interrupts import Injector, Interrupt
+
+from balancekit import LoadBalancer
+from balancekit._support.fork import new_condition
+from balancekit.adapters import _vrrp_core, vrrp
+from balancekit.checks import Schedule, ThreadChecks, ThreadProbes, ThreadScrapes
+from balancekit.config import load
+from balancekit.discovery import ThreadDiscovery
+from balancekit.ha import VirtualRouter
+from balancekit.reported import NodeAttributes, Prequal, ProbedLoad
+from balancekit.sharing import RedisStore, SharedEjections
+from balancekit.sharing._store import SCRIPT
+
+MIN_PLACES = 4
+"""Fewer would mean that the injector does not see the library."""
+
+
+class _Socket:
+    """Stands where a raw socket would, which needs a privilege."""
+
+    opened: list[_Socket]
+
+    def __init__(self, _interface: str, _router: object = None) -> None:
+        self.ends = socket.socketpair()
+        self.sent: list[bytes] = []
+        self.opened.append(self)
+
+    def fileno(self) -> int:
+        return self.ends[0].fileno()
+
+    def send(self, data: bytes, _destination: str) -> None:
+        self.sent.append(data)
+
+    def receive(self) -> None:
+        """Return nothing, as no other router is there."""
+
+    def announce(self, _addresses: object) -> None:
+        """Announce to nobody's network."""
+
+    def close(self) -> None:
+        for end in self.ends:
+            end.close()
+
+
+def _vrrp(lb: LoadBalancer) -> Any:
+    del lb
+    router = VirtualRouter(vrid=7, addresses=("192.0.2.1",), source="192.0.2.1", priority=255)
+    driver = vrrp.VrrpThread(router, interface="lo", on_active=_HOOKS.append, on_backup=_HOOKS.append)
+    driver.start()
+    return driver
+
+
+_HOOKS: list[Any] = []
+
+
+def _probes(lb: LoadBalancer) -> Any:
+    prequal = Prequal()
+    lb = LoadBalancer(["a"], selector=prequal)
+    return _started(ThreadProbes(lb, prequal, lambda _endpoint: ProbedLoad(1.0), concurrency=2))
+
+
+def _configured(lb: LoadBalancer) -> Any:
+    del lb
+    source = {"source": "static:127.0.0.1:9"}
+    return _started(load({"discovery": source, "checks": {"kind": "tcp", "interval": 50.0}}))
+
+
+def _started(runner: Any) -> Any:
+    runner.start()
+    return runner
+
+
+SLOW = Schedule(interval=50.0)
+MAKERS: dict[str, Callable[[LoadBalancer], Any]] = {
+    "checks": lambda lb: _started(
+        ThreadChecks(lb, lambda _endpoint, _timeout: True, schedule=SLOW, concurrency=3)
+    ),
+    "scrapes": lambda lb: _started(
+        ThreadScrapes(lb, NodeAttributes(), lambda _endpoint: {"busy": 1.0}, schedule=SLOW, concurrency=3)
+    ),
+    "probes": _probes,
+    "discovery": lambda lb: _started(ThreadDiscovery(lb, "static:a")),
+    "configuration": _configured,
+    "vrrp": _vrrp,
+}
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[_Socket]]:
+    """Stand-ins for raw sockets, and those that were opened."""
+    monkeypatch.setattr(_Socket, "opened", [], raising=False)
+    for name in ("AdvertSocket", "Announcer"):
+        monkeypatch.setattr(_vrrp_core, name, _Socket)
+    yield _Socket.opened
+    for one in _Socket.opened:
+        one.close()
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("balancekit")}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # in finalizers, as signals are
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_a_second_stop_finishes_one_that_was_interrupted(kind: str, sockets: list[_Socket]) -> None:
+    """After a KeyboardInterrupt at any place of ``stop``, another leaves no thread, no socket and no listener, and the runner can start again."""
+    for jumps in (False, True):
+        place, where = 0, "the first"
+        while where:
+            place += 1
+            lb = LoadBalancer(["a"])
+            listeners = lb._runtime.listeners._listeners
+            _HOOKS.clear()
+            sockets.clear()
+            before = _threads()
+            runner = MAKERS[kind](lb)
+            injector = Injector(place, jumps=jumps)
+            with suppress(Interrupt), injector:
+                runner.stop()
+            where = injector.where
+            runner.stop()
+            assert not getattr(runner, "running", False), where
+            assert _threads() <= before, where
+            assert lb._runtime.listeners._listeners == listeners, where
+            assert all(one.fileno() < 0 for one in sockets), where
+            if kind == "vrrp":
+                assert [change.role.value for change in _HOOKS] == ["active", "initialize"], where
+                assert sockets[0].sent[-1][2] == 0, (where, "an advert of priority 0")
+            runner.start()
+            runner.stop()
+            assert _threads() <= before, where
+        assert jumps or place > MIN_PLACES
+
+
+class _Server:
+    """A server that answers nothing of others, and remembers calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def eval(self, *arguments: Any) -> str:
+        self.calls.append(arguments)
+        return json.dumps({"sums": [], "hints": [], "granted": []})
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
+def test_a_second_close_of_a_store_finishes_one_that_was_interrupted() -> None:
+    """After a KeyboardInterrupt at any place, another ends the thread, and the counts are taken back last."""
+    place, where = 0, "the first"
+    while where:
+        place += 1
+        server = _Server()
+        before = _threads()
+        store = RedisStore(server, name="checkout", period=50.0)  # type: ignore[arg-type]
+        store.start()
+        injector = Injector(place, jumps=False)
+        with suppress(Interrupt), injector:
+            store.close()
+        where = injector.where
+        store.close()
+        assert _threads() <= before, where
+        assert server.calls[-1] == (SCRIPT, *store.core.arguments(leave=True)), where
+        store.start()
+        assert _threads() <= before, where
+    assert place > MIN_PLACES
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
+def test_a_second_stop_of_shared_ejections_finishes_one_that_was_interrupted() -> None:
+    """After a KeyboardInterrupt at any place, another takes every listener away."""
+    place, where = 0, "the first"
+    while where:
+        place += 1
+        lb = LoadBalancer(["a"])
+        store = RedisStore(_Server(), name="checkout")  # type: ignore[arg-type]
+        ejections = SharedEjections(lb, store)
+        injector = Injector(place, jumps=False)
+        with suppress(Interrupt), injector:
+            ejections.stop()
+        where = injector.where
+        ejections.stop()
+        assert not lb._runtime.listeners._listeners, where
+        assert not lb._runtime.ledger.observers, where
+        assert not store.core.listeners, where
+    assert place > MIN_PLACES
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
+def test_no_interrupt_leaves_a_condition_locked() -> None:
+    """Between the lock and the ``with`` block there is no place at which a signal is delivered."""
+    for place in range(1, 20):
+        condition = new_condition()
+        with suppress(Interrupt), Injector(place, jumps=False), condition:
+            condition.notify_all()
+        with ThreadPoolExecutor(1) as another:
+            free = another.submit(condition.acquire, blocking=False).result()
+        assert free, place
