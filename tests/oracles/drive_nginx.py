@@ -21,6 +21,8 @@ __all__ = ["candidates"]
 Json = Mapping[str, Any]
 
 SEED = 20_250_102
+NEVER_FAILURES = {403, 404}
+"""Statuses that may be followed by another attempt, but are no failure of the server."""
 METHODS = {
     "least_conn": nginx.LeastConn(),
     "ip_hash": nginx.IpHash(),
@@ -102,7 +104,10 @@ class World:
                 continue
             code = self.answers.get(server, 200)
             if f"http_{code}" in self.location["next"] and not request.last:
-                request.failed(now=self.now)
+                if code in NEVER_FAILURES:
+                    request.succeeded()
+                else:
+                    request.failed(now=self.now)
                 continue
             if held is None:
                 request.succeeded()

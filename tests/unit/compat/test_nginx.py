@@ -103,6 +103,27 @@ def test_attempts_go_elsewhere_until_everybody_has_been_tried():
     assert request.next(now=0) is None
 
 
+def test_no_more_attempts_than_servers_whatever_tries_says():
+    """``proxy_next_upstream_tries`` is an upper bound, also for a single server, which would always be tried."""
+    request = Upstream(servers(1), tries=3).request()
+    assert request.next(now=0) == "a"
+    assert request.last
+    request.failed(now=0)
+    assert request.next(now=0) is None
+
+
+def test_a_listed_404_asks_the_next_server_and_blames_nobody():
+    """An attempt that ended well may be followed by another; the server it was on stays in."""
+    upstream = Upstream(servers(1, 1, max_fails=1))
+    for _ in range(3):
+        request = upstream.request()
+        tried = [request.next(now=0)]
+        request.succeeded()
+        tried.append(request.next(now=0))
+        request.succeeded()
+        assert sorted(tried) == ["a", "b"]
+
+
 @pytest.mark.parametrize(("options", "attempts"), [({"tries": 2}, 2), ({"next_upstream": False}, 1)])
 def test_fewer_attempts_if_told_so(options, attempts):
     """``proxy_next_upstream_tries`` and ``off``."""

@@ -33,8 +33,8 @@ class Upstream:
     method
         The balancing directive; :class:`RoundRobin` if left out.
     tries
-        ``proxy_next_upstream_tries``, >= 0: attempts of a request at most. 0 is as many as there are servers
-        that are not down, backups included.
+        ``proxy_next_upstream_tries``, >= 0: attempts of a request at most. 0, or more than there are servers
+        that are not down, backups included, is as many as there are.
     next_upstream
         Whether a failed attempt is followed by another (``proxy_next_upstream off`` if not).
     rng
@@ -84,7 +84,8 @@ class Upstream:
             self._groups.append(Group(backup))
         self._method: Method = RoundRobin() if method is None else method
         self._rng = Generator() if rng is None else rng
-        self._attempts = valid.integer("tries", tries, minimum=0) or sum(not s.down for s in listed)
+        there_are = sum(not server.down for server in listed)
+        self._attempts = min(valid.integer("tries", tries, minimum=0) or there_are, there_are)
         self.next_upstream: bool = valid.flag("next_upstream", next_upstream)
         """Whether a failed attempt is followed by another."""
 
@@ -185,13 +186,17 @@ class Request:
         return None
 
     def succeeded(self) -> None:
-        """End the attempt well."""
+        """End the attempt well.
+
+        A 403 or 404 is never a failure of the server: where ``proxy_next_upstream`` lists it, end the attempt so and ask
+        :meth:`next` for another.
+        """
         peer = self._end()
         if not self._single:
             peer.praise()
 
     def failed(self, *, now: float) -> None:
-        """End the attempt badly: refused, timed out, or answered with a status that ``next_upstream`` lists."""
+        """End the attempt badly: refused, timed out, or a status that ``next_upstream`` lists, 403 and 404 apart."""
         peer = self._end()
         if not self._single:
             peer.blame(now)
