@@ -77,7 +77,8 @@ class World:
                 self.held[event["id"]] = request
                 self.outputs.append(self._answer(request))
             case "release":
-                following = self.held.pop(event["id"]).done()
+                request = self.held.pop(event["id"])
+                following = request.done() if request.server is not None else None
                 if following is not None:
                     self._note(event["id"], following)
             case "refuse":

@@ -197,14 +197,20 @@ def _haproxy(pool: Pool) -> Space | None:
     if consistent:
         return Arcs(hash, CIRCLE, _nearest(pool, servers))
     every = [
-        Member(haproxy.Server(s.name, weight=s.weight), number) for number, s in enumerate(pool.servers, 1)
+        Member(haproxy.Server(s.name, weight=s.weight, backup=s.backup), number)
+        for number, s in enumerate(pool.servers, 1)
     ]
-    members = [member for member in every if member.server.name in {server.name for server in servers}]
+    addresses = {server.name: server.address for server in usable}
+    members = [member for member in every if member.server.name in addresses]
     divisor = divisor_of([member.weight for member in every])
-    table = Table(Group(members), divisor)
-    addresses = {server.name: server.address for server in servers}
+    table = Table(
+        Group([member for member in members if not member.server.backup]),
+        divisor,
+        Group([member for member in members if member.server.backup]),
+        only_first=not pool.settings["allbackups"],
+    )
     owners = []
-    for slot in range(sum(member.weight // divisor for member in members)):
+    for slot in range(sum(server.weight // divisor for server in servers)):
         member = table.find(slot, None)
         if member is None:
             return None

@@ -190,6 +190,25 @@ def test_static_round_robin_gives_everybody_exactly_its_weight(weights):
     assert counts == dict(zip("abcdef", weights, strict=False))
 
 
+def test_static_round_robin_walks_on_from_the_active_servers_into_the_backups():
+    """There is one walk: two picks of the active server leave it at the second slot of the backups."""
+    spare = [Server(name=name, backup=True) for name in "xyz"]
+    backend = Backend([*servers(3), *spare], Balance(method="static-rr"), allbackups=True)
+    assert run(backend, 1) == "a"
+    backend.set_state("a", State.MAINT)
+    assert run(backend, 4) == "yzxy"
+
+
+@pytest.mark.parametrize("balance", [Balance(method="static-rr"), Balance(method="hash", by=Header())])
+def test_a_heavier_backup_takes_slots_meant_for_the_first_of_static_methods(balance):
+    """Slots as the first backup's share, all backups in the deal: at three times the weight the other has them all."""
+    for heavy, served in ((1, "x"), (9, "y")):
+        spare = [Server(name="x", weight=3, backup=True), Server(name="y", weight=heavy, backup=True)]
+        backend = Backend([Server(name="a", weight=1), *spare], balance)
+        backend.set_state("a", State.MAINT)
+        assert {backend.get(key) for key in ("1", "22", "333", "4444")} == {served}
+
+
 def test_a_static_method_takes_only_all_or_nothing_of_its_weight():
     """And says what it would take."""
     backend = Backend(servers(4, 1), Balance(method="static-rr"))

@@ -1,8 +1,8 @@
 """An HAProxy ``backend`` section: which server gets a request.
 
 Sans-IO. The order of decisions: a cookie of a server that may still serve it; the balancing method among the
-active servers, or if none is usable among the backups (only the first of them without ``allbackups``); the
-queue.
+active servers, or if none is usable among the backups (only the first of them without ``allbackups``, but see
+``_table`` for static methods); the queue.
 
 Source: HAProxy 2.6.12; every rule is checked against recorded choices (``tests/oracles``).
 """
@@ -111,13 +111,17 @@ class Backend:
         generator = Random() if rng is None else rng
 
         def arranged(group: Group) -> tuple[Group, Structure]:
-            structure = self.balance.structure(
-                group, divisor=divisor, load=lambda: self._served, rng=generator
-            )
-            return group, structure
+            return group, self.balance.structure(group, load=lambda: self._served, rng=generator)
 
-        self._active = arranged(Group([m for m in members if not m.server.backup]))
-        self._backups = arranged(Group([m for m in members if m.server.backup]))
+        active = Group([member for member in members if not member.server.backup])
+        backups = Group([member for member in members if member.server.backup])
+        self._active: tuple[Group, Structure]
+        self._backups: tuple[Group, Structure]
+        if self.balance.static:
+            table = Table(active, divisor, backups, only_first=self._only_first)
+            self._active, self._backups = (active, table), (backups, table)
+        else:
+            self._active, self._backups = arranged(active), arranged(backups)
 
     # -------------------------------------------------------------------- requests
 
@@ -252,7 +256,7 @@ class Backend:
         group, structure = self._active
         if not group.usable:
             group, structure = self._backups
-            if self._only_first and group.usable:
+            if self._only_first and group.usable and not self.balance.static:
                 self._place(request, group.usable[0])
                 return
         if not group.usable:

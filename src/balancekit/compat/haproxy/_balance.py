@@ -17,7 +17,6 @@ from balancekit.compat.haproxy._keys import HashedBy
 from balancekit.compat.haproxy._leastconn import First, LeastConn
 from balancekit.compat.haproxy._members import Group, Member
 from balancekit.compat.haproxy._ring import Ring
-from balancekit.compat.haproxy._table import Table
 from balancekit.compat.haproxy._turns import Turns
 from balancekit.errors import ConfigurationError
 
@@ -113,14 +112,12 @@ class Balance(Record):
         mixed = self.consistent and self.function is None if self.avalanche is None else self.avalanche
         return avalanche(h) if mixed else h
 
-    def structure(self, group: Group, *, divisor: int, load: Callable[[], int], rng: Random) -> Structure:
-        """Arrange the servers of a group."""
+    def structure(self, group: Group, *, load: Callable[[], int], rng: Random) -> Structure:
+        """Arrange the servers of a group, by a method that is not static."""
         if self.method == "leastconn":
             return LeastConn(group)
         if self.method == "first":
             return First(group)
-        if self.static:
-            return Table(group, divisor)
         if self.method == "roundrobin":
             return Turns(group)
         draws = self.draws if self.method == "random" else 0
