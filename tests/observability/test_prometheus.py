@@ -19,12 +19,12 @@ from balancekit import AllIneligibleError, ConfigurationError, First, LoadBalanc
 from balancekit.discovery import ThreadDiscovery
 from balancekit.events import Hedged, Retried, RetryRefused
 from balancekit.loads import InFlight
+from balancekit.observability._exporter import Exporter
 from balancekit.observability.prometheus import (
     BUCKETS,
     MAX_LABELLED_ENDPOINTS,
     STATES,
     BalancerCollector,
-    _Exporter,
 )
 from balancekit.testing import ManualClock
 
@@ -276,13 +276,13 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], name: str) -> None
 def test_a_scrape_that_comes_while_a_collector_is_made_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A collector joins its registry when it can be read; one whose name is taken leaves no listener behind."""
     registry, lb = CollectorRegistry(), LoadBalancer(["a"])
-    join, scraped = _Exporter.join, []
+    join, scraped = Exporter.join, []
 
-    def scrape_at_once(exporter: _Exporter, member: BalancerCollector) -> None:
+    def scrape_at_once(exporter: Exporter, member: BalancerCollector) -> None:
         join(exporter, member)
         scraped.append(generate_latest(registry))
 
-    monkeypatch.setattr(_Exporter, "join", scrape_at_once)
+    monkeypatch.setattr(Exporter, "join", scrape_at_once)
     collector = BalancerCollector(lb, service="s", registry=registry)
     assert b"balancekit_inflight_requests" in scraped[0]
     before = lb._runtime.listeners._listeners

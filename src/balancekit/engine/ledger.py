@@ -21,6 +21,7 @@ from balancekit.endpoint import Endpoint
 from balancekit.engine.capabilities import supports
 from balancekit.engine.fast_path import open_cost_lease, open_lease
 from balancekit.engine.hooks import Guard, check_load, load_answering, needs_start
+from balancekit.engine.listeners import Entry
 from balancekit.engine.locks import EngineLocks
 from balancekit.events import LeaseLost
 from balancekit.lease import Lease, LeaseOwner
@@ -102,9 +103,9 @@ class Ledger:
         """Leases that were garbage-collected open. Finalizers append here, :meth:`collect` empties it."""
         self.needs_start: bool = False
         """Whether some load wants to know of requests that start."""
-        self.observers: tuple[tuple[Observer], ...] = ()
-        """Called with every lease that ends; each in an entry of its own, for one may be added twice."""
-        self.start_observers: tuple[tuple[StartObserver], ...] = ()
+        self.observers: tuple[Entry[Observer], ...] = ()
+        """Called with every lease that ends."""
+        self.start_observers: tuple[Entry[StartObserver], ...] = ()
         """The same for leases that begin."""
         self._clock = clock
         self._learner = learner
@@ -159,12 +160,12 @@ class Ledger:
             lease = open_cost_lease(node, SlowPathOwner(self), started_at, cost)
         if site is not None:
             lease.details.site = site
-        for (observer,) in self.start_observers:
+        for entry in self.start_observers:
             self._guard.check()
             try:
-                observer(node.endpoint)
+                entry.callback(node.endpoint)
             except Exception:
-                contain_error("observer %r failed on a start", observer)
+                contain_error("observer %r failed on a start", entry.callback)
         return lease
 
     # ------------------------------------------------------------------ what leases call
@@ -253,12 +254,12 @@ class Ledger:
             self._learn(self._learner, node, completion)
         if node.health_watching or outcome in FAILURES or retry_after:
             self._sink(node, completion)
-        for (observer,) in self.observers:
+        for entry in self.observers:
             self._guard.check()
             try:
-                observer(node.endpoint, completion)
+                entry.callback(node.endpoint, completion)
             except Exception:
-                contain_error("observer %r failed on %r", observer, completion)
+                contain_error("observer %r failed on %r", entry.callback, completion)
 
     def collect(self, tell: Callable[[LeaseLost], None]) -> None:
         """End the leases that were never released, and warn of each. To be called without a lock."""

@@ -32,7 +32,7 @@ from balancekit.engine.hooks import (
     SweepHooks,
 )
 from balancekit.engine.ledger import Ledger, Observer, StartObserver
-from balancekit.engine.listeners import Listeners
+from balancekit.engine.listeners import Entry, Listeners, end_of
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member
 from balancekit.engine.membership import Draft, updated
@@ -306,26 +306,30 @@ class Runtime:
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Add an observer; return a function that takes it away again."""
-        entry = (observer,)
+        entry = Entry(observer)
         self._observe(lambda entries: (*entries, entry))
-        return lambda: self._observe(lambda entries: tuple([one for one in entries if one is not entry]))
+        return end_of(self._unobserve, entry)
 
     def observe_starts(self, observer: StartObserver) -> Callable[[], None]:
         """Add an observer of leases that begin; return a function that takes it away again."""
-        entry = (observer,)
+        entry = Entry(observer)
         self._observe_starts(lambda entries: (*entries, entry))
-        return lambda: self._observe_starts(
-            lambda entries: tuple([one for one in entries if one is not entry])
-        )
+        return end_of(self._unobserve_starts, entry)
+
+    def _unobserve(self, entry: Entry[Observer]) -> None:
+        self._observe(lambda entries: tuple([one for one in entries if one is not entry]))
+
+    def _unobserve_starts(self, entry: Entry[StartObserver]) -> None:
+        self._observe_starts(lambda entries: tuple([one for one in entries if one is not entry]))
 
     def _observe_starts(
-        self, change: Callable[[tuple[tuple[StartObserver], ...]], tuple[tuple[StartObserver], ...]]
+        self, change: Callable[[tuple[Entry[StartObserver], ...]], tuple[Entry[StartObserver], ...]]
     ) -> None:
         with self.locks.listeners:
             self.ledger.start_observers = change(self.ledger.start_observers)
         self._transitions.close_fast_path()
 
-    def _observe(self, change: Callable[[tuple[tuple[Observer], ...]], tuple[tuple[Observer], ...]]) -> None:
+    def _observe(self, change: Callable[[tuple[Entry[Observer], ...]], tuple[Entry[Observer], ...]]) -> None:
         with self.locks.listeners:
             self.ledger.observers = change(self.ledger.observers)
         while True:  # a change that published meanwhile may have let endpoints join

@@ -24,6 +24,7 @@ with extra("prometheus"):
     from prometheus_client.registry import Collector
 
 from balancekit._support import validation as valid
+from balancekit._support.weak import weakly
 from balancekit.errors import ConfigurationError
 
 __all__ = ["RouteCollector", "SupportsRouteStats"]
@@ -46,7 +47,8 @@ class RouteCollector(Collector):
     name
         The value of the label ``table``.
     source
-        ``RouteStatistics``, a routed transport or a routing middleware.
+        ``RouteStatistics``, a routed transport or a routing middleware. It is not kept alive; once it is gone, there are no
+        samples.
     registry
         Where it is registered; the default registry if left out.
 
@@ -76,7 +78,7 @@ class RouteCollector(Collector):
                 "source", source, "RouteStatistics, a routed transport or a routing middleware"
             )
         self._name = valid.text("name", name)
-        self._source = source
+        self._source = weakly(source)
         self._registry = REGISTRY if registry is None else registry
         self._registry.register(self)
 
@@ -91,7 +93,8 @@ class RouteCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the families as of now."""
         requests, retries, latency = _families()
-        for stats in self._source.stats():
+        source = self._source()
+        for stats in () if source is None else source.stats():
             labels = [self._name, stats.route]
             requests.add_metric([*labels, "ok"], stats.requests - stats.failures)
             requests.add_metric([*labels, "failed"], stats.failures)

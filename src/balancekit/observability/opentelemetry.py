@@ -29,10 +29,12 @@ with extra("otel"):
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from balancekit._support import validation as valid
+from balancekit._support.weak import weakly
 from balancekit.events import Event, Retried
 from balancekit.observability._event_counters import EventCounters
 from balancekit.outcome import FAILURES
 from balancekit.protocols import ObservableBalancer, require_balancer
+from balancekit.statistics_view import EndpointStats
 
 __all__ = ["instrument"]
 
@@ -47,6 +49,9 @@ def instrument(
     meter: Meter | None = None,
 ) -> Callable[[], None]:
     """Make the instruments of a balancer; return a function that ends the span events and counts.
+
+    Instruments cannot be taken away again, so they keep no balancer alive: one that nothing else keeps is collected, and
+    its instruments report nothing from then on.
 
     Parameters
     ----------
@@ -69,8 +74,14 @@ def instrument(
     counters = EventCounters(balancer)
     common: dict[str, str | int] = {"server.address": name, "balancekit.service": name}
 
+    there = weakly(balancer)
+
+    def endpoints() -> tuple[EndpointStats, ...]:
+        live = there()
+        return () if live is None else live.stats().endpoints
+
     def attempts(_options: CallbackOptions) -> Observations:
-        for one in balancer.stats().endpoints:
+        for one in endpoints():
             for outcome, count in one.outcomes.items():
                 if count:
                     found = common | _peer(one.id) | {"balancekit.outcome": outcome.value}
@@ -79,29 +90,33 @@ def instrument(
                     yield Observation(count, found)
 
     def inflight(_options: CallbackOptions) -> Observations:
-        for one in balancer.stats().endpoints:
+        for one in endpoints():
             yield Observation(one.inflight, common | _peer(one.id))
 
     def ejections(_options: CallbackOptions) -> Observations:
+        if there() is None:
+            return
         for (endpoint, why), count in counters.ejections.items():
             yield Observation(count, common | _peer(endpoint) | {"balancekit.reason": why})
 
     def retries(_options: CallbackOptions) -> Observations:
+        if there() is None:
+            return
         for why, count in counters.retries.items():
             yield Observation(count, common | {"balancekit.reason": why})
 
     def first_bytes(_options: CallbackOptions) -> Observations:
-        for one in balancer.stats().endpoints:
+        for one in endpoints():
             if one.first_byte is not None:
                 yield Observation(one.first_byte.p50, common | _peer(one.id))
 
     def tokens(_options: CallbackOptions) -> Observations:
-        for one in balancer.stats().endpoints:
+        for one in endpoints():
             if one.tokens:
                 yield Observation(one.tokens, common | _peer(one.id))
 
     def speeds(_options: CallbackOptions) -> Observations:
-        for one in balancer.stats().endpoints:
+        for one in endpoints():
             if one.tokens_per_second is not None:
                 yield Observation(one.tokens_per_second.p50, common | _peer(one.id))
 

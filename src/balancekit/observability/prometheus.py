@@ -32,30 +32,30 @@ Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the hist
 
 from __future__ import annotations
 
+import contextlib
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from operator import is_not
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol, final
-from weakref import WeakKeyDictionary
 
 from balancekit._support.extras import extra
 
 with extra("prometheus"):
-    from prometheus_client import REGISTRY, CollectorRegistry, Histogram, Metric
-    from prometheus_client.registry import Collector
+    from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
+from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 from balancekit.observability._event_counters import EventCounters, reason
-from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
+from balancekit.observability._exporter import OTHER, exporter_of
+from balancekit.observability._instruments import BUCKETS, STATES, Direct
 from balancekit.observability._route_metrics import RouteCollector, SupportsRouteStats
 from balancekit.outcome import Completion, Outcome
 from balancekit.protocols import ObservableBalancer, require_balancer
+from balancekit.statistics_view import EndpointStats
 
 __all__ = [
     "BUCKETS",
@@ -70,7 +70,6 @@ ANSWERS_PERIOD_S: Final = 1.0
 """Between two writings of first bytes and tokens: all endpoints are visited for them."""
 MAX_LABELLED_ENDPOINTS: Final = 500
 """Endpoints that get series of their own; the others share ``endpoint="other"``."""
-OTHER: Final = "other"
 
 
 class SupportsDiscoveryStats(Protocol):
@@ -88,7 +87,7 @@ class BalancerCollector:
     Parameters
     ----------
     balancer
-        Whose. Durations need one that measures time: ``timed=True``, or a load that does, as the default one.
+        Whose; it is not kept alive, and once it is gone its metrics are too. Durations need one that measures time: ``timed=True``, or a load that does, as the default one.
     service
         The label of all its series; one balancer of that name per registry.
     registry
@@ -128,12 +127,14 @@ class BalancerCollector:
             raise ConfigurationError("registry", registry, "a CollectorRegistry")
         if not isinstance(discovery, Iterable):
             raise ConfigurationError("discovery", discovery, "a list of runners")
-        self._runners = tuple(discovery)
-        for runner in self._runners:
+        runners = tuple(discovery)
+        for runner in runners:
             if not callable(getattr(runner, "stats", None)):
                 raise ConfigurationError("discovery", runner, "runners with a method stats()")
-        self._exporter = _exporter(registry)
-        self.balancer: ObservableBalancer[Any] = balancer
+        self._exporter = exporter_of(registry)
+        self._balancer = weakly(balancer)
+        listener = _Listener(self._heard, runners)
+        self._listener = weakref.ref(listener)
         self.counters: EventCounters = EventCounters(balancer)
         self._named: set[str] = set()
         self._durations: dict[str, Any] = {}
@@ -148,7 +149,7 @@ class BalancerCollector:
         observe = self._written if self._exporter.direct is not None else self._timed
         self._stops: list[Callable[[], None]] = [
             balancer.on_completion(observe),
-            balancer.on_event(self._heard),
+            balancer.on_event(listener),
             self.counters.stop,
         ]
         if self._exporter.direct is not None:
@@ -157,8 +158,13 @@ class BalancerCollector:
                 self._exporter.direct.inflight.labels(service, self.label(one.id)).set(one.inflight)
             self._write_states()
 
+    @property
+    def balancer(self) -> ObservableBalancer[Any] | None:
+        """The balancer; ``None`` once it is gone, for the collector does not keep it."""
+        return self._balancer()
+
     def close(self) -> None:
-        """Take the metrics away."""
+        """Take the metrics away. Closing twice does nothing."""
         if self._exporter.direct is not None:
             with self._lock:
                 self._write_answers(self._exporter.direct)
@@ -182,8 +188,13 @@ class BalancerCollector:
 
     def discovered(self) -> Iterator[Any]:
         """Read the runners."""
-        for runner in self._runners:
+        listener = self._listener()
+        for runner in () if listener is None else listener.runners:
             yield runner.stats()
+
+    def _endpoints(self) -> tuple[EndpointStats, ...]:
+        balancer = self._balancer()
+        return () if balancer is None else balancer.stats().endpoints
 
     def label(self, endpoint: str) -> str:
         """Return the label of an endpoint: its id, while there are not too many."""
@@ -221,7 +232,7 @@ class BalancerCollector:
         """Write first bytes and tokens of all endpoints that have some; the lock is held."""
         service, written = self.service, self._tokens
         found: dict[str, int] = {}
-        for one in self.balancer.stats().endpoints:
+        for one in self._endpoints():
             name = self.label(one.id)
             if one.tokens:
                 found[one.id] = one.tokens
@@ -264,8 +275,10 @@ class BalancerCollector:
     def _write_states(self) -> None:
         direct = self._exporter.direct
         assert direct is not None
-        stats = self.balancer.stats()
-        present = set()
+        balancer = self._balancer()
+        if balancer is None:
+            return
+        stats, present = balancer.stats(), set()
         for one in stats.endpoints:
             name = self.label(one.id)
             present.add(name)
@@ -281,117 +294,30 @@ class BalancerCollector:
         child = self._durations.get(endpoint)
         if child is None:
             histogram = self._exporter.duration
-            if all(
-                one.id != endpoint for one in self.balancer.endpoints
-            ):  # a last answer of one that is gone
+            if all(one.id != endpoint for one in self._endpoints()):  # a last answer of one that is gone
                 return histogram.labels(self.service, OTHER)
             child = self._durations[endpoint] = histogram.labels(self.service, self.label(endpoint))
         return child
 
     def _forget(self, endpoint: str) -> None:
         """Delete the series of an endpoint that is gone, and let another have its place."""
-        timed = self._durations.pop(endpoint, None) is not None
         if self._exporter.direct is None and endpoint in self._named:
+            if endpoint in self._durations:
+                with contextlib.suppress(KeyError):  # it was deleted before an interrupt
+                    self._exporter.duration.remove(self.service, endpoint)
             self._named.discard(endpoint)
-            if timed:
-                self._exporter.duration.remove(self.service, endpoint)
+        self._durations.pop(endpoint, None)
 
 
 @final
-class _Exporter(Collector):
-    """All balancers of one registry: a name may be exported once only."""
+class _Listener:
+    """Hands events on. A balancer keeps its listeners, and so the runners of discovery, which may keep their balancer."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._lock = new_lock()
-        self._members: list[BalancerCollector] = []
-        self.duration = Histogram(
-            "balancekit_request_duration_seconds",
-            TEXTS["duration"],
-            EACH,
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        several = "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
-        self.direct: Direct | None = Direct(registry) if several else None
-        if self.direct is None:
-            registry.register(self)
+    __slots__ = ("__weakref__", "_heard", "runners")
 
-    def join(self, member: BalancerCollector) -> None:
-        """Add a balancer."""
-        with self._lock:
-            if any(other.service == member.service for other in self._members):
-                raise ConfigurationError(
-                    "service", member.service, "a name that this registry does not have yet"
-                )
-            self._members.append(member)
+    def __init__(self, heard: Callable[[Event], None], runners: tuple[SupportsDiscoveryStats, ...]) -> None:
+        self._heard = heard
+        self.runners = runners
 
-    def leave(self, member: BalancerCollector) -> None:
-        """Take one away."""
-        with self._lock:
-            self._members = list(filter(partial(is_not, member), self._members))
-
-    def describe(self) -> Iterable[Metric]:
-        """Name what is exported, without reading it."""
-        return list(families().values())
-
-    def collect(self) -> Iterable[Metric]:
-        """Read everything."""
-        found = families()
-        with self._lock:
-            members = list(self._members)
-        for member in members:
-            _read(member, found)
-        return [family for family in found.values() if family.samples]
-
-
-def _read(member: BalancerCollector, found: Mapping[str, Any]) -> None:
-    """Add the samples of one balancer; those of endpoints beyond the most are added up."""
-    service, stats, counters = member.service, member.balancer.stats(), member.counters
-    sums: dict[tuple[str, tuple[str, ...]], float] = {}
-
-    def add(family: str, value: float, *labels: str) -> None:
-        sums[family, (service, *labels)] = sums.get((family, (service, *labels)), 0.0) + value
-
-    for one in stats.endpoints:
-        name = member.label(one.id)
-        for outcome, count in one.outcomes.items():
-            add("requests", count, name, outcome.value)
-        add("inflight", one.inflight, name)
-        if one.first_byte is not None and name != OTHER:
-            add("first_byte", one.first_byte.p50, name)
-        if one.tokens:
-            add("tokens", one.tokens, name)
-        if one.tokens_per_second is not None and name != OTHER:
-            add("speed", one.tokens_per_second.p50, name)
-        add("weight", one.weight, name)
-        for state in STATES:
-            add("state", float(one.state == state), name, state)
-    for (endpoint, why), count in counters.ejections.items():
-        add("ejections", count, member.label(endpoint), why)
-    for why, count in counters.retries.items():
-        add("retries", count, why)
-    add("exhausted", counters.refused)
-    for result in ("won", "lost"):
-        add("hedges", counters.hedges[result], result)
-    for why, count in stats.refused.items():
-        add("failures", count, why)
-    add("panic", float(stats.panic))
-    for source in member.discovered():
-        for result, count in source.refreshes.items():
-            add("refreshes", count, source.source, result)
-        add("success", source.last_success_at, source.source)
-        add("endpoints", source.endpoints, source.source)
-    for (family, labels), value in sums.items():
-        found[family].add_metric(labels, value)
-
-
-_EXPORTERS: Final[WeakKeyDictionary[CollectorRegistry, _Exporter]] = WeakKeyDictionary()
-_LOCK: Final = new_lock()
-
-
-def _exporter(registry: CollectorRegistry) -> _Exporter:
-    with _LOCK:
-        found = _EXPORTERS.get(registry)
-        if found is None:
-            found = _EXPORTERS[registry] = _Exporter(registry)
-        return found
+    def __call__(self, event: Event) -> None:
+        self._heard(event)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
 from balancekit.errors import UnknownEndpointError
 from balancekit.events import Ejected, Event, Removed
@@ -72,7 +73,7 @@ class SharedEjections:
         max_ejected: float = 0.5,
     ) -> None:
         require_balancer(balancer)
-        self._balancer = balancer
+        self._balancer = weakly(balancer)  # the store, which may serve others, keeps this
         self._core = store.core
         self._quorum = valid.integer("quorum", quorum, minimum=1)
         self._suspicion = valid.integer("suspicion", suspicion, minimum=1)
@@ -93,6 +94,10 @@ class SharedEjections:
 
     def heard(self, hints: list[Hint]) -> None:
         """Take the hints that are in force. Called by the store after each exchange."""
+        balancer = self._balancer()
+        if balancer is None:
+            self.stop()
+            return
         sources: dict[str, dict[str, float]] = {}
         for member, endpoint, seconds in hints:
             sources.setdefault(endpoint, {})[member] = seconds
@@ -103,35 +108,33 @@ class SharedEjections:
         ]
         if not wanted:
             return
-        states = {found.id: found.state for found in self._balancer.stats().endpoints}
+        states = {found.id: found.state for found in balancer.stats().endpoints}
         room = int(self._max_ejected * len(states)) - list(states.values()).count(_EJECTED)
         for endpoint, by in wanted:
             if room > 0 and states.get(endpoint, _EJECTED) != _EJECTED:
-                self._join(endpoint, len(by), max(by.values()))
+                self._join(balancer, endpoint, len(by), max(by.values()))
                 room -= 1
 
-    def _join(self, endpoint: str, others: int, seconds: float) -> None:
+    def _join(self, balancer: ObservableBalancer[Any], endpoint: str, others: int, seconds: float) -> None:
         """Eject an endpoint as others have."""
         detail = f"ejected by {others} other processes"
         result = CheckResult(passed=False, detail=detail, holds_for=max(seconds, 1e-3))
         self._joining.add(endpoint)
         try:
-            self._report(endpoint, result)
+            for _ in range(MAX_CHECKS):
+                if not balancer.report_check(endpoint, result):
+                    return
         except UnknownEndpointError:
             pass
         finally:
             self._joining.discard(endpoint)
 
-    def _report(self, endpoint: str, result: CheckResult) -> None:
-        for _ in range(MAX_CHECKS):
-            if not self._balancer.report_check(endpoint, result):
-                return
-
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Ejected) and event.endpoint not in self._joining:
             self._core.hint(event.endpoint, max(event.until - event.at, 1e-3))
         elif isinstance(event, Removed):
-            there = {endpoint.id for endpoint in self._balancer.endpoints}
+            balancer = self._balancer()
+            there = () if balancer is None else {endpoint.id for endpoint in balancer.endpoints}
             for gone in [id for id in list(self._suspected) if id not in there]:
                 self._suspected.pop(gone, None)
 

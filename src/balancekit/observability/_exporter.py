@@ -1,0 +1,167 @@
+"""The exporter of one registry: all balancers that were given to it, for a name may be exported once only.
+
+A balancer that nothing else keeps is collected; its collector leaves at the next scrape, or when another joins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from operator import is_not
+from typing import Any, Final, Protocol, final
+from weakref import WeakKeyDictionary
+
+from balancekit._support.extras import extra
+
+with extra("prometheus"):
+    from prometheus_client import CollectorRegistry, Histogram, Metric
+    from prometheus_client.registry import Collector
+
+from balancekit._support.fork import new_lock
+from balancekit.errors import ConfigurationError
+from balancekit.observability._event_counters import EventCounters
+from balancekit.observability._instruments import BUCKETS, EACH, STATES, TEXTS, Direct, families
+from balancekit.protocols import ObservableBalancer
+
+__all__ = ["OTHER", "Exporter", "exporter_of"]
+
+OTHER: Final = "other"
+"""The label of the endpoints that have no series of their own."""
+
+
+class Member(Protocol):
+    """A collector, as its exporter sees it."""
+
+    service: str
+    counters: EventCounters
+
+    @property
+    def balancer(self) -> ObservableBalancer[Any] | None:
+        """The balancer; ``None`` once it is gone."""
+        ...
+
+    def label(self, endpoint: str) -> str:
+        """Return the label of an endpoint."""
+        ...
+
+    def discovered(self) -> Iterator[Any]:
+        """Read the runners of discovery."""
+        ...
+
+    def close(self) -> None:
+        """Leave."""
+        ...
+
+
+@final
+class Exporter(Collector):
+    """All balancers of one registry: a name may be exported once only."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        several = "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
+        self._lock = new_lock()
+        self._members: list[Member] = []
+        self.duration = Histogram(
+            "balancekit_request_duration_seconds",
+            TEXTS["duration"],
+            EACH,
+            buckets=BUCKETS,
+            registry=registry if several else None,
+        )
+        self.direct: Direct | None = Direct(registry) if several else None
+        if self.direct is None:
+            registry.register(self)
+
+    def join(self, member: Member) -> None:
+        """Add a balancer."""
+        self._living()
+        with self._lock:
+            if any(other.service == member.service for other in self._members):
+                raise ConfigurationError(
+                    "service", member.service, "a name that this registry does not have yet"
+                )
+            self._members.append(member)
+
+    def leave(self, member: Member) -> None:
+        """Take one away."""
+        with self._lock:
+            self._members = list(filter(partial(is_not, member), self._members))
+
+    def describe(self) -> Iterable[Metric]:
+        """Name what is exported, without reading it."""
+        return [*self.duration.describe(), *families().values()]
+
+    def collect(self) -> Iterable[Metric]:
+        """Read everything."""
+        found = families()
+        for member, balancer in self._living():
+            _read(member, balancer, found)
+        return [*self.duration.collect(), *[family for family in found.values() if family.samples]]
+
+    def _living(self) -> list[tuple[Member, ObservableBalancer[Any]]]:
+        """Return the members whose balancers are there; the others leave."""
+        with self._lock:
+            members = list(self._members)
+        found = []
+        for member in members:
+            balancer = member.balancer
+            if balancer is None:
+                member.close()
+            else:
+                found.append((member, balancer))
+        return found
+
+
+def _read(member: Member, balancer: ObservableBalancer[Any], found: Mapping[str, Any]) -> None:
+    """Add the samples of one balancer; those of endpoints beyond the most are added up."""
+    service, stats, counters = member.service, balancer.stats(), member.counters
+    sums: dict[tuple[str, tuple[str, ...]], float] = {}
+
+    def add(family: str, value: float, *labels: str) -> None:
+        sums[family, (service, *labels)] = sums.get((family, (service, *labels)), 0.0) + value
+
+    for one in stats.endpoints:
+        name = member.label(one.id)
+        for outcome, count in one.outcomes.items():
+            add("requests", count, name, outcome.value)
+        add("inflight", one.inflight, name)
+        if one.first_byte is not None and name != OTHER:
+            add("first_byte", one.first_byte.p50, name)
+        if one.tokens:
+            add("tokens", one.tokens, name)
+        if one.tokens_per_second is not None and name != OTHER:
+            add("speed", one.tokens_per_second.p50, name)
+        add("weight", one.weight, name)
+        for state in STATES:
+            add("state", float(one.state == state), name, state)
+    for (endpoint, why), count in counters.ejections.items():
+        add("ejections", count, member.label(endpoint), why)
+    for why, count in counters.retries.items():
+        add("retries", count, why)
+    add("exhausted", counters.refused)
+    for result in ("won", "lost"):
+        add("hedges", counters.hedges[result], result)
+    for why, count in stats.refused.items():
+        add("failures", count, why)
+    add("panic", float(stats.panic))
+    for source in member.discovered():
+        for result, count in source.refreshes.items():
+            add("refreshes", count, source.source, result)
+        add("success", source.last_success_at, source.source)
+        add("endpoints", source.endpoints, source.source)
+    for (family, labels), value in sums.items():
+        found[family].add_metric(labels, value)
+
+
+_EXPORTERS: Final[WeakKeyDictionary[CollectorRegistry, Exporter]] = WeakKeyDictionary()
+_LOCK: Final = new_lock()
+
+
+def exporter_of(registry: CollectorRegistry) -> Exporter:
+    """Return the exporter of a registry, made on first use."""
+    with _LOCK:
+        found = _EXPORTERS.get(registry)
+        if found is None:
+            found = _EXPORTERS[registry] = Exporter(registry)
+        return found
