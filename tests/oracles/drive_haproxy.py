@@ -78,9 +78,8 @@ class World:
                 self.outputs.append(self._answer(request))
             case "release":
                 request = self.held.pop(event["id"])
-                following = request.done() if request.server is not None else None
-                if following is not None:
-                    self._note(event["id"], following)
+                if request.server is not None:
+                    self._note(event["id"], request.done())
             case "refuse":
                 self.refusing.add(event["server"])
             case "accept":
@@ -115,9 +114,7 @@ class World:
         if client is not None and request.set_cookie is not None:
             self.jars[client] = request.set_cookie
         if request.server is not None:
-            following = request.done()
-            if following is not None:
-                self._note(None, following)
+            self._note(None, request.done())
 
     def _asked(self, event: Json) -> haproxy.Request:
         request = self.backend.request(event.get("key"), cookie=self.jars.get(event.get("client"), ""))
@@ -132,9 +129,9 @@ class World:
             return server
         return [server, None if request.set_cookie is None else f"{self.cookie}={request.set_cookie}"]
 
-    def _note(self, released: Any, following: haproxy.Request) -> None:
-        for id, request in self.held.items():
-            if request is following:
+    def _note(self, released: Any, served: list[haproxy.Request]) -> None:
+        for following in served:
+            for id in [id for id, request in self.held.items() if request is following]:
                 self.dequeued.append({"after_release_of": released, "id": id, "server": following.server})
 
 
@@ -162,8 +159,8 @@ def _backend(trace: Json) -> haproxy.Backend:
             options["allbackups"] = True
         elif not line.startswith(("option httpchk", "option httplog", "mode ", "http-reuse ", "timeout ")):
             raise ValueError(f"a directive we do not have: {line}")
-    if settings.get("method") != "hash":
-        settings = {k: v for k, v in settings.items() if k in {"method", "draws"}}
+    if settings.get("method") != "hash":  # hash-type is then without effect
+        settings = {k: v for k, v in settings.items() if k in {"method", "draws", "balance_factor"}}
     known = set(haproxy.Server._fields)
     servers = [
         haproxy.Server(**{name: value for name, value in server.items() if name in known})
@@ -180,13 +177,13 @@ def _balance(words: list[str]) -> dict[str, Any]:
     if drawn:
         return {"method": "random", "draws": int(drawn[1] or 2)}
     if words[0].startswith("hdr("):
-        return {"method": "hash", "by": haproxy.Header()}
+        return {"method": "hash", "by": haproxy.Header(use_domain_only="use_domain_only" in words)}
     if words[0] == "url_param":
         return {"method": "hash", "by": haproxy.UrlParam()}
     if words[0] == "source":
         return {"method": "hash", "by": haproxy.Source()}
     if words[0] == "uri":
-        options: dict[str, Any] = {"whole": "whole" in words}
+        options: dict[str, Any] = {"whole": "whole" in words, "path_only": "path-only" in words}
         for name, field in (("len", "length"), ("depth", "depth")):
             if name in words:
                 options[field] = int(words[words.index(name) + 1])

@@ -28,6 +28,9 @@ class Line:
     def __len__(self) -> int:
         return len(self._queue)
 
+    def __getitem__(self, place: int) -> Any:
+        return list(self._waiters.values())[place].request
+
     def append(self, request: Any) -> None:
         """Let a request wait."""
         self._waiters[id(request)], _ = self._queue.offer(request, now=0.0)

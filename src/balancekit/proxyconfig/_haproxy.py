@@ -216,9 +216,8 @@ class _Reader:
             options |= {"method": "hash", "by": haproxy.Source()}
             key = "source"
         elif name == "hdr" and argument:
-            if words == ["use_domain_only"]:
-                return self._unmodelled(line, "use_domain_only")
-            options |= {"method": "hash", "by": haproxy.Header()}
+            domain = words == ["use_domain_only"]
+            options |= {"method": "hash", "by": haproxy.Header(use_domain_only=domain)}
             key = f"hdr({argument})"
         elif name == "url_param" and words:
             if len(words) > 1:
@@ -226,14 +225,14 @@ class _Reader:
             options |= {"method": "hash", "by": haproxy.UrlParam()}
             key = f"url_param {words[0]}"
         elif name == "hash" and len(words) == 1 and COOKIE.fullmatch(words[0]):
-            options |= {"method": "hash", "by": haproxy.Header()}
+            options |= {"method": "hash", "by": haproxy.Sample()}
             key = words[0].removeprefix("req.")
         elif name == "uri":
             uri: dict[str, Any] = {}
             while words:
                 word = words.pop(0)
-                if word == "whole":
-                    uri["whole"] = True
+                if word in {"whole", "path-only"}:
+                    uri[word.replace("-", "_")] = True
                 elif word in {"len", "depth"} and words:
                     uri["length" if word == "len" else "depth"] = whole_number(line, words.pop(0), 1)
                 else:

@@ -119,7 +119,7 @@ def hashed_value(key: str, request: ProxyRequest) -> str | None:
         return request.target
     if key.startswith("hdr("):
         values = request.raw.values(key[4:-1])
-        return values[-1] if values else None
+        return values[0] if values else None
     if key.startswith("cook("):
         return _cookie(request, key[5:-1]) or None
     if key.startswith("url_param "):

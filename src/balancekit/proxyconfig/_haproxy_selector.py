@@ -59,11 +59,7 @@ class HaproxySelector(ConstructorRepr):
         for changed in sorted(self._down ^ wanted):
             self._backend.set_health(changed, up=changed not in wanted)
         self._down = wanted
-        key = ctx.key
-        text = (
-            decimal(key) if isinstance(key, int) else key.decode("latin-1") if isinstance(key, bytes) else key
-        )
-        request = self._backend.request(text)
+        request = self._backend.request(decimal(ctx.key) if isinstance(ctx.key, int) else ctx.key)
         name = request.server
         if name is None:
             if request.waiting:

@@ -9,7 +9,7 @@ from balancekit.compat import envoy, haproxy, nginx
 from balancekit.compat.envoy import _tables as tables
 from balancekit.compat.envoy._hash import RING_HASHES
 from balancekit.compat.haproxy._hashes import avalanche
-from balancekit.compat.haproxy._members import Group, Member
+from balancekit.compat.haproxy._members import Group, Member, server_ids
 from balancekit.compat.haproxy._table import Table, divisor_of
 from balancekit.compat.nginx._methods import ring as nginx_ring
 from balancekit.compat.nginx._peers import Group as NginxGroup
@@ -161,9 +161,8 @@ def _random_two(servers: Sequence[PoolServer]) -> dict[str, float]:
 
 
 def _ids(pool: Pool) -> dict[str, int]:
-    return {
-        server.name: int(server.options.get("id") or number) for number, server in enumerate(pool.servers, 1)
-    }
+    names = [server.name for server in pool.servers]
+    return dict(zip(names, server_ids(server.options.get("id") for server in pool.servers), strict=True))
 
 
 def _nearest(pool: Pool, servers: Sequence[PoolServer]) -> list[tuple[int, str]]:
@@ -187,15 +186,15 @@ def _haproxy(pool: Pool) -> Space | None:
     servers = [server for server in usable if not server.backup]
     if not servers:
         servers = [server for server in usable if server.backup]
-        servers = servers if pool.settings["allbackups"] else servers[:1]
     if not servers:
         return None
+    first_only = servers[0].backup and not pool.settings["allbackups"]
     consistent = words[:1] == ["consistent"]
     mixed = "avalanche" in words[1:] or (consistent and len(words) == 1)
     function = next((word for word in words[1:] if word != "avalanche"), "sdbm")
     hash = f"{'mixed ' if mixed else ''}{function} of {pool.method.partition(' hash-type')[0]}"
     if consistent:
-        return Arcs(hash, CIRCLE, _nearest(pool, servers))
+        return Arcs(hash, CIRCLE, _nearest(pool, servers[:1] if first_only else servers))
     every = [
         Member(haproxy.Server(s.name, weight=s.weight, backup=s.backup), number)
         for number, s in enumerate(pool.servers, 1)
@@ -206,11 +205,13 @@ def _haproxy(pool: Pool) -> Space | None:
     table = Table(
         Group([member for member in members if not member.server.backup]),
         divisor,
-        Group([member for member in members if member.server.backup]),
-        only_first=not pool.settings["allbackups"],
+        Group([member for member in members if member.server.backup], first_only=not pool.settings["allbackups"]),
     )
     owners = []
-    for slot in range(sum(server.weight // divisor for server in servers)):
+    size = sum(server.weight // divisor for server in servers)
+    if first_only:  # then only a parameter is hashed
+        size = servers[0].weight // divisor if "url_param" in pool.method else 1
+    for slot in range(size):
         member = table.find(slot, None)
         if member is None:
             return None

@@ -19,6 +19,7 @@ from balancekit.compat.haproxy import (
     Check,
     Checker,
     Header,
+    Sample,
     Server,
     Source,
     State,
@@ -84,6 +85,22 @@ class TestKeys:
         [
             (Header(), "x y", b"x y"),
             (UrlParam(), "v&other=1", b"v"),
+            (Header(), "a , b", b"a"),
+            (Header(), '"a,b",c', b'"a,b"'),
+            (Header(), "", None),
+            (Header(), ",x", None),
+            (Header(), b"\xe9,x", b"\xe9"),
+            (Header(use_domain_only=True), "www.shop.test", b"shop"),
+            (Header(use_domain_only=True), "shop.test:80", b"shop"),
+            (Header(use_domain_only=True), "localhost", b"localhost"),
+            (Header(use_domain_only=True), ".com", b".com"),
+            (Header(use_domain_only=True), "x..y", b"x."),
+            (Header(use_domain_only=True), "a.b,c.d", b"a"),
+            (Sample(), "a, b", b"a, b"),
+            (UrlParam(), "", b""),
+            (Uri(), "http://h/a?b", b"http://h/a"),
+            (Uri(path_only=True), "http://h/a/b?c", b"/a/b"),
+            (Uri(path_only=True, depth=1), "/a/b?c", b"/a"),
             (Uri(), "/a/b?c=d", b"/a/b"),
             (Uri(whole=True), "/a/b?c=d", b"/a/b?c=d"),
             (Uri(length=3), "/abcd?e", b"/ab"),
@@ -276,6 +293,73 @@ def test_the_balance_factor_caps_a_hot_key():
     assert len(held) == 400
 
 
+def test_the_balance_factor_cumulates_weights_once():
+    """Shares are dealt out along the weights of the start, whatever has gone since."""
+    balance = Balance(method="hash", by=Header(), consistent=True, balance_factor=120)
+    backend = Backend(servers(1, 2, 3), balance)
+    backend.set_state("a", "maint")
+    backend.set_weight("b", 7)
+    group = backend._active[0]
+    assert [member.before for member in group.members] == [0, 16, 48]
+
+
+def test_draws_keep_to_the_balance_factor():
+    """One draw, 300 requests held: none has more than the factor times its part; without the factor one has."""
+    most = []
+    for factor in (101, 0):
+        balance = Balance(method="random", draws=1, balance_factor=factor)
+        backend = Backend(servers(1, 1, 1), balance, rng=Random(3))
+        for _ in range(300):
+            backend.request()
+        most.append(max(backend.served.values()))
+    assert most[0] <= 101 < most[1]
+
+
+def test_ids_of_their_own_are_not_given_twice():
+    """A server without an id gets the least free one from its number on: places on the ring depend on it."""
+    mixed = Backend(
+        [Server(name="a", id=2), Server(name="b"), Server(name="c", id=5), Server(name="d"), Server(name="e")]
+    )
+    assert [member.id for member in mixed._members.values()] == [2, 3, 5, 6, 7]
+
+
+def test_heavier_backups_get_slots_of_static_methods():
+    """The table has as many slots as the first backup's weight; of a hash, slot 0 counts, but for a parameter."""
+    pool = [
+        Server(name="a"),
+        Server(name="b", weight=2, backup=True),
+        Server(name="c", weight=6, backup=True),
+    ]
+    backend = Backend(pool, Balance(method="static-rr"))
+    backend.set_state("a", "maint")
+    assert run(backend, 4) == "cccc"
+    hashed = Backend(
+        [*pool[:2], Server(name="c", weight=3, backup=True)], Balance(method="hash", by=Header())
+    )
+    hashed.set_state("a", "maint")
+    assert {hashed.get(f"k{n}") for n in range(50)} == {"b"}
+    parameter = Backend(
+        [*pool[:2], Server(name="c", weight=3, backup=True)], Balance(method="hash", by=UrlParam())
+    )
+    parameter.set_state("a", "maint")
+    assert {parameter.get(f"k{n}") for n in range(50)} == {"b", "c"}
+
+
+def test_the_walk_goes_on_behind_nodes_that_have_gone():
+    """If the node of the last turn goes, the next one is passed over; a lone server takes no turns."""
+    backend = Backend(servers(2, 2, 2), Balance(method="hash", by=Header(), consistent=True))
+    nodes = "".join(member.server.name for member in backend._active[1]._owners)
+    assert run(backend, 4) == nodes[:4] == "ccca"
+    backend.set_state("a", "maint")
+    assert run(backend, 4) == nodes[5:].replace("a", "")[:4]
+    backend.set_state("b", "maint")
+    assert run(backend, 9) == "c" * 9
+    backend.set_state("b", "ready")
+    stood = [at for at, name in enumerate(nodes) if at > 4 and name != "a"][3]
+    assert nodes[stood] == "b"
+    assert run(backend, 5) == nodes[nodes.index("c", stood) + 1 :].replace("a", "")[:5]
+
+
 def test_random_follows_the_arcs():
     """A uniform hash on the ring: shares as exact arcs would have them, near the weights."""
     backend = Backend(servers(5, 1, 1), Balance(method="random", draws=1), rng=Random(5))
@@ -313,6 +397,11 @@ class TestCookies:
         assert (moved.server, moved.set_cookie) == ("b", "B")
         assert backend.request(cookie="forged").server == "b"
 
+    def test_a_server_without_a_value_removes_the_cookie(self):
+        """The answer sets the empty value, whether or not the client had a cookie."""
+        backend = Backend([Server(name="a", cookie="A"), Server(name="b")], cookies=True)
+        assert [backend.request().set_cookie for _ in range(4)] == ["A", "", "A", ""]
+
     def test_a_bound_request_waits_for_its_own_server(self):
         """Though another is free."""
         pool = [Server(name="a", cookie="A", maxconn=1), Server(name="b", cookie="B", maxconn=1)]
@@ -321,7 +410,7 @@ class TestCookies:
         waiting = backend.request(cookie="A")
         assert waiting.waiting
         assert waiting.server is None
-        assert serving.done() is waiting
+        assert serving.done() == [waiting]
         assert waiting.server == "a"
 
 
@@ -334,11 +423,80 @@ class TestQueue:
         first, second = backend.request(), backend.request()
         waiting = [backend.request() for _ in range(3)]
         assert all(request.waiting for request in waiting)
-        assert second.done() is waiting[0]
+        assert second.done() == waiting[:1]
         assert waiting[0].server == "b"
         waiting[1].done()  # it gives up
-        assert first.done() is waiting[2]
+        assert first.done() == waiting[2:]
         assert waiting[2].server == "a"
+
+    def test_the_one_that_has_waited_longest_is_served_whichever_queue_it_is_in(self):
+        """A request in the queue of the backend comes before a later one in the server's own, and the other way round."""
+        for first, second in ((None, "k"), ("k", None)):
+            backend = Backend(servers(1, 1, maxconn=1), Balance(method="hash", by=Header()))
+            served = [backend.request(), backend.request()]
+            waiting = [backend.request(first), backend.request(second)]
+            owner = next(r for r in served if r.member is backend.request("k").member)
+            assert owner.done() == waiting[:1]
+            assert waiting[0].done() == waiting[1:]
+
+    def test_new_requests_wait_behind_those_that_wait_already(self):
+        """With roundrobin, static-rr and first, although a server is free; leastconn and hashes go by the servers."""
+        for method, waits in (
+            ("roundrobin", True),
+            ("static-rr", True),
+            ("first", True),
+            ("leastconn", False),
+        ):
+            backend = Backend(servers(1, 1, maxconn=1), Balance(method=method))
+            backend.set_state("b", "drain")
+            backend.request()
+            assert backend.request().waiting
+            assert backend.set_state("b", "ready") == []
+            assert backend.request().waiting is waits
+
+    def test_after_drain_and_weight_zero_who_waits_is_served_with_the_next_end(self):
+        """All free slots are then given away; after maintenance they are at once."""
+        backend = Backend(servers(1, 1, maxconn=3), Balance(method="leastconn"))
+        held = [backend.request() for _ in range(6)]
+        backend.set_state("b", "maint")
+        waiting = [backend.request() for _ in range(4)]
+        backend.set_weight("a", 0)
+        on_a = [request for request in held if request.server == "a"]
+        assert [request.done() for request in on_a[:2]] == [[], []]
+        assert backend.set_weight("a", 1) == []
+        assert on_a[2].done() == waiting[:3]
+
+    def test_a_backup_leaves_the_queue_to_active_servers(self):
+        """A slot of a backup that gets free while an active server is usable stays free."""
+        pool = [Server(name="a", maxconn=1), Server(name="b", maxconn=1, backup=True)]
+        backend = Backend(pool)
+        backend.set_state("a", "maint")
+        on_backup = backend.request()
+        assert on_backup.server == "b"
+        backend.set_state("a", "ready")
+        active, waiting = backend.request(), backend.request()
+        assert on_backup.done() == []
+        assert active.done() == [waiting]
+
+    def test_with_redispatch_who_waits_for_a_server_leaves_it_when_it_goes(self):
+        """Without ``option redispatch`` the request stays, and is served when a slot gets free."""
+        for redispatch in (0, -1):
+            pool = [Server(name="a", cookie="A", maxconn=1), Server(name="b", cookie="B")]
+            backend = Backend(pool, cookies=True, redispatch=redispatch)
+            serving, waiting = backend.request(cookie="A"), backend.request(cookie="A")
+            assert backend.set_state("a", "maint") == ([waiting] if redispatch else [])
+            assert waiting.server == ("b" if redispatch else None)
+            assert serving.done() == ([] if redispatch else [waiting])
+
+    def test_a_refused_request_frees_its_slot(self):
+        """Who waits for the server gets it when the refused request moves on, and when it is given up."""
+        for options in ({"retries": 0}, {"retries": 1, "redispatch": 1}):
+            backend = Backend(
+                [Server(name="a", cookie="A", maxconn=1), Server(name="b")], cookies=True, **options
+            )
+            refused, waiting = backend.request(cookie="A"), backend.request(cookie="A")
+            assert refused.refused() == ("b" if options["retries"] else None)
+            assert waiting.server == "a"
 
     def test_a_server_that_comes_back_takes_who_waits(self):
         """As many as it has room for."""
@@ -421,7 +579,10 @@ WRONG = [
     ("servers", lambda: Backend([])),
     ("servers", lambda: Backend(["a"])),
     ("servers", lambda: Backend([Server(name="a"), Server(name="a")])),
-    ("servers", lambda: Backend([Server(name="a", id=2), Server(name="b")])),
+    ("servers", lambda: Backend([Server(name="a", id=2), Server(name="b", id=2)])),
+    ("redispatch", lambda: Backend([Server(name="a")], retries=2, redispatch=-3)),
+    ("use_domain_only", lambda: Header(use_domain_only=1)),
+    ("path_only", lambda: Uri(path_only=None)),
     ("balance", lambda: Backend([Server(name="a")], "roundrobin")),
     ("retries", lambda: Backend([Server(name="a")], retries=-1)),
     ("state", lambda: Backend([Server(name="a")]).set_state("a", "gone")),
@@ -432,6 +593,12 @@ WRONG = [
     ("inter", lambda: Check(inter=float("inf"))),
     ("fastinter", lambda: Check(fastinter=0.0)),
 ]
+
+
+def test_a_part_of_a_second_of_slow_start_counts_as_a_whole_one():
+    """``slowstart 2500ms`` lasts three seconds, ``900ms`` one."""
+    assert [-(-slow_start(100, seconds=2.5, elapsed=e) // 16) for e in range(4)] == [7, 38, 69, 100]
+    assert [-(-slow_start(100, seconds=0.9, elapsed=e) // 16) for e in range(2)] == [7, 100]
 
 
 @pytest.mark.parametrize(("parameter", "make"), WRONG)

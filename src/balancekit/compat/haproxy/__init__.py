@@ -1,7 +1,7 @@
 """The choices of HAProxy 2.6, one by one: a ``backend`` section as a class.
 
 :class:`Backend` holds servers, states, cookies and queues; :class:`Balance` says what ``balance`` and
-``hash-type`` say; :class:`Header`, :class:`UrlParam`, :class:`Uri` and :class:`Source` what is hashed.
+``hash-type`` say; :class:`Header`, :class:`UrlParam`, :class:`Uri`, :class:`Source` and :class:`Sample` what is hashed.
 :class:`Checker` and :func:`slow_start` are its health checks and warm-up.
 :class:`UseBackend` chooses the backend of a request.
 """
@@ -13,7 +13,7 @@ from balancekit.compat.haproxy._backend import Backend
 from balancekit.compat.haproxy._balance import Balance
 from balancekit.compat.haproxy._check import Check, Checker, slow_start
 from balancekit.compat.haproxy._hashes import HASHES, avalanche, crc32, djb2, sdbm, wt6
-from balancekit.compat.haproxy._keys import HashedBy, Header, Source, Uri, UrlParam
+from balancekit.compat.haproxy._keys import HashedBy, Header, Sample, Source, Uri, UrlParam
 from balancekit.compat.haproxy._members import Server, State
 from balancekit.compat.haproxy._request import Request
 from balancekit.compat.haproxy._use_backend import UseBackend, use_backend
@@ -29,6 +29,7 @@ __all__ = [
     "RawRequest",
     "Request",
     "Routed",
+    "Sample",
     "Server",
     "Source",
     "State",

@@ -17,7 +17,8 @@ from typing import cast, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat.haproxy._balance import Balance, Structure
-from balancekit.compat.haproxy._members import HEAVIEST, SCALE, Group, Member, Server, State
+from balancekit.compat.haproxy._keys import UrlParam
+from balancekit.compat.haproxy._members import HEAVIEST, SCALE, Group, Member, Server, State, server_ids
 from balancekit.compat.haproxy._request import Request
 from balancekit.compat.haproxy._ring import Ring
 from balancekit.compat.haproxy._table import Table, divisor_of
@@ -43,7 +44,8 @@ class Backend:
     retries
         Attempts after the first, when connections are refused.
     redispatch
-        Every how-manieth retry may go to another server; 0 is never, negative counts from the last.
+        Every how-manieth retry may go to another server; 0 is never, negative counts from the last. Not
+        ``-(retries + 1)``, by which HAProxy divides by zero.
     rng
         For ``random``.
 
@@ -63,9 +65,9 @@ class Backend:
 
     __slots__ = (
         "_active",
+        "_arrivals",
         "_backups",
         "_members",
-        "_only_first",
         "_queue",
         "_redispatch",
         "_retries",
@@ -94,19 +96,23 @@ class Backend:
             raise ConfigurationError("servers", listed, "at least one server")
         if balance is not None and not isinstance(balance, Balance):
             raise ConfigurationError("balance", balance, "a Balance")
-        members = [Member(server, number) for number, server in enumerate(listed, 1)]
-        for what, values in (("name", [m.server.name for m in members]), ("id", [m.id for m in members])):
+        ids = [server.id for server in listed if server.id is not None]
+        for what, values in (("name", [server.name for server in listed]), ("id", ids)):
             for place, value in enumerate(values):
                 if value in values[:place]:
                     raise ConfigurationError("servers", value, f"each {what} once")
+        members = list(map(Member, listed, server_ids(server.id for server in listed)))
         self.balance: Balance = Balance() if balance is None else balance
         self.cookies: bool = valid.flag("cookies", cookies)
-        self._only_first = not valid.flag("allbackups", allbackups)
+        first_only = not valid.flag("allbackups", allbackups)
         self._retries = valid.integer("retries", retries, minimum=0)
         self._redispatch = valid.integer("redispatch", redispatch, minimum=-(10**6))
+        if self._retries and self._redispatch == -(self._retries + 1):
+            raise ConfigurationError("redispatch", redispatch, f"another number, with {retries} retries")
         self._members: Mapping[str, Member] = {member.server.name: member for member in members}
         self._queue: deque[Request] = deque()
         self._served = 0
+        self._arrivals = 0
         divisor = divisor_of([member.weight for member in members])
         generator = Random() if rng is None else rng
 
@@ -114,11 +120,11 @@ class Backend:
             return group, self.balance.structure(group, load=lambda: self._served, rng=generator)
 
         active = Group([member for member in members if not member.server.backup])
-        backups = Group([member for member in members if member.server.backup])
+        backups = Group([member for member in members if member.server.backup], first_only=first_only)
         self._active: tuple[Group, Structure]
         self._backups: tuple[Group, Structure]
         if self.balance.static:
-            table = Table(active, divisor, backups, only_first=self._only_first)
+            table = Table(active, divisor, backups)
             self._active, self._backups = (active, table), (backups, table)
         else:
             self._active, self._backups = arranged(active), arranged(backups)
@@ -126,18 +132,18 @@ class Backend:
     # -------------------------------------------------------------------- requests
 
     @checked_arguments
-    def request(self, value: str | None = None, *, cookie: str = "") -> Request:
+    def request(self, value: str | bytes | None = None, *, cookie: str = "") -> Request:
         """Begin a request.
 
         Parameters
         ----------
         value
             What ``balance`` hashes: a header's value, a parameter, the request target, the client's address.
-            ``None`` if the request has none; it then takes a turn.
+            ``None`` if the request has none; it then takes a turn. Text stands for its UTF-8 bytes.
         cookie
             The value of the cookie the client sent, empty for none.
         """
-        if value is not None:
+        if value is not None and not isinstance(value, bytes):
             valid.text("value", value, empty=True, any_text=True)
         hash = None if value is None else self.balance.hash_of(value)
         request = Request(self, hash=hash, cookie=valid.text("cookie", cookie, empty=True, any_text=True))
@@ -145,7 +151,7 @@ class Backend:
         return request
 
     @checked_arguments
-    def get(self, value: str | None = None) -> str | None:
+    def get(self, value: str | bytes | None = None) -> str | None:
         """Serve a request that ends at once; return the server's name, ``None`` if it would wait or fail."""
         request = self.request(value)
         name = request.server
@@ -157,7 +163,10 @@ class Backend:
 
     @checked_arguments
     def set_state(self, name: str, state: State | str) -> list[Request]:
-        """``set server ... state``; return the waiting requests that a returning server takes on.
+        """``set server ... state``; return the waiting requests that are served now.
+
+        A server that returns from ``maint`` takes on requests that wait; after ``drain``, or after weight 0, it does so when
+        one of its own ends.
 
         Raises
         ------
@@ -169,14 +178,15 @@ class Backend:
             wanted = State(state)
         except ValueError:
             raise ConfigurationError("state", state, "ready, drain or maint") from None
-        return self._change(member, lambda: setattr(member, "state", wanted))
+        back = member.state is State.MAINT
+        return self._change(member, lambda: setattr(member, "state", wanted), grab=back)
 
     @checked_arguments
     def set_health(self, name: str, *, up: bool) -> list[Request]:
         """Take a server out, or let it in again, as health checks do."""
         member = self._member(name)
         down = not valid.flag("up", up)
-        return self._change(member, lambda: setattr(member, "down", down))
+        return self._change(member, lambda: setattr(member, "down", down), grab=True)
 
     @checked_arguments
     def set_weight(self, name: str, weight: int) -> list[Request]:
@@ -193,7 +203,7 @@ class Backend:
             member.weight = number
             member.effective = number * SCALE
 
-        return self._change(member, weigh)
+        return self._change(member, weigh, grab=False)
 
     @checked_arguments
     def set_share(self, name: str, share: float) -> list[Request]:
@@ -227,8 +237,9 @@ class Backend:
     def _structure_of(self, member: Member) -> Structure:
         return (self._backups if member.server.backup else self._active)[1]
 
-    def _change(self, member: Member, change: Callable[[], None]) -> list[Request]:
+    def _change(self, member: Member, change: Callable[[], None], *, grab: bool) -> list[Request]:
         was, before = member.usable, member.effective
+        was_open = member.state is State.READY and not member.down
         change()
         structure = self._structure_of(member)
         if member.usable and not was:
@@ -238,49 +249,80 @@ class Backend:
         elif was and member.effective != before:
             structure.changed(member, before)
         taken = []
-        while member.usable and not was and self._queue and not member.full:
+        if was_open and not (member.state is State.READY and not member.down) and self._redispatch:
+            taken += self._redistribute(member)
+        while grab and not was and self._may_take(member) and self._queue and not member.full:
             taken.append(self._serve(self._queue.popleft(), member))
         return taken
+
+    def _redistribute(self, member: Member) -> list[Request]:
+        """Balance anew what waits for a server that is taken out, whatever its cookie; return what is served then."""
+        moved = [member.waiting.popleft() for _ in range(len(member.waiting))]
+        self._structure_of(member).took(member)
+        for request in moved:
+            request.member, request.waiting, request.direct = None, False, False
+            self._balance(request, None)
+        return [request for request in moved if request.server is not None]
+
+    def _may_take(self, member: Member) -> bool:
+        """Whether a server may take requests from the queue of the backend: a backup only if it would be given new ones."""
+        if not member.usable or not member.server.backup:
+            return member.usable
+        group = self._backups[0]
+        return not self._active[0].usable and (not group.first_only or group.usable[0] is member)
 
     def _assign(self, request: Request, avoid: Member | None) -> None:
         bound = self._bound(request) if avoid is None else None
         if bound is not None:
             request.direct = True
-            if bound.full:
-                request.member, request.waiting = bound, True
-                bound.waiting.append(request)
-                self._structure_of(bound).took(bound)
-            else:
-                self._serve(request, bound)
+            self._place(request, bound)
             return
+        self._balance(request, avoid)
+
+    def _balance(self, request: Request, avoid: Member | None) -> None:
         group, structure = self._active
         if not group.usable:
             group, structure = self._backups
-            if self._only_first and group.usable and not self.balance.static:
-                self._place(request, group.usable[0])
-                return
         if not group.usable:
             return
-        member = self._choose(request, structure, avoid)
+        if self._queue and self.balance.method in {"roundrobin", "static-rr", "first"}:
+            self._wait(request, self._queue)
+            return
+        if group.first_only and not isinstance(structure, Table):
+            self._place(request, group.usable[0])
+            return
+        member = self._choose(request, group, structure, avoid)
         if member is None:
-            request.waiting = True
-            self._queue.append(request)
+            self._wait(request, self._queue)
         else:
             self._place(request, member)
 
-    def _choose(self, request: Request, structure: Structure, avoid: Member | None) -> Member | None:
-        if request.hash is not None and isinstance(structure, Table | Ring):
-            return structure.find(request.hash, avoid)
-        return structure.pick(avoid)
+    def _choose(
+        self, request: Request, group: Group, structure: Structure, avoid: Member | None
+    ) -> Member | None:
+        by = self.balance.by
+        if by is None or not isinstance(structure, Table | Ring):
+            return structure.pick(avoid)
+        alone = group.first_only or len(group.usable) == 1
+        if alone and not isinstance(by, UrlParam):
+            return structure.find(
+                0, avoid
+            )  # nothing is hashed, nor is a turn taken where there is nothing to hash
+        return structure.pick(avoid) if request.hash is None else structure.find(request.hash, avoid)
 
     def _place(self, request: Request, member: Member) -> None:
-        """Serve the request, or let it wait for this very server, as a hash demands."""
+        """Serve the request, or let it wait for this very server, as a hash or a cookie demands."""
         if not member.full:
             self._serve(request, member)
             return
-        request.member, request.waiting = member, True
-        member.waiting.append(request)
+        request.member = member
+        self._wait(request, member.waiting)
         self._structure_of(member).took(member)
+
+    def _wait(self, request: Request, queue: deque[Request]) -> None:
+        self._arrivals += 1
+        request.waiting, request.arrival = True, self._arrivals
+        queue.append(request)
 
     def _bound(self, request: Request) -> Member | None:
         if not self.cookies or not request.cookie:
@@ -297,7 +339,7 @@ class Backend:
         self._served += 1
         self._structure_of(member).took(member)
         if self.cookies and not request.direct:
-            request.set_cookie = member.server.cookie or None
+            request.set_cookie = member.server.cookie
         return request
 
     def _release(self, request: Request) -> Member:
@@ -312,6 +354,7 @@ class Backend:
     def on_refused(self, request: Request) -> str | None:
         member = self._release(request)
         if request.attempts > self._retries:
+            self._hand_over(member)
             return None
         retry = request.attempts
         every = self._redispatch
@@ -319,6 +362,7 @@ class Backend:
         if every < 0:
             elsewhere = retry % (self._retries + 1 + every) == 0
         if elsewhere:
+            self._hand_over(member)
             request.direct = False
             self._assign(request, member)
         else:
@@ -326,15 +370,20 @@ class Backend:
         return request.server
 
     @checked_arguments
-    def on_done(self, request: Request) -> Request | None:
-        member = self._release(request)
-        if member.server.maxconn and member.served >= member.server.maxconn:
-            return None
-        if member.waiting and member.persistent:
-            return self._serve(cast("Request", member.waiting.popleft()), member)
-        if self._queue and member.usable:
-            return self._serve(self._queue.popleft(), member)
-        return None
+    def on_done(self, request: Request) -> list[Request]:
+        return self._hand_over(self._release(request))
+
+    def _hand_over(self, member: Member) -> list[Request]:
+        """Give free slots to the requests that have waited longest, for this server or in the queue of the backend."""
+        taken: list[Request] = []
+        open_to = [member.waiting, self._queue] if self._may_take(member) else [member.waiting]
+        while not member.server.maxconn or member.served < member.server.maxconn:
+            queues = [queue for queue in open_to if queue]
+            if not queues:
+                break
+            longest = min(queues, key=lambda queue: queue[0].arrival)
+            taken.append(self._serve(longest.popleft(), member))
+        return taken
 
     @checked_arguments
     def on_given_up(self, request: Request) -> None:

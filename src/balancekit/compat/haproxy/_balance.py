@@ -65,7 +65,7 @@ class Balance(Record):
     avalanche
         Whether the hash is mixed. Left out: only for a bare ``hash-type consistent``.
     balance_factor
-        ``hash-balance-factor`` in per cent, 0 (off) or more than 100.
+        ``hash-balance-factor`` in per cent, 0 (off) or more than 100: for consistent hashing and ``"random"``.
     draws
         Of ``random(draws)``, >= 1.
 
@@ -103,7 +103,7 @@ class Balance(Record):
         return self.method == "static-rr" or (self.method == "hash" and not self.consistent)
 
     @checked_arguments
-    def hash_of(self, value: str) -> int | None:
+    def hash_of(self, value: str | bytes) -> int | None:
         """Return the 32-bit hash of a request's value, ``None`` if there is nothing to hash."""
         found = None if self.by is None else self.by.of(value)
         if found is None:

@@ -9,7 +9,7 @@ a time, on a clock of whole seconds:
 
 .. code-block:: text
 
-    effective weight = weight * ((16 * e + S) // S)      e whole seconds up, S seconds of slow start
+    effective weight = weight * ((16 * e + S) // S)      e whole seconds up, S seconds of slow start, rounded up
     100, S = 10, e = 0:  100 * 1 = 100 of 1600, shown as ceil(100 / 16) = 7
 
 Source: HAProxy 2.6.12, ``src/check.c`` and ``server_recalc_eweight`` of ``src/server.c``.
@@ -17,6 +17,7 @@ Source: HAProxy 2.6.12, ``src/check.c`` and ``server_recalc_eweight`` of ``src/s
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 from balancekit._support import validation as valid
@@ -115,7 +116,7 @@ def slow_start(weight: int, *, seconds: float, elapsed: float) -> int:
     weight
         Of the configuration.
     seconds
-        ``slowstart``, >= 0.
+        ``slowstart``, >= 0; a part of a second counts as a whole one.
     elapsed
         Whole seconds since it came up, by the clock of whole seconds.
 
@@ -124,7 +125,7 @@ def slow_start(weight: int, *, seconds: float, elapsed: float) -> int:
     >>> [-(-slow_start(100, seconds=10, elapsed=e) // 16) for e in (0, 1, 5, 10)]
     [7, 13, 57, 100]
     """
-    up, ramp = int(valid.number("elapsed", elapsed)), int(valid.number("seconds", seconds, minimum=0.0))
+    up, ramp = int(valid.number("elapsed", elapsed)), math.ceil(valid.number("seconds", seconds, minimum=0.0))
     if up >= ramp:
         return weight * SCALE
     return weight * ((SCALE * max(up, 0) + ramp) // ramp)

@@ -12,25 +12,58 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit._support.text import to_bytes
+from balancekit.compat._routing import split_target
+from balancekit.compat.haproxy._samples import split_unquoted
 from balancekit.errors import ConfigurationError
 
-__all__ = ["HashedBy", "Header", "Source", "Uri", "UrlParam"]
+__all__ = ["HashedBy", "Header", "Sample", "Source", "Uri", "UrlParam"]
 
 
 class HashedBy(Protocol):
     """A way to get from what was asked to what is hashed."""
 
-    def of(self, value: str) -> bytes | int | None:
+    def of(self, value: str | bytes) -> bytes | int | None:
         """Return the bytes to hash, a number that needs no hash function, or ``None`` for nothing."""
         ...
 
 
 class Header(Record):
-    """``balance hdr(name)``: the header's value. Without the header, requests take turns."""
+    """``balance hdr(name)``: the header's first value, up to a comma. If it is missing or empty, requests take turns.
+
+    Parameters
+    ----------
+    use_domain_only
+        Hash what is before the last dot, from the dot before it on.
+
+    Example
+    -------
+    >>> Header().of("a, b"), Header().of(""), Header(use_domain_only=True).of("www.shop.test:80")
+    (b'a', None, b'shop')
+    """
+
+    use_domain_only: bool = False
+
+    def _check(self) -> None:
+        valid.flag("use_domain_only", self.use_domain_only)
 
     @checked_arguments
-    def of(self, value: str) -> bytes | None:
-        """Return the bytes of the value."""
+    def of(self, value: str | bytes) -> bytes | None:
+        """Return the bytes that count, ``None`` if the first value is empty."""
+        first = split_unquoted(to_bytes(value).decode("latin-1"), ",")[0].strip(" \t")
+        if not first:
+            return None
+        end = first.rfind(".", 1) if self.use_domain_only else -1
+        if end > 0:
+            first = first[first.rfind(".", 0, end - 1) + 1 : end]
+        return first.encode("latin-1")
+
+
+class Sample(Record):
+    """``balance hash EXPRESSION``, of HAProxy 2.7 and later: the bytes of the sample. Without one, requests take turns."""
+
+    @checked_arguments
+    def of(self, value: str | bytes) -> bytes | None:
+        """Return the bytes of the sample."""
         return to_bytes(value)
 
 
@@ -38,9 +71,9 @@ class UrlParam(Record):
     """``balance url_param name``: the raw value up to the next ``&``."""
 
     @checked_arguments
-    def of(self, value: str) -> bytes | None:
+    def of(self, value: str | bytes) -> bytes | None:
         """Return the bytes of the value."""
-        return to_bytes(value.partition("&")[0])
+        return to_bytes(value).partition(b"&")[0]
 
 
 class Uri(Record):
@@ -50,6 +83,8 @@ class Uri(Record):
     ----------
     whole
         With the query.
+    path_only
+        Without the scheme and the authority of an absolute target.
     length
         Look at so many bytes only; 0 is all.
     depth
@@ -62,18 +97,22 @@ class Uri(Record):
     """
 
     whole: bool = False
+    path_only: bool = False
     length: int = 0
     depth: int = 0
 
     def _check(self) -> None:
         valid.flag("whole", self.whole)
+        valid.flag("path_only", self.path_only)
         valid.integer("length", self.length, minimum=0)
         valid.integer("depth", self.depth, minimum=0)
 
     @checked_arguments
-    def of(self, value: str) -> bytes | None:
+    def of(self, value: str | bytes) -> bytes | None:
         """Return the bytes of the part that counts."""
         data = to_bytes(value)
+        if self.path_only:
+            data = split_target(data.decode("latin-1"))[1].encode("latin-1")
         if self.length:
             data = data[: self.length]
         if not self.whole:
@@ -93,7 +132,7 @@ class Source(Record):
     """
 
     @checked_arguments
-    def of(self, value: str) -> int | None:
+    def of(self, value: str | bytes) -> int | None:
         """Return the number.
 
         Raises
@@ -102,7 +141,7 @@ class Source(Record):
             If the value is no IP address.
         """
         try:
-            packed = ipaddress.ip_address(value).packed
+            packed = ipaddress.ip_address(value.decode() if isinstance(value, bytes) else value).packed
         except ValueError:
             raise ConfigurationError("key", value, "an IPv4 or IPv6 address") from None
         found = 0

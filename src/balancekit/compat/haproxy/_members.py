@@ -11,12 +11,15 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record, field
 
-__all__ = ["SCALE", "Group", "Member", "Server", "State", "Waiter"]
+if TYPE_CHECKING:
+    from balancekit.compat.haproxy._request import Request
+
+__all__ = ["SCALE", "Group", "Member", "Server", "State", "server_ids"]
 
 SCALE: Final = 16
 HEAVIEST: Final = 256
@@ -44,7 +47,8 @@ class Server(Record):
     maxconn
         Requests in progress at most; 0 is no limit.
     id
-        What consistent hashing places; the number of the declaration, from 1, if left out.
+        What consistent hashing places. Left out: the least id that is no other server's and is not below the number of the
+        declaration, from 1.
     cookie
         The value that clients of this server carry; empty for none.
     backup
@@ -68,17 +72,12 @@ class Server(Record):
         valid.flag("backup", self.backup)
 
 
-class Waiter(Protocol):
-    """A request in the queue of a server."""
-
-    waiting: bool
-
-
 @final
 class Member:
     """What HAProxy keeps of one server."""
 
     __slots__ = (
+        "before",
         "down",
         "effective",
         "id",
@@ -94,16 +93,18 @@ class Member:
         "weight",
     )
 
-    def __init__(self, server: Server, number: int) -> None:
+    def __init__(self, server: Server, id: int) -> None:
         self.server: Server = server
-        self.id: int = number if server.id is None else server.id
+        self.id: int = id
         self.state: State = State.READY
         self.down: bool = False
         """Whether health checks have taken it out."""
         self.weight: int = server.weight
         self.effective: int = server.weight * SCALE
         self.served: int = 0
-        self.waiting: deque[Waiter] = deque()
+        self.waiting: deque[Request] = deque()
+        self.before: int = 0
+        """The effective weights of the usable servers declared before it, as they were at the start."""
 
         # Of the round-robin tree: the next position, the remainder, and the position before.
         self.npos: int = 0
@@ -130,15 +131,50 @@ class Member:
 
 @final
 class Group:
-    """Servers that are balanced together: the active ones, or the backups."""
+    """Servers that are balanced together: the active ones, or the backups.
 
-    __slots__ = ("members",)
+    Parameters
+    ----------
+    members
+        In the order of declaration.
+    first_only
+        Whether only the first usable one is to serve: backups without ``allbackups``.
+    """
 
-    def __init__(self, members: Iterable[Member]) -> None:
+    __slots__ = ("first_only", "members")
+
+    def __init__(self, members: Iterable[Member], *, first_only: bool = False) -> None:
         self.members: Sequence[Member] = tuple(members)
-        """In the order of declaration."""
+        self.first_only: bool = first_only
+        before = 0
+        for member in self.usable:
+            member.before = before
+            before += member.effective
 
     @property
     def usable(self) -> list[Member]:
         """Those that may be given new requests."""
         return [member for member in self.members if member.usable]
+
+
+def server_ids(given: Iterable[int | None]) -> list[int]:
+    """Return the ids of servers, those that have none included.
+
+    Example
+    -------
+    >>> server_ids([2, None, None])
+    [2, 3, 4]
+    """
+    listed = list(given)
+    used = set(listed)
+    found: list[int] = []
+    following = 1
+    for id in listed:
+        if id is None:
+            while following in used:
+                following += 1
+            id = following  # noqa: PLW2901
+            used.add(id)
+        found.append(id)
+        following += 1
+    return found

@@ -20,8 +20,8 @@ class Queue(Protocol):
         """Try again, and return the name of the next server."""
         ...
 
-    def on_done(self, request: Request, /) -> Request | None:
-        """Free the slot, and return the waiting request that got it."""
+    def on_done(self, request: Request, /) -> list[Request]:
+        """Free the slot, and return the waiting requests that are served now."""
         ...
 
     def on_given_up(self, request: Request, /) -> None:
@@ -37,7 +37,17 @@ class Request:
     ``retries`` and ``redispatch``; :meth:`done` frees the slot, which a waiting request may get.
     """
 
-    __slots__ = ("_queue", "attempts", "cookie", "direct", "hash", "member", "set_cookie", "waiting")
+    __slots__ = (
+        "_queue",
+        "arrival",
+        "attempts",
+        "cookie",
+        "direct",
+        "hash",
+        "member",
+        "set_cookie",
+        "waiting",
+    )
 
     def __init__(self, queue: Queue, *, hash: int | None, cookie: str) -> None:
         self._queue = queue
@@ -48,9 +58,11 @@ class Request:
         self.member: Member | None = None
         self.waiting: bool = False
         """Whether it waits for a slot."""
+        self.arrival: int = 0
+        """Its number among all that have had to wait."""
         self.attempts: int = 0
         self.set_cookie: str | None = None
-        """The cookie's value to set in the answer; ``None`` for none."""
+        """The cookie's value to set in the answer; ``None`` for none, empty to remove it, as for a server that has no value."""
 
     @property
     def server(self) -> str | None:
@@ -58,14 +70,17 @@ class Request:
         return None if self.member is None or self.waiting else self.member.server.name
 
     def refused(self) -> str | None:
-        """Try again after the server refused the connection; return the name of the next, ``None`` if there is none."""
+        """Try again after the server refused the connection; return the name of the next, ``None`` if there is none.
+
+        A slot that gets free goes to a waiting request, whose :attr:`server` then is no longer ``None``.
+        """
         return self._queue.on_refused(self._own())
 
-    def done(self) -> Request | None:
-        """End the request; return the waiting one that got the slot, if one did."""
+    def done(self) -> list[Request]:
+        """End the request; return the waiting ones that are served now: one as a rule."""
         if self.waiting:
             self._queue.on_given_up(self)
-            return None
+            return []
         return self._queue.on_done(self._own())
 
     def _own(self) -> Request:

@@ -35,7 +35,7 @@ class Ring:
     group
         Whose.
     factor
-        ``hash-balance-factor`` in per cent; 0 is off.
+        ``hash-balance-factor`` in per cent; 0 is off. Draws keep to it too.
     load
         Answers how many requests are in progress in the whole backend.
     draws
@@ -44,7 +44,7 @@ class Ring:
         For draws.
     """
 
-    __slots__ = ("_draws", "_factor", "_group", "_keys", "_last", "_load", "_owners", "_rng")
+    __slots__ = ("_draws", "_factor", "_group", "_keys", "_last", "_load", "_made", "_owners", "_rng")
 
     dynamic: Final = True
 
@@ -63,6 +63,7 @@ class Ring:
         self._draws = draws
         self._rng = rng
         self._last: int | None = None
+        self._made = {member: member.effective for member in group.members}
         self._keys: list[int] = []
         self._owners: list[Member] = []
         self._place()
@@ -105,24 +106,39 @@ class Ring:
 
     def came(self, member: Member) -> None:
         """Let a server in that is usable again."""
+        self._made[member] = max(self._made[member], member.effective)
         self._place()
 
     def went(self, member: Member, before: int) -> None:
         """Leave a server out that is not usable any more."""
         self._place()
+        self._step_on()
 
     def changed(self, member: Member, before: int) -> None:
-        """Follow a new weight."""
+        """Follow a new weight. More nodes than there have been are made anew, and the walk steps on over the old ones."""
+        grows = member.effective > self._made[member]
+        if grows:
+            self._made[member] = member.effective
+            self._place(without=member)
+            self._step_on()
         self._place()
+        self._step_on()
 
     def took(self, member: Member) -> None:
         """Record that a server has a request more or less: it is considered at the next pick."""
 
-    def _place(self) -> None:
+    def _step_on(self) -> None:
+        """Let the walk stand on the next node, if the one on which it stood has gone."""
+        if self._last is not None:
+            place = bisect_left(self._keys, self._last)
+            self._last = self._keys[place] if place < len(self._keys) else None
+
+    def _place(self, without: Member | None = None) -> None:
         nodes = sorted(
             [
                 (avalanche(member.id * RANGE + number), order, member)
                 for order, member in enumerate(self._group.usable)
+                if member is not without
                 for number in range(member.effective)
             ],
             key=lambda node: node[:2],
@@ -147,15 +163,14 @@ class Ring:
         """Return whether a server is below its share of the requests in progress.
 
         Worked example: four servers of effective weight 16, 32, 48, 16, nine requests in progress, factor 150:
-        15 slots over 112 units of weight; 0 per unit and 15 over, dealt out along the cumulated weights.
+        15 slots over 112 units of weight; 0 per unit and 15 over, dealt out along the cumulated weights. HAProxy cumulates
+        them at the start and never again.
         """
         if not self._factor:
             return True
-        usable = self._group.usable
-        total = sum(other.effective for other in usable)
+        total = sum(other.effective for other in self._group.usable)
         slots = ((self._load() + 1) * self._factor + 99) // 100
         per_unit, rest = divmod(slots, total)
-        before = sum(other.effective for other in usable[: usable.index(member)])
         share = member.effective * per_unit
-        share += (before + member.effective) * rest // total - before * rest // total
+        share += (member.before + member.effective) * rest // total - member.before * rest // total
         return member.served < max(1, share)

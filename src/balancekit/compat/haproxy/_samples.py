@@ -15,7 +15,7 @@ from balancekit._support.record import Record
 from balancekit.compat._routing import RawRequest, split_target
 from balancekit.errors import ConfigurationError
 
-__all__ = ["FETCHES", "Parsed", "convert", "parse"]
+__all__ = ["FETCHES", "Parsed", "convert", "parse", "split_unquoted"]
 
 FORBIDDEN: Final = re.compile(r"[^\x21-\x7e]|#")
 
@@ -68,7 +68,7 @@ def _method(parsed: Parsed, _: str) -> Iterator[str]:
 
 def _header(parsed: Parsed, name: str) -> Iterator[str]:
     for value in parsed.request.values(name):
-        yield from [part.strip(" \t") for part in _parts(value, ",")]
+        yield from [part.strip(" \t") for part in split_unquoted(value, ",")]
 
 
 def _whole_header(parsed: Parsed, name: str) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _parameter(parsed: Parsed, name: str) -> Iterator[str]:
 
 def _cookie(parsed: Parsed, name: str) -> Iterator[str]:
     for header in parsed.request.values("cookie"):
-        for part in _parts(header, ",;"):
+        for part in split_unquoted(header, ",;"):
             key, equals, value = part.partition("=")
             if equals and key.strip(" \t") == name:
                 yield value.strip(" \t")
@@ -132,7 +132,7 @@ def _ascii(sample: str, change: Callable[[str], str]) -> str:
     return "".join([change(letter) if letter.isascii() else letter for letter in sample])
 
 
-def _parts(text: str, separators: str) -> list[str]:
+def split_unquoted(text: str, separators: str) -> list[str]:
     """Split at separators outside of double quotes; a backslash quotes the next character inside of them."""
     if '"' not in text:
         return re.split(f"[{separators}]", text)

@@ -5,8 +5,8 @@ score; a walk goes through them in order, a hash takes slot ``h % size``. After 
 *behind* the table: it starts over with the next pick, or goes on there if the table has grown by then.
 
 A backend has one table: it is of the active servers, or while none is usable of the backups, and the walk goes on where it was.
-Without ``allbackups`` the table of backups is meant for the first one: a hash takes the first slot, and there are as many slots
-as the first one's share. But *every* usable backup takes part in the deal, so a heavier one gets slots, the first of them too.
+Without ``allbackups`` the table of backups is meant for the first one: there are as many slots as its share, and nothing but a
+parameter is hashed, so the first slot is taken. But *every* usable backup takes part in the deal, so a heavier one gets slots, the first of them too.
 
 Cost: O(1) per pick; the table is rebuilt, O(slots * servers), when a server goes or comes.
 Source: HAProxy 2.6.12, ``src/lb_map.c``.
@@ -26,18 +26,14 @@ __all__ = ["Table"]
 class Table:
     """The slots of a group, or of its backups, and where the walk is."""
 
-    __slots__ = ("_at", "_backups", "_divisor", "_first", "_group", "_only_first", "_slots")
+    __slots__ = ("_at", "_backups", "_divisor", "_group", "_slots")
 
     dynamic: Final = False
 
-    def __init__(
-        self, group: Group, divisor: int, backups: Group | None = None, *, only_first: bool = False
-    ) -> None:
+    def __init__(self, group: Group, divisor: int, backups: Group) -> None:
         self._group = group
         self._divisor = divisor
-        self._backups = Group(()) if backups is None else backups
-        self._only_first = only_first
-        self._first = False
+        self._backups = backups
         self._at = 0
         self._slots: list[Member] = []
         self._deal()
@@ -70,7 +66,7 @@ class Table:
 
     def find(self, hash: int, avoid: Member | None) -> Member | None:
         """Return the server of a hash, full or not."""
-        return self._slots[0 if self._first else hash % len(self._slots)] if self._slots else None
+        return self._slots[hash % len(self._slots)] if self._slots else None
 
     def came(self, member: Member) -> None:
         """Let a server in that is usable again."""
@@ -90,9 +86,9 @@ class Table:
     def _deal(self) -> None:
         active = self._group.usable
         usable = active or self._backups.usable
-        self._first = self._only_first and not active
+        first_only = self._backups.first_only and not active
         weights = [(member, member.weight // self._divisor) for member in usable]
-        total = sum(weight for _, weight in weights[: 1 if self._first else None])
+        total = sum(weight for _, weight in weights[: 1 if first_only else None])
         scores = dict.fromkeys((member for member, _ in weights), 0)
         slots: list[Member] = []
         for _ in range(total):
