@@ -91,7 +91,8 @@ class World:
         text = "" if key is None else key
         request = self.upstream.request(nginx.IpHash.key_of(text) if self.by_address and text else text)
         status = self._attempts(request, held)
-        self.tried.append(request.tried)
+        # Of a request that is held only the server that took it is recorded.
+        self.tried.append(request.tried[-1:] if held in self.held else request.tried)
         self.statuses.append(status)
 
     def _attempts(self, request: nginx.Request, held: Any) -> int:
@@ -101,7 +102,9 @@ class World:
                 return 502
             if server in self.refusing:
                 request.failed(now=self.now)
-                continue
+                if "error" in self.location["next"]:
+                    continue
+                return 502
             code = self.answers.get(server, 200)
             if f"http_{code}" in self.location["next"] and not request.last:
                 if code in NEVER_FAILURES:

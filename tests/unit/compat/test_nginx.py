@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from random import Random
 
@@ -22,6 +23,8 @@ from balancekit.compat.nginx import (
     Upstream,
 )
 from balancekit.compat.nginx import Random as Drawn
+from balancekit.compat.nginx._methods import ring
+from balancekit.compat.nginx._peers import Group, Peer
 from balancekit.testing import ManualClock, Z, chi_square_z, share_z
 
 METHODS = [RoundRobin(), LeastConn(), IpHash(), Hash(), ConsistentHash(), Drawn(), Drawn(two=True)]
@@ -131,6 +134,54 @@ def test_fewer_attempts_if_told_so(options, attempts):
     while request.next(now=0) is not None:
         request.failed(now=0)
     assert len(request.tried) == attempts
+
+
+def test_more_tries_than_servers_make_no_more_attempts():
+    """Three servers, five tries: the third attempt is the last one, so its bad answer is passed on."""
+    request = Upstream(servers(1, 1, 1), tries=5).request()
+    lasts = []
+    for _ in range(3):
+        request.next(now=0)
+        lasts.append(request.last)
+        request.failed(now=0)
+    assert lasts == [False, False, True]
+    assert request.next(now=0) is None
+
+
+def test_an_attempt_that_was_no_failure_may_be_followed_by_another():
+    """After 403 and 404 that ``proxy_next_upstream`` lists: the next server is tried, and nothing is counted."""
+    upstream = Upstream(servers(1, 1, max_fails=1))
+    request = upstream.request()
+    assert request.next(now=0) == "a"
+    request.succeeded()
+    assert request.next(now=0) == "b"
+    request.succeeded()
+    assert request.next(now=0) is None
+    assert sorted(run(upstream, 4)) == ["a", "a", "b", "b"]
+
+
+def test_the_host_of_a_unix_socket_on_the_ring_is_its_path():
+    """``unix:/run/a.sock`` and a server of that path without a port have the same points; digits behind a colon are a port."""
+    labels = ("unix:/run/a.sock", "/run/a.sock", "UNIX:/run/a.sock", "h:80", "h:8o")
+    first = [ring(Group([Peer(Server(name="a", address=label))]))[0][0] for label in labels]
+    assert first[0] == first[1] == first[2]
+    base = zlib.crc32(b"80", zlib.crc32(b"h\0"))
+    assert zlib.crc32(bytes(4), base) in ring(Group([Peer(Server(name="a", address="h:80"))]))[0]
+    assert (
+        zlib.crc32(bytes(4), zlib.crc32(b"h:8o\0"))
+        in ring(Group([Peer(Server(name="a", address="h:8o"))]))[0]
+    )
+
+
+def test_the_first_of_two_draws_counts_as_a_miss():
+    """Weights 20 and 1: smooth round robin decides after 21 draws of the heavy one, so the light one gets 0.611 of all."""
+    upstream = Upstream(servers(20, 1), Drawn(two=True), rng=Random(11))
+    count = 40_000
+    light = run(upstream, count).count("b")
+    share = (
+        20 / 21 - (20 / 21) ** 22
+    )  # a heavy one and then a light one, or 21 heavy ones and the light one's turn
+    assert abs(light / count - share) < Z * (share * (1 - share) / count) ** 0.5
 
 
 def test_the_only_server_is_never_blamed():

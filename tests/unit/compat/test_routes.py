@@ -87,6 +87,45 @@ class TestNginx:
         ]
         assert nginx.Locations(servers).route(asked(host=host)).pool == pool
 
+    def test_only_a_location_with_a_pool_redirects(self):
+        """A location named path + ``/`` that only holds others, or has no pool, is as if it were not there."""
+        table = locations(("", "/a/", None, ("", "/a/b", "inner")), ("", "/", "root"))
+        assert table.route(asked("/a")).pool == "root"
+        assert table.route(asked("/a/")).status == 404
+        assert table.route(asked("/a/b")).pool == "inner"
+
+    def test_inside_of_an_expression_only_expressions_are_found(self):
+        """Others are accepted there and never looked at."""
+        table = locations(
+            (
+                "~",
+                "/a",
+                "outer",
+                ("", "/a/", "prefix"),
+                ("=", "/a/x", "exact"),
+                ("~", "y$", "inner", ("~", "z", "deep")),
+            )
+        )
+        pools = [table.route(asked(target)).pool for target in ("/a", "/a/", "/a/x", "/a/y", "/a/zy")]
+        assert pools == ["outer", "outer", "outer", "inner", "deep"]
+
+    def test_a_request_without_a_host_goes_to_the_server_without_a_name(self):
+        """In HTTP/1.0; if each has a name, to the default one, whatever expressions would match."""
+        rule = [{"modifier": "", "pattern": "/", "pool": "default"}]
+        named = {"names": ["shop.test"], "locations": rule}
+        other = {"names": ["~.*"], "locations": [{**rule[0], "pool": "expression"}]}
+        nameless = {"locations": [{**rule[0], "pool": "nameless"}]}
+        old = RawRequest(target="/", http="1.0")
+        assert nginx.Locations([named, other]).route(old).pool == "default"
+        assert nginx.Locations([named, other, nameless]).route(old).pool == "nameless"
+        assert nginx.Locations([named, nameless]).route(asked(host="x")).pool == "default"
+
+    def test_a_second_host_is_a_bad_request(self):
+        """Equal or not."""
+        for second in ("shop.test", "x.test"):
+            request = asked(host="shop.test", headers={"Host": second})
+            assert locations(("", "/", "root")).route(request).status == 400
+
     @pytest.mark.parametrize("host", ["", ".", "a..b", "a b", "a/b", None])
     def test_bad_hosts(self, host):
         """Empty, doubled dots, blanks, slashes and no host at all are bad requests."""

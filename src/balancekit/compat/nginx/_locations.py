@@ -3,12 +3,13 @@
 *Path.* Every escape is decoded once, then dot segments are removed and slashes merged. So ``%2f`` separates and ``%2e%2e``
 climbs. The query is not part of it.
 
-*Server.* Exact name; longest ``*.suffix``; longest ``prefix.*``; first expression; the default server.
+*Server.* Exact name; longest ``*.suffix``; longest ``prefix.*``; first expression; the default server. A server without names
+has the empty one, which a request without a host looks for; expressions are not asked then.
 
 *Location,* at one level: (1) an ``=`` equal to the path. (2) The longest prefix is remembered; if a location is named path +
-``/`` and none is named path, the answer is a redirect there. (3) The same rule inside of the remembered one; an ``=`` or
-expression there wins. (4) Unless the remembered one is ``^~``, the first expression of this level, then inside of it. (5) The
-innermost remembered prefix.
+``/`` and has a pool, and none is named path, the answer is a redirect there. (3) The same rule inside of the remembered one; an
+``=`` or expression there wins. (4) Unless the remembered one is ``^~``, the first expression of this level, then the expressions
+inside of it: nginx never finds other locations there. (5) The innermost remembered prefix.
 
 Cost: O(locations of the level). Source: nginx 1.22.1, observed; ``ngx_http_core_find_location``.
 """
@@ -74,16 +75,23 @@ class _Level:
             if ends:
                 return answer, True
         if found is None or found.modifier != "^~":
-            for expression, location in self.expressions:
-                if expression.search(path):
-                    return location.level.find(path)[0] or location, True
+            matched = self.expression(path)
+            if matched is not None:
+                return matched, True
         return answer, False
+
+    def expression(self, path: str) -> _Location | None:
+        """Return the first expression that matches, or the one that does inside of it."""
+        for expression, location in self.expressions:
+            if expression.search(path):
+                return location.level.expression(path) or location
+        return None
 
     def _slashed(self, path: str) -> _Location | None:
         wanted = path + "/"
-        if wanted in self.exact:
-            return self.exact[wanted]
-        return next((location for location in self.prefixes if location.pattern == wanted), None)
+        named = [self.exact[wanted]] if wanted in self.exact else []
+        named += [location for location in self.prefixes if location.pattern == wanted]
+        return next((location for location in named if location.pool is not None), None)
 
 
 class _Location:
@@ -147,7 +155,7 @@ class Locations:
             if self._default is None or (server.get("default") and not marked):
                 self._default = level
                 marked = bool(server.get("default"))
-            for name in server.get("names", ()):
+            for name in server.get("names") or ("",):
                 self._add(name, level)
         if self._default is None:
             raise ConfigurationError("servers", [], "one server at least")
@@ -185,8 +193,8 @@ class Locations:
     def _host(self, request: RawRequest, authority: str | None) -> str | None:
         """Return the name that servers are looked up by, ``None`` for a bad request."""
         given = request.values("host")
-        names = [_host_name(value) for value in given[:1]]
-        if None in names or (not given and request.http != "1.0"):
+        names = [_host_name(value) for value in given]
+        if None in names or len(names) > 1 or (not given and request.http != "1.0"):
             return None
         if authority is not None:
             return _host_name(authority)
@@ -197,6 +205,8 @@ class Locations:
         found = self._names.find(host)
         if found is not None:
             return found
+        if not host:
+            return self._default
         return next(
             (level for expression, level in self._expressions if expression.search(host)), self._default
         )

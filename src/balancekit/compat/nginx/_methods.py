@@ -233,6 +233,7 @@ class _Random:
                 return peer
             elif first is None:
                 first = peer
+                self._misses += 1  # the first of two counts as nginx counts a miss
             elif peer.conns * first.weight > first.conns * peer.weight:
                 return first
             else:
@@ -244,14 +245,12 @@ def ring(group: Group) -> tuple[list[int], list[str]]:
     """Return the points of a group's ring, sorted, and the label of each. Made once per group.
 
     Point ``j`` of a server is ``crc32(host, 0, port, point j - 1 as 4 little-endian bytes)``, starting from 0;
-    of equal points one stays.
+    of equal points one stays. The host of ``unix:PATH`` is the path.
     """
     if group.ring is None:
         owners: dict[int, str] = {}
         for peer in group.peers:
-            host, _, port = peer.server.label.rpartition(":")
-            if not host or not port.isdigit():
-                host, port = peer.server.label, ""
+            host, port = _host_and_port(peer.server.label)
             base = crc32(port.encode(), crc32(host.encode() + b"\0"))
             point = 0
             for _ in range(POINTS * peer.weight):
@@ -260,3 +259,10 @@ def ring(group: Group) -> tuple[list[int], list[str]]:
         points = sorted(owners)
         group.ring = (points, [owners[point] for point in points])
     return group.ring
+
+
+def _host_and_port(label: str) -> tuple[str, str]:
+    if label[:5].lower() == "unix:":
+        return label[5:], ""
+    host, colon, port = label.rpartition(":")
+    return (host, port) if colon and not port.strip("0123456789") else (label, "")

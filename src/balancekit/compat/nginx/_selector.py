@@ -29,6 +29,7 @@ class AsNginx(ConstructorRepr):
     ----------
     method
         The balancing directive; :class:`RoundRobin` if left out.
+        :class:`IpHash` takes what :meth:`IpHash.key_of` returns as the key of ``acquire``.
     max_fails, fail_timeout
         Of every server, as in nginx.
 

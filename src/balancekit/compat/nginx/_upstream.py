@@ -138,7 +138,8 @@ class Upstream:
 class Request:
     """One request and its attempts. Made by :meth:`Upstream.request`.
 
-    Ask :meth:`next` for a server, say :meth:`succeeded` or :meth:`failed`, and after a failure ask again.
+    Ask :meth:`next` for a server, say :meth:`succeeded` or :meth:`failed`, and after a failure ask again. After an answer 403
+    or 404 that ``proxy_next_upstream`` lists, say :meth:`succeeded` and ask again: nginx does not count it as a failure.
     """
 
     __slots__ = ("_groups", "_left", "_peer", "_search", "_single", "_tried", "tried")
@@ -155,7 +156,7 @@ class Request:
 
     @property
     def last(self) -> bool:
-        """Whether the attempt under way, or the next one, is the last: its bad answer is passed on."""
+        """Whether the attempt under way, or the next one, is the last: its bad answer is passed on, and counts as a success."""
         return self._left <= (0 if self._peer else 1)
 
     def next(self, *, now: float) -> str | None:
