@@ -18,7 +18,16 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat.haproxy._balance import Balance, Structure
 from balancekit.compat.haproxy._keys import UrlParam
-from balancekit.compat.haproxy._members import HEAVIEST, SCALE, Group, Member, Server, State, server_ids
+from balancekit.compat.haproxy._members import (
+    HEAVIEST,
+    SCALE,
+    Group,
+    Member,
+    Server,
+    State,
+    Waiter,
+    server_ids,
+)
 from balancekit.compat.haproxy._request import Request
 from balancekit.compat.haproxy._ring import Ring
 from balancekit.compat.haproxy._table import Table, divisor_of
@@ -110,7 +119,7 @@ class Backend:
         if self._retries and self._redispatch == -(self._retries + 1):
             raise ConfigurationError("redispatch", redispatch, f"another number, with {retries} retries")
         self._members: Mapping[str, Member] = {member.server.name: member for member in members}
-        self._queue: deque[Request] = deque()
+        self._queue: deque[Waiter] = deque()
         self._served = 0
         self._arrivals = 0
         divisor = divisor_of([member.weight for member in members])
@@ -252,12 +261,12 @@ class Backend:
         if was_open and not (member.state is State.READY and not member.down) and self._redispatch:
             taken += self._redistribute(member)
         while grab and not was and self._may_take(member) and self._queue and not member.full:
-            taken.append(self._serve(self._queue.popleft(), member))
+            taken.append(self._serve(_next(self._queue), member))
         return taken
 
     def _redistribute(self, member: Member) -> list[Request]:
         """Balance anew what waits for a server that is taken out, whatever its cookie; return what is served then."""
-        moved = [member.waiting.popleft() for _ in range(len(member.waiting))]
+        moved = [_next(member.waiting) for _ in range(len(member.waiting))]
         self._structure_of(member).took(member)
         for request in moved:
             request.member, request.waiting, request.direct = None, False, False
@@ -319,7 +328,7 @@ class Backend:
         self._wait(request, member.waiting)
         self._structure_of(member).took(member)
 
-    def _wait(self, request: Request, queue: deque[Request]) -> None:
+    def _wait(self, request: Request, queue: deque[Waiter]) -> None:
         self._arrivals += 1
         request.waiting, request.arrival = True, self._arrivals
         queue.append(request)
@@ -382,7 +391,7 @@ class Backend:
             if not queues:
                 break
             longest = min(queues, key=lambda queue: queue[0].arrival)
-            taken.append(self._serve(longest.popleft(), member))
+            taken.append(self._serve(_next(longest), member))
         return taken
 
     @checked_arguments
@@ -393,3 +402,7 @@ class Backend:
         if request.member is not None:
             self._structure_of(request.member).took(request.member)
             request.member = None
+
+
+def _next(queue: deque[Waiter]) -> Request:
+    return cast("Request", queue.popleft())

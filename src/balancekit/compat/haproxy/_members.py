@@ -11,15 +11,12 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, Protocol, final
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record, field
 
-if TYPE_CHECKING:
-    from balancekit.compat.haproxy._request import Request
-
-__all__ = ["SCALE", "Group", "Member", "Server", "State", "server_ids"]
+__all__ = ["SCALE", "Group", "Member", "Server", "State", "Waiter", "server_ids"]
 
 SCALE: Final = 16
 HEAVIEST: Final = 256
@@ -72,6 +69,12 @@ class Server(Record):
         valid.flag("backup", self.backup)
 
 
+class Waiter(Protocol):
+    """A request in a queue."""
+
+    arrival: int
+
+
 @final
 class Member:
     """What HAProxy keeps of one server."""
@@ -102,7 +105,7 @@ class Member:
         self.weight: int = server.weight
         self.effective: int = server.weight * SCALE
         self.served: int = 0
-        self.waiting: deque[Request] = deque()
+        self.waiting: deque[Waiter] = deque()
         self.before: int = 0
         """The effective weights of the usable servers declared before it, as they were at the start."""
 
