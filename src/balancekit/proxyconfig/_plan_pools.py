@@ -205,7 +205,9 @@ def _haproxy(pool: Pool) -> Space | None:
     table = Table(
         Group([member for member in members if not member.server.backup]),
         divisor,
-        Group([member for member in members if member.server.backup], first_only=not pool.settings["allbackups"]),
+        Group(
+            [member for member in members if member.server.backup], first_only=not pool.settings["allbackups"]
+        ),
     )
     owners = []
     size = sum(server.weight // divisor for server in servers)

@@ -138,8 +138,6 @@ class Backend:
         else:
             self._active, self._backups = arranged(active), arranged(backups)
 
-    # -------------------------------------------------------------------- requests
-
     @checked_arguments
     def request(self, value: str | bytes | None = None, *, cookie: str = "") -> Request:
         """Begin a request.
@@ -167,8 +165,6 @@ class Backend:
         if name is not None or request.waiting:
             request.done()
         return name
-
-    # -------------------------------------------------------------------- run-time changes
 
     @checked_arguments
     def set_state(self, name: str, state: State | str) -> list[Request]:
@@ -234,8 +230,6 @@ class Backend:
     def served(self) -> Mapping[str, int]:
         """How many requests are in progress on each server."""
         return {name: member.served for name, member in self._members.items()}
-
-    # -------------------------------------------------------------------- internals
 
     def _member(self, name: str) -> Member:
         try:
@@ -365,12 +359,8 @@ class Backend:
         if request.attempts > self._retries:
             self._hand_over(member)
             return None
-        retry = request.attempts
-        every = self._redispatch
-        elsewhere = every > 0 and retry % every == 0
-        if every < 0:
-            elsewhere = retry % (self._retries + 1 + every) == 0
-        if elsewhere:
+        every = self._redispatch if self._redispatch >= 0 else self._retries + 1 + self._redispatch
+        if self._redispatch and request.attempts % every == 0:
             self._hand_over(member)
             request.direct = False
             self._assign(request, member)
