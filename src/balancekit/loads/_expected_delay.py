@@ -2,8 +2,9 @@
 
 .. code-block:: text
 
-    value = pace * (inflight / capacity + 1) / max(floor, success) ** exponent * reported
+    value = pace * queue * (queue + 5) / 6 / max(floor, success) ** exponent * reported
 
+    queue     inflight / capacity + 1
     pace      average over answers of sqrt(latency * min(latency, time since the answer before)), over 200 s
     success   moving average of succeeding (1 s); idle, it heals towards 1 (5 s)
     reported  1 without load reports; with them, how much busier the endpoint says it is than it usually says
@@ -11,10 +12,14 @@
 *Pace.* How much of an endpoint's time one request takes lies between two bounds. The time since the answer before is
 right for an endpoint that works on one request at a time, whatever its queue; latency is right for one that works on
 all at once. Their geometric mean is good for both, and no worse than either for what lies between. On an endpoint with
-a queue it is greater than the time of service by as much as others wait for a request that joins: about half of the
-externality that the index of Krishnan counts. With many balancers it grows with the queues of the others, which nothing
+a queue it is greater than the time of service. With many balancers it grows with the queues of the others, which nothing
 else shows. Square roots are averaged, so that one long answer says little; over 200 s, because what an endpoint *is*
 changes slowly, and what it *has* is counted in ``inflight``.
+
+*Queue.* A request that joins a queue waits, and makes those after it wait. The least mean latency counts both: the index
+of Krishnan orders endpoints by the time of service times the square of the queue. Pace and queue together come close to
+it where one caller sends all the requests and the endpoint takes one at a time; the full square has more requests wait on
+slow endpoints, which the 99th percentile shows.
 
 *What is not known.* An endpoint that has not answered yet has the mean pace of those that have. Paces closer to the
 least one than 15 % and half a standard error are taken for equal. An endpoint that went without a request for long is
@@ -25,8 +30,8 @@ neighbours. Only its change counts, for what an endpoint always reports is in it
 ``loads/_reported_utilization.py``. Endpoints that report and endpoints that do not may be mixed.
 
 *What a pick compares* is ``node.latency_estimate``: pace, queue and turn as of the last request that began or ended
-there. Turns break ties: they advance by a small part of the pace at each pick, so endpoints of equal delay are picked
-in turn, in proportion to speed and weight.
+there, in sixths of a second. Turns break ties: they advance by a small part of the pace at each pick, so endpoints of
+equal delay are picked in turn, in proportion to speed and weight.
 
 Cost: one or two square roots per answer, none per comparison. A sweep once a second looks at every endpoint, 256 at a
 time.
@@ -83,12 +88,16 @@ RESET_COUNT: Final = 50.0
 MAX_SILENT: Final = 3
 """Each request of an endpoint that never answered makes it dearer by one mean, if it ended without saying anything of
 the endpoint (ignored, or cancelled soon); up to so many."""
+CROWD: Final = 5.0
+"""The queue counts ``queue * (queue + 5)``: twice as long, it counts 2.3 times; four times as long, six times."""
+LONE: Final = CROWD + 1.0
+"""What it counts for a request that finds no other; so what picks compare is in sixths of a second."""
 RECENT: Final = 4
 """Endpoints that have just answered which a picker remembers; a power of two."""
 
 
 class ExpectedDelay(Policy):
-    """Load policy: pace of an endpoint times the requests in flight, divided by the success rate cubed.
+    """Load policy: pace of an endpoint, times a little more than its queue, divided by the success rate cubed.
 
     Parameters
     ----------
@@ -285,7 +294,7 @@ class ExpectedDelayLoad(HotFields):
         self.turn: float = pool.clock
         """Smaller than that of an endpoint of the same price that was picked later. A selector moves it."""
         self.step: float = 0.0
-        """How far a pick moves it, if the endpoint has the mean capacity."""
+        """How far a pick moves it, if the endpoint has the mean capacity; both are in sixths of a second."""
         self.recent: list[Node] | None = None
         """Where a selector wants to find the endpoint when it has just answered."""
         self._node = node
@@ -312,9 +321,10 @@ class ExpectedDelayLoad(HotFields):
         return 1.0 if self._success is None else self._success.value(now=now)
 
     def value(self, *, now: float) -> float:
-        """Return the expected delay of one more request, in seconds (in means before any endpoint answered)."""
+        """Return the expected delay of one more request, with a part of what it costs those behind it, in seconds (in means before any endpoint answered)."""
         node = self._node
-        return self._price(now) * (node.inflight / node.capacity + 1.0)
+        queue = node.inflight / node.capacity + 1.0
+        return self._price(now) * (queue * (queue + CROWD)) / LONE
 
     def started(self, *, now: float, cost: float) -> None:
         """Do nothing: the node counts."""
@@ -353,7 +363,8 @@ class ExpectedDelayLoad(HotFields):
         if price < pool.least:  # noqa: PLR1730 - max() is a call
             price = pool.least
         self.price = price
-        node.latency_estimate = price * (node.inflight / node.capacity + 1.0) + self.turn
+        queue = node.inflight / node.capacity + 1.0
+        node.latency_estimate = price * (queue * (queue + CROWD)) + self.turn
         recent = self.recent
         if recent is not None:
             recent[node.successes & 3] = node
@@ -370,8 +381,9 @@ class ExpectedDelayLoad(HotFields):
         pool, node = self.pool, self._node
         self.price = self._price(now)
         typical = pool.typical or 1.0
-        self.step = pool.turn * min(self.pace, MAX_TURN_PACE * typical)
-        node.latency_estimate = self.price * (node.inflight / node.capacity + 1.0) + self.turn
+        self.step = LONE * pool.turn * min(self.pace, MAX_TURN_PACE * typical)
+        queue = node.inflight / node.capacity + 1.0
+        node.latency_estimate = self.price * (queue * (queue + CROWD)) + self.turn
 
     def sweep(self, now: float, totals: SweepTotals) -> None:
         """Let time pass, and have the endpoint tried if it went without a request for long."""

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, NamedTuple, final
 
 from balancekit._support.display import ConstructorRepr
 from balancekit.loads import ExpectedDelay
-from balancekit.loads._expected_delay import RECENT, ExpectedDelayPool
+from balancekit.loads._expected_delay import CROWD, RECENT, ExpectedDelayPool
 from balancekit.selectors._cyclic import cycle
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -150,7 +150,8 @@ def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]
         else:
             pool.clock = turn
         load.turn = turn = turn + load.step
-        chosen.latency_estimate = load.price * (chosen.inflight + 2) + turn
+        queue = chosen.inflight + 2.0
+        chosen.latency_estimate = load.price * (queue * (queue + CROWD)) + turn
         return chosen
 
     return pick
@@ -193,7 +194,8 @@ def _roll(rota: Rota, pool: ExpectedDelayPool) -> Callable[..., Node]:
         else:
             pool.clock = turn
         load.turn = turn = turn + load.step / chosen.capacity
-        chosen.latency_estimate = load.price * ((chosen.inflight + 1) / chosen.capacity + 1.0) + turn
+        queue = (chosen.inflight + 1) / chosen.capacity + 1.0
+        chosen.latency_estimate = load.price * (queue * (queue + CROWD)) + turn
         return chosen
 
     return pick
@@ -216,7 +218,8 @@ def _soonest_stated(nodes: Sequence[Node], pool: ExpectedDelayPool, exclude: Col
     taken = pool.taken
     if taken is not None and taken.latency_estimate != -inf:  # its request may not have begun
         load: Any = taken.load
-        taken.latency_estimate = load.price * (taken.inflight / taken.capacity + 1.0) + load.turn
+        queue = taken.inflight / taken.capacity + 1.0
+        taken.latency_estimate = load.price * (queue * (queue + CROWD)) + load.turn
     chosen: Node | None = None
     least = inf
     for node in nodes:
@@ -225,7 +228,8 @@ def _soonest_stated(nodes: Sequence[Node], pool: ExpectedDelayPool, exclude: Col
     if chosen is None:
         return None
     load = chosen.load
-    if least != load.price * (chosen.inflight / chosen.capacity + 1.0) + load.turn and least != -inf:
+    queue = chosen.inflight / chosen.capacity + 1.0
+    if least != load.price * (queue * (queue + CROWD)) + load.turn and least != -inf:
         return None
     _take(chosen, pool)
     return chosen
@@ -238,7 +242,8 @@ def _soonest(nodes: Sequence[Node], ctx: PickContext) -> Node | None:
     for node in nodes:
         if node.id not in exclude:
             load: Any = node.load
-            delay = load.price * (node.inflight / node.capacity + 1.0) + load.turn
+            queue = node.inflight / node.capacity + 1.0
+            delay = load.price * (queue * (queue + CROWD)) + load.turn
             if delay < least:
                 chosen, least = node, delay
             if node.latency_estimate == -inf:  # to be tried
@@ -262,4 +267,5 @@ def _take(node: Node, pool: ExpectedDelayPool) -> None:
     load: Any = node.load
     pool.clock = clock = max(pool.clock, load.turn)
     load.turn = turn = clock + load.step / node.capacity
-    node.latency_estimate = load.price * ((node.inflight + 1) / node.capacity + 1.0) + turn
+    queue = (node.inflight + 1) / node.capacity + 1.0
+    node.latency_estimate = load.price * (queue * (queue + CROWD)) + turn

@@ -33,6 +33,16 @@ def answer(node, latency, at):
     node.load.succeeded(latency, at)
 
 
+def stated(node):
+    """Return the delay that picks compare, in seconds: it is kept in sixths."""
+    return node.latency_estimate / 6.0
+
+
+def step(node):
+    """Return how far a pick moves the turn of a node, in seconds."""
+    return node.load.step / 6.0
+
+
 def test_the_parameters_are_as_documented():
     """200 s of memory, 1 s and 5 s of success, a floor of 0.05, the exponent 3; a load with its own clock is timed."""
     policy = ExpectedDelay()
@@ -52,19 +62,19 @@ def test_parameters_are_finite_and_above_zero(name):
         ExpectedDelay(floor=1.0 + 1e-9)
 
 
-def test_an_endpoint_that_has_not_answered_costs_one_mean_for_each_request_in_flight_and_one():
+def test_an_endpoint_that_has_not_answered_has_a_pace_of_one():
     """Before any answer the mean is 1; in flight counts by capacity; a pick moves a turn by a hundredth of the pace."""
     pool, (node,) = pool_of("a")
     load = node.load
-    assert (load.known, load.pace, load.price, load.turn, load.step) == (False, 1.0, 1.0, 0.0, 0.01)
+    assert (load.known, load.pace, load.price, load.turn, step(node)) == (False, 1.0, 1.0, 0.0, 0.01)
     assert (pool.size, pool.picks, pool.typical, pool.turn) == (1, 0, 0.0, 0.01)
     node.inflight, node.capacity = 3, 2.0
-    assert load.value(now=5.0) == 2.5
+    assert load.value(now=5.0) == 2.5 * 7.5 / 6.0
     load.restate(5.0)
-    assert node.latency_estimate == 2.5
-    load.turn = 0.25
+    assert stated(node) == 2.5 * 7.5 / 6.0
+    load.turn = 6.0 * 0.25
     load.restate(5.0)
-    assert node.latency_estimate == 2.75
+    assert stated(node) == 2.5 * 7.5 / 6.0 + 0.25
     assert load.success(now=5.0) == 1.0
 
 
@@ -82,11 +92,11 @@ def test_pace_is_the_average_of_square_roots():
     answer(node, 4.0, 10.0)
     assert load.known
     assert load.pace == 4.0
-    assert (load.price, node.latency_estimate, load.step) == (4.0, 4.0, 0.04)
+    assert (load.price, stated(node), step(node)) == (4.0, 4.0, 0.04)
     answer(node, 32.0, 12.0)
     root = 2.0 + (sqrt(sqrt(32.0 * 2.0)) - 2.0) / (1.0 / (1.0 + 2.0 / 200.0) + 1.0)
     assert load.pace == pytest.approx(root**2, rel=1e-12)
-    assert node.latency_estimate == pytest.approx(root**2, rel=1e-12)
+    assert stated(node) == pytest.approx(root**2, rel=1e-12)
     count = 1.0 / (1.0 + 2.0 / 200.0) + 1.0
     answer(node, 1.0, 15.0)
     count = count / (1.0 + 3.0 / 200.0) + 1.0
@@ -122,6 +132,17 @@ def test_pace_never_falls_to_zero():
     assert node.load.pace == pool.least == 1e-9
 
 
+@pytest.mark.parametrize(("inflight", "times"), [(0, 1.0), (1, 14 / 6), (3, 6.0), (7, 8 * 13 / 6)])
+def test_a_longer_queue_counts_for_more_than_its_length(inflight, times):
+    """With q requests, its own included, a request counts ``q * (q + 5) / 6`` times the pace: it delays others, too."""
+    _, (node,) = pool_of("a")
+    answer(node, 4.0, 1.0)
+    node.inflight = inflight
+    node.load.restate(1.0)
+    assert stated(node) == pytest.approx(4.0 * times)
+    assert node.load.value(now=1.0) == pytest.approx(4.0 * times)
+
+
 def test_capacity_divides_what_is_in_flight():
     """At a capacity of 2, three requests in flight weigh as one and a half."""
     _, (node,) = pool_of("a")
@@ -129,8 +150,8 @@ def test_capacity_divides_what_is_in_flight():
     answer(node, 4.0, 1.0)
     node.inflight = 3
     answer(node, 4.0, 5.0)
-    assert node.latency_estimate == pytest.approx(4.0 * 2.5)
-    assert node.load.value(now=5.0) == pytest.approx(4.0 * 2.5)
+    assert stated(node) == pytest.approx(4.0 * 2.5 * 7.5 / 6.0)
+    assert node.load.value(now=5.0) == pytest.approx(4.0 * 2.5 * 7.5 / 6.0)
 
 
 def test_a_timeout_is_a_long_answer_and_a_failure():
@@ -216,13 +237,13 @@ def test_endpoints_that_have_not_answered_have_the_mean_pace():
     answer(a, 4.0, 1.0)
     assert pool.typical == 4.0
     assert [node.load.price for node in (b, c, d)] == [4.0] * 3
-    assert d.latency_estimate == 4.0
+    assert stated(d) == 4.0
     answer(b, 16.0, 2.0)
     assert pool.typical == 4.0
     answer(c, 1.0, 3.0)
     assert pool.typical == pytest.approx(7.0)
-    assert d.latency_estimate == pytest.approx(7.0)
-    assert d.load.step == pytest.approx(0.07)
+    assert stated(d) == pytest.approx(7.0)
+    assert step(d) == pytest.approx(0.07)
     answer(d, 1.0, 4.0)
     assert pool.typical == pytest.approx(7.0)
 
@@ -235,9 +256,9 @@ def test_no_turn_is_longer_than_four_means():
     pool.advance(now=10.0)
     assert pool.typical == pytest.approx(100.0 / 6)
     nodes[-1].load.restate(10.0)
-    assert nodes[-1].load.step == pytest.approx(pool.turn * 4.0 * 100.0 / 6)
+    assert step(nodes[-1]) == pytest.approx(pool.turn * 4.0 * 100.0 / 6)
     nodes[0].load.restate(10.0)
-    assert nodes[0].load.step == pytest.approx(pool.turn)
+    assert step(nodes[0]) == pytest.approx(pool.turn)
 
 
 def test_a_sweep_recomputes_mean_and_least():
@@ -311,16 +332,16 @@ def test_an_endpoint_without_a_request_for_long_is_tried():
     """After 24 s and 15 requests per endpoint, both: the next pick goes there, whatever is known of it."""
     wanted = -math.inf
     _, a, b, _ = idle_pool(30, at=24.0)
-    assert (a.latency_estimate, b.latency_estimate) == (a.load.price, wanted)
+    assert (a.latency_estimate, b.latency_estimate) == (6.0 * a.load.price, wanted)
     _, _, b, _ = idle_pool(30, at=23.99)
-    assert b.latency_estimate == b.load.price
+    assert b.latency_estimate == 6.0 * b.load.price
     _, _, b, _ = idle_pool(29, at=24.0)
-    assert b.latency_estimate == b.load.price
+    assert b.latency_estimate == 6.0 * b.load.price
     _, _, b, more = idle_pool(45, at=24.0, also=1)
     assert b.latency_estimate == wanted
     assert more[0].latency_estimate == wanted
     _, _, b, _ = idle_pool(44, at=24.0, also=1)
-    assert b.latency_estimate == b.load.price
+    assert b.latency_estimate == 6.0 * b.load.price
 
 
 def test_an_endpoint_is_not_tried_while_it_has_requests_or_fails():
@@ -331,13 +352,13 @@ def test_an_endpoint_is_not_tried_while_it_has_requests_or_fails():
     a.successes += 100
     pool.advance(now=100.0)
     pool.advance(now=101.0)
-    assert b.latency_estimate == 2 * b.load.price
+    assert b.latency_estimate == 14.0 * b.load.price
     pool, a, b, _ = idle_pool(29, at=24.0)
     end(b, Outcome.FAILURE, start=24.0, at=24.0)
     a.successes += 100
     pool.advance(now=100.0)
     pool.advance(now=101.0)
-    assert b.latency_estimate == b.load.price
+    assert b.latency_estimate == 6.0 * b.load.price
 
 
 def test_what_a_trial_answers_outweighs_what_was_known():
@@ -347,14 +368,14 @@ def test_what_a_trial_answers_outweighs_what_was_known():
     assert b.latency_estimate == -math.inf
     b.inflight += 1
     pool.advance(now=26.0)
-    assert b.latency_estimate == 2 * b.load.price
+    assert b.latency_estimate == 14.0 * b.load.price
     b.inflight -= 1
     answer(b, 9.0, 26.0)
     count = 0.5 / (1.0 + 27.0 / 200.0) + 1.0
     assert b.load.pace == pytest.approx((2.0 + 1.0 / count) ** 2)
-    assert b.latency_estimate == b.load.price == pytest.approx(b.load.pace)
+    assert b.latency_estimate == 6.0 * b.load.price == pytest.approx(6.0 * b.load.pace)
     pool.advance(now=27.0)
-    assert b.latency_estimate == b.load.price
+    assert b.latency_estimate == 6.0 * b.load.price
 
 
 def trials(pool, a, b, latency, start, rounds, *, per_s=2):
@@ -409,7 +430,7 @@ def test_an_ejection_forgets_failures_and_most_of_the_past():
     assert node.load.price > 1.0
     node.load.reset()
     assert node.load.success(now=110.0) == 1.0
-    assert node.latency_estimate == node.load.price == pytest.approx(1.0)
+    assert node.latency_estimate == 6.0 * node.load.price == pytest.approx(6.0)
     answer(node, 4.0, 119.0)
     count = 50.0 / (1.0 + 10.0 / 200.0) + 1.0
     assert node.load.pace == pytest.approx((1.0 + 1.0 / count) ** 2)
