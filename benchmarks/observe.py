@@ -36,7 +36,7 @@ def main() -> int:
     collector = BalancerCollector(collected, service="orders", registry=CollectorRegistry())
     group = Group()
     balancers: dict[str, LoadBalancer[Any]] = {
-        "nobody looks": plain,
+        "no observer": plain,
         "an observer": observed,
         "Prometheus": collected,
     }
@@ -44,10 +44,10 @@ def main() -> int:
         group.add(label, "with acquire():\n    pass", acquire=balancer.acquire)
     ratios = {label: result.ratio for label, result in group.run().items()}
     for label in balancers:
-        print(f"{label:14} {ratios[label]:7.1f}   {ratios[label] / ratios['nobody looks']:.2f} x")
+        print(f"{label:14} {ratios[label]:7.1f}   {ratios[label] / ratios['no observer']:.2f} x")
     save("observe", ratios, options.save)
     collector.close()
-    missed = ratios["Prometheus"] > MAX_RATIO * ratios["nobody looks"]
+    missed = ratios["Prometheus"] > MAX_RATIO * ratios["no observer"]
     return int(options.check and missed)
 
 

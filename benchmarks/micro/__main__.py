@@ -49,7 +49,7 @@ from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
 SIZES = (10, 100, 1_000, 10_000)
 WARM = 70
-"""Requests per endpoint before the clock runs: everybody has answered, and windows are sampled."""
+"""Requests per endpoint before the clock runs: each has answered, and windows are sampled."""
 
 
 class Subject(NamedTuple):

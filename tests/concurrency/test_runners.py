@@ -11,6 +11,7 @@ from balancekit import LoadBalancer
 from balancekit.checks import ThreadChecks, ThreadProbes, ThreadScrapes
 from balancekit.discovery import ThreadDiscovery
 from balancekit.reported import NodeAttributes, Prequal, ProbedLoad
+from balancekit.testing.server import ToyServers
 
 
 def probes() -> ThreadProbes:
@@ -27,6 +28,7 @@ MAKERS = {
     ),
     "probes": (probes, 1),
     "discovery": (lambda: ThreadDiscovery(LoadBalancer(["a"]), "static:a"), 1),
+    "toy servers": (lambda: ToyServers(["a"]), 1),
 }
 """By name: what makes a runner, and which of its threads is the first that cannot be started."""
 

@@ -213,7 +213,7 @@ CAUGHT_BY = [
     (ReadsTheClock, laws.uses_only_its_generator),
     (DrawsFromItsOwnGenerator, laws.same_seed_same_picks),
     (BiasedSurvivors, laws.evenly),
-    (GivesUp, laws.none_iff_nobody),
+    (GivesUp, laws.none_iff_no_candidate),
     (WritesIntoNodes, laws.writes_nothing),
     (AnswersACopy, laws.picks_candidates),
     (PickerOfTheDead, laws.fast_path_agrees),

@@ -109,6 +109,17 @@ def test_no_definition_has_a_retired_name():
     assert found == []
 
 
+def test_no_name_says_words_of_people_of_things():
+    """No class, function, method, variable or attribute of the library is called nobody, anybody and the like."""
+    found = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(node, "name", None) or getattr(node, "attr", None) or getattr(node, "id", None)
+            if isinstance(name, str) and PEOPLE_WORDS.search(name.replace("_", " ")):
+                found.append(f"{path.name}:{node.lineno}: {name}")
+    assert found == []
+
+
 def test_no_module_has_a_retired_name():
     """No module of the library has a name that the vocabulary has replaced."""
     assert [path.name for path in SOURCES if path.stem in RETIRED_MODULES.split()] == []

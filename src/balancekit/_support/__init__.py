@@ -1,4 +1,4 @@
 """Helpers of every package: records, validation of arguments, logging, lazy imports, the version.
 
-Private. Each module stands alone and imports nothing of the library but ``errors``.
+Private. Nothing of the library is imported here but ``errors``, for all of it may import this.
 """

@@ -1,7 +1,7 @@
-"""Logging of exceptions raised by user callbacks, to the standard library's logger ``balancekit``.
+"""Logging to the standard library's logger ``balancekit``: exceptions of user callbacks, and changes for the worse or better.
 
-Silent unless the application configures logging. The module is imported when there is something to say:
-importing ``logging`` costs 18 ms, and a balancer that nothing goes wrong with never needs it.
+Silent unless the application configures logging. ``logging`` is imported when there is something to say: that takes
+18 ms, and a balancer that nothing goes wrong with never needs it.
 """
 
 from __future__ import annotations

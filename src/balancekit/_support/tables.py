@@ -29,13 +29,12 @@ __all__ = [
 Words: TypeAlias = tuple[Callable[..., Any], tuple[str, ...]]
 """A constructor and the parameters that a file may set."""
 Kinds: TypeAlias = Mapping[str, Words]
+"""What a table may make, by its ``kind``."""
 
 CODE: Final = frozenset({"address", "child", "choose", "selector", "tls", "values"})
 """Parameters whose values are objects of a program: a child, a function, a TLS context."""
-
-
-MAX_WORD: Final = 100
-"""Characters of a word that are compared with known ones."""
+MAX_WORD_CHARS: Final = 100
+"""Of a word that is compared with known ones."""
 
 
 def words(kind: Callable[..., Any]) -> Words:
@@ -94,5 +93,5 @@ def one_of(word: object, known: Collection[str]) -> str:
     """Return the known words, and the one that was probably meant."""
     if not known:
         return "no words at all here"
-    close = difflib.get_close_matches(word[:MAX_WORD], known, n=1) if isinstance(word, str) else []
+    close = difflib.get_close_matches(word[:MAX_WORD_CHARS], known, n=1) if isinstance(word, str) else []
     return f"one of {', '.join(known)}" + (f"; did you mean {close[0]!r}?" if close else "")

@@ -1,6 +1,6 @@
 """Validation of arguments: one place for the rules, one wording for the errors.
 
-Every function returns the value in the type the rest of the library relies on, or raises
+Every function returns the value in the type that the rest of the library relies on, or raises
 :class:`~balancekit.errors.ConfigurationError` naming the parameter, the value and what is allowed.
 ``bool`` is never a number here: ``weight=True`` is a mistake, not a weight of one.
 """
@@ -20,12 +20,25 @@ from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.text import encodable
 from balancekit.errors import ConfigurationError
 
-LONG_S: Final = 3600.0
-"""Seconds above which a time-out or an interval is probably in milliseconds."""
-
+__all__ = [
+    "flag",
+    "ids",
+    "integer",
+    "items",
+    "key",
+    "labels",
+    "number",
+    "numbers",
+    "request",
+    "seconds",
+    "text",
+    "weight",
+]
 
 T = TypeVar("T")
 
+LONG_S: Final = 3600.0
+"""Seconds above which a time-out or an interval is probably in milliseconds."""
 MAX_ITEMS: Final = 1_000_000
 """Items of an iterable that are read at most: endpoints, nodes, listeners."""
 MAX_WEIGHT: Final = 1e100
@@ -143,13 +156,13 @@ def ids(parameter: str, value: object) -> frozenset[str]:
 
 
 def key(value: object) -> None:
-    """Return a key that a request may be hashed by."""
+    """Refuse what no request can be hashed by."""
     if not isinstance(value, str | bytes | int) or isinstance(value, bool):
         raise ConfigurationError("key", value, "a str, bytes or int")
 
 
 def request(key_: object, cost: object, attributes: object) -> None:
-    """Return attributes that a request may ask for."""
+    """Refuse a key, a cost or attributes that no request can have."""
     if key_ is not None:
         key(key_)
     number("cost", cost, above=0.0)

@@ -54,9 +54,8 @@ def retry_after(headers: Mapping[str, str], *, wall: float) -> float | None:
         return seconds
     try:
         date = parsedate_to_datetime(text)
-        if (
-            date.tzinfo is None
-        ):  # the form of asctime, which has no zone: HTTP dates are in UTC (RFC 9110, 5.6.7)
+        if date.tzinfo is None:
+            # The form of asctime, which has no zone: HTTP dates are in UTC (RFC 9110, 5.6.7).
             date = date.replace(tzinfo=UTC)
         return max(0.0, date.timestamp() - wall)
     except (ValueError, OverflowError):

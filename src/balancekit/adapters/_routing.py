@@ -106,10 +106,8 @@ class Router(Generic[T]):
             with self._lock:
                 found = self._transports.get(id(pool))
                 if found is None:
-                    found = self._transports[id(pool)] = (
-                        pool,
-                        self._make(pool),
-                    )  # the pool is kept, so its id is too
+                    # The pool is kept, so its id is too.
+                    found = self._transports[id(pool)] = (pool, self._make(pool))
         return found[1]
 
     def options(self, match: Match[Any], own: RequestOptions | None = None) -> RequestOptions:

@@ -125,9 +125,8 @@ class TransportPool(Generic[InnerTransport]):
         fresh = self._make(route.node.endpoint)
         with self._lock:
             made = route.transports.setdefault(name, fresh)  # that of another thread, perhaps: ours is unused
-            if (
-                made is not fresh or self._routes.get(route.node.id) is not route
-            ):  # unused, or it has left meanwhile
+            if made is not fresh or self._routes.get(route.node.id) is not route:
+                # It is unused, or its endpoint has left meanwhile.
                 self._leave(route.node, fresh)
         return made
 

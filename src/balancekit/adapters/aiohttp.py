@@ -309,9 +309,8 @@ class Balanced:
             error = response.content.exception()
             if error is None and response.content.is_eof():
                 call.whole()
-            elif (
-                error is None or type(error) is aiohttp.ClientConnectionError
-            ):  # how aiohttp says that the caller closed it
+            elif error is None or type(error) is aiohttp.ClientConnectionError:
+                # How aiohttp says that the caller closed it.
                 call.closed()
             else:
                 call.broke(classify_error(error) if isinstance(error, BaseException) else CANCELLED)
@@ -335,9 +334,8 @@ def _change(response: ClientResponse, name: str, value: str | None) -> None:
     headers.popall(name, None)
     if value is not None:
         headers[name] = value
-    response._cache["headers"] = CIMultiDictProxy(
-        headers
-    )  # where the property keeps what it has been asked for
+    # Where the property keeps what it has been asked for.
+    response._cache["headers"] = CIMultiDictProxy(headers)
 
 
 def _shown(sent: RequestInfo, headers: CIMultiDict[str]) -> RequestInfo:

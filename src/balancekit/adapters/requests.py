@@ -180,9 +180,8 @@ class BalancedAdapter(HTTPAdapter):
             else None
         )
         attempt.headers = headers = cast("CaseInsensitiveDict[Any]", request.headers.copy())
-        headers.pop(
-            "Proxy-Authorization", None
-        )  # the session adds it to redirects, for a proxy of the environment
+        # The session adds it to redirects, for a proxy of the environment.
+        headers.pop("Proxy-Authorization", None)
         headers.setdefault("Host", config.matcher.host_header(where, logical=url.netloc))
         for name, value in where.headers:
             headers[name] = value

@@ -46,16 +46,16 @@ class SharedDependencies:
         wanted = set(ids)
         self._failing = {id: names for id, names in self._failing.items() if id in wanted}
 
-    def judge(self, id: str, finding: ProbeResult) -> tuple[bool, tuple[str, ...]]:
+    def judge(self, id: str, result: ProbeResult) -> tuple[bool, tuple[str, ...]]:
         """Return whether the check counts as passed, and which of its failures are shared."""
-        if not finding.answered:
+        if not result.answered:
             self._failing.pop(id, None)
             return False, ()
-        self._failing[id] = finding.failing
+        self._failing[id] = result.failing
         shared = self.shared()
-        degraded = tuple([name for name in finding.failing if name in shared])
-        own = [name for name in finding.failing if name not in shared]
-        return finding.passed or (bool(degraded) and not own), degraded
+        degraded = tuple([name for name in result.failing if name in shared])
+        own = [name for name in result.failing if name not in shared]
+        return result.passed or (bool(degraded) and not own), degraded
 
     def shared(self) -> frozenset[str]:
         """Return the dependencies that fail on most endpoints, two at least."""

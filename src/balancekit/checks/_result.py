@@ -72,7 +72,7 @@ class ProbeExchange(Protocol):
         ...
 
     def receive(self, data: bytes, /) -> ProbeResult | None:
-        """Take the next bytes of the answer, none at its end; return a finding as soon as there is one."""
+        """Take the next bytes of the answer, none at its end; return a result as soon as there is one."""
         ...
 
 

@@ -36,7 +36,7 @@ class RunnerCore:
         self._table = CheckTimer(schedule, random.Random())
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._stale_at = 0.0
-        self.wake: Callable[[], object] = _nobody_waits
+        self.wake: Callable[[], object] = _nothing_waits
         """Called, from any thread, when the list of endpoints has changed."""
         self._stop = balancer.on_event(self._on_event)
 
@@ -47,9 +47,8 @@ class RunnerCore:
     def begin(self, now: float) -> tuple[Endpoint[Any] | None, float]:
         """Return an endpoint to check now, or ``None`` and the seconds until there is something to do."""
         if now >= self._stale_at:
-            self._stale_at = (
-                now + self._schedule.interval
-            )  # first: an event from here on makes the list stale again
+            # First: an event from here on makes the list stale again.
+            self._stale_at = now + self._schedule.interval
             self._endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
             self._table.update(self._endpoints, now=now)
             self._shared.keep(self._endpoints)
@@ -59,7 +58,7 @@ class RunnerCore:
         return None, max(0.0, min(self._table.next_at, self._stale_at) - now)
 
     def result(self, endpoint: Endpoint[Any], found: ProbeResult) -> CheckResult:
-        """Judge a finding in the light of what the others said."""
+        """Judge a result in the light of what the others said."""
         passed, degraded = self._shared.judge(endpoint.id, found)
         return CheckResult(
             passed=passed,
@@ -88,7 +87,7 @@ class RunnerCore:
 
 
 def probe_result(answer: object) -> ProbeResult:
-    """Turn what a user's check returned into a finding."""
+    """Turn what a user's check returned into a result."""
     if isinstance(answer, ProbeResult):
         return answer
     if isinstance(answer, bool):
@@ -96,5 +95,5 @@ def probe_result(answer: object) -> ProbeResult:
     raise ConfigurationError("check", answer, "a check that returns True, False or a ProbeResult")
 
 
-def _nobody_waits() -> None:
+def _nothing_waits() -> None:
     """Stand where the runner has not yet said what waits."""

@@ -145,9 +145,8 @@ def updated(
     )
     if found.leaving or not any([member.eligible for member in members.values()]):
         new = new._replace(deadline=-math.inf)  # an endpoint is due to be removed, or to return
-    left = let_go(
-        new, tuple(state.leaving), now
-    )  # time may never pass between changes that come without pause
+    # Time may never pass between changes that come without pause.
+    left = let_go(new, tuple(state.leaving), now)
     return Step(
         show(left.state),
         (*left.events, *found.events),

@@ -245,11 +245,8 @@ class PrefixTable:
         fact = cells[at] ^ tag
         if not fact & TAG and (self._alive.get(fact) or self._holding(fact)):
             return fact
-        for slot in (
-            at + 1,
-            at + 2,
-            at + 3,
-        ):  # a block that was forgotten, and recorded again, may be there twice
+        # A block that was forgotten, and recorded again, may be there twice.
+        for slot in (at + 1, at + 2, at + 3):
             fact = cells[slot] ^ tag
             if not fact & TAG and (self._alive.get(fact) or self._holding(fact)):
                 return fact

@@ -194,7 +194,8 @@ class RouteTable(Generic[P]):
                 or "#" in path
                 or not path.isascii()
                 or not path.isprintable()
-            ):  # else every spelling leaves it as it is
+            ):
+                # Any other path is left as it is by every spelling.
                 read = self._spelling.read(path)
                 if read is None:
                     return None

@@ -91,9 +91,8 @@ class ProbedPool:
         self.mean: float = 0.0
         """What the known endpoints have beyond own requests, for each unit of capacity."""
         self._lock = new_lock()
-        self._loads: dict[
-            str, tuple[ProbedNodeLoad, ...]
-        ] = {}  # two while a change of its target is being made
+        self._loads: dict[str, tuple[ProbedNodeLoad, ...]] = {}
+        """By id of the endpoint; two while a change of its target is being made."""
         self.taken_at: float = -math.inf
         """When the mean was taken."""
         config.attributes.observe(self.recorded)

@@ -128,9 +128,8 @@ class ReportedRoundRobin(ConstructorRepr):
             nodes = _weighted(snapshot.eligible) or list(snapshot.eligible)
             weights = self._machine.weights([node.id for node in nodes], now=now)
             if order is None or weights != order.weights or nodes != order.nodes:
-                skipped = (
-                    0 if order is None else rng.randrange(len(nodes))
-                )  # or each order would favour the heaviest
+                # A new order begins anywhere; else each would favour the heaviest.
+                skipped = 0 if order is None else rng.randrange(len(nodes))
                 order = _Order(nodes, weights, skipped)
             order.snapshot, order.due = snapshot, now + self._period
             self._order = order

@@ -107,9 +107,8 @@ class MaxInFlight(ConstructorRepr):
         """Return what the child picks among those that have room."""
         child = self._children.of(PART)
         full: set[str] = set()
-        while (
-            len(full) < MAX_RETRIES and not self._children.timed
-        ):  # what a timed child picks, it has charged
+        # What a timed child picks, it has charged.
+        while len(full) < MAX_RETRIES and not self._children.timed:
             node = child.select(snapshot, excluding(ctx, full) if full else ctx)
             if node is None or self._has_room(node):
                 return node

@@ -116,9 +116,8 @@ class RateLimit(ConstructorRepr):
         """Return what the child picks among those that have room, and charge it."""
         child = self._children.of(PART)
         short: set[str] = set()
-        while (
-            len(short) < MAX_RETRIES and not self._children.timed
-        ):  # what a timed child picks, it has charged
+        # What a timed child picks, it has charged.
+        while len(short) < MAX_RETRIES and not self._children.timed:
             node = child.select(snapshot, excluding(ctx, short) if short else ctx)
             if node is None or self._admit(node, ctx):
                 return node

@@ -73,7 +73,7 @@ class Subset(ConstructorRepr):
                 raise ConfigurationError("fallback", fallback, f"labels of {', '.join(self._keys)}")
         elif not isinstance(fallback, str) or fallback not in {"any", "none"}:
             raise ConfigurationError("fallback", fallback, "'any', 'none' or the labels of a default subset")
-        self._anybody = fallback == "any"
+        self._any_endpoint = fallback == "any"
         self._parts = Grouping(lambda node: tuple([node.metadata.get(key) for key in self._keys]))
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
@@ -119,7 +119,7 @@ class Subset(ConstructorRepr):
             asked = None if labels is None else self._within(snapshot, ctx, labels)
             if asked is not None:
                 return asked
-        if not self._anybody:
+        if not self._any_endpoint:
             return None
         if ctx.trace is not None:
             ctx.trace.note(f"no endpoint matches {wanted}")

@@ -104,9 +104,8 @@ class FileExchange:
                 self._living = [row for row in living if row != self._row]
                 self._looked_at = now
         loads = self._loads
-        for load, count in zip(
-            loads, self._sum.over(self._living), strict=False
-        ):  # another thread may change both
+        # Another thread may change both.
+        for load, count in zip(loads, self._sum.over(self._living), strict=False):
             load.node.latency_estimate = count
         cost = COST_PER_COUNT_S * len(loads) * (1 + len(self._living))
         return now + max(self._period, cost / REFRESH_SHARE)

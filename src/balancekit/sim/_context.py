@@ -85,8 +85,8 @@ class SimContext:
     def lines(self) -> Iterator[tuple[str, FifoQueue[object], Iterator[float]]]:
         """Yield id, queue and service times of every server, in order."""
         for id, server in self.servers.items():
-            yield id, FifoQueue(server, _nobody), self.lengths(id)
+            yield id, FifoQueue(server, _ignore), self.lengths(id)
 
 
-def _nobody(job: object, end: float) -> None:
+def _ignore(job: object, end: float) -> None:
     """Schedule nothing: the fast loop computes ends from ``free`` alone."""

@@ -1,7 +1,18 @@
-"""Testing: a manual clock, laws for selectors, and a state machine for balancers.
+"""Testing: a manual clock, laws for selectors, loads and health policies, and a state machine for balancers.
 
-Needs the extra ``testing`` (Hypothesis), except for :class:`ManualClock`, the gates and the hand-made
-snapshots. The laws themselves are in ``balancekit.testing.laws``.
+=====================================  =======================================================================
+:class:`ManualClock`                   time that passes when the test says so
+:func:`check_selector`                 the laws of ``balancekit.testing.laws`` for one selector
+:func:`check_load`                     the laws of loads
+:func:`check_health`                   the laws of health policies
+:func:`check_balancer`                 random histories of a balancer, whose books must balance
+:func:`make_snapshot` and the like     what a selector sees, made by hand
+:func:`chi_square_z`, :func:`share_z`  how far counts are from shares, in standard deviations
+=====================================  =======================================================================
+
+``balancekit.testing.server`` has HTTP servers that misbehave on request, ``balancekit.testing.strategies`` what Hypothesis
+draws, and pytest finds the fixtures of ``balancekit.testing.plugin``. The extra ``testing`` (Hypothesis, aiohttp) is needed
+by ``check_selector``, ``check_balancer``, the servers and the strategies.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from balancekit.testing._broken import LawBroken
 __all__ = ["check_health"]
 
 ENDPOINT: Final = "a"
-PATIENCE_STEPS: Final = 2_000
+MAX_RETURN_STEPS: Final = 2_000
 """Steps of time and success within which an endpoint must be eligible again."""
 
 MakeMachine = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
@@ -150,7 +150,7 @@ def _pass_time(machine: HealthPolicy, now: float) -> None:
 
 def _check_return(machine: HealthPolicy, now: float) -> None:
     one: object = machine
-    for _ in range(PATIENCE_STEPS):
+    for _ in range(MAX_RETURN_STEPS):
         if machine.eligible:
             return
         now += 10.0
@@ -161,5 +161,5 @@ def _check_return(machine: HealthPolicy, now: float) -> None:
         done = Completion(Outcome.SUCCESS, started_at=now - 0.1, ended_at=now)
         _tell("observe", partial(machine.observe, done, now=now))
     raise LawBroken(
-        "6, it comes back", f"{machine.state!r} after {PATIENCE_STEPS} successes and checks that passed"
+        "6, it comes back", f"{machine.state!r} after {MAX_RETURN_STEPS} successes and checks that passed"
     )

@@ -41,11 +41,12 @@ __all__ = ["check_load"]
 
 MAX_RELATIVE_ERROR: Final = 1e-9
 """Between a success by ``succeeded`` and by ``finished``."""
-HISTORY: Final = 60
+HISTORY_REQUESTS: Final = 60
 """Requests of each endpoint before loads are compared."""
 MAX_BETTER: Final = 0.02
-"""Part by which answers that came at other times may differ."""
+"""Share by which loads may differ for answers that came at other times."""
 MIN_WORSE: Final = 10.0
+"""Factor on the load of peers (law 8)."""
 
 
 def check_load(
@@ -159,7 +160,7 @@ def _check_successes(make: Callable[[], LoadPolicy]) -> None:
 
 def _check_bad_endings(make: Callable[[], LoadPolicy], *, counts_failures: bool) -> None:
     for outcome in (Outcome.IGNORED, Outcome.CANCELLED, Outcome.FAILURE):
-        for answers in (HISTORY // 2, 0):
+        for answers in (HISTORY_REQUESTS // 2, 0):
             *peers, value = _values_after(make, outcome, answers)
             before = "after it had answered" if answers else "without an answer"
             if value < min(peers) * (1.0 - MAX_BETTER):
@@ -177,7 +178,7 @@ def _check_bad_endings(make: Callable[[], LoadPolicy], *, counts_failures: bool)
 def _values_after(make: Callable[[], LoadPolicy], outcome: Outcome, answers: int) -> list[float]:
     """Return the loads of three nodes with one request in flight each: two that answer, and one that ends badly after its answers."""
     nodes, now = make_nodes({"a": 1.0, "b": 1.0, "c": 1.0}, load=make()), 100.0
-    for number in range(HISTORY):
+    for number in range(HISTORY_REQUESTS):
         for node in nodes:
             bad = node is nodes[-1] and number >= answers
             node.load.started(now=now, cost=1.0)

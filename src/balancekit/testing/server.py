@@ -36,7 +36,9 @@ FIRST_PORT: Final = 9101
 """Port of the first server that the command starts."""
 MAX_SERVERS: Final = 100
 TIMEOUT_S: Final = 10.0
+"""For a control request, and for work on the thread of the servers."""
 POLL_S: Final = 0.2
+"""Between two looks of the command for a signal."""
 
 
 class ToyServer:
@@ -282,9 +284,14 @@ class _LoopThread:
     def start(self) -> None:
         """Start the loop."""
         if self._loop is None:
-            self._loop = loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=loop.run_forever, name="toy servers", daemon=True)
-            self._thread.start()
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name="toy servers", daemon=True)
+            try:
+                thread.start()
+            except BaseException:  # the system starts no more threads
+                loop.close()
+                raise
+            self._loop, self._thread = loop, thread
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine on the loop and return its result."""
@@ -360,13 +367,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Toy HTTP servers on loopback. A URL may ask for a fault: /status?code=503, /slow?seconds=1, "
         "/hang, /reset, /half, /pieces, /events, /echo.",
     )
-    parser.add_argument("--count", type=int, default=4, help="how many servers (default: 4)")
-    parser.add_argument("--port", type=int, default=FIRST_PORT, help="port of the first one (default: 9101)")
+    parser.add_argument("--count", type=int, default=4, help="how many servers (default: %(default)s)")
     parser.add_argument(
-        "--latency", type=float, default=0.0, help="median seconds to a response (default: 0)"
+        "--port", type=int, default=FIRST_PORT, help="port of the first one (default: %(default)s)"
     )
     parser.add_argument(
-        "--jitter", type=float, default=0.3, help="sigma of the lognormal latency (default: 0.3)"
+        "--latency", type=float, default=0.0, help="median seconds to a response (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--jitter", type=float, default=0.3, help="sigma of the lognormal latency (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
     try:

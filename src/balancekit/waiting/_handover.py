@@ -134,9 +134,8 @@ class Handover(Generic[T]):
         self._noticed_inside = False
         self._looked_at = monotonic()
         self._looker = NO_THREAD
-        self._refused_cost = (
-            math.inf
-        )  # of the request whose refusal ended the last look; infinite while a look goes on
+        self._refused_cost = math.inf
+        """Of the request whose refusal ended the last look; infinite while a look goes on."""
         self._undo = [
             balancer.on_completion(lambda _endpoint, _completion: self.notify()),
             balancer.on_event(lambda _event: self.notify()),

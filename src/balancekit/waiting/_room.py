@@ -284,16 +284,13 @@ class WaitingRoom(Generic[T]):
         attributes: Mapping[str, object] | None,
     ) -> R:
         valid.request(key, cost, attributes)
-        if (
-            tenant != "" or criticality.__class__ is not int or criticality
-        ):  # wrong ones are refused without a queue, too
+        # Wrong ones are refused without a queue, too.
+        if tenant != "" or criticality.__class__ is not int or criticality:
             valid.text("tenant", tenant, empty=True, any_text=True)
             levels = self._handover.queue.criticalities
             valid.integer("criticality", criticality, minimum=0, maximum=levels - 1)
-        excluded, acquire = (
-            valid.ids("exclude", exclude) if exclude else frozenset[str](),
-            self._balancer.acquire,
-        )
+        excluded = valid.ids("exclude", exclude) if exclude else frozenset[str]()
+        acquire = self._balancer.acquire
         if cost == 1.0 and not excluded and attributes is None:
             return kind(partial(acquire, key), alike=key is None, excluding=False)
         ask = partial(acquire, key, cost=cost, exclude=excluded, attributes=attributes)

@@ -76,7 +76,7 @@ class RoundRobin(ConstructorRepr):
         """Return the candidate whose turn it is."""
         nodes = snapshot.derive(in_service)
         if not _any_left(nodes, ctx):
-            return _anybody(snapshot, ctx)
+            return _any_host(snapshot, ctx)
         if self._start is None:
             self._start = ctx.rng.getrandbits(START_BITS)
         if self._order.follows(snapshot, nodes, self._start):
@@ -150,7 +150,7 @@ class LeastRequest(ConstructorRepr):
         """Return the least busy candidate drawn, or the one that is due."""
         nodes = snapshot.derive(in_service)
         if not _any_left(nodes, ctx):
-            return _anybody(snapshot, ctx)
+            return _any_host(snapshot, ctx)
         if self._start is None:
             self._start = ctx.rng.getrandbits(START_BITS)
         if self._order.follows(snapshot, nodes, self._start):
@@ -192,7 +192,7 @@ class Random(ConstructorRepr):
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return any candidate."""
-        return _anybody(snapshot, ctx)
+        return _any_host(snapshot, ctx)
 
 
 @final
@@ -242,6 +242,6 @@ def _any_left(nodes: tuple[Node, ...], ctx: PickContext) -> bool:
     return any(node.id not in ctx.exclude for node in nodes)
 
 
-def _anybody(snapshot: Snapshot, ctx: PickContext) -> Node | None:
+def _any_host(snapshot: Snapshot, ctx: PickContext) -> Node | None:
     candidates = snapshot.candidates(ctx)
     return ctx.rng.choice(candidates) if candidates else None

@@ -108,7 +108,7 @@ class L4Node:
         self.down: bool = False
         self.alive: frozenset[str] = frozenset()
         """The L7 nodes that its checks see up."""
-        self.owner: Callable[[bytes], str] = _nobody
+        self.owner: Callable[[bytes], str] = _no_owner
 
     def restart(self) -> None:
         """Begin with an empty table and an empty line."""
@@ -230,7 +230,7 @@ def _made(parameter: str, value: T, kind: type[object]) -> T:
     return value
 
 
-def _nobody(_flow: bytes) -> str:
+def _no_owner(_flow: bytes) -> str:
     raise AssertionError("an L4 node steers to the L7 nodes that it sees")
 
 

@@ -3,7 +3,7 @@
 ==  ===================================  =====================================================================
 1   :func:`picks_candidates`             a pick is one of the snapshot's candidates, or ``None``
 2   :func:`honours_exclusion`            never an excluded endpoint
-3   :func:`none_iff_nobody`              ``None`` if and only if there is no candidate
+3   :func:`none_iff_no_candidate`        ``None`` if and only if there is no candidate
 4   :func:`uses_only_its_generator`      module-level randomness and clocks change nothing
 5   :func:`same_seed_same_picks`         two alike selectors with alike generators pick alike
 6   :func:`writes_nothing`               snapshot and nodes look the same after a pick
@@ -23,8 +23,8 @@
 ``ALL`` are the laws every weighted selector keeps: 1 to 9. An algorithm that ignores weights is checked with
 ``ALL - {WEIGHTED}``, one that should treat all alike with ``ALL - {WEIGHTED} | {EVEN}``, a consistent hash
 with ``ALL - {WEIGHTED} | HASHED``, one that learns from answers and is to be safe with any endpoints
-with ``ALL | ADAPTIVE``: of the shipped selectors only the default keeps all of these. Laws 9 and 10 are statistical, with a fixed seed and a gate of 4.5
-standard deviations: a correct selector that has passed once always passes.
+with ``ALL | ADAPTIVE``: of the shipped selectors only the default keeps all of these. Laws 9 and 10 are statistical,
+with a fixed seed and a gate of 4.5 standard deviations: a correct selector that has passed once always passes.
 
 In-flight counts (never negative, their sum the open leases) are the balancer's to keep: see
 ``balancekit.testing.check_balancer``.
@@ -46,7 +46,7 @@ from balancekit.testing.laws._keys import disrupts_little, independent_of_order
 from balancekit.testing.laws._picks import (
     fast_path_agrees,
     honours_exclusion,
-    none_iff_nobody,
+    none_iff_no_candidate,
     picks_candidates,
     survives_changes,
 )
@@ -71,7 +71,7 @@ __all__ = [
     "independent_of_order",
     "keeps_queues_finite",
     "learns_nothing_from_ignored",
-    "none_iff_nobody",
+    "none_iff_no_candidate",
     "picks_candidates",
     "same_seed_same_picks",
     "starves_none",
@@ -94,7 +94,7 @@ ALL: Final[frozenset[Law]] = frozenset(
     {
         picks_candidates,
         honours_exclusion,
-        none_iff_nobody,
+        none_iff_no_candidate,
         uses_only_its_generator,
         same_seed_same_picks,
         writes_nothing,

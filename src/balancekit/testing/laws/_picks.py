@@ -16,7 +16,13 @@ from balancekit.testing._factories import make_context
 from balancekit.testing.laws._subject import Subject
 from balancekit.testing.strategies import keys, snapshots
 
-__all__ = ["fast_path_agrees", "honours_exclusion", "none_iff_nobody", "picks_candidates", "survives_changes"]
+__all__ = [
+    "fast_path_agrees",
+    "honours_exclusion",
+    "none_iff_no_candidate",
+    "picks_candidates",
+    "survives_changes",
+]
 
 
 def picks_candidates(subject: Subject) -> None:
@@ -48,7 +54,7 @@ def honours_exclusion(subject: Subject) -> None:
                 raise LawBroken("2, honours_exclusion", f"{node.id!r} of excluded {sorted(exclude)}")
 
 
-def none_iff_nobody(subject: Subject) -> None:
+def none_iff_no_candidate(subject: Subject) -> None:
     """Law 3. ``None`` means that there is no candidate, and no candidate gives ``None``."""
 
     @subject.search(
@@ -62,7 +68,9 @@ def none_iff_nobody(subject: Subject) -> None:
             node = selector.select(snapshot, ctx)
             if (node is None) != (not snapshot.candidates(ctx)):
                 found = [one.id for one in snapshot.candidates(ctx)]
-                raise LawBroken("3, none_iff_nobody", f"picked {node!r} when the candidates were {found}")
+                raise LawBroken(
+                    "3, none_iff_no_candidate", f"picked {node!r} when the candidates were {found}"
+                )
 
 
 def survives_changes(subject: Subject) -> None:

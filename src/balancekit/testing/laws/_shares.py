@@ -18,8 +18,6 @@ __all__ = ["evenly", "in_proportion"]
 
 PICKS: Final = 6_000
 """Per situation of a statistical law: enough to see a share of 1/13 that is off by a fifth."""
-
-
 MAX_OTHERWISE_MISSING: Final = 2
 """Up to this many endpoints are also removed and excluded: those differ from *down* by code, not by arithmetic."""
 
@@ -54,12 +52,12 @@ def _check_shares(
     for count in range(len(expected) - 1):
         for missing in itertools.combinations(expected, count):
             wanted = {id: weight for id, weight in expected.items() if id not in missing}
-            for how, lane, counts in _situations(subject, given_weights, set(missing)):
+            for how, path, counts in _situations(subject, given_weights, set(missing)):
                 z = chi_square_z(counts, wanted)
                 if z > Z or set(counts) - set(wanted):
                     raise LawBroken(
                         law,
-                        f"with {missing or 'none'} {how}, {lane} gave {dict(sorted(counts.items()))} for "
+                        f"with {missing or 'none'} {how}, {path} gave {dict(sorted(counts.items()))} for "
                         f"weights {wanted}: {z:.1f} standard deviations off (at most {Z})",
                     )
 
@@ -74,7 +72,7 @@ def _situations(
     seed = hash_free_seed(missing)
 
     selector, ctx = subject.make(), make_context(seed)
-    _counts(subject, selector, whole, ctx, 7)  # it has seen better days
+    _counts(subject, selector, whole, ctx, 7)  # all were there before
     yield "down", "select", _counts(subject, selector, make_snapshot(nodes, down=missing), ctx, PICKS)
 
     if len(missing) <= MAX_OTHERWISE_MISSING:
