@@ -170,7 +170,7 @@ def test_a_table_passed_off_as_a_ring_is_found_out(monkeypatch):
 def test_a_selector_that_is_not_by_lot_is_found_out(monkeypatch):
     """Everything to the first, called random."""
     monkeypatch.setattr(
-        selection, "SELECTORS", {"UniformRandom": SelectorCase(make=First, weighted=False, exact="lot")}
+        selection, "SELECTORS", {"UniformRandom": SelectorCase(make=First, weighted=False, exact="random")}
     )
     assert run("distribution", "shares by UniformRandom") == ["UniformRandom, equal"]
 

@@ -22,6 +22,8 @@ PAGES = [
 ]
 """Records of decisions and fragments of the changelog tell of the past, in its words."""
 
+SCENARIOS = sorted((ROOT / "src" / "balancekit").rglob("*.toml"))
+
 RETIRED = {
     "": "Keeper Hearing _Thorough Hot Busy Details Verdict SupportsVerdicts SupportsAccusation SupportsPardon "
     "CircuitBreaker read_out accuse pardon forgive Ladder Climber Lots drawer thinned held_back _instead "
@@ -125,7 +127,7 @@ def test_no_module_has_a_retired_name():
     assert [path.name for path in SOURCES if path.stem in RETIRED_MODULES.split()] == []
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *PAGES, *SCENARIOS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_things_are_things(path):
     """Words for people are said of people only, and retired phrases do not occur."""
     assert misused(prose(path)) == []

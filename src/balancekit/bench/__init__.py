@@ -3,8 +3,8 @@
 :func:`measure` runs up to four topics, ``distribution``, ``disruption``, ``speed`` and ``latency``, and returns
 :class:`Results`: claims with verdicts (:class:`Claim`) and tables. :func:`draw` makes pictures of them,
 :func:`write` a folder with a report, :func:`card` a small picture of one algorithm. :func:`write_scenario` writes such a
-folder about a scenario of :mod:`balancekit.sim`. Drawing needs matplotlib, which
-the extra ``cli`` brings; measuring does not.
+folder about a scenario of :mod:`balancekit.sim`. Drawing needs matplotlib, which the extra ``plots`` brings; measuring
+does not.
 """
 
 from __future__ import annotations

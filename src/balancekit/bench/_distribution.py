@@ -41,7 +41,6 @@ __all__ = ["distribution_steps"]
 PEAK_RANGE: Final = (1.07, 1.29)
 """Busiest over mean for 3 to 1 000 servers of 150 points each."""
 SIZES: Final = (3, 10, 100, 1_000)
-SHARE = Column(name="share", form=".1%")
 WEIGHTS: Final = (5.0, 3.0, 2.0)
 
 

@@ -22,7 +22,7 @@ def card(name: str, *, seed: int = 1) -> str:
     ConfigurationError
         If there is no such algorithm.
     ModuleNotFoundError
-        If matplotlib is not installed; the extra ``cli`` brings it.
+        If matplotlib is not installed; the extra ``plots`` brings it.
     """
     figures = figures_of(name, seed=seed)
     from balancekit.bench._plot_cards import card_of_selector, card_of_structure  # noqa: PLC0415 - an extra

@@ -62,7 +62,7 @@ summary { cursor: pointer; padding: .3rem 0; } nav a { margin-right: 1rem; } a {
 
 
 class Section(Record):
-    """A part of a page: where it is, what it asks, what was found, and SVG text by name."""
+    """A part of a page: its anchor, its title, what was found, and SVG text by name."""
 
     name: str
     title: str
@@ -90,9 +90,9 @@ def page(results: Results, pictures: Mapping[str, str]) -> str:
         for topic, findings in results.topics.items()
     ]
     sample = " Small samples: tolerances are wide." if results.quick else ""
-    lead = f"Measured figures stand beside the right ones; a claim holds if chance alone explains the difference.{sample}"
+    lead = f"A claim holds if chance alone explains the difference.{sample}"
     facts = {**results.machine, **results.versions, "seed": results.seed}
-    return document("Is it true what is said of these algorithms?", lead, facts, sections)
+    return document("Measured figures of the algorithms beside the right ones", lead, facts, sections)
 
 
 def document(

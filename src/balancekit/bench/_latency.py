@@ -1,7 +1,7 @@
 """Latency by algorithm: simulations beside queueing theory.
 
 Ten servers, Poisson arrivals, exponential service of mean 1: the model for which theory knows the answers. Times
-are in mean service times. Theory knows mean and 99th percentile at random (M/M/1), in turn (GI/M/1) and for the
+are in mean service times. Theory knows mean and 99th percentile at random (M/M/1), by round robin (GI/M/1) and for the
 central queue (M/M/10); for two choices and the shortest queue the figures are those of independent simulations.
 
 *The slow server.* One of ten takes three times as long. No policy that looks at loads can give it more than it can
@@ -182,7 +182,7 @@ def right_mean(policy: str, load: float) -> tuple[float, float] | None:
 
 
 def right_p99(policy: str, load: float) -> float | None:
-    """Return the 99th percentile where theory knows it: exponential tails at random and in turn."""
+    """Return the 99th percentile where theory knows it: exponential tails at random and by round robin."""
     match policy:
         case "random":
             return math.log(100.0) / (1.0 - load)

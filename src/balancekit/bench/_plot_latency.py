@@ -92,10 +92,10 @@ def means(findings: Findings) -> Figure:
     rows = findings["latency"].where()
     figure = _curves(rows, "mean", "mean service times", (1, 1.5, 2, 3, 5, 10, 20))
     load = _headline_load(rows)
-    lot, two = [_at(rows, policy, load)["mean"] for policy in (RANDOM, TWO)]
+    random, two = [_at(rows, policy, load)["mean"] for policy in (RANDOM, TWO)]
     titled(
         figure,
-        f"Looking at two servers instead of one is {lot / two:.1f} times as fast at {load:.0%} load",
+        f"Looking at two servers instead of one is {random / two:.1f} times as fast at {load:.0%} load",
         "mean time in the system, ten servers; lines: simulated, circles: theory",
     )
     return figure

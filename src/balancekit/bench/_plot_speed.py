@@ -70,7 +70,7 @@ def picks(findings: Findings) -> Figure:
     ]
     titled(
         figure,
-        f"A pick costs {turn:.1f} empty method calls in turn, {two:.1f} by two choices",
+        f"A pick costs {turn:.1f} empty method calls by round robin, {two:.1f} by two choices",
         "cost of a pick alone, by number of endpoints; the figure is of the most endpoints",
     )
     return figure

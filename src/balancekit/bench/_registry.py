@@ -33,7 +33,7 @@ class SelectorCase(Record):
     weighted
         Whether it heeds weights.
     exact
-        How its shares of equal endpoints are known: ``"turns"``, ``"lot"`` or ``""`` if they follow from loads.
+        How its shares of equal endpoints are known: ``"rotation"``, ``"random"``, or ``""`` if they follow from loads.
     health
         Whether the balancer's default health is on.
     linear
@@ -63,11 +63,11 @@ class SelectorCase(Record):
 
 
 SELECTORS: Final[Mapping[str, SelectorCase]] = {
-    "RoundRobin": SelectorCase(make=selectors.RoundRobin, weighted=False, exact="turns"),
-    "SmoothWeightedRoundRobin": SelectorCase(make=selectors.SmoothWeightedRoundRobin, exact="turns"),
-    "StrideScheduling": SelectorCase(make=selectors.StrideScheduling, exact="turns"),
-    "UniformRandom": SelectorCase(make=selectors.UniformRandom, weighted=False, exact="lot"),
-    "WeightedRandom": SelectorCase(make=selectors.WeightedRandom, exact="lot"),
+    "RoundRobin": SelectorCase(make=selectors.RoundRobin, weighted=False, exact="rotation"),
+    "SmoothWeightedRoundRobin": SelectorCase(make=selectors.SmoothWeightedRoundRobin, exact="rotation"),
+    "StrideScheduling": SelectorCase(make=selectors.StrideScheduling, exact="rotation"),
+    "UniformRandom": SelectorCase(make=selectors.UniformRandom, weighted=False, exact="random"),
+    "WeightedRandom": SelectorCase(make=selectors.WeightedRandom, exact="random"),
     "First": SelectorCase(make=selectors.First, weighted=False),
     "PowerOfChoices": SelectorCase(make=selectors.PowerOfChoices, load=InFlight),
     "PowerOfChoices, failure-aware": SelectorCase(make=selectors.PowerOfChoices, health=True),

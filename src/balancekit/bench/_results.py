@@ -22,11 +22,11 @@ __all__ = ["TITLES", "Results", "measure", "steps", "versions"]
 
 TITLES: Final[Mapping[str, str]] = {
     "distribution": "Traffic shares",
-    "disruption": "What moves when a server joins or leaves?",
-    "speed": "What does a pick cost?",
-    "latency": "How long do requests take?",
+    "disruption": "Keys that move when a server joins or leaves",
+    "speed": "Cost of a pick and of a request",
+    "latency": "Latency of requests",
 }
-"""The topics, in the order in which they are measured, and the question of each."""
+"""The topics, in the order in which they are measured, and the title of each."""
 PACKAGES: Final = ("balancekit", "numpy", "mmh3", "sortedcontainers")
 
 
@@ -68,7 +68,7 @@ class Results(Record):
             "holds": self.holds,
             "topics": {
                 name: {
-                    "question": TITLES[name],
+                    "title": TITLES[name],
                     "holds": findings.holds,
                     "claims": [claim.data() for claim in findings.claims],
                     "tables": [table.data() for table in findings.tables],
@@ -108,7 +108,7 @@ def measure(
     executor: Executor | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Results:
-    """Measure topics and say what came of it. About a minute for all of them.
+    """Measure topics; all of them take about a minute.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Traffic shares of every selector in a simulation, with equal and with different weights.
 
-Shares by turns are exact, shares at random and by key have the spread of a multinomial. Those that follow from loads
+Shares by rotation are exact, shares at random and by key have the spread of a multinomial. Those that follow from loads
 have no formula; they are shown.
 """
 
@@ -108,7 +108,7 @@ def _claims(name: str, what: str, report: SimulationReport, weights: Mapping[str
     case, whole = SELECTORS[name], sum(weights.values())
     counts = [report.picks[id] for id in weights]
     total = sum(counts)
-    if case.exact == "turns":
+    if case.exact == "rotation":
         off = max(
             abs(count - total * weight / whole)
             for count, weight in zip(counts, weights.values(), strict=True)
@@ -127,7 +127,7 @@ def _claims(name: str, what: str, report: SimulationReport, weights: Mapping[str
             )
         ]
     structure = getattr(case.make(), "structure", None)
-    if case.exact == "lot" or name == "SourceHash":
+    if case.exact == "random" or name == "SourceHash":
         shares = _parts(weights)
     elif structure is not None and name != "BoundedLoad":
         owned = structure(weights).shares()

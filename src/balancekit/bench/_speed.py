@@ -26,12 +26,13 @@ from balancekit.snapshot import Members, Node, Snapshot
 __all__ = ["speed_steps"]
 
 SIZES: Final = (10, 100, 1_000)
-WARM: Final = 20
-"""Requests per endpoint before the clock runs: every endpoint has answered, and windows are sampled."""
-WARM_LINEAR: Final = 200
-"""Requests in all, for a selector that looks at every endpoint."""
-SLACK: Final = 1.5
-BOUNDS: Final[Mapping[tuple[str, str], float]] = {
+WARM_UP_REQUESTS: Final = 20
+"""Per endpoint, before the clock runs: every endpoint has answered, and windows are sampled."""
+WARM_UP_REQUESTS_LINEAR: Final = 200
+"""In all, for a selector that looks at every endpoint."""
+BOUND_FACTOR: Final = 1.5
+"""For unknown machines."""
+MAX_CALLS: Final[Mapping[tuple[str, str], float]] = {
     ("RoundRobin", "pick"): 5.0,
     ("PowerOfChoices", "pick"): 12.0,
     ("PowerOfChoices", "request"): 30.0,
@@ -40,11 +41,11 @@ BOUNDS: Final[Mapping[tuple[str, str], float]] = {
     ("MaglevTable", "lookup"): 8.0,
     ("HashRing", "lookup"): 15.0,
 }
-"""At most so many empty method calls, on the machine where the repository's gates are held."""
-SAME: Final = ("RoundRobin", "UniformRandom", "PowerOfChoices", "LeastRequest", "SmoothWeightedRoundRobin")
+"""Empty method calls at most, on the machine where the repository's gates are held."""
+FLAT: Final = ("RoundRobin", "UniformRandom", "PowerOfChoices", "LeastRequest", "SmoothWeightedRoundRobin")
 """Selectors whose pick costs the same at any number of endpoints."""
-GROWTH: Final = 2.0
-"""At most, from 10 endpoints to 1 000. Work that grew with their number would be a hundred times as much."""
+MAX_GROWTH: Final = 2.0
+"""Factor from 10 endpoints to 1 000. Work that grew with their number would be a hundred times as much."""
 
 
 def speed_steps(*, seed: int, quick: bool) -> Iterator[Step]:
@@ -62,7 +63,7 @@ def speed_steps(*, seed: int, quick: bool) -> Iterator[Step]:
         )
     if not quick:
         yield Step(
-            label="does a pick cost more among 1,000 endpoints?",
+            label="picks among 10 and 1,000 endpoints",
             run=partial(_growth, seed, Timer(rounds=15, milliseconds=milliseconds)),
         )
 
@@ -102,7 +103,7 @@ def _add(timer: Timer, name: str, pool: list[Endpoint[str]], seed: int) -> None:
     if pick is not None:
         timer.add(f"{name}/pick", f"p({call or '1.0'})", p=pick, **keys)
     balancer = LoadBalancer(pool, selector=case.make(), rng=random.Random(seed), **case.options())
-    for _ in range(WARM_LINEAR if case.linear else WARM * len(pool)):
+    for _ in range(WARM_UP_REQUESTS_LINEAR if case.linear else WARM_UP_REQUESTS * len(pool)):
         balancer.acquire().release()
     timer.add(f"{name}/request", f"with a({call}): pass", a=balancer.acquire, **keys)
 
@@ -150,9 +151,9 @@ def _structures(size: int, seed: int, timer: Timer) -> Findings:
 
 
 def _within(name: str, what: str, size: int, timing: Timing | None, *, busy: bool) -> list[Claim]:
-    if (name, what) not in BOUNDS or timing is None or not machine()["interpreter lock"]:
+    if (name, what) not in MAX_CALLS or timing is None or not machine()["interpreter lock"]:
         return []
-    bound = SLACK * BOUNDS[name, what]
+    bound = BOUND_FACTOR * MAX_CALLS[name, what]
     article = {"pick": "A pick by", "request": "A whole request by", "lookup": "A look-up in"}[what]
     return [
         Claim(
@@ -171,13 +172,13 @@ def _within(name: str, what: str, size: int, timing: Timing | None, *, busy: boo
 
 def _growth(seed: int, timer: Timer) -> Findings:
     few, many = ([Endpoint(id) for id in names(size, seed)] for size in (SIZES[0], SIZES[-1]))
-    for name in SAME:
+    for name in FLAT:
         timer.add(f"{name}/few", "p(1.0)", p=_picker(name, few, seed))
         timer.add(f"{name}/many", "p(1.0)", p=_picker(name, many, seed))
     gc.collect()
     results = timer.run()
     claims = []
-    for name in SAME if machine()["interpreter lock"] else ():
+    for name in FLAT if machine()["interpreter lock"] else ():
         growth = results[f"{name}/many"].ratio / results[f"{name}/few"].ratio
         claims.append(
             Claim(
@@ -186,7 +187,7 @@ def _growth(seed: int, timer: Timer) -> Findings:
                 measured=growth,
                 right=1.0,
                 low=-math.inf,
-                high=GROWTH,
+                high=MAX_GROWTH,
                 form=".2f",
                 source="O(1); endpoints that do not fit into the nearest cache may cost up to twice as much",
                 judged=not timer.busy,

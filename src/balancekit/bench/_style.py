@@ -52,7 +52,7 @@ STYLE: Final = {
     "path.simplify": True,
 }
 
-NOTHING: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+NO_METADATA: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 """What a file says about itself: neither the day nor the program."""
 
 
@@ -118,7 +118,7 @@ def svg(figure: Figure, name: str) -> str:
     """Return the figure as SVG text on white, the same whenever it is made."""
     out = io.StringIO()
     with styled(name):
-        figure.savefig(out, format="svg", metadata=NOTHING, facecolor="white")
+        figure.savefig(out, format="svg", metadata=NO_METADATA, facecolor="white")
     text = out.getvalue()
     begin = text.index("<svg")
     return text[begin:].replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")

@@ -121,7 +121,7 @@ def many_servers_mean(servers: int, load: float) -> float:
 
 
 def many_servers_tail(servers: int, load: float, time: float) -> float:
-    """Return the part of requests that take longer than ``time`` in M/M/n."""
+    """Return the share of requests that take longer than ``time`` in M/M/n."""
     waits, rate = _must_wait(servers, load), servers * (1.0 - load)
     if abs(rate - 1.0) < 1e-9:
         both = (1.0 + time) * math.exp(-time)
@@ -139,7 +139,7 @@ def _must_wait(servers: int, load: float) -> float:
 
 
 def round_robin_mean(servers: int, load: float) -> float:
-    """Return the mean time when Poisson arrivals go to n servers in turn: each is GI/M/1 with Erlang(n) arrivals.
+    """Return the mean time when Poisson arrivals go to n servers by round robin: each is GI/M/1 with Erlang(n) arrivals.
 
     Example
     -------
