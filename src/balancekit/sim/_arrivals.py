@@ -2,7 +2,7 @@
 
 =========================  ===================================================================
 :class:`Poisson`           independent callers, so many a second
-:class:`Bursty`            quiet and busy spells by turns
+:class:`Bursty`            quiet and busy spells, alternating
 :class:`Diurnal`           a day's curve
 :class:`RecordedArrivals`  what was measured
 :class:`ClosedLoop`        so many callers, each of which waits for its answer (a closed loop)
@@ -63,7 +63,7 @@ class Poisson(Record):
 
 
 class Bursty(Record):
-    """Quiet and busy spells by turns, of exponential lengths; a Poisson process in either.
+    """Quiet and busy spells, alternating, of exponential lengths; a Poisson process in either.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class Claim(Record):
     balancer
         The name of the balancer it is about.
     measure
-        What is measured; see the top of this file.
+        What is measured, of those that the module lists.
     low, high
         The value is at least this and at most that, in seconds or shares.
     over

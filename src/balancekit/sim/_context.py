@@ -82,7 +82,7 @@ class SimContext:
         """Return the service times of a server, from the first one on."""
         return draws(self.servers[id].service, self.chance(f"service {id}"))
 
-    def lines(self) -> Iterator[tuple[str, FifoQueue[object], Iterator[float]]]:
+    def queues(self) -> Iterator[tuple[str, FifoQueue[object], Iterator[float]]]:
         """Yield id, queue and service times of every server, in order."""
         for id, server in self.servers.items():
             yield id, FifoQueue(server, _ignore), self.lengths(id)

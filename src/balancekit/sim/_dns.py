@@ -1,8 +1,8 @@
 """DNS in virtual time: a policy, monitors, and resolvers that cache its answers.
 
 What a DNS change does is decided by caches. Here each resolver has one: it asks the policy when its answer has
-expired, and sends its clients' requests to what it holds, alive or not. Which requests still go to a dead site
-at time t is then a figure and not a hope::
+expired, and sends its clients' requests to what it holds, alive or not. So it is known how long requests go to a dead
+site::
 
     last failed request <= death + detection + TTL
 
@@ -59,7 +59,7 @@ class DnsReport(Record):
     requests
         All requests, in order.
     detected
-        When the monitors changed their minds: time, endpoint, up.
+        When monitors changed what they say of an endpoint: time, endpoint, up.
     """
 
     requests: tuple[DnsRequest, ...]

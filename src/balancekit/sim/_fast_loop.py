@@ -1,8 +1,8 @@
 """The fast loop of a simulation, for runs in which nothing fails.
 
-For requests to which nothing can happen: no time-out, no hedge, no faults, lines that are first in, first out. Their end
+For requests to which nothing can happen: no time-out, no hedge, no faults, queues that are first in, first out. Their end
 is known when they arrive, so the loop has one heap entry per request and writes two columns; the others follow from
-them. ``_run.py`` gives the same log, byte for byte, at several times the cost; a test compares them.
+them. ``_event_loop.py`` writes the same trace, byte for byte, at several times the cost; a test compares them.
 
 Cost: with a constant pick about twice what acquiring and releasing a lease costs; ``benchmarks/sim.py`` measures it.
 """
@@ -34,7 +34,8 @@ def play(context: SimContext, arrived: Sequence[float]) -> Trace:
     acquires = [balancer.acquire for balancer in context.balancers]
     acquire, many, draw = acquires[0], len(acquires), context.spread.random
     servers = {
-        id: (number, line.free, line.scale, draws) for number, (id, line, draws) in enumerate(context.lines())
+        id: (number, queue.free, queue.scale, draws)
+        for number, (id, queue, draws) in enumerate(context.queues())
     }
     heap: list[tuple[float, int, Lease[str] | None]] = [(inf, -1, None)]
     for number, now in enumerate(arrived):
@@ -51,7 +52,7 @@ def play(context: SimContext, arrived: Sequence[float]) -> Trace:
             went_to(NO_SERVER)
             continue
         index, free, scale, lengths = servers[lease.node.id]
-        # What follows is Line.end, written out: a call would be a tenth of the loop.
+        # What follows is FifoQueue.end, written out: a call would be a tenth of the loop.
         length = next(lengths) * scale
         end = free[0] + length if free[0] > now else now + length
         heapreplace(free, end)
@@ -61,20 +62,20 @@ def play(context: SimContext, arrived: Sequence[float]) -> Trace:
     while len(heap) > 1:
         clock.now, _, lease = heappop(heap)
         lease.__exit__(None, None, None)  # type: ignore[union-attr]  # the same
-    return _log(arrived, ended, where)
+    return _trace(arrived, ended, where)
 
 
-def _log(arrived: Sequence[float], ended: Sequence[float], where: Sequence[int]) -> Trace:
-    """Return the whole log: one attempt for each request that went somewhere, there from its arrival to its end."""
-    log = Trace()
+def _trace(arrived: Sequence[float], ended: Sequence[float], where: Sequence[int]) -> Trace:
+    """Return the whole trace: one attempt for each request that went somewhere, there from its arrival to its end."""
+    trace = Trace()
     begins, ends, places = np.array(arrived), np.array(ended), np.array(where, dtype=np.int64)
     served = places != NO_SERVER
-    log.arrived.frombytes(begins.tobytes())
-    log.ended.frombytes(ends.tobytes())
-    log.served.frombytes(served.astype(np.int8).tobytes())
-    log.request.frombytes(np.flatnonzero(served).astype(np.int64).tobytes())
-    log.kind.frombytes(np.full(int(served.sum()), FIRST, dtype=np.int8).tobytes())
-    log.where.frombytes(places[served].tobytes())
-    log.entered.frombytes(begins[served].tobytes())
-    log.left.frombytes(ends[served].tobytes())
-    return log
+    trace.arrived.frombytes(begins.tobytes())
+    trace.ended.frombytes(ends.tobytes())
+    trace.served.frombytes(served.astype(np.int8).tobytes())
+    trace.request.frombytes(np.flatnonzero(served).astype(np.int64).tobytes())
+    trace.kind.frombytes(np.full(int(served.sum()), FIRST, dtype=np.int8).tobytes())
+    trace.where.frombytes(places[served].tobytes())
+    trace.entered.frombytes(begins[served].tobytes())
+    trace.left.frombytes(ends[served].tobytes())
+    return trace

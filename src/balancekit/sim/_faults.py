@@ -166,7 +166,7 @@ class Partial(_Spell):
 
 
 class Slow(_Spell):
-    """Everything takes ``factor`` times as long, a billionth to a billion, also what is in line."""
+    """Everything takes ``factor`` times as long, a billionth to a billion, also what is queued."""
 
     factor: float = 3.0
 

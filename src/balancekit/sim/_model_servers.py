@@ -10,7 +10,7 @@ conversations begin, the caches are under pressure; then the load falls.
 
 The balancer is the real one; it sees what it sends, and nothing of the servers. Prompts are bytes, four for each token.
 
-*Believe* the ranking and large differences. Arrivals are random, the lengths of a model's answers are made up, and a real
+Trust the ranking and large differences; ignore the third digit. Arrivals are random, the lengths of a model's answers are made up, and a real
 engine computes prompts in batches.
 """
 
@@ -37,10 +37,10 @@ from balancekit.snapshot import Key
 __all__ = ["MODEL_WORKLOADS", "ModelReport", "ModelServers", "ModelWorkload", "simulate_models"]
 
 TOKEN_BYTES: Final = 4
-BATCH: Final = 64
+HALF_PACE_REQUESTS: Final = 64
 """Requests at a time at which a server writes half as fast as for one."""
-WARM_UP: Final = 0.2
-"""The part of the duration in which turns are not counted."""
+WARM_UP_SHARE: Final = 0.2
+"""The share of the duration in which turns are not counted."""
 
 
 class ModelServers(Record):
@@ -84,7 +84,7 @@ class ModelWorkload(Record):
     turns
         Mean turns of a conversation, >= 1.
     hot
-        The part of conversations that have the first system prompt whatever is drawn, 0 to 1.
+        The share of conversations that have the first system prompt whatever is drawn, 0 to 1.
     duration
         Seconds in which conversations begin, > 0.
     """
@@ -119,7 +119,7 @@ class ModelReport(NamedTuple):
 
     requests: int
     hit_rate: float
-    """The part of prompt tokens that did not have to be computed."""
+    """The share of prompt tokens that did not have to be computed."""
     steady_hit_rate: float
     """The same of turns that came while conversations still began."""
     ttft_mean: float
@@ -250,7 +250,7 @@ class _Simulation:
             health=None,
             **options,
         )
-        self.begin, self.end = WARM_UP * workload.duration, workload.duration
+        self.begin, self.end = WARM_UP_SHARE * workload.duration, workload.duration
         weights = [(rank + 1) ** -workload.skew for rank in range(workload.system_prompts)]
         self.cumulative = list(accumulate(weights))
         self.sizes = [self.arrivals.randint(500, 5_000) for _ in weights]
@@ -319,7 +319,7 @@ class _Simulation:
         conversation.turns -= 1
         server.cache.put(conversation.name, conversation.history)
         server.cache.put(system, size)
-        pace = self.pool.token_time * (1.0 + server.open / BATCH)
+        pace = self.pool.token_time * (1.0 + server.open / HALF_PACE_REQUESTS)
         self.at(first, lease.first_byte)
         self.at(first + answered * pace, lambda: self.ended(lease, server, conversation))
 

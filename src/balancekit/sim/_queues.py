@@ -6,10 +6,10 @@ is free soonest is free. So an undisturbed request costs the simulator one event
 comes or goes. What needs no server (:class:`InfiniteServer`) ends by itself.
 
 **A server has its own time** (:class:`ServerClock`). It runs as fast as ours, slower while the server is slow, and stands still
-while it hangs; what is in line is due at a server's time, so a disturbance changes one number and the dates of the
+while it hangs; what is queued is due at a server's time, so a disturbance changes one number and the dates of the
 events, not the queue.
 
-Cost: O(log workers) to enter a line, O(log present) to enter and to leave a shared processor, O(present) for a change of
+Cost: O(log workers) to enter a queue, O(log present) to enter and to leave a shared processor, O(present) for a change of
 pace.
 Source: Kleinrock, Queueing Systems I (1975) and II (1976), 4.4 for processor sharing by virtual time.
 """
@@ -42,7 +42,7 @@ class Server(Record):
     service
         How long its requests take.
     workers
-        How many it works on at once, >= 1; the others wait in line, or all of them get slower.
+        How many it works on at once, >= 1; the others wait, or all of them get slower.
     speed
         What service times are divided by, a billionth to a billion.
     weight
@@ -143,7 +143,7 @@ class InfiniteServer(Generic[J]):
         return now + length
 
     def enter(self, now: float, job: J, length: float) -> None:
-        """Begin with a job, or put it in line."""
+        """Begin with a job, or queue it."""
         clock = self._clock
         self._due[job] = end = self.end(clock.theirs(now), length)
         self._schedule(job, clock.ours(end))

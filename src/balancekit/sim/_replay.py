@@ -4,7 +4,7 @@ A log says when requests came and how long each took where it went. How long it 
 :func:`replay` answers with a model: every endpoint of the log serves as many requests at once as it is said to, first in
 first out, and the time it needs for one is drawn from those it needed for others.
 
-**Taking the waiting away.** A duration that was measured is waiting plus service. For a server of so many workers, first
+**Service without the waiting.** A duration that was measured is waiting plus service. For a server of so many workers, first
 in first out, the log itself says which is which: a request began when it came or when the first worker became free,
 and both are known. If the endpoints are such servers and the log has all of their requests, that is exact.
 """
@@ -170,10 +170,10 @@ def replay(
     *What it cannot know.* How long a request would have taken elsewhere: it is drawn from what others took there, so
     requests that are long wherever they go are long by chance here (give a ``cost`` to ``acquire`` if you know it: times are
     drawn a unit of cost). What an endpoint would have done under a load it never had: it is assumed to get a longer
-    line, not slower. When an endpoint was ill: the share of failures is spread evenly over the log. How many balancers
+    queue, not slower. When an endpoint failed: the share of failures is spread evenly over the log. How many balancers
     there were: one sees all. And requests that would have come, or not, had the answers been quicker or slower: those
-    of the log come, when they came, each retry as a request of its own. So believe an order of algorithms, and large
-    differences; do not believe the third digit.
+    of the log come, when they came, each retry as a request of its own. Trust the ranking and large differences; ignore
+    the third digit.
 
     Example
     -------
@@ -200,8 +200,8 @@ def replay(
         balancer=_maker(selector, load) if balancer is None else balancer,
         attempts=attempts,
         faults=_faults(rows),
-        keys=_in_turn(keys) if any(key is not None for key in keys) else None,
-        costs=_in_turn([row.cost for row in rows]),
+        keys=_one_by_one(keys) if any(key is not None for key in keys) else None,
+        costs=_one_by_one([row.cost for row in rows]),
         seed=seed,
     )
     warm_up = valid.integer("warm_up", warm_up, minimum=0)
@@ -256,7 +256,7 @@ def _maker(selector: Selector | None, load: LoadPolicy | None) -> MakeBalancer:
     return make
 
 
-def _in_turn(values: Sequence[V]) -> Callable[[Random], V]:
+def _one_by_one(values: Sequence[V]) -> Callable[[Random], V]:
     """Return a function that hands out the values one after the other."""
     following: Iterator[V] = iter(values)
     return lambda _: next(following)

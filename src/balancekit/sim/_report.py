@@ -52,7 +52,7 @@ class SimulationReport(Record):
         The share of keys, of those that came more than once, whose requests did not all go to the same endpoint at their
         first attempt; ``None`` for requests without keys.
     events
-        What the balancers said.
+        Of the balancers, in order.
     timeline
         Requests, failures, retries and latency over time.
     """

@@ -61,7 +61,7 @@ def measure(
     warm_up
         How many requests at the beginning are not counted.
     events
-        What the balancers said.
+        Of the balancers.
     """
     arrived, ended = np.frombuffer(trace.arrived), np.frombuffer(trace.ended)
     served = np.frombuffer(trace.served, dtype=np.int8).astype(bool)

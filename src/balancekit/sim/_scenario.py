@@ -26,7 +26,7 @@
     name = "default"
 
     [[claims]]
-    text = "round robin feeds the slow server like the others"
+    text = "round robin gives the slow server as much as the others"
     balancer = "round robin"
     measure = "share slow"
     low = 0.24
@@ -105,13 +105,13 @@ class Scenario(Record):
     seed: int
     hedge: float | None = None
     clients: int = 1
-    """Balancers that share the servers, each with a part of the requests."""
+    """Balancers that share the servers, each with a share of the requests."""
     keys: Callable[[Random], Key] | None = None
     rules: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """What single balancers do otherwise, by name."""
     claims: tuple[Claim, ...] = ()
     why: str = ""
-    """What is to be seen here, and why it is so."""
+    """What the scenario shows, and the reason."""
 
     def run(self, balancer: str) -> SimulationReport:
         """Simulate with one of the balancers.

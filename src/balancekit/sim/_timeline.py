@@ -84,9 +84,15 @@ def course(
     if not width > 0.0:
         empty: tuple[int, ...] = ()
         return Timeline(
-            begin=begin, width=0.0, requests=empty, failures=empty, retries=empty, p50=(), p99=(),
+            begin=begin,
+            width=0.0,
+            requests=empty,
+            failures=empty,
+            retries=empty,
+            p50=(),
+            p99=(),
             attempts=dict.fromkeys(endpoints, empty),
-        )  # fmt: skip
+        )
     place = _places(arrived, begin, width)
     tried = _places(entered, begin, width)
     inside = (entered >= begin) & (entered <= end)

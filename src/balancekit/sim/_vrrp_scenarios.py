@@ -121,7 +121,7 @@ def vrrp_scenarios() -> dict[str, VrrpScenario]:
             12.0,
             (
                 VrrpClaim("the outage is between down - interval and down", _outage_of_a_death),
-                VrrpClaim("never are two active for longer than a packet takes", _overlaps_under(0.001)),
+                VrrpClaim("no two are active for longer than a packet takes", _overlaps_under(0.001)),
                 VrrpClaim("plugged in, it takes over again", lambda report: _holds(report, 12.0, ("r1",))),
             ),
         ),

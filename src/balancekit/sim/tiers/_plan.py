@@ -21,7 +21,7 @@ from balancekit.sim.tiers._sites import Loss, Nodes, Site
 __all__ = ["TierScenario", "scenario_of"]
 
 TIER_OF: Final[Mapping[str, str]] = {"sites": "site", "l4": "l4", "l7": "l7", "backends": "server"}
-"""What a simulation calls that of which a plan may lose some."""
+"""The tiers of a simulation by what a plan calls them."""
 QUIET: Final = "nothing lost"
 
 

@@ -21,8 +21,6 @@ Span: TypeAlias = tuple[float, float]
 STAGES: Final = ("retries", "l4", "l7", "server line", "service")
 """Where the time of a request goes: lost attempts, the L4 node, the L7 node, waiting for a server, being served."""
 
-COLUMNS: Final = ("arrived", "ended", *STAGES)
-
 
 @final
 class TierReport(Record):
@@ -45,7 +43,7 @@ class TierReport(Record):
     broken
         Connections that reached an L7 node that does not have them, though theirs was up.
     detected
-        When whose checks changed their mind about what: time, checker, name, up.
+        Changes of what checks say: time, checker, name, up.
     busy
         The share of its time that the busiest node of each tier and site worked.
     seconds

@@ -1,4 +1,4 @@
-"""The world of a run in tiers: sites, nodes and servers as they are at one moment, and the decision objects in them.
+"""State of a run in tiers: sites, nodes and servers at one moment, and the decision objects in them.
 
 =========  ================================================================================================
 resolver   :class:`~balancekit.gslb.ResolverCache`
@@ -61,9 +61,9 @@ class Flow:
         """The router's next hops when ``l4`` was chosen."""
         self.l4: L4Node | None = None
         self.l7: str | None = None
-        """The L7 node that has the connection; another one knows nothing of it,"""
+        """The L7 node that has the connection."""
         self.life: int | None = None
-        """nor does the same one once it has been started again."""
+        """Which start of that node has it: once started again, the node has it no more."""
 
 
 @final
@@ -111,7 +111,7 @@ class L4Node:
         self.owner: Callable[[bytes], str] = _no_owner
 
     def restart(self) -> None:
-        """Begin with an empty table and an empty line."""
+        """Begin with an empty table and an empty queue."""
         self.table: FlowTable = FlowTable(capacity=8_000_000)
         self.free: float = 0.0
 
@@ -139,7 +139,7 @@ class L7Node:
         return not self.down
 
     def restart(self) -> None:
-        """Begin with a balancer that knows nothing, and an empty line."""
+        """Begin with a balancer that knows nothing, and an empty queue."""
         make, routes = self._make
         self.life += 1
         self.pool: LoadBalancer[str] = _made("balancer", make(self.name), LoadBalancer)

@@ -94,7 +94,7 @@ class Loss(Record):
 
     A site and an L4 node fall silent, as a cut wire or a dead machine does: what is sent to them is never answered. An L7
     node and a server refuse, as a killed process does: what is in them breaks at once, and so does what comes. Whatever
-    returns is new: its tables, its balancer and its line are empty.
+    returns is new: its tables, its balancer and its queue are empty.
 
     Parameters
     ----------

@@ -3,10 +3,10 @@
 .. code-block:: text
 
     arrival ─► connection ─► resolver cache ─(expired)─► GSLB policy ─► site
-            ─► router: Ecmp ─► L4 node: FlowTable ─► line ─► L7 node: line ─► RouteTable ─► LoadBalancer ─► server
+            ─► router: Ecmp ─► L4 node: FlowTable ─► queue ─► L7 node: queue ─► RouteTable ─► LoadBalancer ─► server
     lost    ─► the client times out, or is refused ─► a new connection, if it has an attempt left
 
-The end of a stay in a line is known when it begins, so a request costs three events: it reaches the L7 node, it is sent
+The end of a stay in a queue is known when it begins, so a request costs three events: it reaches the L7 node, it is sent
 to a server, it is answered. What breaks on the way voids what was scheduled.
 
 Cost: 40 to 70 µs a request, most of it decisions.
@@ -301,7 +301,7 @@ class TierRun:
         self._fail(request, now, "server")
 
     def _answer(self, request: Request, turn: int) -> None:
-        """Bring the answer back, if there is anyone to bring it to."""
+        """Bring the answer back, unless the request was given up or its site is lost."""
         if request.turn != turn:
             return
         now = self._clock.now

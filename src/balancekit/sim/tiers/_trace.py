@@ -1,4 +1,4 @@
-"""What a run in tiers writes down: a row a request, and what happened beside them."""
+"""Trace of a run in tiers: a row a request, and the events beside them."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ class TierTrace:
         self.broken: int = 0
         """Connections that a router or an L4 node sent to an L7 node that does not have them."""
         self.detected: list[tuple[float, str, str, bool]] = []
-        """When whose checks changed their mind about what, and to what."""
+        """Changes of what checks say: when, of which checker, about what, and whether it is up."""
