@@ -104,10 +104,10 @@ def test_a_length_that_the_caller_gave_is_kept(kind: str, servers: list[Server])
 
 
 @every_client
-def test_a_body_that_fails_while_it_is_read_ahead_costs_nobody_anything(
+def test_a_body_that_fails_while_it_is_read_ahead_costs_no_endpoint_anything(
     kind: str, servers: list[Server]
 ) -> None:
-    """The caller's own error, before anybody was picked."""
+    """The caller's own error, before any endpoint was picked."""
     lb = pool(servers)
 
     def blocking() -> Iterator[bytes]:

@@ -28,8 +28,8 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize("first_fails", [False, True])
 def test_at_every_point_where_it_waits(kind: str, server: Server, first_fails: bool) -> None:
     """Cancelled after each number of steps of the event loop, until the request is fast enough to be whole."""
-    nobody = "127.0.0.1:1"
-    lb = LoadBalancer([nobody, server.address][not first_fails :], selector=First(), health=None)
+    dead = "127.0.0.1:1"
+    lb = LoadBalancer([dead, server.address][not first_fails :], selector=First(), health=None)
 
     async def steps_then_cancel(client: Any, steps: int) -> bool:
         task = asyncio.ensure_future(client.get("http://orders/drip?n=3&gap=0.001"))
@@ -68,7 +68,7 @@ def test_at_every_point_where_it_waits(kind: str, server: Server, first_fails: b
 
 
 @pytest.mark.parametrize("kind", ["httpx2-asyncio", "httpx-asyncio", "aiohttp"])
-def test_a_time_out_around_the_call_blames_nobody(kind: str, server: Server) -> None:
+def test_a_time_out_around_the_call_blames_none(kind: str, server: Server) -> None:
     """``asyncio.timeout`` looks like cancellation from inside."""
     lb = LoadBalancer([server.address])
 

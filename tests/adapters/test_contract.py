@@ -20,8 +20,8 @@ from balancekit.retry import RetryBudget
 from ._clients import KINDS, play
 from ._server import Server
 
-NOBODY = "127.0.0.1:1"
-"""Nobody listens there."""
+DEAD = "127.0.0.1:1"
+"""An address where nothing listens."""
 
 every_client = pytest.mark.parametrize("kind", KINDS)
 
@@ -91,7 +91,7 @@ def test_a_lease_lasts_as_long_as_its_body(kind: str, servers: list[Server]) -> 
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # trio, of httpx's own generators
 @pytest.mark.parametrize("read_some", [False, True])
-def test_closing_early_blames_nobody(kind: str, servers: list[Server], read_some: bool) -> None:
+def test_closing_early_blames_none(kind: str, servers: list[Server], read_some: bool) -> None:
     """A body closed by the caller before its end is no failure of the endpoint."""
     lb = pool(*servers)
 
@@ -147,7 +147,7 @@ def test_an_endpoint_that_cannot_be_reached_is_passed_over_by_any_request(
     kind: str, servers: list[Server], body: Any
 ) -> None:
     """Nothing was sent, so even a POST with a body that can be read only once goes elsewhere."""
-    lb = pool(NOBODY, servers[0])
+    lb = pool(DEAD, servers[0])
 
     async def asynchronous() -> Any:
         for piece in (b"one ", b"two"):
@@ -161,17 +161,17 @@ def test_an_endpoint_that_cannot_be_reached_is_passed_over_by_any_request(
         if body == "pieces":
             sent = blocking() if kind in ("httpx2", "httpx", "requests") else asynchronous()
         answer = await client.request("POST", "http://orders/echo", body=sent)
-        assert answer.info.tried == (NOBODY, servers[0].address)
+        assert answer.info.tried == (DEAD, servers[0].address)
         expected = {None: "", b"bytes": "bytes", "pieces": "one two"}[body]
         assert json.loads(answer.text)["body"] == expected
 
     play(kind, lb, scenario)
-    assert outcomes(lb, NOBODY) == {Outcome.CONNECT_FAILED: 1}
+    assert outcomes(lb, DEAD) == {Outcome.CONNECT_FAILED: 1}
 
 
 @every_client
 def test_a_body_that_fails_to_be_made_is_the_callers_business(kind: str, servers: list[Server]) -> None:
-    """Its error comes through, and nobody is blamed."""
+    """Its error comes through, and no endpoint is blamed."""
     lb = pool(servers[0])
 
     def blocking() -> Any:
@@ -239,8 +239,8 @@ def test_what_an_answer_means_for_the_endpoint_and_the_request(
 
 
 @every_client
-def test_the_last_answer_is_returned_if_nobody_is_left(kind: str, servers: list[Server]) -> None:
-    """A clean 503 is worth more than an error about there being nobody else."""
+def test_the_last_answer_is_returned_if_none_is_left(kind: str, servers: list[Server]) -> None:
+    """A clean 503 is worth more than an error that no other is left."""
     lb = pool(*servers[:2])
     for server in servers:
         server.always = "/status?code=503"
@@ -340,8 +340,8 @@ def test_a_deadline_is_for_the_whole_call(kind: str, servers: list[Server]) -> N
 
 
 @every_client
-def test_a_deadline_that_has_passed_blames_nobody(kind: str, servers: list[Server]) -> None:
-    """Not even whoever would have been asked."""
+def test_a_deadline_that_has_passed_blames_none(kind: str, servers: list[Server]) -> None:
+    """Not even the endpoint that would have been asked."""
     lb = pool(servers[0])
     servers[0].always = "/slow?seconds=5"
 
@@ -354,7 +354,7 @@ def test_a_deadline_that_has_passed_blames_nobody(kind: str, servers: list[Serve
 
 
 @every_client
-def test_nobody_to_ask_is_the_clients_own_error(kind: str, servers: list[Server]) -> None:
+def test_no_endpoint_to_ask_is_the_clients_own_error(kind: str, servers: list[Server]) -> None:
     """Existing ``except`` clauses go on working; the cause says more."""
     lb = pool(servers[0])
     lb.drain(servers[0].address)

@@ -1,4 +1,4 @@
-"""Cookies belong to the service, or to each endpoint: nobody is shown another's."""
+"""Cookies belong to the service, or to each endpoint: none is shown another's."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def test_a_stream_holds_its_lease_to_the_last_event(
     assert ended(lb) == {Outcome.SUCCESS: 1}
 
 
-def test_a_stream_that_is_closed_early_is_nobodys_fault(
+def test_a_stream_that_is_closed_early_blames_none(
     provider: Provider, client: Callable[..., Blocking]
 ) -> None:
     """The lease ends at once, and the endpoint is not blamed."""
@@ -247,7 +247,7 @@ def test_when_all_keys_are_out_the_sdk_raises_its_own_error(
 def test_no_key_is_shown_anywhere(
     provider: Provider, client: Callable[..., Blocking], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Logs of everybody at DEBUG, reprs, errors with their notes, causes and requests, read-outs."""
+    """All logs at DEBUG, reprs, errors with their notes, causes and requests, read-outs."""
     shown: list[object] = []
     lb = pool(provider, listeners=[shown.append])
     for key in KEYS:

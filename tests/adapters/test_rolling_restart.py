@@ -1,4 +1,4 @@
-"""All servers are restarted, one after the other, under 200 requests a second: nobody notices."""
+"""All servers are restarted, one after the other, under 200 requests a second: no caller notices."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def call_in_tasks(kind: str, lb: LoadBalancer[str], over: threading.Event, **opt
 
 
 @pytest.mark.parametrize("kind", [*SYNC, "httpx2-asyncio", "httpx-asyncio", "aiohttp"])
-def test_nobody_notices_and_retries_stay_within_the_budget(kind: str, fleet: Fleet) -> None:
+def test_no_caller_notices_and_retries_stay_within_the_budget(kind: str, fleet: Fleet) -> None:
     """Idempotent requests; a budget of a fifth of them, and ten a second besides."""
     events: list[Event] = []
     lb = LoadBalancer([f"127.0.0.1:{port}" for port in fleet.ports], listeners=[events.append])

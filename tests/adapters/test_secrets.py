@@ -1,4 +1,4 @@
-"""An endpoint's own headers are keys: whatever goes wrong, in whichever client, nobody sees one but its server."""
+"""An endpoint's own headers are keys: whatever goes wrong, in whichever client, none but its server sees one."""
 
 from __future__ import annotations
 

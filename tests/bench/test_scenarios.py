@@ -34,7 +34,7 @@ name = "default"
 name = "in turn"
 selector = "RoundRobin"
 [[claims]]
-text = "nobody waits for an hour"
+text = "no request waits for an hour"
 balancer = "default"
 measure = "p99"
 high = 3600.0
@@ -105,7 +105,7 @@ def test_the_command_writes_pictures_data_and_a_page(tmp_path, capsys):
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
-def test_a_report_of_nobody_served_has_no_curve(tmp_path):
+def test_a_report_of_none_served_has_no_curve(tmp_path):
     """All servers hang: there is a page, without a picture of times."""
     text = MINE.replace(
         "[[balancers]]",
@@ -146,4 +146,4 @@ def test_a_failed_claim_stands_at_the_top_with_a_link(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     head = page[: page.index("<section")]
     assert "1 of 1 claims do not hold" in head
-    assert '<a href="#balancers">nobody waits for an hour' in head
+    assert '<a href="#balancers">no request waits for an hour' in head

@@ -63,7 +63,7 @@ def test_names_of_claims_are_unique(results):
 
 
 def test_every_selector_and_structure_is_measured(results):
-    """Nobody is left out of the tables."""
+    """None is left out of the tables."""
     shares = results.topics["distribution"]
     assert {row["selector"] for row in shares["selectors"].where()} == set(SELECTORS)
     assert {row["structure"] for row in shares["structures"].where()} == set(STRUCTURES)
@@ -154,7 +154,7 @@ def run(topic, label):
 
 
 def test_a_structure_that_moves_too_much_is_found_out(monkeypatch):
-    """Jump hash passed off as a structure of which anybody may leave."""
+    """Jump hash passed off as a structure of which any may leave."""
     wrong = STRUCTURES | {"JumpHash": StructureCase(make=JumpHash)}
     monkeypatch.setattr(disruption, "STRUCTURES", wrong)
     found = run("disruption", "JumpHash, 10 servers")

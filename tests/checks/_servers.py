@@ -93,7 +93,7 @@ def silence():
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
-def nobody():
-    """Return an address where nobody listens."""
+def dead_target():
+    """Return an address where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return f"127.0.0.1:{listening.getsockname()[1]}"

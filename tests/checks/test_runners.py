@@ -15,7 +15,7 @@ import threading
 import time
 
 import pytest
-from tests.checks._servers import CERTIFICATE, nobody, servers, silence
+from tests.checks._servers import CERTIFICATE, dead_target, servers, silence
 
 from balancekit import ConfigurationError, LoadBalancer
 from balancekit.checks import (
@@ -96,7 +96,7 @@ RUNNERS = pytest.mark.parametrize("runner", [ThreadChecks, InThread], ids=["thre
 def test_the_dead_go_and_come_back(runner, check):
     """A server that is not there is ejected, one that is stays; when it is there it is taken back."""
     with servers(1) as (alive,):
-        gone = nobody()
+        gone = dead_target()
         balancer = balancer_of(alive.target, gone)
         with runner(balancer, check, schedule=QUICK):
             wait_for(lambda: states(balancer) == ["healthy", "ejected"])
@@ -184,7 +184,7 @@ def test_many_endpoints_share_few_workers(runner):
 
 
 @RUNNERS
-def test_a_shared_dependency_takes_nobody_out(runner):
+def test_a_shared_dependency_ejects_none(runner):
     """When most endpoints miss the same database the pool is degraded; who misses another one is out."""
     with servers(4) as running:
         for server in running:
@@ -213,9 +213,9 @@ def test_a_shared_dependency_takes_nobody_out(runner):
 
 @RUNNERS
 def test_unchecked_endpoints_wait_for_their_first_check(runner):
-    """With ``start=UNKNOWN`` nobody is picked before a check has passed; the error says so."""
+    """With ``start=UNKNOWN`` no endpoint is picked before a check has passed; the error says so."""
     with servers(1) as (alive,):
-        balancer = balancer_of(alive.target, nobody(), health=POLICY.replace(start=Health.UNKNOWN))
+        balancer = balancer_of(alive.target, dead_target(), health=POLICY.replace(start=Health.UNKNOWN))
         assert states(balancer) == ["unknown", "unknown"]
         with pytest.raises(Exception, match="2 not yet checked; wait for the first checks"):
             balancer.acquire()
@@ -530,7 +530,7 @@ def test_a_forked_child_starts_over():
 def test_verdicts_run_out_when_checks_end():
     """An endpoint that is out because of checks is on trial once its last result holds no more."""
     with servers(1) as (alive,):
-        balancer = balancer_of(alive.target, nobody())
+        balancer = balancer_of(alive.target, dead_target())
         with ThreadChecks(balancer, TcpCheck(), schedule=QUICK):
             wait_for(lambda: states(balancer) == ["healthy", "ejected"])
         assert QUICK.holds_for < 1.0

@@ -1,4 +1,4 @@
-"""The timetable of checks: nobody is late, nobody twice at once, no one forgotten."""
+"""The schedule of checks: none is late, none runs twice at once, none is forgotten."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_bad_options_are_refused(make, options, parameter):
     )
 )
 def test_a_dependency_is_shared_iff_it_fails_on_most(history):
-    """More than half of those that answered, two at least; then it is nobody's fault."""
+    """More than half of those that answered, two at least; then no endpoint is to blame."""
     shared, last = SharedDependencies(), {}
     for id, failing, answered in history:
         names = tuple(sorted(failing))

@@ -27,7 +27,7 @@ def test_it_prints_figures_beside_the_right_ones(capsys):
 
 
 def test_a_claim_that_fails_is_status_1(monkeypatch, capsys):
-    """Broken on purpose: jump hash passed off as a structure of which anybody may leave."""
+    """Broken on purpose: jump hash passed off as a structure of which any may leave."""
     wrong = STRUCTURES | {"JumpHash": StructureCase(make=JumpHash)}
     monkeypatch.setattr(disruption, "STRUCTURES", wrong)
     assert main(QUICK) == 1

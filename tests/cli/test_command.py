@@ -42,7 +42,7 @@ def start(mark, *words):
     )
 
 
-def nobody_left(mark):
+def none_left(mark):
     """Wait, at most five seconds, for the last marked process to be gone."""
     until = time.monotonic() + 5.0
     while children(mark) and time.monotonic() < until:
@@ -94,7 +94,7 @@ def test_the_demo_loses_no_request():
     assert {"killed (SIGKILL)", "listens again", "added", "draining", "drained"} <= happened
     times = [event["time"] for event in report["events"]]
     assert times == sorted(times)
-    assert nobody_left("mark-json")
+    assert none_left("mark-json")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -109,7 +109,7 @@ def test_an_interrupted_demo_leaves_no_process(how):
     demo.send_signal(how)
     demo.communicate(timeout=20)
     assert demo.returncode == 130
-    assert nobody_left(mark)
+    assert none_left(mark)
 
 
 def test_a_murdered_demo_leaves_no_process():
@@ -120,7 +120,7 @@ def test_a_murdered_demo_leaves_no_process():
         time.sleep(0.05)
     demo.kill()
     demo.communicate(timeout=20)
-    assert nobody_left("mark-kill")
+    assert none_left("mark-kill")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from rich.console import Console
-from tests.cli.test_command import children, nobody_left, start
+from tests.cli.test_command import children, none_left, start
 
 from balancekit.cli import _tiers_demo, main
 from balancekit.cli._tiers_report import Phase, TiersReport, print_tiers
@@ -81,7 +81,7 @@ def test_a_murdered_demo_leaves_no_process():
     assert len(children("mark-tiers-kill")) > BESIDE_THE_PARENT
     demo.kill()
     demo.communicate(timeout=20)
-    assert nobody_left("mark-tiers-kill")
+    assert none_left("mark-tiers-kill")
 
 
 @LINUX

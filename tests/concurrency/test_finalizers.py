@@ -93,7 +93,7 @@ def test_lost_leases_do_not_hang_under_threads_and_changes(aggressive_collector)
 
 
 def test_a_finalizer_that_uses_the_balancer_does_not_hang(aggressive_collector):
-    """Somebody's __del__ may acquire in the middle of an acquire, also inside a selector's lock."""
+    """A __del__ of the user may acquire in the middle of an acquire, also inside a selector's lock."""
 
     class Nosy:
         def __init__(self, balancer):
@@ -118,7 +118,7 @@ def test_a_finalizer_that_uses_the_balancer_does_not_hang(aggressive_collector):
 
 
 def test_a_warning_turned_into_an_error_leaves_the_books_right():
-    """Whoever turns warnings into errors gets one from the next acquire, and nothing is lost by it."""
+    """A program that turns warnings into errors gets one from the next acquire, and nothing is lost by it."""
     balancer = LoadBalancer(["a"])
     balancer.acquire()
     gc.collect()

@@ -89,7 +89,7 @@ def make_selector(at, *, shared):
 
         def select(self, snapshot, ctx):
             at("select")
-            if ctx.attributes.get("nobody"):
+            if ctx.attributes.get("none"):
                 return None
             return min(snapshot.candidates(ctx), key=lambda node: node.inflight, default=None)
 
@@ -322,7 +322,7 @@ def story(hooks, *, shared=True):  # noqa: PLR0915 - one long life
     stop = lb.on_completion(lambda endpoint, completion: at("observer"))
     for _ in range(12):
         request(Outcome.FAILURE, exclude={"b", "c"})
-    request(attributes={"nobody": True})
+    request(attributes={"none": True})
     for _ in range(4):
         carefully(lambda: lb.report_check("b", CheckResult(passed=False, holds_for=5.0)))
     for _ in range(60):

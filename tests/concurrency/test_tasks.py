@@ -1,4 +1,4 @@
-"""Tasks: cancelled anywhere, a lease ends, and a cancellation blames nobody."""
+"""Tasks: cancelled anywhere, a lease ends, and a cancellation blames none."""
 
 from __future__ import annotations
 

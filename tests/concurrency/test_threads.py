@@ -1,4 +1,4 @@
-"""Many threads, one balancer: nothing is lost, nothing raises, nobody sees half a change."""
+"""Many threads, one balancer: nothing is lost, nothing raises, no thread sees half a change."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_every_pick_is_of_the_old_or_the_new_pool(name):
     assert balancer.stats().inflight == 0
 
 
-def test_round_robin_repeats_nobody_across_threads():
+def test_round_robin_repeats_none_across_threads():
     """However threads interleave, n picks over n endpoints fall on each exactly once."""
     balancer = LoadBalancer([f"e{k}" for k in range(7)], selector=RoundRobin())
     picks = [[] for _ in range(THREADS)]

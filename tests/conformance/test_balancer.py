@@ -53,7 +53,7 @@ OPTIONS = {
 }
 
 MET = {"full health": SITUATIONS - {"ejected"} | {"suppressed", "warming"}}
-"""Where one fall is enough to be suppressed, nobody is merely ejected."""
+"""Where one fall is enough to be suppressed, none is merely ejected."""
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -1,4 +1,4 @@
-"""A law that catches nobody is no law: each of these selectors is wrong in one way, and is caught for it."""
+"""A law that catches none is no law: each of these selectors is wrong in one way, and is caught for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Proper:
 
 
 class ForgetsExclusion(Proper):
-    """Draws from everybody eligible, tried or not."""
+    """Draws from all that are eligible, tried or not."""
 
     def select(self, snapshot, ctx):
         nodes = snapshot.eligible
@@ -84,7 +84,7 @@ class DrawsFromItsOwnGenerator(Proper):
 
 
 class BiasedSurvivors(Proper):
-    """Round robin by index, then steps past whoever is missing: the next one gets two turns."""
+    """Round robin by index, then steps past those that are missing: the next one gets two turns."""
 
     def __init__(self):
         self.count = itertools.count()
@@ -109,7 +109,7 @@ class GivesUp(Proper):
 
 
 class WritesIntoNodes(Proper):
-    """Keeps its own count in somebody else's record."""
+    """Keeps its own count in the record of another."""
 
     def select(self, snapshot, ctx):
         node = super().select(snapshot, ctx)
@@ -137,7 +137,7 @@ class PickerOfTheDead(Proper):
 
 
 class PicksZero(Proper):
-    """By weight, but everybody a little."""
+    """By weight, but each a little."""
 
     def select(self, snapshot, ctx):
         nodes = snapshot.candidates(ctx)
@@ -241,11 +241,11 @@ def test_each_wrong_selector_is_caught_by_its_law(wrong, law):
 
 @pytest.mark.parametrize("wrong", sorted({wrong for wrong, _ in CAUGHT_BY}, key=lambda one: one.__name__))
 def test_no_wrong_selector_passes_all_laws(wrong):
-    """Whoever checks against everything finds every one of them."""
+    """A check against all laws finds every one of them."""
     with pytest.raises(LawBroken):
         check_selector(wrong, laws.ALL | {laws.EVEN} | laws.HASHED | laws.ADAPTIVE)
 
 
-def test_every_law_catches_somebody():
+def test_every_law_catches_one():
     """Each law fails for at least one of the wrong selectors."""
     assert {law for _, law in CAUGHT_BY} == laws.ALL | {laws.EVEN} | laws.HASHED | laws.ADAPTIVE

@@ -1,4 +1,4 @@
-"""DNS against a real server: records, TTLs, and the difference between nobody and nobody knows."""
+"""DNS against a real server: records, TTLs, and the difference between no address and no answer."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_change_of_the_ttl_is_seen_and_an_alias_counts(served):
 
 @pytest.mark.parametrize("how", [NXDOMAIN, EMPTY], ids=["NXDOMAIN", "no data"])
 @pytest.mark.parametrize("kind", ["addresses", "services"])
-def test_no_such_name_and_no_data_mean_nobody(served, how, kind):
+def test_no_such_name_and_no_data_mean_no_endpoint(served, how, kind):
     """Empty, for as long as the zone's negative TTL says."""
     zone, place = served
     zone.fail(how, "gone.example")
@@ -67,7 +67,7 @@ def test_no_such_name_and_no_data_mean_nobody(served, how, kind):
 
 @pytest.mark.parametrize("how", [SERVFAIL, SILENCE], ids=["SERVFAIL", "no answer"])
 @pytest.mark.parametrize("kind", ["addresses", "services"])
-def test_a_server_that_fails_means_nobody_knows(served, how, kind):
+def test_a_server_that_fails_means_nothing_is_known(served, how, kind):
     """A DNS server that fails is an error, never an empty list."""
     zone, place = served
     zone.fail(how, "ill.example")
@@ -112,7 +112,7 @@ def test_weights_that_are_all_zero_mean_equal_shares(served):
     assert weights == [1.0, 1.0, 0.0, 5.0]
 
 
-def test_the_target_dot_means_nobody(served):
+def test_the_target_dot_means_no_endpoint(served):
     """RFC 2782: the service is decidedly not available at this domain."""
     zone, place = served
     zone.srv("_http._tcp.orders.example", (0, 0, 0, "."))
@@ -120,7 +120,7 @@ def test_the_target_dot_means_nobody(served):
 
 
 @pytest.mark.parametrize(
-    ("code", "nobody"),
+    ("code", "empty"),
     [
         (socket.EAI_NONAME, True),
         (socket.EAI_NODATA, True),
@@ -128,15 +128,15 @@ def test_the_target_dot_means_nobody(served):
         (socket.EAI_FAIL, False),
     ],
 )
-def test_the_systems_answers_are_told_apart_too(monkeypatch, code, nobody):
-    """No such name and no data mean nobody; the rest is an error."""
+def test_the_systems_answers_are_told_apart_too(monkeypatch, code, empty):
+    """No such name and no data mean no endpoint; the rest is an error."""
 
     def refuse(*_, **__):
         raise socket.gaierror(code, "as it is")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     resolver = SystemResolver("orders.example", 80)
-    if nobody:
+    if empty:
         assert resolver.resolve().endpoints == ()
     else:
         with pytest.raises(socket.gaierror):

@@ -86,7 +86,7 @@ def test_search_domains_are_those_of_the_system():
             assert [endpoint.id for endpoint in resolver.resolve().endpoints] == [id]
 
 
-def test_a_pipe_is_no_list_and_hangs_nobody(tmp_path):
+def test_a_pipe_is_no_list_and_hangs_no_caller(tmp_path):
     """A FIFO without a writer, a device and a directory are errors at once."""
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", "/dev/zero", tmp_path):

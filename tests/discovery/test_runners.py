@@ -84,7 +84,7 @@ class InThread:
 RUNNERS = pytest.mark.parametrize("runner", [ThreadDiscovery, InThread], ids=["threads", "asyncio"])
 
 
-def nobody():
+def empty_balancer():
     """Return a balancer that waits for discovery."""
     return LoadBalancer([], allow_empty=True)
 
@@ -123,8 +123,8 @@ class Said:
 
 @RUNNERS
 def test_the_list_follows_the_source(runner):
-    """From nobody to whoever there is; those that stay keep what is known of them."""
-    said, balancer = Said("a", "b"), nobody()
+    """From no endpoint to those there are; those that stay keep what is known of them."""
+    said, balancer = Said("a", "b"), empty_balancer()
     with pytest.raises(PoolEmptyError):
         balancer.acquire()
     with runner(balancer, said, refresh=QUICK) as discovery:
@@ -166,7 +166,7 @@ def test_what_is_removed_gets_nothing_new_and_its_leases_end_in_peace(runner):
 def test_failures_keep_the_list_and_are_logged_once(runner, trouble, caplog):
     """One warning as it begins, one line when it is over, none for each retry."""
     caplog.set_level(logging.INFO, "balancekit")
-    said, balancer, changes = Said("a", "b"), nobody(), []
+    said, balancer, changes = Said("a", "b"), empty_balancer(), []
     with runner(balancer, said, name="orders", refresh=QUICK, listeners=[changes.append]) as discovery:
         discovery.wait_ready(MAX_WAIT_S)
         good = said.resolve
@@ -201,7 +201,7 @@ def test_a_list_that_the_balancer_refuses_is_a_failure(runner):
 @RUNNERS
 def test_an_empty_answer_is_held_first(runner):
     """An empty answer is applied only after it has been confirmed for the hold time."""
-    said, balancer = Said("a", "b"), nobody()
+    said, balancer = Said("a", "b"), empty_balancer()
     with runner(balancer, said, refresh=QUICK) as discovery:
         discovery.wait_ready(MAX_WAIT_S)
         said.names = ()
@@ -219,7 +219,7 @@ def test_a_listener_that_raises_changes_nothing(runner):
     def awkward(_):
         raise RuntimeError
 
-    said, balancer = Said("a"), nobody()
+    said, balancer = Said("a"), empty_balancer()
     with runner(balancer, said, refresh=QUICK, listeners=[awkward]) as discovery:
         assert discovery.wait_ready(MAX_WAIT_S)
         said.settle()
@@ -235,8 +235,8 @@ class Pushed(Said):
 
 @RUNNERS
 def test_a_source_that_pushes_is_heard_and_debounced(runner):
-    """A burst from another thread is one change; nobody is told after the end."""
-    said, balancer = Pushed("a"), nobody()
+    """A burst from another thread is one change; none is told after the end."""
+    said, balancer = Pushed("a"), empty_balancer()
     calm = QUICK.replace(interval=60.0)
     with runner(balancer, said, refresh=calm) as discovery:
         discovery.wait_ready(MAX_WAIT_S)
@@ -275,7 +275,7 @@ class FailingWatch(Said):
 @RUNNERS
 def test_a_watch_that_cannot_be_begun_is_tried_again(runner, caplog):
     """The source is asked on schedule meanwhile; the trouble is logged once, and the first push is used once there is one."""
-    source, balancer = FailingWatch("a:80", fails=3), nobody()
+    source, balancer = FailingWatch("a:80", fails=3), empty_balancer()
     with caplog.at_level(logging.INFO, "balancekit"):
         with runner(balancer, source, refresh=QUICK) as discovery:
             assert discovery.wait_ready(MAX_WAIT_S)
@@ -300,7 +300,7 @@ def test_a_source_that_waits_for_something_cancelled_has_failed():
             await future
         return ["a:80"]
 
-    with InThread(nobody(), source, refresh=QUICK) as discovery:
+    with InThread(empty_balancer(), source, refresh=QUICK) as discovery:
         assert discovery.wait_ready(MAX_WAIT_S)
         assert discovery.stats().refreshes["failed"] == 2
 
@@ -315,7 +315,7 @@ def test_a_resolver_that_hangs_is_not_asked_again_meanwhile():
         return ["a:80"]
 
     quick = Refresh(timeout=0.02, first_retry=0.02, max_retry=0.02, interval=0.03, min_interval=0.03)
-    with InThread(nobody(), source, refresh=quick) as discovery:
+    with InThread(empty_balancer(), source, refresh=quick) as discovery:
         wait_for(lambda: discovery.stats().refreshes["failed"] >= 5)
         assert len(asked) == 1
         free.set()
@@ -325,7 +325,7 @@ def test_a_resolver_that_hangs_is_not_asked_again_meanwhile():
 
 def test_a_resolver_that_raises_stop_iteration_has_failed():
     """``StopIteration``, which no coroutine can raise, is a failure in a thread, too."""
-    with InThread(nobody(), lambda: next(iter(())), refresh=QUICK) as discovery:
+    with InThread(empty_balancer(), lambda: next(iter(())), refresh=QUICK) as discovery:
         wait_for(lambda: discovery.stats().refreshes["failed"] >= 2)
 
 
@@ -335,7 +335,7 @@ def test_dns_through_everything_that_goes_wrong(runner):
     with dns_server() as (zone, place):
         zone.a("orders.example", "10.0.0.1", "10.0.0.2", ttl=0)
         zone.negative_ttl = 0
-        balancer = nobody()
+        balancer = empty_balancer()
         source = DnsResolver("orders.example", 80, nameservers=[place], timeout=0.5)
         with runner(balancer, source, refresh=QUICK) as discovery:
             assert discovery.wait_ready(MAX_WAIT_S)
@@ -357,7 +357,7 @@ def test_the_ttl_of_the_records_says_how_often_dns_is_asked():
     """A TTL of one second, then one of sixty: the questions of two windows tell them apart."""
     with dns_server() as (zone, place):
         zone.srv("_http._tcp.orders.example", (0, 1, 80, "a.example"), ttl=1)
-        balancer = nobody()
+        balancer = empty_balancer()
         source = SrvResolver("_http._tcp.orders.example", nameservers=[place], timeout=0.5)
         refresh = Refresh(interval=0.01, min_interval=0.01, jitter=0.0)
         with ThreadDiscovery(balancer, source, refresh=refresh) as discovery:
@@ -372,11 +372,11 @@ def test_the_ttl_of_the_records_says_how_often_dns_is_asked():
 
 @RUNNERS
 def test_a_file_that_is_rewritten_in_place_never_costs_the_list(runner, tmp_path):
-    """A writer that truncates and writes in pieces, over and over: nobody is ever missing."""
+    """A writer that truncates and writes in pieces, over and over: no endpoint is ever missing."""
     path = tmp_path / "targets.json"
     whole = json.dumps([{"targets": [f"10.0.0.{n}:80" for n in range(50)], "labels": {"a": "b"}}])
     path.write_text(whole)
-    balancer = nobody()
+    balancer = empty_balancer()
     fast = QUICK.replace(interval=0.002, first_retry=0.002, max_retry=0.002, hold=0.0, shrink=1.0)
     missing = []
     with runner(balancer, FileSdResolver(path), refresh=fast) as discovery:
@@ -405,7 +405,7 @@ def test_a_symbolic_link_that_is_swapped_is_followed(runner, tmp_path):
 
     publish("..1", "a:80", "b:80")
     (tmp_path / "targets.json").symlink_to("..data/targets.json")
-    balancer = nobody()
+    balancer = empty_balancer()
     with runner(balancer, f"file:{tmp_path / 'targets.json'}?interval=0.01") as discovery:
         assert discovery.wait_ready(MAX_WAIT_S)
         publish("..2", "b:80", "c:80")
@@ -423,7 +423,7 @@ def test_a_symbolic_link_that_is_swapped_is_followed(runner, tmp_path):
 def test_starting_and_stopping_twice_does_nothing():
     """And a runner may be started again; it counts on."""
     said = Said("a")
-    discovery = ThreadDiscovery(nobody(), said, refresh=QUICK)
+    discovery = ThreadDiscovery(empty_balancer(), said, refresh=QUICK)
     threads = threading.active_count()
     for _ in range(2):
         discovery.start()
@@ -447,7 +447,7 @@ def test_stopping_does_not_wait_longer_than_the_timeout_for_one_that_hangs():
         release.wait(MAX_WAIT_S)
         return ["late"]
 
-    balancer = nobody()
+    balancer = empty_balancer()
     discovery = ThreadDiscovery(balancer, hang, refresh=QUICK.replace(timeout=0.1))
     discovery.start()
     assert asked.wait(MAX_WAIT_S)
@@ -475,7 +475,7 @@ def test_a_coroutine_is_cancelled_when_its_time_is_over():
             return [answers.pop()]
 
         answers = ["a"]
-        balancer = nobody()
+        balancer = empty_balancer()
         async with AsyncDiscovery(balancer, hang, refresh=QUICK.replace(timeout=0.05)) as discovery:
             assert await discovery.wait_ready(MAX_WAIT_S)
             await asyncio.wait_for(cancelled.wait(), MAX_WAIT_S)
@@ -514,8 +514,8 @@ def test_an_event_loop_that_ends_does_not_wait_for_a_resolver_that_blocks():
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_follows_the_source_by_itself():
     """As workers of a server that preloads its application need it; one that was stopped stays so."""
-    said, balancer = Said("a"), nobody()
-    stopped = ThreadDiscovery(nobody(), said, refresh=QUICK)
+    said, balancer = Said("a"), empty_balancer()
+    stopped = ThreadDiscovery(empty_balancer(), said, refresh=QUICK)
     with ThreadDiscovery(balancer, said, refresh=QUICK) as discovery:
         assert discovery.wait_ready(MAX_WAIT_S)
         child = os.fork()
@@ -541,7 +541,7 @@ def test_a_forked_child_follows_the_source_by_itself():
 
 
 def nothing():
-    """Know of nobody."""
+    """Know of no endpoint."""
     return []
 
 
@@ -554,13 +554,13 @@ async def later():
     ("make", "parameter"),
     [
         (lambda: ThreadDiscovery("a", nothing), "balancer"),
-        (lambda: ThreadDiscovery(nobody(), 7), "source"),
-        (lambda: ThreadDiscovery(nobody(), later), "source"),
-        (lambda: ThreadDiscovery(nobody(), nothing, refresh=30), "refresh"),
-        (lambda: ThreadDiscovery(nobody(), nothing, name=""), "name"),
-        (lambda: ThreadDiscovery(nobody(), nothing, listeners=[7]), "listeners"),
+        (lambda: ThreadDiscovery(empty_balancer(), 7), "source"),
+        (lambda: ThreadDiscovery(empty_balancer(), later), "source"),
+        (lambda: ThreadDiscovery(empty_balancer(), nothing, refresh=30), "refresh"),
+        (lambda: ThreadDiscovery(empty_balancer(), nothing, name=""), "name"),
+        (lambda: ThreadDiscovery(empty_balancer(), nothing, listeners=[7]), "listeners"),
         (lambda: AsyncDiscovery("a", nothing), "balancer"),
-        (lambda: AsyncDiscovery(nobody(), later, listeners=[7]), "listeners"),
+        (lambda: AsyncDiscovery(empty_balancer(), later, listeners=[7]), "listeners"),
     ],
 )
 def test_wrong_arguments_are_refused(make, parameter):

@@ -1,4 +1,4 @@
-"""Calls of the whole public API with values that nobody should pass, made from signatures."""
+"""Calls of the whole public API with values that no caller should pass, made from signatures."""
 
 from __future__ import annotations
 

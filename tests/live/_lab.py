@@ -36,7 +36,7 @@ def why_not():
         return "no iproute2"
     name = f"bk{os.getpid()}-try"
     if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
-        return "this system lets nobody make network namespaces"
+        return "this system has no network namespaces to make"
     subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     return None
 

@@ -16,7 +16,7 @@ from balancekit import ConfigurationError, LoadBalancer, PowerOfChoices
 from balancekit.loads import InFlight
 from balancekit.sharing import Shared, in_flight
 
-NOBODY = 65_534
+OTHER_USER = 65_534
 
 pytestmark = pytest.mark.filterwarnings("ignore:a lease of endpoint")
 as_root = pytest.mark.skipif(
@@ -38,13 +38,13 @@ def refused(file, words):
     return False
 
 
-def as_nobody(check):
+def as_another_user(check):
     """Run a check in a process of another user; return its answer as text."""
 
     def lowered():
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(OTHER_USER, OTHER_USER, OTHER_USER)
+        os.setresuid(OTHER_USER, OTHER_USER, OTHER_USER)
         return check()
 
     return in_child(lowered)
@@ -64,16 +64,16 @@ def test_a_file_of_another_user_is_refused(open_folder):
     """In either direction; neither process is harmed, and the file does not change hands."""
     file = open_folder / "loads"
     assert in_child(lambda: balancer(file).acquire().release()) == "True"
-    assert as_nobody(lambda: refused(file, "a file of this user (Permission denied)")) == "True"
+    assert as_another_user(lambda: refused(file, "a file of this user (Permission denied)")) == "True"
     lb = balancer(file)
     with lb.acquire():
         assert sum(in_flight(file, ["a", "b"]).values()) == 1
     # A worker that gives up its rights after it was forked keeps what its parent had open.
-    assert as_nobody(lambda: balancer(file).acquire().release()) == "True"
+    assert as_another_user(lambda: balancer(file).acquire().release()) == "True"
     theirs = open_folder / "theirs"
-    assert as_nobody(lambda: balancer(theirs).acquire().release()) == "True"
+    assert as_another_user(lambda: balancer(theirs).acquire().release()) == "True"
     assert refused(theirs, "a file that balancekit made for this user")
-    assert theirs.stat().st_uid == NOBODY
+    assert theirs.stat().st_uid == OTHER_USER
 
 
 @as_root
@@ -81,7 +81,9 @@ def test_a_directory_that_cannot_be_written_to_is_named(open_folder):
     """With the reason of the system; nothing is left behind."""
     folder = open_folder / "fixed"
     folder.mkdir(mode=0o755)
-    assert as_nobody(lambda: refused(folder / "loads", "a place for a file (Permission denied)")) == "True"
+    assert (
+        as_another_user(lambda: refused(folder / "loads", "a place for a file (Permission denied)")) == "True"
+    )
     assert list(folder.iterdir()) == []
 
 
@@ -89,9 +91,9 @@ def test_a_directory_that_cannot_be_written_to_is_named(open_folder):
 def test_a_file_that_may_not_be_written_is_named(open_folder):
     """Its owner has taken the permission away."""
     file = open_folder / "loads"
-    assert as_nobody(lambda: balancer(file).acquire().release()) == "True"
+    assert as_another_user(lambda: balancer(file).acquire().release()) == "True"
     file.chmod(0o400)
-    assert as_nobody(lambda: refused(file, "a file of this user (Permission denied)")) == "True"
+    assert as_another_user(lambda: refused(file, "a file of this user (Permission denied)")) == "True"
 
 
 FRESH = """

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.cli.test_command import children, nobody_left, start
+from tests.cli.test_command import children, none_left, start
 from tests.cli.test_tiers_demo import check_what_callers_saw
 from tests.live._lab import why_not
 
@@ -65,7 +65,7 @@ def check_one_run(mark):
         )
         print({word: phase[word] for word in words})
     print(f"last failure after {report['phases'][4]['last_failure_after']} s, at most 4.5 s")
-    assert nobody_left(mark)
+    assert none_left(mark)
     assert network() == before
 
 
@@ -94,7 +94,7 @@ def test_however_it_ends_no_process_namespace_or_interface_is_left(how):
     demo.send_signal(how)
     demo.communicate(timeout=30)
     assert demo.returncode == (-signal.SIGKILL if how is signal.SIGKILL else 130)
-    assert nobody_left(mark)
+    assert none_left(mark)
     assert network() == before
 
 

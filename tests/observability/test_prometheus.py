@@ -151,7 +151,7 @@ def test_a_request_is_in_flight_until_it_ends() -> None:
     assert value(families, "balancekit_request_duration_seconds_count", endpoint="a") is None
 
 
-def test_requests_that_nobody_could_be_picked_for_are_counted() -> None:
+def test_requests_without_an_endpoint_to_pick_are_counted() -> None:
     """Requests for which no endpoint could be picked are counted by the kind of error."""
     registry = CollectorRegistry()
     lb = LoadBalancer(["a"])

@@ -1,7 +1,7 @@
 """Families of recorded traces that no driver answers yet.
 
 ``replay.py`` counts their files in lines of their own: they are neither failures nor passes, and nothing of a family
-that has a driver is ever left out. Whoever adds a driver removes the entry.
+that has a driver is ever left out. A new driver removes the entry.
 """
 
 from __future__ import annotations

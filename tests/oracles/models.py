@@ -16,6 +16,6 @@ def nginx_smooth(weights, turns):
 
 
 def least_request(nodes):
-    """Everybody whose (in-flight + 1) / weight is least."""
+    """All whose (in-flight + 1) / weight is least."""
     score = min((node.inflight + 1) / node.weight for node in nodes)
     return {node.id for node in nodes if (node.inflight + 1) / node.weight == score}

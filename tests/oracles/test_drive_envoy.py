@@ -131,7 +131,7 @@ def test_held_requests_are_there_while_others_are_counted():
     assert found["counts"]["a"] < found["counts"]["b"]
 
 
-def test_nobody_healthy_without_panic_is_503():
+def test_none_healthy_without_panic_is_503():
     """Whatever the policy."""
     servers = [{"name": n, "address": n, "health": "UNHEALTHY"} for n in "ab"]
     for policy in ("ROUND_ROBIN", "RANDOM", "MAGLEV"):

@@ -1,4 +1,4 @@
-"""Every recorded trace, by its rule, through the runner that anybody can call; and the runner can fail."""
+"""Every recorded trace, by its rule, through the runner that any caller can use; and the runner can fail."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def spoil_windows(trace):
 
 
 def spoil_order(trace):
-    """One event happened to somebody else."""
+    """One event happened to another endpoint."""
     place = next(k for k, event in enumerate(trace["outputs"]) if "picked" in event or "state" in event)
     event = trace["outputs"][place]
     if "picked" in event:

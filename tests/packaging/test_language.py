@@ -122,6 +122,20 @@ def test_no_name_says_words_of_people_of_things():
     assert found == []
 
 
+def test_tests_say_no_words_of_people_of_things():
+    """Names of tests, of what they define, and their docstrings do not say nobody, anybody and the like."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            name = getattr(node, "name", "").replace("_", " ")
+            if path != Path(__file__) and PEOPLE_WORDS.search(f"{name}\n{ast.get_docstring(node) or ''}"):
+                found.append(f"{path.name}: {name or 'the module'}")
+    assert found == []
+
+
 def test_no_module_has_a_retired_name():
     """No module of the library has a name that the vocabulary has replaced."""
     assert [path.name for path in SOURCES if path.stem in RETIRED_MODULES.split()] == []

@@ -31,7 +31,7 @@ def leads(order, weights):
 
 
 def test_five_one_one_goes_a_a_b_a_c_a_a():
-    """The order everybody knows from nginx, through the balancer itself."""
+    """The order that is known from nginx, through the balancer itself."""
     balancer = LoadBalancer(
         [Endpoint("a", weight=5), Endpoint("b"), Endpoint("c")],
         selector=SmoothWeightedRoundRobin(),
@@ -47,7 +47,7 @@ def test_the_class_form_serves_as_nginx_does(weights):
 
 
 @given(WEIGHTS)
-def test_a_smooth_cycle_gives_each_exactly_its_weight_and_nobody_a_whole_turn_ahead(weights):
+def test_a_smooth_cycle_gives_each_exactly_its_weight_and_none_a_whole_turn_ahead(weights):
     """Sum of weights picks give each exactly w; lead < 1 after every single turn."""
     order = smooth_cycle(weights)
     assert [order.count(k) for k in range(len(weights))] == weights
@@ -97,7 +97,7 @@ def test_the_staggered_bounds_that_the_docstring_states(weights, bound):
 @given(st.lists(st.floats(0.01, 100.0), min_size=1, max_size=40))
 @settings(max_examples=30)
 def test_an_endless_staggered_order_stays_close_for_ever(weights):
-    """Blocks join without a seam: after 5 000 turns nobody is three turns from its share."""
+    """Blocks join without a seam: after 5 000 turns none is three turns from its share."""
     turns = StaggeredEdf(weights)
     served = [0] * len(weights)
     for _ in range(5_000):

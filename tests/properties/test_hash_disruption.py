@@ -33,7 +33,7 @@ def owners(structure):
 @given(nodes=sets, data=st.data())
 @settings(max_examples=40)
 def test_exactly_the_keys_of_a_removed_node_move(make, nodes, data):
-    """Each to whoever was its second candidate."""
+    """Each key goes to what was its second candidate."""
     gone = data.draw(st.sampled_from(sorted(nodes)))
     before, after = make(sorted(nodes)), make(sorted(nodes - {gone}))
     was, now = owners(before), owners(after)

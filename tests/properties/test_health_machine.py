@@ -142,7 +142,7 @@ class OneEndpoint(RuleBasedStateMachine):
 
     @rule()
     def uneject(self):
-        """Nobody else is left."""
+        """No other is left."""
         was = self.machine.health
         self._tell(self.machine.uneject(now=self.now))
         if was is Health.SUPPRESSED:

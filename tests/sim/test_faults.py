@@ -309,7 +309,7 @@ class TestHedges:
         assert report.latency == pytest.approx([2.0])
         assert (report.hedges, report.retries) == (1, 1)
 
-    def test_nobody_left_to_hedge_with(self):
+    def test_none_left_to_hedge_with(self):
         """Without another endpoint the first attempt goes on alone."""
         report = one([0.0], hedge=0.5)
         assert (report.hedges, report.failures) == (0, 0)
@@ -368,7 +368,7 @@ class TestCallers:
         )
         assert [balancer.stats().completed for balancer in made] == [200, 100]
 
-    def test_nobody_to_ask(self):
+    def test_no_endpoint_to_ask(self):
         """Callers pause after a refusal, too, and come again."""
         report = simulate(
             {"a": Server(service=Deterministic(mean=1.0))},

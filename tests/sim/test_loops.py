@@ -76,7 +76,7 @@ def test_the_fast_loop_writes_what_the_other_would_have_written(pool, balancers,
     assert measure(one, servers, 200, ()) == measure(two, servers, 200, ())
 
 
-def test_nobody_to_ask_is_a_failure_in_both():
+def test_no_endpoint_to_ask_is_a_failure_in_both():
     """In an empty pool both loops count a failure."""
 
     def empty(endpoints, clock, rng):
@@ -141,7 +141,7 @@ def test_busy_and_overload_are_what_a_walk_through_time_finds():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_an_arrival_sees_who_came_before_it_and_has_not_gone(seed):
-    """Whatever ends as it comes is seen by nobody; times on a grid, so that many are equal."""
+    """Whatever ends as it comes is seen by none; times on a grid, so that many are equal."""
     rng, trace = Random(seed), Trace()
     trace.send(trace.arrive(0.0), 0, 0, 0.0)
     for now in sorted(rng.randrange(30) / 10 for _ in range(100)):

@@ -66,7 +66,7 @@ class TestRecorder:
         assert [row.key for row in rows] == ["user 7", b"\x00\xff", 12]
         assert [row.failed for row in rows] == [True, False, True]
 
-    def test_a_lease_ends_once_whoever_ends_it(self, path):
+    def test_a_lease_ends_once_however_it_is_ended(self, path):
         """Released within the block, in a coroutine, cancelled: one line each."""
 
         async def cancelled(balancer):
@@ -163,7 +163,7 @@ class TestRecorder:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     def test_a_forked_child_writes_its_own_lines_only(self, path):
-        """And whoever forgets to close loses nothing at the end of the program."""
+        """A program that forgets to close loses nothing at the end of the program."""
         program = """
             import os, sys
             from balancekit import LoadBalancer

@@ -194,7 +194,7 @@ def test_many_balancers_see_a_part_each():
 
 
 class Drawn:
-    """Times of somebody's own making."""
+    """Times of the user's own making."""
 
     def __init__(self, *drawn):
         self.drawn = drawn

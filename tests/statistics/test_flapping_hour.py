@@ -99,7 +99,7 @@ def test_the_last_endpoint_is_never_suppressed():
 
 @pytest.mark.parametrize("way", ["remove", "drain"])
 def test_a_suppressed_endpoint_that_becomes_the_last_is_let_back(way):
-    """When the others leave, whoever is suppressed and due soonest is on trial at once."""
+    """When the others leave, the suppressed endpoint that is due soonest is on trial at once."""
     clock, events = ManualClock(), []
     policy = Lifecycle(thresholds=Thresholds(rise=1, fall=1), damping=DAMPING)
     balancer = LoadBalancer(["a", "b"], health=policy, clock=clock, listeners=[events.append])

@@ -112,8 +112,8 @@ def test_the_error_is_a_value_error_too():
     """Who does not know this library catches what Python would raise."""
     with pytest.raises(ValueError, match="weight=nan"):
         Endpoint("a", weight=math.nan)
-    with pytest.raises(LookupError, match="'nobody'"):
-        LoadBalancer(["a"]).remove("nobody")
+    with pytest.raises(LookupError, match="'absent'"):
+        LoadBalancer(["a"]).remove("absent")
 
 
 def picture(balancer):

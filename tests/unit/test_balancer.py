@@ -197,11 +197,11 @@ class TestChoice:
     def test_excluded_endpoints_are_not_picked(self):
         """Any collection of ids, unknown ones included."""
         balancer = make()
-        for exclude in ({"a", "b"}, ["a", "b"], ("a", "b", "nobody"), {"a": 1, "b": 2}, frozenset("ab")):
+        for exclude in ({"a", "b"}, ["a", "b"], ("a", "b", "absent"), {"a": 1, "b": 2}, frozenset("ab")):
             with balancer.acquire(exclude=exclude) as lease:
                 assert lease.target == "c"
 
-    def test_a_selector_that_picks_nobody_is_not_papered_over(self):
+    def test_a_selector_that_picks_none_is_not_papered_over(self):
         """The error says whose fault it is."""
 
         class Shy:
@@ -225,7 +225,7 @@ class TestAttempts:
     """Trying again elsewhere."""
 
     def test_each_attempt_is_elsewhere(self):
-        """Until everybody has been tried; then the loop ends."""
+        """Until all have been tried; then the loop ends."""
         balancer = make("abc")
         tried = []
         for lease in balancer.attempts(9):
@@ -250,7 +250,7 @@ class TestAttempts:
         assert balancer.stats().outcomes[Outcome.FAILURE] == 2
         assert balancer.stats().inflight == 0
 
-    def test_nobody_at_all_is_an_error_from_the_first_attempt(self):
+    def test_none_at_all_is_an_error_from_the_first_attempt(self):
         """The first attempt raises if no endpoint is eligible; later ones end the loop."""
         with pytest.raises(AttemptsExhaustedError):
             next(make("ab").attempts(2, exclude={"a", "b"}))
@@ -278,7 +278,7 @@ class TestAttempts:
 class TestExplain:
     """One decision, for people."""
 
-    def test_it_shows_everybody_and_why(self):
+    def test_it_shows_all_and_why(self):
         """Picked, tried, draining, ejected, weightless: each by name."""
         balancer = LoadBalancer(
             [*"abcd", Endpoint("e", weight=0)],
@@ -365,7 +365,7 @@ class TestMembership:
         assert balancer.stats().completed == 2
 
     def test_the_last_endpoint_may_be_removed(self):
-        """Then there is nobody, and the error says so."""
+        """Then there is no endpoint, and the error says so."""
         balancer = make("a")
         balancer.remove("a")
         with pytest.raises(PoolEmptyError, match="no endpoints"):
@@ -519,7 +519,7 @@ class TestHealth:
             pass
 
     def test_a_pool_of_two_may_eject_one_and_a_pool_of_one_none(self, clock):
-        """The cap is not rounded to nobody, and the last one is never taken."""
+        """The cap is not rounded to none, and the last one is never taken."""
         two, one = make("ab", clock=clock, health=QUICK), make("a", clock=clock, health=QUICK)
         fail(two, "a", 2)
         fail(one, "a", 9)
@@ -543,7 +543,7 @@ class TestHealth:
         assert balancer.stats()["a"].state == "healthy"
         assert "a" in {balancer.explain().picked for _ in range(50)}
 
-    def test_nobody_left_says_when_to_come_back(self, clock):
+    def test_none_left_says_when_to_come_back(self, clock):
         """The error has the reason of each endpoint, the counts and the time of the first return."""
         balancer = make("abc", clock=clock, health=QUICK)
         fail(balancer, "a", 2)
@@ -558,7 +558,7 @@ class TestHealth:
         with balancer.acquire() as lease:
             assert lease.target == "a"
 
-    def test_whoever_was_tried_is_counted_as_tried(self, clock):
+    def test_each_that_was_tried_is_counted_as_tried(self, clock):
         """And the kind of the error says that another request might do better."""
         balancer = make("abc", clock=clock, health=QUICK)
         fail(balancer, "a", 2)

@@ -60,7 +60,7 @@ def test_slots_are_rounded_up_twice():
     factor=st.integers(100, 300),
 )
 def test_a_key_goes_to_its_owner_if_there_is_room_and_else_to_who_has_most(active, position, factor):
-    """The owner while it is not overloaded; anybody not overloaded; the least overloaded if all are."""
+    """The owner while it is not overloaded; any that is not overloaded; the least overloaded if all are."""
     count = len(active)
     owner = position % count
     shares = [1 / count] * count
@@ -86,7 +86,7 @@ def test_of_equally_overloaded_hosts_the_first_in_the_shuffle_is_taken(position)
 
 @pytest.mark.parametrize("make", [envoy.RingHash, lambda **options: envoy.Maglev(table_size=251, **options)])
 def test_no_host_exceeds_its_slots_however_hot_a_key_is(make):
-    """A single key, requests that never end: after each, nobody has more than its slots and one."""
+    """A single key, requests that never end: after each, none has more than its slots and one."""
     nodes = make_nodes({"a": 1.0, "b": 2.0, "c": 3.0, "d": 1.0})
     snapshot, selector = make_snapshot(nodes), make(hash_balance_factor=125)
     for total in range(200):

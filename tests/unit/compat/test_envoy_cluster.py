@@ -93,7 +93,7 @@ def test_the_panic_threshold_is_below_and_not_at():
 
 
 def test_if_all_levels_panic_load_follows_their_size():
-    """Also if nobody at all is healthy; a rest goes to the first level that has hosts."""
+    """Also if no host at all is healthy; a rest goes to the first level that has hosts."""
     assert distribute([1, 3], [0, 0], factor=140, threshold=50)[:2] == ((25, 75), (True, True))
     assert distribute([0, 3, 3, 3], [0, 1, 0, 0], factor=140, threshold=50).loads == (0, 34, 33, 33)
 
@@ -127,7 +127,7 @@ def test_a_key_always_goes_to_the_same_level():
         assert set(found) == {0, 1}
 
 
-def test_nobody_healthy_and_no_panic_is_a_503():
+def test_none_healthy_and_no_panic_is_a_503():
     """With the default threshold all hosts are used instead."""
     for threshold, expected in ((0, {None}), (50, {"a", "b", "c"})):
         cluster = Cluster(hosts(), envoy.RoundRobin, healthy_panic_threshold=threshold, update_merge_window=0)

@@ -156,7 +156,7 @@ def test_a_refused_ejection_needs_a_whole_run_again():
     steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 3)), max_size=60),
     percent=st.integers(0, 100),
 )
-def test_the_cap_holds_and_nobody_stays_out_for_ever(steps, percent):
+def test_the_cap_holds_and_none_stays_out_for_ever(steps, percent):
     """Whatever is answered when: at most the percentage is out, and all are back in the end."""
     settings = STRICT.replace(consecutive_5xx=1, max_ejection_percent=percent)
     detector, now = OutlierDetector("abc", settings, now=0.0), 0.0

@@ -123,8 +123,8 @@ def test_equal_weights_go_in_list_order_and_on_through_changes_of_health():
     """The turn is a number that survives; whose turn it is follows from who is left."""
     nodes = make_nodes(dict.fromkeys("abcd", 2.0))
     selector, ctx = envoy.RoundRobin(start=2), PickContext(rng=Random(1))
-    everybody = make_snapshot(nodes)
-    assert "".join(selector.select(everybody, ctx).id for _ in range(6)) == "cdabcd"
+    whole = make_snapshot(nodes)
+    assert "".join(selector.select(whole, ctx).id for _ in range(6)) == "cdabcd"
     some = make_snapshot(nodes, down={"b"}, version=1)
     assert "".join(selector.select(some, ctx).id for _ in range(4)) == "dacd"  # turns 8, 9, 10, 11 of a c d
 
@@ -190,7 +190,7 @@ def test_more_draws_find_the_idle_one_more_often():
 
 
 def test_a_full_scan_takes_one_of_those_with_the_fewest():
-    """All of them, equally often, and nobody else."""
+    """All of them, equally often, and no others."""
     nodes = make_nodes(dict.fromkeys("abcd", 1.0))
     nodes[1].inflight = 1
     selector, snapshot = envoy.LeastRequest(selection_method="FULL_SCAN"), make_snapshot(nodes)

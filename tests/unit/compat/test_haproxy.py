@@ -146,7 +146,7 @@ class TestEveryMethod:
         assert "-" not in run(backend, 20, "key")
 
     def test_a_command_that_changes_nothing_leaves_everything(self, balance):
-        """The order goes on as if nobody had spoken."""
+        """The order goes on as if no command had come."""
         quiet, told = (Backend(servers(3, 2, 1), balance, rng=Random(1)) for _ in range(2))
         order = run(quiet, 30)
         picked = ""
@@ -156,7 +156,7 @@ class TestEveryMethod:
             picked += run(told, 1)
         assert picked == order
 
-    def test_backups_serve_only_when_nobody_else_can(self, balance):
+    def test_backups_serve_only_when_no_other_can(self, balance):
         """The first of them, or all with ``allbackups``."""
         pool = [*servers(1, 1), Server(name="x", backup=True), Server(name="y", backup=True)]
         backend = Backend(pool, balance, rng=Random(1))
@@ -174,7 +174,7 @@ class TestEveryMethod:
         assert {request.server for request in held} == expected
 
     def test_in_progress_adds_up(self, balance):
-        """Under any history of requests, and nobody is over its limit."""
+        """Under any history of requests, and none is over its limit."""
         backend = Backend(servers(1, 2, 3, maxconn=3), balance, rng=Random(2))
         rng, held = Random(3), []
         for number in range(400):
@@ -191,7 +191,7 @@ class TestEveryMethod:
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6))
 @settings(max_examples=50)
-def test_round_robin_gives_everybody_its_weight(weights):
+def test_round_robin_gives_each_its_weight(weights):
     """Over many rounds, within two turns of exact for each."""
     backend = Backend(servers(*weights))
     total = sum(weights)
@@ -201,7 +201,7 @@ def test_round_robin_gives_everybody_its_weight(weights):
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6))
-def test_static_round_robin_gives_everybody_exactly_its_weight(weights):
+def test_static_round_robin_gives_each_exactly_its_weight(weights):
     """Over one walk of the table each server is picked exactly as often as its weight."""
     counts = Counter(run(Backend(servers(*weights), Balance(method="static-rr")), sum(weights)))
     assert counts == dict(zip("abcdef", weights, strict=False))
@@ -284,7 +284,7 @@ def test_the_nearest_node_wins_and_the_one_before_on_a_tie():
 
 
 def test_the_balance_factor_caps_a_hot_key():
-    """All requests for one key: nobody gets more than the factor times its part."""
+    """All requests for one key: none gets more than the factor times its share."""
     backend = Backend(
         servers(1, 1, 1, 1), Balance(method="hash", by=Header(), consistent=True, balance_factor=125)
     )
@@ -387,7 +387,7 @@ class TestCookies:
         assert (again.server, again.set_cookie) == ("a", None)
 
     def test_draining_keeps_its_clients_maintenance_does_not(self):
-        """Who is moved gets another cookie; a cookie nobody knows is none."""
+        """A client that is moved gets another cookie; an unknown cookie is none."""
         backend = self.make()
         backend.set_state("a", "drain")
         assert backend.request(cookie="A").server == "a"
@@ -415,7 +415,7 @@ class TestCookies:
 
 
 class TestQueue:
-    """Everybody full."""
+    """All servers are full."""
 
     def test_the_oldest_gets_the_slot(self):
         """Of the server that frees one."""
@@ -575,7 +575,7 @@ WRONG = [
     ("draws", lambda: Balance(method="random", draws=0)),
     ("depth", lambda: Uri(depth=-1)),
     ("length", lambda: Uri(length=True)),
-    ("key", lambda: Source().of("nobody")),
+    ("key", lambda: Source().of("no address")),
     ("servers", lambda: Backend([])),
     ("servers", lambda: Backend(["a"])),
     ("servers", lambda: Backend([Server(name="a"), Server(name="a")])),

@@ -23,7 +23,7 @@ def test_owners_are_those_of_uhashring_in_its_ketama_mode(servers, owners):
     assert "".join(ring.lookup(f"user:{k}")[7] for k in range(24)) == owners
 
 
-def test_candidates_begin_with_the_owner_and_name_everybody_once():
+def test_candidates_begin_with_the_owner_and_name_each_once():
     """The order of the ring."""
     ring = Ketama(EQUAL)
     for k in range(50):

@@ -57,7 +57,7 @@ def test_weight_zero_in_katrans_rings():
         ),
         ("address", lambda: ipvs.Destination(address="nowhere", port=1)),
         ("port", lambda: ipvs.Destination(address="10.0.0.1", port=70_000)),
-        ("client", lambda: SCHEDULER.lookup("nobody")),
+        ("client", lambda: SCHEDULER.lookup("no address")),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(parameter, make):

@@ -95,7 +95,7 @@ def test_a_success_inside_the_window_forgets_nothing():
     assert "a" not in run(upstream, 10)
 
 
-def test_attempts_go_elsewhere_until_everybody_has_been_tried():
+def test_attempts_go_elsewhere_until_all_have_been_tried():
     """As many as there are servers that are not down; then 502."""
     upstream = Upstream([*servers(1, 1, 1), Server(name="x", down=True), Server(name="z", backup=True)])
     request = upstream.request()
@@ -326,7 +326,7 @@ class TestSelector:
         clock.advance(11.0)
         assert "a" in {balancer.explain().picked for _ in range(10)}
 
-    def test_a_selector_picks_somebody_even_when_all_have_failed(self):
+    def test_a_selector_picks_one_even_when_all_have_failed(self):
         """Where nginx answers 502."""
         balancer = self.make()
         for _ in range(3):

@@ -160,7 +160,7 @@ def test_a_selector_that_learns_is_told_of_every_success(*, thread_safe: bool, o
 
 
 def test_a_task_that_queues_another_keeps_the_turn() -> None:
-    """Nobody else tells the machines while it runs; what was queued is done after it."""
+    """Nothing else tells the machines while it runs; what was queued is done after it."""
     turn, done = Turn(EngineLocks()), list[str]()
 
     def outer() -> list[Event]:

@@ -1,4 +1,4 @@
-"""The ledger: what it counts, whom it tells, and what it says of leases that were lost."""
+"""The ledger: what it counts, what it tells, and what it says of leases that were lost."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def query(subnet=None, kind="A", name="www"):
     return Query(name=name, kind=kind, client=Client(address="192.0.2.53", subnet=subnet))
 
 
-def test_an_answer_holds_for_its_scope_and_nobody_outside():
+def test_an_answer_holds_for_its_scope_and_for_none_outside():
     """Any subnet inside, of any prefix; none beside it; not for another name or type."""
     cache = ResolverCache()
     cache.store(query("198.51.100.0/24"), A, now=0.0)

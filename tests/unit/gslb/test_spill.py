@@ -71,7 +71,7 @@ def test_shares_are_what_the_waterfall_says():
     assert policy.shares(fixed_standings({}), now=0.0) == {"eu": {"eu": 60, "us": 30, "ap": 10}}
 
 
-def test_with_room_the_nearest_site_serves_everybody_and_the_scope_is_the_maps():
+def test_with_room_the_nearest_site_serves_all_and_the_scope_is_the_maps():
     """Scopes grow only while a demand is split."""
     world = GeoMap.build(networks={"10.2.0.0/16": ["us", "eu"]}, default=["eu", "us"])
     demand = {"eu": 50.0, "us": 10.0}

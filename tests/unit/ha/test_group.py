@@ -63,7 +63,7 @@ def test_a_member_that_waits_is_held_back_by_a_new_advert():
 
 
 def test_all_members_leave_with_the_one_that_does():
-    """One superior advert makes the whole group backup; nobody resigns."""
+    """One superior advert makes the whole group backup; none resigns."""
     group, now = active()
     effects = group.receive(B.advert(150), RIVAL, now=now)
     assert set(roles(group).values()) == {Role.BACKUP}

@@ -378,7 +378,7 @@ def test_an_outranked_router_may_resign_at_once():
     assert machine.deadline == pytest.approx(3.0 + machine.down)
 
 
-def test_a_dead_rival_outranks_nobody():
+def test_a_dead_rival_outranks_none():
     """A router that was silent for a down time is forgotten at the takeover."""
     machine, _ = in_role(Role.BACKUP, ROUTER.replace(resign_when_outranked=True))
     machine.receive(ROUTER.advert(150), HIGHER, now=0.0)
@@ -434,7 +434,7 @@ def test_starting_twice_is_once():
 
 
 def test_it_explains_itself():
-    """One line: the role, whom it received, what comes next."""
+    """One line: the role, the router it received, what comes next."""
     machine = ROUTER()
     assert machine.explain(now=0.0) == "initialize: not started"
     machine.start(now=0.0)

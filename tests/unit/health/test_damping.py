@@ -134,7 +134,7 @@ def test_at_half_of_reuse_it_is_forgotten():
 
 
 def test_a_pardon_keeps_the_penalty():
-    """Who is let back because nobody else is left is not calm: the next flap suppresses again."""
+    """An endpoint that is let back because no other is left is not calm: the next flap suppresses again."""
     damper = FlapDamping()()
     for now in (0.0, 1.0, 2.0):
         damper.flap(now=now)

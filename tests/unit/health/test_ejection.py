@@ -128,7 +128,7 @@ def test_jitter_only_lengthens_and_stays_within_its_share():
 
 @pytest.mark.parametrize("size", range(1, 12))
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_caps_leave_somebody_and_let_small_pools_eject_one(size, share):
+def test_caps_leave_one_and_let_small_pools_eject_one(size, share):
     """Never the last one; at least one unless the share is 0; never more than the share."""
     ejection = Ejection(max_share=share)
     out = 0

@@ -231,7 +231,7 @@ def test_a_sweep_accuses():
 
 @pytest.mark.parametrize("witness", ["requests", "checks", "sweep", "trial"])
 def test_the_last_one_stays(witness):
-    """Refused once, loudly; taken out at the next failure once somebody else is there."""
+    """Refused once, loudly; taken out at the next failure once another endpoint is there."""
     a = Endpoint()
     if witness == "trial":
         a.fail(3)
@@ -340,7 +340,7 @@ def test_a_new_endpoint_may_start_as_one_likes(start, eligible):
 
 
 def test_an_unknown_endpoint_may_turn_out_to_be_down():
-    """The first check decides alone; nobody needs to spare it, for it was never picked."""
+    """The first check decides alone; nothing needs to spare it, for it was never picked."""
     a = Endpoint(PLAIN.replace(start=Health.UNKNOWN))
     a.spare = False
     assert kinds(a.checks(False)) == ["Ejected"]
@@ -348,7 +348,7 @@ def test_an_unknown_endpoint_may_turn_out_to_be_down():
     assert kinds(a.checks(True, True)) == ["Restored"]
 
 
-def test_without_a_warm_up_nobody_warms():
+def test_without_a_warm_up_none_warms():
     """Starting to warm without a ramp is being healthy, at the first look."""
     a = Endpoint(PLAIN.replace(start=Health.WARMING))
     assert a.machine.ramp == 1.0

@@ -125,7 +125,7 @@ def test_the_two_failure_percentages_differ_at_the_threshold():
     ],
 )
 def test_the_median_works_from_three(shares, outliers):
-    """One bad of three is found, a hair is not an outlier, a common failure is nobody's fault."""
+    """One bad of three is found, a hair is not an outlier, a common failure blames none."""
     assert set(MedianFailures()(rates(*shares))) == outliers
 
 
@@ -167,7 +167,7 @@ def test_nothing_has_no_middle():
 
 
 class Recorder:
-    """A rule that remembers its reports and accuses whom it is told to."""
+    """A rule that remembers its reports and names the outliers that it is told to."""
 
     def __init__(self, window, on_outlier=(), enforcing=1.0):
         self.window, self.on_outlier, self.enforcing = window, on_outlier, enforcing
@@ -416,7 +416,7 @@ def test_a_median_needs_as_many_hosts_as_it_says() -> None:
 
 
 def test_a_rule_of_a_user_states_a_probability() -> None:
-    """``enforcing`` is at most 1 whoever wrote the rule."""
+    """``enforcing`` is at most 1, in rules of the user too."""
 
     class Mine:
         window = 10.0

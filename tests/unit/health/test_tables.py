@@ -67,7 +67,7 @@ def test_every_state_can_be_reached(machine):
 
 @pytest.mark.parametrize("machine", TABLES, ids=MACHINES)
 def test_tables_cannot_be_changed(machine):
-    """A table is the same for everybody."""
+    """A table is the same for all callers."""
     with pytest.raises(TypeError):
         machine.table[machine.states[0], machine.triggers[0]] = machine.states[0]
 

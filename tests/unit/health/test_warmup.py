@@ -50,7 +50,7 @@ def test_a_warm_up_takes_twenty_steps_and_ends(window, aggression, minimum, bega
 
 
 def test_a_late_look_skips_steps():
-    """Whoever looks after the window finds it over; nothing is due before its time."""
+    """A look after the window finds it over; nothing is due before its time."""
     machine = WarmUp(window=10.0)()
     machine.begin(now=5.0)
     assert not machine.advance(now=5.4)

@@ -72,7 +72,7 @@ def test_an_adapter_goes_where_it_is_loaded(rule):
 
 
 def test_an_adapter_is_loaded_where_there_is_room():
-    """An adapter that nobody has goes past endpoints whose room is taken."""
+    """An adapter that no endpoint has goes past endpoints whose room is taken."""
     attributes = NodeAttributes()
     for name in ("a", "b"):
         attributes.record(name, READ(vllm("w,x,y,z")), now=0.0)

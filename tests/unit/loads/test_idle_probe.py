@@ -38,7 +38,7 @@ def test_a_trial_is_due_after_both_time_and_requests(seconds: float, picks: int)
 
 
 def test_the_time_of_an_endpoint_never_used_runs_from_the_first_question() -> None:
-    """Nobody knows since when an endpoint was idle that had no request: the first sweep begins the time."""
+    """It is not known since when an endpoint without requests was idle: the first sweep begins the time."""
     probe = IdleProbe()
     assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE)
     assert not probe.is_due(now=1000.0 + AFTER_S - 0.001, picks=SOON[1], size=SIZE)

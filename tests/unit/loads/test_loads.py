@@ -141,7 +141,7 @@ def test_giving_up_is_a_lower_bound_of_latency(policy, outcome):
 
 
 @pytest.mark.parametrize("policy", EVERY, ids=repr)
-def test_what_is_ignored_blames_nobody(policy):
+def test_what_is_ignored_blames_none(policy):
     """The caller's own trouble leaves no trace."""
     node = node_of(policy)
     node.load.finished(ended(end=0.05))

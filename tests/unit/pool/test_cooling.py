@@ -104,7 +104,7 @@ def test_a_panic_does_not_count_who_is_cooling_and_leaves_them_alone() -> None:
 
 
 @pytest.mark.parametrize(("policy", "picked"), [(FailOpen(), {"a", "b"}), (LeastBad(), {"b"})])
-def test_if_there_is_nobody_else_the_exhaustion_policy_decides(policy: object, picked: set[str]) -> None:
+def test_if_there_is_no_other_the_exhaustion_policy_decides(policy: object, picked: set[str]) -> None:
     """All of them, or the one that is back first."""
     lb, _, _ = pool("a", "b", exhaustion=policy)
     first, second = lb.acquire(exclude=["b"]), lb.acquire(exclude=["a"])
@@ -114,7 +114,7 @@ def test_if_there_is_nobody_else_the_exhaustion_policy_decides(policy: object, p
     assert picks(lb) == picked
 
 
-def test_a_release_from_before_a_removal_cools_nobody() -> None:
+def test_a_release_from_before_a_removal_cools_none() -> None:
     """The new endpoint of that id has asked for nothing."""
     lb, _, _ = pool("a", "b")
     lease = lb.acquire(exclude=["b"])

@@ -235,7 +235,7 @@ def test_a_slow_one_is_taken_out():
 
 
 class Nonsense:
-    """A rule that accuses nobody we know, or raises."""
+    """A rule that names an unknown endpoint, or raises."""
 
     window, enforcing = 1.0, 1.0
 
@@ -247,7 +247,7 @@ class Nonsense:
         """Do it."""
         if self.raises:
             raise ZeroDivisionError
-        return {"nobody": "being unknown"}
+        return {"absent": "being unknown"}
 
 
 @pytest.mark.parametrize("raises", [True, False])

@@ -90,8 +90,8 @@ def test_a_draining_endpoint_is_no_way_out():
     ("policy", "expected", "panic"),
     [(FailOpen(), "bc", True), (FailOpen(threshold=0.0), "bc", True), (LeastBad(), "c", True)],
 )
-def test_nobody_healthy(policy, expected, panic):
-    """Everybody, or whoever is due back first: c, whose result runs out before that of b."""
+def test_none_healthy(policy, expected, panic):
+    """All, or the one that is due back first: c, whose result runs out before that of b."""
     balancer, _ = balancer_of("abc", exhaustion=policy)
     down(balancer, "b", holds_for=60.0)
     down(balancer, "c", holds_for=30.0)
@@ -136,7 +136,7 @@ def test_reasons_are_told_apart():
     assert caught.value.retry_at == balancer._runtime.state.members["a"].back_at
 
 
-def test_in_a_panic_everybody_may_have_been_tried():
+def test_in_a_panic_all_may_have_been_tried():
     """Who was tried was passed over for that alone, healthy or not."""
     balancer, _ = balancer_of("abcd", exhaustion=FailOpen(threshold=0.8))
     balancer.drain("d")
@@ -147,7 +147,7 @@ def test_in_a_panic_everybody_may_have_been_tried():
     assert caught.value.reasons == {Reason.EXCLUDED: 3, Reason.DRAINING: 1}
 
 
-def test_whoever_is_the_last_is_not_taken_out_by_anybody():
+def test_the_last_one_is_not_taken_out():
     """Checks that fail everywhere leave one; which one is a matter of order."""
     balancer, _ = balancer_of("abc")
     down(balancer, "abc")

@@ -1,4 +1,4 @@
-"""Warm-up and trials hold for every selector alike, and nobody is refused for them."""
+"""Warm-up and trials hold for every selector alike, and no request is refused for them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_warming_endpoint_takes_its_share_of_its_share(name):
 @pytest.mark.parametrize("concurrency", [1, 3])
 @pytest.mark.parametrize("name", [*SELECTORS, "mine"])
 def test_a_trial_is_a_few_requests_at_a_time(name, concurrency):
-    """While they are out, nobody else is sent there, whatever the selector would like."""
+    """While they are out, no other request is sent there, whatever the selector would like."""
     make = SELECTORS.get(name, Mine)
     balancer, _ = with_one_back(make(), POLICY.replace(probation=Probation(concurrency=concurrency)))
     leases = [balancer.acquire(f"user:{k}") for k in range(60)]
@@ -113,8 +113,8 @@ def test_a_trial_is_a_few_requests_at_a_time(name, concurrency):
 
 
 @pytest.mark.parametrize("name", [*SELECTORS, "mine"])
-def test_nobody_is_refused_because_all_are_held_back(name):
-    """A pool of one on trial serves everybody; a pool where all are warming does too, in fair shares."""
+def test_no_request_is_refused_because_all_are_held_back(name):
+    """A pool of one on trial serves all; a pool where all are warming does too, in fair shares."""
     make = SELECTORS.get(name, Mine)
     balancer, _ = with_one_back(make(), ids="ab")
     balancer.remove("b")

@@ -1,4 +1,4 @@
-"""Nobody is asked more often than it may be, and nobody is passed over who has room."""
+"""No endpoint gets more than its rate, and none that has room is passed over."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def limited(ids: str, limit: RateLimit, clock: ManualClock) -> LoadBalancer[str]
 
 
 def spend(lb: LoadBalancer[str], **options: Any) -> int:
-    """Pick until nobody has room; say how often."""
+    """Pick until none has room; return how often."""
     count = 0
     while True:
         try:
@@ -101,7 +101,7 @@ def test_no_span_of_time_sees_more_than_the_burst_and_the_rate(gaps: list[int], 
 
 @pytest.mark.parametrize("cost", [1.0, 3.0, 50.0])
 def test_the_caller_is_told_the_very_moment(cost: float) -> None:
-    """Just before it nobody may be picked, at it somebody may."""
+    """Just before it none may be picked, at it one may."""
     clock = ManualClock()
     lb = limited("ab", RateLimit(0.3, burst=7.0, by_cost=True), clock)
     for _ in range(20):
@@ -139,7 +139,7 @@ def test_a_correction_is_as_if_the_cost_had_been_known() -> None:
         thread = Thread(target=limit.correct, args=("a", real - estimate))
         thread.start()
         thread.join()
-        limit.correct("nobody", 5.0)
+        limit.correct("absent", 5.0)
         lb.acquire(cost=5.5).release()
         with pytest.raises(SaturatedError) as caught:
             lb.acquire(cost=10.0)

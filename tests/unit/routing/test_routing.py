@@ -1,4 +1,4 @@
-"""What each router narrows to, what it spills, and what it says when nobody is left."""
+"""What each router narrows to, what it spills, and what it says when none is left."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TestPriority:
 
     @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=5))
     def test_loads_add_up(self, sizes):
-        """To 100, or to 0 when nobody is eligible anywhere; nobody eligible gets nothing."""
+        """To 100, or to 0 when none is eligible anywhere; a level with none eligible gets nothing."""
         tiers = [(min(eligible, size), size) for eligible, size in sizes]
         loads = tier_loads(tiers)
         assert sum(loads) == (100 if any(eligible for eligible, _ in tiers) else 0)
@@ -194,13 +194,13 @@ class TestSubset:
     def test_fallbacks(self):
         """Without a match the request goes to any endpoint, to none, or to the default subset, as configured."""
         asked = {"attributes": {"version": "v9"}}
-        anybody = LoadBalancer(self.POOL, selector=Subset(["version"]), rng=Random(1))
-        assert set(picks(anybody, 100, **asked)) == set("abcd")
+        any_endpoint = LoadBalancer(self.POOL, selector=Subset(["version"]), rng=Random(1))
+        assert set(picks(any_endpoint, 100, **asked)) == set("abcd")
         default = LoadBalancer(self.POOL, selector=Subset(["version"], fallback={"version": "v1"}))
         assert set(picks(default, 20, **asked)) == {"a"}
-        nobody = LoadBalancer(self.POOL, selector=Subset(["version"], fallback="none"))
+        no_endpoint = LoadBalancer(self.POOL, selector=Subset(["version"], fallback="none"))
         with pytest.raises(AllIneligibleError, match="4 not a match for the request") as caught:
-            nobody.acquire(**asked)
+            no_endpoint.acquire(**asked)
         assert caught.value.reasons == {Reason.UNMATCHED: 4}
 
 
@@ -358,7 +358,7 @@ class TestSubsetting:
         )
         assert chi_square_z(uses, dict.fromkeys(self.IDS, 1.0)) < Z
 
-    def test_the_rest_serves_when_nobody_of_the_subset_is_left(self):
+    def test_the_rest_serves_when_none_of_the_subset_is_left(self):
         """A subset is a preference for few connections, not a reason to fail."""
         selector = Subsetting(lambda ids: [id for id in ids if id in {"a", "b"}])
         balancer = LoadBalancer(list("abcd"), selector=selector, rng=Random(6))
@@ -436,7 +436,7 @@ WRONG = [
     ("choose", lambda: Subsetting(["a"])),
     ("client", lambda: deterministic_subset(["a"], client=-1, size=1)),
     ("size", lambda: rendezvous_subset(["a"], client="c", size=0)),
-    ("address", lambda: source_prefix("nobody")),
+    ("address", lambda: source_prefix("no address")),
     ("v4", lambda: source_prefix("10.0.0.1", v4=33)),
 ]
 

@@ -1,4 +1,4 @@
-"""A hundred thousand sticky values that nobody issued: none is accepted, none raises anything else."""
+"""A hundred thousand sticky values that were never issued: none is accepted, none raises anything else."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_zero_weight_is_never_drawn_whatever_the_number(weights, number):
     assert weights[drawn] > 0 or not any(weights)
 
 
-def test_extreme_ratios_lose_nobody():
+def test_extreme_ratios_lose_none():
     """One of weight 1e-9 beside 1e9 keeps a column of its own."""
     table = AliasTable("ab", [1e-9, 1e9])
     assert table.draw(lambda: 0.0) == "a"

@@ -39,7 +39,7 @@ class ScoreBucketsMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def take_another(self, data):
-        """Somebody is picked by other means, and does not tell."""
+        """Pick an item by other means, without a report."""
         self.start(data.draw(st.sampled_from(self.nodes)))
 
     @precondition(lambda self: self.open)

@@ -28,7 +28,7 @@ def test_a_window_holds_exactly_the_last(values, size):
 
 
 def test_an_empty_window_has_no_quantiles():
-    """None, not a number nobody measured."""
+    """None, not a number that was never measured."""
     assert RecentWindow().read() is None
     assert summary([]) is None
 
