@@ -48,7 +48,7 @@ class _Socket:
         """Return nothing, as no other router is there."""
 
     def announce(self, _addresses: object) -> None:
-        """Announce to nobody's network."""
+        """Announce to a network without machines."""
 
     def close(self) -> None:
         for end in self.ends:

@@ -221,7 +221,7 @@ def test_a_block_does_not_wait_for_a_server_that_is_down():
 
     async def main():
         async with AsyncRedisStore(client, name="x", period=60.0):
-            while not client.asked:  # noqa: ASYNC110 - the store tells nobody of an exchange
+            while not client.asked:  # noqa: ASYNC110 - nothing tells of an exchange
                 await asyncio.sleep(0)
 
     asyncio.run(main())
