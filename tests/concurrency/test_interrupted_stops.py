@@ -167,7 +167,7 @@ def test_a_second_close_of_a_store_finishes_one_that_was_interrupted() -> None:
         place += 1
         server = _Server()
         before = _threads()
-        store = RedisStore(server, name="checkout", period=50.0)  # type: ignore[arg-type]
+        store = RedisStore(server, name="checkout", period=50.0)
         store.start()
         injector = Injector(place, jumps=False)
         with suppress(Interrupt), injector:
@@ -188,7 +188,7 @@ def test_a_second_stop_of_shared_ejections_finishes_one_that_was_interrupted() -
     while where:
         place += 1
         lb = LoadBalancer(["a"])
-        store = RedisStore(_Server(), name="checkout")  # type: ignore[arg-type]
+        store = RedisStore(_Server(), name="checkout")
         ejections = SharedEjections(lb, store)
         injector = Injector(place, jumps=False)
         with suppress(Interrupt), injector:

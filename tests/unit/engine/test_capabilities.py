@@ -69,7 +69,7 @@ class Passing:
 def test_a_required_member_may_be_passed_on() -> None:
     """Members of the class, of the instance and of ``__getattr__`` are there, whatever they raise; others are named."""
     given = Passing()
-    given.given = 1  # type: ignore[attr-defined]
+    given.given = 1
     refuse_incomplete("load", given, ["own", "broken", "raises", "passed", "given"])
     with pytest.raises(ConfigurationError, match=r"load=.*missing: finished, value"):
         refuse_incomplete("load", given, ["own", "finished", "value"])
@@ -78,7 +78,7 @@ def test_a_required_member_may_be_passed_on() -> None:
 def test_a_refused_load_changes_nothing() -> None:
     """An endpoint whose load lacks a method is refused as it is added, and the pool serves on."""
     bad = {"c"}
-    lb = LoadBalancer(["a"], load=lambda node: None if node.id in bad else InFlight()(node))  # type: ignore[arg-type,return-value]
+    lb = LoadBalancer(["a"], load=lambda node: None if node.id in bad else InFlight()(node))
     with pytest.raises(ConfigurationError, match="missing: started, finished, value"):
         lb.update(["b", "c"])
     with lb.acquire() as lease:
