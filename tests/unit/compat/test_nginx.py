@@ -115,7 +115,7 @@ def test_no_more_attempts_than_servers_whatever_tries_says():
     assert request.next(now=0) is None
 
 
-def test_a_listed_404_asks_the_next_server_and_blames_nobody():
+def test_a_listed_404_asks_the_next_server_and_blames_none():
     """An attempt that ended well may be followed by another; the server it was on stays in."""
     upstream = Upstream(servers(1, 1, max_fails=1))
     for _ in range(3):
