@@ -48,7 +48,7 @@ def _followed(lb: LoadBalancer) -> None:
 
 
 def _ejections(lb: LoadBalancer) -> None:
-    store = RedisStore(_Server(), name="checkout")  # type: ignore[arg-type]
+    store = RedisStore(_Server(), name="checkout")
     KEPT.extend([SharedEjections(lb, store), store])
 
 
@@ -190,7 +190,7 @@ def test_a_route_collector_does_not_keep_its_source() -> None:
 def test_ejections_of_a_balancer_that_is_gone_leave_their_store() -> None:
     """A store may serve others for long: with its next exchange, nothing listens there."""
     lb = LoadBalancer(["a"])
-    store = RedisStore(_Server(), name="checkout")  # type: ignore[arg-type]
+    store = RedisStore(_Server(), name="checkout")
     SharedEjections(lb, store)
     assert store.core.listeners
     del lb
