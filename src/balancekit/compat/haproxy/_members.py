@@ -176,7 +176,7 @@ def server_ids(given: Iterable[int | None]) -> list[int]:
         if id is None:
             while following in used:
                 following += 1
-            id = following  # noqa: PLW2901
+            id = following  # noqa: PLW2901 - the id that it gets
             used.add(id)
         found.append(id)
         following += 1
