@@ -1,7 +1,8 @@
 """Reader of HAProxy's configuration: ``defaults``, ``frontend``, ``backend``, ``listen``, server lines, maps.
 
 Followed: ``balance``, ``hash-type``, ``hash-balance-factor``, ``server`` and ``default-server``, ``cookie NAME insert``,
-``option allbackups``, ``acl``, ``use_backend`` (maps too), ``default_backend``, ``http-request normalize-uri``, ``bind``.
+``option allbackups``, ``acl``, ``use_backend`` (maps too), ``default_backend``, ``http-request normalize-uri``, ``bind``,
+``monitor-uri``, ``disabled``.
 Everything that is neither followed nor known to decide nothing is listed as not modelled. Without ``balance`` the method
 is that of HAProxy 2.6, ``roundrobin``.
 
@@ -10,17 +11,17 @@ Source: HAProxy 2.6 configuration manual; :mod:`balancekit.compat.haproxy` decid
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, final
 
 from balancekit.compat import haproxy
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files, without_mark
+from balancekit.proxyconfig._haproxy_balance import read_balance
 from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, hashed_value
 from balancekit.proxyconfig._haproxy_lines import (
     VARIABLE,
@@ -45,9 +46,6 @@ from balancekit.proxyconfig._model import (
 )
 
 __all__ = ["read_haproxy"]
-
-COOKIE: Final = re.compile(r"(?:req\.)?cook\([^(),]+\)")
-BALANCE: Final = re.compile(r"([a-z_-]+)(?:\((.*)\))?")
 
 
 def read_haproxy(
@@ -78,6 +76,8 @@ class _Reader:
         self.defaults: list[Line] = []
         self.named_defaults: dict[str, list[Line]] = {}
         self.frontends: list[Frontend] = []
+        self.bound: dict[int, str] = {}
+        """The first frontend of each port."""
 
     def config(self, text: str) -> ProxyConfig:
         found = 0
@@ -141,8 +141,9 @@ class _Reader:
             raise ProxyConfigError(section.origin, f"a second backend {section.name!r}")
         balance = Line(("balance", "roundrobin"), section.origin)
         said: dict[str, tuple[str, ...]] = {"hash-type": (), "hash-balance-factor": (), "cookie": ()}
-        allbackups = False
-        servers: list[PoolServer] = []
+        allbackups, disabled = False, False
+        named: dict[str, PoolServer] = {}
+        numbers: set[int] = set()
         default_server: dict[str, Any] = {}
         settings: dict[str, Any] = {}
         for line in (*inherited, *section.lines):
@@ -162,12 +163,21 @@ class _Reader:
             elif first == "default-server":
                 default_server |= self._options(line, line.words[1:])
             elif first == "server":
-                servers.append(self._server(line, default_server, servers))
+                self._server(line, default_server, named, numbers)
+            elif first in {"disabled", "enabled"}:
+                disabled = first == "disabled"
             elif first in {"timeout", "option", "retries", "fullconn", "http-check", "mode"}:
                 settings[" ".join(line.words[:2]) if first in {"timeout", "option"} else first] = (
                     " ".join(line.words[2 if first in {"timeout", "option"} else 1 :]) or True
                 )
-        method, key, why = self._method(balance, said, section)
+        servers = [server.replace(down=True) if disabled else server for server in named.values()]
+        method, key, why = read_balance(balance, said, settings)
+        if why:
+            self._note(balance, f"{why} is not modelled: it decides which server serves")
+        if key.lower() == "hdr(x-forwarded-for)" and "option forwardfor" in settings:
+            self._note(
+                balance, "requests without that header are hashed by the one that option forwardfor adds"
+            )
         cookie = said["cookie"][0] if said["cookie"] else ""
         if cookie and "insert" not in said["cookie"][1:]:
             why = why or "cookies that are not inserted are not modelled"
@@ -200,92 +210,27 @@ class _Reader:
             settings=settings,
         )
 
-    def _method(
-        self, line: Line, said: Mapping[str, Sequence[str]], section: Section
-    ) -> tuple[haproxy.Balance, str, str]:
-        """Return the balancing, what it hashes, and why it is not modelled if it is not."""
-        found = BALANCE.fullmatch(line.words[1] if len(line.words) > 1 else "")
-        if found is None:
-            raise ProxyConfigError(line.origin, "balance has a method")
-        name, argument = found[1], found[2]
-        options: dict[str, Any] = {"method": name}
-        key, words = "", list(line.words[2:])
-        if name == "random":
-            options["draws"] = whole_number(line, argument, 1) if argument else 2
-        elif name == "source":
-            options |= {"method": "hash", "by": haproxy.Source()}
-            key = "source"
-        elif name == "hdr" and argument:
-            domain = words == ["use_domain_only"]
-            options |= {"method": "hash", "by": haproxy.Header(use_domain_only=domain)}
-            key = f"hdr({argument})"
-        elif name == "url_param" and words:
-            if len(words) > 1:
-                return self._unmodelled(line, " ".join(words[1:]))
-            options |= {"method": "hash", "by": haproxy.UrlParam()}
-            key = f"url_param {words[0]}"
-        elif name == "hash" and len(words) == 1 and COOKIE.fullmatch(words[0]):
-            options |= {"method": "hash", "by": haproxy.Sample()}
-            key = words[0].removeprefix("req.")
-        elif name == "uri":
-            uri: dict[str, Any] = {}
-            while words:
-                word = words.pop(0)
-                if word in {"whole", "path-only"}:
-                    uri[word.replace("-", "_")] = True
-                elif word in {"len", "depth"} and words:
-                    uri["length" if word == "len" else "depth"] = whole_number(line, words.pop(0), 1)
-                else:
-                    return self._unmodelled(line, word)
-            options |= {"method": "hash", "by": haproxy.Uri(**uri)}
-            key = "uri"
-        elif name not in {"roundrobin", "static-rr", "leastconn", "first"}:
-            return self._unmodelled(line, name)
-        kind = list(said["hash-type"])
-        if kind and key:
-            if kind[0] not in {"map-based", "consistent"}:
-                raise ProxyConfigError(
-                    section.origin, f"hash-type {kind[0]!r} is not map-based or consistent"
-                )
-            options["consistent"] = kind[0] == "consistent"
-            rest = kind[1:]
-            if rest and rest[0] != "avalanche":
-                options["function"] = rest.pop(0)
-            options["avalanche"] = True if rest == ["avalanche"] else None
-        if said["hash-balance-factor"]:
-            options["balance_factor"] = whole_number(line, said["hash-balance-factor"][0], 0)
-        try:
-            return haproxy.Balance(**options), key, ""
-        except ConfigurationError as error:
-            if error.parameter == "function":
-                return self._unmodelled(line, f"hash function {error.value}")
-            raise ProxyConfigError(line.origin, str(error)) from None
-
-    def _unmodelled(self, line: Line, what: str) -> tuple[haproxy.Balance, str, str]:
-        self._note(line, f"{what} is not modelled: it decides which server serves")
-        return haproxy.Balance(), "", what
-
-    def _server(self, line: Line, defaults: Mapping[str, Any], before: Sequence[PoolServer]) -> PoolServer:
+    def _server(
+        self, line: Line, defaults: Mapping[str, Any], before: dict[str, PoolServer], numbers: set[int]
+    ) -> None:
         if len(line.words) < 3:
             raise ProxyConfigError(line.origin, "a server has a name and an address")
+        name, address = line.words[1:3]
+        if name in before:
+            raise ProxyConfigError(line.origin, f"a second server {name!r}")
         if len(before) >= MAX_SERVERS:
             raise ProxyConfigError(line.origin, f"more than {MAX_SERVERS} servers in a backend")
-        name, address = line.words[1:3]
-        if any(server.name == name for server in before):
-            raise ProxyConfigError(line.origin, f"a second server {name!r}")
         address = VARIABLE.sub(self.environment.value, address)  # in addresses outside of quotes, too
-        if self.environment.unknown:
-            names = ", ".join(self.environment.unknown)
-            self._note(line, f"the environment's {names} is not known here, and taken to be empty")
-            self.environment.unknown.clear()
+        self._note_unknown(line)
         options = {**defaults, **self._options(line, line.words[3:])}
         weight = options.pop("weight", 1)
         if weight > 256:
             raise ProxyConfigError(line.origin, "weight is 0 to 256")
         number = options.get("id")
-        if number == 0 or (number and any(server.options.get("id") == number for server in before)):
+        if number == 0 or number in numbers:
             raise ProxyConfigError(line.origin, f"id {number} is not a number > 0 that no other server has")
-        return PoolServer(
+        numbers |= {number} if number else set()
+        before[name] = PoolServer(
             name=name,
             address=address,
             origin=line.origin,
@@ -325,7 +270,11 @@ class _Reader:
         for line in (*inherited, *section.lines):
             first = line.words[0]
             if first == "bind":
-                frontend.ports += bound_ports(line)
+                self._bind(line, frontend)
+            elif first == "monitor-uri":
+                frontend.monitor = line.words[1] if len(line.words) > 1 else None
+            elif first in {"disabled", "enabled"}:
+                frontend.disabled = first == "disabled"
             elif first == "acl":
                 why = acls.add(line)
                 if why:
@@ -352,6 +301,21 @@ class _Reader:
         except ConfigurationError as error:
             raise ProxyConfigError(section.origin, str(error)) from None
         self.frontends.append(frontend)
+
+    def _bind(self, line: Line, frontend: Frontend) -> None:
+        ports = bound_ports(line, self.environment)
+        self._note_unknown(line)
+        others = {self.bound.setdefault(port, frontend.name) for port in ports} - {frontend.name}
+        if others:
+            self._note(line, f"addresses are not told apart: its port is taken to lead to {min(others)}")
+        frontend.ports += ports
+
+    def _note_unknown(self, line: Line) -> None:
+        """List a line that uses variables of the environment which are not known."""
+        if self.environment.unknown:
+            names = ", ".join(self.environment.unknown)
+            self._note(line, f"the environment's {names} is not known here, and taken to be empty")
+            self.environment.unknown.clear()
 
     def _use(self, line: Line, frontend: Frontend, acls: Acls) -> None:
         if len(line.words) < 2:
@@ -383,8 +347,18 @@ class _Reader:
         if not self.frontends:
             return Routing(None, "there is no frontend")
         frontend = next(
-            (one for one in self.frontends if request.port is None or request.port in one.ports), None
+            (
+                one
+                for one in self.frontends
+                if not one.disabled and (request.port is None or request.port in one.ports)
+            ),
+            None,
         )
         if frontend is None:
-            return Routing(None, f"nothing is bound to port {request.port}")
-        return frontend.route(request)
+            return Routing(
+                None,
+                "every frontend is disabled"
+                if request.port is None
+                else f"nothing is bound to port {request.port}",
+            )
+        return frontend.route(request, self.pools)

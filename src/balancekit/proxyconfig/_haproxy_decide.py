@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from random import Random
 from typing import Any, Final, final
 
@@ -30,29 +30,37 @@ class Frontend:
         self.named: list[tuple[str, Origin]] = []
         self.steps: list[str] = []
         self.default: str | None = None
+        self.monitor: str | None = None
+        """The target that the proxy answers by itself, of ``monitor-uri``."""
+        self.disabled = False
         self.unused: frozenset[str] = frozenset()
         self.machine: haproxy.UseBackend | None = None
 
-    def route(self, request: ProxyRequest) -> Routing:
-        """Return where its rules lead a request."""
+    def route(self, request: ProxyRequest, pools: Container[str]) -> Routing:
+        """Return where its rules lead a request; a name out of a map that is no pool's leads to the default backend."""
         if self.machine is None:
             raise AssertionError(self.name)
+        if request.target == self.monitor:
+            return Routing(None, f"frontend {self.name}: monitor-uri {self.monitor}", 200)
         found = self.machine.route(request.raw)
         where = f"frontend {self.name}"
         if found.pool is None:
             return Routing(None, f"{where} refuses the request", found.status)
-        if found.pool == RULE:
+        if not found.pool.startswith(RULE) and found.pool in pools:
+            return Routing(found.pool, f"{where}: a map names {found.pool}")
+        if found.pool == RULE or not found.pool.startswith(RULE):
+            what = (
+                "no rule matches" if found.pool == RULE else f"a map names {found.pool}, which is no backend"
+            )
             if self.default is None:
-                return Routing(None, f"{where}: no rule matches and there is no default_backend", 503)
+                return Routing(None, f"{where}: {what} and there is no default_backend", 503)
             return Routing(
                 self.default,
-                f"{where}: no rule matches, default_backend {self.default} ({self.default_origin})",
+                f"{where}: {what}, default_backend {self.default} ({self.default_origin})",
             )
-        if found.pool.startswith(RULE):
-            number = int(found.pool.removeprefix(RULE))
-            line = self.lines[number]
-            return Routing(self.rules[number]["pool"], f"{where}: {line} ({line.origin})")
-        return Routing(found.pool, f"{where}: a map names {found.pool}")
+        number = int(found.pool.removeprefix(RULE))
+        line = self.lines[number]
+        return Routing(self.rules[number]["pool"], f"{where}: {line} ({line.origin})")
 
 
 @final

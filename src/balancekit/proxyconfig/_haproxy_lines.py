@@ -30,7 +30,9 @@ SECTIONS: Final = frozenset(
     log-forward fcgi-app crt-list traces acme log-profile crt-store""".split()
 )
 CONDITIONS: Final = frozenset({".if", ".elif", ".else", ".endif"})
-ESCAPES: Final[Mapping[str, str]] = {"n": "\n", "r": "\r", "t": "\t"}
+MESSAGES: Final = frozenset({".notice", ".warning", ".diag", ".alert"})
+ESCAPE: Final = re.compile(r"""\\(?:([nrt])|x([0-9A-Fa-f]{2})|([ \\#'"$]))""")
+CONTROLS: Final[Mapping[str, str]] = {"n": "\n", "r": "\r", "t": "\t"}
 VARIABLE: Final = re.compile(
     r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?:\[\*\])?(?:-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))"
 )
@@ -123,6 +125,8 @@ def haproxy_sections(
         if found[0] in CONDITIONS:
             if note is not None:
                 note(Line(found, origin), "conditions are not followed: the lines of all branches are read")
+        elif found[0] in MESSAGES:
+            continue
         elif found[0] in SECTIONS and (raw[:1] not in " \t" or found[0] not in {"cache", "ring"}):
             if head is not None:
                 yield _section(head, lines)
@@ -140,10 +144,12 @@ def haproxy_sections(
 def words(text: str, origin: Origin, environment: Environment) -> tuple[str, ...]:
     r"""Return the words of a line.
 
+    A backslash before a letter that it does not escape stays, as in the expressions of ``path_reg``.
+
     Example
     -------
-    >>> words(r'acl a path_beg "/x y" \#z # comment', Origin("f", 1), Environment({}))
-    ('acl', 'a', 'path_beg', '/x y', '#z')
+    >>> words(r'acl a path_reg "/x y" \#z ^/a\.b # comment', Origin("f", 1), Environment({}))
+    ('acl', 'a', 'path_reg', '/x y', '#z', '^/a\\.b')
     """
     found: list[str] = []
     word: list[str] | None = None
@@ -151,13 +157,13 @@ def words(text: str, origin: Origin, environment: Environment) -> tuple[str, ...
     place = 0
     while place < len(text):
         letter = text[place]
-        if letter == "\\" and quote != "'" and place + 1 < len(text):
-            place += 1
-            follows = text[place]
-            plain = quote == '"' and follows not in '\\"$#'
+        escape = ESCAPE.match(text, place) if letter == "\\" and quote != "'" else None
+        if escape is not None and (quote or escape[3] != "$"):
             word = [] if word is None else word
-            word.append(f"\\{follows}" if plain else ESCAPES.get(follows, follows))
-        elif quote and letter == quote:
+            word.append(_meant(escape))
+            place = escape.end()
+            continue
+        if quote and letter == quote:
             quote = ""
         elif not quote and letter in "\"'":
             quote = letter
@@ -189,6 +195,15 @@ def words(text: str, origin: Origin, environment: Environment) -> tuple[str, ...
     return tuple(found)
 
 
+def _meant(escape: re.Match[str]) -> str:
+    """Return what an escape stands for."""
+    if escape[1]:
+        return CONTROLS[escape[1]]
+    if escape[2]:
+        return bytes.fromhex(escape[2]).decode("utf-8", "surrogateescape")
+    return escape[3]
+
+
 def _section(head: Line, lines: list[Line]) -> Section:
     kind, *rest = head.words
     if kind in {"frontend", "backend", "listen"} and not rest:
@@ -196,11 +211,11 @@ def _section(head: Line, lines: list[Line]) -> Section:
     return Section(kind, rest[0] if rest else "", head.origin, head.words, tuple(lines))
 
 
-def bound_ports(line: Line) -> list[int]:
+def bound_ports(line: Line, environment: Environment) -> list[int]:
     """Return the ports of a ``bind``, at most a thousand of each range."""
     found: list[int] = []
     for address in line.words[1].split(",") if len(line.words) > 1 else ():
-        port = address.rpartition(":")[2]
+        port = VARIABLE.sub(environment.value, address).rpartition(":")[2]
         first, _, last = port.partition("-")
         if first.isdecimal() and (not last or last.isdecimal()):
             found += range(int(first[:6]), min(int(last[:6] or first[:6]), int(first[:6]) + 1000) + 1)

@@ -25,6 +25,8 @@ Term = dict[str, Any]
 MAX_TERMS: Final = 2_000
 """Of one condition, multiplied out."""
 DYNAMIC: Final = re.compile(r"%\[(.+)\]")
+ENTRY: Final = re.compile(r"(?!#)[ \t]*([^ \t\r]+)[ \t]*(.*?)[ \t\r]*")
+"""A line of a map: a key, blanks or tabs, and a value."""
 MAP: Final = re.compile(r"map(?:_(str|beg|end|sub|dir|dom|reg))?\((.*)\)")
 PREDEFINED: Final[Mapping[str, tuple[str, ...]]] = {
     "TRUE": (),
@@ -34,7 +36,13 @@ PREDEFINED: Final[Mapping[str, tuple[str, ...]]] = {
     "METH_OPTIONS": ("method", "OPTIONS"),
     "METH_DELETE": ("method", "DELETE"),
     "METH_PUT": ("method", "PUT"),
+    "METH_CONNECT": ("method", "CONNECT"),
+    "METH_TRACE": ("method", "TRACE"),
 }
+UNKNOWN_PREDEFINED: Final = frozenset(
+    {"HTTP", "HTTP_1.0", "HTTP_1.1", "HTTP_2.0", "HTTP_3.0", "HTTP_CONTENT", "HTTP_URL_ABS", "HTTP_URL_SLASH"}
+    | {"HTTP_URL_STAR", "LOCALHOST", "RDP_COOKIE", "REQ_CONTENT", "WAIT_END"}
+)
 ALIASES: Final[Mapping[str, str]] = {"hdr_val": "req.hdr_val", "req.hdr_val": "req.hdr_val"}
 
 
@@ -126,6 +134,10 @@ class Acls:
     def _all(self, part: Sequence[tuple[bool, str | tuple[str, ...]]], origin: Origin) -> list[list[Term]]:
         factors: list[list[list[Term]]] = []
         for negate, test in part:
+            if test == "FALSE" and test not in self.names:
+                if not negate:
+                    return []
+                continue
             terms = self._tests(test, origin)
             if negate:
                 factors.append([[_not(term) for term in terms]])
@@ -148,6 +160,8 @@ class Acls:
         if test in PREDEFINED:
             given = PREDEFINED[test]
             return [self._term(given, origin)] if given else []
+        if test in UNKNOWN_PREDEFINED:
+            raise UnknownTestError(f"{test!r} is not modelled")
         raise ProxyConfigError(origin, f"there is no acl {test!r}")
 
     def _term(self, given: Sequence[str], origin: Origin) -> Term:
@@ -227,9 +241,9 @@ def backend_rule(
     path, _, default = found[2].partition(",")
     entries = []
     for line in read(path.strip(), origin).split("\n"):
-        key, _, value = line.strip().partition(" ")
-        if key and not key.startswith("#"):
-            entries.append((key, value.strip()))
+        entry = ENTRY.fullmatch(line)
+        if entry is not None:
+            entries.append((entry[1], entry[2]))
     options = {
         "sample": sample,
         "match": found[1] or "str",

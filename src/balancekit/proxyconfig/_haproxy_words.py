@@ -25,7 +25,7 @@ SERVER_VALUES: Final = frozenset(
 NEUTRAL: Final = frozenset(
     """
     acl balance bind default-server default_backend description errorfile errorloc errorloc302 errorloc303 errorfiles
-    filter fullconn hash-balance-factor hash-type id log log-format log-format-sd log-tag maxconn mode monitor-uri
+    disabled filter fullconn hash-balance-factor hash-type id log log-format log-format-sd log-tag maxconn mode monitor-uri
     rate-limit retries server stats timeout unique-id-format unique-id-header use_backend http-after-response
     http-check tcp-check external-check email-alert load-server-state-from-file server-state-file-name backlog
     max-keep-alive-queue http-reuse capture declare enabled cookie compression clitcpka-cnt srvtcpka-cnt guid
@@ -63,7 +63,8 @@ ROUTING: Final[Mapping[str, str]] = {
     "appsession": "clients may be bound to servers",
     "redirect": "it may answer requests",
     "monitor fail": "",
-    "disabled": "the whole section is off",
+    "stats enable": "requests for its page are answered by the proxy",
+    "stats uri": "requests for its page are answered by the proxy",
     "http-request": "it may change or answer requests",
     "tcp-request": "it may refuse connections",
     "http-send-name-header": "",

@@ -251,6 +251,7 @@ def _rules(
 
 def _order(frontend: Any) -> Iterator[LintFinding]:
     before: list[tuple[Any, Any]] = []
+    always: Any = None
     for rule, line in zip(frontend.rules, frontend.lines, strict=True):
         condition = rule["if"]
         blocker = next((earlier for known, earlier in before if _covers(known, condition)), None)
@@ -262,7 +263,8 @@ def _order(frontend: Any) -> Iterator[LintFinding]:
                 advice="Write it before that line, or remove it",
             )
         before.append((condition, line))
-    always = next((line for known, line in before if not known), None)
+        if always is None and not condition and ("map" not in rule or rule["map"]["default"] is not None):
+            always = line  # a map without a default leaves what it does not know to default_backend
     if always is not None and frontend.default and frontend.default_origin != frontend.origin:
         yield LintFinding(
             origin=frontend.default_origin,

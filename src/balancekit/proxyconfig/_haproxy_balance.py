@@ -1,0 +1,101 @@
+"""HAProxy's ``balance``, ``hash-type`` and ``hash-balance-factor`` as the method that the machine takes.
+
+Source: HAProxy 2.6 configuration manual, section 4.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from balancekit.compat import haproxy
+from balancekit.errors import ConfigurationError
+from balancekit.proxyconfig._haproxy_lines import Line, whole_number
+from balancekit.proxyconfig._model import Origin, ProxyConfigError
+
+__all__ = ["read_balance"]
+
+COOKIE: Final = re.compile(r"(?:req\.)?cook\([^(),]+\)")
+BALANCE: Final = re.compile(r"([a-z_-]+)(?:\((.*)\))?")
+
+
+def read_balance(
+    line: Line, said: Mapping[str, Sequence[str]], origins: Mapping[str, Any]
+) -> tuple[haproxy.Balance, str, str]:
+    """Return the balancing, what it hashes, and what of it is not modelled, empty if all is.
+
+    Parameters
+    ----------
+    line
+        ``balance`` and its words.
+    said
+        The words of ``hash-type`` and ``hash-balance-factor``, empty if they are not written.
+    origins
+        Where they are written, as ``hash-type.origin``.
+
+    Raises
+    ------
+    ProxyConfigError
+        If a value is not allowed, with the line that has it.
+    """
+    found = BALANCE.fullmatch(line.words[1] if len(line.words) > 1 else "")
+    if found is None:
+        raise ProxyConfigError(line.origin, "balance has a method")
+    name, argument = found[1], found[2]
+    options: dict[str, Any] = {"method": name}
+    key, words = "", list(line.words[2:])
+    if name == "random":
+        options["draws"] = whole_number(line, argument, 1) if argument else 2
+    elif name == "source":
+        options |= {"method": "hash", "by": haproxy.Source()}
+        key = "source"
+    elif name == "hdr" and argument:
+        domain = words == ["use_domain_only"]
+        options |= {"method": "hash", "by": haproxy.Header(use_domain_only=domain)}
+        key = f"hdr({argument})"
+    elif name == "url_param" and words:
+        if len(words) > 1:
+            return haproxy.Balance(), "", " ".join(words[1:])
+        options |= {"method": "hash", "by": haproxy.UrlParam()}
+        key = f"url_param {words[0]}"
+    elif name == "hash" and len(words) == 1 and COOKIE.fullmatch(words[0]):
+        options |= {"method": "hash", "by": haproxy.Sample()}
+        key = words[0].removeprefix("req.")
+    elif name == "uri":
+        uri: dict[str, Any] = {}
+        while words:
+            word = words.pop(0)
+            if word in {"whole", "path-only"}:
+                uri[word.replace("-", "_")] = True
+            elif word in {"len", "depth"} and words:
+                uri["length" if word == "len" else "depth"] = whole_number(line, words.pop(0), 1)
+            else:
+                return haproxy.Balance(), "", word
+        options |= {"method": "hash", "by": haproxy.Uri(**uri)}
+        key = "uri"
+    elif name not in {"roundrobin", "static-rr", "leastconn", "first"}:
+        return haproxy.Balance(), "", name
+    if said["hash-type"] and key:
+        options |= _hash_type(said["hash-type"], origins["hash-type.origin"])
+    if said["hash-balance-factor"]:
+        written = Line(line.words, origins["hash-balance-factor.origin"])
+        options["balance_factor"] = whole_number(written, said["hash-balance-factor"][0], 0)
+    try:
+        return haproxy.Balance(**options), key, ""
+    except ConfigurationError as error:
+        if error.parameter == "function":
+            return haproxy.Balance(), "", f"hash function {error.value}"
+        raise ProxyConfigError(line.origin, str(error)) from None
+
+
+def _hash_type(given: Sequence[str], origin: Origin) -> dict[str, Any]:
+    """Return what ``hash-type`` says."""
+    kind, *rest = given
+    if kind not in {"map-based", "consistent"}:
+        raise ProxyConfigError(origin, f"hash-type {kind!r} is not map-based or consistent")
+    found: dict[str, Any] = {"consistent": kind == "consistent"}
+    if rest and rest[0] != "avalanche":
+        found["function"] = rest.pop(0)
+    found["avalanche"] = True if rest == ["avalanche"] else None
+    return found

@@ -1,0 +1,151 @@
+"""What HAProxy makes of its lines: escapes, maps, names that it brings along, sections that are off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from balancekit.proxyconfig import ProxyConfigError, ProxyRequest, lint_config, read_haproxy
+
+BACKENDS = "backend a\n server s 10.0.0.1:80\nbackend b\n server s 10.0.0.2:80\n"
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return what writes the rules of a frontend, and other files, and returns the path."""
+
+    def write(rules, files=None):
+        for name, text in (files or {}).items():
+            (tmp_path / name).write_text(text)
+        path = tmp_path / "haproxy.cfg"
+        path.write_text(f"frontend f\n bind :80\n{rules}\n default_backend a\n{BACKENDS}")
+        return str(path)
+
+    return write
+
+
+ESCAPES = {
+    r"^/a\.b$": ("/a.b", "/axb"),
+    r'"^/a\.b\$"': ("/a.b", "/axb"),
+    r"'^/a\.b$'": ("/a.b", "/axb"),
+    r"^/\w\d$": ("/q7", "/wd"),
+    r"^/\x41$": ("/A", "/x41"),
+    r'"^/\x41"': ("/A", "/x41"),
+    r"^/\\.$": ("/.", "/x"),
+    r"^/a\$": ("/a$", "/a"),
+    r"^/a\#?b": ("/ab", "/a"),
+    r"^/a\'b\"c": ("/a'b\"c", "/abc"),
+    "'^/x41\\b'": ("/x41", "/x41b"),
+}
+
+
+@pytest.mark.parametrize("expression", ESCAPES)
+def test_a_backslash_stays_before_what_it_does_not_escape(written, expression):
+    r"""Words are those that HAProxy 2.6 reports: ``\.`` stays two letters, ``\x41`` is A, ``\$`` is an escape in quotes only."""
+    config = read_haproxy(written(f" use_backend b if {{ path_reg {expression} }}"))
+    match, other = ESCAPES[expression]
+    assert config.route(ProxyRequest(match)).pool == "b"
+    assert config.route(ProxyRequest(other)).pool == "a"
+
+
+@pytest.mark.parametrize("line", ["shop.test\tb", "shop.test   b  ", "  shop.test b", "\tshop.test\t b\r"])
+def test_keys_of_maps_end_at_blanks_or_tabs(written, line):
+    """A line of a map is a key and a value, with any blanks and tabs around them; a comment begins the line."""
+    config = read_haproxy(
+        written(" use_backend %[req.hdr(host),lower,map(m.map)]", {"m.map": f"# other.test b\n\n{line}\n"})
+    )
+    assert config.route(ProxyRequest(host="shop.test")).pool == "b"
+    assert config.route(ProxyRequest(host="other.test")).pool == "a"
+
+
+def test_a_map_that_names_no_backend_leads_to_the_default_one(written):
+    """HAProxy does not check the names in a map: one that is no backend leaves the request to default_backend."""
+    config = read_haproxy(written(" use_backend %[path,map(m.map)]", {"m.map": "/x nosuch\n/y b\n"}))
+    assert config.explain(ProxyRequest("/x")).server.address == "10.0.0.1:80"
+    assert "nosuch, which is no backend" in config.route(ProxyRequest("/x")).rule
+    assert config.route(ProxyRequest("/y")).pool == "b"
+
+
+@pytest.mark.parametrize(("default", "found"), [("", False), (",b", True)])
+def test_a_map_without_a_default_leaves_requests_to_default_backend(written, default, found):
+    """default_backend behind an unconditional map is unreachable only if the map has a default of its own."""
+    config = read_haproxy(written(f" use_backend %[path,map(m.map{default})]", {"m.map": "/y b\n"}))
+    assert ("unreachable-route" in [one.rule for one in lint_config(config)]) is found
+
+
+@pytest.mark.parametrize(
+    ("condition", "pool", "listed"),
+    [
+        ("FALSE", "a", False),
+        ("!FALSE", "b", False),
+        ("TRUE !FALSE", "b", False),
+        ("FALSE or TRUE", "b", False),
+        ("LOCALHOST", "a", True),
+        ("HTTP_1.1", "a", True),
+        ("METH_TRACE", "a", False),
+    ],
+)
+def test_names_that_haproxy_brings_along_are_known(written, condition, pool, listed):
+    """A predefined name is followed, or listed with its line; it is no error."""
+    config = read_haproxy(written(f" use_backend b if {condition}"))
+    assert config.route(ProxyRequest()).pool == pool
+    assert [one.origin.line for one in config.not_modelled] == [3] * listed
+
+
+def test_messages_are_no_lines_of_a_section(written):
+    """.notice, .warning, .diag and .alert decide nothing, in a section and before the first."""
+    path = Path(written(' .diag "x"'))
+    path.write_text(f'.notice "begin"\n{path.read_text()}')
+    assert read_haproxy(str(path)).not_modelled == ()
+
+
+def test_a_section_that_is_disabled_serves_nothing(written):
+    """A disabled frontend is bound to nothing; no server of a disabled backend may take a request."""
+    config = read_haproxy(
+        written(
+            " disabled\nfrontend g\n bind :81\n use_backend off if { path /off }\n default_backend a\n"
+            "backend off\n disabled\n server s 10.0.0.3:80\nfrontend h\n bind :82"
+        )
+    )
+    assert config.not_modelled == ()
+    assert config.route(ProxyRequest(port=80)).pool is None
+    assert config.explain(ProxyRequest("/")).server.address == "10.0.0.1:80"
+    found = config.explain(ProxyRequest("/off"))
+    assert (found.pool.name, found.server) == ("off", None)
+
+
+def test_requests_for_the_monitored_target_reach_no_server(written):
+    """monitor-uri answers its target with 200, and nothing else; a page of statistics is listed."""
+    config = read_haproxy(written(" monitor-uri /up\n stats uri /st"))
+    assert config.route(ProxyRequest("/up")).status == 200
+    assert config.route(ProxyRequest("/up?x")).pool == "a"
+    assert [str(one.text) for one in config.not_modelled] == ["stats uri /st"]
+    assert config.explain(ProxyRequest("/st")).not_modelled
+
+
+def test_a_header_that_the_proxy_adds_is_listed_where_it_is_hashed(written):
+    """With option forwardfor, requests without X-Forwarded-For are hashed by the one that is added."""
+    lines = "backend h\n balance hdr(X-Forwarded-For)\n option forwardfor\n server s 10.0.0.1:80\nfrontend g\n bind :81"
+    assert [one.origin.line for one in read_haproxy(written(lines)).not_modelled] == [4]
+
+
+def test_ports_that_several_frontends_bind_are_listed(written):
+    """Frontends at one port of several addresses are not told apart; the second is listed with its line."""
+    config = read_haproxy(written("frontend g\n bind 10.0.0.9:80\n bind :81"))
+    assert [(one.origin.line, one.text) for one in config.not_modelled] == [(4, "bind 10.0.0.9:80")]
+
+
+@pytest.mark.parametrize("address", [":$PORT", ":${PORT}", '":$PORT"', "10.0.0.1:${NONE-81}"])
+def test_ports_of_bind_may_be_variables(written, address):
+    """Addresses are read with the environment, in quotes and outside of them."""
+    config = read_haproxy(written(f" bind {address}"), environment={"PORT": "81"})
+    assert config.route(ProxyRequest(port=81)).pool == "a"
+
+
+@pytest.mark.parametrize("line", ["hash-type fancy", "hash-balance-factor x"])
+def test_an_error_names_the_line_that_has_the_value(written, line):
+    """What is wrong with hash-type and hash-balance-factor is said of their line, not of the section or of balance."""
+    with pytest.raises(ProxyConfigError) as caught:
+        read_haproxy(written(f"backend h\n balance source\n server s 10.0.0.1:80\n {line}\nfrontend g"))
+    assert caught.value.origin.line == 6
