@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import balancekit
+from balancekit.__main__ import main as program
 from balancekit.cli import main
 
 COMMAND = [sys.executable, "-m", "balancekit"]
@@ -173,3 +174,13 @@ def test_an_interruption_is_no_accident(command, monkeypatch, capsys):
     words = {"bench": ["bench", "latency", "--quick"], "simulate": ["simulate", "slow-server"]}
     assert main(words[command]) == 130
     assert capsys.readouterr() == ("", f"balancekit {command}: interrupted\n")
+
+
+def test_an_interruption_while_the_command_loads_is_no_accident(monkeypatch):
+    """Ctrl-C before a command begins ends the process with the status that shells know, without a traceback."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("balancekit.cli.main", interrupted)
+    assert program() == 130

@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
         (["plan", "old.yaml", "new.yaml"], "old.yaml"),
         (["plan", "ok.conf", "10.0.0.1"], "10.0.0.1"),
         (["plan", "ok.conf", "ok.conf", "--observed", "bytes.txt"], "bytes.txt"),
-        (["plan", "ok.conf", "ok.conf", "--hours", "nan"], "last_s"),
+        (["plan", "ok.conf", "ok.conf", "--hours", "nan"], "--hours"),
         (["plan", "@bytes.txt", "a"], "bytes.txt"),
         (["simulate", "two-servers", "--pool", "a"], "--proxy"),
         (["simulate", "two-servers", "--proxy", "README.md"], "README.md:1"),

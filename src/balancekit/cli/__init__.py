@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import balancekit
 from balancekit.cli._bench_options import add_bench
@@ -18,8 +18,18 @@ from balancekit.cli._file_kinds import add_explain, run_explain
 from balancekit.cli._lint_command import add_lint, run_lint
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._proxy_options import add_proxy
+from balancekit.cli._status import (
+    EXIT_BROKEN_PIPE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    STATUSES,
+    complain,
+    remark,
+)
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
 from balancekit.cli._zone_command import add_gslb, run_gslb
+from balancekit.errors import BalancekitError
 
 __all__ = ["main"]
 
@@ -35,14 +45,8 @@ examples:
   balancekit top http://127.0.0.1:8000/metrics     watch a running process
 
 completion: eval "$(register-python-argcomplete balancekit)"
-"""
 
-INTERRUPTED: Final = 130
-"""The status of a command that was stopped from the keyboard, as shells have it."""
-EXIT_FAILED: Final = 1
-"""The status of a command that could not do or print what it was asked for."""
-EXIT_BROKEN_PIPE: Final = 141
-"""The status of a command whose reader went away (``| head``), as shells have it."""
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="balancekit",
         description="Load-balancing decisions for Python programs.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {balancekit.__version__}")
@@ -105,11 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_vrrp(electing)
     if sys.stdout is None:  # closed: "balancekit ... >&-"
-        return _failed("balancekit", "standard output is closed")
+        return complain("balancekit", "standard output is closed", EXIT_FAILED)
     explaining = commands.add_parser(
         "explain",
         help="take one decision from a file, with its reasons",
-        description="What a zone file answers to one query, or where a proxy sends one request, and why.",
+        description="Which endpoint a balancer picks, which route a request takes, what a zone answers to a query, or where "
+        "a proxy sends a request: one decision, and why.",
         epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
     )
     add_explain(explaining)
@@ -151,19 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    try:
-        status = _run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _discard_output()
-        return EXIT_BROKEN_PIPE
-    except OSError as error:  # a full disk, for one
-        _discard_output()
-        return _failed(f"balancekit {options.command}", f"{error}")
-    except KeyboardInterrupt:
-        sys.stderr.write(f"balancekit {options.command}: interrupted\n")
-        return INTERRUPTED
-    return status
+    return _guarded(options, sys.stdout)
 
 
 def _add_proxy_commands(commands: Any, simulating: argparse.ArgumentParser) -> None:
@@ -172,15 +165,41 @@ def _add_proxy_commands(commands: Any, simulating: argparse.ArgumentParser) -> N
     add_lint(commands)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _guarded(options: argparse.Namespace, output: TextIO) -> int:
+    """Run a command; return the status that says how it ended, after one line if it could not be done."""
+    name = " ".join(["balancekit", options.command, *_subcommand(options)])
     try:
-        return _command(options)
+        status = _command(options)
+        output.flush()
+    except BrokenPipeError:
+        _discard(output)
+        return EXIT_BROKEN_PIPE
+    except BalancekitError as error:
+        return complain(name, error, EXIT_REFUSED)
+    except UnicodeEncodeError as error:
+        _discard(output)
+        unknown = ascii(error.object[error.start])
+        return complain(name, f"standard output in {error.encoding} has no {unknown}", EXIT_FAILED)
+    except PermissionError as error:
+        return complain(name, error, EXIT_REFUSED)
+    except OSError as error:  # a full disk, for one
+        _discard(output)
+        return complain(name, error, EXIT_FAILED)
     except ModuleNotFoundError as missing:
         extra = "plots" if missing.name == "matplotlib" else "cli"
-        named = "pip install" in missing.msg  # by the package that needs it
-        why = f": {missing}" if named else f" needs {missing.name}: pip install 'balancekit[{extra}]'"
-        sys.stderr.write(f"balancekit {options.command}{why}\n")
-        return 2
+        if "pip install" in missing.msg:  # the package that needs it says so
+            return complain(name, missing.msg, EXIT_REFUSED)
+        remark(f"{name} needs {missing.name}: pip install 'balancekit[{extra}]'")
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        _discard(output)
+        return complain(name, "interrupted", EXIT_INTERRUPTED)
+    return status
+
+
+def _subcommand(options: argparse.Namespace) -> list[str]:
+    """Return the word of a command within a command: ``serve`` of ``gslb serve``."""
+    return [word for word in (getattr(options, options.command, None),) if isinstance(word, str)]
 
 
 def _command(options: argparse.Namespace) -> int:
@@ -223,18 +242,13 @@ def _command(options: argparse.Namespace) -> int:
     return run_demo(seconds=options.seconds or 18.0, as_json=options.json)
 
 
-def _failed(command: str, why: str) -> int:
-    """Print why a command failed, if standard error can be written; return the exit status."""
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"{command}: {why}\n")
-    return EXIT_FAILED
-
-
-def _discard_output() -> None:
-    """Lead the rest of standard output nowhere; the interpreter would complain of it at its end."""
+def _discard(output: TextIO) -> None:
+    """Lead what cannot be written nowhere; the interpreter would complain of it at its end."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.flush()
+        return
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def _seconds(text: str) -> float:

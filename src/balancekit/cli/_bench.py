@@ -20,7 +20,8 @@ from rich.table import Table as Grid
 from balancekit.bench import CARDS, TITLES, Findings, Results, Table, card, measure, write
 from balancekit.cli._bench_options import CARDS_OF_ALL
 from balancekit.cli._console import output
-from balancekit.errors import ConfigurationError
+from balancekit.cli._out_folder import out_folder
+from balancekit.cli._status import remark
 
 __all__ = ["run_bench"]
 
@@ -36,20 +37,12 @@ def run_bench(options: argparse.Namespace) -> int:
     draws = options.out is not None or options.topic == CARDS_OF_ALL
     if draws and find_spec("matplotlib") is None:  # said now, not after a minute of measuring
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
-    try:
-        if options.out is not None:
-            Path(options.out).mkdir(parents=True, exist_ok=True)
-        if options.topic == CARDS_OF_ALL:
-            return _cards(options)
-        return _measure(options)
-    except BrokenPipeError:  # the reader closed the pipe
-        raise
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit bench: {error}\n")
-        return 2
+    if options.topic == CARDS_OF_ALL:
+        return _cards(options, out_folder("cards" if options.out is None else options.out))
+    return _measure(options, None if options.out is None else out_folder(options.out))
 
 
-def _measure(options: argparse.Namespace) -> int:
+def _measure(options: argparse.Namespace, folder: Path | None) -> int:
     topics = list(TITLES) if options.topic is None else [options.topic]
     began = time.monotonic()
     with _executor(options.workers) as executor, _progress(quiet=options.json) as bar:
@@ -60,18 +53,20 @@ def _measure(options: argparse.Namespace) -> int:
 
         results = measure(topics, seed=options.seed, quick=options.quick, executor=executor, progress=tell)
         files = []
-        if options.out is not None:
+        if folder is not None:
             bar.update(task, description="drawing")
-            files = write(results, options.out)
+            files = write(results, folder)
     if options.json:
         json.dump(results.data(), sys.stdout, indent=1)
         sys.stdout.write("\n")
     else:
         _print(results, time.monotonic() - began)
     if files:
-        (sys.stderr if options.json else sys.stdout).write(
-            f"{len(files)} files in {options.out}, begin with {files[-1]}\n"
-        )
+        told = f"{len(files)} files in {folder}, begin with {files[-1]}"
+        if options.json:
+            remark(told)
+        else:
+            sys.stdout.write(f"{told}\n")
     return 0 if results.holds else 1
 
 
@@ -102,10 +97,8 @@ def _progress(*, quiet: bool) -> Progress:
     )
 
 
-def _cards(options: argparse.Namespace) -> int:
+def _cards(options: argparse.Namespace, folder: Path) -> int:
     """Draw the card of every algorithm."""
-    folder = Path("cards" if options.out is None else options.out)
-    folder.mkdir(parents=True, exist_ok=True)
     with _progress(quiet=options.json) as bar:
         task = bar.add_task("", total=len(CARDS))
         for name in CARDS:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from balancekit.capacity import read_plan
 from balancekit.cli._file_kinds import read_document
-from balancekit.errors import ConfigurationError
 
 __all__ = ["add_capacity", "run_capacity"]
 
@@ -22,10 +21,6 @@ def add_capacity(parser: argparse.ArgumentParser) -> None:
 
 def run_capacity(options: argparse.Namespace) -> int:
     """Print the plan; return the exit status."""
-    try:
-        plan = read_plan(read_document(Path(options.file)))
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit capacity: {error}\n")
-        return 2
+    plan = read_plan(read_document(Path(options.file)))
     sys.stdout.write(f"{json.dumps(plan.to_dict(), indent=1) if options.json else plan}\n")
     return 0

@@ -15,23 +15,20 @@ from balancekit.cli._file_kinds import are_files
 from balancekit.cli._first_list import first_list
 from balancekit.config import load
 from balancekit.endpoint import Endpoint
-from balancekit.errors import BalancekitError
 from balancekit.outcome import CheckResult
 
 __all__ = ["run_check"]
 
 DEFAULT_TIMEOUT_S: Final = 2.0
+SCHEMES: Final = ("dns", "dns_ttl", "srv", "file", "http_sd", "kubernetes", "static")
+"""Of sources of endpoints, as :func:`balancekit.discovery.source` reads them."""
 
 
 def run_check(options: argparse.Namespace) -> int:
     """Check every endpoint once and print the results; return 1 if one failed."""
-    try:
-        endpoints, check = _subjects(options)
-        timeout = DEFAULT_TIMEOUT_S if options.timeout is None else options.timeout
-        found = asyncio.run(check_once(endpoints, check, timeout=timeout))
-    except (BalancekitError, OSError, TimeoutError) as error:
-        sys.stderr.write(f"balancekit check: {error}\n")
-        return 2
+    endpoints, check = _subjects(options)
+    timeout = DEFAULT_TIMEOUT_S if options.timeout is None else options.timeout
+    found = asyncio.run(check_once(endpoints, check, timeout=timeout))
     sys.stdout.write(_json_of(found) if options.json else _text_of(found))
     return 0 if all(result.passed for result in found.values()) else 1
 
@@ -40,22 +37,22 @@ def _subjects(options: argparse.Namespace) -> tuple[list[Endpoint[Any]], Any]:
     """Return the endpoints and the check that the arguments name."""
     first = options.what[0]
     check: Any = TcpCheck() if options.tcp else HttpCheck(options.path or "/")
-    if are_files(first) and len(options.what) == 1:
+    if len(options.what) == 1 and _is_source(first):
+        return first_list(first), check
+    if len(options.what) == 1 and are_files(first):
         configuration = load(first, environ=os.environ)
         if configuration.check is not None and options.path is None and not options.tcp:
             check = configuration.check
         if configuration.source is not None:
             return first_list(configuration.source), check
         return list(configuration.balancer.endpoints), check
-    if len(options.what) == 1 and _is_source(first):
-        return first_list(first), check
     return [Endpoint(address) for address in options.what], check
 
 
 def _is_source(text: str) -> bool:
     """Return whether a text is a source of endpoints rather than a host and a port."""
     scheme, _, rest = text.partition(":")
-    return scheme in ("dns", "dns_ttl", "srv", "file", "http_sd", "static") and not rest.isdecimal()
+    return scheme in SCHEMES and not rest.isdecimal()
 
 
 def _text_of(found: Mapping[str, CheckResult]) -> str:

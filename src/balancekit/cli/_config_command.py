@@ -8,15 +8,18 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._first_list import first_list
 from balancekit.config import load
+from balancekit.errors import ConfigurationError
 
 __all__ = ["explain", "plan"]
 
 Document = Mapping[str, Any]
+MAX_NAMED: Final = 20
+"""Endpoints that an error names."""
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
@@ -32,7 +35,12 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     balancer = _balancer(document)
     for id in _ids(asked.drain):
         balancer.drain(id)
-    found = balancer.explain(asked.key, exclude=_ids(asked.exclude))
+    tried = _ids(asked.exclude)
+    ids = [endpoint.id for endpoint in balancer.endpoints]
+    for id in tried:
+        if id not in ids:
+            raise ConfigurationError("--exclude", id, f"endpoints of the file: {', '.join(ids[:MAX_NAMED])}")
+    found = balancer.explain(asked.key, exclude=tried)
     if not asked.json:
         sys.stdout.write(f"{found}\n")
         return 0
@@ -49,6 +57,8 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
     """Print which endpoints a change of the file adds and removes, and the share of keys that it moves."""
+    if options.observed is not None:
+        raise ConfigurationError("--observed", options.observed, "zone files or route files with it")
     balancer = _balancer(before[1])
     wanted = _balancer(after[1])
     found = balancer.plan(wanted.endpoints)

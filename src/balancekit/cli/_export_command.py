@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from balancekit.cli._file_kinds import are_proxies, read_document
+from balancekit.cli._status import remark
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import RouteTable, route_table
 
@@ -49,20 +50,17 @@ def add_export(commands: Any) -> None:
 
 def run_export(options: argparse.Namespace) -> int:
     """Print the proxy's configuration, and on standard error what differs; return the exit status."""
-    try:
-        from balancekit.proxyconfig import export_config, export_pool  # noqa: PLC0415 - needs what an extra brings
+    from balancekit.proxyconfig import export_config, export_pool  # noqa: PLC0415 - needs what an extra brings
 
-        pools = []
-        for text in options.pools:
-            name, equals, path = text.partition("=")
-            name, path = (name, path) if equals else (Path(text).stem, text)
-            pools.append(export_pool(name, _own_file(path), key=options.key, environ=os.environ))
-        found = export_config(pools, options.to, routes=_routes(options.routes), listen=options.listen)
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit export: {error}\n")
-        return 2
+    pools = []
+    for text in options.pools:
+        name, equals, path = text.partition("=")
+        name, path = (name, path) if equals else (Path(text).stem, text)
+        pools.append(export_pool(name, _own_file(path), key=options.key, environ=os.environ))
+    found = export_config(pools, options.to, routes=_routes(options.routes), listen=options.listen)
     sys.stdout.write(found.text)
-    sys.stderr.writelines(f"differs: {one}\n" for one in found.differences)
+    for one in found.differences:
+        remark(f"differs: {one}")
     return 1 if options.strict and found.differences else 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tomllib
 from collections.abc import Mapping
 from importlib import import_module
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from balancekit.cli._proxy_command import explain_proxy
+from balancekit.cli._text_file import readable
 from balancekit.errors import ConfigurationError
 
 __all__ = [
@@ -53,22 +53,18 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="...", help="what to decide; try FILE --help"
-    )
+    ).required = False  # as from Python 3.12 on; before, an error would ask for "..." too
 
 
 def run_explain(options: argparse.Namespace) -> int:
     """Print one decision with its reasons; return the exit status."""
-    try:
-        path = Path(options.file)
-        if not are_files(options.file):
-            return explain_proxy(options.file, options.words)
-        document = read_document(path)
-        if ENVOY & set(document):
-            return explain_proxy(options.file, options.words)
-        return int(kind_of(path, document).explain(path, document, options.words))
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit explain: {error}\n")
-        return 2
+    path = Path(options.file)
+    if not are_files(options.file):
+        return explain_proxy(options.file, options.words)
+    document = read_document(path)
+    if ENVOY & set(document):
+        return explain_proxy(options.file, options.words)
+    return int(kind_of(path, document).explain(path, document, options.words))
 
 
 def are_files(*texts: str) -> bool:
@@ -81,7 +77,7 @@ def are_proxies(*texts: str) -> bool:
 
     One that ends as such a file does is taken for one even if there is no such file: its name is misspelt.
     """
-    return all(map(_is_proxy, texts)) or any(text.endswith(PROXY_SUFFIXES) for text in texts)
+    return any(text.endswith(PROXY_SUFFIXES) for text in texts) or all(map(_is_proxy, texts))
 
 
 def _is_proxy(text: str) -> bool:
@@ -104,7 +100,8 @@ def plan_files(options: argparse.Namespace) -> int:
 
 def read_document(path: Path) -> dict[str, Any]:
     """Return the document in a TOML or JSON file."""
-    data = path.read_bytes()
+    with readable(path):
+        data = path.read_bytes()
     try:
         found = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from balancekit.config import load
 from balancekit.discovery import ThreadDiscovery
 from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
 
 __all__ = ["first_list"]
 
 FIRST_LIST_TIMEOUT_S: Final = 10.0
+POLL_S: Final = 0.05
 
 
 def first_list(source: str) -> list[Endpoint[Any]]:
@@ -23,14 +26,16 @@ def first_list(source: str) -> list[Endpoint[Any]]:
 
     Raises
     ------
-    TimeoutError
-        If it gives no list within ten seconds.
+    ConfigurationError
+        If the first answer is an error or an empty list, or there is none within ten seconds.
     """
     configuration = load({"discovery": {"source": source}})
+    until = time.monotonic() + FIRST_LIST_TIMEOUT_S
+    error: object = None
     with ThreadDiscovery(configuration.balancer, source) as discovery:
-        if not discovery.wait_ready(FIRST_LIST_TIMEOUT_S):
+        while error is None and time.monotonic() < until:
+            if discovery.wait_ready(POLL_S):
+                return list(configuration.balancer.endpoints)
             error = discovery.stats().error
-            raise TimeoutError(
-                f"{source} has given no list within {FIRST_LIST_TIMEOUT_S:g} s: {error or 'no answer'}"
-            )
-        return list(configuration.balancer.endpoints)
+    why = error or f"no answer within {FIRST_LIST_TIMEOUT_S:g} s"
+    raise ConfigurationError("source", source, f"a source with a list of endpoints ({why})")

@@ -7,8 +7,6 @@ import json
 import sys
 from typing import Any
 
-from balancekit.errors import ConfigurationError
-
 __all__ = ["add_lint", "run_lint"]
 
 
@@ -28,13 +26,9 @@ def add_lint(commands: Any) -> None:
 
 def run_lint(options: argparse.Namespace) -> int:
     """Print the findings; return the exit status."""
-    try:
-        from balancekit.proxyconfig import lint_config, read_config  # noqa: PLC0415 - needs what an extra brings
+    from balancekit.proxyconfig import lint_config, read_config  # noqa: PLC0415 - needs what an extra brings
 
-        found = [one for path in options.files for one in lint_config(read_config(path, kind=options.kind))]
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit lint: {error}\n")
-        return 2
+    found = [one for path in options.files for one in lint_config(read_config(path, kind=options.kind))]
     if options.json:
         data = [
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Final
 
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._file_kinds import are_files, are_proxies, plan_files
@@ -17,13 +18,19 @@ from balancekit.selectors import MaglevHash, RendezvousHash, RingHash
 
 __all__ = ["add_plan", "run_plan"]
 
+SIZES: Final = {"ring": ("vnodes", "imbalance"), "maglev": ("size", "imbalance"), "rendezvous": ()}
+"""The options that size each algorithm."""
+OPTIONS: Final = ("algorithm", "vnodes", "size", "imbalance", "observed", "log", "hours", "host")
+DEFAULT_VNODES: Final = 150
+DEFAULT_SIZE: Final = 65_537
+
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``balancekit plan``."""
     endpoints = "ids or id=weight, with commas or one a line in @FILE; or a zone or route file (.toml, .json), or a proxy's"
     parser.add_argument("before", metavar="BEFORE", help=endpoints)
     parser.add_argument("after", metavar="AFTER", help=endpoints)
-    parser.add_argument("--algorithm", choices=("ring", "maglev", "rendezvous"), default="ring")
+    parser.add_argument("--algorithm", choices=tuple(SIZES), help="of endpoints (default ring)")
     parser.add_argument("--vnodes", type=int, help="points per endpoint of weight 1 (ring; default 150)")
     parser.add_argument("--size", type=int, help="slots (maglev; default 65537)")
     parser.add_argument(
@@ -40,19 +47,19 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 def run_plan(options: argparse.Namespace) -> int:
     """Print the plan; return the exit status."""
-    try:
-        if are_proxies(options.before, options.after):
-            return plan_proxies(options)
-        if are_files(options.before, options.after):
-            return plan_files(options)
-        before, after = _read(options.before), _read(options.after)
-        selector, sizing = _selector(options, max(len(before), len(after)))
-        plan = LoadBalancer(before, selector=selector).plan(after)
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit plan: {error}\n")
-        return 2
+    if are_proxies(options.before, options.after):
+        _reject_others(options, "configurations of proxies", "observed", "log", "hours", "host")
+        return plan_proxies(options)
+    if are_files(options.before, options.after):
+        _reject_others(options, "zone, route and configuration files", "observed")
+        return plan_files(options)
+    algorithm = options.algorithm or "ring"
+    _reject_others(options, f"endpoints by {algorithm}", "algorithm", *SIZES[algorithm])
+    before, after = _read(options.before), _read(options.after)
+    selector, sizing = _selector(algorithm, options, max(len(before), len(after)))
+    plan = LoadBalancer(before, selector=selector).plan(after)
     data = {
-        "algorithm": options.algorithm,
+        "algorithm": algorithm,
         **sizing,
         "moved": plan.moved,
         "added": plan.added,
@@ -65,8 +72,20 @@ def run_plan(options: argparse.Namespace) -> int:
     return 0
 
 
+def _reject_others(options: argparse.Namespace, what: str, *known: str) -> None:
+    """Raise for an option that has no meaning for what is planned, and would be ignored."""
+    for name in OPTIONS:
+        if name not in known and getattr(options, name) is not None:
+            allowed = f"{', '.join(f'--{word}' for word in known)} for {what}, nothing else"
+            raise ConfigurationError(f"--{name}", getattr(options, name), allowed)
+
+
 def _read(text: str) -> list[Endpoint[str]]:
-    words = read_text(text[1:]).splitlines() if text.startswith("@") else text.split(",")
+    words = (
+        [line for line in read_text(text[1:]).splitlines() if line.strip()]
+        if text.startswith("@")
+        else text.split(",")
+    )
     found = []
     for word in map(str.strip, words):
         id, _, weight = word.rpartition("=") if "=" in word else (word, "", "1")
@@ -78,16 +97,20 @@ def _read(text: str) -> list[Endpoint[str]]:
 
 
 def _selector(
-    options: argparse.Namespace, nodes: int
+    algorithm: str, options: argparse.Namespace, nodes: int
 ) -> tuple[RingHash | MaglevHash | RendezvousHash, dict[str, float]]:
     from balancekit.hashing import expected_peak, table_size_for, vnodes_for  # noqa: PLC0415 - loads numpy
 
     wanted = options.imbalance
-    if options.algorithm == "ring":
-        vnodes = options.vnodes or (150 if wanted is None else vnodes_for(wanted, nodes))
+    if algorithm == "ring":
+        vnodes = options.vnodes
+        if vnodes is None:
+            vnodes = DEFAULT_VNODES if wanted is None else vnodes_for(wanted, nodes)
         return RingHash(vnodes=vnodes), {"vnodes": vnodes, "expected_peak": expected_peak(nodes, vnodes)}
-    if options.algorithm == "maglev":
-        size = options.size or (65_537 if wanted is None else table_size_for(wanted, nodes))
+    if algorithm == "maglev":
+        size = options.size
+        if size is None:
+            size = DEFAULT_SIZE if wanted is None else table_size_for(wanted, nodes)
         return MaglevHash(size=size), {"size": size, "expected_peak": 1.0 + nodes / size}
     return RendezvousHash(), {}
 

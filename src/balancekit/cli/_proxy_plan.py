@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from balancekit.cli._text_file import read_text
+from balancekit._support import validation as valid
+from balancekit.cli._text_file import read_text, readable
 from balancekit.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,10 +28,8 @@ def add_proxy_plan(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of proxies: an access log (nginx combined, HAProxy httplog, Envoy default); its last hour counts",
     )
-    parser.add_argument(
-        "--hours", type=float, default=1.0, help="of the log, back from its last line (default 1)"
-    )
-    parser.add_argument("--host", default="localhost", help="of proxies: the Host header where none is known")
+    parser.add_argument("--hours", type=float, help="of the log, back from its last line (default 1)")
+    parser.add_argument("--host", help="of proxies: the Host header where none is known (default localhost)")
 
 
 def plan_proxies(options: argparse.Namespace) -> int:
@@ -67,13 +66,18 @@ def _requests(options: argparse.Namespace) -> tuple[list[ProxyRequest], int]:
 
     found: list[ProxyRequest] = []
     left_out = 0
-    if options.log:
-        with Path(options.log).open(encoding="utf-8", errors="replace") as file:
-            log = read_log(file, host=options.host, last_s=options.hours * 3600.0)
+    host = "localhost" if options.host is None else options.host
+    hours = 1.0 if options.hours is None else valid.number("--hours", options.hours, above=0.0)
+    if options.log is not None:
+        with (
+            readable(options.log, parameter="--log"),
+            Path(options.log).open(encoding="utf-8", errors="replace") as file,
+        ):
+            log = read_log(file, host=host, last_s=hours * 3600.0)
         found += log.requests
         left_out = log.left_out
-    if options.observed:
-        for line in read_text(options.observed).splitlines():
+    if options.observed is not None:
+        for line in read_text(options.observed, parameter="--observed").splitlines():
             method, blank, target = line.strip().partition(" ")
             if not method or method.startswith("#"):
                 continue
@@ -83,7 +87,7 @@ def _requests(options: argparse.Namespace) -> tuple[list[ProxyRequest], int]:
                 raise ConfigurationError(
                     "--observed", line, "requests, as 'GET /api?user=7' or '/api?user=7'"
                 )
-            found.append(ProxyRequest(target, method=method, host=options.host))
+            found.append(ProxyRequest(target, method=method, host=host))
     return found, left_out
 
 

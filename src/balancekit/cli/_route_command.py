@@ -60,7 +60,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
     """Print which requests of a sample would change, which routes differ, and what is wrong with the new table."""
     old, new = route_table(before[1]), route_table(after[1])
-    sample = [] if options.observed is None else _sample(Path(options.observed))
+    sample = [] if options.observed is None else _sample(options.observed)
     changes = (
         old.plan(new.routes, sample).changes
         if (old.order, old.spelling) == (new.order, new.spelling)
@@ -117,13 +117,17 @@ def _compared(
     return found
 
 
-def _sample(path: Path) -> list[Request]:
+def _sample(path: str) -> list[Request]:
     """Read requests, one a line: a URL, or a method and a URL."""
     requests = []
-    for line in read_text(path).splitlines():
+    for line in read_text(path, parameter="--observed").splitlines():
         words = line.split()
-        if words and not words[0].startswith("#"):
-            requests.append(_request(words[0] if len(words) > 1 else "GET", words[-1], []))
+        if not words or words[0].startswith("#"):
+            continue
+        method, url = ["GET", *words][-2:]
+        if len(words) > 2 or not url.startswith(("/", "http://", "https://")):
+            raise ConfigurationError("--observed", line, "requests, as 'GET https://shop.test/x' or '/x'")
+        requests.append(_request(method, url, []))
     return requests
 
 

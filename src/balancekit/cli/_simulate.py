@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -19,7 +20,9 @@ from rich.text import Text
 from balancekit import bench
 from balancekit.cli._console import output
 from balancekit.cli._first_list import first_list
+from balancekit.cli._out_folder import out_folder
 from balancekit.cli._simulate_proxy import with_proxy
+from balancekit.cli._status import remark
 from balancekit.errors import ConfigurationError
 from balancekit.sim import (
     QUANTILES,
@@ -40,33 +43,25 @@ WIDE = 150
 def run_simulate(options: argparse.Namespace) -> int:
     """Run a scenario with every balancer it names, print what came of it, and check what it claims.
 
-    The status is 1 if a claim does not hold, 2 if there is no such scenario, or no folder to write to.
+    The status is 1 if a claim does not hold.
     """
     if options.scenario is None:
         return _list(options)
     if options.out is not None and find_spec("matplotlib") is None:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+    scenario = load_scenario(options.scenario, discovered=first_list)
+    if options.seed is not None:
+        scenario = scenario.replace(seed=options.seed)
+    if options.proxy is not None or options.pool is not None:
+        scenario, notes = with_proxy(scenario, options.proxy, options.pool)
+        for note in notes:
+            remark(f"not as in {options.proxy}: {note}")
+    folder = None if options.out is None else out_folder(options.out)
+    reports = _run(scenario, quiet=options.json)
     files: list[Path] = []
-    try:
-        if options.out is not None:
-            Path(options.out).mkdir(parents=True, exist_ok=True)
-        scenario = load_scenario(options.scenario, discovered=first_list)
-        if options.seed is not None:
-            scenario = scenario.replace(seed=options.seed)
-        if options.proxy is not None or options.pool is not None:
-            scenario, notes = with_proxy(scenario, options.proxy, options.pool)
-            sys.stderr.writelines(f"not as in {options.proxy}: {note}\n" for note in notes)
-        reports = _run(scenario, quiet=options.json)
-        if options.out is not None:
-            seed = f" --seed {options.seed}" if options.seed is not None else ""
-            proxy = f" --proxy {options.proxy}" if options.proxy is not None else ""
-            command = f"balancekit simulate {options.scenario}{seed}{proxy} --out {options.out}"
-            files = bench.write_scenario(
-                scenario, reports, options.out, command=command, source=scenario_text(options.scenario)
-            )
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit simulate: {error}\n")
-        return 2
+    if folder is not None:
+        source = scenario_text(options.scenario)
+        files = bench.write_scenario(scenario, reports, folder, command=_command(options), source=source)
     findings = scenario.check(reports)
     if options.json:
         data = {
@@ -80,17 +75,29 @@ def run_simulate(options: argparse.Namespace) -> int:
     else:
         _print(scenario, reports, findings)
     if files:
-        (sys.stderr if options.json else sys.stdout).write(
-            f"{len(files)} files in {options.out}, begin with {files[-1]}\n"
-        )
+        told = f"{len(files)} files in {folder}, begin with {files[-1]}"
+        if options.json:
+            remark(told)
+        else:
+            sys.stdout.write(f"{told}\n")
     return 0 if all(finding.holds for finding in findings) else 1
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return the command that repeats the run, as a shell takes it."""
+    words = ["balancekit", "simulate", options.scenario]
+    for name in ("seed", "proxy", "pool", "out"):
+        value = getattr(options, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def _list(options: argparse.Namespace) -> int:
     """Print the built-in scenarios."""
-    if options.out is not None or options.seed is not None or options.proxy is not None:
-        sys.stderr.write("balancekit simulate: --out, --seed and --proxy need a scenario\n")
-        return 2
+    for name in ("out", "seed", "proxy", "pool"):
+        if getattr(options, name) is not None:
+            raise ConfigurationError(f"--{name}", getattr(options, name), "a scenario before it")
     titles = {name: load_scenario(name).title for name in builtin_scenarios()}
     if options.json:
         json.dump(titles, sys.stdout, indent=2)

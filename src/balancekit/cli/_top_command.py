@@ -12,13 +12,16 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from typing import Final, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 from rich.live import Live
 from rich.table import Table
 
+from balancekit._support import validation as valid
 from balancekit.cli._console import output
+from balancekit.errors import ConfigurationError
 
 __all__ = ["EndpointRow", "rates", "readings", "run_top"]
 
@@ -54,26 +57,23 @@ class EndpointRow(NamedTuple):
 
 def run_top(options: argparse.Namespace) -> int:
     """Show endpoints until interrupted; return the exit status."""
-    if not 0.05 <= options.interval <= 3600.0:
-        sys.stderr.write("balancekit top: --interval takes 0.05 to 3600 seconds\n")
-        return 2
-    try:
-        before, then = _fetch(options.url), time.monotonic()
-        with Live(console=output(WIDE), auto_refresh=False, transient=False) as live:
-            shown = 0
-            while not options.count or shown < options.count:
-                time.sleep(options.interval)
-                after, now = _fetch(options.url), time.monotonic()
-                rows = rates(before, after, now - then)
-                if options.json:
-                    sys.stdout.write(json.dumps([row._asdict() for row in rows]) + "\n")
-                    sys.stdout.flush()
-                else:
-                    live.update(_table(rows), refresh=True)
-                before, then, shown = after, now, shown + 1
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"balancekit top: {options.url}: {error}\n")
-        return 1
+    valid.number("--interval", options.interval, minimum=0.05, maximum=3600.0)
+    valid.integer("--count", options.count, minimum=0)
+    if not options.url.startswith(("http://", "https://")):
+        raise ConfigurationError("URL", options.url, "an http or https URL")
+    before, then = _fetch(options.url), time.monotonic()
+    with Live(console=output(WIDE), auto_refresh=False, transient=False) as live:
+        shown = 0
+        while not options.count or shown < options.count:
+            time.sleep(options.interval)
+            after, now = _fetch(options.url), time.monotonic()
+            rows = rates(before, after, now - then)
+            if options.json:
+                sys.stdout.write(json.dumps([row._asdict() for row in rows]) + "\n")
+                sys.stdout.flush()
+            else:
+                live.update(_table(rows), refresh=True)
+            before, then, shown = after, now, shown + 1
     return 0
 
 
@@ -137,10 +137,18 @@ def rates(
 
 
 def _fetch(url: str) -> dict[tuple[str, str], Reading]:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("expected an http or https URL")
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - checked above
-        return readings(response.read(MAX_BYTES).decode("utf-8"))
+    """Read the counters of a process.
+
+    Raises
+    ------
+    OSError
+        If what answers is no such process, or nothing answers.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - an HTTP URL
+            return readings(response.read(MAX_BYTES).decode("utf-8"))
+    except (OSError, ValueError, HTTPException) as error:
+        raise OSError(f"{url}: {error or type(error).__name__}") from None
 
 
 def _table(rows: Iterable[EndpointRow]) -> Table:

@@ -9,15 +9,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
+from balancekit._support import validation as valid
 from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
 
 __all__ = ["add_vrrp", "run_vrrp"]
 
 CHECK_TIMEOUT_S: Final = 10.0
+SIGNAL_POLL_S: Final = 0.25
+MAX_INTERVAL_S: Final = 86_400.0
 
 
 def add_vrrp(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +45,8 @@ def add_vrrp(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="COMMAND",
-        help="run this command every --check-interval seconds; the router is faulty while it fails. May be repeated",
+        help="run this command every --check-interval seconds; the router is faulty while it fails, or takes more than "
+        f"{CHECK_TIMEOUT_S:g} s. May be repeated",
     )
     run.add_argument("--check-interval", type=float, default=1.0, metavar="SECONDS", help="(default 1)")
     run.add_argument("--rise", type=int, default=2, help="passes until a check counts as passing (default 2)")
@@ -89,11 +95,7 @@ def run_vrrp(options: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = {"run": _run, "replay": _replay, "simulate": _simulate}[
         options.vrrp
     ]
-    try:
-        return command(options)
-    except (ConfigurationError, PermissionError) as error:
-        sys.stderr.write(f"balancekit vrrp {options.vrrp}: {error}\n")
-        return 2
+    return command(options)
 
 
 def _router(options: argparse.Namespace, source: str) -> Any:
@@ -118,21 +120,23 @@ def _run(options: argparse.Namespace) -> int:
     from balancekit.adapters.vrrp import RoleChange, VrrpThread, ip_address_hook  # noqa: PLC0415 - of this command alone
     from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415 - of this command alone
 
+    checks = {command: _words(command) for command in options.check}
+    every = valid.number("--check-interval", options.check_interval, above=0.0, maximum=MAX_INTERVAL_S)
     router = _router(options, options.source or interface_address(options.interface))
     hook = None if options.no_addresses else ip_address_hook(options.interface, *options.address)
 
     def active(change: RoleChange) -> None:
         if hook is not None:
             hook.add(change)
-        _say(role="active", was=change.was.value, why=change.why)
+        _tell(role="active", was=change.was.value, why=change.why)
 
     def backup(change: RoleChange) -> None:
         if hook is not None:
             hook.remove(change)
-        _say(role=change.role.value, was=change.was.value, why=change.why)
+        _tell(role=change.role.value, was=change.was.value, why=change.why)
 
     tracking = Tracking(
-        checks={command: TrackedCheck(rise=options.rise, fall=options.fall) for command in options.check}
+        checks={command: TrackedCheck(rise=options.rise, fall=options.fall) for command in checks}
     )
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -142,37 +146,48 @@ def _run(options: argparse.Namespace) -> int:
         interface=options.interface,
         on_active=active,
         on_backup=backup,
-        tracking=tracking if options.check else None,
+        tracking=tracking if checks else None,
         advert_log=options.advert_log,
     )
     with driver:
-        while not ended.wait(options.check_interval if options.check else None):
-            for command in options.check:
-                driver.report(command, passed=_passes(command))
+        while not ended.wait(every if checks else None):
+            for command, words in checks.items():
+                passed = _passes(words, ended)
+                if not ended.is_set():
+                    driver.report(command, passed=passed)
     return 0
 
 
-def _passes(command: str) -> bool:
+def _words(command: str) -> list[str]:
+    """Return the words of a command, as a shell splits them."""
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own command
-            shlex.split(command),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=CHECK_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigurationError("--check", command, f"a command ({error})") from None
+    if not words:
+        raise ConfigurationError("--check", command, "a command")
+    return words
+
+
+def _passes(words: Sequence[str], ended: threading.Event) -> bool:
+    """Run a check; end it after its time, and at once if the router is to end."""
+    try:
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
+    except OSError:
         return False
-    return done.returncode == 0
+    until = time.monotonic() + CHECK_TIMEOUT_S
+    with process:
+        while not ended.is_set() and time.monotonic() < until:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(SIGNAL_POLL_S) == 0
+        process.kill()
+    return False
 
 
 def _replay(options: argparse.Namespace) -> int:
     from balancekit.ha import read_advert_log, replay_adverts  # noqa: PLC0415 - of this command alone
 
-    try:
-        text = read_text(options.log)
-    except OSError as error:
-        raise ConfigurationError("log", options.log, f"a file ({error.strerror})") from None
+    text = read_text(options.log, parameter="log")
     found = replay_adverts(read_advert_log(text.splitlines()), _router(options, options.source))
     for t, change in found.changes:
         _say(t=round(t, 3), role=change.role.value, was=change.was.value, why=change.why)
@@ -203,6 +218,12 @@ def _simulate(options: argparse.Namespace) -> int:
         broken += not holds
         sys.stdout.write(f"{'holds ' if holds else 'BROKEN'} {text}: {found}\n")
     return int(broken > 0)
+
+
+def _tell(**facts: object) -> None:
+    """Print a change of role; a reader that went away is no reason to give an address away."""
+    with suppress(OSError):
+        _say(**facts)
 
 
 def _say(**facts: object) -> None:

@@ -10,15 +10,17 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import HttpCheck, Schedule, TcpCheck, ThreadChecks
 from balancekit.cli._file_kinds import read_document
-from balancekit.cli._text_file import read_text
+from balancekit.cli._status import EXIT_REFUSED, remark
+from balancekit.cli._text_file import read_text, readable
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
@@ -41,6 +43,9 @@ __all__ = ["add_gslb", "explain", "plan", "run_gslb"]
 Document = Mapping[str, Any]
 SIGNAL_POLL_S: Final = 0.25
 """Handlers run in the main thread, which a signal does not wake if another thread receives it."""
+MAX_PORT: Final = 65_535
+MAX_STEPS: Final = 1_000
+"""Lines of a simulation."""
 CHECK_KEYS: Final = {"kind", "path", "port", "interval", "timeout"}
 
 
@@ -90,13 +95,8 @@ def add_gslb(parser: argparse.ArgumentParser) -> None:
 def run_gslb(options: argparse.Namespace) -> int:
     """Serve a zone; return the exit status."""
     path = Path(options.file)
-    try:
-        if options.gslb == "simulate":
-            return _simulate(_read(path, read_document(path)), options)
-        return _serve(path, _read(path, read_document(path)), options)
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit gslb: {error}\n")
-        return 2
+    read = _read(path, read_document(path))
+    return _simulate(read, options) if options.gslb == "simulate" else _serve(path, read, options)
 
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
@@ -135,7 +135,7 @@ def explain(path: Path, document: Document, words: Sequence[str]) -> int:
 def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: argparse.Namespace) -> int:
     """Print which clients get another first site, map by map, and which names change."""
     old, new = _read(*before), _read(*after)
-    observed = {} if options.observed is None else _observed(Path(options.observed))
+    observed = {} if options.observed is None else _observed(options.observed)
     maps = {
         name: old.maps[name].change(new.maps[name], observed=observed)
         for name in old.maps
@@ -167,10 +167,11 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
 def _read(path: Path, document: Document) -> ZoneFile:
     def database(name: str) -> Locations:
         file = path.parent / name
-        if file.suffix == ".csv":
-            with file.open(encoding="utf-8", newline="") as lines:
-                return read_csv(lines)
-        return read_mmdb(file)
+        with readable(file, parameter="database"):
+            if file.suffix == ".csv":
+                with file.open(encoding="utf-8-sig", newline="") as lines:
+                    return read_csv(lines)
+            return read_mmdb(file)
 
     return zone_file(document, read_database=database)
 
@@ -238,16 +239,16 @@ def _changed_names(old: ZoneFile, new: ZoneFile) -> dict[str, str]:
     return found
 
 
-def _observed(path: Path) -> dict[str, float]:
+def _observed(path: str, *, option: str = "--observed") -> dict[str, float]:
     """Return queries by client: lines of an address or subnet, a blank or comma, and a count (1 if left out)."""
     found: dict[str, float] = {}
-    for line in read_text(path).splitlines():
+    for line in read_text(path, parameter=option).splitlines():
         words = line.replace(",", " ").split()
         if words:
             try:
                 found[words[0]] = found.get(words[0], 0.0) + (float(words[1]) if len(words) > 1 else 1.0)
             except ValueError:
-                raise ConfigurationError("--observed", line, "an address or subnet, and a count") from None
+                raise ConfigurationError(option, line, "an address or subnet, and a count") from None
     return found
 
 
@@ -262,19 +263,21 @@ def _simulate(read: ZoneFile, options: argparse.Namespace) -> int:
     changes = [EndpointChange(*_change("--down", text), False) for text in options.down]
     changes += [EndpointChange(*_change("--up", text), True) for text in options.up]
     ttl = read.zone.ttl(options.name)
+    seconds = valid.number("--seconds", options.seconds, above=0.0)
+    width = valid.number("--step", options.step, above=0.0, minimum=seconds / MAX_STEPS)
     report = DnsSimulation(
         policy,
         resolvers=options.resolvers,
-        clients=None if options.clients is None else _clients(Path(options.clients)),
+        clients=None if options.clients is None else _clients(options.clients),
         ttl=ttl,
         detection=AccruedFailures(fall=options.fall, reset=options.rise, rise=options.rise),
         interval=options.interval,
         seed=options.seed,
-    ).run(options.seconds, changes)
+    ).run(seconds, changes)
     steps: list[dict[str, Any]] = []
     start = 0.0
-    while start < options.seconds:
-        end = min(start + options.step, options.seconds)
+    while start < seconds:
+        end = min(start + width, seconds)
         steps.append(
             {"from": start, "failed": report.failed_share(start, end), "shares": report.shares(start, end)}
         )
@@ -297,18 +300,19 @@ def _simulate(read: ZoneFile, options: argparse.Namespace) -> int:
     return 0
 
 
-def _clients(path: Path) -> list[Client]:
+def _clients(path: str) -> list[Client]:
     """Return a resolver for each subnet in a file, at an address of its own that no map names."""
-    return [Client(address="192.0.2.53", subnet=subnet) for subnet in _observed(path)]
+    return [Client(address="192.0.2.53", subnet=subnet) for subnet in _observed(path, option="--clients")]
 
 
 def _change(option: str, text: str) -> tuple[float, tuple[str, ...]]:
     """Return when, and the ids, of a word such as ``eu-1,eu-2@60``."""
     ids, _, at = text.rpartition("@")
-    try:
-        return float(at), tuple(id for id in ids.split(",") if id)
-    except ValueError:
-        raise ConfigurationError(option, text, "ids, @ and seconds: eu-1,eu-2@60") from None
+    found = tuple(id for id in ids.split(",") if id)
+    with suppress(ValueError):  # a ConfigurationError is one
+        if found:
+            return valid.number(option, float(at), minimum=0.0), found
+    raise ConfigurationError(option, text, "ids, @ and seconds >= 0: eu-1,eu-2@60")
 
 
 def _serve(path: Path, read: ZoneFile, options: argparse.Namespace) -> int:
@@ -317,25 +321,34 @@ def _serve(path: Path, read: ZoneFile, options: argparse.Namespace) -> int:
 
         from balancekit.adapters.dnslib import GslbResolver  # noqa: PLC0415 - the same
     except ModuleNotFoundError as missing:
-        sys.stderr.write(f"balancekit gslb needs {missing.name}: pip install 'balancekit[dnslib]'\n")
-        return 2
+        remark(f"balancekit gslb serve needs {missing.name}: pip install 'balancekit[dnslib]'")
+        return EXIT_REFUSED
+    valid.integer("--port", options.port, minimum=0, maximum=MAX_PORT)
+    seconds = math.inf if options.seconds is None else valid.number("--seconds", options.seconds, above=0.0)
     ended = threading.Event()
     with ExitStack() as stack:
         resolver = GslbResolver(read.zone, _standings(read, stack))
         quiet = DNSLogger("-request,-reply,-truncated,-error", prefix=False)
+        port = options.port
         for tcp in (False, True):
-            server = DNSServer(resolver, address=options.host, port=options.port, tcp=tcp, logger=quiet)
+            try:
+                server = DNSServer(resolver, address=options.host, port=port, tcp=tcp, logger=quiet)
+            except OSError as error:
+                why = f"{'TCP' if tcp else 'UDP'}: {error.strerror or error}"
+                allowed = f"an address of this machine and a port that is free ({why})"
+                raise ConfigurationError("--host, --port", f"{options.host}:{port}", allowed) from None
+            port = server.server.server_address[1]  # of 0 the system makes one: the same for both
             stack.callback(server.server.server_close)
             server.start_thread()
             stack.callback(server.stop)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, lambda *_: ended.set()))
-        stack.callback(
-            signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, lambda *_: _reload(path, resolver))
-        )
-        sys.stdout.write(f"{read.zone.origin} on {options.host}:{options.port}, UDP and TCP\n")
+        if hasattr(signal, "SIGHUP"):  # not on Windows
+            previous = signal.signal(signal.SIGHUP, lambda *_: _reload(path, resolver))
+            stack.callback(signal.signal, signal.SIGHUP, previous)
+        sys.stdout.write(f"{read.zone.origin} on {options.host}:{port}, UDP and TCP\n")
         sys.stdout.flush()
-        until = math.inf if options.seconds is None else time.monotonic() + options.seconds
+        until = time.monotonic() + seconds
         while not ended.wait(min(SIGNAL_POLL_S, max(0.0, until - time.monotonic()))):
             if time.monotonic() >= until:
                 break
@@ -369,7 +382,7 @@ def _reload(path: Path, resolver: Any) -> None:
     """Read the zone again; one that cannot be read changes nothing. Endpoints and checks stay as they are."""
     try:
         zone = _read(path, read_document(path)).zone
-    except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"balancekit gslb: kept the zone, the file cannot be read: {error}\n")
+    except ConfigurationError as error:
+        remark(f"balancekit gslb serve: kept the zone, the file cannot be read: {error}")
         return
     resolver.zone = zone

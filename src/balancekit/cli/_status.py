@@ -1,0 +1,47 @@
+"""Exit statuses of the command, and what it prints on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Final
+
+__all__ = [
+    "EXIT_BROKEN_PIPE",
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "EXIT_REFUSED",
+    "STATUSES",
+    "complain",
+    "remark",
+]
+
+EXIT_FAILED: Final = 1
+"""Of a command whose answer is no, or that could not print what it was asked for."""
+EXIT_REFUSED: Final = 2
+"""Of a command with an argument or a file that it does not take; argparse ends so too."""
+EXIT_INTERRUPTED: Final = 130
+"""Of a command that was stopped from the keyboard, as shells have it."""
+EXIT_BROKEN_PIPE: Final = 141
+"""Of a command whose reader went away (``| head``), as shells have it."""
+STATUSES: Final = """\
+exit status:
+  0    done, and what was asked about is as it should be
+  1    done, and it is not: a claim, a check or a lookup failed; or there was no output
+  2    a wrong argument or file, or a package that is missing; nothing was done
+  130  interrupted (Ctrl-C); 141 if the reader of the output went away
+"""
+"""What ``balancekit --help`` says of them."""
+
+
+def remark(text: str) -> None:
+    """Print a line on standard error, if there is one that can be written."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{text}\n")
+
+
+def complain(command: str, why: object, status: int) -> int:
+    """Print why a command failed, on one line; return its exit status."""
+    remark(f"{command}: {' '.join(str(why).split())}")
+    return status

@@ -1,0 +1,247 @@
+"""Mistakes that people make with commands: each is one line on standard error and a status, never a traceback or a default."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from balancekit.cli import main
+from balancekit.cli._check_command import SCHEMES
+from balancekit.cli._vrrp import _passes, _tell
+from balancekit.discovery._source import _BUILT_IN
+
+COMMAND = [sys.executable, "-m", "balancekit"]
+ZONE = """
+[zone]
+origin = "example.com"
+primary = "ns1.example.com"
+contact = "admin.example.com"
+[endpoints]
+eu-1 = "192.0.2.1"
+[names.www]
+policy = "all-up"
+endpoints = ["eu-1"]
+"""
+ROUTER = ["--vrid", "1", "--address", "192.0.2.9/24"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Make one file of each kind, a list and a log, and work beside them."""
+    (tmp_path / "zone.toml").write_text(ZONE)
+    (tmp_path / "routes.toml").write_text('[[route]]\nname = "site"\nto = "web"\n')
+    (tmp_path / "pool.toml").write_text('endpoints = ["a:1", "b:1"]\n')
+    (tmp_path / "log.txt").write_text("192.0.2.1 17\n")
+    (tmp_path / "targets.json").write_text('[{"targets": ["127.0.0.1:1"]}]')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["gslb", "simulate", "zone.toml", "www", "--step", "0"], "--step=0.0"),
+        (["gslb", "simulate", "zone.toml", "www", "--step", "-1"], "--step=-1.0"),
+        (["gslb", "simulate", "zone.toml", "www", "--step", "1e-9"], "--step=1e-09"),
+        (["gslb", "simulate", "zone.toml", "www", "--step", "nan"], "--step=nan"),
+        (["gslb", "simulate", "zone.toml", "www", "--seconds", "inf"], "--seconds=inf"),
+        (["gslb", "simulate", "zone.toml", "www", "--down", "@60"], "--down='@60'"),
+        (["gslb", "simulate", "zone.toml", "www", "--down", "eu-1@nan"], "--down='eu-1@nan'"),
+        (["gslb", "simulate", "zone.toml", "www", "--up", "eu-1@-5"], "--up='eu-1@-5'"),
+        (["gslb", "simulate", "zone.toml", "www", "--clients", "none.txt"], "--clients='none.txt'"),
+        (["gslb", "serve", "zone.toml", "--port", "65536"], "--port=65536"),
+        (["gslb", "serve", "zone.toml", "--port", "-1"], "--port=-1"),
+        (["gslb", "serve", "zone.toml", "--port", "0", "--seconds", "nan"], "--seconds=nan"),
+        (["gslb", "serve", "zone.toml", "--port", "0", "--seconds", "-1"], "--seconds=-1.0"),
+        (["top", "http://127.0.0.1:1/", "--count", "-1"], "--count=-1"),
+        (["top", "http://127.0.0.1:1/", "--interval", "nan"], "--interval=nan"),
+        (["top", "ftp://127.0.0.1/"], "URL='ftp://127.0.0.1/'"),
+        (["plan", "a,b", "a", "--vnodes", "0"], "vnodes=0"),
+        (["plan", "a,b", "a", "--algorithm", "maglev", "--size", "0"], "size=0"),
+        (["plan", "a,b", "a", "--algorithm", "maglev", "--vnodes", "9"], "--vnodes=9"),
+        (["plan", "a,b", "a", "--observed", "log.txt"], "--observed='log.txt'"),
+        (["plan", "a,b", "a", "--log", "log.txt"], "--log='log.txt'"),
+        (["plan", "zone.toml", "zone.toml", "--vnodes", "9"], "--vnodes=9"),
+        (["plan", "zone.toml", "zone.toml", "--observed", "none.txt"], "--observed='none.txt'"),
+        (["plan", "pool.toml", "pool.toml", "--observed", "log.txt"], "--observed='log.txt'"),
+        (["plan", "routes.toml", "routes.toml", "--observed", "log.txt"], "--observed='192.0.2.1 17'"),
+        (["plan", "a\0.toml", "a\0.toml"], "embedded null"),
+        (["explain", "pool.toml", "--drain", "c:1"], "'c:1'"),
+        (["explain", "pool.toml", "--exclude", "c:1"], "--exclude='c:1'"),
+        (["explain", "."], "'.'"),
+        (["explain", "a\0.toml"], "embedded null"),
+        (["capacity", "."], "'.'"),
+        (["check", "file:none.json"], "none.json"),
+        (["simulate", "--pool", "a"], "--pool='a'"),
+        (["simulate", "two-servers", "--out", "log.txt"], "--out='log.txt'"),
+        (["bench", "cards", "--out", "log.txt/cards"], "--out='log.txt/cards'"),
+        (["vrrp", "run", "--interface", "lo", *ROUTER, "--check", "'"], "--check"),
+        (["vrrp", "run", "--interface", "lo", *ROUTER, "--check", " "], "--check=' '"),
+        (["vrrp", "run", "--interface", "lo", *ROUTER, "--check-interval", "0"], "--check-interval=0.0"),
+        (["vrrp", "run", "--interface", "lo", *ROUTER, "--check-interval", "nan"], "--check-interval=nan"),
+    ],
+    ids=lambda value: " ".join(value).replace("\0", "NUL") if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("folder")
+def test_a_mistake_is_one_line_that_names_it(words, named, capsys):
+    """A value out of range, an option without meaning and a file that cannot be read: status 2, one line that names it."""
+    assert main(words) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith(f"balancekit {words[0]}")
+    assert written.err.count("\n") == 1
+    assert named in written.err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_source_that_ends_as_a_file_does_is_a_source(capsys):
+    """``check file:targets.json`` checks the targets that the file lists; it is no configuration."""
+    assert main(["check", "file:targets.json", "--tcp", "--json"]) == 1
+    assert list(json.loads(capsys.readouterr().out)) == ["127.0.0.1:1"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_source_that_fails_is_not_asked_for_ten_seconds():
+    """The first error of a source ends the command: it follows nothing that could mend."""
+    began = time.monotonic()
+    assert main(["check", "file:none.json"]) == 2
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.usefixtures("folder")
+def test_blank_lines_of_a_list_are_no_endpoints(capsys):
+    """``plan @FILE`` reads one endpoint a line and passes over blank lines."""
+    Path("ids.txt").write_text("a\r\n\r\nb\n\n")
+    assert main(["plan", "@ids.txt", "a,b", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["moved"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-server\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_an_answer_that_is_no_metrics_is_one_line(answer, capsys):
+    """``top`` at a port that speaks another protocol, or breaks off, says so; status 1."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with suppress(OSError):
+                client, _ = server.accept()
+                with client:
+                    client.recv(65_536)
+                    client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/metrics"
+        assert main(["top", url]) == 1
+        thread.join(10.0)
+    error = capsys.readouterr().err
+    assert error.startswith(f"balancekit top: {url}: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explain", "many.toml"],
+        ["plan", "many.toml", "few.toml", "--json"],
+        ["gslb", "simulate", "zone.toml", "www", "--step", "4", "--resolvers", "20", "--json"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_reader_of_much_output_may_go_away(words):
+    """Output of more than the buffer of a pipe, of which nothing is read: status 141 and no message."""
+    ids = [f"endpoint-{number:05}:80" for number in range(4_000)]
+    Path("many.toml").write_text(f"endpoints = {json.dumps(ids)}\n[balancer]\nselector = 'RendezvousHash'\n")
+    Path("few.toml").write_text(
+        f"endpoints = {json.dumps(ids[:9])}\n[balancer]\nselector = 'RendezvousHash'\n"
+    )
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run([*COMMAND, *words], stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_output_that_an_encoding_lacks_is_one_line(encoding):
+    """A code page without a character of the answer: one line that names both, status 1."""
+    done = subprocess.run(
+        [*COMMAND, "plan", "Łódź,b", "b"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    error = done.stderr.decode()
+    assert done.returncode == 1
+    assert error.count("\n") == 1
+    assert encoding.replace("cp1252", "charmap") in error.replace("cp1252", "charmap")
+
+
+def test_errors_without_a_standard_error_keep_their_status():
+    """With a closed standard error a mistake still ends with status 2."""
+    command = " ".join([*COMMAND, "explain", "none.toml", "2>&-"])
+    assert subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False).returncode == 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_free_port_is_printed_and_is_the_same_for_udp_and_tcp(capsys):
+    """With ``--port 0`` the system finds a port; the line names it, and both protocols answer there; a second server is refused."""
+    serving = subprocess.Popen(
+        [*COMMAND, "gslb", "serve", "zone.toml", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    assert serving.stdout is not None
+    try:
+        port = int(serving.stdout.readline().split(":")[1].split(",")[0])
+        assert port > 0
+        socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken,
+            pytest.raises(OSError, match="in use"),
+        ):
+            taken.bind(("127.0.0.1", port))
+        assert main(["gslb", "serve", "zone.toml", "--port", str(port)]) == 2
+        assert f"127.0.0.1:{port}" in capsys.readouterr().err
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=20)
+    assert serving.returncode == 0
+
+
+def test_a_lost_reader_does_not_fail_a_router(monkeypatch):
+    """A change of role that cannot be printed is no error of the hook, which would fault the router."""
+
+    class Gone:
+        def write(self, _):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    _tell(role="active")
+
+
+def test_a_check_ends_when_the_router_does():
+    """A command that hangs does not delay the end of the router, and is killed."""
+    ended = threading.Event()
+    timer = threading.Timer(0.5, ended.set)
+    timer.start()
+    began = time.monotonic()
+    assert not _passes([sys.executable, "-c", "import time; time.sleep(60)"], ended)
+    assert time.monotonic() - began < 5.0
+    timer.join()
+    assert _passes([sys.executable, "-c", ""], threading.Event())
+    assert not _passes(["/no/such/command"], threading.Event())
+
+
+def test_a_check_knows_the_schemes_of_discovery():
+    """Whatever scheme discovery has is a source of ``balancekit check``."""
+    assert set(SCHEMES) == set(_BUILT_IN)
