@@ -125,6 +125,46 @@ def test_a_murdered_demo_leaves_no_process():
 
 
 @pytest.mark.parametrize(
+    "words",
+    [[], pytest.param(["--tiers"], marks=pytest.mark.skipif(sys.platform != "linux", reason="is Linux's"))],
+    ids=["demo", "tiers"],
+)
+def test_a_demo_writes_each_line_at_once_and_ends_with_its_reader(words):
+    """The first line of a demo in a pipe can be read while it runs; without a reader it ends, and its processes with it."""
+    mark = f"mark-pipe{len(words)}"
+    demo = start(mark, "--seconds", "60", *words)
+    assert demo.stdout is not None
+    assert demo.stderr is not None
+    assert " s  " in demo.stdout.readline()
+    assert demo.poll() is None
+    demo.stdout.close()
+    assert demo.wait(timeout=50) == 141
+    with demo.stderr as said:
+        assert said.read() == ""
+    assert none_left(mark)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [(RuntimeError("server 'birch' ended"), "server 'birch' ended"), (TimeoutError(), "not ready in time")],
+    ids=["ended", "late"],
+)
+def test_a_server_that_does_not_start_is_one_line(error, says, monkeypatch, capsys):
+    """The demo ends with status 1 and why, not with a traceback."""
+
+    async def run(self):
+        raise error
+
+    monkeypatch.setattr("balancekit.cli._demo.Demo.run", run)
+    assert main(["demo", "--json"]) == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith("balancekit demo: ")
+    assert says in written.err
+    assert written.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     "words", [["simulate"], ["simulate", "weights"], ["bench", "disruption", "--quick"]], ids=" ".join
 )
 def test_a_reader_who_goes_away_is_no_failure(words):

@@ -15,11 +15,13 @@ import time
 from contextlib import suppress
 
 import aiohttp
-from rich.console import Console
 
 from balancekit.balancer import LoadBalancer
+from balancekit.cli._beside import beside
+from balancekit.cli._console import output
 from balancekit.cli._fleet import Fleet
 from balancekit.cli._report import DemoReport, Note
+from balancekit.cli._status import EXIT_FAILED, EXIT_INTERRUPTED, complain
 from balancekit.cli._traffic import Traffic
 from balancekit.cli._view import LiveView, PlainView, Silent, View, print_report
 from balancekit.endpoint import Endpoint
@@ -33,6 +35,8 @@ NEWCOMER = ("ember", 0.010)
 CALLERS, PAUSE = 64, 0.1
 BURST = 2_000
 FILES = 8_192
+WIDE = 100
+"""Columns of the tables that are not for a terminal."""
 
 
 class Demo:
@@ -56,19 +60,16 @@ class Demo:
         self._began = time.monotonic()
         balancer = LoadBalancer(pool, listeners=[self._on_event])
         traffic = Traffic(balancer, self._session)
-        showing = asyncio.create_task(self._show(balancer))
-        calling = asyncio.create_task(traffic.keep_coming(CALLERS, PAUSE))
-        try:
-            await self._script(balancer, traffic)
-            traffic.stop()
-            await calling
-        except asyncio.CancelledError:
-            self._note("interrupted", "demo")
-        finally:
-            for task in (showing, calling):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        async with (
+            beside(self._show(balancer)),
+            beside(traffic.keep_coming(CALLERS, PAUSE)) as calling,
+        ):
+            try:
+                await self._script(balancer, traffic)
+                traffic.stop()
+                await calling
+            except asyncio.CancelledError:
+                self._note("interrupted", "demo")
         return DemoReport.of(traffic.counters, time.monotonic() - self._began, self.names, self.notes)
 
     async def _script(self, balancer: LoadBalancer[str], traffic: Traffic) -> None:
@@ -135,24 +136,26 @@ def run_demo(*, seconds: float, as_json: bool) -> int:
     Returns
     -------
     int
-        0, or 1 if a caller saw a failure, or 130 if the run was interrupted.
+        0; 1 if a caller saw a failure or a server did not start; 130 if the run was interrupted.
     """
     _allow_many_files()
-    console = Console()
+    console = output(WIDE)
     view: View = Silent() if as_json else LiveView(console) if console.is_terminal else PlainView()
     try:
         with view:
             report = asyncio.run(_play(seconds, view))
     except (KeyboardInterrupt, asyncio.CancelledError):  # before the servers were up
-        return 130
+        return EXIT_INTERRUPTED
+    except (TimeoutError, RuntimeError) as error:
+        return complain("balancekit demo", f"{error}" or "the servers were not ready in time", EXIT_FAILED)
     if as_json:
         json.dump(report.data(), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         print_report(console, report)
     if any(note.event == "interrupted" for note in report.events):
-        return 130
-    return 1 if report.failures else 0
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if report.failures else 0
 
 
 def _allow_many_files() -> None:

@@ -20,22 +20,24 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack
 from typing import Any, Final
 
 import aiohttp
 
 from balancekit.balancer import LoadBalancer
+from balancekit.cli._beside import beside
 from balancekit.cli._console import output
 from balancekit.cli._network import Network
 from balancekit.cli._node import CHECKS, THRESHOLDS
 from balancekit.cli._report import Note
+from balancekit.cli._status import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, complain, remark
 from balancekit.cli._tiers_callers import NETWORKS, Callers
 from balancekit.cli._tiers_fleet import ROUTERS, Node, SiteAddress, TierFleet
 from balancekit.cli._tiers_gslb import DETECTION_S, TTL_S, Authority, answering, site_pool
 from balancekit.cli._tiers_report import Phase, TiersReport, print_tiers
 from balancekit.cli._tiers_view import LiveTiers, PlainTiers, SilentTiers, TiersView
+from balancekit.errors import ConfigurationError
 from balancekit.events import Event
 
 __all__ = ["DEFAULT_SECONDS", "MIN_SECONDS", "run_tiers_demo"]
@@ -100,7 +102,7 @@ class TiersDemo:
         self._callers, callers.phase, callers.requests = callers, self.phases[0], 0
         self._began, before = time.monotonic(), authority.queries
         self.notes.clear()
-        async with _beside(callers.keep_coming()) as calling, _beside(self._watch(authority, pool)):
+        async with beside(callers.keep_coming()) as calling, beside(self._watch(authority, pool)):
             try:
                 await self._script()
                 callers.stop()
@@ -227,18 +229,6 @@ async def _until_ready(callers: Callers, pool: LoadBalancer[str]) -> None:
             ready = all(answered) and all(one.state == "healthy" for one in pool.stats().endpoints)
 
 
-@asynccontextmanager
-async def _beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a coroutine beside the block, and cancel it at its end."""
-    task = asyncio.create_task(coroutine)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
 async def _run(network: Network | str, view: TiersView, seconds: float) -> TiersReport:
     task = asyncio.current_task()
     assert task is not None
@@ -265,11 +255,10 @@ def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
     """
     seconds = DEFAULT_SECONDS if seconds is None else seconds
     if not sys.platform.startswith("linux"):
-        sys.stderr.write("balancekit demo --tiers needs Linux: its sites are addresses of loopback\n")
-        return 2
+        remark("balancekit demo --tiers needs Linux: its sites are addresses of loopback")
+        return EXIT_REFUSED
     if seconds < MIN_SECONDS:
-        sys.stderr.write(f"balancekit demo --tiers: --seconds {seconds:g}: at least {MIN_SECONDS:g}\n")
-        return 2
+        raise ConfigurationError("--seconds", seconds, f"at least {MIN_SECONDS:g} with --tiers")
     console = output(WIDE)
     view: TiersView = (
         SilentTiers() if as_json else LiveTiers(console) if console.is_terminal else PlainTiers()
@@ -284,16 +273,15 @@ def run_tiers_demo(*, seconds: float | None, as_json: bool) -> int:
             with view.opened():
                 report = asyncio.run(_run(network, view, seconds))
         except (KeyboardInterrupt, asyncio.CancelledError):  # before the processes were up
-            return 130
+            return EXIT_INTERRUPTED
         except (TimeoutError, RuntimeError) as error:
             why = f"{error}" or "the processes were not ready in time"
-            sys.stderr.write(f"balancekit demo --tiers: {why}\n")
-            return 1
+            return complain("balancekit demo --tiers", why, EXIT_FAILED)
     if as_json:
         json.dump(report.data(), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         print_tiers(console, report)
     if any(note.event == "interrupted" for note in report.notes):
-        return 130
-    return 0 if report.as_promised else 1
+        return EXIT_INTERRUPTED
+    return 0 if report.as_promised else EXIT_FAILED

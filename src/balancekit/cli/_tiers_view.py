@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from balancekit.cli._plain_output import PlainOutput
 from balancekit.cli._report import Note
 from balancekit.cli._tiers_fleet import Node
 
@@ -19,7 +19,6 @@ __all__ = ["LiveTiers", "PlainTiers", "SilentTiers", "TiersView", "traffic_of"]
 
 TIERS = {"l4": "L4 proxies", "l7": "L7 edges", "server": "HTTP servers"}
 MAX_NOTES_SHOWN = 10
-PLAIN_EVERY_S = 2.0
 
 
 class TiersView(Protocol):
@@ -74,22 +73,20 @@ class SilentTiers:
 class PlainTiers(SilentTiers):
     """A line for everything that happens, and one for how things stand every two seconds."""
 
-    def __init__(self, write: Callable[[str], object] = sys.stdout.write) -> None:
-        self._write = write
-        self._next = 0.0
+    def __init__(self) -> None:
+        self._output = PlainOutput()
 
     def show(self, elapsed: float, top: str, nodes: Mapping[str, Node], notes: Sequence[Note]) -> None:
-        if elapsed < self._next:
+        if not self._output.due(elapsed):
             return
-        self._next = elapsed + PLAIN_EVERY_S
         alive = ", ".join(
             f"{title} {sum(node.alive for node in nodes.values() if node.tier == tier)}"
             for tier, title in TIERS.items()
         )
-        self._write(f"{elapsed:5.1f} s  {top}; {alive}\n")
+        self._output.write(elapsed, f"{top}; {alive}")
 
     def tell(self, note: Note) -> None:
-        self._write(f"{note.time:5.1f} s  {note}\n")
+        self._output.tell(note)
 
 
 class LiveTiers(SilentTiers):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from balancekit.cli._plain_output import PlainOutput
 from balancekit.cli._report import DemoReport, EndpointRow, Note, milliseconds
 from balancekit.statistics_view import BalancerStats
 
@@ -60,19 +60,16 @@ class Silent:
 class PlainView(Silent):
     """A line for everything that happens, and one for how things stand every two seconds."""
 
-    def __init__(self, write: Callable[[str], object] = sys.stdout.write) -> None:
-        self._write = write
-        self._next = 0.0
+    def __init__(self) -> None:
+        self._output = PlainOutput()
 
     def show(self, elapsed: float, stats: BalancerStats, notes: Sequence[Note]) -> None:
-        if elapsed < self._next:
-            return
-        self._next = elapsed + 2.0
-        parts = [f"{e.id} {e.state}, {e.inflight} in flight" for e in stats.endpoints]
-        self._write(f"{elapsed:5.1f} s  {stats.completed} attempts ended; {'; '.join(parts)}\n")
+        if self._output.due(elapsed):
+            parts = [f"{e.id} {e.state}, {e.inflight} in flight" for e in stats.endpoints]
+            self._output.write(elapsed, f"{stats.completed} attempts ended; {'; '.join(parts)}")
 
     def tell(self, note: Note) -> None:
-        self._write(f"{note.time:5.1f} s  {note}\n")
+        self._output.tell(note)
 
 
 class LiveView(Silent):
