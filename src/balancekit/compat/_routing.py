@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
+from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
-__all__ = ["RawRequest", "Routed", "compiled", "split_target"]
+__all__ = ["RawRequest", "Routed", "compiled", "raw_bytes", "split_target"]
 
 GROUP: Final = re.compile(r"(?<!\\)\(\?<(?![=!])")
 """Where PCRE and RE2 name a group as Python does not."""
@@ -72,6 +73,17 @@ class Routed(Record):
     path: str | None = None
     status: int | None = None
     location: str | None = None
+
+
+def raw_bytes(text: str) -> bytes:
+    r"""Return the bytes that a text stands for: those of latin-1, or of UTF-8 if it has other characters.
+
+    Example
+    -------
+    >>> raw_bytes(chr(233)), raw_bytes(chr(8364))
+    (b'\xe9', b'\xe2\x82\xac')
+    """
+    return text.encode("latin-1") if text.isascii() or max(text) <= "\xff" else to_bytes(text)
 
 
 def split_target(target: str) -> tuple[str | None, str]:

@@ -121,15 +121,19 @@ class SentPath(Record):
 def seen(request: ProxyRequest) -> envoy.Request:
     """Return a request as hash policies see it."""
     headers = {":authority": request.host or "", ":path": request.target, ":method": request.method}
+    lines: dict[str, list[str]] = {}
     for name, value in request.headers:
         key, text = name.lower(), value.strip(" \t")
         joint = "; " if key == "cookie" else ","
         headers[key] = f"{headers[key]}{joint}{text}" if key in headers else text
+        if key != "cookie":
+            lines.setdefault(key, []).append(text)
     query: dict[str, str] = {}
     for part in request.query.split("&"):
         name, _, value = part.partition("=")
         query.setdefault(name, value)
-    return envoy.Request(headers=headers, query=query, source=request.client)
+    repeated = {name: found for name, found in lines.items() if len(found) > 1}
+    return envoy.Request(headers=headers, query=query, source=request.client, repeated=repeated)
 
 
 def key_of(request: ProxyRequest, routing: Routing, /) -> str | None:

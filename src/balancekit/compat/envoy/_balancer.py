@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, final
 
+from balancekit.compat.envoy._hashed import Hashed
 from balancekit.compat.envoy._levels import Distribution, distribute
 from balancekit.compat.envoy._localities import LocalityOrder, ZoneAware, ZoneOrder, zone_of
 from balancekit.protocols import Selector
@@ -29,6 +30,8 @@ class BalancerOptions(NamedTuple):
     threshold: int
     locality_weights: Mapping[str, int] | None = None
     zone_aware: ZoneAware | None = None
+    keyed: bool = False
+    """Whether the policy hashes: it then has one table for all localities, and knows no zones."""
 
 
 @final
@@ -124,15 +127,20 @@ class Level:
         self._members = members
         self._options = options
         self._zones: ZoneOrder | None = None
-        self.healthy: _Side = _Side(members, options.policy)
-        self.degraded: _Side = _Side(members, options.policy)
-        self.all_hosts: _Side = _Side(members, options.policy, panic=True)
+        policy = options.policy
+        if options.keyed and options.locality_weights is not None:
+            policy = _by_locality(policy, options.locality_weights, self.nodes)
+        self.healthy: _Side = _Side(members, policy)
+        self.degraded: _Side = _Side(members, policy)
+        self.all_hosts: _Side = _Side(members, policy, panic=True)
 
     def show(self, healthy: Sequence[Node], degraded: Sequence[Node]) -> None:
         """Let the policies know what is healthy and what is degraded."""
         for side, nodes in ((self.healthy, healthy), (self.degraded, degraded), (self.all_hosts, self.nodes)):
             side.show(nodes)
         weights = self._options.locality_weights
+        if self._options.keyed:
+            return
         if weights is not None:
             for side in (self.healthy, self.degraded):
                 side.order = LocalityOrder(weights, self.nodes, side.nodes, factor=self._options.factor)
@@ -180,3 +188,18 @@ class _Side:
         if policy is None:
             policy = self._policies[zone] = self._policy()
         return policy.select(part, ctx)
+
+
+def _by_locality(
+    policy: Callable[[], Selector], weights: Mapping[str, int], nodes: Sequence[Node]
+) -> Callable[[], Selector]:
+    """Return what makes the policy with the weights of the localities of a level."""
+    present = {zone: weights.get(zone, 0) for zone in {zone_of(node) for node in nodes}}
+
+    def made() -> Selector:
+        found = policy()
+        if isinstance(found, Hashed):
+            found.locality_weights = present
+        return found
+
+    return made

@@ -61,9 +61,10 @@ class Cluster:
     outlier_detection
         What ejects hosts; nothing if left out.
     locality_weights
-        Whole numbers by zone: localities are chosen by weight. Not with ``zone_aware``.
+        Whole numbers by zone: localities are chosen by weight, or hold their part of a hashing policy's table. Not with
+        ``zone_aware``.
     zone_aware
-        Where this proxy and its fellows are: its own zone is preferred.
+        Where this proxy and its fellows are: its own zone is preferred, but by policies that hash.
     subsets
         How the metadata of requests choose among hosts; not at all if left out.
     listeners
@@ -138,6 +139,7 @@ class Cluster:
             valid.integer("healthy_panic_threshold", healthy_panic_threshold, minimum=0, maximum=100),
             weights,
             zone_aware,
+            self._keyed,
         )
         self._window = valid.number("update_merge_window", update_merge_window, minimum=0.0)
         self._slow_start = slow_start

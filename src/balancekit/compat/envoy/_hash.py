@@ -11,14 +11,14 @@ Source: the xxHash specification (XXH64); MurmurHash2, 64-bit variant A (Appleby
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
 from balancekit.errors import ConfigurationError
 
-__all__ = ["RING_HASHES", "key_hash", "murmur64", "xxh64", "xxh64_in_python"]
+__all__ = ["RING_HASHES", "header_hash", "key_hash", "murmur64", "xxh64", "xxh64_in_python"]
 
 MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -99,6 +99,14 @@ def murmur64(data: bytes, seed: int = MURMUR_SEED) -> int:
         h = (h ^ int.from_bytes(data[tail:], "little")) * MURMUR_MULTIPLIER & MASK64
     h = (h ^ (h >> 47)) * MURMUR_MULTIPLIER & MASK64
     return h ^ (h >> 47)
+
+
+def header_hash(lines: Iterable[bytes]) -> int:
+    """Return the hash of a header of several lines: in sorted order each is hashed with the hash before as its seed."""
+    found = 0
+    for line in sorted(lines):
+        found = xxh64(line, found)
+    return found
 
 
 def _round(lane: int, word: int) -> int:

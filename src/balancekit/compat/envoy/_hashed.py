@@ -6,13 +6,16 @@ it normalises the weights, so a health change moves a few keys of healthy hosts 
 
 A host stands where its label hashes to: its ``address`` in the endpoint's metadata, or its id.
 
+With locality weights there is one table all the same: each locality has its part of it, shared by its hosts.
+
 Source: Envoy 1.40, ``ring_hash`` and ``maglev``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Mapping
 from random import Random as Generator
 from typing import ClassVar, Final, NamedTuple, final
 
@@ -21,6 +24,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit.compat.envoy._bounded import within_bounds
 from balancekit.compat.envoy._hash import RING_HASHES, key_hash
+from balancekit.compat.envoy._localities import by_locality
 from balancekit.compat.envoy._tables import Maglev as MaglevSlots
 from balancekit.compat.envoy._tables import Ring, maglev, normalised, ring
 from balancekit.compat.envoy._turns import in_service
@@ -42,7 +46,7 @@ class Table(NamedTuple):
     slots: Ring | MaglevSlots
 
 
-class _Hashed(ConstructorRepr, ABC):
+class Hashed(ConstructorRepr, ABC):
     """What both policies do with their table."""
 
     keyed: ClassVar[bool] = True
@@ -52,6 +56,8 @@ class _Hashed(ConstructorRepr, ABC):
     def __init__(self, *, use_hostname_for_hashing: bool, hash_balance_factor: int) -> None:
         self._label = _labelling(use_hostname=use_hostname_for_hashing)
         self._factor = _balance_factor(hash_balance_factor)
+        self.locality_weights: Mapping[str, int] | None = None
+        """Of each locality, whose hosts share it by their weights; ``None`` if localities do not matter."""
 
     def prepare(self, snapshot: Snapshot, /) -> object:
         """Build the table."""
@@ -62,6 +68,8 @@ class _Hashed(ConstructorRepr, ABC):
         if not snapshot.eligible:
             return None
         table = snapshot.derive(self._table)
+        if not table.nodes:
+            return None
         position = ctx.rng.getrandbits(64) if ctx.key is None else key_hash(ctx.key)
         node = _owner(snapshot, table, position, self._factor)
         if node.id in ctx.exclude:
@@ -85,6 +93,11 @@ class _Hashed(ConstructorRepr, ABC):
 
     def _table(self, snapshot: Snapshot) -> Table:
         nodes = in_service(snapshot)
+        if self.locality_weights is not None:
+            nodes, shares = by_locality(nodes, self.locality_weights)
+            if not nodes:
+                return Table((), [], MaglevSlots(array("L")))
+            return Table(nodes, shares, self._slots([self._label(node) for node in nodes], shares))
         shares = normalised([node.weight for node in nodes] if nodes[0].weight > 0 else [1.0] * len(nodes))
         return Table(nodes, shares, self._slots([self._label(node) for node in nodes], shares))
 
@@ -94,7 +107,7 @@ class _Hashed(ConstructorRepr, ABC):
 
 
 @final
-class RingHash(_Hashed):
+class RingHash(Hashed):
     """Envoy's ``RING_HASH``: the owner of the first ring entry at or after the key's hash.
 
     *Guarantee.* The owners are Envoy's, for the same hosts in the same order with the same weights.
@@ -155,7 +168,7 @@ class RingHash(_Hashed):
 
 
 @final
-class Maglev(_Hashed):
+class Maglev(Hashed):
     """Envoy's ``MAGLEV``: the owner of the table slot that is the remainder of the key's hash.
 
     *Guarantee.* The owners are Envoy's, for the same hosts and weights in any order.

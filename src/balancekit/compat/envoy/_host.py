@@ -38,7 +38,7 @@ class Host(Record):
     zone
         Its locality, for locality weights and zone-aware routing.
     metadata
-        Its ``envoy.lb`` metadata, for subsets.
+        Its ``envoy.lb`` metadata, for subsets. A text ``hash_key`` in it places the host instead of address or hostname.
 
     Raises
     ------
@@ -67,7 +67,9 @@ class Host(Record):
     def endpoint(self) -> Endpoint[str]:
         """Return the host as the endpoint that Envoy's policies understand."""
         address = self.address or self.name
-        labels = {"address": address, "hostname": self.hostname, "zone": self.zone}
+        hash_key = self.metadata.get("hash_key")
+        placed = hash_key if isinstance(hash_key, str) else ""
+        labels = {"address": placed or address, "hostname": placed or self.hostname, "zone": self.zone}
         return Endpoint(self.name, address, weight=self.weight, priority=self.priority, metadata=labels)
 
 

@@ -1,6 +1,6 @@
 """Envoy's localities: weighted among each other, or with the proxy's own zone preferred.
 
-*Weights.* Localities are taken by earliest deadline. The weight of one is what the configuration says times its
+*Weights.* Policies that hash share their table out by them; with others, localities are taken by earliest deadline. The weight of one is what the configuration says times its
 availability, ``min(1, factor * healthy / all)``; one without a weight is never used.
 
 *Zones.* Let ``up`` be a zone's share of the cluster's hosts and ``my`` its share of the proxies, both of the
@@ -25,7 +25,7 @@ from balancekit.compat.envoy._deadlines import Deadlines
 from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Node
 
-__all__ = ["LocalityOrder", "ZoneAware", "ZoneOrder", "zone_of"]
+__all__ = ["LocalityOrder", "ZoneAware", "ZoneOrder", "by_locality", "zone_of"]
 
 PARTS: Final = 10_000
 """Envoy counts shares of zones in parts of this."""
@@ -67,6 +67,22 @@ class ZoneAware(Record):
 def zone_of(node: Node) -> str:
     """Return a host's zone."""
     return node.metadata.get("zone", "")
+
+
+def by_locality(nodes: Sequence[Node], weights: Mapping[str, int]) -> tuple[tuple[Node, ...], list[float]]:
+    """Return the hosts of localities with a weight, locality by locality, and each one's share of all.
+
+    A locality's share of the weights is shared by those of its hosts that are there; nothing makes up for one without.
+    """
+    total = sum(weights.values())
+    found: list[Node] = []
+    shares: list[float] = []
+    for zone in sorted(zone for zone, weight in weights.items() if weight):
+        there = [node for node in nodes if zone_of(node) == zone]
+        together = sum(node.weight for node in there)
+        found += there
+        shares += [weights[zone] / total * node.weight / together for node in there]
+    return tuple(found), shares
 
 
 @final

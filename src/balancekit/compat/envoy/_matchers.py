@@ -7,7 +7,7 @@ Cost: O(length). Source: Envoy 1.40.0, observed; ``RouteMatch``, ``HeaderMatcher
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from balancekit._support.record import Record
@@ -48,12 +48,15 @@ class Seen(Record):
         The first value of each parameter, as sent.
     cookies
         The first value of each, without the quotes around it.
+    repeated
+        The lines of headers that have several.
     """
 
     path: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
     cookies: Mapping[str, str]
+    repeated: Mapping[str, Sequence[str]]
 
 
 def fold(text: str) -> str:

@@ -17,12 +17,13 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record, field
 from balancekit._support.text import to_bytes
-from balancekit.compat.envoy._hash import MASK64, xxh64
+from balancekit.compat.envoy._hash import MASK64, header_hash, xxh64
 from balancekit.errors import ConfigurationError
 
 __all__ = ["HashPolicy", "Header", "QueryParameter", "Request", "SourceAddress", "request_hash"]
 
 _NOTHING: Mapping[str, str] = {}
+_NO_LINES: Mapping[str, Sequence[str]] = {}
 
 
 class Request(Record):
@@ -31,13 +32,15 @@ class Request(Record):
     Parameters
     ----------
     headers
-        Values by lower-case name.
+        Values by lower-case name; those of several lines joined.
     query
         Values of query parameters by name.
     source
         The client's address as text, without a port; ``""`` if unknown.
     metadata
         What its route matches hosts by, for subsets.
+    repeated
+        The lines, two or more, of headers that have several: they are hashed one by one, in sorted order.
 
     Raises
     ------
@@ -49,6 +52,7 @@ class Request(Record):
     query: Mapping[str, str] = _NOTHING
     source: str = ""
     metadata: Mapping[str, Any] = _NOTHING
+    repeated: Mapping[str, Sequence[str]] = _NO_LINES
 
     def _check(self) -> None:
         valid.labels("headers", self.headers)
@@ -56,6 +60,12 @@ class Request(Record):
         valid.text("source", self.source, empty=True, any_text=True)
         if not isinstance(self.metadata, Mapping) or not all(isinstance(key, str) for key in self.metadata):
             raise ConfigurationError("metadata", self.metadata, "values by name")
+        if not isinstance(self.repeated, Mapping) or not all(map(_are_lines, self.repeated.values())):
+            raise ConfigurationError("repeated", self.repeated, "two strings or more by name")
+
+
+def _are_lines(lines: object) -> bool:
+    return isinstance(lines, list | tuple) and len(lines) > 1 and all(isinstance(line, str) for line in lines)
 
 
 class HashPolicy(Protocol):
@@ -134,7 +144,8 @@ def request_hash(policies: Sequence[HashPolicy], request: Request) -> int | None
         value = policy.value(request)
         if value is not None:
             before = 0 if found is None else (found << 1 | found >> 63) & MASK64
-            found = before ^ xxh64(to_bytes(value))
+            lines = request.repeated.get(policy.name.lower()) if isinstance(policy, Header) else None
+            found = before ^ (header_hash(map(to_bytes, lines)) if lines else xxh64(to_bytes(value)))
         if policy.terminal and found is not None:
             break
     return found

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, final
 
 from balancekit._support.arguments import checked_arguments
-from balancekit.compat._routing import RawRequest, Routed, split_target
-from balancekit.compat.envoy._hash import xxh64
+from balancekit.compat._routing import RawRequest, Routed, raw_bytes, split_target
+from balancekit.compat.envoy._hash import header_hash, xxh64
 from balancekit.compat.envoy._matchers import (
     Seen,
     cookie_matcher,
@@ -147,6 +147,7 @@ class RouteConfig:
             headers=_headers(request, host, path + mark + query),
             query=_parameters(query),
             cookies=read_cookies(request.values("cookie")),
+            repeated=_repeated(request),
         )
         found = None if routes is None else next((one for one in routes if one.matches(seen)), None)
         pool = None if found is None else found.choose(seen)
@@ -214,7 +215,8 @@ class _Route:
         value = 0
         text = seen.headers.get(self._header)
         if text is not None and self._by == "hash":
-            value = xxh64(text.encode("latin-1", "surrogatepass"))
+            lines = seen.repeated.get(self._header)
+            value = header_hash(map(raw_bytes, lines)) if lines else xxh64(raw_bytes(text))
         elif text is not None and self._by == "header" and text.isdecimal():
             value = int(text)
         place = value % self._total
@@ -233,6 +235,13 @@ def _headers(request: RawRequest, host: str, path: str) -> dict[str, str]:
             continue
         found[key] = f"{found[key]},{text}" if key in found else text
     return found
+
+
+def _repeated(request: RawRequest) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in request.headers:
+        found.setdefault(name.lower(), []).append(value.strip(" \t"))
+    return {name: lines for name, lines in found.items() if len(lines) > 1}
 
 
 def _parameters(query: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any, Final, final
 from urllib.parse import quote
 
 from balancekit._support.arguments import checked_arguments
-from balancekit.compat._routing import RawRequest, Routed, compiled, split_target
+from balancekit.compat._routing import RawRequest, Routed, compiled, raw_bytes, split_target
 from balancekit.compat.nginx._host_names import HostNames
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import nginx as read_path
@@ -114,7 +114,7 @@ class _Redirect:
     __slots__ = ("target",)
 
     def __init__(self, name: str) -> None:
-        self.target: str = quote(name, safe=ESCAPED, encoding="latin-1")
+        self.target: str = quote(raw_bytes(name), safe=ESCAPED)
 
 
 @final
