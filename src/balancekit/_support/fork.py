@@ -17,7 +17,7 @@ import threading
 import weakref
 from contextlib import AbstractContextManager
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 __all__ = ["call_in_child", "new_condition", "new_lock", "owned", "this_thread"]
 
@@ -50,8 +50,9 @@ def new_lock(*, reentrant: bool = False) -> AbstractContextManager[object]:
 class _Condition(threading.Condition):
     """A condition whose ``with`` block begins without a call: a signal between the lock and the block would leave it locked."""
 
-    __enter__ = property(attrgetter("_lock.__enter__"))
-    __exit__ = property(attrgetter("_lock.__exit__"))
+    if not TYPE_CHECKING:  # type checkers know that they are methods
+        __enter__ = property(attrgetter("_lock.__enter__"))
+        __exit__ = property(attrgetter("_lock.__exit__"))
 
 
 def new_condition() -> threading.Condition:

@@ -100,10 +100,8 @@ class CapacityPlan(Record):
         """
         counts = _losses(lost)
         found: dict[str, float] = {}
-        for number, site in enumerate(self.sites):
-            growth = (
-                self.gslb.worst_share_of(number, counts["sites"]) * self.demand.requests / site.worst.requests
-            )
+        for share, site in zip(self.gslb.worst_shares(counts["sites"]), self.sites, strict=True):
+            growth = share * self.demand.requests / site.worst.requests
             for name, tier in site.tiers():
                 full = tier.utilisation_after(counts[name], growth=growth)
                 found[name] = max(found.get(name, 0.0), full)
@@ -123,7 +121,7 @@ class CapacityPlan(Record):
         if count == 1:
             found.append("one site: its loss is the loss of everything")
         elif not self.survives(sites=1):
-            left = self.demand.requests * max(self.gslb.worst_share_of(site, 1) for site in range(count))
+            left = self.demand.requests * max(self.gslb.worst_shares(1))
             planned = max(site.worst.requests for site in self.sites)
             found.append(
                 f"does not survive the loss of one of {count} sites: {left:,.0f} requests/s for a site planned for "
@@ -200,11 +198,16 @@ def plan_capacity(
     gslb, by_name = _by_name(tiers)
     spare = _losses({} if survive is None else survive)
     usual = valid.number("utilisation", utilisation, above=0.0, maximum=1.0)
+    made: dict[tuple[float, float], SitePlan] = {}  # sites of equal shares need the same
     sites = []
-    for number in range(gslb.sites):
-        worst = demand.scaled(gslb.worst_share_of(number, spare["sites"]))
-        planned = {name: _tier_plan(tier, worst, spare[name], usual) for name, tier in by_name.items()}
-        sites.append(SitePlan(demand=demand.scaled(gslb.share_of(number)), worst=worst, **planned))
+    for number, worst_share in enumerate(gslb.worst_shares(spare["sites"])):
+        share = gslb.share_of(number)
+        site = made.get((share, worst_share))
+        if site is None:
+            worst = demand.scaled(worst_share)
+            planned = {name: _tier_plan(tier, worst, spare[name], usual) for name, tier in by_name.items()}
+            site = made[share, worst_share] = SitePlan(demand=demand.scaled(share), worst=worst, **planned)
+        sites.append(site)
     return CapacityPlan(demand=demand, gslb=gslb, tiers=by_name, sites=tuple(sites), survive=spare)
 
 

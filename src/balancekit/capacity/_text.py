@@ -105,15 +105,11 @@ def _tier(tier: TierPlan) -> dict[str, Any]:
 
 def _groups(sites: Sites) -> list[tuple[int, int, SitePlan]]:
     """Return sites that need the same, as their number, the first of them, and what they need."""
-    groups: list[tuple[int, int, SitePlan]] = []
+    groups: dict[SitePlan, tuple[int, int]] = {}
     for number, site in enumerate(sites):
-        for place, (count, first, other) in enumerate(groups):
-            if other == site:
-                groups[place] = (count + 1, first, other)
-                break
-        else:
-            groups.append((1, number, site))
-    return groups
+        count, first = groups.get(site, (0, number))
+        groups[site] = (count + 1, first)
+    return [(count, first, site) for site, (count, first) in groups.items()]
 
 
 def _heading(count: int, first: int, site: SitePlan) -> str:

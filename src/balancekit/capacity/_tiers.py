@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from math import ceil
+from fractions import Fraction
+from math import ceil, fsum
 from typing import Final, final
 
 from balancekit._support import validation as valid
@@ -121,10 +122,24 @@ class Gslb(Record):
     @checked_arguments
     def worst_share_of(self, site: int, lost: int) -> float:
         """Return the share that a site has when the ``lost`` largest of the others are lost."""
+        return self.worst_shares(lost)[site]
+
+    @checked_arguments
+    def worst_shares(self, lost: int) -> tuple[float, ...]:
+        """Return for each site the share that it has when the ``lost`` largest of the others are lost. O(sites)."""
         if lost >= self.sites:
             raise ConfigurationError("sites", lost, f"fewer than all {self.sites} sites to lose")
-        others = sorted((self.share_of(other) for other in range(self.sites) if other != site), reverse=True)
-        return self.share_of(site) / (1.0 - sum(others[:lost]))
+        if self.shares is None:
+            share = 1.0 / self.sites
+            return (share / (1.0 - fsum([share] * lost)),) * self.sites
+        ranked = sorted(range(self.sites), key=self.shares.__getitem__, reverse=True)
+        shares, taken = self.shares, ranked[: lost + 1]
+        without = 1.0 - fsum([shares[other] for other in taken[:lost]])
+        found = [share / without for share in shares]
+        total = sum(map(Fraction, [shares[other] for other in taken]), start=Fraction(0))
+        for site in taken:  # of these, the lost ones go one further down, exactly
+            found[site] = shares[site] / (1.0 - float(total - Fraction(shares[site])))
+        return tuple(found)
 
 
 @final

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import sys
 
 import pytest
 from hypothesis import given
@@ -312,3 +314,48 @@ def test_losses_that_cannot_be_are_refused():
             plan.survives(**lost)
     with pytest.raises(ConfigurationError):
         plan_capacity(1e6, [L7(gbps=1)])
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_the_worst_share_is_that_beside_the_loss_of_the_largest_others(equal):
+    """For any shares and any number of lost sites, each of the shares at once is what the definition says."""
+    rng = random.Random(11)
+    for _ in range(60):
+        count = rng.randint(1, 12)
+        raw = [1.0 if equal else float(rng.randint(1, 5)) for _ in range(count)]
+        shares = [share / sum(raw) for share in raw]
+        gslb = Gslb(sites=count, shares=None if equal else shares)
+        for lost in range(count):
+            found = gslb.worst_shares(lost)
+            for site, share in enumerate(shares):
+                others = sorted([one for other, one in enumerate(shares) if other != site], reverse=True)
+                assert found[site] == pytest.approx(share / (1.0 - sum(others[:lost])), rel=1e-12)
+                assert gslb.worst_share_of(site, lost) == found[site]
+        with pytest.raises(ConfigurationError, match="sites"):
+            gslb.worst_shares(count)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_plan_costs_as_much_as_it_has_sites(equal):
+    """Ten times the sites make ten times the calls at most, of Python and of C: in planning, in findings, as text and as data."""
+
+    def calls(count):
+        raw = [1.0 if equal else 1.0 + site for site in range(count)]
+        gslb = Gslb(sites=count, shares=[share / sum(raw) for share in raw])
+        seen = 0
+
+        def count_calls(_frame, event, _argument):
+            nonlocal seen
+            seen += event in {"call", "c_call"}
+
+        sys.setprofile(count_calls)
+        try:
+            tiers = [gslb, L4(gbps=10.0), L7(requests_per_second=50_000)]
+            plan = plan_capacity(Demand(requests=1e6 * count), tiers, survive={"l4": 1, "l7": 1})
+            plan.to_dict()
+            str(plan)
+        finally:
+            sys.setprofile(None)
+        return seen
+
+    assert calls(400) <= 11 * calls(40)
