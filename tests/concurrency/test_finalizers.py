@@ -10,6 +10,7 @@ import pytest
 
 from balancekit import LeastRequest, LoadBalancer, Outcome, RoundRobin
 from balancekit.events import LeaseLost
+from balancekit.outcome import CheckResult
 
 
 @pytest.fixture
@@ -117,16 +118,40 @@ def test_a_finalizer_that_uses_the_balancer_does_not_hang(aggressive_collector):
     assert balancer.stats().inflight == 0
 
 
-def test_a_warning_turned_into_an_error_leaves_the_books_right():
-    """A program that turns warnings into errors gets one from the next acquire, and nothing is lost by it."""
+WAKES = {
+    "acquire": lambda lb: lb.acquire().release(),
+    "acquire with a key": lambda lb: lb.acquire("user").release(),
+    "attempts": lambda lb: [attempt.release() for attempt in lb.attempts(1)],
+    "check": lambda lb: lb.report_check("a", CheckResult(passed=True)),
+    "stats": lambda lb: lb.stats(),
+    "explain": lambda lb: lb.explain(),
+    "add": lambda lb: lb.add("b"),
+    "drain": lambda lb: lb.drain("a"),
+}
+
+
+@pytest.mark.parametrize("call", list(WAKES))
+@pytest.mark.parametrize("how", ["filter", "hook"])
+def test_a_warning_turned_into_an_error_fails_no_call(call, how, caplog, monkeypatch):
+    """Whichever call finds lost leases, and whether a filter or a hook of the program raises: each is ended and logged."""
+
+    def refuse(*_arguments, **_options):
+        raise RuntimeError("no warnings here")
+
     balancer = LoadBalancer(["a"])
-    balancer.acquire()
-    gc.collect()
-    with pytest.raises(ResourceWarning, match="never released"):
+    for _ in range(3):
         balancer.acquire()
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if how == "filter" else "always")
+        if how == "hook":
+            monkeypatch.setattr(warnings, "showwarning", refuse)
+        WAKES[call](balancer)
+        balancer.stats()
     assert balancer.stats().inflight == 0
-    with balancer.acquire():
-        assert balancer.stats().inflight == 1
+    lost = [record for record in caplog.records if "was never released" in record.getMessage()]
+    assert len(lost) == 3
+    assert all(record.levelname == "ERROR" and record.exc_info for record in lost)
 
 
 def test_debug_tells_where_the_lease_was_acquired():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from random import Random
 
 import pytest
 
 from balancekit import LoadBalancer, Outcome, RoundRobin, UniformRandom
+from balancekit.adapters.vrrp import VrrpThread
 from balancekit.events import Drained
+from balancekit.ha import TrackedCheck, Tracking, VirtualRouter
 from balancekit.loads import ExpectedDelay, FailureAware
 from balancekit.testing import ManualClock
 
@@ -166,3 +169,15 @@ def test_loads_of_the_parent_are_left_out_in_the_child(load):
         return set(balancer._runtime._loads.make._loads) == nodes
 
     assert in_child(child) == "True"
+
+
+def test_a_warning_of_a_tracking_is_not_given_again_in_a_child():
+    """A program that accepted it, and turns later warnings into errors, has whole children: the driver starts over in silence."""
+    tracking = Tracking(checks={"api": TrackedCheck(weight=-20)})
+    router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", preempt=False)
+    with pytest.warns(UserWarning, match="preempt is False"):
+        driver = VrrpThread(router, interface="lo", tracking=tracking)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        driver.after_fork()
+    assert not driver.running

@@ -13,6 +13,7 @@ import contextlib
 import selectors
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, final
@@ -341,7 +342,11 @@ class VrrpThread(ThreadRunner):
         self._core.close()
         for end in self._wakeup or ():
             end.close()
-        self._core = self._make()
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # the parent was warned; an error here would end the start of the child
+            self._core = self._make()
         self._rest()
 
 

@@ -262,7 +262,10 @@ class Ledger:
                 contain_error("observer %r failed on %r", entry.callback, completion)
 
     def collect(self, tell: Callable[[LeaseLost], None]) -> None:
-        """End the leases that were never released, and warn of each. To be called without a lock."""
+        """End the leases that were never released, and warn of each. To be called without a lock.
+
+        A program may turn warnings into errors: those are logged, for the request that finds a lost lease did not lose it.
+        """
         warnings: list[tuple[str, Lease[object]]] = []
         while self.lost:
             try:
@@ -277,7 +280,10 @@ class Ledger:
             text = f"a lease of endpoint {lease.endpoint.id!r} was never released; {where}"
             warnings.append((text, lease))
         for text, lease in warnings:
-            warn(text, ResourceWarning, stacklevel=2, source=lease)
+            try:
+                warn(text, ResourceWarning, stacklevel=2, source=lease)
+            except Exception:
+                contain_error("%s", text)
 
     def _learn(self, learner: SupportsFeedback, node: Node, completion: Completion) -> None:
         if not self._serial:
