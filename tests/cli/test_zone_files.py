@@ -12,12 +12,16 @@ import sys
 import time
 from contextlib import suppress
 from random import Random
+from types import SimpleNamespace
 
 import dns.message
 import dns.query
 import pytest
 
 from balancekit.cli import main
+from balancekit.cli._file_kinds import read_document
+from balancekit.cli._gslb_serve import CheckedEndpoints, reload
+from balancekit.cli._zone_file import read_zone
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Query, fixed_standings, zone_file
 
@@ -270,3 +274,96 @@ def test_serve_answers_follows_checks_reloads_and_ends(zone, tmp_path):
         server.kill()
         server.wait(10)
         server.stdout.close()
+
+
+SERVED = """
+[zone]
+origin = "example.com"
+primary = "ns1.example.com"
+contact = "admin.example.com"
+[endpoints]
+{endpoints}
+[names.www]
+policy = "all-up"
+endpoints = {ids}
+[check]
+{check}
+"""
+
+
+def served(path, *ids, check="port = 8080"):
+    """Write a zone with these endpoints, at addresses 192.0.2.1 and so on; return its zone and table."""
+    endpoints = "\n".join(f'{id} = "192.0.2.{number}"' for number, id in enumerate(ids, 1))
+    path.write_text(SERVED.format(endpoints=endpoints, ids=json.dumps(ids), check=check))
+    return read_zone(path, read_document(path))
+
+
+def test_a_reload_takes_new_endpoints_into_the_checks(tmp_path, capsys):
+    """After SIGHUP an endpoint that is new is answered and checked, one that stays keeps its state, one that left is gone."""
+    path = tmp_path / "zone.toml"
+    checked = CheckedEndpoints(served(path, "a", "b"))
+    checked.balancer.drain("a")
+    resolver = SimpleNamespace(zone=None)
+    served(path, "a", "c")
+    reload(path, resolver, checked)
+    assert [each.id for each in checked.balancer.endpoints] == ["a", "c"]
+    assert checked.balancer.stats()["a"].state == "draining"
+    assert resolver.zone.members() == {"a", "c"}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reload_says_what_it_does_not_change(tmp_path, capsys):
+    """Another check takes effect at the next start; a file that cannot be read changes nothing. Each is one line."""
+    path = tmp_path / "zone.toml"
+    checked = CheckedEndpoints(served(path, "a"))
+    resolver = SimpleNamespace(zone=None)
+    served(path, "b", check='kind = "tcp"')
+    reload(path, resolver, checked)
+    assert [each.target for each in checked.balancer.endpoints] == ["http://192.0.2.1:8080"]
+    assert "another [check] table takes effect at the next start" in capsys.readouterr().err
+    before = resolver.zone
+    path.write_text("zone = [")
+    reload(path, resolver, checked)
+    assert resolver.zone is before
+    assert [each.id for each in checked.balancer.endpoints] == ["b"]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "named"),
+    [
+        ("port = 65536", "check.port=65536"),
+        ('port = "http"', "check.port='http'"),
+        ('interval = "soon"', "check.interval='soon'"),
+        ("timeout = nan", "check.timeout=nan"),
+        ("timeout = 0", "check.timeout=0"),
+        ('kind = "icmp"', "check.kind='icmp'"),
+        ("ports = 80", "check='ports'"),
+    ],
+)
+def test_a_check_that_cannot_be_is_one_line(check, named, tmp_path, capsys):
+    """``gslb serve`` refuses a ``[check]`` table with a wrong word or value: status 2 and its place."""
+    path = tmp_path / "zone.toml"
+    served(path, "a", check=check)
+    assert main(["gslb", "serve", str(path), "--port", "0"]) == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert error.count("\n") == 1
+
+
+def test_a_database_that_is_none_is_one_line(tmp_path, capsys):
+    """A map whose database is missing, or is no MaxMind DB, is refused by its name."""
+    path = tmp_path / "zone.toml"
+    served(path, "a")
+    path.write_text(
+        path.read_text()
+        + '\n[maps.world]\ndefault = ["a"]\ndatabase = "c.mmdb"\nlocations = { EU = ["a"] }\n'
+    )
+    for content in (None, b"no database"):
+        if content is not None:
+            (tmp_path / "c.mmdb").write_bytes(content)
+        assert main(["explain", str(path), "www"]) == 2
+        error = capsys.readouterr().err
+        assert "database=" in error
+        assert "c.mmdb" in error
+        assert error.count("\n") == 1

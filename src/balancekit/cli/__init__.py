@@ -15,6 +15,7 @@ from balancekit.cli._capacity import add_capacity, run_capacity
 from balancekit.cli._check_options import add_check
 from balancekit.cli._export_command import add_export, run_export
 from balancekit.cli._file_kinds import add_explain, run_explain
+from balancekit.cli._gslb_command import add_gslb, run_gslb
 from balancekit.cli._lint_command import add_lint, run_lint
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._proxy_options import add_proxy
@@ -28,7 +29,6 @@ from balancekit.cli._status import (
     remark,
 )
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
-from balancekit.cli._zone_command import add_gslb, run_gslb
 from balancekit.errors import BalancekitError
 
 __all__ = ["main"]

@@ -1,0 +1,66 @@
+"""The command ``balancekit gslb``: its arguments."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from balancekit.cli._file_kinds import read_document
+
+__all__ = ["add_gslb", "run_gslb"]
+
+
+def add_gslb(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``balancekit gslb``."""
+    commands = parser.add_subparsers(dest="gslb", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="answer DNS queries from a zone file, over UDP and TCP",
+        description="Answers until SIGTERM or SIGINT; reads the file again on SIGHUP. Needs balancekit[dnslib].",
+    )
+    serve.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, default=5353, help="the port (default 5353)")
+    serve.add_argument("--seconds", type=float, help="end after so many seconds")
+    simulating = commands.add_parser(
+        "simulate",
+        help="play a death and a return in virtual time, with caching resolvers",
+        description="Where requests go and how many fail, in steps of time; and when the last one fails. Endpoints are "
+        "monitored by --fall, --rise and --interval; each resolver has a cache and sends a client subnet in 10.0.0.0/8.",
+    )
+    simulating.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
+    simulating.add_argument("name", metavar="NAME", help="a name in it that has a policy, as it stands there")
+    for word, what in (("down", "die"), ("up", "return")):
+        simulating.add_argument(
+            f"--{word}",
+            action="append",
+            default=[],
+            metavar="ID,ID@SECONDS",
+            help=f"endpoints that {what}, and when",
+        )
+    simulating.add_argument("--seconds", type=float, default=300.0, help="(default 300)")
+    simulating.add_argument("--step", type=float, default=15.0, help="seconds a line (default 15)")
+    simulating.add_argument("--resolvers", type=int, default=200, help="(default 200)")
+    simulating.add_argument(
+        "--clients", metavar="FILE", help="client subnets, one a line; a resolver for each instead"
+    )
+    simulating.add_argument(
+        "--fall", type=int, default=3, help="failed checks until an endpoint is down (default 3)"
+    )
+    simulating.add_argument("--rise", type=int, default=2, help="passed checks until it is up (default 2)")
+    simulating.add_argument("--interval", type=float, default=5.0, help="seconds between checks (default 5)")
+    simulating.add_argument("--seed", type=int, default=1, help="of everything that is random")
+    simulating.add_argument("--json", action="store_true", help="print data")
+
+
+def run_gslb(options: argparse.Namespace) -> int:
+    """Serve or simulate a zone; return the exit status."""
+    path = Path(options.file)
+    if options.gslb == "simulate":
+        from balancekit.cli._gslb_simulate import simulate  # noqa: PLC0415 - no other command needs it
+        from balancekit.cli._zone_file import read_zone  # noqa: PLC0415 - the same
+
+        return simulate(read_zone(path, read_document(path)), options)
+    from balancekit.cli._gslb_serve import serve  # noqa: PLC0415 - the same
+
+    return serve(path, options)

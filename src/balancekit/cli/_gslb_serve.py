@@ -1,0 +1,127 @@
+"""The command ``balancekit gslb serve``: a DNS server over a zone file, whose endpoints are checked."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from balancekit._support import validation as valid
+from balancekit.balancer import LoadBalancer
+from balancekit.checks import HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.cli._file_kinds import read_document
+from balancekit.cli._status import EXIT_REFUSED, remark
+from balancekit.cli._zone_file import read_zone
+from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
+from balancekit.gslb import ZoneFile, fixed_standings
+
+__all__ = ["CheckedEndpoints", "reload", "serve"]
+
+SIGNAL_POLL_S: Final = 0.25
+"""Handlers run in the main thread, which a signal does not wake if another thread receives it."""
+MAX_PORT: Final = 65_535
+CHECK_KEYS: Final = {"kind", "path", "port", "interval", "timeout"}
+
+
+def serve(path: Path, options: argparse.Namespace) -> int:
+    """Answer queries until SIGTERM or SIGINT; return the exit status."""
+    try:
+        from dnslib.server import DNSLogger, DNSServer  # noqa: PLC0415 - what an extra brings
+
+        from balancekit.adapters.dnslib import GslbResolver  # noqa: PLC0415 - the same
+    except ModuleNotFoundError as missing:
+        remark(f"balancekit gslb serve needs {missing.name}: pip install 'balancekit[dnslib]'")
+        return EXIT_REFUSED
+    valid.integer("--port", options.port, minimum=0, maximum=MAX_PORT)
+    seconds = math.inf if options.seconds is None else valid.number("--seconds", options.seconds, above=0.0)
+    read = read_zone(path, read_document(path))
+    checked = None if read.check is None else CheckedEndpoints(read)
+    ended = threading.Event()
+    with ExitStack() as stack:
+        resolver = GslbResolver(read.zone, fixed_standings({}) if checked is None else checked.balancer)
+        if checked is not None:
+            stack.enter_context(ThreadChecks(checked.balancer, checked.check, schedule=checked.schedule))
+        quiet = DNSLogger("-request,-reply,-truncated,-error", prefix=False)
+        port = options.port
+        for tcp in (False, True):
+            try:
+                server = DNSServer(resolver, address=options.host, port=port, tcp=tcp, logger=quiet)
+            except OSError as error:
+                why = f"{'TCP' if tcp else 'UDP'}: {error.strerror or error}"
+                allowed = f"an address of this machine and a port that is free ({why})"
+                raise ConfigurationError("--host, --port", f"{options.host}:{port}", allowed) from None
+            port = server.server.server_address[1]  # of 0 the system makes one: the same for both
+            stack.callback(server.server.server_close)
+            server.start_thread()
+            stack.callback(server.stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, lambda *_: ended.set()))
+        if hasattr(signal, "SIGHUP"):  # not on Windows
+            previous = signal.signal(signal.SIGHUP, lambda *_: reload(path, resolver, checked))
+            stack.callback(signal.signal, signal.SIGHUP, previous)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        sys.stdout.write(f"{read.zone.origin} on {host}:{port}, UDP and TCP\n")
+        sys.stdout.flush()
+        until = time.monotonic() + seconds
+        while not ended.wait(min(SIGNAL_POLL_S, max(0.0, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                break
+    return 0
+
+
+class CheckedEndpoints:
+    """The endpoints of a zone as a balancer, and the check that its ``[check]`` table describes.
+
+    Raises
+    ------
+    ConfigurationError
+        For a table that describes none.
+    """
+
+    def __init__(self, read: ZoneFile) -> None:
+        self.table = dict(read.check or {})
+        for key in self.table:
+            if key not in CHECK_KEYS:
+                raise ConfigurationError("check", key, f"only {', '.join(sorted(CHECK_KEYS))}")
+        self._kind = self.table.get("kind", "http")
+        if self._kind not in {"http", "tcp"}:
+            raise ConfigurationError("check.kind", self._kind, "'http' or 'tcp'")
+        self._port = valid.integer("check.port", self.table.get("port", 80), minimum=1, maximum=MAX_PORT)
+        self.check = TcpCheck() if self._kind == "tcp" else HttpCheck(self.table.get("path", "/"))
+        interval = valid.number("check.interval", self.table.get("interval", 5.0), above=0.0)
+        timeout = valid.number("check.timeout", self.table.get("timeout", 2.0), above=0.0)
+        self.schedule = Schedule(interval, timeout=timeout)
+        self.balancer: LoadBalancer[str] = LoadBalancer(self._endpoints(read))
+
+    def update(self, read: ZoneFile) -> None:
+        """Take the endpoints of a new version of the zone; those that stay keep their health."""
+        self.balancer.update(self._endpoints(read))
+
+    def _endpoints(self, read: ZoneFile) -> list[Endpoint[str]]:
+        found = []
+        for id in sorted(read.zone.members()):
+            address = read.addresses.get(id, (id,))[0]
+            where = f"[{address}]:{self._port}" if ":" in address else f"{address}:{self._port}"
+            found.append(Endpoint(id, where if self._kind == "tcp" else f"http://{where}"))
+        return found
+
+
+def reload(path: Path, resolver: Any, checked: CheckedEndpoints | None) -> None:
+    """Read the zone and its endpoints again; a file that cannot be read changes nothing. The check stays as it is."""
+    try:
+        read = read_zone(path, read_document(path))
+        if checked is not None:
+            checked.update(read)
+    except ConfigurationError as error:
+        remark(f"balancekit gslb serve: kept the zone, the file cannot be read: {error}")
+        return
+    resolver.zone = read.zone
+    if (read.check or {}) != ({} if checked is None else checked.table):
+        remark("balancekit gslb serve: another [check] table takes effect at the next start")
