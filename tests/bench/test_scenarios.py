@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +148,28 @@ def test_a_failed_claim_stands_at_the_top_with_a_link(tmp_path):
     head = page[: page.index("<section")]
     assert "1 of 1 claims do not hold" in head
     assert '<a href="#balancers">no request waits for an hour' in head
+
+
+def test_a_report_that_is_interrupted_changes_no_file(tmp_path, monkeypatch):
+    """Whatever picture, figure or page fails or is interrupted, the folder holds the old report whole, and nothing else."""
+    (tmp_path / "mine.toml").write_text(MINE, encoding="utf-8")
+    scenario = load_scenario(tmp_path / "mine.toml")
+    reports = {name: scenario.run(name) for name in scenario.balancers}
+    out = tmp_path / "out"
+    write_scenario(scenario, reports, out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    changed = scenario.replace(title="Another title")
+    for failing in ("figures.json", "report.html", "shares.png"):
+
+        def write(path, data, failing=failing, real=Path.write_bytes):
+            if path.name == failing:
+                raise KeyboardInterrupt
+            return real(path, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", write)
+            with pytest.raises(KeyboardInterrupt):
+                write_scenario(changed, reports, out)
+        assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    write_scenario(changed, reports, out)
+    assert "Another title" in (out / "report.html").read_text(encoding="utf-8")

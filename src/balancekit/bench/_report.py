@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from matplotlib.figure import Figure
@@ -135,15 +136,20 @@ def _written(
     data: Mapping[str, object],
     text: Callable[[Mapping[str, str]], str],
 ) -> list[Path]:
+    """Write all files, or none: they are drawn in memory, written beside the old ones and then moved over them."""
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
-    files, pictures = [], {}
+    pictures: dict[str, str] = {}
+    contents: dict[str, bytes] = {}
     for name, figure in figures.items():
         pictures[name] = svg(figure, name)
-        files += [home / f"{name}.svg", home / f"{name}.png"]
-        files[-2].write_text(pictures[name], encoding="utf-8")
-        files[-1].write_bytes(png(figure))
-    files += [home / "figures.json", home / "report.html"]
-    files[-2].write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    files[-1].write_text(text(pictures), encoding="utf-8")
-    return files
+        contents[f"{name}.svg"] = pictures[name].encode()
+        contents[f"{name}.png"] = png(figure)
+    contents["figures.json"] = f"{json.dumps(data, indent=1)}\n".encode()
+    contents["report.html"] = text(pictures).encode()
+    with TemporaryDirectory(prefix=".unfinished-", dir=home) as unfinished:
+        for name, content in contents.items():
+            Path(unfinished, name).write_bytes(content)
+        for name in contents:
+            Path(unfinished, name).replace(home / name)
+    return [home / name for name in contents]
