@@ -87,7 +87,7 @@ def _policy(trace: Json) -> Policy:
             if "group" in server:
                 groups.setdefault(server["group"], {})[server["name"]] = server["weight"]
         multi = directives.get("multi", config.get("multi"))
-        return gdnsd.weighted(groups, weights, multi=multi, up_thresh=threshold)
+        return gdnsd.weighted(groups, None if groups else weights, multi=multi, up_thresh=threshold)
     skip = directives.get("skip_first", False)
     centres = {name: _centre(entry) for name, entry in directives["dcmap"].items()}
     if plugin == "metafo":

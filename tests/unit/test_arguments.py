@@ -168,3 +168,18 @@ def test_weights_of_any_size_make_an_alias_table():
     for unit in (5e-324, 1e-300, 1e300):
         table = AliasTable("ab", [unit, unit])
         assert {table.draw(lambda at=at: at) for at in (0.1, 0.6)} == {"a", "b"}
+
+
+def test_a_key_that_one_of_several_documents_lacks_is_named():
+    """The argument that holds the documents is named, and the key; a missing key of nothing of the kind is raised as it is."""
+
+    @checked_arguments
+    def pools(rules: list[Mapping[str, Any]], name: str) -> list[str]:
+        return [rule["pool"] for rule in rules] + ([{}[name]] if name else [])
+
+    assert pools([{"pool": "a"}], "") == ["a"]
+    with pytest.raises(ConfigurationError, match="documents with 'pool'") as caught:
+        pools([{"pool": "a"}, {}], "")
+    assert caught.value.parameter == "rules"
+    with pytest.raises(KeyError):
+        pools([], "other")

@@ -112,12 +112,11 @@ def blame(given: Iterable[tuple[str, object, object, dict[str, Any]]], error: Ex
     """
     missing = error.args[0] if isinstance(error, KeyError) and error.args else None
     for name, value, text, names in given:
-        if (
-            str(text).startswith("Mapping[str, Any]")
-            and isinstance(value, Mapping)
-            and isinstance(missing, str)
-        ):
-            raise ConfigurationError(name, value, f"a document with {missing!r}") from error
+        if isinstance(missing, str) and "Mapping[str, Any]" in str(text):
+            if isinstance(value, Mapping):
+                raise ConfigurationError(name, value, f"a document with {missing!r}") from error
+            if isinstance(value, list | tuple) and value:
+                raise ConfigurationError(name, value, f"documents with {missing!r}") from error
         if "Path" in str(text) and isinstance(value, str) and "\0" in value:
             raise ConfigurationError(name, value, "a path, which has no NUL") from error
         if not fits(value, text, names):

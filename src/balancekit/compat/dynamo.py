@@ -86,6 +86,8 @@ class KvRouter:
         self._scale = valid.number("prefill_load_scale", prefill_load_scale, minimum=0.0)
         self._ttl = valid.number("ttl", ttl, above=0.0)
         names = valid.items("workers", workers)
+        if not names:
+            raise ConfigurationError("workers", names, "at least one name")
         self._waiting: dict[str, dict[str, float]] = {
             name: {} for name in names
         }  # tokens to compute, by request

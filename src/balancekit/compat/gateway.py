@@ -70,6 +70,9 @@ class HttpRoutes:
     @checked_arguments
     def __init__(self, listeners: Iterable[Mapping[str, Any]], routes: Iterable[Mapping[str, Any]]) -> None:
         every = list(routes)
+        for route in every:
+            if not {"name", "rules"} <= route.keys():
+                raise ConfigurationError("routes", dict(route), "a document with 'name' and 'rules'")
         self._tables: list[tuple[str, RouteTable[str]]] = []
         for listener in listeners:
             hostname = listener.get("hostname") or "*"

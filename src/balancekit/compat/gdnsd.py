@@ -197,7 +197,7 @@ def weighted(
     groups, addresses
         One of them.
     multi
-        As configured; left out, it is what gdnsd takes: for groups ``False``, for addresses ``False`` too.
+        As configured; left out, it is ``False``, as in gdnsd.
     up_thresh
         The share of the sum of weights that must be up.
 
@@ -206,6 +206,10 @@ def weighted(
     >>> type(weighted(addresses={"lb01": 45, "lb02": 60})).__name__
     'WeightedOne'
     """
+    if bool(groups) == bool(addresses):
+        raise ConfigurationError(
+            "groups", groups, "weights by group and address, or addresses in their place"
+        )
     if groups:
         total = sum(weight for group in groups.values() for weight in group.values())
         grouped = GroupedSubset if multi else GroupedOne

@@ -15,6 +15,8 @@ from random import Random
 from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit.compat._entries import check_entries, total_weight
+from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Location, SubnetError, decode_subnet
 
 __all__ = ["GeoDb", "KnotReply", "LocationOf", "Subnets", "read_subnet", "rotated", "weighted"]
@@ -51,7 +53,7 @@ class Subnets:
     @checked_arguments
     def __init__(self, networks: Mapping[str, Sequence[str]]) -> None:
         self._networks: Final[dict[Network, tuple[str, ...]]] = {
-            ip_network(text): tuple(records) for text, records in networks.items()
+            _network(text): tuple(records) for text, records in networks.items()
         }
 
     @checked_arguments
@@ -111,6 +113,13 @@ class GeoDb:
         return KnotReply("NOERROR", self._entries[best], prefix if client.has_subnet else 0)
 
 
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ConfigurationError("networks", text, "a network such as 198.51.100.0/24") from None
+
+
 def _matches(entry: Sequence[str], path: Sequence[str]) -> bool:
     return all(part in {"*", name} for part, name in zip(entry, path, strict=False))
 
@@ -124,6 +133,7 @@ def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
     >>> rotated(["a", "b", "c"], Random(3))
     ('a', 'b', 'c')
     """
+    check_entries("records", records)
     place = rng.randrange(len(records))
     return (*records[place:], *records[:place])
 
@@ -137,6 +147,7 @@ def weighted(entries: Mapping[str, int], rng: Random) -> str:
     >>> weighted({"192.0.2.1": 0, "192.0.2.2": 3}, Random(1))
     '192.0.2.2'
     """
+    total_weight("entries", entries.values())
     return rng.choices(list(entries), list(entries.values()))[0]
 
 

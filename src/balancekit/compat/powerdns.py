@@ -15,7 +15,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from random import Random
 from typing import Final, Literal, NamedTuple, TypeAlias, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit.compat._entries import check_entries, total_weight
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Location
 
@@ -88,6 +90,7 @@ def pickhashed(client: Client, entries: Sequence[str]) -> str:
     >>> pickhashed(Client(address="192.0.2.53"), ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
     '192.0.2.1'
     """
+    check_entries("entries", entries)
     return entries[_client_hash(client) % len(entries)]
 
 
@@ -100,7 +103,7 @@ def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
     >>> pickwhashed(Client(address="192.0.2.53"), [(10, "192.0.2.1"), (20, "192.0.2.2"), (70, "192.0.2.3")])
     '192.0.2.3'
     """
-    point = _client_hash(client) % sum(weight for weight, _ in entries)
+    point = _client_hash(client) % total_weight("entries", [weight for weight, _ in entries])
     for weight, entry in reversed(entries):
         point -= weight
         if point < 0:
@@ -117,7 +120,9 @@ def pickwrandom(entries: Sequence[tuple[int, str]], rng: Random) -> str:
     >>> pickwrandom([(0, "192.0.2.1"), (5, "192.0.2.2")], Random(1))
     '192.0.2.2'
     """
-    return rng.choices([entry for _, entry in entries], [weight for weight, _ in entries])[0]
+    weights = [weight for weight, _ in entries]
+    total_weight("entries", weights)
+    return rng.choices([entry for _, entry in entries], weights)[0]
 
 
 @checked_arguments
@@ -129,7 +134,7 @@ def pickrandomsample(count: int, entries: Sequence[str], rng: Random) -> tuple[s
     >>> sorted(pickrandomsample(5, ["192.0.2.1", "192.0.2.2"], Random(1)))
     ['192.0.2.1', '192.0.2.2']
     """
-    return tuple(rng.sample(entries, min(count, len(entries))))
+    return tuple(rng.sample(entries, min(valid.integer("count", count, minimum=0), len(entries))))
 
 
 @checked_arguments
@@ -142,6 +147,7 @@ def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> lis
     >>> closest("198.51.100.7", ["192.0.2.1", "192.0.2.2"], lambda a: (Location("", "", (), "", *rows[a]), 24))
     ['192.0.2.2']
     """
+    check_entries("entries", entries)
     here = _degrees(client, location_of)
     distances = []
     for entry in entries:
@@ -181,7 +187,8 @@ def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], r
     """
     address = client.seen()
     for networks, entries in views:
-        if any(address in ip_network(network) for network in networks):
+        if any(address in _network(network) for network in networks):
+            check_entries("views", entries)
             return rng.sample(list(entries), 1)[0]
     return None
 
@@ -233,6 +240,7 @@ class IfUp:
             if value not in {"all", "random", "hashed", "pickclosest"}:
                 raise ConfigurationError(name, value, "'all', 'random', 'hashed' or 'pickclosest'")
         self._groups: Final = tuple(tuple(group) for group in groups)
+        check_entries("groups", [address for group in self._groups for address in group])
         self._selector: Final = selector
         self._backup_selector: Final = backup_selector
         self._location_of: Final = location_of
@@ -306,6 +314,11 @@ class GeoIpBackend:
     def look_up(self, service: str, client: Client) -> GeoReply:
         """Return the name that answers for a client, and the scope."""
         address = client.seen()
+        if service not in self._services:
+            known = ", ".join(self._services)
+            raise ConfigurationError(
+                "service", service, f"one of {known}" if known else "none: there is none"
+            )
         configured = self._services[service]
         row = self._location_of(str(address))
         if isinstance(configured, Mapping):
@@ -321,13 +334,20 @@ class GeoIpBackend:
         return GeoReply(None, 0)
 
 
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ConfigurationError("network", text, "a network such as 192.0.2.0/24") from None
+
+
 def _by_network(
     configured: Mapping[str, Sequence[str] | str], client: str
 ) -> tuple[Sequence[str] | str, int]:
     """Return the templates of the longest network, and the longest prefix that the family has."""
     address = ip_address(client)
     networks: dict[Network, Sequence[str] | str] = {
-        ip_network(text): templates for text, templates in configured.items() if text != "default"
+        _network(text): templates for text, templates in configured.items() if text != "default"
     }
     family = [network for network in networks if network.version == address.version]
     holding = [network for network in family if address in network]

@@ -304,7 +304,8 @@ def healthy(passing: int, checkers: int) -> bool:
     >>> healthy(2, 10), healthy(18, 100), healthy(19, 100)
     (True, False, True)
     """
-    return Fraction(passing, valid.integer("checkers", checkers, minimum=1)) > CHECKERS
+    every = valid.integer("checkers", checkers, minimum=1)
+    return Fraction(valid.integer("passing", passing, minimum=0, maximum=every), every) > CHECKERS
 
 
 @checked_arguments
@@ -316,6 +317,4 @@ def calculated(children: Sequence[bool], least: int) -> bool:
     >>> calculated([True, False, True], 2), calculated([False], 0)
     (True, True)
     """
-    if not 0 <= least <= 256:
-        raise ConfigurationError("least", least, "a whole number from 0 to 256")
-    return sum(children) >= least
+    return sum(children) >= valid.integer("least", least, minimum=0, maximum=256)

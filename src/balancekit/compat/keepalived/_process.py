@@ -133,7 +133,7 @@ class KeepalivedProcess:
     @checked_arguments
     def role(self, instance: str) -> Role:
         """Return the role of an instance."""
-        return self._group_of[instance].machines[instance].role
+        return self._group(instance).machines[instance].role
 
     @checked_arguments
     def start(self, *, now: float) -> tuple[MemberEffect, ...]:
@@ -180,9 +180,7 @@ class KeepalivedProcess:
     ) -> tuple[MemberEffect, ...]:
         """Change the priority of an instance, or of all, as a reload does."""
         names = self.config.instances if member is None else (member,)
-        return self._flat(
-            [self._group_of[name].set_priority(priority, now=now, member=name) for name in names]
-        )
+        return self._flat([self._group(name).set_priority(priority, now=now, member=name) for name in names])
 
     @checked_arguments
     def fault(
@@ -190,7 +188,7 @@ class KeepalivedProcess:
     ) -> tuple[MemberEffect, ...]:
         """Put an instance and its group, or all, into FAULT."""
         names = self.config.instances if member is None else (member,)
-        return self._flat([self._group_of[name].fault(reason, now=now, member=name) for name in names])
+        return self._flat([self._group(name).fault(reason, now=now, member=name) for name in names])
 
     @checked_arguments
     def clear(
@@ -198,12 +196,13 @@ class KeepalivedProcess:
     ) -> tuple[MemberEffect, ...]:
         """Let an instance and its group, or all, leave FAULT."""
         names = self.config.instances if member is None else (member,)
-        return self._flat([self._group_of[name].clear(reason, now=now, member=name) for name in names])
+        return self._flat([self._group(name).clear(reason, now=now, member=name) for name in names])
 
     @checked_arguments
     def script(self, name: str, *, passed: bool, now: float) -> tuple[MemberEffect, ...]:
         """Take note of how a run of a tracked script ended."""
         found: list[tuple[MemberEffect, ...]] = []
+        _known("name", name, self.config.scripts)
         for instance in self.config.scripts[name].instances or self.config.instances:
             self._tracking[instance].report(name, passed=passed)
             found.append(self._apply(instance, now))
@@ -213,10 +212,15 @@ class KeepalivedProcess:
     def file(self, name: str, value: int, *, now: float) -> tuple[MemberEffect, ...]:
         """Take note of the number in a tracked file."""
         found: list[tuple[MemberEffect, ...]] = []
+        _known("name", name, self.config.files)
         for instance in self.config.files[name].instances or self.config.instances:
             self._tracking[instance].set_value(name, value)
             found.append(self._apply(instance, now))
         return self._flat(found)
+
+    def _group(self, instance: str) -> SyncGroupMachine:
+        _known("instance", instance, self._group_of)
+        return self._group_of[instance]
 
     def _tracked(self, instance: str) -> TrackingMachine:
         checks = {
@@ -248,6 +252,13 @@ class KeepalivedProcess:
 
     def _flat(self, found: Iterable[tuple[MemberEffect, ...]]) -> tuple[MemberEffect, ...]:
         return tuple([effect for effects in found for effect in effects])
+
+
+def _known(parameter: str, name: str, names: Mapping[str, object]) -> None:
+    if name not in names:
+        raise ConfigurationError(
+            parameter, name, f"one of {', '.join(names)}" if names else "none: there is none"
+        )
 
 
 def _plain(advert: Advert, data: bytes, source: str, destination: str) -> bool:

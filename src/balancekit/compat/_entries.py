@@ -1,0 +1,31 @@
+"""Checks of the entries that name servers choose among: one at least, and a weight above zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sized
+
+from balancekit._support import validation as valid
+from balancekit.errors import ConfigurationError
+
+__all__ = ["check_entries", "total_weight"]
+
+
+def check_entries(parameter: str, entries: Sized) -> None:
+    """Refuse to choose among none."""
+    if not len(entries):
+        raise ConfigurationError(parameter, entries, "at least one")
+
+
+def total_weight(parameter: str, weights: Iterable[int]) -> int:
+    """Return the sum of weights, whole numbers of which one is above zero.
+
+    Example
+    -------
+    >>> total_weight("entries", [0, 3])
+    3
+    """
+    listed = list(weights)
+    total = sum(valid.integer("weight", weight, minimum=0) for weight in listed)
+    if not total:
+        raise ConfigurationError(parameter, listed, "a weight above 0")
+    return total

@@ -1,0 +1,97 @@
+"""What no server could answer is refused by name: no entries, no weight, names that are not there, rules that lack a part."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from balancekit import ConfigurationError
+from balancekit.compat import (
+    dynamo,
+    envoy,
+    gateway,
+    gdnsd,
+    haproxy,
+    keepalived,
+    knot,
+    nginx,
+    powerdns,
+    route53,
+)
+from balancekit.gslb import Client
+
+CLIENT = Client(address="192.0.2.53")
+RULES = {"name": "r", "rules": [{"pool": "a"}]}
+
+
+def process():
+    """Return a process with one instance, a script and a file."""
+    instance = keepalived.Instance(
+        virtual_router_id=51, virtual_ipaddress=("192.0.2.100",), unicast_src_ip="192.0.2.11"
+    )
+    return keepalived.Keepalived(
+        instances={"VI": instance},
+        scripts={"s": keepalived.TrackScript()},
+        files={"f": keepalived.TrackFile()},
+    )()
+
+
+WRONG = {
+    "pickhashed": ("entries", lambda: powerdns.pickhashed(CLIENT, [])),
+    "pickwhashed of none": ("entries", lambda: powerdns.pickwhashed(CLIENT, [])),
+    "pickwhashed without weight": ("entries", lambda: powerdns.pickwhashed(CLIENT, [(0, "a"), (0, "b")])),
+    "pickwhashed below zero": ("weight", lambda: powerdns.pickwhashed(CLIENT, [(-1, "a"), (3, "b")])),
+    "pickwrandom": ("entries", lambda: powerdns.pickwrandom([(0, "a")], Random(1))),
+    "pickrandomsample": ("count", lambda: powerdns.pickrandomsample(-1, ["a"], Random(1))),
+    "closest": ("entries", lambda: powerdns.closest("192.0.2.1", [], lambda _: None)),
+    "view of no network": ("network", lambda: powerdns.view(CLIENT, [(["x"], ["a"])], Random(1))),
+    "view without entries": ("views", lambda: powerdns.view(CLIENT, [(["192.0.2.0/24"], [])], Random(1))),
+    "groups": ("groups", lambda: powerdns.IfUp([[], []])),
+    "service": ("service", lambda: powerdns.GeoIpBackend([], {"w": []}).look_up("x", CLIENT)),
+    "no service": ("service", lambda: powerdns.GeoIpBackend([], {}).look_up("x", CLIENT)),
+    "rotated": ("records", lambda: knot.rotated([], Random(1))),
+    "knot's weighted": ("entries", lambda: knot.weighted({"a": 0}, Random(1))),
+    "subnets": ("networks", lambda: knot.Subnets({"x": ["a"]})),
+    "gdnsd's weighted of both": ("groups", lambda: gdnsd.weighted({"g": {"a": 1}}, {"b": 1})),
+    "gdnsd's weighted of neither": ("groups", gdnsd.weighted),
+    "least children": ("least", lambda: route53.calculated([True], 0.5)),
+    "passing checkers": ("passing", lambda: route53.healthy(6, 5)),
+    "workers": ("workers", lambda: dynamo.KvRouter([])),
+    "role": ("instance", lambda: process().role("x")),
+    "priority": ("instance", lambda: process().set_priority(3, member="x", now=0.0)),
+    "fault": ("instance", lambda: process().fault(member="x", now=0.0)),
+    "script": ("name", lambda: process().script("x", passed=True, now=0.0)),
+    "file": ("name", lambda: process().file("x", 1, now=0.0)),
+    "listener": ("listeners", lambda: gateway.HttpRoutes([{}], [RULES])),
+    "route": ("routes", lambda: gateway.HttpRoutes([{"name": "w"}], [{"name": "r"}])),
+    "location": ("servers", lambda: nginx.Locations([{"locations": [{"pool": "a"}]}])),
+    "use_backend": ("rules", lambda: haproxy.UseBackend([{}])),
+    "term": ("rules", lambda: haproxy.UseBackend([{"pool": "a", "if": [[{"fetch": "path"}]]}])),
+    "virtual host": ("virtual_hosts", lambda: envoy.RouteConfig([{"routes": []}])),
+    "match": ("virtual_hosts", lambda: envoy.RouteConfig([{"domains": ["*"], "routes": [{}]}])),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_the_parameter_is_named(case):
+    """Each raises ConfigurationError, which names the parameter and says what is allowed."""
+    parameter, make = WRONG[case]
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert caught.value.parameter == parameter
+    assert str(caught.value).rpartition("expected ")[2].strip()
+
+
+def test_a_weight_of_zero_is_an_entry_that_is_not_picked():
+    """Where another has weight."""
+    picks = {powerdns.pickwhashed(Client(address=f"192.0.2.{n}"), [(0, "a"), (1, "b")]) for n in range(50)}
+    assert picks == {"b"}
+    assert knot.weighted({"a": 0, "b": 1}, Random(1)) == "b"
+
+
+def test_a_location_of_any_letters_redirects_to_its_slash():
+    """The target of the redirect is escaped as the bytes that its letters stand for, latin-1 or else UTF-8."""
+    for name, target in (("/\xe9/", "/%E9/"), ("/\u65e5/", "/%E6%97%A5/")):
+        table = nginx.Locations([{"locations": [{"pattern": name, "pool": "a"}]}])
+        assert table.route(nginx.RawRequest(target=name[:-1], host="x")).location == target
