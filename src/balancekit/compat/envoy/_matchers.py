@@ -26,6 +26,9 @@ __all__ = [
 
 StringTest = Callable[[str], bool]
 
+VARIABLE: Final = re.compile(r"(\{[^{}]*\})")
+IN_SEGMENT: Final = r"A-Za-z0-9\-._~%!$&'()*+,;:@="
+"""What a star of a URI template matches."""
 INTEGER: Final = re.compile(r"[ \t]*[+-]?[0-9]{1,19}[ \t]*")
 STRINGS: Final[dict[str, Callable[[str, str], bool]]] = {
     "exact": str.__eq__,
@@ -43,20 +46,17 @@ class Seen(Record):
     path
         Without the query, as normalised.
     headers
-        By lower-case name, several values joined by a comma; pseudo headers among them.
+        The values by lower-case name; pseudo headers among them.
     query
         The first value of each parameter, as sent.
     cookies
         The first value of each, without the quotes around it.
-    repeated
-        The lines of headers that have several.
     """
 
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, Sequence[str]]
     query: Mapping[str, str]
     cookies: Mapping[str, str]
-    repeated: Mapping[str, Sequence[str]]
 
 
 def fold(text: str) -> str:
@@ -87,33 +87,52 @@ def path_matcher(match: Mapping[str, Any]) -> StringTest:
         full = compiled("safe_regex", match["safe_regex"]["regex"]).fullmatch
         return lambda path: full(path) is not None
     if "path_match_policy" in match:
-        template = template_expression(match["path_match_policy"]["typed_config"]["path_template"])
-        return lambda path: template is not None and template.fullmatch(path) is not None
+        typed = match["path_match_policy"]["typed_config"]
+        template = template_expression(typed["path_template"]).fullmatch
+        return lambda path: template(path) is not None
     raise ConfigurationError(
         "match", dict(match), "prefix, path, path_separated_prefix, safe_regex or path_match_policy"
     )
 
 
-def template_expression(text: str) -> re.Pattern[str] | None:
-    """Return the expression of a URI template, ``None`` for one that never matches: a star beside a letter.
+def template_expression(text: str) -> re.Pattern[str]:
+    """Return the expression of a URI template.
+
+    A star is a wildcard where it begins a segment; text up to the next slash may follow it. Elsewhere it is what it is in an
+    expression, as Envoy does not escape it: ``/a*`` matches ``/`` and ``/aa``. A variable may stand anywhere.
+
+    Raises
+    ------
+    ConfigurationError
+        If what comes of it is no expression.
 
     Example
     -------
-    >>> template_expression("/a/{id}/**").pattern, template_expression("/a/b*")
-    ('/a/[^/]+/.*', None)
+    >>> template = template_expression("/img/{name}.png")
+    >>> [path for path in ("/img/a.png", "/img/.png", "/img/a/b.png") if template.fullmatch(path)]
+    ['/img/a.png']
     """
-    plain = re.sub(r"\{[^{}=]*=([^{}]*)\}", r"\1", re.sub(r"\{[^{}=]*\}", "*", text))
     parts = []
-    for segment in plain.split("/")[1:]:
-        if segment == "**":
-            parts.append(".*")
-        elif segment == "*":
-            parts.append("[^/]+")
-        elif "*" in segment:
-            return None
+    for piece in VARIABLE.split(text):
+        if piece.startswith("{"):
+            segments = (piece[1:-1].partition("=")[2] or "*").split("/")
+            parts.append("/".join(map(_segment, segments)))
         else:
-            parts.append(re.escape(segment))
-    return re.compile("/" + "/".join(parts))
+            rest, *segments = piece.split("/")
+            parts.append("/".join([_literal(rest), *map(_segment, segments)]))
+    return compiled("path_template", "".join(parts))
+
+
+def _segment(text: str) -> str:
+    if text.startswith("**"):
+        return f"[{IN_SEGMENT}/]*{_literal(text[2:])}"
+    if text.startswith("*"):
+        return f"[{IN_SEGMENT}]+{_literal(text[1:])}"
+    return _literal(text)
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"[$()+.\[\]]", r"\\\g<0>", text)
 
 
 def string_matcher(match: Mapping[str, Any]) -> StringTest:
@@ -140,7 +159,8 @@ def string_matcher(match: Mapping[str, Any]) -> StringTest:
 def header_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
     """Return the test of a ``HeaderMatcher``.
 
-    A missing header never matches, inverted or not, unless ``treat_missing_header_as_empty`` or ``present_match`` says so.
+    Of several values one has to match, or inverted none. A missing header never matches, inverted or not, unless
+    ``treat_missing_header_as_empty`` or ``present_match`` says so.
     """
     name, invert = match["name"].lower(), bool(match.get("invert_match"))
     if "string_match" in match:
@@ -150,11 +170,11 @@ def header_matcher(match: Mapping[str, Any]) -> Callable[[Seen], bool]:
     else:
         present = bool(match.get("present_match", True))
         return lambda seen: ((name in seen.headers) is present) is not invert
-    empty = "" if match.get("treat_missing_header_as_empty") else None
+    empty = ("",) if match.get("treat_missing_header_as_empty") else ()
 
     def holds(seen: Seen) -> bool:
-        value = seen.headers.get(name, empty)
-        return value is not None and test(value) is not invert
+        values = seen.headers.get(name, empty)
+        return bool(values) and any(map(test, values)) is not invert
 
     return holds
 

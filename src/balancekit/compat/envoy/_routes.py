@@ -1,6 +1,7 @@
 """Envoy's choice of a cluster for a request: virtual hosts by domain, then the first route of the list.
 
-A virtual host is chosen once: one without a matching route is 404, though ``*`` exists. All parts of a match count together.
+Of a header with several values each is looked at, but for those of which Envoy keeps one, joined. A virtual host is chosen once:
+one without a matching route is 404, though ``*`` exists. All parts of a match count together.
 
 Cost: O(labels) for the domain, O(routes) of its virtual host. Source: Envoy 1.40.0, observed; ``RouteConfiguration``.
 """
@@ -13,7 +14,7 @@ from typing import Any, Final, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat._routing import RawRequest, Routed, raw_bytes, split_target
-from balancekit.compat.envoy._hash import header_hash, xxh64
+from balancekit.compat.envoy._hash import header_hash
 from balancekit.compat.envoy._matchers import (
     Seen,
     cookie_matcher,
@@ -37,7 +38,80 @@ ACTIONS: Final = {
     "UNESCAPE_AND_REDIRECT": "redirect",
 }
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~]*")
-CONTROL: Final = re.compile(r"[\x00-\x20\x7f#]")
+IN_URL: Final = re.compile(r"(?:[^@#]*@)?([A-Za-z0-9!$%&'()*+,\-.:;=_~]+|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?)")
+"""The authority of an absolute target; what stands before an at sign is dropped."""
+NOT_SENT: Final = re.compile(r"[^\x21-\x7e]")
+SCHEMES: Final = ("http://", "https://")
+METHODS: Final = frozenset(
+    [
+        "ACL",
+        "BIND",
+        "CHECKOUT",
+        "COPY",
+        "DELETE",
+        "GET",
+        "HEAD",
+        "LINK",
+        "LOCK",
+        "MERGE",
+        "MKACTIVITY",
+        "MKCALENDAR",
+        "MKCOL",
+        "MOVE",
+        "MSEARCH",
+        "NOTIFY",
+        "OPTIONS",
+        "PATCH",
+        "POST",
+        "PROPFIND",
+        "PROPPATCH",
+        "PURGE",
+        "PUT",
+        "REBIND",
+        "REPORT",
+        "SEARCH",
+        "SOURCE",
+        "SUBSCRIBE",
+        "TRACE",
+        "UNBIND",
+        "UNLINK",
+        "UNLOCK",
+        "UNSUBSCRIBE",
+    ]
+)
+JOINED: Final = frozenset(
+    [
+        "accept",
+        "accept-encoding",
+        "access-control-request-headers",
+        "access-control-request-method",
+        "access-control-request-private-network",
+        "authorization",
+        "cache-control",
+        "content-encoding",
+        "content-type",
+        "expect",
+        "grpc-accept-encoding",
+        "grpc-timeout",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "origin",
+        "pragma",
+        "referer",
+        "user-agent",
+        "via",
+        "x-client-trace-id",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-request-id",
+    ]
+)
+"""Headers of which Envoy keeps one value: several are joined by a comma."""
 NOT_FOUND: Final = Routed(status=404)
 BAD_REQUEST: Final = Routed(status=400)
 
@@ -114,16 +188,13 @@ class RouteConfig:
     @checked_arguments
     def route(self, request: RawRequest, /) -> Routed:
         """Return what Envoy does with a request: a cluster, a redirect or an error."""
+        read = _read_line(request)
+        if read is None:
+            return BAD_REQUEST
         if request.http == "1.0":
             return Routed(status=426)
-        authority, rest = split_target(request.target)
-        if authority is not None and not rest.startswith("/"):
-            rest = "/" + rest
-        hosts = request.values("host")
-        if CONTROL.search(request.target) or not rest.startswith("/") or not hosts:
-            return BAD_REQUEST
-        host = ",".join(hosts) if authority is None else authority
-        if not AUTHORITY.fullmatch(host):
+        host, rest = read
+        if host is None or "#" in rest or not AUTHORITY.fullmatch(host):
             return BAD_REQUEST
         if self._strip_dot:
             host = _without_dot(host)
@@ -137,6 +208,8 @@ class RouteConfig:
             merge_slashes=self._merge,
             escaped_slashes="unescape" if unescapes else self._slashes,
         )
+        if path is None and not sent and not self._normalize:
+            path = sent
         if path is None:
             return BAD_REQUEST
         if self._slashes == "redirect" and ESCAPED_SLASH.search(sent):
@@ -147,7 +220,6 @@ class RouteConfig:
             headers=_headers(request, host, path + mark + query),
             query=_parameters(query),
             cookies=read_cookies(request.values("cookie")),
-            repeated=_repeated(request),
         )
         found = None if routes is None else next((one for one in routes if one.matches(seen)), None)
         pool = None if found is None else found.choose(seen)
@@ -213,12 +285,11 @@ class _Route:
     def choose(self, seen: Seen) -> str | None:
         """Return the cluster: value modulo the sum of weights, cumulative in order. Without a value, the first."""
         value = 0
-        text = seen.headers.get(self._header)
-        if text is not None and self._by == "hash":
-            lines = seen.repeated.get(self._header)
-            value = header_hash(map(raw_bytes, lines)) if lines else xxh64(raw_bytes(text))
-        elif text is not None and self._by == "header" and text.isdecimal():
-            value = int(text)
+        texts = seen.headers.get(self._header, ())
+        if self._by == "hash":
+            value = header_hash(map(raw_bytes, texts))
+        elif texts and self._by == "header" and texts[0].isdecimal():
+            value = int(texts[0])
         place = value % self._total
         for pool, weight in self._clusters:
             place -= weight
@@ -227,21 +298,30 @@ class _Route:
         return None
 
 
-def _headers(request: RawRequest, host: str, path: str) -> dict[str, str]:
-    found = {":method": request.method, ":authority": host, ":path": path, ":scheme": "http"}
+def _read_line(request: RawRequest) -> tuple[str | None, str] | None:
+    """Return the authority, if there is one, and the path; ``None`` where the parser gives up, before anything is looked at."""
+    target = request.target
+    if NOT_SENT.search(target) or request.method not in METHODS:
+        return None
+    if target.startswith("/"):
+        hosts = request.values("host")
+        return (",".join(filter(None, hosts)) if hosts else None), target
+    authority, rest = split_target(target)
+    found = None if authority is None else IN_URL.fullmatch(authority)
+    if found is None or not target.lower().startswith(SCHEMES) or rest.startswith("#"):
+        return None
+    return found[1], rest or "/"
+
+
+def _headers(request: RawRequest, host: str, path: str) -> dict[str, list[str]]:
+    found = {":method": [request.method], ":authority": [host], ":path": [path], ":scheme": ["http"]}
     for name, value in request.headers:
         key, text = name.lower(), value.strip(" \t")
-        if key == "host":
-            continue
-        found[key] = f"{found[key]},{text}" if key in found else text
+        if key != "host":
+            found.setdefault(key, []).append(text)
+    for name in JOINED & found.keys():
+        found[name] = [",".join(filter(None, found[name]))]
     return found
-
-
-def _repeated(request: RawRequest) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, value in request.headers:
-        found.setdefault(name.lower(), []).append(value.strip(" \t"))
-    return {name: lines for name, lines in found.items() if len(lines) > 1}
 
 
 def _parameters(query: str) -> dict[str, str]:
