@@ -161,6 +161,11 @@ class TestHaproxy:
             ({"fetch": "urlp", "arg": "v", "match": "found", "patterns": []}, asked("/?v"), False),
             ({"fetch": "req.cook", "arg": "s", "patterns": ['"1;2"']}, asked(headers={"Cookie": 'a=b; s = "1;2"'}), True),
             ({"fetch": "method", "patterns": ["GET"]}, asked(method="get"), False),
+            ({"fetch": "urlp", "arg": "v", "patterns": ["2"]}, asked("/?v=1?v=2"), True),
+            ({"fetch": "req.cook", "arg": "s", "match": "found", "patterns": []}, asked(headers={"Cookie": "a=b;s="}), False),
+            ({"fetch": "req.cook", "arg": "s", "match": "found", "patterns": []}, asked(headers={"Cookie": "a=b; s="}), True),
+            ({"fetch": "req.cook", "arg": "s", "match": "found", "patterns": []}, asked(headers={"Cookie": "s=;a=b"}), True),
+            ({"fetch": "path_beg", "patterns": [""]}, asked("*a"), False),
         ],
     )  # fmt: skip
     def test_conditions(self, term, request_, holds):
@@ -174,6 +179,18 @@ class TestHaproxy:
     def test_bad_requests(self, request_):
         """A fragment, odd bytes, another authority and two hosts are bad requests."""
         assert self.table().route(request_).status == 400
+
+    @pytest.mark.parametrize(
+        ("target", "host", "status"),
+        [
+            ("shop.test", "SHOP.test", None), ("shop.test:80", "shop.test", 400), ("a", None, None), ("h/x", "h", None),
+            ("http://h?x", "h", 400), ("https://h:443/", "h", None), ("https://h:80/", "h", 400), ("ftp://h/", "h:80", 400),
+            ("http:///a", "h", None), ("http://u@h/", "h:80", None),
+        ],
+    )  # fmt: skip
+    def test_authorities(self, target, host, status):
+        """A target's authority is that of the Host header, but for the scheme's own port and a user before it."""
+        assert self.table().route(asked(target, host)).status == status
 
     def test_a_map_that_finds_nothing_ends_the_list(self):
         """The default backend serves, later rules are not looked at; ``beg`` takes the longest key."""
@@ -256,12 +273,51 @@ class TestEnvoy:
     @pytest.mark.parametrize(
         ("template", "target", "holds"),
         [("/a/{id}", "/a/1", True), ("/a/{id}", "/a/", False), ("/a/**", "/a/1/2", True), ("/{x=a/*}/b", "/a/1/b", True),
-         ("/a/{x=b*}", "/a/b1", False), ("/a.b", "/axb", False)],
+         ("/a/{x=b*}", "/a/b1", False), ("/a.b", "/axb", False), ("/img/{x}.png", "/img/a.png", True),
+         ("/img/*.png", "/img/.png", False), ("/**.png", "/a/.png", True), ("/v{x}/b", "/v1/b", True), ("/v{x}", "/v", False),
+         ("/a*", "/", True), ("/a*", "/ab", False), ("/a*b", "/aab", True), ("/{x}.*", "/a", True), ("/*", "/a|b", False)],
     )  # fmt: skip
     def test_templates(self, template, target, holds):
-        """A star is a segment of at least one character, two are any rest; a star beside a letter never matches."""
+        """A star that begins a segment is one or more characters of it, two are any rest; a later one repeats what it follows."""
         match = {"path_match_policy": {"typed_config": {"path_template": template}}}
         assert (self.table(match).route(asked(target)).pool == "yes") is holds
+
+    @pytest.mark.parametrize(
+        ("rule", "values", "holds"),
+        [
+            ({"string_match": {"exact": "v1"}}, ("v1", "beta"), True),
+            ({"string_match": {"exact": "v1,beta"}}, ("v1", "beta"), False),
+            ({"string_match": {"contains": ","}}, ("v1", "beta"), False),
+            ({"string_match": {"exact": "v1"}, "invert_match": True}, ("beta", "v1"), False),
+            ({"string_match": {"exact": "v1"}, "invert_match": True}, ("beta", "v2"), True),
+            ({"range_match": {"start": 3, "end": 6}}, ("9", "4"), True),
+        ],
+    )
+    def test_each_of_several_values_is_looked_at(self, rule, values, holds):
+        """One has to match, or inverted none; of the headers of which Envoy keeps one value the values are joined."""
+        table = self.table({"prefix": "/", "headers": [{"name": "X-V", **rule}]})
+        several = RawRequest(host="shop.test", headers=tuple(("x-v", value) for value in values))
+        assert (table.route(several).pool == "yes") is holds
+        joined = self.table(
+            {"prefix": "/", "headers": [{"name": "accept", "string_match": {"exact": "a,b"}}]}
+        )
+        both = RawRequest(host="shop.test", headers=(("Accept", "a"), ("accept", "b")))
+        assert joined.route(both).pool == "yes"
+
+    @pytest.mark.parametrize(
+        ("request_", "status"),
+        [
+            (asked("http://shop.test/a", host=None), None), (asked("http://u@shop.test/a", host="other"), None),
+            (asked("ftp://shop.test/a"), 400), (asked("http:///a"), 400), (asked("/\xe9"), 400), (asked("/a", method="get"), 400),
+            (asked("a", http="1.0"), 400), (asked("/a#b", http="1.0"), 426), (asked("/a", headers={"Host": ""}), None),
+        ],
+    )  # fmt: skip
+    def test_request_lines(self, request_, status):
+        """What the parser refuses comes before the version; an absolute target needs no Host header."""
+        hosts = [
+            {"domains": ["shop.test"], "routes": [{"match": {"prefix": "/a"}, "action": {"pool": "yes"}}]}
+        ]
+        assert envoy.RouteConfig(hosts).route(request_).status == status
 
     def test_a_virtual_host_is_chosen_once(self):
         """One without a matching route is 404 although ``*`` exists; the port counts unless told otherwise."""

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from balancekit._support.record import Record
-from balancekit.compat._routing import RawRequest, split_target
+from balancekit.compat._routing import RawRequest
 from balancekit.errors import ConfigurationError
 
 __all__ = ["FETCHES", "Parsed", "convert", "parse", "split_unquoted"]
 
 FORBIDDEN: Final = re.compile(r"[^\x21-\x7e]|#")
+SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/]*)")
+PORTS: Final = {"http": ":80", "https": ":443"}
+"""Ports that make no difference between an authority and the Host header."""
 
 
 class Parsed(Record):
@@ -28,7 +31,7 @@ class Parsed(Record):
     request
         As it arrived.
     path
-        What was sent up to the query, of an absolute target behind the authority; ``None`` for ``*``.
+        What was sent up to the query, of an absolute target behind the authority; ``None`` where a star begins it.
     query
         What follows the ``?``.
     """
@@ -39,22 +42,32 @@ class Parsed(Record):
 
 
 def parse(request: RawRequest) -> Parsed | None:
-    """Return the request as it is read, ``None`` if the answer is 400."""
+    """Return the request as it is read, ``None`` if the answer is 400.
+
+    A target without a slash or a scheme is an authority. An authority has to be that of the Host header, if both are there.
+    """
     target = request.target
-    authority, rest = split_target(target)
-    if FORBIDDEN.search(target) or (authority is None and not target.startswith("/") and target != "*"):
-        return None
     hosts = request.values("host")
-    if len(set(hosts)) > 1:
+    if FORBIDDEN.search(target) or len(set(hosts)) > 1:
         return None
-    if authority is not None and hosts and not _same_authority(authority, hosts[0]):
+    authority, port, rest = "", "", target
+    found = SCHEME.match(target)
+    if found is not None:
+        authority, port, rest = (
+            found[2].rpartition("@")[2],
+            PORTS.get(found[1].lower(), ""),
+            target[found.end() :],
+        )
+    elif not target.startswith(("/", "*")):
+        authority, rest = target.partition("/")[0], ""
+    if authority and hosts and not _same_authority(authority, hosts[0], port):
         return None
     path, _, query = rest.partition("?")
-    return Parsed(request=request, path=None if target == "*" else path, query=query)
+    return Parsed(request=request, path=None if target.startswith("*") else path, query=query)
 
 
-def _same_authority(one: str, other: str) -> bool:
-    return one.lower().removesuffix(":80") == other.lower().removesuffix(":80")
+def _same_authority(one: str, other: str, port: str) -> bool:
+    return one.lower().removesuffix(port) == other.lower().removesuffix(port)
 
 
 def _path(parsed: Parsed, _: str) -> Iterator[str]:
@@ -76,18 +89,22 @@ def _whole_header(parsed: Parsed, name: str) -> Iterator[str]:
 
 
 def _parameter(parsed: Parsed, name: str) -> Iterator[str]:
-    for part in re.split("[&;]", parsed.query):
+    for part in re.split("[&;?]", parsed.query):
         key, equals, value = part.partition("=")
         if equals and key == name:
             yield value
 
 
 def _cookie(parsed: Parsed, name: str) -> Iterator[str]:
+    """Yield the values of a cookie; one that has none counts unless that ends the header, or a comma follows."""
     for header in parsed.request.values("cookie"):
-        for part in split_unquoted(header, ",;"):
-            key, equals, value = part.partition("=")
-            if equals and key.strip(" \t") == name:
-                yield value.strip(" \t")
+        for line in split_unquoted(header, ","):
+            parts = split_unquoted(line.strip(" \t"), ";")
+            for number, part in enumerate(parts, 1):
+                key, equals, value = part.partition("=")
+                last = number == len(parts) and len(part) <= len(name) + 1
+                if equals and key.strip(" \t") == name and not last:
+                    yield value.strip(" \t")
 
 
 def _query(parsed: Parsed, _: str) -> Iterator[str]:
