@@ -26,7 +26,7 @@ from balancekit._support.interrupts import raise_interrupt
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
 from balancekit.engine.fast_path import acquire, check_exclusions, check_request, context
-from balancekit.engine.hooks import HealthMaker, SelectorHooks, load_is_timed
+from balancekit.engine.hooks import HealthMaker, SelectorHooks, health_is_timed, load_is_timed
 from balancekit.engine.options import check_listeners, check_on_missing_key, check_options, warn_if_shared
 from balancekit.engine.plans import make_plan, require_unchanged
 from balancekit.engine.state import PoolState, find
@@ -83,7 +83,7 @@ class LoadBalancer(Generic[T]):
         The only source of randomness. Left out, it is seeded from the system, and again in a forked
         child.
     timed
-        Whether to measure latency. Left out: if the load needs it. Two clock readings a request.
+        Whether to measure latency. Left out: if the load or a rule of ``health`` needs it. Two clock readings a request.
     listeners
         Called with each event, under no lock.
     on_missing_key
@@ -156,7 +156,7 @@ class LoadBalancer(Generic[T]):
         policy = load if load is not None else hooks.default_load() or ExpectedDelay()
         listening = check_listeners(listeners)
         check_options(policy, load, health, exhaustion, clock, rng, listening)
-        needs_time = load_is_timed(policy)
+        needs_time = load_is_timed(policy) or health_is_timed(health)
         self._allow_empty = valid.flag("allow_empty", allow_empty)
         self._runtime = Runtime(
             hooks,

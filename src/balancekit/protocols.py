@@ -321,9 +321,10 @@ class SupportsRetryAt(Protocol):
 
 @runtime_checkable
 class SupportsTiming(Protocol):
-    """A load policy that says whether its loads look at times.
+    """A load or health policy that says whether it looks at times.
 
-    ``timed = False`` spares two clock readings a request. Read once, when a balancer is made.
+    ``timed = False`` of a load policy spares two clock readings a request, ``timed = True`` of a health policy asks for
+    them. Left out, a load looks at times and a health policy does not. Read once, when a balancer is made.
     """
 
     timed: bool

@@ -52,6 +52,7 @@ __all__ = [
     "SelectorHooks",
     "SweepHooks",
     "check_load",
+    "health_is_timed",
     "load_answering",
     "load_is_timed",
     "needs_start",
@@ -203,6 +204,12 @@ class LoadHooks:
 def load_is_timed(policy: LoadPolicy) -> bool:
     """Return whether the loads of a policy look at times."""
     return bool(policy.timed) if isinstance(policy, SupportsTiming) else True
+
+
+def health_is_timed(policy: HealthMaker | None) -> bool:
+    """Return whether a health policy looks at times: one with a rule for latencies does."""
+    given: object = policy
+    return bool(given.timed) if isinstance(given, SupportsTiming) else False
 
 
 def needs_start(load: Load) -> bool:

@@ -129,6 +129,11 @@ class Lifecycle(Policy):
         )
         return LifecycleMachine(endpoint, parts, may_eject, rng)
 
+    @property
+    def timed(self) -> bool:
+        """Whether a rule looks at latencies, so that the balancer must measure them."""
+        return any(getattr(rule, "timed", True) for rule in self.rules)
+
     def outlier_sweep(self, rng: random.Random) -> OutlierSweep | None:
         """Make the sweeps of one pool; ``None`` if there are no rules."""
         return OutlierSweep(self.rules, self.sweep, rng) if self.rules else None

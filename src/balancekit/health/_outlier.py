@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy
@@ -63,6 +63,7 @@ class SuccessRateOutlier(Policy):
     {'e': 'success rate 0.500 < 0.520, the mean less 1.9 deviations'}
     """
 
+    timed: ClassVar[bool] = False
     factor: float = 1.9
     min_hosts: int = 5
     volume: int = 100
@@ -107,6 +108,7 @@ class FailurePercentage(Policy):
     (5, 0)
     """
 
+    timed: ClassVar[bool] = False
     threshold: float = 0.85
     min_hosts: int = 5
     volume: int = 50
@@ -134,6 +136,7 @@ class FailurePercentageAbove(Policy):
         As for :class:`FailurePercentage`, which differs at the threshold itself.
     """
 
+    timed: ClassVar[bool] = False
     threshold: float = 0.85
     min_hosts: int = 5
     volume: int = 50
@@ -176,6 +179,7 @@ class MedianFailures(Policy):
     ['c']
     """
 
+    timed: ClassVar[bool] = False
     factor: float = 3.5
     min_excess: float = 0.05
     min_hosts: int = 3

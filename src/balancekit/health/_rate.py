@@ -12,6 +12,7 @@ Source: Finagle's failure accrual (success rate < 0.8 over 30 s, at least 5 requ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy, field
@@ -43,6 +44,7 @@ class SuccessRate(Policy):
     {'a': 'success rate 0.70 < 0.8 over 10 requests'}
     """
 
+    timed: ClassVar[bool] = False
     min_rate: float = field(default=0.8, kw_only=False)
     volume: int = 5
     window: float = 30.0

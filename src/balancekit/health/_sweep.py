@@ -33,7 +33,10 @@ SWEPT_PER_S: Final = 5000
 
 
 class Rule(Protocol):
-    """Decides from reports which endpoints to eject. Write your own: any object with these three."""
+    """Decides from reports which endpoints to eject. Write your own: any object with these three.
+
+    An attribute ``timed = False`` says that it looks at no latencies; without it, the balancer measures them.
+    """
 
     @property
     def window(self) -> float:

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancekit import ConfigurationError, Endpoint
+from balancekit import (
+    ConfigurationError,
+    Endpoint,
+    LeastRequest,
+    LoadBalancer,
+    RingHash,
+    RoundRobin,
+    SmoothWeightedRoundRobin,
+)
+from balancekit.events import Ejected
 from balancekit.health import (
     EndpointReport,
     FailurePercentage,
@@ -28,6 +37,7 @@ from balancekit.loads import InFlight
 from balancekit.outcome import Outcome
 from balancekit.snapshot import Node
 from balancekit.stats import MAD_SCALE, RecentWindow, deviation, median
+from balancekit.testing import ManualClock
 
 
 def report(id, successes=0, failures=0, latencies=()):
@@ -318,7 +328,7 @@ def test_bad_figures_are_refused(make, options, parameter):
     [
         ({"rules": [SuccessRate()]}, "rules"),
         ({"rules": (3,)}, "rules"),
-        ({"rules": (lambda reports: {},)}, "window"),
+        ({"rules": (lambda reports: {},)}, "rules"),
         ({"rules": (Recorder(1.0, enforcing=0.0),)}, "enforcing"),
         ({"sweep": 0.0}, "sweep"),
         ({"failures": 5}, "failures"),
@@ -447,3 +457,47 @@ def test_a_success_rate_outlier_needs_as_many_hosts_as_it_says() -> None:
     rule = SuccessRateOutlier(min_hosts=6, factor=0.5, volume=100)
     assert rule(rates(1.0, 1.0, 1.0, 1.0, 0.0)) == {}
     assert set(rule(rates(1.0, 1.0, 1.0, 1.0, 1.0, 0.0))) == {"e5"}
+
+
+class OfTheUser:
+    """A rule that looks at latencies and does not say so."""
+
+    window, enforcing = 10.0, 1.0
+
+    def __call__(self, reports):
+        return {one.endpoint: "slow" for one in reports if one.latencies and one.latencies[0] > 0.2}
+
+
+@pytest.mark.parametrize("selector", [RoundRobin, SmoothWeightedRoundRobin, RingHash, LeastRequest])
+@pytest.mark.parametrize("rule", [LatencyLimit(limit=0.2), MedianLatency(), OfTheUser()])
+def test_a_rule_for_latencies_has_them_whatever_the_load(selector, rule):
+    """A slow endpoint is ejected with a selector whose load measures no time; a rule of the user's gets latencies too."""
+    clock, events = ManualClock(), []
+    lb = LoadBalancer(
+        ["a", "b", "c", "d"],
+        selector=selector(),
+        health=Lifecycle(rules=(rule,)),
+        clock=clock,
+        rng=Random(1),
+        listeners=[events.append],
+    )
+    for _ in range(200):
+        with lb.acquire() as lease:
+            clock.advance(0.3 if lease.target == "c" else 0.01)
+    assert [event.endpoint for event in events][:1] == ["c"]
+    assert isinstance(events[0], Ejected)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [SuccessRate(), MedianFailures(), SuccessRateOutlier(), FailurePercentage(), FailurePercentageAbove()],
+    ids=lambda rule: type(rule).__name__,
+)
+def test_a_rule_for_failures_asks_for_no_times(rule):
+    """Rules that look at counters only leave a balancer untimed: it measures no latency."""
+    lb = LoadBalancer(["a"], selector=RoundRobin(), health=Lifecycle(rules=(rule,)))
+    for _ in range(30):
+        lb.acquire().release()
+    assert lb.stats()["a"].latency is None
+    assert not Lifecycle(rules=(rule,)).timed
+    assert Lifecycle(rules=(rule, MedianLatency())).timed
