@@ -169,6 +169,9 @@ class UnknownEndpointError(BalancekitError, LookupError):
         shown = ", ".join(map(brief, self.known[: self._MAX_IDS_SHOWN]))
         rest = len(self.known) - self._MAX_IDS_SHOWN
         tail = f" and {rest} more" if rest > 0 else ""
+        id = getattr(self.endpoint, "id", None)
+        if isinstance(id, str):
+            return f"no endpoint id {brief(self.endpoint)}: give its id, {brief(id)}"
         return f"no endpoint {brief(self.endpoint)} in this pool; it has {shown}{tail}"
 
 

@@ -24,6 +24,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 
 __all__ = ["AdaptiveThrottle", "RetryBudget"]
@@ -32,13 +33,13 @@ BUCKETS: Final = 10
 
 
 @final
-class RetryBudget:
+class RetryBudget(ConstructorRepr):
     """How many retries there may be, as a share of requests of late.
 
     Parameters
     ----------
     ratio
-        Retries per request, a finite number >= 0.
+        Retries per request, in [0, 1].
     reserve
         Retries a second that need no requests, >= 0.
     ttl
@@ -93,7 +94,7 @@ class RetryBudget:
 
 
 @final
-class AdaptiveThrottle:
+class AdaptiveThrottle(ConstructorRepr):
     """Fail some requests locally while the server rejects most.
 
     Parameters

@@ -53,7 +53,8 @@ class ConstructorRepr:
         args, kwargs = getattr(self, "_given", ((), {}))
         parameters = inspect.signature(type(self).__init__).parameters
         given = inspect.signature(type(self).__init__).bind_partial(self, *args, **kwargs).arguments
-        plain, named = [], {}
+        plain: list[object] = []
+        named: dict[str, object] = {}
         for name, parameter in list(parameters.items())[1:]:
             if name not in given:
                 continue
@@ -61,6 +62,8 @@ class ConstructorRepr:
                 given[name] = _Made(given[name])
             if parameter.kind is parameter.VAR_POSITIONAL:
                 plain += given[name]
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                named |= given[name]
             elif parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
                 plain.append(given[name])
             elif not same(given[name], parameter.default):

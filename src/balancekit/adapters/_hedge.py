@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from balancekit._support import validation as valid
@@ -35,6 +35,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 QUANTILES: Final = ("p50", "p95", "p99")
+ASYNCHRONOUS: Final = "an asynchronous function of a lease"
 DELAY_CACHE_S: Final = 1.0
 """Seconds for which a quantile is used before it is read again: a read-out looks at every endpoint."""
 MIN_SAMPLES: Final = 20
@@ -115,7 +116,7 @@ async def hedge(
             async def run(lease: Lease[T]) -> None:
                 try:
                     with lease:
-                        result = await attempt(lease)
+                        result = await _begun(attempt, lease)
                 except (Exception, cancelled) as error:
                     if isinstance(error, cancelled) and anyio.current_effective_deadline() == -math.inf:
                         raise  # the call is being cancelled, not only what the attempt waits for
@@ -155,11 +156,20 @@ async def hedge(
 
 def _check(attempt: object, budget: object, clock: object) -> None:
     if not callable(attempt):
-        raise ConfigurationError("attempt", attempt, "an asynchronous function of a lease")
+        raise ConfigurationError("attempt", attempt, ASYNCHRONOUS)
     if budget is not None and not isinstance(budget, RetryBudget):
         raise ConfigurationError("budget", budget, "a RetryBudget, or None")
     if not callable(clock):
         raise ConfigurationError("clock", clock, "a function that returns seconds")
+
+
+def _begun(attempt: Callable[[Lease[T]], Awaitable[R]], lease: Lease[T]) -> Awaitable[R]:
+    """Begin an attempt; a function that is not asynchronous is the caller's mistake, and no endpoint's."""
+    asked: object = attempt(lease)
+    if isinstance(asked, Awaitable):
+        return cast("Awaitable[R]", asked)
+    lease.release(Outcome.IGNORED)
+    raise ConfigurationError("attempt", attempt, ASYNCHRONOUS)
 
 
 async def _close(result: object) -> None:

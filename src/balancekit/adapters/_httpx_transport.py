@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar, Unpack
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("httpx"):
@@ -38,7 +39,7 @@ _OTHER_CLIENT: Final = (
 )
 
 
-class TransportBase(ABC, Generic[InnerTransport]):
+class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
     """The parts of a balanced transport that do not wait.
 
     Parameters and errors are those of ``BalancedTransport``.

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, Unpack, cast, final
 from urllib.parse import SplitResult, urlsplit
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.extras import extra
 
 with extra("requests"):
@@ -56,7 +57,7 @@ class _Attempt(PreparedRequest):
 
 @spelled(AdapterOptions)
 @final
-class BalancedAdapter(HTTPAdapter):
+class BalancedAdapter(ConstructorRepr, HTTPAdapter):
     """An adapter for ``requests.Session`` that sends each request to an endpoint of a balancer.
 
     Parameters

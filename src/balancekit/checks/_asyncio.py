@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive, raise_cancellation
@@ -32,7 +33,7 @@ _DEFAULT_SCHEDULE: Final = Schedule()
 
 
 @final
-class AsyncChecks(AsyncRunner):
+class AsyncChecks(ConstructorRepr, AsyncRunner):
     """Check the endpoints of a balancer, on asyncio.
 
     Parameters

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
 from balancekit._support.runner import ThreadRunner, join_all
@@ -33,7 +34,7 @@ _DEFAULT_SCHEDULE: Final = Schedule()
 
 
 @final
-class ThreadChecks(ThreadRunner):
+class ThreadChecks(ConstructorRepr, ThreadRunner):
     """Check the endpoints of a balancer, in threads.
 
     Parameters

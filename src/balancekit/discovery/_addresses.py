@@ -14,6 +14,7 @@ import socket
 from typing import Final, Self, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.discovery._families import reachable
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
@@ -25,7 +26,7 @@ NO_ADDRESS: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", 
 
 
 @final
-class SystemResolver:
+class SystemResolver(ConstructorRepr):
     """Every address of a name, by ``getaddrinfo``.
 
     Parameters

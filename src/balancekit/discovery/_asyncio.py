@@ -68,6 +68,10 @@ class AsyncDiscovery(AsyncRunner):
         self._changed = asyncio.Event()
         self._asked: asyncio.Future[tuple[object, BaseException | None]] | None = None
 
+    def __repr__(self) -> str:
+        # Not the source as it was given: a URL may have a password.
+        return f"<AsyncDiscovery of {self._source.name!r}, {'running' if self.running else 'stopped'}>"
+
     @property
     def running(self) -> bool:
         """Whether it is started; not if its loop has ended over it."""

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit.discovery._addresses import host_and_port, joined
 from balancekit.discovery._families import reachable
 from balancekit.discovery._refresh import Refresh
@@ -31,7 +32,7 @@ _KINDS: Final = ("A", "AAAA")
 
 
 @final
-class DnsResolver:
+class DnsResolver(ConstructorRepr):
     """Every address of a name, from its A and AAAA records.
 
     Parameters
@@ -87,7 +88,7 @@ class DnsResolver:
 
 
 @final
-class SrvResolver:
+class SrvResolver(ConstructorRepr):
     """Every service that the SRV records of a name list: host, port, priority and weight.
 
     Weights that are all zero mean equal shares (RFC 2782). A single record with the target ``"."`` means that the

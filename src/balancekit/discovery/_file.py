@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 from typing import Final, Self, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
@@ -26,7 +27,7 @@ _EVERY_SECOND: Final = Refresh(interval=1.0, max_retry=1.0)
 
 
 @final
-class FileSdResolver:
+class FileSdResolver(ConstructorRepr):
     """The targets that a file lists.
 
     Parameters

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
+from balancekit._support.tables import one_of
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import AsyncResolver, Resolver
 from balancekit.discovery._static import AsyncFunctionResolver, FunctionResolver
@@ -37,6 +38,8 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "http_sd": ("_http", "HttpSdResolver"),
     "kubernetes": ("_kubernetes", "KubernetesResolver"),
 }
+_NAMES: Final = ("dns", "dns_ttl", "srv", "kubernetes")
+"""Schemes whose address is a name, and no URL."""
 _TAKES_INTERVAL: Final = "http_sd"  # the service is told of it
 _DEFAULT_REFRESH: Final = Refresh()
 
@@ -114,11 +117,25 @@ def _parsed(text: str) -> Source:
     if scheme == _TAKES_INTERVAL and "interval" in settings:
         options["interval"] = settings["interval"]
     make = _factory(scheme, text)
+    _check_names(make, scheme, options)
+    if address.startswith("//") and scheme in _NAMES:
+        raise ConfigurationError("source", text, f"a name right after the colon: {scheme}:{address[2:]}")
     try:
         resolver = make(address, **options)
     except TypeError as error:
         raise ConfigurationError("source", text, f"other options for {scheme!r} ({error})") from error
     return Source(name=scheme, resolver=resolver, refresh=_set(_suggested(resolver), settings))
+
+
+def _check_names(make: Callable[..., Resolver], scheme: str, options: Mapping[str, str]) -> None:
+    """Refuse options that a scheme has not, and name those that it has."""
+    parameters = inspect.signature(make).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    known = [*[each.name for each in parameters if each.kind is each.KEYWORD_ONLY], *Refresh._fields]
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(f"{scheme} option", name, one_of(name, list(dict.fromkeys(known))))
 
 
 def _pairs(query: str, text: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit.discovery._resolution import Resolution, resolution
 from balancekit.errors import ConfigurationError
 
@@ -13,7 +14,7 @@ __all__ = ["AsyncFunctionResolver", "FunctionResolver", "StaticResolver"]
 
 
 @final
-class StaticResolver:
+class StaticResolver(ConstructorRepr):
     """Always the same endpoints.
 
     Parameters
@@ -44,7 +45,7 @@ class StaticResolver:
 
 
 @final
-class FunctionResolver:
+class FunctionResolver(ConstructorRepr):
     """The endpoints that a function returns.
 
     Parameters
@@ -71,7 +72,7 @@ class FunctionResolver:
 
 
 @final
-class AsyncFunctionResolver:
+class AsyncFunctionResolver(ConstructorRepr):
     """The endpoints that a coroutine function returns, for :class:`AsyncDiscovery`.
 
     Parameters

@@ -85,6 +85,10 @@ class ThreadDiscovery(ThreadRunner):
         self._ending: list[threading.Thread] = []
         self._subscription: Subscription | None = None
 
+    def __repr__(self) -> str:
+        # Not the source as it was given: a URL may have a password.
+        return f"<ThreadDiscovery of {self._source.name!r}, {'running' if self.running else 'stopped'}>"
+
     @property
     def running(self) -> bool:
         """Whether it is started."""

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.interrupts import raise_interrupt
 from balancekit._support.loop import is_alive, raise_cancellation
@@ -29,7 +30,7 @@ __all__ = ["AsyncRedisStore", "RedisStore"]
 
 
 @final
-class RedisStore:
+class RedisStore(ConstructorRepr):
     """A store for programs with threads: one daemon thread exchanges counts each period.
 
     Parameters
@@ -154,7 +155,7 @@ def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None], period: float) 
 
 
 @final
-class AsyncRedisStore:
+class AsyncRedisStore(ConstructorRepr):
     """A store for programs on asyncio: one task exchanges counts each period, inside ``async with``.
 
     Parameters

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import LoadPolicy, Selector
+from balancekit.testing._broken import LawBroken
 from balancekit.testing.laws import ALL, Law, Subject
 
 __all__ = ["check_selector"]
@@ -39,7 +40,7 @@ def check_selector(
     Raises
     ------
     LawBroken
-        Naming the law and what was seen. Always the same for the same selector.
+        Naming the law and what was seen, or what the selector raised. Always the same for the same selector.
     ConfigurationError
         If ``make`` makes no selector, or ``laws`` are no laws.
 
@@ -59,7 +60,15 @@ def check_selector(
         examples=valid.integer("examples", examples, minimum=1),
     )
     for law in sorted(laws, key=_number):
-        law(subject)
+        try:
+            law(subject)
+        except LawBroken:
+            raise
+        except Exception as error:  # the selector's own: a pick raises nothing
+            name = getattr(law, "__name__", "law")
+            raise LawBroken(
+                f"{_number(law)}, {name}", f"it raised {type(error).__name__}: {error}"
+            ) from error
 
 
 def _number(law: Law) -> int:

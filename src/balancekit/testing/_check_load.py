@@ -77,6 +77,8 @@ def check_load(
     >>> from balancekit.loads import InFlight
     >>> check_load(InFlight)
     """
+    if isinstance(make, type):
+        _refuse_load(make)
     if not callable(make) or not callable(make()):
         raise ConfigurationError("make", make, "a function that makes a load policy: a callable of a node")
     count = valid.integer("steps", steps, minimum=1)
@@ -114,6 +116,15 @@ def check_load(
         _try("6", "advance", partial(shared.advance, now=now))
         if not shared.deadline > now:
             raise LawBroken("6, is due later", f"due at {shared.deadline!r} after advance(now={now!r})")
+
+
+def _refuse_load(kind: type) -> None:
+    """Refuse the class of a load, which makes a load of a node and is a policy itself."""
+    try:
+        kind()
+    except TypeError as error:
+        wanted = f"a function that makes a policy: `lambda: {kind.__name__}` ({error})"
+        raise ConfigurationError("make", kind, wanted) from None
 
 
 def _end(rng: Random, open_requests: list[tuple[Node, float, float]], now: float) -> None:

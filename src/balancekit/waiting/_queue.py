@@ -27,6 +27,7 @@ from typing import Final, Generic, Literal, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Order", "Waiter", "WaitingQueue"]
@@ -125,7 +126,7 @@ class _Ranking(Generic[T]):
 
 
 @final
-class WaitingQueue(Generic[T]):
+class WaitingQueue(ConstructorRepr, Generic[T]):
     """Requests that wait for a slot.
 
     Parameters

@@ -11,11 +11,13 @@ from unittest import mock
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.unit.mistakes._row import Row
 
-from balancekit import LoadBalancer
+from balancekit import LoadBalancer, Outcome
+from balancekit.adapters import hedge
 from balancekit.checks import AsyncChecks, HttpCheck, Schedule, TcpCheck, ThreadChecks
 from balancekit.discovery import ThreadDiscovery
 from balancekit.hashing import HashRing, MaglevTable
 from balancekit.observability.prometheus import BalancerCollector
+from balancekit.testing import check_load, check_selector
 
 A = ["127.0.0.1:1", "127.0.0.1:2"]
 CONFIGURATION, TYPE, ATTRIBUTE = "ConfigurationError", "TypeError", "AttributeError"
@@ -24,6 +26,29 @@ CONFIGURATION, TYPE, ATTRIBUTE = "ConfigurationError", "TypeError", "AttributeEr
 def lb(targets: object = A) -> LoadBalancer[str]:
     """Return a balancer."""
     return LoadBalancer(targets, allow_empty=True)
+
+
+class OfANode:
+    """A load, whose class is a policy."""
+
+    def __init__(self, node):
+        self.node = node
+
+
+class Raises:
+    """A selector that forgets that there may be no candidate."""
+
+    def select(self, snapshot, ctx):
+        return snapshot.candidates(ctx)[0]
+
+
+def hedge_a_plain_function():
+    balancer = lb()
+    try:
+        asyncio.run(hedge(balancer, lambda lease: "answer", delay=1.0))
+    finally:
+        outcomes = balancer.stats().outcomes
+        assert outcomes[Outcome.IGNORED] == balancer.stats().completed == 1
 
 
 async def waits(endpoint, timeout):
@@ -106,6 +131,40 @@ EXTRAS = [
 ]
 
 ROWS = [
+    Row(
+        "an option that a source has not",
+        lambda: ThreadDiscovery(lb(), "dns:orders:80?intervall=3"),
+        CONFIGURATION,
+        r"dns option='intervall'.*did you mean 'interval'",
+    ),
+    Row(
+        "an option of another scheme",
+        lambda: ThreadDiscovery(lb(), "dns:orders:80?nameserver=10.0.0.1"),
+        CONFIGURATION,
+        r"expected one of interval",
+    ),
+    Row(
+        "a name as a URL", lambda: ThreadDiscovery(lb(), "dns://orders:80"), CONFIGURATION, r"dns:orders:80$"
+    ),
+    Row(
+        "remove an endpoint",
+        lambda: lb().remove(lb().endpoints[0]),
+        "UnknownEndpointError",
+        r"give its id, '127",
+    ),
+    Row(
+        "hedge a plain function",
+        hedge_a_plain_function,
+        CONFIGURATION,
+        r"an asynchronous function of a lease",
+    ),
+    Row("check a load", lambda: check_load(OfANode), CONFIGURATION, r"`lambda: OfANode`"),
+    Row(
+        "check a selector that raises",
+        lambda: check_selector(Raises),
+        "LawBroken",
+        r"law 1, .*raised IndexError",
+    ),
     Row("a timeout that is too long", lambda: Schedule(1.0), CONFIGURATION, r"give timeout too"),
     Row(
         "a check of one parameter",

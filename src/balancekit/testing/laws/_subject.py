@@ -58,6 +58,7 @@ class Subject:
                 database=None,
                 deadline=None,
                 print_blob=False,
+                report_multiple_bugs=False,
                 phases=(Phase.explicit, Phase.generate, Phase.shrink),
                 suppress_health_check=SUPPRESSED_CHECKS,
             )

@@ -1,0 +1,67 @@
+"""Objects that users make print as what they are, and show no secret."""
+
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+
+import balancekit.adapters.httpx as httpx_adapters
+import balancekit.adapters.httpx2 as httpx2_adapters
+from balancekit import LoadBalancer
+from balancekit.adapters.requests import BalancedAdapter
+from balancekit.checks import AsyncChecks, HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.discovery import (
+    AsyncDiscovery,
+    DnsResolver,
+    FileSdResolver,
+    FunctionResolver,
+    SrvResolver,
+    StaticResolver,
+    SystemResolver,
+    ThreadDiscovery,
+)
+from balancekit.retry import AdaptiveThrottle, RetryBudget
+from balancekit.sharing import RedisStore
+from balancekit.waiting import WaitingQueue
+
+LB = "<LoadBalancer of 1 endpoint by ShortestExpectedDelay()>"
+SECRET = "hunter2"
+MADE = [
+    (lambda lb: RetryBudget(ratio=0.1), "RetryBudget(ratio=0.1)"),
+    (lambda lb: AdaptiveThrottle(), "AdaptiveThrottle()"),
+    (lambda lb: WaitingQueue(max_waiting=8), "WaitingQueue(max_waiting=8)"),
+    (
+        lambda lb: ThreadChecks(lb, TcpCheck(), concurrency=2),
+        f"ThreadChecks({LB}, TcpCheck(address=None), concurrency=2)",
+    ),
+    (lambda lb: AsyncChecks(lb, TcpCheck()), f"AsyncChecks({LB}, TcpCheck(address=None))"),
+    (lambda lb: ThreadDiscovery(lb, "static:a:1"), "<ThreadDiscovery of 'static', stopped>"),
+    (lambda lb: AsyncDiscovery(lb, "static:a:1", name="x"), "<AsyncDiscovery of 'x', stopped>"),
+    (lambda lb: StaticResolver(["a:1"]), "StaticResolver(['a:1'])"),
+    (lambda lb: FunctionResolver(print), "FunctionResolver(print)"),
+    (lambda lb: SystemResolver("a", 80), "SystemResolver('a', 80)"),
+    (lambda lb: DnsResolver("a", 80, timeout=2.0), "DnsResolver('a', 80, timeout=2.0)"),
+    (lambda lb: SrvResolver("_a._tcp.b"), "SrvResolver('_a._tcp.b')"),
+    (lambda lb: FileSdResolver("a.json"), "FileSdResolver('a.json')"),
+    (lambda lb: BalancedAdapter(lb, attempts=3), f"BalancedAdapter({LB}, attempts=3)"),
+    (lambda lb: httpx_adapters.BalancedTransport(lb, service="o"), f"BalancedTransport({LB}, service='o')"),
+    (lambda lb: httpx_adapters.AsyncBalancedTransport(lb), f"AsyncBalancedTransport({LB})"),
+    (lambda lb: httpx2_adapters.BalancedTransport(lb), f"BalancedTransport({LB})"),
+    (lambda lb: httpx2_adapters.AsyncBalancedTransport(lb), f"AsyncBalancedTransport({LB})"),
+]
+
+
+@pytest.mark.parametrize(("make", "text"), MADE, ids=[text.partition("(")[0] for _, text in MADE])
+def test_it_prints_as_what_it_is(make, text):
+    """The text is the call that made it, without defaults, or says what it follows; it has no address in memory."""
+    assert repr(make(LoadBalancer(["a:80"], allow_empty=True))) == text
+
+
+def test_no_text_has_a_secret():
+    """Headers of checks, passwords of stores and of URLs are not in the text of what was given them."""
+    lb = LoadBalancer(["a:80"], allow_empty=True)
+    check = HttpCheck("/", headers={"Authorization": SECRET})
+    source = f"http_sd:http://user:{SECRET}@sd/orders"
+    store = RedisStore(Redis(password=SECRET), name="x")
+    for made in (ThreadChecks(lb, check, schedule=Schedule(5.0)), ThreadDiscovery(lb, source), store):
+        assert SECRET not in repr(made)
