@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
+import weakref
 from typing import Any
 
 from opentelemetry import trace
@@ -20,6 +24,8 @@ from balancekit.testing import ManualClock
 def read(reader: InMemoryMetricReader) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
     """Collect; return values and attributes by instrument."""
     data: Any = reader.get_metrics_data()
+    if data is None:  # nothing was observed
+        return {}
     return {
         metric.name: [(point.value, dict(point.attributes)) for point in metric.data.data_points]
         for resource in data.resource_metrics
@@ -54,7 +60,70 @@ def test_instruments_are_read_when_the_sdk_collects() -> None:
     assert found["balancekit.client.retries"] == [(1, common | {"balancekit.reason": "timeout"})]
     stop()
     lb.emit(Retried(endpoint="10.0.0.2:81", at=0.0, reason="timeout"))
-    assert read(reader)["balancekit.client.retries"][0][0] == 1
+    assert read(reader) == {}
+
+
+def services(reader: InMemoryMetricReader) -> dict[str, int]:
+    """Return how many requests have ended, by service."""
+    found = read(reader).get("balancekit.client.attempts", [])
+    return {attributes["balancekit.service"]: value for value, attributes in found}
+
+
+def test_the_balancers_of_a_process_are_all_exported() -> None:
+    """Balancers share the instruments of a meter; each is there until it is stopped, and again if it is started again."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("test")
+    balancers = {name: LoadBalancer([name]) for name in ("orders", "stock", "users")}
+    stops = {name: instrument(lb, service=name, meter=meter) for name, lb in balancers.items()}
+    for count, lb in enumerate(balancers.values(), start=1):
+        for _ in range(count):
+            lb.acquire().release()
+    assert services(reader) == {"orders": 1, "stock": 2, "users": 3}
+    stops["stock"]()
+    assert services(reader) == {"orders": 1, "users": 3}
+    stops["stock"]()  # a second time changes nothing
+    again = instrument(balancers["stock"], service="stock", meter=meter)
+    assert services(reader) == {"orders": 1, "stock": 2, "users": 3}
+    for stop in (again, *stops.values()):
+        stop()
+    assert services(reader) == {}
+
+
+def test_a_balancer_that_is_stopped_is_let_go() -> None:
+    """No instrument keeps a balancer after ``stop``, and none keeps a meter."""
+    meter = MeterProvider([InMemoryMetricReader()]).get_meter("test")
+    lb = LoadBalancer(["a"])
+    instrument(lb, service="orders", meter=meter)()
+    gone = weakref.ref(lb)
+    del lb
+    gc.collect()
+    assert gone() is None
+
+
+def test_balancers_before_the_sdk_are_exported_by_it() -> None:
+    """In a program that sets the provider after it has made its balancers, all of them are exported."""
+    program = """
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from balancekit import LoadBalancer
+from balancekit.observability.opentelemetry import instrument
+
+balancers = [LoadBalancer([name]) for name in "abc"]
+stops = [instrument(lb, service=lb.endpoints[0].id) for lb in balancers[:2]]
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+stops.append(instrument(balancers[2], service="c"))
+for lb in balancers:
+    lb.acquire().release()
+(resource,) = reader.get_metrics_data().resource_metrics
+found = [metric for scope in resource.scope_metrics for metric in scope.metrics]
+points = [point for metric in found if metric.name.endswith("attempts") for point in metric.data.data_points]
+print(sorted(point.attributes["balancekit.service"] for point in points))
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.strip() == "['a', 'b', 'c']"
 
 
 def test_first_bytes_and_tokens_are_read_where_requests_report_them() -> None:

@@ -19,8 +19,9 @@ Needs the extra ``otel``: the API only; the application brings an SDK, or nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple, TypeAlias, final
+from weakref import WeakKeyDictionary
 
 from balancekit._support.extras import extra
 
@@ -29,6 +30,7 @@ with extra("otel"):
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
 from balancekit._support.weak import weakly
 from balancekit.events import Event, Retried
 from balancekit.observability._event_counters import EventCounters
@@ -48,17 +50,19 @@ def instrument(
     service: str,
     meter: Meter | None = None,
 ) -> Callable[[], None]:
-    """Make the instruments of a balancer; return a function that ends the span events and counts.
+    """Make the instruments of a balancer; return a function that ends its figures and span events.
+
+    All balancers of a meter share its instruments, for an SDK collects a name once; they differ by the service.
 
     Instruments cannot be taken away again, so they keep no balancer alive: one that nothing else keeps is collected, and
-    its instruments report nothing from then on.
+    is reported no longer.
 
     Parameters
     ----------
     balancer
         Whose.
     service
-        Its logical name: ``server.address`` and ``balancekit.service``.
+        Its logical name: ``server.address`` and ``balancekit.service``. Another one for each balancer.
     meter
         Where to; that of the global provider if left out.
 
@@ -70,85 +74,143 @@ def instrument(
     """
     require_balancer(balancer)
     name = valid.text("service", service)
-    to = metrics.get_meter("balancekit") if meter is None else meter
-    counters = EventCounters(balancer)
-    common: dict[str, str | int] = {"server.address": name, "balancekit.service": name}
+    to = _instruments(meter)
+    source = _Source(
+        weakly(balancer), EventCounters(balancer), {"server.address": name, "balancekit.service": name}
+    )
+    leave = balancer.on_event(_on_span)
+    to.add(source)
 
-    there = weakly(balancer)
+    def stop() -> None:
+        to.remove(source)
+        leave()
+        source.counters.stop()
 
-    def endpoints() -> tuple[EndpointStats, ...]:
-        live = there()
-        return () if live is None else live.stats().endpoints
+    return stop
 
-    def attempts(_options: CallbackOptions) -> Observations:
-        for one in endpoints():
+
+class _Source(NamedTuple):
+    """One balancer that is exported."""
+
+    there: Callable[[], ObservableBalancer[Any] | None]
+    """The balancer, or ``None`` once it is gone."""
+    counters: EventCounters
+    common: dict[str, str | int]
+    """Attributes of all its figures."""
+
+
+@final
+class _Instruments:
+    """The instruments of one meter, and the balancers that they report."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._sources: tuple[_Source, ...] = ()
+        self._lock = new_lock()
+        meter.create_observable_counter(
+            "balancekit.client.attempts", [self._attempts], "{attempt}", "Leases that have ended."
+        )
+        meter.create_observable_up_down_counter(
+            "balancekit.client.inflight", [self._inflight], "{request}", "Open leases."
+        )
+        meter.create_observable_counter(
+            "balancekit.client.ejections",
+            [self._ejections],
+            "{ejection}",
+            "Times that health took an endpoint out.",
+        )
+        meter.create_observable_counter(
+            "balancekit.client.retries",
+            [self._retries],
+            "{retry}",
+            "Attempts elsewhere after one that failed.",
+        )
+        meter.create_observable_gauge(
+            "balancekit.client.first_byte",
+            [self._first_bytes],
+            "s",
+            "Median time to the first byte of recent requests.",
+        )
+        meter.create_observable_counter(
+            "balancekit.client.tokens", [self._tokens], "{token}", "Tokens of answers."
+        )
+        meter.create_observable_gauge(
+            "balancekit.client.token_speed", [self._speeds], "{token}/s", "Median speed of recent answers."
+        )
+
+    def add(self, source: _Source) -> None:
+        """Report a balancer from now on."""
+        with self._lock:
+            present = [one for one in self._sources if one.there() is not None]
+            self._sources = (*present, source)
+
+    def remove(self, source: _Source) -> None:
+        """Report it no longer."""
+        with self._lock:
+            self._sources = tuple([one for one in self._sources if one is not source])
+
+    def _endpoints(self) -> Iterator[tuple[EndpointStats, dict[str, str | int]]]:
+        for source in self._sources:
+            balancer = source.there()
+            if balancer is not None:
+                for one in balancer.stats().endpoints:
+                    yield one, source.common | _peer(one.id)
+
+    def _attempts(self, _options: CallbackOptions) -> Observations:
+        for one, attributes in self._endpoints():
             for outcome, count in one.outcomes.items():
                 if count:
-                    found = common | _peer(one.id) | {"balancekit.outcome": outcome.value}
+                    found = attributes | {"balancekit.outcome": outcome.value}
                     if outcome.value in ERRORS:
                         found["error.type"] = outcome.value
                     yield Observation(count, found)
 
-    def inflight(_options: CallbackOptions) -> Observations:
-        for one in endpoints():
-            yield Observation(one.inflight, common | _peer(one.id))
+    def _inflight(self, _options: CallbackOptions) -> Observations:
+        for one, attributes in self._endpoints():
+            yield Observation(one.inflight, attributes)
 
-    def ejections(_options: CallbackOptions) -> Observations:
-        if there() is None:
-            return
-        for (endpoint, why), count in counters.ejections.items():
-            yield Observation(count, common | _peer(endpoint) | {"balancekit.reason": why})
+    def _ejections(self, _options: CallbackOptions) -> Observations:
+        for source in self._sources:
+            for (endpoint, why), count in source.counters.ejections.items():
+                yield Observation(count, source.common | _peer(endpoint) | {"balancekit.reason": why})
 
-    def retries(_options: CallbackOptions) -> Observations:
-        if there() is None:
-            return
-        for why, count in counters.retries.items():
-            yield Observation(count, common | {"balancekit.reason": why})
+    def _retries(self, _options: CallbackOptions) -> Observations:
+        for source in self._sources:
+            for why, count in source.counters.retries.items():
+                yield Observation(count, source.common | {"balancekit.reason": why})
 
-    def first_bytes(_options: CallbackOptions) -> Observations:
-        for one in endpoints():
+    def _first_bytes(self, _options: CallbackOptions) -> Observations:
+        for one, attributes in self._endpoints():
             if one.first_byte is not None:
-                yield Observation(one.first_byte.p50, common | _peer(one.id))
+                yield Observation(one.first_byte.p50, attributes)
 
-    def tokens(_options: CallbackOptions) -> Observations:
-        for one in endpoints():
+    def _tokens(self, _options: CallbackOptions) -> Observations:
+        for one, attributes in self._endpoints():
             if one.tokens:
-                yield Observation(one.tokens, common | _peer(one.id))
+                yield Observation(one.tokens, attributes)
 
-    def speeds(_options: CallbackOptions) -> Observations:
-        for one in endpoints():
+    def _speeds(self, _options: CallbackOptions) -> Observations:
+        for one, attributes in self._endpoints():
             if one.tokens_per_second is not None:
-                yield Observation(one.tokens_per_second.p50, common | _peer(one.id))
+                yield Observation(one.tokens_per_second.p50, attributes)
 
-    to.create_observable_counter(
-        "balancekit.client.attempts", [attempts], "{attempt}", "Leases that have ended."
-    )
-    to.create_observable_up_down_counter(
-        "balancekit.client.inflight", [inflight], "{request}", "Open leases."
-    )
-    to.create_observable_counter(
-        "balancekit.client.ejections", [ejections], "{ejection}", "Times that health took an endpoint out."
-    )
-    to.create_observable_counter(
-        "balancekit.client.retries", [retries], "{retry}", "Attempts elsewhere after one that failed."
-    )
-    to.create_observable_gauge(
-        "balancekit.client.first_byte",
-        [first_bytes],
-        "s",
-        "Median time to the first byte of recent requests.",
-    )
-    to.create_observable_counter("balancekit.client.tokens", [tokens], "{token}", "Tokens of answers.")
-    to.create_observable_gauge(
-        "balancekit.client.token_speed", [speeds], "{token}/s", "Median speed of recent answers."
-    )
-    leave = balancer.on_event(_on_span)
 
-    def stop() -> None:
-        leave()
-        counters.stop()
+_made: Final[WeakKeyDictionary[Meter, _Instruments]] = WeakKeyDictionary()
+_global: list[Meter] = []
+"""The meter of the global provider, once it was asked for: before there is an SDK, each call returns another one."""
+_making: Final = new_lock()
 
-    return stop
+
+def _instruments(meter: Meter | None) -> _Instruments:
+    """Return the instruments of a meter, made when first asked for."""
+    with _making:
+        if meter is None:
+            if not _global:
+                _global.append(metrics.get_meter("balancekit"))
+            meter = _global[0]
+        found = _made.get(meter)
+        if found is None:
+            found = _made[meter] = _Instruments(meter)
+        return found
 
 
 def _on_span(event: Event) -> None:
