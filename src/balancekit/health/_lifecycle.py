@@ -60,7 +60,7 @@ class Lifecycle(Policy):
     probation
         What proves an endpoint whose time is over.
     warm_up
-        Gives an endpoint that is back a growing share; ``None`` for the whole at once.
+        Gives an endpoint that is back a growing share; ``None`` for the whole at once. For new ones see ``start``.
     start
         The state of a new endpoint: ``HEALTHY``; ``PROBING`` (one failure is enough); ``WARMING``;
         or ``UNKNOWN``, not picked until a check has passed.

@@ -72,6 +72,8 @@ class WarmUp(Policy):
     *Guarantee.* Shares among the endpoints that are not warming stay in proportion. If every endpoint that is left
     is warming, requests go to them all the same.
 
+    An endpoint that is added takes its whole share at once, unless ``Lifecycle(start=Health.WARMING)`` has it begin warm.
+
     *When to use it:* for endpoints with cold caches or code that is compiled as it runs. *When not:* as a
     cure for overload.
 
