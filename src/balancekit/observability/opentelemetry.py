@@ -140,13 +140,15 @@ class _Instruments:
     def add(self, source: _Source) -> None:
         """Report a balancer from now on."""
         with self._lock:
-            present = [one for one in self._sources if one.there() is not None]
-            self._sources = (*present, source)
+            self._sources = (*self._present(), source)
 
     def remove(self, source: _Source) -> None:
         """Report it no longer."""
         with self._lock:
             self._sources = tuple([one for one in self._sources if one is not source])
+
+    def _present(self) -> list[_Source]:
+        return [one for one in self._sources if one.there() is not None]
 
     def _endpoints(self) -> Iterator[tuple[EndpointStats, dict[str, str | int]]]:
         for source in self._sources:
@@ -169,12 +171,12 @@ class _Instruments:
             yield Observation(one.inflight, attributes)
 
     def _ejections(self, _options: CallbackOptions) -> Observations:
-        for source in self._sources:
+        for source in self._present():
             for (endpoint, why), count in source.counters.ejections.items():
                 yield Observation(count, source.common | _peer(endpoint) | {"balancekit.reason": why})
 
     def _retries(self, _options: CallbackOptions) -> Observations:
-        for source in self._sources:
+        for source in self._present():
             for why, count in source.counters.retries.items():
                 yield Observation(count, source.common | {"balancekit.reason": why})
 

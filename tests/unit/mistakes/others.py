@@ -79,17 +79,17 @@ def start_not_awaited():
 
 
 def two_services():
-    registry = CollectorRegistry()
-    for name in "ab":
-        BalancerCollector(lb(), service=name, registry=registry)
+    registry, kept = CollectorRegistry(), {name: lb() for name in "ab"}
+    for name, balancer in kept.items():
+        BalancerCollector(balancer, service=name, registry=registry)
     text = generate_latest(registry).decode()
     return text.count("# TYPE balancekit_requests_total"), 'service="a"' in text, 'service="b"' in text
 
 
 def one_service_twice():
-    registry = CollectorRegistry()
+    registry, balancer = CollectorRegistry(), lb()
     for _ in range(2):
-        BalancerCollector(lb(), service="a", registry=registry)
+        BalancerCollector(balancer, service="a", registry=registry)
 
 
 def ring_with_weight():
