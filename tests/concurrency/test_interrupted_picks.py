@@ -12,7 +12,7 @@ import pytest
 from tests.concurrency._interrupts import Injector, Interrupt
 
 from balancekit.node import Node
-from balancekit.scheduling import LowestFirst, ScoreBuckets
+from balancekit.scheduling import LowestFirst, ScoreBuckets, SmoothWrr
 from balancekit.testing import make_nodes
 
 WEIGHTS = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 2.0, "e": 1.5}
@@ -89,3 +89,23 @@ def test_an_interrupt_anywhere_in_a_pick_loses_no_endpoint(
             others = {other.id for other in nodes if other is not node}
             assert order.lowest_except(others) is node, injector.where
     assert place > (2 if jumps else 10)
+
+
+@pytest.mark.parametrize("weights", [[5.0, 1.0, 1.0], [2.5, 2.5, 1.0, 0.3]])
+def test_an_interrupted_turn_is_taken_or_not(weights):
+    """After a KeyboardInterrupt at any place of ``SmoothWrr.take``, the order goes on as if it had been called, or not."""
+    for jumps in (False, True):
+        place, where = 0, "the first"
+        while where:
+            place += 1
+            turns, wanted = SmoothWrr(weights), SmoothWrr(weights)
+            for _ in range(5):
+                assert turns.take() == wanted.take()
+            injector = Injector(place, jumps=jumps)
+            with suppress(Interrupt), injector:
+                turns.take()
+            where = injector.where
+            follows = [turns.take() for _ in range(12)]
+            expected = [wanted.take() for _ in range(13)]
+            assert follows in (expected[:12], expected[1:]), where
+        assert jumps or place > 3

@@ -190,6 +190,27 @@ def test_round_robin_repeats_none_across_threads():
     assert set(counts.values()) == {THREADS * 1_000}
 
 
+@pytest.mark.parametrize("make_selector", [SmoothWeightedRoundRobin, StrideScheduling])
+def test_turns_without_a_short_cycle_are_those_of_one_thread(make_selector):
+    """However threads interleave, each endpoint has as many turns as if one thread had taken all: no payment is lost."""
+    weights = [3.14159265, 1.0, 0.70710678, 2.2360679]
+    pool = [Endpoint(f"e{k}", weight=weight) for k, weight in enumerate(weights)]
+    one, many = (LoadBalancer(pool, selector=make_selector(), load=InFlight()) for _ in range(2))
+    picked = [[] for _ in range(THREADS)]
+
+    def take(into):
+        for _ in range(4_000):
+            with many.acquire() as lease:
+                into.append(lease.endpoint.id)
+
+    assert run_all([lambda into=into: take(into) for into in picked]) == []
+    alone = Counter()
+    for _ in range(4_000 * THREADS):
+        with one.acquire() as lease:
+            alone[lease.endpoint.id] += 1
+    assert Counter(itertools.chain(*picked)) == alone
+
+
 def test_a_lease_ended_by_many_threads_ends_once():
     """Of eight threads that release the same lease, one succeeds."""
     balancer = LoadBalancer(["a", "b"])

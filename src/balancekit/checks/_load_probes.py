@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.elsewhere import Elsewhere
-from balancekit._support.fork import call_in_child
+from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
 from balancekit.checks._functions import refuse_coroutine, require_function
@@ -51,6 +51,7 @@ class _Prober:
         self._probe: Any = probe
         self._clock = clock
         self._rng = Random()
+        self._counting = new_lock()
         self.failures: int = 0
         """How many probes had no answer that can be used."""
 
@@ -59,7 +60,8 @@ class _Prober:
         return [endpoints[id] for id in self._selector.pool.due(list(endpoints), self._rng)]
 
     def _failed(self) -> None:
-        self.failures += 1
+        with self._counting:
+            self.failures += 1
 
     def _answered(self, endpoint: Endpoint[Any], answer: ProbedLoad) -> None:
         if any(present.id == endpoint.id for present in self._balancer.endpoints):

@@ -140,7 +140,8 @@ class ProbePoolMachine:
     def add(self, endpoint: str, *, in_flight: float, latency: float, now: float) -> None:
         """Take the answer of an endpoint; ignore and count one that cannot be."""
         if not (0.0 <= in_flight < math.inf and 0.0 <= latency < math.inf):
-            self.rejected += 1
+            with self._lock:
+                self.rejected += 1
             return
         valid.text("endpoint", endpoint)
         at, open, seconds = valid.number("now", now), float(in_flight), float(latency)

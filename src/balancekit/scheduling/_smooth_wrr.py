@@ -43,6 +43,8 @@ class SmoothWrr:
         Finite numbers > 0. Whole ones give the exact nginx order for ever; with others, rounding may
         decide ties.
 
+    One thread at a time: of two that take at once, both may get the same turn. An interrupt takes a turn or none.
+
     Example
     -------
     >>> turns = SmoothWrr([5, 1, 1])
@@ -50,7 +52,7 @@ class SmoothWrr:
     [0, 0, 1, 0, 2, 0, 0]
     """
 
-    __slots__ = ("_credit", "_members", "_next", "_total", "_weight")
+    __slots__ = ("_members", "_state", "_total", "_weight")
 
     @checked_arguments
     def __init__(self, weights: Sequence[float]) -> None:
@@ -61,24 +63,26 @@ class SmoothWrr:
         self._weight = list(classes)
         self._members = list(classes.values())
         self._total = sum(weights)
-        self._credit: list[float] = [0] * len(classes)
-        self._next = [0] * len(classes)
+        self._state: tuple[list[float], list[int]] = ([0] * len(classes), [0] * len(classes))
+        """The credit of each class, and which of its members comes next; replaced, not changed."""
 
     def take(self) -> int:
         """Return the position whose turn it is. O(distinct weights)."""
-        members, upcoming = self._members, self._next
-        credit = self._credit = [c + w for c, w in zip(self._credit, self._weight, strict=True)]
+        members, (before, upcoming) = self._members, self._state
+        credit = [c + w for c, w in zip(before, self._weight, strict=True)]
         richest = max(credit)
         best = credit.index(richest)
         if credit.count(richest) > 1:
             tied = [k for k, c in enumerate(credit) if c == richest]
             best = min(tied, key=lambda k: members[k][upcoming[k]])
         turn = upcoming[best]
+        upcoming = upcoming.copy()
         if turn + 1 < len(members[best]):
             upcoming[best] = turn + 1
         else:  # each of this weight has had one turn more: the head pays for its own
             upcoming[best] = 0
             credit[best] -= self._total
+        self._state = credit, upcoming
         return members[best][turn]
 
 

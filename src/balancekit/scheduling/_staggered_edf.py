@@ -65,8 +65,7 @@ class StaggeredEdf:
     weights
         Numbers > 0, at most 1e100.
 
-    Taking is safe from many threads: if two find the block empty at once, one block may come twice,
-    which repeats right proportions.
+    One thread at a time: of two that find the block empty at once, both may make the next, which then comes twice.
     """
 
     __slots__ = ("_block", "_left", "_state", "_weights")

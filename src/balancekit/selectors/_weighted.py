@@ -13,6 +13,7 @@ from random import Random
 from typing import ClassVar, Final, final
 
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.fork import new_lock
 from balancekit.loads import InFlight
 from balancekit.scheduling import (
     SmoothWrr,
@@ -162,4 +163,10 @@ def _endless(
 ) -> CyclicState:
     for _ in range(0 if before is None else rng.randrange(MAX_SKIPPED_TURNS)):
         turn()
-    return CyclicState(snapshot, nodes, iter(lambda: nodes[turn()], None))
+    lock = new_lock(reentrant=True)  # re-entrant: garbage that is collected here may pick too
+
+    def take() -> Node:
+        with lock:
+            return nodes[turn()]
+
+    return CyclicState(snapshot, nodes, iter(take, None))

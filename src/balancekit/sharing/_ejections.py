@@ -141,9 +141,8 @@ class SharedEjections:
     def _on_completion(self, endpoint: Endpoint[Any], completion: Completion) -> None:
         if completion.outcome in FAILURES:
             self._suspected[endpoint.id] = self._suspicion
-        elif endpoint.id in self._suspected:
-            left = self._suspected[endpoint.id] - 1
-            if left > 0:
-                self._suspected[endpoint.id] = left
+        elif (left := self._suspected.get(endpoint.id)) is not None:  # another thread may drop it meanwhile
+            if left > 1:
+                self._suspected[endpoint.id] = left - 1
             else:
                 self._suspected.pop(endpoint.id, None)
