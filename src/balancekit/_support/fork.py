@@ -51,8 +51,8 @@ class _Condition(threading.Condition):
     """A condition whose ``with`` block begins without a call: a signal between the lock and the block would leave it locked."""
 
     if not TYPE_CHECKING:  # type checkers know that they are methods
-        __enter__ = property(attrgetter("_lock.__enter__"))
-        __exit__ = property(attrgetter("_lock.__exit__"))
+        __enter__: Any = property(attrgetter("_lock.__enter__"))
+        __exit__: Any = property(attrgetter("_lock.__exit__"))
 
 
 def new_condition() -> threading.Condition:
