@@ -201,24 +201,36 @@ def _one_address(manager: Message, address: str) -> Iterator[LintFinding]:
 
 
 def _order(host: Message) -> Iterator[LintFinding]:
-    before: list[tuple[str, str, Message]] = []
-    for route in host.messages("routes"):
+    """Yield routes that others take everything from; a route is only compared with beginnings of its path."""
+    before: dict[str, list[tuple[int, str, Message]]] = {}
+    lengths: set[int] = set()
+    for number, route in enumerate(host.messages("routes")):
         match = route.message("match")
         if match is None:
             continue
         kind = next((word for word in PATHS if word in match), "")
         text = match.text(kind) if kind else ""
-        blocker = next((one for one in before if _covers(one[0], one[1], kind, text)), None)
-        if blocker is not None:
+        starts = {text[:length] for length in lengths} if kind else {"", "/"}
+        covering = [
+            (place, known, start, earlier)
+            for start in starts
+            for place, known, earlier in before.get(start, ())
+            if _covers(known, start, kind, text)
+        ]
+        if covering:
+            _, known, start, earlier = min(covering, key=lambda one: one[0])
             yield _finding(
                 route,
                 "match",
                 "unreachable-route",
-                f"{blocker[0]}: {blocker[1]} in line {blocker[2].line} takes every request that this route would",
+                f"{known}: {start} in line {earlier.line} takes every request that this route would",
                 "Write it before that route, or remove it",
             )
         if kind and _plain(match):
-            before.append((kind, text, match))
+            same = before.setdefault(text, [])
+            if all(known != kind for _, known, _ in same):
+                same.append((number, kind, match))
+            lengths.add(len(text))
 
 
 def _plain(match: Message) -> bool:
@@ -283,8 +295,10 @@ def _targets(routes: list[Message], clusters: dict[str, Message]) -> Iterator[Li
                 f"one try may take {per_try:g} s, and all together {whole:g} s: a host that hangs leaves no time for another",
                 f"Write a per_try_timeout below {whole / 2:g}s",
             )
-    for name, cluster in clusters.items():
-        if not any(leads_to(route, name) for route in routes) and routes:
+    led = [leads_to(route) for route in routes]
+    named = {name for found in led if found is not None for name in found}
+    for name, cluster in clusters.items() if routes and None not in led else ():
+        if name not in named:
             yield _finding(
                 cluster,
                 "name",
@@ -294,11 +308,13 @@ def _targets(routes: list[Message], clusters: dict[str, Message]) -> Iterator[Li
             )
 
 
-def leads_to(route: Message, name: str) -> bool:
-    """Whether a route leads to a cluster, or to one that only a request names."""
+def leads_to(route: Message) -> list[str] | None:
+    """Return the clusters that a route leads to, ``None`` if only a request names it."""
     action = route.message("route")
     if action is None:
-        return False
+        return []
+    if "cluster_header" in action:
+        return None
     weighted = action.message("weighted_clusters")
     listed = [] if weighted is None else [one.text("name") for one in weighted.messages("clusters")]
-    return action.text("cluster") == name or name in listed or "cluster_header" in action
+    return [action.text("cluster"), *listed]

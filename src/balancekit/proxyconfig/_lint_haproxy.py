@@ -250,11 +250,16 @@ def _rules(
 
 
 def _order(frontend: Any) -> Iterator[LintFinding]:
-    before: list[tuple[Any, Any]] = []
+    """Yield rules that others take everything from; a rule is only compared with those that begin with one of its terms."""
+    before: dict[str, list[tuple[int, Any, Any]]] = {}
     always: Any = None
-    for rule, line in zip(frontend.rules, frontend.lines, strict=True):
+    for number, (rule, line) in enumerate(zip(frontend.rules, frontend.lines, strict=True)):
         condition = rule["if"]
-        blocker = next((earlier for known, earlier in before if _covers(known, condition)), None)
+        terms = [str(term) for term in condition[0]] if condition else []
+        likely = sorted(
+            [one for word in {*terms, ""} for one in before.get(word, ())], key=lambda one: one[0]
+        )
+        blocker = next((earlier for _, known, earlier in likely if _covers(known, condition)), None)
         if blocker is not None:
             yield LintFinding(
                 origin=line.origin,
@@ -262,7 +267,8 @@ def _order(frontend: Any) -> Iterator[LintFinding]:
                 text=f"line {blocker.origin.line} ({blocker}) takes every request that this rule would",
                 advice="Write it before that line, or remove it",
             )
-        before.append((condition, line))
+        for word in {str(alternative[0]) if alternative else "" for alternative in condition} or {""}:
+            before.setdefault(word, []).append((number, condition, line))
         if always is None and not condition and ("map" not in rule or rule["map"]["default"] is not None):
             always = line  # a map without a default leaves what it does not know to default_backend
     if always is not None and frontend.default and frontend.default_origin != frontend.origin:

@@ -6,7 +6,7 @@ Source: nginx 1.22, ``ngx_http_upstream_module`` and ``ngx_http_core_module``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final
 
 from balancekit.proxyconfig._config import ProxyConfig
@@ -14,7 +14,7 @@ from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._lint_finding import LintFinding, is_loopback, repeated
 from balancekit.proxyconfig._model import Pool
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
-from balancekit.proxyconfig._nginx_words import METHODS
+from balancekit.proxyconfig._nginx_words import METHODS, PASSES
 
 __all__ = ["lint_nginx"]
 
@@ -23,7 +23,7 @@ EVERYTHING: Final = frozenset({"", "^", ".", ".*", ".+", "/", "^/", "^/.*", "^/.
 START: Final = re.compile(r"\^((?:[A-Za-z0-9/_-]|\\\.)+)")
 FORWARDED: Final = "$http_x_forwarded_"
 ADDRESSES: Final = ("$remote_addr", "$binary_remote_addr")
-PASSES: Final = ("proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass")
+NAME: Final = re.compile(r"[\w.-]+")
 
 
 def lint_nginx(config: ProxyConfig) -> Iterator[LintFinding]:
@@ -37,10 +37,12 @@ def lint_nginx(config: ProxyConfig) -> Iterator[LintFinding]:
     upstreams = [
         one for one in everything if one.name == "upstream" and one.args and one.args[0] in config.pools
     ]
+    why = _one_address(everything)
     for upstream in upstreams:
         pool = config.pools[upstream.args[0]]
         yield from _upstream(upstream, pool)
-        yield from _by_address(upstream, everything)
+        if why:
+            yield from _by_address(upstream, why)
         yield from _limits(upstream, pool, top)
     yield from _one_attempt(blocks, upstreams)
     yield from _passes(config, everything)
@@ -108,22 +110,23 @@ def _upstream(upstream: Directive, pool: Pool) -> Iterator[LintFinding]:
             )
 
 
-def _by_address(upstream: Directive, everything: Iterable[Directive]) -> Iterator[LintFinding]:
-    method = next((one for one in upstream.block or () if one.name in METHODS), None)
-    if method is None or not (method.name == "ip_hash" or method.args[:1] in [(one,) for one in ADDRESSES]):
-        return
-    found = list(everything)
+def _one_address(found: Sequence[Directive]) -> str:
+    """Return why all clients may have one address, empty if nothing says so."""
     if any(one.name == "set_real_ip_from" for one in found):
-        return
+        return ""
     listens = [one for one in found if one.name == "listen" and one.args]
-    why = ""
     if listens and all(is_loopback(one.args[0]) for one in listens):
-        why = "nginx listens on this machine only"
-    elif any("proxy_protocol" in one.args for one in listens):
-        why = "clients come through a proxy that speaks the PROXY protocol"
-    elif any(FORWARDED in argument for one in found for argument in (one.name, *one.args)):
-        why = "X-Forwarded headers are read, so clients come through a proxy"
-    if why:
+        return "nginx listens on this machine only"
+    if any("proxy_protocol" in one.args for one in listens):
+        return "clients come through a proxy that speaks the PROXY protocol"
+    if any(FORWARDED in argument for one in found for argument in (one.name, *one.args)):
+        return "X-Forwarded headers are read, so clients come through a proxy"
+    return ""
+
+
+def _by_address(upstream: Directive, why: str) -> Iterator[LintFinding]:
+    method = next((one for one in upstream.block or () if one.name in METHODS), None)
+    if method is not None and (method.name == "ip_hash" or method.args[:1] in [(one,) for one in ADDRESSES]):
         yield LintFinding(
             origin=method.origin,
             rule="hash-of-one-address",
@@ -175,18 +178,21 @@ def _one_attempt(blocks: Iterable[Directive], upstreams: Iterable[Directive]) ->
         yield from inside(block, off=False)
 
 
+def _occurs(name: str, names: Container[str], text: str) -> bool:
+    """Whether the name of an upstream is in a text, not as a part of another name."""
+    return name in names if NAME.fullmatch(name) else name in text
+
+
 def _passes(config: ProxyConfig, everything: Iterable[Directive]) -> Iterator[LintFinding]:
     found = list(everything)
     passes = [one for one in found if one.name in PASSES and one.args]
+    upstreams = {name.lower() for name in config.pools}
     text = " ".join(
         [argument for one in found if one.name != "upstream" for argument in (one.name, *one.args)]
-    )
+    ).lower()
+    names = set(NAME.findall(text))
     for one in found:
-        if (
-            one.name == "upstream"
-            and one.args
-            and not re.search(rf"(?<![\w.-]){re.escape(one.args[0])}(?![\w.-])", text)
-        ):
+        if one.name == "upstream" and one.args and not _occurs(one.args[0].lower(), names, text):
             yield LintFinding(
                 origin=one.origin,
                 rule="unused-pool",
@@ -199,8 +205,9 @@ def _passes(config: ProxyConfig, everything: Iterable[Directive]) -> Iterator[Li
             host
             and "$" not in host
             and "." not in host
-            and host not in config.pools
+            and host.lower() not in upstreams
             and host not in {"localhost", "unix"}
+            and not host.startswith("[")
         ):
             yield LintFinding(
                 origin=one.origin,

@@ -10,10 +10,12 @@ Source: nginx 1.22; :mod:`balancekit.compat.nginx` decides.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, final
 
+from balancekit._support.text import to_bytes
 from balancekit.compat import nginx
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
@@ -38,8 +40,16 @@ from balancekit.proxyconfig._nginx_decide import (
     refuse_repeated,
 )
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
+from balancekit.proxyconfig._nginx_listen import Listens
 from balancekit.proxyconfig._nginx_values import Template, Variables
-from balancekit.proxyconfig._nginx_words import METHODS, NEUTRAL, ROUTING, SERVER_FLAGS, SERVER_NUMBERS
+from balancekit.proxyconfig._nginx_words import (
+    METHODS,
+    NEUTRAL,
+    PASSES,
+    ROUTING,
+    SERVER_FLAGS,
+    SERVER_NUMBERS,
+)
 
 __all__ = ["read_nginx"]
 
@@ -48,10 +58,6 @@ TIME: Final = re.compile(
     "".join([f"(?:([0-9]{{1,9}}){unit} ?)?" for unit in "yMwdhm"]) + "(?:([0-9]{1,9})s?)?"
 )
 """As nginx reads seconds: units in this order, each once; milliseconds are refused."""
-PORTS: Final = re.compile(r"(?:.*:)?([0-9]+)(?:-([0-9]+))?")
-MAX_PORT: Final = 65_535
-MAX_PORTS: Final = 1_000
-"""Of one ``listen`` that are followed."""
 
 
 def read_nginx(path: str, *, files: Files | None = None) -> ProxyConfig:
@@ -73,11 +79,15 @@ class _Reader:
         self.directives = tuple(directives)
         self.path = path
         self.pools: dict[str, Pool] = {}
+        self.names: dict[str, str] = {}
+        """Pools by their name in lower case: names of hosts have no case."""
+        self.upstreams: set[str] = set()
         self.variables = Variables()
         self.not_modelled: list[NotModelled] = []
         self.owners: dict[Origin, str] = {}
         self.actions: list[Action] = []
         self.locations: list[dict[str, Any]] = []
+        self.listens = Listens(self.variables.tls_ports)
 
     def config(self) -> ProxyConfig:
         if all(one.block is None and one.name not in NEUTRAL | {*ROUTING} for one in self.directives):
@@ -93,6 +103,7 @@ class _Reader:
         for one in everything:
             if one.name == "map":
                 self.variables.add_map(one)
+        self.variables.read_maps()
         for one in everything:
             if one.name == "upstream":
                 self._upstream(one)
@@ -105,6 +116,7 @@ class _Reader:
                 merge_slashes = one.args != ("off",)
             elif one.name not in {"upstream", "map"}:
                 self._unread(one)
+        self.variables.first_port = next(iter(listeners), None)
         machines: dict[int, nginx.Locations] = {}
         for port, servers in listeners.items():
             try:
@@ -128,15 +140,20 @@ class _Reader:
         if len(block.args) != 1 or block.block is None:
             raise ProxyConfigError(block.origin, "an upstream has a name and a block")
         name = block.args[0]
-        if name in self.pools:
+        if name.lower() in self.names:
             raise ProxyConfigError(block.origin, f"a second upstream {name!r}")
+        self.names[name.lower()] = name
+        self.upstreams.add(name.lower())
         servers: list[PoolServer] = []
+        counts: Counter[str] = Counter()
         method: Directive | None = None
         unknown = ""
         for one in block.block:
             self.owners[one.origin] = name
             if one.name == "server":
-                servers.append(self._peer(one, servers))
+                if len(servers) >= MAX_SERVERS:
+                    raise ProxyConfigError(one.origin, f"more than {MAX_SERVERS} servers in a pool")
+                servers.append(self._peer(one, counts))
                 if servers[-1].backup and method is not None and method.name != "least_conn":
                     raise ProxyConfigError(one.origin, f"{method.name} does not support backup servers")
             elif one.name in METHODS:
@@ -206,7 +223,7 @@ class _Reader:
         template = Template(key, self.variables)
         return (nginx.ConsistentHash() if rest else nginx.Hash()), key, template, True
 
-    def _peer(self, one: Directive, before: list[PoolServer]) -> PoolServer:
+    def _peer(self, one: Directive, before: Counter[str]) -> PoolServer:
         if not one.args:
             raise ProxyConfigError(one.origin, "a server has an address")
         address, options = one.args[0], {"weight": 1}
@@ -226,11 +243,9 @@ class _Reader:
                 flags[name] = value
             else:
                 raise ProxyConfigError(one.origin, f"server has no parameter {word!r}")
-        if len(before) >= MAX_SERVERS:
-            raise ProxyConfigError(one.origin, f"more than {MAX_SERVERS} servers in a pool")
-        twin = sum(server.address == address for server in before)
+        before[address] += 1
         return PoolServer(
-            name=address if not twin else f"{address}#{twin + 1}",
+            name=address if before[address] == 1 else f"{address}#{before[address]}",
             address=address,
             origin=one.origin,
             weight=options.pop("weight"),
@@ -246,17 +261,12 @@ class _Reader:
         ports: dict[int, bool] = {}
         level: list[dict[str, Any]] = []
         answer: Directive | None = None
+        options: dict[str, Any] = {}
         for one in block.block or ():
             if one.name == "listen":
-                found = _ports(one)
-                if len(found) > MAX_PORTS:
-                    self.note(one, f"only the first {MAX_PORTS} ports are followed")
-                elif not found:
-                    self.note(one, "")
-                for port in found[:MAX_PORTS]:
-                    ports[port] = ports.get(port, False) or bool(
-                        {"default_server", "default"} & {*one.args[1:]}
-                    )
+                self.listens.add(one, ports, self.note)
+            elif one.name == "merge_slashes":
+                options["merge_slashes"] = one.args != ("off",)
             elif one.name == "server_name":
                 names += [*one.args]
             elif one.name == "location":
@@ -272,7 +282,7 @@ class _Reader:
             self.locations.append({"pattern": name, "origin": block.origin, "server": True})
         for port, default in (ports or {DEFAULT_PORT: False}).items():
             listeners.setdefault(port, []).append(
-                {"names": names, "default": default, "locations": level, "origin": block.origin}
+                {"names": names, "default": default, "locations": level, "origin": block.origin, **options}
             )
 
     def _location(self, block: Directive) -> dict[str, Any]:
@@ -285,7 +295,8 @@ class _Reader:
             raise ProxyConfigError(block.origin, "a location is written [= | ~ | ~* | ^~] pattern { }")
         rule: dict[str, Any] = {
             "modifier": args[0],
-            "pattern": args[1],
+            "pattern": byte_text(args[1]),
+            "redirects": False,
             "locations": [],
             "origin": block.origin,
         }
@@ -297,8 +308,9 @@ class _Reader:
                 guards.append(guard)
             elif one.name == "location":
                 rule["locations"].append(self._location(one))
-            elif one.name in {"proxy_pass", "fastcgi_pass", "grpc_pass", "uwsgi_pass", "scgi_pass"}:
+            elif one.name in PASSES:
                 target = target or one
+                rule["redirects"] = True
             elif one.name == "return":
                 target = one if target is None or target.name != "return" else target
             elif one.name not in NEUTRAL:
@@ -322,16 +334,18 @@ class _Reader:
 
     def implicit(self, address: str, one: Directive) -> str:
         """Return the pool of an address that is no upstream: one server."""
-        if address not in self.pools:
-            server = PoolServer(name=address, address=address, origin=one.origin)
-            self.pools[address] = self._pool(address, one.origin, [server], None, "")
-        return address
+        name = self.names.setdefault(address.lower(), address)
+        if name not in self.pools:
+            server = PoolServer(name=name, address=name, origin=one.origin)
+            self.pools[name] = self._pool(name, one.origin, [server], None, "")
+        return name
 
     # ------------------------------------------------------------------ what is left
 
     def _unread(self, one: Directive) -> None:
         if one.name in ROUTING:
-            self.note(one, ROUTING[one.name])
+            if one.args != ("off",):
+                self.note(one, ROUTING[one.name])
         elif one.name not in NEUTRAL and not one.name.startswith(
             ("ssl_", "gzip", "proxy_buffer", "client_", "log_")
         ):
@@ -347,7 +361,7 @@ class _Reader:
             port = next(iter(machines)) if request.port is None else request.port
             if port not in machines:
                 return Routing(None, f"nothing listens on port {port}")
-            found = machines[port].route(request.raw)
+            found = machines[port].route(request.raw.replace(target=byte_text(request.target)))
             if found.pool is not None:
                 return self.actions[int(found.pool)].routing(request)
             if found.status == 301:
@@ -359,19 +373,9 @@ class _Reader:
         return route
 
 
-def _ports(one: Directive) -> range:
-    """Return the ports of a ``listen``, none for a socket in the file system."""
-    if not one.args:
-        raise ProxyConfigError(one.origin, "listen has an address or a port")
-    if one.args[0].startswith("unix:"):
-        return range(0)
-    found = PORTS.fullmatch(one.args[0])
-    if found is None:
-        return range(DEFAULT_PORT, DEFAULT_PORT + 1)
-    first, last = int(found[1][:6]), int((found[2] or found[1])[:6])
-    if not 1 <= first <= last <= MAX_PORT:
-        raise ProxyConfigError(one.origin, f"{one.args[0]}: ports are 1 to {MAX_PORT}")
-    return range(first, last + 1)
+def byte_text(text: str) -> str:
+    """Return a text with one letter a byte, as paths are compared."""
+    return text if text.isascii() else to_bytes(text).decode("latin-1")
 
 
 def _whole(one: Directive, name: str, value: str, *, minimum: int) -> int:

@@ -18,7 +18,12 @@ __all__ = ["DEFAULT_PORT", "NETWORK", "Action", "Guard", "UpstreamChooser", "gua
 DEFAULT_PORT: Final = 80
 NETWORK: Final = "the client's network"
 """What ``ip_hash`` hashes."""
-PROXY_PASS: Final = re.compile(r"(https?|grpcs?|fastcgi|uwsgi|scgi)://([^/]+)(/.*)?")
+PASSED: Final = re.compile(
+    r"(https?|grpcs?|fastcgi|uwsgi|scgi)://(unix:[^:]*|\[[^]]*\][^/?]*|[^/?]+)", re.IGNORECASE
+)
+"""The scheme and the host of what is passed to."""
+PORT: Final = re.compile(r":[0-9]*\Z")
+STATUSES_WITH_LOCATION: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class ActionReader(Protocol):
@@ -26,6 +31,10 @@ class ActionReader(Protocol):
 
     pools: dict[str, Pool]
     variables: Variables
+    names: dict[str, str]
+    """Pools by their name in lower case."""
+    upstreams: set[str]
+    """Names of ``upstream`` blocks in lower case."""
 
     def note(self, one: Directive, why: str) -> None:
         """List a directive as not modelled."""
@@ -36,6 +45,39 @@ class ActionReader(Protocol):
         ...
 
 
+class Answer(NamedTuple):
+    """A ``return``: a status, and the text or the URL behind it."""
+
+    status: int
+    text: Template
+
+    def routing(self, request: ProxyRequest, rule: str) -> Routing:
+        """Return what is answered; a URL with variables that are not known stays as written."""
+        if self.status not in STATUSES_WITH_LOCATION or not self.text.text:
+            return Routing(None, rule, self.status)
+        try:
+            location = self.text.value(request).decode("utf-8", "backslashreplace")
+        except UnknownVariableError:
+            location = self.text.text
+        return Routing(None, rule, self.status, location)
+
+
+def answer_of(one: Directive, variables: Variables) -> Answer:
+    """Return what a ``return`` answers.
+
+    Raises
+    ------
+    ProxyConfigError
+        If it has neither a status nor a URL, or more than both.
+    """
+    if not 1 <= len(one.args) <= 2:
+        raise ProxyConfigError(one.origin, "return has a status, a URL, or both")
+    first = one.args[0]
+    if first.isascii() and first.isdecimal():
+        return Answer(int(first[:4]), Template(one.args[1] if len(one.args) > 1 else "", variables))
+    return Answer(302, Template(first, variables))
+
+
 class Guard(NamedTuple):
     """An ``if`` that compares a variable with a text, and answers."""
 
@@ -43,7 +85,7 @@ class Guard(NamedTuple):
     template: Template
     equal: bool
     text: bytes
-    answer: Directive
+    answer: Answer
 
     def holds(self, request: ProxyRequest) -> bool:
         """Whether a request gets the answer."""
@@ -58,7 +100,9 @@ def guard_of(one: Directive, variables: Variables) -> Guard | None:
     template = Template(one.args[0], variables)
     if len(inside) != 1 or inside[0].name != "return" or not inside[0].args or template.unknown:
         return None
-    return Guard(str(one), template, one.args[1] == "=", to_bytes(one.args[2]), inside[0])
+    return Guard(
+        str(one), template, one.args[1] == "=", to_bytes(one.args[2]), answer_of(inside[0], variables)
+    )
 
 
 def refuse_repeated(level: Iterable[Mapping[str, Any]]) -> None:
@@ -98,6 +142,9 @@ class Action:
         self._reader = reader
         self._guards = guards
         self._template: Template | None = None
+        self._answer: Answer | None = None
+        if target is not None and target.name == "return":
+            self._answer = answer_of(target, reader.variables)
         if target is not None and target.name != "return":
             if len(target.args) != 1:
                 raise ProxyConfigError(target.origin, f"{target.name} has one argument")
@@ -105,21 +152,31 @@ class Action:
             if self._template.unknown:
                 reader.note(target, f"the value of {', '.join(self._template.unknown)} is not known here")
             elif self._template.constant:
-                self._pool_of(self._template.text)
+                self._check(target, self._template.text)
+                self._pool_of(target, self._template.text)
 
-    def _pool_of(self, text: str) -> str:
-        target = self.target
-        if target is None:
-            raise AssertionError(text)
-        found = PROXY_PASS.match(text)
-        name = found[2] if found is not None else text
+    def _check(self, target: Directive, text: str) -> None:
+        """Refuse what nginx refuses of a text without variables."""
+        found = PASSED.match(text)
+        if found is None:
+            if target.name == "proxy_pass":
+                raise ProxyConfigError(target.origin, "proxy_pass has a URL with a scheme")
+            return
+        name = PORT.sub("", found[2]).lower()
+        if name != found[2].lower() and name in self._reader.upstreams:
+            raise ProxyConfigError(target.origin, f"{found[2]}: an upstream has no port here")
+
+    def _pool_of(self, target: Directive, text: str) -> str | None:
+        """Return the pool of a text, ``None`` if it is none that nginx can send a request to."""
+        found = PASSED.match(text)
         if found is None and target.name == "proxy_pass":
-            raise ProxyConfigError(target.origin, "proxy_pass has a URL with a scheme")
-        pools = self._reader.pools
-        if name in pools:
-            return name
-        if ":" not in name and found is not None:
-            name = f"{name}:{443 if found[1] == 'https' else DEFAULT_PORT}"
+            return None
+        name = found[2] if found is not None else text
+        known = self._reader.names.get(name.lower())
+        if known is not None:
+            return known
+        if found is not None and PORT.search(name) is None and not name.lower().startswith("unix:"):
+            name = f"{name}:{443 if found[1].lower() in {'https', 'grpcs'} else DEFAULT_PORT}"
         return self._reader.implicit(name, target)
 
     def routing(self, request: ProxyRequest) -> Routing:
@@ -127,7 +184,7 @@ class Action:
         try:
             guard = next((one for one in self._guards if one.holds(request)), None)
             if guard is not None:
-                return _returned(guard.answer, f"{self.rule}: {guard.written}")
+                return guard.answer.routing(request, f"{self.rule}: {guard.written}")
             return self._routing(request)
         except UnknownVariableError as error:
             return Routing(None, f"{self.rule}: the value of {error} is not known here")
@@ -135,20 +192,14 @@ class Action:
     def _routing(self, request: ProxyRequest) -> Routing:
         if self.target is None:
             return Routing(None, f"{self.rule} does not proxy: nginx answers by itself")
-        if self.target.name == "return":
-            return _returned(self.target, self.rule)
+        if self._answer is not None:
+            return self._answer.routing(request, self.rule)
         if self._template is None or self._template.unknown:
             return Routing(None, f"{self.rule}: {self.target} is not modelled")
         text = self._template.value(request).decode("utf-8", "replace")
-        return Routing(self._pool_of(text), f"{self.rule}: {self.target.name} {text}")
-
-
-def _returned(one: Directive, rule: str) -> Routing:
-    first = one.args[0] if one.args else ""
-    if first.isdecimal():
-        status, text = int(first), " ".join(one.args[1:])
-        return Routing(None, rule, status, text if status in {301, 302, 303, 307, 308} and text else None)
-    return Routing(None, rule, 302, first)
+        rule = f"{self.rule}: {self.target.name} {text}"
+        pool = self._pool_of(self.target, text)
+        return Routing(pool, rule) if pool is not None else Routing(None, f"{rule} is no URL", 500)
 
 
 @final

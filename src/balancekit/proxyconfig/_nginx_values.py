@@ -13,6 +13,7 @@ from typing import Final, final
 from balancekit._support.text import to_bytes
 from balancekit.compat._routing import compiled
 from balancekit.compat.nginx._host_names import HostNames
+from balancekit.compat.nginx._locations import host_name
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import nginx as read_path
 from balancekit.proxyconfig._model import ProxyConfigError, ProxyRequest
@@ -22,20 +23,18 @@ __all__ = ["Template", "UnknownVariableError", "Variables"]
 
 Value = Callable[[ProxyRequest], bytes]
 
+MAX_MAPS: Final = 100
+"""Maps that use each other, one behind the other."""
 VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
 
 
 def _host(request: ProxyRequest) -> bytes:
-    return to_bytes(
-        (request.host or "").lower().rpartition("]")[0] + "]"
-        if (request.host or "").startswith("[")
-        else (request.host or "").lower().partition(":")[0]
-    )
+    return to_bytes(host_name(request.host or "") or "")
 
 
 def _uri(request: ProxyRequest) -> bytes:
-    path = read_path(request.target.partition("?")[0])
-    return b"" if path is None else path.encode("latin-1", "replace")
+    path = read_path(to_bytes(request.target.partition("?")[0]).decode("latin-1"))
+    return b"" if path is None else path.encode("latin-1")
 
 
 PLAIN: Final[Mapping[str, Value]] = {
@@ -50,7 +49,6 @@ PLAIN: Final[Mapping[str, Value]] = {
     "host": _host,
     "http_host": lambda request: to_bytes(request.host or ""),
     "request_method": lambda request: to_bytes(request.method),
-    "scheme": lambda _: b"http",
     "request": lambda request: to_bytes(f"{request.method} {request.target} HTTP/1.1"),
 }
 
@@ -63,15 +61,24 @@ class UnknownVariableError(Exception):
 class Variables:
     """The variables of a configuration: nginx's own and those of ``map`` blocks."""
 
-    __slots__ = ("_maps", "doubtful")
+    __slots__ = ("_depths", "_maps", "_open", "_waiting", "doubtful", "first_port", "tls_ports")
 
     def __init__(self) -> None:
         self._maps: dict[str, Value] = {}
+        self._waiting: dict[str, Directive] = {}
+        """Maps that are not read yet; the order of maps decides nothing."""
+        self._open: list[int] = []
+        """For each map that is being read, the longest chain of maps that it uses so far."""
+        self._depths: dict[str, int] = {}
+        self.first_port: int | None = None
+        """Where requests without a port arrive."""
+        self.tls_ports: set[int] = set()
+        """Ports that speak TLS."""
         self.doubtful: set[str] = set()
         """Maps that use variables which are not known, for some requests."""
 
     def add_map(self, directive: Directive) -> None:
-        """Read a ``map`` block.
+        """Remember a ``map`` block, to be read when it is used, or by :meth:`read_maps`.
 
         Raises
         ------
@@ -80,17 +87,50 @@ class Variables:
         """
         if len(directive.args) != 2 or not directive.args[1].startswith("$"):
             raise ProxyConfigError(directive.origin, "a map needs a source and a $variable")
-        self._maps[directive.args[1][1:]] = self._map(directive, Template(directive.args[0], self))
+        self._waiting[directive.args[1][1:].lower()] = directive
+
+    def read_maps(self) -> None:
+        """Read all maps that are not read yet.
+
+        Raises
+        ------
+        ProxyConfigError
+            For a line that is none of a map, or maps that use too many others.
+        """
+        while self._waiting:
+            self._read(next(iter(self._waiting)))
+
+    def _read(self, name: str) -> None:
+        directive = self._waiting.pop(name)
+        self._open.append(0)
+        if len(self._open) > MAX_MAPS:
+            raise _too_deep(directive)
+        self._maps[name] = self._map(directive, Template(directive.args[0], self))
+        depth = self._depths[name] = self._open.pop() + 1
+        if depth > MAX_MAPS:
+            raise _too_deep(directive)
+        if self._open:
+            self._open[-1] = max(self._open[-1], depth)
 
     def find(self, name: str) -> Value | None:
         """Return how to compute a variable, ``None`` if it is not known here."""
         lower = name.lower()
         if lower in PLAIN:
             return PLAIN[lower]
+        if lower == "scheme":
+            return self._scheme
         for prefix, value in (("arg_", _argument), ("http_", _header), ("cookie_", _cookie)):
             if lower.startswith(prefix):
                 return value(name[len(prefix) :])
-        return self._maps.get(name)
+        if lower in self._waiting:
+            self._read(lower)
+        elif self._open and lower in self._depths:
+            self._open[-1] = max(self._open[-1], self._depths[lower])
+        return self._maps.get(lower)
+
+    def _scheme(self, request: ProxyRequest) -> bytes:
+        port = self.first_port if request.port is None else request.port
+        return b"https" if port in self.tls_ports else b"http"
 
     def _map(self, directive: Directive, source: Template) -> Value:
         templates = [source]
@@ -98,12 +138,17 @@ class Variables:
         hosts: HostNames[Template] | None = None
         expressions: list[tuple[re.Pattern[str], Template]] = []
         default = Template("", self)
+        seen: set[str] = set()
         for entry in directive.block or ():
             if entry.name in {"hostnames", "volatile"} and not entry.args:
                 hosts = hosts or (HostNames() if entry.name == "hostnames" else None)
                 continue
             if len(entry.args) != 1:
                 raise ProxyConfigError(entry.origin, "a line of a map is a value and a result")
+            plain = not entry.name.startswith("~")
+            if plain and entry.name.lower() in seen:
+                raise ProxyConfigError(entry.origin, f"a second line for {entry.name!r}")
+            seen |= {entry.name.lower()} if plain else set()
             result = Template(entry.args[0], self)
             templates.append(result)
             if entry.name == "default":
@@ -118,9 +163,9 @@ class Variables:
             elif hosts is not None:  # nginx, too, takes names with wildcards only after the word hostnames
                 hosts.add(entry.name.removeprefix("\\"), result)
             else:
-                exact.setdefault(entry.name.removeprefix("\\").lower(), result)
+                exact[entry.name.removeprefix("\\").lower()] = result
         if any(template.unknown or template.doubtful for template in templates):
-            self.doubtful.add(directive.args[1][1:])
+            self.doubtful.add(directive.args[1][1:].lower())
 
         def value(request: ProxyRequest) -> bytes:
             text = source.value(request).decode("latin-1")
@@ -165,7 +210,7 @@ class Template:
             if value is None:
                 self.unknown.append(f"${name}")
                 value = _unknown(name)
-            elif name in variables.doubtful:
+            elif name.lower() in variables.doubtful:
                 self.doubtful.append(f"${name}")
             self._parts += [to_bytes(text[start : found.start()]), value]
             start = found.end()
@@ -185,6 +230,10 @@ class Template:
             If it needs a variable that is not known.
         """
         return b"".join([part if isinstance(part, bytes) else part(request) for part in self._parts])
+
+
+def _too_deep(directive: Directive) -> ProxyConfigError:
+    return ProxyConfigError(directive.origin, f"more than {MAX_MAPS} maps that use each other")
 
 
 def _unknown(name: str) -> Value:

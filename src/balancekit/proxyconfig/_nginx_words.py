@@ -7,15 +7,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["METHODS", "NEUTRAL", "ROUTING", "SERVER_FLAGS", "SERVER_NUMBERS"]
+__all__ = ["METHODS", "NEUTRAL", "PASSES", "ROUTING", "SERVER_FLAGS", "SERVER_NUMBERS"]
 
 METHODS: Final = frozenset({"least_conn", "ip_hash", "hash", "random"})
+PASSES: Final = frozenset(
+    {"proxy_pass", "fastcgi_pass", "grpc_pass", "memcached_pass", "scgi_pass", "uwsgi_pass"}
+)
 SERVER_FLAGS: Final = frozenset({"backup", "down", "resolve"})
 SERVER_NUMBERS: Final = frozenset({"weight", "max_fails", "max_conns"})
 
 NEUTRAL: Final = frozenset(
     """
-    access_log add_header aio allow autoindex body charset chunked_transfer_encoding daemon default_type deny
+    access_log add_header aio allow autoindex body charset chunked_transfer_encoding daemon default_type
     directio env error_log etag events expires fastcgi_buffer_size fastcgi_buffers fastcgi_connect_timeout
     fastcgi_hide_header fastcgi_index fastcgi_param fastcgi_read_timeout fastcgi_send_timeout http2 if_modified_since
     ignore_invalid_headers index keepalive keepalive_disable keepalive_requests keepalive_time keepalive_timeout
@@ -36,7 +39,7 @@ NEUTRAL: Final = frozenset(
     variables_hash_bucket_size variables_hash_max_size worker_aio_requests worker_connections worker_cpu_affinity
     worker_priority worker_processes worker_rlimit_core worker_rlimit_nofile worker_shutdown_timeout
     working_directory zone map_hash_bucket_size map_hash_max_size absolute_redirect port_in_redirect msie_padding
-    satisfy auth_basic auth_basic_user_file limit_rate limit_rate_after proxy_limit_rate proxy_method
+    satisfy auth_basic_user_file limit_rate limit_rate_after proxy_limit_rate proxy_method
     real_ip_recursive
     """.split()
 )
@@ -55,6 +58,8 @@ ROUTING: Final[Mapping[str, str]] = {
     "limit_req": "it may refuse requests",
     "limit_conn": "it may refuse requests",
     "auth_request": "it may refuse requests",
+    "auth_basic": "it may refuse requests",
+    "deny": "it may refuse requests",
     "internal": "it refuses requests from outside",
     "alias": "",
     "mirror": "it sends a copy elsewhere",

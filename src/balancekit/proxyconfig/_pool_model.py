@@ -299,7 +299,10 @@ def _envoy_retries(config: ProxyConfig, name: str) -> int:
     for manager, _ in managers_of(resources) if resources is not None else ():
         for route in routes_of(manager):
             action = route.message("route")
-            policy = None if action is None or not leads_to(route, name) else action.message("retry_policy")
+            led = leads_to(route)
+            policy = None
+            if action is not None and (led is None or name in led):
+                policy = action.message("retry_policy")
             if policy is not None:
                 return policy.whole("num_retries", 1)
     return 0

@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,56 @@ def test_the_command_prints_findings(capsys):
     assert capsys.readouterr().out == ""
     assert main(["lint", "nowhere.conf"]) == 2
     assert "nowhere.conf:1" in capsys.readouterr().err
+
+
+def nginx_of(count):
+    """Write upstreams that hash addresses, each with its location."""
+    pools = "".join(
+        [f"upstream u{one} {{ ip_hash; server 10.0.0.1:80; server 10.0.0.2:80; }}\n" for one in range(count)]
+    )
+    routes = "".join([f"location /l{one}/ {{ proxy_pass http://u{one}; }}\n" for one in range(count)])
+    return f"http {{\n{pools}server {{\n{routes}}}\n}}\n"
+
+
+def haproxy_of(count):
+    """Write backends, each with its test and its rule."""
+    rules = "".join(
+        [f" acl a{one} path_beg /l{one}/\n use_backend u{one} if a{one}\n" for one in range(count)]
+    )
+    pools = "".join([f"backend u{one}\n server a 10.0.0.1:80 check\n" for one in range(count)])
+    return f"frontend f\n bind :80\n{rules}{pools}"
+
+
+def envoy_of(count):
+    """Write clusters, each with its route."""
+    routes = [{"match": {"path": f"/l{one}"}, "route": {"cluster": f"u{one}"}} for one in range(count)]
+    manager = {
+        "@type": "x/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "route_config": {"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}]},
+    }
+    listener = {
+        "address": {"socket_address": {"address": "10.0.0.9", "port_value": 80}},
+        "filter_chains": [{"filters": [{"name": "h", "typed_config": manager}]}],
+    }
+    clusters = [{"name": f"u{one}"} for one in range(count)]
+    return json.dumps({"static_resources": {"listeners": [listener], "clusters": clusters}}, indent=1)
+
+
+@pytest.mark.parametrize("write", [nginx_of, haproxy_of, envoy_of])
+def test_the_cost_of_lint_grows_with_the_file(tmp_path, write):
+    """Four times the pools and routes take at most six times the calls: nothing is compared with everything."""
+
+    def calls(count):
+        path = tmp_path / "proxy.conf"
+        path.write_text(write(count))
+        config = read_config(str(path))
+        made = Counter()
+        sys.setprofile(lambda _, event, __: made.update([event]))
+        try:
+            lint_config(config)
+        finally:
+            sys.setprofile(None)
+        return made["call"] + made["c_call"]
+
+    calls(10)
+    assert calls(400) <= 6 * calls(100)

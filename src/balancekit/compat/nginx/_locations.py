@@ -27,7 +27,7 @@ from balancekit.compat.nginx._host_names import HostNames
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import nginx as read_path
 
-__all__ = ["Locations", "locations"]
+__all__ = ["Locations", "host_name", "locations"]
 
 MODIFIERS: Final = ("", "=", "^~", "~", "~*")
 CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
@@ -91,13 +91,13 @@ class _Level:
         wanted = path + "/"
         named = [self.exact[wanted]] if wanted in self.exact else []
         named += [location for location in self.prefixes if location.pattern == wanted]
-        return next((location for location in named if location.pool is not None), None)
+        return next((location for location in named if location.redirects), None)
 
 
 class _Location:
     """One location with those inside of it."""
 
-    __slots__ = ("level", "modifier", "pattern", "pool")
+    __slots__ = ("level", "modifier", "pattern", "pool", "redirects")
 
     def __init__(self, rule: Mapping[str, Any]) -> None:
         self.modifier: str = rule.get("modifier", "")
@@ -105,6 +105,7 @@ class _Location:
             raise ConfigurationError("modifier", self.modifier, f"one of {', '.join(map(repr, MODIFIERS))}")
         self.pattern: str = rule["pattern"]
         self.pool: str | None = rule.get("pool")
+        self.redirects: bool = rule.get("redirects", self.pool is not None)
         self.level: _Level = _Level(rule.get("locations", ()))
 
 
@@ -124,9 +125,11 @@ class Locations:
     Parameters
     ----------
     servers
-        In order: ``{"names", "default", "locations": [{"modifier", "pattern", "pool", "locations"}]}``.
+        In order: ``{"names", "default", "merge_slashes", "locations": [{"modifier", "pattern", "pool", "redirects",
+        "locations"}]}``. ``redirects`` says whether a location proxies, so that a path without its last slash is redirected
+        to it; left out, a location with a pool does.
     merge_slashes
-        As the directive.
+        As the directive, for servers without their own; the default server's counts.
 
     Raises
     ------
@@ -154,6 +157,7 @@ class Locations:
             level = _Level(server.get("locations", ()))
             if self._default is None or (server.get("default") and not marked):
                 self._default = level
+                self._merge_slashes = server.get("merge_slashes", merge_slashes)
                 marked = bool(server.get("default"))
             for name in server.get("names") or ("",):
                 self._add(name, level)
@@ -193,11 +197,11 @@ class Locations:
     def _host(self, request: RawRequest, authority: str | None) -> str | None:
         """Return the name that servers are looked up by, ``None`` for a bad request."""
         given = request.values("host")
-        names = [_host_name(value) for value in given]
+        names = [host_name(value) for value in given]
         if None in names or len(names) > 1 or (not given and request.http != "1.0"):
             return None
         if authority is not None:
-            return _host_name(authority)
+            return host_name(authority)
         return names[0] if names else ""
 
     def _server(self, host: str) -> _Level:
@@ -218,7 +222,7 @@ def locations(rules: Mapping[str, Any]) -> Locations:
     return Locations(rules["servers"], merge_slashes=rules.get("merge_slashes", True) not in {False, "off"})
 
 
-def _host_name(value: str) -> str | None:
+def host_name(value: str) -> str | None:
     """Return a host without port and one trailing dot, in lower case; ``None`` if it is not allowed."""
     end, state, dot = len(value), "name", -2
     for place, letter in enumerate(value):

@@ -1,0 +1,82 @@
+"""nginx's ``listen``: ports, default servers, and where TLS is spoken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, final
+
+from balancekit.proxyconfig._model import ProxyConfigError
+from balancekit.proxyconfig._nginx_decide import DEFAULT_PORT
+from balancekit.proxyconfig._nginx_files import Directive
+
+__all__ = ["Listens"]
+
+PORTS: Final = re.compile(r"(?:.*:)?([0-9]+)(?:-([0-9]+))?")
+MAX_PORT: Final = 65_535
+MAX_PORTS: Final = 1_000
+"""Of one ``listen`` that are followed."""
+EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "[::]"})  # noqa: S104 - read, not bound
+
+
+@final
+class Listens:
+    """What the servers of a configuration listen on.
+
+    Parameters
+    ----------
+    tls_ports
+        Filled with the ports that speak TLS.
+    """
+
+    __slots__ = ("_addresses", "_defaults", "_tls_ports")
+
+    def __init__(self, tls_ports: set[int]) -> None:
+        self._addresses: dict[int, str] = {}
+        """The first address of each port."""
+        self._defaults: set[tuple[str, int]] = set()
+        """Addresses and ports that have a default server."""
+        self._tls_ports = tls_ports
+
+    def add(self, one: Directive, ports: dict[int, bool], note: Callable[[Directive, str], None]) -> None:
+        """Add a ``listen`` to the ports of its server, each with whether the server is the default one there.
+
+        Raises
+        ------
+        ProxyConfigError
+            For a port that is none, or a second default server.
+        """
+        found = _ports(one)
+        if len(found) > MAX_PORTS:
+            note(one, f"only the first {MAX_PORTS} ports are followed")
+        elif not found:
+            note(one, "")
+        where = one.args[0].rpartition(":")[0] if PORTS.fullmatch(one.args[0]) else one.args[0]
+        told = "" if where in EVERYWHERE else where
+        if any(self._addresses.setdefault(port, told) != told for port in found[:MAX_PORTS]):
+            note(one, "addresses are not told apart: all servers of its port are taken to share them")
+        words = {*one.args[1:]}
+        default = bool({"default_server", "default"} & words)
+        for port in found[:MAX_PORTS]:
+            if default and (where, port) in self._defaults:
+                raise ProxyConfigError(one.origin, f"a second default server for {one.args[0]}")
+            if default:
+                self._defaults.add((where, port))
+            if "ssl" in words:
+                self._tls_ports.add(port)
+            ports[port] = ports.get(port, False) or default
+
+
+def _ports(one: Directive) -> range:
+    """Return the ports of a ``listen``, none for a socket in the file system."""
+    if not one.args:
+        raise ProxyConfigError(one.origin, "listen has an address or a port")
+    if one.args[0].startswith("unix:"):
+        return range(0)
+    found = PORTS.fullmatch(one.args[0])
+    if found is None:
+        return range(DEFAULT_PORT, DEFAULT_PORT + 1)
+    first, last = int(found[1][:6]), int((found[2] or found[1])[:6])
+    if not 1 <= first <= last <= MAX_PORT:
+        raise ProxyConfigError(one.origin, f"{one.args[0]}: ports are 1 to {MAX_PORT}")
+    return range(first, last + 1)

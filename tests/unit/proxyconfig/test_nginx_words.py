@@ -1,0 +1,181 @@
+"""What nginx makes of its directives: names without case, maps in any order, slashes, schemes, sockets, answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from balancekit.proxyconfig import ProxyConfigError, ProxyRequest, read_nginx
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return what writes the inside of an ``http`` block from line 2 on, and reads it."""
+
+    def write(text):
+        path = tmp_path / "nginx.conf"
+        path.write_text(f"http {{\n{text}\n}}\n")
+        return read_nginx(str(path))
+
+    return write
+
+
+UPSTREAMS = "upstream Alpha { server 10.0.0.1:80; } upstream beta { server 10.0.0.2:80; }\n"
+
+
+@pytest.mark.parametrize(
+    ("inside", "path"),
+    [
+        ("root /srv;", "/x"),
+        ("return 204;", "/x"),
+        ("proxy_pass http://beta;", None),
+        ("fastcgi_pass beta;", None),
+        ("memcached_pass beta;", None),
+        ("return 204; proxy_pass http://beta;", None),
+    ],
+)
+@pytest.mark.parametrize("modifier", ["", "= ", "^~ "])
+def test_only_a_location_that_proxies_redirects_to_its_slash(written, modifier, inside, path):
+    """``/dir`` is redirected to ``/dir/`` if that location has a ``*_pass``; otherwise it is an ordinary path."""
+    config = written(
+        UPSTREAMS
+        + f"server {{ location / {{ proxy_pass http://alpha; }} location {modifier}/dir/ {{ {inside} }} }}"
+    )
+    found = config.route(ProxyRequest("/dir"))
+    assert (found.pool, found.status) == (("Alpha", None) if path else (None, 301))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://alpha", "http://ALPHA/x", "HTTP://Alpha?q=1", "http://$NAME", "http://$name/x"]
+)
+def test_names_of_upstreams_and_variables_have_no_case(written, url):
+    """Hosts of proxy_pass, schemes and names of variables are compared without case."""
+    config = written(
+        UPSTREAMS
+        + f"map $arg_none $Name {{ default aLPHA; }}\nserver {{ location / {{ proxy_pass {url}; }} }}"
+    )
+    assert config.explain(ProxyRequest()).server.address == "10.0.0.1:80"
+    assert set(config.pools) == {"Alpha", "beta"}
+
+
+def test_maps_may_stand_in_any_order(written):
+    """A map may use one that is written later."""
+    config = written(
+        UPSTREAMS + "map $second $first { default alpha; yes beta; }\nmap $arg_q $second { 1 yes; }\n"
+        "server { location / { proxy_pass http://$first; } }"
+    )
+    assert config.route(ProxyRequest("/?q=1")).pool == "beta"
+    assert config.route(ProxyRequest("/")).pool == "Alpha"
+    assert config.not_modelled == ()
+
+
+def test_maps_that_use_themselves_are_not_known(written):
+    """A circle of maps has no value: the location is listed, and nothing recurses."""
+    config = written(
+        "map $b $a { default x; }\nmap $a $b { default $a; }\nserver { location / { proxy_pass http://$a; } }"
+    )
+    assert config.route(ProxyRequest()).pool is None
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_maps_behind_each_other_without_end_are_refused(written, step):
+    """More than 100 maps that use each other are an error with a line, in whichever order they are written."""
+    lines = [f"map $m{number} $m{number + 1} {{ default 1; }}" for number in range(400)][::step]
+    with pytest.raises(ProxyConfigError, match="more than 100 maps"):
+        written("map $arg_x $m0 { default 1; }\n" + "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("map $arg_x $y {\na 1;\nA 2;\n}", 4),
+        ("map $arg_x $y {\ndefault 1;\n default 2;\n}", 4),
+        ("upstream a { server 10.0.0.1; }\nupstream A { server 10.0.0.1; }", 3),
+        ("upstream a { server 10.0.0.1; } server {\nlocation / { proxy_pass http://A:80; } }", 3),
+        ("server { listen 80 default_server; }\nserver { listen 80 default_server; }", 3),
+        ("server { location / {\nreturn; } }", 3),
+    ],
+)
+def test_what_nginx_refuses_is_refused_with_its_line(written, text, line):
+    """Names and lines that are written twice, a port behind the name of an upstream, a return of nothing."""
+    with pytest.raises(ProxyConfigError) as caught:
+        written(text)
+    assert caught.value.origin.line == line
+
+
+def test_sockets_of_the_file_system_are_told_apart(written):
+    """``http://unix:/a.sock:/uri`` is a server by its path; no port is added."""
+    config = written(
+        "server { location /a { proxy_pass http://unix:/run/a.sock; } location /b { proxy_pass http://unix:/run/b.sock:/x/; }\n"
+        "location /c { grpc_pass grpcs://[::1]; } location /d { proxy_pass http://[::1]:81; } }"
+    )
+    served = [config.explain(ProxyRequest(path)).server.address for path in ("/a", "/b", "/c", "/d")]
+    assert served == ["unix:/run/a.sock", "unix:/run/b.sock", "[::1]:443", "[::1]:81"]
+
+
+def test_the_default_server_says_whether_slashes_are_merged(written):
+    """merge_slashes of the port's default server counts, not that of http nor of the server that is found."""
+    servers = "server {{ {}; merge_slashes {}; server_name {}; location / {{ return 201; }} location /a/b {{ return 202; }} }}"
+    config = written(
+        servers.format("listen 80", "off", "one")
+        + servers.format("listen 80", "on", "two")
+        + "merge_slashes on;"
+    )
+    assert config.route(ProxyRequest("/a//b", host="one")).status == 201
+    assert config.route(ProxyRequest("/a//b", host="two")).status == 201
+
+
+@pytest.mark.parametrize("line", ["deny all;", "auth_basic staff;"])
+def test_what_may_refuse_a_request_is_listed(written, line):
+    """Access by address and by password is not followed, and listed as what may matter."""
+    config = written(UPSTREAMS + f"server {{ location / {{\n{line}\nproxy_pass http://beta; }} }}")
+    assert [one.origin.line for one in config.explain(ProxyRequest()).not_modelled] == [4]
+
+
+def test_what_is_off_refuses_nothing(written):
+    """``auth_basic off`` is not listed."""
+    assert written("server { location / { auth_basic off; return 204; } }").not_modelled == ()
+
+
+def test_paths_that_are_not_ascii_are_compared_by_their_bytes(written):
+    """A location in UTF-8 is found by its escapes and by its bytes, as a prefix and as an expression."""
+    config = written(
+        "server { location /é { return 201; } location ~ ^/ü+/ { return 202; } location / { return 203; } }"
+    )
+    statuses = {
+        path: config.route(ProxyRequest(path)).status for path in ("/%c3%a9x", "/é", "/ü/", "/%c3%bc/", "/e")
+    }
+    assert list(statuses.values()) == [201, 201, 202, 202, 203]
+
+
+@pytest.mark.parametrize(
+    ("port", "location"),
+    [(80, "http://shop.test/a?b=1"), (443, "https://shop.test/a?b=1"), (None, "http://shop.test/a?b=1")],
+)
+def test_answers_are_shown_with_their_variables(written, port, location):
+    """The URL of a return is that of the request: scheme by the port's ``ssl``, host in lower case without port and last dot."""
+    config = written("server { listen 80; listen 443 ssl; return 301 $scheme://$host$request_uri; }")
+    assert config.route(ProxyRequest("/a?b=1", host="Shop.test.:80", port=port)).location == location
+
+
+def test_an_if_knows_whether_a_port_speaks_tls(written):
+    """``if ($scheme = http)`` answers at the plain port only."""
+    config = written(
+        UPSTREAMS + "server { listen 80; listen 443 ssl;\n"
+        "location / { if ($scheme = http) { return 301 https://$host/; } proxy_pass http://beta; } }"
+    )
+    assert config.route(ProxyRequest(port=80)).status == 301
+    assert config.route(ProxyRequest(port=443)).pool == "beta"
+
+
+def test_a_url_with_variables_that_is_none_is_an_error_of_the_proxy(written):
+    """proxy_pass of a value without a scheme is answered with 500, as nginx does; nothing is raised."""
+    config = written("map $arg_x $y { default nothing; }\nserver { location / { proxy_pass $y; } }")
+    assert config.route(ProxyRequest()).status == 500
+
+
+def test_servers_of_one_port_at_several_addresses_are_listed(written):
+    """Which address a request arrives at is not known: the second address of a port is listed; wildcards are one address."""
+    config = written(
+        "server { listen 80; listen [::]:80; listen *:81; return 204; }\nserver {\nlisten 10.0.0.9:80; return 204; }"
+    )
+    assert [one.origin.line for one in config.not_modelled] == [4]
