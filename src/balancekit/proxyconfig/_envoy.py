@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
 from balancekit._support.arguments import checked_arguments
@@ -66,11 +66,11 @@ def read_envoy(path: str) -> ProxyConfig:
 
 @final
 class _Listener:
-    """A listener: its port, and what it does with a request."""
+    """A listener: its ports, and what it does with a request."""
 
-    def __init__(self, name: str, port: int | None, line: int) -> None:
+    def __init__(self, name: str, ports: Sequence[int], line: int) -> None:
         self.name = name
-        self.port = port
+        self.ports = ports
         self.line = line
         self.routes: Routes | None = None
         self.cluster: str | None = None
@@ -83,10 +83,11 @@ class _Listener:
         if self.routes is None:
             return Routing(None, f"listener {self.name}: its filters are not modelled")
         raw = request.raw
-        if self.strip_port and self.port is not None and raw.host is not None:
+        port = request.port or next(iter(self.ports), None)
+        if self.strip_port and port is not None and raw.host is not None:
             raw = RawRequest(
                 target=raw.target,
-                host=raw.host.removesuffix(f":{self.port}"),
+                host=raw.host.removesuffix(f":{port}"),
                 method=raw.method,
                 headers=raw.headers,
             )
@@ -96,6 +97,13 @@ class _Listener:
             words = "no route matches" if status == 404 else "refused"
             return Routing(None, f"listener {self.name}: {words}", status, found.location)
         return self.routes.actions[int(found.pool)].routing(request, pools)
+
+
+def _additional(listener: Message) -> list[Message | None]:
+    return [
+        one.message("address")
+        for one in listener.messages("additional_addresses", neutral=["socket_options"])
+    ]
 
 
 @final
@@ -152,17 +160,17 @@ class _Reader:
         if not self.listeners:
             return Routing(None, "there is no listener")
         for listener in self.listeners:
-            if request.port is None or request.port == listener.port:
+            if request.port is None or request.port in listener.ports:
                 return listener.route(request, self.pools)
         return Routing(None, f"nothing listens on port {request.port}")
 
     def _listener(self, listener: Message) -> _Listener:
         address = listener.message("address")
-        where = "" if address is None else address_of(address)
-        port = where.rpartition(":")[2]
-        found = _Listener(
-            listener.text("name") or where, int(port) if port.isdecimal() else None, listener.line
-        )
+        where = [address_of(one) for one in (address, *_additional(listener)) if one is not None]
+        ports = [int(one.rpartition(":")[2]) for one in where if one.rpartition(":")[2].isdecimal()]
+        if any(port and port in other.ports for other in self.listeners for port in ports):
+            listener.note("address", "addresses are not told apart: the first listener of its port is taken")
+        found = _Listener(listener.text("name") or next(iter(where), ""), ports, listener.line)
         chains = listener.messages(
             "filter_chains",
             neutral=["name", "transport_socket", "metadata", "transport_socket_connect_timeout"],

@@ -20,6 +20,8 @@ __all__ = [
     "ClusterOptions",
     "Cookie",
     "SentPath",
+    "header_name",
+    "header_of",
     "key_of",
     "seen",
     "shown",
@@ -134,6 +136,17 @@ def seen(request: ProxyRequest) -> envoy.Request:
         query.setdefault(name, value)
     repeated = {name: found for name, found in lines.items() if len(found) > 1}
     return envoy.Request(headers=headers, query=query, source=request.client, repeated=repeated)
+
+
+def header_of(request: ProxyRequest, name: str) -> str | None:
+    """Return a header or a pseudo header as Envoy sees it, ``None`` if it is not sent."""
+    return seen(request).headers.get(header_name(name))
+
+
+def header_name(name: str) -> str:
+    """Return the name of a header in lower case; Envoy keeps ``Host`` as ``:authority``."""
+    lower = name.lower()
+    return ":authority" if lower == "host" else lower
 
 
 def key_of(request: ProxyRequest, routing: Routing, /) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from balancekit.proxyconfig._envoy_decide import header_name
 from balancekit.proxyconfig._envoy_message import Message
 
 __all__ = ["needed", "read_match", "shown"]
@@ -57,7 +58,7 @@ def read_match(match: Message) -> tuple[dict[str, Any], bool]:
 
 
 def _header(one: Message) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": needed(one, "name")}
+    found: dict[str, Any] = {"name": header_name(needed(one, "name"))}
     if "string_match" in one:
         found["string_match"] = _string(one)
     for name, word in OLD_HEADERS.items():

@@ -181,10 +181,12 @@ class Message:
         return value.data
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """Return a field that is a truth value."""
+        """Return a field that is a truth value; ``"true"`` and ``"false"`` may be quoted."""
         value = self.value(name)
         if value is None:
             return default
+        if value.data in {"true", "false"}:
+            return value.data == "true"
         if value.truth is None:
             raise self.fail(name, "true or false is expected")
         return value.truth

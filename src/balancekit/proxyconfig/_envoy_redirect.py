@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from balancekit._support.record import Record
 from balancekit.proxyconfig._envoy_message import Message
@@ -33,6 +33,8 @@ class Redirect(Record):
         What replaces that of the request; empty or 0 to keep it.
     path
         What replaces the path; with its query if it has one.
+    matched, prefix
+        The beginning of the path that the route matches, and what replaces it; empty to keep it.
     strip_query
         Whether the request's query is left out.
     """
@@ -42,6 +44,8 @@ class Redirect(Record):
     host: str = ""
     port: int = 0
     path: str = ""
+    matched: str = ""
+    prefix: str = ""
     strip_query: bool = False
 
     def location(self, request: ProxyRequest) -> str:
@@ -57,6 +61,8 @@ class Redirect(Record):
         path, mark, query = request.target.partition("?")
         if self.path:
             path = self.path
+        elif self.prefix:
+            path = self.prefix + path[len(self.matched) :]
         rest = "" if self.strip_query or "?" in path else mark + query
         return f"{scheme}://{host}{':' + port if port else ''}{path}{rest}"
 
@@ -66,8 +72,8 @@ def _split(host: str) -> tuple[str, str]:
     return (found[1], found[2]) if found is not None else (host, "")
 
 
-def read_redirect(one: Message) -> Redirect:
-    """Return a route's redirect.
+def read_redirect(one: Message, words: Mapping[str, Any]) -> Redirect:
+    """Return the redirect of a route, whose match is given in words.
 
     Raises
     ------
@@ -77,14 +83,19 @@ def read_redirect(one: Message) -> Redirect:
     scheme = one.text("scheme_redirect")
     if one.flag("https_redirect"):
         scheme = "https"
-    for name in ("prefix_rewrite", "regex_rewrite"):
-        if name in one:
-            one.note(name, "the location is shown without it")
+    matched = next(
+        (words[name] for name in ("prefix", "path", "path_separated_prefix") if name in words), None
+    )
+    if matched is None:
+        one.note("prefix_rewrite", "the location is shown without it")
+    one.note("regex_rewrite", "the location is shown without it")
     return Redirect(
         status=CODES[one.choice("response_code", CODES, "MOVED_PERMANENTLY")],
         scheme=scheme,
         host=one.text("host_redirect"),
         port=one.whole("port_redirect", 0, maximum=65535),
         path=one.text("path_redirect"),
+        matched=matched or "",
+        prefix="" if matched is None else one.text("prefix_rewrite"),
         strip_query=one.flag("strip_query"),
     )

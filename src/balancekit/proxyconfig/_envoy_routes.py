@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, final
 
 from balancekit.compat import envoy
 from balancekit.errors import ConfigurationError
-from balancekit.proxyconfig._envoy_decide import ClientAddress, Cookie, SentPath, seen
+from balancekit.proxyconfig._envoy_decide import ClientAddress, Cookie, SentPath, header_name, header_of, seen
 from balancekit.proxyconfig._envoy_match import needed, read_match, shown
 from balancekit.proxyconfig._envoy_message import Message
 from balancekit.proxyconfig._envoy_redirect import Redirect, read_redirect
@@ -86,7 +86,7 @@ class Action:
             return self._drawn(request, pools)
         name = self.cluster
         if self.cluster_header is not None:
-            name = request.header(self.cluster_header) or ""
+            name = header_of(request, self.cluster_header) or ""
         if name is None:
             return Routing(None, f"{self.rule}: its action is not modelled")
         return self._to(name, pools, self.metadata)
@@ -102,7 +102,7 @@ class Action:
         if self.by_hash:
             value = envoy.request_hash(self.hash_policy, seen(request))
         elif self.by_header:
-            text = request.header(self.by_header)
+            text = header_of(request, self.by_header)
             value = int(text) if text is not None and text.isascii() and text.isdecimal() else None
         if value is None:
             shares: dict[str, float] = {}
@@ -173,7 +173,7 @@ class Routes:
             if match is None:
                 raise route.notes.error(route.line, "a match is expected")
             words, known = read_match(match)
-            action = self._action(route, f"route {shown(words)} ({route.origin})", inherited)
+            action = self._action(route, words, inherited)
             if action.hash_policy:
                 chosen = route.message("route")
                 action.hash_policy = tuple([self._sent(one, words, chosen) for one in action.hash_policy])
@@ -189,13 +189,15 @@ class Routes:
                 found.append(rule)
         return found
 
-    def _action(self, route: Message, rule: str, inherited: tuple[envoy.HashPolicy, ...]) -> Action:
-        action = Action(rule)
+    def _action(
+        self, route: Message, words: Mapping[str, Any], inherited: tuple[envoy.HashPolicy, ...]
+    ) -> Action:
+        action = Action(f"route {shown(words)} ({route.origin})")
         chosen = route.message("route", neutral=ROUTE_ACTION, ignored=ROUTE_ACTION_IGNORED)
         redirect = route.message("redirect")
         direct = route.message("direct_response", neutral=["body", "body_format"])
         if redirect is not None:
-            action.redirect = read_redirect(redirect)
+            action.redirect = read_redirect(redirect, words)
         elif direct is not None:
             action.status = direct.whole("status", 0, minimum=200, maximum=599)
         elif chosen is not None:
@@ -256,7 +258,7 @@ class Routes:
             )
             if header is not None:
                 header.note("regex_rewrite", "the header is hashed as it is")
-                found.append(envoy.Header(name=needed(header, "header_name"), terminal=terminal))
+                found.append(envoy.Header(name=header_name(needed(header, "header_name")), terminal=terminal))
             elif cookie is not None:
                 cookie.text("path")
                 cookie.list("attributes")
@@ -281,7 +283,7 @@ class Routes:
     ) -> envoy.HashPolicy:
         """Return a policy over what the host is sent."""
         name = policy.name.lower() if isinstance(policy, envoy.Header) else ""
-        if chosen is None or name not in {":path", ":authority", "host"}:
+        if chosen is None or name not in {":path", ":authority"}:
             return policy
         rewrites = PATH_REWRITES if name == ":path" else HOST_REWRITES
         for field in rewrites:

@@ -147,7 +147,6 @@ LISTENER: Final = frozenset(
         "metadata",
         "freebind",
         "transparent",
-        "additional_addresses",
         "bypass_overload_manager",
     ]
 )

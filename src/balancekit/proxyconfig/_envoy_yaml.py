@@ -8,6 +8,7 @@ Cost: O(size of the file). Source: PyYAML; Envoy 1.40 for what plain words mean.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final, TypeAlias, final
 
@@ -25,6 +26,8 @@ MAX_DIGITS: Final = 20
 """Of a whole number."""
 LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml where it is there; its events are the same."""
+PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+"""Two escapes of JSON that are one character, which YAML writes as one escape."""
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 INTEGER: Final = re.compile(r"[+-]?[0-9]+|0x[0-9a-fA-F]+")
 TRUE: Final = frozenset({"y", "yes", "true", "on"})
@@ -106,19 +109,43 @@ class Value:
         return self.data
 
 
-def read_values(text: str, path: str) -> Value:
-    """Return the one document of a file.
+def _json_as_yaml(text: str, path: str) -> str:
+    """Return JSON as the YAML of the same values and lines.
 
     Raises
     ------
     ProxyConfigError
-        If it is not one document of YAML, has a key twice, nests too deeply, or has too many values.
+        If it is not JSON: YAML takes much that Envoy refuses in a file whose name ends with ``.json``.
+    """
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ProxyConfigError(Origin(path, error.lineno), f"no JSON ({error.msg})") from None
+    except (RecursionError, ValueError):
+        pass  # too deep, or a number of too many digits: the limits of read_values name the line
+    return PAIR.sub(_one_escape, text)
+
+
+def _one_escape(found: re.Match[str]) -> str:
+    high, low = int(found[2], 16), int(found[3], 16)
+    return f"{found[1]}\\U{0x10000 + ((high - 0xD800) << 10) + low - 0xDC00:08x}"
+
+
+def read_values(text: str, path: str) -> Value:
+    """Return the one document of a file in YAML, or in JSON if its name ends with ``.json``.
+
+    Raises
+    ------
+    ProxyConfigError
+        If it is not one document, has a key twice, nests too deeply, or has too many values.
     """
     found = SURROGATE.search(text)
     if found is not None:
         raise ProxyConfigError(
             Origin(path, text.count("\n", 0, found.start()) + 1), "bytes that are not UTF-8"
         )
+    if path.endswith(".json"):
+        text = _json_as_yaml(text, path)
     try:
         return _Builder(path).build(text)
     except yaml.reader.ReaderError as error:

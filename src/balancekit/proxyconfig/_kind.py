@@ -23,7 +23,10 @@ READERS: Final[Mapping[str, Callable[[str], ProxyConfig]]] = {
     "envoy": read_envoy,
 }
 HAPROXY: Final = re.compile(r"^(?:global|defaults|frontend|backend|listen)\b[^;{]*$", re.MULTILINE)
-ENVOY: Final = re.compile(r"""^\s*(?:\{\s*)?["']?static_?[rR]esources["']?\s*:""", re.MULTILINE)
+ENVOY: Final = re.compile(
+    r"""(?:^|[{,])\s*["']?(?:static_?[rR]esources|dynamic_?[rR]esources)["']?\s*:""", re.MULTILINE
+)
+"""Lines, or one line of JSON without blanks."""
 
 
 @checked_arguments

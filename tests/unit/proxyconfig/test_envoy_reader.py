@@ -370,3 +370,96 @@ def test_a_byte_order_mark_before_a_bootstrap_is_none_of_it(tmp_path):
     path = tmp_path / "envoy.yaml"
     path.write_bytes(b"\xef\xbb\xbfstatic_resources:\n  clusters: [{name: a}]\n")
     assert list(read_config(str(path)).pools) == ["a"]
+
+
+def test_every_address_of_a_listener_leads_to_it(written):
+    """Ports of additional_addresses are ports of the listener; a second listener of a port is listed."""
+    more = "    additional_addresses: [{address: {socket_address: {address: 127.0.0.1, port_value: 8081}}}]\n"
+    text = LISTENER.replace("    filter_chains", f"{more}    filter_chains", 1) + ROUTES + CLUSTERS
+    config = read_envoy(written(text))
+    assert config.route(ProxyRequest("/gone", port=8081)).status == 410
+    assert config.route(ProxyRequest("/gone", port=8082)).status is None
+    second = LISTENER.partition("  listeners:\n")[2].replace("127.0.0.1", "10.0.0.9")
+    config = read_envoy(written(LISTENER + ROUTES + second + ROUTES + CLUSTERS))
+    assert [one.origin.line for one in config.not_modelled if "told apart" in one.why] == [
+        (LISTENER + ROUTES).count("\n") + 2
+    ]
+
+
+@pytest.mark.parametrize("name", [":authority", "host", "Host"])
+def test_the_host_is_the_authority_wherever_a_header_is_named(written, name):
+    """Envoy keeps Host as :authority: in matches, in cluster_header and in what is hashed."""
+    rules = f"""\
+              - match: {{prefix: /m, headers: [{{name: "{name}", string_match: {{exact: shop}}}}]}}
+                direct_response: {{status: 201}}
+              - match: {{prefix: /c}}
+                route: {{cluster_header: "{name}"}}
+              - match: {{prefix: /}}
+                route: {{cluster: shop, hash_policy: [{{header: {{header_name: "{name}"}}}}]}}
+"""
+    config = read_envoy(written(LISTENER + rules + CLUSTERS))
+    assert config.route(ProxyRequest("/m", host="shop")).status == 201
+    assert config.route(ProxyRequest("/m", host="else")).status is None
+    assert config.route(ProxyRequest("/c", host="plain")).pool == "plain"
+    assert config.explain(ProxyRequest("/", host="who")).key == "who"
+
+
+@pytest.mark.parametrize(
+    ("match", "path", "location"),
+    [
+        ("prefix: /a", "/a/b?c=1", "http://h/zz/b?c=1"),
+        ("path: /a", "/a", "http://h/zz"),
+        ("path_separated_prefix: /a", "/a/b", "http://h/zz/b"),
+    ],
+)
+def test_a_redirect_may_replace_the_beginning_of_the_path(written, match, path, location):
+    """prefix_rewrite of a redirect replaces what the route matches, and keeps the rest and the query."""
+    rules = f"              - {{match: {{{match}}}, redirect: {{prefix_rewrite: /zz}}}}\n"
+    config = read_envoy(written(LISTENER + rules + CLUSTERS))
+    assert config.route(ProxyRequest(path, host="h")).location == location
+
+
+@pytest.mark.parametrize(("text", "expected"), [('"false"', 201), ("'true'", 404), ("true", 404)])
+def test_truth_values_may_be_quoted(written, text, expected):
+    """Envoy reads "true" and "false" as truth values."""
+    rules = f"              - {{match: {{prefix: /A, case_sensitive: {text}}}, direct_response: {{status: 201}}}}\n"
+    assert read_envoy(written(LISTENER + rules + CLUSTERS)).route(ProxyRequest("/a")).status == expected
+
+
+BROKEN_JSON = [
+    '{"static_resources":\n {"clusters": [{"name": a}]}}',
+    '{"static_resources":\n {"clusters": [{"name": "a"},]}}',
+    '{"static_resources": {}\n # comment\n}',
+]
+
+
+@pytest.mark.parametrize("text", BROKEN_JSON)
+def test_what_is_called_json_is_json(tmp_path, text):
+    """Unquoted words, comments and commas too many are refused with their line, as Envoy does."""
+    path = tmp_path / "envoy.json"
+    path.write_text(text)
+    with pytest.raises(ProxyConfigError, match="no JSON") as caught:
+        read_envoy(str(path))
+    assert caught.value.origin.line == 2
+
+
+def test_json_may_have_tabs_and_escapes_of_two_halves(tmp_path):
+    r"""Tabs indent, ``\/`` is a slash, two halves of a surrogate pair are one character, and a quoted backslash is none."""
+    path = tmp_path / "envoy.json"
+    path.write_text(
+        '{\n\t"static_resources": {\n\t\t"clusters": [{"name": "a\\/\\ud83d\\uDE00\\\\ud83d"}]\n\t}\n}\n'
+    )
+    assert list(read_envoy(str(path)).pools) == ["a/\U0001f600\\ud83d"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"node":{"id":"x"},"static_resources":{}}',
+        "node: {id: x}\ndynamic_resources: {}\n",
+        '{"staticResources": {}}',
+    ],
+)
+def test_bootstraps_are_told_wherever_their_resources_stand(text):
+    """JSON of one line, and resources that come from elsewhere, are Envoy's too."""
+    assert kind_of_text(text) == "envoy"
