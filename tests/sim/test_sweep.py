@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import signal
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from random import Random
 
 import pytest
+from tests.cli.test_command import children, none_left
 
 from balancekit import ConfigurationError
 from balancekit.sim import Exponential, Hang, Poisson, Server, SimulationReport, simulate, sweep
@@ -127,3 +132,38 @@ def test_a_report_as_data_and_as_a_pickle():
     )
     assert nothing.errors == 1.0
     assert json.loads(json.dumps(nothing.data(), allow_nan=False))["p50"] is None
+
+
+NAPS = """
+import sys
+import time
+from balancekit.sim import sweep
+
+def nap(seconds):
+    print("begun", flush=True)
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    sweep(nap, [{"seconds": 300.0}])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(how, tmp_path):
+    """A program that is killed while it sweeps leaves no process behind."""
+    script = tmp_path / "naps.py"
+    script.write_text(NAPS)
+    mark = f"sweep-{how.name}"
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"SWEEP_MARK": mark},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "begun\n"
+        assert len(children(mark)) > 1
+        parent.send_signal(how)
+        parent.wait(30)
+        assert none_left(mark)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.workers import begin_worker
 from balancekit.errors import ConfigurationError
 
 __all__ = ["sweep"]
@@ -68,7 +69,8 @@ def sweep(
     size = valid.integer("chunk", chunk, minimum=1)
     if executor is not None:
         return _sweep(run, listed, executor, size)
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context(_start_method())) as processes:
+    context = multiprocessing.get_context(_start_method())
+    with ProcessPoolExecutor(mp_context=context, initializer=begin_worker) as processes:
         return _sweep(run, listed, processes, size)
 
 
