@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
+from balancekit._support.workers import begin_worker
 from balancekit.bench import CARDS, TITLES, Findings, Results, Table, card, measure, write
 from balancekit.cli._bench_options import CARDS_OF_ALL
 from balancekit.cli._console import output
 from balancekit.cli._out_folder import out_folder
 from balancekit.cli._status import remark
+from balancekit.cli._tables import figure_tables
 
 __all__ = ["run_bench"]
 
@@ -73,15 +75,14 @@ def _measure(options: argparse.Namespace, folder: Path | None) -> int:
 def _executor(workers: int) -> Executor:
     """Return processes that start from scratch: this one has a thread that draws a progress bar.
 
-    An interruption from the keyboard reaches all of them; this one ends the others.
+    An interruption from the keyboard reaches all of them; this one ends the others, however it ends itself.
     """
     if workers == 1:
         return ThreadPoolExecutor(1)
     return ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
+        initializer=partial(begin_worker, ignore_interrupts=True),
     )
 
 
@@ -119,7 +120,8 @@ def _print(results: Results, seconds: float) -> None:
         for table in findings.tables:
             if len(table.rows) <= LONG:
                 console.print(f"\n[bold]{table.title}[/bold]", highlight=False)
-                console.print(_grid(table))
+                for grid in _grids(table, console.width):
+                    console.print(grid)
         if len(results.topics) == 1:
             console.print("\n[bold]Claims[/bold]")
             console.print(_claims(findings))
@@ -150,13 +152,12 @@ def _listed(facts: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def _grid(table: Table) -> Grid:
-    grid = Grid(box=None, pad_edge=False)
-    for column in table.columns:
-        grid.add_column(column.name, justify="right" if column.form else "left", no_wrap=True)
-    for row in table.rows:
-        grid.add_row(*[column.text(cell) for column, cell in zip(table.columns, row, strict=True)])
-    return grid
+def _grids(table: Table, width: int) -> Iterator[Grid]:
+    columns = [(column.name, bool(column.form)) for column in table.columns]
+    rows = [
+        [column.text(cell) for column, cell in zip(table.columns, row, strict=True)] for row in table.rows
+    ]
+    return figure_tables(columns, rows, width=width, box=None)
 
 
 def _claims(findings: Findings) -> Grid:
@@ -164,7 +165,7 @@ def _claims(findings: Findings) -> Grid:
     grid.add_column("", no_wrap=True)
     grid.add_column("claim")
     for column in ("measured", "right", "allowed"):
-        grid.add_column(column, justify="right", no_wrap=True)
+        grid.add_column(column, justify="right", overflow="fold")
     for claim in findings.claims:
         grid.add_row(
             f"[{VERDICTS[claim.verdict]}]{claim.verdict}[/]",

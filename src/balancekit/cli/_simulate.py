@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +24,7 @@ from balancekit.cli._first_list import first_list
 from balancekit.cli._out_folder import out_folder
 from balancekit.cli._simulate_proxy import with_proxy
 from balancekit.cli._status import remark
+from balancekit.cli._tables import figure_tables
 from balancekit.errors import ConfigurationError
 from balancekit.sim import (
     QUANTILES,
@@ -38,6 +40,13 @@ __all__ = ["run_simulate"]
 
 WIDE = 150
 """Columns of a table that is not for a terminal."""
+COLUMNS: Final = (
+    ("balancer", False),
+    *[
+        (name, True)
+        for name in ("mean", *QUANTILES, "errors", "attempts", "overload", "evenness", "least", "most")
+    ],
+)
 
 
 def run_simulate(options: argparse.Namespace) -> int:
@@ -110,7 +119,8 @@ def _list(options: argparse.Namespace) -> int:
 
 def _print(scenario: Scenario, reports: Mapping[str, SimulationReport], findings: Sequence[Finding]) -> None:
     console = output(WIDE, markup=False, emoji=False)  # texts are the author's, brackets and all
-    console.print(_table(scenario, reports))
+    for table in figure_tables(COLUMNS, _rows(reports), width=console.width, title=scenario.title):
+        console.print(table)
     if findings:
         console.print(_claims(findings))
     if scenario.why:
@@ -128,16 +138,12 @@ def _run(scenario: Scenario, *, quiet: bool) -> dict[str, SimulationReport]:
     return found
 
 
-def _table(scenario: Scenario, reports: Mapping[str, SimulationReport]) -> Table:
-    table = Table(title=scenario.title, title_justify="left")
-    table.add_column("balancer", no_wrap=True)
-    for column in ("mean", *QUANTILES, "errors", "attempts", "overload", "evenness", "least", "most"):
-        table.add_column(column, justify="right")
+def _rows(reports: Mapping[str, SimulationReport]) -> list[list[str]]:
+    rows = []
     for name, report in reports.items():
         shares = report.shares
         least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
-        table.add_row(
-            name,
+        figures = [
             _seconds(report.mean),
             *[_seconds(report.quantile(share)) for share in QUANTILES.values()],
             f"{report.errors:.2%}",
@@ -146,16 +152,17 @@ def _table(scenario: Scenario, reports: Mapping[str, SimulationReport]) -> Table
             f"{report.evenness:.3f}",
             f"{shares[least]:.1%} {least}",
             f"{shares[most]:.1%} {most}",
-        )
-    return table
+        ]
+        rows.append([name, *figures])
+    return rows
 
 
 def _claims(findings: Sequence[Finding]) -> Table:
     table = Table(title="Claims", title_justify="left")
     for column in ("", "claim", "measured"):
-        table.add_column(column, no_wrap=column == "")
+        table.add_column(column, no_wrap=column == "", overflow="fold")
     for column in ("value", "right", "source"):
-        table.add_column(column, justify="left" if column == "source" else "right")
+        table.add_column(column, justify="left" if column == "source" else "right", overflow="fold")
     for finding in findings:
         claim = finding.claim
         over = f" over {claim.over}" if claim.over else ""

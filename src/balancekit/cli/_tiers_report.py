@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
 from balancekit.cli._report import Note, milliseconds
+from balancekit.cli._tables import figure_tables
 from balancekit.stats import summary
 
 __all__ = ["Phase", "TiersReport", "print_tiers"]
+
+FIGURES: Final = (
+    "noticed after",
+    "at most",
+    "requests",
+    "retries",
+    "failures",
+    "until",
+    "at most",
+    "p50",
+    "p99",
+)
+COLUMNS: Final = (("killed", False), *[(name, True) for name in FIGURES])
 
 
 @dataclass
@@ -130,25 +143,11 @@ class TiersReport:
 
 def print_tiers(console: Console, report: TiersReport) -> None:
     """Print the summary of a run."""
-    table = Table(title="what the callers saw", title_justify="left")
-    table.add_column("killed", no_wrap=True)
-    for column in (
-        "noticed after",
-        "at most",
-        "requests",
-        "retries",
-        "failures",
-        "until",
-        "at most",
-        "p50",
-        "p99",
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
+    rows = []
     for phase in report.phases:
         quantiles = summary(phase.durations)
         after = phase.detected.values()
-        table.add_row(
-            _what(phase),
+        figures = [
             _span(min(after), max(after)) if after else "-",
             _seconds(phase.detection_bound),
             str(phase.requests),
@@ -158,8 +157,10 @@ def print_tiers(console: Console, report: TiersReport) -> None:
             "none" if phase.failure_bound is None else _seconds(phase.failure_bound),
             milliseconds(quantiles.p50 if quantiles else None),
             milliseconds(quantiles.p99 if quantiles else None),
-        )
-    console.print(table)
+        ]
+        rows.append([_what(phase), *figures])
+    for table in figure_tables(COLUMNS, rows, width=console.width, title="what the callers saw"):
+        console.print(table)
     causes = sum((phase.causes for phase in report.phases), Counter[str]())
     if causes:
         told = ", ".join(f"{count} {cause}" for cause, count in causes.most_common())

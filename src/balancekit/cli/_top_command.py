@@ -154,9 +154,9 @@ def _fetch(url: str) -> dict[tuple[str, str], Reading]:
 def _table(rows: Iterable[EndpointRow]) -> Table:
     table = Table(title_justify="left")
     for column in ("service", "endpoint", "state"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for column in ("in flight", "requests/s", "failures/s", "mean latency"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         mean = "-" if row.mean is None else f"{row.mean * 1e3:.1f} ms"
         table.add_row(
