@@ -33,12 +33,12 @@ class Parsed(Record):
     path
         What was sent up to the query, of an absolute target behind the authority; ``None`` where a star begins it.
     query
-        What follows the ``?``.
+        What follows the ``?``; ``None`` without one.
     """
 
     request: RawRequest
     path: str | None
-    query: str
+    query: str | None
 
 
 def parse(request: RawRequest) -> Parsed | None:
@@ -62,8 +62,9 @@ def parse(request: RawRequest) -> Parsed | None:
         authority, rest = target.partition("/")[0], ""
     if authority and hosts and not _same_authority(authority, hosts[0], port):
         return None
-    path, _, query = rest.partition("?")
-    return Parsed(request=request, path=None if target.startswith("*") else path, query=query)
+    path, mark, query = rest.partition("?")
+    shown = None if target.startswith("*") else path
+    return Parsed(request=request, path=shown, query=query if mark else None)
 
 
 def _same_authority(one: str, other: str, port: str) -> bool:
@@ -89,7 +90,7 @@ def _whole_header(parsed: Parsed, name: str) -> Iterator[str]:
 
 
 def _parameter(parsed: Parsed, name: str) -> Iterator[str]:
-    for part in re.split("[&;?]", parsed.query):
+    for part in re.split("[&;?]", parsed.query or ""):
         key, equals, value = part.partition("=")
         if equals and key == name:
             yield value
@@ -108,7 +109,8 @@ def _cookie(parsed: Parsed, name: str) -> Iterator[str]:
 
 
 def _query(parsed: Parsed, _: str) -> Iterator[str]:
-    yield parsed.query
+    if parsed.query is not None:
+        yield parsed.query
 
 
 def _target(parsed: Parsed, _: str) -> Iterator[str]:

@@ -66,13 +66,13 @@ class UseBackend:
         if parsed is None:
             return Routed(status=400)
         if parsed.path:
-            path, query = parsed.path, parsed.query
+            path, query = parsed.path, parsed.query or ""
             for step in self._steps:
                 stepped = step(path, query)
                 if stepped is None:
                     return Routed(status=400)
                 path, query = stepped
-            parsed = Parsed(request=request, path=path, query=query)
+            parsed = Parsed(request=request, path=path, query=None if parsed.query is None else query)
         pool = next((choose(parsed) for holds, choose in self._rules if holds(parsed)), None) or self._default
         if pool is None:
             return Routed(status=503)
@@ -124,9 +124,13 @@ def _term(term: Mapping[str, Any]) -> Condition:
     if method == "found":
         return lambda parsed: any(True for _ in FETCHES[fetch](parsed, argument)) is not negate
     tests = [matcher(method, pattern, ignore_case=ignore_case) for pattern in term["patterns"]]
-    return lambda parsed: (
-        any(test(sample) for sample in FETCHES[fetch](parsed, argument) for test in tests) is not negate
-    )
+    number = method == "int" and suffix != "int"  # an empty text is no number; that of ``hdr_val`` is 0
+
+    def holds(parsed: Parsed) -> bool:
+        samples = [sample for sample in FETCHES[fetch](parsed, argument) if sample or not number]
+        return any(test(sample) for sample in samples for test in tests) is not negate
+
+    return holds
 
 
 def _method(name: str) -> tuple[str, str]:
