@@ -129,10 +129,14 @@ def _parsed(text: str) -> Source:
 
 def _check_names(make: Callable[..., Resolver], scheme: str, options: Mapping[str, str]) -> None:
     """Refuse options that a scheme has not, and name those that it has."""
-    parameters = inspect.signature(make).parameters.values()
+    try:
+        _, *parameters = inspect.signature(make).parameters.values()  # the first is the address
+    except ValueError:  # it does not say what it takes
+        return
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return
-    known = [*[each.name for each in parameters if each.kind is each.KEYWORD_ONLY], *Refresh._fields]
+    taken = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    known = [*[each.name for each in parameters if each.kind in taken], *Refresh._fields]
     for name in options:
         if name not in known:
             raise ConfigurationError(f"{scheme} option", name, one_of(name, list(dict.fromkeys(known))))
