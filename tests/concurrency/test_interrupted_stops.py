@@ -10,16 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 from tests.concurrency._interrupts import Injector, Interrupt
 
-from balancekit import LoadBalancer
+from balancekit import LoadBalancer, RoundRobin
 from balancekit._support.fork import new_condition
 from balancekit.adapters import _vrrp_core, vrrp
+from balancekit.adapters.httpx import BalancedTransport
+from balancekit.adapters.routed_httpx import RoutedTransport
 from balancekit.checks import Schedule, ThreadChecks, ThreadProbes, ThreadScrapes
 from balancekit.config import load
 from balancekit.discovery import ThreadDiscovery
 from balancekit.ha import VirtualRouter
+from balancekit.l7 import Route, RouteTable
 from balancekit.reported import NodeAttributes, Prequal, ProbedLoad
 from balancekit.sharing import RedisStore, SharedEjections
 from balancekit.sharing._store import SCRIPT
@@ -211,3 +215,55 @@ def test_no_interrupt_leaves_a_condition_locked() -> None:
         with ThreadPoolExecutor(1) as another:
             free = another.submit(condition.acquire, blocking=False).result()
         assert free, place
+
+
+class _Inner(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """A transport that knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=request.url.host)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=request.url.host)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
+@pytest.mark.parametrize("routed", [False, True])
+def test_a_second_close_of_a_transport_finishes_one_that_was_interrupted(routed: bool) -> None:
+    """After a KeyboardInterrupt at any place, another closes every inner transport."""
+    for jumps in (False, True):
+        place, where = 0, "the first"
+        while where:
+            place += 1
+            made: list[_Inner] = []
+
+            def make(_endpoint: object, made: list[_Inner] = made) -> _Inner:
+                made.append(_Inner())
+                return made[-1]
+
+            pool = LoadBalancer(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"], selector=RoundRobin())
+            transport: Any = BalancedTransport(pool, transport_factory=make, service="shop.test")
+            if routed:
+                balanced = transport
+                transport = RoutedTransport(
+                    RouteTable([Route("site", pool)]), make_transport=lambda _pool, one=balanced: one
+                )
+            for _ in range(3):
+                transport.handle_request(httpx.Request("GET", "http://shop.test/")).close()
+            injector = Injector(place, jumps=jumps)
+            with suppress(Interrupt), injector:
+                transport.close()
+            where = injector.where
+            transport.close()
+            assert len(made) == 3
+            assert all(inner.is_closed for inner in made), where
+        assert jumps or place > MIN_PLACES

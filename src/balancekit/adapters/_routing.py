@@ -127,8 +127,12 @@ class Router(Generic[T]):
         )
 
     def transports(self) -> list[T]:
-        """Return the transports made so far, and forget them."""
+        """Return the transports made so far, to be closed."""
         with self._lock:
-            found = [transport for _, transport in self._transports.values()]
-            self._transports.clear()
-        return found
+            return [transport for _, transport in self._transports.values()]
+
+    def closed(self, transport: T) -> None:
+        """Forget a transport that has been closed."""
+        with self._lock:
+            kept = {pool: found for pool, found in self._transports.items() if found[1] is not transport}
+            self._transports = kept

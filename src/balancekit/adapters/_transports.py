@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import is_not
 from typing import Any, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
@@ -60,6 +62,7 @@ class TransportPool(Generic[InnerTransport]):
         "__weakref__",
         "_balancer",
         "_clock",
+        "_closing",
         "_drain_timeout",
         "_leaving",
         "_lock",
@@ -84,6 +87,7 @@ class TransportPool(Generic[InnerTransport]):
         self._lock = new_lock()
         self._routes: dict[str, Route[InnerTransport]] = {}
         self._leaving: list[tuple[Node, float, InnerTransport]] = []
+        self._closing: list[InnerTransport] = []
         self._present: frozenset[str] | None = None
         """Ids of the pool since the last change of members, made when they are asked for."""
         self.departed = False
@@ -152,15 +156,23 @@ class TransportPool(Generic[InnerTransport]):
         return next(due, None)
 
     def close(self) -> list[InnerTransport]:
-        """Return all transports, to be closed; none of them is used again."""
+        """Return all transports, to be closed; none of them is used again.
+
+        Those that :meth:`closed` is not told of, because something came between, are returned again.
+        """
         self._stop()
         with self._lock:
             made = [inner for route in self._routes.values() for inner in route.transports.values()]
-            made += [inner for _, _, inner in self._leaving]
+            self._closing = [*self._closing, *made, *[inner for _, _, inner in self._leaving]]
             self._routes.clear()
             self._leaving.clear()
             self.departed = False
-        return made
+            return list(self._closing)
+
+    def closed(self, inner: InnerTransport) -> None:
+        """Forget a transport that has been closed."""
+        with self._lock:
+            self._closing = list(filter(partial(is_not, inner), self._closing))
 
     def _on_event(self, event: Event) -> None:
         with self._lock:

@@ -134,7 +134,11 @@ class BalancedTransport(TransportBase[httpx.BaseTransport], httpx.BaseTransport)
             if self._fallback is not None:
                 stack.callback(self._fallback.close)
             for inner in self._pool.close():
-                stack.callback(inner.close)
+                stack.callback(self._end, inner)
+
+    def _end(self, inner: httpx.BaseTransport) -> None:
+        inner.close()
+        self._pool.closed(inner)
 
     def __enter__(self) -> Self:
         return self
@@ -225,7 +229,11 @@ class AsyncBalancedTransport(TransportBase[httpx.AsyncBaseTransport], httpx.Asyn
             if self._fallback is not None:
                 stack.push_async_callback(self._fallback.aclose)
             for inner in self._pool.close():
-                stack.push_async_callback(inner.aclose)
+                stack.push_async_callback(self._end, inner)
+
+    async def _end(self, inner: httpx.AsyncBaseTransport) -> None:
+        await inner.aclose()
+        self._pool.closed(inner)
 
     async def __aenter__(self) -> Self:
         return self

@@ -100,7 +100,11 @@ class RoutedTransport(httpx.BaseTransport):
         """Close the transports of all pools."""
         with ExitStack() as stack:
             for transport in self._router.transports():
-                stack.callback(transport.close)
+                stack.callback(self._end, transport)
+
+    def _end(self, transport: httpx.BaseTransport) -> None:
+        transport.close()
+        self._router.closed(transport)
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +173,11 @@ class AsyncRoutedTransport(httpx.AsyncBaseTransport):
         """Close the transports of all pools."""
         async with AsyncExitStack() as stack:
             for transport in self._router.transports():
-                stack.push_async_callback(transport.aclose)
+                stack.push_async_callback(self._end, transport)
+
+    async def _end(self, transport: httpx.AsyncBaseTransport) -> None:
+        await transport.aclose()
+        self._router.closed(transport)
 
     async def __aenter__(self) -> Self:
         return self

@@ -99,7 +99,11 @@ class RoutedTransport(httpx2.BaseTransport):
         """Close the transports of all pools."""
         with ExitStack() as stack:
             for transport in self._router.transports():
-                stack.callback(transport.close)
+                stack.callback(self._end, transport)
+
+    def _end(self, transport: httpx2.BaseTransport) -> None:
+        transport.close()
+        self._router.closed(transport)
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +172,11 @@ class AsyncRoutedTransport(httpx2.AsyncBaseTransport):
         """Close the transports of all pools."""
         async with AsyncExitStack() as stack:
             for transport in self._router.transports():
-                stack.push_async_callback(transport.aclose)
+                stack.push_async_callback(self._end, transport)
+
+    async def _end(self, transport: httpx2.AsyncBaseTransport) -> None:
+        await transport.aclose()
+        self._router.closed(transport)
 
     async def __aenter__(self) -> Self:
         return self

@@ -117,4 +117,8 @@ class RoutedAdapter(BaseAdapter):
         """Close the adapters of all pools."""
         with ExitStack() as stack:
             for adapter in self._router.transports():
-                stack.callback(adapter.close)
+                stack.callback(self._end, adapter)
+
+    def _end(self, adapter: BaseAdapter) -> None:
+        adapter.close()
+        self._router.closed(adapter)
