@@ -7,6 +7,7 @@ inside blocks without end are errors with the line at fault.
 from __future__ import annotations
 
 import glob
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = ["Directive", "nginx_directives"]
 
 MAX_INCLUDE_DEPTH: Final = 40
 MAX_BLOCK_DEPTH: Final = 100
+BRACE: Final = re.compile("[{}]")
 
 
 class Directive(NamedTuple):
@@ -115,9 +117,12 @@ def _check_depth(path: str, text: str) -> None:
     for number, line in enumerate(text.split("\n"), 1):
         if line.lstrip().startswith("#"):
             continue
-        depth += line.count("{") - line.count("}")
-        if depth > MAX_BLOCK_DEPTH or line.count("{") > MAX_BLOCK_DEPTH:
-            raise ProxyConfigError(Origin(path, number), f"blocks more than {MAX_BLOCK_DEPTH} levels deep")
+        for brace in BRACE.findall(line):
+            depth += 1 if brace == "{" else -1
+            if depth > MAX_BLOCK_DEPTH:
+                raise ProxyConfigError(
+                    Origin(path, number), f"blocks more than {MAX_BLOCK_DEPTH} levels deep"
+                )
 
 
 def _tree(

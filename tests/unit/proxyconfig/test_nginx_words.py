@@ -179,3 +179,11 @@ def test_servers_of_one_port_at_several_addresses_are_listed(written):
         "server { listen 80; listen [::]:80; listen *:81; return 204; }\nserver {\nlisten 10.0.0.9:80; return 204; }"
     )
     assert [one.origin.line for one in config.not_modelled] == [4]
+
+
+def test_blocks_beside_each_other_in_one_line_are_not_deep(written):
+    """A generated file of one line may have any number of blocks; only those within each other are counted."""
+    blocks = " ".join([f"location /{number} {{ return 201; }}" for number in range(150)])
+    assert written(f"server {{ {blocks} }}").route(ProxyRequest("/149")).status == 201
+    with pytest.raises(ProxyConfigError, match="levels deep"):
+        written("location / { " * 150 + "} " * 150)
