@@ -30,6 +30,8 @@ from balancekit.l7._paths import nginx as read_path
 __all__ = ["Locations", "host_name", "locations"]
 
 MODIFIERS: Final = ("", "=", "^~", "~", "~*")
+METHOD: Final = re.compile(r"[A-Z_\-]+")
+REFUSED: Final = ("CONNECT", "TRACE")
 CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9.\-]*(?::[0-9]*)?|\[[0-9A-Za-z:.]*\](?::[0-9]*)?")
 ESCAPED: Final = "/!$&'()*+,;=:@-._~<>[]\\^`{|}"
@@ -174,13 +176,17 @@ class Locations:
     def route(self, request: RawRequest, /) -> Routed:
         """Return what nginx does with a request: a pool with ``$uri``, a redirect or an error."""
         authority, rest = split_target(request.target)
-        if CONTROL.search(request.target) or (authority is None and not rest.startswith("/")):
+        if CONTROL.search(request.target) or not METHOD.fullmatch(request.method):
+            return BAD_REQUEST
+        if rest.startswith("#") if authority is not None else not rest.startswith("/"):
             return BAD_REQUEST
         if authority is not None and not AUTHORITY.fullmatch(authority):
             return BAD_REQUEST
         host = self._host(request, authority)
         if host is None:
             return BAD_REQUEST
+        if request.method in REFUSED:
+            return Routed(status=405)
         if not rest.startswith("/"):
             rest = "/" + rest
         sent, _, query = rest.partition("#")[0].partition("?")
