@@ -66,6 +66,8 @@ def up_threshold(threshold: float, total: int) -> Fraction:
 def ttl_limits(text: str) -> Ttl:
     """Return the limits that a zone's ``MAX/MIN`` TTL sets; MIN is half of MAX if it is left out.
 
+    gdnsd then raises both to its option ``min_ttl``, which is 5 where it is not set.
+
     Example
     -------
     >>> ttl_limits("300/30"), ttl_limits("90")
@@ -223,8 +225,8 @@ def weighted(
 class Simplefo:
     """The ``simplefo`` plugin: the primary if up, else the secondary if up, else the primary.
 
-    The TTL is the primary's while it is up, and else the largest of those that are down: the pair changes
-    when the last one is back.
+    The TTL is the primary's while it is up, the lesser of the two while the secondary serves, and the secondary's while both
+    are down.
 
     Example
     -------
@@ -249,11 +251,9 @@ class Simplefo:
         first, second = standings(self._primary), standings(self._secondary)
         if first.up:
             return Answer((self._primary,), max(0.0, first.until - now))
-        down = [standing.until for standing in (first, second) if not standing.up]
-        ttl = max(0.0, max(down) - now)
         if second.up:
-            return Answer((self._secondary,), ttl)
-        return Answer((self._primary,), ttl, 0, Exhausted.OPEN)
+            return Answer((self._secondary,), max(0.0, min(first.until, second.until) - now))
+        return Answer((self._primary,), max(0.0, second.until - now), 0, Exhausted.OPEN)
 
     @checked_arguments
     def members(self) -> frozenset[str]:

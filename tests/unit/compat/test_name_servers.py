@@ -9,7 +9,7 @@ import pytest
 from balancekit.compat import gdnsd, knot, powerdns
 from balancekit.compat.rotation import RrsetOrder
 from balancekit.errors import ConfigurationError
-from balancekit.gslb import Client, Location, Query, fixed_standings
+from balancekit.gslb import Client, Location, Query, Standing, fixed_standings
 
 CLIENT = Client(address="192.0.2.53")
 QUERY = Query(name="www", client=CLIENT)
@@ -32,6 +32,20 @@ def test_gdnsd_reads_one_or_two_ttls():
     assert (gdnsd.ttl_limits("90").minimum, gdnsd.ttl_limits("90/7").minimum) == (45, 7)
     with pytest.raises(ConfigurationError):
         gdnsd.ttl_limits("soon")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "chosen", "ttl"),
+    [
+        ((True, 40.0), (False, 90.0), "a", 40.0), ((False, 40.0), (True, 90.0), "b", 40.0), ((False, 90.0), (True, 40.0), "b", 40.0),
+        ((False, 40.0), (False, 90.0), "a", 90.0), ((False, 90.0), (False, 40.0), "a", 40.0),
+    ],
+)  # fmt: skip
+def test_simplefo_reports_the_ttl_of_what_decides(first, second, chosen, ttl):
+    """The primary's while it is up, the lesser while the secondary serves, the secondary's while both are down."""
+    states = {"a": Standing(up=first[0], until=first[1]), "b": Standing(up=second[0], until=second[1])}
+    answer = gdnsd.Simplefo("a", "b").answer(QUERY, fixed_standings(states), now=0.0, rng=Random(1))
+    assert (answer.chosen, answer.ttl) == ((chosen,), ttl)
 
 
 def test_lookup2_is_jenkins_hash():
