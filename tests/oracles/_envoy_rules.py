@@ -68,26 +68,27 @@ def rates(trace: Json, settings: envoy.OutlierDetection) -> Iterator[list[Json]]
         refused = [
             event for event in detector.advance(now=settings.interval) if isinstance(event, EjectionRefused)
         ]
-        yield _shown(detector, answers)
+        yield _shown(detector, answers, sum(event.cause.startswith("success rate") for event in refused))
         if not refused:
             return
 
 
-def _shown(detector: envoy.OutlierDetector, hosts: Json) -> list[Json]:
-    """Return what Envoy's admin pages show: a rate of 0 is not shown, nor a threshold that is not above 0."""
+def _shown(detector: envoy.OutlierDetector, hosts: Json, refused: int) -> list[Json]:
+    """Return what Envoy's admin pages show: a rate of 0 is not shown, nor a threshold that is not above 0.
+
+    ``ejections_total`` counts those by success rate that the cap allowed; ``refused`` of them it did not.
+    """
     found = detector.rates
     if not found.success_rates and not detector.ejected:
         return [{"nobody_and_no_rates": True}]
     counters = {f"ejections_{name}": count for name, count in detector.counters.items()}
     enforced = [name for name in counters if name.startswith("ejections_enforced_")]
     if enforced:
-        counters["ejections_active"] = len(detector.ejected)
-        counters["ejections_enforced_total"] = sum(counters[name] for name in enforced)
+        counters["ejections_active"] = sum(counters[name] for name in enforced)
+        counters["ejections_enforced_total"] = counters["ejections_active"]
     if "ejections_detected_success_rate" in counters:
         counters["ejections_success_rate"] = counters["ejections_detected_success_rate"]
-        counters["ejections_total"] = counters["ejections_success_rate"] - counters.get(
-            "ejections_overflow", 0
-        )
+        counters["ejections_total"] = counters["ejections_success_rate"] - refused
     threshold = found.threshold
     return [
         {

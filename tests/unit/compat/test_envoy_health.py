@@ -303,3 +303,20 @@ def test_bad_settings_of_checks_are_refused(name, value):
     """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=name):
         CHECK.replace(**{name: value})
+
+
+def test_an_outlier_by_both_rates_is_ejected_twice():
+    """Envoy judges the failure percentage without asking who is out by now: two base times, and two against the cap."""
+    settings = OutlierDetection(
+        consecutive_5xx=1_000, max_ejection_percent=100, enforcing_success_rate=100, success_rate_stdev_factor=1_000,
+        success_rate_minimum_hosts=3, enforcing_failure_percentage=100, failure_percentage_threshold=50,
+        failure_percentage_minimum_hosts=3, failure_percentage_request_volume=10, success_rate_request_volume=10,
+    )  # fmt: skip
+    detector = OutlierDetector("abcd", settings, now=0.0)
+    for host in "abcd":
+        for _ in range(10):
+            detector.observe(host, 503 if host == "d" else 200, now=0.0)
+    ejections = [event for event in detector.advance(now=settings.interval) if isinstance(event, Ejected)]
+    assert [(event.endpoint, event.streak) for event in ejections] == [("d", 1), ("d", 2)]
+    assert ejections[-1].until == settings.interval + 2 * settings.base_ejection_time
+    assert detector.counters["enforced_success_rate"] == detector.counters["enforced_failure_percentage"] == 1

@@ -52,6 +52,17 @@ class TestNginx:
         )  # fmt: skip
         assert table.route(asked(target)).pool == pool
 
+    @pytest.mark.parametrize(
+        ("request_", "status"),
+        [
+            (asked(method="get"), 400), (asked(method="G1"), 400), (asked(method="M-SEARCH"), None), (asked(method="TRACE"), 405),
+            (asked(method="CONNECT"), 405), (asked("http://shop.test#a"), 400), (asked("http://shop.test/#a"), None),
+        ],
+    )  # fmt: skip
+    def test_methods_and_fragments(self, request_, status):
+        """Capitals, lines and dashes make a method; two are refused, and a fragment straight behind an authority is too."""
+        assert locations(("", "/", "a")).route(request_).status == status
+
     def test_a_missing_slash_redirects_before_expressions(self):
         """A location named path + ``/`` redirects, unless one is named path; the query is kept."""
         table = locations(("", "/a/", "a"), ("~", "a", "regex"), ("", "/b/", "b"), ("=", "/b", "exact"))

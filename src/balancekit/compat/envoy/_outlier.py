@@ -296,9 +296,9 @@ class OutlierDetector:
         events: list[Event] = []
         for kind, hosts in (("success_rate", found.slow_successes), ("failure_percentage", found.failing)):
             for host in hosts:
-                if not self._watches[host].out:
-                    cause = f"{kind.replace('_', ' ')}: {found.success_rates[host]:.1f} % succeeded"
-                    events += self._found(host, kind, cause, now)
+                # One that is an outlier by both rates is ejected twice, as there, and counts twice against the cap.
+                cause = f"{kind.replace('_', ' ')}: {found.success_rates[host]:.1f} % succeeded"
+                events += self._found(host, kind, cause, now)
         return events
 
     def _may_eject(self) -> bool:
