@@ -81,6 +81,11 @@ def folder(tmp_path, monkeypatch):
         (["explain", "a\0.toml"], "embedded null"),
         (["capacity", "."], "'.'"),
         (["check", "file:none.json"], "none.json"),
+        (["check", "a:1", "--tcp", "--path", "/"], "--path='/'"),
+        (
+            ["vrrp", "run", "--interface", "lo", *ROUTER, "--advert-log", "none/log"],
+            "--advert-log='none/log'",
+        ),
         (["simulate", "--pool", "a"], "--pool='a'"),
         (["simulate", "two-servers", "--out", "log.txt"], "--out='log.txt'"),
         (["bench", "cards", "--out", "log.txt/cards"], "--out='log.txt/cards'"),
@@ -245,3 +250,29 @@ def test_a_check_ends_when_the_router_does():
 def test_a_check_knows_the_schemes_of_discovery():
     """Whatever scheme discovery has is a source of ``balancekit check``."""
     assert set(SCHEMES) == set(_BUILT_IN)
+
+
+def test_options_before_the_file_of_explain_are_told_their_place(capsys):
+    """``explain --key a pool.toml`` is a usage error that says where such options stand."""
+    with pytest.raises(SystemExit) as caught:
+        main(["explain", "--key", "a", "pool.toml"])
+    assert caught.value.code == 2
+    assert "unrecognized arguments: --key; what to decide follows FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["config", "health", "ha"])
+@pytest.mark.parametrize("output", ["pipe", "/dev/full", "closed"])
+def test_a_page_that_cannot_be_printed_is_no_traceback(package, output):
+    """``python -m balancekit.config | head`` ends with status 141 and no message; a full or closed output with 1 and a line."""
+    command = f"{sys.executable} -m balancekit.{package}"
+    if output == "pipe":
+        ours, theirs = os.pipe()
+        os.close(ours)
+        done = subprocess.run(command.split(), stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(theirs)
+        assert (done.returncode, done.stderr) == (141, "")
+        return
+    where = ">&-" if output == "closed" else f">{output}"
+    done = subprocess.run(f"{command} {where}", shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
 import balancekit
+from balancekit._support.output import discard
 from balancekit.cli._bench_options import add_bench
 from balancekit.cli._capacity import add_capacity, run_capacity
 from balancekit.cli._check_options import add_check
@@ -152,7 +152,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import argcomplete  # noqa: PLC0415 - only a shell that completes needs it
 
         argcomplete.autocomplete(parser)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = "; what to decide follows FILE" if options.command == "explain" else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if options.command is None:
         parser.print_help()
         return 0
@@ -172,18 +175,18 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
         status = _command(options)
         output.flush()
     except BrokenPipeError:
-        _discard(output)
+        discard(output)
         return EXIT_BROKEN_PIPE
     except BalancekitError as error:
         return complain(name, error, EXIT_REFUSED)
     except UnicodeEncodeError as error:
-        _discard(output)
+        discard(output)
         unknown = ascii(error.object[error.start])
         return complain(name, f"standard output in {error.encoding} has no {unknown}", EXIT_FAILED)
     except PermissionError as error:
         return complain(name, error, EXIT_REFUSED)
     except OSError as error:  # a full disk, for one
-        _discard(output)
+        discard(output)
         return complain(name, error, EXIT_FAILED)
     except ModuleNotFoundError as missing:
         extra = "plots" if missing.name == "matplotlib" else "cli"
@@ -192,7 +195,7 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
         remark(f"{name} needs {missing.name}: pip install 'balancekit[{extra}]'")
         return EXIT_REFUSED
     except KeyboardInterrupt:
-        _discard(output)
+        discard(output)
         return complain(name, "interrupted", EXIT_INTERRUPTED)
     return status
 
@@ -240,15 +243,6 @@ def _command(options: argparse.Namespace) -> int:
     from balancekit.cli._demo import run_demo  # noqa: PLC0415 - the same
 
     return run_demo(seconds=options.seconds or 18.0, as_json=options.json)
-
-
-def _discard(output: TextIO) -> None:
-    """Lead what cannot be written nowhere; the interpreter would complain of it at its end."""
-    with contextlib.suppress(OSError, ValueError):
-        output.flush()
-        return
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def _seconds(text: str) -> float:

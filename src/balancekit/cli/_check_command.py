@@ -15,6 +15,7 @@ from balancekit.cli._file_kinds import are_files
 from balancekit.cli._first_list import first_list
 from balancekit.config import load
 from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
 from balancekit.outcome import CheckResult
 
 __all__ = ["run_check"]
@@ -36,6 +37,8 @@ def run_check(options: argparse.Namespace) -> int:
 def _subjects(options: argparse.Namespace) -> tuple[list[Endpoint[Any]], Any]:
     """Return the endpoints and the check that the arguments name."""
     first = options.what[0]
+    if options.tcp and options.path is not None:
+        raise ConfigurationError("--path", options.path, "no --tcp beside it: that only connects")
     check: Any = TcpCheck() if options.tcp else HttpCheck(options.path or "/")
     if len(options.what) == 1 and _is_source(first):
         return first_list(first), check

@@ -27,7 +27,7 @@ DEFAULT_SIZE: Final = 65_537
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``balancekit plan``."""
-    endpoints = "ids or id=weight, with commas or one a line in @FILE; or a zone or route file (.toml, .json), or a proxy's"
+    endpoints = "ids or id=weight, with commas or one a line in @FILE; or a configuration, zone or route file (.toml, .json), or a proxy's"
     parser.add_argument("before", metavar="BEFORE", help=endpoints)
     parser.add_argument("after", metavar="AFTER", help=endpoints)
     parser.add_argument("--algorithm", choices=tuple(SIZES), help="of endpoints (default ring)")

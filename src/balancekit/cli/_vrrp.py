@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from balancekit._support import validation as valid
@@ -121,6 +122,8 @@ def _run(options: argparse.Namespace) -> int:
     from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415 - of this command alone
 
     checks = {command: _words(command) for command in options.check}
+    if options.advert_log is not None:
+        _require_writable(options.advert_log)
     every = valid.number("--check-interval", options.check_interval, above=0.0, maximum=MAX_INTERVAL_S)
     router = _router(options, options.source or interface_address(options.interface))
     hook = None if options.no_addresses else ip_address_hook(options.interface, *options.address)
@@ -156,6 +159,15 @@ def _run(options: argparse.Namespace) -> int:
                 if not ended.is_set():
                     driver.report(command, passed=passed)
     return 0
+
+
+def _require_writable(path: str) -> None:
+    try:
+        with Path(path).open("ab"):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError("--advert-log", path, f"a file that can be written ({why})") from None
 
 
 def _words(command: str) -> list[str]:

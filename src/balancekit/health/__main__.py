@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from balancekit._support.output import print_page
 from balancekit.health._tables import page
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.exit(print_page(page()))
