@@ -149,7 +149,7 @@ def test_the_table_shows_what_was_measured_beside_the_formulas():
     site = Phase("site us", ("a", "b"), 10.0, detection_bound=2.5, failure_bound=4.5)
     site.on_detection("DNS", 12.0)
     site.record(began=12.0, ended=13.0, retries=2, cause="refused")
-    console = Console(width=110, record=True, quiet=False, file=None)
+    console = Console(width=120, record=True, quiet=False, file=None)
     with console.capture() as printed:
         print_tiers(console, TiersReport(30.0, False, "no root", [calm, site], [], dns_queries=2))
     text = printed.get()

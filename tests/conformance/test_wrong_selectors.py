@@ -232,6 +232,20 @@ def test_a_proper_selector_is_not_caught():
     check_selector(Proper, laws.ALL)
 
 
+def test_what_another_thread_draws_meanwhile_is_not_held_against_a_selector():
+    """A module-level draw in every fortieth pick, as by a thread that runs beside it, is none of the selector's."""
+    picks = itertools.count(1)
+
+    class BesideAThread(Proper):
+        def select(self, snapshot, ctx):
+            if next(picks) % 40 == 0:
+                random.random()
+            return super().select(snapshot, ctx)
+
+    check_selector(BesideAThread, {laws.uses_only_its_generator})
+    assert next(picks) > 400
+
+
 @pytest.mark.parametrize(("wrong", "law"), CAUGHT_BY, ids=lambda case: case.__name__)
 def test_each_wrong_selector_is_caught_by_its_law(wrong, law):
     """The law that is broken is the one that says so, by its number."""
