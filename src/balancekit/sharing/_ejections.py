@@ -56,7 +56,7 @@ class SharedEjections:
     >>> from redis import Redis
     >>> from balancekit.sharing import RedisStore
     >>> lb = LoadBalancer(["a", "b", "c"])
-    >>> hints = SharedEjections(lb, RedisStore(Redis(port=1), name="checkout"))
+    >>> hints = SharedEjections(lb, RedisStore(Redis(port=1, retry=None), name="checkout"))
     >>> hints.heard([Hint("p1", "a", 30.0), Hint("p2", "a", 20.0), Hint("p1", "b", 30.0)])
     >>> lb.stats()["a"].state, lb.stats()["b"].state
     ('ejected', 'healthy')

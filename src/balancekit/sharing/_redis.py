@@ -36,7 +36,8 @@ class RedisStore(ConstructorRepr):
     Parameters
     ----------
     client
-        Of redis-py, for Redis >= 5 or Valkey. Give it ``socket_timeout``: about a period.
+        Of redis-py, for Redis >= 5 or Valkey. Give it ``socket_timeout``, about a period, and ``retry=None``: the next
+        period tries again, and a client that tries by itself keeps the thread for seconds.
     name
         Processes that share have the same.
     period
@@ -58,7 +59,7 @@ class RedisStore(ConstructorRepr):
     >>> from balancekit.loads import InFlight
     >>> from balancekit.sharing import Shared
     >>> from redis import Redis
-    >>> store = RedisStore(Redis(port=1, socket_timeout=0.5), name="checkout")
+    >>> store = RedisStore(Redis(port=1, socket_timeout=0.5, retry=None), name="checkout")
     >>> lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=Shared(InFlight(), store=store))
     >>> lb.acquire().release()
     True
@@ -161,7 +162,7 @@ class AsyncRedisStore(ConstructorRepr):
     Parameters
     ----------
     client
-        ``redis.asyncio.Redis``; give it ``socket_timeout``.
+        ``redis.asyncio.Redis``; give it ``socket_timeout`` and ``retry=None``.
     name, period, ttl
         See :class:`RedisStore`.
 
@@ -170,7 +171,7 @@ class AsyncRedisStore(ConstructorRepr):
     >>> import asyncio
     >>> from redis.asyncio import Redis
     >>> async def main():
-    ...     async with AsyncRedisStore(Redis(port=1, socket_timeout=0.5), name="checkout") as store:
+    ...     async with AsyncRedisStore(Redis(port=1, socket_timeout=0.5, retry=None), name="checkout") as store:
     ...         return store.core.name
     >>> asyncio.run(main())
     'checkout'
