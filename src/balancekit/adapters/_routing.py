@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Generic, TypeVar, final
 
 from balancekit._support.fork import new_lock
@@ -129,10 +130,11 @@ class Router(Generic[T]):
     def transports(self) -> list[T]:
         """Return the transports made so far, to be closed."""
         with self._lock:
-            return [transport for _, transport in self._transports.values()]
+            return list(map(itemgetter(1), self._transports.values()))  # no loop under a lock
 
     def closed(self, transport: T) -> None:
         """Forget a transport that has been closed."""
         with self._lock:
-            kept = {pool: found for pool, found in self._transports.items() if found[1] is not transport}
-            self._transports = kept
+            self._transports = dict(
+                filter(lambda item: item[1][1] is not transport, self._transports.items())
+            )

@@ -162,12 +162,15 @@ class TransportPool(Generic[InnerTransport]):
         """
         self._stop()
         with self._lock:
-            made = [inner for route in self._routes.values() for inner in route.transports.values()]
-            self._closing = [*self._closing, *made, *[inner for _, _, inner in self._leaving]]
+            self._closing = self._open()  # no loop under a lock
             self._routes.clear()
             self._leaving.clear()
             self.departed = False
             return list(self._closing)
+
+    def _open(self) -> list[InnerTransport]:
+        made = [inner for route in self._routes.values() for inner in route.transports.values()]
+        return [*self._closing, *made, *[inner for _, _, inner in self._leaving]]
 
     def closed(self, inner: InnerTransport) -> None:
         """Forget a transport that has been closed."""
