@@ -20,6 +20,8 @@ Needs the extra ``otel``: the API only; the application brings an SDK, or nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from operator import is_not
 from typing import Any, Final, NamedTuple, TypeAlias, final
 from weakref import WeakKeyDictionary
 
@@ -145,7 +147,7 @@ class _Instruments:
     def remove(self, source: _Source) -> None:
         """Report it no longer."""
         with self._lock:
-            self._sources = tuple([one for one in self._sources if one is not source])
+            self._sources = tuple(filter(partial(is_not, source), self._sources))  # no loop under a lock
 
     def _present(self) -> list[_Source]:
         return [one for one in self._sources if one.there() is not None]

@@ -107,7 +107,8 @@ class ProbedPool:
     def forget(self, node: Node) -> None:
         """Leave out a node that has gone."""
         with self._lock:
-            left = tuple([load for load in self._loads.get(node.id, ()) if load.node is not node])
+            loads = self._loads.get(node.id, ())
+            left = tuple(filter(lambda load: load.node is not node, loads))  # no loop under a lock
             if left:
                 self._loads[node.id] = left
             else:

@@ -121,9 +121,7 @@ class SharedEjections:
         result = CheckResult(passed=False, detail=detail, holds_for=max(seconds, 1e-3))
         self._joining.add(endpoint)
         try:
-            for _ in range(MAX_CHECKS):
-                if not balancer.report_check(endpoint, result):
-                    return
+            _fail(balancer, endpoint, result)
         except UnknownEndpointError:
             pass
         finally:
@@ -146,3 +144,10 @@ class SharedEjections:
                 self._suspected[endpoint.id] = left - 1
             else:
                 self._suspected.pop(endpoint.id, None)
+
+
+def _fail(balancer: ObservableBalancer[Any], endpoint: str, result: CheckResult) -> None:
+    """Report failed checks until one changes nothing."""
+    for _ in range(MAX_CHECKS):
+        if not balancer.report_check(endpoint, result):
+            return

@@ -195,10 +195,14 @@ class SharedPool:
                 self._remove(load)
                 if before is not None:  # the change of its target was refused
                     self._add(before)
-            for one in [one for one, other in self._replaced.items() if other.node is node]:
-                del self._replaced[one]
-                if before is not None:
-                    self._replaced[one] = before
+            self._replace(node, before)
+
+    def _replace(self, node: Node, before: SharedLoad | None) -> None:
+        """Have those that came in place of a node that has gone go back to what was before it."""
+        for one in [one for one, other in self._replaced.items() if other.node is node]:
+            del self._replaced[one]
+            if before is not None:
+                self._replaced[one] = before
 
     def _add(self, load: SharedLoad) -> None:
         load.place = self.exchange.join(load.node.id)
