@@ -8,7 +8,7 @@ import statistics
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from xds.data.orca.v3.orca_load_report_pb2 import OrcaLoadReport
 
@@ -149,6 +149,7 @@ def test_weights_agree_with_the_formula(reports, missing, whole):
         machine.record(name, LoadReport(application_utilization=used, rps=rps, eps=eps), now=float(now))
         if used > 0.0 and rps > 0.0:
             weight = rps / (used + 0.7 * eps / rps)
+            assume(math.isfinite(weight))
             weight = float(int(weight)) if whole else weight
             if weight > 0.0:
                 last[name] = weight
