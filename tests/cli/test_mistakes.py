@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -13,11 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from dnslib.server import DNSServer
 
 from balancekit.cli import main
 from balancekit.cli._check_command import SCHEMES
+from balancekit.cli._gslb_serve import PORTS_TRIED, _listening
 from balancekit.cli._vrrp import _passes, _tell
 from balancekit.discovery._source import _BUILT_IN
+from balancekit.errors import ConfigurationError
 
 COMMAND = [sys.executable, "-m", "balancekit"]
 ZONE = """
@@ -221,6 +225,43 @@ def test_a_free_port_is_printed_and_is_the_same_for_udp_and_tcp(capsys):
         serving.terminate()
         serving.communicate(timeout=20)
     assert serving.returncode == 0
+
+
+@pytest.mark.parametrize("taken", [1, 5])
+def test_a_port_that_is_taken_for_tcp_is_not_chosen(taken):
+    """A port of the system's choosing is free for UDP; if it is taken for TCP another is found, and the first is let go."""
+    chosen, sockets = [], []
+
+    def serve(*, address, port, tcp, **_):
+        if tcp and len(chosen) <= taken:
+            with socket.create_server((address, port)):
+                return DNSServer(None, address=address, port=port, tcp=tcp)
+        server = DNSServer(None, address=address, port=port, tcp=tcp)
+        if not tcp:
+            chosen.append(server.server.server_address[1])
+            sockets.append(server.server.socket)
+        return server
+
+    datagrams, streams = _listening(serve, "127.0.0.1", 0)
+    with datagrams.server, streams.server:
+        assert len(chosen) == taken + 1
+        assert datagrams.server.server_address == streams.server.server_address == ("127.0.0.1", chosen[-1])
+        assert [one.fileno() >= 0 for one in sockets] == [False] * taken + [True]
+
+
+def test_a_port_that_is_asked_for_is_tried_once():
+    """A port that the caller named is not exchanged for another, and no attempt without end is made for one of the system's."""
+    calls = []
+
+    def serve(*, address, port, tcp, **_):
+        calls.append(port)
+        raise OSError(errno.EADDRINUSE, "in use")
+
+    for port, times in ((5353, 1), (0, PORTS_TRIED)):
+        calls.clear()
+        with pytest.raises(ConfigurationError, match="UDP: in use"):
+            _listening(serve, "127.0.0.1", port)
+        assert calls == [port] * times
 
 
 def test_a_lost_reader_does_not_fail_a_router(monkeypatch):

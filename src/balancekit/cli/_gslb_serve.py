@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import signal
 import sys
@@ -27,6 +28,8 @@ __all__ = ["CheckedEndpoints", "reload", "serve"]
 SIGNAL_POLL_S: Final = 0.25
 """Handlers run in the main thread, which a signal does not wake if another thread receives it."""
 MAX_PORT: Final = 65_535
+PORTS_TRIED: Final = 32
+"""How many ports of the system's choosing to try: each is free for UDP, and one in some thousand is taken for TCP."""
 CHECK_KEYS: Final = {"kind", "path", "port", "interval", "timeout"}
 
 
@@ -49,15 +52,8 @@ def serve(path: Path, options: argparse.Namespace) -> int:
         if checked is not None:
             stack.enter_context(ThreadChecks(checked.balancer, checked.check, schedule=checked.schedule))
         quiet = DNSLogger("-request,-reply,-truncated,-error", prefix=False)
-        port = options.port
-        for tcp in (False, True):
-            try:
-                server = DNSServer(resolver, address=options.host, port=port, tcp=tcp, logger=quiet)
-            except OSError as error:
-                why = f"{'TCP' if tcp else 'UDP'}: {error.strerror or error}"
-                allowed = f"an address of this machine and a port that is free ({why})"
-                raise ConfigurationError("--host, --port", f"{options.host}:{port}", allowed) from None
-            port = server.server.server_address[1]  # of 0 the system makes one: the same for both
+        servers = _listening(DNSServer, options.host, options.port, resolver=resolver, logger=quiet)
+        for server in servers:
             stack.callback(server.server.server_close)
             server.start_thread()
             stack.callback(server.stop)
@@ -67,6 +63,7 @@ def serve(path: Path, options: argparse.Namespace) -> int:
             previous = signal.signal(signal.SIGHUP, lambda *_: reload(path, resolver, checked))
             stack.callback(signal.signal, signal.SIGHUP, previous)
         host = f"[{options.host}]" if ":" in options.host else options.host
+        port = servers[0].server.server_address[1]
         sys.stdout.write(f"{read.zone.origin} on {host}:{port}, UDP and TCP\n")
         sys.stdout.flush()
         until = time.monotonic() + seconds
@@ -74,6 +71,28 @@ def serve(path: Path, options: argparse.Namespace) -> int:
             if time.monotonic() >= until:
                 break
     return 0
+
+
+def _listening(serve: Any, host: str, port: int, **rest: Any) -> tuple[Any, Any]:
+    """Return a server of UDP and one of TCP on one port; for port 0 on one that is free for both."""
+    left = PORTS_TRIED if port == 0 else 1
+    while True:
+        left -= 1
+        protocol = "UDP"
+        with ExitStack() as stack:
+            try:
+                datagrams = serve(address=host, port=port, tcp=False, **rest)
+                stack.callback(datagrams.server.server_close)
+                protocol = "TCP"
+                streams = serve(address=host, port=datagrams.server.server_address[1], tcp=True, **rest)
+            except OSError as error:
+                if left and error.errno == errno.EADDRINUSE:
+                    continue
+                why = f"{protocol}: {error.strerror or error}"
+                allowed = f"an address of this machine and a port that is free ({why})"
+                raise ConfigurationError("--host, --port", f"{host}:{port}", allowed) from None
+            stack.pop_all()
+            return datagrams, streams
 
 
 class CheckedEndpoints:
