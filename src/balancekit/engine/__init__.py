@@ -18,8 +18,8 @@ One request, acquire and release side by side:
       publisher.swap          one reference, writer lock
       listeners.dispatch      listeners, no lock
 
-``locks.py`` says what may run under which lock, ``state.py`` what a state is, ``hooks.py`` how code of the user is
-called.
+``locks.py`` says what may run under which lock, ``state.py`` what a state is, ``hooks.py`` which code of the user there is,
+``guard.py`` how it is called.
 """
 
 from __future__ import annotations

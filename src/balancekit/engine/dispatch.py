@@ -12,7 +12,8 @@ from __future__ import annotations
 from functools import partial
 from typing import final
 
-from balancekit.engine.hooks import Guard, HealthHooks, LoadHooks, Reading, SweepHooks, reset_load
+from balancekit.engine.guard import Guard
+from balancekit.engine.hooks import HealthHooks, LoadHooks, Reading, SweepHooks, reset_load
 from balancekit.engine.listeners import Listeners
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member

@@ -1,8 +1,8 @@
 """The optional hooks of selectors, loads and health policies, resolved once and called with care.
 
 Each hook is a protocol of :mod:`balancekit.protocols`. What an object supports is asked when a balancer is made or
-an endpoint joins, never again; nothing else in the engine asks with ``getattr``. A hook that raises is logged and
-changes nothing: it can neither lose an answer nor stop the balancer.
+an endpoint joins, never again; nothing else in the engine asks with ``getattr``. ``requirements.py`` says what an object
+must have, ``guard.py`` calls what it has.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import Final, NamedTuple, TypeAlias, TypeVar, cast, final
+from typing import NamedTuple, TypeAlias, cast, final
 
-from balancekit._support.log import contain_error
-from balancekit.engine.capabilities import is_shipped, refuse_incomplete, refuse_misspelt, supports
-from balancekit.engine.locks import EngineLocks
+from balancekit.engine.capabilities import is_shipped, supports
+from balancekit.engine.guard import Guard
+from balancekit.engine.requirements import require_health, require_selector
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.events import Event
 from balancekit.health import Ejection
@@ -44,14 +44,12 @@ from balancekit.protocols import (
 from balancekit.snapshot import PickContext, Snapshot
 
 __all__ = [
-    "Guard",
     "HealthHooks",
     "HealthMaker",
     "LoadHooks",
     "Reading",
     "SelectorHooks",
     "SweepHooks",
-    "check_load",
     "health_is_timed",
     "load_answering",
     "load_is_timed",
@@ -59,57 +57,8 @@ __all__ = [
     "reset_load",
 ]
 
-D = TypeVar("D")
-
 HealthMaker: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
 """What ``health=`` takes: makes the health machine of one endpoint (see ``Lifecycle.__call__``)."""
-
-CO_COROUTINE: Final = 0x80
-"""``inspect.CO_COROUTINE``: the import takes 7 ms."""
-
-
-@final
-class Guard:
-    """Calls code of the user: logs what it raises and, in a balancer for debugging, checks that no lock is held.
-
-    Parameters
-    ----------
-    locks
-        Of the balancer.
-    debug
-        Whether to check them.
-    """
-
-    __slots__ = ("_debug", "_locks")
-
-    def __init__(self, locks: EngineLocks, *, debug: bool) -> None:
-        self._locks = locks
-        self._debug = debug
-
-    def check(self) -> None:
-        """Raise, in a balancer for debugging, if the calling thread holds an engine lock."""
-        if self._debug:
-            self._locks.check_free()
-
-    def call(self, what: str, hook: Callable[..., D], *arguments: object, default: D, **named: object) -> D:
-        """Return what a hook returns, or ``default`` if it raises."""
-        self.check()
-        try:
-            return hook(*arguments, **named)
-        except Exception:
-            contain_error("%s %r failed", what, getattr(hook, "__self__", hook))
-            return default
-
-    def tell(
-        self, what: str, hook: Callable[..., Iterable[Event]], *arguments: object, now: float
-    ) -> list[Event]:
-        """Return the events that a health machine answers with, none if it raises."""
-        self.check()
-        try:
-            return list(hook(*arguments, now=now))
-        except Exception:
-            contain_error("%s %r failed", what, getattr(hook, "__self__", hook))
-            return []
 
 
 @final
@@ -129,13 +78,7 @@ class SelectorHooks:
     )
 
     def __init__(self, selector: Selector) -> None:
-        if isinstance(selector, type) or not callable(getattr(selector, "select", None)):
-            raise ConfigurationError("selector", selector, _selector_wanted(selector))
-        if getattr(getattr(selector.select, "__code__", None), "co_flags", 0) & CO_COROUTINE:
-            raise ConfigurationError(
-                "selector", selector, "a plain method select(), no coroutine: picks never wait"
-            )
-        refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)
+        require_selector(selector)
         self.selector: Selector = selector
         self.prepare: Callable[[Snapshot], object] | None = (
             selector.prepare if isinstance(selector, SupportsPrepare) else None
@@ -244,8 +187,7 @@ class HealthHooks:
     __slots__ = ("_guard", "_own", "_ramp", "policy")
 
     def __init__(self, policy: HealthPolicy, guard: Guard) -> None:
-        refuse_incomplete("health", policy, _HEALTH_MEMBERS)
-        refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
+        require_health(policy)
         self.policy: HealthPolicy = policy
         self._guard = guard
         self._ramp = cast("SupportsRamp", policy) if supports(policy, SupportsRamp) else None
@@ -368,35 +310,3 @@ class SweepHooks:
         if self._finder is None:
             return nothing
         return self._guard.call("outlier sweep", self._finder.advance, nodes, default=nothing, now=now)
-
-
-_SELECTOR_HOOKS: Final = (
-    "prepare",
-    "picker",
-    "pickers",
-    "keyed",
-    "timed",
-    "learn",
-    "learns_from_successes",
-    "refusals",
-    "retry_at",
-    "thread_safe",
-    "default_load",
-)
-_HEALTH_HOOKS: Final = ("checked", "changing", "on_outlier", "uneject", "ramp", "trial")
-_HEALTH_MEMBERS: Final = ("eligible", "state", "watching", "deadline", "observe", "advance")
-_LOAD_MEMBERS: Final = ("started", "finished", "value")
-_LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start", "answering")
-
-
-def check_load(load: Load) -> None:
-    """Refuse a load that lacks a method, or whose optional hooks are misspelt."""
-    refuse_incomplete("load", load, _LOAD_MEMBERS)
-    refuse_misspelt("load", load, Load, _LOAD_HOOKS)
-
-
-def _selector_wanted(selector: object) -> str:
-    """Return what is expected in place of something that is no selector."""
-    if isinstance(selector, type):
-        return f"an instance: {selector.__name__}()"
-    return "an instance with a method select(snapshot, ctx), such as RoundRobin()"

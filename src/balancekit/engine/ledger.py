@@ -20,9 +20,11 @@ from balancekit._support.log import contain_error
 from balancekit.endpoint import Endpoint
 from balancekit.engine.capabilities import supports
 from balancekit.engine.fast_path import open_cost_lease, open_lease
-from balancekit.engine.hooks import Guard, check_load, load_answering, needs_start
+from balancekit.engine.guard import Guard
+from balancekit.engine.hooks import load_answering, needs_start
 from balancekit.engine.listeners import Entry
 from balancekit.engine.locks import EngineLocks
+from balancekit.engine.requirements import require_load
 from balancekit.events import LeaseLost
 from balancekit.lease import Lease, LeaseOwner
 from balancekit.node import AnswerFigures, Node
@@ -128,7 +130,7 @@ class Ledger:
     def adopt(self, node: Node) -> Node:
         """Prepare the node of a new endpoint for its leases."""
         load = node.load
-        check_load(load)
+        require_load(load)
         fast = supports(load, SupportsFastSuccess)
         self._plain = self._plain and fast
         self.needs_start = self.needs_start or needs_start(load)

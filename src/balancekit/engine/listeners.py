@@ -14,7 +14,7 @@ from operator import is_not
 from typing import Generic, TypeVar, final
 
 from balancekit._support.log import contain_error
-from balancekit.engine.hooks import Guard
+from balancekit.engine.guard import Guard
 from balancekit.engine.locks import EngineLocks
 from balancekit.events import Event, EventSink
 

@@ -13,7 +13,8 @@ from typing import Final, final
 
 from balancekit._support.log import contain_error
 from balancekit.engine.fast_path import Current, Published, fast_path
-from balancekit.engine.hooks import Guard, SelectorHooks
+from balancekit.engine.guard import Guard
+from balancekit.engine.hooks import SelectorHooks
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.state import PoolState
 from balancekit.errors import SelectorError

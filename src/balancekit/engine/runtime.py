@@ -23,8 +23,8 @@ from balancekit._support.fork import call_in_child, new_lock
 from balancekit.endpoint import Endpoint
 from balancekit.engine.dispatch import HealthDispatch
 from balancekit.engine.fast_path import Current, Published
+from balancekit.engine.guard import Guard
 from balancekit.engine.hooks import (
-    Guard,
     HealthHooks,
     HealthMaker,
     LoadHooks,

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, final
 
 from balancekit._support.log import contain_error
-from balancekit.engine.hooks import Guard, HealthHooks, Reading
+from balancekit.engine.guard import Guard
+from balancekit.engine.hooks import HealthHooks, Reading
 from balancekit.engine.member import Member
 from balancekit.errors import UnknownEndpointError
 from balancekit.events import Cooling, Drained, Draining, Event

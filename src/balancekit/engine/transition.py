@@ -17,7 +17,8 @@ from typing import Final, final
 from balancekit._support.fork import this_thread
 from balancekit._support.log import contain_error
 from balancekit.engine.fast_path import Current, Published
-from balancekit.engine.hooks import Guard, LoadHooks, SweepHooks
+from balancekit.engine.guard import Guard
+from balancekit.engine.hooks import LoadHooks, SweepHooks
 from balancekit.engine.ledger import Ledger
 from balancekit.engine.membership import facts
 from balancekit.engine.publisher import Publisher

@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-from balancekit.engine.hooks import Guard
+from balancekit.engine.guard import Guard
 from balancekit.engine.member import Member
 from balancekit.engine.state import PoolState
 from balancekit.explanation import Candidate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancekit.engine.hooks import Guard
+from balancekit.engine.guard import Guard
 from balancekit.engine.locks import EngineLocks
 
 

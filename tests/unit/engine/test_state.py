@@ -9,7 +9,8 @@ import pytest
 
 from balancekit import Endpoint, UnknownEndpointError
 from balancekit._support.fork import new_lock
-from balancekit.engine.hooks import Guard, HealthHooks, Reading
+from balancekit.engine.guard import Guard
+from balancekit.engine.hooks import HealthHooks, Reading
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member
 from balancekit.engine.state import (

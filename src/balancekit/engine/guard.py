@@ -1,0 +1,61 @@
+"""The guard around code of the user: what it raises is logged, and changes nothing.
+
+A hook that raises can neither lose an answer nor stop the balancer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar, final
+
+from balancekit._support.log import contain_error
+from balancekit.engine.locks import EngineLocks
+from balancekit.events import Event
+
+__all__ = ["Guard"]
+
+D = TypeVar("D")
+
+
+@final
+class Guard:
+    """Calls code of the user: logs what it raises and, in a balancer for debugging, checks that no lock is held.
+
+    Parameters
+    ----------
+    locks
+        Of the balancer.
+    debug
+        Whether to check them.
+    """
+
+    __slots__ = ("_debug", "_locks")
+
+    def __init__(self, locks: EngineLocks, *, debug: bool) -> None:
+        self._locks = locks
+        self._debug = debug
+
+    def check(self) -> None:
+        """Raise, in a balancer for debugging, if the calling thread holds an engine lock."""
+        if self._debug:
+            self._locks.check_free()
+
+    def call(self, what: str, hook: Callable[..., D], *arguments: object, default: D, **named: object) -> D:
+        """Return what a hook returns, or ``default`` if it raises."""
+        self.check()
+        try:
+            return hook(*arguments, **named)
+        except Exception:
+            contain_error("%s %r failed", what, getattr(hook, "__self__", hook))
+            return default
+
+    def tell(
+        self, what: str, hook: Callable[..., Iterable[Event]], *arguments: object, now: float
+    ) -> list[Event]:
+        """Return the events that a health machine answers with, none if it raises."""
+        self.check()
+        try:
+            return list(hook(*arguments, now=now))
+        except Exception:
+            contain_error("%s %r failed", what, getattr(hook, "__self__", hook))
+            return []

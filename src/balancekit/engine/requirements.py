@@ -1,0 +1,104 @@
+"""Requirements of selectors, loads and health policies, refused by name if one is not met.
+
+A member that is missing, or an optional hook that is misspelt, would otherwise be found out by a request, or never.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Final
+
+from balancekit._support.interrupts import raise_interrupt
+from balancekit.engine.capabilities import is_shipped
+from balancekit.errors import ConfigurationError
+from balancekit.node import Load
+from balancekit.protocols import HealthPolicy, Selector
+
+__all__ = ["refuse_incomplete", "require_health", "require_load", "require_selector"]
+
+CO_COROUTINE: Final = 0x80
+"""``inspect.CO_COROUTINE``: the import takes 7 ms."""
+MIN_SIMILARITY: Final = 0.8
+"""Of a name and a hook, from which on the name is taken for a misspelt hook."""
+
+_SELECTOR_HOOKS: Final = (
+    "prepare",
+    "picker",
+    "pickers",
+    "keyed",
+    "timed",
+    "learn",
+    "learns_from_successes",
+    "refusals",
+    "retry_at",
+    "thread_safe",
+    "default_load",
+)
+_HEALTH_HOOKS: Final = ("checked", "changing", "on_outlier", "uneject", "ramp", "trial")
+_HEALTH_MEMBERS: Final = ("eligible", "state", "watching", "deadline", "observe", "advance")
+_LOAD_MEMBERS: Final = ("started", "finished", "value")
+_LOAD_HOOKS: Final = ("succeeded", "reset", "needs_start", "answering")
+
+
+def require_selector(selector: object) -> None:
+    """Refuse what is no selector, one whose ``select`` is a coroutine, and one whose optional hooks are misspelt."""
+    if isinstance(selector, type):
+        raise ConfigurationError("selector", selector, f"an instance: {selector.__name__}()")
+    select = getattr(selector, "select", None)
+    if not callable(select):
+        allowed = "an instance with a method select(snapshot, ctx), such as RoundRobin()"
+        raise ConfigurationError("selector", selector, allowed)
+    if getattr(getattr(select, "__code__", None), "co_flags", 0) & CO_COROUTINE:
+        allowed = "a plain method select(), no coroutine: picks never wait"
+        raise ConfigurationError("selector", selector, allowed)
+    _refuse_misspelt("selector", selector, Selector, _SELECTOR_HOOKS)
+
+
+def require_load(load: object) -> None:
+    """Refuse a load that lacks a method, or whose optional hooks are misspelt."""
+    refuse_incomplete("load", load, _LOAD_MEMBERS)
+    _refuse_misspelt("load", load, Load, _LOAD_HOOKS)
+
+
+def require_health(policy: object) -> None:
+    """Refuse a health machine that lacks a member, or whose optional hooks are misspelt."""
+    refuse_incomplete("health", policy, _HEALTH_MEMBERS)
+    _refuse_misspelt("health", policy, HealthPolicy, _HEALTH_HOOKS)
+
+
+def _refuse_misspelt(parameter: str, given: object, base: type, hooks: Sequence[str]) -> None:
+    """Refuse a subclass of a shipped protocol with a public name that is nearly, but not quite, an optional hook."""
+    kind = type(given)
+    if base not in kind.__mro__:
+        return
+    known = {*hooks, *dir(base)}
+    for name in dir(kind):
+        if name.startswith("_") or name in known:
+            continue
+        for meant in difflib.get_close_matches(name, hooks, n=1, cutoff=MIN_SIMILARITY):
+            raise ConfigurationError(
+                parameter, f"{kind.__name__}.{name}", f"a hook's name: did you mean {meant!r}?"
+            )
+
+
+def refuse_incomplete(parameter: str, given: object, members: Sequence[str]) -> None:
+    """Refuse an object of the user's that lacks a member of its protocol: what is missing would be found by a request."""
+    if is_shipped(given):
+        return
+    missing = [name for name in members if not _has(given, name)]
+    if missing:
+        raise ConfigurationError(
+            parameter, given, f"an object with {', '.join(members)}; missing: {', '.join(missing)}"
+        )
+
+
+def _has(given: object, name: str) -> bool:
+    """Return whether an object has a member; a property that raises is there."""
+    if any(name in vars(kind) for kind in type(given).__mro__):
+        return True
+    try:
+        return hasattr(given, name)
+    except Exception:
+        raise_interrupt()
+        return True
