@@ -10,7 +10,6 @@ with the name of the server. Needs the extra ``testing`` (aiohttp).
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import signal
 import ssl
@@ -18,25 +17,24 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from balancekit._support import validation as valid
 from balancekit._support.signature import spelled
 from balancekit.errors import ConfigurationError
 from balancekit.testing._behavior import Behavior
+from balancekit.testing._loop_thread import LoopThread
 from balancekit.testing._toy import HOST, Received, Toy
 
 __all__ = ["Behavior", "Received", "ToyServer", "ToyServers", "behave", "main"]
 
-R = TypeVar("R")
-
 FIRST_PORT: Final = 9101
 """Port of the first server that the command starts."""
 MAX_SERVERS: Final = 100
-TIMEOUT_S: Final = 10.0
-"""For a control request, and for work on the thread of the servers."""
+CONTROL_TIMEOUT_S: Final = 10.0
+"""For a control request."""
 POLL_S: Final = 0.2
 """Between two looks of the command for a signal."""
 
@@ -55,7 +53,7 @@ class ToyServer:
     ['/']
     """
 
-    def __init__(self, toy: Toy, thread: _LoopThread) -> None:
+    def __init__(self, toy: Toy, thread: LoopThread) -> None:
         self._toy = toy
         self._thread = thread
 
@@ -169,7 +167,7 @@ class ToyServers:
                 "port", port, f"0, or at most {65_536 - len(chosen)} for {len(chosen)} servers"
             )
         usual = _known(behavior)
-        self._thread = _LoopThread()
+        self._thread = LoopThread()
         toys = [Toy(name, first + place if first else 0, tls, usual) for place, name in enumerate(chosen)]
         self._servers = {toy.name: ToyServer(toy, self._thread) for toy in toys}
 
@@ -263,61 +261,10 @@ def _control(address: str, method: str, path: str, content: object) -> None:
     request = urllib.request.Request(f"http://{address}/_toy/{path}", data=data, method=method)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        direct.open(request, timeout=TIMEOUT_S).close()
+        direct.open(request, timeout=CONTROL_TIMEOUT_S).close()
     except (OSError, ValueError) as error:
         allowed = "the address of a toy server; start some: python -m balancekit.testing.server"
         raise ConfigurationError("address", address, allowed) from error
-
-
-class _LoopThread:
-    """An event loop on a daemon thread."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether the loop runs."""
-        return self._loop is not None
-
-    def start(self) -> None:
-        """Start the loop."""
-        if self._loop is None:
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="toy servers", daemon=True)
-            try:
-                thread.start()
-            except BaseException:  # the system starts no more threads
-                loop.close()
-                raise
-            self._loop, self._thread = loop, thread
-
-    def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine on the loop and return its result."""
-        if self._loop is None:
-            work.close()
-            raise RuntimeError("the toy servers have not been started; use them in a with block")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(TIMEOUT_S)
-
-    def stop(self) -> None:
-        """Stop the loop and cancel what it still runs."""
-        loop, thread = self._loop, self._thread
-        if loop is None or thread is None:
-            return
-        self.run(_cancel_all())
-        self._loop = self._thread = None
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(TIMEOUT_S)
-        loop.close()
-
-
-async def _cancel_all() -> None:
-    """Cancel every other task of the running loop and wait for it."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _names(names: int | Sequence[str]) -> list[str]:
