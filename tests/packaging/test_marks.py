@@ -1,10 +1,11 @@
-"""Marks that silence a tool: each has its reason beside it, and none stands where no tool reads it."""
+"""Marks that silence a tool, and mutants that are argued: each has its reason, and none is out of date."""
 
 from __future__ import annotations
 
 import io
 import re
 import tokenize
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +46,17 @@ def test_a_mark_for_a_type_checker_stands_where_one_reads():
     typed = [place for place, text in marks() if TYPE_MARK.match(text)]
     unread = [place for place in typed if not place.startswith(TYPE_CHECKED)]
     assert not unread, f"remove what no type checker reads from {', '.join(unread)}"
+
+
+def test_every_equivalent_mutant_names_a_line_that_is_there() -> None:
+    """Each mutant that is argued to change nothing is found in its file: code that has changed is argued anew."""
+    listed = tomllib.loads((ROOT / "tools" / "mutation_equivalents.toml").read_text(encoding="utf-8"))[
+        "mutant"
+    ]
+    stale = []
+    for mutant in listed:
+        path = ROOT / "src" / "balancekit" / mutant["file"]
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if mutant["line"] not in [line.strip() for line in lines]:
+            stale.append(f"{mutant['file']}: {mutant['line']}")
+    assert stale == []

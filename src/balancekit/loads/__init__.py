@@ -16,7 +16,8 @@ constructor takes the node is one.
 
 from __future__ import annotations
 
-from balancekit.loads._expected_delay import ExpectedDelay, ExpectedDelayLoad
+from balancekit.loads._expected_delay import ExpectedDelay
+from balancekit.loads._expected_delay_load import ExpectedDelayLoad
 from balancekit.loads._failure_aware import FailureAware, FailureAwareLoad
 from balancekit.loads._inflight import CountedLoad, InFlight, InFlightCost, WaitingCost
 from balancekit.loads._latency import EwmaLatency, LatencyLoad, PeakEwmaLatency

@@ -9,12 +9,24 @@ Cost: one ``exp`` to read, two to record. Source: the success factor of MOSN; th
 from __future__ import annotations
 
 from math import exp
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
-__all__ = ["SuccessRate"]
+__all__ = ["FailurePenalty", "SuccessRate"]
 
 MIN_MISSING: Final = 1e-3
 """A missing success below this is none: the factor would be under 0.3 %."""
+
+
+class FailurePenalty(NamedTuple):
+    """How failures raise a load: it is divided by the success rate, to a power."""
+
+    decay: float
+    """Time constant of the success rate in seconds."""
+    healing: float
+    """Time constant, in seconds, with which the rate of an idle endpoint returns to 1."""
+    floor: float
+    """The least rate that is reckoned with."""
+    exponent: float
 
 
 @final

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Final, NamedTuple, final
 
 from balancekit._support.display import ConstructorRepr
 from balancekit.loads import ExpectedDelay
-from balancekit.loads._expected_delay import CROWD, RECENT, ExpectedDelayPool
+from balancekit.loads._expected_delay_load import CROWD, RECENT
+from balancekit.loads._expected_delay_pool import ExpectedDelayPool
 from balancekit.selectors._cyclic import cycle
 from balancekit.snapshot import Node, PickContext, Snapshot
 

@@ -1,0 +1,244 @@
+"""The expected delay of one endpoint: its pace, its queue and its turn, kept up to date as requests end.
+
+The formulas and their reasons are in ``_expected_delay.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from math import sqrt
+from typing import ClassVar, Final, final
+
+from balancekit.loads._expected_delay_pool import MIN_PACE_S, ExpectedDelayPool, SweepTotals
+from balancekit.loads._idle_probe import IdleProbe, Stage
+from balancekit.loads._latency import measured
+from balancekit.loads._reported_utilization import ReportedUtilization
+from balancekit.loads._success_rate import SuccessRate
+from balancekit.node import Node
+from balancekit.outcome import FAILURES, Completion, LoadReport
+
+__all__ = ["ExpectedDelayLoad"]
+
+MAX_TURN_PACE: Final = 4.0
+"""No turn is longer than that of an endpoint this many times as slow as the mean."""
+PROBED_COUNT: Final = 0.5
+"""Answers that an endpoint's history counts for when it is tried again."""
+RESET_COUNT: Final = 50.0
+"""Answers that it counts for when the endpoint is back from an ejection."""
+MAX_SILENT: Final = 3
+"""Each request of an endpoint that never answered makes it dearer by one mean, if it ended without saying anything of
+the endpoint (ignored, or cancelled soon); up to so many."""
+CROWD: Final = 5.0
+"""The queue counts ``queue * (queue + 5)``: twice as long, it counts 2.3 times; four times as long, six times."""
+LONE: Final = CROWD + 1.0
+"""What it counts for a request that finds no other; so what picks compare is in sixths of a second."""
+RECENT: Final = 4
+"""Endpoints that have just answered which a picker remembers; a power of two."""
+
+
+class HotFields:
+    """The fields of a load that plain requests touch: two cache lines. See the class of this name in ``node.py``."""
+
+    __slots__ = (
+        "_answered_at",
+        "_count",
+        "_node",
+        "_plain",
+        "_root",
+        "pool",
+        "price",
+        "recent",
+        "step",
+        "turn",
+    )
+
+
+@final
+class ExpectedDelayLoad(HotFields):
+    """The expected delay of one endpoint. Made by :class:`ExpectedDelay`."""
+
+    __slots__ = (
+        "_probe",
+        "_reported",
+        "_silent",
+        "_started",
+        "_success",
+        "known",
+    )
+
+    needs_start: ClassVar[bool] = False
+
+    def __init__(self, pool: ExpectedDelayPool, node: Node) -> None:
+        self.pool: ExpectedDelayPool = pool
+        self.known: bool = False
+        """Whether there has been an answer, or a wait long enough to learn from."""
+        self.price: float = 0.0
+        """Expected delay of a request that finds no other, in seconds: the pace, raised by failures."""
+        self.turn: float = pool.clock
+        """Smaller than that of an endpoint of the same price that was picked later. A selector moves it."""
+        self.step: float = 0.0
+        """How far a pick moves it, if the endpoint has the mean capacity; both are in sixths of a second."""
+        self.recent: list[Node] | None = None
+        """Where a selector wants to find the endpoint when it has just answered."""
+        self._node = node
+        self._plain = False  # whether it has answered, and not failed of late
+        self._root = 0.0
+        self._count = 0.0
+        self._answered_at = -math.inf
+        self._success: SuccessRate | None = None
+        self._reported: ReportedUtilization | None = None  # from its first report on
+        self._started = 0
+        self._probe = IdleProbe()
+        self._silent = 0
+        self.restate(-math.inf)
+
+    @property
+    def pace(self) -> float:
+        """What one request takes of the endpoint, in seconds; the mean of the pool while nothing is known (1 before any endpoint answered)."""
+        if self.known:
+            return max(MIN_PACE_S, self._root * self._root)
+        return self.pool.typical or 1.0
+
+    def success(self, *, now: float) -> float:
+        """Return the share of requests that succeed, 0 to 1, as of ``now``: healing while idle."""
+        return 1.0 if self._success is None else self._success.value(now=now)
+
+    def value(self, *, now: float) -> float:
+        """Return the expected delay of one more request, with a part of what it costs those behind it, in seconds (in means before any endpoint answered)."""
+        node = self._node
+        queue = node.inflight / node.capacity + 1.0
+        return self._price(now) * (queue * (queue + CROWD)) / LONE
+
+    def started(self, *, now: float, cost: float) -> None:
+        """Do nothing: the node counts."""
+
+    def finished(self, completion: Completion, /) -> None:
+        """Learn from a request's end, whatever it was."""
+        now = completion.ended_at
+        latency, exact = measured(completion)
+        if completion.load_report is not None:
+            self._report(completion.load_report, now)
+        if exact:
+            self.succeeded(latency, now)
+            return
+        if completion.outcome in FAILURES:
+            self._fail(now)
+        if latency > self.pace:
+            self._average(latency, now)
+            self._meet(now)
+        elif not self.known:
+            self._silent = min(MAX_SILENT, self._silent + 1)
+        self.restate(now)
+
+    def succeeded(self, latency: float, now: float) -> None:
+        """Learn from a plain success of ``latency`` seconds."""
+        pool, node = self.pool, self._node
+        # What follows is _average and restate, written out.
+        since = now - self._answered_at
+        sample = sqrt(latency if latency <= since else sqrt(latency * since) if since > 0.0 else 0.0)
+        self._count = count = self._count / (1.0 + since * pool.rate) + 1.0
+        self._root = root = self._root + (sample - self._root) / count
+        self._answered_at = now
+        if not self._plain:
+            self._recover(now, since, sample)
+            return
+        price = root * root
+        if price < pool.least:  # noqa: PLR1730 - max() is a call
+            price = pool.least
+        self.price = price
+        queue = node.inflight / node.capacity + 1.0
+        node.latency_estimate = price * (queue * (queue + CROWD)) + self.turn
+        recent = self.recent
+        if recent is not None:
+            recent[node.successes & 3] = node
+
+    def reset(self) -> None:
+        """Forget failures, and most of what is known of the pace: the endpoint is back from an ejection."""
+        self._success = None
+        self._plain = self.known and self._probe.stage is Stage.NONE and self._reported is None
+        self._count = min(self._count, RESET_COUNT)
+        self.restate(self._answered_at)
+
+    def restate(self, now: float) -> None:
+        """Restate what picks compare."""
+        pool, node = self.pool, self._node
+        self.price = self._price(now)
+        typical = pool.typical or 1.0
+        self.step = LONE * pool.turn * min(self.pace, MAX_TURN_PACE * typical)
+        queue = node.inflight / node.capacity + 1.0
+        node.latency_estimate = self.price * (queue * (queue + CROWD)) + self.turn
+
+    def sweep(self, now: float, totals: SweepTotals) -> None:
+        """Let time pass, and have the endpoint tried if it went without a request for long."""
+        node, pool, probe = self._node, self.pool, self._probe
+        started = node.successes + sum(node.outcomes.values()) + node.inflight
+        if started != self._started:
+            totals.picks += max(0, started - self._started)
+            self._started = started
+            probe.used(now=now, picks=pool.picks)
+        if self.known:
+            pace = self.pace
+            totals.known += 1
+            totals.total += pace
+            totals.count += self._count
+            totals.least = min(totals.least, pace)
+        self.restate(now)
+        idle = probe.is_due(now=now, picks=pool.picks, size=pool.size)
+        if idle and probe.stage is Stage.NONE and not node.inflight and self._success is None:
+            probe.stage, self._plain = Stage.WANTED, False
+            self._count = min(self._count, PROBED_COUNT)
+        if probe.stage is Stage.WANTED:
+            node.latency_estimate = -math.inf
+
+    # ------------------------------------------------------------------ internals
+
+    def _price(self, now: float) -> float:
+        price = max(self.pool.least, self.pace)
+        if not self.known:
+            price *= 1 + self._silent
+        if self._success is not None:
+            penalty = self.pool.penalty
+            price /= max(penalty.floor, self._success.value(now=now)) ** penalty.exponent
+        if self._reported is not None:
+            price *= self._reported.factor(now)
+        return price
+
+    def _average(self, latency: float, now: float) -> None:
+        since = max(0.0, now - self._answered_at)
+        self._count = self._count / (1.0 + since * self.pool.rate) + 1.0
+        self._root += (sqrt(sqrt(latency * min(latency, since))) - self._root) / self._count
+        self._answered_at = now
+
+    def _meet(self, now: float) -> None:
+        """Record that the endpoint has answered, if that is new."""
+        if not self.known:
+            self.known = True
+            self._plain = self._success is None and self._probe.stage is Stage.NONE and self._reported is None
+            self.pool.learn(now)
+
+    def _report(self, report: LoadReport, now: float) -> None:
+        reported = self._reported or ReportedUtilization(self.pool.memory)
+        if reported.record(report, now):
+            self._reported = reported
+            self._plain = False
+
+    def _fail(self, now: float) -> None:
+        if self._success is None:
+            penalty = self.pool.penalty
+            self._success = SuccessRate(decay=penalty.decay, healing=penalty.healing)
+            self._plain = False
+        self._success.record(0.0, now=now, since=self._answered_at)
+
+    def _recover(self, now: float, since: float, sample: float) -> None:
+        """Take a success of an endpoint that has failed of late, that was to be tried, or had never answered."""
+        success = self._success
+        if success is not None:
+            success.record(1.0, now=now, since=now - since)
+            if success.clean:
+                self._success = None
+        self._probe.answered(sample * sample / self.pool.least)
+        self._plain = self.known and self._success is None and self._reported is None
+        self._meet(now)
+        self.restate(now)
+        if self._reported is not None and self.recent is not None:
+            self.recent[self._node.successes & 3] = self._node

@@ -1,0 +1,184 @@
+"""State that the expected delays of one pool share: the mean pace, the least, and the clock of turns.
+
+Cost: a sweep once a second looks at every endpoint, 256 at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from math import sqrt
+from typing import Final, Protocol, TypeAlias, final
+
+from balancekit.loads._success_rate import FailurePenalty
+from balancekit.node import Load, Node
+
+__all__ = ["ExpectedDelayPool", "PacedLoad", "SweepTotals"]
+
+MIN_PACE_S: Final = 1e-9
+"""The least pace that is reckoned with, in seconds."""
+TIE: Final = 0.15
+"""Paces this close to the least are equal: what noise, and a spell of more requests than usual, make of them."""
+TIE_ERRORS: Final = 0.5
+"""... or this many standard errors of the mean of exponential times."""
+TURN: Final = 0.01
+"""A turn, in paces and standard errors; more has slow endpoints picked more often, less leaves ties to noise."""
+MIN_TURN: Final = 0.002
+"""A turn, in paces, however much is known."""
+SWEEP_S: Final = 1.0
+"""Seconds between two sweeps."""
+SWEPT_PER_S: Final = 2500
+"""Endpoints per second that sweeps look at, at most: a two-hundredth of a processor."""
+BATCH: Final = 256
+"""Endpoints that one request looks at, at most, when a sweep is due."""
+
+
+class PacedLoad(Load, Protocol):
+    """What a pool needs of the load of one endpoint."""
+
+    known: bool
+    """Whether there has been an answer, or a wait long enough to learn from."""
+
+    @property
+    def pace(self) -> float:
+        """What one request takes of the endpoint, in seconds."""
+        ...
+
+    def restate(self, now: float) -> None:
+        """Restate what picks compare."""
+        ...
+
+    def sweep(self, now: float, totals: SweepTotals) -> None:
+        """Let time pass, and add to the totals of this round."""
+        ...
+
+
+LoadMaker: TypeAlias = Callable[["ExpectedDelayPool", Node], PacedLoad]
+"""Makes the load of one node of a pool."""
+
+
+@final
+class ExpectedDelayPool:
+    """What the loads of one pool share.
+
+    Parameters
+    ----------
+    make
+        Makes the load of a node.
+    memory
+        Time constant of the pace in seconds.
+    penalty
+        How much failures raise a delay.
+    """
+
+    __slots__ = (
+        "_known",
+        "_learned",
+        "_loads",
+        "_make",
+        "_pending",
+        "_totals",
+        "clock",
+        "deadline",
+        "least",
+        "memory",
+        "penalty",
+        "picks",
+        "rate",
+        "taken",
+        "turn",
+        "typical",
+    )
+
+    def __init__(self, make: LoadMaker, *, memory: float, penalty: FailurePenalty) -> None:
+        self.memory: float = memory
+        self.penalty: FailurePenalty = penalty
+        self.rate: float = 1.0 / memory
+        self.typical: float = 0.0
+        """Mean pace of the endpoints that have answered, in seconds; 0 until one has."""
+        self.least: float = MIN_PACE_S
+        """Paces below this are taken for equal to it."""
+        self.turn: float = TURN
+        """How far a pick moves an endpoint's turn, in paces."""
+        self.clock: float = 0.0
+        """The turn of the endpoint picked last, or an earlier one that was greater."""
+        self.taken: Node | None = None
+        """The endpoint that a selector has picked last on the slow path."""
+        self.picks: int = 0
+        """Requests seen by sweeps."""
+        self.deadline: float = -math.inf
+        """When :meth:`advance` is due next."""
+        self._make = make
+        self._known = 0
+        self._learned = 0
+        self._loads: dict[Node, PacedLoad] = {}
+        self._pending: list[PacedLoad] = []
+        self._totals = SweepTotals()
+
+    @property
+    def size(self) -> int:
+        """How many endpoints there are."""
+        return len(self._loads)
+
+    def __call__(self, node: Node) -> PacedLoad:
+        """Make the load of one node."""
+        load = self._make(self, node)
+        self.add(node, load)
+        return load
+
+    def add(self, node: Node, load: PacedLoad) -> None:
+        """Have a node's load share with the others."""
+        self._loads[node] = load
+
+    def forget(self, node: Node) -> None:
+        """Leave out a node that has gone."""
+        self._loads.pop(node, None)
+
+    def advance(self, *, now: float) -> None:
+        """Look at the next endpoints; with the last one of a round, recompute mean and least."""
+        if not self._pending:
+            self._pending = list(self._loads.values())
+            self._totals = SweepTotals()
+        batch = self._pending[-BATCH:]
+        del self._pending[-BATCH:]
+        for load in batch:
+            load.sweep(now, self._totals)
+        size = len(self._loads)
+        self.deadline = now + max(SWEEP_S, size / SWEPT_PER_S) * min(1.0, BATCH / max(1, size))
+        if not self._pending:
+            self._conclude(self._totals)
+
+    def learn(self, now: float) -> None:
+        """Record that one more endpoint has answered; when their number has doubled, recompute the mean at once."""
+        self._learned += 1
+        if self._learned <= self._known:
+            return
+        known = [load.pace for load in list(self._loads.values()) if load.known]
+        self._known, self._learned = len(known), 0
+        self.typical = math.fsum(known) / len(known) if known else 0.0
+        for load in list(self._loads.values()):
+            load.restate(now)
+
+    def _conclude(self, totals: SweepTotals) -> None:
+        self.picks += totals.picks
+        if not totals.known:
+            return
+        error = 1.0 / sqrt(1.0 + totals.count / totals.known)
+        self._known = totals.known
+        self.typical = totals.total / totals.known
+        self.least = max(MIN_PACE_S, totals.least * (1.0 + TIE + TIE_ERRORS * error))
+        self.turn = max(MIN_TURN, TURN * error)
+
+
+@final
+class SweepTotals:
+    """What one round of sweeps has added up."""
+
+    __slots__ = ("count", "known", "least", "picks", "total")
+
+    def __init__(self) -> None:
+        self.known: int = 0
+        self.total: float = 0.0
+        self.count: float = 0.0
+        self.least: float = math.inf
+        self.picks: int = 0
