@@ -67,7 +67,11 @@ def decide(config: Source, request: ProxyRequest, *, seed: int) -> Decision:
             if name is None:
                 why.append("no server may take it")
         else:
-            why.append("this method is not modelled" if pool.servers else "no server of it is known here")
+            why.append(
+                "its method, or a part of its servers, is not modelled"
+                if pool.servers
+                else "no server of it is known here"
+            )
     return Decision(
         request=request,
         routing=routing,

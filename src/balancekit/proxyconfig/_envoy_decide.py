@@ -22,6 +22,7 @@ __all__ = [
     "SentPath",
     "header_name",
     "header_of",
+    "host_of",
     "key_of",
     "seen",
     "shown",
@@ -177,6 +178,19 @@ def shown(policy: envoy.HashPolicy) -> str:
     return f"{words} (terminal)" if policy.terminal else words
 
 
+def host_of(server: PoolServer) -> envoy.Host:
+    """Return a server as the host of a cluster."""
+    return envoy.Host(
+        server.name,
+        address=server.address,
+        weight=server.weight,
+        priority=server.options["priority"],
+        hostname=server.options["hostname"],
+        zone=server.options["zone"],
+        metadata=server.options["metadata"],
+    )
+
+
 @final
 class ClusterChooser:
     """A cluster that was just started.
@@ -193,18 +207,7 @@ class ClusterChooser:
 
     def __init__(self, servers: Sequence[PoolServer], options: ClusterOptions, rng: Random) -> None:
         self._cluster = envoy.Cluster(
-            [
-                envoy.Host(
-                    server.name,
-                    address=server.address,
-                    weight=server.weight,
-                    priority=server.options["priority"],
-                    hostname=server.options["hostname"],
-                    zone=server.options["zone"],
-                    metadata=server.options["metadata"],
-                )
-                for server in servers
-            ],
+            [host_of(server) for server in servers],
             options.policy,
             overprovisioning_factor=options.factor,
             healthy_panic_threshold=options.panic,

@@ -1,6 +1,6 @@
 """Reader of HAProxy's configuration: ``defaults``, ``frontend``, ``backend``, ``listen``, server lines, maps.
 
-Followed: ``balance``, ``hash-type``, ``hash-balance-factor``, ``server`` and ``default-server``, ``cookie NAME insert``,
+Followed: ``balance``, ``hash-type``, ``hash-balance-factor``, ``server``, ``server-template`` with an address, ``default-server``, ``cookie NAME insert``,
 ``option allbackups``, ``acl``, ``use_backend`` (maps too), ``default_backend``, ``http-request normalize-uri``, ``bind``,
 ``monitor-uri``, ``disabled``.
 Everything that is neither followed nor known to decide nothing is listed as not modelled. Without ``balance`` the method
@@ -30,6 +30,7 @@ from balancekit.proxyconfig._haproxy_lines import (
     Section,
     bound_ports,
     haproxy_sections,
+    template_servers,
     whole_number,
 )
 from balancekit.proxyconfig._haproxy_rules import Acls, UnknownTestError, backend_rule
@@ -116,7 +117,7 @@ class _Reader:
         inherited = [
             line
             for line in self._inherited(section, self.defaults)
-            if line.words[0] not in {"acl", "use_backend", "bind", "server"}
+            if line.words[0] not in {"acl", "use_backend", "bind", "server", "server-template"}
         ]
         if section.kind in {"backend", "listen"}:
             self._backend(section, inherited)
@@ -125,7 +126,8 @@ class _Reader:
         for line in section.lines:
             if section.kind == "backend":
                 self.owners[line.origin] = section.name
-            self._unread(line)
+            if line.words[0] != "server-template" or template_servers(line) is None:
+                self._unread(line)
 
     def _inherited(self, section: Section, default: list[Line]) -> list[Line]:
         """Return the lines of the defaults that a section names."""
@@ -141,7 +143,7 @@ class _Reader:
             raise ProxyConfigError(section.origin, f"a second backend {section.name!r}")
         balance = Line(("balance", "roundrobin"), section.origin)
         said: dict[str, tuple[str, ...]] = {"hash-type": (), "hash-balance-factor": (), "cookie": ()}
-        allbackups, disabled = False, False
+        allbackups, disabled, found_later = False, False, False
         named: dict[str, PoolServer] = {}
         numbers: set[int] = set()
         default_server: dict[str, Any] = {}
@@ -164,6 +166,11 @@ class _Reader:
                 default_server |= self._options(line, line.words[1:])
             elif first == "server":
                 self._server(line, default_server, named, numbers)
+            elif first == "server-template":
+                servers_of = template_servers(line)
+                found_later = found_later or servers_of is None
+                for one in servers_of or ():
+                    self._server(one, default_server, named, numbers)
             elif first in {"disabled", "enabled"}:
                 disabled = first == "disabled"
             elif first in {"timeout", "option", "retries", "fullconn", "http-check", "mode"}:
@@ -183,7 +190,7 @@ class _Reader:
             why = why or "cookies that are not inserted are not modelled"
             self._note(Line(("cookie", *said["cookie"]), settings["cookie.origin"]), why)
         start = None
-        if not why and servers:
+        if not why and servers and not found_later:
             start = partial(BackendChooser, servers, method, key, cookie, allbackups=allbackups)
 
         settings |= {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from random import Random
+from typing import Any
 
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
-from balancekit.proxyconfig._model import Chooser, Pool, PoolServer, ProxyRequest
-from balancekit.proxyconfig._plan_pools import idle_shares, key_space
+from balancekit.proxyconfig._model import Chooser, Pool, PoolServer, ProxyRequest, Routing
+from balancekit.proxyconfig._plan_pools import key_space
+from balancekit.proxyconfig._plan_shares import idle_shares, serving
 from balancekit.proxyconfig._plan_space import moved as moved_part
 
 __all__ = ["PoolChange", "ProxyPlan", "plan_change"]
@@ -69,7 +72,7 @@ class ProxyPlan(Record):
     requests
         How many requests were given.
     bound
-        How many of them had one server before, because a key, a cookie or a pool of one decides.
+        How many of them had one server before, because a key, a cookie or a pool with one server in service decides.
     moved
         Places of those, in the order given, that have another server after, or none that is certain.
     clients
@@ -151,11 +154,7 @@ class _Owners:
 
     def __init__(self, config: ProxyConfig) -> None:
         self._config = config
-        self._started: dict[str, Chooser] = {}
-        self._addresses: dict[str, dict[str, str]] = {
-            name: {server.name: server.address for server in pool.servers}
-            for name, pool in config.pools.items()
-        }
+        self._pools: dict[str, _PoolOwners] = {}
 
     def of(self, request: ProxyRequest) -> str | None:
         """Return an address, ``None`` if turns or draws decide."""
@@ -163,30 +162,49 @@ class _Owners:
         pool = None if routing.pool is None else self._config.pools.get(routing.pool)
         if pool is None or pool.start is None:
             return None
-        usable = [server for server in pool.servers if not server.down]
-        sticky = _cookie_of(pool)
-        keyed = pool.keyed and pool.key_of is not None and pool.key_of(request, routing) is not None
-        if not keyed and len(usable) != 1 and not (sticky and _has_cookie(request, sticky, usable)):
-            return None
-        if pool.name not in self._started:
-            self._started[pool.name] = pool.start(Random(0))
-        name = self._started[pool.name].pick(request, routing)
-        return None if name is None else self._addresses[pool.name][name]
+        if pool.name not in self._pools:  # nginx finds some only while it routes
+            self._pools[pool.name] = _PoolOwners(self._config.kind, pool, pool.start(Random(0)))
+        return self._pools[pool.name].of(request, routing)
+
+
+class _PoolOwners:
+    """The server of a pool that is certain for a request."""
+
+    def __init__(self, kind: str, pool: Pool, started: Chooser) -> None:
+        self._pool = pool
+        self._started = started
+        self._without_key = kind == "nginx"
+        """Whether a request without the key is hashed, too."""
+        self._addresses = {server.name: server.address for server in pool.servers}
+        left = {server.address for server in serving(kind, pool)}
+        self._only = left.pop() if len(left) == 1 else None
+        cookies = {str(server.options.get("cookie", "")) for server in pool.servers if not server.down}
+        self._cookies = frozenset(cookies - {""}) if _cookie_of(pool) else frozenset()
+
+    def of(self, request: ProxyRequest, routing: Routing) -> str | None:
+        """Return an address, ``None`` if turns or draws decide."""
+        pool = self._pool
+        keyed = pool.keyed and pool.key_of is not None
+        if keyed and not self._without_key and pool.key_of is not None:
+            keyed = pool.key_of(request, routing) is not None
+        if not keyed and not (self._cookies and self._has_cookie(request)):
+            return self._only
+        name = self._started.pick(request, routing)
+        return None if name is None else self._addresses[name]
+
+    def _has_cookie(self, request: ProxyRequest) -> bool:
+        wanted = _cookie_of(self._pool)
+        for header in request.raw.values("cookie"):
+            for part in header.split(";"):
+                key, _, value = part.strip(" \t").partition("=")
+                if key == wanted:
+                    return value in self._cookies
+        return False
 
 
 def _cookie_of(pool: Pool) -> str:
     """Return the cookie that binds clients to servers of a pool of HAProxy, empty if none does."""
     return str(pool.settings.get("cookie", ""))
-
-
-def _has_cookie(request: ProxyRequest, name: str, servers: Iterable[PoolServer]) -> bool:
-    known = {str(server.options.get("cookie", "")) for server in servers} - {""}
-    for header in request.raw.values("cookie"):
-        for part in header.split(";"):
-            key, _, value = part.strip(" \t").partition("=")
-            if key == name:
-                return value in known
-    return False
 
 
 def _pool(kind: str, before: Pool | None, after: Pool | None, name: str) -> PoolChange:
@@ -237,32 +255,47 @@ def _changes(before: Pool | None, after: Pool | None) -> list[str]:
     found = []
     if before.method != after.method:
         found.append(f"method {before.method} -> {after.method}")
-    ours = {server.address: server for server in before.servers}
-    theirs = {server.address: server for server in after.servers}
-    found += [f"server {address} added" for address in theirs if address not in ours]
-    found += [f"server {address} removed" for address in ours if address not in theirs]
-    both = [address for address in ours if address in theirs]
-    for address in both:
-        old, new = ours[address], theirs[address]
+    elif before.key != after.key:
+        found.append(f"key {before.key or 'none'} -> {after.key or 'none'}")
+    ours, theirs = _by_place(before), _by_place(after)
+    found += [f"server {server.address} added" for place, server in theirs.items() if place not in ours]
+    found += [f"server {server.address} removed" for place, server in ours.items() if place not in theirs]
+    both = [place for place in ours if place in theirs]
+    for place in both:
+        old, new = ours[place], theirs[place]
+        address = old.address
         if old.name != new.name:
             found.append(f"server {address} renamed {old.name} -> {new.name}")
         for what in ("weight", "down", "backup"):
             values = getattr(old, what), getattr(new, what)
             if values[0] != values[1]:
                 found.append(f"server {address} {what} {values[0]} -> {values[1]}")
-        if dict(old.options) != dict(new.options):
-            found.append(f"server {address} has other options")
-    if both != [address for address in theirs if address in ours]:
+        found += [f"server {address} {what}" for what in _other(old.options, new.options)]
+    if both != [place for place in theirs if place in ours]:
         found.append("servers are in another order")
-    if _plain(before) != _plain(after):
-        found.append("settings")
+    return found + [f"settings {what}" for what in _other(_plain(before), _plain(after))]
+
+
+def _by_place(pool: Pool) -> dict[tuple[str, int], PoolServer]:
+    """Return the servers by address, and the how manieth of that address each is."""
+    found: dict[tuple[str, int], PoolServer] = {}
+    counts = Counter[str]()
+    for server in pool.servers:
+        found[server.address, counts[server.address]] = server
+        counts[server.address] += 1
     return found
 
 
-def _plain(pool: Pool) -> dict[str, str]:
-    """Return a pool's settings without what only says where they are written."""
+def _other(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the names of values that differ."""
+    names = dict.fromkeys((*before, *after))
+    return [name for name in names if before.get(name) != after.get(name)]
+
+
+def _plain(pool: Pool) -> dict[str, Any]:
+    """Return a pool's settings without what its method or its lines say already."""
     return {
-        name: str(value)
+        name: value
         for name, value in pool.settings.items()
-        if not name.endswith("origin") and name != "balance"
+        if not name.endswith("origin") and name not in {"balance", "directive", "hash-type", "machine"}
     }

@@ -1,4 +1,4 @@
-"""The key space of a pool, by proxy and method, and shares where no key decides."""
+"""The key space of a pool, by proxy and method."""
 
 from __future__ import annotations
 
@@ -8,26 +8,20 @@ from typing import Any, Final
 from balancekit.compat import envoy, haproxy, nginx
 from balancekit.compat.envoy import _tables as tables
 from balancekit.compat.envoy._hash import RING_HASHES
-from balancekit.compat.haproxy._hashes import avalanche
-from balancekit.compat.haproxy._members import Group, Member, server_ids
+from balancekit.compat.haproxy._members import Group, Member
 from balancekit.compat.haproxy._table import Table, divisor_of
 from balancekit.compat.nginx._methods import ring as nginx_ring
 from balancekit.compat.nginx._peers import Group as NginxGroup
 from balancekit.compat.nginx._peers import Peer
-from balancekit.proxyconfig._decide import expected_shares
-from balancekit.proxyconfig._model import Pool, PoolServer, ProxyRequest, Routing
-from balancekit.proxyconfig._plan_space import Arcs, Levels, Networks, Shares, Slots, Space
+from balancekit.proxyconfig._envoy_decide import host_of
+from balancekit.proxyconfig._model import Pool, PoolServer
+from balancekit.proxyconfig._plan_shares import CIRCLE, haproxy_arcs, serving
+from balancekit.proxyconfig._plan_space import Arcs, Levels, Networks, Slots, Space
 
-__all__ = ["idle_shares", "key_space"]
+__all__ = ["key_space"]
 
-CIRCLE: Final = 1 << 32
-NODES: Final = 16
-"""Of a server of HAProxy for each unit of weight."""
-FACTOR: Final = 4096
 CRC_HASHES: Final = 1 << 15
 """Values that nginx's ``hash`` takes of a CRC-32."""
-TRIES: Final = 20
-"""Draws that nginx may discard before it takes turns instead."""
 
 
 def key_space(kind: str, pool: Pool) -> Space | None:
@@ -40,64 +34,6 @@ def key_space(kind: str, pool: Pool) -> Space | None:
         "envoy": _envoy,
     }
     return makers[kind](pool)
-
-
-def idle_shares(kind: str, pool: Pool) -> Shares:
-    """Return the share of each address of requests without a key, while no request is in progress.
-
-    Methods that take turns are carried out over whole cycles. nginx ``random`` draws by weight; HAProxy ``random`` takes
-    the last of its draws, so its shares are those of the ring; Envoy ``RANDOM`` and ``LEAST_REQUEST`` with equal weights
-    draw each host of a level alike.
-    """
-    usable = [server for server in pool.servers if not server.down and not server.backup and server.weight]
-    if pool.start is None or not usable:
-        return {}
-    if not pool.deterministic and kind == "nginx":
-        two = pool.method.startswith("random two")
-        return _random_two(pool.servers) if two else _by_weight(usable)
-    if not pool.deterministic and kind == "haproxy":
-        return Arcs("", CIRCLE, _nearest(pool, usable)).shares()
-    if kind == "envoy" and pool.settings.get("subsets") is None and not _several_levels(pool):
-        if "locality_weights" in pool.settings:
-            return _by_locality(pool, usable)
-        drawn = pool.method == "random" or (
-            pool.method == "least_request" and len({server.weight for server in usable}) == 1
-        )
-        return _merged([(server.address, 1.0) for server in usable]) if drawn else _by_weight(usable)
-    counted = expected_shares(pool, ProxyRequest(), Routing(pool.name, ""))
-    addresses = {server.name: server.address for server in pool.servers}
-    return _merged([(addresses[name], share) for name, share in counted.items() if share])
-
-
-def _several_levels(pool: Pool) -> bool:
-    """Whether more than one priority level may take requests, or hosts that are not well."""
-    return any(
-        server.down or server.options["degraded"] or server.options["priority"] for server in pool.servers
-    )
-
-
-def _by_locality(pool: Pool, servers: Sequence[PoolServer]) -> dict[str, float]:
-    """Return shares by the weight of localities, and within them by weight or alike."""
-    weights: Mapping[str, int] = pool.settings["locality_weights"]
-    parts: list[tuple[str, float]] = []
-    for zone, weight in weights.items():
-        hosts = [server for server in servers if server.options["zone"] == zone]
-        alike = pool.method == "random"
-        total = sum(1 if alike else server.weight for server in hosts)
-        parts += [(server.address, weight * (1 if alike else server.weight) / total) for server in hosts]
-    return _merged(parts)
-
-
-def _merged(parts: Sequence[tuple[str, float]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for address, part in parts:
-        found[address] = found.get(address, 0.0) + part
-    total = sum(found.values())
-    return {address: part / total for address, part in found.items()}
-
-
-def _by_weight(servers: Sequence[PoolServer]) -> dict[str, float]:
-    return _merged([(server.address, float(server.weight)) for server in servers])
 
 
 # ---------------------------------------------------------------------- nginx
@@ -123,69 +59,12 @@ def _nginx(pool: Pool) -> Space | None:
     return Arcs(f"crc32 of {pool.key}", CIRCLE, ends)
 
 
-def _random_two(servers: Sequence[PoolServer]) -> dict[str, float]:
-    """Return the shares of nginx's ``random two``.
-
-    Both draws are by weight, over all servers. One that cannot serve, or that equals the first, is discarded. Of two
-    without requests the second wins. After more than 20 discarded draws nginx takes turns by weight.
-    """
-    total = sum(server.weight for server in servers)
-    usable = [server for server in servers if not server.down and not server.backup]
-    turns = _by_weight(usable)
-    shares = dict.fromkeys(turns, 0.0)
-    none = 1.0
-    chances = [0.0] * len(usable)
-    for _ in range(TRIES + 1):
-        following = [0.0] * len(usable)
-        for place, server in enumerate(usable):
-            # The second draw ends it, unless it is the first server again or one that is down.
-            for other in usable:
-                if other is not server:
-                    shares[other.address] += chances[place] * other.weight / total
-            lost = total - sum(other.weight for other in usable if other is not server)
-            following[place] = chances[place] * lost / total
-        first = [none * server.weight / total for server in usable]
-        for place, server in enumerate(usable):
-            for other in usable:
-                if other is not server:
-                    shares[other.address] += first[place] * other.weight / total
-            lost = total - sum(other.weight for other in usable if other is not server)
-            following[place] += first[place] * lost / total
-        none *= (total - sum(server.weight for server in usable)) / total
-        chances = following
-    left = none + sum(chances)
-    return {address: share + left * turns[address] for address, share in shares.items()}
-
-
 # ---------------------------------------------------------------------- HAProxy
-
-
-def _ids(pool: Pool) -> dict[str, int]:
-    names = [server.name for server in pool.servers]
-    return dict(zip(names, server_ids(server.options.get("id") for server in pool.servers), strict=True))
-
-
-def _nearest(pool: Pool, servers: Sequence[PoolServer]) -> list[tuple[int, str]]:
-    """Return the arcs of HAProxy's ring: a hash belongs to the nearest node, to the one before on a tie."""
-    ids = _ids(pool)
-    nodes = sorted(
-        (avalanche(ids[server.name] * FACTOR + number), server.address)
-        for server in servers
-        for number in range(NODES * server.weight)
-    )
-    ends = []
-    for place, (key, address) in enumerate(nodes):
-        after = nodes[(place + 1) % len(nodes)][0] + (CIRCLE if place + 1 == len(nodes) else 0)
-        ends.append(((key + after) // 2 % CIRCLE, address))
-    return ends
 
 
 def _haproxy(pool: Pool) -> Space | None:
     words = [str(word) for word in pool.settings["hash-type"]]
-    usable = [server for server in pool.servers if not server.down and server.weight]
-    servers = [server for server in usable if not server.backup]
-    if not servers:
-        servers = [server for server in usable if server.backup]
+    servers = serving("haproxy", pool)
     if not servers:
         return None
     first_only = servers[0].backup and not pool.settings["allbackups"]
@@ -194,12 +73,12 @@ def _haproxy(pool: Pool) -> Space | None:
     function = next((word for word in words[1:] if word != "avalanche"), "sdbm")
     hash = f"{'mixed ' if mixed else ''}{function} of {pool.method.partition(' hash-type')[0]}"
     if consistent:
-        return Arcs(hash, CIRCLE, _nearest(pool, servers[:1] if first_only else servers))
+        return Arcs(hash, CIRCLE, haproxy_arcs(pool, servers))
     every = [
         Member(haproxy.Server(s.name, weight=s.weight, backup=s.backup), number)
         for number, s in enumerate(pool.servers, 1)
     ]
-    addresses = {server.name: server.address for server in usable}
+    addresses = {server.name: server.address for server in pool.servers if not server.down and server.weight}
     members = [member for member in every if member.server.name in addresses]
     divisor = divisor_of([member.weight for member in every])
     table = Table(
@@ -259,7 +138,7 @@ def _envoy(pool: Pool) -> Space | None:
 
 def _hashed(method: str, options: Mapping[str, Any], hosts: Sequence[PoolServer]) -> Space:
     by_name = options.get("use_hostname_for_hashing")
-    labels = [server.options["hostname"] if by_name else server.address for server in hosts]
+    labels = [host_of(server).endpoint().metadata["hostname" if by_name else "address"] for server in hosts]
     shares = tables.normalised([float(server.weight) for server in hosts])
     if method == "maglev":
         found = tables.maglev(labels, shares, size=options.get("table_size", 65537))

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from balancekit.proxyconfig import ProxyRequest
-from balancekit.proxyconfig._plan_pools import idle_shares
+from balancekit.proxyconfig._plan_shares import idle_shares
 
 __all__ = ["asked", "compare", "expected"]
 

@@ -149,3 +149,44 @@ def test_an_error_names_the_line_that_has_the_value(written, line):
     with pytest.raises(ProxyConfigError) as caught:
         read_haproxy(written(f"backend h\n balance source\n server s 10.0.0.1:80\n {line}\nfrontend g"))
     assert caught.value.origin.line == 6
+
+
+def test_a_template_with_an_address_is_its_servers(tmp_path):
+    """As many servers as it says, each with its options and those of default-server, in their place; nothing is listed."""
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(
+        "backend a\n default-server weight 5\n server-template web 2 10.0.0.1:80 check\n server x 10.0.0.2:80\n"
+        " server-template api 3-4 [::1]:80 weight 2\n"
+    )
+    config = read_haproxy(str(path))
+    found = [(server.name, server.address, server.weight) for server in config.pools["a"].servers]
+    assert found == [
+        ("web1", "10.0.0.1:80", 5),
+        ("web2", "10.0.0.1:80", 5),
+        ("x", "10.0.0.2:80", 5),
+        ("api3", "[::1]:80", 2),
+        ("api4", "[::1]:80", 2),
+    ]
+    assert not config.not_modelled
+
+
+@pytest.mark.parametrize(
+    "line", ["server-template web 3", "server-template web x 10.0.0.1:80", "server-template w 9-2 a:1"]
+)
+def test_a_template_that_haproxy_refuses_is_an_error(tmp_path, line):
+    """Without an address, or with a range that ends before it begins, with its line."""
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(f"backend a\n {line}\n")
+    with pytest.raises(ProxyConfigError, match=":2: "):
+        read_haproxy(str(path))
+
+
+def test_servers_that_the_resolver_finds_leave_the_choice_open(tmp_path):
+    """A pool with a template of a name is listed, and no server is named, for the others are not all that there are."""
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(
+        "frontend f\n bind :80\n default_backend a\nbackend a\n server-template web 3 shop.test:80\n server x 10.0.0.2:80\n"
+    )
+    config = read_haproxy(str(path))
+    assert config.explain(ProxyRequest()).server is None
+    assert [one.origin.line for one in config.not_modelled] == [5]
