@@ -491,6 +491,11 @@ class LoadBalancer(Generic[T]):
         """
         self._runtime.undrain(id)
 
+    @property
+    def takes_checks(self) -> bool:
+        """Whether the health policy takes the results of active checks; the runners of ``balancekit.checks`` ask."""
+        return self._runtime.takes_checks
+
     def report_check(self, id: str, result: CheckResult, /) -> bool:
         """Report the result of an active check of an endpoint. ``balancekit.checks`` does it for you.
 

@@ -86,11 +86,30 @@ def servers(count):
             thread.join()
 
 
+class Silence(str):
+    """The address of a server that accepts connections and never says a word."""
+
+    __slots__ = ("accepted", "listening")
+
+    def connected(self):
+        """Return how many connections there have been."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.accepted.append(self.listening.accept()[0])
+        return len(self.accepted)
+
+
 @contextlib.contextmanager
 def silence():
     """Run a server that accepts connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        listening.setblocking(False)
+        address = Silence(f"127.0.0.1:{listening.getsockname()[1]}")
+        address.listening, address.accepted = listening, []
+        yield address
+        for connection in address.accepted:
+            stack.enter_context(connection)
 
 
 def dead_target():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from balancekit.checks import (
     AsyncChecks,
     DeepCheck,
     HttpCheck,
+    Peer,
     ProbeResult,
     Schedule,
     TcpCheck,
@@ -31,10 +33,13 @@ from balancekit.checks import (
 from balancekit.events import Degraded, Ejected
 from balancekit.health import Health, Lifecycle, MaxFails, Thresholds
 
+AT_ONCE = Schedule(interval=60.0, timeout=50.0, jitter=0.0)
+"""Every endpoint is checked when the runner starts; with jitter the first check is somewhere in the first six seconds."""
 QUICK = Schedule(interval=0.1, timeout=0.08, jitter=0.1, fast=0.05)
 SLOWER = Schedule(interval=0.5, timeout=0.4, fast=0.1)
 POLICY = Lifecycle(thresholds=Thresholds(rise=2, fall=2))
-MAX_WAIT_S = 5.0
+MAX_WAIT_S = 30.0
+"""For what hangs: a test waits for conditions."""
 
 
 def balancer_of(*targets, health=POLICY, **options):
@@ -162,13 +167,51 @@ def test_a_connection_that_is_cut_is_a_failure(runner):
             wait_for(lambda: states(balancer) == ["ejected", "healthy"])
 
 
+class Wrapper:
+    """A balancer that passes everything on, but for what it is given."""
+
+    def __init__(self, balancer, **own):
+        self._balancer, self._own = balancer, own
+
+    def __getattr__(self, name):
+        return self._own[name] if name in self._own else getattr(self._balancer, name)
+
+
 @RUNNERS
-def test_a_report_that_fails_ends_nothing(runner):
-    """A policy that hears no checks: it is logged, and the next check comes."""
+def test_a_report_that_fails_ends_nothing(runner, caplog):
+    """A report that raises is logged, and the next check comes."""
+
+    def full(*_arguments):
+        raise OSError("no space left")
+
     with servers(1) as (alive,):
-        balancer = balancer_of(alive.target, health=MaxFails())
+        balancer = Wrapper(balancer_of(alive.target), report_check=full)
         with runner(balancer, HttpCheck(), schedule=QUICK):
             wait_for(lambda: alive.asked >= 3)
+    assert "no space left" in caplog.text
+
+
+@RUNNERS
+@pytest.mark.parametrize("health", [None, MaxFails()], ids=["none", "max fails"])
+def test_a_balancer_that_takes_no_results_is_refused(runner, health, caplog):
+    """A runner is not made for a health policy that takes no check results; one that is found only by a report is logged once."""
+    with servers(1) as (alive,):
+        balancer = balancer_of(alive.target, health=health)
+        assert not balancer.takes_checks
+        with pytest.raises(ConfigurationError, match="takes check results") as caught:
+            runner(balancer, HttpCheck(), schedule=QUICK)
+        assert caught.value.parameter == "balancer"
+        with runner(Wrapper(balancer, takes_checks=True), HttpCheck(), schedule=QUICK):
+            wait_for(lambda: alive.asked >= 4)
+    told = [record for record in caplog.records if "takes check results" in record.getMessage()]
+    assert [(record.levelno, record.exc_info) for record in told] == [(logging.WARNING, None)]
+
+
+def test_an_empty_balancer_may_be_checked():
+    """Whether the endpoints of a later list take check results is not known before they are there."""
+    assert LoadBalancer([], allow_empty=True, health=MaxFails()).takes_checks
+    assert LoadBalancer([], allow_empty=True).takes_checks
+    assert not LoadBalancer([], allow_empty=True, health=None).takes_checks
 
 
 @RUNNERS
@@ -240,51 +283,92 @@ def failing_check(endpoint, _timeout):
     """Fail in every way there is."""
     if endpoint.id == "b":
         raise ZeroDivisionError
-    return {"a": True, "c": False, "d": ProbeResult(passed=False, detail="no"), "e": "yes"}[endpoint.id]
+    return {"a": True, "c": False, "d": ProbeResult(passed=False, detail="no")}[endpoint.id]
 
 
 @pytest.mark.parametrize("kind", ["threads", "asyncio"])
 def test_a_users_check_may_fail_as_it_likes(kind):
-    """False, a finding, an exception, nonsense: a failed check, and the others go on."""
+    """False, a result that says so, an exception: a failed check, and the others go on."""
 
     async def coroutine(endpoint, seconds):
         return failing_check(endpoint, seconds)
 
-    balancer = balancer_of(*"12345", health=POLICY)
+    balancer = balancer_of(*"1234", health=POLICY)
     runner = ThreadChecks if kind == "threads" else InThread
     with runner(balancer, failing_check if kind == "threads" else coroutine, schedule=QUICK):
-        wait_for(lambda: states(balancer) == ["healthy", *["ejected"] * 4])
+        wait_for(lambda: states(balancer) == ["healthy", *["ejected"] * 3])
+
+
+WRONG_ANSWERS = {
+    "None": lambda: None,
+    "1": lambda: 1,
+    "a word": lambda: "yes",
+    "passed": lambda: ProbeResult(passed=None),
+    "detail": lambda: ProbeResult(passed=True, detail=5),
+    "failing": lambda: ProbeResult(passed=True, failing="db"),
+    "no names": lambda: ProbeResult(passed=True, failing=([],)),
+    "answered": lambda: ProbeResult(passed=True, answered=1),
+}
 
 
 @pytest.mark.parametrize("kind", ["threads", "asyncio"])
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"passed": None},
-        {"detail": 5},
-        {"failing": None},
-        {"failing": "db"},
-        {"failing": ([],)},
-        {"answered": 1},
-    ],
-    ids=lambda wrong: next(iter(wrong)),
-)
-def test_a_wrong_result_fails_the_check_and_ends_nothing(kind, wrong):
-    """A check that makes a ProbeResult of wrong values fails, each time anew; the others go on."""
+@pytest.mark.parametrize("wrong", WRONG_ANSWERS.values(), ids=list(WRONG_ANSWERS))
+def test_an_answer_that_is_no_result_ejects_none_and_is_told_once(kind, wrong, caplog):
+    """A check that returns None, 1 or a ProbeResult of wrong values is a mistake of the program: one warning, no report, and the others go on."""
     asked = []
 
     def check(endpoint, _timeout):
         asked.append(endpoint.id)
-        return ProbeResult(**({"passed": True} | (wrong if endpoint.id == "b" else {})))
+        return wrong() if endpoint.id == "b" else endpoint.id == "a"
 
     async def coroutine(endpoint, seconds):
         return check(endpoint, seconds)
 
-    balancer = balancer_of("1", "2", health=POLICY)
+    balancer = balancer_of("1", "2", "3", health=POLICY)
     runner = ThreadChecks if kind == "threads" else InThread
     with runner(balancer, check if kind == "threads" else coroutine, schedule=QUICK, concurrency=1):
-        wait_for(lambda: states(balancer) == ["healthy", "ejected"])
-        wait_for(lambda: min(asked.count("a"), asked.count("b")) >= 5)
+        wait_for(lambda: states(balancer)[2] == "ejected")
+        wait_for(lambda: min(map(asked.count, "abc")) >= 5)
+    assert states(balancer)[:2] == ["healthy", "healthy"]
+    told = [record.getMessage() for record in caplog.records if "is not used" in record.getMessage()]
+    assert len(told) == 1
+    assert "the check of 'b'" in told[0]
+    with pytest.raises(ConfigurationError):
+        asyncio.run(check_once({"b": "1"}, coroutine))
+
+
+class Silent:
+    """A check of one's own that says nothing, not even at the end of the answer."""
+
+    request = b"GET / HTTP/1.0\r\n\r\n"
+
+    def __init__(self):
+        self.ends = []
+
+    def peer(self, endpoint):
+        return Peer(*endpoint.target.split(":"))
+
+    def exchange(self, _endpoint):
+        return self
+
+    def receive(self, data):
+        if not data:
+            self.ends.append(data)
+
+
+@RUNNERS
+def test_a_check_of_ones_own_that_never_answers_stops_nothing(runner, caplog):
+    """A NetworkCheck whose exchange has no result at the end of the answer is a mistake of the program; no runner spins, and no endpoint is ejected."""
+    check = Silent()
+    with servers(2) as running:
+        balancer = balancer_of(*[server.target for server in running])
+        with runner(balancer, check, schedule=QUICK):
+            wait_for(lambda: len(check.ends) >= 6)
+            asked = sum(server.asked for server in running)
+            wait_for(lambda: sum(server.asked for server in running) >= asked + 2)
+    assert states(balancer) == ["healthy", "healthy"]
+    assert len(check.ends) <= sum(server.asked for server in running)
+    assert caplog.text.count("is not used") == 1
 
 
 async def cancelled_from_within(*_arguments):
@@ -341,9 +425,7 @@ def test_a_connection_that_is_made_after_stop_is_not_waited_for(monkeypatch):
             return connect(self, address)
 
         monkeypatch.setattr(socket.socket, "connect", slow)
-        checks = ThreadChecks(
-            balancer_of(hanging), HttpCheck(), schedule=Schedule(interval=60.0, timeout=50.0)
-        )
+        checks = ThreadChecks(balancer_of(hanging), HttpCheck(), schedule=AT_ONCE)
         checks.start()
         assert connecting.wait(MAX_WAIT_S)
         stop = threading.Thread(target=checks.stop, daemon=True)
@@ -373,13 +455,12 @@ def test_nothing_is_left_of_it(runner):
     before = set(threading.enumerate())
     with silence() as hanging:
         balancer = balancer_of(*[hanging] * 3)
-        patient = Schedule(interval=30.0, timeout=20.0)
-        for _ in range(3):
-            running = runner(balancer, HttpCheck(), schedule=patient)
+        for connections in (3, 6, 9):
+            running = runner(balancer, HttpCheck(), schedule=AT_ONCE)
             assert set(threading.enumerate()) == before
             with running as checks:
                 assert checks.running
-                time.sleep(0.05)
+                wait_for(lambda wanted=connections: hanging.connected() == wanted)
                 began = time.monotonic()
             assert not checks.running
             assert time.monotonic() - began < 2.0
@@ -455,9 +536,9 @@ def test_a_loop_that_ends_first_destroys_nothing(capsys):
     """``asyncio.run`` cancels the tasks of a runner that was never stopped; nothing is said about it."""
 
     async def run(hanging):
-        checks = AsyncChecks(balancer_of(hanging, hanging), HttpCheck(), schedule=Schedule())
+        checks = AsyncChecks(balancer_of(hanging, hanging), HttpCheck(), schedule=AT_ONCE)
         await checks.start()
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(wait_for, lambda: hanging.connected() == 2)
 
     with silence() as hanging:
         asyncio.run(run(hanging))
@@ -466,13 +547,13 @@ def test_a_loop_that_ends_first_destroys_nothing(capsys):
 
 
 SCRIPT = """
-import time
+import sys
 from balancekit import LoadBalancer
 from balancekit.checks import HttpCheck, Schedule, ThreadChecks
-lb = LoadBalancer(["{0}"] and {{"a": "{0}", "b": "{0}"}})
-checks = ThreadChecks(lb, HttpCheck(), schedule=Schedule(interval=60.0, timeout=50.0))
+lb = LoadBalancer({{"a": "{0}", "b": "{0}"}})
+checks = ThreadChecks(lb, HttpCheck(), schedule=Schedule(interval=60.0, timeout=50.0, jitter=0.0))
 checks.start()
-time.sleep(0.3)
+sys.stdin.readline()
 print("leaving", flush=True)
 """
 
@@ -482,10 +563,14 @@ def test_the_interpreter_does_not_wait():
     with silence() as hanging:
         process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT.format(hanging)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        wait_for(lambda: hanging.connected() == 2)
+        process.stdin.write("\n")
+        process.stdin.flush()
         assert process.stdout.readline() == "leaving\n"
         began = time.monotonic()
         _, errors = process.communicate(timeout=10.0)

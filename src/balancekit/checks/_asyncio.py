@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
@@ -20,13 +20,13 @@ from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner
 from balancekit.checks._functions import require_check, require_checked
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
-from balancekit.checks._runner import RunnerCore, probe_result
+from balancekit.checks._runner import RunnerCore, failure, probe_result
 from balancekit.checks._schedule import Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer
 
-__all__ = ["AsyncChecks"]
+__all__ = ["AsyncChecks", "find"]
 
 RECEIVED_AT_ONCE: Final = 65_536
 _DEFAULT_SCHEDULE: Final = Schedule()
@@ -140,7 +140,7 @@ class AsyncChecks(ConstructorRepr, AsyncRunner):
 
     async def _examine(self, core: RunnerCore, endpoint: Endpoint[Any], woken: asyncio.Event) -> None:
         changing = False
-        result = core.result(endpoint, await self._find(endpoint))
+        result = core.result(endpoint, await find(self._check, endpoint, self._schedule.timeout))
         try:
             changing = core.report(endpoint, result)
         except Exception:
@@ -148,18 +148,29 @@ class AsyncChecks(ConstructorRepr, AsyncRunner):
         core.done(endpoint, changing=changing, now=time.monotonic())
         asyncio.get_running_loop().call_soon(woken.set)
 
-    async def _find(self, endpoint: Endpoint[Any]) -> ProbeResult:
-        try:
-            async with asyncio.timeout(self._schedule.timeout):
-                check = self._check
-                if isinstance(check, NetworkCheck):
-                    return await _converse(check.peer(endpoint), check.exchange(endpoint))
-                return probe_result(await check(endpoint, self._schedule.timeout))
-        except TimeoutError:
-            return ProbeResult(passed=False, detail="timed out", answered=False)
-        except (Exception, asyncio.CancelledError) as error:
-            raise_cancellation()
-            return ProbeResult(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
+
+async def find(
+    check: NetworkCheck | AsyncCallable,
+    endpoint: Endpoint[Any],
+    timeout: float,  # noqa: ASYNC109 - a check is told it
+) -> ProbeResult | ConfigurationError:
+    """Return what a check says of an endpoint, or that what it says is no result."""
+    try:
+        async with asyncio.timeout(timeout):
+            if isinstance(check, NetworkCheck):
+                try:
+                    peer, exchange = check.peer(endpoint), check.exchange(endpoint)
+                except ConfigurationError as error:  # the target of the endpoint is no address
+                    return failure(error)
+                return await _converse(peer, exchange)
+            return probe_result(await check(endpoint, timeout))
+    except TimeoutError:
+        return ProbeResult(passed=False, detail="timed out", answered=False)
+    except ConfigurationError as error:
+        return error
+    except (Exception, asyncio.CancelledError) as error:
+        raise_cancellation()
+        return failure(error)
 
 
 async def _converse(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
@@ -167,12 +178,13 @@ async def _converse(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
     reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=peer.tls, server_hostname=name)
     try:
         if not exchange.request:
-            return cast("ProbeResult", exchange.receive(b""))
+            return probe_result(exchange.receive(b""))
         writer.write(exchange.request)
         await writer.drain()
         while True:
-            found = exchange.receive(await reader.read(RECEIVED_AT_ONCE))
-            if found is not None:
-                return found
+            data = await reader.read(RECEIVED_AT_ONCE)
+            found = exchange.receive(data)
+            if found is not None or not data:
+                return probe_result(found)
     finally:
         writer.transport.abort()  # the answer is there, or nothing waits for it any more

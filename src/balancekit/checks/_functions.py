@@ -49,11 +49,14 @@ def require_checked(balancer: object) -> None:
     Raises
     ------
     ConfigurationError
-        Naming ``balancer``.
+        Naming ``balancer``, or its ``health``.
     """
     used = ("endpoints", "on_event", "report_check")
     if isinstance(balancer, type) or not all(hasattr(balancer, name) for name in used):
         raise ConfigurationError("balancer", balancer, "a LoadBalancer, or another ObservableBalancer")
+    if not getattr(balancer, "takes_checks", True):  # a wrapper need not say it
+        allowed = "one whose health policy takes check results, such as health=Lifecycle()"
+        raise ConfigurationError("balancer", balancer, allowed)
 
 
 def refuse_coroutine(name: str, function: object, runner: str) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, cast, final
+from typing import Any
 
 from balancekit._support import validation as valid
-from balancekit.checks._asyncio import AsyncChecks
+from balancekit.checks._asyncio import find
+from balancekit.checks._functions import require_check
 from balancekit.checks._result import NetworkCheck, ProbeResult
-from balancekit.checks._schedule import Schedule
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import CheckResult
 
 __all__ = ["check_once"]
-
-ONE_ROUND_S: Final = 3600.0
-"""An interval within which every first check has ended."""
 
 
 async def check_once(
@@ -43,7 +40,7 @@ async def check_once(
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these.
+        For a wrong value of any of these, or if the check returns what is no result.
 
     Notes
     -----
@@ -63,32 +60,20 @@ async def check_once(
     listed = endpoints(targets)
     if not listed:
         raise ConfigurationError("targets", listed, "at least one endpoint")
+    require_check(check, coroutine=True)
     seconds = valid.number("timeout", timeout, above=0.0)
-    collector = _Collector(listed)
-    schedule = Schedule(max(ONE_ROUND_S, seconds), timeout=seconds, jitter=0.0)
-    async with AsyncChecks(
-        cast("Any", collector), check, schedule=schedule, concurrency=concurrency, shared=1.0
-    ):
-        await collector.complete.wait()
-    return {endpoint.id: collector.results[endpoint.id] for endpoint in listed}
+    turns = asyncio.Semaphore(valid.integer("concurrency", concurrency, minimum=1))
 
+    async def one(endpoint: Endpoint[Any]) -> ProbeResult | ConfigurationError:
+        async with turns:
+            return await find(check, endpoint, seconds)
 
-@final
-class _Collector:
-    """What a runner needs of a balancer: it keeps the first result of each endpoint."""
-
-    def __init__(self, listed: tuple[Endpoint[Any], ...]) -> None:
-        self.endpoints = listed
-        self.results: dict[str, CheckResult] = {}
-        self.complete = asyncio.Event()
-
-    def on_event(self, _listener: Callable[..., object]) -> Callable[[], None]:
-        """Take a listener; nothing ever happens to the list."""
-        return lambda: None
-
-    def report_check(self, id: str, result: CheckResult) -> bool:
-        """Keep a result."""
-        self.results[id] = result
-        if len(self.results) == len(self.endpoints):
-            self.complete.set()
-        return False
+    async with asyncio.TaskGroup() as group:
+        asked = {endpoint.id: group.create_task(one(endpoint)) for endpoint in listed}
+    results: dict[str, CheckResult] = {}
+    for id, task in asked.items():
+        found = task.result()
+        if isinstance(found, ConfigurationError):
+            raise found
+        results[id] = CheckResult(passed=found.passed and found.answered, detail=found.detail)
+    return results

@@ -33,7 +33,8 @@ class ProbeResult(Record):
     Raises
     ------
     ConfigurationError
-        For a wrong value of any of these: a check that returns one has failed.
+        For a wrong value of any of these. Raised in a check, it is a mistake of the program: the runner logs it once, and
+        reports nothing.
     """
 
     passed: bool
@@ -91,7 +92,8 @@ class NetworkCheck(Protocol):
 
 SyncCallable: TypeAlias = Callable[[Endpoint[object], float], object]
 """A user's check for threads: called with the endpoint and the timeout in seconds, which it must keep. It
-answers ``True``, ``False`` or a ProbeResult; whatever it raises is a failure."""
+answers ``True``, ``False`` or a ProbeResult; whatever it raises is a failure. Any other answer, or a
+``ConfigurationError``, is a mistake of the program: it is logged once, and says nothing about the endpoint."""
 
 AsyncCallable: TypeAlias = Callable[[Endpoint[object], float], Awaitable[object]]
 """A user's check for asyncio; it is cancelled when its time is over."""

@@ -1,16 +1,19 @@
 """The part that both runners share: the list of endpoints, results, and the time of the next check.
 
+A check that answers what is no result is a mistake of the program, and no endpoint's: it is logged once, and nothing is
+reported.
+
 Not thread-safe: the thread runner calls it under its own lock, except for :meth:`RunnerCore.result`, which is
 cheap, and the report to the balancer, which has a lock of its own.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Callable
 from typing import Any, final
 
+from balancekit._support.log import log_change
 from balancekit.checks._dependencies import SharedDependencies
 from balancekit.checks._result import ProbeResult
 from balancekit.checks._schedule import CheckTimer, Schedule
@@ -20,14 +23,24 @@ from balancekit.events import Added, Event, Removed
 from balancekit.health import CheckResult
 from balancekit.protocols import ObservableBalancer
 
-__all__ = ["RunnerCore", "probe_result"]
+__all__ = ["RunnerCore", "failure", "probe_result"]
 
 
 @final
 class RunnerCore:
     """The endpoints of one balancer, as one runner sees them."""
 
-    __slots__ = ("_balancer", "_endpoints", "_schedule", "_shared", "_stale_at", "_stop", "_table", "wake")
+    __slots__ = (
+        "_balancer",
+        "_endpoints",
+        "_mistaken",
+        "_schedule",
+        "_shared",
+        "_stale_at",
+        "_stop",
+        "_table",
+        "wake",
+    )
 
     def __init__(self, balancer: ObservableBalancer[Any], schedule: Schedule, shared_share: float) -> None:
         self._balancer = balancer
@@ -36,6 +49,7 @@ class RunnerCore:
         self._table = CheckTimer(schedule, random.Random())
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._stale_at = 0.0
+        self._mistaken = False
         self.wake: Callable[[], object] = _nothing_waits
         """Called, from any thread, when the list of endpoints has changed."""
         self._stop = balancer.on_event(self._on_event)
@@ -57,8 +71,11 @@ class RunnerCore:
             return self._endpoints[id], 0.0
         return None, max(0.0, min(self._table.next_at, self._stale_at) - now)
 
-    def result(self, endpoint: Endpoint[Any], found: ProbeResult) -> CheckResult:
-        """Judge a result in the light of what the others said."""
+    def result(self, endpoint: Endpoint[Any], found: ProbeResult | ConfigurationError) -> CheckResult | None:
+        """Judge a result in the light of what the others said; ``None`` if the check answered what is no result."""
+        if isinstance(found, ConfigurationError):
+            self._note(endpoint, found)
+            return None
         passed, degraded = self._shared.judge(endpoint.id, found)
         return CheckResult(
             passed=passed,
@@ -67,14 +84,26 @@ class RunnerCore:
             holds_for=self._schedule.holds_for,
         )
 
-    def report(self, endpoint: Endpoint[Any], result: CheckResult) -> bool:
+    def report(self, endpoint: Endpoint[Any], result: CheckResult | None) -> bool:
         """Report a result to the balancer; return whether to check again soon. Results of removed endpoints are dropped."""
         known = self._endpoints.get(endpoint.id)
-        if known is None or known.target is not endpoint.target:
+        if result is None or known is None or known.target is not endpoint.target:
             return False
-        with contextlib.suppress(UnknownEndpointError):
+        try:
             return self._balancer.report_check(endpoint.id, result)
+        except UnknownEndpointError:
+            pass
+        except ConfigurationError as error:  # a health policy that takes no results, found out only now
+            self._note(endpoint, error)
         return False
+
+    def _note(self, endpoint: Endpoint[Any], error: ConfigurationError) -> None:
+        """Log once that results are not used."""
+        if not self._mistaken:
+            self._mistaken = True
+            log_change(
+                "the check of %r is not used, nor are others like it: %s", endpoint.id, error, bad=True
+            )
 
     def done(self, endpoint: Endpoint[Any], *, changing: bool, now: float) -> None:
         """Plan the next check."""
@@ -93,6 +122,11 @@ def probe_result(answer: object) -> ProbeResult:
     if isinstance(answer, bool):
         return ProbeResult(passed=answer)
     raise ConfigurationError("check", answer, "a check that returns True, False or a ProbeResult")
+
+
+def failure(error: BaseException) -> ProbeResult:
+    """Return the result of a check that raised."""
+    return ProbeResult(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
 
 
 def _nothing_waits() -> None:

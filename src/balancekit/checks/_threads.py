@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, cast, final
+from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
@@ -21,10 +21,11 @@ from balancekit._support.log import log_error
 from balancekit._support.runner import ThreadRunner, join_all
 from balancekit.checks._functions import require_check, require_checked
 from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
-from balancekit.checks._runner import RunnerCore, probe_result
+from balancekit.checks._runner import RunnerCore, failure, probe_result
 from balancekit.checks._schedule import Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
+from balancekit.outcome import CheckResult
 from balancekit.protocols import ObservableBalancer
 
 __all__ = ["ThreadChecks"]
@@ -151,37 +152,44 @@ class ThreadChecks(ConstructorRepr, ThreadRunner):
                 self._wakeup.wait(wait)
         return None
 
-    def _report(self, core: RunnerCore, endpoint: Endpoint[Any], result: Any) -> bool:
+    def _report(self, core: RunnerCore, endpoint: Endpoint[Any], result: CheckResult | None) -> bool:
         try:
             return core.report(endpoint, result)
         except Exception:
             log_error("the check of %r could not be reported", endpoint.id)
             return False
 
-    def _find(self, endpoint: Endpoint[Any]) -> ProbeResult:
-        deadline = time.monotonic() + self._schedule.timeout
+    def _find(self, endpoint: Endpoint[Any]) -> ProbeResult | ConfigurationError:
+        """Return what the check says, or that what it says is no result."""
+        deadline, check = time.monotonic() + self._schedule.timeout, self._check
         try:
-            check = self._check
             if isinstance(check, NetworkCheck):
-                return self._converse(check.peer(endpoint), check.exchange(endpoint), deadline)
+                try:
+                    peer, exchange = check.peer(endpoint), check.exchange(endpoint)
+                except ConfigurationError as error:  # the target of the endpoint is no address
+                    return failure(error)
+                return self._converse(peer, exchange, deadline)
             return probe_result(check(endpoint, self._schedule.timeout))
         except TimeoutError:
             return ProbeResult(passed=False, detail="timed out", answered=False)
+        except ConfigurationError as error:
+            return error
         except Exception as error:
-            return ProbeResult(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
+            return failure(error)
 
     def _converse(self, peer: Peer, exchange: ProbeExchange, deadline: float) -> ProbeResult:
         connection = self._connect(peer, deadline)
         try:
             if not exchange.request:
-                return cast("ProbeResult", exchange.receive(b""))
+                return probe_result(exchange.receive(b""))
             connection.settimeout(_left(deadline))
             connection.sendall(exchange.request)
             while True:
                 connection.settimeout(_left(deadline))
-                found = exchange.receive(connection.recv(RECEIVED_AT_ONCE))
-                if found is not None:
-                    return found
+                data = connection.recv(RECEIVED_AT_ONCE)
+                found = exchange.receive(data)
+                if found is not None or not data:
+                    return probe_result(found)
         finally:
             self._close(connection)
 

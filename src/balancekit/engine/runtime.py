@@ -21,6 +21,7 @@ from typing import Final, final
 
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit.endpoint import Endpoint
+from balancekit.engine.capabilities import supports
 from balancekit.engine.dispatch import HealthDispatch
 from balancekit.engine.fast_path import Current, Published
 from balancekit.engine.guard import Guard
@@ -62,7 +63,7 @@ from balancekit.health import Ejection
 from balancekit.lease import FREE_THREADED, Lease
 from balancekit.node import Node
 from balancekit.outcome import CheckResult, Completion
-from balancekit.protocols import Clock, LoadPolicy
+from balancekit.protocols import Clock, LoadPolicy, SupportsCheckResults
 from balancekit.snapshot import Members, PickContext
 
 __all__ = ["Runtime"]
@@ -292,6 +293,14 @@ class Runtime:
         return ejection.allows(already_out=out, size=len(serving))
 
     # ------------------------------------------------------------------ health
+
+    @property
+    def takes_checks(self) -> bool:
+        """Whether health takes check results; unknown before there is an endpoint, and then it is believed to."""
+        if self._health is None:
+            return False
+        member = next(iter(self.state.members.values()), None)
+        return member is None or member.health is None or supports(member.health.policy, SupportsCheckResults)
 
     def check(self, id: str, result: CheckResult) -> bool:
         """Record how an active check ended; answer whether the endpoint is changing."""

@@ -151,6 +151,11 @@ class Recorder(Generic[T]):
         """See :meth:`balancekit.LoadBalancer.emit`."""
         self.balancer.emit(event)
 
+    @property
+    def takes_checks(self) -> bool:
+        """See :attr:`balancekit.LoadBalancer.takes_checks`."""
+        return bool(getattr(self.balancer, "takes_checks", True))
+
     def report_check(self, id: str, result: CheckResult, /) -> bool:
         """See :meth:`balancekit.LoadBalancer.report_check`."""
         return self.balancer.report_check(id, result)
