@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.discovery._dns_server import EMPTY, NXDOMAIN, SERVFAIL, dns_server
@@ -438,26 +439,82 @@ def test_starting_and_stopping_twice_does_nothing():
     assert sum(discovery.stats().refreshes.values()) >= 2
 
 
-def test_stopping_does_not_wait_longer_than_the_timeout_for_one_that_hangs():
-    """What it says afterwards is not heard."""
+@pytest.mark.parametrize("timeout", [0.1, 3600.0])
+def test_stopping_does_not_wait_for_a_resolver_that_hangs(timeout):
+    """``stop`` returns while the resolver hangs, whatever its timeout; what it says afterwards is not used."""
     release, asked = threading.Event(), threading.Event()
 
     def hang():
         asked.set()
-        release.wait(MAX_WAIT_S)
+        release.wait()
         return ["late"]
 
     balancer = empty_balancer()
-    discovery = ThreadDiscovery(balancer, hang, refresh=QUICK.replace(timeout=0.1))
+    discovery = ThreadDiscovery(balancer, hang, refresh=QUICK.replace(timeout=timeout))
     discovery.start()
     assert asked.wait(MAX_WAIT_S)
     assert not discovery.wait_ready(0.05)
     thread = discovery._thread
-    discovery.stop()
+    stop = threading.Thread(target=discovery.stop, daemon=True)
+    stop.start()
+    stop.join(MAX_WAIT_S)
+    waits = stop.is_alive()
     release.set()
+    assert not waits
     thread.join(MAX_WAIT_S)
     assert not thread.is_alive()
     assert not balancer.endpoints
+
+
+def test_a_second_runner_of_one_balancer_is_refused():
+    """Two runners would undo what the other does: the second one cannot start before the first has stopped, and changes nothing."""
+    balancer = empty_balancer()
+    first, second = (ThreadDiscovery(balancer, Said(id), refresh=QUICK, name=id) for id in "ab")
+
+    async def main():
+        another = AsyncDiscovery(balancer, Said("c"), refresh=QUICK, name="c")
+        with pytest.raises(ConfigurationError, match="no other runner keeps; stop <ThreadDiscovery of 'a'"):
+            await another.start()
+        assert not another.running
+        first.stop()
+        async with another:
+            assert await another.wait_ready(MAX_WAIT_S)
+            with pytest.raises(ConfigurationError, match="'c'"):
+                first.start()
+            await another.start()
+        await another.start()  # its loop ends over it
+
+    with first:
+        assert first.wait_ready(MAX_WAIT_S)
+        first.start()
+        with pytest.raises(ConfigurationError) as caught:
+            second.start()
+        assert caught.value.parameter == "balancer"
+        assert not second.running
+        assert ids(balancer) == {"a"}
+        asyncio.run(main())
+    with second:
+        assert second.wait_ready(MAX_WAIT_S)
+
+
+def test_of_runners_that_start_at_a_time_one_is_refused():
+    """However many threads start a runner each, one of them keeps the endpoints of the balancer."""
+    balancer, ready = empty_balancer(), threading.Barrier(4)
+    runners = [ThreadDiscovery(balancer, Said(id), refresh=QUICK) for id in "abcd"]
+
+    def start(runner):
+        ready.wait(MAX_WAIT_S)
+        try:
+            runner.start()
+        except ConfigurationError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as executor:
+        for _ in range(20):
+            assert sum(executor.map(start, runners)) == 1
+            for runner in runners:
+                runner.stop()
 
 
 def test_a_coroutine_is_cancelled_when_its_time_is_over():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import new_lock
 from balancekit._support.log import log_error
-from balancekit._support.loop import raise_cancellation
-from balancekit._support.runner import AsyncRunner
+from balancekit._support.loop import is_alive, raise_cancellation
+from balancekit._support.runner import AsyncRunner, join
 from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, checked_hook, clock
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
 
@@ -74,50 +76,77 @@ class AsyncVrrp(AsyncRunner):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._queue: asyncio.Queue[HookCall | None] = asyncio.Queue()
+        self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._hook: asyncio.Task[None] | None = None
+        self._lock = new_lock()
+        self._resigned = True
 
     @property
     def running(self) -> bool:
-        """Whether it is started."""
-        return self._loop is not None
+        """Whether it is started; not if its loop has ended over it."""
+        return self._loop is not None and not self._loop.is_closed()
 
     async def start(self) -> None:
         """Open the sockets and begin as backup. Does nothing if it is started; raises as :meth:`VrrpThread.start`."""
-        if self._loop is not None:
+        if self.running:
             return
-        self._core.open()
+        if self._loop is not None:
+            self._leave(self._loop)
         self._loop = loop = asyncio.get_running_loop()
-        self._queue = asyncio.Queue()
-        self._task = loop.create_task(self._call_hooks(), name="balancekit-vrrp-hooks")
-        for one in self._core.sockets.values():
-            loop.add_reader(one, self._turn)
-        self._core.start(clock())
-        self._settle()
+        try:
+            self._resigned = False
+            self._core.open()
+            self._call_hooks_soon()
+            for one in self._core.sockets.values():
+                loop.add_reader(one, self._turn)
+            self._core.start(clock())
+            self._settle()
+        except BaseException:  # an interrupt included
+            self._leave(loop)
+            raise
 
     async def stop(self) -> None:
         """Resign if active, let the last hooks run, and close the sockets. Does nothing if it is stopped.
 
         Hooks that take longer than ``hook_timeout`` together are left behind. A hook may call it, and is not waited for.
         """
-        loop, task = self._loop, self._task
-        if loop is None or task is None:
+        if self._loop is None:
             return
-        self._core.stop(clock())
-        self._settle()
-        self._loop = self._task = None
+        self._leave(self._loop)
+        task = self._call_hooks_soon()
+        if asyncio.current_task() is not self._hook:
+            await asyncio.wait({task}, timeout=self._hook_timeout)
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Resign if active, and close the sockets. If it is interrupted, the next call finishes it."""
         for timer in (self._timer, self._retry):
             if timer is not None:
                 timer.cancel()
-        for one in self._core.sockets.values():
-            loop.remove_reader(one)
-        self._queue.put_nowait(None)
+        if not (self._resigned or loop.is_closed()):
+            for one in self._core.sockets.values():
+                loop.remove_reader(one)
+        # In a thread, where no signal interrupts it; it takes a millisecond.
+        ending = threading.Thread(target=self._resign, name="balancekit-vrrp-end", daemon=True)
         try:
-            if asyncio.current_task() is not self._hook:
-                await asyncio.wait({task}, timeout=self._hook_timeout)
-        finally:
-            self._core.close()
+            ending.start()
+        except RuntimeError:  # the system refuses a thread
+            self._resign()
+        join(ending)
+        self._woken.set()
+        self._loop = None
+
+    def _resign(self) -> None:
+        with self._lock:
+            if self._resigned:
+                return
+            try:
+                self._core.stop(clock())
+            except Exception:
+                log_error("VRRP on %s: the driver could not resign", self._core.interface)
+            finally:
+                self._core.close()
+                self._resigned = True
 
     @property
     def role(self) -> Role:
@@ -172,24 +201,40 @@ class AsyncVrrp(AsyncRunner):
         self._settle()
 
     def _settle(self) -> None:
-        """Pass hooks on, and be woken when the next thing is due."""
-        while self._core.calls:
-            self._queue.put_nowait(self._core.calls.popleft())
+        """Let hooks be called, and be woken when the next thing is due."""
+        if self._core.calls:
+            self._woken.set()
         if self._loop is None:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(self._core.due_in(clock()), self._turn)
 
+    def _call_hooks_soon(self) -> asyncio.Task[None]:
+        """Return the task that calls hooks; one that a hook keeps from ending goes on with those of a new start."""
+        task = self._task
+        if task is None or not is_alive(task):
+            self._woken = asyncio.Event()
+            self._task = task = asyncio.create_task(self._call_hooks(), name="balancekit-vrrp-hooks")
+        return task
+
     async def _call_hooks(self) -> None:
-        while (call := await self._queue.get()) is not None:
-            if call.kind is HookKind.ANNOUNCE:
-                for _ in range(ANNOUNCEMENTS):
-                    self._core.announce(call.change)
-                continue
-            hook = self._hooks[call.kind]
-            if hook is None:
-                continue
+        calls = self._core.calls
+        while True:
+            while calls:
+                await self._carry_out(calls.popleft())
+            if self._loop is None:
+                return
+            self._woken.clear()
+            await self._woken.wait()
+
+    async def _carry_out(self, call: HookCall) -> None:
+        if call.kind is HookKind.ANNOUNCE:
+            for _ in range(ANNOUNCEMENTS):
+                self._core.announce(call.change)
+            return
+        hook = self._hooks[call.kind]
+        if hook is not None:
             await self._call(hook, call)
 
     async def _call(self, hook: AsyncHook, call: HookCall) -> None:

@@ -150,6 +150,8 @@ class Configuration:
         self.stop()
 
     async def __aenter__(self) -> Self:
+        if self._running:
+            return self
         try:
             if self._source is not None:
                 discovery = AsyncDiscovery(self.balancer, self._source[0], refresh=self._source[1])

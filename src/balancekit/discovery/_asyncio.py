@@ -21,7 +21,7 @@ from balancekit._support.runner import AsyncRunner
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._source import source as source_of
-from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, Watch, check
+from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, Watch, check, claim
 from balancekit.protocols import UpdatableBalancer
 
 __all__ = ["AsyncDiscovery"]
@@ -93,6 +93,9 @@ class AsyncDiscovery(AsyncRunner):
         subscription = Subscription(
             self._balancer, self._source, self._listeners, now=now, before=self._stats
         )
+        claim(self._balancer, self, lambda: self._follow(subscription))
+
+    def _follow(self, subscription: Subscription) -> None:
         self._subscription = subscription
         self._main = asyncio.create_task(self._run(subscription), name="balancekit-discovery")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, Protocol, TypeAlias, final
+from weakref import WeakKeyDictionary, ref
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
@@ -22,7 +23,7 @@ from balancekit.discovery._source import Source
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import UpdatableBalancer, require_balancer
 
-__all__ = ["DiscoveryStats", "Listener", "SourceChanged", "Subscription", "Watch", "check"]
+__all__ = ["DiscoveryStats", "Listener", "SourceChanged", "Subscription", "Watch", "check", "claim"]
 
 RESULTS: Final = ("changed", "unchanged", "held", "failed")
 
@@ -272,3 +273,40 @@ def check(balancer: object, listeners: Iterable[Listener]) -> tuple[Listener, ..
         if not callable(listener):
             raise ConfigurationError("listeners", listener, "a callable of an event")
     return chosen
+
+
+class Runs(Protocol):
+    """A runner, as others see it."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is started."""
+        ...
+
+
+_CLAIMS: Final[WeakKeyDictionary[Any, ref[Any]]] = WeakKeyDictionary()
+"""By balancer: the runner that was started last."""
+_CLAIMING: Final = new_lock()
+
+
+def claim(balancer: object, runner: Runs, begin: Callable[[], object]) -> None:
+    """Call ``begin``, after which the endpoints of a balancer are those of a runner, unless another runner keeps them.
+
+    Raises
+    ------
+    ConfigurationError
+        If one does: they would undo what the other does.
+    """
+    try:
+        hash(ref(balancer))
+    except TypeError:  # a wrapper of which nothing can be noted
+        begin()
+        return
+    with _CLAIMING:
+        known = _CLAIMS.get(balancer)
+        other: Runs | None = None if known is None else known()
+        if other is not None and other is not runner and other.running:
+            allowed = f"one whose endpoints no other runner keeps; stop {other!r} first, or join the sources in one function"
+            raise ConfigurationError("balancer", balancer, allowed)
+        _CLAIMS[balancer] = ref(runner)
+        begin()

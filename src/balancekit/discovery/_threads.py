@@ -1,8 +1,8 @@
 """Runner of a source in one daemon thread.
 
 There is no thread before :meth:`ThreadDiscovery.start` and none after :meth:`ThreadDiscovery.stop`, unless a resolver
-that cannot be interrupted is still at work: it is waited for, but no longer than the timeout, and what it says then is
-not heard. In a forked child a runner that was started is restarted: a server that preloads its application forks
+is at work, which cannot be interrupted: it is waited for, but no longer than half a second, and what it says then is
+not used. In a forked child a runner that was started is restarted: a server that preloads its application forks
 workers which all need it.
 """
 
@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any, cast, final
+from typing import Any, Final, cast, final
 
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.runner import ThreadRunner, join_all
@@ -21,19 +21,22 @@ from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution, Resolver
 from balancekit.discovery._source import Source
 from balancekit.discovery._source import source as source_of
-from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, Watch, check
+from balancekit.discovery._subscription import DiscoveryStats, Listener, Subscription, Watch, check, claim
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import UpdatableBalancer
 
 __all__ = ["ThreadDiscovery"]
+
+MAX_RESOLVER_WAIT_S: Final = 0.5
+"""Seconds for which the end of a runner waits for a resolver that is at work."""
 
 
 @final
 class ThreadDiscovery(ThreadRunner):
     """Keep the endpoints of a balancer as a source says, in a thread.
 
-    The balancer's list is this runner's from the start: do not follow two sources into one balancer. Make the
-    balancer with ``allow_empty=True``, or with a list to go on until the source has answered.
+    The balancer's list is this runner's from the start, and no other runner can start meanwhile: join two sources in one
+    function. Make the balancer with ``allow_empty=True``, or with a list to go on until the source has answered.
 
     Parameters
     ----------
@@ -47,6 +50,11 @@ class ThreadDiscovery(ThreadRunner):
         How often, and how far it is believed.
     listeners
         Called with each :class:`SourceChanged`. One that raises is logged.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these; and by ``start`` if another runner keeps the endpoints of the balancer.
 
     *When not to use it:* in a program that runs on asyncio; use :class:`AsyncDiscovery`.
 
@@ -83,6 +91,7 @@ class ThreadDiscovery(ThreadRunner):
         self._wakeup = new_condition()
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
+        self._asking: set[threading.Thread] = set()
         self._subscription: Subscription | None = None
 
     def __repr__(self) -> str:
@@ -111,7 +120,7 @@ class ThreadDiscovery(ThreadRunner):
                 before=self._stats,
             )
             subscription.postpone(delay)
-            self._subscription = subscription
+            claim(self._balancer, self, lambda: setattr(self, "_subscription", subscription))
             self._thread = threading.Thread(
                 target=self._run,
                 args=(subscription,),
@@ -121,14 +130,19 @@ class ThreadDiscovery(ThreadRunner):
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop following, and return when the thread has ended. Does nothing if it is stopped."""
+        """Stop following, and return when the thread has ended, or half a second later if a resolver is at work.
+
+        Does nothing if it is stopped.
+        """
         with self._wakeup:
             self._stats = self.stats()
             if self._thread is not None:
                 self._ending.append(self._thread)
             self._subscription = self._thread = None
             self._wakeup.notify_all()
-        join_all(self._ending, self._source.refresh.timeout)
+            asks = not self._asking.isdisjoint(self._ending)
+        timeout = self._source.refresh.timeout
+        join_all(self._ending, min(timeout, MAX_RESOLVER_WAIT_S) if asks else timeout)
 
     def refresh(self) -> None:
         """Ask the source now, whatever its schedule. Returns at once."""
@@ -168,10 +182,17 @@ class ThreadDiscovery(ThreadRunner):
             return
         answer: object = None
         trouble: Exception | None = None
+        this = threading.current_thread()
+        with self._wakeup:
+            if self._subscription is not subscription:
+                return
+            self._asking.add(this)
         try:
             answer = resolver.resolve()
         except Exception as error:
             trouble = error
+        finally:
+            self._asking.discard(this)
         if self._subscription is not subscription:
             return  # stopped meanwhile
         if trouble is None:
