@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
@@ -150,6 +152,86 @@ def test_a_second_stop_finishes_one_that_was_interrupted(kind: str, sockets: lis
             runner.stop()
             assert _threads() <= before, where
         assert jumps or place > MIN_PLACES
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
+@pytest.mark.parametrize("coroutines", [False, True])
+def test_a_second_stop_finishes_one_of_asyncio_that_was_interrupted(
+    coroutines: bool, sockets: list[_Socket]
+) -> None:
+    """After a KeyboardInterrupt at any place of ``AsyncVrrp.stop`` that is not a wait, another closes every socket, resigns, and each hook is called once."""
+    router = VirtualRouter(vrid=7, addresses=("192.0.2.1",), source="192.0.2.1", priority=255)
+
+    noted = SimpleQueue[Any]()
+
+    def plain(change: Any) -> None:
+        _HOOKS.append(change)
+        noted.put(change)
+
+    async def hook(change: Any) -> None:
+        plain(change)
+
+    called = hook if coroutines else plain
+
+    async def main(place: int, *, jumps: bool) -> str:
+        while not noted.empty():
+            noted.get()
+        _HOOKS.clear()
+        sockets.clear()
+        driver = vrrp.AsyncVrrp(router, interface="lo", on_active=called, on_backup=called)
+        await driver.start()
+        await asyncio.to_thread(noted.get)
+        injector = Injector(place, jumps=jumps)
+        with suppress(Interrupt), injector:
+            _run_to_its_first_wait(driver.stop())
+        where = injector.where
+        await driver.stop()
+        assert not driver.running, where
+        assert all(one.fileno() < 0 for one in sockets), where
+        assert sockets[0].sent[-1][2] == 0, (where, "an advert of priority 0")
+        assert [change.role.value for change in _HOOKS] == ["active", "initialize"], where
+        await driver.start()
+        await driver.stop()
+        assert all(one.fileno() < 0 for one in sockets), where
+        return where
+
+    for jumps in (False, True):
+        place, where = 0, "the first"
+        while where:
+            place += 1
+            where = asyncio.run(main(place, jumps=jumps))
+        assert jumps or place > MIN_PLACES
+
+
+def _run_to_its_first_wait(coroutine: Any) -> None:
+    """Run a coroutine as far as a task would before it waits."""
+    try:
+        with suppress(StopIteration):
+            coroutine.send(None)
+    finally:
+        coroutine.close()
+
+
+def test_a_driver_outlives_its_loop(sockets: list[_Socket]) -> None:
+    """A loop that ends over a driver leaves it startable; its start and its stop close the sockets of before, and stop calls the last hook."""
+    router = VirtualRouter(vrid=7, addresses=("192.0.2.1",), source="192.0.2.1", priority=255)
+    _HOOKS.clear()
+    driver = vrrp.AsyncVrrp(router, interface="lo", on_active=_HOOKS.append, on_backup=_HOOKS.append)
+    asyncio.run(driver.start())
+    assert not driver.running
+    before = list(sockets)
+
+    async def again() -> None:
+        await driver.start()
+        assert driver.running
+        assert all(one.fileno() < 0 for one in before)
+
+    asyncio.run(again())
+    asyncio.run(driver.stop())
+    assert not driver.running
+    assert all(one.fileno() < 0 for one in sockets)
+    assert _HOOKS[-1].role.value == "initialize"
 
 
 class _Server:

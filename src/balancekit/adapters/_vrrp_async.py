@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-import threading
+from _thread import start_new_thread
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive, raise_cancellation
-from balancekit._support.runner import AsyncRunner, join
+from balancekit._support.runner import AsyncRunner
 from balancekit.adapters._vrrp_core import HookCall, HookKind, RoleChange, VrrpCore, checked_hook, clock
 from balancekit.ha import Role, SyncGroup, TrackedState, Tracking, VirtualRouter
 
@@ -80,7 +82,8 @@ class AsyncVrrp(AsyncRunner):
         self._task: asyncio.Task[None] | None = None
         self._hook: asyncio.Task[None] | None = None
         self._lock = new_lock()
-        self._resigned = True
+        self._session: object = None
+        """From start to the end of its sockets: a thread that ends one does not end the next."""
 
     @property
     def running(self) -> bool:
@@ -95,7 +98,7 @@ class AsyncVrrp(AsyncRunner):
             self._leave(self._loop)
         self._loop = loop = asyncio.get_running_loop()
         try:
-            self._resigned = False
+            self._session = object()
             self._core.open()
             self._call_hooks_soon()
             for one in self._core.sockets.values():
@@ -110,10 +113,12 @@ class AsyncVrrp(AsyncRunner):
         """Resign if active, let the last hooks run, and close the sockets. Does nothing if it is stopped.
 
         Hooks that take longer than ``hook_timeout`` together are left behind. A hook may call it, and is not waited for.
+        One that is cancelled or interrupted leaves nothing that another does not finish.
         """
-        if self._loop is None:
+        if self._loop is not None:
+            self._leave(self._loop)
+        elif not is_alive(self._task):
             return
-        self._leave(self._loop)
         task = self._call_hooks_soon()
         if asyncio.current_task() is not self._hook:
             await asyncio.wait({task}, timeout=self._hook_timeout)
@@ -123,30 +128,38 @@ class AsyncVrrp(AsyncRunner):
         for timer in (self._timer, self._retry):
             if timer is not None:
                 timer.cancel()
-        if not (self._resigned or loop.is_closed()):
+        if not loop.is_closed():
             for one in self._core.sockets.values():
-                loop.remove_reader(one)
-        # In a thread, where no signal interrupts it; it takes a millisecond.
-        ending = threading.Thread(target=self._resign, name="balancekit-vrrp-end", daemon=True)
+                with contextlib.suppress(ValueError):  # an interrupted call's thread has just closed it
+                    loop.remove_reader(one)
+            # Soon: an interrupt in `set` itself would leave the task that waits asleep.
+            loop.call_soon(self._woken.set)
+        # In a thread, where no signal interrupts it; it takes a millisecond. To start a threading.Thread would take a lock that an
+        # interrupt leaves held.
+        resigned = SimpleQueue[None]()
         try:
-            ending.start()
-        except RuntimeError:  # the system refuses a thread
-            self._resign()
-        join(ending)
-        self._woken.set()
+            start_new_thread(self._resign, (self._session, resigned))
+        except RuntimeError:  # the system refuses one
+            self._resign(self._session, resigned)
+        resigned.get()
         self._loop = None
 
-    def _resign(self) -> None:
-        with self._lock:
-            if self._resigned:
-                return
-            try:
-                self._core.stop(clock())
-            except Exception:
-                log_error("VRRP on %s: the driver could not resign", self._core.interface)
-            finally:
-                self._core.close()
-                self._resigned = True
+    def _resign(self, session: object, resigned: SimpleQueue[None]) -> None:
+        try:
+            with self._lock:
+                if session is not None and session is self._session:
+                    self._end()
+        finally:
+            resigned.put(None)
+
+    def _end(self) -> None:
+        try:
+            self._core.stop(clock())
+        except Exception:
+            log_error("VRRP on %s: the driver could not resign", self._core.interface)
+        finally:
+            self._core.close()
+            self._session = None
 
     @property
     def role(self) -> Role:
