@@ -172,7 +172,7 @@ class _Window:
     def _forget(self, now: float) -> int:
         slot = int(now // self._width)
         if slot != self._slot:
-            self._slot = slot
-            for old in [key for key in self._buckets if key <= slot - BUCKETS]:
-                del self._buckets[old]
+            for old in [key for key in list(self._buckets) if key <= slot - BUCKETS]:
+                self._buckets.pop(old, None)
+            self._slot = slot  # last: what an interrupt left is forgotten by the next call
         return slot

@@ -14,6 +14,7 @@ import dis
 import sys
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Self
 
@@ -44,11 +45,14 @@ class _Injector(ABC):
         Which, from 1.
     jumps
         Whether places are backward jumps; if not, they are entries of functions and returns from C.
+    handler
+        Called there instead, as a signal handler that does not raise.
     """
 
-    def __init__(self, place: int, *, jumps: bool) -> None:
+    def __init__(self, place: int, *, jumps: bool, handler: Callable[[], object] | None = None) -> None:
         self.place = place
         self.jumps = jumps
+        self._handler = handler
         self.where = ""
         self._seen = 0
         self._thread = threading.get_ident()
@@ -67,7 +71,9 @@ class _Injector(ABC):
         if self._seen == self.place:
             self.where = f"{code.co_filename}:{line} {code.co_qualname} ({event})"
             self._stop()
-            raise Interrupt
+            if self._handler is None:
+                raise Interrupt
+            self._handler()
 
     @abstractmethod
     def _start(self) -> None:

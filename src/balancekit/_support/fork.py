@@ -2,8 +2,12 @@
 
 A lock that another thread holds at the moment of a fork stays held in the child for ever: the thread that would
 release it is not there. Every lock of the library is made by :func:`new_lock`, and all of them are new in a
-child before any of its code runs. Objects with more to put right register themselves with
-:func:`call_in_child`.
+child before any of its code runs, but for those that the forking thread itself holds: it goes on, and releases them.
+Objects with more to put right register themselves with :func:`call_in_child`.
+
+All locks are re-entrant. A signal handler and a finalizer run in the middle of whatever their thread does, also while
+it holds a lock; a handler that drains an endpoint, or an object that releases a lease when it is collected, would wait
+for its own thread.
 
 Cost: about a microsecond for each lock made; nothing when it is used. Both registries hold weak references.
 
@@ -34,15 +38,9 @@ _LOCKS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 _OWNERS: Final[weakref.WeakSet[StartsOver]] = weakref.WeakSet()
 
 
-def new_lock(*, reentrant: bool = False) -> AbstractContextManager[object]:
-    """Return a lock that is free in a forked child, whatever its state in the parent.
-
-    Parameters
-    ----------
-    reentrant
-        Whether the thread that holds it may take it again.
-    """
-    lock: AbstractContextManager[object] = threading.RLock() if reentrant else threading.Lock()
+def new_lock() -> AbstractContextManager[object]:
+    """Return a re-entrant lock that is free in a forked child, whichever other thread holds it in the parent."""
+    lock: AbstractContextManager[object] = threading.RLock()
     _LOCKS.add(lock)
     return lock
 
@@ -80,7 +78,8 @@ def call_in_child(owner: StartsOver) -> None:
 
 def _after_fork() -> None:
     for lock in list(_LOCKS):
-        lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own
+        if not owned(lock):  # held by the thread that forks: a hook under a lock, or a signal handler
+            lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own
     for owner in list(_OWNERS):
         owner.after_fork()
 

@@ -109,7 +109,7 @@ class _Jar(CookieJar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._cookies_lock = new_lock(reentrant=True)
+        self._cookies_lock = new_lock()
 
 
 class _Answer:

@@ -111,7 +111,7 @@ class VrrpThread(ThreadRunner):
 
     def _rest(self) -> None:
         """Be as if never started."""
-        self._lock = new_lock(reentrant=True)
+        self._lock = new_lock()
         self._thread: threading.Thread | None = None
         self._ends = False
         self._hook_thread: HookThread | None = None

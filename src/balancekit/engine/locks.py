@@ -37,9 +37,9 @@ class EngineLocks:
     __slots__ = ("listeners", "serial", "writer")
 
     def __init__(self) -> None:
-        self.writer: AbstractContextManager[object] = new_lock(reentrant=True)
-        self.serial: AbstractContextManager[object] = new_lock(reentrant=True)
-        self.listeners: AbstractContextManager[object] = new_lock(reentrant=True)
+        self.writer: AbstractContextManager[object] = new_lock()
+        self.serial: AbstractContextManager[object] = new_lock()
+        self.listeners: AbstractContextManager[object] = new_lock()
 
     def held(self) -> tuple[str, ...]:
         """Return the names of the locks that the calling thread holds."""

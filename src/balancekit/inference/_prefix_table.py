@@ -220,9 +220,8 @@ class PrefixTable:
         facts: list[int] = []
         ahead = [(last, self._fact(numbers[last]))]
         guess = self._recent[0]
-        if guess < last:
-            ahead.append((guess + 1, self._fact(numbers[guess + 1])))
-            ahead.append((guess, self._fact(numbers[guess])))
+        # Each block once: a signal handler that picks may change a fact between two looks at the same one.
+        ahead += [(place, self._fact(numbers[place])) for place in (guess + 1, guess) if 0 < place < last]
         while ahead:
             end, there = ahead[-1]
             if there == fact:

@@ -104,5 +104,5 @@ class EventCounters:
                     pass
 
     def _forget(self, endpoint: str) -> None:
-        for key in [key for key in self._ejections if key[0] == endpoint]:
-            del self._ejections[key]
+        for key in [key for key in list(self._ejections) if key[0] == endpoint]:
+            self._ejections.pop(key, None)

@@ -175,7 +175,7 @@ class ProbePoolMachine:
             probe.in_flight += 1.0
             probe.uses += 1
             if probe.uses >= max_uses:
-                del self._probes[chosen]
+                self._probes.pop(chosen, None)
             self._remove(limit)
             return chosen
 
@@ -204,7 +204,9 @@ class ProbePoolMachine:
 
     def _known(self, eligible: set[str] | Mapping[str, object], oldest: float) -> list[tuple[str, _Probe]]:
         return [
-            (name, probe) for name, probe in self._probes.items() if name in eligible and probe.at >= oldest
+            (name, probe)
+            for name, probe in list(self._probes.items())
+            if name in eligible and probe.at >= oldest
         ]
 
     def _forget(self, endpoints: set[str]) -> None:
@@ -213,8 +215,8 @@ class ProbePoolMachine:
             self._shunned.pop(name, None)
 
     def _expire(self, oldest: float) -> None:
-        for name in [name for name, probe in self._probes.items() if probe.at < oldest]:
-            del self._probes[name]
+        for name in [name for name, probe in list(self._probes.items()) if probe.at < oldest]:
+            self._probes.pop(name, None)
 
     def _max_uses(self, endpoints: int, rng: Random) -> float:
         config = self.config
@@ -240,7 +242,8 @@ class ProbePoolMachine:
             if self._removals & 1:
                 del self._probes[next(iter(self._probes))]
             else:
-                del self._probes[max(self._probes, key=lambda name: _rank(self._probes[name], limit))]
+                worst, _ = max(list(self._probes.items()), key=lambda item: _rank(item[1], limit))
+                self._probes.pop(worst, None)
 
 
 def _rank(probe: _Probe, limit: float) -> tuple[bool, float, float]:

@@ -105,7 +105,7 @@ class RateLimit(ConstructorRepr):
         self._asked: dict[str, Node] = {}  # by id: whose bucket it is
         self._corrections: deque[tuple[str, float]] = deque()
         self._now = -math.inf
-        self._lock = new_lock(reentrant=True)
+        self._lock = new_lock()
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         self.thread_safe: bool = self._children.thread_safe

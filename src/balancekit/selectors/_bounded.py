@@ -139,7 +139,7 @@ class BoundedLoad(ConstructorRepr):
         """Return the fast path for a snapshot with eligible nodes."""
         owner = self._selector.picker(snapshot, rng=rng)
         generator = Random(0) if rng is None else rng
-        total = OpenTotal(snapshot.eligible, new_lock(reentrant=True))
+        total = OpenTotal(snapshot.eligible, new_lock())
         for node in snapshot.eligible:
             node.on_low_water = total.fell
         self._open = Open(snapshot, total)

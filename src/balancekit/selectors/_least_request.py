@@ -78,7 +78,7 @@ class LeastRequest(ConstructorRepr):
         self._snapshot = self._buckets = None
         if not nodes:
             return lambda _now=0.0: _least(snapshot.eligible, generator) or snapshot.eligible[0]
-        self._buckets = buckets = ScoreBuckets(nodes, generator, new_lock(reentrant=True))
+        self._buckets = buckets = ScoreBuckets(nodes, generator, new_lock())
         self._snapshot = snapshot
         for node in nodes:
             node.on_low_water = buckets.fell

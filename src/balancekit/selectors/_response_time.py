@@ -81,7 +81,7 @@ class LeastResponseTime(ConstructorRepr):
         decays = {node.load.decay for node in nodes if isinstance(node.load, LatencyLoad)}
         if len(ranks) < len(nodes) or len(decays) > 1 or not all(node.needs_completion for node in nodes):
             return NO_PICKERS
-        self._order = order = LowestFirst(ranks, rng, new_lock(reentrant=True))
+        self._order = order = LowestFirst(ranks, rng, new_lock())
         self._snapshot = snapshot
         for node in nodes:
             if isinstance(node.load, LatencyLoad):

@@ -163,7 +163,7 @@ def _endless(
 ) -> CyclicState:
     for _ in range(0 if before is None else rng.randrange(MAX_SKIPPED_TURNS)):
         turn()
-    lock = new_lock(reentrant=True)  # re-entrant: garbage that is collected here may pick too
+    lock = new_lock()
 
     def take() -> Node:
         with lock:

@@ -128,7 +128,7 @@ class Handover(Generic[T]):
     def __init__(self, balancer: ObservableBalancer[T], queue: WaitingQueue[Any]) -> None:
         self.queue: WaitingQueue[Request[T]] = queue
         self._balancer = balancer
-        self._lock = new_lock(reentrant=True)  # a finalizer may release a lease in the middle of anything
+        self._lock = new_lock()  # a finalizer may release a lease in the middle of anything
         self._closed = False
         self._notice = self._looked = object()
         self._noticed_inside = False
