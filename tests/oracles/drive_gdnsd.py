@@ -89,7 +89,7 @@ def _policy(trace: Json) -> Policy:
         multi = directives.get("multi", config.get("multi"))
         return gdnsd.weighted(groups, None if groups else weights, multi=multi, up_thresh=threshold)
     skip = directives.get("skip_first", False)
-    centres = {name: _centre(entry) for name, entry in directives["dcmap"].items()}
+    centres = {name: _centre(entry, config) for name, entry in directives["dcmap"].items()}
     if plugin == "metafo":
         return gdnsd.metafo(directives["datacenters"], centres, skip_first=skip)
     if plugin == "geoip":
@@ -98,13 +98,16 @@ def _policy(trace: Json) -> Policy:
     raise ValueError(f"a plugin we do not have: {plugin}")
 
 
-def _centre(entry: Any) -> Policy:
-    """Return the policy of a datacenter: addresses are a multifo."""
+def _centre(entry: Any, config: Json) -> Policy:
+    """Return the policy of a datacenter: addresses are a multifo, and so is one CNAME."""
+    if isinstance(entry, str | list):
+        ids = {address: id for id, address in _addresses(config).items()}
+        return gdnsd.multifo([ids[text] for text in ([entry] if isinstance(entry, str) else entry)])
     if not isinstance(entry, Mapping) or "plugin" in entry:
         raise ValueError(f"a datacenter we do not have: {entry}")
-    ids = [name for name in entry if name not in PLUGIN_OPTIONS]
+    names = [name for name in entry if name not in PLUGIN_OPTIONS]
     return gdnsd.multifo(
-        ids, up_thresh=entry.get("up_thresh", 0.5), ignore_health=entry.get("ignore_health", False)
+        names, up_thresh=entry.get("up_thresh", 0.5), ignore_health=entry.get("ignore_health", False)
     )
 
 

@@ -7,13 +7,14 @@ knows a trace by its name: the module's configuration is read as the server read
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import Any
 
 import _geo
 
 from balancekit.compat import knot
+from balancekit.compat.rotation import RrsetOrder
 from balancekit.gslb import Client, SubnetError, encode_subnet
 
 __all__ = ["candidates"]
@@ -37,12 +38,9 @@ def candidates(trace: Json) -> Iterator[Json]:
         outputs = []
         for query in inputs["queries"]:
             found = module.look_up(_geo.client(query))
-            reply = {
-                "rcode": found.rcode,
-                "answers": sorted(found.records),
-                "ttl": TTL if found.records else None,
-            }
-            outputs.append(_geo.with_scope(reply, query, found.scope))
+            records = _of_type(found.records, query["type"])
+            reply = {"rcode": found.rcode, "answers": sorted(records), "ttl": TTL if records else None}
+            outputs.append(_geo.with_scope(reply, query, found.scope if records else 0))
         yield {"outputs": outputs}
 
 
@@ -54,9 +52,15 @@ def _module(config: Json) -> knot.Subnets | knot.GeoDb:
         if head := re.match(r'\s*- (net|geo): "?([^"]+)"?$', line):
             geo, current = head[1] == "geo", head[2]
             entries[current] = []
-        elif record := re.match(r"\s*(?:A|AAAA): (\S+)$", line):
-            entries[current].append(record[1])
+        elif record := re.match(r"\s*(A|AAAA|CNAME): (\S+)$", line):
+            entries[current].append(f"{record[1]} {record[2]}")
     return knot.GeoDb(entries, _geo.location_of(config["geo"])) if geo else knot.Subnets(entries)
+
+
+def _of_type(records: Iterable[str], kind: str) -> list[str]:
+    """Return the records that answer a question of a type: those of that type, or else a CNAME."""
+    typed = [record.split() for record in records]
+    return [text for type, text in typed if type == kind] or [text for type, text in typed if type == "CNAME"]
 
 
 def _counts(config: Json, inputs: Json) -> Json:
@@ -67,7 +71,8 @@ def _counts(config: Json, inputs: Json) -> Json:
         return _geo.counted(lambda: [knot.weighted(weights, rng)], inputs["requests"])
     if config["directives"].get("answer") == "on":
         return _geo.counted(lambda: knot.rotated(addresses, rng)[:1], inputs["requests"])
-    return _geo.counted(lambda: addresses[:1], inputs["requests"])
+    first = RrsetOrder("none").arrange(addresses, rng)[:1]
+    return _geo.counted(lambda: first, inputs["requests"])
 
 
 def _option_reply(networks: Json, query: Json) -> Json:

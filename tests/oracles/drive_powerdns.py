@@ -130,11 +130,14 @@ def _lua_reply(config: Json, query: Json, rng: Random) -> Json:
         found = [powerdns.pickclosest(client, arguments[0], _geo.location_of(config["geo"]), rng)]
     elif name == "view":
         drawn = powerdns.view(client, [(networks, entries) for networks, entries in arguments[0]], rng)
-        found = [] if drawn is None else [drawn]
+        if drawn is None:
+            return _geo.with_scope({"rcode": "SERVFAIL", "answers": [], "ttl": None}, query, 0)
+        found = [drawn]
     else:
         raise ValueError(f"a function we do not have: {name}")
-    reply = {"rcode": "NOERROR", "answers": found, "ttl": ttl if found else None}
-    return _geo.with_scope(reply, query, powerdns.lua_scope(client))
+    return _geo.with_scope(
+        {"rcode": "NOERROR", "answers": found, "ttl": ttl}, query, powerdns.lua_scope(client)
+    )
 
 
 def _settled(native: str, inputs: Json, config: Json) -> list[list[str]]:
@@ -164,10 +167,10 @@ def _settled(native: str, inputs: Json, config: Json) -> list[list[str]]:
 # ---------------------------------------------------------------------- GeoIP backend
 
 
-def _services(native: str) -> tuple[dict[str, Any], dict[str, list[str]], int]:
-    """Return services, addresses by name, and the TTL of a domains file (the few forms of YAML that it has)."""
+def _services(native: str) -> tuple[dict[str, Any], dict[str, dict[str, list[str]]], int]:
+    """Return services, records by name and type, and the TTL of a domains file (the few forms of YAML that it has)."""
     services: dict[str, Any] = {}
-    names: dict[str, list[str]] = {}
+    names: dict[str, dict[str, list[str]]] = {}
     section, current = "", ""
     for line in native.splitlines():
         indent, text = len(line) - len(line.lstrip()), line.strip().removeprefix("- ")
@@ -176,9 +179,10 @@ def _services(native: str) -> tuple[dict[str, Any], dict[str, list[str]], int]:
             section = text[:-1]
         elif section == "records" and indent == 4:
             current = text[:-1]
-            names[current] = []
-        elif section == "records" and name == "a":
-            names[current].append(re.sub(r"\{content: ([^,]+),.*", r"\1", value))
+            names[current] = {}
+        elif section == "records":
+            content = re.sub(r"\{content: ([^,]+),.*", r"\1", value)
+            names[current].setdefault(name.upper(), []).append(content)
         elif section == "services" and indent == 4:
             current = name.removesuffix(":")
             services[current] = _texts(value) if value else {}
@@ -197,8 +201,10 @@ def _geo_reply(config: Json, service: str, query: Json) -> Json:
     backend = powerdns.GeoIpBackend(names, services, _geo.location_of(config.get("geo", ())))
     client = _geo.client(query)
     found = backend.look_up(service, client)
-    answers = names[found.name] if found.name is not None else []
-    reply = {"rcode": "NOERROR", "answers": sorted(answers), "ttl": ttl if answers else None}
+    answers = [] if found.name is None else sorted(names[found.name].get(query["type"], []))
+    if found.alias is not None:
+        answers = [f"{found.alias}."]
+    reply = {"rcode": found.rcode, "answers": answers, "ttl": ttl if answers else None}
     return _geo.with_scope(reply, query, found.scope)
 
 

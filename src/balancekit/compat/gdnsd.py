@@ -4,7 +4,7 @@ The plugins are presets of :mod:`balancekit.gslb`. What differs from its own def
 multiplied in binary floating point, the TTL of ``simplefo`` follows the address that is down longest, and the
 monitor reports whole intervals.
 
-Source: gdnsd 3.8.1, recorded: 73 traces, each reproduced.
+Source: gdnsd 3.8.1, recorded: 77 traces, each reproduced.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from balancekit.gslb import (
     WeightedOne,
     WeightedSubset,
 )
+from balancekit.gslb._geo_map import build_map
 from balancekit.health import AccruedFailures
 
 __all__ = [
@@ -302,7 +303,7 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
         for net, sites in (configuration.get("nets") or {}).items()
     }
     limit = configuration.get("auto_dc_limit", 3)
-    return GeoMap.build(
+    return build_map(
         networks=nets,
         locations=nested,
         coordinates={
@@ -312,6 +313,7 @@ def geo_map(configuration: Mapping[str, Any], database: Locations | None = None)
         default=nested.get("default", datacenters),
         limit=limit or len(datacenters),
         warn_long=False,
+        join=False,
     )
 
 

@@ -4,7 +4,7 @@ In subnet mode the scope is the prefix that matched, **even if a longer one lies
 cached for clients that would get another. In geodb mode a client without a row gets NXDOMAIN, even with ``*;*``.
 :class:`balancekit.gslb.GeoMap` does neither.
 
-Source: Knot DNS 3.2.6, recorded: 5 traces, each reproduced.
+Source: Knot DNS 3.2.6, recorded: 7 traces, each reproduced.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from random import Random
 from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit.compat._canonical import canonical_order
 from balancekit.compat._entries import check_entries, total_weight
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Location, SubnetError, decode_subnet
@@ -75,7 +76,8 @@ class GeoDb:
     Parameters
     ----------
     entries
-        Records by entry: ``"US;Dallas"``, ``"US;*"``, ``"*;*"``; ``*`` stands for any name, only at the end.
+        Records by entry: ``"US;Dallas"``, ``"US;*"``, ``"*;*"``; ``*`` stands for any name, only at the end:
+        ``"*;Dallas"`` never matches.
     location_of
         The database's row for an address: where it is, and the length of the row's prefix.
 
@@ -89,10 +91,7 @@ class GeoDb:
 
     @checked_arguments
     def __init__(self, entries: Mapping[str, Sequence[str]], location_of: LocationOf) -> None:
-        self._entries: Final = {
-            tuple(part.strip() for part in text.split(";")): tuple(records)
-            for text, records in entries.items()
-        }
+        self._entries: Final = {_names(text): tuple(records) for text, records in entries.items()}
         self._location_of: Final = location_of
 
     @checked_arguments
@@ -103,11 +102,7 @@ class GeoDb:
             return KnotReply("NXDOMAIN", (), 0)
         location, prefix = row
         path = (location.country, location.city)
-        best = max(
-            (entry for entry in self._entries if _matches(entry, path)),
-            key=lambda entry: sum(part != "*" for part in entry),
-            default=None,
-        )
+        best = next((path[:depth] for depth in (2, 1, 0) if path[:depth] in self._entries), None)
         if best is None:
             return KnotReply("NXDOMAIN", (), 0)
         return KnotReply("NOERROR", self._entries[best], prefix if client.has_subnet else 0)
@@ -120,13 +115,17 @@ def _network(text: str) -> Network:
         raise ConfigurationError("networks", text, "a network such as 198.51.100.0/24") from None
 
 
-def _matches(entry: Sequence[str], path: Sequence[str]) -> bool:
-    return all(part in {"*", name} for part, name in zip(entry, path, strict=False))
+def _names(entry: str) -> tuple[str, ...]:
+    """Return the names of an entry. Only stars behind the last one stand for any name; another never matches."""
+    names = entry.split(";")
+    while names and names[-1] in {"*", ""}:
+        names.pop()
+    return tuple(names)
 
 
 @checked_arguments
 def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
-    """Return records from a random place on, in their cyclic order: ``answer-rotation: on``.
+    """Return records from a random place on, in the cyclic order of their data: ``answer-rotation: on``.
 
     Example
     -------
@@ -134,8 +133,9 @@ def rotated(records: Sequence[str], rng: Random) -> tuple[str, ...]:
     ('a', 'b', 'c')
     """
     check_entries("records", records)
-    place = rng.randrange(len(records))
-    return (*records[place:], *records[:place])
+    kept = canonical_order(records)
+    place = rng.randrange(len(kept))
+    return (*kept[place:], *kept[:place])
 
 
 @checked_arguments

@@ -1,25 +1,27 @@
 """PowerDNS's Lua records and GeoIP backend: the same picks, in the same quirks.
 
-``pickwhashed`` walks its list backwards, ``pickclosest`` measures in degrees on a plane and puts what it cannot find
-at (0, 0), a service of the GeoIP backend stops at a name that exists only because there is something below it, and
-Lua records copy the source prefix into the scope whatever they used. For anything new use :mod:`balancekit.gslb`.
+``pickwhashed`` walks its list backwards (up to 13 entries; see :func:`pickwhashed`), ``pickclosest`` measures in degrees on a
+plane, wraps round the date line eastwards only and puts what it cannot find at (0, 0), a service of the GeoIP backend stops at a
+name that exists only because there is something below it, and Lua records copy the source prefix into the scope whatever they
+used. For anything new use :mod:`balancekit.gslb`.
 
-Source: PowerDNS Authoritative 4.7.3, recorded: 28 traces, each reproduced. The hash is Bob Jenkins' lookup2
+Source: PowerDNS Authoritative 4.7.3, recorded: 34 traces, each reproduced. The hash is Bob Jenkins' lookup2
 (1996, public domain).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from random import Random
-from typing import Final, Literal, NamedTuple, TypeAlias, final
+from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat._entries import check_entries, total_weight
+from balancekit.compat._geoip_backend import GeoIpBackend, GeoReply, LocationOf, parse_network
 from balancekit.errors import ConfigurationError
-from balancekit.gslb import Client, Location
+from balancekit.gslb import Client
 
 __all__ = [
     "GeoIpBackend",
@@ -39,11 +41,11 @@ __all__ = [
 ]
 
 Network: TypeAlias = IPv4Network | IPv6Network
-LocationOf: TypeAlias = Callable[[str], tuple[Location, int] | None]
-"""The database's row for an address: where it is and the length of the row's prefix; ``None`` without a row."""
 Selector: TypeAlias = Literal["all", "random", "hashed", "pickclosest"]
 
 _MASK: Final = 0xFFFF_FFFF
+_GROWTHS: Final = (13, 29, 59, 127, 257, 541, 1109, 2357, 5087)
+"""How many weights the server's table of them holds before it grows, and so is turned round."""
 
 
 def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
@@ -96,7 +98,10 @@ def pickhashed(client: Client, entries: Sequence[str]) -> str:
 
 @checked_arguments
 def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
-    """Return the entry that the client's address hashes to, by weight; running sums start at the last entry.
+    """Return the entry that the client's address hashes to, by weight.
+
+    Running sums go from the last entry to the first if there are no more than 13. The server reads its list into a hash table
+    that new entries join in front, and that is turned round whenever it grows: at the 14th, 30th, 60th, 128th entry and so on.
 
     Example
     -------
@@ -104,11 +109,23 @@ def pickwhashed(client: Client, entries: Sequence[tuple[int, str]]) -> str:
     '192.0.2.3'
     """
     point = _client_hash(client) % total_weight("entries", [weight for weight, _ in entries])
-    for weight, entry in reversed(entries):
+    for weight, entry in _table_order(entries):
         point -= weight
         if point < 0:
             return entry
     raise AssertionError("weights that do not add up to their sum")
+
+
+def _table_order(entries: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Return entries as the server's table of weights has them."""
+    found: list[tuple[int, str]] = []
+    begin = 0
+    for end in (*_GROWTHS, len(entries)):
+        found = [*reversed(entries[begin:end]), *reversed(found)]
+        begin = end
+        if end >= len(entries):
+            return found
+    return found
 
 
 @checked_arguments
@@ -141,8 +158,11 @@ def pickrandomsample(count: int, entries: Sequence[str], rng: Random) -> tuple[s
 def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> list[str]:
     """Return the entries at the least plane distance, in degrees, from a client.
 
+    The difference of longitudes goes the shorter way round for entries west of the client, not for those east of it.
+
     Example
     -------
+    >>> from balancekit.gslb import Location
     >>> rows = {"192.0.2.1": (50.0, 8.0), "192.0.2.2": (33.0, -97.0), "198.51.100.7": (30.0, -90.0)}
     >>> closest("198.51.100.7", ["192.0.2.1", "192.0.2.2"], lambda a: (Location("", "", (), "", *rows[a]), 24))
     ['192.0.2.2']
@@ -152,8 +172,8 @@ def closest(client: str, entries: Sequence[str], location_of: LocationOf) -> lis
     distances = []
     for entry in entries:
         there = _degrees(entry, location_of)
-        east = abs(here[1] - there[1])
-        distances.append((here[0] - there[0]) ** 2 + min(east, 360.0 - east) ** 2)
+        west = here[1] - there[1]
+        distances.append((here[0] - there[0]) ** 2 + (360.0 - west if west > 180.0 else west) ** 2)
     least = min(distances)
     return [entry for entry, distance in zip(entries, distances, strict=True) if distance == least]
 
@@ -177,7 +197,7 @@ def _degrees(address: str, location_of: LocationOf) -> tuple[float, float]:
 
 @checked_arguments
 def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], rng: Random) -> str | None:
-    """Return an entry of the first view with a network that holds the client; ``None`` without one.
+    """Return an entry of the first view with a network that holds the client; ``None`` without one: SERVFAIL, scope 0.
 
     Example
     -------
@@ -187,7 +207,7 @@ def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], r
     """
     address = client.seen()
     for networks, entries in views:
-        if any(address in _network(network) for network in networks):
+        if any(address in parse_network(network) for network in networks):
             check_entries("views", entries)
             return rng.sample(list(entries), 1)[0]
     return None
@@ -264,111 +284,6 @@ class IfUp:
         if selector == "pickclosest":
             return (pickclosest(client, found, self._location_of, rng),)
         return pickrandomsample(1, found, rng)
-
-
-class GeoReply(NamedTuple):
-    """What the GeoIP backend says."""
-
-    name: str | None
-    """The name whose records are answered; ``None``: no records."""
-    scope: int
-
-
-@final
-class GeoIpBackend:
-    """The GeoIP backend: a service's names are made from where the client is, and tried in order.
-
-    Parameters
-    ----------
-    names
-        All names that have records.
-    services
-        By service name: name templates (``%co`` country, ``%cn`` continent, ``%re`` region, ``%ci`` city,
-        ``%af`` ``v4`` or ``v6``), or templates by network with a ``"default"``.
-    location_of
-        The database.
-
-    Example
-    -------
-    >>> row = (Location("EU", "DE"), 24)
-    >>> backend = GeoIpBackend(["de.www.example"], {"www.example": ["%co.www.example"]}, lambda _: row)
-    >>> backend.look_up("www.example", Client(address="192.0.2.1"))
-    GeoReply(name='de.www.example', scope=24)
-    """
-
-    @checked_arguments
-    def __init__(
-        self,
-        names: Iterable[str],
-        services: Mapping[str, Sequence[str] | Mapping[str, Sequence[str] | str]],
-        location_of: LocationOf = lambda _: None,
-    ) -> None:
-        self._names: Final = frozenset(names)
-        self._above: Final = {
-            name[place + 1 :] for name in self._names for place, char in enumerate(name) if char == "."
-        }
-        self._services: Final = services
-        self._location_of: Final = location_of
-
-    @checked_arguments
-    def look_up(self, service: str, client: Client) -> GeoReply:
-        """Return the name that answers for a client, and the scope."""
-        address = client.seen()
-        if service not in self._services:
-            known = ", ".join(self._services)
-            raise ConfigurationError(
-                "service", service, f"one of {known}" if known else "none: there is none"
-            )
-        configured = self._services[service]
-        row = self._location_of(str(address))
-        if isinstance(configured, Mapping):
-            templates, scope = _by_network(configured, str(address))
-        else:
-            templates, scope = configured, address.max_prefixlen if row is None else row[1]
-        for template in [templates] if isinstance(templates, str) else templates:
-            name = _expanded(template, address.version, None if row is None else row[0])
-            if name in self._names:
-                return GeoReply(name, scope)
-            if name in self._above:
-                return GeoReply(None, 0)
-        return GeoReply(None, 0)
-
-
-def _network(text: str) -> Network:
-    try:
-        return ip_network(text)
-    except ValueError:
-        raise ConfigurationError("network", text, "a network such as 192.0.2.0/24") from None
-
-
-def _by_network(
-    configured: Mapping[str, Sequence[str] | str], client: str
-) -> tuple[Sequence[str] | str, int]:
-    """Return the templates of the longest network, and the longest prefix that the family has."""
-    address = ip_address(client)
-    networks: dict[Network, Sequence[str] | str] = {
-        _network(text): templates for text, templates in configured.items() if text != "default"
-    }
-    family = [network for network in networks if network.version == address.version]
-    holding = [network for network in family if address in network]
-    scope = max((network.prefixlen for network in family), default=0)
-    if holding:
-        return networks[max(holding, key=lambda network: network.prefixlen)], scope
-    return configured.get("default", ()), scope
-
-
-def _expanded(template: str, version: int, location: Location | None) -> str:
-    found = location or Location()
-    region = found.subdivisions[0] if found.subdivisions else ""
-    for code, value in (
-        ("%co", found.country),
-        ("%cn", found.continent),
-        ("%re", region),
-        ("%ci", found.city),
-        ("%af", f"v{version}"),
-    ):
-        template = template.replace(code, value.lower() or "unknown")
-    return template
 
 
 @checked_arguments

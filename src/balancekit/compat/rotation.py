@@ -1,6 +1,6 @@
 """Rotation of BIND and NSD: the order of equal records from answer to answer.
 
-Source: BIND 9.18.49 ``rrset-order``, NSD 4.6.1 ``round-robin``, recorded: 5 traces, each reproduced.
+Source: BIND 9.18.49 ``rrset-order``, NSD 4.6.1 ``round-robin``, recorded: 7 traces, each reproduced.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit.compat._canonical import canonical_order
 from balancekit.errors import ConfigurationError
 
 __all__ = ["RrsetOrder", "nsd_order"]
@@ -26,6 +27,8 @@ class RrsetOrder:
         ``"cyclic"`` rotates by one per answer, ``"none"`` keeps the order, ``"random"`` shuffles.
     start
         How far the first answer is rotated: BIND's counter, which all names share.
+    canonical
+        Whether the order is that of the records' data, as BIND keeps them, or the one given.
 
     Example
     -------
@@ -35,31 +38,33 @@ class RrsetOrder:
     """
 
     @checked_arguments
-    def __init__(self, order: str, *, start: int = 0) -> None:
+    def __init__(self, order: str, *, start: int = 0, canonical: bool = True) -> None:
         if order not in {"cyclic", "none", "random"}:
             raise ConfigurationError("order", order, "'cyclic', 'none' or 'random'")
         self._order: Final = order
         self._count: int = valid.integer("start", start, minimum=0)
+        self._canonical: Final = valid.flag("canonical", canonical)
 
     @checked_arguments
     def arrange(self, records: Sequence[str], rng: Random) -> tuple[str, ...]:
         """Return the records in the order of the next answer."""
         if self._order == "random":
             return tuple(rng.sample(list(records), len(records)))
-        if self._order == "none" or not records:
-            return tuple(records)
-        place = self._count % len(records)
+        kept = canonical_order(records) if self._canonical else tuple(records)
+        if self._order == "none" or not kept:
+            return kept
+        place = self._count % len(kept)
         self._count += 1
-        return (*records[place:], *records[:place])
+        return (*kept[place:], *kept[:place])
 
 
 @checked_arguments
 def nsd_order(*, round_robin: bool, start: int = 0) -> RrsetOrder:
-    """Return NSD's order: ``round-robin: yes`` rotates by one per answer, ``no`` keeps the order.
+    """Return NSD's order: ``round-robin: yes`` rotates the zone file's order by one per answer, ``no`` keeps it.
 
     Example
     -------
     >>> nsd_order(round_robin=False).arrange(["a", "b"], Random(1))
     ('a', 'b')
     """
-    return RrsetOrder("cyclic" if round_robin else "none", start=start)
+    return RrsetOrder("cyclic" if round_robin else "none", start=start, canonical=False)

@@ -22,43 +22,23 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._change import ChangePlan, change_plan
+from balancekit.gslb._embedded import EMBEDDINGS, refuse_embedded
 from balancekit.gslb._intervals import Block, IntervalMap, flatten, overlay
 from balancekit.gslb._locations import Location, Locations, parse_network
-from balancekit.gslb._query import Address, Network
+from balancekit.gslb._query import Address
 from balancekit.gslb._threshold import PREFIX4, PREFIX6, endpoint_ids
 
-__all__ = ["GeoMap", "nearest"]
+__all__ = ["GeoMap", "build_map", "nearest"]
 
 Order = tuple[str, ...]
 
 _HOLE: Final = 0xFFFFFFFF
-
-
-class _Embedding(NamedTuple):
-    """A block of IPv6 addresses that carry IPv4 addresses."""
-
-    network: IPv6Network
-    shift: int
-    """Bits to the right of the IPv4 address."""
-    flip: int
-    """What its bits are inverted with."""
-
-
-_EMBEDDINGS: Final = (
-    _Embedding(IPv6Network("::/96"), 0, 0),
-    _Embedding(IPv6Network("::ffff:0:0/96"), 0, 0),
-    _Embedding(IPv6Network("::ffff:0:0:0/96"), 0, 0),
-    _Embedding(IPv6Network("64:ff9b::/96"), 0, 0),
-    _Embedding(IPv6Network("2001::/32"), 0, 0xFFFFFFFF),
-    _Embedding(IPv6Network("2002::/16"), 80, 0),
-)
 
 
 @checked_arguments
@@ -176,22 +156,16 @@ class GeoMap:
 
         Cost: O(n log n) in networks, O(n) in intervals of the database.
         """
-        if database is None and (locations or coordinates):
-            raise ConfigurationError("database", None, "a database, for locations and coordinates need one")
-        valid.integer("limit", limit, minimum=1)
-        builder = _Builder(default)
-        places = _location_orders(builder, database, locations, coordinates, limit)
-        explicit = _explicit(builder, networks or {}, warn_long=warn_long)
-        map4 = IntervalMap(32, *_merged(4, builder.default, places, database, explicit[4]))
-        starts, values = _merged(6, builder.default, places, database, explicit[6])
-        carried = []
-        for number, embedding in enumerate(_EMBEDDINGS):
-            start = int(embedding.network.network_address)
-            one = len(map4) == 1
-            value = map4.value(0) if one else len(builder.orders) + number
-            carried.append(Block(start, start + embedding.network.num_addresses, value))
-        starts, values = overlay((starts, values), flatten(carried, 128, _HOLE), _HOLE)
-        return cls(tuple(builder.orders), map4, IntervalMap(128, starts, values))
+        return build_map(
+            default=default,
+            networks=networks,
+            locations=locations,
+            database=database,
+            coordinates=coordinates,
+            limit=limit,
+            warn_long=warn_long,
+            join=True,
+        )
 
     @checked_arguments
     def look_up(self, address: Address, /) -> tuple[Order, int]:
@@ -202,7 +176,7 @@ class GeoMap:
             return self._orders[value], scope
         value, scope = self._map6.look_up(key)
         if value >= len(self._orders):
-            _, shift, flip = _EMBEDDINGS[value - len(self._orders)]
+            _, shift, flip = EMBEDDINGS[value - len(self._orders)]
             value, scope = self._map4.look_up((key >> shift & 0xFFFFFFFF) ^ flip)
             scope += 96 - shift
         return self._orders[value], scope
@@ -259,6 +233,36 @@ class GeoMap:
         return len(self._map4) + len(self._map6)
 
 
+def build_map(
+    *,
+    default: Sequence[str],
+    networks: Mapping[Any, Sequence[str]] | None,
+    locations: Mapping[str, Any] | None,
+    database: Locations | None,
+    coordinates: Mapping[str, tuple[float, float]] | None,
+    limit: int,
+    warn_long: bool,
+    join: bool,
+) -> GeoMap:
+    """Do what :meth:`GeoMap.build` says. ``join``: embedded addresses are as all others where all of IPv4 has one list."""
+    if database is None and (locations or coordinates):
+        raise ConfigurationError("database", None, "a database, for locations and coordinates need one")
+    valid.integer("limit", limit, minimum=1)
+    builder = _Builder(default)
+    places = _location_orders(builder, database, locations, coordinates, limit)
+    explicit = _explicit(builder, networks or {}, warn_long=warn_long)
+    map4 = IntervalMap(32, *_merged(4, builder.default, places, database, explicit[4]))
+    starts, values = _merged(6, builder.default, places, database, explicit[6])
+    carried = []
+    for number, embedding in enumerate(EMBEDDINGS):
+        start = int(embedding.network.network_address)
+        one = join and len(map4) == 1
+        value = map4.value(0) if one else len(builder.orders) + number
+        carried.append(Block(start, start + embedding.network.num_addresses, value))
+    starts, values = overlay((starts, values), flatten(carried, 128, _HOLE), _HOLE)
+    return GeoMap(tuple(builder.orders), map4, IntervalMap(128, starts, values))
+
+
 class _Builder:
     """Numbers for site lists."""
 
@@ -281,7 +285,7 @@ def _explicit(
     long: list[str] = []
     for text, sites in networks.items():
         network = parse_network("networks", text)
-        _refuse_embedded(network)
+        refuse_embedded(network)
         if network.prefixlen > (PREFIX4 if network.version == 4 else PREFIX6):
             long.append(str(network))
         start = int(network.network_address)
@@ -296,14 +300,6 @@ def _explicit(
     for found in blocks.values():
         found.sort(key=lambda block: (block.start, -block.end))
     return {4: flatten(blocks[4], 32, _HOLE), 6: flatten(blocks[6], 128, _HOLE)}
-
-
-def _refuse_embedded(network: Network) -> None:
-    if isinstance(network, IPv4Network):
-        return
-    for embedding in _EMBEDDINGS:
-        if network.subnet_of(embedding.network):
-            raise ConfigurationError("networks", str(network), "the IPv4 network that it carries")
 
 
 def _location_orders(

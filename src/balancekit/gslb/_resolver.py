@@ -45,7 +45,7 @@ class _Entry(NamedTuple):
     answer: Answer
     expires: float
     scope: int
-    """As stored: cut to what the resolver sends."""
+    """Cut to what the resolver sends."""
 
 
 @final
@@ -61,8 +61,9 @@ class ResolverCache:
     stale
         Seconds after expiry in which :meth:`look_up_stale` still finds an answer.
 
-    *Guarantee.* An answer is found by every client in its scope, cut to the prefix that was sent, until it
-    expires; and by clients without a subnet only if it was stored for one of them.
+    *Guarantee.* Until it expires, an answer is found by every client whose whole subnet is in its scope, cut to the
+    prefix limit; one whose scope is longer than the subnet that asked, by that very subnet only; and by clients
+    without a subnet only if it was stored for one of them.
 
     *When not to use it:* in a real resolver; it never shrinks by itself. :meth:`expire` drops old entries.
 
@@ -104,7 +105,7 @@ class ResolverCache:
         self._stale: Final = valid.number("stale", stale, minimum=0.0)
         self._plain: dict[tuple[str, str], _Entry] = {}
         self._scoped: dict[tuple[str, str, int], dict[int, dict[int, _Entry]]] = {}
-        """By name, kind and IP version: by prefix length: by the bits of the prefix."""
+        """By name, kind and IP version: by prefix length, of the scope or of a shorter subnet that asked: by its bits."""
 
     @checked_arguments
     def upstream(self, query: Query, /) -> Query:
@@ -144,8 +145,9 @@ class ResolverCache:
             return
         address = query.client.seen()
         scope = min(scope, self._prefixes[address.version])
-        entries = self._scoped.setdefault((name, query.kind, address.version), {}).setdefault(scope, {})
-        entries[int(address) >> (address.max_prefixlen - scope)] = _Entry(answer, now + ttl, scope)
+        prefix = min(scope, _prefix(query.client))
+        entries = self._scoped.setdefault((name, query.kind, address.version), {}).setdefault(prefix, {})
+        entries[int(address) >> (address.max_prefixlen - prefix)] = _Entry(answer, now + ttl, scope)
 
     @checked_arguments
     def expire(self, *, now: float) -> int:
@@ -165,10 +167,15 @@ class ResolverCache:
             entry = self._plain.get((name, query.kind))
             return entry if entry is not None and entry.expires > now else None
         address = query.client.seen()
-        key, bits = int(address), address.max_prefixlen
+        key, bits, own = int(address), address.max_prefixlen, _prefix(query.client)
         prefixes = self._scoped.get((name, query.kind, address.version), {})
-        for scope in sorted(prefixes, reverse=True):
-            entry = prefixes[scope].get(key >> (bits - scope))
-            if entry is not None and entry.expires > now:
+        for prefix in sorted(prefixes, reverse=True):
+            entry = prefixes[prefix].get(key >> (bits - prefix)) if prefix <= own else None
+            if entry is not None and entry.expires > now and prefix in {entry.scope, own}:
                 return entry
         return None
+
+
+def _prefix(client: Client) -> int:
+    """Return the length of a client's subnet."""
+    return client.subnet.prefixlen  # type: ignore[union-attr]  # a text was parsed by Client

@@ -7,9 +7,9 @@ from random import Random
 import pytest
 
 from balancekit.compat import gdnsd, knot, powerdns
-from balancekit.compat.rotation import RrsetOrder
+from balancekit.compat.rotation import RrsetOrder, nsd_order
 from balancekit.errors import ConfigurationError
-from balancekit.gslb import Client, Location, Query, Standing, fixed_standings
+from balancekit.gslb import Client, GeoMap, Location, Query, Standing, fixed_standings
 
 CLIENT = Client(address="192.0.2.53")
 QUERY = Query(name="www", client=CLIENT)
@@ -91,18 +91,60 @@ def test_lookup2_is_jenkins_hash():
 
 
 def test_powerdns_puts_what_it_cannot_find_at_zero_zero():
-    """Clients and candidates alike; the shorter way round the globe counts."""
-    rows = {"192.0.2.1": (0.0, 1.0), "192.0.2.2": (0.0, 179.0), "192.0.2.53": (0.0, -179.0)}
+    """Clients and candidates alike; the shorter way round the globe counts for candidates west of the client alone."""
+    rows = {"192.0.2.1": (0.0, 1.0), "192.0.2.2": (0.0, 179.0), "192.0.2.3": (0.0, -179.0)}
 
     def location_of(address):
         return (Location("", "", (), "", *rows[address]), 24) if address in rows else None
 
-    assert powerdns.closest("192.0.2.53", ["192.0.2.1", "192.0.2.2"], location_of) == ["192.0.2.2"]
+    assert powerdns.closest("192.0.2.2", ["192.0.2.1", "192.0.2.3"], location_of) == ["192.0.2.3"]
+    assert powerdns.closest("192.0.2.3", ["192.0.2.1", "192.0.2.2"], location_of) == ["192.0.2.1"]
     assert powerdns.closest("203.0.113.1", ["192.0.2.1", "192.0.2.2"], location_of) == ["192.0.2.1"]
     assert powerdns.closest("203.0.113.1", ["203.0.113.9", "203.0.113.8"], location_of) == [
         "203.0.113.9",
         "203.0.113.8",
     ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 13, 14, 29, 30, 60])
+def test_powerdns_walks_weights_in_the_order_of_its_hash_table(count):
+    """New entries join in front, and the table is turned round when it grows beyond 13, 29 and 59 entries."""
+    order = []
+    for number in range(1, count + 1):
+        order = [number, *(reversed(order) if number in {14, 30, 60} else order)]
+    for address in range(500):
+        client = Client(address=f"10.0.{address // 250}.{address % 250}")
+        picked = powerdns.pickwhashed(client, [(1, str(number)) for number in range(1, count + 1)])
+        assert picked == str(order[powerdns.lookup2(client.seen().packed) % count])
+
+
+@pytest.mark.parametrize(
+    ("templates", "row", "reply"),
+    [
+        (["default.www.example"], ("EU", "DE"), ("default.www.example", 0, "NOERROR", None)),
+        (["%cn.www.example"], ("EU", "DE"), ("eu.www.example", 20, "NOERROR", None)),
+        (["%co.www.example", "default.www.example"], ("EU", "DE"), ("default.www.example", 20, "NOERROR", None)),
+        (["%re.www.example", "%cn.www.example"], ("EU", "DE"), ("eu.www.example", 32, "NOERROR", None)),
+        (["%cn.www.example", "%co.%ip.%%af.www.example"], ("AF", "ZA"),
+         (None, 32, "NXDOMAIN", "za.198.51.100.0.%%af.www.example")),
+        (["%ip4.%ip6.%as.%af.%cc.www.example"], ("AF", "ZA"),
+         (None, 32, "NXDOMAIN", "198.51.100.0..unknown.v4.za.www.example")),
+        ({"198.51.100.0/24": ["%cn.www.example"], "203.0.113.0/26": []}, ("EU", "DE"),
+         ("eu.www.example", 26, "NOERROR", None)),
+        ({"198.51.100.0/28": ["%cn.www.example"], "default": ["default.www.example"]}, ("EU", "DE"),
+         ("default.www.example", 28, "NOERROR", None)),
+        ({"203.0.113.0/24": ["%cn.www.example"]}, ("EU", "DE"), (None, 0, "NXDOMAIN", None)),
+    ],
+)  # fmt: skip
+def test_powerdns_takes_the_longest_prefix_that_it_used_as_scope(templates, row, reply):
+    """The row's for a place that was found, the whole address for another, the longest network; a CNAME if no name exists."""
+    backend = powerdns.GeoIpBackend(
+        ["EU.www.example", "default.www.example"],
+        {"www.example": templates},
+        lambda _: (Location(*row), 20),
+    )
+    found = backend.look_up("www.example", Client(address="192.0.2.53", subnet="198.51.100.0/27"))
+    assert (found.name and found.name.lower(), *found[1:]) == reply
 
 
 def test_powerdns_stops_at_an_empty_name():
@@ -112,7 +154,7 @@ def test_powerdns_stops_at_an_empty_name():
         {"www.example": ["%co.%cn.www.example", "%cn.www.example", "default.www.example"]},
         lambda _: (Location("NA", "CA"), 26),
     )
-    assert backend.look_up("www.example", CLIENT) == (None, 0)
+    assert backend.look_up("www.example", CLIENT) == (None, 0, "NOERROR", None)
 
 
 def test_powerdns_answers_over_all_groups_when_none_is_up():
@@ -135,6 +177,40 @@ def test_knot_returns_the_matched_prefix_even_if_a_longer_one_lies_inside():
     ):
         reply = module.look_up(Client(address="192.0.2.53", subnet=subnet))
         assert (reply.records[0], reply.scope) == expected
+
+
+def test_knot_matches_stars_at_the_end_only():
+    """An entry of a country holds with and without a star; one whose first name is a star never matches."""
+    row = (Location("NA", "US", (), "Dallas"), 25)
+    for entries, expected in (
+        ({"*;Dallas": ["x"], "US": ["y"], "*": ["z"]}, "y"),
+        ({"US;": ["y"], "US;Dallas": ["x"]}, "x"),
+        ({"*;Dallas": ["x"], "*;*": ["z"]}, "z"),
+    ):
+        assert knot.GeoDb(entries, lambda _: row).look_up(CLIENT).records == (expected,)
+    assert knot.GeoDb({"*;Dallas": ["x"]}, lambda _: row).look_up(CLIENT).rcode == "NXDOMAIN"
+
+
+def test_bind_and_knot_keep_records_in_the_order_of_their_data():
+    """Addresses by their bytes, names by their labels, whatever the zone file says, which NSD keeps."""
+    records = ["192.0.2.10", "192.0.2.9", "192.0.2.100"]
+    kept = ("192.0.2.9", "192.0.2.10", "192.0.2.100")
+    assert RrsetOrder("none").arrange(records, Random(1)) == kept
+    assert RrsetOrder("cyclic", start=1).arrange(records, Random(1)) == (*kept[1:], kept[0])
+    assert knot.rotated(records, Random(3)) in {kept[place:] + kept[:place] for place in range(3)}
+    assert RrsetOrder("none").arrange(["b.example.", "A.example", "aa.example"], Random(1)) == (
+        "A.example", "b.example.", "aa.example"
+    )  # fmt: skip
+    assert nsd_order(round_robin=False).arrange(records, Random(1)) == tuple(records)
+    assert nsd_order(round_robin=True, start=1).arrange(records, Random(1)) == (*records[1:], records[0])
+
+
+def test_gdnsd_bounds_scopes_by_addresses_that_carry_ipv4_addresses():
+    """Even where all of IPv4 has one list, as elsewhere; a map of ours joins them."""
+    nets = {"2001:db8::/32": ["a"]}
+    address = CLIENT.replace(address="2001:db8::1").seen()
+    assert gdnsd.geo_map({"datacenters": ["a"], "nets": nets}).look_up(address) == (("a",), 21)
+    assert GeoMap.build(default=["a"], networks=nets).look_up(address) == (("a",), 0)
 
 
 def test_bind_rotates_one_counter_over_all_names():

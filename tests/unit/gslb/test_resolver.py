@@ -50,6 +50,19 @@ def test_a_scope_is_cut_to_what_the_resolver_sends():
     assert cache.upstream(query()) == query()
 
 
+def test_an_answer_to_a_wide_subnet_is_for_that_subnet_alone():
+    """If its scope is longer than the subnet that asked, it is of no smaller one inside; nor does a wider subnet get what a narrower one was told."""
+    cache = ResolverCache()
+    cache.store(query("198.51.96.0/20"), B, now=0.0)
+    assert cache.look_up(query("198.51.96.0/20"), now=1.0).scope == 24
+    assert cache.look_up(query("198.51.96.0/24"), now=1.0) is None
+    cache.store(query("203.0.0.0/24"), B, now=0.0)
+    assert cache.look_up(query("203.0.0.0/16"), now=1.0) is None
+    cache.store(query("203.0.0.0/16"), A, now=0.0)
+    assert cache.look_up(query("203.0.0.0/16"), now=1.0).chosen == ("a",)
+    assert cache.look_up(query("203.0.0.0/32"), now=1.0).chosen == ("b",)
+
+
 def test_answers_without_a_subnet_are_kept_apart():
     """A client without one is not given what a subnet was, nor the other way round; /0 counts as none."""
     cache = ResolverCache()

@@ -1,0 +1,152 @@
+"""GeoIP backend of PowerDNS: names made from where a client is, and the scope of what was used to make them.
+
+Source: PowerDNS Authoritative 4.7.3, recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Final, NamedTuple, TypeAlias, final
+
+from balancekit._support.arguments import checked_arguments
+from balancekit.errors import ConfigurationError
+from balancekit.gslb import Client, Location
+
+__all__ = ["GeoIpBackend", "GeoReply", "LocationOf", "parse_network"]
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+LocationOf: TypeAlias = Callable[[str], tuple[Location, int] | None]
+"""The database's row for an address: where it is and the length of the row's prefix; ``None`` without a row."""
+
+_PLACEHOLDER: Final = re.compile("%%|%(?:cn|co|cc|re|ci|af|as|na|ip4|ip6|ip)")
+
+
+def parse_network(text: str) -> Network:
+    """Return a network; bits after the prefix are cleared."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        raise ConfigurationError("network", text, "a network such as 192.0.2.0/24") from None
+
+
+class GeoReply(NamedTuple):
+    """What the GeoIP backend says."""
+
+    name: str | None
+    """The name whose records are answered; ``None``: no records."""
+    scope: int
+    rcode: str = "NOERROR"
+    alias: str | None = None
+    """The target of a CNAME that is answered: the last name that was tried, which does not exist."""
+
+
+@final
+class GeoIpBackend:
+    """The GeoIP backend: a service's names are made from where the client is, and tried in order.
+
+    The scope is the longest of what was used on the way: the prefix of the database's row for each place that was looked up, the
+    whole address where the row does not have it, and the longest explicit network of the family. If none of the names exists, the
+    last of them is answered as a CNAME; without a network for the client, and no default, there is no such name.
+
+    Parameters
+    ----------
+    names
+        All names that have records.
+    services
+        By service name: name templates (``%co`` and ``%cc`` country, ``%cn`` continent, ``%re`` region, ``%ci`` city,
+        ``%af`` ``v4`` or ``v6``, ``%ip``, ``%ip4`` and ``%ip6`` the address; ``%as`` and ``%na`` are in no city database:
+        ``unknown``), or templates by network with a ``"default"``. Other codes of the server are left as they are.
+    location_of
+        The database.
+
+    Example
+    -------
+    >>> from balancekit.gslb import Location
+    >>> row = (Location("EU", "DE"), 24)
+    >>> backend = GeoIpBackend(["de.www.example"], {"www.example": ["%co.www.example"]}, lambda _: row)
+    >>> backend.look_up("www.example", Client(address="192.0.2.1"))
+    GeoReply(name='de.www.example', scope=24, rcode='NOERROR', alias=None)
+    """
+
+    @checked_arguments
+    def __init__(
+        self,
+        names: Iterable[str],
+        services: Mapping[str, Sequence[str] | Mapping[str, Sequence[str] | str]],
+        location_of: LocationOf = lambda _: None,
+    ) -> None:
+        self._names: Final = {name.lower(): name for name in names}
+        self._above: Final = {
+            name[place + 1 :] for name in self._names for place, char in enumerate(name) if char == "."
+        }
+        self._services: Final = services
+        self._location_of: Final = location_of
+
+    @checked_arguments
+    def look_up(self, service: str, client: Client) -> GeoReply:
+        """Return the name that answers for a client, and the scope."""
+        address = client.seen()
+        if service not in self._services:
+            known = ", ".join(self._services)
+            raise ConfigurationError(
+                "service", service, f"one of {known}" if known else "none: there is none"
+            )
+        templates, scope = _templates(self._services[service], client)
+        row = self._location_of(str(address))
+        name = ""
+        for template in templates:
+            name, used = _expanded(template.lower(), address, row)
+            scope = max(scope, used)
+            if name in self._names:
+                return GeoReply(self._names[name], scope)
+            if name in self._above:
+                return GeoReply(None, 0)
+        return GeoReply(None, scope, "NXDOMAIN", name) if templates else GeoReply(None, 0, "NXDOMAIN")
+
+
+def _templates(
+    configured: Sequence[str] | Mapping[str, Sequence[str] | str], client: Client
+) -> tuple[Sequence[str], int]:
+    """Return a service's templates for a client, and the longest prefix that its family has.
+
+    They are those of the longest network that holds the client's whole subnet.
+    """
+    if not isinstance(configured, Mapping):
+        return configured, 0
+    address = client.seen()
+    bits = client.subnet.prefixlen if client.has_subnet else address.max_prefixlen  # type: ignore[union-attr]  # a text was parsed
+    networks = {parse_network(text): found for text, found in configured.items() if text != "default"}
+    family = [network for network in networks if network.version == address.version]
+    around = [network for network in family if address in network and network.prefixlen <= bits]
+    holding = max(around, key=lambda network: network.prefixlen, default=None)
+    found = configured.get("default", ()) if holding is None else networks[holding]
+    return [found] if isinstance(found, str) else found, max((one.prefixlen for one in family), default=0)
+
+
+def _expanded(template: str, address: Address, row: tuple[Location, int] | None) -> tuple[str, int]:
+    """Return a template's name for a client, and the prefix for which it holds."""
+    where, prefix = row or (Location(), 0)
+    whole, version = address.max_prefixlen, address.version
+    fixed = {"%%": "%%", "%af": f"v{version}"}
+    own = {"%ip": str(address), "%ip4": "", "%ip6": ""} | {f"%ip{version}": str(address)}
+    places = {
+        "%cn": where.continent,
+        "%co": where.country,
+        "%cc": where.country,
+        "%re": where.subdivisions[0] if where.subdivisions else "",
+        "%ci": where.city,
+    }
+    scope = 0
+
+    def value(code: re.Match[str]) -> str:
+        nonlocal scope
+        if code[0] in fixed:
+            return fixed[code[0]]
+        text = places.get(code[0], "").lower()
+        scope = max(scope, prefix if text else whole)
+        return own.get(code[0], text or "unknown")
+
+    return _PLACEHOLDER.sub(value, template), scope
