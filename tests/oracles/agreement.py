@@ -31,6 +31,8 @@ KINDS = frozenset({"proxy-protocol", "client-hello"})
 """Kinds of traces that are judged together."""
 
 SERVERS = ("nginx", "haproxy", "envoy")
+FOLLOWS = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+"""What a connection says behind a header, or behind a part of one."""
 ENDS = (("1.2.3.4", 0), ("5.6.7.8", 0))
 
 
@@ -55,26 +57,31 @@ def differences(traces: list[Json]) -> Iterator[tuple[str, str]]:
         for difference in judge(bytes.fromhex(text), seen, by_server):
             yield name, difference
         if optional is not None and optional["outputs"][place]["accepted"] > seen["envoy"]["accepted"]:
-            ours = proxy_protocol.parse(bytes.fromhex(text), mode="optional")
+            ours = proxy_protocol.parse(bytes.fromhex(text) + FOLLOWS, mode="optional")
             same = isinstance(ours, proxy_protocol.NoHeader)
             yield f"{name}, optional", "" if same else f"ours {ours}"
 
 
 def _header(data: bytes, seen: Json, _: Json) -> Iterator[str]:
     taken = {server: answer["accepted"] for server, answer in seen.items()}
-    ours = proxy_protocol.parse(data)
+    ours = proxy_protocol.parse(data + FOLLOWS)
     if not any(taken.values()):
         yield "" if isinstance(ours, NeedMore | proxy_protocol.Refused) else f"all refuse it, ours {ours}"
     elif all(taken.values()):
         same = isinstance(ours, proxy_protocol.ProxyHeader) and all(
-            answer.get("src") is None or (_end(answer, "src") == ours.src and _end(answer, "dst") == ours.dst)
+            answer.get("src") is None
+            or (_end(answer, "src") == _read(ours.src) and _end(answer, "dst") == _read(ours.dst))
             for answer in seen.values()
         )
         yield "" if same else f"all take it as {seen['nginx']}, ours {ours}"
 
 
-def _end(answer: Json, name: str) -> tuple[str, int]:
-    return str(ip_address(answer[name])), int(answer[f"{name}_port"] or 0)
+def _end(answer: Json, name: str) -> tuple[object, int]:
+    return ip_address(answer[name]), int(answer[f"{name}_port"] or 0)
+
+
+def _read(end: tuple[str, int] | None) -> tuple[object, int] | None:
+    return end and (ip_address(end[0]), end[1])
 
 
 def _hello(data: bytes, seen: Json, traces: Json) -> Iterator[str]:

@@ -31,7 +31,7 @@ __all__ = ["candidates"]
 Json = Mapping[str, Any]
 
 SEED = 20_260_801
-PLUGIN_OPTIONS = {"up_thresh", "ignore_health", "multi", "skip_first", "service_types"}
+PLUGIN_OPTIONS = {"plugin", "up_thresh", "ignore_health", "multi", "skip_first", "service_types"}
 
 
 def candidates(trace: Json) -> Iterator[Json]:
@@ -99,16 +99,27 @@ def _policy(trace: Json) -> Policy:
 
 
 def _centre(entry: Any, config: Json) -> Policy:
-    """Return the policy of a datacenter: addresses are a multifo, and so is one CNAME."""
+    """Return the policy of a datacenter: that of its plugin; addresses are a multifo, and so is one CNAME."""
+    ids = {address: id for id, address in _addresses(config).items()}
     if isinstance(entry, str | list):
-        ids = {address: id for id, address in _addresses(config).items()}
         return gdnsd.multifo([ids[text] for text in ([entry] if isinstance(entry, str) else entry)])
-    if not isinstance(entry, Mapping) or "plugin" in entry:
-        raise ValueError(f"a datacenter we do not have: {entry}")
-    names = [name for name in entry if name not in PLUGIN_OPTIONS]
-    return gdnsd.multifo(
-        names, up_thresh=entry.get("up_thresh", 0.5), ignore_health=entry.get("ignore_health", False)
-    )
+    plugin = entry.get("plugin", "multifo")
+    threshold = entry.get("up_thresh", 0.5)
+    members = {name: value for name, value in entry.items() if name not in PLUGIN_OPTIONS}
+    if plugin == "multifo":
+        chosen = [ids[address] for address in members.values()]
+        return gdnsd.multifo(chosen, up_thresh=threshold, ignore_health=entry.get("ignore_health", False))
+    if plugin == "simplefo":
+        return gdnsd.Simplefo(ids[members["primary"]], ids[members["secondary"]])
+    if plugin == "weighted":
+        groups = {
+            name: {ids[address]: weight for address, weight in group.values()}
+            for name, group in members.items()
+            if isinstance(group, Mapping)
+        }
+        weights = {} if groups else {ids[address]: weight for address, weight in members.values()}
+        return gdnsd.weighted(groups, weights, multi=entry.get("multi"), up_thresh=threshold)
+    raise ValueError(f"a plugin we do not have: {plugin}")
 
 
 def _ask(policy: Policy, client: Client, config: Json, rng: Random | None = None) -> Answer:

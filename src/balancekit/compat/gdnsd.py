@@ -4,7 +4,7 @@ The plugins are presets of :mod:`balancekit.gslb`. What differs from its own def
 multiplied in binary floating point, the TTL of ``simplefo`` follows the address that is down longest, and the
 monitor reports whole intervals.
 
-Source: gdnsd 3.8.1, recorded: 77 traces, each reproduced.
+Source: gdnsd 3.8.1, recorded: 78 traces, each reproduced.
 """
 
 from __future__ import annotations
