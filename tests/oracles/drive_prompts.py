@@ -45,7 +45,7 @@ def _texts(trace: Json) -> Generator[Json, str]:
 def _dynamo(trace: Json) -> Generator[Json, str]:
     options = {
         name: trace["config"]["policy"][name]
-        for name in ("block_size", "overlap_score_credit", "prefill_load_scale")
+        for name in ("block_size", "overlap_score_credit", "prefill_load_scale", "assume_kv_reuse")
     }
     router = dynamo.KvRouter([server["name"] for server in trace["config"]["servers"]], **options)
     fresh = 1 << 31

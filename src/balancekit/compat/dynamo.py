@@ -1,7 +1,7 @@
 """NVIDIA Dynamo's KV-aware router (1.6.1): what each worker would have to compute and to keep.
 
 The cost of a worker, in blocks, is the prompt tokens that it has yet to compute, this request's among them, plus the blocks that
-would be in use with it; blocks that requests share count once. The least cost wins; ties are at random. Recorded costs are
+would be in use with it; blocks that requests share count once, if they may share them. The least cost wins; ties are at random. Recorded costs are
 reproduced exactly.
 
 Not built: events of the engines' caches, temperatures, tiers of memory, the decay of credits. What was sent is believed to be
@@ -51,9 +51,11 @@ class KvRouter:
     block_size
         Tokens of a block, >= 2 and even.
     overlap_score_credit
-        What a cached block counts, 0 to 1.
+        What a cached block counts in the choice, 0 to 1; once a request is sent, cached blocks are no work.
     prefill_load_scale
         What a block that has yet to be computed counts, >= 0.
+    assume_kv_reuse
+        Whether requests share the blocks that they have in common.
     ttl
         Seconds for which a block is believed to be cached after it was sent, > 0.
 
@@ -77,6 +79,7 @@ class KvRouter:
         block_size: int = 16,
         overlap_score_credit: float = 1.0,
         prefill_load_scale: float = 1.0,
+        assume_kv_reuse: bool = True,
         ttl: float = 120.0,
     ) -> None:
         self._size = valid.integer("block_size", block_size, minimum=2)
@@ -84,11 +87,12 @@ class KvRouter:
             raise ConfigurationError("block_size", block_size, "an even number")
         self._credit = valid.number("overlap_score_credit", overlap_score_credit, minimum=0.0, maximum=1.0)
         self._scale = valid.number("prefill_load_scale", prefill_load_scale, minimum=0.0)
+        self._reuse = valid.flag("assume_kv_reuse", assume_kv_reuse)
         self._ttl = valid.number("ttl", ttl, above=0.0)
         names = valid.items("workers", workers)
         if not names:
             raise ConfigurationError("workers", names, "at least one name")
-        self._waiting: dict[str, dict[str, float]] = {
+        self._waiting: dict[str, dict[str, int]] = {
             name: {} for name in names
         }  # tokens to compute, by request
         self._used: dict[str, Counter[int]] = {name: Counter() for name in names}
@@ -102,8 +106,12 @@ class KvRouter:
         found = {}
         for worker, used in self._used.items():
             overlap = self._overlap(worker, blocks, now)
-            to_compute = sum(self._waiting[worker].values()) + self._uncached(len(tokens), overlap)
-            in_use = len(used) + sum(block not in used for block in blocks)
+            uncached = len(tokens) - self._credit * overlap * self._size
+            to_compute = sum(self._waiting[worker].values()) + uncached
+            if self._reuse:
+                in_use = len(used) + sum(block not in used for block in blocks)
+            else:
+                in_use = used.total() + len(blocks)
             found[worker] = WorkerCost(self._scale * to_compute / self._size + in_use, overlap)
         return found
 
@@ -122,7 +130,7 @@ class KvRouter:
         if id in self._open:
             raise ConfigurationError("id", id, "the id of no open request")
         blocks = self._blocks(tokens)
-        self._waiting[worker][id] = self._uncached(len(tokens), self._overlap(worker, blocks, now))
+        self._waiting[worker][id] = len(tokens) - self._overlap(worker, blocks, now) * self._size
         self._used[worker].update(blocks)
         self._cached[worker].update(dict.fromkeys(blocks, now + self._ttl))
         self._open[id] = _Request(worker, blocks)
@@ -155,6 +163,3 @@ class KvRouter:
             if cached.get(block, now) <= now:
                 return depth
         return len(blocks)
-
-    def _uncached(self, tokens: int, overlap: int) -> float:
-        return tokens - self._credit * overlap * self._size

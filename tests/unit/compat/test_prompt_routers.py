@@ -99,3 +99,23 @@ def test_dynamo_counts_shared_blocks_once_and_forgets():
             router.book(*arguments, prompt, now=0.0)
     with pytest.raises(ConfigurationError, match="block_size="):
         dynamo.KvRouter(["a"], block_size=5)
+
+
+def test_dynamo_credits_cached_blocks_in_the_choice_alone():
+    """Half a credit halves what a cached block saves in a cost; the tokens that then wait are those that are not cached."""
+    router = dynamo.KvRouter(["a"], overlap_score_credit=0.5)
+    router.book("1", "a", range(32), now=0.0)
+    router.prefill_complete("1")
+    assert router.costs(range(40), now=0.0)["a"] == ((40 - 0.5 * 32) / 16 + 2, 2)
+    router.book("2", "a", range(40), now=0.0)
+    assert router.costs([7], now=0.0)["a"] == ((8 + 1) / 16 + 2, 0)
+
+
+def test_dynamo_counts_shared_blocks_for_each_if_they_are_not_shared():
+    """Without reuse a block counts for every request that has it, and is cached all the same."""
+    router = dynamo.KvRouter(["a"], assume_kv_reuse=False)
+    for id in ("1", "2"):
+        router.book(id, "a", range(32), now=0.0)
+    assert router.costs(range(32), now=0.0)["a"] == (32 / 16 + 6, 2)
+    router.free("1")
+    assert router.costs(range(32), now=0.0)["a"] == (4, 2)
