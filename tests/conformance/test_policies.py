@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import random
+import time
+from collections import deque
+from typing import ClassVar
 
 import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome
-from balancekit.health import FlapDamping, Lifecycle, MaxFails, WarmUp
+from balancekit.events import Ejected, Restored
+from balancekit.health import AccruedFailures, Ejection, FlapDamping, Lifecycle, MaxFails, WarmUp
 from balancekit.loads import (
     EwmaLatency,
     ExpectedDelay,
@@ -17,6 +22,7 @@ from balancekit.loads import (
     PeakEwmaLatency,
     WaitingCost,
 )
+from balancekit.outcome import FAILURES
 from balancekit.protocols import Load
 from balancekit.testing import LawBroken, check_health, check_load
 
@@ -34,6 +40,7 @@ def test_a_shipped_load_keeps_the_laws(make):
     [
         Lifecycle(),
         Lifecycle(damping=FlapDamping(), warm_up=WarmUp(window=10.0)),
+        Lifecycle(thresholds=AccruedFailures()),
         MaxFails(),
         MaxFails(max_fails=3, fail_timeout=2.0),
     ],
@@ -133,7 +140,144 @@ class LooksUntried(Fine):
         return 1.0 + self.node.inflight if self.answered else 0.0
 
 
+class Open(Fine):
+    """A load that counts for itself, and keeps when requests started: nothing wrong here."""
+
+    def __init__(self, node):
+        self.since = deque()
+
+    def started(self, *, now, cost):
+        """Keep the time."""
+        self.since.append(now)
+
+    def finished(self, completion):
+        """Forget the oldest."""
+        self.since.popleft()
+
+    def succeeded(self, latency, now):
+        """Forget the oldest."""
+        self.since.popleft()
+
+    def value(self, *, now):
+        """Answer the count."""
+        return len(self.since)
+
+
+class ForgetsTimeouts(Open):
+    """A load that does not count a request out if it timed out."""
+
+    def finished(self, completion):
+        """Forget the oldest, if an answer came."""
+        if completion.outcome is not Outcome.TIMEOUT:
+            self.since.popleft()
+
+
+class ForgetsCosts(Fine):
+    """A load that adds costs and takes off ones."""
+
+    cost = 0.0
+
+    def started(self, *, now, cost):
+        """Add the cost."""
+        self.cost += cost
+
+    def finished(self, completion):
+        """Take one off."""
+        self.cost -= 1.0
+
+    def value(self, *, now):
+        """Answer the sum."""
+        return self.cost
+
+
+class Overflows(Fine):
+    """A load whose decay cannot be computed after an hour without a request."""
+
+    last = 100.0
+
+    def finished(self, completion):
+        """Note the time."""
+        self.last = completion.ended_at
+
+    def value(self, *, now):
+        """Answer a count that decays."""
+        return self.node.inflight + 1.0 / math.exp(now - self.last)
+
+
+class RateOfStarts(Fine):
+    """A load that divides by the time between two requests."""
+
+    last = rate = 0.0
+
+    def started(self, *, now, cost):
+        """Measure the rate."""
+        self.last, self.rate = now, 1.0 / (now - self.last)
+
+
+class ReadsTheClock(Fine):
+    """A load that takes the time from elsewhere."""
+
+    failed = -math.inf
+
+    def finished(self, completion):
+        """Note the time of a failure."""
+        if completion.outcome is Outcome.FAILURE:
+            self.failed = time.monotonic()
+
+    def value(self, *, now):
+        """Answer more for five seconds."""
+        return self.node.inflight + 5.0 * (time.monotonic() - self.failed < 5.0)
+
+
+class Draws(Fine):
+    """A load that draws its bias where no seed is known."""
+
+    def __init__(self, node):
+        self.node, self.bias = node, random.random()
+
+    def value(self, *, now):
+        """Answer open leases and the bias."""
+        return self.node.inflight + self.bias
+
+
+class AnswersRaise(Fine):
+    """A load that raises when an answer begins."""
+
+    def answering(self, *, now, cost):
+        """Raise."""
+        raise KeyError(cost)
+
+
+class BrokenPool:
+    """A policy whose loads share what cannot be swept once there are nodes."""
+
+    deadline = 0.0
+
+    def __init__(self):
+        self.nodes = []
+
+    def for_pool(self):
+        """Return another."""
+        return type(self)()
+
+    def __call__(self, node):
+        """Make a load."""
+        self.nodes.append(node)
+        return Fine(node)
+
+    def advance(self, *, now):
+        """Look for what nodes do not have."""
+        self.deadline = now + sum(node.seconds for node in self.nodes) + 1.0
+
+
 WRONG_LOADS = [
+    (ForgetsTimeouts, "9"),
+    (ForgetsCosts, "9"),
+    (Overflows, "2"),
+    (RateOfStarts, "3"),
+    (ReadsTheClock, "1"),
+    (Draws, "10"),
+    (AnswersRaise, "3"),
     (Impure, "1"),
     (NotANumber, "2"),
     (Raises, "3"),
@@ -154,8 +298,15 @@ def test_a_load_that_is_to_count_failures_and_does_not_is_found_out():
 def test_a_wrong_load_is_found_out(load, law):
     """Each broken law is named by its number."""
     check_load(lambda: Fine)
+    check_load(lambda: Open)
     with pytest.raises(LawBroken, match=f"law {law}"):
         check_load(lambda: load)
+
+
+def test_the_pool_that_is_swept_is_the_one_of_the_loads():
+    """Law 6: ``advance`` is tried on what was made for these nodes."""
+    with pytest.raises(LawBroken, match="law 6, advance raises nothing"):
+        check_load(BrokenPool)
 
 
 def machine(**changes):
@@ -202,6 +353,161 @@ def test_a_wrong_health_policy_is_found_out(law):
     check_health(machine())
     with pytest.raises(LawBroken, match=f"law {law}"):
         check_health(machine(**WRONG[law]))
+
+
+class Pause:
+    """A policy that keeps an endpoint out for five seconds after three failures in a row: nothing wrong here."""
+
+    def __init__(self, endpoint, may_eject, rng):
+        self.endpoint, self.may_eject, self.deadline, self.failures = endpoint, may_eject, None, 0
+
+    @property
+    def eligible(self):
+        """Answer whether it is not paused."""
+        return self.deadline is None
+
+    @property
+    def state(self):
+        """Answer that in a word."""
+        return "healthy" if self.eligible else "paused"
+
+    @property
+    def watching(self):
+        """Answer whether a success would end a run of failures."""
+        return self.failures > 0
+
+    def observe(self, completion, *, now):
+        """Count failures in a row."""
+        self.failures = self.failures + 1 if completion.outcome in FAILURES else 0
+        if self.failures < 3 or not self.eligible or not self.may_eject(Ejection()):
+            return []
+        return self.eject(now)
+
+    def eject(self, now):
+        """Begin the pause."""
+        self.deadline, self.failures = now + 5.0, 0
+        return [Ejected(endpoint=self.endpoint, at=now, until=now + 5.0, streak=1, cause="failures")]
+
+    def advance(self, *, now):
+        """End the pause."""
+        self.deadline = None
+        return [Restored(endpoint=self.endpoint, at=now)]
+
+
+class Silent(Pause):
+    """Tells none that it has ejected."""
+
+    def eject(self, now):
+        """Begin the pause."""
+        super().eject(now)
+        return []
+
+
+class SilentReturn(Pause):
+    """Tells none that it is back."""
+
+    def advance(self, *, now):
+        """End the pause."""
+        self.deadline = None
+        return []
+
+
+class RelativeDeadline(Pause):
+    """Takes a duration for a time."""
+
+    def eject(self, now):
+        """Begin a pause that is over."""
+        events = super().eject(now)
+        self.deadline = 5.0
+        return events
+
+
+class WaitsForSuccess(Pause):
+    """Wants a request to succeed while none is sent."""
+
+    paused, deadline = False, property(lambda self: None, lambda self, value: None)
+
+    @property
+    def eligible(self):
+        """Answer whether it is not paused."""
+        return not self.paused
+
+    def observe(self, completion, *, now):
+        """End the pause with a success."""
+        if self.paused and completion.outcome is Outcome.SUCCESS:
+            self.paused = False
+            return [Restored(endpoint=self.endpoint, at=now)]
+        return super().observe(completion, now=now)
+
+    def eject(self, now):
+        """Begin the pause."""
+        self.paused = True
+        return super().eject(now)
+
+
+class Unwatched(Pause):
+    """Counts failures in a row, and lets none tell it of the successes between them."""
+
+    watching = False
+
+
+class ReadsAClock(Pause):
+    """Takes the time from elsewhere."""
+
+    def eject(self, now):
+        """Begin a pause of another clock."""
+        events = super().eject(now)
+        self.deadline = now + 5.0 + time.monotonic() % 7.0
+        return events
+
+
+class Together(Pause):
+    """Counts the failures of all endpoints in one list."""
+
+    all_failures: ClassVar[list[None]] = []
+
+    def __init__(self, endpoint, may_eject, rng):
+        super().__init__(endpoint, may_eject, rng)
+        if endpoint == "a":
+            self.all_failures.clear()
+
+    @property
+    def failures(self):
+        """Answer how many there were in a row."""
+        return len(self.all_failures)
+
+    @failures.setter
+    def failures(self, count):
+        self.all_failures[:] = [None] * count
+
+
+@pytest.mark.parametrize(
+    ("wrong", "law"),
+    [
+        (Silent, "3"),
+        (SilentReturn, "3"),
+        (RelativeDeadline, "4"),
+        (WaitsForSuccess, "6"),
+        (Unwatched, "7"),
+        (ReadsAClock, "8"),
+        (Together, "9"),
+    ],
+)
+def test_a_policy_that_would_fail_in_a_balancer_only_is_found_out(wrong, law):
+    """Each has all methods and types, and would misbehave only with traffic; the law that it breaks says so."""
+    check_health(Pause)
+    with pytest.raises(LawBroken, match=f"law {law}"):
+        check_health(wrong)
+
+
+def test_a_policy_that_lacks_a_method_is_refused_as_a_balancer_refuses_it():
+    """A machine without ``advance`` and a load without ``finished`` break no law: they are none."""
+    methods = {name: member for name, member in vars(Pause).items() if name not in {"advance", "__dict__"}}
+    with pytest.raises(ConfigurationError, match="advance"):
+        check_health(type("Machine", (), methods))
+    methods = {name: member for name, member in vars(Fine).items() if name not in {"finished", "__dict__"}}
+    with pytest.raises(ConfigurationError, match="finished"):
+        check_load(lambda: type("Load", (), methods))
 
 
 def test_a_policy_that_ejects_against_the_pool_is_found_out():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+import zlib
 
 import pytest
 
@@ -70,6 +71,78 @@ class ReadsTheClock(Proper):
     def select(self, snapshot, ctx):
         nodes = snapshot.candidates(ctx)
         return nodes[int(time.time()) % len(nodes)] if nodes else None
+
+
+class HashesText(Proper):
+    """Uses ``hash()``, which differs in each process."""
+
+    keyed = True
+
+    def select(self, snapshot, ctx):
+        return max(snapshot.candidates(ctx), key=lambda node: hash((ctx.key, node.id)), default=None)
+
+
+class RemembersWeights(Proper):
+    """Takes the first weight that it sees of an endpoint for good."""
+
+    def __init__(self):
+        self.weights = {}
+
+    def select(self, snapshot, ctx):
+        nodes = snapshot.candidates(ctx)
+        weights = [self.weights.setdefault(node.id, node.weight or 1e-9) for node in nodes]
+        return ctx.rng.choices(nodes, weights)[0] if nodes else None
+
+
+class IgnoresNewcomers(Proper):
+    """Goes on with the endpoints it saw first while one of them is left."""
+
+    def __init__(self):
+        self.ids = None
+
+    def select(self, snapshot, ctx):
+        self.ids = self.ids or {node.id for node in snapshot.members.nodes}
+        nodes = snapshot.candidates(ctx)
+        known = [node for node in nodes if node.id in self.ids] or nodes
+        return ctx.rng.choice(known) if known else None
+
+
+class RingOfTheFirst(IgnoresNewcomers):
+    """Builds its table once."""
+
+    def select(self, snapshot, ctx):
+        self.ids = self.ids or {node.id for node in snapshot.members.nodes}
+        nodes = snapshot.candidates(ctx)
+        known = [node for node in nodes if node.id in self.ids] or nodes
+        return max(
+            known, key=lambda node: zlib.crc32(f"{ctx.key}{node.id}".encode("utf-8", "replace")), default=None
+        )
+
+
+class MemoOfMembers(Proper):
+    """Remembers by members what health changes too."""
+
+    def __init__(self):
+        self.memo = {}
+
+    def select(self, snapshot, ctx):
+        nodes = self.memo.setdefault(snapshot.members, snapshot.eligible)
+        nodes = [node for node in nodes if node.id not in ctx.exclude]
+        return ctx.rng.choice(nodes) if nodes else None
+
+
+class MemoOfVersions(Proper):
+    """Remembers by version, which differs for each snapshot: nothing wrong here."""
+
+    def __init__(self):
+        self.version = None
+
+    def select(self, snapshot, ctx):
+        if ctx.exclude or not snapshot.eligible:
+            return super().select(snapshot, ctx)
+        if snapshot.version != self.version:
+            self.version, self.nodes = snapshot.version, snapshot.eligible
+        return ctx.rng.choices(self.nodes, [node.weight or 1e-9 for node in self.nodes])[0]
 
 
 class DrawsFromItsOwnGenerator(Proper):
@@ -224,12 +297,18 @@ CAUGHT_BY = [
     (DrawsTwo, laws.keeps_queues_finite),
     (LeastBusy, laws.avoids_failing),
     (UntriedFirst, laws.learns_nothing_from_ignored),
+    (HashesText, laws.uses_only_its_generator),
+    (RemembersWeights, laws.in_proportion),
+    (IgnoresNewcomers, laws.evenly),
+    (RingOfTheFirst, laws.disrupts_little),
+    (MemoOfMembers, laws.survives_changes),
 ]
 
 
 def test_a_proper_selector_is_not_caught():
     """The laws accept a right selector, so what they say of the wrong ones means something."""
     check_selector(Proper, laws.ALL)
+    check_selector(MemoOfVersions, laws.ALL)
 
 
 def test_what_another_thread_draws_meanwhile_is_not_held_against_a_selector():

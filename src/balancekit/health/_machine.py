@@ -316,7 +316,7 @@ class LifecycleMachine:
 
     def _clear(self) -> None:
         """Hold nothing against the endpoint, if neither requests nor checks do."""
-        if self._run.count or self._checks.failing:
+        if self._run.count or self._checks.failing or self._checks.changing:
             return
         self._refused = False
         self._step(Trigger.SUCCEEDED)

@@ -49,10 +49,12 @@ def check_selector(
     >>> from balancekit import SmoothWeightedRoundRobin
     >>> check_selector(SmoothWeightedRoundRobin, examples=5)
     """
-    if not callable(make) or not callable(getattr(make(), "select", None)):
+    if not callable(make) or not callable(getattr(first := _made(make), "select", None)):
         raise ConfigurationError("make", make, "a function that makes a selector: an object with select()")
-    if not all(callable(law) for law in laws):
-        raise ConfigurationError("laws", laws, "functions from balancekit.testing.laws")
+    if make() is first:
+        raise ConfigurationError("make", make, "a function that makes a fresh selector at each call")
+    if not isinstance(laws, Collection) or not laws or not all(callable(law) for law in laws):
+        raise ConfigurationError("laws", laws, "functions from balancekit.testing.laws, at least one")
     subject = Subject(
         make,
         load=load,
@@ -69,6 +71,17 @@ def check_selector(
             raise LawBroken(
                 f"{_number(law)}, {name}", f"it raised {type(error).__name__}: {error}"
             ) from error
+
+
+def _made(make: Callable[[], Selector]) -> Selector:
+    """Make the first; a class whose constructor takes arguments is none that can be called without any."""
+    try:
+        return make()
+    except TypeError as error:
+        if not isinstance(make, type):
+            raise
+        wanted = f"a function without parameters: `lambda: {make.__name__}(...)` ({error})"
+        raise ConfigurationError("make", make, wanted) from None
 
 
 def _number(law: Law) -> int:

@@ -18,6 +18,7 @@ from balancekit.discovery import ThreadDiscovery
 from balancekit.hashing import HashRing, MaglevTable
 from balancekit.observability.prometheus import BalancerCollector
 from balancekit.testing import check_load, check_selector
+from balancekit.testing.laws import WEIGHTED
 
 A = ["127.0.0.1:1", "127.0.0.1:2"]
 CONFIGURATION, TYPE, ATTRIBUTE = "ConfigurationError", "TypeError", "AttributeError"
@@ -40,6 +41,9 @@ class Raises:
 
     def select(self, snapshot, ctx):
         return snapshot.candidates(ctx)[0]
+
+
+ONE = Raises()
 
 
 def hedge_a_plain_function():
@@ -159,6 +163,15 @@ ROWS = [
         r"an asynchronous function of a lease",
     ),
     Row("check a load", lambda: check_load(OfANode), CONFIGURATION, r"`lambda: OfANode`"),
+    Row("check a class", lambda: check_selector(OfANode), CONFIGURATION, r"`lambda: OfANode\(...\)`"),
+    Row(
+        "check one selector",
+        lambda: check_selector(lambda: ONE),
+        CONFIGURATION,
+        r"fresh selector at each call",
+    ),
+    Row("check one law", lambda: check_selector(Raises, WEIGHTED), CONFIGURATION, r"laws=.*at least one"),
+    Row("check no law", lambda: check_selector(Raises, []), CONFIGURATION, r"laws=.*at least one"),
     Row(
         "check a selector that raises",
         lambda: check_selector(Raises),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from balancekit.protocols import Selector
 from balancekit.snapshot import Members, Node, Snapshot
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._factories import make_context
@@ -25,7 +26,10 @@ def independent_of_order(subject: Subject) -> None:
 
 
 def disrupts_little(subject: Subject) -> None:
-    """Law 12. When an endpoint leaves, only its keys move; when one joins, keys move only to it."""
+    """Law 12. When an endpoint leaves, only its keys move; when one joins, keys move only to it.
+
+    Keys lie the same with a selector that saw other endpoints before.
+    """
     wanted = [f"key:{number}" for number in range(2_000)]
     shares = {f"e{number}": 1.0 for number in range(10)}
     nodes = subject.nodes(shares)
@@ -35,11 +39,28 @@ def disrupts_little(subject: Subject) -> None:
         stray = [key for key in wanted if whole[key] != gone and left[key] != whole[key]]
         if stray:
             raise LawBroken("12, disrupts_little", f"{len(stray)} keys moved that {gone!r} did not own")
-
-
-def _owners(subject: Subject, nodes: tuple[Node, ...], wanted: list[str]) -> dict[str, str | None]:
     selector = subject.make()
-    snapshot = Snapshot(Members(nodes), nodes)
+    for version, ids in enumerate([[*shares][:7], [*shares][3:], shares], 1):
+        present = tuple([node for node in nodes if node.id in ids])
+        owners = _owners(subject, present, wanted, selector, version)
+        fresh = whole if len(present) == len(nodes) else _owners(subject, present, wanted)
+        differ = sum(owners[key] != fresh[key] for key in wanted)
+        if differ:
+            raise LawBroken(
+                "12, disrupts_little",
+                f"{differ} of {len(wanted)} keys lie elsewhere than with a fresh selector, which saw no other endpoints",
+            )
+
+
+def _owners(
+    subject: Subject,
+    nodes: tuple[Node, ...],
+    wanted: list[str],
+    selector: Selector | None = None,
+    version: int = 1,
+) -> dict[str, str | None]:
+    selector = selector or subject.make()
+    snapshot = Snapshot(Members(nodes, version=version), nodes, version=version)
     owners: dict[str, str | None] = {}
     for key in wanted:
         node = selector.select(snapshot, make_context(key=key))

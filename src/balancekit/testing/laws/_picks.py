@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from balancekit._support.extras import extra
@@ -10,7 +11,7 @@ with extra("testing"):
     from hypothesis import strategies as st
 
 from balancekit.protocols import SupportsPicker, SupportsPrepare
-from balancekit.snapshot import Key, Snapshot
+from balancekit.snapshot import Key, Members, Snapshot
 from balancekit.testing._broken import LawBroken
 from balancekit.testing._factories import make_context
 from balancekit.testing.laws._subject import Subject
@@ -79,7 +80,7 @@ def survives_changes(subject: Subject) -> None:
     @subject.search(changes=st.lists(snapshots(), min_size=2, max_size=6), key=st.none() | keys())
     def law(changes: list[Snapshot], key: Key | None) -> None:
         selector, ctx = subject.make(), make_context(3, key=key)
-        for snapshot in changes:
+        for snapshot in _versions(changes):
             if isinstance(selector, SupportsPrepare):
                 selector.prepare(snapshot)
             for _ in range(3):
@@ -87,6 +88,16 @@ def survives_changes(subject: Subject) -> None:
                 candidates = snapshot.candidates(ctx)
                 if (node is None and candidates) or (node and not any(node is one for one in candidates)):
                     raise LawBroken("7, survives_changes", f"{node!r} after a change to {snapshot!r}")
+
+
+def _versions(changes: Iterable[Snapshot]) -> Iterator[Snapshot]:
+    """Yield changes of membership, numbered as by a pool; after each, one endpoint goes down, and is up again."""
+    for number, change in enumerate(changes, 1):
+        members = Members(change.members.nodes, version=number)
+        for version, eligible in enumerate(
+            (change.eligible, change.eligible[1:], change.eligible), 3 * number
+        ):
+            yield Snapshot(members, eligible, version=version)
 
 
 def fast_path_agrees(subject: Subject) -> None:

@@ -26,8 +26,8 @@ def in_proportion(subject: Subject) -> None:
     """Law 9. Survivors' shares are in proportion to their weights, whichever endpoints are missing and however.
 
     For every set of missing endpoints (of five, of weights 5, 3, 2, 2, 1), missing because they are down,
-    because they were removed, or because the request excludes them. And: an endpoint of weight zero is
-    never picked while another may be.
+    because they were removed, or because the request excludes them. So are shares after endpoints joined or weights
+    changed. And: an endpoint of weight zero is never picked while another may be.
     """
     shares = {"a": 5.0, "b": 3.0, "c": 2.0, "d": 2.0, "e": 1.0}
     _check_shares(subject, shares, shares, "9, in_proportion")
@@ -53,13 +53,19 @@ def _check_shares(
         for missing in itertools.combinations(expected, count):
             wanted = {id: weight for id, weight in expected.items() if id not in missing}
             for how, path, counts in _situations(subject, given_weights, set(missing)):
-                z = chi_square_z(counts, wanted)
-                if z > Z or set(counts) - set(wanted):
-                    raise LawBroken(
-                        law,
-                        f"with {missing or 'none'} {how}, {path} gave {dict(sorted(counts.items()))} for "
-                        f"weights {wanted}: {z:.1f} standard deviations off (at most {Z})",
-                    )
+                _compare(law, f"with {missing or 'none'} {how}, {path}", counts, wanted)
+    for how, counts in _changes(subject, given_weights):
+        _compare(law, f"right after {how}, select", counts, expected)
+
+
+def _compare(law: str, situation: str, counts: Mapping[str, int], wanted: Mapping[str, float]) -> None:
+    z = chi_square_z(counts, wanted)
+    if z > Z or set(counts) - set(wanted):
+        raise LawBroken(
+            law,
+            f"{situation} gave {dict(sorted(counts.items()))} for weights {wanted}: {z:.1f} standard deviations "
+            f"off (at most {Z})",
+        )
 
 
 def _situations(
@@ -73,7 +79,11 @@ def _situations(
 
     selector, ctx = subject.make(), make_context(seed)
     _counts(subject, selector, whole, ctx, 7)  # all were there before
-    yield "down", "select", _counts(subject, selector, make_snapshot(nodes, down=missing), ctx, PICKS)
+    yield (
+        "down",
+        "select",
+        _counts(subject, selector, make_snapshot(nodes, down=missing, version=2), ctx, PICKS),
+    )
 
     if len(missing) <= MAX_OTHERWISE_MISSING:
         left = tuple([node for node in nodes if node.id not in missing])
@@ -89,6 +99,17 @@ def _situations(
         pick = selector.picker(make_snapshot(nodes, down=missing), rng=Random(seed))
         picked = [pick(0.0).id for _ in range(PICKS)]
         yield "down", "the picker", {id: picked.count(id) for id in set(picked)}
+
+
+def _changes(subject: Subject, shares: Mapping[str, float]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield what becomes of a pool whose endpoints joined, or got their weights, after the first picks."""
+    fewer = {id: weight for id, weight in shares.items() if id not in {"a", "e"}}
+    others = dict(zip(shares, reversed([*shares.values()]), strict=True))
+    for how, before in (("two endpoints joined", fewer), (f"weights were {others}", others)):
+        selector, ctx = subject.make(), make_context(hash_free_seed(set(before)))
+        _counts(subject, selector, make_snapshot(subject.nodes(before)), ctx, 7)
+        whole = make_snapshot(subject.nodes(shares), version=2)
+        yield how, _counts(subject, selector, whole, ctx, PICKS)
 
 
 def hash_free_seed(ids: set[str]) -> int:
