@@ -9,7 +9,7 @@ from typing import Any, Final, final
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
-from balancekit.gslb import Client, Query, Reply, Standing, Standings, Zone
+from balancekit.gslb import Client, Query, Reply, ResourceRecord, Standing, Standings, StaticRecords, Zone
 from balancekit.health import ELIGIBLE
 from balancekit.protocols import ObservableBalancer
 
@@ -101,8 +101,11 @@ class ZoneResponder:
         rng: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.zone: Zone = zone
-        """The zone. Assign another to replace it; queries see one or the other."""
+        self.zone = zone
+        if not callable(standings) and not isinstance(standings, ObservableBalancer):
+            raise ConfigurationError(
+                "standings", standings, "a balancer, or a callable such as fixed_standings({})"
+            )
         self.standings: Standings = (
             BalancerStandings(standings, clock=clock)
             if isinstance(standings, ObservableBalancer)
@@ -110,6 +113,40 @@ class ZoneResponder:
         )
         self._rng: Final = Random() if rng is None else rng
         self._clock: Final = clock
+
+    @property
+    def zone(self) -> Zone:
+        """The zone. Assign another to replace it; queries see one or the other.
+
+        Raises
+        ------
+        ConfigurationError
+            For a record that cannot be written to an answer; the zone stays as it is.
+        """
+        return self._zone
+
+    @zone.setter
+    def zone(self, zone: Zone) -> None:
+        self._refuse_unwritable(zone)
+        self._zone = zone
+
+    def _refuse_unwritable(self, zone: Zone) -> None:
+        texts = [("@", "SOA", zone.soa.data)]
+        for name, value in zone.names().items():
+            if isinstance(value, StaticRecords):
+                texts += [(name or "@", kind, text) for kind, many in value.data.items() for text in many]
+        for name, kind, text in texts:
+            try:
+                self._write(ResourceRecord(f"{zone.origin}.", kind, 0, text))
+            except Exception as error:
+                wanted = (
+                    f"a record of {name!r} that can be written to an answer ({type(error).__name__}: {error})"
+                )
+                raise ConfigurationError("zone", f"{kind} {text}", wanted) from error
+
+    def _write(self, record: ResourceRecord) -> object:
+        """Write one record; raises if it cannot."""
+        raise NotImplementedError
 
     def reply(self, name: str, kind: str, client: Client) -> Reply:
         """Return the zone's reply to one question."""

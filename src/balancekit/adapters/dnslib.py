@@ -151,6 +151,14 @@ class GslbResolver(ZoneResponder):
             reply.add_ar(EDNS0(udp_len=UDP_SIZE, opts=carried))
         return reply
 
+    def _write(self, record: ResourceRecord) -> object:
+        reply = DNSRecord()
+        for rr in _records(record):
+            reply.add_answer(rr)
+        if not reply.rr:
+            raise ValueError(record.kind)
+        return reply.pack()
+
 
 def _ends_with_empty_option(request: Any, wire: bytes) -> bool:
     """Whether the message ends with a client subnet option without data, which is not in the parsed request."""

@@ -114,6 +114,9 @@ class DnsResponder(ZoneResponder):
         limit = MAX_SIZE if tcp else min(UDP_SIZE, max(MIN_UDP_SIZE, request.payload))
         return response.to_wire(max_size=limit, prefer_truncation=True)
 
+    def _write(self, record: ResourceRecord) -> object:
+        return _rrsets((record,))
+
 
 def _subnet_option(wire: bytes) -> bytes | None:
     """Return the data of the client subnet option as it stands in the message; ``None`` without one.

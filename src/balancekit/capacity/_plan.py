@@ -6,7 +6,7 @@ share of the demand when as many of the largest other sites are lost as the plan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any, Final, final
 
@@ -84,7 +84,7 @@ class CapacityPlan(Record):
         Parameters
         ----------
         **lost
-            How many of ``sites``, ``l4``, ``l7``, ``backends``; nodes are lost in every site.
+            How many of ``sites``, ``l4``, ``l7``, ``backends``, of the tiers in the plan; nodes are lost in every site.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class CapacityPlan(Record):
         >>> plan.utilisation_after(sites=1)  # five nodes a site do not carry a third of everything
         {'l7': 1.3333333333333333}
         """
-        counts = _losses(lost)
+        counts = _losses(lost, self.tiers)
         found: dict[str, float] = {}
         for share, site in zip(self.gslb.worst_shares(counts["sites"]), self.sites, strict=True):
             growth = share * self.demand.requests / site.worst.requests
@@ -196,7 +196,7 @@ def plan_capacity(
     if not isinstance(demand, Demand):
         raise ConfigurationError("demand", demand, "a Demand(requests=...)")
     gslb, by_name = _by_name(tiers)
-    spare = _losses({} if survive is None else survive)
+    spare = _losses({} if survive is None else survive, by_name)
     usual = valid.number("utilisation", utilisation, above=0.0, maximum=1.0)
     made: dict[tuple[float, float], SitePlan] = {}  # sites of equal shares need the same
     sites = []
@@ -227,11 +227,11 @@ def _by_name(tiers: object) -> tuple[Gslb, dict[str, Tier]]:
     return (sites[0] if sites else Gslb(sites=1)), found
 
 
-def _losses(lost: object) -> dict[str, int]:
-    names = ("sites", *TIERS)
+def _losses(lost: object, tiers: Iterable[str]) -> dict[str, int]:
+    names = ("sites", *tiers)
     if not isinstance(lost, Mapping) or not lost.keys() <= {*names}:
         raise ConfigurationError("survive", lost, f"numbers by name, of {', '.join(names)}")
-    return {name: valid.integer(name, lost.get(name, 0), minimum=0) for name in names}
+    return {name: valid.integer(name, lost.get(name, 0), minimum=0) for name in ("sites", *TIERS)}
 
 
 def _tier_plan(tier: Tier, demand: Demand, spare: int, usual: float) -> TierPlan:

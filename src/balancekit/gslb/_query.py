@@ -127,6 +127,8 @@ class Query(Record):
 
     def _check(self) -> None:
         text("name", self.name, empty=True)
+        if not isinstance(self.client, Client):
+            raise ConfigurationError("client", self.client, "a Client(address=...)")
         text("kind", self.kind)
 
 

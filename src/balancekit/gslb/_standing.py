@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
 from balancekit._support.arguments import checked_arguments
+from balancekit.errors import ConfigurationError
 
 __all__ = ["Standing", "Standings", "fixed_standings", "standings_of"]
 
@@ -54,6 +55,9 @@ def fixed_standings(standings: Mapping[str, bool | Standing], /, *, default: boo
     known = {
         id: (UP if value else DOWN) if isinstance(value, bool) else value for id, value in standings.items()
     }
+    for id, value in known.items():
+        if not isinstance(value, Standing):
+            raise ConfigurationError("standings", value, f"True, False or a Standing for {id!r}")
     other = UP if default else DOWN
     return lambda endpoint: known.get(endpoint, other)
 

@@ -31,6 +31,8 @@ __all__ = ["Reply", "ResourceRecord", "Soa", "StaticRecords", "Zone"]
 ADDRESS_KINDS: Final = {"A": 4, "AAAA": 6}
 MAX_NAME: Final = 253
 """Characters of a name without the final dot (RFC 1035)."""
+MAX_LABEL: Final = 63
+UNESCAPED_DOT: Final = re.compile(r"(?<!\\)\.")
 LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -49,7 +51,8 @@ class Soa(Record):
     Parameters
     ----------
     primary, contact
-        The primary name server, and the mailbox of the responsible person, as domain names.
+        The primary name server, and the mailbox of the responsible person, as domain names:
+        ``admin.example.com`` for ``admin@example.com``.
     serial, refresh, retry, expire
         As of RFC 1035; for secondaries that copy the zone, which answers by health cannot have.
     negative_ttl
@@ -72,7 +75,7 @@ class Soa(Record):
 
     def _check(self) -> None:
         for name in ("primary", "contact"):
-            valid.text(name, getattr(self, name))
+            _domain(name, getattr(self, name))
         for name in ("serial", "refresh", "retry", "expire", "negative_ttl"):
             valid.integer(name, getattr(self, name), minimum=0, maximum=0xFFFF_FFFF)
 
@@ -208,7 +211,7 @@ class Zone:
         self.soa: Final = soa
         self._names: Final[dict[str, Policy | StaticRecords]] = {}
         for name, value in records.items():
-            self._names["" if name == "@" else _labels("records", name)] = value
+            self._names["" if name == "@" else _relative(name, self.origin)] = value
         self._above: Final = {
             name[place + 1 :] for name in self._names for place, char in enumerate(name) if char == "."
         } | {""}
@@ -289,6 +292,29 @@ class Zone:
 
 def _absolute(name: str) -> str:
     return name if name.endswith(".") else name + "."
+
+
+def _domain(parameter: str, name: object) -> None:
+    """Refuse what is no domain name. A dot in a label has a backslash before it."""
+    text = valid.text(parameter, name)
+    if "@" in text:
+        raise ConfigurationError(parameter, name, f"a domain name: {text.replace('@', '.', 1)}")
+    labels = UNESCAPED_DOT.split(text.removesuffix("."))
+    if (
+        not all(0 < len(label) <= MAX_LABEL and not re.search(r"\s", label) for label in labels)
+        and text != "."
+    ):
+        raise ConfigurationError(parameter, name, "a domain name")
+
+
+def _relative(name: object, origin: str) -> str:
+    """Return the name below the origin; one that ends with a dot is absolute."""
+    labels = _labels("records", name)
+    below = labels.removesuffix(f".{origin}")
+    absolute = str(name).endswith(".")
+    if below == labels if absolute else below != labels or labels == origin:
+        raise ConfigurationError("records", name, f"names below {origin} without it, such as 'www', or '@'")
+    return below
 
 
 def _labels(parameter: str, name: object) -> str:

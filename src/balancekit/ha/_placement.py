@@ -57,6 +57,9 @@ def place(
     >>> rankings["192.0.2.100"]
     ('lb2', 'lb3', 'lb1')
     """
+    for parameter, ids in (("addresses", addresses), ("nodes", nodes)):
+        if isinstance(ids, str):
+            raise ConfigurationError(parameter, ids, f"a list: [{ids!r}]")
     names = list(nodes)
     if not names or len(set(names)) < len(names):
         raise ConfigurationError("nodes", names, "one id or more, each once")

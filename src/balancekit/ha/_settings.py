@@ -74,6 +74,10 @@ class RouterSettings(Record):
         for name, given in (("source", (self.source,)), ("peers", self.peers)):
             if any(ip(one, name).version != family for one in given):
                 raise ConfigurationError(name, given, f"IPv{family} addresses, as the protected ones")
+        if ip(self.source) in {ip(peer) for peer in self.peers}:
+            raise ConfigurationError(
+                "peers", self.peers, f"the other routers, without source ({self.source})"
+            )
 
     @checked_arguments
     def skew(self, interval: float, priority: int | None = None) -> float:

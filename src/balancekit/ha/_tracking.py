@@ -113,7 +113,14 @@ class Tracking(Record):
     values: Mapping[str, int] = MappingProxyType({})
 
     def _check(self) -> None:
-        for name, weight in self.values.items():
+        checks, values = self.checks, self.values
+        if not isinstance(checks, Mapping) or not all(
+            isinstance(one, TrackedCheck) for one in checks.values()
+        ):
+            raise ConfigurationError("checks", checks, "a mapping from names to TrackedCheck(...)")
+        if not isinstance(values, Mapping):
+            raise ConfigurationError("values", values, "a mapping from names to weights")
+        for name, weight in values.items():
             valid.integer(f"values[{name}]", weight, minimum=FAULT_PRODUCT, maximum=-FAULT_PRODUCT)
 
     def __call__(self, router: VirtualRouter) -> TrackingMachine:

@@ -18,7 +18,7 @@ from balancekit.events import Ejected, Event, Removed
 from balancekit.outcome import FAILURES, CheckResult, Completion
 from balancekit.protocols import ObservableBalancer, require_balancer
 from balancekit.sharing._redis import AsyncRedisStore, RedisStore
-from balancekit.sharing._store import Hint
+from balancekit.sharing._store import Hint, require_store
 
 __all__ = ["SharedEjections"]
 
@@ -74,7 +74,7 @@ class SharedEjections:
     ) -> None:
         require_balancer(balancer)
         self._balancer = weakly(balancer)  # the store, which may serve others, keeps this
-        self._core = store.core
+        self._core = require_store(store).core
         self._quorum = valid.integer("quorum", quorum, minimum=1)
         self._suspicion = valid.integer("suspicion", suspicion, minimum=1)
         self._max_ejected = valid.number("max_ejected", max_ejected, minimum=0.0, maximum=1.0)

@@ -24,6 +24,7 @@ from balancekit.node import Node
 from balancekit.protocols import LoadPolicy, SupportsForget, SupportsPoolLoad, Sweep
 from balancekit.sharing._exchange import NO_PLACE, Exchange
 from balancekit.sharing._load import SharedLoad
+from balancekit.sharing._store import require_store
 
 __all__ = ["Shared", "SharedPool", "SharedStore"]
 
@@ -96,12 +97,19 @@ class Shared(Policy):
     max_endpoints: int = 256
 
     def _check(self) -> None:
-        if not callable(self.load) or isinstance(self.load, InFlightCost | Shared):
+        load: object = self.load
+        if isinstance(load, type) and issubclass(load, Policy):
+            raise ConfigurationError("load", load, f"an instance: {load.__name__}()")
+        if not callable(load) or isinstance(load, InFlightCost | Shared):
             raise ConfigurationError(
                 "load", self.load, "a load policy that reads requests in flight, such as InFlight()"
             )
         if (self.file is None) == (self.store is None):
             raise ConfigurationError("file", self.file, "either file= or store=")
+        if self.file is not None and not str(self.file):
+            raise ConfigurationError("file", self.file, "a name or a path")
+        if self.store is not None:
+            require_store(self.store)
         valid.number("period", self.period, above=0.0)
         valid.integer("max_workers", self.max_workers, minimum=1, maximum=65_536)
         valid.integer("max_endpoints", self.max_endpoints, minimum=1, maximum=1_000_000)

@@ -19,6 +19,7 @@ from balancekit.protocols import LoadPolicy
 from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.sharing._redis import AsyncRedisStore, RedisStore
+from balancekit.sharing._store import require_store
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["SharedRateLimit"]
@@ -164,7 +165,7 @@ class SharedRateLimit(ConstructorRepr):
         replicas: int = 1,
         child: MakeSelector = ShortestExpectedDelay,
     ) -> None:
-        self._store = store
+        self._store = require_store(store)
         self._rate = valid.number("rate", rate, above=0.0)
         self._burst = max(1.0, self._rate) if burst is None else valid.number("burst", burst, minimum=1.0)
         self._by_cost = valid.flag("by_cost", by_cost)

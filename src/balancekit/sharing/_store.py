@@ -11,15 +11,16 @@ import json
 import math
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol, final
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, final
 from uuid import uuid4
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import new_lock
 from balancekit._support.log import log_change
+from balancekit.errors import ConfigurationError
 from balancekit.sharing._exchange import NO_PLACE, Counts, Place
 
-__all__ = ["SCRIPT", "Hint", "Quota", "StoreCore", "StoreExchange"]
+__all__ = ["SCRIPT", "Hint", "Quota", "StoreCore", "StoreExchange", "require_store"]
 
 MAX_AGE_PERIODS: Final = 3.0
 """Sums older than this many periods are dropped: two choices by old counts are worse than by own ones."""
@@ -322,6 +323,16 @@ class StoreExchange:
         pool = self._pool()
         for id, load in () if pool is None else list(pool.loads.items()):
             load.node.latency_estimate = max(0, others.get(id, 0))
+
+
+S = TypeVar("S")
+
+
+def require_store(store: S) -> S:
+    """Return a store; refuse what is none, such as an address."""
+    if isinstance(store, type) or not callable(getattr(store, "exchange", None)):
+        raise ConfigurationError("store", store, "a RedisStore(...) or an AsyncRedisStore(...)")
+    return store
 
 
 def _no_pool() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import importlib
 import sys
+from functools import partial
 from unittest import mock
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,10 +14,17 @@ from tests.unit.mistakes._row import Row
 
 from balancekit import LoadBalancer, Outcome
 from balancekit.adapters import hedge
+from balancekit.adapters.dnslib import GslbResolver
+from balancekit.adapters.dnspython import DnsResponder
+from balancekit.capacity import L4, Demand, plan_capacity
 from balancekit.checks import AsyncChecks, HttpCheck, Schedule, TcpCheck, ThreadChecks
 from balancekit.discovery import ThreadDiscovery
+from balancekit.gslb import AllUp, Query, Soa, StaticRecords, Zone, fixed_standings
+from balancekit.ha import Tracking, VirtualRouter, place
 from balancekit.hashing import HashRing, MaglevTable
+from balancekit.loads import InFlight
 from balancekit.observability.prometheus import BalancerCollector
+from balancekit.sharing import Shared, SharedEjections, SharedRateLimit
 from balancekit.testing import check_load, check_selector
 from balancekit.testing.laws import WEIGHTED
 
@@ -53,6 +61,24 @@ def hedge_a_plain_function():
     finally:
         outcomes = balancer.stats().outcomes
         assert outcomes[Outcome.IGNORED] == balancer.stats().completed == 1
+
+
+ONE_SITE = AllUp(["192.0.2.1"])
+PLAN = (Demand(requests=1_000), [L4(gbps=1)])
+
+
+def zone(names):
+    return Zone("a.test", Soa(primary="ns1.a.test", contact="me.a.test"), names)
+
+
+def serve(adapter, kind, text):
+    return adapter(zone({"x": StaticRecords(data={kind: [text]})}), fixed_standings({}))
+
+
+def peer_of_itself():
+    return VirtualRouter(
+        vrid=1, addresses=("192.0.2.9",), source="192.0.2.1", peers=("192.0.2.2", "192.0.2.1")
+    )
 
 
 async def waits(endpoint, timeout):
@@ -170,6 +196,34 @@ ROWS = [
         CONFIGURATION,
         r"fresh selector at each call",
     ),
+    Row(
+        "a mailbox",
+        lambda: Soa(primary="ns1.a.test", contact="me@a.test"),
+        CONFIGURATION,
+        r"name: me\.a\.test",
+    ),
+    Row("a host with a space", lambda: Soa(primary="ns 1", contact="me.a.test"), CONFIGURATION, r"primary="),
+    Row("a whole name", lambda: zone({"www.a.test": ONE_SITE}), CONFIGURATION, r"without it, such as 'www'"),
+    Row("another zone", lambda: zone({"www.b.test.": ONE_SITE}), CONFIGURATION, r"names below a\.test"),
+    Row("a client's address", lambda: Query(name="www", client="192.0.2.1"), CONFIGURATION, r"Client\("),
+    Row("a word for up", lambda: fixed_standings({"x": "up"}), CONFIGURATION, r"Standing for 'x'"),
+    *[
+        Row(f"{kind} {text} in {adapter.__name__}", partial(serve, adapter, kind, text), CONFIGURATION, kind)
+        for adapter in (GslbResolver, DnsResponder)
+        for kind, text in (("A", "192.0.2.999"), ("MX", "mail"), ("BOGUS", "x"))
+    ],
+    Row("no standings", lambda: GslbResolver(zone({}), None), CONFIGURATION, r"standings=None"),
+    Row("tracked names", lambda: Tracking(checks=["s"]), CONFIGURATION, r"TrackedCheck"),
+    Row("a tracked number", lambda: Tracking(checks={"s": 3}), CONFIGURATION, r"TrackedCheck"),
+    Row("place one", lambda: place("192.0.2.1", ["a"]), CONFIGURATION, r"\['192\.0\.2\.1'\]"),
+    Row("peer of itself", peer_of_itself, CONFIGURATION, r"without source"),
+    Row("spare of no tier", lambda: plan_capacity(*PLAN, survive={"l7": 1}), CONFIGURATION, r"of sites, l4"),
+    Row("loss of no tier", lambda: plan_capacity(*PLAN).survives(l7=1), CONFIGURATION, r"of sites, l4"),
+    Row("a store's address", lambda: Shared(InFlight(), store="redis://a"), CONFIGURATION, r"RedisStore\("),
+    Row("quotas of no store", lambda: SharedRateLimit("redis", 5.0), CONFIGURATION, r"RedisStore\("),
+    Row("ejections of no store", lambda: SharedEjections(lb(), None), CONFIGURATION, r"RedisStore\("),
+    Row("a file without a name", lambda: Shared(InFlight(), file=""), CONFIGURATION, r"file=''"),
+    Row("a shared class", lambda: Shared(InFlight, file="a"), CONFIGURATION, r"InFlight\(\)"),
     Row("check one law", lambda: check_selector(Raises, WEIGHTED), CONFIGURATION, r"laws=.*at least one"),
     Row("check no law", lambda: check_selector(Raises, []), CONFIGURATION, r"laws=.*at least one"),
     Row(
