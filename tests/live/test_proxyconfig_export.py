@@ -258,3 +258,12 @@ def test_a_pool_without_routes_is_accepted(tmp_path, kind, selector):
     )
     path = _accepted(tmp_path, kind, export_config([pool], kind, listen=f"127.0.0.1:{free_port()}").text)
     assert read_config(str(path)).explain(ProxyRequest("/x")).server.address == "127.0.0.1:1"
+
+
+@pytest.mark.parametrize("kind", list(COMMANDS))
+@pytest.mark.parametrize("name", cases.EXTREMES)
+def test_exports_at_the_limits_are_accepted(tmp_path, kind, name):
+    """Long and short times, many servers and levels, small shares, wide bounds, names that mean something to a parser."""
+    pools, routes = cases.EXTREMES[name]()
+    found = export_config(pools, kind, routes=routes, listen=f"127.0.0.1:{free_port()}")
+    _accepted(tmp_path, kind, found.text)

@@ -17,7 +17,7 @@ from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import RouteTable
 from balancekit.proxyconfig._export_envoy import envoy_text
-from balancekit.proxyconfig._export_facts import Difference, Exported
+from balancekit.proxyconfig._export_facts import MAX_TIME_S, Difference, Exported
 from balancekit.proxyconfig._export_haproxy import haproxy_text
 from balancekit.proxyconfig._export_nginx import nginx_text
 from balancekit.proxyconfig._export_pool import ExportPool
@@ -139,6 +139,14 @@ def export_config(
         Difference(where=f"route {rule.name}", text="its time-out, attempts and retry_on are not written")
         for rule in rules
         if kind != "envoy" and (rule.timeout is not None or rule.attempts > 1 or rule.retry_on)
+    ]
+    differences += [
+        Difference(
+            where=f"route {rule.name}",
+            text=f"no time is longer than {MAX_TIME_S[kind]:,} s; {rule.timeout:g} s is cut",
+        )
+        for rule in rules
+        if rule.timeout is not None and rule.timeout > MAX_TIME_S[kind]
     ]
     text = EXPORT_KINDS[kind](written, rules, listen)
     differences = list(dict.fromkeys(differences))

@@ -26,19 +26,32 @@ TEXTS: Final = {"is": "exact", "is not": "exact", "starts with": "prefix", "cont
 POINTS: Final = 1_024
 WHOLE: Final = 1_000_000
 
+MAX_LEVEL: Final = 127
+MAX_TABLE: Final = 5_000_011
+MAX_PERCENT: Final = 1_000_000
+"""Of overprovisioning and of a balance factor; more is no other choice."""
+
 Table = dict[str, Any]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML that Envoy's parser reads as it is meant: ``y`` and ``n`` are flags there."""
+
+
+def _written(dumper: _Dumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if text in {*"yYnN"} else None)
+
+
+_Dumper.add_representer(str, _written)
 
 
 def envoy_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: str) -> str:
     """Return the configuration of Envoy, without comments."""
     by_name = {pool.pool.name: pool for pool in pools}
-    routes: list[Table] = []
-    for rule in rules:
-        match = _match(rule, pools[0])
-        if match is None:
-            pools[0].differ(f"route {rule.name} is left out: Envoy has no equal for its conditions")
-            continue
-        routes.append({"name": rule.name, "match": match, "route": _action(rule, by_name)})
+    routes: list[Table] = [
+        {"name": rule.name, "match": _match(rule, pools[0]), "route": _action(rule, by_name)}
+        for rule in rules
+    ]
     if not rules:
         only = pools[0]
         routes.append({"match": {"prefix": "/"}, "route": {"cluster": only.pool.name, **_keyed(only)}})
@@ -64,7 +77,7 @@ def envoy_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: st
         "filter_chains": [{"filters": chain}],
     }
     document = {"static_resources": {"listeners": [listener], "clusters": [_cluster(pool) for pool in pools]}}
-    text: str = yaml.safe_dump(document, sort_keys=False, width=120)
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120)
     return text
 
 
@@ -75,25 +88,28 @@ def _socket(host: str, port: int) -> Table:
 def _cluster(pool: Exported) -> Table:
     found = pool.pool
     endpoints = []
-    for level in sorted({member.level for member in pool.members}):
+    levels = [min(member.level, MAX_LEVEL) for member in pool.members]
+    if levels != [member.level for member in pool.members]:
+        pool.fidelity = "nearest"
+        pool.differ(f"Envoy has {MAX_LEVEL + 1} priority levels: the further ones share the last")
+    for level in sorted(set(levels)):
         hosts = [
             {
                 "endpoint": {"address": _socket(*member.address)},
                 "load_balancing_weight": max(1, member.weight),
                 **({} if member.weight else {"health_status": "DRAINING"}),
             }
-            for member in pool.members
-            if member.level == level
+            for member, its in zip(pool.members, levels, strict=True)
+            if its == level
         ]
         endpoints.append({"priority": level, "lb_endpoints": hosts})
     assignment: Table = {"cluster_name": found.name, "endpoints": endpoints}
     priority = found.router("Priority")
     if priority is not None and "overprovisioning" in priority:
-        assignment["policy"] = {"overprovisioning_factor": round(priority["overprovisioning"] * 100)}
-    named = any(
-        not member.address.host.strip("[]").replace(".", "").replace(":", "").isdigit()
-        for member in pool.members
-    )
+        assignment["policy"] = {
+            "overprovisioning_factor": min(round(priority["overprovisioning"] * 100), MAX_PERCENT)
+        }
+    named = not all(member.address.numeric for member in pool.members)
     cluster: Table = {
         "name": found.name,
         "type": "STRICT_DNS" if named else "STATIC",
@@ -103,7 +119,7 @@ def _cluster(pool: Exported) -> Table:
     }
     if pool.bound is not None:
         if found.keyed:
-            consistent = {"hash_balance_factor": max(100, round(pool.bound * 100))}
+            consistent = {"hash_balance_factor": min(max(100, round(pool.bound * 100)), MAX_PERCENT)}
             cluster["common_lb_config"] = {"consistent_hashing_lb_config": consistent}
         else:
             pool.differ("BoundedLoad needs a hash; it is not written")
@@ -129,7 +145,9 @@ def _policy(pool: Exported) -> Table:
     if policy == "RING_HASH":
         size = max(POINTS, min(MAX_RING, options.get("vnodes", 150) * len(pool.members)))
         return {"lb_policy": policy, "ring_hash_lb_config": {"minimum_ring_size": size}}
-    if policy == "MAGLEV" and "size" in options:
+    if policy == "MAGLEV" and options.get("size", 0) > MAX_TABLE:
+        pool.differ(f"Envoy's table has at most {MAX_TABLE:,} slots; it has the 65,537 of the default")
+    elif policy == "MAGLEV" and "size" in options:
         return {"lb_policy": policy, "maglev_lb_config": {"table_size": options["size"]}}
     return {"lb_policy": policy}
 
@@ -143,8 +161,8 @@ def _health(pool: Exported) -> Table:
         made["outlier_detection"] = {
             "consecutive_5xx": health.failures.threshold,
             "interval": "1s",
-            "base_ejection_time": f"{ejection.base:g}s",
-            "max_ejection_time": f"{max(ejection.base, ejection.max_duration):g}s",
+            "base_ejection_time": _time(pool, ejection.base),
+            "max_ejection_time": _time(pool, max(ejection.base, ejection.max_duration)),
             "max_ejection_percent": round(ejection.max_share * 100),
             "enforcing_success_rate": 0,
         }
@@ -153,8 +171,8 @@ def _health(pool: Exported) -> Table:
             pool.differ("slow start is not written")
     if found.check is not None:
         check: Table = {
-            "timeout": f"{found.schedule.timeout:g}s",
-            "interval": f"{found.schedule.interval:g}s",
+            "timeout": _time(pool, found.schedule.timeout),
+            "interval": _time(pool, found.schedule.interval),
             "healthy_threshold": getattr(health.thresholds, "rise", 2) if health else 2,
             "unhealthy_threshold": getattr(health.thresholds, "fall", 3) if health else 3,
         }
@@ -186,11 +204,16 @@ def _keyed(pool: Exported) -> Table:
         elif kind != "client":
             policy = {"header": {"header_name": ":path" if kind == "target" else name}}
         found["hash_policy"] = [policy]
-    return found | _retries(pool.pool.attempts, pool.pool.timeout, ())
+    return found | _retries(pool, pool.pool.attempts, pool.pool.timeout, ())
 
 
-def _retries(attempts: int, timeout: float | None, statuses: Sequence[int]) -> Table:
-    found: Table = {"timeout": f"{timeout:g}s" if timeout is not None else "0s"}
+def _time(pool: Exported, value: float) -> str:
+    """Return a time in seconds as Envoy reads it, in whole milliseconds."""
+    return f"{pool.milliseconds(value) / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def _retries(pool: Exported, attempts: int, timeout: float | None, statuses: Sequence[int]) -> Table:
+    found: Table = {"timeout": _time(pool, timeout) if timeout is not None else "0s"}
     if attempts > 1:
         policy: Table = {
             "retry_on": "connect-failure,refused-stream,reset-before-request"
@@ -208,7 +231,7 @@ def _action(rule: RouteRule, pools: dict[str, Exported]) -> Table:
     found = _keyed(first)
     if rule.timeout is not None or rule.attempts > 1:
         found.pop("retry_policy", None)
-        found |= _retries(rule.attempts, rule.timeout or first.pool.timeout, rule.retry_on)
+        found |= _retries(first, rule.attempts, rule.timeout or first.pool.timeout, rule.retry_on)
     if rule.rewrite is not None:
         first.differ(f"route {rule.name}: the rewrite is not written")
     if len(rule.targets) == 1:
@@ -223,7 +246,7 @@ def _action(rule: RouteRule, pools: dict[str, Exported]) -> Table:
     return {"weighted_clusters": {"clusters": weights}, **found}
 
 
-def _match(rule: RouteRule, pool: Exported) -> Table | None:
+def _match(rule: RouteRule, pool: Exported) -> Table:
     found: Table = _path(rule.path)
     headers: list[Table] = []
     parameters: list[Table] = []
@@ -237,9 +260,11 @@ def _match(rule: RouteRule, pool: Exported) -> Table | None:
         headers.append({"name": ":method", "string_match": {"safe_regex": {"regex": wanted}}})
     for condition in rule.conditions:
         test = _condition(condition)
-        if test is None:
-            return None
         (parameters if _native(condition) else headers).append(test)
+        if condition.kind == "header" and condition.operator == "is not" and not condition.argument:
+            pool.differ(f"{condition!r}: an empty value counts as absent")
+        if condition.operator == "matches":
+            pool.differ(f"{condition!r}: the expression is read as RE2, byte by byte")
         if condition.kind != "header" and not _native(condition):
             pool.differ(f"{condition!r}: of a {condition.kind} sent twice every value counts")
     if isinstance(rule.path, Regex):
@@ -267,17 +292,18 @@ def _path(pattern: PathPattern | None) -> Table:
     return {"safe_regex": {"regex": path_expression(pattern, end="")}}
 
 
-def _condition(condition: ValueCondition) -> Table | None:
+def _condition(condition: ValueCondition) -> Table:
     operator, argument = condition.operator, condition.argument
     negated = {"invert_match": True, "treat_missing_header_as_empty": True}
+    if condition.kind == "header" and operator == "is not" and not argument:
+        return {
+            "name": condition.name,
+            "string_match": {"safe_regex": {"regex": ".*"}},
+            "treat_missing_header_as_empty": True,
+        }
     if condition.kind == "header" and operator in {"present", "absent"}:
         return {"name": condition.name, "present_match": operator == "present"}
-    if condition.kind == "header" and operator == "between":
-        low, high = argument if isinstance(argument, tuple) else (0, 0)
-        return {"name": condition.name, "range_match": {"start": low, "end": high + 1}}
     wanted = whole_value(condition)
-    if wanted is None:
-        return None
     if condition.kind == "cookie" or (condition.kind == "query" and operator in NEGATED):
         expression = _inside(condition, wanted)
         name = "cookie" if condition.kind == "cookie" else ":path"
@@ -300,4 +326,7 @@ def _inside(condition: ValueCondition, wanted: str) -> str:
     name = literal(condition.name)
     if condition.kind == "cookie":
         return rf"(?:.*;[ \t]*)?{name}={wanted}[ \t]*(?:;.*)?"
-    return rf"[^?]*\?(?:.*&)?{name}={wanted}(?:&.*)?"
+    value = (
+        f"(?:={wanted})?" if condition.accepts("") is (condition.operator not in NEGATED) else f"={wanted}"
+    )
+    return rf"[^?]*\?(?:.*&)?{name}{value}(?:&.*)?"

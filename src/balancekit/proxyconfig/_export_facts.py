@@ -12,11 +12,13 @@ from balancekit.proxyconfig._export_methods import METHODS, Method
 from balancekit.proxyconfig._export_pool import ExportPool
 from balancekit.proxyconfig._export_text import Address, address_of, whole_weights
 
-__all__ = ["Difference", "Exported", "Member", "seconds"]
+__all__ = ["MAX_TIME_S", "Difference", "Exported", "Member"]
 
 ROUTERS: Final = ("Priority", "MaxInFlight", "BoundedLoad")
 """Routers that a proxy may have a word for."""
 MAX_WEIGHT: Final = {"nginx": 65_535, "haproxy": 256, "envoy": 100_000}
+MAX_TIME_S: Final = {"nginx": 1_000_000_000, "haproxy": 2_147_483, "envoy": 1_000_000_000}
+"""HAProxy counts milliseconds in 31 bits."""
 RING_WEIGHT: Final = 10
 """What weights on HAProxy's ring are multiplied by, as far as they may: a server has 16 points a weight, and 150 here."""
 
@@ -87,11 +89,36 @@ class Exported:
             self.differ(f"{word} has no equal")
         for router in pool.routers:
             if router.get("kind") not in ROUTERS:
+                self.fidelity = "nearest"
                 self.differ(f"the router {router.get('kind')} is not written")
+        if kind != "envoy" and not all(member.address.numeric for member in self.members):
+            self.differ("names are looked up once, when it starts; it does not start if one has no address")
+        if kind != "nginx" and pool.check is not None:
+            self._differ_check()
+        for value in (pool.timeout, pool.schedule.interval, *_times_of(pool)):
+            if value is not None and value > MAX_TIME_S[kind]:
+                self.differ(f"no time is longer than {MAX_TIME_S[kind]:,} s; {value:g} s is cut")
 
     def differ(self, text: str) -> None:
         """Add a difference."""
         self._differences.append(Difference(where=f"pool {self.pool.name}", text=text))
+
+    def seconds(self, value: float) -> int:
+        """Return a time in whole seconds, at least one, at most what the proxy allows."""
+        return max(1, math.ceil(min(value, MAX_TIME_S[self.kind])))
+
+    def milliseconds(self, value: float) -> int:
+        """Return a time in whole milliseconds, at least one, at most what the proxy allows."""
+        return max(1, math.ceil(round(min(value, MAX_TIME_S[self.kind]) * 1000, 6)))
+
+    def _differ_check(self) -> None:
+        check, schedule = self.pool.check, self.pool.schedule
+        if schedule.jitter:
+            self.differ("the jitter of checks is not written")
+        if self.kind == "envoy" and schedule.period(changing=True) < schedule.interval:
+            self.differ("endpoints that change are not checked faster")
+        if check is not None and check.address is not None:
+            self.differ("the address of the check is not written: it is that of the server")
 
     def one_level_of_backups(self, proxy: str) -> None:
         """Add the difference of a proxy that knows no second level of backups, if the pool has one."""
@@ -128,6 +155,9 @@ class Exported:
         ]
 
 
-def seconds(value: float) -> int:
-    """Return whole seconds, at least one."""
-    return max(1, math.ceil(value))
+def _times_of(pool: ExportPool) -> list[float]:
+    """Return the longest times of a pool's health."""
+    if pool.health is None:
+        return []
+    warm_up = pool.health.warm_up
+    return [pool.health.ejection.max_duration, 0.0 if warm_up is None else warm_up.window]

@@ -9,9 +9,9 @@ from typing import Final, final
 from balancekit.checks import HttpCheck
 from balancekit.l7 import PathPattern, ValueCondition
 from balancekit.l7._patterns import Exact, Prefix, TextPrefix
-from balancekit.proxyconfig._export_facts import Exported, Member, seconds
+from balancekit.proxyconfig._export_facts import Exported, Member
 from balancekit.proxyconfig._export_pool import key_parts
-from balancekit.proxyconfig._export_routes import RouteRule, path_expression
+from balancekit.proxyconfig._export_routes import OTHER_KEYS, RouteRule, path_expression, whole_value
 from balancekit.proxyconfig._export_text import spans, strong
 
 __all__ = ["haproxy_text"]
@@ -20,7 +20,8 @@ SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,60}")
 FETCHES: Final = {"header": "req.fhdr", "cookie": "req.cook", "query": "url_param"}
 MATCHES: Final = {"is": "str", "is not": "str", "starts with": "beg", "contains": "sub", "matches": "reg"}
 DRAWN: Final = 1_000_000
-INTEGER: Final = "^-?[0-9]{1,18}$"
+MAX_FACTOR: Final = 65_535
+"""Of a balance factor, in percent."""
 
 
 def haproxy_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: str) -> str:
@@ -30,8 +31,8 @@ def haproxy_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: 
         "defaults",
         "    mode http",
         "    timeout connect 5s",
-        f"    timeout client {seconds(max([60.0, *timeouts]))}s",
-        f"    timeout server {seconds(max([60.0, *timeouts]))}s",
+        f"    timeout client {pools[0].seconds(max([60.0, *timeouts]))}s",
+        f"    timeout server {pools[0].seconds(max([60.0, *timeouts]))}s",
         "frontend balancekit",
         f"    bind {listen}",
     ]
@@ -52,10 +53,10 @@ def _backend(pool: Exported) -> list[str]:
     else:
         lines.append("    retries 0")
     if found.timeout is not None:
-        lines.append(f"    timeout server {seconds(found.timeout)}s")
+        lines.append(f"    timeout server {pool.seconds(found.timeout)}s")
         pool.differ("the time-out is that of the server's silence, not of the whole request")
     if pool.bound is not None and found.keyed and "consistent" in pool.method.words:
-        lines.append(f"    hash-balance-factor {max(101, round(pool.bound * 100))}")
+        lines.append(f"    hash-balance-factor {min(max(101, round(pool.bound * 100)), MAX_FACTOR)}")
     elif pool.bound is not None:
         pool.differ("BoundedLoad needs a consistent hash; it is not written")
     lines += _check(pool)
@@ -87,10 +88,13 @@ def _balance(pool: Exported) -> list[str]:
 
 
 def _check(pool: Exported) -> list[str]:
-    check = pool.pool.check
-    if not isinstance(check, HttpCheck):
+    check, schedule = pool.pool.check, pool.pool.schedule
+    if check is None:
         return []
-    lines = ["    option httpchk"]
+    lines = [f"    timeout check {pool.milliseconds(schedule.timeout)}ms"]
+    if not isinstance(check, HttpCheck):
+        return lines
+    lines.append("    option httpchk")
     host = f" hdr Host {strong(check.host)}" if check.host is not None else ""
     lines.append(f"    http-check send meth GET uri {strong(check.path)}{host}")
     statuses = sorted(check.statuses)
@@ -119,14 +123,15 @@ def _options(pool: Exported, member: Member) -> str:
         words.append("backup")
     found = pool.pool
     if found.check is not None:
-        words.append(f"check inter {round(found.schedule.interval * 1000)}ms")
+        fast = pool.milliseconds(found.schedule.period(changing=True))
+        words.append(f"check inter {pool.milliseconds(found.schedule.interval)}ms fastinter {fast}ms")
         if found.health is not None:
             rise = getattr(found.health.thresholds, "rise", 2)
             fall = getattr(found.health.thresholds, "fall", 3)
             words.append(f"rise {rise} fall {fall}")
             words.append(f"observe layer7 error-limit {found.health.failures.threshold} on-error mark-down")
             if found.health.warm_up is not None:
-                words.append(f"slowstart {seconds(found.health.warm_up.window)}s")
+                words.append(f"slowstart {pool.seconds(found.health.warm_up.window)}s")
     return "".join([f" {word}" for word in words])
 
 
@@ -176,21 +181,23 @@ class _Routes:
         return found
 
     def _condition(self, condition: ValueCondition) -> list[str]:
-        fetch = f"{FETCHES[condition.kind]}({_argument(condition.name)})"
+        fetch = _fetch(condition.kind, condition.name)
         operator, argument = condition.operator, condition.argument
         if condition.kind != "header" and operator not in {"present", "absent"}:
             self._differ(f"{condition!r}: of a {condition.kind} sent twice every value counts")
+        if condition.kind != "header" and condition.accepts("") != condition.accepts(None):
+            what = "a parameter without =" if condition.kind == "query" else "an empty cookie without others"
+            self._differ(f"{condition!r}: {what} counts as absent")
         if operator in {"present", "absent"}:
             name = self._acl(f"{fetch} -m found")
             return [name if operator == "present" else f"!{name}"]
         if operator == "between":
-            low, high = argument if isinstance(argument, tuple) else (0, 0)
-            number = self._acl(f"{fetch} -m reg -- {strong(INTEGER)}")
-            return [number, self._acl(f"{fetch} -m int -- {low}:{high}")]
-        text = f"^(?:{argument})$" if operator == "matches" else str(argument)
+            return [self._acl(f"{fetch} -m reg -- {strong(f'^{whole_value(condition)}$')}")]
+        whole = operator == "matches" or not argument  # no text is equal to an empty one
+        text = f"^(?:{argument})$" if whole else str(argument)
         if operator == "matches":
-            self._differ(f"{condition!r}: the expression is read as PCRE")
-        name = self._acl(f"{fetch} -m {MATCHES[operator]} -- {strong(text)}")
+            self._differ(f"{condition!r}: the expression is read as PCRE, byte by byte")
+        name = self._acl(f"{fetch} -m {'reg' if whole else MATCHES[operator]} -- {strong(text)}")
         return [f"!{name}" if operator == "is not" else name]
 
     def _targets(self, rule: RouteRule) -> list[tuple[str, list[str]]]:
@@ -202,13 +209,13 @@ class _Routes:
         for pool, share in rule.targets[:-1]:
             below += share
             if rule.by:
-                sample = f"{FETCHES[kind]}({_argument(name)}),crc32(1),mod({DRAWN})"
+                sample = _fetch(kind, name, f",crc32(1),mod({DRAWN})")
                 found.append((pool, [f"{{ {sample} lt {round(below * DRAWN)} }}"]))
             else:
                 found.append((pool, [f"{{ rand({DRAWN}) lt {round(share / left * DRAWN)} }}"]))
             left -= share
         if rule.by:
-            self._differ(f"route {rule.name}: the shares are the same, but of other keys")
+            self._differ(f"route {rule.name}: {OTHER_KEYS}")
         return [*found, (rule.targets[-1][0], [])]
 
 
@@ -216,10 +223,11 @@ def _escaped(name: str) -> str:
     return name.replace(".", r"\.").replace("[", r"\[").replace("]", r"\]")
 
 
-def _argument(name: str) -> str:
+def _fetch(kind: str, name: str, converters: str = "") -> str:
+    """Return the word that fetches a value; a name with signs is quoted within the word, and the word as a whole."""
     if re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-        return name
-    return strong(name).replace(",", r"\,")
+        return f"{FETCHES[kind]}({name}){converters}"
+    return strong(f"{FETCHES[kind]}({strong(name)}){converters}")
 
 
 def _path(pattern: PathPattern) -> list[str]:

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, final
 
+from balancekit.errors import ConfigurationError
 from balancekit.l7 import ValueCondition
 from balancekit.l7._patterns import Regex
-from balancekit.proxyconfig._export_facts import Exported, Member, seconds
+from balancekit.proxyconfig._export_facts import Exported, Member
 from balancekit.proxyconfig._export_pool import key_parts
-from balancekit.proxyconfig._export_routes import RouteRule, host_expression, path_expression, whole_value
+from balancekit.proxyconfig._export_routes import (
+    OTHER_KEYS,
+    RouteRule,
+    host_expression,
+    path_expression,
+    whole_value,
+)
 from balancekit.proxyconfig._export_text import expression
 
 __all__ = ["nginx_text"]
@@ -22,20 +29,35 @@ END: Final = r"(?:\?|$)"
 NOT_IN_PATH: Final = "?"
 PREFIXES: Final = {"header": "http", "cookie": "cookie", "query": "arg"}
 NO_BACKUP: Final = ("hash", "random")
+MAX_WORD: Final = 4_000
+"""Bytes; nginx reads its file in pieces of 4,096, and a word has to be in one."""
+ZONE_KIB: Final = 256
+"""Of an upstream's shared memory, beside one for each server."""
+HUNDREDTHS: Final = 10_000
+"""Of a percent in the whole."""
 
 
 def nginx_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: str) -> str:
     """Return the configuration of nginx, without comments."""
+    names = [pool.pool.name for pool in pools]
+    if len({name.lower() for name in names}) < len(names):
+        raise ConfigurationError(
+            "pools", names, "names that differ by more than case: those of nginx have none"
+        )
     lines = [f"    {line}" for pool in pools for line in _upstream(pool)]
     target = pools[0].pool.name
     if rules:
         writer = _Routes(pools)
         lines += [f"    {line}" for line in writer.lines(rules)]
         target = "$balancekit_pool"
-    lines += ["    server {", f"        listen {listen};", "        location / {"]
+    lines += ["    server {", f"        listen {listen};"]
+    if _underscores(pools, rules):
+        pools[0].differ("headers with _ and with - in their names are taken for one")
+        lines.append("        underscores_in_headers on;")
+    lines.append("        location / {")
     if rules:
         lines += [
-            '            if ($balancekit_pool = "none") {',
+            '            if ($balancekit_pool = "") {',
             "                return 404;",
             "            }",
         ]
@@ -48,7 +70,19 @@ def nginx_text(pools: Sequence[Exported], rules: Sequence[RouteRule], listen: st
         "        }",
         "    }",
     ]
+    for line in lines:
+        if len(line.encode("utf-8", "surrogatepass")) > MAX_WORD:
+            raise ConfigurationError(
+                "routes", line.strip()[:100], f"no word of more than {MAX_WORD:,} bytes: nginx reads none"
+            )
     return "\n".join(["events {", "    worker_connections 1024;", "}", "http {", *lines, "}"]) + "\n"
+
+
+def _underscores(pools: Sequence[Exported], rules: Sequence[RouteRule]) -> bool:
+    """Whether a header is read that nginx drops unless it is told otherwise."""
+    keys = [pool.pool.key for pool in pools if pool.pool.keyed] + [rule.by or "" for rule in rules]
+    named = [condition.name for rule in rules for condition in rule.conditions if condition.kind == "header"]
+    return any("_" in name for name in (*[key for key in keys if key.startswith("header:")], *named))
 
 
 def _upstream(pool: Exported) -> list[str]:
@@ -61,7 +95,10 @@ def _upstream(pool: Exported) -> list[str]:
         method = method.replace("KEY", f'"{_key(pool.pool.key)}"')
         if pool.pool.options:
             pool.differ("the options of the hash are nginx's own")
-    lines = [f"upstream {pool.pool.name} {{", f"    zone {pool.pool.name} 256k;"]
+    lines = [
+        f"upstream {pool.pool.name} {{",
+        f"    zone {pool.pool.name} {ZONE_KIB + len(pool.members)}k;",
+    ]
     lines += [f"    {method};"] if method else []
     lines += [f"    server {_server(pool, member, method)};" for member in pool.members]
     if pool.bound is not None:
@@ -84,7 +121,7 @@ def _server(pool: Exported, member: Member, method: str) -> str:
         words.append("max_fails=0")
     else:
         words.append(
-            f"max_fails={health.failures.threshold} fail_timeout={seconds(health.ejection.max_duration)}s"
+            f"max_fails={health.failures.threshold} fail_timeout={pool.seconds(health.ejection.max_duration)}s"
         )
     words += [f"max_conns={pool.max_inflight}"] if pool.max_inflight is not None else []
     if not member.weight:
@@ -123,8 +160,9 @@ def _attempts(pools: Sequence[Exported]) -> list[str]:
         pools[0].differ(
             "the time-out is that of each read, and of starting the last attempt, not of the whole request"
         )
-        lines += [f"proxy_read_timeout {seconds(max(timeouts))}s"]
-        lines += [f"proxy_next_upstream_timeout {seconds(max(timeouts))}s"] if attempts > 1 else []
+        timeout = pools[0].seconds(max(timeouts))
+        lines += [f"proxy_read_timeout {timeout}s"]
+        lines += [f"proxy_next_upstream_timeout {timeout}s"] if attempts > 1 else []
     return lines
 
 
@@ -151,7 +189,7 @@ class _Routes:
         return [
             *self._lines,
             f'map "{source}" $balancekit_pool {{',
-            "    default none;",
+            '    default "";',
             *decisions,
             "}",
         ]
@@ -180,13 +218,18 @@ class _Routes:
 
     def _condition(self, condition: ValueCondition) -> int | None:
         variable = _value(condition.kind, condition.name)
-        wanted = whole_value(condition)
-        if variable is None or wanted is None:
+        if variable is None:
             return None
-        if condition.operator in {"present", "absent"}:
+        if condition.accepts("") != condition.accepts(None):
             self._differ(f"{condition!r}: an empty value counts as absent")
+        if condition.kind != "header":
+            self._differ(f"{condition!r}: the name of a {condition.kind} has no case")
+        if condition.operator == "matches":
+            self._differ(f"{condition!r}: the expression is read as PCRE, byte by byte")
         negated = condition.operator in {"is not", "absent"}
-        return self._flag(condition.identity, variable, f"^{wanted}$", "0" if negated else "1")
+        return self._flag(
+            condition.identity, variable, f"^{whole_value(condition)}$", "0" if negated else "1"
+        )
 
     def _flag(self, identity: tuple[object, ...], source: str, wanted: str, match: str) -> int:
         if identity in self._flags:
@@ -207,11 +250,14 @@ class _Routes:
             self._differ(f"route {rule.name}: nginx has no variable for {rule.by}; requests are drawn")
             source = "$request_id"
         if rule.by:
-            self._differ(f"route {rule.name}: the shares are the same, but of other keys")
-        *others, last = rule.targets
+            self._differ(f"route {rule.name}: {OTHER_KEYS}")
+        last, *others = sorted(rule.targets, key=lambda target: -target[1])
+        parts = [max(1, round(share * HUNDREDTHS)) for _, share in others]
+        if any(abs(part / HUNDREDTHS - share) > 1e-9 for part, (_, share) in zip(parts, others, strict=True)):
+            self._differ(f"route {rule.name}: its shares are whole hundredths of a percent")
         self._lines += [
             f'split_clients "{source}" $balancekit_s{place} {{',
-            *[f"    {share * 100:.2f}% {pool};" for pool, share in others],
+            *[f"    {part / 100:.2f}% {pool};" for part, (pool, _) in zip(parts, others, strict=True)],
             f"    * {last[0]};",
             "}",
         ]

@@ -11,11 +11,19 @@ from balancekit.l7._index import in_order
 from balancekit.l7._patterns import Exact, Prefix, Regex, Template, TextPrefix
 from balancekit.proxyconfig._export_text import expression, literal
 
-__all__ = ["RouteRule", "host_expression", "path_expression", "rules_of", "whole_value"]
+__all__ = [
+    "OTHER_KEYS",
+    "RouteRule",
+    "between",
+    "host_expression",
+    "path_expression",
+    "rules_of",
+    "whole_value",
+]
 
-MAX_RANGE: Final = 2_000
-"""Numbers of a ``between`` that are written out one by one."""
 NO_MATCH: Final = "no match"
+OTHER_KEYS: Final = "the shares are the same, but of other keys; requests without one all go to one pool"
+"""Of a split by a value, where the proxy hashes it."""
 
 
 class RouteRule(NamedTuple):
@@ -119,19 +127,14 @@ def host_expression(host: str) -> str:
     return literal(host)
 
 
-def whole_value(condition: ValueCondition) -> str | None:
-    """Return an expression for the whole value that a condition accepts if it were not negated.
-
-    ``None`` if the condition cannot be an expression: a range of too many numbers.
-    """
+def whole_value(condition: ValueCondition) -> str:
+    """Return an expression for the whole value that a condition accepts if it were not negated."""
     operator, argument = condition.operator, condition.argument
     if operator in {"present", "absent"}:
         return ".+"
     if operator == "between":
         low, high = argument if isinstance(argument, tuple) else (0, 0)
-        if high - low >= MAX_RANGE:
-            return None
-        return f"(?:{'|'.join([_number(number) for number in range(low, high + 1)])})"
+        return between(low, high)
     text = str(argument)
     if operator in {"is", "is not"}:
         return literal(text)
@@ -142,7 +145,39 @@ def whole_value(condition: ValueCondition) -> str | None:
     return f"(?:{expression(text)})"
 
 
-def _number(number: int) -> str:
-    if not number:
-        return "-?0+"
-    return f"{'-' if number < 0 else ''}0*{abs(number)}"
+def between(low: int, high: int) -> str:
+    """Return an expression for decimal integers within bounds, leading zeros allowed.
+
+    Example
+    -------
+    >>> between(7, 123)
+    '(?:0*(?:[7-9]|[1-9][0-9]|1[0-1][0-9]|12[0-3]))'
+    """
+    found = []
+    if low < 0:
+        found.append(f"-0*(?:{'|'.join(_numbers(max(1, -high), -low))})")
+    if low <= 0 <= high:
+        found.append("-0+")
+    if high >= 0:
+        found.append(f"0*(?:{'|'.join(_numbers(max(0, low), high))})")
+    return f"(?:{'|'.join(found)})"
+
+
+def _numbers(low: int, high: int) -> list[str]:
+    """Return expressions for numbers of at least 0: each for those that have all digits but the last few in common."""
+    found = []
+    while low <= high:
+        size, free = 1, 0
+        while low % (size * 10) == 0 and low + size * 10 - 1 <= high:
+            size, free = size * 10, free + 1
+        head, first = divmod(low // size, 10)
+        last = min(9, first + (high - low + 1) // size - 1)
+        low += (last - first + 1) * size
+        if not head and not first and free:  # fewer digits are as good
+            found.append(f"[0-9]{{1,{free}}}")
+            first = 1
+        digit = f"[{first}-{last}]" if first < last else str(first)
+        rest = "[0-9]" if free == 1 else f"[0-9]{{{free}}}"
+        if first <= last:
+            found.append(f"{head or ''}{digit}{rest if free else ''}")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01
 ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 MAX_DENOMINATOR: Final = 1000
 MAX_COMMENT: Final = 300
+EXACT: Final = 1e-9
 
 
 class Address(NamedTuple):
@@ -37,6 +39,15 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it is an IP address, not a name."""
+        try:
+            ipaddress.ip_address(self.host.strip("[]"))
+        except ValueError:
+            return False
+        return True
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -160,6 +171,15 @@ def spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
+def _in_proportion(weights: Sequence[float]) -> list[int]:
+    """Return the smallest whole numbers in the proportion of weights, each to a fraction of a small denominator."""
+    parts = [Fraction(weight).limit_denominator(MAX_DENOMINATOR) for weight in weights]
+    scale = math.lcm(*[part.denominator for part in parts])
+    whole = [int(part * scale) for part in parts]
+    divisor = math.gcd(*whole) or 1
+    return [number // divisor for number in whole]
+
+
 def whole_weights(weights: Sequence[float], *, most: int) -> tuple[list[int], float]:
     """Return whole weights in the same proportions, and by how much a share is off at most.
 
@@ -168,20 +188,23 @@ def whole_weights(weights: Sequence[float], *, most: int) -> tuple[list[int], fl
     >>> whole_weights([1.0, 0.5, 0.0], most=256)
     ([2, 1, 0], 0.0)
     """
-    parts = [Fraction(weight).limit_denominator(MAX_DENOMINATOR) for weight in weights]
-    scale = math.lcm(*[part.denominator for part in parts])
-    whole = [int(part * scale) for part in parts]
-    divisor = math.gcd(*whole) or 1
-    whole = [number // divisor for number in whole]
-    if max(whole) > most:
-        top = max(weights)
-        whole = [max(1, round(weight / top * most)) if weight else 0 for weight in weights]
-    whole = [max(1, number) if weight else 0 for number, weight in zip(whole, weights, strict=True)]
-    exact, total = sum(weights), sum(whole)
-    if not total:
-        return whole, 0.0
-    off = max(
-        [abs(number / total - weight / exact) for number, weight in zip(whole, weights, strict=True)],
-        default=0.0,
-    )
-    return whole, off if off > 1e-9 else 0.0
+    top = max(weights)
+    if not top:
+        return [0] * len(weights), 0.0
+    exact = math.fsum(weights)
+    best: tuple[list[int], float] | None = None
+    for made in (
+        _in_proportion(weights),
+        _in_proportion([weight / top for weight in weights]),
+        [round(weight / top * most) for weight in weights],
+    ):
+        if max(made) > most:
+            continue
+        whole = [max(1, number) if weight else 0 for number, weight in zip(made, weights, strict=True)]
+        total = sum(whole)
+        off = max(
+            [abs(number / total - weight / exact) for number, weight in zip(whole, weights, strict=True)]
+        )
+        if best is None or off < best[1] - EXACT:
+            best = whole, off if off > EXACT else 0.0
+    return best if best is not None else ([0] * len(weights), 0.0)

@@ -27,6 +27,8 @@ MAX_TERMS: Final = 2_000
 DYNAMIC: Final = re.compile(r"%\[(.+)\]")
 ENTRY: Final = re.compile(r"(?!#)[ \t]*([^ \t\r]+)[ \t]*(.*?)[ \t\r]*")
 """A line of a map: a key, blanks or tabs, and a value."""
+QUOTED: Final = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""", re.DOTALL)
+"""Quotes and escapes that an argument has beside those of its line."""
 MAP: Final = re.compile(r"map(?:_(str|beg|end|sub|dir|dom|reg))?\((.*)\)")
 PREDEFINED: Final[Mapping[str, tuple[str, ...]]] = {
     "TRUE": (),
@@ -173,7 +175,7 @@ class Acls:
             raise UnknownTestError(f"converters in {fetch!r} are not modelled")
         term: Term = {
             "fetch": name,
-            "arg": argument.removesuffix(")") if bracket else None,
+            "arg": QUOTED.sub(_unquoted, argument.removesuffix(")")) if bracket else None,
             "flags": [],
             "patterns": [],
         }
@@ -283,3 +285,7 @@ def _bounded(lengths: Sequence[int]) -> bool:
         if total > MAX_TERMS:
             return False
     return True
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    return next((text for text in found.groups() if text is not None), "")

@@ -114,6 +114,8 @@ class _Reader:
                 self._server(one, listeners)
             elif one.name == "merge_slashes":
                 merge_slashes = one.args != ("off",)
+            elif one.name == "underscores_in_headers":
+                self.variables.underscores |= one.args == ("on",)
             elif one.name not in {"upstream", "map"}:
                 self._unread(one)
         self.variables.first_port = next(iter(listeners), None)
@@ -267,6 +269,8 @@ class _Reader:
                 self.listens.add(one, ports, self.note)
             elif one.name == "merge_slashes":
                 options["merge_slashes"] = one.args != ("off",)
+            elif one.name == "underscores_in_headers":
+                self.variables.underscores |= one.args == ("on",)
             elif one.name == "server_name":
                 names += [*one.args]
             elif one.name == "location":

@@ -13,7 +13,16 @@ from balancekit.proxyconfig._model import Origin, Pool, PoolServer, ProxyConfigE
 from balancekit.proxyconfig._nginx_files import Directive
 from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, Variables
 
-__all__ = ["DEFAULT_PORT", "NETWORK", "Action", "Guard", "UpstreamChooser", "guard_of", "refuse_repeated"]
+__all__ = [
+    "DEFAULT_PORT",
+    "NETWORK",
+    "Action",
+    "Guard",
+    "UpstreamChooser",
+    "guard_of",
+    "refuse_repeated",
+    "upstream_server",
+]
 
 DEFAULT_PORT: Final = 80
 NETWORK: Final = "the client's network"
@@ -202,6 +211,19 @@ class Action:
         return Routing(pool, rule) if pool is not None else Routing(None, f"{rule} is no URL", 500)
 
 
+def upstream_server(server: PoolServer) -> nginx.Server:
+    """Return a server as that of an upstream."""
+    names = ("max_fails", "fail_timeout", "max_conns")
+    return nginx.Server(
+        server.name,
+        address=server.address,
+        weight=server.weight,
+        down=server.down,
+        backup=server.backup,
+        **{name: server.options[name] for name in names if name in server.options},
+    )
+
+
 @final
 class UpstreamChooser:
     """An upstream that was just started."""
@@ -214,22 +236,7 @@ class UpstreamChooser:
         key: str,
         rng: Random,
     ) -> None:
-        peers = [
-            nginx.Server(
-                server.name,
-                address=server.address,
-                weight=server.weight,
-                down=server.down,
-                backup=server.backup,
-                **{
-                    name: server.options[name]
-                    for name in ("max_fails", "fail_timeout", "max_conns")
-                    if name in server.options
-                },
-            )
-            for server in servers
-        ]
-        self._upstream = nginx.Upstream(peers, method, rng=rng)
+        self._upstream = nginx.Upstream([upstream_server(server) for server in servers], method, rng=rng)
         self._template = template
         self._by_network = key == NETWORK
 

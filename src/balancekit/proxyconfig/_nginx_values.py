@@ -61,7 +61,16 @@ class UnknownVariableError(Exception):
 class Variables:
     """The variables of a configuration: nginx's own and those of ``map`` blocks."""
 
-    __slots__ = ("_depths", "_maps", "_open", "_waiting", "doubtful", "first_port", "tls_ports")
+    __slots__ = (
+        "_depths",
+        "_maps",
+        "_open",
+        "_waiting",
+        "doubtful",
+        "first_port",
+        "tls_ports",
+        "underscores",
+    )
 
     def __init__(self) -> None:
         self._maps: dict[str, Value] = {}
@@ -74,6 +83,8 @@ class Variables:
         """Where requests without a port arrive."""
         self.tls_ports: set[int] = set()
         """Ports that speak TLS."""
+        self.underscores = False
+        """Whether headers with ``_`` in their names are taken, as those with ``-``."""
         self.doubtful: set[str] = set()
         """Maps that use variables which are not known, for some requests."""
 
@@ -119,7 +130,7 @@ class Variables:
             return PLAIN[lower]
         if lower == "scheme":
             return self._scheme
-        for prefix, value in (("arg_", _argument), ("http_", _header), ("cookie_", _cookie)):
+        for prefix, value in (("arg_", _argument), ("http_", self._header), ("cookie_", _cookie)):
             if lower.startswith(prefix):
                 return value(name[len(prefix) :])
         if lower in self._waiting:
@@ -127,6 +138,17 @@ class Variables:
         elif self._open and lower in self._depths:
             self._open[-1] = max(self._open[-1], self._depths[lower])
         return self._maps.get(lower)
+
+    def _header(self, name: str) -> Value:
+        wanted = name.lower().replace("_", "-")
+
+        def value(request: ProxyRequest) -> bytes:
+            for key, text in request.headers if self.underscores else ():
+                if key.lower().replace("_", "-") == wanted:
+                    return to_bytes(text.strip(" \t"))
+            return to_bytes(request.header(wanted) or "")
+
+        return value
 
     def _scheme(self, request: ProxyRequest) -> bytes:
         port = self.first_port if request.port is None else request.port
@@ -173,11 +195,11 @@ class Variables:
             if hosts is not None:
                 text = text.removesuffix(".")
                 found = found or hosts.find(text.lower())
-            if found is None:
+            if found is None and text:  # no expression is tried with an empty text
                 found = next(
                     (result for expression, result in expressions if expression.search(text)), default
                 )
-            return found.value(request)
+            return (default if found is None else found).value(request)
 
         return value
 
@@ -250,15 +272,6 @@ def _argument(name: str) -> Value:
             if equals and key.lower() == name.lower():
                 return to_bytes(text)
         return b""
-
-    return value
-
-
-def _header(name: str) -> Value:
-    wanted = name.lower().replace("_", "-")
-
-    def value(request: ProxyRequest) -> bytes:
-        return to_bytes(request.header(wanted) or "")
 
     return value
 

@@ -173,8 +173,6 @@ class _PoolOwners:
     def __init__(self, kind: str, pool: Pool, started: Chooser) -> None:
         self._pool = pool
         self._started = started
-        self._without_key = kind == "nginx"
-        """Whether a request without the key is hashed, too."""
         self._addresses = {server.name: server.address for server in pool.servers}
         left = {server.address for server in serving(kind, pool)}
         self._only = left.pop() if len(left) == 1 else None
@@ -184,9 +182,7 @@ class _PoolOwners:
     def of(self, request: ProxyRequest, routing: Routing) -> str | None:
         """Return an address, ``None`` if turns or draws decide."""
         pool = self._pool
-        keyed = pool.keyed and pool.key_of is not None
-        if keyed and not self._without_key and pool.key_of is not None:
-            keyed = pool.key_of(request, routing) is not None
+        keyed = pool.keyed and pool.key_of is not None and pool.key_of(request, routing) is not None
         if not keyed and not (self._cookies and self._has_cookie(request)):
             return self._only
         name = self._started.pick(request, routing)

@@ -15,9 +15,10 @@ from balancekit.balancer import LoadBalancer
 from balancekit.compat import haproxy, nginx
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle, MaxFails
+from balancekit.health import ConsecutiveFailures, Ejection, Lifecycle
 from balancekit.protocols import Clock, Selector
 from balancekit.proxyconfig._config import ProxyConfig
+from balancekit.proxyconfig._envoy_decide import host_of
 from balancekit.proxyconfig._envoy_policies import read_policy
 from balancekit.proxyconfig._facts import EnvoyFacts
 from balancekit.proxyconfig._files import Files
@@ -25,13 +26,13 @@ from balancekit.proxyconfig._haproxy_selector import HaproxySelector
 from balancekit.proxyconfig._lint_envoy import leads_to, managers_of, resources_of, routes_of
 from balancekit.proxyconfig._lint_finding import seconds_of
 from balancekit.proxyconfig._model import Pool
+from balancekit.proxyconfig._nginx_decide import upstream_server
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
+from balancekit.proxyconfig._nginx_selector import NginxSelector
 from balancekit.routing import Priority
 
 __all__ = ["PoolModel", "pool_model"]
 
-ONLY_IF_ALL_FAIL: Final = 10.0
-"""The overprovisioning with which, for up to that many servers, backups are used only when no other is left."""
 DEFAULT_RETRIES: Final = 3
 DEFAULT_CONSECUTIVE: Final = 5
 DEFAULT_EJECTION_S: Final = 30.0
@@ -60,7 +61,7 @@ class PoolModel(Record):
     pool: Pool
     attempts: int
     selector: Callable[[], Selector]
-    health: Lifecycle | MaxFails | None = None
+    health: Lifecycle | None = None
     notes: tuple[str, ...] = ()
 
     def endpoints(self, ids: Sequence[str] | None = None) -> list[Endpoint[str]]:
@@ -85,8 +86,9 @@ class PoolModel(Record):
             Endpoint(
                 name,
                 target=server.address,
-                weight=0 if server.down else server.weight,
+                weight=0 if server.down or server.options.get("degraded") else server.weight,
                 priority=int(server.options.get("priority", server.backup)),
+                metadata=host_of(server).endpoint().metadata if "hostname" in server.options else {},
             )
             for name, server in zip(names, self.pool.servers, strict=True)
         ]
@@ -159,37 +161,13 @@ def _nginx(config: ProxyConfig, pool: Pool) -> PoolModel:
         "random": lambda: nginx.Random(two="two" in pool.method),
     }
     notes = []
-    fails = {
-        (server.options.get("max_fails", 1), server.options.get("fail_timeout", 10.0))
-        for server in pool.servers
-    }
-    first = pool.servers[0].options
-    max_fails, fail_timeout = first.get("max_fails", 1), first.get("fail_timeout", 10.0)
-    if len(fails) > 1:
-        notes.append(
-            f"max_fails={max_fails} and fail_timeout={fail_timeout:g}s of the first server hold for all"
-        )
     if any(server.options.get("max_conns") for server in pool.servers):
-        notes.append("max_conns is not followed")
-    make = methods[directive]
-    attempts = _nginx_attempts(config, len(pool.servers))
-    backups = sum([server.backup for server in pool.servers])
-    if backups:
-        if len(pool.servers) - backups > ONLY_IF_ALL_FAIL:
-            notes.append("backups get a share when nine tenths of the others are out")
-        return PoolModel(
-            pool=pool,
-            attempts=attempts,
-            selector=lambda: Priority(
-                lambda: nginx.AsNginx(make(), max_fails=0), overprovisioning=ONLY_IF_ALL_FAIL
-            ),
-            health=MaxFails(max_fails=max_fails, fail_timeout=fail_timeout) if max_fails else None,
-            notes=tuple(notes),
-        )
+        notes.append("a request beyond the max_conns of every server is taken, not refused")
+    servers = [upstream_server(server) for server in pool.servers]
     return PoolModel(
         pool=pool,
-        attempts=attempts,
-        selector=lambda: nginx.AsNginx(make(), max_fails=max_fails, fail_timeout=fail_timeout),
+        attempts=_nginx_attempts(config, len(pool.servers)),
+        selector=lambda: NginxSelector(servers, methods[directive]()),
         notes=tuple(notes),
     )
 
@@ -281,6 +259,16 @@ def _envoy(config: ProxyConfig, pool: Pool) -> PoolModel:
         notes.append("ejections grow by a factor, not by steps, and outliers by rates are not followed")
     if cluster.messages("health_checks"):
         notes.append("active checks are not simulated")
+    if pool.settings["subsets"] is not None:
+        notes.append("subsets are not followed: every host may take every request")
+    if "locality_weights" in pool.settings:
+        notes.append("weights of localities are not followed")
+    if any(server.down or server.options["degraded"] for server in pool.servers):
+        notes.append(
+            "a host that is not well gets nothing: neither panic nor the levels of its cluster count it"
+        )
+    if "circuit_breakers" in cluster:
+        notes.append("limits of circuit_breakers are not followed")
     levels = {server.options.get("priority", 0) for server in pool.servers}
     factor = pool.settings.get("overprovisioning_factor", 140) / 100
     selector = make if len(levels) < 2 else lambda: Priority(make, overprovisioning=factor)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
 from balancekit import Endpoint, LoadBalancer, selectors
+from balancekit.checks import HttpCheck, Schedule, TcpCheck
+from balancekit.health import Ejection, Lifecycle, WarmUp
 from balancekit.l7 import (
     Request,
     Route,
@@ -24,6 +27,7 @@ from balancekit.l7 import (
 from balancekit.proxyconfig import ExportPool
 
 __all__ = [
+    "EXTREMES",
     "REQUESTS",
     "SELECTORS",
     "TABLES",
@@ -228,3 +232,62 @@ def _picks(balancer: LoadBalancer[str], count: int) -> list[Any]:
         with balancer.acquire() as lease:
             found.append(lease)
     return found
+
+
+def one_pool(**given: Any) -> tuple[list[ExportPool], RouteTable[str] | None]:
+    """Return a pool without routes."""
+    endpoints = tuple(Endpoint(f"127.0.0.1:{9000 + number}") for number in range(2))
+    return [ExportPool(**{"name": "api", "endpoints": endpoints, "selector": "RoundRobin", **given})], None
+
+
+def routed(*routes: Route[str], names: Sequence[str] = ("api",)) -> tuple[list[ExportPool], RouteTable[str]]:
+    """Return pools with routes."""
+    return [one_pool(name=name)[0][0] for name in names], RouteTable(routes)
+
+
+def many_servers(count: int, **given: Any) -> tuple[list[ExportPool], RouteTable[str] | None]:
+    """Return a pool of many servers."""
+    endpoints = tuple(Endpoint(f"127.1.{number // 200}.{1 + number % 200}:80") for number in range(count))
+    return one_pool(endpoints=endpoints, **given)
+
+
+EXTREMES: dict[str, Callable[[], tuple[list[ExportPool], RouteTable[str] | None]]] = {
+    "long time-out": lambda: one_pool(timeout=1234567.8),
+    "longest time-out": lambda: one_pool(timeout=3e9),
+    "short time-out": lambda: one_pool(timeout=0.00001),
+    "long ejection": lambda: one_pool(health=Lifecycle(ejection=Ejection(base=1234567.0, max_duration=9e9))),
+    "short ejection": lambda: one_pool(health=Lifecycle(ejection=Ejection(base=1e-5, max_duration=2e-5))),
+    "slow checks": lambda: one_pool(
+        check=HttpCheck("/x"), schedule=Schedule(interval=3599.9, timeout=3000.25)
+    ),
+    "fast checks": lambda: one_pool(check=TcpCheck(), schedule=Schedule(interval=4e-4, timeout=2e-4)),
+    "long warm-up": lambda: one_pool(check=TcpCheck(), health=Lifecycle(warm_up=WarmUp(window=1e8))),
+    "long route": lambda: routed(Route("r", "api", timeout=1234567.8, attempts=3, retry_on=[503])),
+    "many servers": lambda: many_servers(1_000),
+    "many levels": lambda: many_servers(200, selector="First"),
+    "large table": lambda: one_pool(selector="MaglevHash", key="client", options={"size": 5_000_081}),
+    "large factors": lambda: one_pool(
+        selector="RingHash",
+        key="client",
+        routers=({"kind": "Priority", "overprovisioning": 1e9}, {"kind": "BoundedLoad", "factor": 1e9}),
+    ),
+    "small shares": lambda: routed(
+        Route("r", Split({"a": 1, "b": 100_000, "c": 99_999})), names=("a", "b", "c")
+    ),
+    "shares rounded up": lambda: routed(
+        Route("r", Split({f"p{n}": 16.6655 if n < 6 else 0.007 for n in range(7)})),
+        names=[f"p{n}" for n in range(7)],
+    ),
+    "names of parsers": lambda: routed(
+        Route("n", "y", headers=[header("n").is_("y")]),
+        Route("none", "none"),
+        names=("y", "none", "n", "null"),
+    ),
+    "wide bounds": lambda: routed(
+        Route("r", "api", headers=[header("x").between(-5, 10**9), query("q").between(-(10**9), -7)])
+    ),
+    "signs in names": lambda: routed(
+        Route("r", "api", headers=[query(name).present() for name in ("a[0]", "d'e", "f(g)", "h,i", 'j"k')])
+    ),
+}
+"""Pools and tables at the limits of the proxies, each made by a call."""

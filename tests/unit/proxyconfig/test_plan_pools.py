@@ -142,12 +142,14 @@ def test_a_pool_with_one_server_in_service_decides(read, name):
     assert (plan.bound, len(plan.moved)) == (5, 5)
 
 
-def test_a_request_without_the_key_of_nginx_has_its_server_too(read):
-    """An empty key is hashed by nginx as any other: such requests are bound, and stay on one server."""
-    text = nginx(f"hash $http_x_user; server {A}; server {B}; server {C};")
-    asked = [ProxyRequest("/") for _ in range(5)]
-    plan = plan_change(read("nginx", text), read("nginx", text), requests=asked)
-    assert (plan.bound, plan.moved) == (5, ())
+@pytest.mark.parametrize("consistent", ["", " consistent"])
+def test_a_request_without_the_key_of_nginx_is_not_bound(read, consistent):
+    """Requests whose key is empty take turns in nginx, so none of them has a server of its own."""
+    text = nginx(f"hash $http_x_user{consistent}; server {A}; server {B}; server {C};")
+    asked = [ProxyRequest("/") for _ in range(6)]
+    config = read("nginx", text)
+    assert plan_change(config, config, requests=asked).bound == 0
+    assert {name for _, name in config.follow(asked)} == {A, B, C}
 
 
 def test_pools_that_only_requests_name_are_followed(read):

@@ -137,6 +137,113 @@ def test_a_balancer_chooses_as_the_configuration_says(read, kind, pool):
     assert found == wanted
 
 
+def upstream(lines):
+    """Return a configuration of nginx with one pool."""
+    return f"http {{ upstream u {{ {lines} }} server {{ location / {{ proxy_pass http://u; }} }} }}"
+
+
+def hosts(*numbers, policy="RING_HASH", more="", **marks):
+    """Return a bootstrap of Envoy with one ring; marks are keys of hosts."""
+    listed = "".join(
+        f"""
+        - endpoint: {{address: {{socket_address: {{address: 10.0.0.{number}, port_value: 80}}}}}}
+          metadata: {{filter_metadata: {{envoy.lb: {{hash_key: {marks.get(f"h{number}", f"10.0.0.{number}:80")}}}}}}}"""
+        for number in numbers
+    )
+    ring = ENVOY.partition("  clusters:")[0]
+    return f"""{ring}  clusters:
+  - name: keyed
+    lb_policy: {policy}{more}
+    load_assignment:
+      cluster_name: keyed
+      endpoints:
+      - lb_endpoints:{listed}
+"""
+
+
+LIKE_THE_READER = {
+    "a weight that is down": (
+        "nginx",
+        upstream("hash $arg_k; server a:1 weight=5 down; server b:1; server c:1;"),
+    ),
+    "a ring with one down": (
+        "nginx",
+        upstream("hash $arg_k consistent; server a:1 weight=5 down; server b:1; server c:1;"),
+    ),
+    "twins on a ring": ("nginx", upstream("hash $arg_k consistent; server a:1; server a:1; server b:1;")),
+    "only backups": ("nginx", upstream("server a:1 down; server b:1 backup weight=2; server c:1 backup;")),
+    "twins of Envoy": ("envoy", hosts(1, 2, 2)),
+    "keys of hosts": ("envoy", hosts(1, 2, 3, h1="x", h2="y", h3="z")),
+    "keys of hosts in a table": ("envoy", hosts(1, 2, 3, policy="MAGLEV", h1="x", h2="y", h3="z")),
+}
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("name", LIKE_THE_READER)
+def test_servers_are_placed_as_in_the_file_whatever_they_are_called(tmp_path, name, named):
+    """Weights of servers that are down, twins, backups and keys of hosts count as for the proxy, under other ids, too."""
+    kind, text = LIKE_THE_READER[name]
+    path = tmp_path / "proxy.conf"
+    path.write_text(text)
+    config = read_config(str(path), kind=kind)
+    (pool,) = config.pools.values()
+    asked = [ProxyRequest(f"/keyed?k=user-{number}") for number in range(60)]
+    addresses = {server.name: server.address for server in pool.servers}
+    wanted = [addresses[name] for _, name in config.follow(asked)]
+    lb = pool_model(config).balancer(ids=[f"node-{place}" for place in range(3)] if named else None)
+    found = []
+    for one in asked:
+        with lb.acquire(one.query.removeprefix("k=")) as lease:
+            found.append(lease.target)
+    assert found == wanted
+    assert len(set(found)) > 1
+
+
+def test_failures_are_counted_by_each_server_of_nginx(tmp_path):
+    """Each server has its own max_fails; an only server is never out."""
+    path = tmp_path / "nginx.conf"
+    path.write_text(
+        "upstream u { server a:1 max_fails=1 fail_timeout=60s; server b:1 max_fails=3 fail_timeout=60s; }"
+    )
+    lb = pool_model(read_config(str(path))).balancer()
+    found = []
+    for _ in range(6):
+        lease = lb.acquire()
+        found.append(lease.target)
+        lease.release(Outcome.FAILURE)
+    assert found[:5].count("a:1") == 1
+    path.write_text("upstream u { server a:1; }")
+    lb = pool_model(read_config(str(path))).balancer()
+    for _ in range(3):
+        lease = lb.acquire()
+        assert lease.target == "a:1"
+        lease.release(Outcome.FAILURE)
+
+
+LEFT_OUT = {
+    "subsets": "\n    lb_subset_config: {subset_selectors: [{keys: [stage]}]}",
+    "weights of localities": "\n    common_lb_config: {locality_weighted_lb_config: {}}",
+    "circuit_breakers": "\n    circuit_breakers: {thresholds: [{max_requests: 5}]}",
+    "not well": None,
+}
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_what_a_model_of_envoy_leaves_out_is_noted(tmp_path, what):
+    """Subsets, weights of localities, limits, and hosts that are not well."""
+    path = tmp_path / "envoy.yaml"
+    more = LEFT_OUT[what]
+    text = hosts(1, 2, 3, more=more or "")
+    path.write_text(
+        text
+        if more
+        else text.replace("        - endpoint", "        - health_status: UNHEALTHY\n          endpoint", 1)
+    )
+    assert what in str(pool_model(read_config(str(path))).notes)
+    path.write_text(hosts(1, 2, 3))
+    assert what not in str(pool_model(read_config(str(path))).notes)
+
+
 def test_attempts_and_health_are_those_of_the_file(read):
     """Tries, retries with redispatch, retries without; failures, ejections, and what is only approximated."""
     nginx, haproxy, envoy = read("nginx"), read("haproxy"), read("envoy")
