@@ -9,7 +9,7 @@ __all__ = ["CARDS_OF_ALL", "TOPICS", "add_bench"]
 
 TOPICS = ("distribution", "disruption", "speed", "latency")
 CARDS_OF_ALL = "cards"
-MOST_WORKERS = 64
+MAX_WORKERS = 64
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,6 @@ def _seed(text: str) -> int:
 
 
 def _workers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to {MOST_WORKERS}")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to {MAX_WORKERS}")
     return int(text)

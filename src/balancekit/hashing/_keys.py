@@ -41,9 +41,9 @@ from balancekit.errors import ConfigurationError
 __all__ = ["HashFunction", "hash32", "hash64", "hash_function", "keyed", "splitmix64"]
 
 MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
-LEAST_SECRET: Final = 16
+MIN_SECRET_BYTES: Final = 16
 """Bytes: what cannot be guessed."""
-MOST_SECRET: Final = 64
+MAX_SECRET_BYTES: Final = 64
 """Bytes: what BLAKE2b takes."""
 
 
@@ -231,8 +231,8 @@ def keyed(secret: bytes) -> HashFunction:
     >>> mine.hash32("user:1") == theirs.hash32("user:1")
     False
     """
-    if not isinstance(secret, bytes) or not LEAST_SECRET <= len(secret) <= MOST_SECRET:
-        raise ConfigurationError("secret", type(secret), f"{LEAST_SECRET} to {MOST_SECRET} bytes")
+    if not isinstance(secret, bytes) or not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
+        raise ConfigurationError("secret", type(secret), f"{MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes")
     return _blake2b("keyed blake2b", secret)
 
 

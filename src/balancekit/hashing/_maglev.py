@@ -31,7 +31,7 @@ __all__ = ["MaglevTable", "next_prime"]
 
 SIZE: Final = 65_537
 """The paper's small table; its large one is 655 373."""
-LARGEST: Final = 1 << 26
+MAX_SLOTS: Final = 1 << 26
 
 
 @final
@@ -77,7 +77,7 @@ class MaglevTable:
         add = remove = update = Elsewhere("a table does not change; make another: MaglevTable(nodes)")
 
     def __init__(self, nodes: Nodes, *, size: int = SIZE, hash: str | HashFunction = "murmur3") -> None:
-        slots = valid.integer("size", size, minimum=2, maximum=LARGEST)
+        slots = valid.integer("size", size, minimum=2, maximum=MAX_SLOTS)
         if next_prime(slots) != slots:
             raise ConfigurationError("size", size, f"a prime number, such as {next_prime(slots)}")
         self._function: HashFunction = hash_function(hash)

@@ -37,7 +37,7 @@ __all__ = ["HashRing"]
 
 VNODES: Final = 150
 """Points of a node of weight 1: the busiest of 100 nodes is expected at 1.22 of the mean."""
-MOST_POINTS: Final = 1 << 28
+MAX_POINTS: Final = 1 << 28
 """On one ring: 4 GiB of points."""
 GOLDEN: Final = 0x9E37_79B9_7F4A_7C15
 HIGH: Final = np.uint64(0xFFFF_FFFF_0000_0000)
@@ -271,10 +271,10 @@ class HashRing:
     # -------------------------------------------------------------------- internals
 
     def _counts(self, weights: Mapping[str, float]) -> list[int]:
-        counts = [max(1, round(min(self._vnodes * weight, MOST_POINTS + 1.0))) for weight in weights.values()]
-        if sum(counts) > MOST_POINTS:
+        counts = [max(1, round(min(self._vnodes * weight, MAX_POINTS + 1.0))) for weight in weights.values()]
+        if sum(counts) > MAX_POINTS:
             raise ConfigurationError(
-                "vnodes", self._vnodes, f"at most {MOST_POINTS} points with these weights"
+                "vnodes", self._vnodes, f"at most {MAX_POINTS} points with these weights"
             )
         return counts
 

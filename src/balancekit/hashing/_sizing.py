@@ -17,7 +17,7 @@ import numpy as np
 
 from balancekit._support import validation as valid
 from balancekit.errors import ConfigurationError
-from balancekit.hashing._maglev import LARGEST, next_prime
+from balancekit.hashing._maglev import MAX_SLOTS, next_prime
 
 __all__ = ["expected_peak", "table_size_for", "vnodes_for"]
 
@@ -113,6 +113,6 @@ def table_size_for(imbalance: float, nodes: int) -> int:
     least = valid.integer("nodes", nodes, minimum=1, maximum=MAX_NODES) / valid.number(
         "imbalance", imbalance, above=0.0
     )
-    if least > LARGEST:
-        raise ConfigurationError("imbalance", imbalance, f"one that {LARGEST} slots can keep")
+    if least > MAX_SLOTS:
+        raise ConfigurationError("imbalance", imbalance, f"one that {MAX_SLOTS} slots can keep")
     return next_prime(max(2, nodes, math.ceil(least)))

@@ -37,7 +37,7 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 KEYED: Final = frozenset({"ring_hash", "maglev"})
 WARM: Final = "every host is taken to have warmed up"
-MAXIMUM_RING: Final = 8_388_608
+MAX_RING: Final = 8_388_608
 Fallback: TypeAlias = Literal["NOT_DEFINED", "NO_FALLBACK", "ANY_ENDPOINT", "DEFAULT_SUBSET", "KEYS_SUBSET"]
 FALLBACKS: Final = ("NO_FALLBACK", "ANY_ENDPOINT", "DEFAULT_SUBSET")
 SELECTOR_FALLBACKS: Final = ("NOT_DEFINED", *FALLBACKS, "KEYS_SUBSET")
@@ -133,10 +133,8 @@ def _options(method: str, read: Message | None, hashing: Message | None) -> dict
     if read is None:
         return options
     if method == "ring_hash":
-        options["minimum_ring_size"] = read.whole("minimum_ring_size", 1024, minimum=1, maximum=MAXIMUM_RING)
-        options["maximum_ring_size"] = read.whole(
-            "maximum_ring_size", MAXIMUM_RING, minimum=1, maximum=MAXIMUM_RING
-        )
+        options["minimum_ring_size"] = read.whole("minimum_ring_size", 1024, minimum=1, maximum=MAX_RING)
+        options["maximum_ring_size"] = read.whole("maximum_ring_size", MAX_RING, minimum=1, maximum=MAX_RING)
         function = read.choice("hash_function", ("XX_HASH", "MURMUR_HASH_2", "DEFAULT_HASH"), "XX_HASH")
         options["hash_function"] = "XX_HASH" if function == "DEFAULT_HASH" else function
     elif method == "maglev":

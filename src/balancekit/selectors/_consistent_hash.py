@@ -25,7 +25,7 @@ from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 
 __all__ = ["MaglevHash", "RendezvousHash", "RingHash", "eligible_by_id"]
 
-MOST_POINTS: Final = 1 << 21
+MAX_POINTS: Final = 1 << 21
 """On the ring of one selector: 20 MB."""
 
 
@@ -123,7 +123,7 @@ class RingHash(_ConsistentHash):
         Weights that would make more than two million points are halved together until they do not.
         """
         points, scale = math.fsum(weights.values()) * self._vnodes, 1.0
-        while points * scale > MOST_POINTS:
+        while points * scale > MAX_POINTS:
             scale /= 2.0
         scaled = {id: weight * scale for id, weight in weights.items()}
         return hashing.HashRing(scaled, vnodes=self._vnodes, hash=self._hash)

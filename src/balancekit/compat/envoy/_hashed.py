@@ -34,8 +34,8 @@ from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["Maglev", "RingHash"]
 
-MAXIMUM_RING_SIZE: Final = 8_388_608
-MAXIMUM_TABLE_SIZE: Final = 5_000_011
+MAX_RING_SIZE: Final = 8_388_608
+MAX_TABLE_SIZE: Final = 5_000_011
 
 
 class Table(NamedTuple):
@@ -145,7 +145,7 @@ class RingHash(Hashed):
         self,
         *,
         minimum_ring_size: int = 1024,
-        maximum_ring_size: int = MAXIMUM_RING_SIZE,
+        maximum_ring_size: int = MAX_RING_SIZE,
         hash_function: str = "XX_HASH",
         use_hostname_for_hashing: bool = False,
         hash_balance_factor: int = 0,
@@ -154,7 +154,7 @@ class RingHash(Hashed):
             raise ConfigurationError("hash_function", hash_function, " or ".join(map(repr, RING_HASHES)))
         self._place = RING_HASHES[hash_function]
         self._maximum = valid.integer(
-            "maximum_ring_size", maximum_ring_size, minimum=1, maximum=MAXIMUM_RING_SIZE
+            "maximum_ring_size", maximum_ring_size, minimum=1, maximum=MAX_RING_SIZE
         )
         self._minimum = valid.integer(
             "minimum_ring_size", minimum_ring_size, minimum=1, maximum=self._maximum
@@ -203,7 +203,7 @@ class Maglev(Hashed):
         use_hostname_for_hashing: bool = False,
         hash_balance_factor: int = 0,
     ) -> None:
-        self._size = valid.integer("table_size", table_size, minimum=2, maximum=MAXIMUM_TABLE_SIZE)
+        self._size = valid.integer("table_size", table_size, minimum=2, maximum=MAX_TABLE_SIZE)
         if any(self._size % factor == 0 for factor in range(2, int(self._size**0.5) + 1)):
             raise ConfigurationError("table_size", table_size, "a prime number")
         super().__init__(

@@ -15,8 +15,8 @@ from balancekit.errors import ConfigurationError
 
 __all__ = ["Host", "distinct"]
 
-HIGHEST_WEIGHT: Final = 2**32 - 1
-HIGHEST_PRIORITY: Final = 127
+MAX_WEIGHT: Final = 2**32 - 1
+MAX_PRIORITY: Final = 127
 NO_METADATA: Final[Mapping[str, Any]] = {}
 
 
@@ -57,8 +57,8 @@ class Host(Record):
     def _check(self) -> None:
         valid.text("name", self.name)
         valid.text("address", self.address, empty=True)
-        valid.integer("weight", self.weight, minimum=1, maximum=HIGHEST_WEIGHT)
-        valid.integer("priority", self.priority, minimum=0, maximum=HIGHEST_PRIORITY)
+        valid.integer("weight", self.weight, minimum=1, maximum=MAX_WEIGHT)
+        valid.integer("priority", self.priority, minimum=0, maximum=MAX_PRIORITY)
         valid.text("hostname", self.hostname, empty=True)
         valid.text("zone", self.zone, empty=True)
         if not isinstance(self.metadata, Mapping) or not all(isinstance(key, str) for key in self.metadata):

@@ -27,7 +27,7 @@ __all__ = ["LeastRequest", "Random", "RoundRobin", "in_service"]
 START_BITS: Final = 32
 """Bits of the random number of picks that a schedule is in when it starts."""
 
-LEAST_RAMP: Final = 1e-9
+MIN_RAMP: Final = 1e-9
 """Below this a host would not be due again within any useful time."""
 
 
@@ -168,7 +168,7 @@ class LeastRequest(ConstructorRepr):
         return best
 
     def _activity(self, node: Node) -> float:
-        return float((node.inflight + 1) ** self._bias) / max(node.ramp, LEAST_RAMP)
+        return float((node.inflight + 1) ** self._bias) / max(node.ramp, MIN_RAMP)
 
 
 @final
@@ -227,7 +227,7 @@ class _Order:
 
 
 def _ramp_only(node: Node) -> float:
-    return 1.0 / max(node.ramp, LEAST_RAMP)
+    return 1.0 / max(node.ramp, MIN_RAMP)
 
 
 def _least_of_all(nodes: tuple[Node, ...], rng: Generator) -> Node:

@@ -19,7 +19,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit.compat.haproxy._balance import Balance, Structure
 from balancekit.compat.haproxy._keys import UrlParam
 from balancekit.compat.haproxy._members import (
-    HEAVIEST,
+    MAX_WEIGHT,
     SCALE,
     Group,
     Member,
@@ -200,7 +200,7 @@ class Backend:
         Static methods accept only 0 and the weight of the configuration.
         """
         member = self._member(name)
-        number = valid.integer("weight", weight, minimum=0, maximum=HEAVIEST)
+        number = valid.integer("weight", weight, minimum=0, maximum=MAX_WEIGHT)
         if self.balance.static and number not in {0, member.server.weight}:
             raise ConfigurationError("weight", weight, f"0 or {member.server.weight} for a static method")
 
@@ -215,7 +215,7 @@ class Backend:
         """``set weight ...%``: a share of the weight of the configuration, 1.0 for all of it."""
         configured = self._member(name).server.weight
         part = valid.number("share", share, minimum=0.0)
-        return self.set_weight(name, min(HEAVIEST, int(configured * round(part * 100)) // 100))
+        return self.set_weight(name, min(MAX_WEIGHT, int(configured * round(part * 100)) // 100))
 
     @checked_arguments
     def hold(self, name: str, count: int) -> None:

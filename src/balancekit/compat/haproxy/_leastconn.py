@@ -13,11 +13,9 @@ from __future__ import annotations
 from bisect import insort
 from typing import Final, final
 
-from balancekit.compat.haproxy._members import Group, Member
+from balancekit.compat.haproxy._members import MAX_EFFECTIVE, Group, Member
 
 __all__ = ["First", "LeastConn"]
-
-HIGHEST: Final = 4096
 
 
 @final
@@ -98,4 +96,4 @@ class First:
 
 def _key(member: Member) -> int:
     inflight = member.served + len(member.waiting)
-    return (inflight + 1) * HIGHEST // member.effective if inflight else 0
+    return (inflight + 1) * MAX_EFFECTIVE // member.effective if inflight else 0

@@ -19,7 +19,9 @@ from balancekit._support.record import Record, field
 __all__ = ["SCALE", "Group", "Member", "Server", "State", "Waiter", "server_ids"]
 
 SCALE: Final = 16
-HEAVIEST: Final = 256
+MAX_WEIGHT: Final = 256
+MAX_EFFECTIVE: Final = MAX_WEIGHT * SCALE
+"""The largest effective weight."""
 
 
 class State(enum.Enum):
@@ -61,7 +63,7 @@ class Server(Record):
 
     def _check(self) -> None:
         valid.text("name", self.name)
-        valid.integer("weight", self.weight, minimum=0, maximum=HEAVIEST)
+        valid.integer("weight", self.weight, minimum=0, maximum=MAX_WEIGHT)
         valid.integer("maxconn", self.maxconn, minimum=0)
         if self.id is not None:
             valid.integer("id", self.id, minimum=1)

@@ -12,11 +12,10 @@ from __future__ import annotations
 from bisect import insort
 from typing import Final, TypeAlias, final
 
-from balancekit.compat.haproxy._members import SCALE, Group, Member
+from balancekit.compat.haproxy._members import MAX_EFFECTIVE, SCALE, Group, Member
 
 __all__ = ["Turns"]
 
-HIGHEST: Final = 4096
 MASK: Final = 0xFFFF_FFFF
 
 Tree: TypeAlias = list[tuple[int, int, Member]]
@@ -140,11 +139,11 @@ class Turns:
             member.npos = (member.npos - self.current_weight) & MASK
             self._by_weight(self._next, member)
             return
-        fine = ((HIGHEST + member.rest - member.effective) & MASK) // SCALE
+        fine = ((MAX_EFFECTIVE + member.rest - member.effective) & MASK) // SCALE
         self._put(self._current, (256 * member.npos + fine) & MASK, member)
 
     def _by_weight(self, tree: Tree, member: Member) -> None:
-        self._put(tree, HIGHEST - member.effective, member)
+        self._put(tree, MAX_EFFECTIVE - member.effective, member)
 
     def _put(self, tree: Tree, key: int, member: Member) -> None:
         self._serial += 1
