@@ -7,8 +7,8 @@ only for nodes that need it.
 *Everything else* (a key, an exclusion, a cost, something that is due, a lost lease, a selector without a picker) takes
 the slow path of ``engine/fast_path.py``. The rest of this class is the public face of ``engine/runtime.py``.
 
-Cost, in empty method calls, from ``acquire`` to the end of ``with``: about 26 with power of two choices
-over in-flight, about 50 with the default load and health. ``benchmarks/micro`` measures it.
+Cost, in empty method calls, from ``acquire`` to the end of ``with``: about 25 with power of two choices
+over in-flight, about 57 with the default. ``benchmarks/micro`` measures it.
 """
 
 from __future__ import annotations
@@ -72,23 +72,24 @@ class LoadBalancer(Generic[T]):
         How busy an endpoint is, for selectors that compare loads. Left out, it is the selector's
         ``default_load``, or ``ExpectedDelay()``.
     health
-        When an endpoint is taken out and comes back. ``Lifecycle()`` if left out: five failures in a row
+        When an endpoint is ejected and when it returns. ``Lifecycle()`` if left out: five failures in a row
         eject it for one to two seconds, never the last one. ``None`` for no health.
     exhaustion
         Which endpoints serve when few or none are healthy: ``FailClosed()``, ``FailOpen()``, ``LeastBad()`` of
         ``balancekit.exhaustion``.
     clock
-        Answers seconds and never goes back.
+        Returns seconds and never goes back.
     rng
         The only source of randomness. Left out, it is seeded from the system, and again in a forked
         child.
     timed
-        Whether to measure latency. Left out: if the load or a rule of ``health`` needs it. Two clock readings a request.
+        Whether to measure latency, at two clock readings a request. Left out, it is measured if the load or a rule of
+        ``health`` needs it.
     listeners
-        Called with each event, under no lock.
+        Functions that are called with each event, under no lock.
     on_missing_key
-        What becomes of a request without a key: ``"pick"``, a keyed selector picks at random; ``"refuse"``, it raises
-        ``MissingKeyError``, whatever the selector. Refuse where affinity is needed to be right.
+        What happens to a request without a key. With ``"pick"``, a keyed selector picks at random; with ``"refuse"``,
+        ``acquire`` raises ``MissingKeyError`` whatever the selector. Refuse where results are wrong without affinity.
     allow_empty
         Whether the pool may be empty, at the start or after an update (for discovery that has not answered yet).
     debug
@@ -199,9 +200,9 @@ class LoadBalancer(Generic[T]):
             What keyed selectors hash: a string, bytes or an integer. Others ignore it.
         cost
             What the request costs relative to an ordinary one, finite and > 0 (for a language model:
-            tokens). Seen by loads and selectors that care.
+            tokens). Some loads and selectors use it.
         exclude
-            Ids of endpoints not to pick, usually those already tried. Whatever is empty excludes nothing.
+            Ids of endpoints not to pick, usually those already tried. An empty value excludes nothing.
         attributes
             Anything your own selector wants to see, as ``ctx.attributes``.
 
@@ -213,7 +214,7 @@ class LoadBalancer(Generic[T]):
         Raises
         ------
         PoolEmptyError, AllIneligibleError, AttemptsExhaustedError
-            If no endpoint is eligible; the error says why and when to come back.
+            If no endpoint is eligible; the error states the reasons and the retry time.
         MissingKeyError
             Without a key, if the balancer has ``on_missing_key="refuse"``.
         ConfigurationError
@@ -313,7 +314,7 @@ class LoadBalancer(Generic[T]):
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> tuple[Endpoint[T], ...]:
-        """Return the endpoints a request would try, one after the other. Nothing is accounted.
+        """Return the endpoints a request would try, one after the other. Counts nothing.
 
         A round robin selector advances as if it had picked.
 
@@ -325,14 +326,14 @@ class LoadBalancer(Generic[T]):
             How many at most, >= 1; all eligible ones if left out.
         """
         tried = set(check_exclusions(exclude))
-        most = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
+        count = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
         valid.request(key, 1.0, attributes)
         runtime = self._runtime
         now = runtime.wake()
         published = self._current.published
         found: list[Endpoint[T]] = []
         trace = Trace()  # with a trace, selectors that remember or charge what they picked do neither
-        while len(found) < most:
+        while len(found) < count:
             ctx = context(runtime, key, DEFAULT_COST, tried, attributes, now, trace)
             node = runtime.select(published, ctx)
             if node is None or node.id in tried:
@@ -349,7 +350,7 @@ class LoadBalancer(Generic[T]):
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Explanation:
-        """Take one decision for people to look at. Nothing is accounted.
+        """Return one decision with its reasons. Counts nothing.
 
         A round robin selector advances as if it had picked.
 
@@ -385,7 +386,7 @@ class LoadBalancer(Generic[T]):
         *,
         keep_history: bool = False,
     ) -> None:
-        """Make the pool contain exactly these endpoints, whole or not at all.
+        """Make the pool contain exactly these endpoints, or raise and change nothing.
 
         Compared by id: those that stay keep load, counters, health, open leases and a drain that is
         under way, whatever else changed about them. A new target makes an endpoint a new one, unless
@@ -550,10 +551,10 @@ class LoadBalancer(Generic[T]):
         """The endpoints in the pool, in the order of configuration."""
         return tuple(_present(self._runtime.state))  # type: ignore[arg-type]  # nodes are not generic
 
-    # -------------------------------------------------------------------- looking on
+    # -------------------------------------------------------------------- observing
 
     def stats(self) -> BalancerStats:
-        """Return one immutable read-out of states, counters and latencies. O(n)."""
+        """Return one immutable view of states, counters and latencies. O(n)."""
         now = self._runtime.wake()
         return stats_of(self._runtime.state, now=now, refused=self._runtime.refused)
 
@@ -613,7 +614,7 @@ class LoadBalancer(Generic[T]):
         Parameters
         ----------
         event
-            An :class:`~balancekit.events.Event`; its time is the caller's business.
+            An :class:`~balancekit.events.Event`, with its time.
         """
         if not isinstance(event, Event):
             raise ConfigurationError("event", event, "an Event of balancekit.events")

@@ -34,7 +34,7 @@ class Endpoint(Record, Generic[T_co]):
     target
         What a lease hands out: an address, a client, a key, any object. The id if left out.
     weight
-        Relative share of traffic, 0 to 1e100. Zero means: nothing new while another may serve.
+        Relative share of traffic, 0 to 1e100. With zero it gets no new requests while another may serve.
     priority
         Tier, a whole number >= 0; lower is preferred (used by priority routing).
     zone

@@ -24,13 +24,13 @@ class Outcome(enum.Enum):
     SUCCESS = "success"
     """The endpoint did its part, whatever the caller thinks of the answer (a 404 is a success)."""
     FAILURE = "failure"
-    """The endpoint answered wrongly, or the conversation broke."""
+    """The endpoint gave a wrong answer, or the connection broke."""
     TIMEOUT = "timeout"
     """The endpoint did not answer in time; the time waited is a lower bound of its latency."""
     CONNECT_FAILED = "connect_failed"
     """Nothing was sent: name resolution, connection or handshake failed."""
     OVERLOADED = "overloaded"
-    """The endpoint said it has too much to do (429, 503 with Retry-After)."""
+    """The endpoint reported that it is overloaded (429, 503 with Retry-After)."""
     CANCELLED = "cancelled"
     """The caller gave up; says nothing about the endpoint except how long it had not answered."""
     IGNORED = "ignored"
@@ -149,11 +149,11 @@ class CheckResult(Record):
     Parameters
     ----------
     passed
-        Whether the endpoint is well.
+        Whether the endpoint is healthy.
     detail
-        In words, for people.
+        The reason in words, for people.
     degraded
-        Dependencies that fail here and nearly everywhere: the pool is worse off, this endpoint is not to
+        Dependencies that fail here and on most other endpoints: the pool is degraded, this endpoint is not to
         blame.
     holds_for
         Seconds, > 0: an endpoint that is out because of this result stays out for so long, unless the next

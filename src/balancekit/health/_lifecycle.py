@@ -1,7 +1,7 @@
 """The health policy of a pool: it joins requests, sweeps and checks.
 
-Three witnesses speak about an endpoint: *requests* (their ends, one by one), *sweeps* (rates and peers, see
-``_sweep.py``) and *checks*. Each has its own small machine; this one turns what they say into the triggers
+An endpoint is judged by three sources: *requests* (their ends, one by one), *sweeps* (rates and peers, see
+``_sweep.py``) and *checks*. Each has its own small machine; this one turns their results into the triggers
 of one table and moves by nothing else.
 
 **The source of an ejection decides about the return.** An endpoint that failed requests comes back on trial when its
@@ -38,29 +38,30 @@ STARTS: Final = frozenset({Health.UNKNOWN, Health.PROBING, Health.WARMING, Healt
 
 
 class Lifecycle(Policy):
-    """Health policy: take endpoints out, keep the restless out, try them, warm them, restore them.
+    """Health policy: eject endpoints, suppress those that flap, try them, warm them up, restore them.
 
     Parameters
     ----------
     failures
-        How many failed requests in a row take an endpoint out.
+        How many failed requests in a row eject an endpoint.
     rules
-        What else does, looked at every ``sweep`` seconds: :class:`SuccessRate`, :class:`LatencyLimit`,
+        What else ejects one, evaluated every ``sweep`` seconds: :class:`SuccessRate`, :class:`LatencyLimit`,
         :class:`SuccessRateOutlier`, :class:`FailurePercentage`, :class:`MedianFailures`,
         :class:`MedianLatency`, or rules of your own.
     sweep
-        Seconds between two looks, > 0.
+        Seconds between two evaluations of the rules, > 0.
     thresholds
-        How many checks in a row are believed, if there are checks (``balancekit.checks``); or
+        How many checks in a row must agree, if there are checks (``balancekit.checks``); or
         :class:`AccruedFailures`, which does not forget failures between passes.
     ejection
-        For how long an endpoint is out, and how many may be.
+        How long an ejection lasts, and how many endpoints may be ejected at a time.
     damping
         Suppresses endpoints that flap; ``None`` for no damping.
     probation
-        What proves an endpoint whose time is over.
+        What an endpoint must pass when its ejection has ended.
     warm_up
-        Gives an endpoint that is back a growing share; ``None`` for the whole at once. For new ones see ``start``.
+        Gives a returning endpoint a growing share; with ``None`` it gets its whole share at once. For new ones see
+        ``start``.
     start
         The state of a new endpoint: ``HEALTHY``; ``PROBING`` (one failure is enough); ``WARMING``;
         or ``UNKNOWN``, not picked until a check has passed.
