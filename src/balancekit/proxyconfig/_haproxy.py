@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from balancekit.compat import haproxy
 from balancekit.errors import ConfigurationError
@@ -48,6 +48,10 @@ from balancekit.proxyconfig._model import (
 
 __all__ = ["read_haproxy"]
 
+NAMED_BY_ONE: Final = frozenset({"retries", "fullconn", "http-check", "mode"})
+NAMED_BY_TWO: Final = frozenset({"timeout", "option"})
+"""Settings of a backend that are kept for ``lint`` and ``simulate``, by their first word or their first two."""
+
 
 def read_haproxy(
     path: str, *, files: Files | None = None, environment: Mapping[str, str] | None = None
@@ -62,6 +66,25 @@ def read_haproxy(
     limits = files or Files()
     text = without_mark(path, limits.read(path, Origin(path, 1)))
     return _Reader(path, limits, environment or {}).config(text)
+
+
+@final
+class _Backend:
+    """What the lines of a backend say, as far as they have been read."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.balance = Line(("balance", "roundrobin"), origin)
+        self.said: dict[str, tuple[str, ...]] = {"hash-type": (), "hash-balance-factor": (), "cookie": ()}
+        """The words of what read_balance() and cookies need, empty if it is not written."""
+        self.allbackups = False
+        self.disabled = False
+        self.found_later = False
+        """Whether there are servers that are known only when the proxy runs."""
+        self.servers: dict[str, PoolServer] = {}
+        self.numbers: set[int] = set()
+        """The ids of servers that have one."""
+        self.default_server: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {}
 
 
 @final
@@ -141,63 +164,34 @@ class _Reader:
     def _backend(self, section: Section, inherited: Sequence[Line]) -> None:
         if section.name in self.pools:
             raise ProxyConfigError(section.origin, f"a second backend {section.name!r}")
-        balance = Line(("balance", "roundrobin"), section.origin)
-        said: dict[str, tuple[str, ...]] = {"hash-type": (), "hash-balance-factor": (), "cookie": ()}
-        allbackups, disabled, found_later = False, False, False
-        named: dict[str, PoolServer] = {}
-        numbers: set[int] = set()
-        default_server: dict[str, Any] = {}
-        settings: dict[str, Any] = {}
+        written = _Backend(section.origin)
         for line in (*inherited, *section.lines):
-            first = line.words[0]
-            if first == "balance":
-                balance = line
-            elif first in said:
-                if len(line.words) < 2:
-                    raise ProxyConfigError(line.origin, f"{first} needs a value")
-                said[first] = line.words[1:]
-                settings[f"{first}.origin"] = line.origin
-            elif first == "option" and line.words[1:2] == ("allbackups",):
-                allbackups = True
-            elif first in {"no", "default"} and line.words[1:2] == ("option",):
-                allbackups = allbackups and line.words[2:3] != ("allbackups",)
-                settings.pop(" ".join(line.words[1:3]), None)
-            elif first == "default-server":
-                default_server |= self._options(line, line.words[1:])
-            elif first == "server":
-                self._server(line, default_server, named, numbers)
-            elif first == "server-template":
-                servers_of = template_servers(line)
-                found_later = found_later or servers_of is None
-                for one in servers_of or ():
-                    self._server(one, default_server, named, numbers)
-            elif first in {"disabled", "enabled"}:
-                disabled = first == "disabled"
-            elif first in {"timeout", "option", "retries", "fullconn", "http-check", "mode"}:
-                settings[" ".join(line.words[:2]) if first in {"timeout", "option"} else first] = (
-                    " ".join(line.words[2 if first in {"timeout", "option"} else 1 :]) or True
-                )
-        servers = [server.replace(down=True) if disabled else server for server in named.values()]
-        method, key, why = read_balance(balance, said, settings)
+            self._backend_line(written, line)
+        said, settings = written.said, written.settings
+        servers = [
+            server.replace(down=True) if written.disabled else server for server in written.servers.values()
+        ]
+        method, key, why = read_balance(written.balance, said, settings)
         if why:
-            self._note(balance, f"{why} is not modelled: it decides which server serves")
+            self._note(written.balance, f"{why} is not modelled: it decides which server serves")
         if key.lower() == "hdr(x-forwarded-for)" and "option forwardfor" in settings:
             self._note(
-                balance, "requests without that header are hashed by the one that option forwardfor adds"
+                written.balance,
+                "requests without that header are hashed by the one that option forwardfor adds",
             )
         cookie = said["cookie"][0] if said["cookie"] else ""
         if cookie and "insert" not in said["cookie"][1:]:
             why = why or "cookies that are not inserted are not modelled"
             self._note(Line(("cookie", *said["cookie"]), settings["cookie.origin"]), why)
         start = None
-        if not why and servers and not found_later:
-            start = partial(BackendChooser, servers, method, key, cookie, allbackups=allbackups)
+        if not why and servers and not written.found_later:
+            start = partial(BackendChooser, servers, method, key, cookie, allbackups=written.allbackups)
 
         settings |= {
-            "balance": balance,
+            "balance": written.balance,
             "machine": method,
             "cookie": cookie,
-            "allbackups": allbackups,
+            "allbackups": written.allbackups,
             "hash-type": said["hash-type"],
         }
         self.pools[section.name] = Pool(
@@ -205,7 +199,7 @@ class _Reader:
             origin=section.origin,
             method=" ".join(
                 (
-                    *balance.words[1:],
+                    *written.balance.words[1:],
                     *(("hash-type", *said["hash-type"]) if said["hash-type"] and key else ()),
                 )
             ),
@@ -217,27 +211,54 @@ class _Reader:
             settings=settings,
         )
 
-    def _server(
-        self, line: Line, defaults: Mapping[str, Any], before: dict[str, PoolServer], numbers: set[int]
-    ) -> None:
+    def _backend_line(self, written: _Backend, line: Line) -> None:
+        first = line.words[0]
+        if first == "balance":
+            written.balance = line
+        elif first in written.said:
+            if len(line.words) < 2:
+                raise ProxyConfigError(line.origin, f"{first} needs a value")
+            written.said[first] = line.words[1:]
+            written.settings[f"{first}.origin"] = line.origin
+        elif first == "option" and line.words[1:2] == ("allbackups",):
+            written.allbackups = True
+        elif first in {"no", "default"} and line.words[1:2] == ("option",):
+            written.allbackups = written.allbackups and line.words[2:3] != ("allbackups",)
+            written.settings.pop(" ".join(line.words[1:3]), None)
+        elif first == "default-server":
+            written.default_server |= self._options(line, line.words[1:])
+        elif first == "server":
+            self._server(line, written)
+        elif first == "server-template":
+            servers = template_servers(line)
+            written.found_later = written.found_later or servers is None
+            for one in servers or ():
+                self._server(one, written)
+        elif first in {"disabled", "enabled"}:
+            written.disabled = first == "disabled"
+        elif first in NAMED_BY_ONE | NAMED_BY_TWO:
+            length = 2 if first in NAMED_BY_TWO else 1
+            written.settings[" ".join(line.words[:length])] = " ".join(line.words[length:]) or True
+
+    def _server(self, line: Line, written: _Backend) -> None:
         if len(line.words) < 3:
             raise ProxyConfigError(line.origin, "a server has a name and an address")
         name, address = line.words[1:3]
-        if name in before:
+        if name in written.servers:
             raise ProxyConfigError(line.origin, f"a second server {name!r}")
-        if len(before) >= MAX_SERVERS:
+        if len(written.servers) >= MAX_SERVERS:
             raise ProxyConfigError(line.origin, f"more than {MAX_SERVERS} servers in a backend")
         address = VARIABLE.sub(self.environment.value, address)  # in addresses outside of quotes, too
         self._note_unknown(line)
-        options = {**defaults, **self._options(line, line.words[3:])}
+        options = {**written.default_server, **self._options(line, line.words[3:])}
         weight = options.pop("weight", 1)
         if weight > 256:
             raise ProxyConfigError(line.origin, "weight is 0 to 256")
         number = options.get("id")
-        if number == 0 or number in numbers:
+        if number == 0 or number in written.numbers:
             raise ProxyConfigError(line.origin, f"id {number} is not a number > 0 that no other server has")
-        numbers |= {number} if number else set()
-        before[name] = PoolServer(
+        written.numbers |= {number} if number else set()
+        written.servers[name] = PoolServer(
             name=name,
             address=address,
             origin=line.origin,

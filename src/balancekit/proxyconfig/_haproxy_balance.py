@@ -18,6 +18,7 @@ __all__ = ["read_balance"]
 
 COOKIE: Final = re.compile(r"(?:req\.)?cook\([^(),]+\)")
 BALANCE: Final = re.compile(r"([a-z_-]+)(?:\((.*)\))?")
+NOT_HASHED: Final = frozenset({"roundrobin", "static-rr", "leastconn", "first"})
 
 
 def read_balance(
@@ -42,40 +43,20 @@ def read_balance(
     found = BALANCE.fullmatch(line.words[1] if len(line.words) > 1 else "")
     if found is None:
         raise ProxyConfigError(line.origin, "balance has a method")
-    name, argument = found[1], found[2]
-    options: dict[str, Any] = {"method": name}
-    key, words = "", list(line.words[2:])
+    name, argument, words = found[1], found[2], line.words[2:]
+    key = ""
     if name == "random":
-        options["draws"] = whole_number(line, argument, 1) if argument else 2
-    elif name == "source":
-        options |= {"method": "hash", "by": haproxy.Source()}
-        key = "source"
-    elif name == "hdr" and argument:
-        domain = words == ["use_domain_only"]
-        options |= {"method": "hash", "by": haproxy.Header(use_domain_only=domain)}
-        key = f"hdr({argument})"
-    elif name == "url_param" and words:
-        if len(words) > 1:
-            return haproxy.Balance(), "", " ".join(words[1:])
-        options |= {"method": "hash", "by": haproxy.UrlParam()}
-        key = f"url_param {words[0]}"
-    elif name == "hash" and len(words) == 1 and COOKIE.fullmatch(words[0]):
-        options |= {"method": "hash", "by": haproxy.Sample()}
-        key = words[0].removeprefix("req.")
-    elif name == "uri":
-        uri: dict[str, Any] = {}
-        while words:
-            word = words.pop(0)
-            if word in {"whole", "path-only"}:
-                uri[word.replace("-", "_")] = True
-            elif word in {"len", "depth"} and words:
-                uri["length" if word == "len" else "depth"] = whole_number(line, words.pop(0), 1)
-            else:
-                return haproxy.Balance(), "", word
-        options |= {"method": "hash", "by": haproxy.Uri(**uri)}
-        key = "uri"
-    elif name not in {"roundrobin", "static-rr", "leastconn", "first"}:
-        return haproxy.Balance(), "", name
+        options: dict[str, Any] = {
+            "method": name,
+            "draws": whole_number(line, argument, 1) if argument else 2,
+        }
+    elif name in NOT_HASHED:
+        options = {"method": name}
+    else:
+        by, key, unread = _hashed_by(line, name, argument, words)
+        if by is None or unread:
+            return haproxy.Balance(), "", unread
+        options = {"method": "hash", "by": by}
     if said["hash-type"] and key:
         options |= _hash_type(said["hash-type"], origins["hash-type.origin"])
     if said["hash-balance-factor"]:
@@ -87,6 +68,39 @@ def read_balance(
         if error.parameter == "function":
             return haproxy.Balance(), "", f"hash function {error.value}"
         raise ProxyConfigError(line.origin, str(error)) from None
+
+
+def _hashed_by(
+    line: Line, name: str, argument: str | None, words: Sequence[str]
+) -> tuple[haproxy.HashedBy | None, str, str]:
+    """Return what a method hashes, for the machine and in words, and what of it is not modelled."""
+    if name == "source":
+        return haproxy.Source(), "source", ""
+    if name == "hdr" and argument:
+        domain = list(words) == ["use_domain_only"]
+        return haproxy.Header(use_domain_only=domain), f"hdr({argument})", ""
+    if name == "url_param" and words:
+        return haproxy.UrlParam(), f"url_param {words[0]}", " ".join(words[1:])
+    if name == "hash" and len(words) == 1 and COOKIE.fullmatch(words[0]):
+        return haproxy.Sample(), words[0].removeprefix("req."), ""
+    if name == "uri":
+        options, unread = _uri_options(line, list(words))
+        return haproxy.Uri(**options), "uri", unread
+    return None, "", name
+
+
+def _uri_options(line: Line, words: list[str]) -> tuple[dict[str, Any], str]:
+    """Return the options of ``balance uri``, and the first word that is none."""
+    options: dict[str, Any] = {}
+    while words:
+        word = words.pop(0)
+        if word in {"whole", "path-only"}:
+            options[word.replace("-", "_")] = True
+        elif word in {"len", "depth"} and words:
+            options["length" if word == "len" else "depth"] = whole_number(line, words.pop(0), 1)
+        else:
+            return {}, word
+    return options, ""
 
 
 def _hash_type(given: Sequence[str], origin: Origin) -> dict[str, Any]:

@@ -45,7 +45,8 @@ UNKNOWN_PREDEFINED: Final = frozenset(
     {"HTTP", "HTTP_1.0", "HTTP_1.1", "HTTP_2.0", "HTTP_3.0", "HTTP_CONTENT", "HTTP_URL_ABS", "HTTP_URL_SLASH"}
     | {"HTTP_URL_STAR", "LOCALHOST", "RDP_COOKIE", "REQ_CONTENT", "WAIT_END"}
 )
-ALIASES: Final[Mapping[str, str]] = {"hdr_val": "req.hdr_val", "req.hdr_val": "req.hdr_val"}
+OPERATORS: Final = frozenset({"eq", "ge", "gt", "le", "lt"})
+"""Of a comparison with a number."""
 
 
 class UnknownTestError(Exception):
@@ -179,30 +180,9 @@ class Acls:
             "flags": [],
             "patterns": [],
         }
-        place, operator = 0, ""
-        while place < len(rest):
-            word = rest[place]
-            if word == "-i":
-                term["flags"].append("-i")
-            elif word == "-m" and place + 1 < len(rest):
-                place += 1
-                term["match"] = rest[place]
-            elif word == "-f" and place + 1 < len(rest):
-                place += 1
-                lines = self._read(rest[place], origin).split("\n")
-                term["patterns"] += [
-                    line.strip() for line in lines if line.strip() and not line.startswith("#")
-                ]
-            elif word == "--":
-                place += 1
-                break
-            elif word in {"-n", "-M", "-u"}:
-                raise UnknownTestError(f"flag {word} is not modelled")
-            else:
-                break
-            place += 1
-        for word in rest[place:]:
-            if word in {"eq", "ge", "gt", "le", "lt"} and (
+        operator = ""
+        for word in self._after_flags(term, rest, origin):
+            if word in OPERATORS and (
                 name.endswith(("_val", "_len", "_cnt")) or term.get("match") in {"int", "len"}
             ):
                 operator = word
@@ -219,6 +199,31 @@ class Acls:
                 raise UnknownTestError(f"{fetch!r} is not modelled") from None
             raise ProxyConfigError(origin, str(error)) from None
         return term
+
+    def _after_flags(self, term: Term, words: Sequence[str], origin: Origin) -> Sequence[str]:
+        """Put the flags of a test into its term; return the words after them."""
+        place = 0
+        while place < len(words):
+            word = words[place]
+            if word == "-i":
+                term["flags"].append("-i")
+            elif word == "-m" and place + 1 < len(words):
+                place += 1
+                term["match"] = words[place]
+            elif word == "-f" and place + 1 < len(words):
+                place += 1
+                lines = self._read(words[place], origin).split("\n")
+                term["patterns"] += [
+                    line.strip() for line in lines if line.strip() and not line.startswith("#")
+                ]
+            elif word == "--":
+                return words[place + 1 :]
+            elif word in {"-n", "-M", "-u"}:
+                raise UnknownTestError(f"flag {word} is not modelled")
+            else:
+                break
+            place += 1
+        return words[place:]
 
 
 def backend_rule(
