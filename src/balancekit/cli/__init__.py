@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 import balancekit
@@ -48,6 +49,19 @@ completion: eval "$(register-python-argcomplete balancekit)"
 
 """
 
+RUNNERS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = MappingProxyType(
+    {
+        "plan": run_plan,
+        "capacity": run_capacity,
+        "vrrp": run_vrrp,
+        "explain": run_explain,
+        "export": run_export,
+        "lint": run_lint,
+        "gslb": run_gslb,
+    }
+)
+"""The commands whose modules import little; those of the others are imported when they run."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status.
@@ -57,6 +71,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments
         The words after ``balancekit``; those of the process if left out.
     """
+    if sys.stdout is None:  # closed: "balancekit ... >&-"
+        return complain("balancekit", "standard output is closed", EXIT_FAILED)
+    parser = _parser()
+    with contextlib.suppress(ModuleNotFoundError):  # the extra cli brings it
+        import argcomplete  # noqa: PLC0415 - only a shell that completes needs it
+
+        argcomplete.autocomplete(parser)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = "; what to decide follows FILE" if options.command == "explain" else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    if options.command is None:
+        parser.print_help()
+        return 0
+    return _guarded(options, sys.stdout)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command, with its commands in the order of the help."""
     parser = argparse.ArgumentParser(
         prog="balancekit",
         description="Load-balancing decisions for Python programs.",
@@ -65,6 +98,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {balancekit.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_demo(commands)
+    plan = commands.add_parser(
+        "plan",
+        help="say what a change of endpoints would move",
+        description="The exact part of all keys that a change of endpoints moves, and shares before and after.",
+    )
+    add_plan(plan)
+    _add_simulate(commands)
+    bench = commands.add_parser(
+        "bench",
+        help="measure what is claimed of the algorithms, beside what is right",
+        description="Figures beside the right ones, with verdicts: distribution, disruption, speed, latency, or "
+        "all four. Exit status 1 if a claim does not hold. `cards` draws a picture of every algorithm.",
+    )
+    add_bench(bench)
+    vrrp = commands.add_parser(
+        "vrrp",
+        help="hold an address together with other machines",
+        description="VRRP: take part in an election, replay captured adverts, simulate what can go wrong.",
+    )
+    add_vrrp(vrrp)
+    explain = commands.add_parser(
+        "explain",
+        help="take one decision from a file, with its reasons",
+        description="Which endpoint a balancer picks, which route a request takes, what a zone answers to a query, or where "
+        "a proxy sends a request: one decision, and why.",
+        epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
+    )
+    add_explain(explain)
+    add_export(commands)
+    add_lint(commands)
+    gslb = commands.add_parser(
+        "gslb",
+        help="answer DNS queries from a zone file",
+        description="Global server load balancing: one name, many sites.",
+    )
+    add_gslb(gslb)
+    capacity = commands.add_parser(
+        "capacity",
+        help="say how many nodes of each tier a demand needs",
+        description="Nodes of L4, L7 and backends in each site, what forces each number, and what is left after losses.",
+    )
+    add_capacity(capacity)
+    check = commands.add_parser(
+        "check",
+        help="check endpoints once",
+        description="One health check of every endpoint. Exit status 1 if one fails.",
+    )
+    add_check(check)
+    _add_top(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
         help="balance over real servers while they are killed, added and drained",
@@ -80,92 +167,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="DNS, two sites, L4 proxies, L7 edges and servers; one of each dies, then a site (Linux)",
     )
     demo.add_argument("--json", action="store_true", help="print data when done, nothing before")
-    plan = commands.add_parser(
-        "plan",
-        help="say what a change of endpoints would move",
-        description="The exact part of all keys that a change of endpoints moves, and shares before and after.",
-    )
-    add_plan(plan)
-    simulating = commands.add_parser(
+
+
+def _add_simulate(commands: Any) -> None:
+    simulate = commands.add_parser(
         "simulate",
         help="compare balancers in virtual time",
         description="Run a scenario with every balancer it names; without one, list those that are shipped.",
     )
-    simulating.add_argument("scenario", nargs="?", help="a TOML file, or the name of a shipped scenario")
-    simulating.add_argument("--out", metavar="DIR", help="write pictures, data and a page to look at there")
-    simulating.add_argument("--json", action="store_true", help="print data")
-    simulating.add_argument("--seed", type=int, help="in place of the scenario's own")
-    benching = commands.add_parser(
-        "bench",
-        help="measure what is claimed of the algorithms, beside what is right",
-        description="Figures beside the right ones, with verdicts: distribution, disruption, speed, latency, or "
-        "all four. Exit status 1 if a claim does not hold. `cards` draws a picture of every algorithm.",
-    )
-    add_bench(benching)
-    electing = commands.add_parser(
-        "vrrp",
-        help="hold an address together with other machines",
-        description="VRRP: take part in an election, replay captured adverts, simulate what can go wrong.",
-    )
-    add_vrrp(electing)
-    if sys.stdout is None:  # closed: "balancekit ... >&-"
-        return complain("balancekit", "standard output is closed", EXIT_FAILED)
-    explaining = commands.add_parser(
-        "explain",
-        help="take one decision from a file, with its reasons",
-        description="Which endpoint a balancer picks, which route a request takes, what a zone answers to a query, or where "
-        "a proxy sends a request: one decision, and why.",
-        epilog="example: balancekit explain nginx.conf --request 'GET /api/x' --host shop --client 203.0.113.7",
-    )
-    add_explain(explaining)
-    _add_proxy_commands(commands, simulating)
-    naming = commands.add_parser(
-        "gslb",
-        help="answer DNS queries from a zone file",
-        description="Global server load balancing: one name, many sites.",
-    )
-    add_gslb(naming)
-    sizing = commands.add_parser(
-        "capacity",
-        help="say how many nodes of each tier a demand needs",
-        description="Nodes of L4, L7 and backends in each site, what forces each number, and what is left after losses.",
-    )
-    add_capacity(sizing)
-    checking = commands.add_parser(
-        "check",
-        help="check endpoints once",
-        description="One health check of every endpoint. Exit status 1 if one fails.",
-    )
-    add_check(checking)
-    watching = commands.add_parser(
+    simulate.add_argument("scenario", nargs="?", help="a TOML file, or the name of a shipped scenario")
+    simulate.add_argument("--out", metavar="DIR", help="write pictures, data and a page to look at there")
+    simulate.add_argument("--json", action="store_true", help="print data")
+    simulate.add_argument("--seed", type=int, help="in place of the scenario's own")
+    add_proxy(simulate)
+
+
+def _add_top(commands: Any) -> None:
+    top = commands.add_parser(
         "top",
         help="watch the endpoints of a running process",
         description="A live table of endpoints, read from the Prometheus metrics of a process.",
     )
-    watching.add_argument("url", metavar="URL", help="its metrics, as http://127.0.0.1:8000/metrics")
-    watching.add_argument(
-        "--interval", type=float, default=1.0, help="seconds between two readings (default 1)"
-    )
-    watching.add_argument("--count", type=int, default=0, help="end after so many (default: on Ctrl-C)")
-    watching.add_argument("--json", action="store_true", help="print one line of data an interval")
-    with contextlib.suppress(ModuleNotFoundError):  # the extra cli brings it
-        import argcomplete  # noqa: PLC0415 - only a shell that completes needs it
-
-        argcomplete.autocomplete(parser)
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        hint = "; what to decide follows FILE" if options.command == "explain" else ""
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-    if options.command is None:
-        parser.print_help()
-        return 0
-    return _guarded(options, sys.stdout)
-
-
-def _add_proxy_commands(commands: Any, simulating: argparse.ArgumentParser) -> None:
-    add_proxy(simulating)
-    add_export(commands)
-    add_lint(commands)
+    top.add_argument("url", metavar="URL", help="its metrics, as http://127.0.0.1:8000/metrics")
+    top.add_argument("--interval", type=float, default=1.0, help="seconds between two readings (default 1)")
+    top.add_argument("--count", type=int, default=0, help="end after so many (default: on Ctrl-C)")
+    top.add_argument("--json", action="store_true", help="print one line of data an interval")
 
 
 def _guarded(options: argparse.Namespace, output: TextIO) -> int:
@@ -206,20 +232,9 @@ def _subcommand(options: argparse.Namespace) -> list[str]:
 
 
 def _command(options: argparse.Namespace) -> int:
-    if options.command == "plan":
-        return run_plan(options)
-    if options.command == "capacity":
-        return run_capacity(options)
-    if options.command == "vrrp":
-        return run_vrrp(options)
-    if options.command == "explain":
-        return run_explain(options)
-    if options.command == "export":
-        return run_export(options)
-    if options.command == "lint":
-        return run_lint(options)
-    if options.command == "gslb":
-        return run_gslb(options)
+    run = RUNNERS.get(options.command)
+    if run is not None:
+        return run(options)
     if options.command == "simulate":
         from balancekit.cli._simulate import run_simulate  # noqa: PLC0415 - needs what an extra brings
 

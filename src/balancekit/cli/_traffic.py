@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import aiohttp
 
 from balancekit.balancer import LoadBalancer
 from balancekit.errors import UnavailableError
+from balancekit.lease import Lease
 from balancekit.outcome import Outcome
 
 __all__ = ["RequestCounters", "Traffic"]
@@ -68,22 +70,24 @@ class Traffic:
             durations[served_by].append(time.perf_counter() - began)
 
     async def _attempt(self) -> str | None:
-        try:
+        """Return the endpoint that served one request, ``None`` if none did."""
+        with contextlib.suppress(UnavailableError):
             for number, lease in enumerate(self._balancer.attempts(ATTEMPTS)):
                 self.counters.retries += number > 0
-                try:
-                    with lease:
-                        async with self._session.get(lease.target + "/") as response:
-                            lease.first_byte()
-                            await response.read()
-                            if response.ok:
-                                return lease.endpoint.id
-                            lease.release(Outcome.FAILURE)
-                except (aiohttp.ClientError, TimeoutError):
-                    continue
-        except UnavailableError:
-            pass
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    if await self._served(lease):
+                        return lease.endpoint.id
         return None
+
+    async def _served(self, lease: Lease[str]) -> bool:
+        """Send the request to one endpoint; return whether it answered well."""
+        with lease:
+            async with self._session.get(lease.target + "/") as response:
+                lease.first_byte()
+                await response.read()
+                if not response.ok:
+                    lease.release(Outcome.FAILURE)
+                return response.ok
 
     async def keep_coming(self, callers: int, pause: float) -> None:
         """Let callers make one request after the other until :meth:`stop`."""
