@@ -192,17 +192,8 @@ class Spill:
         told = ", ".join(f"{site} {load}" for site, load in loads) or "no site up"
         if not loads:
             return self._failed(order, query, standings, now, rng, ttl, scope, explain=explain)
-        taken = loads[0][0]
-        if len(loads) > 1 and sum(load > 0 for _, load in loads) > 1:
-            point, prefix = subnet_point(query.client, self._salt)
-            scope = max(scope, prefix)
-            left = point * sum(load for _, load in loads)
-            for taken, load in loads:  # noqa: B007 - the site at the point is what is looked for
-                left -= load
-                if left < 0.0:
-                    break
-        elif len(loads) > 1:
-            taken = next(site for site, load in loads if load)
+        taken, prefix = self._taken(loads, query)
+        scope = max(scope, prefix)
         answer = self._sites[taken].answer(query, standings, now=now, rng=rng, explain=explain)
         if answer.passes:  # up in part, and too little by its own threshold
             for site, _ in loads:
@@ -212,6 +203,19 @@ class Spill:
                     break
         steps = (Step("Spill", f"loads {told}: {taken}"), *answer.steps) if explain else ()
         return answer._replace(ttl=min(ttl, answer.ttl), scope=max(scope, answer.scope), steps=steps)
+
+    def _taken(self, loads: Sequence[tuple[str, int]], query: Query) -> tuple[str, int]:
+        """Return the site at the client's point among the loads, and the prefix of the network that has the point."""
+        loaded = [(site, load) for site, load in loads if load]
+        if len(loaded) == 1:
+            return loaded[0][0], 0
+        point, prefix = subnet_point(query.client, self._salt)
+        left = point * sum(load for _, load in loads)
+        for site, load in loads:
+            left -= load
+            if left < 0.0:
+                return site, prefix
+        return loads[-1][0], prefix
 
     @checked_arguments
     def members(self) -> frozenset[str]:

@@ -164,24 +164,24 @@ class RouteIndex(Generic[P]):
             buckets.append(self._root)
         best, route = NO_RANK, None
         for least, groups, by_host, _ in buckets:
-            if least < best:
-                if by_host is not None:
-                    groups = [by_host[host] for host in hosts if host in by_host]  # noqa: PLW2901 - the same, but fewer
-                for group in groups:
-                    for rank, host, candidate, search, methods, tests in group:
-                        if rank >= best:
+            if least >= best:
+                continue
+            if by_host is not None:
+                groups = [by_host[host] for host in hosts if host in by_host]  # noqa: PLW2901 - the same, but fewer
+            for group in groups:
+                for rank, host, candidate, search, methods, tests in group:
+                    if rank >= best:
+                        break
+                    if host not in hosts or (search is not None and not search(path)):
+                        continue
+                    if methods is not None and request.method not in methods:
+                        continue
+                    for test in tests:
+                        if not test(request, path):
                             break
-                        if (
-                            host in hosts
-                            and (search is None or search(path))
-                            and (methods is None or request.method in methods)
-                        ):
-                            for test in tests:
-                                if not test(request, path):
-                                    break
-                            else:
-                                best, route = rank, candidate
-                                break
+                    else:
+                        best, route = rank, candidate
+                        break
         return route
 
     def candidates(self, host: str, literal: str) -> Iterator[Entry]:

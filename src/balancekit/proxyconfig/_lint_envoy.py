@@ -111,6 +111,11 @@ def _cluster(cluster: Message, pool: Pool) -> Iterator[LintFinding]:
         )
     yield from _ring(cluster, len(hosts))
     yield from _slow_start(cluster, policy)
+    yield from _checks(cluster)
+    yield from _ejections(cluster, len(hosts))
+
+
+def _checks(cluster: Message) -> Iterator[LintFinding]:
     for check in cluster.messages("health_checks"):
         timeout, interval = check.seconds("timeout"), check.seconds("interval")
         if timeout is not None and interval is not None and timeout > interval:
@@ -122,19 +127,20 @@ def _cluster(cluster: Message, pool: Pool) -> Iterator[LintFinding]:
                 "interval and unhealthy_threshold say",
                 f"Write a timeout below {interval:g}s, or a longer interval",
             )
+
+
+def _ejections(cluster: Message, hosts: int) -> Iterator[LintFinding]:
     outliers = cluster.message("outlier_detection")
-    if (
-        outliers is not None
-        and outliers.whole("max_ejection_percent", 10, maximum=100) * len(hosts) < 100
-        and len(hosts) > 1
-    ):
+    if outliers is None:
+        return
+    percent = outliers.whole("max_ejection_percent", 10, maximum=100)
+    if hosts > 1 and percent * hosts < 100:
         yield _finding(
             outliers,
             "max_ejection_percent",
             "ejects-one-at-most",
-            f"{outliers.whole('max_ejection_percent', 10)} % of {len(hosts)} hosts is less than one: one is ejected, and no "
-            "second one beside it",
-            f"Write max_ejection_percent: {min(100, 2 * -(-100 // len(hosts)))} or more",
+            f"{percent} % of {hosts} hosts is less than one: one is ejected, and no second one beside it",
+            f"Write max_ejection_percent: {min(100, 2 * -(-100 // hosts))} or more",
         )
 
 
@@ -276,25 +282,9 @@ def _targets(routes: list[Message], clusters: dict[str, Message]) -> Iterator[Li
                 "Write a hash_policy on the route",
             )
         retry = action.message("retry_policy")
-        if retry is not None and not retry.text("retry_on"):
-            yield _finding(
-                retry,
-                "num_retries",
-                "no-retries",
-                "without retry_on nothing is retried",
-                "Write retry_on: connect-failure",
-            )
-        per_try = None if retry is None else retry.seconds("per_try_timeout")
         whole = action.seconds("timeout")
-        whole = 15.0 if whole is None else whole
-        if retry is not None and per_try is not None and whole and per_try >= whole:
-            yield _finding(
-                retry,
-                "per_try_timeout",
-                "no-way-around",
-                f"one try may take {per_try:g} s, and all together {whole:g} s: a host that hangs leaves no time for another",
-                f"Write a per_try_timeout below {whole / 2:g}s",
-            )
+        if retry is not None:
+            yield from _retries(retry, 15.0 if whole is None else whole)
     led = [leads_to(route) for route in routes]
     named = {name for found in led if found is not None for name in found}
     for name, cluster in clusters.items() if routes and None not in led else ():
@@ -306,6 +296,26 @@ def _targets(routes: list[Message], clusters: dict[str, Message]) -> Iterator[Li
                 f"no route leads to cluster {name}",
                 "Name it in a route, or remove it",
             )
+
+
+def _retries(retry: Message, whole: float) -> Iterator[LintFinding]:
+    if not retry.text("retry_on"):
+        yield _finding(
+            retry,
+            "num_retries",
+            "no-retries",
+            "without retry_on nothing is retried",
+            "Write retry_on: connect-failure",
+        )
+    per_try = retry.seconds("per_try_timeout")
+    if per_try is not None and whole and per_try >= whole:
+        yield _finding(
+            retry,
+            "per_try_timeout",
+            "no-way-around",
+            f"one try may take {per_try:g} s, and all together {whole:g} s: a host that hangs leaves no time for another",
+            f"Write a per_try_timeout below {whole / 2:g}s",
+        )
 
 
 def leads_to(route: Message) -> list[str] | None:
