@@ -155,53 +155,73 @@ class Variables:
         return b"https" if port in self.tls_ports else b"http"
 
     def _map(self, directive: Directive, source: Template) -> Value:
-        templates = [source]
-        exact: dict[str, Template] = {}
-        hosts: HostNames[Template] | None = None
-        expressions: list[tuple[re.Pattern[str], Template]] = []
-        default = Template("", self)
-        seen: set[str] = set()
+        table = _MapTable(source, Template("", self))
         for entry in directive.block or ():
-            if entry.name in {"hostnames", "volatile"} and not entry.args:
-                hosts = hosts or (HostNames() if entry.name == "hostnames" else None)
-                continue
-            if len(entry.args) != 1:
-                raise ProxyConfigError(entry.origin, "a line of a map is a value and a result")
-            plain = not entry.name.startswith("~")
-            if plain and entry.name.lower() in seen:
-                raise ProxyConfigError(entry.origin, f"a second line for {entry.name!r}")
-            seen |= {entry.name.lower()} if plain else set()
-            result = Template(entry.args[0], self)
-            templates.append(result)
-            if entry.name == "default":
-                default = result
-            elif entry.name.startswith("~"):
-                insensitive = entry.name.startswith("~*")
-                try:
-                    expression = compiled("map", entry.name[1 + insensitive :], ignore_case=insensitive)
-                except ConfigurationError as error:
-                    raise ProxyConfigError(entry.origin, f"{error}") from None
-                expressions.append((expression, result))
-            elif hosts is not None:  # nginx, too, takes names with wildcards only after the word hostnames
-                hosts.add(entry.name.removeprefix("\\"), result)
-            else:
-                exact[entry.name.removeprefix("\\").lower()] = result
-        if any(template.unknown or template.doubtful for template in templates):
+            table.add(entry, self)
+        if table.uncertain:
             self.doubtful.add(directive.args[1][1:].lower())
+        return table.value
 
-        def value(request: ProxyRequest) -> bytes:
-            text = source.value(request).decode("latin-1")
-            found = exact.get(text.lower())
-            if hosts is not None:
-                text = text.removesuffix(".")
-                found = found or hosts.find(text.lower())
-            if found is None and text:  # no expression is tried with an empty text
-                found = next(
-                    (result for expression, result in expressions if expression.search(text)), default
-                )
-            return (default if found is None else found).value(request)
 
-        return value
+@final
+class _MapTable:
+    """The lines of one ``map``, and what they make of its source."""
+
+    def __init__(self, source: Template, default: Template) -> None:
+        self._source = source
+        self._default = default
+        self._exact: dict[str, Template] = {}
+        self._hosts: HostNames[Template] | None = None
+        self._expressions: list[tuple[re.Pattern[str], Template]] = []
+        self._seen: set[str] = set()
+        self.uncertain: bool = bool(source.unknown or source.doubtful)
+        """Whether a text of the map has a variable that is not known, or may not be."""
+
+    def add(self, entry: Directive, variables: Variables) -> None:
+        """Add one line."""
+        if entry.name in {"hostnames", "volatile"} and not entry.args:
+            if entry.name == "hostnames" and self._hosts is None:
+                self._hosts = HostNames()
+            return
+        if len(entry.args) != 1:
+            raise ProxyConfigError(entry.origin, "a line of a map is a value and a result")
+        expression = entry.name.startswith("~")
+        if not expression:
+            if entry.name.lower() in self._seen:
+                raise ProxyConfigError(entry.origin, f"a second line for {entry.name!r}")
+            self._seen.add(entry.name.lower())
+        result = Template(entry.args[0], variables)
+        self.uncertain = self.uncertain or bool(result.unknown or result.doubtful)
+        if entry.name == "default":
+            self._default = result
+        elif expression:
+            self._expressions.append((_expression(entry), result))
+        elif self._hosts is not None:  # nginx, too, takes names with wildcards only after the word hostnames
+            self._hosts.add(entry.name.removeprefix("\\"), result)
+        else:
+            self._exact[entry.name.removeprefix("\\").lower()] = result
+
+    def value(self, request: ProxyRequest) -> bytes:
+        """Return what the map makes of a request."""
+        text = self._source.value(request).decode("latin-1")
+        found = self._exact.get(text.lower())
+        if self._hosts is not None:
+            text = text.removesuffix(".")
+            found = found or self._hosts.find(text.lower())
+        if found is None and text:  # no expression is tried with an empty text
+            found = next(
+                (result for expression, result in self._expressions if expression.search(text)), None
+            )
+        return (self._default if found is None else found).value(request)
+
+
+def _expression(entry: Directive) -> re.Pattern[str]:
+    """Return the compiled expression of a line of a map."""
+    insensitive = entry.name.startswith("~*")
+    try:
+        return compiled("map", entry.name[1 + insensitive :], ignore_case=insensitive)
+    except ConfigurationError as error:
+        raise ProxyConfigError(entry.origin, f"{error}") from None
 
 
 @final
