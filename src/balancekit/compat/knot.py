@@ -4,7 +4,7 @@ In subnet mode the scope is the prefix that matched, **even if a longer one lies
 cached for clients that would get another. In geodb mode a client without a row gets NXDOMAIN, even with ``*;*``.
 :class:`balancekit.gslb.GeoMap` does neither.
 
-Source: Knot DNS 3.2.6, recorded: 7 traces, each reproduced.
+Source: Knot DNS 3.2.6, recorded: 8 traces, each reproduced.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def weighted(entries: Mapping[str, int], rng: Random) -> str:
 def read_subnet(data: bytes) -> tuple[Network, bool]:
     """Return the network of a client subnet option as Knot reads it, and whether the reply carries one.
 
-    Bits after the prefix are cleared and a scope is ignored; extra bytes are cut, and then the reply has no
-    option.
+    Bits after the prefix are cleared and a scope is ignored, unless it is longer than an address; extra bytes
+    are cut, and then the reply has no option.
 
     Raises
     ------
@@ -176,4 +176,6 @@ def read_subnet(data: bytes) -> tuple[Network, bool]:
     if address and source % 8 and len(address) == length:
         address[-1] &= 0xFF << (8 - source % 8) & 0xFF
     network = decode_subnet(data[:3] + b"\0" + bytes(address))
+    if data[3] > network.max_prefixlen:
+        raise SubnetError(f"scope prefix {data[3]}, at most {network.max_prefixlen}")
     return network, len(data) <= 4 + length

@@ -9,7 +9,7 @@ import pytest
 from balancekit.compat import gdnsd, knot, powerdns
 from balancekit.compat.rotation import RrsetOrder, nsd_order
 from balancekit.errors import ConfigurationError
-from balancekit.gslb import Client, GeoMap, Location, Query, Standing, fixed_standings
+from balancekit.gslb import Client, GeoMap, Location, Query, Standing, SubnetError, fixed_standings
 
 CLIENT = Client(address="192.0.2.53")
 QUERY = Query(name="www", client=CLIENT)
@@ -189,6 +189,15 @@ def test_knot_matches_stars_at_the_end_only():
     ):
         assert knot.GeoDb(entries, lambda _: row).look_up(CLIENT).records == (expected,)
     assert knot.GeoDb({"*;Dallas": ["x"]}, lambda _: row).look_up(CLIENT).rcode == "NXDOMAIN"
+
+
+def test_knot_refuses_a_scope_longer_than_an_address():
+    """Any other scope in a query is ignored."""
+    assert str(knot.read_subnet(bytes.fromhex("00011820c63364"))[0]) == "198.51.100.0/24"
+    assert str(knot.read_subnet(bytes.fromhex("0002108020010db8")[:6])[0]) == "2001::/16"
+    for data in ("00011821c63364", "000210812001"):
+        with pytest.raises(SubnetError):
+            knot.read_subnet(bytes.fromhex(data))
 
 
 def test_bind_and_knot_keep_records_in_the_order_of_their_data():
