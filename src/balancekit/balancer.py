@@ -23,6 +23,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import same, shown
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.text import plain
 from balancekit.endpoint import Endpoint, endpoints
 from balancekit.engine import Runtime
 from balancekit.engine.fast_path import acquire, check_exclusions, check_request, context
@@ -627,7 +628,8 @@ class LoadBalancer(Generic[T]):
         return len(self._runtime.state.members)
 
     def __contains__(self, endpoint: object) -> bool:
-        return (endpoint.id if isinstance(endpoint, Endpoint) else endpoint) in self._runtime.state.members
+        id = endpoint.id if isinstance(endpoint, Endpoint) else endpoint
+        return isinstance(id, str) and plain(id) in self._runtime.state.members
 
     def __dir__(self) -> list[str]:
         return [name for name in object.__dir__(self) if hasattr(self, name)]

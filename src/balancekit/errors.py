@@ -55,9 +55,9 @@ def brief(value: object) -> str:
     >>> brief("k"), len(brief("k" * 1000)), brief(10**5000)
     ("'k'", 200, '<int>')
     """
-    if isinstance(value, str | bytes) and len(value) > MAX_SHOWN_CHARACTERS:
-        value = value[:MAX_SHOWN_CHARACTERS]  # the repr of megabytes takes its time
     try:
+        if isinstance(value, str | bytes) and len(value) > MAX_SHOWN_CHARACTERS:
+            value = value[:MAX_SHOWN_CHARACTERS]  # the repr of megabytes takes its time
         if isinstance(value, list | tuple | set | frozenset | dict) and len(value) > MAX_SHOWN_CHARACTERS:
             return f"<{type(value).__name__} of {len(value)}>"
         text = repr(value)
@@ -96,8 +96,33 @@ class Reason(enum.Enum):
     UNMATCHED = "not a match for the request"
 
 
+class _Shown:
+    """What stands for a value that cannot be pickled: it prints as the value did."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _portable(value: object) -> object:
+    """Return a value, or what stands for it if it cannot be pickled."""
+    import pickle  # noqa: PLC0415 - seldom needed
+
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return _Shown(brief(value))
+    return value
+
+
 class BalancekitError(Exception):
-    """The root of every error balancekit raises on purpose."""
+    """The root of every error balancekit raises on purpose. Each can be pickled and copied, whatever it is about."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        state = {name: _portable(value) for name, value in self.__dict__.items()}
+        return type(self), tuple(map(_portable, self.args)), state
 
 
 class ConfigurationError(BalancekitError, ValueError):

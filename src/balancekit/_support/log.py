@@ -22,13 +22,19 @@ def contain_error(message: str, *arguments: object) -> None:
 
 
 def log_error(message: str, *arguments: object) -> None:
-    """Log an error with the traceback of the exception being handled."""
-    _logger().error(message, *arguments, exc_info=True)
+    """Log an error with the traceback of the exception being handled; what a handler of the application raises goes nowhere."""
+    try:
+        _logger().error(message, *arguments, exc_info=True)
+    except Exception:  # or a handler that fails would do what the callback may not
+        raise_interrupt()
 
 
 def log_change(message: str, *arguments: object, bad: bool) -> None:
     """Log that something has changed: as a warning if it is for the worse."""
-    _logger().log(30 if bad else 20, message, *arguments)
+    try:
+        _logger().log(30 if bad else 20, message, *arguments)
+    except Exception:  # as in `log_error`
+        raise_interrupt()
 
 
 def _logger() -> Logger:

@@ -14,13 +14,30 @@ import unicodedata
 from ipaddress import ip_address
 from typing import Final
 
-__all__ = ["ascii_host", "decimal", "encodable", "to_bytes"]
+__all__ = ["ascii_host", "decimal", "encodable", "plain", "to_bytes"]
 
 _MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
 """Letters, digits and hyphens (RFC 1123), and the underscore, which names of services have (RFC 2782)."""
 MAX_HOST_CHARACTERS: Final = 253
 """Of a host name without the dot of the root (RFC 1035)."""
+
+
+def plain(value: str) -> str:
+    """Return a text as a plain ``str``: a class derived from it may compare, hash and print as it likes.
+
+    Example
+    -------
+    >>> from enum import StrEnum
+    >>> plain(StrEnum("Site", {"EU": "eu"}).EU)
+    'eu'
+
+    Raises
+    ------
+    TypeError
+        If it is no text.
+    """
+    return str.__str__(value)
 
 
 def to_bytes(value: str | bytes) -> bytes:

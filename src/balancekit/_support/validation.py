@@ -17,10 +17,11 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from balancekit._support.interrupts import raise_interrupt
-from balancekit._support.text import encodable
+from balancekit._support.text import encodable, plain
 from balancekit.errors import ConfigurationError
 
 __all__ = [
+    "clock",
     "flag",
     "ids",
     "integer",
@@ -41,6 +42,7 @@ LONG_S: Final = 3600.0
 """Seconds above which a time-out or an interval is probably in milliseconds."""
 MAX_ITEMS: Final = 1_000_000
 """Items of an iterable that are read at most: endpoints, nodes, listeners."""
+_CLOCK: Final = "a callable that returns seconds, such as time.monotonic"
 MAX_WEIGHT: Final = 1e100
 """Greater weights would add up to more than a float can hold."""
 
@@ -103,11 +105,11 @@ def integer(parameter: str, value: Any, *, minimum: int, maximum: float = math.i
 
 
 def text(parameter: str, value: object, *, empty: bool = False, any_text: bool = False) -> str:
-    """Return a string, non-empty unless ``empty``; without lone surrogates, which cannot be sent, unless ``any_text``."""
-    if isinstance(value, str) and (value or empty):
-        if any_text or encodable(value):
-            return value
-        raise ConfigurationError(parameter, value, "text that UTF-8 can encode, without lone surrogates")
+    """Return a plain string, non-empty unless ``empty``; without lone surrogates, which cannot be sent, unless ``any_text``."""
+    if isinstance(value, str) and ((found := plain(value)) or empty):
+        if any_text or encodable(found):
+            return found
+        raise ConfigurationError(parameter, found, "text that UTF-8 can encode, without lone surrogates")
     raise ConfigurationError(parameter, value, "a string" if empty else "a non-empty string")
 
 
@@ -137,11 +139,9 @@ def numbers(
 def labels(parameter: str, value: object) -> Mapping[str, str]:
     """Return a read-only copy of a mapping from strings to strings."""
     if isinstance(value, Mapping):
-        copy = dict(value)
-        if all(isinstance(k, str) and isinstance(v, str) for k, v in copy.items()):
-            for name, label in copy.items():
-                text(parameter, name, empty=True)
-                text(parameter, label, empty=True)
+        pairs = list(value.items())
+        if all(isinstance(k, str) and isinstance(v, str) for k, v in pairs):
+            copy = {text(parameter, k, empty=True): text(parameter, v, empty=True) for k, v in pairs}
             return MappingProxyType(copy)
     raise ConfigurationError(parameter, value, "a mapping from strings to strings")
 
@@ -151,7 +151,7 @@ def ids(parameter: str, value: object) -> frozenset[str]:
     if isinstance(value, Collection) and not isinstance(value, str | bytes):
         members = items(parameter, value)
         if all(isinstance(member, str) for member in members):
-            return frozenset(members)
+            return frozenset(map(plain, members))
     raise ConfigurationError(parameter, value, "a collection of endpoint ids (strings)")
 
 
@@ -168,6 +168,17 @@ def request(key_: object, cost: object, attributes: object) -> None:
     number("cost", cost, above=0.0)
     if attributes is not None and not isinstance(attributes, Mapping):
         raise ConfigurationError("attributes", attributes, "a mapping")
+
+
+def clock(parameter: str, value: Any) -> None:
+    """Refuse what returns no seconds when it is called. It is called once."""
+    try:
+        now = float(value() + 0.0)
+    except Exception as error:
+        raise_interrupt()
+        raise ConfigurationError(parameter, value, _CLOCK) from error
+    if not math.isfinite(now):
+        raise ConfigurationError(parameter, value, _CLOCK)
 
 
 def weight(parameter: str, value: Any, *, above: float | None = None) -> float:

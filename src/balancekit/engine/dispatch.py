@@ -72,7 +72,8 @@ class HealthDispatch:
 
         If another thread is telling the health machines, the answer is the one from before.
         """
-        machine = find(self._transitions.state, id).health
+        member = find(self._transitions.state, id)
+        machine, id = member.health, member.endpoint.id
         if machine is None:
             raise ConfigurationError("health", None, "a policy that takes check results, such as Lifecycle()")
         checks = machine.checks()

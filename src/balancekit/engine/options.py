@@ -65,12 +65,12 @@ def check_options(
     called: list[tuple[str, object, str]] = [
         ("load", policy, "a load policy such as InFlight(), or a function that makes the load of a node"),
         ("exhaustion", exhaustion, "an exhaustion policy such as FailOpen(), or a function"),
-        ("clock", clock, "a callable that returns seconds, such as time.monotonic"),
         *[("listeners", one, "a callable of an event") for one in listeners],
     ]
     for name, value, wanted in called:
         if not callable(value):
             raise ConfigurationError(name, value, wanted)
+    valid.clock("clock", clock)
     if health is not None and not callable(health):
         raise ConfigurationError("health", health, "a health policy such as Lifecycle(), or None")
     if rng is not None and not isinstance(rng, Random):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, final
 
 from balancekit._support.log import contain_error
+from balancekit._support.text import plain
 from balancekit.engine.guard import Guard
 from balancekit.engine.hooks import HealthHooks, Reading
 from balancekit.engine.member import Member
@@ -112,7 +113,7 @@ def empty() -> PoolState:
 def find(state: PoolState, id: str) -> Member:
     """Return a member or raise ``UnknownEndpointError``."""
     try:
-        return state.members[id]
+        return state.members[plain(id)]
     except (KeyError, TypeError):
         raise UnknownEndpointError(id, tuple(state.members)) from None
 
@@ -269,7 +270,8 @@ def drained(state: PoolState, id: str, now: float, seconds: float, show: Show) -
     events: tuple[Event, ...] = ()
     if member.serving:
         until = new.drain_deadline if math.isfinite(seconds) else None
-        events = (Draining(endpoint=id, at=now, inflight=member.node.inflight, deadline=until),)
+        left = member.node.inflight
+        events = (Draining(endpoint=member.endpoint.id, at=now, inflight=left, deadline=until),)
     state = _replaced(state, member, new, events, show).state
     return Step(state._replace(deadline=-math.inf), events, leaving=(member.node,))
 

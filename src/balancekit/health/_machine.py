@@ -18,7 +18,7 @@ from balancekit.health._accrued import AccruedFailures
 from balancekit.health._damping import Damping, FlapDamping
 from balancekit.health._ejection import LAST_STAYS, Ejection
 from balancekit.health._failures import ConsecutiveFailures
-from balancekit.health._probation import Probation
+from balancekit.health._probation import Probation, Trial
 from balancekit.health._states import ELIGIBLE, Health, Trigger, after
 from balancekit.health._threshold import CheckState, Thresholds
 from balancekit.health._warmup import WarmUp
@@ -145,6 +145,10 @@ class LifecycleMachine:
 
     def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
         """Record how a request ended."""
+        if self.health is Health.PROBING and self._trial.state is not Trial.OPEN:
+            self._trial.begin(
+                now=now
+            )  # an interrupt came between its beginning or its end and what follows from it
         if completion.outcome in FAILURES:
             return self._request_failed(completion, now)
         if completion.outcome is Outcome.SUCCESS:
@@ -164,7 +168,8 @@ class LifecycleMachine:
         belief = self._checks.observe(passed=result.passed, now=now)
         if not result.passed:
             return events + self._check_failed(result, belief, before, now)
-        if belief is CheckState.UP and (before is not CheckState.UP or self.health is Health.UNKNOWN):
+        held = self._held > -math.inf  # it is still if an interrupt came while the check before rose
+        if belief is CheckState.UP and (before is not CheckState.UP or held or self.health is Health.UNKNOWN):
             return events + self._check_rose(now)
         return events
 

@@ -238,11 +238,13 @@ class FlowTable:
     @checked_arguments
     def forget(self, owner: str) -> None:
         """Unpin all flows of an endpoint, in O(1): their next packet is that of a new flow."""
-        pin = self._pins.pop(owner, None)
+        pin = self._pins.get(owner)
         if pin is not None:
-            pin.forgotten = True
             for stamp in pin.stamps.values():
                 stamp.fresh_until = LONG_AGO_S
+            # Nothing is called between these two, so no interrupt comes in between.
+            pin.forgotten = True
+            del self._pins[owner]
 
     @checked_arguments
     def expire(self, now: float) -> int:
@@ -252,8 +254,8 @@ class FlowTable:
         """
         before = self._size
         newest, closed = _kept(self._newest, now), [_kept(flows, now) for flows in self._closed]
-        self._newest, self._closed = newest, closed
-        self._size = len(self._newest) + sum(map(len, self._closed))
+        size = len(newest) + sum(map(len, closed))
+        self._newest, self._closed, self._size = newest, closed, size
         self._pins.let_go(now)
         return before - self._size
 
@@ -300,11 +302,11 @@ class FlowTable:
             return pin.new
         if self._size >= self._capacity:
             self._evict(now)
-        self._size += 1
         newest = self._newest
         if len(newest) >= self._part:
             newest = self._begin_generation(now)
         newest[flow] = stamp
+        self._size += 1  # nothing is called between these two, so no interrupt comes in between
         return pin.new
 
     def _look_closely(
@@ -349,36 +351,38 @@ class FlowTable:
     def _store(self, flow: bytes, stamp: Stamp, now: float, home: dict[bytes, Stamp]) -> None:
         """Renew a flow that is stored: it moves to the newest generation."""
         newest = self._newest
-        if home is not newest:
-            del home[flow]
-            if len(newest) >= self._part:
-                newest = self._begin_generation(now)
+        if home is newest:
+            newest[flow] = stamp
+            return
+        if len(newest) >= self._part:
+            newest = self._begin_generation(now)
+            home = self._home(flow) or newest  # it may have been merged with a neighbour
+        del home[flow]  # nothing is called between these two, so no interrupt comes in between
         newest[flow] = stamp
 
     def _evict(self, now: float) -> None:
         """Drop the oldest generation that holds any flow, and what belongs to owners without flows."""
-        flows: dict[bytes, Stamp] = {}
-        while not flows:
-            flows = self._closed.pop()
-            self._closed_since.pop()
-        self._evicted += len(flows)
-        self._size -= len(flows)
-        self._oldest = self._closed_since[-1] if self._closed_since else self._newest_since
+        at = max([at for at, flows in enumerate(self._closed) if flows])
+        count = len(self._closed[at])
+        oldest = self._closed_since[at - 1] if at else self._newest_since
+        # Nothing is called until all is set, so no interrupt comes in between.
+        del self._closed[at:], self._closed_since[at:]
+        self._evicted += count
+        self._size -= count
+        self._oldest = oldest
         self._pins.let_go(now)
 
     def _begin_generation(self, now: float) -> dict[bytes, Stamp]:
         """Close the newest generation; merge the two neighbours that hold least if there are too many."""
-        closed, since = self._closed, self._closed_since
-        closed.insert(0, self._newest)
-        since.insert(0, self._newest_since)
+        closed, since = [self._newest, *self._closed], [self._newest_since, *self._closed_since]
         if len(closed) > MAX_CLOSED_GENERATIONS:
             sizes = [len(flows) for flows in closed]
             at = min(range(len(closed) - 1), key=lambda at: sizes[at] + sizes[at + 1])
             smaller, larger = sorted(closed[at : at + 2], key=len)
-            larger.update(smaller)
             closed[at : at + 2] = [larger]
             del since[at]
-        self._newest, self._newest_since = {}, now
+            larger |= smaller  # an operator, no call: no interrupt comes in until all is set
+        self._closed, self._closed_since, self._newest, self._newest_since = closed, since, {}, now
         return self._newest
 
 

@@ -176,10 +176,16 @@ class Nat:
         space = self._space(valid.text("server", server))
         space.leaves = None
         self._let_go(at)
-        end = self._take(space, at)
+        fresh = space.next < self._wide
+        end = self._next(space, at)
         if end is None:
             self._refused += 1
             return None
+        # Nothing is called from here on, so no interrupt comes in between.
+        if fresh:
+            space.next += 1
+        else:
+            del space.resting[0]
         self._flows[flow] = (server, end)
         self._bound[server, end] = flow
         return end
@@ -188,11 +194,13 @@ class Nat:
     def close(self, flow: bytes, *, now: float) -> None:
         """Give the local end of a connection back; it rests first. An unknown flow is no error."""
         at = valid.number("now", now)
-        binding = self._flows.pop(flow, None)
+        binding = self._flows.get(flow)
         self._let_go(at)
         if binding is not None:
-            del self._bound[binding]
-            self._space(binding[0]).resting.append((at + self._time_wait, binding[1]))
+            space = self._space(binding[0])
+            # Nothing is called from here on, as in `open`.
+            del self._flows[flow], self._bound[binding]
+            space.resting += ((at + self._time_wait, binding[1]),)
 
     @checked_arguments
     def forget(self, server: str, *, now: float) -> int:
@@ -242,10 +250,11 @@ class Nat:
         """Drop the port spaces of servers that were forgotten and have rested since."""
         self._now = now
         while self._leaving and self._leaving[0][0] <= now:
-            due, server = self._leaving.popleft()
+            due, server = self._leaving[0]
             space = self._spaces.get(server)
             if space is not None and space.leaves == due:
                 del self._spaces[server]
+            del self._leaving[0]
 
     def _space(self, server: str) -> _Ports:
         return self._spaces.setdefault(self._name(server), _Ports())
@@ -254,10 +263,10 @@ class Nat:
         """Return the name of the port space that a server's connections take from."""
         return server if self._per_server else ""
 
-    def _take(self, space: _Ports, now: float) -> Address | None:
+    def _next(self, space: _Ports, now: float) -> Address | None:
+        """Return the end to lease next, which stays where it is; ``None`` if none is free."""
         if space.next >= self._wide:
-            return space.resting.popleft()[1] if space.resting and space.resting[0][0] <= now else None
+            return space.resting[0][1] if space.resting and space.resting[0][0] <= now else None
         addresses, ports = self._ends
         number, place = space.next // len(addresses), space.next % len(addresses)
-        space.next += 1
         return addresses[place], ports[number]

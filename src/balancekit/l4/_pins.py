@@ -54,7 +54,7 @@ class Pin:
 
     def in_use(self, now: float) -> bool:
         """Return whether any flow may be pinned so: the latest stamp of a state is the last to become idle."""
-        return any(now < stamp.idle_at for stamp in self.stamps.values())
+        return now < max([stamp.idle_at for stamp in self.stamps.values()], default=LONG_AGO_S)
 
 
 class Pins(dict[str, Pin]):

@@ -20,12 +20,14 @@ on 6.18; equal to it, table by table.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import accumulate, pairwise
 from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, refuse
+from balancekit.errors import ConfigurationError
 from balancekit.l4._ecmp import NextHops, next_hop_weights, rounded_quotient
 
 __all__ = ["ResilientGroup"]
@@ -110,7 +112,7 @@ class ResilientGroup:
         self._used = [NEVER_USED] * count
         self._deadline: float | None = None
         self._unbalanced_since: float | None = None
-        self._pass(valid.number("now", now))
+        self._pass(valid.number("now", now), self._weights, self._idle, self._unbalanced)
 
     def pick(self, hash: int, now: float) -> str:
         """Return the next hop of a flow, and count its bucket as used.
@@ -123,13 +125,16 @@ class ResilientGroup:
             Seconds from any fixed point; never goes back.
         """
         try:
+            at = float(now + 0.0)
             if self._deadline is not None and now >= self._deadline:
                 self.advance(now)
             bucket = hash % len(self._owners)
             owner = self._owners[bucket]
-            self._used[bucket] = float(now + 0.0)
         except Exception as error:
             refuse(error, ResilientGroup.pick, self, hash, now)
+        if at - at != 0.0:  # infinite, or not a number: the bucket would be in use for ever
+            raise ConfigurationError("now", now, "a finite number")
+        self._used[bucket] = at
         return owner
 
     @checked_arguments
@@ -154,14 +159,13 @@ class ResilientGroup:
         )
         at = valid.number("now", now)
         self.advance(at)
-        self._weights, self._idle, self._unbalanced = weights, idle, unbalanced
-        self._pass(at)
+        self._pass(at, weights, idle, unbalanced)
 
     @checked_arguments
     def advance(self, now: float) -> None:
         """Move what is due up to ``now``. Call it at :attr:`deadline`, or let picks do it."""
         while self._deadline is not None and self._deadline <= now:
-            self._pass(self._deadline)
+            self._pass(self._deadline, self._weights, self._idle, self._unbalanced)
 
     @property
     def deadline(self) -> float | None:
@@ -180,11 +184,7 @@ class ResilientGroup:
 
     def wanted(self) -> dict[str, int]:
         """Return how many buckets each next hop should have."""
-        total, count = sum(self._weights.values()), len(self._owners)
-        bounds = [
-            rounded_quotient(count * upto, total) for upto in accumulate(self._weights.values(), initial=0)
-        ]
-        return {id: high - low for id, (low, high) in zip(self._weights, pairwise(bounds), strict=True)}
+        return _wanted(self._weights, len(self._owners))
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -192,32 +192,48 @@ class ResilientGroup:
     def __repr__(self) -> str:
         return f"<ResilientGroup of {len(self._weights)} next hops, {len(self)} buckets>"
 
-    def _pass(self, now: float) -> None:
-        """Move every bucket that may move, and note when the next one may."""
-        wanted, has = self.wanted(), Counter(self._owners)
-        short = [id for id in wanted if has[id] < wanted[id]]  # the last declared takes first
-        if not short:
-            self._unbalanced_since = self._deadline = None
-            return
-        if self._unbalanced_since is None:
-            self._unbalanced_since = now
-        forced_at = self._unbalanced_since + self._unbalanced if self._unbalanced else float("inf")
-        due = forced_at
-        for bucket, owner in enumerate(self._owners):
-            if owner in wanted:
-                if has[owner] <= wanted[owner]:
-                    continue
-                idle_at = self._used[bucket] + self._idle
-                if now < idle_at and now < forced_at:
-                    due = min(due, idle_at)
-                    continue
-            taker = short[-1]
-            has[owner] -= 1
-            has[taker] += 1
-            self._owners[bucket], self._used[bucket] = taker, NEVER_USED
-            if has[taker] >= wanted[taker]:
-                short.pop()
-                if not short:
-                    self._unbalanced_since = self._deadline = None
-                    return
-        self._deadline = due if due < float("inf") else None
+    def _pass(self, now: float, weights: dict[str, int], idle: float, unbalanced: float) -> None:
+        """Move every bucket that may move, and note when the next one may; with other weights and timers, from now on."""
+        owners, used = list(self._owners), list(self._used)
+        since = now if self._unbalanced_since is None else self._unbalanced_since
+        deadline = _moved(owners, used, weights, idle, since + unbalanced if unbalanced else math.inf, now)
+        # Nothing is called from here on, so no interrupt comes in between.
+        self._weights, self._idle, self._unbalanced = weights, idle, unbalanced
+        self._owners, self._used = owners, used
+        self._unbalanced_since = None if deadline is None else since
+        self._deadline = None if deadline == math.inf else deadline
+
+
+def _wanted(weights: dict[str, int], buckets: int) -> dict[str, int]:
+    """Return how many buckets each next hop should have."""
+    total = sum(weights.values())
+    bounds = [rounded_quotient(buckets * upto, total) for upto in accumulate(weights.values(), initial=0)]
+    return {id: high - low for id, (low, high) in zip(weights, pairwise(bounds), strict=True)}
+
+
+def _moved(
+    owners: list[str], used: list[float], weights: dict[str, int], idle: float, forced_at: float, now: float
+) -> float | None:
+    """Move every bucket that may move; return when the next one may, ``None`` if the buckets are in balance."""
+    wanted, has = _wanted(weights, len(owners)), Counter(owners)
+    short = [id for id in wanted if has[id] < wanted[id]]  # the last declared takes first
+    if not short:
+        return None
+    due = forced_at
+    for bucket, owner in enumerate(owners):
+        if owner in wanted:
+            if has[owner] <= wanted[owner]:
+                continue
+            idle_at = used[bucket] + idle
+            if now < idle_at and now < forced_at:
+                due = min(due, idle_at)
+                continue
+        taker = short[-1]
+        has[owner] -= 1
+        has[taker] += 1
+        owners[bucket], used[bucket] = taker, NEVER_USED
+        if has[taker] >= wanted[taker]:
+            short.pop()
+            if not short:
+                return None
+    return due

@@ -104,9 +104,11 @@ class ClientThrottle:
         """Return the bucket of this time, after dropping those that are too old."""
         buckets, now = counts.buckets, valid.number("now", now)
         while buckets and now - buckets[0][0] >= self._width * BUCKETS:
-            _, requests, accepts = buckets.popleft()
-            counts.requests -= int(requests)
-            counts.accepts -= int(accepts)
+            requests, accepts = map(int, buckets[0][1:])
+            # Nothing is called from here on, so no interrupt comes in between.
+            counts.requests -= requests
+            counts.accepts -= accepts
+            del buckets[0]
         if not buckets or now - buckets[-1][0] >= self._width:
             buckets.append([now, 0, 0])
         return buckets[-1]

@@ -1,0 +1,201 @@
+"""Values that are what they should be by their class only: texts, clocks, values in errors, handlers of a log."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import enum
+import logging
+import math
+import pickle
+import threading
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from balancekit import ConfigurationError, Endpoint, LoadBalancer, Outcome, RingHash, UnknownEndpointError
+from balancekit.errors import BalancekitError
+from balancekit.health import CheckResult
+from balancekit.l4 import ResilientGroup
+
+
+class Lies(str):
+    """A text that compares, hashes, prints and encodes as no text does."""
+
+    __slots__ = ()
+    count = 0
+
+    def __hash__(self):
+        type(self).count += 1
+        return self.count
+
+    def __eq__(self, other):
+        raise RuntimeError("compared")
+
+    def __bool__(self):
+        raise RuntimeError("asked for its truth")
+
+    def __len__(self):
+        return -1  # noqa: PLE0303 - on purpose
+
+    def __str__(self):
+        raise RuntimeError("printed")
+
+    __repr__ = __str__
+
+    def isascii(self):
+        raise RuntimeError("looked at")
+
+    def encode(self, *_):
+        raise RuntimeError("encoded")
+
+
+class Site(enum.StrEnum):
+    """Ids that an application has as members of an enumeration."""
+
+    EU = "eu"
+
+
+def test_texts_are_stored_as_plain_strings():
+    """Ids, zones and labels of any class of strings are plain ``str`` from the door on; a target stays what it was."""
+    endpoint = Endpoint(Lies("a"), "target", zone=Lies("z"), metadata={np.str_("x"): Lies("y")})
+    texts = [endpoint.id, endpoint.zone, *endpoint.metadata, *endpoint.metadata.values()]
+    assert texts == ["a", "z", "x", "y"]
+    assert {type(text) for text in texts} == {str}
+    assert LoadBalancer([Site.EU]).acquire().target is Site.EU
+
+
+def test_a_text_that_lies_names_the_endpoint_that_it_spells():
+    """Every call that takes an id takes one of any class of strings, by its characters."""
+    events = []
+    lb = LoadBalancer(
+        [Endpoint(Lies("a"), 1), Endpoint("b", 2)], selector=RingHash(vnodes=9), listeners=[events.append]
+    )
+    lb.set_weight(Lies("a"), 2.0)
+    lb.drain(Lies("a"))
+    assert events[-1].endpoint == "a"
+    lb.undrain(Lies("a"))
+    lb.report_check(Lies("a"), CheckResult(passed=True))
+    assert Lies("a") in lb
+    assert Lies("c") not in lb
+    assert 3 not in lb
+    assert [] not in lb
+    assert lb.acquire(exclude=[Lies("a")]).target == 2
+    with pytest.raises(UnknownEndpointError):
+        lb.remove(Lies("c"))
+    lb.remove(Lies("a"))
+    assert [endpoint.id for endpoint in lb] == ["b"]
+
+
+CLOCKS = {
+    "None": lambda: None,
+    "text": lambda: "1",
+    "Decimal": lambda: Decimal(1),
+    "complex": lambda: 1j,
+    "a time of day": dt.datetime.now,
+    "a list": lambda: [1.0],
+    "two numbers": lambda: np.array([1.0, 2.0]),
+    "more than a float holds": lambda: 10**400,
+    "not a number": lambda: math.nan,
+    "infinity": lambda: math.inf,
+    "an argument": lambda scale: scale,
+    "an error": lambda: 1 / 0,
+}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_a_clock_that_returns_no_seconds_is_refused_when_it_is_given(name):
+    """The error names ``clock``; before, some of these failed in the middle of a later change or release."""
+    with pytest.raises(ConfigurationError) as caught:
+        LoadBalancer(["a"], clock=CLOCKS[name])
+    assert caught.value.parameter == "clock"
+
+
+@pytest.mark.parametrize(
+    "now", [5, 5.0, Fraction(16, 3), np.float64(5), np.float32(5), np.int64(5)], ids=repr
+)
+def test_a_clock_may_return_any_real_number(now):
+    """Whole numbers, fractions and numpy's are seconds."""
+    lb = LoadBalancer(["a", "b"], clock=lambda: now)
+    lb.acquire(exclude=["b"]).release(Outcome.FAILURE, retry_after=1)
+    lb.drain("a")
+    assert lb.acquire().target == "b"
+
+
+class Answers:
+    """A selector that answers with what it was given."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def select(self, snapshot, ctx):
+        return self.answer
+
+
+FAILING = {
+    "a parameter": lambda value: LoadBalancer(["a"], load=value),
+    "an item": lambda value: LoadBalancer([value]),
+    "a field": lambda value: Endpoint("a", weight=value),
+    "a key": lambda value: LoadBalancer(["a"]).acquire(value),
+    "an id": lambda value: LoadBalancer(["a"]).remove(value),
+    "an answer": lambda value: LoadBalancer(["a"], selector=Answers(value)).acquire(),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_an_error_is_pickled_and_copied_whatever_it_is_about(name):
+    """An error about a lock crosses to another process as itself, with the same text and its notes."""
+    with pytest.raises(BalancekitError) as caught:
+        FAILING[name](threading.Lock())
+    error = caught.value
+    error.add_note("in a worker")
+    for other in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error), copy.copy(error)):
+        assert type(other) is type(error)
+        assert str(other) == str(error)
+        assert other.__notes__ == ["in a worker"]
+
+
+def test_an_error_keeps_a_value_that_can_be_pickled():
+    """Only what cannot be pickled is replaced by its text."""
+    assert pickle.loads(pickle.dumps(ConfigurationError("weight", [1, "x"], "a number"))).value == [1, "x"]
+
+
+class _Raising(logging.Handler):
+    def emit(self, record):
+        raise RuntimeError(record.getMessage())
+
+
+class _Callback:
+    def __call__(self, *_):
+        raise ValueError("from the callback")
+
+    def __repr__(self):
+        raise RecursionError("from its repr")
+
+
+@pytest.mark.parametrize("handler", [_Raising(), logging.StreamHandler()], ids=["handler", "repr"])
+def test_a_log_that_fails_fails_no_request(handler):
+    """A handler that raises, and a callback that has no text, do not do what the callback may not."""
+    logger = logging.getLogger("balancekit")
+    logger.addHandler(handler)
+    try:
+        lb = LoadBalancer(["a", "b"], listeners=[_Callback()])
+        lb.on_completion(_Callback())
+        lb.on_start(_Callback())
+        lb.acquire().release()
+        lb.drain("a")
+    finally:
+        logger.removeHandler(handler)
+    assert lb.stats().completed == 1
+
+
+@pytest.mark.parametrize("now", [math.inf, -math.inf, math.nan], ids=repr)
+def test_a_pick_at_no_time_marks_no_bucket(now):
+    """A bucket that was used at the end of time would never move."""
+    group = ResilientGroup(["a", "b"], buckets=4, idle_timer=1.0)
+    with pytest.raises(ConfigurationError):
+        group.pick(0, now)
+    group.replace(["b"], now=5.0)
+    assert set(group.table) == {"b"}
