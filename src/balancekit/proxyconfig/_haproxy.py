@@ -34,7 +34,7 @@ from balancekit.proxyconfig._haproxy_lines import (
     whole_number,
 )
 from balancekit.proxyconfig._haproxy_rules import Acls, UnknownTestError, backend_rule
-from balancekit.proxyconfig._haproxy_words import SERVER_FLAGS, SERVER_VALUES, effect_of
+from balancekit.proxyconfig._haproxy_words import SERVER_FLAGS, SERVER_NUMBERS, SERVER_VALUES, effect_of
 from balancekit.proxyconfig._model import (
     MAX_SERVERS,
     NotModelled,
@@ -282,9 +282,7 @@ class _Reader:
                     raise ProxyConfigError(line.origin, f"{word} needs a value")
                 value = words.pop(0)
                 found[word] = (
-                    whole_number(line, value, 0)
-                    if word in {"weight", "maxconn", "id", "rise", "fall", "minconn", "maxqueue"}
-                    else value
+                    whole_number(line, value, SERVER_NUMBERS[word]) if word in SERVER_NUMBERS else value
                 )
             else:
                 self._note(Line((word,), line.origin), "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["SERVER_FLAGS", "SERVER_VALUES", "effect_of"]
+__all__ = ["SERVER_FLAGS", "SERVER_NUMBERS", "SERVER_VALUES", "effect_of"]
 
 SERVER_FLAGS: Final = frozenset(
     """backup disabled enabled check no-check agent-check send-proxy send-proxy-v2 ssl check-ssl no-ssl non-stick allow-0rtt
@@ -21,6 +21,17 @@ SERVER_VALUES: Final = frozenset(
     resolve-prefer resolve-opts tcp-ut verifyhost log-proto namespace ssl-min-ver ssl-max-ver ciphers ciphersuites
     shard ws crl-file""".split()
 )
+SERVER_NUMBERS: Final[Mapping[str, int]] = {
+    "weight": 0,
+    "maxconn": 0,
+    "id": 0,
+    "minconn": 0,
+    "maxqueue": 0,
+    "rise": 1,
+    "fall": 1,
+    "error-limit": 1,
+}
+"""Words of a server whose value is a whole number, and the least that HAProxy takes."""
 
 NEUTRAL: Final = frozenset(
     """

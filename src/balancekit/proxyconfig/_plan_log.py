@@ -23,7 +23,7 @@ NGINX: Final = re.compile(
     r"(?P<client>[0-9A-Fa-f.:]+) \S+ \S+ \[(?P<time>[^\]]{20,40})\] \"(?P<line>(?:[^\"\\]|\\.)*)\" \d+ \S+"
 )
 HAPROXY: Final = re.compile(
-    r"(?:^|\s)(?P<client>[0-9A-Fa-f.:]+):\d+ \[(?P<time>[^\]]{20,40})\] \S+ \S+ [-+0-9/]+ \S+ [^\"]*\"(?P<line>[^\"]*)\"?\s*$"
+    r"(?:^|\s)(?P<client>[0-9A-Fa-f.:]+):\d+ \[(?P<time>[^\]]{20,40})\] \S+ \S+ [-+0-9/]+ \S+ [^\"]*\"(?P<line>[^\"]*)"
 )
 ENVOY: Final = re.compile(
     r"\[(?P<time>[^\]]{20,40})\] \"(?P<line>(?:[^\"\\]|\\.)*)\" \d+ .*?"
@@ -31,6 +31,10 @@ ENVOY: Final = re.compile(
 )
 TIMES: Final = ("%d/%b/%Y:%H:%M:%S %z", "%d/%b/%Y:%H:%M:%S.%f", "%d/%b/%Y:%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z")
 UNNAMED: Final = "-"
+ESCAPED: Final = re.compile(r"(?:\\x[0-9A-F]{2})+")
+"""Bytes as nginx writes those that are quotes, backslashes or no printable ASCII."""
+AUTHORITY: Final = re.compile(r"[a-z]+://([^/?]+)", re.IGNORECASE)
+"""Of a target in absolute form, as HAProxy writes those of HTTP/2."""
 
 
 class AccessLog(NamedTuple):
@@ -79,12 +83,16 @@ def read_log(lines: Iterable[str], *, host: str = "localhost", last_s: float | N
 
 
 def _entry(line: str, host: str) -> tuple[datetime, ProxyRequest] | None:
-    match = NGINX.match(line) or ENVOY.match(line) or HAPROXY.search(line)
+    ours = NGINX.match(line)
+    match = ours or ENVOY.match(line) or HAPROXY.search(line)
     if match is None:
         return None
     said = match.groupdict()
     method, _, rest = said["line"].partition(" ")
     target = rest.rpartition(" ")[0] or rest
+    if ours is not None:
+        target = ESCAPED.sub(_unescaped, target)
+    authority = AUTHORITY.match(target)
     time = _time(said["time"])
     client = said["client"].rpartition(",")[2].strip()
     forwarded = "host" in said
@@ -100,10 +108,18 @@ def _entry(line: str, host: str) -> tuple[datetime, ProxyRequest] | None:
     return time, ProxyRequest(
         target,
         method=method,
-        host=said.get("host") or host,
+        host=said.get("host") or (host if authority is None else authority[1]),
         headers=(("X-Forwarded-For", said["client"]),) if forwarded else (),
         client=client,
     )
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """Return bytes as text; as they are written if they are none."""
+    try:
+        return bytes.fromhex(found[0].replace("\\x", "")).decode()
+    except UnicodeDecodeError:
+        return found[0]
 
 
 def _time(text: str) -> datetime | None:

@@ -25,7 +25,7 @@ from balancekit.proxyconfig._files import Files
 from balancekit.proxyconfig._haproxy_selector import HaproxySelector
 from balancekit.proxyconfig._lint_envoy import leads_to, managers_of, resources_of, routes_of
 from balancekit.proxyconfig._lint_finding import seconds_of
-from balancekit.proxyconfig._model import Pool
+from balancekit.proxyconfig._model import Pool, ProxyConfigError
 from balancekit.proxyconfig._nginx_decide import upstream_server
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_selector import NginxSelector
@@ -182,8 +182,12 @@ def _nginx_attempts(config: ProxyConfig, servers: int) -> int:
         for one in all_of(top):
             if one.name == "proxy_next_upstream" and one.args == ("off",):
                 return 1
-            if one.name == "proxy_next_upstream_tries" and one.args[0].isdecimal() and int(one.args[0]):
-                return min(servers, int(one.args[0]))
+            if one.name == "proxy_next_upstream_tries":
+                tries = one.args[0] if len(one.args) == 1 else ""
+                if not tries.isascii() or not tries.isdecimal():
+                    raise ProxyConfigError(one.origin, f"{one} has a whole number")
+                if int(tries[:12]):
+                    return min(servers, int(tries[:12]))
     return servers
 
 
@@ -201,8 +205,8 @@ def _haproxy(_: ProxyConfig, pool: Pool) -> PoolModel:
         options = checked[0].options
         interval = seconds_of(str(options.get("inter", "2s")), unit="ms") or INTERVAL_S
         observed = options.get("on-error") == "mark-down"
-        fall = int(options.get("error-limit", 10)) if observed else int(options.get("fall", 3))
-        out = interval * int(options.get("rise", 2))
+        fall = options.get("error-limit", 10) if observed else options.get("fall", 3)
+        out = interval * options.get("rise", 2)
         health = Lifecycle(
             failures=ConsecutiveFailures(threshold=fall),
             ejection=Ejection(base=out, factor=1.0, max_duration=out, jitter=0.0, max_share=1.0),

@@ -83,6 +83,7 @@ def test_every_name_of_a_pool_is_that_of_a_pool(tmp_path, kind):
     )
     for name in names:
         assert config.route(ProxyRequest(f"/{name}/x", headers=(("y", "n"),))).pool == name
+    assert config.route(ProxyRequest("/elsewhere")).pool is None
 
 
 def test_envoys_parser_reads_texts_as_texts():

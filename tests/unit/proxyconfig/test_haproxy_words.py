@@ -190,3 +190,13 @@ def test_servers_that_the_resolver_finds_leave_the_choice_open(tmp_path):
     config = read_haproxy(str(path))
     assert config.explain(ProxyRequest()).server is None
     assert [one.origin.line for one in config.not_modelled] == [5]
+
+
+@pytest.mark.parametrize("words", ["fall 0", "rise 0", "error-limit 0", "error-limit x", "fall -1"])
+def test_counts_of_checks_that_haproxy_refuses_are_errors(tmp_path, words):
+    """A count of checks or errors is at least 1, on a server and in default-server; with its line."""
+    path = tmp_path / "haproxy.cfg"
+    for line in (f"server x 10.0.0.1:80 check {words}", f"default-server {words}"):
+        path.write_text(f"backend a\n {line}\n")
+        with pytest.raises(ProxyConfigError, match=":2: "):
+            read_haproxy(str(path))

@@ -181,6 +181,33 @@ def test_the_last_hour_of_an_access_log_is_read(line):
     assert len(read_log(lines, last_s=0.0).requests) == 2
 
 
+TARGETS = {
+    r'203.0.113.7 - - [28/Nov/2026:18:00:00 +0000] "GET /a\x22b\xC3\xA9?x=\x5C HTTP/1.1" 200 5 "-" "curl"': (
+        '/a"b\u00e9?x=\\',
+        "log.test",
+    ),
+    r'203.0.113.7 - - [28/Nov/2026:18:00:00 +0000] "GET /a\xC3 HTTP/1.1" 200 5 "-" "curl"': (
+        r"/a\xC3",
+        "log.test",
+    ),
+    "Nov 28 18:00:00 lb haproxy[7]: 203.0.113.7:4711 [28/Nov/2026:18:00:00.250] web~ shop/a 0/0/1/2/3 200 150 - - ---- "
+    '1/1/0/0/0 0/0 "GET https://shop.test/a?x=1 HTTP/2.0"': ("https://shop.test/a?x=1", "shop.test"),
+    "Nov 28 18:00:00 lb haproxy[7]: 203.0.113.7:4711 [28/Nov/2026:18:00:00.250] web~ shop/a 0/0/1/2/3 200 150 - - ---- "
+    '1/1/0/0/0 0/0 {shop|x} "GET /a HTTP/1.1" 0/0000000000000000/0/0/0 shop.test/TLSv1.3/TLS_AES': (
+        "/a",
+        "log.test",
+    ),
+}
+
+
+@pytest.mark.parametrize("line", TARGETS)
+def test_targets_of_a_log_are_those_of_the_requests(line):
+    """Escapes of nginx are decoded where they are text, absolute targets of HTTP/2 name the host, fields may follow."""
+    target, host = TARGETS[line]
+    (found,) = read_log([line], host="log.test").requests
+    assert (found.target, found.host) == (target, host)
+
+
 @pytest.mark.parametrize(
     "text",
     [

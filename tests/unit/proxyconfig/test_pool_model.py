@@ -220,6 +220,15 @@ def test_failures_are_counted_by_each_server_of_nginx(tmp_path):
         lease.release(Outcome.FAILURE)
 
 
+@pytest.mark.parametrize("words", ["", " x", " 1 2", " -1"])
+def test_tries_that_are_no_number_are_refused(tmp_path, words):
+    """As nginx does, with the line."""
+    path = tmp_path / "nginx.conf"
+    path.write_text(f"http {{\nproxy_next_upstream_tries{words};\nupstream u {{ server a:1; }} }}")
+    with pytest.raises(ConfigurationError, match=":2: "):
+        pool_model(read_config(str(path)))
+
+
 LEFT_OUT = {
     "subsets": "\n    lb_subset_config: {subset_selectors: [{keys: [stage]}]}",
     "weights of localities": "\n    common_lb_config: {locality_weighted_lb_config: {}}",
