@@ -8,7 +8,7 @@ must have, ``guard.py`` calls what it has.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import NamedTuple, TypeAlias, cast, final
 
@@ -18,6 +18,7 @@ from balancekit.engine.requirements import require_health, require_selector
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.events import Event
 from balancekit.health import Ejection
+from balancekit.loads._expected_delay_pool import ExpectedDelayPool
 from balancekit.node import Load, Node
 from balancekit.outcome import CheckResult, Completion
 from balancekit.protocols import (
@@ -117,7 +118,7 @@ class SelectorHooks:
 class LoadHooks:
     """The loads of one pool, and what their policy offers beside making them."""
 
-    __slots__ = ("_forget", "_guard", "_shared", "make")
+    __slots__ = ("_forget", "_guard", "_order", "_shared", "make")
 
     def __init__(self, policy: LoadPolicy, guard: Guard) -> None:
         self._guard = guard
@@ -126,11 +127,16 @@ class LoadHooks:
         shared: object = made
         self._shared = shared if isinstance(shared, Sweep) else None
         self._forget = shared.forget if isinstance(shared, SupportsForget) else None
+        self._order = shared.joining_order if isinstance(shared, ExpectedDelayPool) else _as_listed
 
     @property
     def deadline(self) -> float:
         """When :meth:`advance` is due, infinity if it never is."""
         return math.inf if self._shared is None else self._shared.deadline
+
+    def joining_order(self, count: int, rng: Random) -> Sequence[int]:
+        """Return in what order to make endpoints that join together, by their numbers."""
+        return self._order(count, rng)
 
     def advance(self, *, now: float) -> None:
         """Let time pass for what the loads share."""
@@ -142,6 +148,10 @@ class LoadHooks:
         if self._forget is not None:
             for node in nodes:
                 self._guard.call("load policy", self._forget, node, default=None)
+
+
+def _as_listed(count: int, _: Random) -> Sequence[int]:
+    return range(count)
 
 
 def load_is_timed(policy: LoadPolicy) -> bool:

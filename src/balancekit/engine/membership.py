@@ -45,12 +45,17 @@ class Draft:
     ----------
     join
         Makes the member of a new endpoint.
+    order
+        Returns in what order to make members of so many new endpoints, by their numbers.
     """
 
-    __slots__ = ("_join", "_joined", "_nodes", "_same", "deadline")
+    __slots__ = ("_join", "_joined", "_nodes", "_order", "_same", "deadline")
 
-    def __init__(self, join: Callable[[Endpoint[object]], Member]) -> None:
+    def __init__(
+        self, join: Callable[[Endpoint[object]], Member], order: Callable[[int], Sequence[int]]
+    ) -> None:
         self._join = join
+        self._order = order
         self._joined: dict[int, tuple[Endpoint[object], Member]] = {}
         self._same: dict[tuple[int, int], tuple[Endpoint[object], Endpoint[object], bool]] = {}
         self.deadline: float = math.inf
@@ -64,6 +69,12 @@ class Draft:
             known = self._joined[id(endpoint)] = (endpoint, self._join(endpoint))
             self.deadline = min(self.deadline, known[1].due)
         return known[1]
+
+    def join_all(self, endpoints: Iterable[Endpoint[object]]) -> None:
+        """Make the members of new endpoints, in the order that is best for what reads them."""
+        fresh = [endpoint for endpoint in endpoints if id(endpoint) not in self._joined]
+        for number in self._order(len(fresh)):
+            self.join(fresh[number])
 
     def same_target(self, old: Endpoint[object], new: Endpoint[object]) -> bool:
         """Answer whether two endpoints have the same target."""
@@ -130,7 +141,9 @@ def updated(
     now
         The time of the events.
     """
-    found = _compare(state, wanted, draft, keep_history=keep_history, now=now)
+    listed = list(wanted)
+    draft.join_all(endpoint for endpoint in listed if endpoint.id not in state.members)
+    found = _compare(state, listed, draft, keep_history=keep_history, now=now)
     members = found.members
     if list(members) == list(state.members) and all([members[id] is state.members[id] for id in members]):
         return Step(state)

@@ -229,7 +229,7 @@ class Runtime:
         if self._inherited is not None:
             self._start_over(self._inherited)
         now = self._clock()
-        draft = Draft(self._join)
+        draft = Draft(self._join, partial(self._loads.joining_order, rng=self.rng))
         step = Step(self.state)
 
         def update(state: PoolState, show: Show) -> Step:

@@ -64,6 +64,7 @@ class ExpectedDelayLoad(HotFields):
         "_started",
         "_success",
         "known",
+        "place",
     )
 
     needs_start: ClassVar[bool] = False
@@ -72,6 +73,8 @@ class ExpectedDelayLoad(HotFields):
         self.pool: ExpectedDelayPool = pool
         self.known: bool = False
         """Whether there has been an answer, or a wait long enough to learn from."""
+        self.place: float | None = None
+        """Where the endpoint stands in the order of picks from a large pool, 0 to 1; ``None`` until it is drawn."""
         self.price: float = 0.0
         """Expected delay of a request that finds no other, in seconds: the pace, raised by failures."""
         self.turn: float = pool.clock

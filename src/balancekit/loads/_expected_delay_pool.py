@@ -6,8 +6,9 @@ Cost: a sweep once a second looks at every endpoint, 256 at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from math import sqrt
+from random import Random
 from typing import Final, Protocol, TypeAlias, final
 
 from balancekit.loads._success_rate import FailurePenalty
@@ -29,6 +30,8 @@ SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
 SWEPT_PER_S: Final = 2500
 """Endpoints per second that sweeps look at, at most: a two-hundredth of a processor."""
+MAX_UNORDERED: Final = 16
+"""So few endpoints that join together are made as they are listed; they get their places when a selector needs them."""
 BATCH: Final = 256
 """Endpoints that one request looks at, at most, when a sweep is due."""
 
@@ -38,6 +41,8 @@ class PacedLoad(Load, Protocol):
 
     known: bool
     """Whether there has been an answer, or a wait long enough to learn from."""
+    place: float | None
+    """Where the endpoint stands in the order of picks from a large pool, 0 to 1; ``None`` until it is drawn."""
 
     @property
     def pace(self) -> float:
@@ -77,6 +82,7 @@ class ExpectedDelayPool:
         "_loads",
         "_make",
         "_pending",
+        "_places",
         "_totals",
         "clock",
         "deadline",
@@ -113,6 +119,7 @@ class ExpectedDelayPool:
         self._learned = 0
         self._loads: dict[Node, PacedLoad] = {}
         self._pending: list[PacedLoad] = []
+        self._places: Iterator[float] = iter(())
         self._totals = SweepTotals()
 
     @property
@@ -120,9 +127,24 @@ class ExpectedDelayPool:
         """How many endpoints there are."""
         return len(self._loads)
 
+    def joining_order(self, count: int, rng: Random) -> Sequence[int]:
+        """Draw places for the next ``count`` loads; return in what order to make the endpoints, by their numbers.
+
+        What is made one after the other lies side by side in memory. So a pick from a large pool, which looks at
+        neighbours in the order of places, and the picks after it find much of what they read in the caches.
+        """
+        if count <= MAX_UNORDERED:
+            self._places = iter(())
+            return range(count)
+        drawn = [rng.random() for _ in range(count)]
+        order = sorted(range(count), key=drawn.__getitem__)
+        self._places = iter([drawn[number] for number in order])
+        return order
+
     def __call__(self, node: Node) -> PacedLoad:
         """Make the load of one node."""
         load = self._make(self, node)
+        load.place = next(self._places, None)
         self.add(node, load)
         return load
 

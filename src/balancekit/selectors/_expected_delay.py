@@ -2,7 +2,8 @@
 
 Up to 16 endpoints, all are compared. In larger pools, each pick compares eight, going round in an order drawn at random
 once, with four that have just answered or lost narrowly. Going round looks at every endpoint again soon, and what is
-remembered keeps the queues finite whatever the speeds are (Shah and Prabhakar), where two draws at random do not.
+remembered keeps the queues finite whatever the speeds are (Shah and Prabhakar), where two draws at random do not. Nodes
+that were made together lie in memory in that order.
 
 The comparison is of one number per endpoint (``node.latency_estimate``), which :class:`~balancekit.loads.ExpectedDelay`
 restates whenever a request begins or ends there. Other loads are asked for their value.
@@ -118,18 +119,42 @@ class ShortestExpectedDelay(ConstructorRepr):
 
 
 def _rota(snapshot: Snapshot, rng: Random) -> Rota:
-    """Draw an order, and learn what the loads share."""
+    """Draw an order, or find the one that was drawn, and learn what the loads share."""
     order = [node for node in snapshot.eligible if node.weight] or list(snapshot.eligible)
-    rng.shuffle(order)
     pools = {id(pool): pool for pool in (getattr(node.load, "pool", None) for node in order)}
     pool = next(iter(pools.values()), None) if len(pools) == 1 else None
     shared = pool if isinstance(pool, ExpectedDelayPool) else None
     told = all(node.needs_completion for node in order)
     if len(order) <= MAX_SCANNED:
+        rng.shuffle(order)
         return Rota(snapshot, cycle([tuple(order)]), [], shared, told)
+    if shared is None:
+        rng.shuffle(order)
+    else:
+        order = _by_place(order, rng)
     looped = order + order[:WINDOW]
     windows = [tuple(looped[start : start + WINDOW]) for start in range(0, len(order), WINDOW)]
     return Rota(snapshot, cycle(windows), order[:RECENT], shared, told)
+
+
+def _by_place(nodes: Sequence[Node], rng: Random) -> list[Node]:
+    """Return nodes in the order of their places, which stays as long as they do.
+
+    It begins anywhere: if changes follow each other closely, no endpoint is among the first more often than others.
+    """
+    for node in nodes:
+        load: Any = node.load
+        if load.place is None:
+            load.place = rng.random()
+    order = sorted(nodes, key=_place)
+    start = rng.randrange(len(order))
+    return order[start:] + order[:start]
+
+
+def _place(node: Node) -> float:
+    load: Any = node.load
+    place: float = load.place
+    return place
 
 
 def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -84,8 +85,10 @@ def test_a_large_pool_is_looked_at_in_windows_of_eight_with_four_remembered(size
     nodes = made({f"e{k}": 1.0 + k % 3 if weighted else 1.0 for k in range(size)})
     rng, selector = Random(2), ShortestExpectedDelay()
     pick = selector.picker(make_snapshot(nodes), rng=rng)
-    order = list(nodes)
-    Random(2).shuffle(order)
+    order, again = sorted(nodes, key=lambda node: node.load.place), Random(2)
+    assert [node.load.place for node in nodes] == [again.random() for _ in nodes]
+    first = again.randrange(size)
+    order = order[first:] + order[:first]
     recent = nodes[0].load.recent
     assert recent == order[:4]
     assert all(node.load.recent is recent for node in nodes)
@@ -107,6 +110,27 @@ def test_a_large_pool_is_looked_at_in_windows_of_eight_with_four_remembered(size
         better = [node for node, delay in zip(looked[:up_to], delays, strict=False)]
         assert recent[place] is (least_of(better, delays) if better else order[0])
         live(rng, nodes, picked, open_, number / 10.0)
+
+
+def test_a_large_pool_keeps_its_order():
+    """When members leave and join, those that stay are looked at in the same order, from any of them on; new ones are among them."""
+    nodes, rng = made({f"e{k}": 1.0 for k in range(60)}), Random(4)
+    firsts = set()
+    for members in [nodes[:50], nodes[5:], *[nodes] * 40]:
+        pick = ShortestExpectedDelay().picker(make_snapshot(members), rng=rng)
+        looked, recent = [], members[0].load.recent
+        for _ in range(math.ceil(len(members) / 8)):
+            for node in members:
+                node.latency_estimate = 2.0 if node in recent else 1.0
+            looked.append(pick())
+        firsts.add(looked[0].id)
+        places = [node.load.place for node in looked]
+        assert sum(after < before for before, after in pairwise(places)) <= 1, "once round"
+    assert len(firsts) > 10
+    assert len({node.load.place for node in nodes}) == 60
+    joined = sorted(node.load.place for node in nodes[50:])
+    assert joined[0] < 0.4
+    assert joined[-1] > 0.6
 
 
 def least_of(nodes, delays):
