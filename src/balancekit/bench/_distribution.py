@@ -10,7 +10,7 @@ for multi-probe.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -262,32 +262,9 @@ def _weighted(seed: int, *, quick: bool) -> Findings:
         found = case.make(weights).shares() if case.exact else dict(zip(ids, counts / len(keys), strict=True))
         rows.append((name, *[float(found[id]) for id in ids]))
         if name == "MaglevTable":
-            off = max(abs(found[id] - part) for id, part in zip(ids, wanted, strict=True)) * 65_537
-            claims.append(
-                Claim(
-                    name="weighted Maglev",
-                    text="A Maglev table is less than two slots from the exact shares of weights 5, 3 and 2",
-                    measured=float(off),
-                    right=None,
-                    low=-math.inf,
-                    high=2.0,
-                    form=".2f",
-                    source="turns by weight; a slot is 1 / 65 537",
-                )
-            )
+            claims.append(_weighted_maglev([found[id] for id in ids], wanted))
         if name == "HashRing":
-            alpha, total = 150 * WEIGHTS[0], 150 * sum(WEIGHTS)
-            claims.append(
-                Claim.near(
-                    "weighted ring",
-                    "A ring gives the server of weight 5 of 10 half of the keys",
-                    float(found[ids[0]]),
-                    alpha / total,
-                    math.sqrt(alpha * (total - alpha) / (total**2 * (total + 1))),
-                    form=".2%",
-                    source="a Beta(750, 750) variable: 1 500 points",
-                )
-            )
+            claims.append(_weighted_ring(float(found[ids[0]])))
     table = Table(
         name="by weight",
         title="Shares of three servers of weights 5, 3 and 2",
@@ -298,3 +275,29 @@ def _weighted(seed: int, *, quick: bool) -> Findings:
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))
+
+
+def _weighted_maglev(shares: Sequence[float], wanted: Sequence[float]) -> Claim:
+    return Claim(
+        name="weighted Maglev",
+        text="A Maglev table is less than two slots from the exact shares of weights 5, 3 and 2",
+        measured=float(max(abs(share - part) for share, part in zip(shares, wanted, strict=True)) * 65_537),
+        right=None,
+        low=-math.inf,
+        high=2.0,
+        form=".2f",
+        source="turns by weight; a slot is 1 / 65 537",
+    )
+
+
+def _weighted_ring(share: float) -> Claim:
+    alpha, total = 150 * WEIGHTS[0], 150 * sum(WEIGHTS)
+    return Claim.near(
+        "weighted ring",
+        "A ring gives the server of weight 5 of 10 half of the keys",
+        share,
+        alpha / total,
+        math.sqrt(alpha * (total - alpha) / (total**2 * (total + 1))),
+        form=".2%",
+        source="a Beta(750, 750) variable: 1 500 points",
+    )

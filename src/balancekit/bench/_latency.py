@@ -244,37 +244,7 @@ def _slow_server(requests: int, seed: int, executor: Executor) -> Findings:
         (run.policy, None if math.isnan(run.slow_share) else run.slow_share, run.p50, run.mean, run.p99)
         for run in runs
     ]
-    claims = []
-    for run in runs:
-        if run.policy == CENTRAL:
-            continue
-        blind = run.policy in {RANDOM, ROUND_ROBIN}
-        if blind:
-            error = deviation(0.1) / math.sqrt(requests) if run.policy == RANDOM else 1.0 / requests / Z
-            claims.append(
-                Claim.near(
-                    f"slow server, {run.policy}",
-                    f"{run.policy.capitalize()} feeds a server that is three times slower as much as any other",
-                    run.slow_share,
-                    1.0 / SERVERS,
-                    error,
-                    form=".2%",
-                    source="a tenth; it can serve " + format(serves, ".2%"),
-                )
-            )
-            continue
-        claims.append(
-            Claim(
-                name=f"slow server, {run.policy}",
-                text=f"{run.policy.capitalize()} gives a slow server no more than it can serve",
-                measured=run.slow_share,
-                right=serves,
-                low=0.0,
-                high=serves + chance,
-                form=".2%",
-                source="its speed over all requests; five standard errors of what it serves in the run",
-            )
-        )
+    claims = [_slow_claim(run, requests, serves, chance) for run in runs if run.policy != CENTRAL]
     table = Table(
         name="slow server",
         title="One of ten servers takes three times as long, 80 % load; the run goes on for "
@@ -287,3 +257,27 @@ def _slow_server(requests: int, seed: int, executor: Executor) -> Findings:
         rows=tuple(rows),
     )
     return Findings(claims=tuple(claims), tables=(table,))
+
+
+def _slow_claim(run: Run, requests: int, serves: float, chance: float) -> Claim:
+    """Return what is claimed of a policy with one slow server: it is blind to speed, or gives what can be served."""
+    if run.policy in {RANDOM, ROUND_ROBIN}:
+        return Claim.near(
+            f"slow server, {run.policy}",
+            f"{run.policy.capitalize()} feeds a server that is three times slower as much as any other",
+            run.slow_share,
+            1.0 / SERVERS,
+            deviation(0.1) / math.sqrt(requests) if run.policy == RANDOM else 1.0 / requests / Z,
+            form=".2%",
+            source="a tenth; it can serve " + format(serves, ".2%"),
+        )
+    return Claim(
+        name=f"slow server, {run.policy}",
+        text=f"{run.policy.capitalize()} gives a slow server no more than it can serve",
+        measured=run.slow_share,
+        right=serves,
+        low=0.0,
+        high=serves + chance,
+        form=".2%",
+        source="its speed over all requests; five standard errors of what it serves in the run",
+    )

@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from balancekit._support.workers import begin_worker
-from balancekit.bench import CARDS, TITLES, Findings, Results, Table, card, measure, write
+from balancekit.bench import CARDS, TITLES, Claim, Findings, Results, Table, card, measure, write
 from balancekit.cli._bench_options import CARDS_OF_ALL
 from balancekit.cli._console import output
 from balancekit.cli._out_folder import out_folder
@@ -30,8 +30,8 @@ __all__ = ["run_bench"]
 VERDICTS = {"holds": "green", "fails": "red", "not judged": "yellow"}
 WIDE = 130
 """Columns of a table that is not for a terminal."""
-LONG = 80
-"""Rows of a table that are too long for a terminal."""
+MAX_PRINTED_ROWS = 80
+"""A longer table is in the report only."""
 
 
 def run_bench(options: argparse.Namespace) -> int:
@@ -117,23 +117,33 @@ def _print(results: Results, seconds: float) -> None:
     console = output(WIDE)
     for topic, findings in results.topics.items():
         console.rule(f"[bold]{TITLES[topic]}[/bold]", align="left")
-        for table in findings.tables:
-            if len(table.rows) <= LONG:
-                console.print(f"\n[bold]{table.title}[/bold]", highlight=False)
-                for grid in _grids(table, console.width):
-                    console.print(grid)
-        if len(results.topics) == 1:
-            console.print("\n[bold]Claims[/bold]")
-            console.print(_claims(findings))
-        else:
-            judged = [claim for claim in findings.claims if claim.judged]
-            held = sum(claim.holds for claim in judged)
-            more = f"balancekit bench {topic} prints each"
-            busy = "" if len(judged) == len(findings.claims) else " (machine busy: the others are not judged)"
-            console.print(f"\n{held} of {len(judged)} claims hold{busy}; {more}", highlight=False)
+        _print_topic(console, topic, findings, whole=len(results.topics) == 1)
     facts = {**results.machine, **results.versions, "seed": results.seed}
     console.print(f"\n[dim]{_listed(facts)}[/dim]", highlight=False)
     claims = [claim for findings in results.topics.values() for claim in findings.claims]
+    _print_verdict(console, claims, seconds)
+
+
+def _print_topic(console: Console, topic: str, findings: Findings, *, whole: bool) -> None:
+    """Print tables, and the claims: each if the whole is wanted, else how many hold."""
+    for table in findings.tables:
+        if len(table.rows) <= MAX_PRINTED_ROWS:
+            console.print(f"\n[bold]{table.title}[/bold]", highlight=False)
+            for grid in _grids(table, console.width):
+                console.print(grid)
+    if whole:
+        console.print("\n[bold]Claims[/bold]")
+        console.print(_claims(findings))
+        return
+    judged = [claim for claim in findings.claims if claim.judged]
+    held = sum(claim.holds for claim in judged)
+    more = f"balancekit bench {topic} prints each"
+    busy = "" if len(judged) == len(findings.claims) else " (machine busy: the others are not judged)"
+    console.print(f"\n{held} of {len(judged)} claims hold{busy}; {more}", highlight=False)
+
+
+def _print_verdict(console: Console, claims: Sequence[Claim], seconds: float) -> None:
+    """Print the claims that do not hold, and how many do."""
     wrong = [claim for claim in claims if not claim.holds]
     judged = [claim for claim in claims if claim.judged]
     for claim in wrong:

@@ -69,15 +69,7 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
     moved = _compared(old, new, sample) if changes is None else [
         (str(change.request), change.before, change.after) for change in changes
     ]  # fmt: skip
-    named = (
-        {route.name: repr(route) for route in old.routes},
-        {route.name: repr(route) for route in new.routes},
-    )
-    routes = {
-        "added": [name for name in named[1] if name not in named[0]],
-        "removed": [name for name in named[0] if name not in named[1]],
-        "changed": [name for name in named[1] if named[0].get(name, named[1][name]) != named[1][name]],
-    }
+    routes = _differing(old, new)
     problems = [str(problem) for problem in new.check()]
     if options.json:
         requests = [{"request": request, "before": was, "after": will} for request, was, will in moved]
@@ -91,6 +83,17 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
     lines += [f"problem: {problem}" for problem in problems]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
+
+
+def _differing(old: RouteTable[Any], new: RouteTable[Any]) -> dict[str, list[str]]:
+    """Return the names of routes that were added, removed and changed."""
+    before = {route.name: repr(route) for route in old.routes}
+    after = {route.name: repr(route) for route in new.routes}
+    return {
+        "added": [name for name in after if name not in before],
+        "removed": [name for name in before if name not in after],
+        "changed": [name for name in after if before.get(name, after[name]) != after[name]],
+    }
 
 
 def _problems(table: RouteTable[Any], *, as_json: bool) -> int:
