@@ -15,7 +15,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from balancekit import ConfigurationError, Endpoint, LoadBalancer, Outcome, RingHash, UnknownEndpointError
+from balancekit import (
+    BoundedLoad,
+    ConfigurationError,
+    Endpoint,
+    LoadBalancer,
+    Outcome,
+    RingHash,
+    UnknownEndpointError,
+)
 from balancekit.errors import BalancekitError
 from balancekit.health import CheckResult
 from balancekit.l4 import ResilientGroup
@@ -199,3 +207,10 @@ def test_a_pick_at_no_time_marks_no_bucket(now):
         group.pick(0, now)
     group.replace(["b"], now=5.0)
     assert set(group.table) == {"b"}
+
+
+@pytest.mark.parametrize("selector", [RingHash, BoundedLoad])
+def test_weights_may_differ_by_any_factor(selector):
+    """A weight that is next to nothing beside the largest one is no weight of zero: the endpoint has its one point."""
+    lb = LoadBalancer([Endpoint("a", weight=1e100), Endpoint("b", weight=5e-324)], selector=selector())
+    assert lb.acquire("key", exclude=["a"]).target == "b"

@@ -187,7 +187,7 @@ class RateLimit(ConstructorRepr):
         Raises
         ------
         ConfigurationError
-            If ``by`` is no number.
+            If ``endpoint`` is no id, or ``by`` no number.
 
         Example
         -------
@@ -198,7 +198,7 @@ class RateLimit(ConstructorRepr):
         ...     used = 1_250                      # as the answer says
         >>> tokens.correct(lease.endpoint.id, used - lease.cost)
         """
-        self._corrections.append((endpoint, valid.number("by", by)))
+        self._corrections.append((valid.text("endpoint", endpoint), valid.number("by", by)))
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child; forget endpoints that had left and owed nothing when another was first asked."""

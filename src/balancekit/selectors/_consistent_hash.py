@@ -125,7 +125,8 @@ class RingHash(_ConsistentHash):
         points, scale = math.fsum(weights.values()) * self._vnodes, 1.0
         while points * scale > MAX_POINTS:
             scale /= 2.0
-        scaled = {id: weight * scale for id, weight in weights.items()}
+        least = math.ulp(0.0)  # what is halved to nothing keeps the one point that each has
+        scaled = {id: weight * scale or least for id, weight in weights.items()}
         return hashing.HashRing(scaled, vnodes=self._vnodes, hash=self._hash)
 
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from balancekit import LoadBalancer, Outcome, PowerOfChoices
+from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices
 from balancekit.loads import InFlight
 from balancekit.sharing import AsyncRedisStore, RedisStore, Shared, SharedEjections
 from balancekit.sharing._rate_limit import TokenBlock
@@ -226,3 +226,10 @@ def test_a_block_does_not_wait_for_a_server_that_is_down():
 
     asyncio.run(main())
     assert [question.get("leave") for question in client.asked] == [None]
+
+
+def test_ejections_are_shared_by_a_balancer_that_takes_checks_only():
+    """Without health, each exchange would raise, and the store would count as one that does not answer."""
+    with pytest.raises(ConfigurationError) as caught:
+        SharedEjections(LoadBalancer(["a"], health=None), RedisStore(ThreadClient(), name="x"))
+    assert caught.value.parameter == "balancer"
