@@ -5,8 +5,8 @@ Everything here is structural: no base classes. The whole architecture in one pa
 - An application embeds a :class:`Balancer` and calls :meth:`~Balancer.acquire` once per request. Code that carries
   requests or watches a balancer takes an :class:`ObservableBalancer`.
 - A :class:`Selector` is an algorithm: one method from a snapshot and a context to a node.
-- A :class:`Load` says how busy a node is, a :class:`HealthPolicy` whether it may be picked. Both are
-  told ``now``; neither reads a clock.
+- A :class:`Load` says how busy a node is, a :class:`HealthPolicy` whether it may be picked. Both
+  receive the time as ``now``; neither reads a clock.
 - The rest are optional hooks. What an object supports is asked once, when a balancer is made or an endpoint joins.
 
 *Hooks.* Each says when it is called. Unless it says otherwise, it is called by the thread that caused it, several
@@ -172,7 +172,7 @@ class UpdatableBalancer(ObservableBalancer[T], Protocol[T]):
         *,
         keep_history: bool = False,
     ) -> None:
-        """Make the pool contain exactly these endpoints, whole or not at all."""
+        """Make the pool contain exactly these endpoints, or raise and change nothing."""
         ...
 
 
@@ -289,8 +289,8 @@ class SupportsPickers(Protocol):
 class SupportsFeedback(Protocol):
     """A selector that learns from how requests end.
 
-    An attribute ``learns_from_successes = False`` spares it, and requests, the plain successes: it is told of those that
-    carry a load report and of all that did not succeed, and may be told of others.
+    With an attribute ``learns_from_successes = False`` it need not be told of plain successes, which makes requests
+    cheaper: it is told of those that carry a load report and of all that did not succeed, and may be told of others.
     """
 
     def learn(self, node: Node, completion: Completion, /) -> None:
@@ -397,7 +397,7 @@ class SupportsReset(Protocol):
     """A load that can forget what it holds against its endpoint."""
 
     def reset(self) -> None:
-        """Take the endpoint for a newcomer. Called when it is back from an ejection."""
+        """Treat the endpoint as a new one. Called when it is back from an ejection."""
         ...
 
 
@@ -408,9 +408,9 @@ class HealthPolicy(Protocol):
     """Whether an endpoint may be picked: a sans-IO machine, one per endpoint.
 
     The balancer calls :meth:`observe` for every request that did not plainly succeed, and for every request at all
-    while :attr:`watching`; and :meth:`advance` once :attr:`deadline` has passed. One thread at a time: what other
-    threads have to tell meanwhile waits, they do not. It runs under no lock and may use the balancer. One that raises
-    is logged; its properties count then as those of a healthy endpoint.
+    while :attr:`watching`; and :meth:`advance` once :attr:`deadline` has passed. One thread at a time: what other threads
+    report meanwhile is queued, and those threads go on. It runs under no lock and may use the balancer. If it raises,
+    the error is logged; its properties then count as those of a healthy endpoint.
 
     Optional protocols: :class:`SupportsRamp`, :class:`SupportsCheckResults`, :class:`SupportsOutlierEjection`,
     :class:`SupportsUneject`. ``balancekit.testing.check_health`` checks a policy.
@@ -488,7 +488,7 @@ class SupportsUneject(Protocol):
     """A health machine that can let its endpoint back before its time."""
 
     def uneject(self, *, now: float) -> Sequence[Event]:
-        """Let the endpoint back if it can be: no other is left. Return what that led to."""
+        """Let the endpoint back if its state allows it, because no other is left; return what that led to."""
         ...
 
 
