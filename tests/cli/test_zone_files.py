@@ -322,11 +322,13 @@ def test_a_reload_says_what_it_does_not_change(tmp_path, capsys):
     assert [each.target for each in checked.balancer.endpoints] == ["http://192.0.2.1:8080"]
     assert "another [check] table takes effect at the next start" in capsys.readouterr().err
     before = resolver.zone
-    path.write_text("zone = [")
-    reload(path, resolver, checked)
-    assert resolver.zone is before
-    assert [each.id for each in checked.balancer.endpoints] == ["b"]
-    assert capsys.readouterr().err.count("\n") == 1
+    for broken in ("zone = [", path.read_text() + '[names.mail]\nrecords = { MX = ["mail"] }\n'):
+        path.write_text(broken.replace('"192.0.2.1"', '"192.0.2.2"'))
+        reload(path, resolver, checked)
+        assert resolver.zone is before
+        assert [each.id for each in checked.balancer.endpoints] == ["b"]
+        assert [each.target for each in checked.balancer.endpoints] == ["http://192.0.2.1:8080"]
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,8 @@ def test_what_is_not_said_has_a_default(tmp_path):
         (("[servers.s]", CLAIM.replace("p99", "beauty") + "[servers.s]"), "measure"),
         (("[servers.s]", CLAIM.replace("default", "other") + "[servers.s]"), "claims"),
         (("[servers.s]", CLAIM.replace("high", "height") + "[servers.s]"), "claims"),
+        (("[servers.s]", CLAIM.replace("p99", "share t") + "[servers.s]"), "claims.measure"),
+        (("[servers.s]", "[servers.s]\ncount = 0"), "servers.s.count"),
         (("[servers.s]", CLAIM.replace("high = 1.0", "") + "[servers.s]"), "low"),
         (("[servers.s]", CLAIM.replace("high", "low = 2.0\nhigh") + "[servers.s]"), "low"),
         (("[servers.s]", CLAIM.replace("1.0", "'much'") + "[servers.s]"), "high"),

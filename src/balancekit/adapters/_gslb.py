@@ -106,6 +106,11 @@ class ZoneResponder:
             raise ConfigurationError(
                 "standings", standings, "a balancer, or a callable such as fixed_standings({})"
             )
+        if isinstance(standings, ObservableBalancer):
+            ids, known = [each.id for each in standings.endpoints], zone.members()
+            if ids and known and known.isdisjoint(ids):
+                wanted = f"a balancer whose endpoints have ids of the zone's: {', '.join(sorted(known))}"
+                raise ConfigurationError("standings", ids, wanted)
         self.standings: Standings = (
             BalancerStandings(standings, clock=clock)
             if isinstance(standings, ObservableBalancer)

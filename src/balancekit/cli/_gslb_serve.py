@@ -134,8 +134,11 @@ class CheckedEndpoints:
 
 def reload(path: Path, resolver: Any, checked: CheckedEndpoints | None) -> None:
     """Read the zone and its endpoints again; a file that cannot be read changes nothing. The check stays as it is."""
+    from balancekit.adapters.dnslib import GslbResolver  # noqa: PLC0415 - an extra
+
     try:
         read = read_zone(path, read_document(path))
+        GslbResolver(read.zone, fixed_standings({}))  # refuses records that no answer can carry
         if checked is not None:
             checked.update(read)
     except ConfigurationError as error:

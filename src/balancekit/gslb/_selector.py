@@ -68,6 +68,14 @@ class PolicySelector(ConstructorRepr):
         self._query: Final = Query(name=name, client=client) if isinstance(client, Client) else None
         self._name: Final = name
 
+    def prepare(self, snapshot: Snapshot, /) -> None:
+        """Refuse a pool of which the policy knows no endpoint."""
+        ids, known = [node.id for node in snapshot.members.nodes], self._policy.members()
+        if ids and known.isdisjoint(ids):
+            raise ConfigurationError(
+                "endpoints", ids, f"ids that the policy knows: {', '.join(sorted(known))}"
+            )
+
     def select(self, snapshot: Snapshot, ctx: PickContext) -> Node | None:
         """Return the first endpoint of the answer that may be picked."""
         nodes = snapshot.derive(_by_id)

@@ -87,6 +87,11 @@ class Claim(Record):
         if not self.low <= self.high or (self.low, self.high) == (-math.inf, math.inf):
             raise ConfigurationError("low", self.low, "a bound, not above the other one")
 
+    @property
+    def endpoint(self) -> str:
+        """The id of the endpoint that is measured, empty if it is none."""
+        return self.measure.partition(" ")[2]
+
     def find(self, reports: Mapping[str, SimulationReport], fault: float = 0.0) -> Finding:
         """Measure.
 

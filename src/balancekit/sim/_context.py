@@ -12,7 +12,9 @@ from typing import TypeAlias
 
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
+from balancekit.errors import ConfigurationError
 from balancekit.events import Event
+from balancekit.protocols import require_balancer
 from balancekit.sim._queues import FifoQueue, Server
 from balancekit.sim._services import draws
 
@@ -70,6 +72,12 @@ class SimContext:
             make(list(pool), self.clock, self.chance(f"balancer {number}")) for number in range(balancers)
         ]
         for balancer in self.balancers:
+            require_balancer(balancer)
+            unknown = [each.id for each in balancer.endpoints if each.id not in servers]
+            if unknown:
+                raise ConfigurationError(
+                    "balancer", unknown[0], f"a balancer of the endpoints {', '.join(servers)}"
+                )
             balancer.on_event(self.events.append)
         self.spread = self.chance("spread")
         """Draws the balancer a request goes through."""

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.html import bar, html_table
 from balancekit._support.record import Record
@@ -79,6 +80,7 @@ class SimulationReport(Record):
 
     def quantile(self, share: float) -> float:
         """Return a quantile of latency, ``share`` from 0 to 1; NaN if nothing was served."""
+        valid.number("share", share, minimum=0.0, maximum=1.0)
         return float(np.quantile(self.latency, share)) if len(self.latency) else math.nan
 
     @property

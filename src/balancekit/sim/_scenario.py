@@ -244,6 +244,11 @@ def _scenario(facts: dict[str, Any]) -> Scenario:
         why=valid.text("why", facts.pop("why", ""), empty=True).strip(),
     )
     tables.reject_unknown("scenario", facts, SCENARIO_WORDS)
+    for claim in scenario.claims:
+        if claim.endpoint and claim.endpoint not in scenario.servers:
+            raise ConfigurationError(
+                "claims.measure", claim.measure, f"servers {', '.join(scenario.servers)}"
+            )
     return scenario
 
 

@@ -73,7 +73,8 @@ def servers(groups: object) -> dict[str, Server]:
         if count is None:
             ids = [name]
         else:
-            ids = [f"{name}-{number}" for number in range(valid.integer("count", count, minimum=1))]
+            number_of = valid.integer(f"servers.{name}.count", count, minimum=1)
+            ids = [f"{name}-{number}" for number in range(number_of)]
         for id in ids:
             if id in found:
                 raise ConfigurationError(f"servers.{name}", id, "servers whose names differ from all others")

@@ -19,12 +19,13 @@ from balancekit.adapters.dnspython import DnsResponder
 from balancekit.capacity import L4, Demand, plan_capacity
 from balancekit.checks import AsyncChecks, HttpCheck, Schedule, TcpCheck, ThreadChecks
 from balancekit.discovery import ThreadDiscovery
-from balancekit.gslb import AllUp, Query, Soa, StaticRecords, Zone, fixed_standings
+from balancekit.gslb import AllUp, Client, PolicySelector, Query, Soa, StaticRecords, Zone, fixed_standings
 from balancekit.ha import Tracking, VirtualRouter, place
 from balancekit.hashing import HashRing, MaglevTable
 from balancekit.loads import InFlight
 from balancekit.observability.prometheus import BalancerCollector
 from balancekit.sharing import Shared, SharedEjections, SharedRateLimit
+from balancekit.sim import Exponential, Poisson, Server, simulate
 from balancekit.testing import check_load, check_selector
 from balancekit.testing.laws import WEIGHTED
 
@@ -71,8 +72,24 @@ def zone(names):
     return Zone("a.test", Soa(primary="ns1.a.test", contact="me.a.test"), names)
 
 
+ZONE = zone({"www": ONE_SITE})
+
+
 def serve(adapter, kind, text):
     return adapter(zone({"x": StaticRecords(data={kind: [text]})}), fixed_standings({}))
+
+
+def policy_of_others():
+    return LoadBalancer(["b"], selector=PolicySelector(ONE_SITE, client=Client(address="192.0.2.9")))
+
+
+def simulated(balancer):
+    servers = {"a": Server(service=Exponential(1.0))}
+    return simulate(servers, Poisson(0.5), requests=10, balancer=balancer)
+
+
+def plain(endpoints, clock, rng):
+    return LoadBalancer(endpoints, clock=clock, rng=rng)
 
 
 def peer_of_itself():
@@ -213,6 +230,16 @@ ROWS = [
         for kind, text in (("A", "192.0.2.999"), ("MX", "mail"), ("BOGUS", "x"))
     ],
     Row("no standings", lambda: GslbResolver(zone({}), None), CONFIGURATION, r"standings=None"),
+    Row(
+        "health of others",
+        lambda: GslbResolver(ZONE, LoadBalancer(["b"])),
+        CONFIGURATION,
+        r"ids of the zone's: 192",
+    ),
+    Row("policy of others", policy_of_others, CONFIGURATION, r"ids that the policy knows: 192"),
+    Row("simulate nothing", lambda: simulated(lambda *_: None), CONFIGURATION, r"balancer=None"),
+    Row("simulate others", lambda: simulated(lambda *_: LoadBalancer(["b"])), CONFIGURATION, r"endpoints a"),
+    Row("quantile 99", lambda: simulated(plain).quantile(99), CONFIGURATION, r"for 99 % write 0\.99"),
     Row("tracked names", lambda: Tracking(checks=["s"]), CONFIGURATION, r"TrackedCheck"),
     Row("a tracked number", lambda: Tracking(checks={"s": 3}), CONFIGURATION, r"TrackedCheck"),
     Row("place one", lambda: place("192.0.2.1", ["a"]), CONFIGURATION, r"\['192\.0\.2\.1'\]"),
