@@ -45,12 +45,24 @@ WINDOW = 0.5
 SETTLED = 1_000.0
 """Seconds that the cluster has been up before the observation begins."""
 
-LATENCY = 0.001
-"""Seconds a health check takes."""
+LATENCIES = (0.001, 0.003, 0.006, 0.01)
+"""Seconds a health check may take."""
+
+OK = 200
+"""What a server answers that nothing was set for."""
 
 
 def candidates(trace: Json) -> Iterator[Json]:
     """Yield what the recorded members may be, computed from configuration and inputs alone."""
+    cluster = trace["config"].get("cluster", {})
+    if (
+        trace["kind"] == "timeline"
+        and "health_checks" in cluster
+        and "outlier_detection" not in cluster
+        and "plan" in trace["inputs"]
+    ):
+        yield from _checks(trace)
+        return
     for outputs in _outputs(trace):
         yield {"outputs": outputs}
 
@@ -73,10 +85,8 @@ def _outputs(trace: Json) -> Iterator[Any]:
         yield from _envoy_rules.rates(trace, _outlier_settings(cluster))
     elif "outlier_detection" in cluster:
         yield from _outliers(trace)
-    elif "slow_start" in str(_policy(cluster)):
-        yield _warm_up(trace)
     else:
-        yield from _checks(trace)
+        yield _warm_up(trace)
 
 
 def _filter_chains(trace: Json) -> list[Json]:
@@ -381,19 +391,26 @@ def _outlier_run(
     return seen
 
 
-def _checks(trace: Json) -> Iterator[list[Json]]:
-    """Check every server at its interval; when the first one was is unknown."""
+def _checks(trace: Json) -> Iterator[Json]:
+    """Check every server at its interval; when the first one was, and whether the cluster has had requests, is unknown."""
     settings, timeout = _health_check(trace["config"]["cluster"]["health_checks"][0])
-    for offset in _offsets(settings.interval):
-        yield _check_run(trace, settings, timeout=timeout, first=offset)
+    for traffic in (True, False):
+        yield {
+            "apart": {
+                server["name"]: _check_runs(
+                    trace["inputs"], server["name"], settings, timeout, traffic=traffic
+                )
+                for server in trace["config"]["servers"]
+            }
+        }
 
 
 def _health_check(fields: Json) -> tuple[envoy.HealthCheck, float]:
     http = fields.get("http_health_check", {})
     options: dict[str, Any] = {
-        name: _seconds(fields[name])
-        for name in ("interval", "unhealthy_interval", "unhealthy_edge_interval", "healthy_edge_interval")
-        if name in fields
+        name: _seconds(value)
+        for name, value in fields.items()
+        if name.endswith("interval") and name in envoy.HealthCheck._fields
     }
     for name in ("expected_statuses", "retriable_statuses"):
         if name in http:
@@ -405,36 +422,48 @@ def _health_check(fields: Json) -> tuple[envoy.HealthCheck, float]:
     return envoy.HealthCheck(**options), _seconds(fields["timeout"])
 
 
-def _check_run(trace: Json, settings: envoy.HealthCheck, *, timeout: float, first: float) -> list[Json]:
-    """Play the plan against one checker per server, which has passed its first check already."""
-    inputs = trace["inputs"]
-    servers = [server["name"] for server in trace["config"]["servers"]]
-    checkers = {name: envoy.HealthChecker(settings, now=first - settings.interval) for name in servers}
-    for name in servers:
-        checkers[name].observe(min(settings.expected_statuses), now=first - settings.interval)
-        checkers[name].deadline = first
-    answers: dict[str, Any] = {name: min(settings.expected_statuses) for name in servers}
+def _check_runs(
+    inputs: Json, server: str, settings: envoy.HealthCheck, timeout: float, *, traffic: bool
+) -> Iterator[list[Json]]:
+    """Play the plan against the checker of one server, from every moment at which it may have begun."""
+    interval = settings.interval if traffic else settings.no_traffic_interval
+    plan = sorted((step for step in inputs["plan"] if step["server"] == server), key=lambda step: step["t"])
+    for latency, first in itertools.product(LATENCIES, _offsets(interval)):
+        checker = envoy.HealthChecker(settings, now=first)
+        checker.observe(OK, now=first)  # it has passed its first check already
+        checker.deadline = first
+        yield _check_run(server, checker, plan, inputs["seconds"], timeout, latency, traffic=traffic)
+
+
+def _check_run(
+    server: str,
+    checker: envoy.HealthChecker,
+    plan: list[Json],
+    seconds: float,
+    timeout: float,
+    latency: float,
+    *,
+    traffic: bool,
+) -> list[Json]:
+    answer: Any = OK
+    steps = iter([*plan, {"t": math.inf}])
+    step = next(steps)
     seen: list[Json] = []
-    plan = sorted(inputs["plan"], key=lambda step: step["t"])
     while True:
-        name = min(servers, key=lambda one: checkers[one].deadline)
-        now = checkers[name].deadline
-        if plan and plan[0]["t"] <= min(now, inputs["seconds"]):
-            step = plan.pop(0)
-            answers[step["server"]] = step["set"]
-            seen.append({"t": step["t"], "server": step["server"], "set": step["set"]})
-            continue
-        if now > inputs["seconds"]:
+        now = checker.deadline
+        while step["t"] <= min(now, seconds):
+            answer = OK if step["set"] == "accept" else step["set"]
+            seen.append({"t": step["t"], "server": server, "set": step["set"]})
+            step = next(steps)
+        if now > seconds:
             return seen
-        answer = min(settings.expected_statuses) if answers[name] == "accept" else answers[name]
         if answer != "refuse":  # a server that refuses does not see the check
-            seen.append({"t": now, "server": name, "check": answer})
-        silent = answer is None
-        changed = checkers[name].observe(
-            answer if isinstance(answer, int) else None, now=now + (timeout if silent else LATENCY)
-        )
-        if changed is not None:
-            seen.append({"t": now + (timeout if silent else LATENCY), "server": name, "state": changed.value})
+            seen.append({"t": now, "server": server, "check": answer})
+        status = answer if isinstance(answer, int) else None
+        end = now + (timeout if answer is None else latency)
+        changed = checker.observe(status, now=end, traffic=traffic)
+        if changed is not None and end <= seconds:
+            seen.append({"t": end, "server": server, "state": changed.value})
 
 
 def _warm_up(trace: Json) -> list[Json]:

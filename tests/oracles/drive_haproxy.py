@@ -8,6 +8,7 @@ name: directives and run-time commands become calls of a :class:`~balancekit.com
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,9 +25,9 @@ __all__ = ["candidates"]
 Json = Mapping[str, Any]
 
 SEED = 20_250_103
-OFFSETS = 24
+OFFSETS = 60
 """Into how many parts an interval is cut to find where its timer started."""
-LATENCIES = (0.0015, 0.003, 0.005)
+LATENCIES = (0.0015, 0.003, 0.005, 0.008, 0.012)
 """Seconds a health check may take."""
 REFUSE, ACCEPT, SILENT = "refuse", "accept", None
 """What a server is set to besides a status."""
@@ -226,16 +227,28 @@ def _time_line(trace: Json) -> Iterator[Json]:
     if "plan" not in trace["inputs"]:
         yield {"outputs": _slow_start(trace)}
         return
-    checks = {server["name"]: _check(server["check"]) for server in trace["config"]["servers"]}
-    offsets = [[check.inter * (k + 0.5) / OFFSETS for k in range(OFFSETS)] for check in checks.values()]
     stated = re.search(
         r"^\s*timeout check (\S+)", "\n".join(trace["config"].get("directives", ())), re.MULTILINE
     )
     timeout = _seconds(stated[1]) if stated else CHECK_TIMEOUT
-    for latency in LATENCIES:
-        for firsts in itertools.product(*offsets):
-            starts = dict(zip(checks, firsts, strict=True))
-            yield {"outputs": _checked(trace["inputs"], checks, starts, latency, timeout)}
+    servers = trace["config"]["servers"]
+    yield {"apart": {server["name"]: _check_runs(trace["inputs"], server, timeout) for server in servers}}
+
+
+def _check_runs(inputs: Json, server: Json, timeout: float) -> Iterator[list[Json]]:
+    """Play the plan against the checker of one server, from every moment at which it may have begun.
+
+    A check that is not answered fails after ``timeout check``, or after ``inter`` if that is longer: HAProxy does not always move
+    the timer that it set for the connection to an earlier time.
+    """
+    check = _check(server["check"])
+    plan = sorted(
+        (step for step in inputs["plan"] if step["server"] == server["name"]), key=lambda step: step["t"]
+    )
+    timeouts = sorted({timeout, max(timeout, check.inter)})
+    for wait, latency, part in itertools.product(timeouts, LATENCIES, range(OFFSETS)):
+        checker = haproxy.Checker(check, now=check.inter * (part + 0.5) / OFFSETS)
+        yield _check_run(server["name"], checker, plan, inputs["seconds"], wait, latency)
 
 
 def _options(text: str) -> dict[str, str]:
@@ -257,37 +270,30 @@ def _check(text: str) -> haproxy.Check:
     return haproxy.Check(**times, **counts)
 
 
-def _checked(
-    inputs: Json,
-    checks: Mapping[str, haproxy.Check],
-    starts: Mapping[str, float],
-    latency: float,
-    timeout: float,
+def _check_run(
+    server: str, checker: haproxy.Checker, plan: list[Json], seconds: float, timeout: float, latency: float
 ) -> list[Json]:
-    """Play the plan against one checker per server."""
-    checkers = {name: haproxy.Checker(check, now=starts[name]) for name, check in checks.items()}
-    answers: dict[str, Any] = dict.fromkeys(checks, 200)
-    plan = sorted(inputs["plan"], key=lambda step: step["t"])
+    answer: Any = 200
+    steps = iter([*plan, {"t": math.inf}])
+    step = next(steps)
     seen: list[Json] = []
     while True:
-        name = min(checkers, key=lambda one: checkers[one].deadline)
-        now = checkers[name].deadline
-        if plan and plan[0]["t"] <= min(now, inputs["seconds"]):
-            step = plan.pop(0)
-            answers[step["server"]] = step["set"]
-            seen.append({"t": step["t"], "server": step["server"], "set": step["set"]})
-            continue
-        if now > inputs["seconds"]:
+        now = checker.deadline
+        while step["t"] <= min(now, seconds):
+            answer = 200 if step["set"] == ACCEPT else step["set"]
+            seen.append({"t": step["t"], "server": server, "set": step["set"]})
+            step = next(steps)
+        if now > seconds:
             return seen
-        answer = answers[name]
         if answer != REFUSE:  # a server that refuses does not see the check
-            seen.append({"t": now, "server": name, "check": 200 if answer == ACCEPT else answer})
-        passed = answer == ACCEPT or (isinstance(answer, int) and 200 <= answer < 400)
+            seen.append({"t": now, "server": server, "check": answer})
+        passed = isinstance(answer, int) and 200 <= answer < 400
         end = now + (timeout if answer is SILENT else latency)
-        if checkers[name].observe(passed=passed, now=end):
-            up = checkers[name].up
-            reason = "Layer7 check passed" if up else FAILED_BY.get(answer, "Layer7 wrong status")
-            seen.append({"t": end, "server": name, "state": "UP" if up else "DOWN", "reason": reason})
+        if checker.observe(passed=passed, now=end) and end <= seconds:
+            reason = "Layer7 check passed" if checker.up else FAILED_BY.get(answer, "Layer7 wrong status")
+            seen.append(
+                {"t": end, "server": server, "state": "UP" if checker.up else "DOWN", "reason": reason}
+            )
 
 
 def _slow_start(trace: Json) -> list[Json]:
@@ -298,6 +304,8 @@ def _slow_start(trace: Json) -> list[Json]:
         raise ValueError(f"an event we do not have: {inputs['event']}")
     server = next(one for one in trace["config"]["servers"] if one["name"] == match[1])
     ramp = _seconds(_options(server["check"])["slowstart"])
+    if _static(trace["config"]["directives"]):
+        ramp = 0.0
     since = float(match[2])
     fraction = inputs.get("fraction_of_second_at_t0", 0.0)
     outputs: list[Json] = []
@@ -308,3 +316,12 @@ def _slow_start(trace: Json) -> list[Json]:
         if not outputs or outputs[-1]["weight"] != shown:
             outputs.append({"t": now, "weight": shown})
     return outputs
+
+
+def _static(directives: list[str]) -> bool:
+    """Whether the method lays its table out once, so that weights do not change, nor start slowly."""
+    lines = [line.split() for line in directives]
+    balance = next((words[1:] for words in lines if words[0] == "balance"), ["roundrobin"])
+    consistent = any(words[:2] == ["hash-type", "consistent"] for words in lines)
+    hashed = _balance(balance)["method"] == "hash"
+    return balance[0] == "static-rr" or (hashed and not consistent)

@@ -273,18 +273,36 @@ def test_the_interval_counts_from_the_end_of_a_check():
     assert checker.deadline == 7.0
 
 
-def test_intervals_differ_by_health_and_at_its_edges():
-    """Those that are not given follow from the ones before."""
-    settings = CHECK.replace(unhealthy_interval=2, unhealthy_edge_interval=1, healthy_edge_interval=3)
-    checker, pauses = HealthChecker(settings), []
-    for result in (BAD, PASS, PASS, PASS, BAD, BAD):
-        checker.observe(result, now=0.0)
-        pauses.append(checker.deadline)
-    assert pauses == [2.0, 2.0, 3.0, 5.0, 1.0, 2.0]
-    partly = HealthChecker(CHECK.replace(unhealthy_interval=2))
-    partly.observe(PASS, now=0.0)
-    partly.observe(BAD, now=0.0)
-    assert partly.deadline == 2.0
+EDGES = CHECK.replace(unhealthy_interval=2, unhealthy_edge_interval=1, healthy_edge_interval=3)
+
+
+def pauses(settings, results, *, traffic=True):
+    """Return the seconds to the next check after each result."""
+    checker, found = HealthChecker(settings), []
+    for result in results:
+        checker.observe(result, now=0.0, traffic=traffic)
+        found.append(checker.deadline)
+    return found
+
+
+def test_the_edge_intervals_apply_while_a_threshold_is_counted_towards():
+    """Envoy waits an edge interval after a result that does not change the host's health yet, and not after the one that does."""
+    assert pauses(EDGES, (BAD, PASS, PASS, PASS)) == [2.0, 3.0, 5.0, 5.0]
+    assert pauses(EDGES, (PASS, RETRIABLE, SILENT, PASS, BAD, BAD)) == [5.0, 1.0, 1.0, 5.0, 2.0, 2.0]
+
+
+def test_intervals_that_are_not_given_follow_from_others():
+    """The unhealthy edge interval is the unhealthy interval, and every other one the interval."""
+    assert pauses(CHECK.replace(unhealthy_interval=2), (PASS, RETRIABLE, BAD, PASS)) == [5.0, 2.0, 2.0, 5.0]
+    assert pauses(CHECK, (PASS, RETRIABLE, BAD, PASS)) == [5.0] * 4
+
+
+def test_without_traffic_two_intervals_of_their_own_apply():
+    """One after a pass that leaves nothing to count, the other after any other result; a minute if none is given."""
+    results = (BAD, PASS, PASS, RETRIABLE, BAD)
+    assert pauses(EDGES, results, traffic=False) == [60.0] * 5
+    quiet = EDGES.replace(no_traffic_interval=7, no_traffic_healthy_interval=9)
+    assert pauses(quiet, results, traffic=False) == [7.0, 7.0, 9.0, 7.0, 7.0]
 
 
 @pytest.mark.parametrize(
@@ -297,6 +315,8 @@ def test_intervals_differ_by_health_and_at_its_edges():
         ("retriable_statuses", ["5xx"]),
         ("unhealthy_interval", -1),
         ("healthy_edge_interval", math.nan),
+        ("no_traffic_interval", 0),
+        ("no_traffic_healthy_interval", -1),
     ],
 )
 def test_bad_settings_of_checks_are_refused(name, value):

@@ -5,7 +5,16 @@ A passing check that is the very first result makes the host healthy at once; la
 once; retriable statuses, refused connections and time-outs count, and ``unhealthy_threshold`` of them in a
 row do it. Until the first pass a host is unhealthy.
 
-The interval counts from the end of a check, so a check that times out delays the next.
+The interval counts from the end of a check, so a check that times out delays the next. Which interval follows from
+the result, and from whether a threshold is being counted towards:
+
+.. code-block:: text
+
+    passed    healthy_edge_interval until healthy_threshold is reached, then interval
+    failed    unhealthy_edge_interval until unhealthy_threshold is reached, then unhealthy_interval
+
+Until the cluster has had a request, ``no_traffic_healthy_interval`` follows a pass that leaves nothing to count, and
+``no_traffic_interval`` any other result.
 
 Cost: O(1) a result. Source: Envoy 1.40, ``HttpHealthCheckerImpl``.
 """
@@ -14,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection
-from typing import final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -22,6 +31,13 @@ from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Health", "HealthCheck", "HealthChecker"]
+
+OPTIONAL_INTERVALS: Final = (
+    "unhealthy_interval",
+    "unhealthy_edge_interval",
+    "healthy_edge_interval",
+    "no_traffic_healthy_interval",
+)
 
 
 class Health(enum.Enum):
@@ -46,8 +62,10 @@ class HealthCheck(Policy):
     retriable_statuses
         Statuses that count towards ``unhealthy_threshold`` instead of failing at once.
     unhealthy_interval, unhealthy_edge_interval, healthy_edge_interval
-        Seconds to the next check while the host is unhealthy, just after it became so, and just after it
-        became healthy; those not given follow from the ones before, as in Envoy.
+        Seconds to the next check after a failed one, after a failed one that leaves the host healthy, and after a passed
+        one that leaves it unhealthy; those not given are ``interval``, ``unhealthy_interval`` and ``interval``.
+    no_traffic_interval, no_traffic_healthy_interval
+        Seconds to the next check while the cluster has had no request; the second is the first if it is not given.
 
     Raises
     ------
@@ -63,6 +81,8 @@ class HealthCheck(Policy):
     unhealthy_interval: float | None = None
     unhealthy_edge_interval: float | None = None
     healthy_edge_interval: float | None = None
+    no_traffic_interval: float = 60.0
+    no_traffic_healthy_interval: float | None = None
 
     def _check(self) -> None:
         valid.number("interval", self.interval, above=0.0)
@@ -72,7 +92,8 @@ class HealthCheck(Policy):
             statuses = getattr(self, name)
             if not isinstance(statuses, Collection) or not all(isinstance(one, int) for one in statuses):
                 raise ConfigurationError(name, statuses, "a collection of whole numbers")
-        for name in ("unhealthy_interval", "unhealthy_edge_interval", "healthy_edge_interval"):
+        valid.number("no_traffic_interval", self.no_traffic_interval, above=0.0)
+        for name in OPTIONAL_INTERVALS:
             if getattr(self, name) is not None:
                 valid.number(name, getattr(self, name), above=0.0)
 
@@ -110,22 +131,31 @@ class HealthChecker:
         self._failures = 0
 
     @checked_arguments
-    def observe(self, status: int | None, *, now: float) -> Health | None:
+    def observe(self, status: int | None, *, now: float, traffic: bool = True) -> Health | None:
         """Record a check that ended: its status, or ``None`` if it was refused or timed out.
+
+        Parameters
+        ----------
+        status
+            What the host answered.
+        now
+            When the check ended.
+        traffic
+            Whether the cluster has ever had a request.
 
         Returns
         -------
         The host's new health, ``None`` if that did not change.
         """
         before = self.health
-        if status is not None and status in self._settings.expected_statuses:
+        passed = status is not None and status in self._settings.expected_statuses
+        if passed:
             self._pass()
         else:
             self._fail(counts=status is None or status in self._settings.retriable_statuses)
         self._first = False
-        changed = self.health is not before
-        self.deadline = now + self._pause(edge=changed)
-        return self.health if changed else None
+        self.deadline = now + self._pause(passed=passed, traffic=traffic)
+        return None if self.health is before else self.health
 
     def _pass(self) -> None:
         self._failures = 0
@@ -143,11 +173,15 @@ class HealthChecker:
         if not counts or self._failures >= self._settings.unhealthy_threshold:
             self.health = Health.UNHEALTHY
 
-    def _pause(self, *, edge: bool) -> float:
+    def _pause(self, *, passed: bool, traffic: bool) -> float:
         settings = self._settings
-        if self.health is Health.HEALTHY:
-            pauses = [settings.healthy_edge_interval] if edge else []
+        pending = passed != (self.health is Health.HEALTHY)
+        if not traffic:
+            pauses = [settings.no_traffic_healthy_interval] if passed and not pending else []
+            pauses.append(settings.no_traffic_interval)
+        elif passed:
+            pauses = [settings.healthy_edge_interval] if pending else []
         else:
-            pauses = [settings.unhealthy_edge_interval] if edge else []
+            pauses = [settings.unhealthy_edge_interval] if pending else []
             pauses.append(settings.unhealthy_interval)
         return next((pause for pause in pauses if pause is not None), settings.interval)
