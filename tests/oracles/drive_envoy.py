@@ -48,6 +48,9 @@ SETTLED = 1_000.0
 LATENCIES = (0.001, 0.003, 0.006, 0.01)
 """Seconds a health check may take."""
 
+REFUSED = 503
+"""What a client gets if its server refuses."""
+
 OK = 200
 """What a server answers that nothing was set for."""
 
@@ -344,8 +347,21 @@ def _offsets(interval: float) -> Iterator[float]:
 def _outliers(trace: Json) -> Iterator[list[Json]]:
     """Send requests at a steady rate; where the rotation and the interval timer were at the start is unknown."""
     settings = _outlier_settings(trace["config"]["cluster"])
-    for offset, start in itertools.product(_offsets(settings.interval), range(_starts(trace))):
-        yield _outlier_run(trace, settings, start=start, first_tick=offset)
+    for order in _orders(trace):
+        for offset, start in itertools.product(_offsets(settings.interval), range(_starts(trace))):
+            yield _outlier_run(trace, settings, start=start, first_tick=offset, order=order)
+
+
+def _orders(trace: Json) -> Iterator[list[str]]:
+    """Yield orders in which hosts may return at one tick: Envoy's is that of a hash table.
+
+    It matters only if health changes are merged: the first host is shown at once, and those after it later.
+    """
+    names = [server["name"] for server in trace["config"]["servers"]]
+    window = trace["config"]["cluster"].get("common_lb_config", {}).get("update_merge_window", "1s")
+    failing = [name for name in names if any(step["server"] == name for step in trace["inputs"]["plan"])]
+    for order in itertools.permutations(failing) if _seconds(window) else [tuple(failing)]:
+        yield [*order, *(name for name in names if name not in failing)]
 
 
 def _outlier_settings(cluster: Json) -> envoy.OutlierDetection:
@@ -360,7 +376,7 @@ def _setting(value: Any) -> Any:
 
 
 def _outlier_run(
-    trace: Json, settings: envoy.OutlierDetection, *, start: int, first_tick: float
+    trace: Json, settings: envoy.OutlierDetection, *, start: int, first_tick: float, order: list[str]
 ) -> list[Json]:
     inputs = trace["inputs"]
     seen: list[Json] = []
@@ -373,6 +389,7 @@ def _outlier_run(
 
     early = first_tick - settings.interval * math.ceil(SETTLED / settings.interval)
     cluster = _cluster(trace, start=start, since=early, listeners=[hear], outlier_detection=settings)
+    cluster._detector = envoy.OutlierDetector(order, settings, now=early, rng=cluster._rng)
     answers = {server["name"]: 200 for server in trace["config"]["servers"]}
     plan = sorted(inputs["plan"], key=lambda step: step["t"])
     for request in range(round(inputs["seconds"] * inputs["requests_per_second"])):
@@ -380,14 +397,15 @@ def _outlier_run(
         while plan and plan[0]["t"] <= now:
             step = plan.pop(0)
             cluster.advance(now=step["t"])
-            answers[step["server"]] = step["status"]
+            answers[step["server"]] = OK if step["status"] == "accept" else step["status"]
             seen.append({"t": step["t"], "set": step["server"], "status": step["status"]})
         host = cluster.acquire(now=now)
         if host is None:
             seen.append({"t": now, "picked": None, "status": 503})
             continue
-        seen.append({"t": now, "picked": host, "status": answers[host]})
-        cluster.release(host, now=now, status=answers[host])
+        refused = answers[host] == "refuse"
+        seen.append({"t": now, "picked": host, "status": REFUSED if refused else answers[host]})
+        cluster.release(host, now=now, status=None if refused else answers[host])
     return seen
 
 

@@ -43,7 +43,7 @@ import math
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import zip_longest
@@ -86,6 +86,8 @@ WAITING = "drive_waiting"
 KINDS = {"routes": "drive_routes"}
 """Kinds that have one driver for all servers."""
 DEVIATIONS = 5.0
+SAME_TICK_S = 0.05
+"""Seconds within which hosts return at one tick of a timer."""
 SIDE = ("statuses", "dequeued")
 """Recorded beside the outputs in some files."""
 
@@ -425,12 +427,31 @@ def closest(recorded: list[Json], lines: Iterable[list[Json]]) -> list[Json]:
 
 
 def streams(events: list[Json]) -> dict[str, list[Json]]:
-    """Split a time line into what must be in order, without the times."""
+    """Split a time line into what must be in order, without the times.
+
+    Envoy goes through its hosts in the order of a hash table: those that return at the same tick are put in the order of names.
+    """
     found: dict[str, list[Json]] = defaultdict(list)
     for event in sorted(events, key=lambda event: event["t"]):
         stream = "picks" if "picked" in event else event.get("server", "events")
-        found[stream].append({name: value for name, value in event.items() if name != "t"})
-    return found
+        found[stream].append(event)
+    found["events"].sort(key=tick_order(found["events"]))
+    return {
+        stream: [{name: value for name, value in event.items() if name != "t"} for event in listed]
+        for stream, listed in found.items()
+        if listed
+    }
+
+
+def tick_order(events: list[Json]) -> Callable[[Json], tuple[float, str]]:
+    """Return a sort key: the time, but for hosts that returned at one tick that of the first of them, and their names."""
+    began: dict[int, float] = {}
+    before: Json = {}
+    for event in events:
+        together = "returned" in event and "returned" in before and event["t"] - before["t"] < SAME_TICK_S
+        began[id(event)] = began[id(before)] if together else event["t"]
+        before = event
+    return lambda event: (began[id(event)], event.get("returned", ""))
 
 
 def steps(trace: Json, answer: Json, verdict: Verdict) -> None:

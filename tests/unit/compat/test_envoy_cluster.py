@@ -268,6 +268,39 @@ def test_an_ejected_host_that_fails_its_checks_stays_out():
     assert set(picks(cluster, 6, now=6.0)) == {"a", "b", "c"}
 
 
+def test_hosts_that_return_at_one_tick_are_shown_one_by_one():
+    """The policies learn of the first at once, and of the others when the merge window ends."""
+    cluster = Cluster(
+        hosts("abcd"),
+        envoy.RoundRobin,
+        update_merge_window=5,
+        outlier_detection=envoy.OutlierDetection(
+            consecutive_5xx=1, interval=1, base_ejection_time=20, max_ejection_percent=50
+        ),
+    )
+    for host in ("a", "b"):
+        cluster.claim(host, now=0.5)
+        cluster.release(host, now=0.5, status=503)
+    assert set(picks(cluster, 8, now=6.0)) == {"c", "d"}
+    assert set(picks(cluster, 8, now=21.0)) == {"a", "c", "d"}
+    assert set(picks(cluster, 8, now=25.9)) == {"a", "c", "d"}
+    assert set(picks(cluster, 8, now=26.0)) == {"a", "b", "c", "d"}
+
+
+def test_a_request_without_an_answer_is_a_503():
+    """As such it ends a run of answers, and is a gateway failure."""
+    cluster = Cluster(
+        hosts(),
+        envoy.RoundRobin,
+        update_merge_window=0,
+        outlier_detection=envoy.OutlierDetection(consecutive_5xx=2, max_ejection_percent=50),
+    )
+    for _ in range(2):
+        cluster.claim("a", now=0.0)
+        cluster.release("a", now=0.0, status=None)
+    assert not cluster.healthy("a")
+
+
 def test_the_order_of_turns_goes_on_when_health_changes():
     """Equal weights: the count of turns is kept, as the ejection traces show."""
     cluster = Cluster(hosts(), lambda: envoy.RoundRobin(start=0), update_merge_window=0)

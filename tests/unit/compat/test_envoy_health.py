@@ -186,6 +186,11 @@ def test_idle_ticks_cost_nothing(advances):
     [
         ("consecutive_5xx", 0),
         ("consecutive_5xx", 2.0),
+        ("consecutive_gateway_failure", 0),
+        ("consecutive_local_origin_failure", 0),
+        ("split_external_local_origin_errors", 1),
+        ("enforcing_consecutive_gateway_failure", 101),
+        ("enforcing_failure_percentage_local_origin", -1),
         ("interval", 0),
         ("interval", math.nan),
         ("base_ejection_time", -1),
@@ -199,6 +204,83 @@ def test_bad_settings_of_outlier_detection_are_refused(name, value):
     """Each wrong value raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match=name):
         OutlierDetection(**{name: value})
+
+
+def ejections(settings, statuses):
+    """Return the places of the answers of host ``a`` that ejected it, with the causes; each time it then returns."""
+    detector, found = OutlierDetector("ab", settings, now=0.0), []
+    for place, status in enumerate(statuses):
+        for event in detector.observe("a", status, now=float(place * 1_000)):
+            found.append((place, event.cause))
+            detector.advance(now=place * 1_000 + 999.0)
+    return found
+
+
+GATEWAY = STRICT.replace(
+    consecutive_5xx=4, consecutive_gateway_failure=2, enforcing_consecutive_gateway_failure=100
+)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([502, 503], [(1, "2 consecutive gateway failure")]),
+        ([504, 500, 503], []),  # another 5xx ends the run of gateway failures
+        ([502, 200, 504], []),
+        ([502, None], [(1, "2 consecutive gateway failure")]),  # no answer is a 503
+        ([500, 503, 501, 500], [(3, "4 consecutive 5xx")]),
+        (
+            [501, 501, 502, 504],
+            [(3, "2 consecutive gateway failure")],
+        ),  # both at once: the gateway's is first
+    ],
+)
+def test_gateway_failures_in_a_row_count_apart(statuses, expected):
+    """502, 503 and 504 count for both runs; every other 5xx ends the one of gateway failures."""
+    assert ejections(GATEWAY, statuses) == expected
+
+
+def test_gateway_failures_are_only_counted_unless_they_are_enforced():
+    """The default enforces none of them, as Envoy's."""
+    detector = OutlierDetector("ab", STRICT.replace(consecutive_gateway_failure=2), now=0.0)
+    assert [len(detector.observe("a", 503, now=0.0)) for _ in range(2)] == [0, 0]
+    assert detector.counters == {"detected_consecutive_gateway_failure": 1}
+
+
+LOCAL = STRICT.replace(split_external_local_origin_errors=True, consecutive_local_origin_failure=2)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([None, None], [(1, "2 consecutive local origin failure")]),
+        ([None, 503, None], []),  # any answer ends the run
+        ([500, None, 500, 500], [(3, "3 consecutive 5xx")]),  # a request without one does not end that of 5xx
+        ([503, 503, None], []),
+    ],
+)
+def test_requests_without_an_answer_are_local_if_origins_are_split(statuses, expected):
+    """They have a run of their own, and are no 5xx."""
+    assert ejections(LOCAL, statuses) == expected
+
+
+def test_hosts_without_answers_are_outliers_by_rates_of_their_own():
+    """With split origins rates of answered requests are compared too, by the same bounds; the admin page shows the others."""
+    settings = LOCAL.replace(
+        consecutive_local_origin_failure=100, max_ejection_percent=100, success_rate_minimum_hosts=3,
+        success_rate_request_volume=10, success_rate_stdev_factor=1_000, enforcing_failure_percentage_local_origin=100,
+        failure_percentage_minimum_hosts=3, failure_percentage_request_volume=10, failure_percentage_threshold=50,
+    )  # fmt: skip
+    detector = OutlierDetector("abcd", settings, now=0.0)
+    for host in "abcd":
+        for number in range(20):
+            detector.observe(host, None if host == "d" and number < 10 else 200, now=0.0)
+    found = [event for event in detector.advance(now=settings.interval) if isinstance(event, Ejected)]
+    assert [(event.endpoint, event.cause) for event in found] == [
+        ("d", "local origin success rate: 50.0 % succeeded"),
+        ("d", "local origin failure percentage: 50.0 % succeeded"),
+    ]
+    assert detector.rates.success_rates == dict.fromkeys("abcd", 100.0)
 
 
 def test_hosts_of_a_detector_are_names_each_once():

@@ -25,7 +25,8 @@ from balancekit.compat.envoy._host import Host
 from balancekit.compat.envoy._levels import Distribution, distribute
 from balancekit.compat.envoy._limits import RetryBudget, TokenBucket
 from balancekit.compat.envoy._localities import ZoneAware
-from balancekit.compat.envoy._outlier import OutlierDetection, OutlierDetector
+from balancekit.compat.envoy._outlier import OutlierDetector
+from balancekit.compat.envoy._outlier_settings import OutlierDetection
 from balancekit.compat.envoy._override_host import OverrideHost
 from balancekit.compat.envoy._request import (
     HashPolicy,

@@ -25,7 +25,8 @@ from balancekit.compat.envoy._health import Health
 from balancekit.compat.envoy._host import Host, distinct
 from balancekit.compat.envoy._levels import Distribution
 from balancekit.compat.envoy._localities import ZoneAware
-from balancekit.compat.envoy._outlier import OutlierDetection, OutlierDetector
+from balancekit.compat.envoy._outlier import OutlierDetector
+from balancekit.compat.envoy._outlier_settings import OutlierDetection
 from balancekit.compat.envoy._request import HashPolicy, Request, request_hash
 from balancekit.compat.envoy._slow_start import SlowStart
 from balancekit.compat.envoy._subsets import Criteria, SubsetIndex, Subsets
@@ -147,6 +148,8 @@ class Cluster:
         self._nodes = {node.id: node for node in nodes}
         self._health: dict[str, Health] = {}
         """What is known of hosts that are not healthy."""
+        self._ejected: set[str] = set()
+        """Hosts that outlier detection has out, after the events told so far: those of one tick are told one by one."""
         self._warming: dict[str, float] = {}
         self._detector: OutlierDetector | None = None
         if outlier_detection is not None:
@@ -208,8 +211,8 @@ class Cluster:
         node.inflight += 1
 
     @checked_arguments
-    def release(self, host: str, *, now: float, status: int = 200) -> None:
-        """Record that a request ended, and with which status."""
+    def release(self, host: str, *, now: float, status: int | None = 200) -> None:
+        """Record that a request ended, and with which status; ``None`` if without an answer."""
         node = self._node(host)
         if not node.inflight:
             raise LeaseError(f"{host!r} has no request in progress")
@@ -301,7 +304,7 @@ class Cluster:
         return self._health.get(host) is Health.DEGRADED and not self._out(host)
 
     def _out(self, host: str) -> bool:
-        return self._detector is not None and self._detector.out(host)
+        return host in self._ejected
 
     def _node(self, host: str) -> Node:
         try:
@@ -311,7 +314,11 @@ class Cluster:
 
     def _tell(self, events: Sequence[Event]) -> None:
         for event in events:
-            if isinstance(event, Ejected | Restored):
+            if isinstance(event, Ejected):
+                self._ejected.add(event.endpoint)
+                self._changed(self._nodes[event.endpoint])
+            elif isinstance(event, Restored):
+                self._ejected.discard(event.endpoint)
                 self._changed(self._nodes[event.endpoint])
             for listener in self._listeners:
                 listener(event)

@@ -1,7 +1,8 @@
 """Envoy's outlier detection: which hosts are ejected, and for how long.
 
 The n-th 5xx in a row ejects a host at once, unless too large a part of the cluster would then be out; any
-other answer ends the run. Time passes in interval ticks: a host returns at the first tick at which its time
+other answer ends the run. Statuses 502, 503 and 504 in a row count apart as gateway failures. A request without an answer is
+a 503, or with ``split_external_local_origin_errors`` a failure of local origin, with a run and rates of its own. Time passes in interval ticks: a host returns at the first tick at which its time
 has passed, ``base_ejection_time * k``, where k counts its ejections and falls again by one with every tick at
 which the host has been in for at least an interval. At every tick the rates of the interval are compared too
 (``_outlier_rates.py``).
@@ -11,7 +12,7 @@ none, time runs in whole intervals, and the first requests after a return are no
 ``balancekit.health`` does these better.
 
 Cost: O(1) a response, O(n) a tick; idle ticks are skipped.
-Source: Envoy 1.40, ``outlier_detection``, all of it but local origin failures and gateway failures.
+Source: Envoy 1.40, ``outlier_detection``.
 """
 
 from __future__ import annotations
@@ -23,133 +24,54 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit._support.record import Policy
-from balancekit.compat.envoy._outlier_rates import NOTHING, RateLimits, Rates, rates
+from balancekit.compat.envoy._outlier_rates import NOTHING, Rates, rates
+from balancekit.compat.envoy._outlier_settings import ENFORCING, OutlierDetection
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.events import Ejected, EjectionRefused, Event, Restored
 
-__all__ = ["OutlierDetection", "OutlierDetector"]
+__all__ = ["OutlierDetector"]
 
 
-COUNTS: Final = (
-    "success_rate_minimum_hosts",
-    "success_rate_request_volume",
-    "success_rate_stdev_factor",
-    "failure_percentage_minimum_hosts",
-    "failure_percentage_request_volume",
-)
-PERCENTAGES: Final = (
-    "failure_percentage_threshold",
-    "enforcing_consecutive_5xx",
-    "enforcing_success_rate",
-    "enforcing_failure_percentage",
-)
+GATEWAY_FAILURES: Final = frozenset({502, 503, 504})
+NO_ANSWER: Final = 503
+"""The status that a request without an answer counts as."""
 
 
-class OutlierDetection(Policy):
-    """The settings, named and defaulted as Envoy's.
+class _Answers:
+    """How the requests of an interval to one host ended."""
 
-    Parameters
-    ----------
-    consecutive_5xx
-        How many in a row eject, >= 1.
-    interval
-        Seconds between ticks, > 0.
-    base_ejection_time
-        Seconds of the first ejection, > 0.
-    max_ejection_time
-        Seconds of any ejection at most; 300, or the base if that is longer.
-    max_ejection_percent
-        How much of the cluster may be out, 0 to 100.
-    always_eject_one_host
-        Whether the first one may go even if that is more.
-    max_ejection_time_jitter
-        Seconds added at random, at most, after the cap.
-    success_rate_minimum_hosts, success_rate_request_volume
-        Hosts with so many requests in an interval, and requests of a host, from which success rates count.
-    success_rate_stdev_factor
-        Thousandths: 1900 is 1.9 standard deviations.
-    failure_percentage_threshold
-        Percent that fail, 0 to 100, from which a host is an outlier.
-    failure_percentage_minimum_hosts, failure_percentage_request_volume
-        The same two for failure percentages.
-    enforcing_consecutive_5xx, enforcing_success_rate, enforcing_failure_percentage
-        Percent of the outliers found that are ejected, at random.
+    __slots__ = ("ended", "well")
 
-    Raises
-    ------
-    ConfigurationError
-        For any value outside those bounds.
-    """
+    def __init__(self) -> None:
+        self.ended = 0
+        self.well = 0
 
-    consecutive_5xx: int = 5
-    interval: float = 10.0
-    base_ejection_time: float = 30.0
-    max_ejection_time: float | None = None
-    max_ejection_percent: int = 10
-    always_eject_one_host: bool = False
-    max_ejection_time_jitter: float = 0.0
-    success_rate_minimum_hosts: int = 5
-    success_rate_request_volume: int = 100
-    success_rate_stdev_factor: int = 1900
-    failure_percentage_threshold: int = 85
-    failure_percentage_minimum_hosts: int = 5
-    failure_percentage_request_volume: int = 50
-    enforcing_consecutive_5xx: int = 100
-    enforcing_success_rate: int = 100
-    enforcing_failure_percentage: int = 0
+    def count(self, *, well: bool) -> None:
+        self.ended += 1
+        self.well += well
 
-    def _check(self) -> None:
-        valid.integer("consecutive_5xx", self.consecutive_5xx, minimum=1)
-        valid.number("interval", self.interval, above=0.0)
-        base = valid.number("base_ejection_time", self.base_ejection_time, above=0.0)
-        if self.max_ejection_time is not None:
-            valid.number("max_ejection_time", self.max_ejection_time, minimum=base)
-        valid.integer("max_ejection_percent", self.max_ejection_percent, minimum=0, maximum=100)
-        valid.flag("always_eject_one_host", self.always_eject_one_host)
-        valid.number("max_ejection_time_jitter", self.max_ejection_time_jitter, minimum=0.0)
-        for name in COUNTS:
-            valid.integer(name, getattr(self, name), minimum=0)
-        for name in PERCENTAGES:
-            valid.integer(name, getattr(self, name), minimum=0, maximum=100)
-
-    @property
-    def rate_limits(self) -> RateLimits:
-        """What is an outlier by rates."""
-        return RateLimits(
-            self.success_rate_minimum_hosts,
-            self.success_rate_request_volume,
-            self.success_rate_stdev_factor / 1000.0,
-            self.failure_percentage_minimum_hosts,
-            self.failure_percentage_request_volume,
-            float(self.failure_percentage_threshold),
-        )
-
-    @property
-    def longest(self) -> float:
-        """Seconds of any ejection at most, the jitter aside."""
-        return (
-            max(300.0, self.base_ejection_time) if self.max_ejection_time is None else self.max_ejection_time
-        )
+    def take(self) -> tuple[int, int]:
+        """Return how many ended, and how many of them well, and begin the next interval."""
+        taken = self.ended, self.well
+        self.ended = self.well = 0
+        return taken
 
 
 class _Watch:
     """What is known of one host."""
 
-    __slots__ = ("ended", "out", "run", "streak", "until", "well")
+    __slots__ = ("external", "local", "out", "runs", "streak", "until")
 
     def __init__(self) -> None:
-        self.run = 0
-        """5xx in a row."""
+        self.runs: Counter[str] = Counter()
+        """Failures of each kind in a row."""
+        self.external, self.local = _Answers(), _Answers()
+        """Of requests by status, and by whether there was an answer at all."""
         self.streak = 0
         """What the base time is multiplied by."""
         self.out = False
         self.until = 0.0
         """When its time has passed, if it is out."""
-        self.ended = 0
-        """Requests of the interval."""
-        self.well = 0
-        """Those of them that were no 5xx."""
 
 
 @final
@@ -230,23 +152,29 @@ class OutlierDetector:
         return self._tick if self._remembers() else None
 
     @checked_arguments
-    def observe(self, host: str, status: int, *, now: float) -> Sequence[Event]:
-        """Record a response's status; return what that led to."""
+    def observe(self, host: str, status: int | None, *, now: float) -> Sequence[Event]:
+        """Record a response's status, or ``None`` if there was none: refused, reset or timed out; return what that led to."""
         watch = self._of(host)
         if self._tick <= now and not self._remembers():
             self._skip(now)
-        watch.ended += 1
         self._ended = self._rated
-        if not 500 <= status <= 599:
-            watch.well += 1
-            watch.run = 0
+        if self._settings.split_external_local_origin_errors:
+            watch.local.count(well=status is not None)
+            if status is None:
+                return self._failed(host, "consecutive_local_origin_failure", now)
+            watch.runs["consecutive_local_origin_failure"] = 0
+        code = NO_ANSWER if status is None else status
+        well = not 500 <= code <= 599
+        watch.external.count(well=well)
+        if well or code not in GATEWAY_FAILURES:
+            watch.runs["consecutive_gateway_failure"] = 0
+        if well:
+            watch.runs["consecutive_5xx"] = 0
             return ()
-        watch.run += 1
-        if watch.run < self._settings.consecutive_5xx or watch.out:
-            return ()
-        watch.run = 0
-        cause = f"{self._settings.consecutive_5xx} consecutive 5xx"
-        return self._found(host, "consecutive_5xx", cause, now)
+        gateway: tuple[Event, ...] = ()
+        if code in GATEWAY_FAILURES:
+            gateway = self._failed(host, "consecutive_gateway_failure", now)
+        return (*gateway, *self._failed(host, "consecutive_5xx", now))
 
     @checked_arguments
     def advance(self, *, now: float) -> Sequence[Event]:
@@ -270,13 +198,23 @@ class OutlierDetector:
             interval = self._settings.interval
             self._tick += ((now - self._tick) // interval + 1) * interval
 
+    def _failed(self, host: str, kind: str, now: float) -> tuple[Event, ...]:
+        """Count a failure in a row."""
+        watch = self._watches[host]
+        watch.runs[kind] += 1
+        limit: int = getattr(self._settings, kind)
+        if watch.runs[kind] < limit or watch.out:
+            return ()
+        watch.runs[kind] = 0
+        return self._found(host, kind, f"{limit} {kind.replace('_', ' ')}", now)
+
     def _found(self, host: str, kind: str, cause: str, now: float) -> tuple[Event, ...]:
         """Eject an outlier, unless the cap or chance forbids it."""
         self._counters[f"detected_{kind}"] += 1
         if not self._may_eject():
             self._counters["overflow"] += 1
             return (EjectionRefused(endpoint=host, at=now, cause=cause),)
-        enforced: int = getattr(self._settings, f"enforcing_{kind}")
+        enforced: int = getattr(self._settings, ENFORCING[kind])
         if enforced < 100 and self._rng.randrange(100) >= enforced:
             return ()
         self._counters[f"enforced_{kind}"] += 1
@@ -286,20 +224,27 @@ class OutlierDetector:
 
     def _by_rates(self, now: float) -> list[Event]:
         """Compare the hosts' answers of the interval that ends."""
-        answers = {}
-        for name, watch in self._watches.items():
-            if not watch.out:
-                answers[name] = (watch.ended, watch.well)
-            watch.ended = watch.well = 0
+        external = {name: watch.external.take() for name, watch in self._watches.items()}
+        local = {name: watch.local.take() for name, watch in self._watches.items()}
         self._ended = False
-        found = self._rates = rates(answers, self._settings.rate_limits, hosts=len(self._watches))
+        self._rates, events = self._judged(external, "", now)
+        if self._settings.split_external_local_origin_errors:
+            events += self._judged(local, "local_origin_", now)[1]
+        return events
+
+    def _judged(
+        self, answers: Mapping[str, tuple[int, int]], origin: str, now: float
+    ) -> tuple[Rates, list[Event]]:
+        """Eject outliers by one kind of answers."""
+        inside = {name: counts for name, counts in answers.items() if not self._watches[name].out}
+        found = rates(inside, self._settings.rate_limits, hosts=len(self._watches))
         events: list[Event] = []
         for kind, hosts in (("success_rate", found.slow_successes), ("failure_percentage", found.failing)):
             for host in hosts:
                 # One that is an outlier by both rates is ejected twice, as there, and counts twice against the cap.
-                cause = f"{kind.replace('_', ' ')}: {found.success_rates[host]:.1f} % succeeded"
-                events += self._found(host, kind, cause, now)
-        return events
+                cause = f"{origin}{kind}: {found.success_rates[host]:.1f} % succeeded".replace("_", " ")
+                events += self._found(host, origin + kind, cause, now)
+        return found, events
 
     def _may_eject(self) -> bool:
         if self._settings.always_eject_one_host and self._out == 0:
@@ -324,7 +269,8 @@ class OutlierDetector:
                 # Hosts return at ticks, so a host that is in by now has been in for an interval.
                 watch.streak = max(0, watch.streak - 1)
             elif watch.until <= now:
-                watch.out, watch.run = False, 0
+                watch.out = False
+                watch.runs.clear()
                 self._out -= 1
                 events.append(Restored(endpoint=name, at=now))
         if not self._ended:
