@@ -113,8 +113,8 @@ class LoadReport(Record):
         Shares of what there is, >= 0; the application's own may exceed 1. Zero means not reported.
     rps, eps
         Requests and errors per second, >= 0.
-    named_metrics
-        Any other figures by name.
+    named_metrics, utilization, request_cost
+        Any other figures by name: of the application, shares of resources, costs of this request.
 
     Raises
     ------
@@ -135,12 +135,15 @@ class LoadReport(Record):
     rps: float = 0.0
     eps: float = 0.0
     named_metrics: Mapping[str, float] = MappingProxyType({})
+    utilization: Mapping[str, float] = MappingProxyType({})
+    request_cost: Mapping[str, float] = MappingProxyType({})
 
     def _check(self) -> None:
         for name in ("cpu_utilization", "memory_utilization", "application_utilization", "rps", "eps"):
             valid.number(name, getattr(self, name), minimum=0.0, maximum=MAX_REPORTED)
-        for name, value in self.named_metrics.items():
-            valid.number(f"named_metrics[{name}]", value, minimum=-MAX_REPORTED, maximum=MAX_REPORTED)
+        for figures in ("named_metrics", "utilization", "request_cost"):
+            for name, value in getattr(self, figures).items():
+                valid.number(f"{figures}[{name}]", value, minimum=-MAX_REPORTED, maximum=MAX_REPORTED)
 
 
 class CheckResult(Record):

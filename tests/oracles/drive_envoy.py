@@ -231,8 +231,8 @@ def _cluster(
     )
     for server in config["servers"]:
         health = "UNHEALTHY" if server["name"] in unhealthy else server.get("health", "HEALTHY")
-        if health == "DEGRADED":
-            found.set_health(server["name"], envoy.Health.DEGRADED, now=since)
+        if health in {"DEGRADED", "DRAINING"}:
+            found.set_health(server["name"], envoy.Health(health), now=since)
         elif health not in {"HEALTHY", "UNKNOWN"}:
             found.set_health(server["name"], envoy.Health.UNHEALTHY, now=since)
     found.advance(now=0.0)
@@ -338,17 +338,20 @@ def _hold(cluster: envoy.Cluster, wanted: Mapping[str, int]) -> None:
 # ---------------------------------------------------------------------- time lines
 
 
-def _offsets(interval: float) -> Iterator[float]:
+def _offsets(interval: float, parts: int = OFFSETS) -> Iterator[float]:
     """Yield where in its interval a timer may stand when the observation begins."""
-    for part in range(OFFSETS):
-        yield interval * (part + 0.5) / OFFSETS
+    for part in range(parts):
+        yield interval * (part + 0.5) / parts
 
 
 def _outliers(trace: Json) -> Iterator[list[Json]]:
     """Send requests at a steady rate; where the rotation and the interval timer were at the start is unknown."""
     settings = _outlier_settings(trace["config"]["cluster"])
+    # Between two requests it does not matter when a tick is.
+    gaps = settings.interval * trace["inputs"]["requests_per_second"]
+    offsets = [*_offsets(settings.interval, min(OFFSETS, round(gaps)) if gaps == round(gaps) else OFFSETS)]
     for order in _orders(trace):
-        for offset, start in itertools.product(_offsets(settings.interval), range(_starts(trace))):
+        for offset, start in itertools.product(offsets, range(_starts(trace))):
             yield _outlier_run(trace, settings, start=start, first_tick=offset, order=order)
 
 

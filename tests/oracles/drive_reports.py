@@ -14,7 +14,7 @@ from typing import Any
 from balancekit import LoadBalancer
 from balancekit.compat import envoy, grpc
 from balancekit.outcome import LoadReport
-from balancekit.reported import ReportedRoundRobin, parse_orca
+from balancekit.reported import InvalidLoadReportError, ReportedRoundRobin, parse_orca
 from balancekit.testing import ManualClock
 
 __all__ = ["candidates"]
@@ -23,6 +23,8 @@ Json = Mapping[str, Any]
 
 PICKS_PER_S = 100
 SAMPLE = 300
+WITHOUT_EFFECT = ("enable_oob_load_report", "oob_reporting_period", "slow_start_config")
+"""Fields that change no share here: Envoy takes reports from answers alone, and all hosts begin together."""
 SETTLED_S = 2.8
 """When the recorder of gRPC began to count."""
 
@@ -33,7 +35,7 @@ def candidates(trace: Json) -> Iterator[Json]:
     if trace["kind"] == "timeline":
         selector = _envoy(trace["config"]["cluster"])
         phases = [
-            (phase["t"], {name: text and parse_orca(text) for name, text in phase["reports"].items()})
+            (phase["t"], {name: _read(text) for name, text in phase["reports"].items()})
             for phase in trace["inputs"]["phases"]
         ]
         world = World(names, selector, phases)
@@ -82,6 +84,14 @@ class World:
         return {name: counts[name] for name in self.names}
 
 
+def _read(text: str | None) -> LoadReport | None:
+    """Read the header of an answer; one that is no report is passed over."""
+    try:
+        return None if text is None else parse_orca(text)
+    except InvalidLoadReportError:
+        return None
+
+
 def _report(facts: Json) -> LoadReport:
     words = {"rps_fractional": "rps", "mem_utilization": "memory_utilization"}
     return LoadReport(**{words.get(name, name): value for name, value in facts.items()})
@@ -90,7 +100,8 @@ def _report(facts: Json) -> LoadReport:
 def _envoy(cluster: Json) -> ReportedRoundRobin:
     (policy,) = cluster["load_balancing_policy"]["policies"]
     options = dict(policy["typed_extension_config"]["typed_config"])
-    options.pop("@type")
+    for name in ("@type", *WITHOUT_EFFECT):
+        options.pop(name, None)
     return envoy.client_side_weighted_round_robin(**{name: _value(value) for name, value in options.items()})
 
 

@@ -10,8 +10,10 @@
 grpcio keeps a trailer of that name for its own policies and hides it from programs: send the message under another
 name, and read that.
 
-A report comes from outside. One that is too long, not a report, or has a figure that cannot be (NaN, negative, beyond
-1e12) is rejected as a whole.
+Names are those of the message; JSON may have ``rpsFractional`` for ``rps_fractional``, and text a colon for the sign ``=``.
+
+A report comes from outside. One that is too long, not a report, has a name that is unknown or there twice, or a figure that
+cannot be (NaN, negative, beyond 1e12), is rejected as a whole, as by Envoy. Named figures of the other forms may be negative.
 
 Cost: O(length), some 10 microseconds; headers above 16 KiB are not looked at.
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -45,7 +48,13 @@ FIELDS: Final = {
     "eps": "eps",
 }
 """Our names by theirs."""
-NAMED: Final = "named_metrics."
+CAMEL: Final = re.compile("(?<=[a-z])[A-Z]")
+OLD_RATE: Final = "rps"
+"""A whole number in place of ``rps_fractional``, which Envoy and gRPC do not look at."""
+MAPS: Final = ("named_metrics", "utilization", "request_cost")
+"""Fields that hold figures by name."""
+TEXT_MAPS: Final = MAPS[:2]
+"""Those that the text form has."""
 
 
 class InvalidLoadReportError(BalancekitError, ValueError):
@@ -112,29 +121,45 @@ def format_orca(report: LoadReport) -> str:
     """
     figures = {theirs: getattr(report, ours) for theirs, ours in FIELDS.items()}
     parts = [f"{name}={value:.6g}" for name, value in figures.items() if value]
-    parts += [f"{NAMED}{name}={value:.6g}" for name, value in report.named_metrics.items()]
+    for field in TEXT_MAPS:
+        parts += [f"{field}.{name}={value:.6g}" for name, value in getattr(report, field).items()]
     return "TEXT " + ",".join(parts)
 
 
 def _text(body: str) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    named: dict[str, float] = {}
+    facts: dict[str, Any] = {field: {} for field in TEXT_MAPS}
     for part in filter(None, (part.strip() for part in body.split(","))):
-        name, equals, number = part.partition("=")
-        if not equals:
+        found = re.fullmatch("([^=:]*)[=:](.*)", part, re.DOTALL)
+        if found is None:
             raise InvalidLoadReportError(f"{part[:50]!r} is no name=number")
-        if name.startswith(NAMED):
-            named[name.removeprefix(NAMED)] = float(number)
-        else:
-            facts[name] = float(number)
-    facts["named_metrics"] = named
+        field, _, key = found[1].partition(".")
+        figures, name = (facts[field], key) if key and field in TEXT_MAPS else (facts, found[1])
+        if figures is facts and name not in FIELDS:
+            raise InvalidLoadReportError(f"{name[:50]!r} is no field of a load report in text")
+        if name in figures:
+            raise InvalidLoadReportError(f"{name[:50]!r} is there twice")
+        figures[name] = float(found[2])
+        if figures[name] < 0.0:
+            raise InvalidLoadReportError(f"{part[:50]!r} is negative")
     return facts
 
 
 def _report(facts: Mapping[str, Any]) -> LoadReport:
-    named = {str(name): float(value) for name, value in (facts.get("named_metrics") or {}).items()}
-    figures = {ours: float(facts[theirs]) for theirs, ours in FIELDS.items() if theirs in facts}
-    return LoadReport(named_metrics=named, **figures)
+    named = {CAMEL.sub(lambda found: f"_{found[0].lower()}", name): value for name, value in facts.items()}
+    unknown = named.keys() - FIELDS.keys() - {OLD_RATE, *MAPS}
+    if unknown:
+        raise InvalidLoadReportError(f"{min(unknown)[:50]!r} is no field of a load report")
+    figures = {FIELDS[name]: _figure(value) for name, value in named.items() if name in FIELDS}
+    kv, shares, costs = (
+        {str(name): _figure(value) for name, value in (named.get(field) or {}).items()} for field in MAPS
+    )
+    return LoadReport(named_metrics=kv, utilization=shares, request_cost=costs, **figures)
+
+
+def _figure(value: Any) -> float:
+    if isinstance(value, bool):
+        raise InvalidLoadReportError(f"{value!r} is no number")
+    return float(value)
 
 
 def _binary(data: bytes) -> LoadReport:
@@ -155,4 +180,6 @@ def _binary(data: bytes) -> LoadReport:
         rps=message.rps_fractional or float(message.rps),
         eps=message.eps,
         named_metrics=dict(message.named_metrics),
+        utilization=dict(message.utilization),
+        request_cost=dict(message.request_cost),
     )

@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from balancekit._support import validation as valid
@@ -27,9 +27,13 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 from balancekit.outcome import LoadReport
+from balancekit.reported._orca import FIELDS, MAPS
 
 __all__ = ["MissingWeight", "ReportedWeights", "ReportedWeightsMachine", "utilization"]
 
+FIGURES: Final = FIELDS | {name: name for name in FIELDS.values()}
+"""Figures of a report, by their names in the message and here."""
+MAX_WHOLE: Final = 2**32 - 1
 DEFAULT_WEIGHT: Final = 1.0
 """The weight of every endpoint while too few have one."""
 
@@ -56,13 +60,16 @@ class ReportedWeights(Policy):
     error_penalty
         What one error per request adds to the utilization, >= 0.
     metrics
-        Names of figures to use before the application's: ``"named_metrics.kv"``, ``"cpu_utilization"``.
+        Names of figures to use before the application's, as the message has them: ``"named_metrics.kv"``,
+        ``"cpu_utilization"``, ``"utilization.*"`` for all of a kind.
     missing
         The weight of endpoints that have none.
     min_reports
         How many endpoints must have a weight, >= 1; with fewer, all are equal.
+    errors_alone
+        Whether a report without utilization stands for a weight if its errors have a penalty, as with Envoy.
     whole
-        Whether weights are truncated to whole numbers, as Envoy does.
+        Whether weights are truncated to whole numbers of 1 to 4,294,967,295, as Envoy does.
 
     Example
     -------
@@ -79,6 +86,7 @@ class ReportedWeights(Policy):
     metrics: tuple[str, ...] = ()
     missing: MissingWeight = MissingWeight.MEAN
     min_reports: int = 2
+    errors_alone: bool = False
     whole: bool = False
 
     def _check(self) -> None:
@@ -86,6 +94,7 @@ class ReportedWeights(Policy):
         valid.number("expiry", self.expiry, above=0.0)
         valid.number("error_penalty", self.error_penalty, minimum=0.0)
         valid.integer("min_reports", self.min_reports, minimum=1)
+        valid.flag("errors_alone", self.errors_alone)
         valid.flag("whole", self.whole)
         if not isinstance(self.metrics, tuple) or not all(isinstance(name, str) for name in self.metrics):
             raise ConfigurationError("metrics", self.metrics, "a tuple of names")
@@ -99,13 +108,15 @@ class ReportedWeights(Policy):
     @checked_arguments
     def weight(self, report: LoadReport) -> float:
         """Return the weight that a report stands for; 0 if it stands for none."""
+        if report.rps <= 0.0:
+            return 0.0
         used = utilization(report, self.metrics)
-        if used <= 0.0 or report.rps <= 0.0:
+        penalized = used + self.error_penalty * report.eps / report.rps
+        if (penalized if self.errors_alone else used) <= 0.0:
             return 0.0
-        weight = report.rps / (used + self.error_penalty * report.eps / report.rps)
-        if not math.isfinite(weight):  # a utilization so small that it means nothing
-            return 0.0
-        return float(int(weight)) if self.whole else weight
+        weight = report.rps / penalized
+        # One that is infinite: a utilization so small that it means nothing.
+        return weight if math.isfinite(weight) else 0.0
 
 
 class ReportedWeightsMachine:
@@ -142,7 +153,7 @@ class ReportedWeightsMachine:
         config = self.config
         names = valid.items("endpoints", endpoints)
         own = {
-            name: self._weight[name]
+            name: float(min(int(self._weight[name]), MAX_WHOLE)) if config.whole else self._weight[name]
             for name in names
             if name in self._last
             and now - self._last[name] < config.expiry
@@ -154,8 +165,8 @@ class ReportedWeightsMachine:
             other = statistics.fmean(own.values())
         else:
             other = statistics.median(own.values())
-        if config.whole:
-            other = float(int(other))
+        if config.whole:  # the median is of the truncated weights, and the least of all is 1
+            return {name: max(1.0, float(int(own.get(name, other)))) for name in names}
         return {name: own.get(name, other) for name in names}
 
 
@@ -170,7 +181,10 @@ def utilization(report: LoadReport, metrics: Iterable[str] = ()) -> float:
     """
     found = 0.0
     for name in metrics:
-        kind, _, key = name.partition(".")
-        value = report.named_metrics.get(key, 0.0) if kind == "named_metrics" else getattr(report, name, 0.0)
-        found = max(found, value)
+        field, _, key = name.partition(".")
+        if field in MAPS and key:
+            figures: Mapping[str, float] = getattr(report, field)
+            found = max([found, *figures.values()] if key == "*" else [found, figures.get(key, 0.0)])
+        else:
+            found = max(found, getattr(report, FIGURES[name]) if name in FIGURES else 0.0)
     return found or report.application_utilization or report.cpu_utilization

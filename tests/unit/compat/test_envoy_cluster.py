@@ -127,6 +127,26 @@ def test_a_key_always_goes_to_the_same_level():
         assert set(found) == {0, 1}
 
 
+def test_draining_hosts_are_no_part_of_what_health_is_a_share_of():
+    """One healthy host beside draining ones is all of them; beside unhealthy ones it is a panic, which takes draining ones too."""
+    cluster = Cluster(hosts("abcd"), envoy.RoundRobin, update_merge_window=0)
+    for name in "abc":
+        cluster.set_health(name, Health.DRAINING, now=0.0)
+    assert set(picks(cluster, 8)) == {"d"}
+    cluster.set_health("a", Health.UNHEALTHY, now=0.0)
+    assert set(picks(cluster, 8)) == {"d"}  # one of two
+    cluster.set_health("b", Health.UNHEALTHY, now=0.0)
+    assert set(picks(cluster, 8)) == {"a", "b", "c", "d"}  # one of three
+    assert distribute([4, 4], [1, 4], factor=140, threshold=50, draining=[3, 0])[:2] == (
+        (100, 0),
+        (False, False),
+    )
+    assert distribute([2, 4], [0, 0], factor=140, threshold=50, draining=[2, 0])[:2] == (
+        (34, 66),
+        (True, True),
+    )
+
+
 def test_none_healthy_and_no_panic_is_a_503():
     """With the default threshold all hosts are used instead."""
     for threshold, expected in ((0, {None}), (50, {"a", "b", "c"})):

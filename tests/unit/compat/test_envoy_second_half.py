@@ -341,3 +341,11 @@ def test_a_bucket_fills_without_steps_and_never_above_its_size():
     assert not bucket.allow(now=0.5)
     assert not bucket.allow(now=1.5)
     assert bucket.allow(now=2.0)
+
+
+def test_the_least_limit_wins_over_the_largest():
+    """Envoy takes a largest limit below the least one; every limit then is the least."""
+    rule = envoy.gradient_controller(
+        concurrency_update_interval=0.25, fixed_value=0.02, max_concurrency_limit=5, min_concurrency=8
+    )
+    assert [rule.next_limit(8, gradient=gradient) for gradient in (0.5, 1.0, 2.0)] == [8, 8, 8]

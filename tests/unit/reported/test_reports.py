@@ -65,10 +65,21 @@ def test_a_report_survives_each_of_its_forms(report):
 
 
 def test_json_and_the_old_integer_rate():
-    """``rps`` counts where ``rps_fractional`` is not set; unknown fields are ignored."""
-    text = '{"cpu_utilization": 0.5, "rps_fractional": 7, "named_metrics": {"kv": 0.2}, "later": 1}'
-    assert parse_orca(f"JSON {text}") == LoadReport(cpu_utilization=0.5, rps=7.0, named_metrics={"kv": 0.2})
+    """``rps`` of a message counts where ``rps_fractional`` is not set; JSON has the names of the message, or camelCase."""
+    found = LoadReport(cpu_utilization=0.5, rps=7.0, named_metrics={"kvCache": 0.2}, request_cost={"q": 2.0})
+    text = '{"cpu_utilization": 0.5, "rps_fractional": 7, "named_metrics": {"kvCache": 0.2}, "request_cost": {"q": 2}, "rps": 3}'
+    assert parse_orca(f"JSON {text}") == found
+    text = '{"cpuUtilization": 0.5, "rpsFractional": "7", "namedMetrics": {"kvCache": 0.2}, "requestCost": {"q": 2}}'
+    assert parse_orca(f"JSON {text}") == found
     assert parse_orca(OrcaLoadReport(rps=7).SerializeToString()).rps == 7.0
+
+
+def test_text_has_an_equals_sign_or_a_colon_and_two_kinds_of_named_figures():
+    """As Envoy reads it: blanks around the commas, and a name of its own in each kind."""
+    text = "TEXT eps:1, rps_fractional=5,utilization.disk=0.7,named_metrics.disk=0.1,"
+    assert parse_orca(text) == LoadReport(
+        eps=1.0, rps=5.0, utilization={"disk": 0.7}, named_metrics={"disk": 0.1}
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,6 +87,15 @@ def test_json_and_the_old_integer_rate():
     [
         "",
         "TEXT",
+        "TEXT rps_fractional=5,later=1",
+        "TEXT rps_fractional=5,rps=5",
+        "TEXT rps_fractional=5,request_cost.q=1",
+        "TEXT rps_fractional=5,rps_fractional=6",
+        "TEXT named_metrics.kv=1,named_metrics.kv=2",
+        "TEXT named_metrics.=1",
+        "TEXT named_metrics.kv=-1",
+        'JSON {"rps_fractional": 5, "later": 1}',
+        'JSON {"rps_fractional": true}',
         "XML <a/>",
         "TEXT cpu_utilization",
         "TEXT cpu_utilization=fast",
@@ -150,9 +170,8 @@ def test_weights_agree_with_the_formula(reports, missing, whole):
         if used > 0.0 and rps > 0.0:
             weight = rps / (used + 0.7 * eps / rps)
             assume(math.isfinite(weight))
-            weight = float(int(weight)) if whole else weight
-            if weight > 0.0:
-                last[name] = weight
+            if weight > 0.0:  # one that is not is too small for a float
+                last[name] = float(min(int(weight), 2**32 - 1)) if whole else weight
     found = machine.weights("abcde", now=float(len(reports)))
     if len(last) < 2:
         assert found == dict.fromkeys("abcde", 1.0)
@@ -160,8 +179,29 @@ def test_weights_agree_with_the_formula(reports, missing, whole):
     other = (
         statistics.fmean(last.values()) if missing is MissingWeight.MEAN else statistics.median(last.values())
     )
-    other = float(int(other)) if whole else other
-    assert found == {name: pytest.approx(last.get(name, other)) for name in "abcde"}
+    if whole:
+        assert found == {name: max(1.0, float(int(last.get(name, other)))) for name in "abcde"}
+    else:
+        assert found == {name: pytest.approx(last.get(name, other)) for name in "abcde"}
+
+
+def test_errors_alone_give_a_weight_only_if_asked_for():
+    """Envoy adds the penalty before it asks whether there is a utilization; gRPC asks first."""
+    failing, idle = LoadReport(rps=100.0, eps=50.0), LoadReport(rps=100.0)
+    assert ReportedWeights().weight(failing) == 0.0
+    assert ReportedWeights(errors_alone=True).weight(failing) == 200.0
+    assert ReportedWeights(errors_alone=True).weight(idle) == 0.0
+    assert ReportedWeights(errors_alone=True, error_penalty=0.0).weight(failing) == 0.0
+
+
+def test_whole_weights_are_one_to_two_to_the_32nd():
+    """One that is truncated to 0 is 1, but it is the 0 that the median is taken of; the largest is that of 32 bits."""
+    machine = ReportedWeights(blackout=0.0, missing=MissingWeight.MEDIAN, min_reports=1, whole=True)()
+    for endpoint, rps in (("a", 0.4), ("b", 401.0), ("c", 5e9)):
+        machine.record(endpoint, LoadReport(application_utilization=1.0, rps=rps), now=0.0)
+    assert machine.weights("abd", now=1.0) == {"a": 1.0, "b": 401.0, "d": 200.0}
+    assert machine.weights("c", now=1.0) == {"c": 4_294_967_295.0}
+    assert machine.weights("ad", now=1.0) == {"a": 1.0, "d": 1.0}
 
 
 def test_a_weight_begins_after_the_blackout_and_ends_with_silence():
@@ -189,6 +229,21 @@ def test_the_largest_named_figure_comes_first():
     assert utilization(report, ["named_metrics.gpu", "named_metrics.kv"]) == 0.4
     assert utilization(report, ["cpu_utilization", "named_metrics.kv"]) == 0.9
     assert utilization(report, ["named_metrics.none"]) == 0.6
+    assert utilization(report, ["named_metrics.*"]) == 0.4
+    assert utilization(report, ["named_metrics", "named_metrics.", "gpu", "*", "replace", ""]) == 0.6
+
+
+def test_every_figure_of_a_message_can_be_named():
+    """By its name there or here, those of a map one by one or all together."""
+    report = LoadReport(
+        application_utilization=0.5, memory_utilization=0.3, rps=100.0, eps=20.0,
+        utilization={"disk": 0.7, "net": 0.8}, request_cost={"q": 0.25, "low": -1.0},
+    )  # fmt: skip
+    named = {
+        "mem_utilization": 0.3, "memory_utilization": 0.3, "rps_fractional": 100.0, "eps": 20.0,
+        "utilization.disk": 0.7, "utilization.*": 0.8, "request_cost.q": 0.25, "request_cost.low": 0.5,
+    }  # fmt: skip
+    assert {name: utilization(report, [name]) for name in named} == named
     assert utilization(LoadReport(cpu_utilization=0.2)) == 0.2
 
 
@@ -201,6 +256,7 @@ def test_the_largest_named_figure_comes_first():
         ("metrics", "gpu"),
         ("missing", "mode"),
         ("min_reports", 0),
+        ("errors_alone", 1),
         ("whole", 1),
     ],
 )
@@ -305,6 +361,6 @@ def test_a_weight_that_would_be_infinite_is_none(whole):
     """A server that reports next to no utilization has no weight by that report, and the others keep theirs."""
     machine = ReportedWeights(blackout=0.0, whole=whole)()
     for endpoint, used in (("a", 0.5), ("b", 0.25), ("liar", 5e-324)):
-        report = LoadReport(application_utilization=used, rps=1e12)
+        report = LoadReport(application_utilization=used, rps=1e9)
         machine.record(endpoint, report, now=0.0)
-    assert machine.weights(["a", "b", "liar"], now=1.0) == {"a": 2e12, "b": 4e12, "liar": 3e12}
+    assert machine.weights(["a", "b", "liar"], now=1.0) == {"a": 2e9, "b": 4e9, "liar": 3e9}

@@ -33,7 +33,7 @@ def gradient_controller(
     sample_aggregate_percentile
         Of latencies, 0 to 100.
     max_concurrency_limit, min_concurrency
-        The limit is between.
+        The limit is between; it is ``min_concurrency`` if that is the larger.
     interval, fixed_value
         Seconds between two measurements of the least latency, or that latency in seconds: one of them.
     request_count
@@ -61,7 +61,7 @@ def gradient_controller(
         quantile=sample_aggregate_percentile / 100.0,
         interval=concurrency_update_interval,
         min_limit=min_concurrency,
-        max_limit=max_concurrency_limit,
+        max_limit=max(max_concurrency_limit, min_concurrency),
         min_rtt_interval=60.0 if interval is None else interval,
         min_rtt_requests=request_count,
         jitter=jitter / 100.0,

@@ -44,11 +44,11 @@ class Balancer:
         At least one, in the order of the configuration.
     options
         Policy and settings of the cluster.
-    healthy, degraded
+    healthy, degraded, draining
         Answer what is known of a host now.
     """
 
-    __slots__ = ("_degraded", "_healthy", "_options", "distribution", "levels", "nodes")
+    __slots__ = ("_degraded", "_draining", "_healthy", "_options", "distribution", "levels", "nodes")
 
     def __init__(
         self,
@@ -57,11 +57,13 @@ class Balancer:
         *,
         healthy: Callable[[str], bool],
         degraded: Callable[[str], bool],
+        draining: Callable[[str], bool],
     ) -> None:
         self.nodes: frozenset[str] = frozenset(node.id for node in nodes)
         self._options = options
         self._healthy = healthy
         self._degraded = degraded
+        self._draining = draining
         members = Members(tuple(nodes))
         self.levels: list[Level] = [
             Level(members, [node for node in nodes if node.priority == level], options, first=level == 0)
@@ -86,6 +88,7 @@ class Balancer:
         level.show(
             [node for node in level.nodes if self._healthy(node.id)],
             [node for node in level.nodes if self._degraded(node.id)],
+            [node for node in level.nodes if not self._draining(node.id)],
         )
 
     def _spread(self) -> None:
@@ -93,6 +96,7 @@ class Balancer:
             [len(level.nodes) for level in self.levels],
             [len(level.healthy.nodes) for level in self.levels],
             degraded=[len(level.degraded.nodes) for level in self.levels],
+            draining=[len(level.nodes) - level.counted for level in self.levels],
             factor=self._options.factor,
             threshold=self._options.threshold,
         )
@@ -107,6 +111,7 @@ class Level:
         "_options",
         "_zones",
         "all_hosts",
+        "counted",
         "degraded",
         "due",
         "first",
@@ -120,6 +125,8 @@ class Level:
     ) -> None:
         self.nodes: tuple[Node, ...] = tuple(nodes)
         self.first: bool = first
+        self.counted: int = len(self.nodes)
+        """How many hosts are not draining."""
         self.published: float = -math.inf
         """When the policies last learned of a change."""
         self.due: float = math.inf
@@ -134,8 +141,9 @@ class Level:
         self.degraded: _Side = _Side(members, policy)
         self.all_hosts: _Side = _Side(members, policy, panic=True)
 
-    def show(self, healthy: Sequence[Node], degraded: Sequence[Node]) -> None:
-        """Let the policies know what is healthy and what is degraded."""
+    def show(self, healthy: Sequence[Node], degraded: Sequence[Node], counted: Sequence[Node]) -> None:
+        """Let the policies know what is healthy, what is degraded, and which hosts these are a part of."""
+        self.counted = len(counted)
         for side, nodes in ((self.healthy, healthy), (self.degraded, degraded), (self.all_hosts, self.nodes)):
             side.show(nodes)
         weights = self._options.locality_weights
@@ -143,7 +151,7 @@ class Level:
             return
         if weights is not None:
             for side in (self.healthy, self.degraded):
-                side.order = LocalityOrder(weights, self.nodes, side.nodes, factor=self._options.factor)
+                side.order = LocalityOrder(weights, counted, side.nodes, factor=self._options.factor)
         elif self._options.zone_aware is not None and self.first:
             self._zones = ZoneOrder(self._options.zone_aware, healthy)
 

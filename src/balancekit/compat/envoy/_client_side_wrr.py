@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from balancekit._support.arguments import checked_arguments
 from balancekit.reported import MissingWeight, ReportedRoundRobin, ReportedWeights
 
 __all__ = ["client_side_weighted_round_robin"]
+
+MIN_PERIOD_S: Final = 0.1
+"""Envoy updates weights no more often."""
 
 
 @checked_arguments
@@ -22,7 +27,7 @@ def client_side_weighted_round_robin(
     Parameters
     ----------
     blackout_period, weight_expiration_period, weight_update_period
-        Seconds.
+        Seconds; weights are updated every 0.1 s at most.
     error_utilization_penalty
         What one error per request adds to the utilization.
     metric_names_for_computing_utilization
@@ -40,6 +45,7 @@ def client_side_weighted_round_robin(
         metrics=metric_names_for_computing_utilization,
         missing=MissingWeight.MEDIAN,
         min_reports=1,
+        errors_alone=True,
         whole=True,
     )
-    return ReportedRoundRobin(rule, period=weight_update_period)
+    return ReportedRoundRobin(rule, period=max(MIN_PERIOD_S, weight_update_period))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import final
+from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -37,6 +37,9 @@ from balancekit.protocols import Selector
 from balancekit.snapshot import Node, PickContext
 
 __all__ = ["Cluster"]
+
+NOT_SERVING: Final = frozenset({Health.UNHEALTHY, Health.DRAINING})
+"""Health after which a host that takes requests again warms up."""
 
 
 @final
@@ -242,7 +245,7 @@ class Cluster:
             del self._health[host]
         else:
             self._health[host] = health
-        if before is Health.UNHEALTHY and self._slow_start is not None:
+        if before in NOT_SERVING and self._slow_start is not None:
             self._warming[host] = self._now
         self._changed(node)
 
@@ -292,7 +295,9 @@ class Cluster:
         self._now = max(self._now, now)
 
     def _balancer(self, nodes: Sequence[Node]) -> Balancer:
-        return Balancer(nodes, self._options, healthy=self.healthy, degraded=self._degraded)
+        return Balancer(
+            nodes, self._options, healthy=self.healthy, degraded=self._degraded, draining=self._draining
+        )
 
     def _chosen(self, request: Request | None) -> Iterable[Balancer]:
         """Return the balancers to ask, the next one if one before has no host."""
@@ -302,6 +307,9 @@ class Cluster:
 
     def _degraded(self, host: str) -> bool:
         return self._health.get(host) is Health.DEGRADED and not self._out(host)
+
+    def _draining(self, host: str) -> bool:
+        return self._health.get(host) is Health.DRAINING
 
     def _out(self, host: str) -> bool:
         return host in self._ejected

@@ -46,6 +46,8 @@ class Health(enum.Enum):
     HEALTHY = "HEALTHY"
     DEGRADED = "DEGRADED"
     UNHEALTHY = "UNHEALTHY"
+    DRAINING = "DRAINING"
+    """Takes no requests, and does not count where the healthy hosts are compared with all of them."""
 
 
 class HealthCheck(Policy):

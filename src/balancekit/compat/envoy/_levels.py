@@ -10,6 +10,8 @@ part of the sum, and the rounding rest would have gone to the first level with a
 *Panic.* If all levels together have less than 100 percent health, a level whose share of healthy hosts is
 below the threshold uses all of its hosts. If all levels panic, load follows the number of hosts.
 
+*Draining hosts* take no requests but in panic, and are not among the hosts that health is a share of.
+
 Cost: O(levels), when health changes.
 Source: Envoy 1.40, ``LoadBalancerBase``.
 """
@@ -58,13 +60,14 @@ def distribute(
     factor: int,
     threshold: int,
     degraded: Sequence[int] = (),
+    draining: Sequence[int] = (),
 ) -> Distribution:
     """Return the distribution over levels with that many hosts, of which so many are healthy or degraded.
 
     Parameters
     ----------
-    hosts, healthy, degraded
-        One number per level; at least one host somewhere. No ``degraded`` means none.
+    hosts, healthy, degraded, draining
+        One number per level; at least one host somewhere. No ``degraded`` and no ``draining`` means none.
     factor
         Overprovisioning in percent.
     threshold
@@ -76,8 +79,12 @@ def distribute(
     (35, 65, 0)
     """
     limping = degraded or [0] * len(hosts)
+    counted = [total - some for total, some in zip(hosts, draining or [0] * len(hosts), strict=True)]
     health, weakness = (
-        [min(100, factor * some // total) if total else 0 for some, total in zip(counts, hosts, strict=True)]
+        [
+            min(100, factor * some // total) if total else 0
+            for some, total in zip(counts, counted, strict=True)
+        ]
         for counts in (healthy, limping)
     )
     whole = min(100, sum(health) + sum(weakness))
@@ -87,7 +94,7 @@ def distribute(
         return Distribution((100, *nothing[1:]), (False,) * len(hosts), nothing)
     panic = tuple(
         whole < 100 and 100 * (good + fair) < threshold * max(total, 1)
-        for good, fair, total in zip(healthy, limping, hosts, strict=True)
+        for good, fair, total in zip(healthy, limping, counted, strict=True)
     )
     if all(panic):
         return Distribution(_by_size(hosts), panic, nothing)

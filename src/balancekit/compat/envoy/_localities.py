@@ -94,7 +94,7 @@ class LocalityOrder:
     weights
         By zone; a zone that is not named has none.
     hosts, usable
-        All hosts of a level, and those that take requests now.
+        The hosts of a level that are not draining, and those that take requests now.
     factor
         Overprovisioning in percent.
     """
