@@ -186,8 +186,10 @@ def classify_exception(error: BaseException | None) -> Outcome:
 
     ``None`` is a success. Anything that is not an :class:`Exception` (task cancellation in any
     framework, an interrupt, a closed generator) is the caller giving up. A :class:`TimeoutError` is a
-    timeout, a :class:`ConnectionError` a failed connection, and the rest is a failure. A group has the
-    outcome its members share, or is a failure if they differ.
+    timeout, a :class:`ConnectionError` a failed connection, and the rest is a failure. Not all clients derive
+    their timeouts from ``TimeoutError``: a class that has ``Timeout`` in its name, or in that of a base, is one too, and so is
+    ``trio.TooSlowError``; ``PoolTimeout`` of httpx, which means that the client's own pool is full, is ignored. A group has
+    the outcome its members share, or is a failure if they differ.
 
     Example
     -------
@@ -209,4 +211,9 @@ def classify_exception(error: BaseException | None) -> Outcome:
         return Outcome.TIMEOUT
     if isinstance(error, ConnectionError):
         return Outcome.CONNECT_FAILED
+    names = [kind.__name__ for kind in type(error).__mro__]  # no client is imported
+    if "PoolTimeout" in names:
+        return Outcome.IGNORED
+    if any("Timeout" in name or name == "TooSlowError" for name in names):
+        return Outcome.TIMEOUT
     return Outcome.FAILURE

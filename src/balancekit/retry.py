@@ -30,6 +30,8 @@ from balancekit._support.fork import new_lock
 __all__ = ["AdaptiveThrottle", "RetryBudget"]
 
 BUCKETS: Final = 10
+DIGITS: Final = 9
+"""Of a balance: three times a third is one."""
 
 
 @final
@@ -77,7 +79,7 @@ class RetryBudget(ConstructorRepr):
     def withdraw(self, *, now: float) -> bool:
         """Take a retry out; ``False`` if there is none left, and then do not retry."""
         with self._lock:
-            if self._balance(now) < 1.0 - 1e-9:
+            if self._balance(now) < 1.0:
                 return False
             self._withdrawals.add(now)
             return True
@@ -90,7 +92,7 @@ class RetryBudget(ConstructorRepr):
 
     def _balance(self, now: float) -> float:
         earned = self._ratio * self._deposits.count(now) + self._reserve
-        return earned - self._withdrawals.count(now)
+        return round(earned - self._withdrawals.count(now), DIGITS)
 
 
 @final

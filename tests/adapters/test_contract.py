@@ -459,7 +459,7 @@ def test_other_hosts_pass_untouched(kind: str, servers: list[Server]) -> None:
 
 @every_client
 def test_retries_stay_within_the_budget(kind: str, servers: list[Server]) -> None:
-    """Everything fails: ten requests, three retries, and seven answers as they came."""
+    """Everything fails: ten requests, three retries, seven answers as they came, and no lease but those of the thirteen attempts."""
     events: list[Event] = []
     lb = pool(*servers[:2], health=None, listeners=[events.append])
     for server in servers:
@@ -475,6 +475,8 @@ def test_retries_stay_within_the_budget(kind: str, servers: list[Server]) -> Non
     assert len(servers[1].seen) == 3
     assert len([event for event in events if isinstance(event, Retried)]) == 3
     assert len([event for event in events if isinstance(event, RetryRefused)]) == 7
+    assert lb.stats().completed == 13
+    assert all(Outcome.IGNORED not in outcomes(lb, server) for server in servers[:2])
 
 
 @every_client

@@ -49,6 +49,16 @@ class TestBudget:
             paid = [at for at in deposits if at > now - 9.5]
             assert len(recent) <= 0.3 * len(paid) + 0.5 * 5.0 + 1e-9
 
+    @given(st.floats(0.01, 1.0), st.integers(0, 200))
+    def test_a_balance_of_one_is_enough(self, ratio, requests):
+        """``withdraw`` succeeds if and only if ``balance`` is at least one, so that a caller can look before it takes."""
+        budget = RetryBudget(ratio=ratio, reserve=0.0)
+        for _ in range(requests):
+            budget.deposit(now=0.0)
+        for _ in range(requests + 1):
+            enough = budget.balance(now=0.0) >= 1.0
+            assert budget.withdraw(now=0.0) is enough
+
 
 class TestThrottle:
     """Fail without asking the server what would be rejected."""

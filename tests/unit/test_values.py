@@ -5,8 +5,16 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import subprocess
 
+import aiohttp
+import httpx
+import httpx2
 import pytest
+import redis
+import requests
+import trio
+import urllib3
 
 from balancekit import (
     AllIneligibleError,
@@ -14,6 +22,7 @@ from balancekit import (
     ConfigurationError,
     Endpoint,
     LeaseError,
+    LoadBalancer,
     Outcome,
     PoolEmptyError,
     UnavailableError,
@@ -139,6 +148,41 @@ def test_numbers_of_other_libraries_are_numbers():
 def test_an_exception_says_how_it_ended(error, outcome):
     """The table of the docstring."""
     assert classify_exception(error) is outcome
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        (trio.TooSlowError, Outcome.TIMEOUT),
+        (httpx.ReadTimeout, Outcome.TIMEOUT),
+        (httpx2.WriteTimeout, Outcome.TIMEOUT),
+        (httpx2.PoolTimeout, Outcome.IGNORED),
+        (requests.ReadTimeout, Outcome.TIMEOUT),
+        (urllib3.exceptions.ReadTimeoutError, Outcome.TIMEOUT),
+        (aiohttp.ServerTimeoutError, Outcome.TIMEOUT),
+        (redis.TimeoutError, Outcome.TIMEOUT),
+        (subprocess.TimeoutExpired, Outcome.TIMEOUT),
+        (httpx.ConnectError, Outcome.FAILURE),
+        (requests.ConnectionError, Outcome.FAILURE),
+    ],
+    ids=lambda value: f"{value.__module__}.{value.__name__}" if isinstance(value, type) else value.value,
+)
+def test_a_timeout_is_one_whatever_the_client(kind, outcome):
+    """The timeouts of clients and frameworks have the outcome of ``TimeoutError``, although they derive from other classes."""
+    assert classify_exception(kind.__new__(kind)) is outcome
+
+
+def test_a_trio_timeout_in_a_plain_lease_is_a_timeout():
+    """``trio.fail_after`` in the block of a lease does what ``asyncio.timeout`` does there."""
+    lb = LoadBalancer(["a"])
+
+    async def slow():
+        with lb.acquire(), trio.fail_after(0.001):
+            await trio.sleep_forever()
+
+    with pytest.raises(trio.TooSlowError):
+        trio.run(slow)
+    assert lb.stats().outcomes[Outcome.TIMEOUT] == 1
 
 
 def test_a_completion_wants_an_outcome():

@@ -270,16 +270,21 @@ class Call:
         config = self._config
         if not self._allows(classification, request, replayable):
             return None
+        now, id = config.clock(), self.tried[-1]
+        refused = RetryRefused(endpoint=id, at=now, reason=classification.reason)
+        free = classification.retry_scope is RetryScope.UNUSABLE and self._unusable < MAX_UNUSABLE
+        if not free and config.budget.balance(now=now) < 1.0:
+            config.balancer.emit(refused)
+            return None
         try:
             lease = self._acquire()
         except UnavailableError:
             return None
-        now, id = config.clock(), self.tried[-1]
-        if classification.retry_scope is RetryScope.UNUSABLE and self._unusable < MAX_UNUSABLE:
+        if free:
             self._unusable += 1
-        elif not config.budget.withdraw(now=now):
+        elif not config.budget.withdraw(now=now):  # another thread has taken the last one meanwhile
             lease.release(Outcome.IGNORED)
-            config.balancer.emit(RetryRefused(endpoint=id, at=now, reason=classification.reason))
+            config.balancer.emit(refused)
             return None
         config.balancer.emit(Retried(endpoint=id, at=now, reason=classification.reason))
         return lease

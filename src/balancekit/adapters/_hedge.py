@@ -218,6 +218,8 @@ def _another(
     clock: Clock,
 ) -> Lease[T] | None:
     """Take a lease on an endpoint that has not been asked, if there is one and the budget allows it."""
+    if budget is not None and budget.balance(now=clock()) < 1.0:
+        return None
     try:
         lease = balancer.acquire(key, exclude=frozenset(tried))
     except UnavailableError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import ssl
 from functools import lru_cache
 from typing import Any, Final
 
@@ -51,6 +52,8 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (httpx2.TimeoutException, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
     (httpx2.NetworkError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
     (httpx2.RemoteProtocolError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
+    # Of a record that cannot be read, on asyncio, where the client passes it on as it is; those of handshakes are ConnectErrors.
+    (ssl.SSLError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
     (httpx2.TransportError, Classification(Outcome.IGNORED)),  # a proxy, a wrong URL, our own protocol errors
     (httpx2.InvalidURL, Classification(Outcome.IGNORED)),
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import ssl
 from functools import lru_cache
 from typing import Any, Final
 
@@ -52,6 +53,8 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (httpx.TimeoutException, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
     (httpx.NetworkError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
     (httpx.RemoteProtocolError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
+    # Of a record that cannot be read, on asyncio, where the client passes it on as it is; those of handshakes are ConnectErrors.
+    (ssl.SSLError, Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")),
     (httpx.TransportError, Classification(Outcome.IGNORED)),  # a proxy, a wrong URL, our own protocol errors
     (httpx.InvalidURL, Classification(Outcome.IGNORED)),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from traceback import walk_tb
 from typing import Any, Final
 
 from balancekit._support.extras import extra
@@ -29,6 +30,7 @@ PIECE: Final = 65_536
 """Bytes of a file that are read at a time."""
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
 _BROKEN: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")
+_TOO_LATE: Final = Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")
 _OURS: Final = Classification(Outcome.IGNORED)
 
 
@@ -40,11 +42,11 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
     (exceptions.ProxyError, _OURS),
     (exceptions.ConnectTimeout, _UNSENT),
-    (exceptions.SSLError, _UNSENT),
-    (exceptions.Timeout, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
+    (exceptions.SSLError, _BROKEN),  # unless it is of the handshake, see below
+    (exceptions.Timeout, _TOO_LATE),
     (exceptions.ConnectionError, _BROKEN),
     (exceptions.ChunkedEncodingError, _BROKEN),
-    (urllib3.exceptions.ReadTimeoutError, Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")),
+    (urllib3.exceptions.ReadTimeoutError, _TOO_LATE),
     (urllib3.exceptions.HTTPError, _BROKEN),
     (exceptions.ContentDecodingError, UNDECODABLE),
     (exceptions.RequestException, _OURS),  # a wrong URL, a wrong header, a body that cannot be decoded
@@ -56,15 +58,34 @@ def classify_error(error: BaseException, request: PreparedRequest) -> Classifica
     if not isinstance(error, Exception):
         return CANCELLED
     if isinstance(error, exceptions.ConnectionError) and error.args:
-        reason = getattr(error.args[0], "reason", None)  # of urllib3's MaxRetryError: no connection was made
+        reason = getattr(error.args[0], "reason", None)  # of urllib3's MaxRetryError
         if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
+            return _UNSENT  # no connection was made
+        if isinstance(reason, urllib3.exceptions.SSLError) and _is_of_the_handshake(reason):
             return _UNSENT
+        if isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
+            return _TOO_LATE  # of a body
+        if isinstance(error.args[0], urllib3.exceptions.ClosedPoolError):
+            return _OURS
     if isinstance(error, exceptions.InvalidHeader) and _is_of_the_answer(error):
         return _BROKEN
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification
     return classify_foreign(error, replayable=replayable(request))
+
+
+def _is_of_the_handshake(error: BaseException) -> bool:
+    """Return whether a TLS error was found before anything was sent.
+
+    urllib3 raises the same error for a record that cannot be read after the request. The two differ in where they were raised.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if any(frame.f_code.co_name == "_validate_conn" for frame, _ in walk_tb(cause.__traceback__)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _is_of_the_answer(error: exceptions.InvalidHeader) -> bool:

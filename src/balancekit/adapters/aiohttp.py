@@ -82,8 +82,11 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (aiohttp.ClientError, _OURS),
 )
 
-_broken: ContextVar[tuple[str, URL, tuple[str, ...]] | None] = ContextVar("balancekit_broken", default=None)
-"""What this task has just seen break: method, URL and the endpoints tried, for when aiohttp comes back."""
+_broken: ContextVar[tuple[object, str, URL, tuple[str, ...]] | None] = ContextVar(
+    "balancekit_broken", default=None
+)
+"""What this task has just seen break, for when aiohttp comes back: the timer of the call, which each attempt of aiohttp shares and no
+other call has, method, URL and the endpoints tried."""
 
 
 def classify_error(error: BaseException) -> Classification:
@@ -204,11 +207,12 @@ class Balanced:
         if config.buffer_body:
             await _buffer(request, config.buffer_body)
         call = begin_call(config, request)
-        before = _broken.get()
+        before, again = _broken.get(), False
         if before is not None:
             _broken.set(None)
-            if before[:2] == (request.method, url):
-                call.tried.extend(before[2])
+            again = before[0] is request._timer and before[1:3] == (request.method, url)
+            if again:
+                call.tried.extend(before[3])
 
         async def send() -> Answer[ClientResponse]:
             where = self._address(call)
@@ -223,8 +227,8 @@ class Balanced:
         try:
             return await carry_out_async(call, steps, send, _close, hand_over, asyncio.sleep)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if before is None and request.method in IDEMPOTENT_METHODS:  # aiohttp will come back
-                _broken.set((request.method, url, tuple(call.tried)))
+            if not again and request.method in IDEMPOTENT_METHODS:  # aiohttp will come back
+                _broken.set((request._timer, request.method, url, tuple(call.tried)))
             raise
 
     def _address(self, call: Call) -> Address:
