@@ -13,6 +13,7 @@ from tests.recipes._page import PAGES, blocks
 RECIPES = (
     "aiohttp",
     "databases",
+    "edge-http",
     "edge-tcp",
     "fastapi",
     "grpc",
