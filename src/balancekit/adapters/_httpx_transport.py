@@ -18,7 +18,7 @@ from balancekit._support.extras import extra
 with extra("httpx"):
     import httpx
 
-from balancekit._support.fork import new_lock
+from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.interrupts import raise_interrupt
 from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
@@ -69,9 +69,16 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
         )
         self._lock = new_lock()
         self._factory: Callable[[Endpoint[Any]], InnerTransport] | None = transport_factory
+        self._gives_fallback = fallback is not None
         self._pool: TransportPool[InnerTransport] = TransportPool(
             balancer, self._made, drain_timeout, self._config.clock
         )
+        call_in_child(self)
+
+    def after_fork(self) -> None:
+        """Make a fallback of its own in a forked child, as the pool does; one that was given is the caller's."""
+        if not self._gives_fallback:
+            self._fallback = None
 
     def _made(self, endpoint: Endpoint[Any]) -> InnerTransport:
         if self._factory is None:

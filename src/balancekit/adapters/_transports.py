@@ -3,11 +3,13 @@
 Separate pools keep a slow endpoint from starving the others, and keep their limits per endpoint. Under TLS there is one
 per name that is asked for besides: httpx keeps connections apart by address only, and would use one that was verified
 for one name for another. When an endpoint has been removed, its transports are closed after the last lease, or after
-``drain_timeout``; by the next request, for a listener may not wait.
+``drain_timeout``; by the next request, for a listener may not wait. A forked child makes transports of its own: what two
+processes write on one connection would be mixed up.
 """
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,7 +17,7 @@ from operator import is_not
 from typing import Any, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
-from balancekit._support.fork import new_lock
+from balancekit._support.fork import call_in_child, new_lock
 from balancekit.adapters._target import Address, address_of
 from balancekit.endpoint import Endpoint
 from balancekit.events import Added, Event, Removed
@@ -92,6 +94,11 @@ class TransportPool(Generic[InnerTransport]):
         """Ids of the pool since the last change of members, made when they are asked for."""
         self.departed = False
         """Whether some endpoint has left, so that :meth:`leave` is worth asking."""
+        self._stop: Callable[[], None] | None = None
+        self._listen()
+        call_in_child(self)
+
+    def _listen(self) -> None:
         on_event = weakref.WeakMethod(self._on_event)
 
         def listen(event: Event) -> None:
@@ -101,7 +108,7 @@ class TransportPool(Generic[InnerTransport]):
             else:
                 stop()
 
-        self._stop = stop = balancer.on_event(listen)
+        self._stop = stop = self._balancer.on_event(listen)
 
     def of(self, lease: Lease[Any]) -> Route[InnerTransport]:
         """Return how the endpoint of a lease is reached. A new target makes a new route."""
@@ -110,6 +117,8 @@ class TransportPool(Generic[InnerTransport]):
         if route is not None and route.node is node and route.target is node.endpoint.target:
             return route
         fresh: Route[InnerTransport] = Route(node)
+        if self._stop is None:  # another client shares what one has closed
+            self._listen()
         with self._lock:
             route = self._routes.get(node.id)
             if route is not None and route.node is node and route.target is fresh.target:
@@ -156,12 +165,15 @@ class TransportPool(Generic[InnerTransport]):
         return next(due, None)
 
     def close(self) -> list[InnerTransport]:
-        """Return all transports, to be closed; none of them is used again.
+        """Return all transports, to be closed; none of them is used again. A request that comes nevertheless makes others.
 
         Those that :meth:`closed` is not told of, because something came between, are returned again.
         """
-        self._stop()
+        stop = self._stop
+        if stop is not None:
+            stop()
         with self._lock:
+            self._stop = self._present = None
             self._closing = self._open()  # no loop under a lock
             self._routes.clear()
             self._leaving.clear()
@@ -171,6 +183,13 @@ class TransportPool(Generic[InnerTransport]):
     def _open(self) -> list[InnerTransport]:
         made = [inner for route in self._routes.values() for inner in route.transports.values()]
         return [*self._closing, *made, *[inner for _, _, inner in self._leaving]]
+
+    def after_fork(self) -> None:
+        """Use no connection of the parent's in a forked child. Nothing is closed: that could wait for a lock which another thread held."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            self._routes, self._leaving, self._closing = {}, [], []
+            self.departed = False
 
     def closed(self, inner: InnerTransport) -> None:
         """Forget a transport that has been closed."""

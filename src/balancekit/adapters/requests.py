@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn, Unpack, cast, final
+from typing import Any, Final, NoReturn, Unpack, cast, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support.display import ConstructorRepr
@@ -24,6 +24,7 @@ with extra("requests"):
     from requests.structures import CaseInsensitiveDict
 
 from balancekit._support import validation as valid
+from balancekit._support.fork import call_in_child
 from balancekit._support.log import log_change
 from balancekit._support.signature import spelled
 from balancekit.adapters._addresses import AddressCache, reachable
@@ -45,6 +46,9 @@ from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.protocols import ObservableBalancer
 
 __all__ = ["BalancedAdapter", "BalancedResponse"]
+
+_INHERITED: Final[list[object]] = []
+"""Pools of the parent, in a forked child: to close them would wait for locks that another thread may have held."""
 
 
 class _Attempt(PreparedRequest):
@@ -108,6 +112,13 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
             pool_connections=valid.integer("pool_connections", pool_connections, minimum=1),
             pool_maxsize=valid.integer("pool_maxsize", pool_maxsize, minimum=1),
         )
+        call_in_child(self)
+
+    def after_fork(self) -> None:
+        """Use no connection of the parent's in a forked child: what both write on it would be mixed up."""
+        _INHERITED.append((self.poolmanager, self.proxy_manager))
+        self.proxy_manager = {}
+        self.init_poolmanager(self._pool_connections, self._pool_maxsize)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a BalancedAdapter cannot be copied or pickled: mount a new one on each session")
