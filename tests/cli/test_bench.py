@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import time
 
 import pytest
 
@@ -24,6 +26,21 @@ def test_it_prints_figures_beside_the_right_ones(capsys):
     assert "CPython" in out or "PyPy" in out
     assert "fails" not in out
     assert err == ""
+
+
+def measure_for_ever(topics, *, executor, **_options):
+    """Occupy the workers for far longer than a test lasts."""
+    executor.submit(time.sleep, 0.0).result()
+    executor.submit(time.sleep, 3600.0)
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_does_not_wait_for_the_workers(monkeypatch, capsys):
+    """Ctrl-C ends the processes although they are at work, and the command with them."""
+    monkeypatch.setattr(command, "measure", measure_for_ever)
+    assert main(["bench", "disruption", "--quick", "--workers", "2"]) == 130
+    assert multiprocessing.active_children() == []
+    assert capsys.readouterr().err == "balancekit bench: interrupted\n"
 
 
 def test_a_claim_that_fails_is_status_1(monkeypatch, capsys):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,7 +48,7 @@ def run_bench(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace, folder: Path | None) -> int:
     topics = list(TITLES) if options.topic is None else [options.topic]
     began = time.monotonic()
-    with _executor(options.workers) as executor, _progress(quiet=options.json) as bar:
+    with _executor(options.workers) as executor, _ended_with_an_error(), _progress(quiet=options.json) as bar:
         task = bar.add_task("", total=None)
 
         def tell(label: str, done: int, total: int) -> None:
@@ -84,6 +85,17 @@ def _executor(workers: int) -> Executor:
         mp_context=multiprocessing.get_context("spawn"),
         initializer=partial(begin_worker, ignore_interrupts=True),
     )
+
+
+@contextmanager
+def _ended_with_an_error() -> Iterator[None]:
+    """End the workers at once if the block raises, an interruption included: the executor would wait for what they have begun."""
+    try:
+        yield
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
 
 
 def _progress(*, quiet: bool) -> Progress:

@@ -94,6 +94,10 @@ class _TierSelector(ConstructorRepr):
         sizes = [(len(views[tier].eligible), len(views[tier].members.nodes)) for tier in order]
         return tuple(zip(order, tier_loads(sizes, self._overprovisioning), strict=True))
 
+    def _told(self, tier: int, loads: Sequence[tuple[int, int]]) -> str:
+        """Return in words which tier was taken, of which loads."""
+        return f"tier {tier}, of loads {', '.join(f'{t}: {load} %' for t, load in loads)}"
+
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Draw the tier, then let its child pick; the next tiers if it has none that was not tried, or all are at their limit."""
         views, loads = self._tiers.views(snapshot), snapshot.derive(self._loads)
@@ -111,9 +115,7 @@ class _TierSelector(ConstructorRepr):
             view = views[tier]
             if view.candidates(ctx):
                 if ctx.trace is not None:
-                    ctx.trace.note(
-                        f"tier {tier}, of loads {', '.join(f'{t}: {load} %' for t, load in loads)}"
-                    )
+                    ctx.trace.note(self._told(tier, loads))
                 node = self._children.of(tier).select(view, ctx)
                 if node is not None:
                     return node
@@ -205,7 +207,8 @@ class Locality(_TierSelector):
     zone
         The zone callers are in, a non-empty string.
     near
-        Other zones, nearest first; those not named come last, together.
+        Other zones, nearest first; those not named come last, together. If no endpoint is in any zone that is named, they serve alone:
+        ``lb.explain()`` names the zones, so that a misspelt one is seen.
     child
         Makes the selector of a zone. ``ShortestExpectedDelay`` if left out.
     overprovisioning
@@ -240,4 +243,12 @@ class Locality(_TierSelector):
                 raise ConfigurationError("near", other, "each zone once, and not the own one")
             order.append(other)
         ranks = {name: rank for rank, name in enumerate(order)}
+        self._zones = order
         super().__init__(child, lambda node: ranks.get(node.zone, len(ranks)), overprovisioning)
+
+    def _told(self, tier: int, loads: Sequence[tuple[int, int]]) -> str:
+        names = [*self._zones, "other zones"]
+        present = [known for known, _ in loads]
+        text = f"{names[tier]}, of loads {', '.join(f'{names[t]}: {load} %' for t, load in loads)}"
+        absent = [zone for rank, zone in enumerate(self._zones) if rank not in present]
+        return f"{text}; no endpoint is in {', '.join(absent)}" if absent else text

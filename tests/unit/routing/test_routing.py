@@ -145,6 +145,16 @@ class TestPriority:
 class TestLocality:
     """The own zone first."""
 
+    def test_an_explanation_names_the_zones_and_those_that_none_is_in(self):
+        """A zone that no endpoint has leaves the others to serve alone; ``explain`` says so, and nothing of it where all are present."""
+        pool = [Endpoint("a", zone="eu-1"), Endpoint("b", zone="eu-2")]
+        misspelt = LoadBalancer(pool, selector=Locality("eu-l", near=["eu-3"]))
+        told = "other zones, of loads other zones: 100 %; no endpoint is in eu-l, eu-3"
+        assert told in str(misspelt.explain())
+        right = str(LoadBalancer(pool, selector=Locality("eu-1")).explain())
+        assert "eu-1, of loads eu-1: 100 %, other zones: 0 %" in right
+        assert "no endpoint is in" not in right
+
     def make(self, **options):
         """Return two endpoints of the own zone, one near and one far."""
         pool = [
