@@ -8,7 +8,8 @@ Both versions fill a ring of 65,537 slots; they differ in what a weight does.
 ``V2``  weights accumulate, and a turn is taken at every multiple of the largest (2/1/1 gives 50/25/25)
 ======  =====================================================================================================
 
-An endpoint is known to the ring by a number of its own (``hash``), not by its address.
+An endpoint is known to the ring by a number of its own (``hash``), not by its address. Places are computed in 32 bits: in rings
+of more than 65,537 slots products wrap, and an endpoint's order of preference is another than Maglev's.
 
 Source: Katran's ``MaglevHash.cpp``, ``MaglevHashV2.cpp`` and ``MurmurHash3.cpp``. Computed from the published sources,
 not observed on a running Katran.
@@ -37,6 +38,7 @@ RING_SIZE: Final = 65_537
 MAX_RING_SIZE: Final = 1 << 24
 OFFSET_SEEDS: Final = (42, 0)
 SKIP_SEEDS: Final = (2_718_281_828, 2_307)
+MASK32: Final = 0xFFFF_FFFF
 MAX_HASH: Final = (1 << 64) - 1
 MAX_WEIGHT: Final = 65_535
 
@@ -84,7 +86,7 @@ class Ring:
 
     Notes
     -----
-    Cost: building O(size), about 20 ms; a look-up O(1).
+    Cost: building O(size), about 20 ms, and up to seconds with more than 65,537 slots; a look-up O(1).
 
     Example
     -------
@@ -108,14 +110,11 @@ class Ring:
         if version == "V2" and not any(weights):
             raise ConfigurationError("reals", reals, "a weight above 0")
         turns = _first_round_turns if version == "V1" else _accumulated_turns
+        offsets = [_hash(real.hash, OFFSET_SEEDS) % slots for real in reals]
+        skips = [_hash(real.hash, SKIP_SEEDS) % (slots - 1) + 1 for real in reals]
+        fill = _fill_in_32_bits if (max(skips) + 1) * slots > MASK32 else populate
         self._table: tuple[int, ...] = tuple(
-            [0] * slots
-            if len(reals) == 1
-            else populate(
-                [_hash(real.hash, OFFSET_SEEDS) % slots for real in reals],
-                [_hash(real.hash, SKIP_SEEDS) % (slots - 1) + 1 for real in reals],
-                turns(weights, slots),
-            )
+            [0] * slots if len(reals) == 1 else fill(offsets, skips, turns(weights, slots))
         )
 
     @property
@@ -159,3 +158,16 @@ def _accumulated_turns(weights: Sequence[int], size: int) -> list[int]:
                 sums[node] -= largest
                 order.append(node)
     return order[:size]
+
+
+def _fill_in_32_bits(offsets: Sequence[int], skips: Sequence[int], order: Sequence[int]) -> list[int]:
+    """Return the endpoint of each slot, where a multiple of a skip may be more than 32 bits hold."""
+    size = len(order)
+    table, steps = [-1] * size, [0] * len(offsets)
+    for endpoint in order:
+        offset, skip, step = offsets[endpoint], skips[endpoint], steps[endpoint]
+        while table[slot := (offset + step * skip & MASK32) % size] >= 0:
+            step += 1
+        table[slot] = endpoint
+        steps[endpoint] = step + 1
+    return table

@@ -5,12 +5,15 @@ Vectors and recorded tables are compared in ``tests/oracles``.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 
+import mmh3
 import pytest
 
 from balancekit.compat import ipvs, katran, linux
 from balancekit.errors import ConfigurationError
+from balancekit.hashing._maglev_fill import populate
 from balancekit.l4 import Ecmp, ResilientGroup
 
 
@@ -29,6 +32,25 @@ def test_one_endpoint_fills_katrans_ring():
     ring = katran.Ring([katran.Real(hash=7), katran.Real(hash=8)], size=101)
     assert [ring.lookup(hash) for hash in (0, 100, 101, 1000)] == [ring.table[at] for at in (0, 100, 0, 91)]
     assert (len(ring), repr(ring)) == (101, "<katran.Ring of 101 slots>")
+
+
+def test_katrans_products_wrap_in_large_rings():
+    """A turn takes the first free slot at (offset + turn * skip modulo 2**32) modulo the size: another than without the wrap."""
+    size, hashes = 131_071, range(8)
+    table = katran.Ring([katran.Real(hash=hash) for hash in hashes], size=size).table
+    offsets, skips = [
+        [mmh3.hash64(struct.pack("<QQ", hash, seed), other, signed=False)[0] for hash in hashes]
+        for seed, other in ((42, 0), (2_718_281_828, 2_307))
+    ]
+    offsets, skips = [hash % size for hash in offsets], [hash % (size - 1) + 1 for hash in skips]
+    order = [turn % 8 for turn in range(size)]
+    wanted, tried = [-1] * size, [0] * 8
+    for node in order:
+        offset, skip = offsets[node], skips[node]
+        while wanted[slot := (offset + tried[node] * skip) % 2**32 % size] >= 0:
+            tried[node] += 1
+        wanted[slot] = node
+    assert table == tuple(wanted) != tuple(populate(offsets, skips, order))
 
 
 def test_weight_zero_in_katrans_rings():
