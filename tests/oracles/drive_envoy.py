@@ -39,7 +39,7 @@ OFFSETS = 60
 SAMPLES = 1_000
 """Requests a second while shares over time are counted."""
 
-WINDOW = 0.5
+WINDOW = 0.1
 """Seconds over which they are counted."""
 
 SETTLED = 1_000.0

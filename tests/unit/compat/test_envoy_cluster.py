@@ -385,7 +385,7 @@ def test_unknown_hosts_are_refused(ask):
         (lambda: Host(name="a", hostname=None), "hostname"),
         (lambda: envoy.SlowStart(slow_start_window=0), "slow_start_window"),
         (lambda: envoy.SlowStart(slow_start_window=1, aggression=0), "aggression"),
-        (lambda: envoy.SlowStart(slow_start_window=1, min_weight_percent=0), "min_weight_percent"),
+        (lambda: envoy.SlowStart(slow_start_window=1, min_weight_percent=-1), "min_weight_percent"),
     ],
 )
 def test_bad_configuration_is_refused(make, parameter):
@@ -408,3 +408,14 @@ def test_bad_times_change_nothing():
     with pytest.raises(ConfigurationError, match="now"):
         cluster.acquire(now=math.nan)
     assert [cluster.active(name) for name in "abc"] == [0, 0, 0]
+
+
+def test_without_a_least_weight_a_host_begins_at_its_first_millisecond():
+    """``min_weight_percent`` may be 0, as there: its weight is never 0."""
+    settings = envoy.SlowStart(slow_start_window=4, aggression=0.5, min_weight_percent=0)
+    assert [settings.share(age) for age in (0.0, 0.0005, 1.0, 4.0)] == [
+        (0.001 / 4) ** 2,
+        (0.001 / 4) ** 2,
+        0.0625,
+        1.0,
+    ]

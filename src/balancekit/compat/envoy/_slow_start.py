@@ -8,11 +8,16 @@ Source: Envoy 1.40, ``SlowStartConfig``.
 
 from __future__ import annotations
 
+from typing import Final
+
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Policy
 
 __all__ = ["SlowStart"]
+
+MIN_AGE_S: Final = 0.001
+"""A host counts as healthy for so long at least."""
 
 
 class SlowStart(Policy):
@@ -25,7 +30,7 @@ class SlowStart(Policy):
     aggression
         The curve's exponent, inverted, > 0.
     min_weight_percent
-        What it takes at least, above 0 and up to 100.
+        What it takes at least, 0 to 100; with 0 it is what it takes after a millisecond.
 
     Example
     -------
@@ -40,10 +45,10 @@ class SlowStart(Policy):
     def _check(self) -> None:
         valid.number("slow_start_window", self.slow_start_window, above=0.0)
         valid.number("aggression", self.aggression, above=0.0)
-        valid.number("min_weight_percent", self.min_weight_percent, above=0.0, maximum=100.0)
+        valid.number("min_weight_percent", self.min_weight_percent, minimum=0.0, maximum=100.0)
 
     @checked_arguments
     def share(self, age: float) -> float:
         """Return the share of its weight that a host takes, ``age`` seconds after it became healthy."""
-        part = min(1.0, max(0.0, age / self.slow_start_window))
+        part = min(1.0, max(MIN_AGE_S, age) / self.slow_start_window)
         return max(self.min_weight_percent / 100.0, float(part ** (1.0 / self.aggression)))
