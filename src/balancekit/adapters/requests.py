@@ -116,8 +116,8 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
 
     def after_fork(self) -> None:
         """Use no connection of the parent's in a forked child: what both write on it would be mixed up."""
-        _INHERITED.append((self.poolmanager, self.proxy_manager))
-        self.proxy_manager = {}
+        _INHERITED.append((self.poolmanager, dict(self.proxy_manager)))
+        self.proxy_manager.clear()
         self.init_poolmanager(self._pool_connections, self._pool_maxsize)
 
     def __reduce__(self) -> NoReturn:
