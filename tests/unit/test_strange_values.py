@@ -7,6 +7,7 @@ import datetime as dt
 import enum
 import logging
 import math
+import os
 import pickle
 import threading
 from decimal import Decimal
@@ -24,9 +25,14 @@ from balancekit import (
     RingHash,
     UnknownEndpointError,
 )
+from balancekit.adapters._config import AdapterConfig
+from balancekit.adapters._gslb import BalancerStandings
+from balancekit.checks import ThreadProbes, ThreadScrapes
 from balancekit.errors import BalancekitError
 from balancekit.health import CheckResult
 from balancekit.l4 import ResilientGroup
+from balancekit.reported import NodeAttributes, Prequal
+from balancekit.sim import Recorder
 
 
 class Lies(str):
@@ -130,6 +136,23 @@ def test_a_clock_may_return_any_real_number(now):
     lb.acquire(exclude=["b"]).release(Outcome.FAILURE, retry_after=1)
     lb.drain("a")
     assert lb.acquire().target == "b"
+
+
+CLOCKED = {
+    "AdapterConfig": lambda lb, clock: AdapterConfig(lb, clock=clock),
+    "BalancerStandings": lambda lb, clock: BalancerStandings(lb, clock=clock),
+    "Recorder": lambda lb, clock: Recorder(lb, os.devnull, clock=clock),
+    "ThreadProbes": lambda lb, clock: ThreadProbes(lb, Prequal(), lambda *_: (0, 0.0), clock=clock),
+    "ThreadScrapes": lambda lb, clock: ThreadScrapes(lb, NodeAttributes(), lambda _: {}, clock=clock),
+}
+
+
+@pytest.mark.parametrize("name", CLOCKED)
+def test_a_clock_is_refused_wherever_one_is_given(name):
+    """An adapter and a runner ask theirs first in the middle of a request, or in a thread."""
+    with pytest.raises(ConfigurationError) as caught:
+        CLOCKED[name](LoadBalancer(["a"]), lambda: None)
+    assert caught.value.parameter == "clock"
 
 
 class Answers:

@@ -145,8 +145,7 @@ class AdapterConfig:
         self.propagate_deadline: str | None = _header("propagate_deadline", options.get("propagate_deadline"))
         self.innocent: frozenset[int] = _statuses("innocent", options.get("innocent", (501,)))
         self.clock: Clock = options.get("clock", time.monotonic)
-        if not callable(self.clock):
-            raise ConfigurationError("clock", self.clock, "a function that returns seconds")
+        valid.clock("clock", self.clock)
         self.refused_keys: WeakSet[Endpoint[Any]] = WeakSet()
         """Endpoints whose refusal of their credentials has been logged."""
         self.unusable: WeakSet[Endpoint[Any]] = WeakSet()

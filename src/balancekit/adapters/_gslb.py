@@ -71,8 +71,7 @@ class BalancerStandings:
         if isinstance(up_states, str) or not isinstance(up_states, Collection):
             raise ConfigurationError("up_states", up_states, "a collection of names of health states")
         self._up_states: Final = frozenset(map(str, up_states))
-        if not callable(clock):
-            raise ConfigurationError("clock", clock, "a function that returns seconds")
+        valid.clock("clock", clock)
         self._clock: Final = clock
         self._read: tuple[float, dict[str, Standing]] = (float("-inf"), {})
 

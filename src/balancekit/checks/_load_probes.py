@@ -49,6 +49,7 @@ class _Prober:
         self._balancer = balancer
         self._selector = selector
         self._probe: Any = probe
+        valid.clock("clock", clock)
         self._clock = clock
         self._rng = Random()
         self._counting = new_lock()

@@ -57,6 +57,7 @@ class _Scraper:
         self._attributes = attributes
         self._page: Any = page
         self._schedule = schedule
+        valid.clock("clock", clock)
         self._clock = clock
         self.failures: int = 0
         """How many pages could not be read."""

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, cast, final
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError
 from balancekit.events import Event, EventSink
 from balancekit.lease import Lease, LeaseExtras
 from balancekit.node import Node
@@ -79,8 +79,8 @@ class Recorder(Generic[T]):
         self, balancer: ObservableBalancer[T], file: str | Path, *, clock: Clock | None = None
     ) -> None:
         require_balancer(balancer)
-        if clock is not None and not callable(clock):
-            raise ConfigurationError("clock", clock, "a callable that returns seconds, or None")
+        if clock is not None:
+            valid.clock("clock", clock)
         self.balancer: ObservableBalancer[T] = balancer
         self._clock: Clock = time.monotonic if clock is None else clock
         self._epoch = time.time() - time.monotonic() if clock is None else 0.0
