@@ -269,7 +269,7 @@ def test_the_spare_tier_serves_what_the_first_may_not() -> None:
         ("per_weight", lambda: RateLimit(1.0, per_weight=None)),
         ("child", lambda: RateLimit(1.0, child="least")),
         ("by", lambda: RateLimit(1.0).correct("a", math.nan)),
-        ("endpoint", lambda: RateLimit(1.0).correct([], 1.0)),  # type: ignore[arg-type]  # wrong on purpose
+        ("endpoint", lambda: RateLimit(1.0).correct([], 1.0)),
     ],
 )
 def test_wrong_values_are_refused(parameter: str, make: Any) -> None:
