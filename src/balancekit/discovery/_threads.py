@@ -56,6 +56,8 @@ class ThreadDiscovery(ThreadRunner):
     ConfigurationError
         For a wrong value of any of these; and by ``start`` if another runner keeps the endpoints of the balancer.
 
+    Notes
+    -----
     *When not to use it:* in a program that runs on asyncio; use :class:`AsyncDiscovery`.
 
     Example
