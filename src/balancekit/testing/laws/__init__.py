@@ -4,16 +4,18 @@
 1   :func:`picks_candidates`             a pick is one of the snapshot's candidates, or ``None``
 2   :func:`honours_exclusion`            never an excluded endpoint
 3   :func:`none_iff_no_candidate`        ``None`` if and only if there is no candidate
-4   :func:`uses_only_its_generator`      module-level randomness and clocks change nothing
+4   :func:`uses_only_its_generator`      module-level randomness, clocks and ``hash()`` of text change nothing
 5   :func:`same_seed_same_picks`         two alike selectors with alike generators pick alike
 6   :func:`writes_nothing`               snapshot and nodes look the same after a pick
 7   :func:`survives_changes`             right after any change of membership or health, law 1 holds
 8   :func:`fast_path_agrees`             the picker picks eligible endpoints, keyed ones what ``select`` does
 9   :func:`in_proportion`                survivors' shares are in proportion to their weights, whichever are
-                                         down, removed or excluded; weight zero is never picked beside others
+                                         down, removed, excluded, new or reweighted; weight zero is never picked
+                                         beside others
 10  :func:`evenly`                       survivors' shares are equal, whichever are down, removed or excluded
 11  :func:`independent_of_order`         (keyed) the owner of a key does not depend on the order of endpoints
-12  :func:`disrupts_little`              (keyed) only keys of a changed endpoint change their owner
+12  :func:`disrupts_little`              (keyed) only keys of a changed endpoint change their owner, and owners
+                                         do not depend on the endpoints before
 13  :func:`starves_none`                 (adaptive) none of equal endpoints waits for long, whatever one answer did
 14  :func:`keeps_queues_finite`          (adaptive) queues of unequal servers stay finite without weights
 15  :func:`avoids_failing`               (adaptive) an endpoint that fails fast gets little, and is used again
