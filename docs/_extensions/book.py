@@ -271,12 +271,12 @@ def _edge(x: float, y: float, towards_x: float, towards_y: float) -> tuple[float
 
 
 def end_parameters(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
-    """End a list of parameters where a paragraph begins: numpydoc ends it only with another heading."""
+    """End a list of parameters or errors where a paragraph begins: numpydoc ends it only with another heading."""
     inside = False
     for number, line in enumerate(lines):
         following = lines[number + 1] if number + 1 < len(lines) else ""
         if set(following) == {"-"}:
-            inside = line == "Parameters"
+            inside = line in {"Parameters", "Raises", "Returns", "Yields"}
         elif inside and re.match(r"[*A-Z]", line) and not lines[number - 1] and not following.startswith(" "):
             lines[number:number] = ["Notes", "-----", ""]
             return
