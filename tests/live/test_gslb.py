@@ -227,6 +227,9 @@ class Counted:
         self.zone = zone
         self.asked = 0
 
+    def __getattr__(self, name):
+        return getattr(self.zone, name)
+
     def answer(self, query, standings, **options):
         self.asked += query.name.lower().rstrip(".") == "www.example.com" and query.client.subnet is not None
         return self.zone.answer(query, standings, **options)

@@ -190,7 +190,7 @@ def test_an_ejection_time_line_has_requests_changes_and_ejections():
 
 
 def test_a_check_time_line_counts_what_is_silent_too():
-    """A server that does not answer delays its next check and counts towards the threshold."""
+    """A server that does not answer delays its next check and counts towards the threshold, in a cluster with requests."""
     cluster = {
         "lb_policy": "ROUND_ROBIN",
         "health_checks": [
@@ -204,9 +204,11 @@ def test_a_check_time_line_counts_what_is_silent_too():
         ],
     }
     inputs = {"plan": [{"t": 1.5, "server": "a", "set": None}], "seconds": 9.0}
-    for found in itertools.islice(
-        candidates(trace("timeline", cluster, inputs, match="ordering", weights=(1,))), 3
-    ):
+    checked = trace("timeline", cluster, inputs, match="ordering", weights=(1,))
+    requested, _ = drive_envoy.candidates(checked)
+    lines = list(itertools.islice(requested["apart"]["a"], 3))
+    assert len(lines) == 3
+    for found in lines:
         checks = [one["t"] for one in found if one.get("check", 200) is None]
         [state] = [one for one in found if "state" in one]
         assert state["state"] == "UNHEALTHY"
