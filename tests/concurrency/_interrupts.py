@@ -62,6 +62,7 @@ class _Injector(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._thread = 0  # what follows is no place
         self._stop()
 
     def _hit(self, code: Any, line: int, event: str) -> None:
