@@ -8,7 +8,7 @@ only for nodes that need it.
 the slow path of ``engine/fast_path.py``. The rest of this class is the public face of ``engine/runtime.py``.
 
 Cost, in empty method calls, from ``acquire`` to the end of ``with``: about 25 with power of two choices
-over in-flight, about 57 with the default. ``benchmarks/micro`` measures it.
+over in-flight, about 60 with the default. ``benchmarks/micro`` measures it.
 """
 
 from __future__ import annotations
