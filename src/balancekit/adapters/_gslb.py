@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from random import Random
 from typing import Any, Final, final
@@ -89,7 +90,7 @@ class BalancerStandings:
         return standings.get(endpoint, _DOWN)
 
 
-class ZoneResponder:
+class ZoneResponder(ABC):
     """A zone, what it needs to answer, and the clock."""
 
     def __init__(
@@ -148,9 +149,9 @@ class ZoneResponder:
                 )
                 raise ConfigurationError("zone", f"{kind} {text}", wanted) from error
 
+    @abstractmethod
     def _write(self, record: ResourceRecord) -> object:
         """Write one record; raises if it cannot."""
-        raise NotImplementedError
 
     def reply(self, name: str, kind: str, client: Client) -> Reply:
         """Return the zone's reply to one question."""
