@@ -11,6 +11,7 @@ there. On 3.11 a profile function sees entries and returns, and a trace function
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -39,6 +40,9 @@ def backward_jumps(code: Any) -> frozenset[int]:
 class _Injector(ABC):
     """Raises at the k-th place of the thread that made it, while active; counts the places.
 
+    Garbage is not collected meanwhile: callbacks of the collector are no places of what is tested, and what is raised
+    there is lost.
+
     Parameters
     ----------
     place
@@ -56,14 +60,18 @@ class _Injector(ABC):
         self.where = ""
         self._seen = 0
         self._thread = threading.get_ident()
+        self._collects = gc.isenabled()
 
     def __enter__(self) -> Self:
+        gc.disable()
         self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._thread = 0  # what follows is no place
         self._stop()
+        if self._collects:
+            gc.enable()
 
     def _hit(self, code: Any, line: int, event: str) -> None:
         if code is _Injector.__exit__.__code__ or threading.get_ident() != self._thread:
