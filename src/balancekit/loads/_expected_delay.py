@@ -30,7 +30,7 @@ neighbours. Only its change counts, for what an endpoint always reports is in it
 ``loads/_reported_utilization.py``. Endpoints that report and endpoints that do not may be mixed.
 
 *What a pick compares* is ``node.latency_estimate``: pace, queue and turn as of the last request that began or ended
-there, in sixths of a second. Turns break ties: they advance by a small part of the pace at each pick, so endpoints of
+there, in sixths of a second. Turns break ties: they advance by a small part of the price at each pick, so endpoints of
 equal delay are picked in turn, in proportion to speed and weight.
 
 Cost: one or two square roots per answer, none per comparison. A sweep once a second looks at every endpoint, 256 at a

@@ -9,7 +9,7 @@ import math
 from math import sqrt
 from typing import ClassVar, Final, final
 
-from balancekit.loads._expected_delay_pool import MIN_PACE_S, ExpectedDelayPool, SweepTotals
+from balancekit.loads._expected_delay_pool import CROWD, LONE, MIN_PACE_S, ExpectedDelayPool, SweepTotals
 from balancekit.loads._idle_probe import IdleProbe, Stage
 from balancekit.loads._latency import measured
 from balancekit.loads._reported_utilization import ReportedUtilization
@@ -19,8 +19,6 @@ from balancekit.outcome import FAILURES, Completion, LoadReport
 
 __all__ = ["ExpectedDelayLoad"]
 
-MAX_TURN_PACE: Final = 4.0
-"""No turn is longer than that of an endpoint this many times as slow as the mean."""
 PROBED_COUNT: Final = 0.5
 """Answers that an endpoint's history counts for when it is tried again."""
 RESET_COUNT: Final = 50.0
@@ -28,10 +26,6 @@ RESET_COUNT: Final = 50.0
 MAX_SILENT: Final = 3
 """Each request of an endpoint that never answered makes it dearer by one mean, if it ended without saying anything of
 the endpoint (ignored, or cancelled soon); up to so many."""
-CROWD: Final = 5.0
-"""The queue counts ``queue * (queue + 5)``: twice as long, it counts 2.3 times; four times as long, six times."""
-LONE: Final = CROWD + 1.0
-"""What it counts for a request that finds no other; so what picks compare is in sixths of a second."""
 RECENT: Final = 4
 """Endpoints that have just answered which a picker remembers; a power of two."""
 
@@ -48,7 +42,6 @@ class HotFields:
         "pool",
         "price",
         "recent",
-        "step",
         "turn",
     )
 
@@ -78,9 +71,8 @@ class ExpectedDelayLoad(HotFields):
         self.price: float = 0.0
         """Expected delay of a request that finds no other, in seconds: the pace, raised by failures."""
         self.turn: float = pool.clock
-        """Smaller than that of an endpoint of the same price that was picked later. A selector moves it."""
-        self.step: float = 0.0
-        """How far a pick moves it, if the endpoint has the mean capacity; both are in sixths of a second."""
+        """Smaller than that of an endpoint of the same price that was picked later, in sixths of a second. A selector
+        moves it."""
         self.recent: list[Node] | None = None
         """Where a selector wants to find the endpoint when it has just answered."""
         self._node = node
@@ -164,10 +156,8 @@ class ExpectedDelayLoad(HotFields):
 
     def restate(self, now: float) -> None:
         """Restate what picks compare."""
-        pool, node = self.pool, self._node
+        node = self._node
         self.price = self._price(now)
-        typical = pool.typical or 1.0
-        self.step = LONE * pool.turn * min(self.pace, MAX_TURN_PACE * typical)
         queue = node.inflight / node.capacity + 1.0
         node.latency_estimate = self.price * (queue * (queue + CROWD)) + self.turn
 

@@ -26,6 +26,12 @@ TURN: Final = 0.01
 """A turn, in paces and standard errors; more has slow endpoints picked more often, less leaves ties to noise."""
 MIN_TURN: Final = 0.002
 """A turn, in paces, however much is known."""
+MAX_TURN_PACE: Final = 4.0
+"""No turn is longer than that of an endpoint this many times as slow as the mean."""
+CROWD: Final = 5.0
+"""The queue counts ``queue * (queue + 5)``: twice as long, it counts 2.3 times; four times as long, six times."""
+LONE: Final = CROWD + 1.0
+"""What it counts for a request that finds no other; so what picks compare is in sixths of a second."""
 SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
 SWEPT_PER_S: Final = 2500
@@ -87,6 +93,7 @@ class ExpectedDelayPool:
         "clock",
         "deadline",
         "least",
+        "longest",
         "memory",
         "penalty",
         "picks",
@@ -104,8 +111,10 @@ class ExpectedDelayPool:
         """Mean pace of the endpoints that have answered, in seconds; 0 until one has."""
         self.least: float = MIN_PACE_S
         """Paces below this are taken for equal to it."""
-        self.turn: float = TURN
-        """How far a pick moves an endpoint's turn, in paces."""
+        self.turn: float = LONE * TURN
+        """How far a pick moves the turn of an endpoint of mean capacity, for each second of its price, in sixths of a second."""
+        self.longest: float = MAX_TURN_PACE
+        """The greatest price of which it moves by that much, in seconds."""
         self.clock: float = 0.0
         """The turn of the endpoint picked last, or an earlier one that was greater."""
         self.taken: Node | None = None
@@ -177,7 +186,7 @@ class ExpectedDelayPool:
             return
         known = [load.pace for load in list(self._loads.values()) if load.known]
         self._known, self._learned = len(known), 0
-        self.typical = math.fsum(known) / len(known) if known else 0.0
+        self._settle(math.fsum(known) / len(known) if known else 0.0)
         for load in list(self._loads.values()):
             load.restate(now)
 
@@ -187,9 +196,13 @@ class ExpectedDelayPool:
             return
         error = 1.0 / sqrt(1.0 + totals.count / totals.known)
         self._known = totals.known
-        self.typical = totals.total / totals.known
+        self._settle(totals.total / totals.known)
         self.least = max(MIN_PACE_S, totals.least * (1.0 + TIE + TIE_ERRORS * error))
-        self.turn = max(MIN_TURN, TURN * error)
+        self.turn = LONE * max(MIN_TURN, TURN * error)
+
+    def _settle(self, typical: float) -> None:
+        self.typical = typical
+        self.longest = MAX_TURN_PACE * (typical or 1.0)
 
 
 @final

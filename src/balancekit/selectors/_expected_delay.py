@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Final, NamedTuple, final
 
 from balancekit._support.display import ConstructorRepr
 from balancekit.loads import ExpectedDelay
-from balancekit.loads._expected_delay_load import CROWD, RECENT
-from balancekit.loads._expected_delay_pool import ExpectedDelayPool
+from balancekit.loads._expected_delay_load import RECENT
+from balancekit.loads._expected_delay_pool import CROWD, ExpectedDelayPool
 from balancekit.selectors._cyclic import cycle
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -170,14 +170,15 @@ def _scan(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callable[..., Node]
                 chosen, least = node, node.latency_estimate
         # What follows is _take, written out for a capacity of 1.
         load: Any = chosen.load
-        turn = load.turn
+        price, turn = load.price, load.turn
         if turn < pool.clock:
             turn = pool.clock
         else:
             pool.clock = turn
-        load.turn = turn = turn + load.step
+        paid = price if price < pool.longest else pool.longest  # noqa: FURB136 - min() is a call
+        load.turn = turn = turn + pool.turn * paid
         queue = chosen.inflight + 2.0
-        chosen.latency_estimate = load.price * (queue * (queue + CROWD)) + turn
+        chosen.latency_estimate = price * (queue * (queue + CROWD)) + turn
         return chosen
 
     return pick
@@ -214,14 +215,16 @@ def _roll(rota: Rota, pool: ExpectedDelayPool) -> Callable[..., Node]:
         recent[chosen.successes & mask] = runner_up
         # What follows is _take, written out.
         load: Any = chosen.load
-        turn = load.turn
+        price, turn = load.price, load.turn
         if turn < pool.clock:
             turn = pool.clock
         else:
             pool.clock = turn
-        load.turn = turn = turn + load.step / chosen.capacity
-        queue = (chosen.inflight + 1) / chosen.capacity + 1.0
-        chosen.latency_estimate = load.price * (queue * (queue + CROWD)) + turn
+        capacity = chosen.capacity
+        paid = price if price < pool.longest else pool.longest  # noqa: FURB136 - min() is a call
+        load.turn = turn = turn + pool.turn * paid / capacity
+        queue = (chosen.inflight + 1) / capacity + 1.0
+        chosen.latency_estimate = price * (queue * (queue + CROWD)) + turn
         return chosen
 
     return pick
@@ -292,6 +295,6 @@ def _take(node: Node, pool: ExpectedDelayPool) -> None:
     pool.taken = node
     load: Any = node.load
     pool.clock = clock = max(pool.clock, load.turn)
-    load.turn = turn = clock + load.step / node.capacity
+    load.turn = turn = clock + pool.turn * min(load.price, pool.longest) / node.capacity
     queue = (node.inflight + 1) / node.capacity + 1.0
     node.latency_estimate = load.price * (queue * (queue + CROWD)) + turn

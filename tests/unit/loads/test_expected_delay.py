@@ -39,8 +39,9 @@ def stated(node):
 
 
 def step(node):
-    """Return how far a pick moves the turn of a node, in seconds."""
-    return node.load.step / 6.0
+    """Return how far a pick moves the turn of a node of mean capacity, in seconds."""
+    pool = node.load.pool
+    return pool.turn * min(node.load.price, pool.longest) / 6.0
 
 
 def test_the_parameters_are_as_documented():
@@ -67,7 +68,7 @@ def test_an_endpoint_that_has_not_answered_has_a_pace_of_one():
     pool, (node,) = pool_of("a")
     load = node.load
     assert (load.known, load.pace, load.price, load.turn, step(node)) == (False, 1.0, 1.0, 0.0, 0.01)
-    assert (pool.size, pool.picks, pool.typical, pool.turn) == (1, 0, 0.0, 0.01)
+    assert (pool.size, pool.picks, pool.typical, pool.turn / 6.0) == (1, 0, 0.0, 0.01)
     node.inflight, node.capacity = 3, 2.0
     assert load.value(now=5.0) == 2.5 * 7.5 / 6.0
     load.restate(5.0)
@@ -256,9 +257,9 @@ def test_no_turn_is_longer_than_four_means():
     pool.advance(now=10.0)
     assert pool.typical == pytest.approx(100.0 / 6)
     nodes[-1].load.restate(10.0)
-    assert step(nodes[-1]) == pytest.approx(pool.turn * 4.0 * 100.0 / 6)
+    assert step(nodes[-1]) == pytest.approx(pool.turn / 6.0 * 4.0 * 100.0 / 6)
     nodes[0].load.restate(10.0)
-    assert step(nodes[0]) == pytest.approx(pool.turn)
+    assert step(nodes[0]) == pytest.approx(pool.turn / 6.0 * pool.least)
 
 
 def test_a_sweep_recomputes_mean_and_least():
@@ -270,7 +271,7 @@ def test_a_sweep_recomputes_mean_and_least():
     error = 1.0 / sqrt(2.0)
     assert pool.typical == 10.0
     assert pool.least == pytest.approx(4.0 * (1.15 + 0.5 * error))
-    assert pool.turn == pytest.approx(0.01 * error)
+    assert pool.turn / 6.0 == pytest.approx(0.01 * error)
     assert pool.deadline == 3.0
     pool.advance(now=3.0)
     assert a.load.price == pytest.approx(pool.least)
@@ -280,7 +281,7 @@ def test_a_sweep_recomputes_mean_and_least():
     for number in range(300):
         answer(a, 4.0, 10.0 + 4 * number)
     pool.advance(now=1300.0)
-    assert pool.turn == 0.002
+    assert pool.turn / 6.0 == pytest.approx(0.002)
     answer(a, 4.0, 1310.0)
     assert a.load.price == pytest.approx(pool.least)
 
@@ -289,7 +290,7 @@ def test_a_sweep_before_any_answer_changes_nothing_but_its_deadline():
     """Before any answer a sweep leaves mean, least and turn as they were."""
     pool, _ = pool_of("a", "b")
     pool.advance(now=2.0)
-    assert (pool.typical, pool.least, pool.turn, pool.deadline) == (0.0, 1e-9, 0.01, 3.0)
+    assert (pool.typical, pool.least, pool.turn / 6.0, pool.deadline) == (0.0, 1e-9, 0.01, 3.0)
 
 
 @pytest.mark.parametrize(("size", "interval"), [(256, 1.0), (257, 1.0), (300, 1.0), (5000, 2.0)])

@@ -30,6 +30,12 @@ def counted(queue):
     return queue * (queue + 5.0)
 
 
+def step(node):
+    """Return how far a pick moves the turn of a node of mean capacity, in sixths of a second."""
+    pool = node.load.pool
+    return pool.turn * min(node.load.price, pool.longest)
+
+
 class Model:
     """The rule: turns, and what an endpoint's delay is stated to be after a pick."""
 
@@ -40,7 +46,7 @@ class Model:
     def take(self, node):
         """Give the turn, and check that the node has it, with the delay of its request and one more."""
         self.clock = max(self.clock, self.turns[node.id])
-        self.turns[node.id] = turn = self.clock + node.load.step / node.capacity
+        self.turns[node.id] = turn = self.clock + step(node) / node.capacity
         assert node.load.turn == pytest.approx(turn, rel=1e-12)
         assert node.load.pool.clock == self.clock
         expected = node.load.price * counted((node.inflight + 1) / node.capacity + 1.0) + turn
