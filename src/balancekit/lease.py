@@ -233,7 +233,7 @@ class Lease(Generic[T_co]):
             self.__class__ = Lease  # pyright: ignore[reportAttributeAccessIssue]  # without a finalizer
             node.successes += 1  # first: a reader that sees nothing in flight sees everything counted
             node.inflight -= 1
-            if node.needs_callback:
+            if node.callbacks:
                 self._owner.succeeded(self, node)
 
     async def __aenter__(self) -> Lease[T_co]:
@@ -316,7 +316,7 @@ class OpenCostLease(OpenLease[T_co]):
             node.inflight -= 1
             node.costed -= 1
             node.open_cost = node.open_cost - cost if node.costed else 0.0
-            if node.needs_callback:
+            if node.callbacks:
                 self._owner.succeeded(self, node)
 
     def _close(self) -> Node | None:

@@ -14,7 +14,23 @@ from balancekit.endpoint import Endpoint
 from balancekit.outcome import Completion, Outcome
 from balancekit.stats import RecentWindow
 
-__all__ = ["AnswerFigures", "Assignments", "HotFields", "Load", "Node"]
+__all__ = [
+    "ALL_CALLBACKS",
+    "LOAD_CALLBACK",
+    "NO_CALLBACKS",
+    "AnswerFigures",
+    "Assignments",
+    "HotFields",
+    "Load",
+    "Node",
+]
+
+NO_CALLBACKS: Final = 0
+"""A plain success is counted, and that is all."""
+LOAD_CALLBACK: Final = 1
+"""Its load is told, and nothing else."""
+ALL_CALLBACKS: Final = 2
+"""Health, or a structure that counts what is in flight, may have to be told too."""
 
 _NO_LOCK: Final = nullcontext()
 
@@ -101,13 +117,19 @@ class ComparedFields:
 class CountedFields(ComparedFields):
     """The fields that every request reads and writes of the node that was picked."""
 
-    __slots__ = ("needs_callback", "successes")
+    __slots__ = ("callbacks", "successes")
 
 
-class HotFields(CountedFields):
-    """The fields that most requests touch: with those above, two cache lines."""
+class PickedFields(CountedFields):
+    """The fields that plain requests read of it beside these: the last that fit in the cache line."""
 
-    __slots__ = ("capacity", "health_watching", "load", "low_water")
+    __slots__ = ("capacity", "load")
+
+
+class HotFields(PickedFields):
+    """The fields that requests touch if more than the load is told of them: they are in the next one."""
+
+    __slots__ = ("health_watching", "low_water")
 
 
 @final
@@ -185,7 +207,7 @@ class Node(HotFields):
         self.needs_completion: bool = False
         self.health_watching: bool = False
         self.leaving: bool = False  # set in the step that publishes a drain or a removal, and by nothing else
-        self.needs_callback: bool = False
+        self.callbacks: int = NO_CALLBACKS
         self.low_water: int = 0
         self.on_low_water: Callable[[Node], None] = _ignore
         self.lock: AbstractContextManager[object] = lock
@@ -199,16 +221,21 @@ class Node(HotFields):
     def set_watch(self, *, health_watching: bool) -> None:
         """Say whether health needs to know of plain successes; an endpoint that leaves reports them in any case."""
         self.health_watching = health_watching or self.leaving
-        self.needs_callback = self.health_watching or self.needs_completion or self.low_water > 0
+        self.callbacks = self._callbacks()
         if self.low_water > 0:  # another thread may have said so between reading and writing
-            self.needs_callback = True
+            self.callbacks = ALL_CALLBACKS
 
     def notify_below(self, low_water: int) -> None:
         """Call ``on_low_water`` from now on whenever in-flight falls below ``low_water``."""
         self.low_water = low_water
-        self.needs_callback = low_water > 0 or self.health_watching or self.needs_completion
+        self.callbacks = self._callbacks()
         if self.health_watching:  # the same: or the ends of a removed node would not be counted
-            self.needs_callback = True
+            self.callbacks = ALL_CALLBACKS
+
+    def _callbacks(self) -> int:
+        if self.health_watching or self.low_water > 0:
+            return ALL_CALLBACKS
+        return LOAD_CALLBACK if self.needs_completion else NO_CALLBACKS
 
     def tally(self) -> dict[Outcome, int]:
         """Return how many leases ended how; every outcome is a key."""

@@ -7,7 +7,7 @@ One request, acquire and release side by side:
     LoadBalancer.acquire(key)                           Lease.__exit__ / release
       │ reads current.fast, one immutable tuple           │ successes += 1, inflight -= 1
       ├─ plain ──► pick(now) ─► lease, inflight += 1       ├─ plain success on a quiet node: nothing else
-      └─ else ──► fast_path.acquire                        └─ node.needs_callback, or any other end
+      └─ else ──► fast_path.acquire                        └─ node.callbacks, or any other end
            validate, runtime.wake (what is due)                 ledger.succeeded   latency, load
            publisher.select (selector, checked)                 ledger.finish      completion ─► load, selector.learn
            ledger.open ─► open_lease                              └─► dispatch.record ─► turn (one thread at a time)

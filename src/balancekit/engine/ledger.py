@@ -27,7 +27,7 @@ from balancekit.engine.locks import EngineLocks
 from balancekit.engine.requirements import require_load
 from balancekit.events import LeaseLost
 from balancekit.lease import Lease, LeaseOwner
-from balancekit.node import AnswerFigures, Node
+from balancekit.node import LOAD_CALLBACK, AnswerFigures, Node
 from balancekit.outcome import FAILURES, Completion, Outcome
 from balancekit.protocols import Clock, SupportsFastSuccess, SupportsFeedback
 from balancekit.snapshot import DEFAULT_COST
@@ -174,11 +174,12 @@ class Ledger:
 
     def succeeded(self, lease: Lease[object], node: Node) -> None:
         """Record a plain success that has been counted."""
-        if node.inflight < node.low_water:
-            node.on_low_water(node)
-        if node.health_watching:
-            self.finish(lease, node, Outcome.SUCCESS, None)
-            return
+        if node.callbacks != LOAD_CALLBACK:
+            if node.inflight < node.low_water:
+                node.on_low_water(node)
+            if node.health_watching:
+                self.finish(lease, node, Outcome.SUCCESS, None)
+                return
         if not self.timed:
             return
         try:
@@ -197,7 +198,7 @@ class Ledger:
                 node.successes += 1
             else:
                 node.outcomes[outcome] = node.outcomes.get(outcome, 0) + 1
-        if node.needs_callback or outcome in FAILURES or retry_after:
+        if node.callbacks or outcome in FAILURES or retry_after:
             self.finish(lease, node, outcome, retry_after)
 
     def reached(self, lease: Lease[object]) -> None:

@@ -24,7 +24,7 @@ from balancekit.errors import UnknownEndpointError
 from balancekit.events import Cooling, Drained, Draining, Event
 from balancekit.exhaustion import Candidate, ExhaustionPolicy
 from balancekit.health import Membership, Move
-from balancekit.node import Assignments, Node
+from balancekit.node import ALL_CALLBACKS, Assignments, Node
 from balancekit.outcome import Completion, Outcome
 from balancekit.snapshot import Members, Snapshot
 
@@ -86,7 +86,7 @@ class Step(NamedTuple):
         for node in self.leaving:
             found.add(node, "leaving", True)
             found.add(node, "health_watching", True)
-            found.add(node, "needs_callback", True)
+            found.add(node, "callbacks", ALL_CALLBACKS)
         for node in self.staying:
             found.add(node, "leaving", False)
         return found

@@ -84,7 +84,6 @@ class OpenTotal(Generic[C]):
                 level = item.inflight + 1
                 self._sum += level - levels[item]
                 levels[item] = item.low_water = level
-                item.needs_callback = True
                 if item.inflight < level - 1:
                     self._fallen.append(item)
 
@@ -102,6 +101,6 @@ class OpenTotal(Generic[C]):
         levels, level = self._levels, item.inflight
         self._sum += level - levels[item]
         levels[item] = level
-        item.notify_below(level)
+        item.notify_below(max(1, level))  # also while idle, so that a start need only raise it
         if item.inflight < level:  # requests ended before the level was there to see
             self._fallen.append(item)

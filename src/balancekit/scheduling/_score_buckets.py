@@ -45,7 +45,6 @@ class BucketItem(Protocol):
     id: str
     inflight: int
     low_water: int
-    needs_callback: bool
 
     @property
     def weight(self) -> float:

@@ -71,7 +71,7 @@ def test_nodes_that_were_never_there_are_ignored():
 class Interrupted:
     """An item of which requests end, as on another thread, just before its level is set."""
 
-    id, weight, needs_callback, level, ends, fell = "a", 1.0, False, 0, 0, None
+    id, weight, level, ends, fell = "a", 1.0, 0, 0, None
 
     def __init__(self, inflight):
         self.inflight = inflight
