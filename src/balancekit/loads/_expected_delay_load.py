@@ -26,8 +26,8 @@ RESET_COUNT: Final = 50.0
 MAX_SILENT: Final = 3
 """Each request of an endpoint that never answered makes it dearer by one mean, if it ended without saying anything of
 the endpoint (ignored, or cancelled soon); up to so many."""
-RECENT: Final = 4
-"""Endpoints that have just answered which a picker remembers; a power of two."""
+RECENT: Final = 8
+"""Endpoints that have just answered which a picker remembers."""
 
 
 class HotFields:
@@ -37,7 +37,7 @@ class HotFields:
         "_answered_at",
         "_count",
         "_node",
-        "_plain",
+        "_plain_seat",
         "_root",
         "pool",
         "price",
@@ -53,6 +53,7 @@ class ExpectedDelayLoad(HotFields):
     __slots__ = (
         "_probe",
         "_reported",
+        "_seat",
         "_silent",
         "_started",
         "_success",
@@ -74,9 +75,10 @@ class ExpectedDelayLoad(HotFields):
         """Smaller than that of an endpoint of the same price that was picked later, in sixths of a second. A selector
         moves it."""
         self.recent: list[Node] | None = None
-        """Where a selector wants to find the endpoint when it has just answered."""
+        """Where a selector wants to find the endpoint when it has just answered, if no better one has its seat."""
         self._node = node
-        self._plain = False  # whether it has answered, and not failed of late
+        self._seat = pool.size % RECENT
+        self._plain_seat: int | None = None  # the same if it has answered, and not failed of late
         self._root = 0.0
         self._count = 0.0
         self._answered_at = -math.inf
@@ -134,7 +136,8 @@ class ExpectedDelayLoad(HotFields):
         self._count = count = self._count / (1.0 + since * pool.rate) + 1.0
         self._root = root = self._root + (sample - self._root) / count
         self._answered_at = now
-        if not self._plain:
+        seat = self._plain_seat
+        if seat is None:
             self._recover(now, since, sample)
             return
         price = root * root
@@ -142,15 +145,15 @@ class ExpectedDelayLoad(HotFields):
             price = pool.least
         self.price = price
         queue = node.inflight / node.capacity + 1.0
-        node.latency_estimate = price * (queue * (queue + CROWD)) + self.turn
+        node.latency_estimate = delay = price * (queue * (queue + CROWD)) + self.turn
         recent = self.recent
-        if recent is not None:
-            recent[node.successes & 3] = node
+        if recent is not None and recent[seat].latency_estimate >= delay:
+            recent[seat] = node
 
     def reset(self) -> None:
         """Forget failures, and most of what is known of the pace: the endpoint is back from an ejection."""
         self._success = None
-        self._plain = self.known and self._probe.stage is Stage.NONE and self._reported is None
+        self._set_plain(plain=self.known and self._probe.stage is Stage.NONE and self._reported is None)
         self._count = min(self._count, RESET_COUNT)
         self.restate(self._answered_at)
 
@@ -178,7 +181,8 @@ class ExpectedDelayLoad(HotFields):
         self.restate(now)
         idle = probe.is_due(now=now, picks=pool.picks, size=pool.size)
         if idle and probe.stage is Stage.NONE and not node.inflight and self._success is None:
-            probe.stage, self._plain = Stage.WANTED, False
+            probe.stage = Stage.WANTED
+            self._set_plain(plain=False)
             self._count = min(self._count, PROBED_COUNT)
         if probe.stage is Stage.WANTED:
             node.latency_estimate = -math.inf
@@ -206,20 +210,21 @@ class ExpectedDelayLoad(HotFields):
         """Record that the endpoint has answered, if that is new."""
         if not self.known:
             self.known = True
-            self._plain = self._success is None and self._probe.stage is Stage.NONE and self._reported is None
+            untroubled = self._success is None and self._probe.stage is Stage.NONE
+            self._set_plain(plain=untroubled and self._reported is None)
             self.pool.learn(now)
 
     def _report(self, report: LoadReport, now: float) -> None:
         reported = self._reported or ReportedUtilization(self.pool.memory)
         if reported.record(report, now):
             self._reported = reported
-            self._plain = False
+            self._set_plain(plain=False)
 
     def _fail(self, now: float) -> None:
         if self._success is None:
             penalty = self.pool.penalty
             self._success = SuccessRate(decay=penalty.decay, healing=penalty.healing)
-            self._plain = False
+            self._set_plain(plain=False)
         self._success.record(0.0, now=now, since=self._answered_at)
 
     def _recover(self, now: float, since: float, sample: float) -> None:
@@ -230,8 +235,14 @@ class ExpectedDelayLoad(HotFields):
             if success.clean:
                 self._success = None
         self._probe.answered(sample * sample / self.pool.least)
-        self._plain = self.known and self._success is None and self._reported is None
+        self._set_plain(plain=self.known and self._success is None and self._reported is None)
         self._meet(now)
         self.restate(now)
-        if self._reported is not None and self.recent is not None:
-            self.recent[self._node.successes & 3] = self._node
+        recent, node = self.recent, self._node
+        if self._reported is None or recent is None:
+            return
+        if recent[self._seat].latency_estimate >= node.latency_estimate:
+            recent[self._seat] = node
+
+    def _set_plain(self, *, plain: bool) -> None:
+        self._plain_seat = self._seat if plain else None

@@ -1,9 +1,12 @@
 """Shortest expected delay: the endpoint that will answer soonest, as far as the loads know.
 
 Up to 16 endpoints, all are compared. In larger pools, each pick compares eight, going round in an order drawn at random
-once, with four that have just answered or lost narrowly. Going round looks at every endpoint again soon, and what is
-remembered keeps the queues finite whatever the speeds are (Shah and Prabhakar), where two draws at random do not. Nodes
-that were made together lie in memory in that order.
+once, with eight that have just answered. Going round looks at every endpoint again soon, and what is remembered keeps
+the queues finite whatever the speeds are (Shah and Prabhakar), where two draws at random do not. Nodes that were made
+together lie in memory in that order.
+
+*What is remembered.* Each endpoint has one of eight seats. When it answers, it takes the seat if it is at least as good
+as the one that has it. So no endpoint is remembered twice, and good ones stay until something better comes.
 
 The comparison is of one number per endpoint (``node.latency_estimate``), which :class:`~balancekit.loads.ExpectedDelay`
 restates whenever a request begins or ends there. Other loads are asked for their value.
@@ -26,7 +29,7 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 __all__ = ["ShortestExpectedDelay"]
 
 MAX_SCANNED: Final = 16
-"""Pools up to this size are compared whole: it costs no more than eight and four of a larger one."""
+"""Pools up to this size are compared whole: it costs no more than eight and eight of a larger one."""
 WINDOW: Final = 8
 """Endpoints looked at in turn by each pick from a larger pool."""
 
@@ -38,7 +41,7 @@ class Rota(NamedTuple):
     windows: Iterator[Sequence[Node]]
     """Never ends; the whole pool is one window if it is small."""
     recent: list[Node]
-    """Endpoints that have just answered or lost narrowly; empty if the pool is small."""
+    """Endpoints that have just answered, each in its seat; empty if the pool is small."""
     pool: ExpectedDelayPool | None
     """What the loads share, if they are expected delays."""
     told: bool
@@ -47,7 +50,7 @@ class Rota(NamedTuple):
 
 @final
 class ShortestExpectedDelay(ConstructorRepr):
-    """The endpoint with the shortest expected delay, of all or of twelve; the default.
+    """The endpoint with the shortest expected delay, of all or of sixteen; the default.
 
     *Guarantee.* No queue grows without bound if any policy can keep all of them finite. Among endpoints that are healthy
     and equally fast, none goes without a pick for longer than 30 s or 20 requests per endpoint, whichever is longer.
@@ -200,19 +203,18 @@ def _scan_by_capacity(nodes: Sequence[Node], pool: ExpectedDelayPool) -> Callabl
 
 
 def _roll(rota: Rota, pool: ExpectedDelayPool) -> Callable[..., Node]:
-    """Compare the next window with those remembered, and remember the runner-up."""
-    recent, following, mask = rota.recent, rota.windows.__next__, RECENT - 1
+    """Compare the next window with those remembered."""
+    recent, following = rota.recent, rota.windows.__next__
     first = recent[0]
 
     def pick(_now: float = 0.0, /) -> Node:
-        chosen, least, runner_up = first, inf, first
+        chosen, least = first, inf
         for node in recent:
             if node.latency_estimate < least:
-                runner_up, chosen, least = chosen, node, node.latency_estimate
+                chosen, least = node, node.latency_estimate
         for node in following():
             if node.latency_estimate < least:
-                runner_up, chosen, least = chosen, node, node.latency_estimate
-        recent[chosen.successes & mask] = runner_up
+                chosen, least = node, node.latency_estimate
         # What follows is _take, written out.
         load: Any = chosen.load
         price, turn = load.price, load.turn

@@ -444,21 +444,26 @@ def test_an_ejection_forgets_failures_and_most_of_the_past():
 
 
 def test_what_answers_is_remembered():
-    """A plain success puts the endpoint where the selector looks, in one of four places by its number of successes."""
-    _, (a, b) = pool_of("a", "b")
-    places = [None] * 4
-    for node in (a, b):
+    """A plain success puts the endpoint into its seat, one of eight, unless a better one is there."""
+    _, nodes = pool_of(*"abcdefghijkl")
+    seats = list(nodes[:8])
+    for node in nodes:
         answer(node, 4.0, 1.0)
-        node.load.recent = places
-    for number in range(2, 8):
-        answer(a, 4.0, 4.0 * number)
-        assert places[a.successes & 3] is a
-    answer(b, 4.0, 20.0)
-    assert places[b.successes & 3] is b
-    end(b, Outcome.FAILURE, start=24.0, at=24.0)
-    places[:] = [a] * 4
-    answer(b, 4.0, 28.0)
-    assert places == [a] * 4, "one that has failed of late is not remembered"
+        node.load.recent = seats
+    a, b, i, j = nodes[0], nodes[1], nodes[8], nodes[9]
+    answer(i, 4.0, 8.0)
+    assert seats[0] is i, "as good as a"
+    a.inflight = 1
+    answer(a, 4.0, 12.0)
+    assert seats[0] is i, "better than a, which has a queue"
+    i.inflight = 2
+    answer(i, 4.0, 16.0)
+    answer(a, 4.0, 20.0)
+    assert seats[0] is a, "better than i now"
+    end(j, Outcome.FAILURE, start=24.0, at=24.0)
+    answer(j, 4.0, 28.0)
+    assert seats[1] is b, "one that has failed of late is not remembered"
+    assert seats[1:] == nodes[1:8]
 
 
 def test_an_endpoint_that_has_gone_is_left_out():

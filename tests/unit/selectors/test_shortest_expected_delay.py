@@ -86,8 +86,8 @@ def test_a_small_pool_is_compared_whole(weights):
 
 @pytest.mark.parametrize("size", [17, 20, 24, 40])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_large_pool_is_looked_at_in_windows_of_eight_with_four_remembered(size, weighted):
-    """Each pick is the least of the next eight in a fixed order and of four that answered or lost narrowly."""
+def test_a_large_pool_is_looked_at_in_windows_of_eight_with_eight_remembered(size, weighted):
+    """Each pick is the least of the next eight in a fixed order and of eight that have just answered."""
     nodes = made({f"e{k}": 1.0 + k % 3 if weighted else 1.0 for k in range(size)})
     rng, selector = Random(2), ShortestExpectedDelay()
     pick = selector.picker(make_snapshot(nodes), rng=rng)
@@ -96,7 +96,7 @@ def test_a_large_pool_is_looked_at_in_windows_of_eight_with_four_remembered(size
     first = again.randrange(size)
     order = order[first:] + order[:first]
     recent = nodes[0].load.recent
-    assert recent == order[:4]
+    assert recent == order[:8]
     assert all(node.load.recent is recent for node in nodes)
     model, open_ = Model(nodes), []
     start = 0
@@ -108,14 +108,10 @@ def test_a_large_pool_is_looked_at_in_windows_of_eight_with_four_remembered(size
         before = list(recent)
         picked = pick(float(number))
         assert picked is looked[delays.index(min(delays))]
+        assert recent == before, "a pick changes no seat"
         model.take(picked)
-        place = picked.successes & 3
-        before[place] = recent[place]
-        assert recent == before, "one place is the runner-up's"
-        up_to = delays.index(min(delays))
-        better = [node for node, delay in zip(looked[:up_to], delays, strict=False)]
-        assert recent[place] is (least_of(better, delays) if better else order[0])
         live(rng, nodes, picked, open_, number / 10.0)
+    assert any(node not in order[:8] for node in recent)
 
 
 def test_a_large_pool_keeps_its_order():
@@ -137,11 +133,6 @@ def test_a_large_pool_keeps_its_order():
     joined = sorted(node.load.place for node in nodes[50:])
     assert joined[0] < 0.4
     assert joined[-1] > 0.6
-
-
-def least_of(nodes, delays):
-    """Return the first of the least, by delays as they were."""
-    return nodes[delays.index(min(delays[: len(nodes)]))]
 
 
 def test_endpoints_of_weight_zero_are_picked_only_if_there_are_no_others():
