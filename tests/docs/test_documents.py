@@ -29,7 +29,7 @@ CODE = Sybil(parsers=[SESSIONS], document_types={".py": PythonDocStringDocument}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITH_CODE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
 MODULES = sorted((ROOT / "src").rglob("*.py"))
-PROGRAMS = {"redis.md": "redis-server"}
+PROGRAMS = {"redis.md": "redis-server", "sessions.md": "redis-server"}
 """Programs that a page starts."""
 
 
