@@ -153,7 +153,7 @@ class ExpectedDelayLoad(HotFields):
     def reset(self) -> None:
         """Forget failures, and most of what is known of the pace: the endpoint is back from an ejection."""
         self._success = None
-        self._set_plain(plain=self.known and self._probe.stage is Stage.NONE and self._reported is None)
+        self._plain_seat = self._seat_if_plain()
         self._count = min(self._count, RESET_COUNT)
         self.restate(self._answered_at)
 
@@ -182,7 +182,7 @@ class ExpectedDelayLoad(HotFields):
         idle = probe.is_due(now=now, picks=pool.picks, size=pool.size)
         if idle and probe.stage is Stage.NONE and not node.inflight and self._success is None:
             probe.stage = Stage.WANTED
-            self._set_plain(plain=False)
+            self._plain_seat = None
             self._count = min(self._count, PROBED_COUNT)
         if probe.stage is Stage.WANTED:
             node.latency_estimate = -math.inf
@@ -210,21 +210,20 @@ class ExpectedDelayLoad(HotFields):
         """Record that the endpoint has answered, if that is new."""
         if not self.known:
             self.known = True
-            untroubled = self._success is None and self._probe.stage is Stage.NONE
-            self._set_plain(plain=untroubled and self._reported is None)
+            self._plain_seat = self._seat_if_plain()
             self.pool.learn(now)
 
     def _report(self, report: LoadReport, now: float) -> None:
         reported = self._reported or ReportedUtilization(self.pool.memory)
         if reported.record(report, now):
             self._reported = reported
-            self._set_plain(plain=False)
+            self._plain_seat = None
 
     def _fail(self, now: float) -> None:
         if self._success is None:
             penalty = self.pool.penalty
             self._success = SuccessRate(decay=penalty.decay, healing=penalty.healing)
-            self._set_plain(plain=False)
+            self._plain_seat = None
         self._success.record(0.0, now=now, since=self._answered_at)
 
     def _recover(self, now: float, since: float, sample: float) -> None:
@@ -235,14 +234,15 @@ class ExpectedDelayLoad(HotFields):
             if success.clean:
                 self._success = None
         self._probe.answered(sample * sample / self.pool.least)
-        self._set_plain(plain=self.known and self._success is None and self._reported is None)
+        self._plain_seat = self._seat_if_plain()
         self._meet(now)
         self.restate(now)
-        recent, node = self.recent, self._node
+        recent, node, seat = self.recent, self._node, self._seat
         if self._reported is None or recent is None:
             return
-        if recent[self._seat].latency_estimate >= node.latency_estimate:
-            recent[self._seat] = node
+        if recent[seat].latency_estimate >= node.latency_estimate:
+            recent[seat] = node
 
-    def _set_plain(self, *, plain: bool) -> None:
-        self._plain_seat = self._seat if plain else None
+    def _seat_if_plain(self) -> int | None:
+        untroubled = self._success is None and self._probe.stage is Stage.NONE and self._reported is None
+        return self._seat if self.known and untroubled else None
