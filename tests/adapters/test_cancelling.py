@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import pytest
 
-from balancekit import First, LoadBalancer
+from balancekit import First, LoadBalancer, Outcome
 from balancekit.adapters import hedge
 from balancekit.retry import RetryBudget
 
@@ -120,3 +121,150 @@ def test_a_hedged_call_that_is_cancelled_ends_cancelled(server: Server) -> None:
         return ends
 
     assert asyncio.run(main()) <= {"200", "cancelled"}
+
+
+class Streamed:
+    """A result that has to be closed."""
+
+    closed = False
+
+    async def aclose(self) -> None:
+        """Close it."""
+        self.closed = True
+
+
+@pytest.mark.parametrize(("backend", "natively"), [("asyncio", False), ("asyncio", True), ("trio", False)])
+def test_a_result_that_a_cancelled_hedge_does_not_return_is_closed(backend: str, natively: bool) -> None:
+    """A call that is cancelled while its slower attempt still cleans up closes the result that it has already."""
+    result, lb = Streamed(), LoadBalancer(["a", "b"], selector=First())
+
+    async def attempt(lease: Any) -> Streamed:
+        if lease.target == "a":
+            try:
+                await anyio.sleep(30.0)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    won.set()
+                    await over.wait()
+        return result
+
+    async def main() -> None:
+        nonlocal won, over
+        won, over = anyio.Event(), anyio.Event()
+
+        async def end(cancel: Any) -> None:
+            await won.wait()
+            cancel()
+            await anyio.sleep(0.01)
+            over.set()
+
+        async with anyio.create_task_group() as group:
+            if natively:
+                task = asyncio.ensure_future(hedge(lb, attempt, delay=0.001))
+                group.start_soon(end, task.cancel)
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                return
+            with anyio.CancelScope() as scope:
+                group.start_soon(end, scope.cancel)
+                await hedge(lb, attempt, delay=0.001)
+            assert scope.cancelled_caught
+
+    won = over = cast("anyio.Event", None)
+    anyio.run(main, backend=backend)
+    assert result.closed
+    assert lb.stats().inflight == 0
+
+
+class Ending(BaseException):
+    """Neither an Exception nor a cancellation."""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("kind", [Ending, SystemExit, KeyboardInterrupt])
+def test_what_ends_an_attempt_for_good_ends_the_hedged_call_as_it_is(
+    backend: str, kind: type[BaseException]
+) -> None:
+    """SystemExit and its like arrive at the caller bare, not in an exception group."""
+    lb = LoadBalancer(["a", "b"])
+
+    async def attempt(_lease: Any) -> None:
+        raise kind
+
+    async def main() -> BaseException | None:
+        try:
+            await hedge(lb, attempt, delay=30.0)
+        except kind as error:
+            return error
+        return None
+
+    assert isinstance(anyio.run(main, backend=backend), kind)
+    assert lb.stats().inflight == 0
+
+
+class OnceSelector:
+    """A selector that raises from its second pick on."""
+
+    picks = 0
+
+    def select(self, snapshot: Any, ctx: Any) -> Any:
+        """Pick the first."""
+        self.picks += 1
+        if self.picks > 1:
+            raise ZeroDivisionError
+        return snapshot.candidates(ctx)[0]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_error_of_the_second_pick_ends_the_hedged_call_as_it_is(backend: str) -> None:
+    """What a selector raises for the second attempt arrives bare, and the first attempt is cancelled."""
+    lb = LoadBalancer(["a", "b"], selector=OnceSelector())
+
+    async def attempt(_lease: Any) -> None:
+        await anyio.sleep(30.0)
+
+    async def main() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await hedge(lb, attempt, delay=0.001)
+
+    anyio.run(main, backend=backend)
+    assert lb.stats().outcomes[Outcome.CANCELLED] == 1
+    assert lb.stats().inflight == 0
+
+
+class WithoutHash:
+    """A wrapper that compares by value, and so has no hash."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, inner: LoadBalancer[str]) -> None:
+        self.inner = inner
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WithoutHash) and other.inner is self.inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class WithoutWeakReferences:
+    """A wrapper with slots."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: LoadBalancer[str]) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("wrapper", [WithoutHash, WithoutWeakReferences])
+def test_a_wrapped_balancer_is_hedged_whatever_the_wrapper_supports(wrapper: Any) -> None:
+    """A quantile as the delay needs neither a hash nor weak references of the balancer."""
+    lb = wrapper(LoadBalancer(["a", "b"], timed=True))
+
+    async def attempt(lease: Any) -> str:
+        return str(lease.target)
+
+    assert asyncio.run(hedge(lb, attempt, delay="p50")) in {"a", "b"}

@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from balancekit._support import validation as valid
@@ -61,8 +61,8 @@ async def hedge(
     balancer
         Whose endpoints are asked.
     attempt
-        One attempt on the endpoint of a lease; must be idempotent. Its exceptions end its lease as usual. A second result
-        that comes in the very moment of the first is closed, if it has ``aclose`` or ``close``.
+        One attempt on the endpoint of a lease; must be idempotent. Its exceptions end its lease as usual. A result that is
+        not returned is closed, if it has ``aclose`` or ``close``: a second one, or one that came before the call was cancelled.
     delay
         Seconds after which another attempt is started, > 0; or ``"p50"``, ``"p95"``, ``"p99"`` of the balancer's recent
         latencies, and no hedge until 20 of them are known.
@@ -82,7 +82,10 @@ async def hedge(
     UnavailableError
         If no endpoint is eligible.
     Exception
-        What failed first, if no attempt succeeded; that something an attempt waits for is cancelled is a failure too.
+        What failed first, if no attempt succeeded; that something an attempt waits for is cancelled is a failure too. At
+        once, what prevents a further attempt: an error of a selector or a clock.
+    BaseException
+        At once, what ends an attempt and is neither an ``Exception`` nor a cancellation, such as ``SystemExit``.
 
     Example
     -------
@@ -100,58 +103,92 @@ async def hedge(
     _check(attempt, budget, clock)
     wait = _delay(balancer, delay, clock)
     limit = valid.integer("extra", extra, minimum=1) + 1
-    won: list[tuple[R, str]] = []
-    errors: list[BaseException] = []
     first = balancer.acquire(key)
-    tried = [first.endpoint.id]
+    race: _Race[R] = _Race(first.endpoint.id)
     with _or_given_back(first):
         if budget is not None:
             budget.deposit(now=clock())
 
-    cancelled, cancelling = anyio.get_cancelled_exc_class(), _cancelling()
+    tried, cancelling = race.tried, _cancelling()
     try:
         async with anyio.create_task_group() as group:
-            done = anyio.Event()
-
-            async def run(lease: Lease[T]) -> None:
-                try:
-                    with lease:
-                        result = await _begun(attempt, lease)
-                except (Exception, cancelled) as error:
-                    if isinstance(error, cancelled) and anyio.current_effective_deadline() == -math.inf:
-                        raise  # the call is being cancelled, not only what the attempt waits for
-                    errors.append(error)
-                    if len(errors) == len(tried):
-                        done.set()
-                    return
-                if won:
-                    await _close(result)
-                    return
-                won.append((result, lease.endpoint.id))
-                done.set()
-
-            group.start_soon(run, first)
+            group.start_soon(race.run, attempt, first)
             for _ in range(limit):
                 with anyio.move_on_after(wait if len(tried) < limit else math.inf):
-                    await done.wait()
+                    await race.done.wait()
                     break
-                lease = _another(balancer, key, tried, budget, clock)
+                try:
+                    lease = _another(balancer, key, tried, budget, clock)
+                except BaseException as error:
+                    race.decisive = error
+                    break
                 if lease is None:
-                    await done.wait()
+                    await race.done.wait()
                     break
                 tried.append(lease.endpoint.id)
-                group.start_soon(run, lease)
+                group.start_soon(race.run, attempt, lease)
             group.cancel_scope.cancel()
+    except BaseException:
+        await race.close()
+        raise
     finally:
         now = clock()
         for id in tried[1:]:
-            balancer.emit(Hedged(endpoint=id, at=now, won=bool(won) and won[0][1] == id))
-    if won:
-        return won[0][0]
+            balancer.emit(Hedged(endpoint=id, at=now, won=race.winner == id))
+    if race.decisive is not None:
+        await race.close()
+        raise race.decisive
+    for result in race.won:
+        return result
     await anyio.lowlevel.checkpoint_if_cancelled()
-    if not errors or _cancelled_natively(cancelling):
-        raise cancelled  # the call was cancelled, in a moment in which the scopes took it for their own
-    raise errors[0]
+    if not race.errors or _cancelled_natively(cancelling):
+        raise race.cancelled  # the call was cancelled, in a moment in which the scopes took it for their own
+    raise race.errors[0]
+
+
+class _Race(Generic[R]):
+    """What has come of the attempts of one call."""
+
+    def __init__(self, first: str) -> None:
+        import anyio  # noqa: PLC0415 - as above
+
+        self.tried = [first]
+        self.done = anyio.Event()
+        """Set when there is a result, or none can come."""
+        self.won: list[R] = []
+        """The result, if there is one."""
+        self.winner: str | None = None
+        self.errors: list[BaseException] = []
+        self.decisive: BaseException | None = None
+        """An error that is raised whatever else comes of the attempts; not in the group, which would wrap it."""
+        self.cancelled = anyio.get_cancelled_exc_class()
+
+    async def run(self, attempt: Callable[[Lease[T]], Awaitable[R]], lease: Lease[T]) -> None:
+        """Carry out one attempt."""
+        import anyio  # noqa: PLC0415 - as above
+
+        try:
+            with lease:
+                result = await _begun(attempt, lease)
+        except BaseException as error:
+            if isinstance(error, self.cancelled) and anyio.current_effective_deadline() == -math.inf:
+                raise  # the call is being cancelled, not only what the attempt waits for
+            self.errors.append(error)
+            if not isinstance(error, (Exception, self.cancelled)):
+                self.decisive = error
+            if self.decisive is not None or len(self.errors) == len(self.tried):
+                self.done.set()
+            return
+        if self.won:
+            await _close(result)
+            return
+        self.won, self.winner = [result], lease.endpoint.id
+        self.done.set()
+
+    async def close(self) -> None:
+        """Close the result, which is not returned."""
+        for result in self.won:
+            await _close(result)
 
 
 def _check(attempt: object, budget: object, clock: object) -> None:
@@ -238,9 +275,15 @@ def _delay(balancer: ObservableBalancer[T], delay: float | str, clock: Clock) ->
     if delay not in QUANTILES:
         raise ConfigurationError("delay", delay, f"seconds > 0, or one of {', '.join(QUANTILES)}")
     now = clock()
-    known = _read.get(balancer)
+    try:
+        known = _read.get(balancer)
+    except TypeError:  # a wrapper that has no hash, or no weak references
+        return _quantile(balancer, delay)
     if known is None or known[2] != delay or not 0.0 <= now - known[0] < DELAY_CACHE_S:
-        latency = balancer.stats().latency
-        value = math.inf if latency is None or latency.count < MIN_SAMPLES else float(getattr(latency, delay))
-        _read[balancer] = known = (now, value, delay)
+        _read[balancer] = known = (now, _quantile(balancer, delay), delay)
     return known[1]
+
+
+def _quantile(balancer: ObservableBalancer[T], name: str) -> float:
+    latency = balancer.stats().latency
+    return math.inf if latency is None or latency.count < MIN_SAMPLES else float(getattr(latency, name))
