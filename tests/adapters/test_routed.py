@@ -320,6 +320,48 @@ def test_a_server_that_cancels_on_trio_blames_no_endpoint():
     assert {o.value for o, count in pool.stats().outcomes.items() if count} == {"cancelled"}
 
 
+@pytest.mark.parametrize("where", ["start", "body", "receive", "websocket"])
+def test_a_client_that_hangs_up_on_an_asgi_application_blames_no_endpoint(where):
+    """The OSError of ``send``, or what an application raises after a disconnect, ends the lease as cancelled."""
+    pool = LoadBalancer(POOL)
+
+    async def app(scope_, receive, send):
+        if where in {"receive", "websocket"}:
+            assert (await receive())["type"].endswith(".disconnect")
+            raise RuntimeError("the client has gone")  # as frameworks do
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    async def receive():
+        return {"type": "websocket.disconnect" if where == "websocket" else "http.disconnect"}
+
+    async def send(message):
+        if where == "start" or message["type"] == "http.response.body":
+            raise ConnectionResetError
+
+    edge = asgi.RoutingMiddleware(app, RouteTable([Route("site", pool)]))
+    with pytest.raises((ConnectionResetError, RuntimeError)):
+        asyncio.run(edge(scope(), receive, send))
+    assert {o.value for o, count in pool.stats().outcomes.items() if count} == {"cancelled"}
+    assert [s.failures for s in edge.stats()] == [0]
+
+
+def test_an_asgi_application_that_receives_its_body_and_fails_has_failed():
+    """Only a disconnect makes an error of the application none of the endpoint's."""
+    pool = LoadBalancer(POOL)
+
+    async def app(scope_, receive, send):
+        await receive()
+        raise OSError
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    with pytest.raises(OSError):
+        asyncio.run(asgi.RoutingMiddleware(app, RouteTable([Route("site", pool)]))(scope(), receive, None))
+    assert {o.value for o, count in pool.stats().outcomes.items() if count} == {"failure"}
+
+
 @pytest.mark.parametrize("where", ["call", "body"])
 def test_a_server_that_ends_a_wsgi_application_blames_no_endpoint(where):
     """``SystemExit`` of a server that stops its worker, in the application or its body, ends the lease as cancelled."""

@@ -1,7 +1,8 @@
 """Middleware for ASGI servers: the route table picks the pool, the pool an endpoint, before the application runs.
 
 The application finds both in ``scope["balancekit"]``, a :class:`RoutedRequest`, and forwards to ``lease.target`` or decides
-otherwise. The lease ends with the application, with the outcome that its status says.
+otherwise. The lease ends with the application, with the outcome that its status says; an error of the application is a
+failure, unless the client has hung up before.
 
 Cost: one match and one lease a request. Needs no extra: ASGI is a calling convention (asgi.readthedocs.io, HTTP 2.5).
 """
@@ -101,22 +102,33 @@ class RoutingMiddleware:
     ) -> None:
         lease: Lease[Any] = routed.lease
         started = time.perf_counter()
-        status, recorded = 0, False
+        status, recorded, hung_up = 0, False, False
+
+        async def received() -> Message:
+            nonlocal hung_up
+            message = await receive()
+            hung_up = hung_up or message["type"] in {"http.disconnect", "websocket.disconnect"}
+            return message
 
         async def watched(message: Message) -> None:
-            nonlocal status, recorded
+            nonlocal status, recorded, hung_up
             if message["type"] == "http.response.start" and not recorded:
                 status, recorded = message["status"], True
                 lease.first_byte()
                 self._router.record(routed.match, started, failed=status >= 500)
-            await send(message)
+            try:
+                await send(message)
+            except OSError:  # how servers say that the client has gone
+                hung_up = True
+                raise
 
         outcome = Outcome.CANCELLED  # by the server, with an exception of asyncio's or of trio's
         try:
-            await self._app({**scope, "balancekit": routed}, receive, watched)
+            await self._app({**scope, "balancekit": routed}, received, watched)
             outcome = classify_status(status).outcome
         except Exception:
-            outcome = Outcome.FAILURE
+            if not hung_up:  # else it is the client that ended the request
+                outcome = Outcome.FAILURE
             raise
         finally:
             lease.release(outcome)
