@@ -19,6 +19,7 @@ from balancekit.adapters import httpx2 as for_httpx2
 from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._retry_after import retry_after
 from balancekit.adapters._target import address_of
+from balancekit.adapters._transports import MAX_TLS_NAMES
 
 from ._clients import KINDS, play
 from ._server import Server
@@ -168,6 +169,29 @@ def test_a_date_without_a_zone_is_in_utc(zone: str, monkeypatch: pytest.MonkeyPa
         time.tzset()
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("60, 60", 60.0),
+        ("60,120", 60.0),
+        ("Thu, 01 Jan 1970 00:01:00 GMT, Thu, 01 Jan 1970 00:09:00 GMT", 45.0),
+        ("Thu, 01 Jan 1970 00:00:60 GMT", 44.0),
+        ("Thursday, 01-Jan-70 00:00:60 GMT", 44.0),
+        ("Thu Jan  1 00:00:60 1970", 44.0),
+        (",60", None),
+        ("", None),
+    ],
+)
+def test_retry_after_of_two_headers_or_with_a_leap_second_is_read(value: str, seconds: float | None) -> None:
+    """Of two headers that a client joined the first counts, as with clients that show only that; a leap second is a second."""
+    assert retry_after({"Retry-After": value}, wall=15.0) == seconds
+
+
+def test_a_wait_in_milliseconds_that_stands_twice_is_read_once() -> None:
+    """The first of two values counts."""
+    assert retry_after({"retry-after-ms": "250, 500"}, wall=0.0) == 0.25
+
+
 HEADERS = [
     ("Retry-After", 503),
     ("Retry-After", 429),
@@ -264,3 +288,30 @@ def test_what_a_pool_of_transports_remembers_is_bounded_by_the_pool() -> None:
         assert len(pool._leaving) <= 1
         assert pool._present == {"pod-1999"}
         assert len(config.refused_keys) <= 2
+
+
+def test_what_a_route_remembers_of_tls_names_is_bounded() -> None:
+    """An adapter for all hosts keeps connections for 64 of the names that callers use, and closes those of the oldest."""
+    closed = 0
+
+    class Inner(httpx2.BaseTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            return httpx2.Response(200)
+
+        def close(self) -> None:
+            nonlocal closed
+            closed += 1
+
+    names = 300
+    transport = for_httpx2.BalancedTransport(
+        LoadBalancer(["10.0.0.1:443"]), transport_factory=lambda _: Inner()
+    )
+    with httpx2.Client(transport=transport) as client:
+        for n in range(names):
+            client.get(f"https://tenant-{n}.example/")
+        client.get(f"https://tenant-{names - 1}.example/")
+        (route,) = transport._pool._routes.values()
+        assert list(route.transports) == [f"tenant-{n}.example" for n in range(names - MAX_TLS_NAMES, names)]
+        assert closed == names - MAX_TLS_NAMES
+        assert not transport._pool._leaving
+    assert closed == names

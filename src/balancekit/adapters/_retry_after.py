@@ -2,7 +2,8 @@
 
 ``Retry-After`` is a number of seconds or a date (RFC 9110, 10.2.3); ``retry-after-ms`` is what some model providers add.
 ``x-ratelimit-remaining-*: 0`` with ``x-ratelimit-reset-*`` says the same before the first refusal; the reset is a number of
-seconds, or a duration such as ``6m0s`` or ``250ms``. What cannot be read says nothing.
+seconds, or a duration such as ``6m0s`` or ``250ms``. What cannot be read says nothing. Of a header that a server and a proxy
+have both added, the first counts: some clients join them with a comma, and one shows the first only.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["quota_reset", "retry_after"]
 QUOTAS: Final = ("requests", "tokens")
 _NUMBER: Final = re.compile(r"[0-9]{1,300}(?:\.[0-9]{0,300})?")
 """Digits of ASCII; ``float`` takes signs, exponents, underscores and the digits of other scripts as well."""
+_LEAP_SECOND: Final = re.compile(r"(:[0-9]{2}):60\b")
 _DURATION: Final = re.compile(
     r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII
 )
@@ -42,18 +44,20 @@ def retry_after(headers: Mapping[str, str], *, wall: float) -> float | None:
     45.0
     >>> retry_after({"Retry-After": "Thu Jan  1 00:01:00 1970"}, wall=15.0)
     45.0
+    >>> retry_after({"Retry-After": "5, 120"}, wall=0.0)
+    5.0
     """
-    precise = _number(headers.get("retry-after-ms"))
+    precise = _number((headers.get("retry-after-ms") or "").partition(",")[0])
     if precise is not None:
         return precise / 1000.0
     text = headers.get("Retry-After")
     if text is None:
         return None
-    seconds = _number(text)
+    seconds = _number(text.partition(",")[0])
     if seconds is not None:
         return seconds
     try:
-        date = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(_LEAP_SECOND.sub(r"\1:59", text))
         if date.tzinfo is None:
             # The form of asctime, which has no zone: HTTP dates are in UTC (RFC 9110, 5.6.7).
             date = date.replace(tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 Separate pools keep a slow endpoint from starving the others, and keep their limits per endpoint. Under TLS there is one
 per name that is asked for besides: httpx keeps connections apart by address only, and would use one that was verified
-for one name for another. When an endpoint has been removed, its transports are closed after the last lease, or after
+for one name for another. The names may be those of callers, so an endpoint keeps :data:`MAX_TLS_NAMES` of them. When an endpoint has been removed, its transports are closed after the last lease, or after
 ``drain_timeout``; by the next request, for a listener may not wait. A forked child makes transports of its own: what two
 processes write on one connection would be mixed up.
 """
@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import is_not
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Final, Generic, TypeVar, final
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_lock
@@ -28,6 +28,9 @@ from balancekit.snapshot import Node
 __all__ = ["Route", "TransportPool"]
 
 InnerTransport = TypeVar("InnerTransport")
+
+MAX_TLS_NAMES: Final = 64
+"""Names for which an endpoint keeps connections; with one more, those of the oldest are closed as if it had been removed."""
 
 
 @final
@@ -138,6 +141,8 @@ class TransportPool(Generic[InnerTransport]):
         fresh = self._make(route.node.endpoint)
         with self._lock:
             made = route.transports.setdefault(name, fresh)  # that of another thread, perhaps: ours is unused
+            if len(route.transports) > MAX_TLS_NAMES:
+                self._leave(route.node, route.transports.pop(next(iter(route.transports))))
             if made is not fresh or self._routes.get(route.node.id) is not route:
                 # It is unused, or its endpoint has left meanwhile.
                 self._leave(route.node, fresh)
