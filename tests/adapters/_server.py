@@ -3,6 +3,7 @@
 ==================================  =====================================================================
 ``/ok``                             200, the server's name
 ``/echo``                           200, what was received, as JSON
+``/drip-bytes?head=...&rest=...&gap=0.1``  the head at once, the rest byte by byte
 ``/status?code=503&retry_after=5``  that status
 ``/slow?seconds=1``                 200 after a while
 ``/close``                          reads the request and hangs up
@@ -145,6 +146,13 @@ class Server:
                 await writer.drain()
                 await asyncio.sleep(float(query["gap"]))
             return True
+        if what == "drip-bytes":
+            writer.write(query["head"].encode())
+            for letter in query["rest"].encode():
+                writer.write(bytes([letter]))
+                await writer.drain()
+                await asyncio.sleep(float(query["gap"]))
+            return False
         if what == "slow":
             await asyncio.sleep(float(query["seconds"]))
         extra: list[tuple[str, str]] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -12,6 +14,17 @@ from balancekit.adapters import request_options
 
 from ._clients import ASYNC, KINDS, play
 from ._server import Server
+
+CHUNKED = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+BODIES = {
+    "of a known length": ("HTTP/1.1 200 X\r\nContent-Length: 400\r\n\r\n", "x" * 400),
+    "to the end of the connection": ("HTTP/1.1 200 X\r\n\r\n", "x" * 400),
+    "in one chunk": (CHUNKED + "190\r\n", "x" * 400),
+    "in the line before a chunk": (CHUNKED, "190;" + "x" * 400),
+    "in the trailer": (CHUNKED + "1\r\nx\r\n0\r\n", "X: " + "y" * 400),
+}
+"""What comes at once, and what comes byte by byte."""
+BETWEEN_CHUNKS = ("in the line before a chunk", "in the trailer")
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"  # sockets of cancelled reads, which a loop that ends leaves open
@@ -51,6 +64,39 @@ def test_a_head_that_drips_ends_with_the_deadline(kind: str, server: Server) -> 
             await client.get(f"http://orders/drip-head?gap={GAP_S}")
 
     play(kind, lb, scenario)
+    assert lb.stats().outcomes[Outcome.CANCELLED] == 1
+
+
+@pytest.mark.parametrize("where", BODIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_that_comes_byte_by_byte_ends_with_the_deadline(kind: str, where: str, server: Server) -> None:
+    """Wherever in its framing a body drips, for 400 times the gap, the call ends after a few gaps."""
+    if kind in {"httpx", "httpx2"} and where in BETWEEN_CHUNKS:
+        pytest.skip("blocking httpx has no hook between two reads of these lines")
+    lb = LoadBalancer([server.address])
+    head, rest = BODIES[where]
+    query = urlencode({"head": head, "rest": rest, "gap": GAP_S})
+
+    async def scenario(client: Any) -> None:
+        with request_options(timeout=DEADLINE_S), pytest.raises(client.timed_out):
+            await client.get(f"http://orders/drip-bytes?{query}")
+
+    play(kind, lb, scenario)
+    assert lb.stats().outcomes[Outcome.CANCELLED] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_request_that_is_not_read_ends_with_the_deadline(kind: str) -> None:
+    """An endpoint that takes no more of a body ends as cancelled when the deadline passes: it was our time that was up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        lb = LoadBalancer([f"127.0.0.1:{server.getsockname()[1]}"])
+
+        async def scenario(client: Any) -> None:
+            with request_options(timeout=DEADLINE_S), pytest.raises((*client.timed_out, *client.broken)):
+                await client.request("PUT", "http://orders/", body=b"x" * 50_000_000)
+
+        play(kind, lb, scenario)
     assert lb.stats().outcomes[Outcome.CANCELLED] == 1
 
 

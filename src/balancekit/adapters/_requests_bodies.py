@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, ClassVar, Final
 from weakref import ref
 
@@ -16,7 +16,7 @@ with extra("requests"):
     from requests import PreparedRequest, Response, exceptions
 
 from balancekit.adapters._call import Call, CallInfo
-from balancekit.adapters._requests_errors import PIECE, classify_error
+from balancekit.adapters._requests_errors import classify_error
 
 __all__ = ["BalancedResponse", "check_deadline"]
 
@@ -99,22 +99,34 @@ class BalancedResponse(Response):
                 call.whole()
 
         raw.close, raw.release_conn = closed, released
-        if call.deadline != math.inf and not raw.chunked and hasattr(raw, "read1"):
-            raw.stream = partial(_stream_in_time, raw, call)
+        answer: Any = getattr(raw, "_fp", None)  # of http.client
+        source = getattr(answer, "fp", None)
+        if call.deadline != math.inf and source is not None:
+            answer.fp = io.BufferedReader(_InTime(source, call))
 
 
-def _stream_in_time(
-    raw: Any,
-    call: Call,
-    amount: int = PIECE,
-    decode_content: bool | None = None,  # noqa: FBT001 - the signature is urllib3's
-) -> Iterator[bytes]:
-    """Read a body as its pieces come, and not until so many bytes are there: the deadline is looked at in between."""
-    while True:
-        socket = getattr(raw.connection, "sock", None)
+class _InTime(io.RawIOBase):
+    """What a socket sends, until the deadline of a call: each read of the socket is given what is left of it.
+
+    In a body, the lines between chunks and after the last one included.
+    """
+
+    def __init__(self, source: io.BufferedReader, call: Call) -> None:
+        self._source = source
+        self._call = call
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read once."""
+        if self._call.over:
+            raise TimeoutError(DEADLINE_PASSED)
+        socket = getattr(getattr(self._source, "raw", None), "_sock", None)
         if socket is not None:
-            socket.settimeout(call.left())
-        piece = raw.read1(amount, decode_content=decode_content)
-        if not piece:
-            return
-        yield piece
+            socket.settimeout(self._call.left())
+        return self._source.readinto1(buffer)
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()

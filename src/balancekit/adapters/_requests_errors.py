@@ -63,7 +63,7 @@ def classify_error(error: BaseException, request: PreparedRequest) -> Classifica
             return _UNSENT  # no connection was made
         if isinstance(reason, urllib3.exceptions.SSLError) and _is_of_the_handshake(reason):
             return _UNSENT
-        if isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
+        if isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError) or _is_of_a_write(error.args[0]):
             return _TOO_LATE  # of a body
         if isinstance(error.args[0], urllib3.exceptions.ClosedPoolError):
             return _OURS
@@ -86,6 +86,13 @@ def _is_of_the_handshake(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _is_of_a_write(error: object) -> bool:
+    """Return whether the endpoint took no more of a body: urllib3 says that the connection was aborted, by a time-out."""
+    return isinstance(error, urllib3.exceptions.ProtocolError) and any(
+        isinstance(part, TimeoutError) for part in error.args
+    )
 
 
 def _is_of_the_answer(error: exceptions.InvalidHeader) -> bool:
