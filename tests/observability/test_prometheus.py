@@ -378,6 +378,42 @@ print(sum(s.value for f in registry.collect() if f.name in names for s in f.samp
     assert float(done.stdout) == 10.0
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_closed_collector_leaves_nothing_in_flight(removed: bool, tmp_path: Path) -> None:
+    """In several processes, too: what is in flight at the close goes with it, also of an endpoint that drains, and once."""
+    program = f"""
+import os
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+from balancekit import LoadBalancer
+from balancekit.observability.prometheus import BalancerCollector
+lb = LoadBalancer(["a", "b"])
+collector = BalancerCollector(lb, service="s")
+held = [lb.acquire() for _ in range(10)]
+held.pop().release()
+if {removed}:
+    lb.update(["a"])
+collector.close()
+collector.close()
+held.pop().release()
+registry = CollectorRegistry()
+MultiProcessCollector(registry, path=os.environ["PROMETHEUS_MULTIPROC_DIR"])
+print({{s.value for f in registry.collect() if f.name == "balancekit_inflight_requests" for s in f.samples}})
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "{0.0}"
+
+
 def test_names_of_any_kind_can_be_scraped() -> None:
     """Ids with quotes, line ends, backslashes and 20,000 characters are read back from the exposition as they are."""
     for id in ('a"b', "a\nb", "a\\b", "bücher:80", "x" * 20_000):

@@ -23,8 +23,8 @@
 All have the label ``service``, the first nine ``endpoint`` as well: ids, never URLs, keys or users.
 
 *Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): what is read when scraped does not work there, so the same names are
-written directly, when requests end and things happen. In flight is then as of the last end of a request, and what
-belongs to an endpoint that was removed stays, at 0. First bytes and tokens are written when a request ends, at most once a
+written directly, when requests begin and end and things happen, and what belongs to an endpoint that was removed stays, at 0. A
+collector that is closed takes what is in flight with it. First bytes and tokens are written when a request ends, at most once a
 second, and when the collector is closed; of medians the last one that any process wrote is shown.
 
 Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the histogram costs.
@@ -165,12 +165,17 @@ class BalancerCollector:
 
     def close(self) -> None:
         """Take the metrics away. Closing twice does nothing."""
-        if self._exporter.direct is not None:
-            with self._lock:
-                self._write_answers(self._exporter.direct)
+        direct = self._exporter.direct
         self._exporter.leave(self)
-        for stop in self._stops:
+        with self._lock:
+            stops, self._stops = self._stops, []
+        for stop in stops:
             stop()
+        if direct is not None and stops:
+            with self._lock:
+                self._write_answers(direct)
+            for one in self._endpoints():  # no end of these will be written
+                direct.inflight.labels(self.service, self.label(one.id)).dec(one.inflight)
         for endpoint in list(self._durations):
             self._forget(endpoint)
 
