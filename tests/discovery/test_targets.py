@@ -6,14 +6,17 @@ import contextlib
 import http.server
 import json
 import os
+import socket
 import threading
+import time
 import urllib.request
+from http.client import HTTPConnection
 
 import pytest
 
 from balancekit import ConfigurationError
-from balancekit.discovery import FileSdResolver, HttpSdResolver, InvalidTargetsError, parse_targets
-from balancekit.discovery._http import _Redirects
+from balancekit.discovery import FileSdResolver, HttpSdResolver, InvalidTargetsError, parse_targets, source
+from balancekit.discovery._http import _noted, _Opened, _Redirects
 
 LIST = json.dumps(
     [
@@ -203,6 +206,9 @@ def test_a_redirect_within_the_origin_keeps_the_headers(service):
         "https://",
         "/loop",
         "http://a:x/",
+        "http://user:password@127.0.0.1:1/",
+        "http://" + "a" * 70 + "/",
+        "http://a..b/",
     ],
 )
 def test_a_redirect_that_leads_nowhere_is_a_documented_error(service, location):
@@ -243,6 +249,9 @@ def test_a_service_is_asked_as_prometheus_asks(service):
         {"body": LIST[:100]},
         {"body": b"", "length": 0},
         {"length": len(LIST) + 1},
+        {"length": "9" * 5000},
+        {"length": -1},
+        {"length": f"{len(LIST)}\r\nContent-Length: {len(LIST) - 1}"},
         {"body": b"[" + b" " * (16 * 1024 * 1024) + b"]"},
     ],
 )
@@ -274,6 +283,69 @@ def test_an_answer_that_drips_is_given_up(service):
     gone.set()
 
 
+def test_each_connection_of_a_question_gets_what_is_left_of_its_time():
+    """A redirect that comes late does not begin the time anew; after the deadline nothing is connected, or used."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        opened = _Opened(time.monotonic() + 60.0)
+        with contextlib.closing(
+            _noted(HTTPConnection, opened, "127.0.0.1", port, timeout=999.0)
+        ) as connection:
+            connection.connect()
+            assert 0.0 < connection.sock.gettimeout() <= 60.0
+            over = _Opened(time.monotonic() - 1.0)
+            with pytest.raises(TimeoutError):
+                over.add(connection.sock)
+        late = _noted(HTTPConnection, over, "127.0.0.1", port, timeout=999.0)
+        with pytest.raises(TimeoutError):
+            late.connect()
+        assert late.sock is None
+
+
+@pytest.mark.parametrize("url", ["http://user:s3cret@sd.example/", "https://sd.example:443/x y?key=s3cret"])
+@pytest.mark.parametrize(
+    "make", [HttpSdResolver, HttpSdResolver.parse, lambda url: source(f"http_sd:{url}"), source]
+)
+def test_a_url_with_a_password_is_refused_and_not_shown(make, url):
+    """A password in a URL would be asked of DNS as a part of the host name; no error shows it, or a query."""
+    with pytest.raises(ConfigurationError, match=r"\*\*\*") as caught:
+        make(url)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a/\u00fc",
+        "http://a/ b",
+        "http://a b/",
+        "http://a/\r\nX: y",
+        "http://a\n/",
+        "http://a..b/",
+        "http://" + "a" * 70,
+    ],
+)
+def test_a_url_that_cannot_be_sent_is_refused_when_it_is_given(url):
+    """Not when the service is asked, each time anew."""
+    with pytest.raises(ConfigurationError, match="url="):
+        HttpSdResolver(url)
+
+
+def test_a_url_of_a_name_in_unicode_is_taken():
+    """Its host is sent as A-labels, by urllib."""
+    HttpSdResolver("http://b\u00fccher.example/orders?dc=%C3%BC")
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"targets": [["%s"]]}]', '[{"targets": ["%s"], "labels": {"__weight__": "x"}}]']
+)
+def test_an_error_about_a_long_target_is_short(text):
+    """It shows 200 characters of a target, however long that is."""
+    with pytest.raises(InvalidTargetsError) as caught:
+        parse_targets(text % ("a" * 100_000))
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("make", "parameter"),
     [
@@ -284,6 +356,7 @@ def test_an_answer_that_drips_is_given_up(service):
         (lambda: HttpSdResolver("http://a", timeout=0), "timeout"),
         (lambda: HttpSdResolver("http://a", headers={"a": 7}), "headers"),
         (lambda: HttpSdResolver("http://a", interval=0), "interval"),
+        (lambda: HttpSdResolver.parse("http://a", interval="often"), "interval"),
     ],
 )
 def test_wrong_arguments_are_refused(make, parameter):

@@ -8,10 +8,23 @@ from typing import Final
 
 from balancekit.errors import ConfigurationError
 
-__all__ = ["HEADER_NAME", "secret_headers"]
+__all__ = ["HEADER_NAME", "secret_headers", "without_secrets"]
 
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
+
+
+_SECRETS: Final = re.compile(r"^(\w+://|)[^?]*@|(\?).+", re.DOTALL)
+"""What people write into URLs and must not be shown: ``user:password@``, and ``?key=...``."""
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL as it may be shown: ``***`` stands for a password and for a query."""
+    return _SECRETS.sub(_hide, url)
+
+
+def _hide(found: re.Match[str]) -> str:
+    return "?***" if found[2] else f"{found[1]}***@"
 
 
 def secret_headers(given: object) -> dict[str, str]:

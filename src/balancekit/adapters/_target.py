@@ -21,7 +21,7 @@ from typing import Final, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
-from balancekit._support.headers import HEADER_NAME, secret_headers
+from balancekit._support.headers import HEADER_NAME, secret_headers, without_secrets
 from balancekit._support.record import Record, field
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
@@ -35,8 +35,6 @@ ALLOWED: Final = "'host:port', 'http(s)://host:port/prefix' or 'unix:/path', wit
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
-_SECRETS: Final = re.compile(r"^(\w+://|)[^?]*@|(\?).+", re.DOTALL)
-"""What people write into URLs and must not be shown: ``user:password@``, and ``?key=...``."""
 _PATH: Final = re.compile(r"(?:/(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~]|%[0-9A-Fa-f]{2})*)?")
 """Path characters of RFC 3986."""
 
@@ -214,11 +212,7 @@ def _is_path(path: str) -> bool:
 
 def _no_target(url: str) -> ConfigurationError:
     """Return the error for an address, without the password that may be in it."""
-    return ConfigurationError("target", _SECRETS.sub(_hide, url), ALLOWED)
-
-
-def _hide(found: re.Match[str]) -> str:
-    return "?***" if found[2] else f"{found[1]}***@"
+    return ConfigurationError("target", without_secrets(url), ALLOWED)
 
 
 def _is_authority(text: str) -> bool:

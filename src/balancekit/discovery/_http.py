@@ -9,6 +9,7 @@ headers of the user, which may be credentials (RFC 9110 section 15.4).
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
-from balancekit._support.headers import secret_headers
+from balancekit._support.headers import secret_headers, without_secrets
+from balancekit._support.text import ascii_host
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
@@ -35,6 +37,10 @@ READ_AT_ONCE: Final = 65_536
 PORTS: Final = {"http": 80, "https": 443}
 FOR_ALL: Final = ("Accept", "X-prometheus-refresh-interval-seconds")
 """The headers that any origin gets, as ``urllib`` writes them."""
+TOO_LONG: Final = "the answer took too long"
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_SENDABLE: Final = re.compile(r"[!-~]*")
+_BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
 _REFRESH: Final = Refresh()
 
 
@@ -45,7 +51,7 @@ class HttpSdResolver:
     Parameters
     ----------
     url
-        ``http://`` or ``https://``.
+        ``http://`` or ``https://``, without a user and password: give an ``Authorization`` instead.
     timeout
         Seconds for the whole answer, > 0.
     headers
@@ -66,7 +72,8 @@ class HttpSdResolver:
         interval: float = 30.0,
     ) -> None:
         if not _is_web_address(valid.text("url", url)):
-            raise ConfigurationError("url", url, "an http:// or https:// URL")
+            allowed = "an http:// or https:// URL, percent-encoded and without a password: use headers"
+            raise ConfigurationError("url", without_secrets(url), allowed)
         self._timeout = valid.number("timeout", timeout, above=0.0)
         self.refresh: Refresh = Refresh(interval=interval, timeout=self._timeout)
         sent = {
@@ -81,9 +88,10 @@ class HttpSdResolver:
     def parse(cls, address: str, *, interval: str = "30") -> Self:
         """Make one from a URL."""
         try:
-            return cls(address, interval=float(interval))
-        except ValueError as error:
-            raise ConfigurationError("source", address, f"usable settings ({error})") from error
+            seconds = float(interval)
+        except ValueError:
+            raise ConfigurationError("interval", interval, "seconds") from None
+        return cls(address, interval=seconds)
 
     def resolve(self) -> Resolution:
         """Ask the service.
@@ -95,17 +103,16 @@ class HttpSdResolver:
         InvalidTargetsError
             If the answer is no list of targets.
         """
-        deadline = time.monotonic() + self._timeout
-        opened: list[socket.socket] = []
+        opened = _Opened(time.monotonic() + self._timeout)
         # A head that comes letter by letter is read as long as letters come; only its connection can be cut.
-        watchdog = threading.Timer(self._timeout, _cut, [opened])
+        watchdog = threading.Timer(self._timeout, opened.cut)
         watchdog.daemon = True
         watchdog.start()
         try:
-            return self._answer(deadline, opened)
+            return self._answer(opened)
         except (HTTPException, OSError, ValueError, InvalidTargetsError) as error:
-            if time.monotonic() >= deadline:
-                raise TimeoutError("the answer took too long") from error
+            if time.monotonic() >= opened.deadline:
+                raise TimeoutError(TOO_LONG) from error
             if isinstance(error, OSError | InvalidTargetsError):
                 raise
             # No HTTP, or a Location that is no URL.
@@ -113,7 +120,7 @@ class HttpSdResolver:
         finally:
             watchdog.cancel()
 
-    def _answer(self, deadline: float, opened: list[socket.socket]) -> Resolution:
+    def _answer(self, opened: _Opened) -> Resolution:
         opener = urllib.request.OpenerDirector()
         for handler in (
             _Http(opened),
@@ -128,14 +135,49 @@ class HttpSdResolver:
                 raise InvalidTargetsError(f"status {response.status}, expected 200")
             kind = response.headers.get_content_type()
             if kind != "application/json":
-                raise InvalidTargetsError(f"content type {kind}, expected application/json")
-            return parse_targets(_read(response, deadline))
+                raise InvalidTargetsError(f"content type {brief(kind)}, expected application/json")
+            lengths = set(response.headers.get_all("Content-Length", ()))
+            if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+                raise InvalidTargetsError("no answer that HTTP allows: its Content-Length is not one number")
+            return parse_targets(_read(response, opened.deadline))
+
+
+class _Opened:
+    """The sockets of one question, redirects included, which has one deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self._sockets: list[socket.socket] = []
+
+    def left(self) -> float:
+        """Return the seconds that are left.
+
+        Raises
+        ------
+        TimeoutError
+            If none are.
+        """
+        left = self.deadline - time.monotonic()
+        if left <= 0.0:
+            raise TimeoutError(TOO_LONG)
+        return left
+
+    def add(self, one: socket.socket) -> None:
+        """Note one that has been connected."""
+        self._sockets.append(one)
+        self.left()  # one that comes after the cut is not used
+
+    def cut(self) -> None:
+        """End whatever waits for one of them."""
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
 
 class _Http(urllib.request.HTTPHandler):
     """Connections over TCP whose sockets are noted."""
 
-    def __init__(self, opened: list[socket.socket]) -> None:
+    def __init__(self, opened: _Opened) -> None:
         super().__init__()
         self._opened = opened
 
@@ -147,7 +189,7 @@ class _Http(urllib.request.HTTPHandler):
 class _Https(urllib.request.HTTPSHandler):
     """Connections over TLS whose sockets are noted."""
 
-    def __init__(self, opened: list[socket.socket], tls: SSLContext | None) -> None:
+    def __init__(self, opened: _Opened, tls: SSLContext | None) -> None:
         super().__init__(context=tls)
         self._opened, self._tls = opened, tls
 
@@ -156,24 +198,17 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(partial(_noted, HTTPSConnection, self._opened), req, context=self._tls)
 
 
-def _noted(
-    kind: type[HTTPConnection], opened: list[socket.socket], *host: Any, **options: Any
-) -> HTTPConnection:
+def _noted(kind: type[HTTPConnection], opened: _Opened, *host: Any, **options: Any) -> HTTPConnection:
     connection = kind(*host, **options)
     connect = connection.connect
 
     def note() -> None:
+        connection.timeout = opened.left()
         connect()
-        opened.append(connection.sock)
+        opened.add(connection.sock)
 
     connection.connect = note  # type: ignore[method-assign]  # called by http.client when it sends
     return connection
-
-
-def _cut(opened: list[socket.socket]) -> None:
-    for one in opened:
-        with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -187,13 +222,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         Raises
         ------
         InvalidTargetsError
-            If it leads from ``https`` to ``http``, or to neither.
+            If it leads from ``https`` to ``http``, or to neither, or has a password.
         """
         here, there = urlsplit(req.full_url), urlsplit(newurl)
         if there.scheme not in PORTS or (here.scheme == "https" and there.scheme == "http"):
             raise InvalidTargetsError(
                 f"a redirect from {here.scheme}: to {brief(there.scheme)}, which is not followed"
             )
+        if "@" in there.netloc:
+            raise InvalidTargetsError("a redirect with a user or password, which is not followed")
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
         if following is not None and _origin(here) != _origin(there):
             following.headers = {name: value for name, value in following.headers.items() if name in FOR_ALL}
@@ -203,7 +240,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def _is_web_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
+        rest = parts._replace(scheme="", netloc="").geturl()
+        host = ascii_host(parts.hostname or "")
+        known = parts.scheme in PORTS and host is not None and parts.port != 0 and "@" not in parts.netloc
+        return known and _SENDABLE.fullmatch(rest) is not None and _BLANK.search(url) is None
     except ValueError:  # brackets without an address, or a port that is none
         return False
 
@@ -223,7 +263,7 @@ def _read(response: HTTPResponse, deadline: float) -> bytes:
         if size > MAX_LIST_BYTES:
             raise InvalidTargetsError(f"more than {MAX_LIST_BYTES} bytes")
         if time.monotonic() > deadline:
-            raise TimeoutError("the answer took too long")
+            raise TimeoutError(TOO_LONG)
     if response.length:
         raise InvalidTargetsError(f"{response.length} bytes of the answer are missing")
     return b"".join(parts)

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 from balancekit._support import validation as valid
+from balancekit._support.headers import without_secrets
 from balancekit._support.record import Record
 from balancekit._support.tables import one_of
 from balancekit.discovery._refresh import Refresh
@@ -174,5 +175,7 @@ def _factory(scheme: str, text: str) -> Callable[..., Resolver]:
     found = entry_points(group=GROUP)
     if scheme not in found.names:
         known = sorted({*_BUILT_IN, *found.names})
-        raise ConfigurationError("source", text, f"a scheme that is known: {', '.join(known)}")
+        raise ConfigurationError(
+            "source", without_secrets(text), f"a scheme that is known: {', '.join(known)}"
+        )
     return cast("Callable[..., Resolver]", found[scheme].load())

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
-from balancekit.errors import BalancekitError
+from balancekit.errors import BalancekitError, brief
 
 __all__ = ["MAX_LIST_BYTES", "InvalidTargetsError", "parse_targets"]
 
@@ -65,7 +65,9 @@ def _group(group: Any) -> list[Endpoint[str]]:
 
 def _endpoint(target: object, labels: Mapping[str, str]) -> Endpoint[str]:
     if not isinstance(target, str) or not target:
-        raise InvalidTargetsError(f"a target is expected to be a string such as 'host:port', not {target!r}")
+        raise InvalidTargetsError(
+            f"a target is expected to be a string such as 'host:port', not {brief(target)}"
+        )
     rest = dict(labels)
     scheme = rest.pop("__scheme__", "")
     try:
@@ -77,4 +79,4 @@ def _endpoint(target: object, labels: Mapping[str, str]) -> Endpoint[str]:
             metadata=rest,
         )
     except ValueError as error:
-        raise InvalidTargetsError(f"target {target!r}: {error}") from error
+        raise InvalidTargetsError(f"target {brief(target)}: {error}") from error
