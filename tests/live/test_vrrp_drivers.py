@@ -68,6 +68,9 @@ class Log:
     def backup(self, change):
         self.calls.append(("backup", change.role.value))
 
+    def change(self, change):
+        self.calls.append((change.was.value, change.role.value))
+
 
 def ours():
     """Return the threads of drivers."""
@@ -106,6 +109,44 @@ def test_hooks_are_called_in_order_and_the_last_before_stop_returns(lab):
     finally:
         driver.stop()
     assert log.calls == [("backup", "backup"), ("active", "backup"), ("backup", "initialize")]
+
+
+def test_every_change_of_role_is_told_after_its_hook(lab):
+    """A backup that becomes faulty and is a backup again calls ``on_change`` alone; both drivers do the same."""
+    told = [
+        ("initialize", "backup"),
+        ("backup", "fault"),
+        ("fault", "backup"),
+        ("active", "backup"),
+        ("backup", "active"),
+        ("backup", "initialize"),
+        ("active", "initialize"),
+    ]
+
+    def hooks():
+        log = Log()
+        return log.calls, {"on_active": log.active, "on_backup": log.backup, "on_change": log.change}
+
+    calls, given = hooks()
+    driver = started(lab, "r1", VrrpThread(R1, interface="eth0", **given))
+    driver.fault()
+    driver.clear()
+    reach(lambda: driver.role is Role.ACTIVE)
+    driver.stop()
+    assert calls == [("backup", "backup"), *told]
+
+    async def main(given):
+        with lab.entered("r1"):
+            mine = AsyncVrrp(R1, interface="eth0", **given)
+            await mine.start()
+        mine.fault()
+        mine.clear()
+        await reached(lambda: mine.role is Role.ACTIVE)
+        await mine.stop()
+
+    calls, given = hooks()
+    asyncio.run(main(given))
+    assert calls == [("backup", "backup"), *told]
 
 
 def test_two_threads_share_an_address(lab):
@@ -313,8 +354,10 @@ def test_a_wrong_interface_or_source_is_refused_by_name(lab):
     assert ours() == []
     with pytest.raises(ConfigurationError, match="router"):
         VrrpThread("eth0", interface="eth0")
-    with pytest.raises(ConfigurationError, match="on_active"):
-        VrrpThread(R1, interface="eth0", on_active="add")
+    for hook in ("on_active", "on_backup", "on_change"):
+        for driver in (VrrpThread, AsyncVrrp):
+            with pytest.raises(ConfigurationError, match=hook):
+                driver(R1, interface="eth0", **{hook: "add"})
 
 
 # ---------------------------------------------------------------------- asyncio

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -113,6 +114,15 @@ def text(parameter: str, value: object, *, empty: bool = False, any_text: bool =
     raise ConfigurationError(parameter, value, "a string" if empty else "a non-empty string")
 
 
+def path(parameter: str, value: Any, *, allowed: str = "the path of a file") -> str:
+    """Return a path as text; a number is refused, which ``open`` would take for the descriptor of an open file, and close."""
+    if isinstance(value, str | os.PathLike):
+        found = os.fspath(value)
+        if isinstance(found, str) and found:
+            return found
+    raise ConfigurationError(parameter, value, allowed)
+
+
 def items(parameter: str, value: Iterable[T], *, limit: int = MAX_ITEMS) -> list[T]:
     """Return what an iterable yields, up to a limit: one that never ends is refused, and not read for ever."""
     found = list(islice(value, limit + 1))
@@ -200,7 +210,7 @@ def _range(minimum: float, maximum: float, above: float | None) -> str:
     parts = []
     if above is not None:
         parts.append(f"> {above:g}")
-    elif minimum != -math.inf:
+    if minimum != -math.inf and (above is None or minimum > above):
         parts.append(f">= {minimum:g}")
     if maximum != math.inf:
         parts.append(f"<= {maximum:g}")

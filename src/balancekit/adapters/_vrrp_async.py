@@ -35,7 +35,7 @@ class AsyncVrrp(AsyncRunner):
     ----------
     router, interface, hook_timeout, hook_retry, tracking, check_link, advert_log
         As of :class:`VrrpThread`.
-    on_active, on_backup
+    on_active, on_backup, on_change
         Coroutine functions, awaited in one task, in order; or plain callables, called in a thread. One that raises, or
         takes longer than ``hook_timeout``, faults the router. A coroutine is cancelled then; a thread cannot be, so the hooks
         behind it wait until it is done.
@@ -60,6 +60,7 @@ class AsyncVrrp(AsyncRunner):
         interface: str,
         on_active: AsyncHook | None = None,
         on_backup: AsyncHook | None = None,
+        on_change: AsyncHook | None = None,
         hook_timeout: float = 5.0,
         hook_retry: float | None = 60.0,
         tracking: Tracking | None = None,
@@ -72,6 +73,7 @@ class AsyncVrrp(AsyncRunner):
         self._hooks = {
             HookKind.ACTIVE: checked_hook("on_active", on_active),
             HookKind.BACKUP: checked_hook("on_backup", on_backup),
+            HookKind.CHANGE: checked_hook("on_change", on_change),
         }
         self._hook_timeout = valid.number("hook_timeout", hook_timeout, above=0.0)
         self._hook_retry = None if hook_retry is None else valid.number("hook_retry", hook_retry, above=0.0)

@@ -58,6 +58,7 @@ class HookKind(enum.Enum):
 
     ACTIVE = "on_active"
     BACKUP = "on_backup"
+    CHANGE = "on_change"
     ANNOUNCE = "announce"
 
 
@@ -122,7 +123,7 @@ class VrrpCore:
         self._check_link = valid.flag("check_link", check_link)
         self._link_poll = min(MAX_LINK_POLL_S, *[one.interval / 2 for one in router.routers.values()])
         self._next_poll = 0.0
-        self._log_path = advert_log
+        self._log_path = None if advert_log is None else valid.path("advert_log", advert_log)
         self._log: TextIOWrapper | None = None
         self._log_begun = 0.0
         self._sending = True
@@ -253,6 +254,7 @@ class VrrpCore:
             self.calls.append(HookCall(HookKind.ACTIVE, change))
         elif became.was in {Role.ACTIVE, Role.INITIALIZE}:
             self.calls.append(HookCall(HookKind.BACKUP, change))
+        self.calls.append(HookCall(HookKind.CHANGE, change))
 
     def _send(self, router: VirtualRouter, effect: Send) -> None:
         one = self.sockets.get(6 if ":" in router.source else 4)

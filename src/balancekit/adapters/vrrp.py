@@ -45,6 +45,9 @@ class VrrpThread(ThreadRunner):
         Called with a :class:`RoleChange` when the router becomes active, and when it is not or no longer: at the start
         too, since a killed predecessor may have left its address behind. They are called from a thread of their
         own, in order, outside every lock. One that raises, or takes longer than ``hook_timeout``, faults the router.
+    on_change
+        Called with every :class:`RoleChange`, after the others and under the same rules: for a status or a journal. The others
+        are not called when a backup router becomes faulty, or is a backup again.
     hook_timeout
         Seconds a hook may take, > 0.
     hook_retry
@@ -87,6 +90,7 @@ class VrrpThread(ThreadRunner):
         interface: str,
         on_active: Hook | None = None,
         on_backup: Hook | None = None,
+        on_change: Hook | None = None,
         hook_timeout: float = 5.0,
         hook_retry: float | None = 60.0,
         tracking: Tracking | None = None,
@@ -103,6 +107,7 @@ class VrrpThread(ThreadRunner):
         self._hooks = {
             HookKind.ACTIVE: checked_hook("on_active", on_active),
             HookKind.BACKUP: checked_hook("on_backup", on_backup),
+            HookKind.CHANGE: checked_hook("on_change", on_change),
         }
         self._hook_timeout = valid.number("hook_timeout", hook_timeout, above=0.0)
         self._hook_retry = None if hook_retry is None else valid.number("hook_retry", hook_retry, above=0.0)

@@ -28,6 +28,7 @@ from balancekit.cli._status import (
     STATUSES,
     complain,
     remark,
+    warning_lines,
 )
 from balancekit.cli._vrrp import add_vrrp, run_vrrp
 from balancekit.errors import BalancekitError
@@ -198,7 +199,8 @@ def _guarded(options: argparse.Namespace, output: TextIO) -> int:
     """Run a command; return the status that says how it ended, after one line if it could not be done."""
     name = " ".join(["balancekit", options.command, *_subcommand(options)])
     try:
-        status = _command(options)
+        with warning_lines(name):
+            status = _command(options)
         output.flush()
     except BrokenPipeError:
         discard(output)

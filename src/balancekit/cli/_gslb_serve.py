@@ -42,14 +42,19 @@ def serve(path: Path, options: argparse.Namespace) -> int:
     except ModuleNotFoundError as missing:
         remark(f"balancekit gslb serve needs {missing.name}: pip install 'balancekit[dnslib]'")
         return EXIT_REFUSED
+    from balancekit.cli._log_lines import CHANGES, log_lines  # noqa: PLC0415 - imports logging
+    from balancekit.observability.logs import LEVELS, log_events  # noqa: PLC0415 - the same
+
     valid.integer("--port", options.port, minimum=0, maximum=MAX_PORT)
     seconds = math.inf if options.seconds is None else valid.number("--seconds", options.seconds, above=0.0)
     read = read_zone(path, read_document(path))
     checked = None if read.check is None else CheckedEndpoints(read)
     ended = threading.Event()
     with ExitStack() as stack:
+        stack.enter_context(log_lines("balancekit gslb serve"))
         resolver = GslbResolver(read.zone, fixed_standings({}) if checked is None else checked.balancer)
         if checked is not None:
+            stack.callback(log_events(checked.balancer, levels={**LEVELS, **CHANGES}))
             stack.enter_context(ThreadChecks(checked.balancer, checked.check, schedule=checked.schedule))
         quiet = DNSLogger("-request,-reply,-truncated,-error", prefix=False)
         servers = _listening(DNSServer, options.host, options.port, resolver=resolver, logger=quiet)
@@ -115,7 +120,9 @@ class CheckedEndpoints:
         self._port = valid.integer("check.port", self.table.get("port", 80), minimum=1, maximum=MAX_PORT)
         self.check = TcpCheck() if self._kind == "tcp" else HttpCheck(self.table.get("path", "/"))
         interval = valid.number("check.interval", self.table.get("interval", 5.0), above=0.0)
-        timeout = valid.number("check.timeout", self.table.get("timeout", 2.0), above=0.0)
+        timeout = valid.number(
+            "check.timeout", self.table.get("timeout", min(2.0, interval)), above=0.0, maximum=interval
+        )
         self.schedule = Schedule(interval, timeout=timeout)
         self.balancer: LoadBalancer[str] = LoadBalancer(self._endpoints(read))
 

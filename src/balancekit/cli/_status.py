@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Final
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final
 
 __all__ = [
     "EXIT_BROKEN_PIPE",
@@ -14,6 +16,8 @@ __all__ = [
     "STATUSES",
     "complain",
     "remark",
+    "say",
+    "warning_lines",
 ]
 
 EXIT_FAILED: Final = 1
@@ -43,5 +47,22 @@ def remark(text: str) -> None:
 
 def complain(command: str, why: object, status: int) -> int:
     """Print why a command failed, on one line; return its exit status."""
-    remark(f"{command}: {' '.join(str(why).split())}")
+    say(command, why)
     return status
+
+
+def say(command: str, what: object) -> None:
+    """Print something on standard error, on one line after the name of the command."""
+    remark(f"{command}: {' '.join(str(what).split())}")
+
+
+@contextlib.contextmanager
+def warning_lines(command: str) -> Iterator[None]:
+    """Print warnings on one line after the name of the command, without the line of code, while the block runs."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(command, f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

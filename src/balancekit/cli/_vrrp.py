@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def add_vrrp(parser: argparse.ArgumentParser) -> None:
         "run",
         help="take part in an election (needs CAP_NET_RAW and CAP_NET_ADMIN)",
         description="Hold the addresses while active. Ends, and resigns, on SIGTERM and SIGINT. Prints a line of JSON for "
-        "every change of role.",
+        "every change of role, and warnings on standard error.",
     )
     run.add_argument("--interface", required=True, help="the interface that adverts are sent on")
     run.add_argument(
@@ -119,6 +120,7 @@ def _router(options: argparse.Namespace, source: str) -> Any:
 def _run(options: argparse.Namespace) -> int:
     from balancekit.adapters._vrrp_sockets import interface_address  # noqa: PLC0415 - Linux only
     from balancekit.adapters.vrrp import RoleChange, VrrpThread, ip_address_hook  # noqa: PLC0415 - of this command alone
+    from balancekit.cli._log_lines import log_lines  # noqa: PLC0415 - imports logging
     from balancekit.ha import TrackedCheck, Tracking  # noqa: PLC0415 - of this command alone
 
     checks = {command: _words(command) for command in options.check}
@@ -128,14 +130,7 @@ def _run(options: argparse.Namespace) -> int:
     router = _router(options, options.source or interface_address(options.interface))
     hook = None if options.no_addresses else ip_address_hook(options.interface, *options.address)
 
-    def active(change: RoleChange) -> None:
-        if hook is not None:
-            hook.add(change)
-        _tell(role="active", was=change.was.value, why=change.why)
-
-    def backup(change: RoleChange) -> None:
-        if hook is not None:
-            hook.remove(change)
+    def tell(change: RoleChange) -> None:
         _tell(role=change.role.value, was=change.was.value, why=change.why)
 
     tracking = Tracking(
@@ -147,12 +142,13 @@ def _run(options: argparse.Namespace) -> int:
     driver = VrrpThread(
         router,
         interface=options.interface,
-        on_active=active,
-        on_backup=backup,
+        on_active=None if hook is None else hook.add,
+        on_backup=None if hook is None else hook.remove,
+        on_change=tell,
         tracking=tracking if checks else None,
         advert_log=options.advert_log,
     )
-    with driver:
+    with log_lines("balancekit vrrp run"), driver:
         while not ended.wait(every if checks else None):
             for command, words in checks.items():
                 passed = _passes(words, ended)
@@ -178,6 +174,10 @@ def _words(command: str) -> list[str]:
         raise ConfigurationError("--check", command, f"a command ({error})") from None
     if not words:
         raise ConfigurationError("--check", command, "a command")
+    if shutil.which(words[0]) is None:
+        raise ConfigurationError(
+            "--check", command, f"a command that can be run: there is no program {words[0]!r}"
+        )
     return words
 
 

@@ -15,11 +15,11 @@ import stat
 from pathlib import Path
 from typing import Final, Self, final
 
+from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
-from balancekit.errors import ConfigurationError
 
 __all__ = ["FileSdResolver"]
 
@@ -39,9 +39,7 @@ class FileSdResolver(ConstructorRepr):
     refresh: Final = _EVERY_SECOND
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not isinstance(path, str | os.PathLike) or not str(path):
-            raise ConfigurationError("path", path, "the path of a file")
-        self._path = Path(path)
+        self._path = Path(valid.path("path", path))
         self._last: tuple[bytes, Resolution] | None = None
 
     @classmethod

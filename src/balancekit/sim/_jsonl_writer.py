@@ -14,6 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, final
 
+from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child, new_lock
 
 __all__ = ["LineWriter"]
@@ -45,7 +46,7 @@ class LineWriter:
     def __init__(self, file: str | Path) -> None:
         self.dropped: int = 0
         """Lines that could not be written."""
-        self._file = FileIO(file, "a")
+        self._file = FileIO(valid.path("file", file), "a")
         self._lines: list[str] = []
         self._torn = b""
         """The rest of a line of which a part has been written."""
