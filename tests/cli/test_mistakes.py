@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from dnslib.server import DNSServer
 from balancekit.cli import main
 from balancekit.cli._check_command import SCHEMES
 from balancekit.cli._gslb_serve import PORTS_TRIED, _listening
+from balancekit.cli._log_lines import log_lines
 from balancekit.cli._vrrp import _passes, _tell
 from balancekit.discovery._source import _BUILT_IN
 from balancekit.errors import ConfigurationError
@@ -56,6 +59,10 @@ def folder(tmp_path, monkeypatch):
         (["gslb", "simulate", "zone.toml", "www", "--step", "0"], "--step=0.0"),
         (["gslb", "simulate", "zone.toml", "www", "--step", "-1"], "--step=-1.0"),
         (["gslb", "simulate", "zone.toml", "www", "--step", "1e-9"], "--step=1e-09"),
+        (
+            ["gslb", "simulate", "zone.toml", "www", "--seconds", "1e7"],
+            "--step=15.0 is not allowed: expected a finite number > 0 and >= 10",
+        ),
         (["gslb", "simulate", "zone.toml", "www", "--step", "nan"], "--step=nan"),
         (["gslb", "simulate", "zone.toml", "www", "--seconds", "inf"], "--seconds=inf"),
         (["gslb", "simulate", "zone.toml", "www", "--down", "@60"], "--down='@60'"),
@@ -95,6 +102,7 @@ def folder(tmp_path, monkeypatch):
         (["bench", "cards", "--out", "log.txt/cards"], "--out='log.txt/cards'"),
         (["vrrp", "run", "--interface", "lo", *ROUTER, "--check", "'"], "--check"),
         (["vrrp", "run", "--interface", "lo", *ROUTER, "--check", " "], "--check=' '"),
+        (["vrrp", "run", "--interface", "lo", *ROUTER, "--check", "none/x -v"], "no program 'none/x'"),
         (["vrrp", "run", "--interface", "lo", *ROUTER, "--check-interval", "0"], "--check-interval=0.0"),
         (["vrrp", "run", "--interface", "lo", *ROUTER, "--check-interval", "nan"], "--check-interval=nan"),
     ],
@@ -317,3 +325,38 @@ def test_a_page_that_cannot_be_printed_is_no_traceback(package, output):
     done = subprocess.run(f"{command} {where}", shell=True, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_warning_is_one_line_without_code(capsys):
+    """What the library warns of is printed after the name of the command, and the command goes on."""
+    Path("near.toml").write_text(
+        ZONE.replace('policy = "all-up"', 'policy = "geo"\nmap = "m"').replace('endpoints = ["eu-1"]', "")
+        + '[names.www.sites]\neu = { policy = "all-up", endpoints = ["eu-1"] }\n'
+        + '[maps.m]\ndefault = ["eu"]\nnetworks = { "198.51.100.0/26" = ["eu"] }\n'
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as without pytest, for which warnings are errors
+        before = warnings.showwarning
+        assert main(["explain", "near.toml", "www"]) == 0
+        assert warnings.showwarning is before
+    error = capsys.readouterr().err
+    assert error.startswith("balancekit explain: warning: networks longer than /24 or /56")
+    assert error.count("\n") == 1
+
+
+def test_what_the_library_logs_is_a_line_for_each_record(capsys):
+    """Warnings and errors, an exception by what it is and not by its traceback; nothing after the end."""
+    logger = logging.getLogger("balancekit")
+    with log_lines("balancekit x"):
+        logger.info("not for an operator")
+        logger.warning("%s is\ngone", "a")
+        try:
+            int("no such thing")
+        except ValueError:
+            logger.exception("the hook raised")
+    logger.warning("after")
+    assert (
+        capsys.readouterr().err
+        == "balancekit x: a is gone\nbalancekit x: the hook raised: ValueError: invalid literal for int() with base 10: 'no such thing'\n"
+    )

@@ -130,6 +130,7 @@ def test_a_file_of_no_kind_is_named(tmp_path, capsys):
         (("[endpoints]", "[endpoint]"), "the file"),
         (('origin = "example.com"', ""), "origin"),
         (("127.0.0.2", "nonsense"), "addresses"),
+        (("ttl = { minimum = 1, maximum = 30 }", "ttl = 30"), "ttl"),
         (('endpoints = ["eu-1"]', "id = 1"), "names.www.sites.eu"),
     ],
 )
@@ -243,12 +244,13 @@ def test_serve_answers_follows_checks_reloads_and_ends(zone, tmp_path):
     with socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))
         port = dead.getsockname()[1]  # nothing listens: every check is refused
-    zone.write_text(f'{ZONE}\n[check]\nkind = "tcp"\nport = {port}\ninterval = 0.2\ntimeout = 0.1\n')
+    zone.write_text(f'{ZONE}\n[check]\nkind = "tcp"\nport = {port}\ninterval = 0.2\n')
     listening = socket.create_server(("127.0.0.2", port))
     at = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "balancekit", "gslb", "serve", str(zone), "--port", str(at)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
@@ -268,7 +270,10 @@ def test_serve_answers_follows_checks_reloads_and_ends(zone, tmp_path):
         server.send_signal(signal.SIGHUP)
         assert becomes(answer, [])
         server.send_signal(signal.SIGTERM)
-        assert server.wait(10) == 0
+        said = server.communicate(timeout=10)[1]
+        assert server.returncode == 0
+        assert "balancekit gslb serve: eu-1 ejected" in said
+        assert "Traceback" not in said
     finally:
         listening.close()
         server.kill()
@@ -339,6 +344,10 @@ def test_a_reload_says_what_it_does_not_change(tmp_path, capsys):
         ('interval = "soon"', "check.interval='soon'"),
         ("timeout = nan", "check.timeout=nan"),
         ("timeout = 0", "check.timeout=0"),
+        (
+            "interval = 0.5\ntimeout = 2",
+            "check.timeout=2 is not allowed: expected a finite number > 0 and <= 0.5",
+        ),
         ('kind = "icmp"', "check.kind='icmp'"),
         ("ports = 80", "check='ports'"),
     ],

@@ -13,6 +13,7 @@ from balancekit.errors import ConfigurationError
 __all__ = ["IpAddressHook", "ip_address_hook"]
 
 COMMAND_TIMEOUT_S: Final = 5.0
+ALLOWED: Final = "an address with a prefix length, as 192.0.2.100/24"
 
 
 @final
@@ -86,9 +87,9 @@ def ip_address_hook(interface: str, *addresses: str) -> IpAddressHook:
         try:
             ipaddress.ip_interface(address)
         except ValueError:
-            raise ConfigurationError("addresses", address, "an address with a prefix length") from None
+            raise ConfigurationError("addresses", address, ALLOWED) from None
         if "/" not in address:
-            raise ConfigurationError("addresses", address, "an address with a prefix length")
+            raise ConfigurationError("addresses", address, ALLOWED)
     if not addresses:
         raise ConfigurationError("addresses", addresses, "one address or more")
     return IpAddressHook(interface, addresses)

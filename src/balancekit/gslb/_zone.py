@@ -340,7 +340,10 @@ def _addresses(
                 try:
                     address = ip_address(text)
                 except ValueError:
-                    raise ConfigurationError("addresses", text, f"IP addresses for endpoint {id!r}") from None
+                    unknown = "" if id in given or not given else f", or one of {', '.join(given)}"
+                    raise ConfigurationError(
+                        "addresses", text, f"IP addresses for endpoint {id!r}{unknown}"
+                    ) from None
                 versions[address.version] = (*versions.get(address.version, ()), str(address))
             found[id] = versions
     return found

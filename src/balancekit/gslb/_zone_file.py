@@ -253,10 +253,14 @@ _KINDS: Final[dict[str, Callable[..., Policy]]] = {
 }
 
 
+_TABLES: Final = {"ttl": "a table of seconds: { minimum = 5, maximum = 60 }"}
+"""What to write where a table may be mistaken for a value."""
+
+
 def _table(table: Table, key: str, *, required: bool = False) -> Table:
     value = table.get(key, None if required else {})
     if not isinstance(value, Mapping):
-        raise ConfigurationError(key, value, "a table")
+        raise ConfigurationError(key, value, _TABLES.get(key, "a table"))
     return value
 
 

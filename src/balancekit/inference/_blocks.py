@@ -143,7 +143,10 @@ def prompt_key(prompt: str | bytes | Sequence[int], *, model: str = "", adapter:
     >>> prompt_key("Hi", model="m") == prompt_key("Hi", model="m", adapter="french")
     False
     """
-    data = to_bytes(prompt) if isinstance(prompt, str | bytes) else token_key(prompt)
+    if isinstance(prompt, str | bytes):
+        data = to_bytes(prompt)
+    else:
+        data = _token_bytes("prompt", prompt, "text, bytes or token ids")
     if not model and not adapter:
         return data
     return b"\0".join([to_bytes(model), to_bytes(adapter), data])
@@ -162,12 +165,18 @@ def token_key(tokens: Iterable[int] | NDArray[np.integer[Any]]) -> bytes:
     >>> len(token_key([101, 7592, 102]))
     12
     """
+    return _token_bytes("tokens", tokens, "token ids")
+
+
+def _token_bytes(parameter: str, tokens: Iterable[int] | NDArray[np.integer[Any]], what: str) -> bytes:
+    """Return token ids as bytes, or raise the error that names the parameter they were given as, and what it takes."""
     try:
-        found = np.asarray(tokens if isinstance(tokens, np.ndarray) else valid.items("tokens", tokens))
+        found = np.asarray(tokens if isinstance(tokens, np.ndarray) else valid.items(parameter, tokens))
     except (TypeError, ValueError, OverflowError):
-        raise ConfigurationError("tokens", tokens, "token ids: integers") from None
-    if found.size and (
-        found.ndim != 1 or found.dtype.kind not in "iu" or found.min() < 0 or found.max() > MAX_TOKEN
+        found = None
+    if found is None or (
+        found.size
+        and (found.ndim != 1 or found.dtype.kind not in "iu" or found.min() < 0 or found.max() > MAX_TOKEN)
     ):
-        raise ConfigurationError("tokens", tokens, f"token ids: integers from 0 to {MAX_TOKEN}")
+        raise ConfigurationError(parameter, tokens, f"{what}: integers from 0 to {MAX_TOKEN}")
     return found.astype("<u4").tobytes()

@@ -8,7 +8,9 @@ import weakref
 from collections.abc import Iterable
 from typing import Final, final
 
+from balancekit._support import validation as valid
 from balancekit._support.log import log_change
+from balancekit.errors import ConfigurationError
 from balancekit.sharing._exchange import NO_PLACE, Counts, HasNode, Place
 from balancekit.sharing._rows import LIVENESS_S, RowFile, RowSum, digest, open_rows
 
@@ -141,7 +143,10 @@ def in_flight(file: str | os.PathLike[str], ids: Iterable[str]) -> dict[str, int
     >>> in_flight(file, ["a", "b"])
     {'a': 0, 'b': 0}
     """
-    names = list(ids)
+    valid.path("file", file, allowed="a name or a path")
+    if isinstance(ids, str | bytes):
+        raise ConfigurationError("ids", ids, "a collection of endpoint ids (strings)")
+    names = [valid.text("ids", id) for id in valid.items("ids", ids)]
     try:
         rows = open_rows(file)
     except FileNotFoundError:

@@ -106,8 +106,8 @@ class Shared(Policy):
             )
         if (self.file is None) == (self.store is None):
             raise ConfigurationError("file", self.file, "either file= or store=")
-        if self.file is not None and not str(self.file):
-            raise ConfigurationError("file", self.file, "a name or a path")
+        if self.file is not None:
+            valid.path("file", self.file, allowed="a name or a path")
         if self.store is not None:
             require_store(self.store)
         valid.number("period", self.period, above=0.0)

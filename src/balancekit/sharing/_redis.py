@@ -67,7 +67,7 @@ class RedisStore(ConstructorRepr):
     """
 
     def __init__(self, client: Redis, *, name: str, period: float = 0.5, ttl: float | None = None) -> None:
-        if not callable(getattr(client, "eval", None)) or asyncio.iscoroutinefunction(client.eval):
+        if not callable(getattr(client, "eval", None)) or _awaits(client):
             raise ConfigurationError("client", client, "a client of redis-py, redis.Redis(...)")
         self.core: StoreCore = StoreCore(name, period=period, ttl=ttl)
         """What is written and read."""
@@ -180,7 +180,7 @@ class AsyncRedisStore(ConstructorRepr):
     def __init__(
         self, client: AsyncRedis, *, name: str, period: float = 0.5, ttl: float | None = None
     ) -> None:
-        if not callable(getattr(client, "eval", None)):
+        if not callable(getattr(client, "eval", None)) or not _awaits(client):
             raise ConfigurationError("client", client, "a client of redis-py, redis.asyncio.Redis(...)")
         self.core: StoreCore = StoreCore(name, period=period, ttl=ttl)
         """What is written and read."""
@@ -229,3 +229,10 @@ class AsyncRedisStore(ConstructorRepr):
         while True:
             await self.synchronize()
             await asyncio.sleep(self.core.period)
+
+
+def _awaits(client: Any) -> bool:
+    """Return whether a client's commands are awaited: ``eval`` itself is a plain function in both clients of redis-py."""
+    return any(
+        asyncio.iscoroutinefunction(getattr(client, name, None)) for name in ("execute_command", "eval")
+    )

@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from unittest import mock
 
+import redis.asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.unit.mistakes._row import Row
 
@@ -16,16 +17,25 @@ from balancekit import LoadBalancer, Outcome
 from balancekit.adapters import hedge
 from balancekit.adapters.dnslib import GslbResolver
 from balancekit.adapters.dnspython import DnsResponder
+from balancekit.adapters.vrrp import VrrpThread, ip_address_hook
 from balancekit.capacity import L4, Demand, plan_capacity
 from balancekit.checks import AsyncChecks, HttpCheck, Schedule, TcpCheck, ThreadChecks
-from balancekit.discovery import ThreadDiscovery
+from balancekit.discovery import FileSdResolver, ThreadDiscovery
 from balancekit.gslb import AllUp, Client, PolicySelector, Query, Soa, StaticRecords, Zone, fixed_standings
 from balancekit.ha import Tracking, VirtualRouter, place
 from balancekit.hashing import HashRing, MaglevTable
+from balancekit.inference import prompt_key, token_key
 from balancekit.loads import InFlight
 from balancekit.observability.prometheus import BalancerCollector
-from balancekit.sharing import Shared, SharedEjections, SharedRateLimit
-from balancekit.sim import Exponential, Poisson, Server, simulate
+from balancekit.sharing import (
+    AsyncRedisStore,
+    RedisStore,
+    Shared,
+    SharedEjections,
+    SharedRateLimit,
+    in_flight,
+)
+from balancekit.sim import Exponential, Poisson, Recorder, Server, simulate
 from balancekit.testing import check_load, check_selector
 from balancekit.testing.laws import WEIGHTED
 
@@ -53,6 +63,11 @@ class Raises:
 
 
 ONE = Raises()
+
+
+def adverts_to(file):
+    router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11")
+    return VrrpThread(router, interface="lo", advert_log=file)
 
 
 def hedge_a_plain_function():
@@ -250,6 +265,42 @@ ROWS = [
     Row("quotas of no store", lambda: SharedRateLimit("redis", 5.0), CONFIGURATION, r"RedisStore\("),
     Row("ejections of no store", lambda: SharedEjections(lb(), None), CONFIGURATION, r"RedisStore\("),
     Row("a file without a name", lambda: Shared(InFlight(), file=""), CONFIGURATION, r"file=''"),
+    Row(
+        "a descriptor for a shared file", lambda: Shared(file=5), CONFIGURATION, r"file=5 .*a name or a path"
+    ),
+    Row("flights of a descriptor", lambda: in_flight(5, ["a"]), CONFIGURATION, r"file=5 .*a name or a path"),
+    Row("flights of one id", lambda: in_flight("x", "a"), CONFIGURATION, r"ids='a' .*a collection"),
+    Row("a descriptor to record to", lambda: Recorder(lb(), True), CONFIGURATION, r"file=True .*the path"),
+    Row("bytes to record to", lambda: Recorder(lb(), b"log"), CONFIGURATION, r"file=b'log' .*the path"),
+    Row("a descriptor for adverts", lambda: adverts_to(5), CONFIGURATION, r"advert_log=5 .*the path"),
+    Row("no name for adverts", lambda: adverts_to(""), CONFIGURATION, r"advert_log='' .*the path"),
+    Row("a descriptor of targets", lambda: FileSdResolver(5), CONFIGURATION, r"path=5 .*the path of a file"),
+    Row(
+        "a client of tasks in a store of threads",
+        lambda: RedisStore(redis.asyncio.Redis(), name="x"),
+        CONFIGURATION,
+        r"client=.*redis\.Redis\(",
+    ),
+    Row(
+        "a client of threads in a store of tasks",
+        lambda: AsyncRedisStore(redis.Redis(), name="x"),
+        CONFIGURATION,
+        r"client=.*redis\.asyncio\.Redis\(",
+    ),
+    Row(
+        "messages for a prompt",
+        lambda: prompt_key([{"role": "user"}]),
+        CONFIGURATION,
+        r"prompt=.*text, bytes",
+    ),
+    Row("no prompt", lambda: prompt_key(None), CONFIGURATION, r"prompt=None .*text, bytes or token ids"),
+    Row("text for token ids", lambda: token_key("hi"), CONFIGURATION, r"tokens='hi' .*from 0 to 4294967295"),
+    Row(
+        "an address without its length",
+        lambda: ip_address_hook("eth0", "192.0.2.100"),
+        CONFIGURATION,
+        r"a prefix length, as 192\.0\.2\.100/24",
+    ),
     Row("a shared class", lambda: Shared(InFlight, file="a"), CONFIGURATION, r"InFlight\(\)"),
     Row("check one law", lambda: check_selector(Raises, WEIGHTED), CONFIGURATION, r"laws=.*at least one"),
     Row("check no law", lambda: check_selector(Raises, []), CONFIGURATION, r"laws=.*at least one"),
