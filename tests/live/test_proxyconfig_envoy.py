@@ -41,7 +41,7 @@ def test_envoy_serves_what_its_configuration_says(tmp_path, addresses, seed):
     path = tmp_path / f"envoy{generate_envoy.suffix(seed)}"
     path.write_text(text)
     requests = generate_envoy.requests_of(seed)
-    command = ["envoy", "-c", str(path), "--concurrency", "1", "--base-id", str(port), "-l", "off"]
+    command = ["envoy", "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "off"]
     with running(command, port):
         answers = ask(port, requests)
     if RECORD:

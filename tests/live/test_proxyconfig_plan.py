@@ -43,7 +43,7 @@ def served(kind, shape, addresses, folder):
     command = {
         "nginx": ["nginx", "-p", str(folder), "-c", str(path), "-g", "user root;"],
         "haproxy": ["haproxy", "-db", "-f", str(path)],
-        "envoy": ["envoy", "-c", str(path), "--concurrency", "1", "--base-id", str(port), "-l", "off"],
+        "envoy": ["envoy", "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "off"],
     }[kind]
     with running(command, port):
         return read_config(str(path)), ask(port, changes.requests()), port
