@@ -17,6 +17,8 @@ from balancekit.sim import DnsReport, DnsSimulation, EndpointChange
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "dns-failover.svg"
 SECONDS, STEP = 480, 6
 DEATH, RETURN = 60.0, 180.0
+LABELLED = 3
+"""The step whose areas are labelled."""
 COLOURS = {"eu": BLUE, "us": ORANGE, "ap": GREEN}
 
 
@@ -77,8 +79,8 @@ def main() -> None:
                     linewidth=0,
                     alpha=0.8,
                 )
-                middle = bottom[3] + share[3] / 2
-                axes.text(8, middle, site, color="white", va="center", weight="bold")
+                middle = bottom[LABELLED] + share[LABELLED] / 2
+                axes.text(LABELLED * STEP - 5, middle, site, color="white", va="center", weight="bold")
                 bottom = [low + one for low, one in zip(bottom, share, strict=True)]
             if place == 2:
                 axes.fill_between(times, 0, failed, color=INK, step="post", linewidth=0)

@@ -39,6 +39,7 @@ LOSSES: Final = (
 )
 COLOURS: Final = {"l4": BLUE, "l7": GREEN, "site": ORANGE}
 STAGE_COLOURS: Final = {"l4": BLUE, "l7": GREEN, "server line": ORANGE, "service": PURPLE}
+SHORT_NAMES: Final = {"l4": "L4", "l7": "L7"}
 
 
 def simulated() -> TierReport:
@@ -75,7 +76,7 @@ def draw_time(report: TierReport) -> None:
             "Most of a request is its work; the tiers in front take a seventh",
             "two sites, nodes busy for a quarter of the time, nothing lost; milliseconds in each stage",
         )
-        axes = figure.add_axes((0.25, 0.2, 0.70, 0.42))
+        axes = figure.add_axes((0.29, 0.2, 0.66, 0.42))
         for place, (label, share) in enumerate((("mean", None), ("99th percentile of each", 0.99))):
             left = 0.0
             for stage, seconds in report.spent(share, calm).items():
@@ -88,7 +89,7 @@ def draw_time(report: TierReport) -> None:
                     axes.text(
                         left + seconds * 5e2,
                         1 - place,
-                        stage,
+                        SHORT_NAMES.get(stage, stage),
                         color="white",
                         ha="center",
                         va="center",
@@ -99,8 +100,8 @@ def draw_time(report: TierReport) -> None:
                 axes.text(left + 2, 1 - place, f"{left:.0f} ms", va="center", color=GREY, size=11)
             axes.text(-3, 1 - place, label, ha="right", va="center", color=INK)
         for number, (stage, colour) in enumerate(STAGE_COLOURS.items()):
-            name = {"l4": "L4 node", "l7": "L7 node"}.get(stage, stage)
-            figure.text(0.25 + 0.17 * number, 0.66, name, color=colour, size=11, weight="bold")
+            name = f"{SHORT_NAMES[stage]} node" if stage in SHORT_NAMES else stage
+            figure.text(0.29 + 0.16 * number, 0.66, name, color=colour, size=11, weight="bold")
         axes.set_yticks([])
         axes.set_xlim(0, axes.get_xlim()[1] * 1.12)
         axes.set_xlabel("milliseconds")
