@@ -27,6 +27,11 @@ from docutils.statemachine import StringList
 
 from balancekit.bench._html import inline_svg
 
+Point = tuple[float, float]
+Curve = tuple[Point, Point, Point]
+"""Start, control point and end of a quadratic curve."""
+Pair = tuple[Any, Any]
+
 DOCS = Path(__file__).parents[1]
 PACKAGES = ("selectors", "routing", "hashing", "loads", "health")
 MARKS = {
@@ -36,6 +41,12 @@ MARKS = {
     "Cost": r"(?:^|(?<=\n))Cost:",
     "Source": r"(?:^|(?<=\n))Source:",
 }
+
+WIDTH, HEIGHT = 860, 620
+"""Of a diagram of states, in pixels."""
+LINE_HEIGHT = 13.0
+LETTER_WIDTH = 7.0
+"""Of text of 13 pixels, in pixels."""
 
 
 def public(package: str) -> Iterator[tuple[str, type]]:
@@ -210,22 +221,10 @@ def diagram(table: dict[tuple[Any, Any], Any]) -> str:
 
     States stand in the order in which the table first names them.
     """
-    states = list(dict.fromkeys(state for (before, _), after in table.items() for state in (before, after)))
-    arrows: dict[tuple[Any, Any], list[str]] = {}
-    for (before, trigger), after in table.items():
-        if before is not after:
-            arrows.setdefault((before, after), []).append(str(trigger.value))
-    width, height = 860, 620
-    place = {
-        state: (
-            width / 2 + 300 * math.sin(2 * math.pi * number / len(states)),
-            height / 2 - 235 * math.cos(2 * math.pi * number / len(states)),
-        )
-        for number, state in enumerate(states)
-    }
+    arrows, place = arrows_of(table), places_of(table)
     parts = [
         (
-            f'<svg viewBox="0 0 {width} {height}" role="img" class="states" xmlns="http://www.w3.org/2000/svg" '
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" class="states" xmlns="http://www.w3.org/2000/svg" '
             'style="max-width:100%;height:auto;font:13px sans-serif;color:inherit">'
         ),
         (
@@ -233,23 +232,15 @@ def diagram(table: dict[tuple[Any, Any], Any]) -> str:
             '<path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>'
         ),
     ]
-    for (before, after), triggers in arrows.items():
-        (x0, y0), (x1, y1) = place[before], place[after]
-        length = math.hypot(x1 - x0, y1 - y0)
-        ux, uy = (x1 - x0) / length, (y1 - y0) / length
-        bend = 26.0  # arrows there and back pass on different sides
-        mx, my = (x0 + x1) / 2 - uy * bend, (y0 + y1) / 2 + ux * bend
-        sx, sy = _edge(x0, y0, mx, my)
-        ex, ey = _edge(x1, y1, mx, my)
+    curves = curves_of(arrows, place)
+    for (sx, sy), (mx, my), (ex, ey) in curves.values():
         parts.append(
             f'<path d="M{sx:.0f} {sy:.0f}Q{mx:.0f} {my:.0f} {ex:.0f} {ey:.0f}" fill="none" stroke="currentColor" '
             'stroke-opacity=".55" marker-end="url(#tip)"/>'
         )
-        share = 0.36  # nearer to where the arrow comes from, so that labels of crossing arrows keep apart
-        tx = (1 - share) ** 2 * sx + 2 * share * (1 - share) * mx + share**2 * ex
-        ty = (1 - share) ** 2 * sy + 2 * share * (1 - share) * my + share**2 * ey
-        for line, text in enumerate(sorted(triggers)):
-            at = f'x="{tx:.0f}" y="{ty + 13 * line:.0f}" text-anchor="middle"'
+    for pair, (tx, ty) in label_places(arrows, curves).items():
+        for line, text in enumerate(sorted(arrows[pair])):
+            at = f'x="{tx:.0f}" y="{ty + LINE_HEIGHT * line:.0f}" text-anchor="middle"'
             halo = 'stroke="var(--color-background-primary,#fff)" stroke-width="4" fill="none"'
             parts.append(f"<text {at} {halo}>{escape(text)}</text>")
             parts.append(f'<text {at} fill="currentColor">{escape(text)}</text>')
@@ -261,6 +252,77 @@ def diagram(table: dict[tuple[Any, Any], Any]) -> str:
             f"{escape(str(state.value))}</text>"
         )
     return "".join([*parts, "</svg>"])
+
+
+def arrows_of(table: dict[tuple[Any, Any], Any]) -> dict[Pair, list[str]]:
+    """Return what leads from one state to another, by pair of states."""
+    arrows: dict[Pair, list[str]] = {}
+    for (before, trigger), after in table.items():
+        if before is not after:
+            arrows.setdefault((before, after), []).append(str(trigger.value))
+    return arrows
+
+
+def places_of(table: dict[tuple[Any, Any], Any]) -> dict[Any, Point]:
+    """Return where each state stands."""
+    states = list(dict.fromkeys(state for (before, _), after in table.items() for state in (before, after)))
+    angles = [2 * math.pi * number / len(states) for number in range(len(states))]
+    return {
+        state: (WIDTH / 2 + 300 * math.sin(angle), HEIGHT / 2 - 235 * math.cos(angle))
+        for state, angle in zip(states, angles, strict=True)
+    }
+
+
+def curves_of(arrows: dict[Pair, list[str]], place: dict[Any, Point]) -> dict[Pair, Curve]:
+    """Return the arrows as curves."""
+    return {pair: _curve(*place[pair[0]], *place[pair[1]]) for pair in arrows}
+
+
+def _curve(x0: float, y0: float, x1: float, y1: float) -> Curve:
+    """Return an arrow between two boxes: arrows there and back pass on different sides."""
+    length = math.hypot(x1 - x0, y1 - y0)
+    bend = 26.0 / length
+    mx, my = (x0 + x1) / 2 - (y1 - y0) * bend, (y0 + y1) / 2 + (x1 - x0) * bend
+    return _edge(x0, y0, mx, my), (mx, my), _edge(x1, y1, mx, my)
+
+
+def point(curve: Curve, share: float) -> Point:
+    """Return a point of a quadratic curve, at a share of the way."""
+    start, middle, end = ((1 - share) ** 2, 2 * share * (1 - share), share**2)
+    (sx, sy), (mx, my), (ex, ey) = curve
+    return start * sx + middle * mx + end * ex, start * sy + middle * my + end * ey
+
+
+def label_places(arrows: dict[Pair, list[str]], curves: dict[Pair, Curve]) -> dict[Pair, Point]:
+    """Return where the first line of each label stands: on its arrow, away from other arrows and labels.
+
+    A third of the way is best, nearer to where the arrow comes from, as far as there is room.
+    """
+    points = {pair: [point(curve, step / 60) for step in range(61)] for pair, curve in curves.items()}
+    found: dict[Pair, Point] = {}
+    taken: list[tuple[Point, Point]] = []
+    for pair, triggers in sorted(arrows.items(), key=lambda item: -max(map(len, item[1]))):
+        half = half_size(triggers)
+        others = [(one, (0.0, 0.0)) for other in points if other != pair for one in points[other]]
+
+        def room(share: float, pair: Pair = pair, half: Point = half, others: Any = others) -> float:
+            """Return how far the nearest other thing is, where 1 touches the label; more than 1.6 is as good as 1.6."""
+            x, y = point(curves[pair], share)
+            gaps = [
+                max(abs(x - ox) / (half[0] + width), abs(y - oy) / (half[1] + height))
+                for (ox, oy), (width, height) in (*others, *taken)
+            ]
+            return min([1.6, *gaps]) - abs(share - 0.36) / 4
+
+        x, y = point(curves[pair], max((step / 50 for step in range(8, 38)), key=room))
+        taken.append(((x, y), half))
+        found[pair] = (x, y + 4.0 - LINE_HEIGHT * (len(triggers) - 1) / 2)
+    return found
+
+
+def half_size(triggers: Sequence[str]) -> Point:
+    """Return half the width and half the height of a label."""
+    return max(map(len, triggers)) * LETTER_WIDTH / 2, LINE_HEIGHT * len(triggers) / 2
 
 
 def _edge(x: float, y: float, towards_x: float, towards_y: float) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import re
 import subprocess
 import sys
@@ -129,6 +130,28 @@ def test_every_state_and_every_trigger_is_in_the_diagram() -> None:
             assert f">{before.value}</text>" in drawn
             assert f">{after.value}</text>" in drawn
             assert before is after or f">{trigger.value}</text>" in drawn
+
+
+def test_each_label_of_the_diagram_is_on_its_own_arrow_alone() -> None:
+    """No other arrow passes behind a label, and no two labels overlap: else a reader cannot tell whose it is."""
+    book = extension()
+    health = importlib.import_module("balancekit.health")
+    for table in (health.TRANSITIONS, health.MEMBERSHIP):
+        arrows = book.arrows_of(table)
+        curves = book.curves_of(arrows, book.places_of(table))
+        boxes = {}
+        for pair, (x, first) in book.label_places(arrows, curves).items():
+            width, height = book.half_size(arrows[pair])
+            y = first - 4.0 + book.LINE_HEIGHT * (len(arrows[pair]) - 1) / 2
+            assert min(math.dist((x, y), book.point(curves[pair], step / 200)) for step in range(201)) < 3.0
+            for other, curve in curves.items():
+                for step in range(201):
+                    ox, oy = book.point(curve, step / 200)
+                    assert other == pair or abs(x - ox) > width or abs(y - oy) > height, (pair, other)
+            for ox, oy, other_width, other_height in boxes.values():
+                assert abs(x - ox) > width + other_width or abs(y - oy) > height + other_height
+            boxes[pair] = (x, y, width, height)
+        assert boxes
 
 
 @pytest.mark.timeout(300)
