@@ -23,6 +23,15 @@ def edge():
     return names_of(PAGE)
 
 
+def has_ipv6():
+    """Return whether the loopback has an IPv6 address."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 class Backends:
     """Echo servers that say their number and the client's address first."""
 
@@ -30,7 +39,7 @@ class Backends:
         self.read_until = edge["read_until"]
         self.servers, self.addresses, self.accepted = [], [], []
 
-    async def start(self):
+    async def start(self, host="127.0.0.1"):
         """Start one more; return its address."""
         number = len(self.servers)
 
@@ -44,9 +53,10 @@ class Backends:
                 data = b""
             writer.close()
 
-        server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1000)
+        server = await asyncio.start_server(answer, host, 0, backlog=1000)
         self.servers.append(server)
-        self.addresses.append(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        shown = f"[{host}]" if ":" in host else host
+        self.addresses.append(f"{shown}:{server.sockets[0].getsockname()[1]}")
         return self.addresses[-1]
 
 
@@ -108,6 +118,25 @@ def test_200_open_connections_survive_remove_and_add(edge):
         proxy.close()
         for server in backends.servers:
             server.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on loopback")
+def test_an_endpoint_may_have_an_ipv6_address(edge):
+    """Its target is written as in a URL, in brackets."""
+
+    async def scenario():
+        backends = Backends(edge)
+        pool = edge["sticky_pool"]([await backends.start("::1")])
+        proxy = await edge["Edge"](FlowRoutes([(FlowMatch(), pool)])).serve("127.0.0.1", 0)
+        connection = await connect(proxy, "203.0.113.7")
+        assert (await ask(connection, b"hello.")).startswith(b"0 203.0.113.7:")
+        connection[1].write_eof()
+        assert await asyncio.wait_for(connection[0].read(), 10) == b""  # each has ended
+        connection[1].close()
+        proxy.close()
+        backends.servers[0].close()
 
     asyncio.run(scenario())
 

@@ -147,7 +147,7 @@ def peek(buf: bytes | bytearray | memoryview, /) -> NeedMore | ClientHello | Not
     NotTls(reason='not a handshake record')
     """
     if not isinstance(buf, bytes | bytearray | memoryview):
-        raise ConfigurationError("buf", type(buf).__name__, "bytes")
+        raise ConfigurationError("buf", buf, "bytes")
     message = _message(bytes(buf[:MAX_SIZE]))
     if not isinstance(message, bytes):
         return message

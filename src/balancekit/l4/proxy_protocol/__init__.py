@@ -89,7 +89,7 @@ def parse(
     if mode not in {"required", "optional"}:
         raise ConfigurationError("mode", mode, "'required' or 'optional'")
     if not isinstance(buf, bytes | bytearray | memoryview):
-        raise ConfigurationError("buf", type(buf).__name__, "bytes")
+        raise ConfigurationError("buf", buf, "bytes")
     data = bytes(buf)
     for signature, read in ((SIGNATURE_V1, parse_v1), (SIGNATURE_V2, parse_v2)):
         if data.startswith(signature):
