@@ -171,3 +171,31 @@ def test_no_request_is_lost(backends, serve, killed):
     assert usage == {tenant: [served[tenant], served[tenant] * WORDS] for tenant in TENANTS}
     assert TINY <= served["tiny"] <= TINY + 15  # a quarter of a request a second is added while the test runs
     assert gateway.pool.stats().inflight == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"hello",
+        b"\xff",
+        b"[1]",
+        b'"x"',
+        b"{}",
+        b'{"messages": "hi"}',
+        b'{"messages": [], "stream": "yes"}',
+        b'{"messages": [{"content": "\\ud800"}]}',
+        b"[" * 100_000,
+    ],
+    ids=["empty", "text", "bytes", "list", "str", "nothing", "no list", "stream", "surrogate", "deep"],
+)
+def test_a_request_that_no_server_could_answer_is_refused_by_name(body):
+    """The caller gets a 400 and no server hears of it; none of them is the gateway's own error."""
+    with pytest.raises((ValueError, RecursionError)):
+        names_of("llm-gateway")["checked"](body)
+
+
+def test_a_request_is_passed_on_as_it_is():
+    """With what this gateway knows nothing of."""
+    ask = {"messages": [{"role": "user", "content": "hé"}], "stream": None, "top_k": 3}
+    assert names_of("llm-gateway")["checked"](json.dumps(ask).encode()) == ask
