@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+import requests
 
 from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, Outcome
 from balancekit._support.text import ascii_host
@@ -20,6 +21,7 @@ from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._retry_after import retry_after
 from balancekit.adapters._target import address_of
 from balancekit.adapters._transports import MAX_TLS_NAMES
+from balancekit.adapters.requests import BalancedAdapter
 
 from ._clients import KINDS, play
 from ._server import Server
@@ -315,3 +317,38 @@ def test_what_a_route_remembers_of_tls_names_is_bounded() -> None:
         assert closed == names - MAX_TLS_NAMES
         assert not transport._pool._leaving
     assert closed == names
+
+
+@every_client
+def test_a_location_that_is_no_utf_8_leaves_no_lease_open(kind: str) -> None:
+    """The caller gets the answer or an error of the client, and the lease ends even while that error is kept."""
+    with Server("") as server:  # its answers have no body
+        lb = LoadBalancer([server.address])
+        kept: list[Exception] = []
+
+        async def scenario(client: Any) -> None:
+            try:
+                opened = await client.open("http://orders/header?code=302&Location=http://127.0.0.1:1/%C3%A9")
+                await opened.close()
+            except Exception as error:
+                kept.append(error)
+            assert lb.stats().inflight == 0
+
+        play(kind, lb, scenario)
+    assert lb.stats().completed
+
+
+def test_an_answer_without_a_body_ends_its_lease_unread() -> None:
+    """With requests a response to HEAD, or one of length 0, need not be read or closed, even if it is streamed."""
+    with Server("a") as server, requests.Session() as session:
+        lb = LoadBalancer([server.address])
+        session.mount("http://orders/", BalancedAdapter(lb))
+        kept = [
+            session.head("http://orders/ok", stream=True),
+            session.get("http://orders/status?code=204", stream=True),
+        ]
+        assert lb.stats().inflight == 0
+        kept.append(session.get("http://orders/ok", stream=True))
+        assert lb.stats().inflight == 1
+        kept[-1].close()
+    assert lb.stats().outcomes[Outcome.SUCCESS] == 2

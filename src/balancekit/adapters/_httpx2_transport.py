@@ -22,6 +22,7 @@ from balancekit._support.interrupts import raise_interrupt
 from balancekit.adapters._call import Call, begin_call
 from balancekit.adapters._config import AdapterConfig, AdapterOptions
 from balancekit.adapters._exchange import Answer
+from balancekit.adapters._httpx2_bodies import watch_decoding
 from balancekit.adapters._httpx2_requests import UnusableEndpointError, rewritten
 from balancekit.adapters._target import Address, address_of
 from balancekit.adapters._transports import TransportPool
@@ -159,6 +160,8 @@ class TransportBase(ConstructorRepr, ABC, Generic[InnerTransport]):
         response.extensions["balancekit"] = call.begun()
         if response.is_closed:  # an inner transport that had the whole body already: it is not read again
             call.whole()
+        else:
+            watch_decoding(response, call)
         if self._config.rewrite_location and 300 <= response.status_code < 400:
             location = response.headers.get("Location")
             if location is not None:

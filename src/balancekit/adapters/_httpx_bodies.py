@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final
 
 import httpx
 
@@ -14,15 +13,49 @@ from balancekit.adapters._call import Call
 from balancekit.adapters._classification import UNDECODABLE
 from balancekit.adapters._httpx_requests import classify_error
 
-__all__ = ["DEADLINE_PASSED", "AsyncBalancedBody", "BalancedBody", "check_deadline"]
+__all__ = ["DEADLINE_PASSED", "AsyncBalancedBody", "BalancedBody", "check_deadline", "watch_decoding"]
 
 DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
 
-def _note_decoding(call: Call) -> None:
-    """End a lease as a failure if its body is closed because it cannot be decoded: the client finds out, not the stream."""
-    if isinstance(sys.exc_info()[1], httpx.DecodingError):
-        call.broke(UNDECODABLE)
+class _WatchedDecoder:
+    """The decoder of a body. It finds out what the stream does not: that the body is not what its ``Content-Encoding`` says."""
+
+    def __init__(self, decoder: Any, call: Call) -> None:
+        self._decoder = decoder
+        self._call = call
+
+    def decode(self, data: bytes) -> Any:
+        """Decode a piece."""
+        return self._watched(self._decoder.decode, data)
+
+    def flush(self) -> Any:
+        """Return what is left."""
+        return self._watched(self._decoder.flush)
+
+    def _watched(self, work: Callable[..., Any], *data: bytes) -> Any:
+        try:
+            pieces = work(*data)
+        except httpx.DecodingError:
+            self._call.broke(UNDECODABLE)
+            raise
+        return pieces if isinstance(pieces, bytes) else self._pieces(pieces)
+
+    def _pieces(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from pieces
+        except httpx.DecodingError:
+            self._call.broke(UNDECODABLE)
+            raise
+
+
+def watch_decoding(response: httpx.Response, call: Call) -> None:
+    """End the lease of an answer as a failure if its body cannot be decoded."""
+    if "Content-Encoding" in response.headers:
+        try:
+            response._decoder = _WatchedDecoder(response._get_content_decoder(), call)  # type: ignore[assignment]  # it decodes
+        except httpx.DecodingError:  # too many encodings; the caller gets this error with the body
+            call.broke(UNDECODABLE)
 
 
 def check_deadline(call: Call, request: httpx.Request, response: httpx.Response | None = None) -> None:
@@ -56,7 +89,6 @@ class BalancedBody(httpx.SyncByteStream):
         self._call.whole()
 
     def close(self) -> None:
-        _note_decoding(self._call)
         try:
             self._stream.close()
         finally:
@@ -102,7 +134,6 @@ class AsyncBalancedBody(httpx.AsyncByteStream):
             yield piece
 
     async def aclose(self) -> None:
-        _note_decoding(self._call)
         try:
             await self._stream.aclose()
         finally:

@@ -236,6 +236,10 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
             location = self._config.matcher.logical_location(response.headers["Location"], logical=logical)
             response.headers["Location"] = location
         response._watch(call)
+        if (
+            response.raw.length_remaining == 0
+        ):  # there is no body to read; the session may fail before it looks
+            response.raw.drain_conn()
         return response
 
     def close(self) -> None:
