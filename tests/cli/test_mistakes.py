@@ -120,6 +120,34 @@ def test_a_mistake_is_one_line_that_names_it(words, named, capsys):
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["capacity"],
+        ["simulate"],
+        ["explain"],
+        ["lint"],
+        ["gslb", "serve"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("file", ["pipe", "/dev/zero", "directory", "x" * 400])
+@pytest.mark.usefixtures("folder")
+def test_a_file_that_cannot_be_read_whole_is_one_line(words, file, tmp_path, capsys):
+    """A pipe that no process writes to, a device without an end, a directory and a name of any length are refused."""
+    if file == "pipe":
+        os.mkfifo(tmp_path / "pipe.toml")
+        file = tmp_path / "pipe.toml"
+    elif file == "directory":
+        file = tmp_path
+    elif file.startswith("/dev") and not Path(file).exists():
+        pytest.skip("this system has no such device")
+    assert main([*words, str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"balancekit {words[0]}")
+    assert line.count("x" * 200) < 3
+
+
 def test_a_source_that_ends_as_a_file_does_is_a_source(capsys):
     """``check file:targets.json`` checks the targets that the file lists; it is no configuration."""
     assert main(["check", "file:targets.json", "--tcp", "--json"]) == 1

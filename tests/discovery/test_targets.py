@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.server
 import json
 import os
@@ -11,6 +12,7 @@ import threading
 import time
 import urllib.request
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
@@ -363,3 +365,28 @@ def test_wrong_arguments_are_refused(make, parameter):
     """Each by the name of the parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()
+
+
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counts descriptors as Linux shows them")
+@pytest.mark.parametrize("kind", ["directory", "pipe", "too large"])
+def test_a_path_that_is_no_file_keeps_no_descriptor(tmp_path, kind):
+    """It is asked for every second, so each attempt closes what it has opened."""
+    path = tmp_path / "targets.json"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(17 * 1024 * 1024)
+    resolver = FileSdResolver(path)
+    counts = []
+    for _ in range(3):
+        with pytest.raises((OSError, InvalidTargetsError)):
+            resolver.resolve()
+        gc.collect()
+        counts.append(len(list(DESCRIPTORS.iterdir())))
+    assert len(set(counts)) == 1

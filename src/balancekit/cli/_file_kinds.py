@@ -16,8 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from balancekit._support.files import read_file
 from balancekit.cli._proxy_command import explain_proxy
-from balancekit.cli._text_file import readable
+from balancekit.cli._text_file import MAX_TEXT_BYTES, readable
 from balancekit.errors import ConfigurationError
 
 __all__ = [
@@ -101,7 +102,7 @@ def plan_files(options: argparse.Namespace) -> int:
 def read_document(path: Path) -> dict[str, Any]:
     """Return the document in a TOML or JSON file."""
     with readable(path):
-        data = path.read_bytes()
+        data = read_file(path, MAX_TEXT_BYTES)
     try:
         found = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+from balancekit._support.files import read_file
 from balancekit.errors import ConfigurationError
 
-__all__ = ["read_text", "readable"]
+__all__ = ["MAX_TEXT_BYTES", "read_text", "readable"]
+
+MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
+"""What a file may have, so that a device that never ends does."""
 
 
 @contextmanager
@@ -44,4 +49,5 @@ def read_text(path: str | Path, *, parameter: str = "file") -> str:
         If it cannot be read, or is no UTF-8.
     """
     with readable(path, parameter=parameter):
-        return Path(path).read_text(encoding="utf-8-sig")
+        text = read_file(path, MAX_TEXT_BYTES).decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

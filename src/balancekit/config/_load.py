@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from balancekit._support import tables
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.files import read_file
 from balancekit.config._configuration import Configuration, configuration
 from balancekit.errors import ConfigurationError
 
@@ -90,12 +91,10 @@ def read(path: str | Path) -> dict[str, Any]:
         If it cannot be read, is larger than 10 MB, or is neither.
     """
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_file(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
-        raise ConfigurationError("source", str(path), f"a file that can be read ({error})") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise ConfigurationError("source", str(path), f"a file of at most {MAX_FILE_BYTES:,} bytes")
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError("source", str(path), f"a file that can be read ({why})") from None
     kind = "JSON" if str(path).endswith(".json") else "TOML"
     try:
         found = json.loads(content) if kind == "JSON" else tomllib.loads(content.decode("utf-8-sig"))

@@ -17,6 +17,7 @@ from typing import Final, Self, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
+from balancekit._support.files import opened
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import Resolution
 from balancekit.discovery._targets import MAX_LIST_BYTES, InvalidTargetsError, parse_targets
@@ -71,7 +72,7 @@ class FileSdResolver(ConstructorRepr):
 
     def _read(self) -> bytes:
         """Read the whole of a regular file; a pipe without a writer would hang, and a device never end."""
-        with os.fdopen(os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        with opened(self._path) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidTargetsError(f"{self._path} is no regular file")
             data = file.read(MAX_LIST_BYTES + 1)

@@ -20,7 +20,7 @@ from balancekit._support.record import Record
 from balancekit.discovery._reconciler import Endpoints, Reconciler, State
 from balancekit.discovery._resolution import Resolution, SupportsWatch, resolution
 from balancekit.discovery._source import Source
-from balancekit.errors import ConfigurationError
+from balancekit.errors import ConfigurationError, brief_error
 from balancekit.protocols import UpdatableBalancer, require_balancer
 
 __all__ = ["DiscoveryStats", "Listener", "SourceChanged", "Subscription", "Watch", "check", "claim"]
@@ -177,8 +177,7 @@ class Subscription:
         before = self._reconciler.state
         with self._lock:
             self._reconciler.failed(now=now)
-        text = str(error)
-        self._done("failed", before, f"{type(error).__name__}: {text}" if text else type(error).__name__, now)
+        self._done("failed", before, brief_error(error).removesuffix(": "), now)
 
     def _use(self, wanted: Endpoints | None) -> None:
         if wanted is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, final
 
+from balancekit.errors import brief
 from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "Files", "without_mark"]
@@ -58,7 +59,8 @@ class Files:
         except (OSError, ValueError) as error:
             if isinstance(error, ProxyConfigError):
                 raise
-            raise ProxyConfigError(origin, f"cannot read {path!r}: {error}") from None
+            why = getattr(error, "strerror", None) or error
+            raise ProxyConfigError(origin, f"cannot read {brief(path)}: {why}") from None
         self._bytes += len(data)
         if self._bytes > self._max_bytes:
             raise ProxyConfigError(origin, f"more than {self._max_bytes} bytes with {path!r}")
