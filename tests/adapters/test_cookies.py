@@ -11,7 +11,7 @@ import pytest
 
 from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, RoundRobin
 from balancekit.adapters import HttpTarget
-from balancekit.adapters._cookies import Jars
+from balancekit.adapters._cookies import MAX_COOKIE_HOSTS, MAX_COOKIES, Jars
 from balancekit.adapters._target import address_of
 from balancekit.adapters.httpx2 import BalancedTransport
 
@@ -137,3 +137,25 @@ def test_whose_cookies_must_be_known(wrong: Any) -> None:
     """Two words are."""
     with pytest.raises(ConfigurationError, match=r"cookies=.*service, per-endpoint"):
         BalancedTransport(LoadBalancer(["a:1"]), cookies=wrong)
+
+
+def test_what_a_jar_keeps_is_bounded() -> None:
+    """Cookies of hosts, paths and names that never come back go, the oldest first; the latest are sent."""
+    jars, where = Jars(), address_of("10.0.0.1:80")
+
+    def told(host: str, line: str) -> str:
+        headers = {"Host": host}
+        url = f"http://10.0.0.1:80{line.rpartition('Path=')[2]}"
+        jars.keep(where, url, headers, [line])
+        jars.carry(where, url, headers)
+        return headers["Cookie"]
+
+    for n in range(MAX_COOKIE_HOSTS + 500):
+        assert told(f"host-{n}.example", "a=b; Path=/") == "a=b"
+    for n in range(MAX_COOKIES + 50):
+        assert f"n{n}=b" in told("one.example", f"n{n}=b; Path=/")
+        assert told("two.example", f"a=b; Path=/p{n}/x") == "a=b"
+    (jar,) = jars._jars.values()
+    assert len(jar._cookies) == MAX_COOKIE_HOSTS
+    assert len(jar._cookies["one.example"]["/"]) == MAX_COOKIES
+    assert len(jar._cookies["two.example"]) == MAX_COOKIES

@@ -119,7 +119,6 @@ def test_a_mistake_is_one_line_that_names_it(words, named, capsys):
     assert named in written.err
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "words",
     [
@@ -148,6 +147,7 @@ def test_a_file_that_cannot_be_read_whole_is_one_line(words, file, tmp_path, cap
     assert line.count("x" * 200) < 3
 
 
+@pytest.mark.usefixtures("folder")
 def test_a_source_that_ends_as_a_file_does_is_a_source(capsys):
     """``check file:targets.json`` checks the targets that the file lists; it is no configuration."""
     assert main(["check", "file:targets.json", "--tcp", "--json"]) == 1

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
 from email.message import Message
-from http.cookiejar import CookieJar
-from typing import Any, cast, final
+from http.cookiejar import Cookie, CookieJar
+from typing import Any, Final, cast, final
 from urllib.parse import urlsplit
 from urllib.request import Request
 from weakref import WeakKeyDictionary
@@ -25,6 +25,11 @@ from balancekit.adapters._target import Address
 from balancekit.errors import brief_error
 
 __all__ = ["Jars"]
+
+MAX_COOKIE_HOSTS: Final = 1_000
+"""Hosts under which an endpoint's cookies are kept; the hosts are those of callers if an adapter has no service."""
+MAX_COOKIES: Final = 50
+"""Paths of a host, and cookies of a path: what browsers keep for a domain at least (RFC 6265, 6.1)."""
 
 
 @final
@@ -105,11 +110,27 @@ class Jars:
 
 
 class _Jar(CookieJar):
-    """A jar whose lock is free in a forked child; the one of the standard library stays as it was."""
+    """A jar with limits, whose lock is free in a forked child; the one of the standard library stays as it was."""
+
+    _cookies: dict[str, dict[str, dict[str, Cookie]]]
 
     def __init__(self) -> None:
         super().__init__()
         self._cookies_lock = new_lock()
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        """Keep a cookie; the oldest host, path or name goes where there are too many."""
+        super().set_cookie(cookie)
+        with self._cookies_lock:
+            paths = self._cookies.get(cookie.domain, {})
+            _trim(self._cookies, MAX_COOKIE_HOSTS)
+            _trim(paths, MAX_COOKIES)
+            _trim(paths.get(cookie.path, {}), MAX_COOKIES)
+
+
+def _trim(known: dict[str, Any], most: int) -> None:
+    if len(known) > most:
+        known.pop(next(iter(known)))
 
 
 class _Answer:
