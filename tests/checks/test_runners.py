@@ -191,6 +191,24 @@ def test_a_report_that_fails_ends_nothing(runner, caplog):
     assert "no space left" in caplog.text
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+@pytest.mark.parametrize("where", ["check", "report"])
+def test_what_ends_threads_does_not_end_checks_of_a_thread(where, kind):
+    """A check or a health policy that raises SystemExit, or its like, is called again."""
+    calls = []
+
+    def raises(*_arguments):
+        calls.append(1)
+        raise kind
+
+    balancer = balancer_of("a:1")
+    check = raises
+    if where == "report":
+        balancer, check = Wrapper(balancer, report_check=raises), lambda *_arguments: True
+    with ThreadChecks(balancer, check, schedule=QUICK):
+        wait_for(lambda: len(calls) >= 3)
+
+
 @RUNNERS
 @pytest.mark.parametrize("health", [None, MaxFails()], ids=["none", "max fails"])
 def test_a_balancer_that_takes_no_results_is_refused(runner, health, caplog):

@@ -221,6 +221,17 @@ def test_a_page_that_waits_for_something_cancelled_is_a_failure():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_a_page_that_raises_what_ends_threads_is_read_again(kind):
+    """It is a failure as any other."""
+
+    def page(_endpoint):
+        raise kind
+
+    with ThreadScrapes(LoadBalancer(["a"]), NodeAttributes(), page, schedule=FAST) as scrapes:
+        assert until(lambda: scrapes.failures >= 3)
+
+
 def test_a_runner_ends_with_its_threads_and_is_stopped_in_a_child():
     """Start and stop may be repeated; a forked child has no threads and can start its own."""
     attributes = NodeAttributes()

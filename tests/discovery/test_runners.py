@@ -324,6 +324,37 @@ def test_a_resolver_that_hangs_is_not_asked_again_meanwhile():
         wait_for(lambda: len(asked) >= 3)
 
 
+@pytest.mark.parametrize(
+    "kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, MemoryError]
+)
+def test_a_resolver_that_raises_what_ends_threads_has_failed(kind):
+    """It ends no thread: the runner asks again, and says meanwhile what came."""
+    answers = iter([kind, kind])
+
+    def source():
+        error = next(answers, None)
+        if error is not None:
+            raise error
+        return ["a:80"]
+
+    with ThreadDiscovery(empty_balancer(), source, refresh=QUICK) as discovery:
+        assert discovery.wait_ready(MAX_WAIT_S)
+        assert discovery.stats().refreshes["failed"] == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_runner_whose_thread_has_ended_is_not_running_and_can_be_started_again(monkeypatch):
+    """Whatever ended the thread."""
+    discovery = ThreadDiscovery(empty_balancer(), lambda: ["a:80"], refresh=QUICK)
+    with monkeypatch.context() as patched:
+        patched.setattr(discovery, "_step", next)  # which raises
+        discovery.start()
+        wait_for(lambda: not discovery.running)
+        assert not discovery.wait_ready(0.0)
+    with discovery:
+        assert discovery.wait_ready(MAX_WAIT_S)
+
+
 def test_a_resolver_that_raises_stop_iteration_has_failed():
     """``StopIteration``, which no coroutine can raise, is a failure in a thread, too."""
     with InThread(empty_balancer(), lambda: next(iter(())), refresh=QUICK) as discovery:

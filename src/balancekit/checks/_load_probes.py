@@ -157,7 +157,7 @@ class ThreadProbes(_Prober, ThreadRunner):
         self._asking.add(threading.current_thread())
         try:
             self._answered(endpoint, self._probe(endpoint))
-        except Exception:
+        except BaseException:
             self._failed()
         finally:
             self._asking.discard(threading.current_thread())

@@ -18,7 +18,7 @@ from balancekit.checks._dependencies import SharedDependencies
 from balancekit.checks._result import ProbeResult
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError, UnknownEndpointError
+from balancekit.errors import ConfigurationError, UnknownEndpointError, brief_error
 from balancekit.events import Added, Event, Removed
 from balancekit.health import CheckResult
 from balancekit.protocols import ObservableBalancer
@@ -126,7 +126,7 @@ def probe_result(answer: object) -> ProbeResult:
 
 def failure(error: BaseException) -> ProbeResult:
     """Return the result of a check that raised."""
-    return ProbeResult(passed=False, detail=f"{type(error).__name__}: {error}", answered=False)
+    return ProbeResult(passed=False, detail=brief_error(error), answered=False)
 
 
 def _nothing_waits() -> None:

@@ -190,7 +190,7 @@ class ThreadScrapes(_Scraper, ThreadRunner):
                 figures = self._page(endpoint)
                 with self._wakeup:
                     self._read(endpoint, figures)
-            except Exception as error:
+            except BaseException as error:  # as SystemExit, which would end the thread
                 with self._wakeup:
                     self._failed(endpoint, error)
             with self._wakeup:

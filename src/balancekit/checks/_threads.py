@@ -155,7 +155,7 @@ class ThreadChecks(ConstructorRepr, ThreadRunner):
     def _report(self, core: RunnerCore, endpoint: Endpoint[Any], result: CheckResult | None) -> bool:
         try:
             return core.report(endpoint, result)
-        except Exception:
+        except BaseException:
             log_error("the check of %r could not be reported", endpoint.id)
             return False
 
@@ -174,7 +174,9 @@ class ThreadChecks(ConstructorRepr, ThreadRunner):
             return ProbeResult(passed=False, detail="timed out", answered=False)
         except ConfigurationError as error:
             return error
-        except Exception as error:
+        except (
+            BaseException
+        ) as error:  # SystemExit of a check, for one, would end the thread and the checks with it
             return failure(error)
 
     def _converse(self, peer: Peer, exchange: ProbeExchange, deadline: float) -> ProbeResult:

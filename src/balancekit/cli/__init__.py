@@ -18,6 +18,7 @@ from balancekit.cli._export_command import add_export, run_export
 from balancekit.cli._file_kinds import add_explain, run_explain
 from balancekit.cli._gslb_command import add_gslb, run_gslb
 from balancekit.cli._lint_command import add_lint, run_lint
+from balancekit.cli._parser import Parser
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._proxy_options import add_proxy
 from balancekit.cli._status import (
@@ -79,19 +80,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import argcomplete  # noqa: PLC0415 - only a shell that completes needs it
 
         argcomplete.autocomplete(parser)
+    try:
+        return _run(parser, arguments)
+    except SystemExit as ended:  # after a help text or a version, which may have gone nowhere
+        ended.code = ended.code or _flushed(sys.stdout)
+        raise
+    except OSError as error:
+        return _lost(sys.stdout, error)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         hint = "; what to decide follows FILE" if options.command == "explain" else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if options.command is None:
         parser.print_help()
-        return 0
+        return _flushed(sys.stdout)
     return _guarded(options, sys.stdout)
+
+
+def _flushed(output: TextIO) -> int:
+    """Write out what argparse has printed; return the exit status."""
+    try:
+        output.flush()
+    except OSError as error:
+        return _lost(output, error)
+    return 0
+
+
+def _lost(output: TextIO, error: OSError) -> int:
+    """Return the exit status for an output that could not be written, after one line unless its reader went away."""
+    discard(output)
+    if isinstance(error, BrokenPipeError):
+        return EXIT_BROKEN_PIPE
+    return complain("balancekit", error, EXIT_FAILED)
 
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command, with its commands in the order of the help."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="balancekit",
         description="Load-balancing decisions for Python programs.",
         epilog=EXAMPLES + STATUSES,

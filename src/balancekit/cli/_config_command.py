@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._first_list import first_list
+from balancekit.cli._parser import Parser
 from balancekit.config import load
 from balancekit.errors import ConfigurationError
 
@@ -24,9 +25,7 @@ MAX_NAMED: Final = 20
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     """Print which endpoint a request would get, and why."""
-    parser = argparse.ArgumentParser(
-        prog=f"balancekit explain {path}", description="Pick an endpoint, with reasons."
-    )
+    parser = Parser(prog=f"balancekit explain {path}", description="Pick an endpoint, with reasons.")
     parser.add_argument("--key", help="the key of the request")
     parser.add_argument("--exclude", default="", metavar="ID,ID", help="endpoints that the request has tried")
     parser.add_argument("--drain", default="", metavar="ID,ID", help="endpoints that are draining")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from balancekit.cli._parser import Parser
 from balancekit.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ EXIT_NO_SERVER = 1
 
 def explain_proxy(path: str, words: Sequence[str]) -> int:
     """Print where a proxy sends a request, and why; return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"balancekit explain {path}",
         description="Where the proxy sends a request if it is the first after a start, and why. Exit status 1 if no "
         "server can be named.",

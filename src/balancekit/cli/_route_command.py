@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from balancekit.cli._parser import Parser
 from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import Request, RouteTable, route_table
@@ -20,7 +21,7 @@ Document = Mapping[str, Any]
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     """Print which route takes a request and why the others do not, or the table's problems."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"balancekit explain {path}",
         description="Say which route takes a request, and the failing condition of every other. Without a URL: the problems.",
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from balancekit.cli._parser import Parser
 from balancekit.cli._zone_file import observed_clients, read_zone
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (
@@ -29,9 +30,7 @@ Document = Mapping[str, Any]
 
 def explain(path: Path, document: Document, words: Sequence[str]) -> int:
     """Print the answer to one query, and how it came about."""
-    parser = argparse.ArgumentParser(
-        prog=f"balancekit explain {path}", description="Answer one query, with reasons."
-    )
+    parser = Parser(prog=f"balancekit explain {path}", description="Answer one query, with reasons.")
     parser.add_argument("name", metavar="NAME", help="the name asked for, with or without the zone's")
     parser.add_argument("--kind", default="A", help="the record type (default A)")
     parser.add_argument("--subnet", help="the client subnet in the query")

@@ -177,13 +177,20 @@ class ThreadDiscovery(ThreadRunner):
                 self._notify()
         finally:
             watch.end()
+            with self._wakeup:
+                if (
+                    self._subscription is subscription
+                ):  # ended by what nothing expects: not running, and can be started
+                    self._stats = subscription.stats
+                    self._subscription = self._thread = None
+                    self._wakeup.notify_all()
 
     def _step(self, subscription: Subscription, resolver: Resolver) -> None:
         subscription.settle(now=time.monotonic(), wall=time.time())
         if not subscription.due(now=time.monotonic()):
             return
         answer: object = None
-        trouble: Exception | None = None
+        trouble: BaseException | None = None
         this = threading.current_thread()
         with self._wakeup:
             if self._subscription is not subscription:
@@ -191,7 +198,7 @@ class ThreadDiscovery(ThreadRunner):
             self._asking.add(this)
         try:
             answer = resolver.resolve()
-        except Exception as error:
+        except BaseException as error:  # SystemExit of a resolver, for one, would end the thread
             trouble = error
         finally:
             self._asking.discard(this)
