@@ -147,6 +147,24 @@ def test_a_file_that_cannot_be_read_whole_is_one_line(words, file, tmp_path, cap
     assert line.count("x" * 200) < 3
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["top", "http://user:s3cret@127.0.0.1:1/"],
+        ["top", "http://127.0.0.1:1/?key=s3cret"],
+        ["check", "http_sd:http://user:s3cret@127.0.0.1:1/"],
+        ["check", "http_sd:http://127.0.0.1:1/?key=s3cret"],
+    ],
+    ids=" ".join,
+)
+def test_a_password_in_a_url_is_not_shown(words, capsys):
+    """Nor is a query, which may hold a key; that it was there is."""
+    assert main(words) in {1, 2}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "***" in line
+    assert "s3cret" not in line
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_source_that_ends_as_a_file_does_is_a_source(capsys):
     """``check file:targets.json`` checks the targets that the file lists; it is no configuration."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from balancekit._support.headers import without_secrets
 from balancekit.config import load
 from balancekit.discovery import ThreadDiscovery
 from balancekit.endpoint import Endpoint
@@ -38,4 +39,4 @@ def first_list(source: str) -> list[Endpoint[Any]]:
                 return list(configuration.balancer.endpoints)
             error = discovery.stats().error
     why = error or f"no answer within {FIRST_LIST_TIMEOUT_S:g} s"
-    raise ConfigurationError("source", source, f"a source with a list of endpoints ({why})")
+    raise ConfigurationError("source", without_secrets(source), f"a source with a list of endpoints ({why})")

@@ -20,6 +20,7 @@ from rich.live import Live
 from rich.table import Table
 
 from balancekit._support import validation as valid
+from balancekit._support.headers import without_secrets
 from balancekit.cli._console import output
 from balancekit.errors import ConfigurationError
 
@@ -59,8 +60,10 @@ def run_top(options: argparse.Namespace) -> int:
     """Show endpoints until interrupted; return the exit status."""
     valid.number("--interval", options.interval, minimum=0.05, maximum=3600.0)
     valid.integer("--count", options.count, minimum=0)
-    if not options.url.startswith(("http://", "https://")):
-        raise ConfigurationError("URL", options.url, "an http or https URL")
+    is_web = options.url.startswith(("http://", "https://"))
+    if not is_web or "@" in options.url.partition("?")[0]:  # a password would be looked up in DNS
+        allowed = "an http or https URL without a password"
+        raise ConfigurationError("URL", without_secrets(options.url), allowed)
     before, then = _fetch(options.url), time.monotonic()
     with Live(console=output(WIDE), auto_refresh=False, transient=False) as live:
         shown = 0
@@ -148,7 +151,7 @@ def _fetch(url: str) -> dict[tuple[str, str], Reading]:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - an HTTP URL
             return readings(response.read(MAX_BYTES).decode("utf-8"))
     except (OSError, ValueError, HTTPException) as error:
-        raise OSError(f"{url}: {error or type(error).__name__}") from None
+        raise OSError(f"{without_secrets(url)}: {error or type(error).__name__}") from None
 
 
 def _table(rows: Iterable[EndpointRow]) -> Table:
