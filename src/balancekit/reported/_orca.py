@@ -48,6 +48,7 @@ FIELDS: Final = {
     "eps": "eps",
 }
 """Our names by theirs."""
+_SENDABLE: Final = re.compile(r"[!-+\-./0-9;<>-~]+")
 CAMEL: Final = re.compile("(?<=[a-z])[A-Z]")
 OLD_RATE: Final = "rps"
 """A whole number in place of ``rps_fractional``, which Envoy and gRPC do not look at."""
@@ -114,6 +115,11 @@ def parse_orca(value: str | bytes) -> LoadReport:
 def format_orca(report: LoadReport) -> str:
     """Return a load report in the text form, figures that are zero left out.
 
+    Raises
+    ------
+    ConfigurationError
+        For what could not be sent, or not be read back: a name with a comma or a line end, a negative figure, 16 KiB.
+
     Example
     -------
     >>> format_orca(LoadReport(application_utilization=0.4, rps=120.0, named_metrics={"kv": 0.7}))
@@ -122,8 +128,19 @@ def format_orca(report: LoadReport) -> str:
     figures = {theirs: getattr(report, ours) for theirs, ours in FIELDS.items()}
     parts = [f"{name}={value:.6g}" for name, value in figures.items() if value]
     for field in TEXT_MAPS:
-        parts += [f"{field}.{name}={value:.6g}" for name, value in getattr(report, field).items()]
-    return "TEXT " + ",".join(parts)
+        figures = getattr(report, field)
+        for name, value in figures.items():
+            if _SENDABLE.fullmatch(name) is None:
+                raise ConfigurationError(
+                    field, name, "names of printable ASCII without blank, comma, '=' and ':'"
+                )
+            if value < 0.0:
+                raise ConfigurationError(field, value, "figures >= 0")
+        parts += [f"{field}.{name}={value:.6g}" for name, value in figures.items()]
+    text = f"TEXT {','.join(parts)}".rstrip()  # no header ends with a blank
+    if len(text) > MAX_HEADER_BYTES:
+        raise ConfigurationError("report", text, f"a report of at most {MAX_HEADER_BYTES} bytes")
+    return text
 
 
 def _text(body: str) -> dict[str, Any]:

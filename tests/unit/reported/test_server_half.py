@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import h11
 import pytest
 
 from balancekit import ConfigurationError
-from balancekit.reported import AsgiLoadReports, LoadMeter, WsgiLoadReports, parse_orca
+from balancekit.outcome import LoadReport
+from balancekit.reported import LOAD_HEADER, AsgiLoadReports, LoadMeter, WsgiLoadReports, parse_orca
 from balancekit.testing import ManualClock
 
 
@@ -197,10 +199,25 @@ def test_a_client_that_leaves_is_no_error_of_the_server(status, errors):
     assert (reporting.meter.report().eps > 0.0) is errors
 
 
+def test_a_report_without_figures_is_a_header_that_servers_send():
+    """A header may not end with a blank; h11 refuses the whole answer for one that does."""
+    (text,) = LoadMeter().report_texts()
+    h11.Response(status_code=200, headers=[(LOAD_HEADER, text)])
+    assert parse_orca(text) == LoadReport()
+
+
+NAMES = ["a\r\nSet-Cookie: b", "a,b", "a=b", "a:b", " a", "a b", "", "\u00fc", "\ud800", "a" * 20_000]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{"kv": float("nan")}, {"kv": -1.0}, {"kv": "much"}, *[{name: 1.0} for name in NAMES]],
+    ids=lambda metrics: ascii(metrics)[:40],
+)
 @pytest.mark.parametrize("kind", ["asgi", "wsgi"])
-def test_an_answer_does_not_fail_because_its_report_does(kind, caplog):
-    """A figure of the application that raises, or is no number, costs the header and is logged once; the answer is sent."""
-    meter, sent = LoadMeter(metrics=lambda: {"kv": float("nan")}), []
+def test_an_answer_does_not_fail_because_its_report_does(kind, metrics, caplog):
+    """A figure of the application that cannot be sent or read back costs the header and is logged once; the answer is sent."""
+    meter, sent = LoadMeter(metrics=lambda: metrics), []
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"1")]})
