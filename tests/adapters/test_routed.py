@@ -11,7 +11,7 @@ import pytest
 import requests
 import trio
 
-from balancekit import LoadBalancer
+from balancekit import LoadBalancer, Outcome
 from balancekit.adapters import RequestOptions, RouteStatistics, asgi, from_header, request_options, wsgi
 from balancekit.adapters.routed_httpx import RoutedTransport as HttpxTransport
 from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport, RoutedTransport
@@ -392,6 +392,21 @@ def test_asgi_answers_by_itself(path, status):
     assert sent[0]["status"] == status
     closed, _ = run_asgi(None, table, scope(path, type="websocket"))
     assert [message["type"] for message in closed] == ["websocket.close"]
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_a_pool_that_is_back_soon_says_when(kind):
+    """The 503 of both middlewares has a Retry-After where the pool knows one."""
+    pool, found = LoadBalancer(POOL[:1]), []
+    pool.acquire().release(Outcome.OVERLOADED, retry_after=1000.0)
+    table = RouteTable([Route("site", pool)])
+    if kind == "asgi":
+        sent, _ = run_asgi(None, table, scope())
+        found += [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
+    else:
+        wsgi.RoutingMiddleware(None, table)(environ(), lambda _status, headers: found.extend(headers))
+    seconds = {name.lower(): value for name, value in found}["retry-after"]
+    assert 990 <= int(seconds) <= 1000
 
 
 def test_asgi_passes_on_what_is_no_request():

@@ -8,6 +8,7 @@ Cost: one match and one lease a request. Needs no extra. Source: PEP 3333.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, final
@@ -81,9 +82,9 @@ class RoutingMiddleware:
             return _refuse(start_response, status, router.refusal(request))
         try:
             routed = router.routed(match, request)
-        except UnavailableError:
+        except UnavailableError as error:
             router.statistics.record(match.route.name, latency=0.0, failed=True)
-            return _refuse(start_response, 503, "no endpoint is available")
+            return _refuse(start_response, 503, "no endpoint is available", retry_at=error.retry_at)
         body = _Body(router, routed)
         try:
             return body.begun(self._app({**environ, "balancekit": routed}, body.starting(start_response)))
@@ -146,9 +147,12 @@ class _Body:
             self.ended(Outcome.CANCELLED)
 
 
-def _refuse(start_response: StartResponse, status: int, text: str) -> list[bytes]:
+def _refuse(
+    start_response: StartResponse, status: int, text: str, *, retry_at: float | None = None
+) -> list[bytes]:
     body = f"{text}\n".encode("ascii", "backslashreplace")
-    start_response(
-        f"{status} {REASONS[status]}", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
-    )
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+    if retry_at is not None:
+        headers.append(("Retry-After", str(max(1, math.ceil(retry_at - time.monotonic())))))
+    start_response(f"{status} {REASONS[status]}", headers)
     return [body]
