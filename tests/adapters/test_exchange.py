@@ -194,3 +194,28 @@ def test_an_error_of_handing_over_closes_the_answer_and_the_lease() -> None:
         carry_out(call, exchange(call, REQUEST, RULES), lambda: answer(200), closed.append, hand_over)
     assert not inflight(lb)
     assert closed == ["response"]
+
+
+@pytest.mark.parametrize("method", ["deposit", "balance", "withdraw"])
+@pytest.mark.parametrize("status", [None, 502], ids=["error", "answer"])
+def test_a_budget_that_raises_leaves_no_lease_open(
+    method: str, status: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first attempt or between two, its error is the caller's to see, and no endpoint's."""
+    lb, call = pool("a", "b")
+
+    def raises(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    def send() -> Answer[str]:
+        if status is None:
+            raise BrokenError
+        return answer(status)
+
+    monkeypatch.setattr(RetryBudget, method, raises)
+    with pytest.raises(
+        ZeroDivisionError
+    ) as caught:  # while the error is kept, and with it what its frames have
+        carry_out(call, exchange(call, REQUEST, RULES), send, len, str)
+    assert not inflight(lb)
+    del caught

@@ -24,6 +24,7 @@ from balancekit.adapters._classification import (
     classify_status,
 )
 from balancekit.adapters._config import AdapterConfig
+from balancekit.adapters._released import ReleasedOnError
 from balancekit.adapters._request_options import RequestOptions, asked
 from balancekit.adapters._retry_after import quota_reset, retry_after
 from balancekit.adapters._sse import ends_stream
@@ -144,7 +145,8 @@ class Call:
     def begun_with(self, lease: Lease[Any]) -> None:
         """Record the first lease."""
         self._go_on(lease)
-        self._config.budget.deposit(now=self._config.clock())
+        with ReleasedOnError(lease):
+            self._config.budget.deposit(now=self._config.clock())
 
     @property
     def room(self) -> WaitingRoom[Any] | None:
@@ -280,13 +282,14 @@ class Call:
             lease = self._acquire()
         except UnavailableError:
             return None
-        if free:
-            self._unusable += 1
-        elif not config.budget.withdraw(now=now):  # another thread has taken the last one meanwhile
-            lease.release(Outcome.IGNORED)
-            config.balancer.emit(refused)
-            return None
-        config.balancer.emit(Retried(endpoint=id, at=now, reason=classification.reason))
+        with ReleasedOnError(lease):
+            if free:
+                self._unusable += 1
+            elif not config.budget.withdraw(now=now):  # another thread has taken the last one meanwhile
+                lease.release(Outcome.IGNORED)
+                config.balancer.emit(refused)
+                return None
+            config.balancer.emit(Retried(endpoint=id, at=now, reason=classification.reason))
         return lease
 
     def _allows(

@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from balancekit._support import validation as valid
 from balancekit._support.log import log_error
+from balancekit.adapters._released import ReleasedOnError
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.events import Hedged
 from balancekit.lease import Lease
@@ -105,7 +105,7 @@ async def hedge(
     limit = valid.integer("extra", extra, minimum=1) + 1
     first = balancer.acquire(key)
     race: _Race[R] = _Race(first.endpoint.id)
-    with _or_given_back(first):
+    with ReleasedOnError(first):
         if budget is not None:
             budget.deposit(now=clock())
 
@@ -237,16 +237,6 @@ def _cancelling() -> int:
     return 0 if task is None else task.cancelling()
 
 
-@contextmanager
-def _or_given_back(lease: Lease[Any]) -> Iterator[None]:
-    """End a lease that no attempt has yet if the clock or the budget raises."""
-    try:
-        yield
-    except BaseException:
-        lease.release(Outcome.IGNORED)
-        raise
-
-
 def _another(
     balancer: ObservableBalancer[T],
     key: Key | None,
@@ -261,7 +251,7 @@ def _another(
         lease = balancer.acquire(key, exclude=frozenset(tried))
     except UnavailableError:
         return None
-    with _or_given_back(lease):
+    with ReleasedOnError(lease):
         allowed = budget is None or budget.withdraw(now=clock())
     if allowed:
         return lease
