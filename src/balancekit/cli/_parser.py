@@ -1,4 +1,4 @@
-"""The parser of commands."""
+"""The parser of commands, whose help has to reach its reader."""
 
 from __future__ import annotations
 
