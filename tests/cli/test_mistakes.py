@@ -20,6 +20,7 @@ from dnslib.server import DNSServer
 
 from balancekit.cli import main
 from balancekit.cli._check_command import SCHEMES
+from balancekit.cli._ending import Ending
 from balancekit.cli._gslb_serve import PORTS_TRIED, _listening
 from balancekit.cli._log_lines import log_lines
 from balancekit.cli._vrrp import _passes, _tell
@@ -331,15 +332,15 @@ def test_a_lost_reader_does_not_fail_a_router(monkeypatch):
 
 def test_a_check_ends_when_the_router_does():
     """A command that hangs does not delay the end of the router, and is killed."""
-    ended = threading.Event()
+    ended = Ending()
     timer = threading.Timer(0.5, ended.set)
     timer.start()
     began = time.monotonic()
     assert not _passes([sys.executable, "-c", "import time; time.sleep(60)"], ended)
     assert time.monotonic() - began < 5.0
     timer.join()
-    assert _passes([sys.executable, "-c", ""], threading.Event())
-    assert not _passes(["/no/such/command"], threading.Event())
+    assert _passes([sys.executable, "-c", ""], Ending())
+    assert not _passes(["/no/such/command"], Ending())
 
 
 def test_a_check_knows_the_schemes_of_discovery():
@@ -406,3 +407,29 @@ def test_what_the_library_logs_is_a_line_for_each_record(capsys):
         capsys.readouterr().err
         == "balancekit x: a is gone\nbalancekit x: the hook raised: ValueError: invalid literal for int() with base 10: 'no such thing'\n"
     )
+
+
+def test_a_signal_may_interrupt_the_handler_of_another():
+    """Signals on each other's heels end a command: a handler that is interrupted by another holds no lock that it wants."""
+    code = (
+        "import os, signal\n"
+        "from balancekit.cli._ending import Ending\n"
+        "ended = Ending()\n"
+        "def end(*_):\n"
+        "    ended.set()\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n"
+        "    signal.signal(number, end)\n"
+        "print(flush=True)\n"
+        "for _ in range(20000):\n"
+        "    ended.set()\n"
+        "    ended.wait(0.0)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    while process.poll() is None:
+        with suppress(ProcessLookupError):
+            process.send_signal(15)
+            process.send_signal(2)
+    process.stdout.close()
+    assert process.returncode in {0, -2, -15}

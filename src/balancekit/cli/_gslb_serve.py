@@ -7,7 +7,6 @@ import errno
 import math
 import signal
 import sys
-import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 from balancekit._support import validation as valid
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import HttpCheck, Schedule, TcpCheck, ThreadChecks
+from balancekit.cli._ending import Ending
 from balancekit.cli._file_kinds import read_document
 from balancekit.cli._status import EXIT_REFUSED, remark
 from balancekit.cli._zone_file import read_zone
@@ -49,7 +49,7 @@ def serve(path: Path, options: argparse.Namespace) -> int:
     seconds = math.inf if options.seconds is None else valid.number("--seconds", options.seconds, above=0.0)
     read = read_zone(path, read_document(path))
     checked = None if read.check is None else CheckedEndpoints(read)
-    ended = threading.Event()
+    ended = Ending()
     with ExitStack() as stack:
         stack.enter_context(log_lines("balancekit gslb serve"))
         resolver = GslbResolver(read.zone, fixed_standings({}) if checked is None else checked.balancer)

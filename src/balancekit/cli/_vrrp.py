@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from balancekit._support import validation as valid
+from balancekit.cli._ending import Ending
 from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
 
@@ -136,7 +136,7 @@ def _run(options: argparse.Namespace) -> int:
     tracking = Tracking(
         checks={command: TrackedCheck(rise=options.rise, fall=options.fall) for command in checks}
     )
-    ended = threading.Event()
+    ended = Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     driver = VrrpThread(
@@ -181,7 +181,7 @@ def _words(command: str) -> list[str]:
     return words
 
 
-def _passes(words: Sequence[str], ended: threading.Event) -> bool:
+def _passes(words: Sequence[str], ended: Ending) -> bool:
     """Run a check; end it after its time, and at once if the router is to end."""
     try:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
