@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from queue import Empty, SimpleQueue
-from typing import final
+from typing import Final, final
 
 __all__ = ["Ending"]
+
+SIGNAL_POLL_S: Final = 0.25
+"""Handlers run in the main thread, which a signal does not wake if another thread receives it."""
 
 
 @final
@@ -28,7 +33,8 @@ class Ending:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Return when it is set, or after ``timeout`` seconds; return whether it is."""
-        if not self._set:
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._set and (left := until - time.monotonic()) > 0.0:
             with contextlib.suppress(Empty):
-                self._queue.get(timeout=timeout)
+                self._queue.get(timeout=min(left, SIGNAL_POLL_S))
         return self._set
