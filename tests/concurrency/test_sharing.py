@@ -165,7 +165,7 @@ def test_two_configurations_at_once(tmp_path):
     old, new = ["a", "b", "c"], ["d", "c", "b"]
     workers = [Program(file, ids, 7) for ids in (old, new, old, new)]
     held = [worker.held() for worker in workers]
-    assert in_flight(file, "abcd") == counts("abcd", *held)
+    assert in_flight(file, list("abcd")) == counts("abcd", *held)
     assert known(sharing(["e", "b"], file)) == {"e": 0, **counts(["b"], *held)}
     for worker in workers:
         assert worker.end() == ""

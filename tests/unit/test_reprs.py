@@ -61,7 +61,7 @@ def test_no_text_has_a_secret():
     """Headers of checks, passwords of stores and of URLs are not in the text of what was given them."""
     lb = LoadBalancer(["a:80"], allow_empty=True)
     check = HttpCheck("/", headers={"Authorization": SECRET})
-    source = f"http_sd:http://user:{SECRET}@sd/orders"
+    source = f"http_sd:http://sd/orders?key={SECRET}"
     store = RedisStore(Redis(password=SECRET), name="x")
     for made in (ThreadChecks(lb, check, schedule=Schedule(5.0)), ThreadDiscovery(lb, source), store):
         assert SECRET not in repr(made)
