@@ -3,56 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
 import httpx2
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import UNDECODABLE
 from balancekit.adapters._httpx2_requests import classify_error
+from balancekit.adapters._watched_decoder import WatchedDecoder
 
 __all__ = ["DEADLINE_PASSED", "AsyncBalancedBody", "BalancedBody", "check_deadline", "watch_decoding"]
 
 DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
 
-class _WatchedDecoder:
-    """The decoder of a body. It finds out what the stream does not: that the body is not what its ``Content-Encoding`` says."""
-
-    def __init__(self, decoder: Any, call: Call) -> None:
-        self._decoder = decoder
-        self._call = call
-
-    def decode(self, data: bytes) -> Any:
-        """Decode a piece."""
-        return self._watched(self._decoder.decode, data)
-
-    def flush(self) -> Any:
-        """Return what is left."""
-        return self._watched(self._decoder.flush)
-
-    def _watched(self, work: Callable[..., Any], *data: bytes) -> Any:
-        try:
-            pieces = work(*data)
-        except httpx2.DecodingError:
-            self._call.broke(UNDECODABLE)
-            raise
-        return pieces if isinstance(pieces, bytes) else self._pieces(pieces)
-
-    def _pieces(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        try:
-            yield from pieces
-        except httpx2.DecodingError:
-            self._call.broke(UNDECODABLE)
-            raise
-
-
 def watch_decoding(response: httpx2.Response, call: Call) -> None:
     """End the lease of an answer as a failure if its body cannot be decoded."""
     if "Content-Encoding" in response.headers:
         try:
-            response._decoder = _WatchedDecoder(response._get_content_decoder(), call)  # type: ignore[assignment]  # it decodes
+            decoder = response._get_content_decoder()
+            response._decoder = WatchedDecoder(decoder, call, httpx2.DecodingError)  # type: ignore[assignment]  # it decodes
         except httpx2.DecodingError:  # too many encodings; the caller gets this error with the body
             call.broke(UNDECODABLE)
 
