@@ -563,7 +563,9 @@ class LoadBalancer(Generic[T]):
         """Call ``listener`` with each event from now on; return a function that ends that.
 
         Listeners run in the thread that caused the event, with no lock held. One that raises is logged
-        and changes nothing.
+        and changes nothing. One may use the balancer: what it causes is told when all listeners have been told of its
+        cause, so it must not wait for that. One that causes more whenever it is told of what it has caused is not told
+        of the rest after 1,000 times.
         """
         if not callable(listener):
             raise ConfigurationError("listener", listener, "a callable of an event")
@@ -574,7 +576,8 @@ class LoadBalancer(Generic[T]):
 
         For histograms and traces; everything that can be counted is in :meth:`stats` at no cost. While a callback
         observes, a request costs about three times as much. It runs in the thread that ended the lease, with no
-        lock held; one that raises is logged and changes nothing.
+        lock held; one that raises is logged and changes nothing. It may use the balancer as a listener may
+        (:meth:`on_event`).
 
         Example
         -------
@@ -594,7 +597,7 @@ class LoadBalancer(Generic[T]):
 
         For gauges that another process reads; everything else is in :meth:`stats` at no cost. While it is observed, no
         request takes the fast path. It runs in the thread that acquires, with no lock held; one that raises is logged
-        and changes nothing.
+        and changes nothing. It may use the balancer as a listener may (:meth:`on_event`).
 
         Example
         -------

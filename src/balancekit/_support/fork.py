@@ -23,7 +23,11 @@ from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-__all__ = ["call_in_child", "new_condition", "new_lock", "owned", "this_thread"]
+__all__ = ["ThreadLocal", "call_in_child", "new_condition", "new_lock", "owned", "this_thread"]
+
+
+class ThreadLocal(threading.local):
+    """State of each thread, for layers that import no threads. In a child, the forking thread finds its own again."""
 
 
 class StartsOver(Protocol):

@@ -19,10 +19,10 @@ from warnings import warn
 from balancekit._support.log import contain_error
 from balancekit.endpoint import Endpoint
 from balancekit.engine.capabilities import supports
+from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.fast_path import open_cost_lease, open_lease
 from balancekit.engine.guard import Guard
 from balancekit.engine.hooks import load_answering, needs_start
-from balancekit.engine.listeners import Entry
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.requirements import require_load
 from balancekit.events import LeaseLost
@@ -69,12 +69,13 @@ class Ledger:
         Whether it learns from plain successes too.
     serial
         Whether it learns one completion at a time.
-    locks, guard
+    locks, guard, delivery
         Of the balancer.
     """
 
     __slots__ = (
         "_clock",
+        "_delivery",
         "_guard",
         "_learner",
         "_locks",
@@ -98,6 +99,7 @@ class Ledger:
         serial: bool,
         locks: EngineLocks,
         guard: Guard,
+        delivery: Delivery,
         sink: CompletionSink,
     ) -> None:
         self.timed: bool = timed
@@ -114,6 +116,7 @@ class Ledger:
         self._serial = serial
         self._locks = locks
         self._guard = guard
+        self._delivery = delivery
         self._sink = sink
         self._plain = learner is None or not successes
 
@@ -162,12 +165,7 @@ class Ledger:
             lease = open_cost_lease(node, SlowPathOwner(self), started_at, cost)
         if site is not None:
             lease.details.site = site
-        for entry in self.start_observers:
-            self._guard.check()
-            try:
-                entry.callback(node.endpoint)
-            except Exception:
-                contain_error("observer %r failed on a start", entry.callback)
+        self._delivery.tell("observer %r failed on a start at %r", self.start_observers, [(node.endpoint,)])
         return lease
 
     # ------------------------------------------------------------------ what leases call
@@ -257,12 +255,7 @@ class Ledger:
             self._learn(self._learner, node, completion)
         if node.health_watching or outcome in FAILURES or retry_after:
             self._sink(node, completion)
-        for entry in self.observers:
-            self._guard.check()
-            try:
-                entry.callback(node.endpoint, completion)
-            except Exception:
-                contain_error("observer %r failed on %r", entry.callback, completion)
+        self._delivery.tell("observer %r failed on %r", self.observers, [(node.endpoint, completion)])
 
     def collect(self, tell: Callable[[LeaseLost], None]) -> None:
         """End the leases that were never released, and warn of each. To be called without a lock.

@@ -1,8 +1,6 @@
 """Listeners of one balancer: added, taken away, and called with events.
 
 A listener runs in the thread that caused the event, under no lock. One that raises is logged and changes nothing.
-
-Cost: one call a listener and event.
 """
 
 from __future__ import annotations
@@ -11,26 +9,15 @@ import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from operator import is_not
-from typing import Generic, TypeVar, final
+from typing import TypeVar, final
 
-from balancekit._support.log import contain_error
-from balancekit.engine.guard import Guard
+from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.locks import EngineLocks
 from balancekit.events import Event, EventSink
 
-__all__ = ["Entry", "Listeners", "end_of"]
+__all__ = ["Listeners", "end_of"]
 
 C = TypeVar("C", bound=Callable[..., object])
-
-
-@final
-class Entry(Generic[C]):
-    """A callable in a tuple of listeners or observers: one may be added twice, each is taken away by itself."""
-
-    __slots__ = ("__weakref__", "callback")
-
-    def __init__(self, callback: C) -> None:
-        self.callback: C = callback
 
 
 def end_of(remove: Callable[[Entry[C]], None], entry: Entry[C]) -> Callable[[], None]:
@@ -53,15 +40,15 @@ class Listeners:
     ----------
     locks
         Of the balancer; ``listeners`` guards the tuple.
-    guard
+    delivery
         Of the balancer.
     """
 
-    __slots__ = ("__weakref__", "_guard", "_listeners", "_locks")
+    __slots__ = ("__weakref__", "_delivery", "_listeners", "_locks")
 
-    def __init__(self, locks: EngineLocks, guard: Guard) -> None:
+    def __init__(self, locks: EngineLocks, delivery: Delivery) -> None:
         self._locks = locks
-        self._guard = guard
+        self._delivery = delivery
         self._listeners: tuple[Entry[EventSink], ...] = ()
 
     def add(self, listener: EventSink) -> Callable[[], None]:
@@ -72,14 +59,8 @@ class Listeners:
         return end_of(self._remove, entry)
 
     def dispatch(self, events: Iterable[Event]) -> None:
-        """Hand events to the listeners."""
-        for event in events:
-            for entry in self._listeners:
-                self._guard.check()
-                try:
-                    entry.callback(event)
-                except Exception:
-                    contain_error("listener %r failed on %r", entry.callback, event)
+        """Hand events to the listeners, in the order they happened."""
+        self._delivery.tell("listener %r failed on %r", self._listeners, [(event,) for event in events])
 
     def dispatch_one(self, event: Event) -> None:
         """Hand one event to the listeners."""

@@ -22,6 +22,7 @@ from typing import Final, final
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit.endpoint import Endpoint
 from balancekit.engine.capabilities import supports
+from balancekit.engine.delivery import Delivery, Entry
 from balancekit.engine.dispatch import HealthDispatch
 from balancekit.engine.fast_path import Current, Published
 from balancekit.engine.guard import Guard
@@ -33,7 +34,7 @@ from balancekit.engine.hooks import (
     SweepHooks,
 )
 from balancekit.engine.ledger import Ledger, Observer, StartObserver
-from balancekit.engine.listeners import Entry, Listeners, end_of
+from balancekit.engine.listeners import Listeners, end_of
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member
 from balancekit.engine.membership import Draft, updated
@@ -127,7 +128,8 @@ class Runtime:
         self._health = health
         self._refused: dict[str, int] = dict.fromkeys(REFUSALS.values(), 0)
         self._inherited: Members | None = None  # in a forked child, until its endpoints have new nodes
-        self.listeners: Listeners = Listeners(self.locks, self.guard)
+        delivery = Delivery(self.guard)
+        self.listeners: Listeners = Listeners(self.locks, delivery)
         """Called with events."""
         self.ledger: Ledger = Ledger(
             clock,
@@ -137,6 +139,7 @@ class Runtime:
             serial=not selector.shared,
             locks=self.locks,
             guard=self.guard,
+            delivery=delivery,
             sink=self._record,
         )
         self.current: Current = Current(self.ledger.owner)

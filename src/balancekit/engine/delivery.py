@@ -1,0 +1,149 @@
+"""The calls of listeners and observers of one balancer, one at a time in each thread.
+
+A callback may use the balancer, and what it causes concerns the callbacks too: a listener drains the endpoint that was
+added, an observer of starts acquires. Such a notice waits until all have been told of what came before. So each is told in
+the order in which things happened, and none is called while it runs, unless by another thread.
+
+Callbacks that cause something whenever they are called would do so for ever, two of them twice as often at each step. One
+that has caused more, :data:`MAX_CAUSING_CALLS` times, in answer to what followed from one and the same notice, is not told
+of what else follows from that. The others are, a warning is logged, and the request or change goes on.
+
+Cost: one call a callback and notice, and about 25 empty method calls a notice; nothing without callbacks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, TypeVar, final
+
+from balancekit._support.fork import ThreadLocal
+from balancekit._support.log import contain_error, log_change
+from balancekit.engine.guard import Guard
+
+__all__ = ["MAX_CAUSING_CALLS", "Delivery", "Entry"]
+
+MAX_CAUSING_CALLS: Final = 1_000
+"""As deep as CPython lets functions call each other, unless told otherwise: an endless loop ends as an endless recursion
+does. A listener that changes 1,000 endpoints one by one when it is told of one change is told of all of them."""
+
+C_co = TypeVar("C_co", bound=Callable[..., object], covariant=True)
+
+
+@final
+class Entry(Generic[C_co]):
+    """A callable in a tuple of listeners or observers: one may be added twice, each is taken away by itself."""
+
+    __slots__ = ("__weakref__", "callback")
+
+    def __init__(self, callback: C_co) -> None:
+        self.callback: C_co = callback
+
+
+@final
+class _Notice:
+    """Something that callbacks are told of."""
+
+    __slots__ = ("arguments", "causing", "entries", "follows", "message")
+
+    def __init__(
+        self,
+        message: str,
+        entries: tuple[Entry[Callable[..., object]], ...],
+        arguments: tuple[object, ...],
+        cause: _Notice | None,
+    ) -> None:
+        self.message = message
+        self.entries = entries
+        self.arguments = arguments
+        self.follows: Final = cause is not None
+        """Whether a callback has caused it."""
+        self.causing: Counter[Entry[Any]] | None = None
+        """How often each callback has caused more while it was told of what follows from the same notice."""
+        if cause is not None:
+            if cause.causing is None:
+                cause.causing = Counter()
+            self.causing = cause.causing
+
+
+@final
+class _Here(ThreadLocal):
+    """What one thread is telling, and what waits for it."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Notice] = deque()
+        """If the thread was interrupted, the next notice comes after what was left here."""
+        self.telling: _Notice | None = None
+        self.caused = 0
+        """How often callbacks have caused something in this thread."""
+
+
+@final
+class Delivery:
+    """Tells listeners and observers of one balancer, each thing after what came before it.
+
+    Parameters
+    ----------
+    guard
+        Of the balancer.
+    """
+
+    __slots__ = ("_guard", "_here")
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._here = _Here()
+
+    def tell(
+        self,
+        message: str,
+        entries: tuple[Entry[Callable[..., object]], ...],
+        happened: Sequence[tuple[object, ...]],
+    ) -> None:
+        """Call each entry with the arguments of each thing that happened, now or, inside a callback, after what caused it.
+
+        What a callback raises is logged with the message, which takes the callback and the last argument.
+        """
+        if not entries:
+            return
+        here = self._here
+        cause = here.telling
+        for arguments in happened:
+            here.waiting.append(_Notice(message, entries, arguments, cause))
+        if cause is not None:
+            here.caused += 1
+        while here.waiting and here.telling is None:  # again, if a signal handler came at the end
+            try:
+                self._tell_all(here)
+            finally:
+                here.telling = None
+
+    def _tell_all(self, here: _Here) -> None:
+        """Tell everything that waits; a method, for the reason that ``Turn._empty`` is one."""
+        while here.waiting:
+            here.telling = notice = here.waiting.popleft()
+            causing = notice.causing if notice.follows else None
+            for entry in notice.entries:
+                if causing is not None and causing[entry] >= MAX_CAUSING_CALLS:
+                    continue
+                caused = here.caused
+                self._guard.check()
+                try:
+                    entry.callback(*notice.arguments)
+                except Exception:
+                    contain_error(notice.message, entry.callback, notice.arguments[-1])
+                if causing is not None and here.caused != caused:
+                    _count(causing, entry)
+
+
+def _count(causing: Counter[Entry[Any]], entry: Entry[Any]) -> None:
+    """Note that a callback has caused more when it was told of what a callback had caused."""
+    causing[entry] += 1
+    if causing[entry] == MAX_CAUSING_CALLS:
+        log_change(
+            "%r has used the balancer each of the %d times that it was told of what followed from one use; it is not told"
+            " of what else follows. Let it return at once when it is told of what it has caused",
+            entry.callback,
+            MAX_CAUSING_CALLS,
+            bad=True,
+        )
