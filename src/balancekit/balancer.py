@@ -1,11 +1,11 @@
 """The balancer that an application embeds.
 
-*A plain request.* :meth:`LoadBalancer.acquire` reads one attribute holding one immutable tuple, picks, and opens a
-lease: no lock, no context object, no clock unless the time is needed. The end is in ``lease.py``, which calls back
-only for nodes that need it.
+*A plain request,* with a key or without, names no exclusion, cost or attributes. :meth:`LoadBalancer.acquire` reads one
+attribute that holds one immutable tuple, picks, and opens a lease: no lock, no context object, no clock unless the time
+is needed. The end is in ``lease.py``, which calls back only for nodes that need it.
 
-*Everything else* (a key, an exclusion, a cost, something that is due, a lost lease, a selector without a picker) takes
-the slow path of ``engine/fast_path.py``. The rest of this class is the public face of ``engine/runtime.py``.
+*Everything else* (an exclusion, a cost, attributes, something that is due, a lost lease, a selector without a picker)
+takes the slow path of ``engine/fast_path.py``. The rest of this class is the public face of ``engine/runtime.py``.
 
 Cost, in empty method calls, from ``acquire`` to the end of ``with``: about 25 with power of two choices
 over in-flight, about 60 with the default. ``benchmarks/micro`` measures it.
@@ -214,12 +214,15 @@ class LoadBalancer(Generic[T]):
 
         Raises
         ------
-        PoolEmptyError, AllIneligibleError, AttemptsExhaustedError
-            If no endpoint is eligible; the error states the reasons and the retry time.
+        PoolEmptyError, AllIneligibleError, AttemptsExhaustedError, SaturatedError
+            If no endpoint may be picked; the error states the reasons and the retry time.
         MissingKeyError
             Without a key, if the balancer has ``on_missing_key="refuse"``.
         ConfigurationError
-            For a key that is no str, bytes or int, a cost that is no number, and so on.
+            For a key that is not a str, bytes or int, a cost that is not a finite number > 0, exclusions that are not ids,
+            or attributes that are not a mapping.
+        SelectorError
+            If a selector of your own returns anything but a candidate. What it raises is raised as it is.
 
         Example
         -------
@@ -290,7 +293,11 @@ class LoadBalancer(Generic[T]):
         Raises
         ------
         UnavailableError
-            From the first attempt only, if there is no endpoint at all.
+            From the first attempt only, if no endpoint may be picked.
+        MissingKeyError, SelectorError
+            As for :meth:`acquire`.
+        ConfigurationError
+            For a wrong argument, before anything is picked.
 
         Example
         -------
@@ -325,6 +332,16 @@ class LoadBalancer(Generic[T]):
             As for :meth:`acquire`.
         limit
             How many at most, >= 1; all eligible ones if left out.
+
+        Returns
+        -------
+        tuple
+            Best first; empty if no endpoint may be picked. O(n) picks by the slow path.
+
+        Raises
+        ------
+        MissingKeyError, ConfigurationError, SelectorError
+            As for :meth:`acquire`.
         """
         tried = set(check_exclusions(exclude))
         count = math.inf if limit is None else valid.integer("limit", limit, minimum=1)
@@ -351,9 +368,14 @@ class LoadBalancer(Generic[T]):
         exclude: Collection[str] = (),
         attributes: Mapping[str, object] | None = None,
     ) -> Explanation:
-        """Return one decision with its reasons. Counts nothing.
+        """Return one decision with its reasons, also if no endpoint may be picked. Counts nothing. O(n).
 
         A round robin selector advances as if it had picked.
+
+        Raises
+        ------
+        MissingKeyError, ConfigurationError, SelectorError
+            As for :meth:`acquire`.
 
         Example
         -------
@@ -474,12 +496,14 @@ class LoadBalancer(Generic[T]):
         id
             The endpoint.
         deadline
-            Seconds from now, >= 0. (AWS load balancers wait 300.)
+            Seconds from now, finite and >= 0. (AWS load balancers wait 300.)
 
         Raises
         ------
         UnknownEndpointError
             If there is no such endpoint.
+        ConfigurationError
+            For another deadline.
         """
         self._runtime.drain(id, valid.seconds("deadline", deadline))
 
