@@ -27,7 +27,7 @@ from balancekit.hashing import hash32
 from balancekit.selectors._pickers import Pick, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
-__all__ = ["any_ramping", "slow_start_pickers", "with_slow_start"]
+__all__ = ["slow_start_pickers", "with_slow_start"]
 
 Select = Callable[[Snapshot, PickContext], Node | None]
 Again = Callable[[Node, Key | None, float], Node]
@@ -35,11 +35,6 @@ Again = Callable[[Node, Key | None, float], Node]
 
 MAX_REDIRECTS: Final = 8
 """So many are turned away for one request before the first choice stands."""
-
-
-def any_ramping(snapshot: Snapshot) -> bool:
-    """Return whether some endpoint takes less than its share."""
-    return any(node.ramp < 1.0 for node in snapshot.eligible)
 
 
 def with_slow_start(select: Select, snapshot: Snapshot, ctx: PickContext) -> Node | None:
