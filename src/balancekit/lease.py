@@ -9,11 +9,11 @@ has no point in between where another thread could run, and ``inflight -= 1`` is
 free-threaded build both happen under the node's lock (see ``docs/decisions``).
 
 **The finalizer rule.** ``__del__`` may run in the middle of any allocation, also while this very thread
-holds the balancer's lock. So it appends to a deque and does nothing else; the next acquire ends the lost
+holds a lock of the balancer. So it appends to a deque and does nothing else; the next acquire ends the lost
 lease as cancelled and, holding no lock, warns. Only an open lease has a finalizer: :class:`OpenLease` becomes a ``Lease``
 when it ends. An interrupt that arrives as a finalizer begins is lost, for Python only prints it.
 
-Cost: about half of an uncontended ``with threading.Lock()`` more than the two counter updates.
+Overhead beyond the two counter updates: about half the cost of an uncontended lock.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class LeaseOwner(Protocol):
 
 
 class LeaseExtras:
-    """The properties that an ordinary lease has not."""
+    """Properties that few leases have: made when one is first set or asked for."""
 
     __slots__ = ("cost", "first_byte_at", "load_report", "site", "tokens")
 
