@@ -2,11 +2,11 @@
 
 ========================  ==============================================================================
 :class:`ExpectedDelay`    pace, in-flight and success rate; the default
-:class:`FailureAware`     latency of successes that believes bad news at once, in-flight and success rate
+:class:`FailureAware`     latency of successes that rises at once and falls slowly, in-flight and success rate
 :class:`InFlight`         open leases; exact, no clock
 :class:`InFlightCost`     summed cost of the open leases
 :class:`WaitingCost`      summed cost of the open leases whose answer has not begun
-:class:`PeakEwmaLatency`  latency that believes bad news at once, times in-flight (Finagle)
+:class:`PeakEwmaLatency`  latency that rises at once and falls slowly, times in-flight (Finagle)
 :class:`EwmaLatency`      symmetric average of latency, times in-flight
 ========================  ==============================================================================
 

@@ -1,7 +1,7 @@
 """Expected time to a successful answer. The load that ``PowerOfChoices`` compares by default.
 
-Loads that look only at how busy or how fast an endpoint is are fooled by one that fails fast: it is
-idle and quick, so it is fed. Measured on ten hosts of which one fails in 1 ms while the others take 50 ms
+Loads that look only at how busy or how fast an endpoint is are fooled by one that fails fast: because it looks
+idle and fast, it attracts traffic. Measured on ten hosts of which one fails in 1 ms while the others take 50 ms
 (fair share 0.10): power of two choices over in-flight, EWMA or Peak EWMA sends it 0.20 of all traffic, a
 full scan of in-flight 0.66; this load sends it 0.003, and 0.09 in the 20 s after it has recovered.
 

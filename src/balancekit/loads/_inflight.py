@@ -25,7 +25,7 @@ __all__ = ["CountedLoad", "InFlight", "InFlightCost", "WaitingCost"]
 class InFlight(Policy):
     """Load policy: the number of open leases. The cheapest, and exact.
 
-    *When not to use it:* when a failing endpoint answers fast. It then looks idle and is fed; use
+    *When not to use it:* when a failing endpoint answers fast. It then looks idle and attracts traffic; use
     :class:`FailureAware`.
 
     Example

@@ -61,7 +61,7 @@ class EwmaLatency(Policy):
 
 
 class PeakEwmaLatency(Policy):
-    """Load policy: an average of latency that believes bad news at once, times the requests in flight.
+    """Load policy: an average of latency that rises at once and falls slowly, times the requests in flight.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Consistent hashing: the same key, the same endpoint, although others come, go and fail.
 
-All three selectors build a structure of ``balancekit.hashing`` from the *members*, weights included, outside the
-pick lock, and keep it for as long as the members are. Health does not touch it: a key whose owner may not be
+All three selectors build a structure of ``balancekit.hashing`` from the *members*, weights included, before these are
+published, and keep it for as long as the members are. Health does not touch it: a key whose owner may not be
 picked walks on to its next candidate, and comes back when the owner does.
 
 Endpoints of weight zero own nothing; a key comes to them, by their own structure, when no other is left.

@@ -1,4 +1,4 @@
-"""Hashed selectors: the same key, the same endpoint, for as long as it may be picked."""
+"""Modulo hashing: the same key, the same endpoint, while the same endpoints may be picked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SourceHash"]
 
 @final
 class SourceHash(ConstructorRepr):
-    """``hash(key) % n``: the foil against which consistent hashing is measured.
+    """``hash(key) % n`` over the eligible endpoints: the simplest affinity, lost when one of them comes or goes.
 
     *Guarantee.* The same key goes to the same endpoint while exactly the same endpoints are eligible, in
     every process. Nothing else: from four endpoints to five, 80 % of all keys move, and one ejection

@@ -1,7 +1,7 @@
-"""UniformRandom: at random, without memory.
+"""Random selection, uniform or by weight, without memory.
 
-Useful where nothing may be remembered, as a yardstick, and because everything else turns into it: with a
-thousand balancers that each see a thousandth of the traffic, every local strategy is as good as random.
+Useful where nothing may be remembered, and as a yardstick. With a thousand balancers that each see a thousandth of the
+traffic, every strategy that uses only what one of them sees is no better.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Least response time: of all endpoints, the one with the shortest expected wait.
 
-The expectation is the load's: an average of latency times the requests ahead. The minimum of all believes it more
+The expectation is the load's: an average of latency times the requests ahead. A minimum over all depends on it more
 than two random draws do, so it needs loads that are true *now*: one balancer, or few.
 
 Averages that fade at the same speed keep their order while they do. So over the latency loads the order is kept from
@@ -31,7 +31,7 @@ class LeastResponseTime(ConstructorRepr):
     symmetric average, ``FailureAware()`` where endpoints may fail fast.
 
     *When to use it:* endpoints of different speed, seen by one balancer. *When not:* many balancers (they all see the
-    same best one), or endpoints that fail: the two latency loads then take turns at feeding the failing one. Prefer
+    same best one), or endpoints that fail: one that fails fast looks idle and attracts traffic again and again. Prefer
     :class:`ShortestExpectedDelay`.
 
     Cost: O(log n) over ``PeakEwmaLatency`` and ``EwmaLatency``, exclusions too; O(n) over other loads, and while a pick
