@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
@@ -59,14 +60,14 @@ class BalancerStandings:
         self,
         balancer: ObservableBalancer[Any],
         *,
-        horizon: float = float("inf"),
+        horizon: float = math.inf,
         max_age: float = 0.1,
         up_states: Collection[str] = ELIGIBLE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._balancer: Final = balancer
         self._horizon: Final = (
-            horizon if horizon == float("inf") else valid.number("horizon", horizon, minimum=0.0)
+            horizon if horizon == math.inf else valid.number("horizon", horizon, minimum=0.0)
         )
         self._max_age: Final = valid.number("max_age", max_age, minimum=0.0)
         if isinstance(up_states, str) or not isinstance(up_states, Collection):
@@ -74,7 +75,7 @@ class BalancerStandings:
         self._up_states: Final = frozenset(map(str, up_states))
         valid.clock("clock", clock)
         self._clock: Final = clock
-        self._read: tuple[float, dict[str, Standing]] = (float("-inf"), {})
+        self._read: tuple[float, dict[str, Standing]] = (-math.inf, {})
 
     def __call__(self, endpoint: str, /) -> Standing:
         """Return the standing of an endpoint."""

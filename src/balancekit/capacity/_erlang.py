@@ -5,6 +5,7 @@ Source: Erlang (1917). The recursion for B has no factorials, so it holds for an
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 from balancekit._support import validation as valid
@@ -58,7 +59,7 @@ def erlang_c(workers: int, in_flight: float, *, service: float = 1.0) -> Waiting
     load = valid.number("in_flight", in_flight, minimum=0.0)
     time = valid.number("service", service, above=0.0)
     if load >= count:
-        return Waiting(probability=1.0, mean=float("inf"))
+        return Waiting(probability=1.0, mean=math.inf)
     blocked = 1.0
     for number in range(1, count + 1):
         blocked = load * blocked / (number + load * blocked)

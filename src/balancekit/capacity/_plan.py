@@ -7,7 +7,7 @@ share of the demand when as many of the largest other sites are lost as the plan
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
+from math import ceil, inf
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
@@ -150,7 +150,7 @@ class CapacityPlan(Record):
         """Return which tier is asked for most beyond what is planned, in figures."""
         after, planned = self.utilisation_after(**lost), self.utilisation
         name = max(after, key=lambda tier: after[tier] / planned[tier])
-        if after[name] == float("inf"):
+        if after[name] == inf:
             return "it is the only one"
         return f"{name} at {after[name]:.0%} instead of {planned[name]:.0%}"
 

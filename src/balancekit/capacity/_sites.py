@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final, final
 
@@ -92,7 +93,7 @@ class TierPlan(Record):
         """
         left = self.count - lost
         if left <= 0:
-            return float("inf")
+            return math.inf
         return max(need.load.load * growth / need.load.per_node for need in self.needs) / left
 
 

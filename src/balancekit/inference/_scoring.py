@@ -14,6 +14,7 @@ Source: SGLang ``lmetric``; production-stack ``loadaware``; llm-d prefix filter 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -149,6 +150,6 @@ class StickyMatch(Policy):
         elif not any(sticky):
             sticky = [True] * len(shares)
         return [
-            load + added * (1.0 - share) if here else float("inf")
+            load + added * (1.0 - share) if here else math.inf
             for share, load, added, here in zip(shares, prompt.loads, prompt.added, sticky, strict=True)
         ]

@@ -12,6 +12,7 @@ Source: RFC 5382 (NAT behaviour for TCP), RFC 6056 (port selection), RFC 9293 se
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -151,7 +152,7 @@ class Nat:
         self._time_wait = valid.number("time_wait", time_wait, minimum=0.0)
         self._spaces: dict[str, _Ports] = {}
         self._leaving: deque[tuple[float, str]] = deque()
-        self._now = float("-inf")
+        self._now = -math.inf
         self._flows: dict[bytes, Binding] = {}
         self._bound: dict[Binding, bytes] = {}
         self._refused = 0

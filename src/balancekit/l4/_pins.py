@@ -6,6 +6,7 @@ tick, so a million flows cost a million references and a few thousand objects.
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
@@ -17,7 +18,7 @@ How: TypeAlias = Literal["pinned", "new", "moved", "unpinned"]
 
 MIN_PINS: Final = 64
 """Owners, at least, that are kept until those without flows are looked for."""
-LONG_AGO_S: Final = float("-inf")
+LONG_AGO_S: Final = -math.inf
 """Before every time: a stamp that is fresh until then makes the next packet of its flows be looked at closely."""
 
 

@@ -35,7 +35,7 @@ __all__ = ["ResilientGroup"]
 DEFAULT_IDLE_TIMER_S: Final = 120.0
 """As in Linux."""
 MAX_BUCKETS: Final = 65_535
-NEVER_USED: Final = float("-inf")
+NEVER_USED: Final = -math.inf
 
 
 @final

@@ -6,6 +6,7 @@ nothing about balancing; every other one is listed as not modelled, with its lin
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, final
@@ -206,9 +207,9 @@ class Message:
         if value is None:
             return default
         try:
-            found = float(value.data) if isinstance(value.data, str) else float("nan")
+            found = float(value.data) if isinstance(value.data, str) else math.nan
         except ValueError:
-            found = float("nan")
+            found = math.nan
         if not minimum <= found <= maximum:
             raise self.fail(name, f"a number from {minimum:g} to {maximum:g} is expected")
         return found

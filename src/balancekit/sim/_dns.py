@@ -12,6 +12,7 @@ with ``detection`` of the monitor: ``fall`` checks, ``interval`` apart.
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -210,7 +211,7 @@ class _Monitors:
     ) -> None:
         self._interval: Final = interval
         self._truth: Final[dict[str, tuple[list[float], list[bool]]]] = {
-            endpoint: ([float("-inf")], [True]) for endpoint in sorted(endpoints)
+            endpoint: ([-math.inf], [True]) for endpoint in sorted(endpoints)
         }
         for change in sorted(changes, key=lambda change: change.at):
             for endpoint in change.endpoints:

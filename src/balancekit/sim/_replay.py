@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heapreplace
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple, TypeVar
@@ -280,6 +280,6 @@ def _row(number: int, line: str) -> Row:
         )
     except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise ConfigurationError("log", f"line {number}", f"a line of a Recorder: {error!r}") from None
-    if not (isfinite(row.time) and 0.0 <= row.duration < float("inf") and 0.0 < row.cost < float("inf")):
+    if not (isfinite(row.time) and 0.0 <= row.duration < inf and 0.0 < row.cost < inf):
         raise ConfigurationError("log", f"line {number}", "finite times, a duration >= 0, a cost > 0")
     return row
