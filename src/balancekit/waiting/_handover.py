@@ -112,7 +112,6 @@ class Handover(Generic[T]):
 
     __slots__ = (
         "__weakref__",
-        "_balancer",
         "_closed",
         "_lock",
         "_looked",
@@ -127,7 +126,6 @@ class Handover(Generic[T]):
 
     def __init__(self, balancer: ObservableBalancer[T], queue: WaitingQueue[Any]) -> None:
         self.queue: WaitingQueue[Request[T]] = queue
-        self._balancer = balancer
         self._lock = new_lock()  # a finalizer may release a lease in the middle of anything
         self._closed = False
         self._notice = self._looked = object()
