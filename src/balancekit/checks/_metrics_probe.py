@@ -35,7 +35,7 @@ __all__ = [
     "read_gauges",
 ]
 
-MAX_PAGE_BYTES: Final = 4_000_000
+MAX_PAGE_CHARACTERS: Final = 4_000_000
 
 
 class Gauges(Record):
@@ -263,7 +263,13 @@ class MetricsPage(_MetricsReader):
 
     @checked_arguments
     def read(self, page: str) -> dict[str, float]:
-        """Return the figures of a page that has been fetched."""
+        """Return the figures of a page that has been fetched.
+
+        Raises
+        ------
+        ValueError
+            If it has none of the gauges, is longer than 4,000,000 characters, or is not in the text format of Prometheus.
+        """
         samples = _samples(page)
         figures = {}
         for name, gauges in self._gauges.items():
@@ -282,8 +288,8 @@ def _samples(page: str) -> dict[str, list[tuple[Mapping[str, str], float]]]:
     """Return the samples of a page by the name of their gauge."""
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - an extra
 
-    if len(page) > MAX_PAGE_BYTES:
-        raise ValueError(f"a page of {len(page)} characters, more than {MAX_PAGE_BYTES}")
+    if len(page) > MAX_PAGE_CHARACTERS:
+        raise ValueError(f"a page of {len(page)} characters, more than {MAX_PAGE_CHARACTERS}")
     samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:

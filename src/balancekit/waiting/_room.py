@@ -187,6 +187,8 @@ class WaitingRoom(Generic[T]):
             If all endpoints that may be picked are excluded: waiting is of no use.
         RoomClosedError
             If the room is, or was, closed.
+        ConfigurationError
+            For a wrong argument; nothing waits.
         """
         request: _ThreadRequest[T] = self._request(
             _ThreadRequest, key, criticality, tenant, cost, exclude, attributes

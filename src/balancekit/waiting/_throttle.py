@@ -41,8 +41,8 @@ class ClientThrottle:
     Parameters
     ----------
     k
-        How many requests the backend may get for each that it accepts, >= 1. 2 lets it see soon that it is well again; 1.1 spares
-        it more.
+        How many requests the backend may get for each that it accepts, >= 1. With 2 it is soon
+        seen to have recovered; 1.1 spares it more.
     window
         Seconds that are looked back, > 0.
     criticalities
