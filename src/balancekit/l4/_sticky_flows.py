@@ -18,12 +18,11 @@ from balancekit.l4._flow_table import FlowTable
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy, Selector
 from balancekit.routing import MakeSelector
-from balancekit.routing._grouping import ChildSelectors, Learn
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn
 from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 
 __all__ = ["StickyFlows"]
 
-WHOLE: Final = "all endpoints"
 TCP: Final = b"\x06"
 INTEGER: Final = b"i"
 TEXT: Final = b"t"
@@ -105,7 +104,7 @@ class StickyFlows(ConstructorRepr):
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return the endpoint that the key is pinned to, or what the child picks."""
         if ctx.key is None:
-            return self._children.of(WHOLE).select(snapshot, ctx)
+            return self._children.of(WHOLE_POOL).select(snapshot, ctx)
         flow = _flow(ctx.key)
         reachable = snapshot.derive(_reachable)
         home = self._table.lookup(flow, now=ctx.now)
@@ -116,7 +115,7 @@ class StickyFlows(ConstructorRepr):
                 return node
             self._table.steer(flow, now=ctx.now, owner=_unexpected, alive=reachable)
             return node
-        picked = self._children.of(WHOLE).select(snapshot, ctx)
+        picked = self._children.of(WHOLE_POOL).select(snapshot, ctx)
         if ctx.trace is not None:
             ctx.trace.note("not pinned" if home is None else f"pinned to {home!r}, which cannot serve")
         elif picked is not None and not (self._keeps and home in snapshot.members.derive(_ids)):
@@ -126,15 +125,15 @@ class StickyFlows(ConstructorRepr):
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child."""
-        self._children.prepare({WHOLE: snapshot})
+        self._children.prepare({WHOLE_POOL: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return what the child says of the endpoints that it passes over."""
-        return self._children.refusals(WHOLE, snapshot, ctx)
+        return self._children.refusals(WHOLE_POOL, snapshot, ctx)
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the child would pick an endpoint, if it knows."""
-        return self._children.retry_at(WHOLE, snapshot, ctx)
+        return self._children.retry_at(WHOLE_POOL, snapshot, ctx)
 
     def _learn(self, node: Node, completion: Completion, /) -> None:
         self._children.learn(node, completion)

@@ -1,16 +1,16 @@
-"""Groups of a pool and their child selectors: each group is a pool of its own to its selector.
+"""Parts of a pool and their child selectors: each part is a pool of its own to its child.
 
 Routing selectors *narrow*, then *delegate*: they divide the members into parts, and each part has a child of its
-own, so that the turns of one part never mix with those of another. Grouping are made once per membership, and
-their views once per snapshot; both are memoised on what they were made from. A child that builds tables on its
-members therefore keeps them while health flips.
+own, so that the turns of one part never mix with those of another. The members are divided once per membership, and
+the parts of a snapshot are found once per snapshot; both are memoised on what they were made from. A child that builds
+tables on its members therefore keeps them while health flips.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from random import Random
-from typing import TypeAlias, final
+from typing import Final, TypeAlias, final
 
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.loads import ExpectedDelay
@@ -24,7 +24,7 @@ from balancekit.protocols import (
 from balancekit.selectors._pickers import NO_PICKERS, Pickers, pickers_of
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
-__all__ = ["ChildSelectors", "Grouping", "Learn", "MakeSelector", "excluding"]
+__all__ = ["WHOLE_POOL", "ChildSelectors", "Grouping", "Learn", "MakeSelector", "excluding"]
 
 MakeSelector: TypeAlias = Callable[[], Selector]
 """Makes a child, once per part: a selector class, or a function that returns one."""
@@ -33,6 +33,10 @@ Learn: TypeAlias = Callable[[Node, Completion], None]
 """What a selector has that learns from how requests end."""
 
 Views: TypeAlias = Mapping[Hashable, Snapshot]
+"""The parts of a snapshot, each as a snapshot of its own."""
+
+WHOLE_POOL: Final = "whole pool"
+"""The part of routers that do not divide the pool."""
 
 
 @final

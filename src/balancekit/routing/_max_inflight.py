@@ -18,14 +18,13 @@ from balancekit.errors import ConfigurationError, Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._adaptive_limits import Aimd, AimdLimit, Gradient, GradientLimit
-from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
 
 __all__ = ["MaxInFlight"]
 
-PART: Final = "all"
 ROUNDING: Final = 1e-9
 """A limit times a weight that is nearly whole is whole."""
 MAX_RETRIES: Final = 4
@@ -105,7 +104,7 @@ class MaxInFlight(ConstructorRepr):
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks among those that have room."""
-        child = self._children.of(PART)
+        child = self._children.of(WHOLE_POOL)
         full: set[str] = set()
         # What a timed child picks, it has charged.
         while len(full) < MAX_RETRIES and not self._children.timed:
@@ -119,7 +118,7 @@ class MaxInFlight(ConstructorRepr):
         """Return the fast paths for a snapshot with eligible nodes: the child's, while what it picks has room."""
         if self._children.timed:
             return NO_PICKERS
-        pick, pick_by_key = self._children.pickers(PART, snapshot, rng)
+        pick, pick_by_key = self._children.pickers(WHOLE_POOL, snapshot, rng)
         return (
             None if pick is None else self._limited(pick),
             None if pick_by_key is None else self._limited_by_key(pick_by_key),
@@ -152,16 +151,16 @@ class MaxInFlight(ConstructorRepr):
                 kept = before[1] if before is not None and _same(before[0], node) else None
                 machines[node.id] = node, kept or self._adaptive(rng=self._random)
             self._machines = machines
-        self._children.prepare({PART: snapshot})
+        self._children.prepare({WHOLE_POOL: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the endpoints at their limit, and the child's reasons for the others."""
         full = {node.id: Reason.SATURATED for node in snapshot.candidates(ctx) if not self._has_room(node)}
-        return {**self._children.refusals(PART, snapshot, excluding(ctx, set(full))), **full}
+        return {**self._children.refusals(WHOLE_POOL, snapshot, excluding(ctx, set(full))), **full}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the child would pick one that is not at its limit."""
-        return self._children.retry_at(PART, snapshot, excluding(ctx, self._full(snapshot)))
+        return self._children.retry_at(WHOLE_POOL, snapshot, excluding(ctx, self._full(snapshot)))
 
     def _full(self, snapshot: Snapshot) -> set[str]:
         return {node.id for node in snapshot.eligible if not self._has_room(node)}

@@ -27,14 +27,13 @@ from balancekit._support.fork import new_lock
 from balancekit.errors import Reason
 from balancekit.lease import FREE_THREADED
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
 from balancekit.snapshot import DEFAULT_COST, Key, Node, PickContext, Snapshot
 
 __all__ = ["RateLimit"]
 
-PART: Final = "all"
 MAX_RETRIES: Final = 4
 """Endpoints without room that are excluded one by one before all of them are."""
 
@@ -114,7 +113,7 @@ class RateLimit(ConstructorRepr):
 
     def select(self, snapshot: Snapshot, ctx: PickContext, /) -> Node | None:
         """Return what the child picks among those that have room, and charge it."""
-        child = self._children.of(PART)
+        child = self._children.of(WHOLE_POOL)
         short: set[str] = set()
         # What a timed child picks, it has charged.
         while len(short) < MAX_RETRIES and not self._children.timed:
@@ -132,7 +131,7 @@ class RateLimit(ConstructorRepr):
         """Return the fast paths for a snapshot with eligible nodes: the child's, while what it picks has room."""
         if self._children.timed:
             return NO_PICKERS
-        pick, pick_by_key = self._children.pickers(PART, snapshot, rng)
+        pick, pick_by_key = self._children.pickers(WHOLE_POOL, snapshot, rng)
         return (
             None if pick is None else self._limited(pick),
             None if pick_by_key is None else self._limited_by_key(pick_by_key),
@@ -205,19 +204,19 @@ class RateLimit(ConstructorRepr):
         there = {node.id for node in snapshot.members.nodes}
         with self._lock:
             self._forget_all_but(there)
-        self._children.prepare({PART: snapshot})
+        self._children.prepare({WHOLE_POOL: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the endpoints whose bucket is too low, and the child's reasons for the others."""
         with self._lock:
             short = self._short(snapshot.candidates(ctx), ctx)
-        others = self._children.refusals(PART, snapshot, excluding(ctx, short))
+        others = self._children.refusals(WHOLE_POOL, snapshot, excluding(ctx, short))
         return {**others, **dict.fromkeys(short, Reason.SATURATED)}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the first of the candidates has room for this request."""
         own = min((self._room_at(node, ctx) for node in snapshot.candidates(ctx)), default=-math.inf)
-        childs = self._children.retry_at(PART, snapshot, ctx)
+        childs = self._children.retry_at(WHOLE_POOL, snapshot, ctx)
         known = [at for at in (own, childs) if at is not None and at > ctx.now]
         return max(known, default=None)
 

@@ -1,22 +1,15 @@
 """Session stickiness: a signed value leads a client back to its endpoint.
 
-The value (usually a cookie) names the endpoint and is signed with HMAC-SHA256 over the pool's name and the
-endpoint's id. So it cannot be changed, made up, or taken to another pool. Secrets rotate: the first signs, all
-are accepted.
+``_signed_values.py`` says what the value is and why it cannot be forged. A bound request goes to its endpoint also while
+that drains, so sessions survive a drain. It is re-homed when the endpoint is gone, ejected or tried, or has more than
+``bound`` times its fair part of the requests in flight.
 
-.. code-block:: text
-
-    base64url(id) "." base64url(HMAC-SHA256(secret, "balancekit-sticky" 0 pool 0 id))
-
-A bound request goes to its endpoint also while that drains, so sessions survive a drain. It is re-homed when
-the endpoint is gone, ejected or tried, or has more than ``bound`` times its fair part of the requests in
-flight.
-
-Source: Caddy's signed cookie; HAProxy's persistence under drain; bounded loads against pinned saturation.
+Source: HAProxy's persistence under drain; bounded loads against pinned saturation.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from random import Random
 from typing import Final, final
@@ -25,7 +18,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason, StickyValueError
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit.routing._signed_values import StickyValues
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.selectors._pickers import Pickers
@@ -35,8 +28,6 @@ __all__ = ["STICKY", "Sticky"]
 
 STICKY: Final = "sticky"
 """The attribute of a request that carries the value its client sent."""
-
-PART: Final = "all"
 
 
 @final
@@ -51,7 +42,7 @@ class Sticky(ConstructorRepr):
         Makes the selector for clients that are not bound. ``ShortestExpectedDelay`` if left out.
     bound
         How many times its fair part of the requests in flight an endpoint may have before its clients are
-        re-homed, > 1, or infinity. A small allowance is added, so that quiet pools do not re-home.
+        re-homed, > 1, or infinity. Four more are allowed, so that quiet pools do not re-home.
 
     *Guarantee.* A forged, changed or foreign value is treated as none. Nothing it contains is used before its
     signature was found right.
@@ -86,7 +77,7 @@ class Sticky(ConstructorRepr):
         if not isinstance(values, StickyValues):
             raise ConfigurationError("values", values, "StickyValues(pool, secrets)")
         self._values = values
-        self._bound = bound if bound == float("inf") else valid.number("bound", bound, above=1.0)
+        self._bound = bound if bound == math.inf else valid.number("bound", bound, above=1.0)
         self._children = ChildSelectors(child)
         self.default_load: LoadPolicy = self._children.default_load
         self.thread_safe: bool = self._children.thread_safe
@@ -101,23 +92,23 @@ class Sticky(ConstructorRepr):
             node = self._home(snapshot, ctx, value)
             if node is not None:
                 return node
-        return self._children.of(PART).select(snapshot, ctx)
+        return self._children.of(WHOLE_POOL).select(snapshot, ctx)
 
     def prepare(self, snapshot: Snapshot, /) -> None:
         """Build the tables of the child."""
-        self._children.prepare({PART: snapshot})
+        self._children.prepare({WHOLE_POOL: snapshot})
 
     def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
         """Return the fast paths for a snapshot with eligible nodes: those of the child, as plain requests are not bound."""
-        return self._children.pickers(PART, snapshot, rng)
+        return self._children.pickers(WHOLE_POOL, snapshot, rng)
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the reasons of the child."""
-        return self._children.refusals(PART, snapshot, ctx)
+        return self._children.refusals(WHOLE_POOL, snapshot, ctx)
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the child would pick an endpoint."""
-        return self._children.retry_at(PART, snapshot, ctx)
+        return self._children.retry_at(WHOLE_POOL, snapshot, ctx)
 
     def _home(self, snapshot: Snapshot, ctx: PickContext, value: object) -> Node | None:
         try:
@@ -137,7 +128,7 @@ class Sticky(ConstructorRepr):
 
     def _crowded(self, snapshot: Snapshot, node: Node) -> bool:
         """Return whether a node has more than ``bound`` times its part in flight. O(n) if it is busy at all."""
-        if node.inflight < self.ALLOWANCE or self._bound == float("inf"):
+        if node.inflight < self.ALLOWANCE or self._bound == math.inf:
             return False
         total = sum(other.inflight for other in snapshot.eligible)
         part = total * node.capacity / max(1, len(snapshot.eligible))

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from random import Random
-from typing import Final, NamedTuple, final
+from typing import NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.protocols import LoadPolicy, Selector
-from balancekit.routing._grouping import ChildSelectors, Grouping, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Grouping, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["Subset"]
-
-WHOLE_POOL: Final = "all"
 
 
 @final

@@ -16,7 +16,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import Reason
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import ChildSelectors, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector, excluding
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.sharing._redis import AsyncRedisStore, RedisStore
 from balancekit.sharing._store import require_store
@@ -24,7 +24,6 @@ from balancekit.snapshot import Node, PickContext, Snapshot
 
 __all__ = ["SharedRateLimit"]
 
-PART: Final = "all"
 ROUNDING: Final = 1e-9
 """Of a token: what additions of small parts may lose."""
 HEADROOM: Final = 2.0
@@ -136,7 +135,7 @@ class SharedRateLimit(ConstructorRepr):
     *When not to use it:* for one process: ``RateLimit``, which knows when there will be room. For a limit that must be
     used to the last token: a block that a process does not spend is not there for others until it has been spent.
 
-    Cost: O(n) a pick, as ``RateLimit``. The first requests to an endpoint, before the first exchange, find no tokens.
+    Cost: O(n) a pick. The first requests to an endpoint, before the first exchange, find no tokens.
     Source: blocks as in Doorman (Google) and Stripe's and Envoy's quota services.
 
     Example
@@ -180,7 +179,7 @@ class SharedRateLimit(ConstructorRepr):
         """Return what the child picks among those that have tokens, and spend them."""
         self._store.start()
         short = self._short(snapshot, ctx)
-        node = self._children.of(PART).select(snapshot, excluding(ctx, short) if short else ctx)
+        node = self._children.of(WHOLE_POOL).select(snapshot, excluding(ctx, short) if short else ctx)
         if node is not None and ctx.trace is None:
             self._blocks[node.id].spend(self._cost(ctx))
         return node
@@ -193,18 +192,18 @@ class SharedRateLimit(ConstructorRepr):
         for id in there - self._blocks.keys():
             self._blocks[id] = block = TokenBlock(id, self._rate, self._burst, self._share)
             self._store.core.add_quota(block)
-        self._children.prepare({PART: snapshot})
+        self._children.prepare({WHOLE_POOL: snapshot})
 
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the endpoints without tokens, and the child's reasons for the others."""
         short = self._short(snapshot, ctx)
         found = dict.fromkeys(short, Reason.SATURATED)
-        return {**self._children.refusals(PART, snapshot, excluding(ctx, short)), **found}
+        return {**self._children.refusals(WHOLE_POOL, snapshot, excluding(ctx, short)), **found}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the next exchange will have brought tokens, at the soonest."""
         own = ctx.now + self._store.core.period if self._short(snapshot, ctx) else None
-        childs = self._children.retry_at(PART, snapshot, ctx)
+        childs = self._children.retry_at(WHOLE_POOL, snapshot, ctx)
         return max([at for at in (own, childs) if at is not None], default=None)
 
     def _short(self, snapshot: Snapshot, ctx: PickContext) -> set[str]:
