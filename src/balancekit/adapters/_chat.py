@@ -26,7 +26,6 @@ __all__ = ["chat_prefix"]
 _canonical: Final = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
 ).encode
-_LISTS: Final = ("messages", "input")
 
 
 def chat_prefix(request: Any) -> bytes | None:

@@ -26,9 +26,8 @@ from balancekit._support.record import Record, field
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
 
-__all__ = ["AUTO", "HEADER_NAME", "Address", "HttpTarget", "address_of"]
+__all__ = ["HEADER_NAME", "Address", "HttpTarget", "address_of"]
 
-AUTO: Final = "auto"
 SCHEMES: Final = ("http", "https")
 PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 ALLOWED: Final = "'host:port', 'http(s)://host:port/prefix' or 'unix:/path', without a query"

@@ -41,7 +41,6 @@ TOO_LONG: Final = "the answer took too long"
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _SENDABLE: Final = re.compile(r"[!-~]*")
 _BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
-_REFRESH: Final = Refresh()
 
 
 @final

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-__all__ = ["FIDELITY", "METHODS", "Method"]
-
-FIDELITY: Final[Mapping[str, str]] = {
-    "same": "the same servers in the same order; where the order begins may differ",
-    "rule": "the same rule and shares; draws, ties and the order within a cycle differ",
-    "keys": "each key keeps one server, but another than in Python",
-    "nearest": "no equal",
-}
-"""How near an exported method comes to the selector."""
+__all__ = ["METHODS", "Method"]
 
 
 class Method(NamedTuple):
@@ -22,6 +14,7 @@ class Method(NamedTuple):
     words: str
     """The directive; ``KEY`` stands for what is hashed."""
     fidelity: str
+    """How near it comes to the selector: a word that ``Export.fidelity`` explains."""
     weighted: bool = True
     why: str = ""
     """What differs, if it is only the nearest."""
