@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy
 from balancekit.loads._latency import measured
+from balancekit.loads._success_rate import SuccessRate
 from balancekit.outcome import FAILURES, Completion
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ __all__ = ["FailureAware", "FailureAwareLoad", "FailureAwarePool"]
 
 UNMEASURED_FACTOR: Final = 1000.0
 """How many medians an endpoint is taken for while its very first request is out."""
-CLEAN: Final = 1e-3
-"""A missing success below this is none: the factor would be under 0.3 %."""
 SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
 SWEPT_PER_S: Final = 5000
@@ -176,7 +175,7 @@ def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
 class FailureAwareLoad:
     """The failure-aware load of one endpoint. Made by :class:`FailureAware`."""
 
-    __slots__ = ("_at", "_latency", "_missing", "_missing_at", "_node", "_rate", "pool", "tried")
+    __slots__ = ("_at", "_latency", "_node", "_rate", "_success", "pool", "tried")
 
     needs_start: ClassVar[bool] = False
 
@@ -188,8 +187,7 @@ class FailureAwareLoad:
         self._rate = pool.rate
         self._latency = 0.0  # while node.latency_estimate is NaN; otherwise that is the latency
         self._at = -math.inf
-        self._missing = 0.0
-        self._missing_at = -math.inf
+        self._success: SuccessRate | None = None  # from a failure on, until it is made up for
         node.latency_estimate = math.nan
 
     @property
@@ -200,20 +198,19 @@ class FailureAwareLoad:
 
     def success(self, *, now: float) -> float:
         """Return the share of requests that succeed, 0 to 1, as of ``now``: healing while idle."""
-        if not self._missing:
-            return 1.0
-        return 1.0 - self._missing * exp((self._missing_at - now) / self.pool.config.healing)
+        success = self._success
+        return 1.0 if success is None else success.value(now=now)
 
     def value(self, *, now: float) -> float:
         """Return the expected wait for a success, in seconds (in medians before any is known)."""
-        node = self._node
+        node, success = self._node, self._success
         latency = self._expected(now)
-        if not self.tried and not self._missing:
+        if not self.tried and success is None:
             latency *= UNMEASURED_FACTOR if node.inflight else 0.0
         value = latency * (node.inflight / node.capacity + 1.0)
-        if self._missing:
+        if success is not None:
             config = self.pool.config
-            value /= max(config.floor, self.success(now=now)) ** config.exponent
+            value /= max(config.floor, success.value(now=now)) ** config.exponent
         return value
 
     def started(self, *, now: float, cost: float) -> None:
@@ -251,7 +248,7 @@ class FailureAwareLoad:
 
     def reset(self) -> None:
         """Take the endpoint for a newcomer: it is back from an ejection and is to be tried, by one request."""
-        self._missing = 0.0
+        self._success = None
         self.tried = False
         self._node.latency_estimate = math.nan
 
@@ -272,17 +269,18 @@ class FailureAwareLoad:
 
     def _judge(self, sample: float, now: float) -> None:
         """Average in a success (1) or a failure (0)."""
-        if sample and not self._missing:
-            return
+        success = self._success
+        if success is None:
+            if sample:
+                return
+            config = self.pool.config
+            success = SuccessRate(decay=config.success_decay, healing=config.healing)
         latency = self.latency
-        healed = 1.0 - self.success(now=now)
-        keep = exp((max(self._missing_at, self._at) - now) / self.pool.config.success_decay)
-        missing = healed * keep + (1.0 - sample) * (1.0 - keep)
-        self._missing = missing if missing > CLEAN else 0.0
-        self._missing_at = now
+        success.record(sample, now=now, since=self._at)
+        self._success = None if success.clean else success
         self._learn(latency, self._at)
 
     def _learn(self, latency: float, at: float) -> None:
         self._latency = latency
         self._at = at
-        self._node.latency_estimate = latency if self.tried and not self._missing else math.nan
+        self._node.latency_estimate = latency if self.tried and self._success is None else math.nan
