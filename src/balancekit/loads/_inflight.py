@@ -81,9 +81,8 @@ class WaitingCost(Policy):
         return WaitingLoad(node)
 
 
-@final
-class CountedLoad:
-    """Open leases relative to capacity."""
+class _ReadLoad:
+    """A load that is read from its node, which counts open leases and adds up their costs by itself."""
 
     __slots__ = ("_node",)
 
@@ -100,6 +99,13 @@ class CountedLoad:
 
     def succeeded(self, latency: float, now: float) -> None:
         """Do nothing: the node counts."""
+
+
+@final
+class CountedLoad(_ReadLoad):
+    """Open leases relative to capacity."""
+
+    __slots__ = ()
 
     def value(self, *, now: float) -> float:
         """Return open leases / capacity. O(1)."""
@@ -107,24 +113,10 @@ class CountedLoad:
 
 
 @final
-class SummedLoad:
+class SummedLoad(_ReadLoad):
     """Open cost relative to capacity."""
 
-    __slots__ = ("_node",)
-
-    needs_start: ClassVar[bool] = False
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def started(self, *, now: float, cost: float) -> None:
-        """Do nothing: the node adds up."""
-
-    def finished(self, completion: Completion, /) -> None:
-        """Do nothing: the node adds up."""
-
-    def succeeded(self, latency: float, now: float) -> None:
-        """Do nothing: the node adds up."""
+    __slots__ = ()
 
     def value(self, *, now: float) -> float:
         """Return open cost / capacity. O(1)."""
