@@ -182,6 +182,25 @@ class PickContext:
         self.attributes: Mapping[str, object] = attributes
         self.trace: Trace | None = trace
 
+    def excluding(self, ids: Collection[str]) -> PickContext:
+        """Return the context of the same request with further endpoints excluded: for selectors that ask another again.
+
+        Example
+        -------
+        >>> ctx = PickContext(rng=random.Random(1), key="user:1", exclude={"a"})
+        >>> sorted(ctx.excluding({"b"}).exclude), ctx.excluding({"b"}).key
+        (['a', 'b'], 'user:1')
+        """
+        return PickContext(
+            rng=self.rng,
+            now=self.now,
+            key=self.key,
+            cost=self.cost,
+            exclude={*self.exclude, *ids},
+            attributes=self.attributes,
+            trace=self.trace,
+        )
+
     @property
     def plain(self) -> bool:
         """Whether nothing is asked but to pick: no exclusion, cost, attributes or trace."""

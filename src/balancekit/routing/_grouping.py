@@ -24,7 +24,7 @@ from balancekit.protocols import (
 from balancekit.selectors._pickers import NO_PICKERS, Pickers, pickers_of
 from balancekit.snapshot import Members, Node, PickContext, Snapshot
 
-__all__ = ["WHOLE_POOL", "ChildSelectors", "Grouping", "Learn", "MakeSelector", "excluding"]
+__all__ = ["WHOLE_POOL", "ChildSelectors", "Grouping", "Learn", "MakeSelector"]
 
 MakeSelector: TypeAlias = Callable[[], Selector]
 """Makes a child, once per part: a selector class, or a function that returns one."""
@@ -168,16 +168,3 @@ class ChildSelectors:
         """Tell every child how a request ended."""
         for child in list(self._children.values()):
             child.learn(node, completion)  # type: ignore[attr-defined]  # `learns` says that they have it
-
-
-def excluding(ctx: PickContext, ids: set[str]) -> PickContext:
-    """Return the context of the same request with further endpoints excluded."""
-    return PickContext(
-        rng=ctx.rng,
-        now=ctx.now,
-        key=ctx.key,
-        cost=ctx.cost,
-        exclude={*ctx.exclude, *ids},
-        attributes=ctx.attributes,
-        trace=ctx.trace,
-    )

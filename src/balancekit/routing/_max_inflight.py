@@ -18,7 +18,7 @@ from balancekit.errors import ConfigurationError, Reason
 from balancekit.outcome import Completion
 from balancekit.protocols import LoadPolicy
 from balancekit.routing._adaptive_limits import Aimd, AimdLimit, Gradient, GradientLimit
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
 from balancekit.snapshot import Key, Node, PickContext, Snapshot
@@ -108,11 +108,11 @@ class MaxInFlight(ConstructorRepr):
         full: set[str] = set()
         # What a timed child picks, it has charged.
         while len(full) < MAX_RETRIES and not self._children.timed:
-            node = child.select(snapshot, excluding(ctx, full) if full else ctx)
+            node = child.select(snapshot, ctx.excluding(full) if full else ctx)
             if node is None or self._has_room(node):
                 return node
             full.add(node.id)
-        return child.select(snapshot, excluding(ctx, self._full(snapshot)))
+        return child.select(snapshot, ctx.excluding(self._full(snapshot)))
 
     def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
         """Return the fast paths for a snapshot with eligible nodes: the child's, while what it picks has room."""
@@ -156,11 +156,11 @@ class MaxInFlight(ConstructorRepr):
     def refusals(self, snapshot: Snapshot, ctx: PickContext, /) -> Mapping[str, Reason]:
         """Return the endpoints at their limit, and the child's reasons for the others."""
         full = {node.id: Reason.SATURATED for node in snapshot.candidates(ctx) if not self._has_room(node)}
-        return {**self._children.refusals(WHOLE_POOL, snapshot, excluding(ctx, set(full))), **full}
+        return {**self._children.refusals(WHOLE_POOL, snapshot, ctx.excluding(full)), **full}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the child would pick one that is not at its limit."""
-        return self._children.retry_at(WHOLE_POOL, snapshot, excluding(ctx, self._full(snapshot)))
+        return self._children.retry_at(WHOLE_POOL, snapshot, ctx.excluding(self._full(snapshot)))
 
     def _full(self, snapshot: Snapshot) -> set[str]:
         return {node.id for node in snapshot.eligible if not self._has_room(node)}

@@ -27,7 +27,7 @@ from balancekit._support.fork import new_lock
 from balancekit.errors import Reason
 from balancekit.lease import FREE_THREADED
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.selectors._pickers import NO_PICKERS, Pick, Pickers
 from balancekit.snapshot import DEFAULT_COST, Key, Node, PickContext, Snapshot
@@ -117,14 +117,14 @@ class RateLimit(ConstructorRepr):
         short: set[str] = set()
         # What a timed child picks, it has charged.
         while len(short) < MAX_RETRIES and not self._children.timed:
-            node = child.select(snapshot, excluding(ctx, short) if short else ctx)
+            node = child.select(snapshot, ctx.excluding(short) if short else ctx)
             if node is None or self._admit(node, ctx):
                 return node
             short.add(node.id)
         with self._lock:
             self._settle()
             short = self._short(snapshot.eligible, ctx)
-        node = child.select(snapshot, excluding(ctx, short) if short else ctx)
+        node = child.select(snapshot, ctx.excluding(short) if short else ctx)
         return None if node is None or not self._admit(node, ctx) else node
 
     def pickers(self, snapshot: Snapshot, /, *, rng: Random) -> Pickers:
@@ -210,7 +210,7 @@ class RateLimit(ConstructorRepr):
         """Return the endpoints whose bucket is too low, and the child's reasons for the others."""
         with self._lock:
             short = self._short(snapshot.candidates(ctx), ctx)
-        others = self._children.refusals(WHOLE_POOL, snapshot, excluding(ctx, short))
+        others = self._children.refusals(WHOLE_POOL, snapshot, ctx.excluding(short))
         return {**others, **dict.fromkeys(short, Reason.SATURATED)}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:

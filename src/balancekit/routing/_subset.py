@@ -16,7 +16,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError, Reason
 from balancekit.protocols import LoadPolicy, Selector
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Grouping, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Grouping, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.selectors._pickers import Pickers
 from balancekit.snapshot import Node, PickContext, Snapshot
@@ -145,7 +145,7 @@ class Subset(ConstructorRepr):
         if not matching:
             return None
         others = {node.id for node in snapshot.eligible if node.id not in matching}
-        return self._whole(snapshot, excluding(ctx, others))
+        return self._whole(snapshot, ctx.excluding(others))
 
 
 class _Asked(NamedTuple):

@@ -93,16 +93,7 @@ def _redirect(first: Node, select: Select, snapshot: Snapshot, ctx: PickContext)
     """Give a request that ``first`` turned away to another node, or back to ``first``."""
     away = {first.id}
     while len(away) <= MAX_REDIRECTS:
-        other = PickContext(
-            rng=ctx.rng,
-            now=ctx.now,
-            key=ctx.key,
-            cost=ctx.cost,
-            exclude={*ctx.exclude, *away},
-            attributes=ctx.attributes,
-            trace=ctx.trace,
-        )
-        node = select(snapshot, other)
+        node = select(snapshot, ctx.excluding(away))
         if node is None:
             break
         if _admitted(node, ctx.key, ctx.rng):

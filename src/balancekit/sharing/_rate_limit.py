@@ -16,7 +16,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import Reason
 from balancekit.protocols import LoadPolicy
-from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector, excluding
+from balancekit.routing._grouping import WHOLE_POOL, ChildSelectors, Learn, MakeSelector
 from balancekit.selectors import ShortestExpectedDelay
 from balancekit.sharing._redis import AsyncRedisStore, RedisStore
 from balancekit.sharing._store import require_store
@@ -179,7 +179,7 @@ class SharedRateLimit(ConstructorRepr):
         """Return what the child picks among those that have tokens, and spend them."""
         self._store.start()
         short = self._short(snapshot, ctx)
-        node = self._children.of(WHOLE_POOL).select(snapshot, excluding(ctx, short) if short else ctx)
+        node = self._children.of(WHOLE_POOL).select(snapshot, ctx.excluding(short) if short else ctx)
         if node is not None and ctx.trace is None:
             self._blocks[node.id].spend(self._cost(ctx))
         return node
@@ -198,7 +198,7 @@ class SharedRateLimit(ConstructorRepr):
         """Return the endpoints without tokens, and the child's reasons for the others."""
         short = self._short(snapshot, ctx)
         found = dict.fromkeys(short, Reason.SATURATED)
-        return {**self._children.refusals(WHOLE_POOL, snapshot, excluding(ctx, short)), **found}
+        return {**self._children.refusals(WHOLE_POOL, snapshot, ctx.excluding(short)), **found}
 
     def retry_at(self, snapshot: Snapshot, ctx: PickContext, /) -> float | None:
         """Return when the next exchange will have brought tokens, at the soonest."""

@@ -21,6 +21,7 @@ from balancekit import (
     SourceHash,
 )
 from balancekit.selectors import BoundedLoad
+from balancekit.snapshot import PickContext, Trace
 
 SELECTORS = {
     "LeastRequest": LeastRequest,
@@ -116,3 +117,21 @@ def test_a_cost_reaches_lease_and_completion():
     with lb.acquire(cost=4):
         pass
     assert seen == [2.5, 4.0]
+
+
+def test_a_context_with_more_exclusions_is_otherwise_that_of_the_same_request():
+    """``excluding`` adds ids to those that are excluded, keeps every other field, and leaves the context as it was."""
+    ctx = PickContext(
+        rng=Random(1),
+        now=2.0,
+        key="k",
+        cost=3.0,
+        exclude=frozenset({"a"}),
+        attributes={"version": "v2"},
+        trace=Trace(),
+    )
+    other = ctx.excluding(["b", "c"])
+    assert set(other.exclude) == {"a", "b", "c"}
+    assert set(ctx.exclude) == {"a"}
+    for field in set(PickContext.__slots__) - {"exclude"}:
+        assert getattr(other, field) is getattr(ctx, field)
