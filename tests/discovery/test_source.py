@@ -10,6 +10,7 @@ import traceback
 import pytest
 
 from balancekit import ConfigurationError
+from balancekit._support.headers import without_secrets
 from balancekit.checks import DeepCheck, HttpCheck
 from balancekit.discovery import (
     FunctionResolver,
@@ -181,3 +182,34 @@ def test_a_key_that_cannot_be_sent_is_shown_by_no_error(make):
     with pytest.raises(ConfigurationError, match="headers") as caught:
         make({"Authorization": KEY})
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+SECRET = f"s3{'cret'}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"http_sd:http://user:{SECRET}@sd/orders",
+        f"http_sd:http://user:{SECRET}@sd/orders#interval",
+        f"http_sd:http://sd/orders?token={SECRET}#interval",
+        f"http_sd:http://sd:0/orders?token={SECRET}",
+        f"zookeeper:http://user:{SECRET}@zk/orders",
+        f"dns://user:{SECRET}@orders:80",
+        f"kubernetes://user:{SECRET}@orders",
+    ],
+)
+def test_a_secret_in_a_source_is_shown_by_no_error(text):
+    """Neither the error about a string nor its causes show a password or a query of the URL in it."""
+    with pytest.raises(ConfigurationError) as caught:
+        source(text)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert SECRET not in without_secrets(text)
+
+
+def test_an_error_about_a_source_says_which_one_without_its_secrets():
+    """The schemes, the host and the options that are wrong stay."""
+    assert without_secrets("http_sd:http://user:key@sd/orders") == "http_sd:http://***@sd/orders"
+    assert without_secrets("http_sd:http://sd/orders?token=key") == "http_sd:http://sd/orders?***"
+    with pytest.raises(ConfigurationError, match="http_sd options='interval'"):
+        source("http_sd:http://user:key@sd/orders#interval")

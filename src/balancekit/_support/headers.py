@@ -14,8 +14,9 @@ HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
 
-_SECRETS: Final = re.compile(r"^(\w+://|)[^?]*@|(\?).+", re.DOTALL)
-"""What people write into URLs and must not be shown: ``user:password@``, and ``?key=...``."""
+_SECRETS: Final = re.compile(r"^((?:[\w.+-]+:)?\w+://|)[^?]*@|(\?).+", re.DOTALL)
+"""What people write into URLs and must not be shown: ``user:password@``, and ``?key=...``. A URL may follow the scheme of
+a source: ``http_sd:http://...``."""
 
 
 def without_secrets(url: str) -> str:

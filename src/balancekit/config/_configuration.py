@@ -9,6 +9,7 @@ from typing import Any, Final, Self, final
 from balancekit._support import tables
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.headers import without_secrets
 from balancekit._support.record import Record
 from balancekit.balancer import LoadBalancer
 from balancekit.checks import AsyncChecks, Schedule, ThreadChecks
@@ -183,7 +184,8 @@ class Configuration:
 
 def _require(*, ready: bool, source: str) -> None:
     if not ready:
-        raise TimeoutError(f"discovery has had no list from {source!r} for {FIRST_LIST_TIMEOUT_S:g} s")
+        shown = without_secrets(source)
+        raise TimeoutError(f"discovery has had no list from {shown!r} for {FIRST_LIST_TIMEOUT_S:g} s")
 
 
 def configuration(facts: Mapping[str, Any], *, environ: Mapping[str, str]) -> Configuration:

@@ -113,18 +113,22 @@ def _parsed(text: str) -> Source:
         raise ConfigurationError("source", text, '"scheme:address" with options: "dns:orders:80?interval=30"')
     # The query of a URL belongs to the URL; there our options come after "#".
     address, _, written = rest.partition("#" if scheme == "http_sd" else "?")
-    options = _pairs(written, text)
+    options = _pairs(written, scheme)
     settings = {name: options.pop(name) for name in Refresh._fields if name in options}
     if scheme == _TAKES_INTERVAL and "interval" in settings:
         options["interval"] = settings["interval"]
     make = _factory(scheme, text)
     _check_names(make, scheme, options)
     if address.startswith("//") and scheme in _NAMES:
-        raise ConfigurationError("source", text, f"a name right after the colon: {scheme}:{address[2:]}")
+        name = without_secrets(address[2:])
+        raise ConfigurationError(
+            "source", without_secrets(text), f"a name right after the colon: {scheme}:{name}"
+        )
     try:
         resolver = make(address, **options)
     except TypeError as error:
-        raise ConfigurationError("source", text, f"other options for {scheme!r} ({error})") from error
+        allowed = f"other options for {scheme!r} ({error})"
+        raise ConfigurationError("source", without_secrets(text), allowed) from error
     return Source(name=scheme, resolver=resolver, refresh=_set(_suggested(resolver), settings))
 
 
@@ -143,11 +147,11 @@ def _check_names(make: Callable[..., Resolver], scheme: str, options: Mapping[st
             raise ConfigurationError(f"{scheme} option", name, one_of(name, list(dict.fromkeys(known))))
 
 
-def _pairs(query: str, text: str) -> dict[str, str]:
+def _pairs(written: str, scheme: str) -> dict[str, str]:
     try:
-        return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+        return dict(parse_qsl(written, keep_blank_values=True, strict_parsing=bool(written)))
     except ValueError as error:
-        raise ConfigurationError("source", text, "options written as name=value&name=value") from error
+        raise ConfigurationError(f"{scheme} options", written, "name=value&name=value") from error
 
 
 def _set(refresh: Refresh, settings: Mapping[str, str]) -> Refresh:
