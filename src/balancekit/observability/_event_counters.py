@@ -1,6 +1,6 @@
 """Counters of rare events: ejections, retries, hedges.
 
-Metrics want totals, and a balancer only tells of each event once. A counters listens from when it is made.
+Metrics want totals, and a balancer emits each event once. Events are counted from when the counters are made.
 """
 
 from __future__ import annotations

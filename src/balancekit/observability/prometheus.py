@@ -133,7 +133,7 @@ class BalancerCollector:
                 raise ConfigurationError("discovery", runner, "runners with a method stats()")
         self._exporter = exporter_of(registry)
         self._balancer = weakly(balancer)
-        listener = _Listener(self._heard, runners)
+        listener = _Listener(self._on_event, runners)
         self._listener = weakref.ref(listener)
         self.counters: EventCounters = EventCounters(balancer)
         self._named: set[str] = set()
@@ -255,7 +255,7 @@ class BalancerCollector:
         assert direct is not None
         direct.inflight.labels(self.service, self.label(endpoint.id)).inc()
 
-    def _heard(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         direct = self._exporter.direct
         if isinstance(event, Removed):
             self._forget(event.endpoint)
@@ -318,11 +318,13 @@ class BalancerCollector:
 class _Listener:
     """Hands events on. A balancer keeps its listeners, and so the runners of discovery, which may keep their balancer."""
 
-    __slots__ = ("__weakref__", "_heard", "runners")
+    __slots__ = ("__weakref__", "_on_event", "runners")
 
-    def __init__(self, heard: Callable[[Event], None], runners: tuple[SupportsDiscoveryStats, ...]) -> None:
-        self._heard = heard
+    def __init__(
+        self, on_event: Callable[[Event], None], runners: tuple[SupportsDiscoveryStats, ...]
+    ) -> None:
+        self._on_event = on_event
         self.runners = runners
 
     def __call__(self, event: Event) -> None:
-        self._heard(event)
+        self._on_event(event)

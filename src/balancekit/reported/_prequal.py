@@ -263,7 +263,7 @@ class Prequal(ConstructorRepr):
         How probes are kept; the figures of the paper if left out.
 
     A runner asks servers: ``ThreadProbes`` or ``AsyncProbes`` of :mod:`balancekit.checks`. Without one, or while servers do
-    not answer, endpoints are sampled at random, by weight; probes are looked at without.
+    not answer, endpoints are sampled at random, by weight. A choice by probes does not look at weights.
 
     *Guarantee.* A probe is no older than ``max_age`` when it is used. An endpoint that fails is not chosen by probes for as
     long again.

@@ -43,7 +43,7 @@ class ReportedRoundRobin(ConstructorRepr):
     *Guarantee.* Between two orders each endpoint gets its share of the weights to within a turn or two. Without
     reports, plain round robin. Configured weights are not looked at, besides zero.
 
-    *When to use it:* servers of different speed, or with neighbours that take from it, which know their own
+    *When to use it:* servers of different speed, or with neighbours that take from them, which know their own
     utilization. *When not:* many hundreds of clients, to each of which reports are old; servers that report
     wrongly. For language models see the cache and the queue rather than the CPU.
 
