@@ -414,6 +414,72 @@ print({{s.value for f in registry.collect() if f.name == "balancekit_inflight_re
     assert done.stdout.strip() == "{0.0}"
 
 
+IN_FLIGHT = """
+import gc
+import os
+from prometheus_client import CollectorRegistry, REGISTRY
+from prometheus_client.multiprocess import MultiProcessCollector
+from balancekit import LoadBalancer
+from balancekit.observability.prometheus import BalancerCollector
+def written():
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    return [s.value for f in registry.collect() if f.name == "balancekit_inflight_requests" for s in f.samples]
+lb = LoadBalancer(["a"])
+collector = BalancerCollector(lb, service="s")
+"""
+
+
+def in_flight(program: str, path: Path) -> str:
+    """Return what a program prints that follows on the one above, where several processes write."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "PROMETHEUS_MULTIPROC_DIR": str(path),
+    }
+    command = [sys.executable, "-W", "ignore", "-c", IN_FLIGHT + program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_child_takes_nothing_away_for_the_requests_of_its_parent(tmp_path: Path) -> None:
+    """A lease that both end is in flight until the parent ends it; what the child begins counts until the child ends it."""
+    program = """
+held, kept = lb.acquire(), lb.acquire()
+child = os.fork()
+if child == 0:
+    held.release()
+    own = lb.acquire()
+    print(written(), flush=True)
+    own.release()
+    kept.release()
+    print(written(), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+held.release()
+print(written())
+kept.release()
+print(written())
+"""
+    assert in_flight(program, tmp_path).splitlines() == ["[3.0]", "[2.0]", "[1.0]", "[0.0]"]
+
+
+def test_open_leases_of_a_balancer_that_is_gone_are_in_flight_no_more(tmp_path: Path) -> None:
+    """They may be garbage with it; the next collector that joins the registry takes them away, of whatever service it is."""
+    program = """
+held = [lb.acquire() for _ in range(3)]
+held.append(held)
+print(written())
+del lb, held
+gc.collect()
+other = LoadBalancer(["b"])
+BalancerCollector(other, service="t")
+print(written())
+"""
+    assert in_flight(program, tmp_path).splitlines() == ["[3.0]", "[0.0, 0.0]"]
+
+
 def test_names_of_any_kind_can_be_scraped() -> None:
     """Ids with quotes, line ends, backslashes and 20,000 characters are read back from the exposition as they are."""
     for id in ('a"b', "a\nb", "a\\b", "bücher:80", "x" * 20_000):

@@ -24,8 +24,9 @@ All have the label ``service``, the first nine ``endpoint`` as well: ids, never 
 
 *Several processes* (``PROMETHEUS_MULTIPROC_DIR``, gunicorn): what is read when scraped does not work there, so the same names are
 written directly, when requests begin and end and things happen, and what belongs to an endpoint that was removed stays, at 0. A
-collector that is closed takes what is in flight with it. First bytes and tokens are written when a request ends, at most once a
-second, and when the collector is closed; of medians the last one that any process wrote is shown.
+collector that is closed takes what is in flight with it, and so does that of a balancer that is gone as soon as another collector joins
+the registry. A forked child begins at 0, and what its parent has in flight stays the parent's. First bytes and tokens are written
+when a request ends, at most once a second, and when the collector is closed; of medians the last one that any process wrote is shown.
 
 Needs the extra ``prometheus``. ``benchmarks/observe.py`` measures what the histogram costs.
 """
@@ -35,6 +36,7 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol, final
 
@@ -44,7 +46,7 @@ with extra("prometheus"):
     from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
 from balancekit._support import validation as valid
-from balancekit._support.fork import new_lock
+from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -140,6 +142,9 @@ class BalancerCollector:
         self._durations: dict[str, Any] = {}
         self._lock = new_lock()
         self._tokens: dict[str, int] = {}
+        self._begun: Counter[str] = Counter()
+        """What this process has written as in flight, by label."""
+        self._closed = False
         self._answers_due = -math.inf
         try:
             self._exporter.join(self)  # last, for a scrape may come at once
@@ -153,9 +158,14 @@ class BalancerCollector:
             self.counters.stop,
         ]
         if self._exporter.direct is not None:
+            call_in_child(self)
             self._stops.append(balancer.on_start(self._started))
+            begun: Counter[str] = Counter()
             for one in balancer.stats().endpoints:
-                self._exporter.direct.inflight.labels(service, self.label(one.id)).set(one.inflight)
+                begun[self.label(one.id)] += one.inflight
+            self._begun = begun
+            for name, count in list(begun.items()):
+                self._exporter.direct.inflight.labels(service, name).set(count)
             self._write_states()
 
     @property
@@ -174,8 +184,9 @@ class BalancerCollector:
         if direct is not None and stops:
             with self._lock:
                 self._write_answers(direct)
-            for one in self._endpoints():  # no end of these will be written
-                direct.inflight.labels(self.service, self.label(one.id)).dec(one.inflight)
+                begun, self._begun, self._closed = self._begun, Counter(), True
+            for name, count in begun.items():  # no end of these will be written
+                direct.inflight.labels(self.service, name).dec(count)
         for endpoint in list(self._durations):
             self._forget(endpoint)
 
@@ -226,7 +237,11 @@ class BalancerCollector:
         outcome = completion.outcome.value
         name = self.label(endpoint.id)
         direct.requests.labels(self.service, name, outcome).inc()
-        direct.inflight.labels(self.service, name).dec()
+        with self._lock:
+            begun = self._begun[name] > 0  # else it began before a fork, in the parent, or ends after close()
+            self._begun[name] -= begun
+        if begun:
+            direct.inflight.labels(self.service, name).dec()
         if completion.first_byte_at is not None and completion.ended_at >= self._answers_due:
             with self._lock:
                 if completion.ended_at >= self._answers_due:  # no other thread was faster
@@ -253,7 +268,16 @@ class BalancerCollector:
         """Write how many requests are in flight when one begins: for several processes, where none asks at a scrape."""
         direct = self._exporter.direct
         assert direct is not None
-        direct.inflight.labels(self.service, self.label(endpoint.id)).inc()
+        name = self.label(endpoint.id)
+        with self._lock:
+            if self._closed:
+                return
+            self._begun[name] += 1
+        direct.inflight.labels(self.service, name).inc()
+
+    def after_fork(self) -> None:
+        """Take nothing away for the leases of the parent: this process writes figures of its own, from 0."""
+        self._begun.clear()
 
     def _on_event(self, event: Event) -> None:
         direct = self._exporter.direct
