@@ -18,12 +18,14 @@ import dns.message
 import dns.query
 import pytest
 
+from balancekit.adapters._gslb import BalancerStandings
 from balancekit.cli import main
 from balancekit.cli._file_kinds import read_document
 from balancekit.cli._gslb_serve import CheckedEndpoints, reload
 from balancekit.cli._zone_file import read_zone
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Query, fixed_standings, zone_file
+from balancekit.health import CheckResult
 
 ZONE = """
 [zone]
@@ -315,6 +317,21 @@ def test_a_reload_takes_new_endpoints_into_the_checks(tmp_path, capsys):
     assert checked.balancer.stats()["a"].state == "draining"
     assert resolver.zone.members() == {"a", "c"}
     assert capsys.readouterr().err == ""
+
+
+def test_endpoints_that_are_all_dead_are_all_down(tmp_path):
+    """None of them counts as up, so that the zone's policies say what is answered; the first that is back is up."""
+    checked = CheckedEndpoints(served(tmp_path / "zone.toml", "eu-1", "us-1"))
+    standings = BalancerStandings(checked.balancer, max_age=0.0)
+    for _ in range(3):
+        for id in ("eu-1", "us-1"):
+            checked.balancer.report_check(id, CheckResult(passed=False))
+    assert not standings("eu-1").up
+    assert not standings("us-1").up
+    for _ in range(2):
+        checked.balancer.report_check("us-1", CheckResult(passed=True))
+    assert not standings("eu-1").up
+    assert standings("us-1").up
 
 
 def test_a_reload_says_what_it_does_not_change(tmp_path, capsys):

@@ -28,7 +28,8 @@ class BalancerStandings:
     ----------
     balancer
         Endpoints that are picked are up; those that are ejected, draining, cooling down or not in the pool are
-        down.
+        down. The last one that is picked stays up, however dead, unless the balancer's health says
+        ``Ejection(keep_last=False)``.
     horizon
         Seconds in which no standing can change: with checks every ``interval`` that must fail ``fall`` times,
         ``(fall - 1) * interval``. It bounds the TTL; infinity bounds nothing.

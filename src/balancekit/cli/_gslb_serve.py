@@ -22,6 +22,7 @@ from balancekit.cli._zone_file import read_zone
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import ZoneFile, fixed_standings
+from balancekit.health import Ejection, Lifecycle
 
 __all__ = ["CheckedEndpoints", "reload", "serve"]
 
@@ -30,6 +31,9 @@ SIGNAL_POLL_S: Final = 0.25
 MAX_PORT: Final = 65_535
 PORTS_TRIED: Final = 32
 """How many ports of the system's choosing to try: each is free for UDP, and one in some thousand is taken for TCP."""
+CHECKS_DECIDE: Final = Lifecycle(ejection=Ejection(keep_last=False))
+"""If all endpoints are dead, all are down, and the policies of the zone decide what to answer. So it is in gdnsd, whose
+monitors know nothing of each other."""
 CHECK_KEYS: Final = {"kind", "path", "port", "interval", "timeout"}
 
 
@@ -124,7 +128,7 @@ class CheckedEndpoints:
             "check.timeout", self.table.get("timeout", min(2.0, interval)), above=0.0, maximum=interval
         )
         self.schedule = Schedule(interval, timeout=timeout)
-        self.balancer: LoadBalancer[str] = LoadBalancer(self._endpoints(read))
+        self.balancer: LoadBalancer[str] = LoadBalancer(self._endpoints(read), health=CHECKS_DECIDE)
 
     def update(self, read: ZoneFile) -> None:
         """Take the endpoints of a new version of the zone; those that stay keep their health."""

@@ -21,7 +21,7 @@ from balancekit._support import validation as valid
 from balancekit._support.record import Policy
 from balancekit.errors import ConfigurationError
 
-__all__ = ["LAST_STAYS", "Ejection"]
+__all__ = ["LAST_STAYS", "NONE_STAYS", "Ejection"]
 
 
 class Ejection(Policy):
@@ -39,11 +39,15 @@ class Ejection(Policy):
         The share of its length that an ejection may randomly last longer, in [0, 1].
     max_share
         The share of the pool that may be out at once for what requests said, in [0, 1]. At least one
-        endpoint may be out unless it is 0, and the last one is never taken out. Failing checks need no
-        leave but that: an endpoint that answers no request is no use in the pool.
+        endpoint may be out unless it is 0. Failing checks need no such leave: an endpoint that answers no request is no
+        use in the pool.
     calm
         Seconds without ejection, >= 0, after which one of the ejections in a row is forgiven; 0 forgives
         all of them with the first proof of health. (Envoy: 10.)
+    keep_last
+        Whether the last endpoint that may be picked stays, whatever is known against it, checks included: a request that
+        may fail is better than none. False where health decides about something else than requests, such as answers to
+        DNS queries, which must know that all are down.
 
     Example
     -------
@@ -60,6 +64,7 @@ class Ejection(Policy):
     jitter: float = 0.1
     max_share: float = 0.5
     calm: float = 0.0
+    keep_last: bool = True
 
     def _check(self) -> None:
         valid.number("base", self.base, above=0.0)
@@ -70,6 +75,7 @@ class Ejection(Policy):
         valid.number("jitter", self.jitter, minimum=0.0, maximum=1.0)
         valid.number("max_share", self.max_share, minimum=0.0, maximum=1.0)
         valid.number("calm", self.calm, minimum=0.0)
+        valid.flag("keep_last", self.keep_last)
 
     def duration(self, streak: int, rng: random.Random) -> float:
         """Return how long the ``streak``-th ejection in a row lasts, in seconds."""
@@ -89,10 +95,12 @@ class Ejection(Policy):
 
     def allows(self, *, already_out: int, size: int) -> bool:
         """Return whether one more of ``size`` endpoints may go out when ``already_out`` are out."""
-        if self.max_share == 0.0 or already_out + 1 >= size:
+        if self.max_share == 0.0 or (self.keep_last and already_out + 1 >= size):
             return False
         return already_out + 1 <= max(1, int(self.max_share * size))
 
 
 LAST_STAYS: Final = Ejection(max_share=1.0)
 """All may be ejected but the last: the cap for endpoints whose checks fail."""
+NONE_STAYS: Final = LAST_STAYS.replace(keep_last=False)
+"""All may be ejected."""

@@ -16,7 +16,7 @@ from balancekit._support.arguments import MAX_TIME_S
 from balancekit.events import Degraded, Ejected, EjectionRefused, Event, Probing, Restored, Suppressed
 from balancekit.health._accrued import AccruedFailures
 from balancekit.health._damping import Damping, FlapDamping
-from balancekit.health._ejection import LAST_STAYS, Ejection
+from balancekit.health._ejection import LAST_STAYS, NONE_STAYS, Ejection
 from balancekit.health._failures import ConsecutiveFailures
 from balancekit.health._probation import Probation, Trial
 from balancekit.health._states import ELIGIBLE, Health, Trigger, after
@@ -184,7 +184,7 @@ class LifecycleMachine:
 
     def uneject(self, *, now: float) -> list[Event]:
         """Let a suppressed endpoint back before its time: there is no other."""
-        if self.health is not Health.SUPPRESSED:
+        if self.health is not Health.SUPPRESSED or not self._ejection.keep_last:
             return []
         return self._let_back(now)
 
@@ -226,7 +226,8 @@ class LifecycleMachine:
         if belief is not CheckState.DOWN:
             return []
         if self.health not in _OUT:
-            return self._fall(cause, LAST_STAYS, now, checks_for=result.holds_for)
+            leave = LAST_STAYS if self._ejection.keep_last else NONE_STAYS
+            return self._fall(cause, leave, now, checks_for=result.holds_for)
         self._held = now + result.holds_for
         fell = before in {CheckState.UP, CheckState.FALLING}
         if fell and self.health is Health.SUPPRESSED and self._damper is not None:

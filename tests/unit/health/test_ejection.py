@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 
 import pytest
 
+from balancekit import LoadBalancer
+from balancekit.errors import AllIneligibleError
 from balancekit.events import Ejected, EjectionRefused, Probing, Restored
-from balancekit.health import ConsecutiveFailures, Ejection, Health, Lifecycle
+from balancekit.health import (
+    ELIGIBLE,
+    CheckResult,
+    ConsecutiveFailures,
+    Ejection,
+    FlapDamping,
+    Health,
+    Lifecycle,
+)
 from balancekit.outcome import FAILURES, Completion, Outcome
+from balancekit.testing import ManualClock
 
 
 def make(*, spare=True, threshold=3, **ejection):
@@ -136,3 +148,40 @@ def test_caps_leave_one_and_let_small_pools_eject_one(size, share):
         out += 1
     most = 0 if share == 0.0 else min(size - 1, max(1, int(share * size)))
     assert out == most
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_caps_may_leave_none(size, share):
+    """Without ``keep_last`` the last one may go too; at least one unless the share is 0; never more than the share."""
+    ejection = Ejection(max_share=share, keep_last=False)
+    out = 0
+    while out < size and ejection.allows(already_out=out, size=size):
+        out += 1
+    assert out == (0 if share == 0.0 else max(1, int(share * size)))
+
+
+@pytest.mark.parametrize("witness", ["requests", "checks", "damping"])
+def test_the_last_one_goes_where_the_policy_says_so(witness):
+    """No endpoint is eligible, whatever said so; it is back when its checks pass or its time is over."""
+    clock = ManualClock()
+    ejection = Ejection(base=5.0, max_duration=5.0, jitter=0.0, max_share=1.0, keep_last=False)
+    damping = FlapDamping(flap=2000.0) if witness == "damping" else None
+    health = Lifecycle(failures=ConsecutiveFailures(threshold=3), ejection=ejection, damping=damping)
+    lb = LoadBalancer(["a", "b"], health=health, clock=clock)
+    for id, other in ("ab", "ba"):
+        for _ in range(3):
+            if witness == "checks":
+                lb.report_check(id, CheckResult(passed=False, holds_for=100.0))
+            else:
+                lb.acquire(exclude={other} if id == "a" else ()).release(Outcome.FAILURE)
+    assert [one.state for one in lb.stats().endpoints] == ["suppressed" if damping else "ejected"] * 2
+    with pytest.raises(AllIneligibleError):
+        lb.acquire()
+    clock.advance(6.0)
+    for _ in range(2 if witness == "checks" else 0):
+        lb.report_check("b", CheckResult(passed=True))
+    with suppress(AllIneligibleError):
+        lb.acquire().release(Outcome.IGNORED)
+    back = {"requests": ["a", "b"], "checks": ["b"], "damping": []}[witness]
+    assert [one.id for one in lb.stats().endpoints if one.state in ELIGIBLE] == back
