@@ -359,7 +359,7 @@ def test_hints_eject_no_more_than_a_part(max_ejected, out):
     """With hints for all of four endpoints, at most that part of them is out, and always one less than all."""
     lb = LoadBalancer(["a", "b", "c", "d"], clock=ManualClock())
     hints = SharedEjections(lb, RedisStore(Redis(port=1), name="x"), max_ejected=max_ejected)
-    hints.heard([Hint(f"p{number}", id, 30.0) for number in range(3) for id in "abcd"])
+    hints.receive([Hint(f"p{number}", id, 30.0) for number in range(3) for id in "abcd"])
     assert sum(state(lb, id) == "ejected" for id in "abcd") == out
     hints.stop()
 

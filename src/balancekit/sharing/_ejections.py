@@ -1,4 +1,4 @@
-"""Ejections that processes of a fleet tell each other of.
+"""Ejections that processes of a fleet share.
 
 A process that ejects an endpoint by its own experience leaves a hint in the store. Another one ejects the endpoint too if
 it has had a failure there itself, or if hints come from a quorum. What it ejects by hints it leaves no hint of, so a
@@ -41,7 +41,6 @@ class SharedEjections:
         From how many other processes hints must come, >= 1, unless this one has failed there itself.
     suspicion
         For how many requests at that endpoint an own failure makes one hint enough, >= 1.
-
     max_ejected
         Of the endpoints, 0 to 1: hints eject none while as many are out, for whatever reason.
 
@@ -57,7 +56,7 @@ class SharedEjections:
     >>> from balancekit.sharing import RedisStore
     >>> lb = LoadBalancer(["a", "b", "c"])
     >>> hints = SharedEjections(lb, RedisStore(Redis(port=1, retry=None), name="checkout"))
-    >>> hints.heard([Hint("p1", "a", 30.0), Hint("p2", "a", 20.0), Hint("p1", "b", 30.0)])
+    >>> hints.receive([Hint("p1", "a", 30.0), Hint("p2", "a", 20.0), Hint("p1", "b", 30.0)])
     >>> lb.stats()["a"].state, lb.stats()["b"].state
     ('ejected', 'healthy')
     >>> hints.stop()
@@ -87,15 +86,15 @@ class SharedEjections:
             balancer.on_event(self._on_event),
             balancer.on_completion(self._on_completion),
         ]
-        self._core.listeners = (*self._core.listeners, self.heard)
+        self._core.listeners = (*self._core.listeners, self.receive)
 
     def stop(self) -> None:
         """Give and take no more hints."""
-        self._core.listeners = tuple([one for one in self._core.listeners if one != self.heard])
+        self._core.listeners = tuple([one for one in self._core.listeners if one != self.receive])
         for end in self._ends:  # each may be called again, after an interrupt
             end()
 
-    def heard(self, hints: list[Hint]) -> None:
+    def receive(self, hints: list[Hint]) -> None:
         """Take the hints that are in force. Called by the store after each exchange."""
         balancer = self._balancer()
         if balancer is None:
