@@ -65,8 +65,8 @@ class RetryBudget(ConstructorRepr):
         self._ratio = valid.number("ratio", ratio, minimum=0.0, maximum=1.0)
         length = valid.number("ttl", ttl, above=0.0)
         self._reserve = valid.number("reserve", reserve, minimum=0.0) * length
-        self._deposits = _Window(length)
-        self._withdrawals = _Window(length)
+        self._deposits = RecentCount(length)
+        self._withdrawals = RecentCount(length)
         self._lock = new_lock()
 
     @checked_arguments
@@ -108,7 +108,7 @@ class AdaptiveThrottle(ConstructorRepr):
         Seconds that are looked back on, > 0.
 
     *When not to use it:* for errors that are not overload. A random error rate below ``1 - 1 / k`` never
-    triggers it.
+    triggers it. For requests of several criticalities use :class:`~balancekit.waiting.ClientThrottle`.
 
     Example
     -------
@@ -124,16 +124,15 @@ class AdaptiveThrottle(ConstructorRepr):
     def __init__(self, *, k: float = 2.0, window: float = 120.0) -> None:
         self._k = valid.number("k", k, above=1.0)
         length = valid.number("window", window, above=0.0)
-        self._requests = _Window(length)
-        self._accepts = _Window(length)
+        self._requests = RecentCount(length)
+        self._accepts = RecentCount(length)
         self._lock = new_lock()
 
     @checked_arguments
     def drop_probability(self, *, now: float) -> float:
         """Return the probability with which a request should be rejected locally, 0 to 1."""
         with self._lock:
-            requests, accepts = self._requests.count(now), self._accepts.count(now)
-        return max(0.0, (requests - self._k * accepts) / (requests + 1.0))
+            return drop_probability(self._requests.count(now), self._accepts.count(now), k=self._k)
 
     @checked_arguments
     def allows(self, rng: Random, *, now: float) -> bool:
@@ -153,8 +152,14 @@ class AdaptiveThrottle(ConstructorRepr):
                 self._accepts.add(now)
 
 
-class _Window:
-    """A count of the last ``length`` seconds, in ten buckets: the oldest goes as a whole."""
+def drop_probability(requests: int, accepts: int, *, k: float) -> float:
+    """Return the probability with which to drop a request, given those of late and how many of them were accepted."""
+    return max(0.0, (requests - k * accepts) / (requests + 1.0))
+
+
+@final
+class RecentCount:
+    """A count of the last ``length`` seconds, in ten buckets: the oldest goes as a whole. One thread at a time."""
 
     __slots__ = ("_buckets", "_slot", "_width")
 
@@ -164,10 +169,12 @@ class _Window:
         self._slot = 0
 
     def add(self, now: float) -> None:
+        """Count one."""
         slot = self._forget(now)
         self._buckets[slot] = self._buckets.get(slot, 0) + 1
 
     def count(self, now: float) -> int:
+        """Return how many there were."""
         self._forget(now)
         return sum(self._buckets.values())
 

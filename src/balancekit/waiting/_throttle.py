@@ -9,29 +9,16 @@ Source: *Site Reliability Engineering*, chapter 21, "Client-side throttling".
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
-from typing import Final, final
+from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
+from balancekit.retry import RecentCount, drop_probability
 from balancekit.waiting._queue import MAX_CRITICALITIES
 
 __all__ = ["ClientThrottle"]
-
-BUCKETS: Final = 60
-"""Parts of the window."""
-
-
-@final
-class _Counts:
-    __slots__ = ("accepts", "buckets", "requests")
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.accepts = 0
-        self.buckets: deque[list[float]] = deque()  # when it began, requests, accepts
 
 
 @final
@@ -41,10 +28,10 @@ class ClientThrottle:
     Parameters
     ----------
     k
-        How many requests the backend may get for each that it accepts, >= 1. With 2 it is soon
-        seen to have recovered; 1.1 spares it more.
+        How many requests the backend may get for each that it accepts, >= 1. With 2 it is soon seen to have recovered;
+        1.1 spares it more.
     window
-        Seconds that are looked back, > 0.
+        Seconds that are looked back, > 0; what is older goes a tenth of them at a time.
     criticalities
         How many levels there are, 1 to 1,000.
 
@@ -66,49 +53,34 @@ class ClientThrottle:
     @checked_arguments
     def __init__(self, *, k: float = 2.0, window: float = 120.0, criticalities: int = 4) -> None:
         self._k = valid.number("k", k, minimum=1.0)
-        self._width = valid.number("window", window, above=0.0) / BUCKETS
-        levels = valid.integer("criticalities", criticalities, minimum=1, maximum=MAX_CRITICALITIES)
-        self._counts = [_Counts() for _ in range(levels)]
+        length = valid.number("window", window, above=0.0)
+        levels = range(valid.integer("criticalities", criticalities, minimum=1, maximum=MAX_CRITICALITIES))
+        self._requests = [RecentCount(length) for _ in levels]
+        self._accepts = [RecentCount(length) for _ in levels]
         self._lock = new_lock()
 
+    @checked_arguments
     def probability(self, *, now: float, criticality: int = 0) -> float:
         """Return the probability with which a request is dropped now."""
-        counts = self._of(criticality)
+        level = self._level(criticality)
         with self._lock:
-            self._bucket(counts, now)
-            return max(0.0, (counts.requests - self._k * counts.accepts) / (counts.requests + 1))
+            requests, accepts = self._requests[level].count(now), self._accepts[level].count(now)
+        return drop_probability(requests, accepts, k=self._k)
 
     @checked_arguments
     def allow(self, rng: Random, *, now: float, criticality: int = 0) -> bool:
         """Answer whether to send a request; it is counted either way."""
         chance = self.probability(now=now, criticality=criticality)
-        counts = self._of(criticality)
         with self._lock:
-            self._bucket(counts, now)[1] += 1
-            counts.requests += 1
+            self._requests[criticality].add(now)
         return not chance or rng.random() >= chance
 
+    @checked_arguments
     def accepted(self, *, now: float, criticality: int = 0) -> None:
         """Count a request that the backend accepted: it did not refuse it for overload, whatever came of it."""
-        counts = self._of(criticality)
+        level = self._level(criticality)
         with self._lock:
-            self._bucket(counts, now)[2] += 1
-            counts.accepts += 1
+            self._accepts[level].add(now)
 
-    def _of(self, criticality: int) -> _Counts:
-        return self._counts[
-            valid.integer("criticality", criticality, minimum=0, maximum=len(self._counts) - 1)
-        ]
-
-    def _bucket(self, counts: _Counts, now: float) -> list[float]:
-        """Return the bucket of this time, after dropping those that are too old."""
-        buckets, now = counts.buckets, valid.number("now", now)
-        while buckets and now - buckets[0][0] >= self._width * BUCKETS:
-            requests, accepts = map(int, buckets[0][1:])
-            # Nothing is called from here on, so no interrupt comes in between.
-            counts.requests -= requests
-            counts.accepts -= accepts
-            del buckets[0]
-        if not buckets or now - buckets[-1][0] >= self._width:
-            buckets.append([now, 0, 0])
-        return buckets[-1]
+    def _level(self, criticality: int) -> int:
+        return valid.integer("criticality", criticality, minimum=0, maximum=len(self._requests) - 1)
