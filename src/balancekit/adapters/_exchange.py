@@ -73,9 +73,9 @@ Exchange: TypeAlias = Generator[Directive, Answer[Any] | BaseException | None, N
 def exchange(call: Call, request: Any, rules: Rules) -> Exchange:
     """Yield what to do next for one request.
 
-    After :attr:`Directive.SEND` it expects an :class:`Answer` or the error, after :attr:`Directive.QUEUE` the error if there is one, after the
-    others nothing. It holds one
-    lease at a time, and the next one is taken before an answer is discarded.
+    After :attr:`Directive.SEND` it expects an :class:`Answer` or the error, after :attr:`Directive.QUEUE` the error if
+    there is one, after the others nothing. It holds one lease at a time, and the next one is taken before an answer is
+    discarded.
 
     Raises
     ------

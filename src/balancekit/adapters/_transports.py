@@ -2,9 +2,11 @@
 
 Separate pools keep a slow endpoint from starving the others, and keep their limits per endpoint. Under TLS there is one
 per name that is asked for besides: httpx keeps connections apart by address only, and would use one that was verified
-for one name for another. The names may be those of callers, so an endpoint keeps :data:`MAX_TLS_NAMES` of them. When an endpoint has been removed, its transports are closed after the last lease, or after
-``drain_timeout``; by the next request, for a listener may not wait. A forked child makes transports of its own: what two
-processes write on one connection would be mixed up.
+for one name for another. The names may be those of callers, so an endpoint keeps :data:`MAX_TLS_NAMES` of them.
+
+When an endpoint has been removed, its transports are closed after the last lease, or after ``drain_timeout``; by the next
+request, for a listener may not wait. A forked child makes transports of its own: what two processes write on one
+connection would be mixed up.
 """
 
 from __future__ import annotations

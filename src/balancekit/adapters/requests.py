@@ -84,7 +84,8 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
         For a wrong value, or endpoints of which no target is an address.
 
     *Errors of requests* are the client's own: ``requests.ConnectionError`` from ``UnavailableError`` if no endpoint
-    is eligible, and from ``ConfigurationError`` if the target of the last endpoint is no address. There is no ``max_retries``: retries go elsewhere, see ``attempts``.
+    is eligible, and from ``ConfigurationError`` if the target of the last endpoint is not an address. There is no
+    ``max_retries``: retries go elsewhere, see ``attempts``.
 
     Example
     -------
@@ -236,9 +237,8 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
             location = self._config.matcher.logical_location(response.headers["Location"], logical=logical)
             response.headers["Location"] = location
         response._watch(call)
-        if (
-            response.raw.length_remaining == 0
-        ):  # there is no body to read; the session may fail before it looks
+        if response.raw.length_remaining == 0:
+            # There is no body to read; the session may fail before it looks.
             response.raw.drain_conn()
         return response
 

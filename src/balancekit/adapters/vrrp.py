@@ -348,9 +348,8 @@ class VrrpThread(ThreadRunner):
         for end in self._wakeup or ():
             end.close()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # the parent was warned; an error here would end the start of the child
+            # The parent was warned; an error here would end the start of the child.
+            warnings.simplefilter("ignore")
             self._core = self._make()
         self._rest()
 

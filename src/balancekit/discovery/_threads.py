@@ -178,9 +178,7 @@ class ThreadDiscovery(ThreadRunner):
         finally:
             watch.end()
             with self._wakeup:
-                if (
-                    self._subscription is subscription
-                ):  # ended by what nothing expects: not running, and can be started
+                if self._subscription is subscription:  # an error ended it: it can be started again
                     self._stats = subscription.stats
                     self._subscription = self._thread = None
                     self._wakeup.notify_all()

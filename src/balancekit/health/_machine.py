@@ -146,9 +146,8 @@ class LifecycleMachine:
     def observe(self, completion: Completion, /, *, now: float) -> list[Event]:
         """Record how a request ended."""
         if self.health is Health.PROBING and self._trial.state is not Trial.OPEN:
-            self._trial.begin(
-                now=now
-            )  # an interrupt came between its beginning or its end and what follows from it
+            # An interrupt came between its beginning or its end and what follows from it.
+            self._trial.begin(now=now)
         if completion.outcome in FAILURES:
             return self._request_failed(completion, now)
         if completion.outcome is Outcome.SUCCESS:

@@ -89,7 +89,8 @@ class BalancerCollector:
     Parameters
     ----------
     balancer
-        Whose; it is not kept alive, and once it is gone its metrics are too. Durations need one that measures time: ``timed=True``, or a load that does, as the default one.
+        Whose; it is not kept alive, and once it is gone its metrics are too. Durations need one that measures time:
+        ``timed=True``, or a load that does, as the default one.
     service
         The label of all its series; one balancer of that name per registry.
     registry

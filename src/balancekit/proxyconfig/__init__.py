@@ -2,8 +2,8 @@
 
 :func:`read_config` reads a file of nginx, HAProxy or Envoy into a :class:`ProxyConfig`: pools, routes, and a list of what is not
 modelled, each with file and line. :meth:`ProxyConfig.explain` takes one decision with its reasons, by the machines of
-:mod:`balancekit.compat`. Needs the extra ``proxyconfig``.
-:func:`lint_config` finds lines that do not do what they seem to say. :func:`export_config` writes one for pools and routes that were tested in Python.
+:mod:`balancekit.compat`. :func:`lint_config` finds lines that do not do what they seem to say. :func:`export_config` writes a
+file for pools and routes that were tested in Python. Needs the extra ``proxyconfig``.
 
 Files are read with limits (4 MB and 1,000 files together), so a broken or hostile one ends in a
 :class:`ProxyConfigError` with file and line.

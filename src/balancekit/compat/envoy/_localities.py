@@ -1,7 +1,8 @@
 """Envoy's localities: weighted among each other, or with the proxy's own zone preferred.
 
-*Weights.* Policies that hash share their table out by them; with others, localities are taken by earliest deadline. The weight of one is what the configuration says times its
-availability, ``min(1, factor * healthy / all)``; one without a weight is never used.
+*Weights.* Policies that hash share their table out by them; with others, localities are taken by earliest deadline. The
+weight of one is what the configuration says times its availability, ``min(1, factor * healthy / all)``; one without a
+weight is never used.
 
 *Zones.* Let ``up`` be a zone's share of the cluster's hosts and ``my`` its share of the proxies, both of the
 healthy ones and in parts of 10,000. The proxy's own zone takes ``min(1, up / my)`` of the requests. The rest goes

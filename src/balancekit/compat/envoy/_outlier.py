@@ -1,11 +1,12 @@
 """Envoy's outlier detection: which hosts are ejected, and for how long.
 
 The n-th 5xx in a row ejects a host at once, unless too large a part of the cluster would then be out; any
-other answer ends the run. Statuses 502, 503 and 504 in a row count apart as gateway failures. A request without an answer is
-a 503, or with ``split_external_local_origin_errors`` a failure of local origin, with a run and rates of its own. Time passes in interval ticks: a host returns at the first tick at which its time
-has passed, ``base_ejection_time * k``, where k counts its ejections and falls again by one with every tick at
-which the host has been in for at least an interval. At every tick the rates of the interval are compared too
-(``_outlier_rates.py``).
+other answer ends the run. Statuses 502, 503 and 504 in a row count apart as gateway failures. A request without an answer
+is a 503, or with ``split_external_local_origin_errors`` a failure of local origin, with a run and rates of its own.
+
+Time passes in interval ticks: a host returns at the first tick at which its time has passed, ``base_ejection_time * k``,
+where k counts its ejections and falls again by one with every tick at which the host has been in for at least an
+interval. At every tick the rates of the interval are compared too (``_outlier_rates.py``).
 
 *When not to use it:* without an Envoy to agree with. In a pool of fewer than ten the default cap ejects
 none, time runs in whole intervals, and the first requests after a return are not watched more closely;

@@ -308,9 +308,8 @@ class Backend:
             return structure.pick(avoid)
         alone = group.first_only or len(group.usable) == 1
         if alone and not isinstance(by, UrlParam):
-            return structure.find(
-                0, avoid
-            )  # nothing is hashed, nor is a turn taken where there is nothing to hash
+            # Nothing is hashed, nor is a turn taken where there is nothing to hash.
+            return structure.find(0, avoid)
         return structure.pick(avoid) if request.hash is None else structure.find(request.hash, avoid)
 
     def _place(self, request: Request, member: Member) -> None:
