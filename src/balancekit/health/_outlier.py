@@ -24,6 +24,7 @@ from typing import ClassVar, TypeAlias
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy
 from balancekit.health._report import EndpointReport
+from balancekit.health._sweep import check_window
 from balancekit.stats import deviation, median
 
 __all__ = [
@@ -73,7 +74,7 @@ class SuccessRateOutlier(Policy):
     def _check(self) -> None:
         valid.number("factor", self.factor, above=0.0)
         valid.integer("min_hosts", self.min_hosts, minimum=2)
-        _check_window(self.volume, self.window, self.enforcing)
+        check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
@@ -118,7 +119,7 @@ class FailurePercentage(Policy):
     def _check(self) -> None:
         valid.number("threshold", self.threshold, above=0.0, maximum=1.0)
         valid.integer("min_hosts", self.min_hosts, minimum=1)
-        _check_window(self.volume, self.window, self.enforcing)
+        check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
@@ -131,9 +132,17 @@ class FailurePercentageAbove(Policy):
     Parameters
     ----------
     threshold
-        A share, in [0, 1).
+        A share, in [0, 1]; 1 ejects none.
     min_hosts, volume, window, enforcing
         As for :class:`FailurePercentage`, which differs at the threshold itself.
+
+    *When not to use it:* as the only rule; it says nothing of an endpoint that fails 85 % of its requests.
+
+    Example
+    -------
+    >>> pool = [EndpointReport(id, successes=14, failures=86) for id in "abcde"]
+    >>> len(FailurePercentageAbove()(pool)), len(FailurePercentageAbove(threshold=0.86)(pool))
+    (5, 0)
     """
 
     timed: ClassVar[bool] = False
@@ -146,7 +155,7 @@ class FailurePercentageAbove(Policy):
     def _check(self) -> None:
         valid.number("threshold", self.threshold, minimum=0.0, maximum=1.0)
         valid.integer("min_hosts", self.min_hosts, minimum=1)
-        _check_window(self.volume, self.window, self.enforcing)
+        check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
@@ -191,7 +200,7 @@ class MedianFailures(Policy):
         valid.number("factor", self.factor, above=0.0)
         valid.number("min_excess", self.min_excess, above=0.0, maximum=1.0)
         valid.integer("min_hosts", self.min_hosts, minimum=3)
-        _check_window(self.volume, self.window, self.enforcing)
+        check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
@@ -245,7 +254,7 @@ class MedianLatency(Policy):
         valid.number("min_excess", self.min_excess, above=0.0)
         valid.number("quantile", self.quantile, minimum=0.0, maximum=1.0)
         valid.integer("min_hosts", self.min_hosts, minimum=3)
-        _check_window(self.volume, self.window, self.enforcing)
+        check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Outliers:
         """Return the ids of the outliers, each with its cause."""
@@ -258,12 +267,6 @@ class MedianLatency(Policy):
             return {}
         limit = _limit(known.values(), self.factor, least=self.min_excess * median(known.values()))
         return {id: f"latency {value:.3f} s > {limit:.3f} s" for id, value in known.items() if value > limit}
-
-
-def _check_window(volume: object, window: object, enforcing: object) -> None:
-    valid.integer("volume", volume, minimum=1)
-    valid.number("window", window, above=0.0)
-    valid.number("enforcing", enforcing, above=0.0, maximum=1.0)
 
 
 def _limit(values: Collection[float], factor: float, *, least: float) -> float:

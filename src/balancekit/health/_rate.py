@@ -17,6 +17,7 @@ from typing import ClassVar
 from balancekit._support import validation as valid
 from balancekit._support.record import Policy, field
 from balancekit.health._report import EndpointReport
+from balancekit.health._sweep import check_window
 
 __all__ = ["LatencyLimit", "SuccessRate"]
 
@@ -52,9 +53,7 @@ class SuccessRate(Policy):
 
     def _check(self) -> None:
         valid.number("min_rate", self.min_rate, above=0.0, maximum=1.0)
-        valid.integer("volume", self.volume, minimum=1)
-        valid.number("window", self.window, above=0.0)
-        valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
+        check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:
         """Return the ids of the outliers, each with its cause."""
@@ -102,9 +101,7 @@ class LatencyLimit(Policy):
     def _check(self) -> None:
         valid.number("limit", self.limit, above=0.0)
         valid.number("quantile", self.quantile, minimum=0.0, maximum=1.0)
-        valid.integer("volume", self.volume, minimum=1)
-        valid.number("window", self.window, above=0.0)
-        valid.number("enforcing", self.enforcing, above=0.0, maximum=1.0)
+        check_window(self.volume, self.window, self.enforcing)
 
     def __call__(self, reports: Sequence[EndpointReport], /) -> Mapping[str, str]:
         """Return the ids of the outliers, each with its cause."""

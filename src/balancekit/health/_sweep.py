@@ -26,7 +26,7 @@ from balancekit.health._report import EndpointReport
 from balancekit.outcome import FAILURES
 from balancekit.snapshot import Node
 
-__all__ = ["OutlierSweep", "Rule", "check_rules"]
+__all__ = ["OutlierSweep", "Rule", "check_rules", "check_window"]
 
 SWEPT_PER_S: Final = 5000
 """Endpoints per second that sweeps may look at."""
@@ -127,6 +127,13 @@ def check_rules(rules: object) -> None:
             )
         valid.number("window", getattr(rule, "window", None), above=0.0)
         valid.number("enforcing", getattr(rule, "enforcing", None), above=0.0, maximum=1.0)
+
+
+def check_window(volume: object, window: object, enforcing: object) -> None:
+    """Refuse what no rule can look at: less than one request, no time, or a probability outside (0, 1]."""
+    valid.integer("volume", volume, minimum=1)
+    valid.number("window", window, above=0.0)
+    valid.number("enforcing", enforcing, above=0.0, maximum=1.0)
 
 
 def _note(node: Node, now: float) -> Note:
