@@ -189,6 +189,19 @@ def require_balancer(balancer: object, kind: type = ObservableBalancer) -> None:
         raise ConfigurationError("balancer", balancer, f"a LoadBalancer, or another {kind.__name__}")
 
 
+def require_takes_checks(balancer: object) -> None:
+    """Refuse a balancer whose health policy takes no check results; a wrapper need not say whether it does.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming ``balancer``.
+    """
+    if not getattr(balancer, "takes_checks", True):
+        allowed = "one whose health policy takes check results, such as health=Lifecycle()"
+        raise ConfigurationError("balancer", balancer, allowed)
+
+
 # ---------------------------------------------------------------------- selectors
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from balancekit.checks._result import NetworkCheck
 from balancekit.errors import ConfigurationError
+from balancekit.protocols import require_takes_checks
 
 __all__ = ["refuse_coroutine", "require_check", "require_checked", "require_function"]
 
@@ -54,9 +55,7 @@ def require_checked(balancer: object) -> None:
     used = ("endpoints", "on_event", "report_check")
     if isinstance(balancer, type) or not all(hasattr(balancer, name) for name in used):
         raise ConfigurationError("balancer", balancer, "a LoadBalancer, or another ObservableBalancer")
-    if not getattr(balancer, "takes_checks", True):  # a wrapper need not say it
-        allowed = "one whose health policy takes check results, such as health=Lifecycle()"
-        raise ConfigurationError("balancer", balancer, allowed)
+    require_takes_checks(balancer)
 
 
 def refuse_coroutine(name: str, function: object, runner: str) -> None:

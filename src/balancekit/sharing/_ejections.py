@@ -13,10 +13,10 @@ from typing import Any, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.weak import weakly
 from balancekit.endpoint import Endpoint
-from balancekit.errors import ConfigurationError, UnknownEndpointError
+from balancekit.errors import UnknownEndpointError
 from balancekit.events import Ejected, Event, Removed
 from balancekit.outcome import FAILURES, CheckResult, Completion
-from balancekit.protocols import ObservableBalancer, require_balancer
+from balancekit.protocols import ObservableBalancer, require_balancer, require_takes_checks
 from balancekit.sharing._redis import AsyncRedisStore, RedisStore
 from balancekit.sharing._store import Hint, require_store
 
@@ -72,9 +72,7 @@ class SharedEjections:
         max_ejected: float = 0.5,
     ) -> None:
         require_balancer(balancer)
-        if not getattr(balancer, "takes_checks", True):  # a wrapper need not say it
-            allowed = "one whose health policy takes check results, such as health=Lifecycle()"
-            raise ConfigurationError("balancer", balancer, allowed)
+        require_takes_checks(balancer)
         self._balancer = weakly(balancer)  # the store, which may serve others, keeps this
         self._core = require_store(store).core
         self._quorum = valid.integer("quorum", quorum, minimum=1)
