@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
-from balancekit._support import validation as valid
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.log import log_error
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner
-from balancekit.checks._functions import require_check, require_checked
 from balancekit.checks._result import AsyncCallable, NetworkCheck, Peer, ProbeExchange, ProbeResult
-from balancekit.checks._runner import RunnerCore, failure, probe_result
+from balancekit.checks._runner import (
+    DEFAULT_SCHEDULE,
+    MAX_RECEIVED_BYTES,
+    CheckRunner,
+    RunnerCore,
+    failure,
+    probe_result,
+)
 from balancekit.checks._schedule import Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -28,12 +32,9 @@ from balancekit.protocols import ObservableBalancer
 
 __all__ = ["AsyncChecks", "find"]
 
-RECEIVED_AT_ONCE: Final = 65_536
-_DEFAULT_SCHEDULE: Final = Schedule()
-
 
 @final
-class AsyncChecks(ConstructorRepr, AsyncRunner):
+class AsyncChecks(CheckRunner, AsyncRunner):
     """Check the endpoints of a balancer, on asyncio.
 
     Parameters
@@ -50,14 +51,16 @@ class AsyncChecks(ConstructorRepr, AsyncRunner):
     shared
         See :class:`SharedDependencies`.
 
+    *When not to use it:* in a program without an event loop; use :class:`ThreadChecks`.
+
     Example
     -------
     >>> from balancekit import LoadBalancer
     >>> async def main():
     ...     lb = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
-    ...     async with AsyncChecks(lb, always_well):
+    ...     async with AsyncChecks(lb, always_passes):
     ...         return lb.acquire().release()
-    >>> async def always_well(endpoint, timeout):
+    >>> async def always_passes(endpoint, timeout):
     ...     return True
     >>> asyncio.run(main())
     True
@@ -68,19 +71,12 @@ class AsyncChecks(ConstructorRepr, AsyncRunner):
         balancer: ObservableBalancer[Any],
         check: NetworkCheck | AsyncCallable,
         *,
-        schedule: Schedule = _DEFAULT_SCHEDULE,
+        schedule: Schedule = DEFAULT_SCHEDULE,
         concurrency: int = 64,
         shared: float = 0.5,
     ) -> None:
-        require_checked(balancer)
-        require_check(check, coroutine=True)
-        if not isinstance(schedule, Schedule):
-            raise ConfigurationError("schedule", schedule, "a Schedule")
-        self._balancer = balancer
+        super().__init__(balancer, check, schedule, concurrency, shared, coroutine=True)
         self._check = check
-        self._schedule = schedule
-        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
-        self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
         self._main: asyncio.Task[None] | None = None
 
     @property
@@ -162,7 +158,7 @@ async def find(
                     peer, exchange = check.peer(endpoint), check.exchange(endpoint)
                 except ConfigurationError as error:  # the target of the endpoint is no address
                     return failure(error)
-                return await _converse(peer, exchange)
+                return await _exchange(peer, exchange)
             return probe_result(await check(endpoint, timeout))
     except TimeoutError:
         return ProbeResult(passed=False, detail="timed out", answered=False)
@@ -173,7 +169,7 @@ async def find(
         return failure(error)
 
 
-async def _converse(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
+async def _exchange(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
     name = None if peer.tls is None else peer.host
     reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=peer.tls, server_hostname=name)
     try:
@@ -182,7 +178,7 @@ async def _converse(peer: Peer, exchange: ProbeExchange) -> ProbeResult:
         writer.write(exchange.request)
         await writer.drain()
         while True:
-            data = await reader.read(RECEIVED_AT_ONCE)
+            data = await reader.read(MAX_RECEIVED_BYTES)
             found = exchange.receive(data)
             if found is not None or not data:
                 return probe_result(found)

@@ -1,4 +1,4 @@
-"""The part that both runners share: the list of endpoints, results, and the time of the next check.
+"""The parts that both runners share: their parameters, the list of endpoints, results, and the time of the next check.
 
 A check that answers what is no result is a mistake of the program, and no endpoint's: it is logged once, and nothing is
 reported.
@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Final, final
 
+from balancekit._support import validation as valid
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.log import log_change
 from balancekit.checks._dependencies import SharedDependencies
+from balancekit.checks._functions import require_check, require_checked
 from balancekit.checks._result import ProbeResult
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
@@ -23,7 +26,40 @@ from balancekit.events import Added, Event, Removed
 from balancekit.health import CheckResult
 from balancekit.protocols import ObservableBalancer
 
-__all__ = ["RunnerCore", "failure", "probe_result"]
+__all__ = ["DEFAULT_SCHEDULE", "MAX_RECEIVED_BYTES", "CheckRunner", "RunnerCore", "failure", "probe_result"]
+
+DEFAULT_SCHEDULE: Final = Schedule()
+MAX_RECEIVED_BYTES: Final = 65_536
+"""Of an answer, at once."""
+
+
+class CheckRunner(ConstructorRepr):
+    """The parameters that both runners share.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+    """
+
+    def __init__(
+        self,
+        balancer: ObservableBalancer[Any],
+        check: object,
+        schedule: Schedule,
+        concurrency: int,
+        shared: float,
+        *,
+        coroutine: bool,
+    ) -> None:
+        require_checked(balancer)
+        require_check(check, coroutine=coroutine)
+        if not isinstance(schedule, Schedule):
+            raise ConfigurationError("schedule", schedule, "a Schedule")
+        self._balancer = balancer
+        self._schedule = schedule
+        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
+        self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
 
 
 @final
@@ -38,7 +74,7 @@ class RunnerCore:
         "_shared",
         "_stale_at",
         "_stop",
-        "_table",
+        "_timer",
         "wake",
     )
 
@@ -46,7 +82,7 @@ class RunnerCore:
         self._balancer = balancer
         self._schedule = schedule
         self._shared = SharedDependencies(shared_share)
-        self._table = CheckTimer(schedule, random.Random())
+        self._timer = CheckTimer(schedule, random.Random())
         self._endpoints: dict[str, Endpoint[Any]] = {}
         self._stale_at = 0.0
         self._mistaken = False
@@ -64,12 +100,12 @@ class RunnerCore:
             # First: an event from here on makes the list stale again.
             self._stale_at = now + self._schedule.interval
             self._endpoints = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
-            self._table.update(self._endpoints, now=now)
+            self._timer.update(self._endpoints, now=now)
             self._shared.keep(self._endpoints)
-        id = self._table.begin(now=now)
+        id = self._timer.begin(now=now)
         if id is not None:
             return self._endpoints[id], 0.0
-        return None, max(0.0, min(self._table.next_at, self._stale_at) - now)
+        return None, max(0.0, min(self._timer.next_at, self._stale_at) - now)
 
     def result(self, endpoint: Endpoint[Any], found: ProbeResult | ConfigurationError) -> CheckResult | None:
         """Judge a result in the light of what the others said; ``None`` if the check answered what is no result."""
@@ -107,7 +143,7 @@ class RunnerCore:
 
     def done(self, endpoint: Endpoint[Any], *, changing: bool, now: float) -> None:
         """Plan the next check."""
-        self._table.done(endpoint.id, now=now, changing=changing)
+        self._timer.done(endpoint.id, now=now, changing=changing)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Added | Removed):

@@ -86,12 +86,12 @@ class CheckTimer:
 
     Example
     -------
-    >>> table = CheckTimer(Schedule(interval=5.0, jitter=0.0), random.Random(1))
-    >>> table.update(["a", "b"], now=0.0)
-    >>> table.begin(now=0.0), table.begin(now=0.0), table.begin(now=0.0)
+    >>> timer = CheckTimer(Schedule(interval=5.0, jitter=0.0), random.Random(1))
+    >>> timer.update(["a", "b"], now=0.0)
+    >>> timer.begin(now=0.0), timer.begin(now=0.0), timer.begin(now=0.0)
     ('a', 'b', None)
-    >>> table.done("a", now=0.5, changing=False)
-    >>> table.next_at
+    >>> timer.done("a", now=0.5, changing=False)
+    >>> timer.next_at
     5.0
     """
 

@@ -1,7 +1,7 @@
 """Runner of checks in daemon threads that share one schedule.
 
 There is no thread before :meth:`ThreadChecks.start` and none after :meth:`ThreadChecks.stop`, which cuts
-running conversations short. The threads are daemons: an interpreter that ends does not wait for them. In a
+running exchanges short. The threads are daemons: an interpreter that ends does not wait for them. In a
 forked child they do not exist; there the runner is stopped and may be started again.
 """
 
@@ -12,16 +12,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, final
 
-from balancekit._support import validation as valid
-from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_error
 from balancekit._support.runner import ThreadRunner, join_all
-from balancekit.checks._functions import require_check, require_checked
 from balancekit.checks._result import NetworkCheck, Peer, ProbeExchange, ProbeResult, SyncCallable
-from balancekit.checks._runner import RunnerCore, failure, probe_result
+from balancekit.checks._runner import (
+    DEFAULT_SCHEDULE,
+    MAX_RECEIVED_BYTES,
+    CheckRunner,
+    RunnerCore,
+    failure,
+    probe_result,
+)
 from balancekit.checks._schedule import Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -30,12 +34,9 @@ from balancekit.protocols import ObservableBalancer
 
 __all__ = ["ThreadChecks"]
 
-RECEIVED_AT_ONCE: Final = 65_536
-_DEFAULT_SCHEDULE: Final = Schedule()
-
 
 @final
-class ThreadChecks(ConstructorRepr, ThreadRunner):
+class ThreadChecks(CheckRunner, ThreadRunner):
     """Check the endpoints of a balancer, in threads.
 
     Parameters
@@ -67,19 +68,12 @@ class ThreadChecks(ConstructorRepr, ThreadRunner):
         balancer: ObservableBalancer[Any],
         check: NetworkCheck | SyncCallable,
         *,
-        schedule: Schedule = _DEFAULT_SCHEDULE,
+        schedule: Schedule = DEFAULT_SCHEDULE,
         concurrency: int = 8,
         shared: float = 0.5,
     ) -> None:
-        require_checked(balancer)
-        require_check(check, coroutine=False)
-        if not isinstance(schedule, Schedule):
-            raise ConfigurationError("schedule", schedule, "a Schedule")
-        self._balancer = balancer
+        super().__init__(balancer, check, schedule, concurrency, shared, coroutine=False)
         self._check = check
-        self._schedule = schedule
-        self._concurrency = valid.integer("concurrency", concurrency, minimum=1)
-        self._shared = valid.number("shared", shared, minimum=0.0, maximum=1.0)
         self._rest()
         call_in_child(self)
 
@@ -168,18 +162,17 @@ class ThreadChecks(ConstructorRepr, ThreadRunner):
                     peer, exchange = check.peer(endpoint), check.exchange(endpoint)
                 except ConfigurationError as error:  # the target of the endpoint is no address
                     return failure(error)
-                return self._converse(peer, exchange, deadline)
+                return self._exchange(peer, exchange, deadline)
             return probe_result(check(endpoint, self._schedule.timeout))
         except TimeoutError:
             return ProbeResult(passed=False, detail="timed out", answered=False)
         except ConfigurationError as error:
             return error
-        except (
-            BaseException
-        ) as error:  # SystemExit of a check, for one, would end the thread and the checks with it
+        except BaseException as error:
+            # SystemExit of a check, for one, would end the thread and the checks with it.
             return failure(error)
 
-    def _converse(self, peer: Peer, exchange: ProbeExchange, deadline: float) -> ProbeResult:
+    def _exchange(self, peer: Peer, exchange: ProbeExchange, deadline: float) -> ProbeResult:
         connection = self._connect(peer, deadline)
         try:
             if not exchange.request:
@@ -188,7 +181,7 @@ class ThreadChecks(ConstructorRepr, ThreadRunner):
             connection.sendall(exchange.request)
             while True:
                 connection.settimeout(_left(deadline))
-                data = connection.recv(RECEIVED_AT_ONCE)
+                data = connection.recv(MAX_RECEIVED_BYTES)
                 found = exchange.receive(data)
                 if found is not None or not data:
                     return probe_result(found)
