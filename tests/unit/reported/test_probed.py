@@ -153,13 +153,16 @@ def test_picks_go_to_what_is_less_busy():
 
 
 def test_endpoints_that_have_gone_leave_the_mean():
-    """And one that comes back is a newcomer."""
+    """Endpoints that have gone leave the mean, and one that comes back is a new one."""
     attributes = NodeAttributes()
     lb, values = balancer(attributes)
     attributes.record("a", {"requests": 90.0}, now=0.0)
     lb.update(["b", "c"])
     attributes.record("b", {"requests": 2.0}, now=1.0)
     assert values(1.0) == {"b": 2.0, "c": 2.0}
+    attributes.forget("a")  # as the runner that fills them does
+    lb.add("a")
+    assert values(1.0) == {"a": 2.0, "b": 2.0, "c": 2.0}
 
 
 def test_a_balancer_that_has_gone_is_told_nothing():

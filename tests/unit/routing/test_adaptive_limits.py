@@ -143,11 +143,14 @@ def test_aimd_takes_what_is_too_slow_for_dropped():
 
 
 def test_aimd_stops_at_its_most():
-    """And at its least."""
-    limit = Aimd(initial=2, max_limit=3)()
+    """The limit of ``Aimd`` never leaves the range from ``min_limit`` to ``max_limit``."""
+    limit = Aimd(initial=3, min_limit=2, max_limit=4)()
     for _ in range(50):
-        limit.record(ended(1.0), inflight=3)
-    assert limit.limit == 3
+        limit.record(ended(1.0), inflight=4)
+    assert limit.limit == 4
+    for second in range(2, 50):
+        limit.record(ended(float(second), outcome=Outcome.OVERLOADED), inflight=4)
+    assert limit.limit == 2
 
 
 def test_a_router_has_a_limit_for_each_endpoint():
@@ -178,7 +181,7 @@ def test_a_router_has_a_limit_for_each_endpoint():
 
 
 def test_no_endpoint_is_over_its_limit():
-    """And the error says that they are at their limit; a child that learns is told."""
+    """No endpoint is over its limit, the error says that all are at theirs, and a child that learns is told."""
     told = []
 
     class Child:
@@ -263,6 +266,6 @@ def test_without_latency_a_gradient_stays_where_it_is():
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_options_that_cannot_be_are_refused(kind, options, name):
-    """Each by name, at construction."""
+    """Each wrong option is refused by name, at construction."""
     with pytest.raises(ConfigurationError, match=name):
         kind(**options)
