@@ -255,7 +255,7 @@ def test_the_last_answer_is_returned_if_none_is_left(kind: str, servers: list[Se
 
 @every_client
 def test_a_server_that_asks_for_time_gets_it(kind: str, servers: list[Server]) -> None:
-    """And when all have asked, the client's own error says when the first is back."""
+    """An endpoint gets nothing for as long as it asks; when all have asked, the client's own error says when the first is back."""
     lb = pool(*servers[:2])
     for server in servers[:2]:
         server.always = "/status?code=429&retry_after=600"
@@ -341,7 +341,7 @@ def test_a_deadline_is_for_the_whole_call(kind: str, servers: list[Server]) -> N
 
 @every_client
 def test_a_deadline_that_has_passed_blames_none(kind: str, servers: list[Server]) -> None:
-    """Not even the endpoint that would have been asked."""
+    """A deadline that has passed blames no endpoint, not even the one that would have been asked."""
     lb = pool(servers[0])
     servers[0].always = "/slow?seconds=5"
 
@@ -403,7 +403,7 @@ def test_cookies_belong_to_the_service(kind: str, servers: list[Server]) -> None
 @every_client
 @pytest.mark.parametrize("source", [from_header("X-User"), from_query("user"), lambda request: "u7"])
 def test_requests_of_one_key_go_to_one_endpoint(kind: str, servers: list[Server], source: Any) -> None:
-    """Wherever the key stands."""
+    """Requests of one key go to one endpoint, wherever the key stands."""
     lb = LoadBalancer([server.address for server in servers], selector=RingHash())
 
     async def scenario(client: Any) -> None:

@@ -68,7 +68,7 @@ def test_what_the_caller_sends_goes_to_all(kind: str, servers: list[Server]) -> 
 
 @every_client
 def test_a_retry_carries_the_cookies_of_its_own_endpoint(kind: str, servers: list[Server]) -> None:
-    """And an answer that is thrown away has set its cookies all the same."""
+    """A retry carries the cookies of its own endpoint, and a discarded answer has set its cookies all the same."""
     lb = LoadBalancer([server.address for server in servers], selector=First())
 
     async def scenario(client: Any) -> None:

@@ -135,7 +135,7 @@ def test_a_query_without_edns_gets_a_reply_without(adapter):
     "data", ["", "000118", "00011818c63364", "00011400c63364", "00031800c63364", "00012100c6336407"]
 )
 def test_a_malformed_subnet_is_formerr(adapter, data):
-    """And nothing is answered."""
+    """A malformed client subnet is answered with FORMERR and no records."""
     reply = dns.message.from_wire(adapter(asked("www.example.com", option=bytes.fromhex(data))))
     assert reply.rcode() == dns.rcode.FORMERR
     assert reply.answer == []

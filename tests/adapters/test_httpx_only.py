@@ -374,7 +374,7 @@ def test_a_mount_that_the_environment_bypasses_is_found(
 
 @both
 def test_a_unix_socket_is_an_endpoint_too(module: Any, adapter: Any, tmp_path: Any) -> None:
-    """Asked for by the service's name."""
+    """A Unix socket may be a target; it is asked for by the service's name."""
     path = str(tmp_path / "s.sock")
     seen: list[bytes] = []
 

@@ -89,7 +89,7 @@ def test_places_of_endpoints_that_left_are_forgotten() -> None:
     ],
 )
 def test_what_is_no_address_is_refused_when_the_adapter_is_made(target: Any) -> None:
-    """Not when the first request comes."""
+    """A target that is not an address is refused when the adapter is made, not by the first request."""
     lb: LoadBalancer[Any] = LoadBalancer([Endpoint("a", target)])
     for make in (
         for_httpx2.BalancedTransport,

@@ -55,7 +55,7 @@ def test_pods_are_asked_for_the_service(kind: str, secure: Server, ca: str) -> N
 
 @every_client
 def test_a_certificate_of_another_name_is_refused(kind: str, secure: Server, ca: str) -> None:
-    """Also when a connection to that very address has been made, and verified, under the right name."""
+    """A certificate of another name is refused, also after a connection to that address was verified under the right name."""
     lb = LoadBalancer([secure.address], selector=First(), health=None)
 
     async def scenario(client: Any) -> None:

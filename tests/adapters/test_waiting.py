@@ -214,7 +214,7 @@ def test_a_full_room_is_the_clients_own_error(servers: list[Server]) -> None:
 
 
 def test_a_room_of_another_balancer_is_refused(servers: list[Server]) -> None:
-    """So is what is no room, and a second way to wait."""
+    """A room of another balancer, what is not a room, and a second way to wait are refused."""
     lb, room = room_for(servers)
     other, _ = room_for(servers)
     for options in ({"waiting": 5}, {"waiting": room, "wait_for_capacity": 1.0}):

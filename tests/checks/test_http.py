@@ -196,7 +196,7 @@ def test_the_path_may_be_the_first_argument(kind):
 
 @pytest.mark.parametrize("target", ["a.example", 5, None, "http://", "x:port", "x:99999"])
 def test_a_target_that_is_no_address_is_refused(target):
-    """Unless ``address`` says what to do with it."""
+    """A target that is not an address is refused, unless ``address`` says what to do with it."""
     for check in (TcpCheck(), HttpCheck()):
         with pytest.raises(ConfigurationError):
             check.peer(Endpoint("a", target))

@@ -47,7 +47,7 @@ def test_pages_of_inference_servers(kind, page, found):
 
 @pytest.mark.parametrize("value", ["NaN", "-1", "+Inf"])
 def test_gauges_that_cannot_be_are_refused(value):
-    """So is a page without them, and one that is none."""
+    """Impossible gauges, a page without the gauges, and what is not a page are refused."""
     with pytest.raises(ValueError, match="in flight"):
         read_gauges(f"busy {value}\n", ("busy",))
     with pytest.raises(ValueError, match="no gauge idle"):
@@ -218,7 +218,7 @@ def test_a_probe_may_stop_its_runner():
     "target", ["10.0.0.1:8000", "http://10.0.0.1:8000/", HttpTarget("http://10.0.0.1:8000")]
 )
 def test_the_page_of_a_target_is_asked_at_its_url(target):
-    """Also if the target holds headers beside it, which are not sent."""
+    """The page of a target is asked for at its URL; headers that the target holds are not sent."""
     asked = []
     probe = MetricsProbe(("busy",), fetch=lambda url: asked.append(url) or "busy 4 ")
     assert probe(Endpoint("a", target)).in_flight == 4.0

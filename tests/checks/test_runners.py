@@ -662,7 +662,7 @@ def test_bad_options_are_refused(make, options, parameter):
 
 @pytest.mark.parametrize("health", [None, MaxFails()])
 def test_a_policy_that_hears_no_checks_is_named(health):
-    """Told where the report is made."""
+    """A report to a policy that takes no checks raises an error that names the policy."""
     from balancekit.health import CheckResult
 
     with pytest.raises(ConfigurationError, match="takes check results"):

@@ -74,7 +74,7 @@ def test_a_late_check_is_followed_at_once_not_twice():
 
 
 def test_a_fifth_of_the_interval_is_fast():
-    """Unless it is said otherwise."""
+    """The fast interval is a fifth of the interval, unless another is given."""
     assert Schedule(interval=10.0).period(changing=True) == 2.0
     assert Schedule(interval=10.0, fast=3.0).period(changing=True) == 3.0
     assert Schedule(interval=10.0, fast=3.0).period(changing=False) == 10.0

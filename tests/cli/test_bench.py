@@ -87,7 +87,7 @@ def test_without_matplotlib_it_says_what_to_install(words, monkeypatch, tmp_path
 
 
 def test_a_folder_that_cannot_be_is_status_2(tmp_path, capsys):
-    """Found out before anything is measured."""
+    """A folder that cannot be made ends the command with status 2 before anything is measured."""
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")
     assert main([*QUICK, "--out", str(file / "report")]) == 2

@@ -32,7 +32,7 @@ def plan(tmp_path):
 
 
 def test_it_prints_a_table_with_formulas(plan, capsys):
-    """And what the plan does not survive."""
+    """The command prints a table with formulas, and the losses that the plan does not survive."""
     assert main(["capacity", str(plan)]) == 0
     out = capsys.readouterr().out
     assert "ceil(250,000 requests/s / (50,000 * 0.7)) = 8" in out

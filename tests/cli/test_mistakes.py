@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_read_whole_is_one_line(words, file, tmp_path, cap
     ids=" ".join,
 )
 def test_a_password_in_a_url_is_not_shown(words, capsys):
-    """Nor is a query, which may hold a key; that it was there is."""
+    """An error shows that a URL had a password or a query, but neither of them."""
     assert main(words) in {1, 2}
     (line,) = capsys.readouterr().err.splitlines()
     assert "***" in line

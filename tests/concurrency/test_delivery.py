@@ -74,7 +74,7 @@ def test_callbacks_that_cause_what_they_are_told_of_end(
 
 
 def test_observers_that_cause_each_others_calls_end() -> None:
-    """So do a listener that acquires, an observer of starts that emits, and one of ends that acquires."""
+    """Observers and listeners that cause each other's calls end: those of starts, of ends and of events."""
     lb = LoadBalancer(["a"])
     on_event(lb, lambda *_: request(lb))
     on_start(lb, lambda *_: emit(lb))

@@ -92,7 +92,7 @@ def services(place, name="_http._tcp.orders.example"):
 
 
 def test_services_have_port_priority_and_weight(served):
-    """Each from its record."""
+    """Each endpoint of a service has the port, the priority and the weight of its SRV record."""
     zone, place = served
     zone.srv("_http._tcp.orders.example", (10, 3, 81, "b.example"), (0, 7, 80, "a.example"), ttl=12)
     found = services(place).resolve()
@@ -159,7 +159,7 @@ def test_the_systems_answers_are_told_apart_too(monkeypatch, code, empty):
     ],
 )
 def test_wrong_arguments_are_refused(make, parameter):
-    """Each by the name of the parameter."""
+    """Each wrong argument is refused by the name of its parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()
 

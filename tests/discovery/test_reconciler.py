@@ -47,7 +47,7 @@ def test_the_first_answer_is_used():
 
 
 def test_an_answer_that_says_the_same_changes_nothing():
-    """Whatever its order; a changed weight is a change."""
+    """An answer with the same endpoints in any order changes nothing; a changed weight is a change."""
     reconciler = using("ab")
     assert reconciler.answer(said("ba"), now=30.0) is None
     heavier = Resolution(endpoints=[Endpoint("a", weight=2.0), Endpoint("b")])
@@ -224,7 +224,7 @@ def test_no_single_answer_and_no_failure_empties_or_halves_the_list(answers, fir
     ],
 )
 def test_wrong_settings_are_refused(settings, parameter):
-    """Each by the name of the parameter."""
+    """Each wrong setting is refused by the name of its parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         Refresh(**settings)
 

@@ -344,7 +344,7 @@ def test_a_resolver_that_raises_what_ends_threads_has_failed(kind):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_runner_whose_thread_has_ended_is_not_running_and_can_be_started_again(monkeypatch):
-    """Whatever ended the thread."""
+    """A runner is not running once its thread has ended, whatever ended it, and can be started again."""
     discovery = ThreadDiscovery(empty_balancer(), lambda: ["a:80"], refresh=QUICK)
     with monkeypatch.context() as patched:
         patched.setattr(discovery, "_step", next)  # which raises
@@ -453,7 +453,7 @@ def test_a_symbolic_link_that_is_swapped_is_followed(runner, tmp_path):
 
 
 def test_starting_and_stopping_twice_does_nothing():
-    """And a runner may be started again; it counts on."""
+    """A second start or stop does nothing; a runner that is started again counts on."""
     said = Said("a")
     discovery = ThreadDiscovery(empty_balancer(), said, refresh=QUICK)
     threads = threading.active_count()
@@ -574,7 +574,7 @@ def test_a_coroutine_is_cancelled_when_its_time_is_over():
 
 
 def test_an_event_loop_that_ends_does_not_wait_for_a_resolver_that_blocks():
-    """Nor does the interpreter, and neither makes a sound."""
+    """Neither a loop that ends nor the interpreter waits for a resolver that blocks, and nothing is printed."""
     code = """
         import asyncio, threading, time
         from balancekit import LoadBalancer
@@ -652,6 +652,6 @@ async def later():
     ],
 )
 def test_wrong_arguments_are_refused(make, parameter):
-    """Each by the name of the parameter."""
+    """Each wrong argument is refused by the name of its parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()

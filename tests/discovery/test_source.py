@@ -86,7 +86,7 @@ def test_a_service_is_told_the_interval_of_the_string():
     ],
 )
 def test_what_is_no_source_is_refused(wrong):
-    """When it is made, not when it is asked."""
+    """What is not a source is refused when it is made, not when it is asked."""
     with pytest.raises(ConfigurationError):
         source(wrong)
 

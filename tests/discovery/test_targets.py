@@ -81,7 +81,7 @@ def test_one_wrong_entry_makes_the_list_an_error(text):
 
 
 def test_a_file_is_parsed_again_only_if_its_bytes_have_changed(tmp_path):
-    """Also if size and time stay the same."""
+    """A file is parsed again only if its bytes have changed; it is, even if its size and time stay the same."""
     path = tmp_path / "targets.json"
     path.write_text('[{"targets": ["a:80"]}]')
     resolver = FileSdResolver(path)
@@ -94,7 +94,7 @@ def test_a_file_is_parsed_again_only_if_its_bytes_have_changed(tmp_path):
 
 
 def test_a_file_that_is_missing_or_half_written_is_an_error(tmp_path):
-    """And says which file it was."""
+    """A missing or half-written file is an error that names the file."""
     path = tmp_path / "targets.json"
     resolver = FileSdResolver(path)
     with pytest.raises(FileNotFoundError):
@@ -328,7 +328,7 @@ def test_a_url_with_a_password_is_refused_and_not_shown(make, url):
     ],
 )
 def test_a_url_that_cannot_be_sent_is_refused_when_it_is_given(url):
-    """Not when the service is asked, each time anew."""
+    """A URL that cannot be sent is refused when it is given, not each time the service is asked."""
     with pytest.raises(ConfigurationError, match="url="):
         HttpSdResolver(url)
 
@@ -362,7 +362,7 @@ def test_an_error_about_a_long_target_is_short(text):
     ],
 )
 def test_wrong_arguments_are_refused(make, parameter):
-    """Each by the name of the parameter."""
+    """Each wrong argument is refused by the name of its parameter."""
     with pytest.raises(ConfigurationError, match=parameter):
         make()
 

@@ -99,7 +99,7 @@ def test_every_parameter_of_the_balancer_is_in_its_signature(pages: Path) -> Non
 
 @pytest.mark.parametrize("package", ["selectors", "routing", "hashing", "loads"])
 def test_every_algorithm_has_a_card_that_says_when(package: str) -> None:
-    """Or what it guarantees: a card with a name only is none."""
+    """Every algorithm has a card that says when to use it or what it guarantees, not its name only."""
     book = extension()
     found = list(book.algorithms(package))
     assert len(found) >= 3

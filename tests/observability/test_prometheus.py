@@ -139,7 +139,7 @@ def test_every_name_label_and_type_is_there() -> None:
 
 
 def test_a_request_is_in_flight_until_it_ends() -> None:
-    """And what is not a success is not in the histogram: a fast failure is no fast answer."""
+    """A request is in flight until it ends; what is not a success is not in the histogram of durations."""
     registry = CollectorRegistry()
     lb = LoadBalancer(["a"])
     BalancerCollector(lb, service="orders", registry=registry)
@@ -167,7 +167,7 @@ def test_requests_without_an_endpoint_to_pick_are_counted() -> None:
 
 
 def test_the_series_of_an_endpoint_go_with_it() -> None:
-    """So do those in the histogram."""
+    """The series of a removed endpoint go with it, those of the histogram too."""
     registry = CollectorRegistry()
     lb = LoadBalancer(["a", "b"])
     BalancerCollector(lb, service="orders", registry=registry)
@@ -187,7 +187,7 @@ def test_the_series_of_an_endpoint_go_with_it() -> None:
 
 @pytest.mark.parametrize("timed", [True, False])
 def test_pods_that_come_and_go_leave_nothing(timed: bool) -> None:
-    """Not even when they were never asked, or answer after they have gone: the places go to those who follow."""
+    """Endpoints that come and go leave no series, though never asked or answering late; newcomers take their places."""
     registry = CollectorRegistry()
     lb = LoadBalancer(["stays"], selector=First(), load=InFlight(), timed=timed)
     BalancerCollector(lb, service="s", registry=registry)
@@ -261,7 +261,7 @@ def test_balancers_share_a_registry_by_their_services() -> None:
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], name: str) -> None:
-    """And leave the registry as it was."""
+    """Wrong arguments are refused by name, and leave the registry as it was."""
     registry = CollectorRegistry()
     given: dict[str, Any] = {
         "balancer": LoadBalancer(["a"]),

@@ -132,7 +132,7 @@ def test_held_requests_are_there_while_others_are_counted():
 
 
 def test_none_healthy_without_panic_is_503():
-    """Whatever the policy."""
+    """Without panic, every policy answers 503 when no host is healthy."""
     servers = [{"name": n, "address": n, "health": "UNHEALTHY"} for n in "ab"]
     for policy in ("ROUND_ROBIN", "RANDOM", "MAGLEV"):
         cluster = {"lb_policy": policy, "common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
@@ -219,7 +219,7 @@ def test_a_check_time_line_counts_what_is_silent_too():
 
 
 def test_what_is_not_known_is_said():
-    """Rather than ignored."""
+    """Hash policies and events that the driver does not know raise an error that names them."""
     with pytest.raises(ValueError, match="hash policy"):
         next(
             candidates(

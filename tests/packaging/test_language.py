@@ -62,6 +62,8 @@ PEOPLE = re.compile(
     re.IGNORECASE,
 )
 PHRASES = re.compile(r"\b(fast lanes?|general way|general lane|by lot)\b", re.IGNORECASE)
+CONTINUATION = re.compile(r"(Also|And|But|Each by|Each from|Nor|Not|Or|Rather|So|Unless)\b")
+"""How a docstring begins that is half a sentence; the other half would be the name of its test."""
 REACH = 60
 """Characters before ``who`` within which the people must be named."""
 
@@ -142,6 +144,18 @@ def test_tests_say_no_words_of_people_of_things():
             name = getattr(node, "name", "").replace("_", " ")
             if path != Path(__file__) and PEOPLE_WORDS.search(f"{name}\n{ast.get_docstring(node) or ''}"):
                 found.append(f"{path.name}: {name or 'the module'}")
+    assert found == []
+
+
+def test_tests_state_their_requirement_in_full():
+    """No docstring of a test begins with a word that goes on where its name ends."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if node.name.startswith("test_") and CONTINUATION.match(ast.get_docstring(node) or ""):
+                found.append(f"{path.name}:{node.lineno}: {node.name}")
     assert found == []
 
 

@@ -56,7 +56,7 @@ def test_a_smooth_cycle_gives_each_exactly_its_weight_and_none_a_whole_turn_ahea
 
 @given(st.lists(st.floats(0.01, 100.0), min_size=2, max_size=8))
 def test_the_lead_stays_below_one_for_weights_of_any_kind(weights):
-    """Also for weights without a cycle, over three hundred turns."""
+    """The lead stays below one for weights of any kind, also those without a cycle, over three hundred turns."""
     take = SmoothWrr(weights).take
     assert max(leads([take() for _ in range(300)], weights)) < 1.0 + 1e-9
 

@@ -46,7 +46,7 @@ def test_exactly_the_keys_of_a_removed_node_move(make, nodes, data):
 @given(nodes=sets, factor=st.floats(1.0, 5.0), data=st.data())
 @settings(max_examples=40)
 def test_keys_move_only_to_a_node_that_gains_weight(make, nodes, factor, data):
-    """And only from one that loses it."""
+    """Keys move only to a node that gains weight, and only from one that loses it."""
     weights = {node: data.draw(st.floats(0.2, 3.0)) for node in sorted(nodes)}
     heavier = data.draw(st.sampled_from(sorted(nodes)))
     was = owners(make(weights))

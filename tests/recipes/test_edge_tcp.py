@@ -151,7 +151,7 @@ def hello(name):
 
 
 def test_a_pool_is_chosen_by_server_name_and_every_byte_arrives(edge):
-    """Also when the hello comes byte by byte; a name that no route has gets no connection at all."""
+    """The server name chooses the pool, though the hello comes byte by byte; a name without a route gets no connection."""
 
     async def scenario():
         backends = Backends(edge)
@@ -238,7 +238,7 @@ def test_a_client_that_resets_harms_no_endpoint(edge):
 
 
 def test_a_client_that_has_finished_sending_gets_its_answer(edge):
-    """Also when the garbage collector runs meanwhile: the event loop holds no connection whose sender has finished."""
+    """A client that has finished sending gets its answer, though the garbage collector runs meanwhile."""
 
     async def scenario():
         collected = asyncio.Event()

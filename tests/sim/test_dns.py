@@ -97,7 +97,7 @@ def test_flapping_every_five_seconds_moves_the_traffic_at_most_twice():
 
 
 def test_equal_arguments_give_equal_reports():
-    """And another seed another."""
+    """Equal arguments give equal reports, and another seed gives another."""
     changes = [EndpointChange(10.0, EU, up=False)]
     assert world().run(40.0, changes) == world().run(40.0, changes)
     assert world(seed=2).run(40.0, changes) != world().run(40.0, changes)

@@ -269,7 +269,7 @@ class TestHedges:
         )
 
     def test_the_first_answer_counts(self):
-        """And the other attempt is cancelled: no failure, nothing in flight."""
+        """The first answer counts; the other attempt is cancelled without a failure and with nothing left in flight."""
         seen = []
 
         def watched(endpoints, clock, rng):

@@ -128,7 +128,7 @@ class TestFaults:
         assert report.shares["s0"] > 0.1
 
     def test_a_hang_runs_into_the_timeout(self):
-        """And callers are saved by another attempt."""
+        """An attempt on a hanging server times out, and another attempt answers the caller."""
         report = simulate(
             servers(4),
             Poisson(rate=100.0),
@@ -232,7 +232,7 @@ def test_no_time_is_endless(wrong, options):
 
 
 def test_a_cost_beyond_all_bounds_is_refused():
-    """Rather than waited for."""
+    """A cost so large that its request never ends is refused rather than waited for."""
     with pytest.raises(ConfigurationError, match="costs"):
         simulate(
             {"a": Server(service=Deterministic(mean=1e10))},

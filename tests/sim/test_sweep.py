@@ -41,7 +41,7 @@ def serial():
 
 
 def test_the_cases_differ(serial):
-    """So that their equality elsewhere says something."""
+    """The cases give different results, so that their equality elsewhere says something."""
     assert len(set(serial)) == len(CASES) == 64
 
 

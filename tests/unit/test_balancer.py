@@ -92,7 +92,7 @@ class TestLeases:
         assert stats.inflight == 0
 
     def test_async_with_is_with(self):
-        """And an exception is classified there too."""
+        """``async with`` does what ``with`` does, the classification of exceptions included."""
 
         async def main():
             balancer = make()
@@ -173,7 +173,7 @@ class TestChoice:
             lease.release()
 
     def test_a_key_decides_for_keyed_selectors_only(self):
-        """And every key type works with every selector."""
+        """A key decides for keyed selectors only, and every key type works with every selector."""
         keyed, other = make(selector=SourceHash()), make(selector=RoundRobin())
         for key in ("k", b"k", 5, -1, 2**80):
             assert len({keyed.explain(key).picked for _ in range(9)}) == 1
@@ -443,7 +443,7 @@ class TestMembership:
         assert not heard()
 
     def test_events_tell_of_every_change_in_order(self, clock):
-        """And a change that changes nothing is not one."""
+        """Every change emits its event, in order; a change that changes nothing emits none."""
         events = []
         balancer = make("ab", clock=clock)
         stop = balancer.on_event(events.append)
@@ -559,7 +559,7 @@ class TestHealth:
             assert lease.target == "a"
 
     def test_each_that_was_tried_is_counted_as_tried(self, clock):
-        """And the kind of the error says that another request might do better."""
+        """Endpoints that were tried count as tried, and the kind of the error says that another request might do better."""
         balancer = make("abc", clock=clock, health=QUICK)
         fail(balancer, "a", 2)
         with pytest.raises(AttemptsExhaustedError) as caught:

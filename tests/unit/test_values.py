@@ -186,7 +186,7 @@ def test_a_trio_timeout_in_a_plain_lease_is_a_timeout():
 
 
 def test_a_completion_wants_an_outcome():
-    """Not a string that looks like one."""
+    """A completion takes a member of ``Outcome``, and no string that looks like one."""
     with pytest.raises(ConfigurationError, match="outcome="):
         Completion("success", started_at=0.0, ended_at=1.0)
     assert Completion(Outcome.SUCCESS, started_at=1.0, ended_at=3.5).latency == 2.5

@@ -93,7 +93,7 @@ def test_the_panic_threshold_is_below_and_not_at():
 
 
 def test_if_all_levels_panic_load_follows_their_size():
-    """Also if no host at all is healthy; a rest goes to the first level that has hosts."""
+    """If all levels panic, or no host is healthy, load follows their size; a rest goes to the first level with hosts."""
     assert distribute([1, 3], [0, 0], factor=140, threshold=50)[:2] == ((25, 75), (True, True))
     assert distribute([0, 3, 3, 3], [0, 1, 0, 0], factor=140, threshold=50).loads == (0, 34, 33, 33)
 

@@ -95,7 +95,7 @@ def test_missing_values_are_passed_over_and_empty_ones_count():
 
 
 def test_a_terminal_policy_ends_the_list_once_there_is_a_hash():
-    """Also if the hash came from a policy before it; not if there is none."""
+    """A terminal policy ends the list once there is a hash, also one of a policy before it; without one it does not."""
     both = Request(headers={"a": "1", "b": "2"})
     ends_with_a = [Header(name="a", terminal=True), Header(name="b")]
     assert request_hash(ends_with_a, both) == xxh64(b"1")

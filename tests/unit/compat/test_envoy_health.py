@@ -28,7 +28,7 @@ def fail(detector, host, count, now):
 
 
 def test_the_last_of_a_run_ejects_at_once():
-    """Not the one before it."""
+    """The last failure of a run ejects at once, and the one before it does not."""
     detector = OutlierDetector("abcd", STRICT)
     assert fail(detector, "a", 2, 0.1) == []
     assert fail(detector, "a", 1, 0.2) == [Ejected]
@@ -46,7 +46,7 @@ def test_anything_but_a_5xx_ends_the_run(status):
 
 
 def test_hosts_return_at_the_first_tick_after_their_time():
-    """Not at the time itself: 2.5 becomes 3."""
+    """Hosts return at the first tick after their time, not at the time itself: 2.5 becomes 3."""
     detector = OutlierDetector("abcd", STRICT, now=0.0)
     fail(detector, "a", 3, 0.5)
     assert detector.advance(now=2.99) == []
@@ -284,7 +284,7 @@ def test_hosts_without_answers_are_outliers_by_rates_of_their_own():
 
 
 def test_hosts_of_a_detector_are_names_each_once():
-    """And only those may be spoken of."""
+    """A detector has at least one host, each named once; an answer of another host is refused."""
     for hosts in ([], ["a", "a"]):
         with pytest.raises(ConfigurationError, match="hosts"):
             OutlierDetector(hosts, STRICT)

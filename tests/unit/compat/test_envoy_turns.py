@@ -130,7 +130,7 @@ def test_equal_weights_go_in_list_order_and_on_through_changes_of_health():
 
 
 def test_equal_weights_pass_over_who_was_tried():
-    """And the next request goes on behind the one that was picked."""
+    """With equal weights, hosts that were tried are passed over, and the next request goes on behind the one picked."""
     selector, nodes = envoy.RoundRobin(start=0), make_nodes(dict.fromkeys("abc", 1.0))
     snapshot = make_snapshot(nodes)
     assert selector.select(snapshot, PickContext(rng=Random(1), exclude={"a"})).id == "b"

@@ -227,7 +227,7 @@ def test_a_heavier_backup_takes_slots_meant_for_the_first_of_static_methods(bala
 
 
 def test_a_static_method_takes_only_all_or_nothing_of_its_weight():
-    """And says what it would take."""
+    """A static method takes all or nothing of a weight; the error says what it would take."""
     backend = Backend(servers(4, 1), Balance(method="static-rr"))
     with pytest.raises(ConfigurationError, match="0 or 4"):
         backend.set_weight("a", 2)
@@ -245,7 +245,7 @@ def test_a_share_is_of_the_configured_weight():
 
 
 def test_idle_servers_take_turns_under_leastconn_whatever_their_weights():
-    """And in progress they count by weight."""
+    """Under ``leastconn``, idle servers take turns whatever their weights, and requests in progress count by weight."""
     backend = Backend(servers(9, 1, 1), Balance(method="leastconn"))
     assert run(backend, 6) == "abcabc"
     held = Counter(backend.request().server for _ in range(44))
@@ -379,7 +379,7 @@ class TestCookies:
         return Backend([Server(name="a", cookie="A"), Server(name="b", cookie="B")], cookies=True)
 
     def test_a_new_client_gets_a_cookie_a_known_one_does_not(self):
-        """And goes where it says."""
+        """A new client gets a cookie; a known one gets none, and goes where its cookie says."""
         backend = self.make()
         first = backend.request()
         assert (first.server, first.set_cookie) == ("a", "A")
@@ -517,7 +517,7 @@ class TestRedispatch:
         assert all(one != other for one, other in pairwise(tried))
 
     def test_without_it_retries_stay(self):
-        """And end."""
+        """Without redispatch, retries stay with their server, and end."""
         request = Backend(servers(1, 1), retries=2).request()
         assert [request.refused() for _ in range(3)] == ["a", "a", None]
         with pytest.raises(LeaseError):

@@ -120,7 +120,7 @@ def test_ipvs_drops_or_looks_further():
 
 
 def test_ipvs_counts_the_port_only_with_its_flag():
-    """And folds IPv6 addresses into 32 bits."""
+    """IPVS counts the port only with its flag, and folds IPv6 addresses into 32 bits."""
     assert {SCHEDULER.lookup("192.0.2.1", port) for port in range(100)} == {SCHEDULER.lookup("192.0.2.1")}
     with_port = ipvs.MaglevScheduler(SERVERS, port=True)
     assert len({with_port.lookup("192.0.2.1", port) for port in range(100)}) == 3

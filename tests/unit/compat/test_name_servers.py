@@ -19,7 +19,7 @@ QUERY = Query(name="www", client=CLIENT)
     ("threshold", "total", "needed"), [(0.55, 100, 56), (0.07, 100, 8), (0.5, 3, 2), (1.0, 4, 4)]
 )
 def test_gdnsd_multiplies_thresholds_in_binary(threshold, total, needed):
-    """So that 0.55 of 100 needs 56, where a decimal threshold needs 55."""
+    """Thresholds of gdnsd are multiplied in binary: 0.55 of 100 needs 56, where a decimal threshold needs 55."""
     ids = [f"e{k}" for k in range(total)]
     policy = gdnsd.multifo(ids, up_thresh=threshold)
     for up, failed in ((needed, False), (needed - 1, True)):

@@ -228,7 +228,7 @@ def test_least_conn_compares_per_weight_and_turns_among_ties_only():
 @given(st.binary(min_size=1, max_size=12), st.lists(st.integers(1, 5), min_size=2, max_size=6))
 @settings(max_examples=60)
 def test_hashes_are_the_same_for_the_same_key(key, weights):
-    """And the second choice after a failure is another server."""
+    """The same key has the same server, and after a failure another one."""
     for method in (Hash(), ConsistentHash()):
         upstream = Upstream(servers(*weights, max_fails=0), method)
         assert len(set(run(upstream, 4, key))) == 1
@@ -256,7 +256,7 @@ def test_an_empty_key_takes_turns(method):
 
 
 def test_random_draws_by_weight():
-    """And of two, the second wins a tie."""
+    """``random`` draws by weight, and of two the second wins a tie."""
     counts = Counter(run(Upstream(servers(5, 1, 2), Drawn(), rng=Random(2)), 4_000))
     assert chi_square_z(counts, {"a": 5, "b": 1, "c": 2}) < Z
     upstream = Upstream(servers(1, 1, 1), Drawn(two=True), rng=Random(3))

@@ -73,7 +73,7 @@ def test_a_new_target_that_is_refused_leaves_the_endpoint_known(load: LoadPolicy
 
 
 def test_an_observer_that_comes_during_a_change_sees_the_endpoint_that_joins() -> None:
-    """Also without a load that is timed, every end is reported to it."""
+    """An observer that comes during a change sees every end of the endpoint that joins, also without a timed load."""
     lb, selector, _ = pool(["a"], InFlight())
     seen: list[str] = []
 
@@ -106,7 +106,7 @@ def test_a_change_that_changes_nothing_keeps_the_state() -> None:
 
 @pytest.mark.parametrize("ids", [["a"], ["a", "b"]])
 def test_a_change_of_every_member_is_a_change(ids: list[str]) -> None:
-    """Also if the ids are the same in the same order."""
+    """New weights of all endpoints are a change, although the ids are the same in the same order."""
     lb = LoadBalancer(ids)
     versions = [lb._runtime.state.nodes.version]
     lb.update([Endpoint(id, weight=3.0) for id in ids])

@@ -46,7 +46,7 @@ def sites(policy, standings, *, now):
 
 
 def test_the_first_child_that_has_not_failed_answers():
-    """And its failure is known at the next answer."""
+    """The first child that has not failed answers, and its failure is known at the next answer."""
     policy = Failover(SITES, fail_back=None)
     assert set(ask(policy, {}).chosen) == {"eu-1", "eu-2"}
     assert set(ask(policy, EU_DOWN).chosen) == {"us-1", "us-2"}
@@ -106,7 +106,7 @@ def test_traffic_comes_back_after_the_hold_down_and_in_steps():
 
 
 def test_while_shares_move_the_scope_is_what_was_hashed():
-    """And it is 0 again when one child gets everything."""
+    """While shares move, the scope is the prefix that was hashed; it is 0 again when one child gets everything."""
     policy = Failover(SITES, fail_back=FailBack(hold_down=0.0, ramp=100.0, steps=2))
     assert ask(policy, {}).scope == 0
     assert ask(policy, EU_DOWN, now=1.0).scope == 0
@@ -115,7 +115,7 @@ def test_while_shares_move_the_scope_is_what_was_hashed():
 
 
 def test_the_ttl_ends_at_the_next_step():
-    """So that caches follow the ramp."""
+    """The TTL ends at the next step of the ramp, so that caches follow it."""
     policy = Failover(SITES, fail_back=FailBack(hold_down=30.0, ramp=100.0, steps=4))
     ask(policy, {})
     ask(policy, EU_DOWN, now=5.0)

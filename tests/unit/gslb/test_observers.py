@@ -27,7 +27,7 @@ def test_an_endpoint_is_up_while_so_many_observers_say_so(agree, least):
 
 
 def test_a_region_sees_through_its_own_observers():
-    """And an observer that has not checked does not count."""
+    """A region sees through its own observers; one that has not checked does not count."""
     health = RegionalHealth(OBSERVERS, interval=5.0, detection=ONE)
     health.record("o1", "e", passed=False, now=0.0)
     assert not health.standings("eu")("e").up
@@ -111,7 +111,7 @@ def test_a_vote_ends_after_its_expiry(expiry):
 
 
 def test_if_all_observers_fall_silent_the_last_view_stands():
-    """Unless the time is given: then nothing is known any more."""
+    """If all observers fall silent, the last view stands, unless a time is given: then nothing is known any more."""
     health = RegionalHealth(OBSERVERS, interval=5.0, detection=ONE)
     for observer in OBSERVERS:
         health.record(observer, "e", passed=False, now=0.0)

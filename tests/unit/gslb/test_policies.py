@@ -149,7 +149,7 @@ def test_exactly_the_threshold_of_weights_is_enough():
 
 
 def test_half_of_the_largest_weight_is_in_half_of_the_answers():
-    """Not in more: a draw below the weight counts, one equal to it does not."""
+    """Half of the largest weight is in half of the answers: a draw below the weight counts, one equal to it does not."""
     found = shares(WeightedSubset({"a": 2, "b": 1}))
     assert near(found[frozenset("ab")], 4000, 0.5)
 

@@ -31,7 +31,7 @@ def test_the_tree_decides_and_retries_go_on_through_it():
 
 
 def test_an_endpoint_that_may_not_be_picked_is_never_picked():
-    """Even where the policy fails open and answers it."""
+    """An ineligible endpoint is never picked, even where the policy fails open and answers it."""
     selector = PolicySelector(
         Failover([("eu", AllUp(["eu-1"]))], fail_back=None), client=Client(address="10.0.0.1")
     )

@@ -82,7 +82,7 @@ def test_more_keys_than_a_chunk(make):
 @given(nodes=names, key=st.text() | st.integers() | st.binary())
 @settings(max_examples=30)
 def test_candidates_are_all_nodes_once_the_owner_first(make, nodes, key):
-    """And the same ones each time."""
+    """Candidates are all nodes once, the owner first, in the same order each time."""
     structure = make(nodes)
     found = list(structure.candidates(key))
     assert found[0] == structure.lookup(key)
@@ -348,7 +348,7 @@ def test_a_node_joins_a_ring_once(node):
 
 
 def test_a_weight_that_makes_too_many_points_is_refused():
-    """Also of one node alone: 2 ** 28 points are the most of a ring."""
+    """A weight that makes more than 2 ** 28 points is refused, also that of one node alone."""
     for weight in (2.0**28, 1e99):
         with pytest.raises(ConfigurationError, match="points"):
             HashRing({"a": weight}, vnodes=150)
@@ -371,7 +371,7 @@ def test_jump_takes_as_many_buckets_as_a_float_can_count():
 
 
 def test_an_anchor_has_an_eighth_to_spare():
-    """And one more: so many nodes may be added before it must be built anew."""
+    """An anchor has room for an eighth more nodes and one, before it must be built anew."""
     anchor = AnchorHash([f"n{number}" for number in range(16)])
     for number in range(3):
         anchor.add(f"more{number}")

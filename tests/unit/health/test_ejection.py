@@ -77,7 +77,7 @@ def test_a_success_clears_the_run():
 
 
 def test_time_out_trial_and_back():
-    """Not a moment early; one success restores, and stragglers prove nothing."""
+    """An endpoint goes on trial not a moment early; one success restores it, and stragglers prove nothing."""
     machine = make()
     fall(machine, 0.0)
     assert hear(machine, Outcome.SUCCESS, 0.5) == []

@@ -293,7 +293,7 @@ def test_being_down_is_not_flapping():
 
 
 def test_a_pardon_is_for_the_suppressed():
-    """And puts them on trial."""
+    """``uneject`` lets a suppressed endpoint back, on trial, and no other."""
     a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=5000.0)))
     assert a.machine.uneject(now=a.now) == []
     assert kinds(a.fail(3)) == ["Ejected", "Suppressed"]
@@ -368,7 +368,7 @@ def test_degraded_is_told_when_it_changes():
 
 
 def test_several_successes_may_be_asked_for():
-    """And several requests at a time."""
+    """A trial may demand several successes, and admit several requests at a time."""
     a = Endpoint(PLAIN.replace(probation=Probation(successes=3, concurrency=2)))
     a.fail(3)
     a.wait(10.0)

@@ -160,7 +160,7 @@ def test_slow_is_relative_to_the_median(latency, outliers):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
 def test_the_median_is_the_median(values):
-    """And the deviation is 1.4826 medians of distances."""
+    """The median is that of the values, and the deviation is 1.4826 medians of distances from it."""
     assert median(values) == statistics.median(values)
     expected = MAD_SCALE * statistics.median([abs(v - 3.0) for v in values])
     assert deviation(values, around=3.0) == pytest.approx(expected, rel=1e-12)
@@ -443,7 +443,7 @@ def test_a_rule_of_a_user_states_a_probability() -> None:
 
 
 def test_sweeps_are_a_second_apart() -> None:
-    """Unless a lifecycle says otherwise."""
+    """Sweeps are a second apart, unless the lifecycle sets another interval."""
     assert Lifecycle().sweep == 1.0
 
 

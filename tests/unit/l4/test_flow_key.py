@@ -20,7 +20,7 @@ def test_the_layout_is_addresses_and_ports_in_network_order_and_the_protocol_las
 
 
 def test_text_and_packed_addresses_agree():
-    """And an IPv4 address mapped into IPv6 is the IPv4 address, however it is given."""
+    """Text and packed addresses make the same key; an IPv4 address mapped into IPv6 is the IPv4 address."""
     plain = flow_key("192.0.2.1", 1, "198.51.100.2", 2)
     assert flow_key(b"\xc0\x00\x02\x01", 1, b"\xc6\x33\x64\x02", 2) == plain
     assert flow_key("::ffff:192.0.2.1", 1, "::ffff:198.51.100.2", 2) == plain

@@ -28,7 +28,7 @@ def routes(**by_pool):
 
 
 def test_a_table_without_routes_takes_nothing():
-    """And one without conditions takes everything."""
+    """A table without routes takes nothing, and a route without conditions takes everything."""
     assert FlowRoutes([]).match(SRC, DST) is None
     assert routes(all={}).match(SRC, DST, hello("a")) == "all"
 
@@ -217,7 +217,7 @@ def test_a_connection_needs_two_addresses(address):
     ],
 )
 def test_what_of_envoy_is_not_supported_is_refused(fields):
-    """Rather than matched as if it were not there."""
+    """Parts of Envoy's match that are not supported are refused rather than ignored."""
     with pytest.raises(ConfigurationError):
         filter_chains([("pool", fields)])
 

@@ -87,7 +87,7 @@ def test_a_key_is_forgotten_after_the_idle_time():
 
 
 def test_explaining_pins_nothing():
-    """And says why: pinned, not pinned, or pinned to what cannot serve."""
+    """Explaining pins nothing, and says why: pinned, not pinned, or pinned to what cannot serve."""
     table = FlowTable(capacity=100)
     lb = balancer("ab", table=table)
     assert "not pinned" in lb.explain("client").notes

@@ -154,7 +154,7 @@ def test_who_is_cooling_is_never_picked_while_another_may_be(
 
 
 def test_a_listener_hears_what_a_carrier_of_requests_tells() -> None:
-    """And nothing but events can be told."""
+    """Listeners receive what ``emit`` is given; what is not an event is refused."""
     lb, _, events = pool("a", "b")
     told = Retried(endpoint="a", at=1.0, reason="connect")
     lb.emit(told)

@@ -148,7 +148,7 @@ def test_health_waits_while_it_drains():
 
 
 def test_checks_go_on_while_it_drains():
-    """So that it comes back as what it is."""
+    """Checks go on during a drain, so that ``undrain`` brings the endpoint back in its present health."""
     balancer, _, _ = balancer_of("abc")
     balancer.drain("a")
     for _ in range(3):

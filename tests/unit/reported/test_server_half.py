@@ -35,7 +35,7 @@ def test_rates_are_those_of_the_last_window():
 
 
 def test_utilization_is_open_requests_by_capacity_or_what_the_application_says():
-    """And other figures by name."""
+    """Utilization is open requests by capacity, or what the application says; other figures go by name."""
     found, _ = meter(capacity=4)
     found.started()
     found.started()

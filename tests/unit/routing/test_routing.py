@@ -395,7 +395,7 @@ def test_routers_nest():
 
 
 def test_children_that_learn_are_told():
-    """And balancers whose children do not learn are spared the detour."""
+    """Children that learn are told how requests end; with others, balancers are spared the detour."""
     heard = []
 
     class Learner:

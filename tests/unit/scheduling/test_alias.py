@@ -36,7 +36,7 @@ def test_each_item_has_its_share_of_the_columns(weights):
 
 @given(WEIGHTS, st.floats(0.0, 1.0, exclude_max=True))
 def test_zero_weight_is_never_drawn_whatever_the_number(weights, number):
-    """Not even at the edges of a column."""
+    """An item of weight zero is never drawn, not even at the edges of a column."""
     drawn = AliasTable(range(len(weights)), weights).draw(lambda: number)
     assert weights[drawn] > 0 or not any(weights)
 

@@ -45,7 +45,7 @@ def test_an_explanation_has_the_figures_of_the_pick(selector: object, note: str)
 
 @pytest.mark.parametrize("vnodes", [0, -1, 1.5, True, "many"])
 def test_a_ring_refuses_wrong_points_at_construction(vnodes: object) -> None:
-    """Not with the first pick: ``vnodes`` is a whole number >= 1."""
+    """``vnodes`` that is not a whole number >= 1 is refused at construction, not with the first pick."""
     with pytest.raises(ConfigurationError) as caught:
         RingHash(vnodes=vnodes)
     assert caught.value.parameter == "vnodes"

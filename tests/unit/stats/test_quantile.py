@@ -34,6 +34,6 @@ def test_an_empty_window_has_no_quantiles():
 
 
 def test_one_value_is_every_quantile():
-    """And the count says how little that is."""
+    """One value is every quantile, and the count says how little that is."""
     read = summary([0.25])
     assert (read.count, read.p50, read.p95, read.p99) == (1, 0.25, 0.25, 0.25)
