@@ -92,8 +92,8 @@ class Reason(enum.Enum):
     DRAINING = "draining"
     ZERO_WEIGHT = "weight zero"
     EXCLUDED = "already tried"
-    SATURATED = "at its limit"
-    UNMATCHED = "not a match for the request"
+    SATURATED = "at the limit"
+    UNMATCHED = "not matching the request"
 
 
 class _Shown:

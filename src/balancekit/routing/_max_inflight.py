@@ -67,7 +67,7 @@ class MaxInFlight(ConstructorRepr):
     ...     lb.acquire()
     ... except SaturatedError as error:
     ...     print(error)
-    MaxInFlight picked none of 2 eligible endpoints: 2 at its limit; shed load, or wait for a lease to end
+    MaxInFlight picked none of 2 eligible endpoints: 2 at the limit; shed load, or wait for a lease to end
     >>> first.release(), second.release()
     (True, True)
     """

@@ -82,7 +82,7 @@ class RateLimit(ConstructorRepr):
     ...     lb.acquire()
     ... except SaturatedError as error:
     ...     print(error)
-    RateLimit picked none of 2 eligible endpoints: 2 at its limit; retry in 6.0 s, or shed load
+    RateLimit picked none of 2 eligible endpoints: 2 at the limit; retry in 6.0 s, or shed load
     """
 
     timed: ClassVar[bool] = True

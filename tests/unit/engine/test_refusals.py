@@ -35,7 +35,7 @@ def test_reasons_are_counted_and_say_what_to_do():
     error = refused("Mine", 3, limit, None, now=5.0)
     assert type(error) is SaturatedError
     assert str(error) == (
-        "Mine picked none of 3 eligible endpoints: 2 at its limit, 1 not a match for the request; "
+        "Mine picked none of 3 eligible endpoints: 2 at the limit, 1 not matching the request; "
         "shed load, or wait for a lease to end"
     )
     assert error.reasons == {Reason.SATURATED: 2, Reason.UNMATCHED: 1}
@@ -45,7 +45,7 @@ def test_reasons_are_counted_and_say_what_to_do():
     unmatched = refused("Mine", 1, [Reason.UNMATCHED], None, now=5.0)
     assert type(unmatched) is AllIneligibleError
     assert str(unmatched).endswith(
-        ": 1 not a match for the request; add one that matches, or let the request go elsewhere"
+        ": 1 not matching the request; add one that matches, or let the request go elsewhere"
     )
     assert unmatched.reasons == {Reason.UNMATCHED: 1}
 

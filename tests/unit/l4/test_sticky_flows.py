@@ -94,7 +94,7 @@ def test_explaining_pins_nothing():
     assert len(table) == 0
     home = serve(lb, "client")
     assert f"pinned to {home!r}" in lb.explain("client").notes
-    lb.explain("client", exclude=[home])
+    assert f"pinned to {home!r}, which cannot serve" in lb.explain("client", exclude=[home]).notes
     assert table.lookup(b"client" + b"t\x06", now=0.0) == home
 
 

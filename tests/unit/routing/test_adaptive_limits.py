@@ -200,7 +200,7 @@ def test_no_endpoint_is_over_its_limit():
     lb = LoadBalancer(["a", "b"], selector=selector, clock=ManualClock(), timed=True)
     leases = [lb.acquire() for _ in range(6)]
     assert sorted(lease.target for lease in leases) == ["a"] * 3 + ["b"] * 3
-    with pytest.raises(SaturatedError, match="2 at its limit"):
+    with pytest.raises(SaturatedError, match="2 at the limit"):
         lb.acquire()
     for lease in leases:
         lease.release()

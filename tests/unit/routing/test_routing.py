@@ -209,7 +209,7 @@ class TestSubset:
         default = LoadBalancer(self.POOL, selector=Subset(["version"], fallback={"version": "v1"}))
         assert set(picks(default, 20, **asked)) == {"a"}
         no_endpoint = LoadBalancer(self.POOL, selector=Subset(["version"], fallback="none"))
-        with pytest.raises(AllIneligibleError, match="4 not a match for the request") as caught:
+        with pytest.raises(AllIneligibleError, match="4 not matching the request") as caught:
             no_endpoint.acquire(**asked)
         assert caught.value.reasons == {Reason.UNMATCHED: 4}
 
