@@ -40,6 +40,8 @@ PACKAGES = (
     "balancekit.compat.gateway", "balancekit.compat.linux", "balancekit.compat.katran", "balancekit.compat.ipvs",
     "balancekit.compat.gdnsd", "balancekit.compat.powerdns", "balancekit.compat.knot", "balancekit.compat.route53",
     "balancekit.compat.keepalived", "balancekit.compat.rotation", "balancekit.inference", "balancekit.waiting",
+    "balancekit.adapters.dnslib", "balancekit.adapters.dnspython", "balancekit.adapters.httpx", "balancekit.adapters.httpx2",
+    "balancekit.observability", "balancekit.proxyconfig", "balancekit.sharing", "balancekit.testing",
 )  # fmt: skip
 """Packages whose constructors and functions take values of users: each value may be anything."""
 OF_THE_LIBRARY = frozenset({
@@ -47,7 +49,7 @@ OF_THE_LIBRARY = frozenset({
     "MaxFailsMachine", "WarmUpMachine", "OutlierSweep", "Damper", "FailureRun", "EndpointReport", "after", "following", "load_bound",
     "tier_loads", "ExpectedDelayLoad", "FailureAwareLoad", "LatencyLoad", "InFlightLoad", "InFlightCostLoad", "CheckTimer", "Reconciler",
     "SharedDependencies", "HashFunction", "compat.nginx.Request", "compat.haproxy.Request", "l7.RoutePlan", "gslb.ChangePlan",
-    "sim.RecordedLease", "l7.Match",
+    "sim.RecordedLease", "l7.Match", "SharedLoad", "OpenTotal", "check_health",
 })  # fmt: skip
 """Called by the library with objects of its own, never with values of users; by name, or by package and name."""
 OF_USERS = ("LoadBalancer", "HashRing", "MaglevTable", "RendezvousHash", "AnchorHash", "JumpHash", "MultiProbeHash", "StickyValues",
@@ -90,6 +92,37 @@ class Odd:
     __hash__ = object.__hash__
 
 
+def _raise(*_: Any) -> Any:
+    raise RuntimeError("derived")
+
+
+class OddText(str):
+    """A text whose methods raise."""
+
+    __slots__ = ()
+    __eq__ = __hash__ = __str__ = __repr__ = __len__ = __bool__ = __contains__ = __iter__ = _raise
+    encode = lower = strip = split = startswith = partition = removesuffix = isascii = _raise
+
+
+class OddFloat(float):
+    """A number whose methods raise."""
+
+    __slots__ = ()
+    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = (
+        __rmul__
+    ) = _raise
+    __truediv__ = __rtruediv__ = __float__ = __hash__ = __repr__ = _raise
+
+
+class OddInt(int):
+    """A whole number whose methods raise."""
+
+    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = (
+        __rmul__
+    ) = _raise
+    __index__ = __mod__ = __and__ = __hash__ = __repr__ = _raise
+
+
 def nothing(*_: Any, **__: Any) -> None:
     """Take anything and return nothing."""
 
@@ -108,6 +141,11 @@ PLAIN: tuple[Callable[[random.Random], Any], ...] = tuple(
 )  # fmt: skip
 MADE: tuple[Callable[[random.Random], Any], ...] = (
     lambda _: Odd(),
+    lambda _: OddText("a"),
+    lambda _: OddFloat(1.5),
+    lambda _: OddInt(2),
+    lambda _: [OddText("a"), OddText("b")],
+    lambda _: {"a": OddFloat(1.0)},
     lambda _: object(),
     lambda _: itertools.count(),
     lambda _: iter("abc"),

@@ -1,7 +1,7 @@
 """Errors that name the argument at fault, for constructors and functions that are not called for each request.
 
-:func:`checked_arguments` costs next to nothing while all is well: arguments are not examined, and only an iterator is read
-into a list of limited length. When the function raises what is no error of the library, the arguments are compared with
+:func:`checked_arguments` costs next to nothing while all is well: an iterator is read into a list of limited length, and
+numbers and texts of other classes become plain ones (``plain.py``). When the function raises what is no error of the library, the arguments are compared with
 their annotations, and the first that does not fit is named by a ``ConfigurationError``. An error for which no argument is to blame
 is raised as it is.
 
@@ -13,14 +13,28 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import sys
 import types
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Final, Literal, NoReturn, ParamSpec, TypeVar, Union, get_args, get_origin
+from typing import (
+    Any,
+    Final,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    is_typeddict,
+)
 
 from balancekit._support import validation as valid
 from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.plain import PLAIN, converter
+from balancekit._support.text import encodable
 from balancekit.errors import BalancekitError, ConfigurationError
 
 __all__ = ["blame", "checked_arguments", "checked_stream", "fits", "refuse"]
@@ -35,6 +49,8 @@ MAX_DEPTH: Final = 4
 PLAIN_NUMBERS: Final = frozenset({int, float})
 MAX_TIME_S: Final = 1e15
 """Thirty million years: what is added to a time, or taken from it, still counts."""
+DERIVED_FROM: Final = (str, bytes, int, float, list, tuple, abc.Set, Mapping)
+"""Classes of values: a subclass whose methods raise is none that can be used."""
 MAX_BITS: Final = 1023
 """Of an integer that a float can hold."""
 
@@ -43,7 +59,8 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function or an ``__init__``: a foreign error that an argument causes becomes a ``ConfigurationError``.
 
     An iterator among the arguments is read before the call, up to a million items, so one that never ends is refused.
-    An argument ``now`` is a time: a finite number, whatever the function does with it.
+    An argument ``now`` is a time: a finite number, whatever the function does with it. Numbers and texts of other classes
+    (``Decimal``, those of numpy, what derives from ``str``) are converted, by the annotations.
 
     Example
     -------
@@ -64,8 +81,14 @@ def checked_stream(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
-    parameters = list(inspect.signature(function).parameters)
-    place = parameters.index("now") if "now" in parameters else -1
+    parameters = inspect.signature(function).parameters
+    place = list(parameters).index("now") if "now" in parameters else -1
+    conversions = [
+        (sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else index, name, convert)
+        for index, (name, parameter) in enumerate(parameters.items())
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and (convert := converter(parameter.annotation)) is not None
+    ]
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -85,6 +108,12 @@ def _decorated(function: Callable[P, R], *, reads: bool) -> Callable[P, R]:
                     args, kwargs = _read(function, args, kwargs)
                     break
         try:
+            for index, name, convert in conversions:
+                if index < len(args):
+                    if args[index].__class__ not in PLAIN:
+                        args = (*args[:index], convert(args[index]), *args[index + 1 :])  # type: ignore[assignment]  # same arity
+                elif name in kwargs and kwargs[name].__class__ not in PLAIN:
+                    kwargs[name] = convert(kwargs[name])
             return function(*args, **kwargs)
         except BalancekitError:
             raise
@@ -119,17 +148,38 @@ def blame(given: Iterable[tuple[str, object, object, dict[str, Any]]], error: Ex
                 raise ConfigurationError(name, value, f"documents with {missing!r}") from error
         if "Path" in str(text) and isinstance(value, str) and "\0" in value:
             raise ConfigurationError(name, value, "a path, which has no NUL") from error
-        if not fits(value, text, names):
+        if isinstance(error, UnicodeEncodeError) and isinstance(value, str) and not encodable(value):
+            raise ConfigurationError(name, value, "text without lone surrogates") from error
+        if not fits(value, text, names) or (
+            isinstance(value, DERIVED_FROM) and _raised_in_method_of(value, error)
+        ):
             raise ConfigurationError(name, value, str(text)) from error
 
 
+def _raised_in_method_of(value: object, error: BaseException) -> bool:
+    """Return whether a method that the class of a value defines raised an error, or passed it on."""
+    methods = [method for base in type(value).__mro__ for method in vars(base).values()]
+    codes = [getattr(method, "__code__", None) for method in methods]
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code in codes:
+            return True
+        step = step.tb_next
+    return False
+
+
 def fits(value: object, annotation: object, names: dict[str, Any]) -> bool:
-    """Return whether a value may be passed for the text of an annotation; what cannot be told may."""
+    """Return whether a value may be passed for the text of an annotation; what cannot be told may, what cannot be read may not."""
     try:
-        return _fits(value, eval(str(annotation), names), MAX_DEPTH)  # noqa: S307 - the text of our own source
-    except Exception:  # a name that only type checkers import, or a value that cannot be looked at
+        kind = eval(str(annotation), names)  # noqa: S307 - the text of our own source
+    except Exception:  # a name that only type checkers import
         raise_interrupt()
         return not hasattr(value, "__next__")
+    try:
+        return _fits(value, kind, MAX_DEPTH)
+    except Exception:  # of the value's own class
+        raise_interrupt()
+        return False
 
 
 def _bound(function: Callable[..., object], args: Any, kwargs: Any) -> inspect.BoundArguments | None:
@@ -167,6 +217,8 @@ def _fits(value: Any, annotation: Any, depth: int) -> bool:
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is None:
         return value is None
+    if annotation is Any or is_typeddict(annotation):
+        return True
     if origin in (Union, types.UnionType):
         return any(_fits(value, one, depth) for one in inner)
     if origin is Literal:
@@ -186,6 +238,8 @@ def _fits(value: Any, annotation: Any, depth: int) -> bool:
             for name in dir(kind)
             if not name.startswith("_")
         )
+    if kind is str and type(value).__hash__ is None:
+        return False
     if not isinstance(value, kind) or (kind in TEXT_MAY_BE and isinstance(value, str | bytes)):
         return False
     return depth == 0 or not inner or _items_fit(value, kind, inner, depth - 1)

@@ -8,14 +8,12 @@ compiled when the class is made. Here they are written once, and type checkers s
 
 from __future__ import annotations
 
-import operator
 import sys
-from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
 
 from balancekit._support.display import call, same
-from balancekit._support.interrupts import raise_interrupt
+from balancekit._support.plain import PLAIN, Converter, converter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,19 +24,6 @@ __all__ = ["Policy", "Record", "derived", "field"]
 R = TypeVar("R", bound="Record")
 
 REQUIRED: Final[Any] = object()
-_AS_THEY_ARE: Final = frozenset({int, float, bool, str})
-"""Types that need no conversion, or get none: ``True`` is no number, and text is not read."""
-
-
-_CONVERTERS: Final[Mapping[str, Callable[[Any], float]]] = {
-    "float": float,
-    "float | None": float,
-    "int": operator.index,
-    "int | None": operator.index,
-}
-"""By what a field is annotated with: how a number of another type becomes the one that is stored."""
-
-
 _ITERABLES: Final = ("Iterable", "Sequence", "Collection", "tuple", "frozenset", "AbstractSet", "Set")
 """How annotations begin of fields whose value may come from an iterator."""
 
@@ -96,7 +81,7 @@ class Record:
     """A frozen value: fields by annotation, defaults by assignment, by keyword unless declared with :func:`field`.
 
     Compared and hashed by its fields, printed as it is written, picklable. Numbers of other types (``Decimal``,
-    ``Fraction``, those of numpy) are stored as ``float`` and ``int``, if a field says so. A subclass may override
+    ``Fraction``, those of numpy) are stored as ``float`` and ``int``, and texts of other classes as ``str``, if a field says so. A subclass may override
     ``_check`` to reject values. ``inspect.signature`` shows its fields.
 
     Example
@@ -118,7 +103,7 @@ class Record:
     __signature__: ClassVar[Any] = _LazySignature()
     _fields: ClassVar[tuple[str, ...]] = ()
     _positional: ClassVar[tuple[str, ...]] = ()
-    _numbers: ClassVar[tuple[tuple[str, Callable[[Any], float]], ...]] = ()
+    _conversions: ClassVar[tuple[tuple[str, Converter], ...]] = ()
     _iterables: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -130,8 +115,8 @@ class Record:
         ]
         cls._fields = (*cls._fields, *[name for name in own if name not in cls._fields])
         kinds = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - the same
-        numbers = {name: _CONVERTERS[str(kinds[name])] for name in own if str(kinds[name]) in _CONVERTERS}
-        cls._numbers = tuple({**dict(cls._numbers), **numbers}.items())
+        found = {name: convert for name in own if (convert := converter(kinds[name])) is not None}
+        cls._conversions = tuple({**dict(cls._conversions), **found}.items())
         cls._iterables = (*cls._iterables, *[name for name in own if str(kinds[name]).startswith(_ITERABLES)])
         for name in own:
             declared = cls.__dict__.get(name)
@@ -156,15 +141,15 @@ class Record:
             raise TypeError(f"{kind.__name__}() has no parameter {unknown[0]!r}; {_parameters(kind)}")
         if missing:
             raise TypeError(f"{kind.__name__}() needs {missing[0]!r}")
-        for name, convert in kind._numbers:
-            value = values.get(name)
-            if value is not None and type(value) not in _AS_THEY_ARE:
-                values[name] = _converted(value, convert)
         for name in kind._iterables:
             if hasattr(values.get(name), "__next__"):
                 values[name] = _read(name, values[name])
-        self.__dict__.update(values)
         try:
+            for name, convert in kind._conversions:
+                value = values.get(name)
+                if value.__class__ not in PLAIN:
+                    values[name] = convert(value)
+            self.__dict__.update(values)
             self._check()
         except Exception as error:
             _blame(self, values, error)
@@ -238,17 +223,6 @@ def derived(record: R, **changes: Any) -> R:
     copy.__dict__.update(record.__dict__)
     copy.__dict__.update(changes)
     return copy
-
-
-def _converted(value: Any, convert: Callable[[Any], float]) -> Any:
-    """Return a number of another type in the type that is stored; what is none is left for the check to refuse."""
-    if not hasattr(value, "__float__" if convert is float else "__index__"):
-        return value
-    try:
-        return convert(value)
-    except Exception:
-        raise_interrupt()
-        return value
 
 
 def _read(name: str, value: Any) -> list[Any]:

@@ -48,7 +48,7 @@ def to_bytes(value: str | bytes) -> bytes:
     >>> to_bytes("é"), to_bytes(chr(0xDCFF)), to_bytes(b"k")
     (b'\xc3\xa9', b'\xed\xb3\xbf', b'k')
     """
-    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    return str.encode(value, "utf-8", "surrogatepass") if isinstance(value, str) else value
 
 
 def encodable(value: str) -> bool:

@@ -64,7 +64,7 @@ def number(
     result = math.nan
     if hasattr(value, "__float__") and not isinstance(value, bool):
         try:
-            result = float(value)
+            result = float.__float__(value) if isinstance(value, float) else float(value)
         except Exception:
             raise_interrupt()
             result = math.nan
@@ -118,7 +118,7 @@ def path(parameter: str, value: Any, *, allowed: str = "the path of a file") -> 
     """Return a path as text; a number is refused, which ``open`` would take for the descriptor of an open file, and close."""
     if isinstance(value, str | os.PathLike):
         found = os.fspath(value)
-        if isinstance(found, str) and found:
+        if isinstance(found, str) and (found := plain(found)):
             return found
     raise ConfigurationError(parameter, value, allowed)
 

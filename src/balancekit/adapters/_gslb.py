@@ -10,6 +10,8 @@ from random import Random
 from typing import Any, Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import same
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Query, Reply, ResourceRecord, Standing, Standings, StaticRecords, Zone
 from balancekit.health import ELIGIBLE
@@ -68,7 +70,7 @@ class BalancerStandings:
     ) -> None:
         self._balancer: Final = balancer
         self._horizon: Final = (
-            horizon if horizon == math.inf else valid.number("horizon", horizon, minimum=0.0)
+            math.inf if same(horizon, math.inf) else valid.number("horizon", horizon, minimum=0.0)
         )
         self._max_age: Final = valid.number("max_age", max_age, minimum=0.0)
         if isinstance(up_states, str) or not isinstance(up_states, Collection):
@@ -95,6 +97,7 @@ class BalancerStandings:
 class ZoneResponder(ABC):
     """A zone, what it needs to answer, and the clock."""
 
+    @checked_arguments
     def __init__(
         self,
         zone: Zone,

@@ -23,6 +23,7 @@ from balancekit._support.extras import extra
 with extra("httpx"):
     import httpx
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.log import contain_error
 from balancekit._support.signature import spelled
@@ -247,6 +248,7 @@ class AsyncBalancedTransport(TransportBase[httpx.AsyncBaseTransport], httpx.Asyn
         await self.aclose()
 
 
+@checked_arguments
 def check_mounted(client: httpx.Client | httpx.AsyncClient, url: str) -> None:
     """Refuse a client that would send a URL past the balancer.
 

@@ -22,6 +22,7 @@ from balancekit._support.extras import extra
 with extra("httpx2"):
     import httpx2
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.log import contain_error
 from balancekit._support.signature import spelled
@@ -246,6 +247,7 @@ class AsyncBalancedTransport(TransportBase[httpx2.AsyncBaseTransport], httpx2.As
         await self.aclose()
 
 
+@checked_arguments
 def check_mounted(client: httpx2.Client | httpx2.AsyncClient, url: str) -> None:
     """Refuse a client that would send a URL past the balancer.
 

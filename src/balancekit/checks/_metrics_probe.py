@@ -21,6 +21,7 @@ from typing import Any, Final, final
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record, field
+from balancekit._support.text import plain
 from balancekit.checks._adapter_figures import adapter_figures
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -187,16 +188,16 @@ class MetricsProbe(_MetricsReader):
     def __init__(
         self, gauges: str | tuple[str, ...], *, fetch: Callable[[str], str], path: str = "/metrics"
     ) -> None:
-        known = INFERENCE_METRICS.get(gauges) if isinstance(gauges, str) else gauges
+        known = INFERENCE_METRICS.get(plain(gauges)) if isinstance(gauges, str) else gauges
         if (
             not isinstance(known, tuple)
             or not known
-            or not all(isinstance(name, str) and name for name in known)
+            or not all(isinstance(name, str) and plain(name) for name in known)
         ):
             raise ConfigurationError(
                 "gauges", gauges, f"one of {', '.join(INFERENCE_METRICS)}, or a tuple of names"
             )
-        self._gauges: tuple[str, ...] = known
+        self._gauges: tuple[str, ...] = tuple(map(plain, known))
         super().__init__(fetch, path)
 
     def __call__(self, endpoint: Endpoint[Any]) -> ProbedLoad:
@@ -237,7 +238,7 @@ class MetricsPage(_MetricsReader):
     def __init__(
         self, gauges: str | Mapping[str, Gauges], *, fetch: Callable[[str], Any], path: str = "/metrics"
     ) -> None:
-        known = INFERENCE_ATTRIBUTES.get(gauges) if isinstance(gauges, str) else gauges
+        known = INFERENCE_ATTRIBUTES.get(plain(gauges)) if isinstance(gauges, str) else gauges
         if (
             not isinstance(known, Mapping)
             or not known

@@ -64,6 +64,7 @@ class DnsResolver(ConstructorRepr):
         self._kinds = tuple(valid.items("kinds", kinds)) if isinstance(kinds, Iterable) else ()
         if not self._kinds or not set(self._kinds) <= set(_KINDS) or isinstance(kinds, str):
             raise ConfigurationError("kinds", kinds, '["A"], ["AAAA"] or both')
+        timeout = valid.number("timeout", timeout, above=0.0)
         self._client = _client(nameservers, timeout)
         self.refresh: Refresh = Refresh(timeout=2.0 * timeout)
 

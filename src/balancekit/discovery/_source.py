@@ -20,6 +20,7 @@ from balancekit._support import validation as valid
 from balancekit._support.headers import without_secrets
 from balancekit._support.record import Record
 from balancekit._support.tables import one_of
+from balancekit._support.text import plain
 from balancekit.discovery._refresh import Refresh
 from balancekit.discovery._resolution import AsyncResolver, Resolver
 from balancekit.discovery._static import AsyncFunctionResolver, FunctionResolver
@@ -90,7 +91,7 @@ def source(what: object, *, name: str | None = None, refresh: Refresh | None = N
     if isinstance(what, Source):
         own = what
     elif isinstance(what, str):
-        own = _parsed(what)
+        own = _parsed(plain(what))
     elif not isinstance(what, type) and callable(getattr(what, "resolve", None)):
         resolver = cast("Resolver", what)
         own = Source(name=type(what).__name__, resolver=resolver, refresh=_suggested(resolver))

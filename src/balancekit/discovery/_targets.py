@@ -17,6 +17,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.discovery._resolution import Resolution
 from balancekit.endpoint import Endpoint
 from balancekit.errors import BalancekitError, brief
@@ -31,6 +32,7 @@ class InvalidTargetsError(BalancekitError):
     """What was read is no list of targets; the last good one stays in use."""
 
 
+@checked_arguments
 def parse_targets(data: bytes | str) -> Resolution:
     """Read a list of targets.
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments, checked_stream
+from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Became, Effect
 from balancekit.ha._packet import RejectedAdvert, decode_advert
@@ -69,13 +70,14 @@ def read_advert_log(lines: Iterable[str]) -> Iterator[LoggedAdvert]:
     ConfigurationError
         If a line is none of :meth:`LoggedAdvert.line`.
     """
-    if not isinstance(lines, Iterable):
+    if not isinstance(lines, Iterable) or isinstance(lines, str | bytes):
         raise ConfigurationError("lines", lines, "lines of an advert log")
     for number, line in enumerate(lines, 1):
         try:
-            if not line.strip():
+            text = plain(line)
+            if not text.strip():
                 continue
-            facts = json.loads(line)
+            facts = json.loads(text)
             data = bytes.fromhex(facts["hex"])
             yield LoggedAdvert(
                 valid.number("t", float(facts["t"])),

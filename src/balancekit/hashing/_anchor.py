@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._batch import Keys, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function, splitmix64
@@ -247,7 +248,7 @@ class AnchorHash:
             If it is the last one.
         """
         *lists, names, buckets = self._state
-        if not isinstance(node, str) or node not in buckets:
+        if not isinstance(node, str) or (node := plain(node)) not in buckets:
             raise UnknownEndpointError(node, self.nodes)
         if len(buckets) == 1:
             raise ConfigurationError("node", node, "at least one node to stay")

@@ -39,7 +39,7 @@ def jump(key: int, buckets: int) -> int:
     >>> jump(256, 1024)
     520
     """
-    valid.integer("buckets", buckets, minimum=1, maximum=MAX_BUCKETS)
+    buckets = valid.integer("buckets", buckets, minimum=1, maximum=MAX_BUCKETS)
     return _jump(valid.integer("key", key, minimum=-(1 << 63)) & 0xFFFF_FFFF_FFFF_FFFF, buckets)
 
 

@@ -35,7 +35,7 @@ from typing import Any, Final, Protocol, final
 
 import mmh3
 
-from balancekit._support.text import to_bytes
+from balancekit._support.text import plain, to_bytes
 from balancekit.errors import ConfigurationError
 
 __all__ = ["HashFunction", "hash32", "hash64", "hash_function", "keyed", "splitmix64"]
@@ -200,7 +200,7 @@ def hash_function(name: str | HashFunction = "murmur3") -> HashFunction:
     """
     if isinstance(name, HashFunction):
         return name
-    make = _BY_NAME.get(name) if isinstance(name, str) else None
+    make = _BY_NAME.get(plain(name)) if isinstance(name, str) else None
     if make is None:
         raise ConfigurationError("hash", name, f"one of {', '.join(_BY_NAME)}, or keyed(secret)")
     return make()

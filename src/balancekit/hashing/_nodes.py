@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from balancekit._support import validation as valid
+from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, PoolEmptyError, brief
 from balancekit.hashing._keys import splitmix64
 
@@ -25,9 +26,8 @@ def node_weights(nodes: Nodes) -> dict[str, float]:
         > 0 and at most 1e100.
     """
     if isinstance(nodes, Mapping):
-        return {
-            valid.text("nodes", id): valid.weight("weight", nodes[id], above=0.0) for id in _sorted(nodes)
-        }
+        pairs = [(valid.text("nodes", id), weight) for id, weight in valid.items("nodes", nodes.items())]
+        return {id: valid.weight("weight", weight, above=0.0) for id, weight in sorted(pairs, key=_id_of)}
     if isinstance(nodes, str | bytes) or not isinstance(nodes, Iterable):
         raise ConfigurationError("nodes", nodes, "an iterable of ids, or a mapping from id to weight")
     found: dict[str, float] = {}
@@ -54,7 +54,11 @@ def unweighted(nodes: Iterable[str]) -> list[str]:
         else nodes
     )
     node_weights(kept)
-    return list(kept)
+    return list(map(plain, kept))
+
+
+def _id_of(pair: tuple[str, Any]) -> str:
+    return pair[0]
 
 
 def _sorted(ids: Iterable[str]) -> list[str]:

@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
+from balancekit._support.text import plain
 from balancekit.errors import ConfigurationError, UnknownEndpointError
 from balancekit.hashing._batch import Keys, mix64, owners
 from balancekit.hashing._keys import HashFunction, Narrow, hash_function
@@ -223,7 +225,8 @@ class HashRing:
         ConfigurationError
             If it is on the ring already, or the weight is not finite and > 0.
         """
-        added = node_weights({valid.text("node", node): weight})
+        node = valid.text("node", node)
+        added = node_weights({node: weight})
         nodes, weights, circle = self._state
         number = bisect_left(nodes, node)
         if nodes[number : number + 1] == (node,):
@@ -246,7 +249,7 @@ class HashRing:
             If it is not on the ring.
         """
         nodes, weights, circle = self._state
-        if not isinstance(node, str) or node not in nodes:
+        if not isinstance(node, str) or (node := plain(node)) not in nodes:
             raise UnknownEndpointError(node, nodes)
         number = nodes.index(node)
         if circle is None or len(nodes) == 1:
@@ -258,6 +261,7 @@ class HashRing:
             (*weights[:number], *weights[number + 1 :]),
         )
 
+    @checked_arguments
     def replace(self, nodes: Nodes) -> None:
         """Make the ring consist of exactly these nodes, in one step."""
         self._build(node_weights(nodes))

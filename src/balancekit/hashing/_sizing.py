@@ -110,9 +110,8 @@ def table_size_for(imbalance: float, nodes: int) -> int:
     >>> table_size_for(0.01, nodes=100)
     10007
     """
-    least = valid.integer("nodes", nodes, minimum=1, maximum=MAX_NODES) / valid.number(
-        "imbalance", imbalance, above=0.0
-    )
+    nodes = valid.integer("nodes", nodes, minimum=1, maximum=MAX_NODES)
+    least = nodes / valid.number("imbalance", imbalance, above=0.0)
     if least > MAX_SLOTS:
         raise ConfigurationError("imbalance", imbalance, f"one that {MAX_SLOTS} slots can keep")
     return next_prime(max(2, nodes, math.ceil(least)))

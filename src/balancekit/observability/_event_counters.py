@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.fork import new_lock
 from balancekit.events import Ejected, Event, Hedged, Removed, Retried, RetryRefused, Suppressed
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -20,6 +21,7 @@ _WORD: Final = re.compile(r"[a-z][a-z]+")
 _FIRST: Final = {"check": "check", "latency": "latency", "success": "success_rate", "failure": "failure_rate"}
 
 
+@checked_arguments
 def reason(cause: str) -> str:
     """Return a label for a cause: causes carry figures, labels must be few.
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit.compat import haproxy
 from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._config import ProxyConfig
@@ -53,6 +54,7 @@ NAMED_BY_TWO: Final = frozenset({"timeout", "option"})
 """Settings of a backend that are kept for ``lint`` and ``simulate``, by their first word or their first two."""
 
 
+@checked_arguments
 def read_haproxy(
     path: str, *, files: Files | None = None, environment: Mapping[str, str] | None = None
 ) -> ProxyConfig:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, final
 
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.text import to_bytes
 from balancekit.compat import nginx
 from balancekit.errors import ConfigurationError
@@ -60,6 +61,7 @@ TIME: Final = re.compile(
 """As nginx reads seconds: units in this order, each once; milliseconds are refused."""
 
 
+@checked_arguments
 def read_nginx(path: str, *, files: Files | None = None) -> ProxyConfig:
     """Read a configuration of nginx and all that it includes.
 

@@ -25,8 +25,8 @@ def source_prefix(address: str, *, v4: int = 24, v6: int = 56) -> str:
     >>> source_prefix("203.0.113.77")
     '203.0.113.0/24'
     """
-    valid.integer("v4", v4, minimum=0, maximum=32)
-    valid.integer("v6", v6, minimum=0, maximum=128)
+    v4 = valid.integer("v4", v4, minimum=0, maximum=32)
+    v6 = valid.integer("v6", v6, minimum=0, maximum=128)
     try:
         found = ip_address(valid.text("address", address))
     except ValueError:

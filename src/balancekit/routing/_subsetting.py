@@ -51,8 +51,8 @@ def deterministic_subset(ids: Iterable[str], *, client: int, size: int) -> tuple
     >>> len({id for client in range(4) for id in deterministic_subset(ids, client=client, size=3)})
     12
     """
-    valid.integer("client", client, minimum=0)
-    valid.integer("size", size, minimum=1)
+    client = valid.integer("client", client, minimum=0)
+    size = valid.integer("size", size, minimum=1)
     pool = sorted(_names(ids))
     subsets = len(pool) // size
     if subsets < 2:
@@ -74,8 +74,8 @@ def rendezvous_subset(ids: Iterable[str], *, client: str, size: int) -> tuple[st
     size
         How many endpoints a client should use, >= 1; 20 or more for an even spread.
     """
-    valid.text("client", client)
-    valid.integer("size", size, minimum=1)
+    client = valid.text("client", client)
+    size = valid.integer("size", size, minimum=1)
     names = _names(ids)
     return tuple(sorted(names, key=lambda name: (hash64(f"{client}\0{name}"), name))[:size])
 

@@ -17,6 +17,7 @@ from random import Random
 from typing import ClassVar, Final, TypeAlias, final
 
 from balancekit import hashing
+from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import brief
 from balancekit.loads import InFlight
@@ -114,7 +115,7 @@ class RingHash(_ConsistentHash):
 
     def __init__(self, *, vnodes: int = 150, hash: str | hashing.HashFunction = "murmur3") -> None:
         hashing.HashRing(vnodes=vnodes, hash=hash)
-        self._vnodes = vnodes
+        self._vnodes = valid.integer("vnodes", vnodes, minimum=1)
         self._hash = hashing.hash_function(hash)
 
     def structure(self, weights: Mapping[str, float]) -> hashing.HashRing:
@@ -162,7 +163,7 @@ class MaglevHash(_ConsistentHash):
 
     def __init__(self, *, size: int = 65_537, hash: str | hashing.HashFunction = "murmur3") -> None:
         hashing.MaglevTable([], size=size, hash=hash)
-        self._size = size
+        self._size = valid.integer("size", size, minimum=1)
         self._hash = hashing.hash_function(hash)
 
     def structure(self, weights: Mapping[str, float]) -> hashing.MaglevTable:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final, final
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit._support.log import log_change
 from balancekit.errors import ConfigurationError
 from balancekit.sharing._exchange import NO_PLACE, Counts, HasNode, Place
@@ -118,6 +119,7 @@ class FileExchange:
             log_change("%s: %s", self._file.path, text, bad=True)
 
 
+@checked_arguments
 def in_flight(file: str | os.PathLike[str], ids: Iterable[str]) -> dict[str, int]:
     """Return how many requests all living workers that share a file have in flight, by endpoint.
 

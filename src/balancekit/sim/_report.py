@@ -80,7 +80,7 @@ class SimulationReport(Record):
 
     def quantile(self, share: float) -> float:
         """Return a quantile of latency, ``share`` from 0 to 1; NaN if nothing was served."""
-        valid.number("share", share, minimum=0.0, maximum=1.0)
+        share = valid.number("share", share, minimum=0.0, maximum=1.0)
         return float(np.quantile(self.latency, share)) if len(self.latency) else math.nan
 
     @property

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from random import Random
 from typing import cast
 
+from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.endpoint import Endpoint
 from balancekit.loads import InFlight
 from balancekit.protocols import LoadPolicy
@@ -14,6 +16,7 @@ from balancekit.snapshot import Key, Members, Node, PickContext, Snapshot
 __all__ = ["make_context", "make_nodes", "make_snapshot"]
 
 
+@checked_arguments
 def make_nodes(
     endpoints: Mapping[str, float] | Iterable[str | Endpoint[object]],
     *,
@@ -54,6 +57,7 @@ def make_nodes(
     return nodes
 
 
+@checked_arguments
 def make_snapshot(
     nodes: Mapping[str, float] | Iterable[str | Node],
     *,
@@ -77,6 +81,7 @@ def make_snapshot(
     return Snapshot(members, tuple([node for node in made if node.id not in down]), version=version)
 
 
+@checked_arguments
 def make_context(
     seed: int | Random = 0,
     *,
@@ -92,5 +97,5 @@ def make_context(
     >>> make_context(7, key="user:1").key
     'user:1'
     """
-    rng = seed if isinstance(seed, Random) else Random(seed)
+    rng = seed if isinstance(seed, Random) else Random(valid.integer("seed", seed, minimum=-(2**64)))
     return PickContext(rng=rng, now=now, key=key, cost=cost, exclude=exclude)

@@ -38,6 +38,7 @@ with extra("testing"):
     )
 
 from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
 from balancekit.balancer import LoadBalancer
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError, PoolEmptyError, UnavailableError, UnknownEndpointError
@@ -318,6 +319,7 @@ class BalancerMachine(RuleBasedStateMachine):
             self.balancer.stats()
 
 
+@checked_arguments
 def check_balancer(
     make: MakeBalancer,
     *,

@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from balancekit._support import validation as valid
+from balancekit._support.arguments import checked_arguments
+
 __all__ = ["Z", "chi_square_z", "share_z"]
 
 Z = 4.5
 """The usual gate, one-sided: false alarms of 3.4 in a million."""
 
 
+@checked_arguments
 def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> float:
     """Return how far counts are from the proportions of weights, in standard deviations, all at once.
 
@@ -50,6 +54,7 @@ def chi_square_z(counts: Mapping[str, int], weights: Mapping[str, float]) -> flo
     return (math.cbrt(statistic / freedom) - (1.0 - spread)) / math.sqrt(spread)
 
 
+@checked_arguments
 def share_z(hits: int, trials: int, share: float) -> float:
     """Return how far ``hits`` of ``trials`` are from ``share``, in standard deviations of a binomial.
 
@@ -58,4 +63,8 @@ def share_z(hits: int, trials: int, share: float) -> float:
     >>> round(share_z(60, 100, 0.5), 1)
     2.0
     """
+    valid.number("share", share, above=0.0, maximum=1.0)
+    valid.integer("trials", trials, minimum=1)
+    if share == 1.0:
+        return 0.0 if hits == trials else -math.inf
     return (hits - trials * share) / math.sqrt(trials * share * (1.0 - share))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from balancekit._support import validation as valid
 from balancekit._support.extras import extra
 
 with extra("testing"):
@@ -32,7 +33,7 @@ SUPPRESSED_CHECKS: Final = (
 
 def ids(*, max_size: int = 8) -> SearchStrategy[str]:
     """Ids from a small alphabet, so that they meet again."""
-    return st.sampled_from([f"e{k}" for k in range(max_size)])
+    return st.sampled_from([f"e{k}" for k in range(valid.integer("max_size", max_size, minimum=1))])
 
 
 def weights(*, zero: bool = True) -> SearchStrategy[float]:

@@ -181,8 +181,11 @@ class WaitingQueue(ConstructorRepr, Generic[T]):
                 raise ConfigurationError(
                     "controlled_delay", controlled_delay, "(target, interval) in seconds"
                 )
-            for seconds in controlled_delay:
-                valid.number("controlled_delay", seconds, minimum=0.0)
+            target, interval = controlled_delay
+            controlled_delay = (
+                valid.number("controlled_delay", target, minimum=0.0),
+                valid.number("controlled_delay", interval, minimum=0.0),
+            )
         self._delay = controlled_delay
         self._levels: list[dict[str, _Tenant[T]]] = [{} for _ in range(levels)]
         self._virtual = 0.0  # of the request served last

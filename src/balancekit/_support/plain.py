@@ -1,0 +1,118 @@
+"""Values of other classes as the plain ones that are stored: by what a field or a parameter is annotated with.
+
+A ``Decimal``, a number of numpy and a class of a user that derives from ``str`` or ``float`` are what they should be when they
+are given, and may compare, hash, add and print as they like afterwards. So each is converted once, where it comes in. What is no
+such value is left for the check of its owner to refuse.
+
+Cost: one look-up of a class for a value that is plain already; one per item of a container.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any, Final, TypeAlias
+
+from balancekit._support.interrupts import raise_interrupt
+
+__all__ = ["PLAIN", "Converter", "converter"]
+
+Converter: TypeAlias = "Callable[[Any], Any]"
+
+PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
+"""Classes whose values need no conversion, or get none: ``True`` is no number, and text is not read."""
+
+
+def _real(value: Any) -> Any:
+    if value.__class__ in PLAIN or not hasattr(value, "__float__"):
+        return value
+    try:
+        return float.__float__(value) if isinstance(value, float) else float(value)
+    except Exception:
+        raise_interrupt()
+        return value
+
+
+def _whole(value: Any) -> Any:
+    if value.__class__ in PLAIN or not hasattr(value, "__index__"):
+        return value
+    try:
+        return int.__index__(value) if isinstance(value, int) else operator.index(value)
+    except Exception:
+        raise_interrupt()
+        return value
+
+
+def _text(value: Any) -> Any:
+    return str.__str__(value) if value.__class__ is not str and isinstance(value, str) else value
+
+
+def _octets(value: Any) -> Any:
+    return bytes.__bytes__(value) if value.__class__ is not bytes and isinstance(value, bytes) else value
+
+
+def _items(convert: Converter) -> Converter:
+    def convert_items(value: Any) -> Any:
+        """Convert the items of a list, a tuple or a set; a copy is made only if one is to be converted."""
+        kind = next((one for one in (list, tuple, frozenset, set) if isinstance(value, one)), None)
+        if kind is None or {*map(type, value)} <= PLAIN:
+            return value
+        return kind(map(convert, value))
+
+    return convert_items
+
+
+def _pairs(convert_key: Converter, convert: Converter) -> Converter:
+    def convert_pairs(value: Any) -> Any:
+        """Convert the keys and values of a mapping; a copy is made only if one is to be converted."""
+        if not isinstance(value, Mapping):
+            return value
+        pairs = list(value.items())
+        if {*map(type, chain.from_iterable(pairs))} <= PLAIN:
+            return value
+        return {convert_key(key): convert(one) for key, one in pairs}
+
+    return convert_pairs
+
+
+_SCALARS: Final[Mapping[str, Converter]] = {"float": _real, "int": _whole, "str": _text, "bytes": _octets}
+_CONTAINERS: Final = (
+    "Iterable",
+    "Sequence",
+    "Collection",
+    "tuple",
+    "list",
+    "frozenset",
+    "AbstractSet",
+    "Set",
+)
+
+
+def _known() -> dict[str, Converter]:
+    found: dict[str, Converter] = dict(_SCALARS)
+    for name, convert in _SCALARS.items():
+        found |= {
+            f"{kind}[{name}{', ...' if kind == 'tuple' else ''}]": _items(convert) for kind in _CONTAINERS
+        }
+        found[f"Mapping[str, {name}]"] = _pairs(_text, convert)
+    found |= {
+        f"str | {other}": _text for other in ("HashFunction", "Path", "os.PathLike[str]", "tuple[str, ...]")
+    }
+    found["str | bytes"] = found["bytes | str"] = lambda value: _octets(_text(value))
+    return found | {f"{annotation} | None": convert for annotation, convert in found.items()}
+
+
+_CONVERTERS: Final = _known()
+
+
+def converter(annotation: object) -> Converter | None:
+    """Return how values of a field or a parameter are converted, by the text of its annotation; ``None`` if they are not.
+
+    Example
+    -------
+    >>> from fractions import Fraction
+    >>> converter("float")(Fraction(1, 2)), converter("Mapping[str, float]")({"a": Fraction(1, 2)}), converter("Any")
+    (0.5, {'a': 0.5}, None)
+    """
+    return _CONVERTERS.get(str(annotation))
