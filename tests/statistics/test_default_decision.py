@@ -83,6 +83,14 @@ def test_no_equal_endpoint_is_given_up_by_chance():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("load", [0.006, 0.008, 0.01])
+def test_neither_of_a_pair_is_starved_where_both_bounds_are_as_long(load, kind):
+    """Law 1, in pools of two to which 30 s bring 36 to 60 requests: trials come in time for either bound."""
+    gaps = [longest_gap(2, kind, rate=load * 2 / MEAN, seed=seed)[0] for seed in range(1, 13)]
+    assert max(gaps) <= 1.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("number", [2, 3, 5, 10])
 @pytest.mark.parametrize("callers", [1, 4, 16, 64])
 def test_no_equal_endpoint_is_starved_by_callers_that_wait(number, callers, kind):

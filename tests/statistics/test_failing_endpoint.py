@@ -76,6 +76,52 @@ def test_the_load_alone_does_it_too():
     assert after >= 0.07
 
 
+def longest_way_back(rate, seeds, **options):
+    """Return the longest time from a recovery to the first pick, over what law 1 allows.
+
+    Requests come at ``rate`` a second (Poisson) from the start, answers take 50 ms (exponential), and the first of ten
+    hosts fails for about 20 s from the 60th on.
+    """
+    longest = 0.0
+    for seed in seeds:
+        clock, chance, serial = ManualClock(), Random(seed), itertools.count()
+        until = 80.0 + 15.0 * chance.random()
+        balancer = LoadBalancer([f"h{k}" for k in range(HOSTS)], clock=clock, rng=Random(seed + 1), **options)
+        due, since = [(chance.expovariate(rate), next(serial), None, None)], 0
+        while True:
+            now, _, lease, outcome = heapq.heappop(due)
+            clock.advance(now - clock.now)
+            if lease is not None:
+                lease.release(outcome)
+                continue
+            heapq.heappush(due, (now + chance.expovariate(rate), next(serial), None, None))
+            lease = balancer.acquire()
+            bad = lease.target == "h0"
+            since += now > until
+            if now > until and bad:
+                longest = max(longest, min((now - until) / 30.0, since / (20 * HOSTS)))
+                lease.release()
+                break
+            broken = bad and 60.0 <= now < until
+            takes = FAST if broken else chance.expovariate(1 / MEAN)
+            end = Outcome.FAILURE if broken else Outcome.SUCCESS
+            heapq.heappush(due, (now + takes, next(serial), lease, end))
+        for *_, lease, outcome in due:
+            if lease is not None:
+                lease.release(outcome)
+        assert balancer.stats().inflight == 0
+    return longest
+
+
+@pytest.mark.parametrize("rate", [2.0, 6.0, 10.0, 30.0, 100.0])
+@pytest.mark.parametrize("options", [{}, {"health": None}], ids=["default health", "no health"])
+def test_an_endpoint_that_failed_is_not_starved_at_low_load(rate, options):
+    """Law 1: it has recovered, so it gets a request in 30 s or 20 requests per endpoint, whether others are idle or not."""
+    longest = longest_way_back(rate, range(12), **options)
+    print(f"{rate:g} requests a second: the longest way back took {longest:.2f} of what is allowed")
+    assert longest <= 1.0
+
+
 def test_half_an_endpoint_gets_less_not_nothing():
     """Failing one request in ten is not failing: the share stays near what is fair."""
     failing, _ = shares_of_the_bad(1, errors=0.1)

@@ -6,7 +6,7 @@
 
     queue     inflight / capacity + 1
     pace      average over answers of sqrt(latency * min(latency, time since the answer before)), over 200 s
-    success   moving average of succeeding (1 s); idle, it heals towards 1 (5 s)
+    success   moving average of succeeding (1 s); idle, it heals towards 1 (8 s)
     reported  1 without load reports; with them, how much busier the endpoint says it is than it usually says
 
 *Pace.* How much of an endpoint's time one request takes lies between two bounds. The time since the answer before is
@@ -86,7 +86,7 @@ class ExpectedDelay(Policy):
 
     memory: float = 200.0
     success_decay: float = 1.0
-    healing: float = 5.0
+    healing: float = 8.0
     floor: float = 0.05
     exponent: float = 3.0
 

@@ -125,6 +125,8 @@ class ExpectedDelayLoad(HotFields):
             self._meet(now)
         elif not self.known:
             self._silent = min(MAX_SILENT, self._silent + 1)
+        self._probe.ended()
+        self._plain_seat = self._seat_if_plain()
         self.restate(now)
 
     def succeeded(self, latency: float, now: float) -> None:
@@ -179,8 +181,8 @@ class ExpectedDelayLoad(HotFields):
             totals.count += self._count
             totals.least = min(totals.least, pace)
         self.restate(now)
-        idle = probe.is_due(now=now, picks=pool.picks, size=pool.size)
-        if idle and probe.stage is Stage.NONE and not node.inflight and self._success is None:
+        idle = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s)
+        if idle and probe.stage is Stage.NONE and not node.inflight:
             probe.stage = Stage.WANTED
             self._plain_seat = None
             self._count = min(self._count, PROBED_COUNT)

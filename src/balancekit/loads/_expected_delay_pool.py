@@ -136,6 +136,11 @@ class ExpectedDelayPool:
         """How many endpoints there are."""
         return len(self._loads)
 
+    @property
+    def round_s(self) -> float:
+        """Seconds in which sweeps come to every endpoint, if there are requests enough."""
+        return max(SWEEP_S, len(self._loads) / SWEPT_PER_S)
+
     def joining_order(self, count: int, rng: Random) -> Sequence[int]:
         """Draw places for the next ``count`` loads; return in what order to make the endpoints, by their numbers.
 
@@ -174,8 +179,7 @@ class ExpectedDelayPool:
         del self._pending[-BATCH:]
         for load in batch:
             load.sweep(now, self._totals)
-        size = len(self._loads)
-        self.deadline = now + max(SWEEP_S, size / SWEPT_PER_S) * min(1.0, BATCH / max(1, size))
+        self.deadline = now + self.round_s / max(1, math.ceil(len(self._loads) / BATCH))
         if not self._pending:
             self._conclude(self._totals)
 

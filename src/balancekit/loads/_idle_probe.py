@@ -1,7 +1,10 @@
 """Trial of an endpoint that has gone without requests for long, so that none is given up for what it once was.
 
-An endpoint that went without a request for 24 s *and* for 15 requests per endpoint of the pool is tried once. If it
-turns out slow again and again, six times if it is very slow, it is tried a sixteenth as often.
+No healthy endpoint is to go without a request for 30 s *and* 20 requests per endpoint of the pool. A trial is due earlier, by
+what may pass until its request begins: a sweep comes to see the last request, another sees that it is due, and
+both wait for requests. That leaves 19 s in a pool of two, 25 s in a pool of twenty and 20 s in one of ten thousand, and
+the like part of the requests. If an endpoint turns out slow again and again, six times if it is very slow, it is tried a
+sixteenth as often.
 
 *How slow it is* is added up over its trials: what an answer took beyond two and a half times the least pace of the pool,
 less what it took below (a cumulative sum after Page, *Continuous inspection schemes*, Biometrika 41, 1954). One as fast
@@ -20,9 +23,14 @@ from typing import Final, final
 
 __all__ = ["IdleProbe", "Stage"]
 
-AFTER_S: Final = 24.0
-AFTER_REQUESTS: Final = 15
-"""An endpoint is tried again after so many seconds and requests per endpoint: 30 s and 20, less what a sweep is late."""
+MAX_GAP_S: Final = 30.0
+MAX_GAP_REQUESTS: Final = 20
+"""No healthy endpoint goes without a request for so many seconds *and* requests per endpoint of the pool."""
+LATE_S: Final = 2.0
+LATE_REQUESTS: Final = 9
+"""A trial is due so much earlier: the second sweep, and the pick after it, wait for requests, which come irregularly."""
+MIN_WAIT: Final = 0.5
+"""The part of that gap that is waited for at least, in pools so large that sweeps take as long."""
 SLOW: Final = 2.5
 """Answers that took more than this many times the least pace of the pool speak against the endpoint, others for it."""
 MAX_SLOWNESS: Final = 6.0
@@ -59,15 +67,23 @@ class IdleProbe:
         if self.stage is Stage.WANTED:
             self.stage = Stage.SENT
 
-    def is_due(self, *, now: float, picks: int, size: int) -> bool:
-        """Whether an endpoint of a pool of ``size`` has been idle for long; the time runs from the first question."""
+    def is_due(self, *, now: float, picks: int, size: int, round_s: float) -> bool:
+        """Whether an endpoint of a pool of ``size`` has been idle for long; the time runs from the first question.
+
+        One sweep every ``round_s`` seconds sees its last request, and another that it is due: each may be late by a round.
+        """
         self._since = min(self._since, now)
-        backoff = 1 if self._slowness < GIVEN_UP else BACKOFF
-        waited = now - self._since >= AFTER_S * backoff
-        return waited and picks - self._since_pick >= AFTER_REQUESTS * backoff * size
+        most = MAX_GAP_REQUESTS * max(1, size)
+        late = (2.0 * round_s + LATE_S) / MAX_GAP_S + LATE_REQUESTS / most
+        wait = max(MIN_WAIT, 1.0 - late) * (1 if self._slowness < GIVEN_UP else BACKOFF)
+        return now - self._since >= MAX_GAP_S * wait and picks - self._since_pick >= most * wait
 
     def answered(self, slowness: float) -> None:
         """Record an answer that took so many times the least pace; it ends the trial, if there was one."""
         if self.stage is not Stage.NONE:
             self.stage = Stage.NONE
             self._slowness = min(GIVEN_UP, max(0.0, self._slowness + min(slowness, MAX_SLOWNESS) - SLOW))
+
+    def ended(self) -> None:
+        """Record that a request ended without an answer: the trial, if it was one, has said nothing of how slow it is."""
+        self.stage = Stage.NONE

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from balancekit.loads._idle_probe import AFTER_REQUESTS, AFTER_S, BACKOFF, IdleProbe, Stage
+from balancekit.loads._idle_probe import BACKOFF, IdleProbe, Stage
 
-SIZE = 4
-SOON = AFTER_S, AFTER_REQUESTS * SIZE
+SIZE = 9
+AFTER_S, AFTER_PICKS = 24.5, 147
+"""30 s less two rounds of a second and two seconds, and 20 requests each likewise; less the time of nine requests."""
+SOON = AFTER_S + 0.01, AFTER_PICKS + 1
 
 
 def is_due(probe: IdleProbe, seconds: float, picks: int) -> bool:
     """Answer whether an endpoint last used at 0 s, before the first pick, is due after so much more."""
     probe.used(now=0.0, picks=0)
     probe.stage = Stage.NONE
-    return probe.is_due(now=seconds, picks=picks, size=SIZE)
+    return probe.is_due(now=seconds, picks=picks, size=SIZE, round_s=1.0)
 
 
 def tried(*answers: float) -> IdleProbe:
@@ -29,20 +31,44 @@ def tried(*answers: float) -> IdleProbe:
     return probe
 
 
-@pytest.mark.parametrize(("seconds", "picks"), [SOON, (AFTER_S * 9, SOON[1]), (AFTER_S, SOON[1] * 9)])
+@pytest.mark.parametrize(("seconds", "picks"), [SOON, (AFTER_S * 9, SOON[1]), (SOON[0], AFTER_PICKS * 9)])
 def test_a_trial_is_due_after_both_time_and_requests(seconds: float, picks: int) -> None:
-    """It is due after 24 s and 15 requests per endpoint, and not before both."""
+    """It is due after so many seconds and requests, and not before both."""
     assert is_due(IdleProbe(), seconds, picks)
-    assert not is_due(IdleProbe(), AFTER_S - 0.001, picks)
-    assert not is_due(IdleProbe(), seconds, SOON[1] - 1)
+    assert not is_due(IdleProbe(), AFTER_S - 0.01, picks)
+    assert not is_due(IdleProbe(), seconds, AFTER_PICKS - 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "round_s", "seconds", "picks"),
+    [
+        (2, 1.0, 19.25, 25),
+        (9, 1.0, 24.5, 147),
+        (9, 2.0, 22.5, 135),
+        (9, 4.0, 18.5, 111),
+        (9, 9.0, 15.0, 90),
+        (90, 1.0, 25.85, 1551),
+        (1, 1.0, 15.0, 10),
+    ],
+)
+def test_the_later_sweeps_may_be_the_sooner_a_trial_is_due(
+    size: int, round_s: float, seconds: float, picks: int
+) -> None:
+    """Two rounds, two seconds and nine requests before 30 s and 20 requests per endpoint, but not before half of them."""
+    for more_s, more_picks in ((0.01, 1), (-0.01, 1), (0.01, -1)):
+        probe = IdleProbe()
+        probe.used(now=0.0, picks=0)
+        probe.stage = Stage.NONE
+        due = probe.is_due(now=seconds + more_s, picks=picks + more_picks, size=size, round_s=round_s)
+        assert due is (more_s > 0.0 and more_picks > 0)
 
 
 def test_the_time_of_an_endpoint_never_used_runs_from_the_first_question() -> None:
     """It is not known since when an endpoint without requests was idle: the first sweep begins the time."""
     probe = IdleProbe()
-    assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE)
-    assert not probe.is_due(now=1000.0 + AFTER_S - 0.001, picks=SOON[1], size=SIZE)
-    assert probe.is_due(now=1000.0 + AFTER_S, picks=SOON[1], size=SIZE)
+    assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE, round_s=1.0)
+    assert not probe.is_due(now=1000.0 + AFTER_S - 0.01, picks=SOON[1], size=SIZE, round_s=1.0)
+    assert probe.is_due(now=1000.0 + SOON[0], picks=SOON[1], size=SIZE, round_s=1.0)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +88,11 @@ def test_the_time_of_an_endpoint_never_used_runs_from_the_first_question() -> No
 )
 def test_slow_answers_put_trials_off(answers: tuple[float, ...], given_up: bool) -> None:
     """What is over two and a half times the least pace adds up to 20, at most 3.5 an answer; what is below is taken off."""
-    seconds, picks = SOON
-    assert is_due(tried(*answers), seconds, picks) is not given_up
-    assert is_due(tried(*answers), seconds * BACKOFF, picks * BACKOFF)
-    assert is_due(tried(*answers), seconds * BACKOFF, picks * BACKOFF - 1) is not given_up
-    assert is_due(tried(*answers), seconds * BACKOFF - 0.001, picks * BACKOFF) is not given_up
+    seconds, picks = SOON[0] * BACKOFF, SOON[1] * BACKOFF
+    assert is_due(tried(*answers), *SOON) is not given_up
+    assert is_due(tried(*answers), seconds, picks)
+    assert is_due(tried(*answers), seconds, AFTER_PICKS * BACKOFF - 1) is not given_up
+    assert is_due(tried(*answers), AFTER_S * BACKOFF - 0.01, picks) is not given_up
 
 
 def test_answers_outside_a_trial_count_for_nothing() -> None:
@@ -81,5 +107,17 @@ def test_a_trial_that_was_not_sent_stays_wanted() -> None:
     """A sweep that sees no request leaves the trial as it is."""
     probe = IdleProbe()
     probe.stage = Stage.WANTED
-    assert not probe.is_due(now=0.0, picks=0, size=SIZE)
+    assert not probe.is_due(now=0.0, picks=0, size=SIZE, round_s=1.0)
     assert probe.stage is Stage.WANTED
+
+
+def test_a_request_without_an_answer_ends_a_trial_and_speaks_neither_for_nor_against_the_endpoint() -> None:
+    """Whether it was seen to begin or not."""
+    probe = tried(*(9.0,) * 5)
+    for seen in (True, False):
+        probe.stage = Stage.WANTED
+        if seen:
+            probe.used(now=0.0, picks=0)
+        probe.ended()
+        assert probe.stage is Stage.NONE
+        assert is_due(probe, *SOON)
