@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
+from balancekit._support.whole import whole
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Effect, Send
 from balancekit.ha._packet import Advert, RejectedAdvert, decode_advert, encode_advert, ip
@@ -111,6 +112,7 @@ class SyncGroupMachine:
         return min(due, default=None)
 
     @checked_arguments
+    @whole
     def start(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Start every member."""
         now = valid.number("now", now)
@@ -119,6 +121,7 @@ class SyncGroupMachine:
         )
 
     @checked_arguments
+    @whole
     def stop(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Stop every member; active ones resign."""
         now = valid.number("now", now)
@@ -140,6 +143,7 @@ class SyncGroupMachine:
         return self.receive(advert, source, now=now)
 
     @checked_arguments
+    @whole
     def receive(self, advert: Advert, source: str, *, now: float) -> tuple[MemberEffect, ...]:
         """Let the member that an advert is meant for receive it.
 
@@ -159,6 +163,7 @@ class SyncGroupMachine:
         return self._settle(now, [_tag(name, machine.receive(advert, source, now=now))])
 
     @checked_arguments
+    @whole
     def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Do what is due: adverts of active members, and the takeover once every backup is due."""
         now = valid.number("now", now)
@@ -172,6 +177,7 @@ class SyncGroupMachine:
         return self._settle(now, found)
 
     @checked_arguments
+    @whole
     def set_priority(
         self, priority: int, *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -185,6 +191,7 @@ class SyncGroupMachine:
         )
 
     @checked_arguments
+    @whole
     def fault(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -195,6 +202,7 @@ class SyncGroupMachine:
         )
 
     @checked_arguments
+    @whole
     def clear(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -209,6 +217,15 @@ class SyncGroupMachine:
         if len(self.machines) == 1:
             return next(iter(self.machines.values())).explain(now=now)
         return "\n".join([f"{name}: {machine.explain(now=now)}" for name, machine in self.machines.items()])
+
+    def _saved(self) -> tuple[Any, ...]:
+        """Return the state of every member, which an interrupted call goes back to."""
+        return set(self._held), [machine._saved() for machine in self.machines.values()]  # noqa: SLF001 - its own members
+
+    def _restore(self, saved: tuple[Any, ...]) -> None:
+        self._held, states = saved
+        for machine, state in zip(self.machines.values(), states, strict=True):
+            machine._restore(state)  # noqa: SLF001 - the same
 
     def _named(self, member: str | None) -> Iterable[str]:
         if member is None:

@@ -10,10 +10,11 @@ Source: RFC 5798 and RFC 9568 section 6; ``preempt_delay``, faults and sync grou
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.whole import whole
 from balancekit.errors import ConfigurationError
 from balancekit.ha._effects import Announce, Became, Effect, Send, Withdraw
 from balancekit.ha._packet import Advert, ip
@@ -30,7 +31,8 @@ class VrrpMachine:
     """The state of one virtual router. Made by :class:`VirtualRouter`.
 
     Call :meth:`advance` when :attr:`deadline` has come, :meth:`receive` with every advert, and carry out the
-    effects that they return, in order. Not thread-safe: one driver owns it.
+    effects that they return, in order. A call that is interrupted has changed nothing, and can be made again. Not
+    thread-safe: one driver owns it.
 
     Example
     -------
@@ -87,6 +89,7 @@ class VrrpMachine:
     # ------------------------------------------------------------------ what a driver calls
 
     @checked_arguments
+    @whole
     def start(self, *, now: float) -> tuple[Effect, ...]:
         """Begin as backup, as active if it owns the addresses, or in fault if a fault was reported before."""
         now = valid.number("now", now)
@@ -97,12 +100,14 @@ class VrrpMachine:
         return self._step(self._start_trigger(), now, "started")
 
     @checked_arguments
+    @whole
     def stop(self, *, now: float) -> tuple[Effect, ...]:
         """End; an active router resigns with an advert of priority 0, so that a backup waits for its skew only."""
         now = valid.number("now", now)
         return self._step(VrrpTrigger.STOP, now, "stopped")
 
     @checked_arguments
+    @whole
     def receive(self, advert: Advert, source: str, *, now: float) -> tuple[Effect, ...]:
         """Take note of an advert.
 
@@ -133,6 +138,7 @@ class VrrpMachine:
         return (*woken, *self._step(trigger, now, f"{source} {what}", advert))
 
     @checked_arguments
+    @whole
     def advance(self, *, now: float) -> tuple[Effect, ...]:
         """Do what is due.
 
@@ -150,6 +156,7 @@ class VrrpMachine:
         return (*woken, *self._step(VrrpTrigger.DOWN, now, f"no advert for {silent:.1f} s"))
 
     @checked_arguments
+    @whole
     def set_priority(self, priority: int, *, now: float) -> tuple[Effect, ...]:
         """Change the priority, as tracking does.
 
@@ -187,6 +194,7 @@ class VrrpMachine:
         return valid.integer("priority", priority, minimum=1, maximum=OWNER - 1)
 
     @checked_arguments
+    @whole
     def fault(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
         """Report that something the router needs is broken: it resigns, and stays out until it is cleared.
 
@@ -199,6 +207,7 @@ class VrrpMachine:
         return self._step(VrrpTrigger.FAIL, now, reason)
 
     @checked_arguments
+    @whole
     def clear(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
         """Report that it is whole again; once no reason is left, the router starts as backup."""
         now = valid.number("now", now)
@@ -208,6 +217,7 @@ class VrrpMachine:
         return self._step(self._start_trigger(), now, f"{reason} cleared")
 
     @checked_arguments
+    @whole
     def leave_with_group(self, *, resign: bool = False, now: float) -> tuple[Effect, ...]:
         """Become backup because another member of the sync group did; resign if that one did."""
         now = valid.number("now", now)
@@ -259,6 +269,15 @@ class VrrpMachine:
         return f"backup: {seen}; would take over in {due:.1f} s"
 
     # ------------------------------------------------------------------ inside
+
+    def _saved(self) -> tuple[Any, ...]:
+        """Return the state that an interrupted call goes back to: a change whose effects no driver carries out must not count."""
+        kept = [getattr(self, name) for name in self.__slots__]
+        return tuple([dict(value) if isinstance(value, dict) else value for value in kept])
+
+    def _restore(self, saved: tuple[Any, ...]) -> None:
+        for name, value in zip(self.__slots__, saved, strict=True):
+            setattr(self, name, value)
 
     def _start_trigger(self) -> VrrpTrigger:
         return VrrpTrigger.START_OWNER if self.priority == OWNER else VrrpTrigger.START
