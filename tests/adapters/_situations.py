@@ -147,6 +147,10 @@ def _wires() -> Iterator[Situation]:
             "a chunk without a size",
             head("200", "Transfer-Encoding: chunked", body=b"xyz\r\nabc\r\n0\r\n\r\n"),
         ),
+        (
+            "a chunk of negative size",
+            head("200", "Transfer-Encoding: chunked", body=b"-2\r\nabc\r\n0\r\n\r\n"),
+        ),
         ("no last chunk", head("200", "Transfer-Encoding: chunked", body=b"3\r\nabc\r\n")),
         ("gzip that is none", head("200", "Content-Encoding: gzip", body=b"not gzip")),
         ("gzip that is none, then deflate", head("200", "Content-Encoding: deflate, gzip", body=b"not gzip")),
@@ -154,7 +158,7 @@ def _wires() -> Iterator[Situation]:
     ):
         for method in BOTH:
             differs = never
-            if name == "a chunk without a size" and method == "GET":
+            if name in {"a chunk without a size", "a chunk of negative size"} and method == "GET":
                 differs = {"aiohttp": (ELSEWHERE, Outcome.FAILURE)}
             elif name == "gzip that is none, then deflate":
                 differs = {"aiohttp": (200, Outcome.SUCCESS)}
@@ -182,6 +186,7 @@ def _wires() -> Iterator[Situation]:
 REASONS = {
     "a length that is none": "urllib3 reads such a body to the end of the connection",
     "a chunk without a size": "aiohttp reads the beginning of a body with the head",
+    "a chunk of negative size": "aiohttp reads the beginning of a body with the head",
     "gzip that is none, then deflate": "aiohttp decodes one encoding, and hands on what has two",
     "103 before 200": "http.client knows no interim answer but 100",
     "hangs up in its head": "http.client takes a head that ends with the connection for a whole one",

@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Final
 from weakref import ref
 
 from balancekit._support.extras import extra
+from balancekit._support.interrupts import raised_by_signal
 
 with extra("requests"):
     import urllib3.exceptions
     from requests import PreparedRequest, Response, exceptions
 
 from balancekit.adapters._call import Call, CallInfo
-from balancekit.adapters._requests_errors import classify_error
+from balancekit.adapters._classification import Classification
+from balancekit.adapters._requests_errors import BROKEN, classify_error
 
 __all__ = ["BalancedResponse", "check_deadline"]
 
@@ -33,6 +35,20 @@ def check_deadline(call: Call, request: PreparedRequest, response: Response | No
         if response is not None:
             response.close()
         raise exceptions.ReadTimeout(DEADLINE_PASSED, request=request)
+
+
+def _classify(error: BaseException, request: PreparedRequest) -> Classification:
+    """Classify an error of a body."""
+    return BROKEN if _is_of_a_chunk(error) else classify_error(error, request)
+
+
+def _is_of_a_chunk(error: BaseException) -> bool:
+    """Return whether an error is that of a chunk of negative size, for which urllib3 has none of its own."""
+    return (
+        isinstance(error, ValueError)
+        and not isinstance(error, exceptions.RequestException | urllib3.exceptions.HTTPError)
+        and not raised_by_signal(error)
+    )
 
 
 class BalancedResponse(Response):
@@ -69,7 +85,9 @@ class BalancedResponse(Response):
         except GeneratorExit:  # the caller reads no further; `close` follows
             raise
         except BaseException as error:
-            call.broke(classify_error(error, self.request))
+            call.broke(_classify(error, self.request))
+            if _is_of_a_chunk(error):
+                raise exceptions.ChunkedEncodingError(error, request=self.request) from error
             if call.over and isinstance(error, exceptions.ConnectionError):  # of a time-out, by requests
                 raise exceptions.ReadTimeout(DEADLINE_PASSED, request=self.request) from error
             raise
@@ -93,8 +111,8 @@ class BalancedResponse(Response):
             if self._reading:
                 return
             error = sys.exc_info()[1]  # urllib3 releases a broken connection, too, before it raises
-            if isinstance(error, urllib3.exceptions.HTTPError) and error is not outer:
-                call.broke(classify_error(error, self.request))
+            if isinstance(error, urllib3.exceptions.HTTPError | ValueError) and error is not outer:
+                call.broke(_classify(error, self.request))
             else:
                 call.whole()
 

@@ -24,12 +24,12 @@ from balancekit.adapters._classification import (
 )
 from balancekit.outcome import Outcome
 
-__all__ = ["PIECE", "UnusableEndpointError", "classify_error", "pieces", "replayable", "rewind"]
+__all__ = ["BROKEN", "PIECE", "UnusableEndpointError", "classify_error", "pieces", "replayable", "rewind"]
 
 PIECE: Final = 65_536
 """Bytes of a file that are read at a time."""
 _UNSENT: Final = Classification(Outcome.CONNECT_FAILED, RetryScope.UNSENT, "connect")
-_BROKEN: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")
+BROKEN: Final = Classification(Outcome.FAILURE, RetryScope.IDEMPOTENT, "disconnect")
 _TOO_LATE: Final = Classification(Outcome.TIMEOUT, RetryScope.IDEMPOTENT, "timeout")
 _OURS: Final = Classification(Outcome.IGNORED)
 
@@ -42,12 +42,12 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Classification], ...]] = (
     (UnusableEndpointError, UNUSABLE),
     (exceptions.ProxyError, _OURS),
     (exceptions.ConnectTimeout, _UNSENT),
-    (exceptions.SSLError, _BROKEN),  # unless it is of the handshake, see below
+    (exceptions.SSLError, BROKEN),  # unless it is of the handshake, see below
     (exceptions.Timeout, _TOO_LATE),
-    (exceptions.ConnectionError, _BROKEN),
-    (exceptions.ChunkedEncodingError, _BROKEN),
+    (exceptions.ConnectionError, BROKEN),
+    (exceptions.ChunkedEncodingError, BROKEN),
     (urllib3.exceptions.ReadTimeoutError, _TOO_LATE),
-    (urllib3.exceptions.HTTPError, _BROKEN),
+    (urllib3.exceptions.HTTPError, BROKEN),
     (exceptions.ContentDecodingError, UNDECODABLE),
     (exceptions.RequestException, _OURS),  # a wrong URL, a wrong header, a body that cannot be decoded
 )
@@ -68,7 +68,7 @@ def classify_error(error: BaseException, request: PreparedRequest) -> Classifica
         if isinstance(error.args[0], urllib3.exceptions.ClosedPoolError):
             return _OURS
     if isinstance(error, exceptions.InvalidHeader) and _is_of_the_answer(error):
-        return _BROKEN
+        return BROKEN
     for kind, classification in _BY_ERROR:
         if isinstance(error, kind):
             return classification
