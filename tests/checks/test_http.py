@@ -185,6 +185,29 @@ def test_a_request_is_well_formed():
     assert b"\r\nHost: 10.0.0.1:8080\r\n" in HttpCheck().exchange(A).request
 
 
+@pytest.mark.parametrize(
+    "host", ["a b", "h/x", "h?x", "u:p@h", "[::1", "h:99999", "h:x", "a..b", "//h", "-" * 70]
+)
+@pytest.mark.parametrize("kind", [HttpCheck, DeepCheck])
+def test_a_host_that_no_server_has_is_refused(kind, host):
+    """What is no host, with or without a port, is refused when the check is made, and not sent as it is given."""
+    with pytest.raises(ConfigurationError, match=r"^host="):
+        kind("/", host=host)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+        ("Shop.Example.:80", "shop.example:80"),
+        ("[::1]:80", "[::1]:80"),
+    ],
+)
+def test_a_host_is_sent_in_its_one_spelling(given, sent):
+    """The host of a check is sent in A-labels, in lower case and without the dot of the root, as that of an address is."""
+    assert f"\r\nHost: {sent}\r\n".encode() in HttpCheck("/", host=given).exchange(A).request
+
+
 @pytest.mark.parametrize("kind", [HttpCheck, DeepCheck])
 def test_the_path_may_be_the_first_argument(kind):
     """A check made with the path by position equals the one made with it by name; nothing else is positional."""

@@ -222,7 +222,7 @@ def _well(status: object) -> bool:
 
 
 def _request(check: HttpCheck | DeepCheck, endpoint: Endpoint[object]) -> bytes:
-    host = check.host or _netloc(_address(check.address, endpoint))
+    host = _netloc(_address(check.address, endpoint) if check.host is None else f"//{check.host}")
     return get(host, check.path, tuple(check.headers.items()))
 
 
@@ -233,7 +233,10 @@ def _address(address: AddressOf | None, endpoint: Endpoint[object]) -> str:
     raise ConfigurationError("address", found, 'a string such as "10.0.0.1:8080", or a URL')
 
 
-def _netloc(address: str) -> str:
+_HOST_AND_PORT: Final = "host and port, or an http(s) URL"
+
+
+def _netloc(address: str, parameter: str = "address") -> str:
     """Return what ``Host`` says: host and port of an address, the host in A-labels."""
     try:
         parts = urlsplit(address)
@@ -241,20 +244,19 @@ def _netloc(address: str) -> str:
     except ValueError:
         host = port = None
     if host is None:
-        raise ConfigurationError("address", address.removeprefix("//"), "host and port, or an http(s) URL")
+        raise ConfigurationError(parameter, address.removeprefix("//"), _HOST_AND_PORT)
     name = f"[{host}]" if ":" in host else host
     return name if port is None else f"{name}:{port}"
 
 
 def _peer(address: str, tls: Any) -> Peer:
-    wanted = "host and port, or an http(s) URL"
     try:
         parts = urlsplit(address)
         port, host = parts.port or _PORTS.get(parts.scheme), ascii_host(parts.hostname or "")
     except ValueError:
-        raise ConfigurationError("address", address.removeprefix("//"), wanted) from None
+        raise ConfigurationError("address", address.removeprefix("//"), _HOST_AND_PORT) from None
     if host is None or port is None:
-        raise ConfigurationError("address", address.removeprefix("//"), wanted)
+        raise ConfigurationError("address", address.removeprefix("//"), _HOST_AND_PORT)
     return Peer(host, port, _tls(tls) if parts.scheme == "https" else None)
 
 
@@ -292,7 +294,9 @@ def _check_http(check: HttpCheck | DeepCheck) -> None:
     for status in statuses:
         valid.integer("statuses", status, minimum=200, maximum=599)
     if check.host is not None:
-        get(valid.text("host", check.host), path, ())
+        if set("/?#@") & set(valid.text("host", check.host)):
+            raise ConfigurationError("host", check.host, _HOST_AND_PORT)
+        _netloc(f"//{check.host}", "host")
     get("-", path, tuple(secret_headers(check.headers).items()))
     _check_address(check.address)
     if check.tls is not None and not hasattr(check.tls, "wrap_socket"):
