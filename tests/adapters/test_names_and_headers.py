@@ -136,7 +136,17 @@ def test_an_address_is_connected_to_and_asked_for_in_ascii(
     [
         *(
             {"url": url}
-            for url in ("\uff48:80", "h:\uff18\uff10", "h:80/../../x", "h:80/a/%2E%2e/b", "h/ü", "h/%zz")
+            for url in (
+                "\uff48:80",
+                "h:\uff18\uff10",
+                "h:80/../../x",
+                "h:80/a/%2E%2e/b",
+                "h/%2e%2e%2fx",
+                "h/a%2F..",
+                "h/%2e%5c%2e%2e",
+                "h/ü",
+                "h/%zz",
+            )
         ),
         *({"url": url} for url in ("h/a\\b", "a_" * 40, "h:80/.", "unix:/a\0b", "h:80\udcff", "//h:80")),
         *({"url": "a:1", "authority": name} for name in ("bücher.test", "a/b", "u@a", "a:0", "a:x", "[half")),

@@ -11,8 +11,10 @@ import pytest
 from balancekit import ConfigurationError
 from balancekit._support.record import Record, field
 from balancekit.checks import HttpCheck
-from balancekit.compat.envoy import SubsetSelector
+from balancekit.compat.envoy import SubsetSelector, ZoneAware
+from balancekit.ha import Tracking
 from balancekit.health import Lifecycle
+from balancekit.outcome import LoadReport
 from balancekit.sim import Poisson
 
 
@@ -77,6 +79,20 @@ class TestConstruction:
         """A TypeError names the class, what was wrong and the parameters that exist."""
         with pytest.raises(TypeError, match=text):
             make()
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: HttpCheck("/", headers={"X": "y"}),
+            lambda: LoadReport(named_metrics={"a": 1.0}),
+            lambda: Tracking(values={"a": 1}),
+            lambda: ZoneAware(local_zone="a", local_zones=["a", "b"]),
+        ],
+    )
+    def test_a_record_with_containers_has_a_hash(self, make):
+        """Equal records have equal hashes, those with mappings and lists too, so that any may be a key."""
+        assert {make(): 1}[make()] == 1
+        assert hash(pickle.loads(pickle.dumps(make()))) == hash(make())
 
     def test_an_iterator_that_never_ends_is_refused(self):
         """Fields that take several values read an iterator up to a million items, sets too."""

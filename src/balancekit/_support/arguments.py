@@ -177,6 +177,8 @@ def fits(value: object, annotation: object, names: dict[str, Any]) -> bool:
         return not hasattr(value, "__next__")
     try:
         return _fits(value, kind, MAX_DEPTH)
+    except (RecursionError, MemoryError):  # there is no room to look
+        return True
     except Exception:  # of the value's own class
         raise_interrupt()
         return False

@@ -55,10 +55,10 @@ def _octets(value: Any) -> Any:
 def _items(convert: Converter) -> Converter:
     def convert_items(value: Any) -> Any:
         """Convert the items of a list, a tuple or a set; a copy is made only if one is to be converted."""
-        kind = next((one for one in (list, tuple, frozenset, set) if isinstance(value, one)), None)
-        if kind is None or {*map(type, value)} <= PLAIN:
-            return value
-        return kind(map(convert, value))
+        for kind in (list, tuple, frozenset, set):
+            if isinstance(value, kind):
+                return value if {*map(type, value)} <= PLAIN else kind(map(convert, value))
+        return value
 
     return convert_items
 

@@ -9,6 +9,7 @@ compiled when the class is made. Here they are written once, and type checkers s
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, dataclass_transform
 
@@ -179,7 +180,7 @@ class Record:
         return all(getattr(self, name) == getattr(other, name) for name in self._fields)
 
     def __hash__(self) -> int:
-        return hash(tuple([getattr(self, name) for name in self._fields]))
+        return hash(tuple([_hashable(getattr(self, name)) for name in self._fields]))
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
@@ -207,6 +208,13 @@ class Policy(Record):
             elif not hasattr(kind, name) or not same(value, getattr(kind, name)):
                 named[name] = value
         return call(kind.__name__, plain, named)
+
+
+def _hashable(value: Any) -> Any:
+    """Return what stands for a value in a hash: equal values have an equal one, mappings and lists too."""
+    if isinstance(value, Mapping):
+        return frozenset([(key, _hashable(one)) for key, one in value.items()])
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def _restore(kind: type[R], values: dict[str, Any], views: tuple[str, ...]) -> R:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final, final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.headers import HEADER_NAME, secret_headers, without_secrets
@@ -205,7 +205,7 @@ def _netloc(host: str, port: int | None) -> str:
 
 def _is_path(path: str) -> bool:
     """Return whether a prefix is percent-encoded, and leads nowhere else by dot segments (RFC 3986, 5.2.4)."""
-    segments = path.lower().replace("%2e", ".").split("/")
+    segments = unquote(path).replace("\\", "/").split("/")
     return _PATH.fullmatch(path) is not None and not {".", ".."} & set(segments)
 
 
