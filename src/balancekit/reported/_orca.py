@@ -12,12 +12,16 @@ name, and read that.
 
 Names are those of the message; JSON may have ``rpsFractional`` for ``rps_fractional``, and text a colon for the sign ``=``.
 
+Numbers in text, and quoted ones in JSON, are decimal, or hexadecimal after ``0x``; ``null`` in JSON leaves a field out. The single
+quotes, bare names and trailing commas that protobuf reads until it drops its "legacy syntax" are no JSON and are rejected.
+
 A report comes from outside. One that is too long, not a report, has a name that is unknown or there twice, or a figure that
 cannot be (NaN, negative, beyond 1e12), is rejected as a whole, as by Envoy. Named figures of the other forms may be negative.
 
 Cost: O(length), some 10 microseconds; headers above 16 KiB are not looked at.
 
-Source: cncf/xds ``orca_load_report.proto``; Envoy 1.40.0; gRPC proposal A51.
+Source: cncf/xds ``orca_load_report.proto``; Envoy 1.40.0; gRPC proposal A51; for numbers Abseil's ``SimpleAtod``, for ``null``
+protobuf's ``json/internal/parser.cc``.
 """
 
 from __future__ import annotations
@@ -49,6 +53,11 @@ FIELDS: Final = {
 }
 """Our names by theirs."""
 _SENDABLE: Final = re.compile(r"[!-+\-./0-9;<>-~]+")
+_DECIMAL: Final = re.compile(r"(\+|-?)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_HEXADECIMAL: Final = re.compile(
+    r"(\+|-?)0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(p[+-]?\d+)?", re.ASCII | re.IGNORECASE
+)
+_BLANKS: Final = " \t\n\v\f\r"
 CAMEL: Final = re.compile("(?<=[a-z])[A-Z]")
 OLD_RATE: Final = "rps"
 """A whole number in place of ``rps_fractional``, which Envoy and gRPC do not look at."""
@@ -155,7 +164,7 @@ def _text(body: str) -> dict[str, Any]:
             raise InvalidLoadReportError(f"{name[:50]!r} is no field of a load report in text")
         if name in figures:
             raise InvalidLoadReportError(f"{name[:50]!r} is there twice")
-        figures[name] = float(found[2])
+        figures[name] = _number(found[2])
         if figures[name] < 0.0:
             raise InvalidLoadReportError(f"{part[:50]!r} is negative")
     return facts
@@ -166,7 +175,11 @@ def _report(facts: Mapping[str, Any]) -> LoadReport:
     unknown = named.keys() - FIELDS.keys() - {OLD_RATE, *MAPS}
     if unknown:
         raise InvalidLoadReportError(f"{min(unknown)[:50]!r} is no field of a load report")
-    figures = {FIELDS[name]: _figure(value) for name, value in named.items() if name in FIELDS}
+    figures = {
+        FIELDS[name]: _figure(value)
+        for name, value in named.items()
+        if name in FIELDS and value is not None  # as if it were not there
+    }
     kv, shares, costs = (
         {str(name): _figure(value) for name, value in (named.get(field) or {}).items()} for field in MAPS
     )
@@ -176,7 +189,17 @@ def _report(facts: Mapping[str, Any]) -> LoadReport:
 def _figure(value: Any) -> float:
     if isinstance(value, bool):
         raise InvalidLoadReportError(f"{value!r} is no number")
-    return float(value)
+    return _number(value) if isinstance(value, str) else float(value)
+
+
+def _number(text: str) -> float:
+    """Read a number as Abseil does: ``float()`` would take underscores and the digits of other scripts, and no hexadecimal ones."""
+    text = text.strip(_BLANKS)
+    if _DECIMAL.fullmatch(text):
+        return float(text)
+    if _HEXADECIMAL.fullmatch(text):
+        return float.fromhex(text)
+    raise InvalidLoadReportError(f"{text[:50]!r} is no number")
 
 
 def _binary(data: bytes) -> LoadReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import statistics
 from random import Random
@@ -74,6 +75,37 @@ def test_json_and_the_old_integer_rate():
     assert parse_orca(OrcaLoadReport(rps=7).SerializeToString()).rps == 7.0
 
 
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        ("10", 10.0),
+        ("+10", 10.0),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("1e2", 100.0),
+        ("1.5E-1", 0.15),
+        ("-0", 0.0),
+        ("0x10", 16.0),
+        ("0XaF", 175.0),
+        ("+0x1.8p1", 3.0),
+        ("0x.8", 0.5),
+        ("0x1p-1", 0.5),
+        ("\t7 ", 7.0),
+    ],
+)
+def test_a_number_in_text_is_read_as_envoy_reads_it(number, value):
+    """Decimal or hexadecimal, with blanks around it; in JSON if it is quoted."""
+    assert parse_orca(f"TEXT eps=1,rps_fractional={number}") == LoadReport(eps=1.0, rps=value)
+    quoted = json.dumps({"eps": 1, "rps_fractional": number})
+    assert parse_orca(f"JSON {quoted}") == LoadReport(eps=1.0, rps=value)
+
+
+def test_null_in_json_leaves_a_field_out():
+    """Figures and groups of figures alike, as protobuf's JSON has it."""
+    text = json.dumps({"eps": 1, **dict.fromkeys(("cpu_utilization", "rps", "named_metrics", "utilization"))})
+    assert parse_orca(f"JSON {text}") == LoadReport(eps=1.0)
+
+
 def test_text_has_an_equals_sign_or_a_colon_and_two_kinds_of_named_figures():
     """As Envoy reads it: blanks around the commas, and a name of its own in each kind."""
     text = "TEXT eps:1, rps_fractional=5,utilization.disk=0.7,named_metrics.disk=0.1,"
@@ -102,12 +134,37 @@ def test_text_has_an_equals_sign_or_a_colon_and_two_kinds_of_named_figures():
         "TEXT cpu_utilization=nan",
         "TEXT cpu_utilization=inf",
         "TEXT cpu_utilization=-1",
+        *[
+            f"TEXT rps_fractional={number}"
+            for number in (
+                "1_0",
+                "\u0661",
+                "1e",
+                ".",
+                "e5",
+                "+-1",
+                "--1",
+                "0x",
+                "0x.",
+                "0x1p",
+                "0xg",
+                "1 0",
+                "\xa01",
+                "-0x1",
+                "",
+            )
+        ],
         "TEXT rps_fractional=1e308",
         "TEXT named_metrics.kv=nan",
         "JSON {",
         "JSON []",
         "JSON 1",
-        'JSON {"cpu_utilization": null}',
+        'JSON {"named_metrics": {"kv": null}}',
+        "JSON {'cpu_utilization': 0.5}",
+        "JSON {cpu_utilization: 0.5}",
+        'JSON {"cpu_utilization": 0.5,}',
+        'JSON {"cpu_utilization": 0x1}',
+        'JSON {"cpu_utilization": "1_0"}',
         'JSON {"cpu_utilization": "x"}',
         'JSON {"named_metrics": 3}',
         "JSON " + "[" * 10_000,
