@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import logging
@@ -18,7 +19,8 @@ from pathlib import Path
 import pytest
 from dnslib.server import DNSServer
 
-from balancekit.cli import main
+from balancekit._support.parser import UNITS
+from balancekit.cli import _parser, main
 from balancekit.cli._check_command import SCHEMES
 from balancekit.cli._ending import Ending
 from balancekit.cli._gslb_serve import PORTS_TRIED, _listening
@@ -62,7 +64,7 @@ def folder(tmp_path, monkeypatch):
         (["gslb", "simulate", "zone.toml", "www", "--step", "1e-9"], "--step=1e-09"),
         (
             ["gslb", "simulate", "zone.toml", "www", "--seconds", "1e7"],
-            "--step=15.0 is not allowed: expected a finite number > 0 and >= 10",
+            "--step=15.0 is not allowed: expected a finite number of seconds > 0 and >= 10",
         ),
         (["gslb", "simulate", "zone.toml", "www", "--step", "nan"], "--step=nan"),
         (["gslb", "simulate", "zone.toml", "www", "--seconds", "inf"], "--seconds=inf"),
@@ -118,6 +120,81 @@ def test_a_mistake_is_one_line_that_names_it(words, named, capsys):
     assert written.err.startswith(f"balancekit {words[0]}")
     assert written.err.count("\n") == 1
     assert named in written.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["top", "http://a/", "--interval", "1s"], "--interval: '1s' is not a number of seconds"),
+        (["top", "http://a/", "--count", "1.5"], "--count: '1.5' is not a whole number of readings"),
+        (["check", "a:1", "--timeout", "1s"], "--timeout: '1s' is not a number of seconds"),
+        (["gslb", "serve", "zone.toml", "--port", "dns"], "--port: 'dns' is not a whole number"),
+        (
+            ["gslb", "simulate", "zone.toml", "www", "--fall", "x"],
+            "--fall: 'x' is not a whole number of checks",
+        ),
+        (["plan", "a", "b", "--size", "1e3"], "--size: '1e3' is not a whole number of slots"),
+        (["plan", "a", "b", "--imbalance", "10%"], "--imbalance: '10%' is not a number"),
+        (["plan", "a", "b", "--vnodes", "9" * 5_000], " is not a whole number of points"),
+        (["explain", "zone.toml", "www", "--seed", "x"], "--seed: 'x' is not a whole number"),
+        (
+            ["vrrp", "run", "--interface", "lo", *ROUTER, "--interval", "x"],
+            "--interval: 'x' is not a number of seconds",
+        ),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("folder")
+def test_what_is_no_number_is_named_with_its_unit(words, says, capsys):
+    """Not with the name of a type of Python, and cut short."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.endswith(says)
+    assert len(error) < 300
+
+
+def options_of(parser):
+    """Return the options of a command and of the commands within it, each with the command's name."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from options_of(command)
+        else:
+            yield parser.prog, action
+
+
+def test_every_number_of_seconds_says_so():
+    """An option whose value is a real number has its unit in the help, unless it is a share."""
+    reals = [(prog, action) for prog, action in options_of(_parser()) if action.type is float]
+    assert {action.option_strings[0] for _, action in reals if action.metavar not in UNITS} == {"--imbalance"}
+    assert len(reals) > 8
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (["--interval", "0"], "a multiple of 0.01 seconds from 0.01 to 40.95"),
+        (["--interval", "-1"], "a multiple of 0.01 seconds from 0.01 to 40.95"),
+        (["--interval", "0.005"], "a multiple of 0.01 seconds from 0.01 to 40.95"),
+        (["--interval", "40.96"], "a multiple of 0.01 seconds from 0.01 to 40.95"),
+        (["--interval", "nan"], "a multiple of 0.01 seconds from 0.01 to 40.95"),
+        (["--interval", "0", "--vrrp-version", "2"], "whole seconds from 1 to 255"),
+        (["--interval", "1.5", "--vrrp-version", "2"], "whole seconds from 1 to 255"),
+        (["--interval", "256", "--vrrp-version", "2"], "whole seconds from 1 to 255"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_interval_that_no_advert_carries_is_named_with_its_bounds(words, allowed, tmp_path, capsys):
+    """One sentence whatever is wrong with it: its sign, its size or its fraction."""
+    log = tmp_path / "log"
+    log.write_text("")
+    assert main(["vrrp", "replay", str(log), "--source", "192.0.2.1", *ROUTER, *words]) == 2
+    value = float(words[1])
+    assert capsys.readouterr().err == (
+        f"balancekit vrrp replay: interval={value!r} is not allowed: expected {allowed}\n"
+    )
 
 
 @pytest.mark.parametrize(

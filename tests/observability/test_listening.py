@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from balancekit import ConfigurationError, Endpoint, First, LoadBalancer, Outcome
 from balancekit.adapters import HttpTarget
-from balancekit.events import Retried
+from balancekit.events import Cooling, Draining, Ejected, Retried, Suppressed
 from balancekit.loads import InFlight
 from balancekit.observability import log_events
 from balancekit.testing import ManualClock
@@ -95,6 +96,28 @@ def test_events_are_records_with_their_fields(caplog: pytest.LogCaptureFixture) 
     assert record["balancekit_streak"] == 1
     assert "s3cret" not in caplog.text
     assert "s3cret" not in repr([r.__dict__ for r in caplog.records])
+
+
+def test_times_of_events_are_logged_as_seconds_from_them(caplog: pytest.LogCaptureFixture) -> None:
+    """The balancer's clock begins anywhere; the record has its figures, with the time of the event beside them."""
+    lb = LoadBalancer(["a"])
+    stop = log_events(lb)
+    with caplog.at_level(logging.INFO, "balancekit"):
+        lb.emit(Ejected(endpoint="a", at=1000.0, until=1012.44, streak=2, cause="three failures"))
+        lb.emit(Suppressed(endpoint="a", at=1000.0, until=math.inf, penalty=2000.0))
+        lb.emit(Cooling(endpoint="a", at=1000.0, until=1300.0))
+        lb.emit(Draining(endpoint="a", at=1000.0, inflight=1, deadline=1030.0))
+        lb.emit(Draining(endpoint="a", at=1000.0, inflight=1, deadline=None))
+    stop()
+    assert [record.getMessage() for record in caplog.records] == [
+        "a ejected (until=+12.4 s, streak=2, cause=three failures)",
+        "a suppressed (until=+inf s, penalty=2000.0)",
+        "a cooling (until=+300.0 s)",
+        "a draining (inflight=1, deadline=+30.0 s)",
+        "a draining (inflight=1, deadline=None)",
+    ]
+    record = caplog.records[0].__dict__
+    assert (record["balancekit_at"], record["balancekit_until"]) == (1000.0, 1012.44)
 
 
 # ---------------------------------------------------------------------------- the dashboard

@@ -55,11 +55,12 @@ def number(
     minimum: float = -math.inf,
     maximum: float = math.inf,
     above: float | None = None,
+    unit: str = "",
     hint: str = "",
 ) -> float:
     """Return a finite real number in ``[minimum, maximum]``, and greater than ``above`` if that is given.
 
-    The error ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was probably meant.
+    The error names the unit, and ends with ``hint``; where at most 1 is allowed, a percentage gets the share that was probably meant.
     """
     result = math.nan
     if hasattr(value, "__float__") and not isinstance(value, bool):
@@ -72,14 +73,16 @@ def number(
             return result
     if maximum == 1.0 and 1.0 < result <= 100.0:
         hint = f"; for {result:g} % write {result / 100.0:g}"
-    raise ConfigurationError(parameter, value, f"a finite number{_range(minimum, maximum, above)}{hint}")
+    raise ConfigurationError(
+        parameter, value, f"a finite number{unit and ' of '}{unit}{_range(minimum, maximum, above)}{hint}"
+    )
 
 
 def seconds(
     parameter: str, value: Any, *, minimum: float = 0.0, above: float | None = None, long: float = LONG_S
 ) -> float:
     """Return a number of seconds, and warn of one above ``long``, where seconds are short: milliseconds were meant."""
-    result = number(parameter, value, minimum=minimum, above=above)
+    result = number(parameter, value, minimum=minimum, above=above, unit="seconds")
     if result > long:
         text = f"{parameter}={result:g} is more than {_words(long)}; it counts seconds: write {result / 1000.0:g} for {result:g} ms"
         warnings.warn(text, UserWarning, stacklevel=4)

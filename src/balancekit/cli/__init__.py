@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 
 import balancekit
 from balancekit._support.output import discard
+from balancekit._support.parser import Parser
 from balancekit.cli._bench_options import add_bench
 from balancekit.cli._capacity import add_capacity, run_capacity
 from balancekit.cli._check_options import add_check
@@ -18,7 +19,6 @@ from balancekit.cli._export_command import add_export, run_export
 from balancekit.cli._file_kinds import add_explain, run_explain
 from balancekit.cli._gslb_command import add_gslb, run_gslb
 from balancekit.cli._lint_command import add_lint, run_lint
-from balancekit.cli._parser import Parser
 from balancekit.cli._plan import add_plan, run_plan
 from balancekit.cli._proxy_options import add_proxy
 from balancekit.cli._status import (
@@ -188,7 +188,10 @@ def _add_demo(commands: Any) -> None:
         epilog="example: balancekit demo --tiers --seconds 30     as root, an address moves by VRRP",
     )
     demo.add_argument(
-        "--seconds", type=_seconds, help="how long callers keep coming (default 18, with --tiers 30)"
+        "--seconds",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long callers keep coming (default 18, with --tiers 30)",
     )
     demo.add_argument(
         "--tiers",
@@ -218,8 +221,12 @@ def _add_top(commands: Any) -> None:
         description="A live table of endpoints, read from the Prometheus metrics of a process.",
     )
     top.add_argument("url", metavar="URL", help="its metrics, as http://127.0.0.1:8000/metrics")
-    top.add_argument("--interval", type=float, default=1.0, help="seconds between two readings (default 1)")
-    top.add_argument("--count", type=int, default=0, help="end after so many (default: on Ctrl-C)")
+    top.add_argument(
+        "--interval", type=float, default=1.0, metavar="SECONDS", help="between two readings (default 1)"
+    )
+    top.add_argument(
+        "--count", type=int, default=0, metavar="READINGS", help="end after so many (default: on Ctrl-C)"
+    )
     top.add_argument("--json", action="store_true", help="print one line of data an interval")
 
 

@@ -17,5 +17,5 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--path", help="path of an HTTP check (default: that of the file, or /)")
     parser.add_argument("--tcp", action="store_true", help="only connect")
-    parser.add_argument("--timeout", type=float, help="seconds a check may take (default 2)")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="a check may take (default 2)")
     parser.add_argument("--json", action="store_true", help="print data")

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from balancekit._support.parser import Parser
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._first_list import first_list
-from balancekit.cli._parser import Parser
 from balancekit.config import load
 from balancekit.errors import ConfigurationError
 

@@ -21,7 +21,7 @@ def add_gslb(parser: argparse.ArgumentParser) -> None:
     serve.add_argument("file", metavar="FILE", help="a zone file (TOML or JSON)")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, default=5353, help="the port (default 5353)")
-    serve.add_argument("--seconds", type=float, help="end after so many seconds")
+    serve.add_argument("--seconds", type=float, metavar="SECONDS", help="end after so many")
     simulating = commands.add_parser(
         "simulate",
         help="play a death and a return in virtual time, with caching resolvers",
@@ -38,17 +38,21 @@ def add_gslb(parser: argparse.ArgumentParser) -> None:
             metavar="ID,ID@SECONDS",
             help=f"endpoints that {what}, and when",
         )
-    simulating.add_argument("--seconds", type=float, default=300.0, help="(default 300)")
-    simulating.add_argument("--step", type=float, default=15.0, help="seconds a line (default 15)")
-    simulating.add_argument("--resolvers", type=int, default=200, help="(default 200)")
+    simulating.add_argument("--seconds", type=float, default=300.0, metavar="SECONDS", help="(default 300)")
+    simulating.add_argument("--step", type=float, default=15.0, metavar="SECONDS", help="a line (default 15)")
+    simulating.add_argument("--resolvers", type=int, default=200, metavar="RESOLVERS", help="(default 200)")
     simulating.add_argument(
         "--clients", metavar="FILE", help="client subnets, one a line; a resolver for each instead"
     )
     simulating.add_argument(
-        "--fall", type=int, default=3, help="failed checks until an endpoint is down (default 3)"
+        "--fall", type=int, default=3, metavar="CHECKS", help="failed until an endpoint is down (default 3)"
     )
-    simulating.add_argument("--rise", type=int, default=2, help="passed checks until it is up (default 2)")
-    simulating.add_argument("--interval", type=float, default=5.0, help="seconds between checks (default 5)")
+    simulating.add_argument(
+        "--rise", type=int, default=2, metavar="CHECKS", help="passed until it is up (default 2)"
+    )
+    simulating.add_argument(
+        "--interval", type=float, default=5.0, metavar="SECONDS", help="between checks (default 5)"
+    )
     simulating.add_argument("--seed", type=int, default=1, help="of everything that is random")
     simulating.add_argument("--json", action="store_true", help="print data")
 

@@ -50,7 +50,11 @@ def serve(path: Path, options: argparse.Namespace) -> int:
     from balancekit.observability.logs import LEVELS, log_events  # noqa: PLC0415 - the same
 
     valid.integer("--port", options.port, minimum=0, maximum=MAX_PORT)
-    seconds = math.inf if options.seconds is None else valid.number("--seconds", options.seconds, above=0.0)
+    seconds = (
+        math.inf
+        if options.seconds is None
+        else valid.number("--seconds", options.seconds, above=0.0, unit="seconds")
+    )
     read = read_zone(path, read_document(path))
     checked = None if read.check is None else CheckedEndpoints(read)
     ended = Ending()
@@ -123,9 +127,13 @@ class CheckedEndpoints:
             raise ConfigurationError("check.kind", self._kind, "'http' or 'tcp'")
         self._port = valid.integer("check.port", self.table.get("port", 80), minimum=1, maximum=MAX_PORT)
         self.check = TcpCheck() if self._kind == "tcp" else HttpCheck(self.table.get("path", "/"))
-        interval = valid.number("check.interval", self.table.get("interval", 5.0), above=0.0)
+        interval = valid.number("check.interval", self.table.get("interval", 5.0), above=0.0, unit="seconds")
         timeout = valid.number(
-            "check.timeout", self.table.get("timeout", min(2.0, interval)), above=0.0, maximum=interval
+            "check.timeout",
+            self.table.get("timeout", min(2.0, interval)),
+            above=0.0,
+            maximum=interval,
+            unit="seconds",
         )
         self.schedule = Schedule(interval, timeout=timeout)
         self.balancer: LoadBalancer[str] = LoadBalancer(self._endpoints(read), health=CHECKS_DECIDE)

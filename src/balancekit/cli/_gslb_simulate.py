@@ -31,8 +31,8 @@ def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
     changes = [EndpointChange(*_change("--down", text), False) for text in options.down]
     changes += [EndpointChange(*_change("--up", text), True) for text in options.up]
     ttl = read.zone.ttl(options.name)
-    seconds = valid.number("--seconds", options.seconds, above=0.0)
-    width = valid.number("--step", options.step, above=0.0, minimum=seconds / MAX_STEPS)
+    seconds = valid.number("--seconds", options.seconds, above=0.0, unit="seconds")
+    width = valid.number("--step", options.step, above=0.0, minimum=seconds / MAX_STEPS, unit="seconds")
     report = DnsSimulation(
         policy,
         resolvers=options.resolvers,

@@ -31,8 +31,10 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("before", metavar="BEFORE", help=endpoints)
     parser.add_argument("after", metavar="AFTER", help=endpoints)
     parser.add_argument("--algorithm", choices=tuple(SIZES), help="of endpoints (default ring)")
-    parser.add_argument("--vnodes", type=int, help="points per endpoint of weight 1 (ring; default 150)")
-    parser.add_argument("--size", type=int, help="slots (maglev; default 65537)")
+    parser.add_argument(
+        "--vnodes", type=int, metavar="POINTS", help="per endpoint of weight 1 (ring; default 150)"
+    )
+    parser.add_argument("--size", type=int, metavar="SLOTS", help="of the table (maglev; default 65537)")
     parser.add_argument(
         "--imbalance", type=float, help="size it so that the busiest is at most so far above the mean, as 0.1"
     )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from balancekit.cli._parser import Parser
+from balancekit._support.parser import Parser
 from balancekit.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -28,7 +28,9 @@ def add_proxy_plan(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of proxies: an access log (nginx combined, HAProxy httplog, Envoy default); its last hour counts",
     )
-    parser.add_argument("--hours", type=float, help="of the log, back from its last line (default 1)")
+    parser.add_argument(
+        "--hours", type=float, metavar="HOURS", help="of the log, back from its last line (default 1)"
+    )
     parser.add_argument("--host", help="of proxies: the Host header where none is known (default localhost)")
 
 
@@ -67,7 +69,7 @@ def _requests(options: argparse.Namespace) -> tuple[list[ProxyRequest], int]:
     found: list[ProxyRequest] = []
     left_out = 0
     host = "localhost" if options.host is None else options.host
-    hours = 1.0 if options.hours is None else valid.number("--hours", options.hours, above=0.0)
+    hours = 1.0 if options.hours is None else valid.number("--hours", options.hours, above=0.0, unit="hours")
     if options.log is not None:
         with (
             readable(options.log, parameter="--log"),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from balancekit.cli._parser import Parser
+from balancekit._support.parser import Parser
 from balancekit.cli._text_file import read_text
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import Request, RouteTable, route_table

@@ -58,7 +58,7 @@ class EndpointRow(NamedTuple):
 
 def run_top(options: argparse.Namespace) -> int:
     """Show endpoints until interrupted; return the exit status."""
-    valid.number("--interval", options.interval, minimum=0.05, maximum=3600.0)
+    valid.number("--interval", options.interval, minimum=0.05, maximum=3600.0, unit="seconds")
     valid.integer("--count", options.count, minimum=0)
     is_web = options.url.startswith(("http://", "https://"))
     if not is_web or "@" in options.url.partition("?")[0]:  # a password would be looked up in DNS

@@ -51,8 +51,16 @@ def add_vrrp(parser: argparse.ArgumentParser) -> None:
         f"{CHECK_TIMEOUT_S:g} s. May be repeated",
     )
     run.add_argument("--check-interval", type=float, default=1.0, metavar="SECONDS", help="(default 1)")
-    run.add_argument("--rise", type=int, default=2, help="passes until a check counts as passing (default 2)")
-    run.add_argument("--fall", type=int, default=2, help="failures until it counts as failing (default 2)")
+    run.add_argument(
+        "--rise",
+        type=int,
+        default=2,
+        metavar="CHECKS",
+        help="passed until a check counts as passing (default 2)",
+    )
+    run.add_argument(
+        "--fall", type=int, default=2, metavar="CHECKS", help="failed until it counts as failing (default 2)"
+    )
     _add_router(run)
     replaying = commands.add_parser(
         "replay",
@@ -80,9 +88,13 @@ def _add_router(parser: argparse.ArgumentParser) -> None:
         help="a protected address. May be repeated",
     )
     parser.add_argument("--priority", type=int, default=100, help="1 to 255 (default 100)")
-    parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="(default 1)")
+    parser.add_argument(
+        "--interval", type=float, default=1.0, metavar="SECONDS", help="between adverts (default 1)"
+    )
     parser.add_argument("--vrrp-version", type=int, default=3, choices=(2, 3), help="(default 3)")
-    parser.add_argument("--missed", type=int, default=3, help="adverts missed until takeover (default 3)")
+    parser.add_argument(
+        "--missed", type=int, default=3, metavar="ADVERTS", help="missed until takeover (default 3)"
+    )
     parser.add_argument(
         "--no-preempt", action="store_true", help="leave an active router of lower priority alone"
     )
@@ -126,7 +138,9 @@ def _run(options: argparse.Namespace) -> int:
     checks = {command: _words(command) for command in options.check}
     if options.advert_log is not None:
         _require_writable(options.advert_log)
-    every = valid.number("--check-interval", options.check_interval, above=0.0, maximum=MAX_INTERVAL_S)
+    every = valid.number(
+        "--check-interval", options.check_interval, above=0.0, maximum=MAX_INTERVAL_S, unit="seconds"
+    )
     router = _router(options, options.source or interface_address(options.interface))
     hook = None if options.no_addresses else ip_address_hook(options.interface, *options.address)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from balancekit.cli._parser import Parser
+from balancekit._support.parser import Parser
 from balancekit.cli._zone_file import observed_clients, read_zone
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import (

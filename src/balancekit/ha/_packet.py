@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import math
 import struct
+from contextlib import suppress
 from typing import Final
 
 from balancekit._support import validation as valid
@@ -36,6 +38,7 @@ __all__ = [
     "Advert",
     "Ipv4Checksum",
     "RejectedAdvert",
+    "check_interval",
     "decode_advert",
     "encode_advert",
 ]
@@ -129,17 +132,28 @@ class Advert(Record):
             raise ConfigurationError("version", self.version, "2 or 3")
         valid.integer("vrid", self.vrid, minimum=1, maximum=255)
         valid.integer("priority", self.priority, minimum=0, maximum=255)
-        valid.number("interval", self.interval, minimum=0.0, maximum=MAX_INTERVAL_S[self.version])
-        ticks = self.interval * (100 if self.version == 3 else 1)
-        if abs(ticks - round(ticks)) > 1e-6:
-            allowed = "a multiple of 0.01 s" if self.version == 3 else "whole seconds in version 2"
-            raise ConfigurationError("interval", self.interval, allowed)
+        check_interval(self.interval, self.version, minimum=0)
         if not isinstance(self.addresses, tuple) or not 1 <= len(self.addresses) <= 255:
             raise ConfigurationError("addresses", self.addresses, "a tuple of 1 to 255 addresses")
         families = {ip(address, "addresses").version for address in self.addresses}
         if len(families) > 1 or (self.version == 2 and families != {4}):
             allowed = "IPv4 addresses" if self.version == 2 else "addresses of one family"
             raise ConfigurationError("addresses", self.addresses, allowed)
+
+
+def check_interval(value: object, version: int, *, minimum: int) -> None:
+    """Raise if an interval cannot be sent, or is shorter than so many of the units that are sent."""
+    ticks = math.nan
+    with suppress(ConfigurationError):
+        ticks = valid.number("interval", value) * (100 if version == 3 else 1)
+    most = MAX_INTERVAL_S[version] * (100 if version == 3 else 1)
+    if not minimum - 1e-6 <= ticks <= most + 1e-6 or abs(ticks - round(ticks)) > 1e-6:
+        allowed = (
+            f"a multiple of 0.01 seconds from {minimum / 100:g} to 40.95"
+            if version == 3
+            else f"whole seconds from {minimum} to 255"
+        )
+        raise ConfigurationError("interval", value, allowed)
 
 
 def ip(address: str, parameter: str = "address") -> IpAddress:

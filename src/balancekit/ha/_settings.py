@@ -22,7 +22,15 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.ha._packet import IPV4_GROUP, IPV6_GROUP, MAX_INTERVAL_S, Advert, Ipv4Checksum, ip
+from balancekit.ha._packet import (
+    IPV4_GROUP,
+    IPV6_GROUP,
+    MAX_INTERVAL_S,
+    Advert,
+    Ipv4Checksum,
+    check_interval,
+    ip,
+)
 
 __all__ = ["OWNER", "RouterSettings"]
 
@@ -60,9 +68,10 @@ class RouterSettings(Record):
     check_pause: bool = True
 
     def _check(self) -> None:
-        self.advert(1)  # version, vrid, interval and addresses are checked there
+        if self.version in MAX_INTERVAL_S:
+            check_interval(self.interval, self.version, minimum=1)
+        self.advert(1)  # version, vrid and addresses are checked there
         valid.integer("priority", self.priority, minimum=1, maximum=OWNER)
-        valid.number("interval", self.interval, above=0.0, maximum=MAX_INTERVAL_S[self.version])
         valid.number("preempt_delay", self.preempt_delay, minimum=0.0)
         valid.integer("missed", self.missed, minimum=1)
         valid.number("min_interval", self.min_interval, minimum=0.0)

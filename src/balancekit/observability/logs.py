@@ -1,7 +1,8 @@
 """Structured logging: one record for each event, with its fields beside the text.
 
 Needs nothing: the standard library's ``logging``. Fields are in the record (``extra``), so a JSON formatter, or structlog
-through its bridge, has them as data. Targets are never logged, and so no header and no key is.
+through its bridge, has them as data: times as they are, in seconds of the balancer's clock, as ``balancekit_at`` is. The text has
+seconds from the event in their place. Targets are never logged, and so no header and no key is.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ LEVELS: Final[Mapping[type[Event], int]] = MappingProxyType(
     }
 )
 """How loud each kind of event is; those that are not here are told at INFO."""
+_TIMES: Final = frozenset({"until", "deadline"})
+"""Fields that are times of the balancer's clock."""
 
 
 def log_events(
@@ -93,9 +96,20 @@ def log_events(
             return
         kind = type(event).__name__.lower()
         fields = {name: getattr(event, name) for name in event._fields if name != "at"}
-        rest = ", ".join(f"{name}={value}" for name, value in fields.items() if name != "endpoint")
+        rest = ", ".join(
+            [
+                f"{name}={_shown(name, value, event.at)}"
+                for name, value in fields.items()
+                if name != "endpoint"
+            ]
+        )
         extra = {f"balancekit_{name}": value for name, value in fields.items()}
         extra |= {"balancekit_event": kind, "balancekit_service": service, "balancekit_at": event.at}
         to.log(level, "%s %s%s", event.endpoint, kind, f" ({rest})" if rest else "", extra=extra)
 
     return balancer.on_event(log)
+
+
+def _shown(name: str, value: object, at: float) -> object:
+    """Return how a field is shown: a time as seconds from the event, for the balancer's clock begins anywhere."""
+    return f"+{value - at:.1f} s" if name in _TIMES and isinstance(value, float) else value

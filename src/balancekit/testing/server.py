@@ -9,7 +9,6 @@ with the name of the server. Needs the extra ``testing`` (aiohttp).
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import ssl
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from balancekit._support import validation as valid
+from balancekit._support.parser import Parser
 from balancekit._support.signature import spelled
 from balancekit.errors import ConfigurationError
 from balancekit.testing._behavior import Behavior
@@ -309,17 +309,23 @@ def _behavior(behavior: str | Behavior | None, fields: dict[str, Any]) -> Behavi
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run toy servers from the command line until interrupted; return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m balancekit.testing.server",
         description="Toy HTTP servers on loopback. A URL may ask for a fault: /status?code=503, /slow?seconds=1, "
         "/hang, /reset, /half, /pieces, /events, /echo.",
     )
-    parser.add_argument("--count", type=int, default=4, help="how many servers (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=int, default=4, metavar="SERVERS", help="how many (default: %(default)s)"
+    )
     parser.add_argument(
         "--port", type=int, default=FIRST_PORT, help="port of the first one (default: %(default)s)"
     )
     parser.add_argument(
-        "--latency", type=float, default=0.0, help="median seconds to a response (default: %(default)s)"
+        "--latency",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="median time to a response (default: %(default)s)",
     )
     parser.add_argument(
         "--jitter", type=float, default=0.3, help="sigma of the lognormal latency (default: %(default)s)"

@@ -1,0 +1,42 @@
+"""The parser of commands: its help reaches the reader, and its errors say what is allowed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from balancekit.errors import brief
+
+__all__ = ["Parser"]
+
+NUMBERS: Final[Mapping[object, str]] = MappingProxyType({int: "a whole number", float: "a number"})
+UNITS: Final = frozenset(
+    {"ADVERTS", "CHECKS", "HOURS", "POINTS", "READINGS", "RESOLVERS", "SECONDS", "SERVERS", "SLOTS"}
+)
+"""What stands for a value in the help, if that is a unit."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises if its help or a version cannot be written, which argparse passes over.
+
+    A text that is no number is refused with the unit of the option, not with the name of a type.
+    """
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        number = NUMBERS.get(action.type)
+        if number is None:
+            return super()._get_value(action, arg_string)
+        try:
+            return action.type(arg_string)  # type: ignore[operator, misc]
+        except ValueError:
+            unit = f" of {action.metavar.lower()}" if action.metavar in UNITS else ""
+            raise argparse.ArgumentError(action, f"{brief(arg_string)} is not {number}{unit}") from None
