@@ -136,7 +136,8 @@ class ZoneOrder:
     >>> from balancekit.compat.envoy import Host
     >>> from balancekit.loads import InFlight
     >>> hosts = [Node(Host(name, zone=name).endpoint(), InFlight()) for name in "ab"]
-    >>> ZoneOrder(ZoneAware(local_zone="a", local_zones="aab", min_cluster_size=2), hosts).local_share
+    >>> order, rng = ZoneOrder(ZoneAware(local_zone="a", local_zones="aab", min_cluster_size=2), hosts), Random(1)
+    >>> round(sum([order.next(rng) == "a" for _ in range(10_000)]) / 10_000, 2)
     0.75
     """
 
@@ -164,11 +165,6 @@ class ZoneOrder:
             if zone != self._zone and share > needed[zone]:
                 total += share - needed[zone]
                 self._residual.append((zone, total))
-
-    @property
-    def local_share(self) -> float | None:
-        """The share of the requests that stay in the own zone; ``None`` if zones do not matter."""
-        return None if self._local is None else self._local / PARTS
 
     def next(self, rng: Random) -> str | None:
         """Return the zone of a request, ``None`` if any host may take it."""

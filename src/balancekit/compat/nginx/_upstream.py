@@ -116,11 +116,6 @@ class Upstream:
         peer = self._peer(name)
         peer.conns = max(0, peer.conns + valid.integer("count", count, minimum=-peer.conns))
 
-    @checked_arguments
-    def set_down(self, name: str, *, down: bool) -> None:
-        """Mark a server down or up."""
-        self._peer(name).down = valid.flag("down", down)
-
     @property
     def connections(self) -> Mapping[str, int]:
         """How many requests are in progress on each server."""
