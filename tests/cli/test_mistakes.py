@@ -6,7 +6,9 @@ import argparse
 import errno
 import json
 import logging
+import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -418,6 +420,37 @@ def test_a_check_ends_when_the_router_does():
     timer.join()
     assert _passes([sys.executable, "-c", ""], Ending())
     assert not _passes(["/no/such/command"], Ending())
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="the system has no signal masks")
+@pytest.mark.parametrize("timeout", [None, math.inf, 60.0])
+def test_a_signal_that_another_thread_receives_ends_a_command(timeout):
+    """The handler runs in the main thread, which that signal does not wake: it must wake by itself."""
+    code = (
+        "import math, os, signal, threading, time\n"
+        "from balancekit.cli._ending import Ending\n"
+        "ended = Ending()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: ended.set())\n"
+        "def send():\n"
+        "    time.sleep(0.5)\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "    time.sleep(60.0)\n"
+        "threading.Thread(target=send, daemon=True).start()\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        f"print(ended.wait({'math.inf' if timeout == math.inf else timeout}), ended.is_set())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30.0, check=True
+    )
+    assert done.stdout == "True True\n"
+
+
+def test_a_wait_ends_after_its_time():
+    """And says that nothing has ended it."""
+    ended = Ending()
+    assert not ended.wait(0.01)
+    ended.set()
+    assert ended.wait(60.0)
 
 
 def test_a_check_knows_the_schemes_of_discovery():

@@ -7,7 +7,6 @@ import errno
 import math
 import signal
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -26,8 +25,6 @@ from balancekit.health import Ejection, Lifecycle
 
 __all__ = ["CheckedEndpoints", "reload", "serve"]
 
-SIGNAL_POLL_S: Final = 0.25
-"""Handlers run in the main thread, which a signal does not wake if another thread receives it."""
 MAX_PORT: Final = 65_535
 PORTS_TRIED: Final = 32
 """How many ports of the system's choosing to try: each is free for UDP, and one in some thousand is taken for TCP."""
@@ -79,10 +76,7 @@ def serve(path: Path, options: argparse.Namespace) -> int:
         port = servers[0].server.server_address[1]
         sys.stdout.write(f"{read.zone.origin} on {host}:{port}, UDP and TCP\n")
         sys.stdout.flush()
-        until = time.monotonic() + seconds
-        while not ended.wait(min(SIGNAL_POLL_S, max(0.0, until - time.monotonic()))):
-            if time.monotonic() >= until:
-                break
+        ended.wait(seconds)
     return 0
 
 
