@@ -11,8 +11,9 @@ import contextlib
 import threading
 import weakref
 from queue import Empty, SimpleQueue
+from random import SystemRandom
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import call_in_child, new_lock
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
 __all__ = ["AsyncRedisStore", "RedisStore"]
+
+_RNG: Final = SystemRandom()
+"""Of pauses: forked processes would draw the same ones from a generator that they have copied."""
 
 
 @final
@@ -90,7 +94,7 @@ class RedisStore(ConstructorRepr):
             return
         with self._lock:
             if self._thread is None:
-                arguments = (weakref.ref(self), self._end, self.core.period)
+                arguments = (weakref.ref(self), self._end)
                 thread = threading.Thread(target=_run, args=arguments, name="balancekit-store", daemon=True)
                 self._thread = thread
                 try:
@@ -140,16 +144,17 @@ class RedisStore(ConstructorRepr):
         self._thread = None
 
 
-def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None], period: float) -> None:
-    """Exchange counts each period, for as long as the store is there."""
+def _run(store: weakref.ref[RedisStore], end: SimpleQueue[None]) -> None:
+    """Exchange counts about once a period, for as long as the store is there."""
     while True:
         present = store()
         if present is None:
             return
         present.synchronize()
+        pause = present.core.pause(_RNG)
         del present
         try:
-            end.get(timeout=period)
+            end.get(timeout=pause)
         except Empty:
             continue
         return
@@ -228,7 +233,7 @@ class AsyncRedisStore(ConstructorRepr):
     async def _run(self) -> None:
         while True:
             await self.synchronize()
-            await asyncio.sleep(self.core.period)
+            await asyncio.sleep(self.core.pause(_RNG))
 
 
 def _awaits(client: Any) -> bool:

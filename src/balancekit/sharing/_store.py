@@ -11,6 +11,7 @@ import json
 import math
 import weakref
 from collections.abc import Callable
+from random import Random
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, final
 from uuid import uuid4
 
@@ -24,6 +25,9 @@ __all__ = ["SCRIPT", "Hint", "Quota", "StoreCore", "StoreExchange", "require_sto
 
 MAX_AGE_PERIODS: Final = 3.0
 """Sums older than this many periods are dropped: two choices by old counts are worse than by own ones."""
+JITTER: Final = 0.25
+"""The share of a period by which a pause is shorter or longer. Processes whose exchanges kept their distance would always find
+a quota as full as the one before them leaves it: of two that are busy, one got next to nothing for a minute."""
 KEPT_S: Final = 86_400
 """How long the store keeps keys that no process touches."""
 
@@ -145,7 +149,7 @@ class StoreCore:
     name
         Processes that share have the same.
     period
-        Seconds between two exchanges.
+        Seconds between two exchanges, on average.
     ttl
         Seconds without one after which a process counts no longer.
     """
@@ -184,6 +188,10 @@ class StoreCore:
         self.listeners: tuple[Callable[[list[Hint]], None], ...] = ()
         """Called with the hints of other processes after each exchange."""
         self.member: str = uuid4().hex
+
+    def pause(self, rng: Random) -> float:
+        """Return the seconds from one exchange to the next: a period on average."""
+        return self.period * rng.uniform(1.0 - JITTER, 1.0 + JITTER)
 
     def start_over(self) -> None:
         """Be another member, with nothing posted: in a forked child."""

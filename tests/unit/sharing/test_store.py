@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
+import statistics
 import threading
+from random import Random
 
 import pytest
 
@@ -233,3 +236,37 @@ def test_ejections_are_shared_by_a_balancer_that_takes_checks_only():
     with pytest.raises(ConfigurationError) as caught:
         SharedEjections(LoadBalancer(["a"], health=None), RedisStore(ThreadClient(), name="x"))
     assert caught.value.parameter == "balancer"
+
+
+@pytest.mark.parametrize("rate", [10.0, 100.0, 1000.0])
+def test_of_two_busy_processes_none_starves(rate):
+    """Neither has less than a quarter of what both have, nor waits longer than ten periods, or than 25 tokens of its half take."""
+    rng, period, now = Random(1), 0.1, 0.0
+    store = AsyncRedisStore(Client(), name="x", period=period).core
+    blocks = [TokenBlock("key", rate, rate, 1.0) for _ in range(2)]
+    tokens, at, due, served, last, longest = rate, 0.0, [0.0, 0.0], [0, 0], [0.0, 0.0], [0.0, 0.0]
+    while now < 120.0:
+        one = due.index(min(due))
+        now = due[one]
+        due[one] += store.pause(rng)
+        *_, wanted = blocks[one].question()
+        tokens, at = min(rate, tokens + (now - at) * rate), now
+        granted = math.floor(min(wanted, tokens))
+        tokens -= granted
+        blocks[one].grant(granted)
+        blocks[one].settle(now)
+        while blocks[one].has(1.0):
+            blocks[one].spend(1.0)
+            served[one] += 1
+            longest[one], last[one] = max(longest[one], now - last[one]), now
+    assert min(served) > sum(served) / 4
+    assert max(longest) < max(10 * period, 25 / (rate / 2))
+
+
+def test_a_pause_is_a_period_on_average():
+    """A quarter longer or shorter at most."""
+    rng = Random(1)
+    pauses = [AsyncRedisStore(Client(), name="x", period=2.0).core.pause(rng) for _ in range(1_000)]
+    assert 1.5 <= min(pauses) < 1.6
+    assert 2.4 < max(pauses) <= 2.5
+    assert statistics.fmean(pauses) == pytest.approx(2.0, abs=5 * (1.0 / 12**0.5) / 1_000**0.5)
