@@ -363,7 +363,7 @@ def test_a_reload_says_what_it_does_not_change(tmp_path, capsys):
         ("timeout = 0", "check.timeout=0"),
         (
             "interval = 0.5\ntimeout = 2",
-            "check.timeout=2 is not allowed: expected a finite number > 0 and <= 0.5",
+            "check.timeout=2 is not allowed: expected a finite number of seconds > 0 and <= 0.5",
         ),
         ('kind = "icmp"', "check.kind='icmp'"),
         ("ports = 80", "check='ports'"),

@@ -197,7 +197,12 @@ ROWS = [
     ),
     Row("max_retries=", lambda: BalancedAdapter(lb(), max_retries=3), TYPE, r"did you mean 'attempts'"),
     Row("a timeout in milliseconds", lambda: options(timeout=2000), "UserWarning", r"write 2 for 2000 ms"),
-    Row("a tuple for a timeout", lambda: options(timeout=(1, 2)), CONFIGURATION, r"a finite number > 0"),
+    Row(
+        "a tuple for a timeout",
+        lambda: options(timeout=(1, 2)),
+        CONFIGURATION,
+        r"a finite number of seconds > 0",
+    ),
     Row("timeout_s=", lambda: options(timeout_s=1), CONFIGURATION, r"did you mean 'timeout'"),
     Row(
         "options without with",

@@ -361,7 +361,12 @@ ROWS = [
         CONFIGURATION,
         r"at most the interval \(1\)",
     ),
-    Row("no timeout", lambda: Schedule(interval=5, timeout=None), CONFIGURATION, r"a finite number > 0"),
+    Row(
+        "no timeout",
+        lambda: Schedule(interval=5, timeout=None),
+        CONFIGURATION,
+        r"a finite number of seconds > 0",
+    ),
     Row("checks started twice", started_twice, "works", r"stopped"),
     Row(
         "AsyncChecks in with",
