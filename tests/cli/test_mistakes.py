@@ -148,7 +148,7 @@ def test_a_mistake_is_one_line_that_names_it(words, named, capsys):
 )
 @pytest.mark.usefixtures("folder")
 def test_what_is_no_number_is_named_with_its_unit(words, says, capsys):
-    """Not with the name of a type of Python, and cut short."""
+    """A text that is no number is refused with the unit of the option, not with the name of a type of Python, and cut short."""
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
@@ -446,7 +446,7 @@ def test_a_signal_that_another_thread_receives_ends_a_command(timeout):
 
 
 def test_a_wait_ends_after_its_time():
-    """And says that nothing has ended it."""
+    """A wait that nothing ends returns False when its time is over, one of what has ended True at once."""
     ended = Ending()
     assert not ended.wait(0.01)
     ended.set()
