@@ -32,11 +32,11 @@ class Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        number = NUMBERS.get(action.type)
-        if number is None:
+        number, convert, unit = NUMBERS.get(action.type), action.type, action.metavar
+        if number is None or not callable(convert):
             return super()._get_value(action, arg_string)
         try:
-            return action.type(arg_string)  # type: ignore[operator, misc]
+            return convert(arg_string)
         except ValueError:
-            unit = f" of {action.metavar.lower()}" if action.metavar in UNITS else ""
-            raise argparse.ArgumentError(action, f"{brief(arg_string)} is not {number}{unit}") from None
+            of = f" of {unit.lower()}" if isinstance(unit, str) and unit in UNITS else ""
+            raise argparse.ArgumentError(action, f"{brief(arg_string)} is not {number}{of}") from None
