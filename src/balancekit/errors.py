@@ -6,7 +6,7 @@
     ├─ ConfigurationError (ValueError)     a parameter is wrong; nothing was changed
     ├─ MissingKeyError (ValueError)        a request without a key, where the balancer refuses them
     ├─ UnknownEndpointError (LookupError)  an id that is not in the pool
-    ├─ UnavailableError                    nothing may be picked now; .retry_at, .reasons
+    ├─ UnavailableError                    nothing may be picked now; .retry_in, .retry_at, .reasons
     │  ├─ PoolEmptyError                   no endpoints are configured
     │  ├─ AllIneligibleError               none may be picked: ejected, draining, ...
     │  ├─ SaturatedError                   all are at their limit
@@ -212,6 +212,8 @@ class UnavailableError(BalancekitError):
         eligible; ``None`` if no time is known.
     reasons
         How many endpoints were passed over for each :class:`Reason`.
+    at
+        The time of the refusal, in seconds of the balancer's clock; ``None`` if it is not known.
     """
 
     def __init__(
@@ -219,11 +221,18 @@ class UnavailableError(BalancekitError):
         message: str,
         retry_at: float | None = None,
         reasons: Mapping[Reason, int] = MappingProxyType({}),
+        at: float | None = None,
     ) -> None:
         counts = dict(reasons)
-        super().__init__(message, retry_at, counts)
+        super().__init__(message, retry_at, counts, at)
         self.retry_at = retry_at
         self.reasons: Mapping[Reason, int] = MappingProxyType(counts)
+        self.at = at
+
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds from the refusal to ``retry_at``, >= 0, whatever clock the balancer has; ``None`` if no time is known."""
+        return None if self.retry_at is None or self.at is None else max(0.0, self.retry_at - self.at)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (

@@ -387,7 +387,7 @@ def test_one_block_serves_many_threads_and_tasks() -> None:
 def test_waiting_for_capacity_ends_although_the_clocks_differ() -> None:
     """Where the balancer's clock stands still, a request gives up after ``wait_for_capacity`` seconds, and does not spin."""
     lb = LoadBalancer(["10.0.0.1:1"], clock=ManualClock())
-    lb.acquire().release(Outcome.OVERLOADED, retry_after=5.0)
+    lb.acquire().release(Outcome.OVERLOADED, retry_after=0.005)
     transport = for_httpx2.BalancedTransport(lb, wait_for_capacity=0.02)
     with httpx2.Client(transport=transport) as client, pytest.raises(httpx2.ConnectError, match="cooling"):
         client.get("http://orders/")

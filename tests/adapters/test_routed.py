@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 
 import httpx
 import httpx2
@@ -18,6 +19,7 @@ from balancekit.adapters.routed_httpx2 import AsyncRoutedTransport, RoutedTransp
 from balancekit.adapters.routed_requests import RoutedAdapter
 from balancekit.errors import ConfigurationError
 from balancekit.l7 import Route, RouteTable, Split, exact, header, prefix
+from balancekit.testing import ManualClock
 
 pytestmark = pytest.mark.toy_servers("a", "b", "c", "d")
 
@@ -394,10 +396,11 @@ def test_asgi_answers_by_itself(path, status):
     assert [message["type"] for message in closed] == ["websocket.close"]
 
 
+@pytest.mark.parametrize("clock", [time.monotonic, time.time, ManualClock()])
 @pytest.mark.parametrize("kind", ["asgi", "wsgi"])
-def test_a_pool_that_is_back_soon_says_when(kind):
-    """The 503 of both middlewares has a Retry-After where the pool knows one."""
-    pool, found = LoadBalancer(POOL[:1]), []
+def test_a_pool_that_is_back_soon_says_when(kind, clock):
+    """The 503 of both middlewares has a Retry-After where the pool knows one, whatever clock the pool has."""
+    pool, found = LoadBalancer(POOL[:1], clock=clock), []
     pool.acquire().release(Outcome.OVERLOADED, retry_after=1000.0)
     table = RouteTable([Route("site", pool)])
     if kind == "asgi":

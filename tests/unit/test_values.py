@@ -216,7 +216,7 @@ def test_the_tree_of_errors():
     [
         ConfigurationError("weight", -1, "a number"),
         UnknownEndpointError("x", ("a",)),
-        AllIneligibleError("all out", 3.0, {errors.Reason.EJECTED: 2}),
+        AllIneligibleError("all out", 3.0, {errors.Reason.EJECTED: 2}, 1.0),
         PoolEmptyError("empty"),
     ],
 )
@@ -228,6 +228,7 @@ def test_errors_cross_process_borders(error):
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert again.__dict__.keys() == error.__dict__.keys()
+    assert getattr(again, "retry_in", None) == getattr(error, "retry_in", None)
 
 
 def test_an_unknown_endpoint_in_a_large_pool_shows_a_few():

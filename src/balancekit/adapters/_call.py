@@ -180,11 +180,11 @@ class Call:
 
     def patience(self, error: UnavailableError, *, waited: float) -> float | None:
         """Return the seconds to wait for an endpoint to return, ``None`` not to wait."""
-        if error.retry_at is None:
+        seconds = error.retry_in
+        if seconds is None:
             return None
-        now = self._config.clock()
-        wait = max(MIN_TIMEOUT_S, error.retry_at - now)  # also where the balancer has another clock
-        if wait + waited > self._config.wait_for_capacity or now + wait >= self.deadline:
+        wait = max(MIN_TIMEOUT_S, seconds)
+        if wait + waited > self._config.wait_for_capacity or self._config.clock() + wait >= self.deadline:
             return None
         return wait
 

@@ -1,4 +1,4 @@
-"""Parsing of ``Retry-After`` and rate-limit headers, into seconds.
+"""``Retry-After`` and rate-limit headers, read into seconds; ``Retry-After`` also written.
 
 ``Retry-After`` is a number of seconds or a date (RFC 9110, 10.2.3); ``retry-after-ms`` is what some model providers add.
 ``x-ratelimit-remaining-*: 0`` with ``x-ratelimit-reset-*`` says the same before the first refusal; the reset is a number of
@@ -15,7 +15,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-__all__ = ["quota_reset", "retry_after"]
+__all__ = ["format_retry_after", "quota_reset", "retry_after"]
 
 QUOTAS: Final = ("requests", "tokens")
 _NUMBER: Final = re.compile(r"[0-9]{1,300}(?:\.[0-9]{0,300})?")
@@ -64,6 +64,19 @@ def retry_after(headers: Mapping[str, str], *, wall: float) -> float | None:
         return max(0.0, date.timestamp() - wall)
     except (ValueError, OverflowError):
         return None
+
+
+def format_retry_after(seconds: float | None) -> str | None:
+    """Return the value of ``Retry-After`` for a wait; ``None``, for no header, if it is not known.
+
+    It is a whole number, never too soon: rounded up, and at least 1, as 0 asks for a retry at once.
+
+    Example
+    -------
+    >>> format_retry_after(2.5)
+    '3'
+    """
+    return None if seconds is None else str(max(1, math.ceil(seconds)))
 
 
 def quota_reset(headers: Mapping[str, str]) -> float | None:

@@ -9,12 +9,12 @@ Cost: one match and one lease a request. Needs no extra: ASGI is a calling conve
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias, final
 
 from balancekit.adapters._classification import classify_status
+from balancekit.adapters._retry_after import format_retry_after
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import RoutedRequest, Router
 from balancekit.errors import UnavailableError
@@ -93,7 +93,9 @@ class RoutingMiddleware:
             routed = router.routed(match, request)
         except UnavailableError as error:
             router.statistics.record(match.route.name, latency=0.0, failed=True)
-            await _refuse(scope, send, 503, "no endpoint is available", retry_at=error.retry_at)
+            await _refuse(
+                scope, send, 503, "no endpoint is available", retry_after=format_retry_after(error.retry_in)
+            )
             return
         await self._run(scope, receive, send, routed)
 
@@ -137,14 +139,14 @@ class RoutingMiddleware:
 
 
 async def _refuse(
-    scope: MutableMapping[str, Any], send: Send, status: int, text: str, *, retry_at: float | None = None
+    scope: MutableMapping[str, Any], send: Send, status: int, text: str, *, retry_after: str | None = None
 ) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008 if status < 500 else 1013})
         return
     body = f"{text}\n".encode("ascii", "backslashreplace")
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
-    if retry_at is not None:
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(retry_at - time.monotonic()))))
+    if retry_after is not None:
+        headers.append((b"retry-after", retry_after.encode("ascii")))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -8,12 +8,12 @@ Cost: one match and one lease a request. Needs no extra. Source: PEP 3333.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, final
 
 from balancekit.adapters._classification import classify_status
+from balancekit.adapters._retry_after import format_retry_after
 from balancekit.adapters._route_statistics import RouteStatistics, RouteStats
 from balancekit.adapters._routing import RoutedRequest, Router
 from balancekit.errors import UnavailableError
@@ -84,7 +84,12 @@ class RoutingMiddleware:
             routed = router.routed(match, request)
         except UnavailableError as error:
             router.statistics.record(match.route.name, latency=0.0, failed=True)
-            return _refuse(start_response, 503, "no endpoint is available", retry_at=error.retry_at)
+            return _refuse(
+                start_response,
+                503,
+                "no endpoint is available",
+                retry_after=format_retry_after(error.retry_in),
+            )
         body = _Body(router, routed)
         try:
             return body.begun(self._app({**environ, "balancekit": routed}, body.starting(start_response)))
@@ -148,11 +153,11 @@ class _Body:
 
 
 def _refuse(
-    start_response: StartResponse, status: int, text: str, *, retry_at: float | None = None
+    start_response: StartResponse, status: int, text: str, *, retry_after: str | None = None
 ) -> list[bytes]:
     body = f"{text}\n".encode("ascii", "backslashreplace")
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
-    if retry_at is not None:
-        headers.append(("Retry-After", str(max(1, math.ceil(retry_at - time.monotonic())))))
+    if retry_after is not None:
+        headers.append(("Retry-After", retry_after))
     start_response(f"{status} {REASONS[status]}", headers)
     return [body]

@@ -35,7 +35,7 @@ def unavailable(
     In a panic health was no obstacle: an endpoint that was tried was only passed over for that.
     """
     if not members:
-        return PoolEmptyError("the pool has no endpoints; add one")
+        return PoolEmptyError("the pool has no endpoints; add one", at=now)
     reasons: dict[Reason, int] = {}
     due: list[float] = []
     for member in members:
@@ -48,7 +48,7 @@ def unavailable(
             reasons[reason] = reasons.get(reason, 0) + 1
     retry_at = min(due, default=None)
     kind = AttemptsExhaustedError if Reason.EXCLUDED in reasons else AllIneligibleError
-    return kind(_explanation(len(members), reasons, retry_at, now), retry_at, reasons)
+    return kind(_explanation(len(members), reasons, retry_at, now), retry_at, reasons, now)
 
 
 def refused(
@@ -58,15 +58,15 @@ def refused(
     text = f"{selector} picked none of {size} eligible endpoint{'s'[: size != 1]}"
     reasons = dict(Counter(why))
     if not reasons:
-        return AllIneligibleError(text)
+        return AllIneligibleError(text, at=now)
     found = ", ".join(f"{count} {reason.value}" for reason, count in reasons.items())
     if Reason.SATURATED in reasons:
         advice = "shed load, or wait for a lease to end"
         if retry_at is not None:
             advice = f"retry in {max(0.0, retry_at - now):.1f} s, or shed load"
-        return SaturatedError(f"{text}: {found}; {advice}", retry_at, reasons)
+        return SaturatedError(f"{text}: {found}; {advice}", retry_at, reasons, now)
     return AllIneligibleError(
-        f"{text}: {found}; add one that matches, or let the request go elsewhere", None, reasons
+        f"{text}: {found}; add one that matches, or let the request go elsewhere", None, reasons, now
     )
 
 

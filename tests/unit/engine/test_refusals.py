@@ -42,6 +42,7 @@ def test_reasons_are_counted_and_say_what_to_do():
     assert str(refused("Mine", 3, limit, 6.5, now=5.0)).endswith("; retry in 1.5 s, or shed load")
     assert str(refused("Mine", 3, limit, 4.0, now=5.0)).endswith("; retry in 0.0 s, or shed load")
     assert refused("Mine", 3, limit, 6.5, now=5.0).retry_at == 6.5
+    assert [refused("Mine", 3, limit, due, now=5.0).retry_in for due in (6.5, 4.0, None)] == [1.5, 0.0, None]
     unmatched = refused("Mine", 1, [Reason.UNMATCHED], None, now=5.0)
     assert type(unmatched) is AllIneligibleError
     assert str(unmatched).endswith(
