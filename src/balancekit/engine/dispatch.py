@@ -13,7 +13,7 @@ from functools import partial
 from typing import final
 
 from balancekit.engine.guard import Guard
-from balancekit.engine.hooks import HealthHooks, LoadHooks, Reading, SweepHooks, reset_load
+from balancekit.engine.hooks import CHECKED_POLICY, HealthHooks, LoadHooks, Reading, SweepHooks, reset_load
 from balancekit.engine.listeners import Listeners
 from balancekit.engine.locks import EngineLocks
 from balancekit.engine.member import Member
@@ -75,7 +75,7 @@ class HealthDispatch:
         member = find(self._transitions.state, id)
         machine, id = member.health, member.endpoint.id
         if machine is None:
-            raise ConfigurationError("health", None, "a policy that takes check results, such as Lifecycle()")
+            raise ConfigurationError("health", None, CHECKED_POLICY)
         checks = machine.checks()
         self._tell_health(lambda: self._told(id, machine, machine.checked(result, now=now), now))
         return self._guard.call("health policy", lambda: bool(checks.changing), default=False)

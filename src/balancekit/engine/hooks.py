@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import NamedTuple, TypeAlias, cast, final
+from typing import Final, NamedTuple, TypeAlias, cast, final
 
 from balancekit.engine.capabilities import is_shipped, supports
 from balancekit.engine.guard import Guard
@@ -45,6 +45,7 @@ from balancekit.protocols import (
 from balancekit.snapshot import PickContext, Snapshot
 
 __all__ = [
+    "CHECKED_POLICY",
     "HealthHooks",
     "HealthMaker",
     "LoadHooks",
@@ -60,6 +61,8 @@ __all__ = [
 
 HealthMaker: TypeAlias = Callable[[str, Callable[[Ejection], bool], Random], HealthPolicy]
 """What ``health=`` takes: makes the health machine of one endpoint (see ``Lifecycle.__call__``)."""
+CHECKED_POLICY: Final = "a policy that takes check results, such as Lifecycle()"
+"""What is allowed as ``health=`` where results of checks arrive."""
 
 
 @final
@@ -284,9 +287,7 @@ class HealthHooks:
             If it takes none.
         """
         if not supports(self.policy, SupportsCheckResults):
-            raise ConfigurationError(
-                "health", self.policy, "a policy that takes check results, such as Lifecycle()"
-            )
+            raise ConfigurationError("health", self.policy, CHECKED_POLICY)
         return self.policy  # type: ignore[return-value]  # asked above
 
     def checked(self, result: CheckResult, *, now: float) -> list[Event]:

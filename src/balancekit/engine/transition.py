@@ -189,7 +189,7 @@ class Transitions:
         )
 
     def _prepare(
-        self, state: PoolState, base: Published, last: Published | None = None, *, strict: bool
+        self, state: PoolState, base: Published, last: Published | None, *, strict: bool
     ) -> Published:
         due = min(self._loads.deadline, self._sweep.deadline)
         owner, lean = self._ledger.owner, self._ledger.lean
