@@ -36,6 +36,8 @@ class AsyncDiscovery(AsyncRunner):
     balancer, source, name, refresh, listeners
         As for :class:`ThreadDiscovery`; the resolver's ``resolve``, or the function, may be a coroutine function.
 
+    *When not to use it:* in a program without an event loop; use :class:`ThreadDiscovery`.
+
     Example
     -------
     >>> from balancekit import LoadBalancer

@@ -172,7 +172,28 @@ class Simulation:
 def simulate(
     servers: Mapping[str, Server], arrivals: Arrivals, *, requests: int, **options: Any
 ) -> SimulationReport:
-    """Make a :class:`Simulation` and run it."""
+    """Make a :class:`Simulation` and run it.
+
+    Parameters
+    ----------
+    servers, arrivals
+        As for :class:`Simulation`.
+    requests
+        As for :meth:`Simulation.run`.
+    options
+        ``warm_up`` is for :meth:`Simulation.run`; the others are for :class:`Simulation`.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+
+    Example
+    -------
+    >>> from balancekit.sim import Exponential, Poisson, Server
+    >>> simulate({"a": Server(service=Exponential(mean=1.0))}, Poisson(rate=0.5), requests=100, warm_up=10).requests
+    100
+    """
     warm_up = options.pop("warm_up", 0)
     return Simulation(servers, arrivals, **options).run(requests=requests, warm_up=warm_up)
 
