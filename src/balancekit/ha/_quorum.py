@@ -5,9 +5,10 @@ so that one flapping server does not move the address. :class:`Majority` answers
 votes that are lent for a time: two nodes and a witness that cannot see each other never hold a majority at once.
 
 *Guarantee of Majority.* A voter lends its vote to one candidate at a time, from the moment it answers; the
-candidate counts it from the moment it asked, and shorter by ``drift``. More than half of the votes are therefore
-held by one candidate at most, whatever is lost, delayed, repeated or paused, as long as no two clocks run faster
-or slower than each other by more than ``drift``.
+candidate counts it from the moment it asked, and shorter by ``drift``. A vote that is given back is free unless its
+candidate has asked for it anew. More than half of the votes are therefore held by one candidate at most, whatever
+is lost, delayed, repeated or paused, as long as no two clocks run faster or slower than each other by more than
+``drift``, and no clock starts anew while a message that states its time is on the way.
 
 Cost: O(1) per call; O(voters) for :meth:`MajorityMachine.holds`.
 
@@ -17,6 +18,7 @@ Source: keepalived 2.2.7, ``quorum`` and ``hysteresis``; Gray and Cheriton (1989
 from __future__ import annotations
 
 import enum
+import math
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -145,10 +147,11 @@ class MajorityMachine:
     def __init__(self, config: Majority) -> None:
         self.config: Majority = config
         self._until: dict[str, float] = {}
+        self._let_go_at = -math.inf
 
     @checked_arguments
     def granted(self, voter: str, *, asked_at: float) -> None:
-        """Take note that a voter lent its vote.
+        """Take note that a voter lent its vote. Does nothing if it was asked for before the last :meth:`let_go`.
 
         Parameters
         ----------
@@ -160,10 +163,13 @@ class MajorityMachine:
         Raises
         ------
         ConfigurationError
-            If it is no voter.
+            If it is no voter, or the time is not finite.
         """
+        asked_at = valid.number("asked_at", asked_at)
         if voter not in self.config.voters:
             raise ConfigurationError("voter", voter, f"one of {', '.join(self.config.voters)}")
+        if asked_at <= self._let_go_at:
+            return
         until = asked_at + self.config.lease * (1.0 - self.config.drift)
         self._until[voter] = max(until, self._until.get(voter, until))
 
@@ -171,6 +177,12 @@ class MajorityMachine:
     def refused(self, voter: str) -> None:
         """Take note that a voter has lent its vote to another candidate."""
         self._until.pop(voter, None)
+
+    @checked_arguments
+    def let_go(self, *, now: float) -> None:
+        """Count no vote that was asked for until now; then the voters may be told (:meth:`VoteMachine.give_back`)."""
+        self._let_go_at = max(self._let_go_at, valid.number("now", now))
+        self._until.clear()
 
     @checked_arguments
     def holds(self, *, now: float) -> bool:
@@ -196,20 +208,45 @@ class VoteMachine:
         """The candidate that has the vote, or had it last."""
         self.lent_until: float = valid.number("now", now) + config.lease
         """Until when no other candidate can get it."""
+        self._asked_at = math.inf
 
     @checked_arguments
-    def request(self, candidate: str, *, now: float) -> bool:
-        """Lend the vote for a lease from now, unless another candidate has it; return whether it was lent."""
+    def request(self, candidate: str, *, now: float, asked_at: float | None = None) -> bool:
+        """Lend the vote for a lease from now, unless another candidate has it; return whether it was lent.
+
+        Parameters
+        ----------
+        candidate
+            Its id.
+        now
+            The time, by this voter's clock.
+        asked_at
+            When the candidate sent the request, by its own clock; ``None`` for a vote that is not given back.
+        """
         valid.text("candidate", candidate)
         at = valid.number("now", now)
-        if candidate != self.lent_to and at < self.lent_until:
+        asked = math.inf if asked_at is None else valid.number("asked_at", asked_at)
+        if candidate == self.lent_to:
+            asked = max(asked, self._asked_at)  # requests may overtake each other
+        elif at < self.lent_until:
             return False
-        self.lent_to, self.lent_until = candidate, at + self.config.lease
+        self.lent_to, self.lent_until, self._asked_at = candidate, at + self.config.lease, asked
         return True
 
     @checked_arguments
-    def give_back(self, candidate: str, *, now: float) -> None:
-        """Take the vote back from a candidate that has let go."""
+    def give_back(self, candidate: str, *, let_go_at: float, now: float) -> None:
+        """Take the vote back from a candidate that has let go. Does nothing if it has asked again since.
+
+        Parameters
+        ----------
+        candidate
+            Its id.
+        let_go_at
+            The time of its :meth:`MajorityMachine.let_go`, by its own clock.
+        now
+            The time, by this voter's clock.
+        """
+        gone = valid.number("let_go_at", let_go_at)
         at = valid.number("now", now)
-        if candidate == self.lent_to:
+        if candidate == self.lent_to and self._asked_at <= gone:
             self.lent_to, self.lent_until = None, at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
@@ -29,8 +30,13 @@ def test_up_at_quorum_plus_hysteresis_down_below_quorum_minus(start, hysteresis)
     assert seen == set(QuorumState)
 
 
+def late(random):
+    """Return after how many seconds a message arrives."""
+    return random.choice([0.0, random.uniform(0.0, 4.0)])
+
+
 def test_two_candidates_never_hold_a_majority_at_once():
-    """Whatever is lost, delayed or restarted, with clocks apart within the drift, in 200 random histories."""
+    """Whatever is lost, delayed, repeated, given back or restarted, with clocks apart within the drift, in 200 random histories."""
     for seed in range(200):
         random = Random(seed)
         majority = Majority(voters=("a", "b", "w"), lease=3.0, drift=0.1)
@@ -38,7 +44,7 @@ def test_two_candidates_never_hold_a_majority_at_once():
         clock = dict.fromkeys(majority.voters, 0.0)
         votes = {voter: majority.voter(now=0.0) for voter in majority.voters}
         candidates = {"a": majority(), "b": majority()}
-        answers = []
+        messages = []  # when each arrives, and what it does then
         held = set()
         now = 0.0
         for _ in range(600):
@@ -49,12 +55,21 @@ def test_two_candidates_never_hold_a_majority_at_once():
             name, voter = random.choice("ab"), random.choice(majority.voters)
             if random.random() < 0.02:
                 votes[voter] = majority.voter(now=clock[voter])  # restarted, has forgotten
-            if random.random() < 0.8 and votes[voter].request(name, now=clock[voter]):
-                delay = random.choice([0.0, random.uniform(0.0, 4.0)])
-                answers.append((now + delay, name, voter, clock[name]))
-            for arrives, candidate, granting, asked in [answer for answer in answers if answer[0] <= now]:
-                candidates[candidate].granted(granting, asked_at=asked)
-                answers.remove((arrives, candidate, granting, asked))
+            kind = "request"
+            if random.random() < 0.05:
+                candidates[name].let_go(now=clock[name])
+                kind = "give back"
+            copies = range(random.choice([0, 1, 1, 1, 2]))
+            messages += [(now + late(random), kind, name, voter, clock[name]) for _ in copies]
+            for message in sorted([message for message in messages if message[0] <= now]):
+                messages.remove(message)
+                _, kind, name, voter, at = message
+                if kind == "give back":
+                    votes[voter].give_back(name, let_go_at=at, now=clock[voter])
+                elif kind == "grant":
+                    candidates[name].granted(voter, asked_at=at)
+                elif votes[voter].request(name, now=clock[voter], asked_at=at):
+                    messages.append((now + late(random), "grant", name, voter, at))
             holding = {who for who in candidates if candidates[who].holds(now=clock[who])}
             assert len(holding) < 2, seed
             held |= holding
@@ -83,11 +98,32 @@ def test_a_node_alone_with_the_witness_takes_over_after_the_lease():
 def test_a_vote_can_be_given_back():
     """A node that lets go frees its votes at once; one that does not have them cannot."""
     vote = Majority(voters=("a",), lease=3.0).voter(now=-10.0)
-    assert vote.request("a", now=0.0)
-    vote.give_back("b", now=0.5)
+    assert vote.request("a", now=0.0, asked_at=70.0)
+    vote.give_back("b", let_go_at=71.0, now=0.5)
     assert not vote.request("b", now=1.0)
-    vote.give_back("a", now=1.0)
+    vote.give_back("a", let_go_at=71.0, now=1.0)
     assert vote.request("b", now=1.0)
+
+
+@pytest.mark.parametrize("asked_at", [(72.0,), (72.0, 70.0), (None,)])
+def test_a_message_of_an_earlier_time_frees_no_vote(asked_at):
+    """A vote that was asked for after its candidate let go stays lent, whichever request came last."""
+    vote = Majority(voters=("a",), lease=3.0).voter(now=-10.0)
+    for at in asked_at:
+        assert vote.request("a", now=0.0, asked_at=at)
+    vote.give_back("a", let_go_at=71.0, now=1.0)
+    assert not vote.request("b", now=1.0)
+
+
+def test_a_candidate_that_let_go_counts_no_earlier_vote():
+    """Neither those it had, nor those whose answer comes later; the next one that it asks for counts."""
+    machine = Majority(voters=("a",), lease=3.0)()
+    machine.granted("a", asked_at=0.0)
+    machine.let_go(now=1.0)
+    assert not machine.holds(now=1.0)
+    for asked_at, holds in ((0.5, False), (1.0, False), (1.5, True)):
+        machine.granted("a", asked_at=asked_at)
+        assert machine.holds(now=1.6) is holds
 
 
 def test_a_refusal_ends_a_vote():
@@ -126,3 +162,8 @@ def test_wrong_arguments_are_refused_by_name():
         Majority(voters=("a",), drift=1.0)
     with pytest.raises(ConfigurationError, match="voter"):
         Majority(voters=("a",))().granted("b", asked_at=0.0)
+    for time in (math.inf, math.nan):
+        with pytest.raises(ConfigurationError, match="asked_at"):
+            Majority(voters=("a",))().granted("a", asked_at=time)
+        with pytest.raises(ConfigurationError, match="now"):
+            Majority(voters=("a",))().let_go(now=time)
