@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import pickle
+import typing
 
 import pytest
 
@@ -50,6 +51,11 @@ class TestSignature:
         parameters = inspect.signature(kind).parameters.values()
         assert [parameter.name for parameter in parameters]
         assert all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+
+    @pytest.mark.parametrize("kind", [HttpCheck, Lifecycle, Poisson, Child])
+    def test_the_types_of_the_fields_can_be_read(self, kind):
+        """``typing.get_type_hints`` gives a type for each field, as tools that make forms and documentation need."""
+        assert typing.get_type_hints(kind).keys() >= inspect.signature(kind).parameters.keys()
 
     def test_an_instance_has_no_signature_of_its_own(self):
         """Only the class has a signature."""

@@ -18,7 +18,7 @@ from balancekit._support.interrupts import raise_interrupt
 
 __all__ = ["PLAIN", "Converter", "converter"]
 
-Converter: TypeAlias = "Callable[[Any], Any]"
+Converter: TypeAlias = Callable[[Any], Any]
 
 PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
 """Classes whose values need no conversion, or get none: ``True`` is no number, and text is not read."""
