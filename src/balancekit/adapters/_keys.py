@@ -7,11 +7,13 @@ that a server has set comes back with the next request, so a server can pin its 
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
+from http.cookies import SimpleCookie
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from balancekit._support import validation as valid
+from balancekit._support.headers import HEADER_NAME
+from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Key
 
 __all__ = ["KeySource", "from_cookie", "from_header", "from_query"]
@@ -30,23 +32,28 @@ def from_header(name: str) -> KeySource:
     >>> from_header("X-User")(Request())
     '17'
     """
-    wanted = valid.text("name", name)
+    wanted = _token(name)
     return lambda request: _text(request.headers.get(wanted))
 
 
 def from_cookie(name: str) -> KeySource:
-    """Take the key from a cookie."""
-    wanted = valid.text("name", name)
+    """Take the key from a cookie: the first of that name, whatever other cookies hold.
+
+    Example
+    -------
+    >>> class Request:
+    ...     headers = {"Cookie": 'seen={"a": [1]}; user="17"'}
+    >>> from_cookie("user")(Request())
+    '17'
+    """
+    wanted = _token(name)
 
     def key(request: Any) -> Key | None:
-        header = _text(request.headers.get("Cookie"))
-        if not header:
-            return None
-        try:
-            found = SimpleCookie(header).get(wanted)
-        except CookieError:
-            return None
-        return None if found is None else found.value
+        for cookie in (_text(request.headers.get("Cookie")) or "").split(";"):
+            found, _, value = cookie.partition("=")
+            if found.strip() == wanted:
+                return _unquoted(value.strip())
+        return None
 
     return key
 
@@ -60,6 +67,23 @@ def from_query(name: str) -> KeySource:
         return None if found is None else found[0]
 
     return key
+
+
+def _unquoted(value: str) -> str:
+    """Return the text that a value of a cookie in quotes stands for, as ``http.cookies`` writes them; any other as it is."""
+    if not value.startswith('"'):
+        return value
+    read = SimpleCookie(f"x={value}").get("x")
+    return value if read is None else read.value
+
+
+def _token(name: str) -> str:
+    """Return a name that a header or a cookie can have; no request has another, and clients raise when they are asked for it."""
+    if HEADER_NAME.fullmatch(valid.text("name", name)) is None:
+        raise ConfigurationError(
+            "name", name, "a name as HTTP has them: ASCII letters, digits and !#$%&'*+-.^_`|~"
+        )
+    return name
 
 
 def _text(value: str | bytes | None) -> str | None:

@@ -1,0 +1,85 @@
+"""Keys from headers, cookies and queries: names that no request has are refused, and no other cookie hides the one that is wanted."""
+
+from __future__ import annotations
+
+from http.cookies import SimpleCookie
+
+import httpx
+import pytest
+
+from balancekit import ConfigurationError
+from balancekit.adapters import from_cookie, from_header, from_query
+
+
+def request(**headers: str | bytes) -> httpx.Request:
+    """Return a request with these headers."""
+    given = [
+        (name.encode(), value.encode("latin-1") if isinstance(value, str) else value)
+        for name, value in headers.items()
+    ]
+    return httpx.Request("GET", "http://orders/?user=17&user=18&bad=%ff%ED%A0%80", headers=given)
+
+
+@pytest.mark.parametrize("source", [from_header, from_cookie])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "a b",
+        "a:",
+        "a;b",
+        "a=b",
+        "a\r\nb",
+        "a\0",
+        "\u00fcser",
+        "user\u200b",
+        chr(0xD800),
+        b"user",
+        None,
+    ],
+)
+def test_a_name_that_no_request_has_is_refused(source, name):
+    """A header or a cookie of such a name would never be found, and clients raise when they are asked for it."""
+    with pytest.raises(ConfigurationError, match=r"^name="):
+        source(name)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "user=17",
+        "a=b; user=17",
+        'seen={"a": [1]}; user=17',
+        "bad[]=x; user=17",
+        "user=17; bad[]=x",
+        "flag; user=17; a=\xff",
+        ";; ;user=17;user=18",
+        "user = 17 ",
+        'user="17"',
+        "b\xfccher=1; user=17",
+    ],
+)
+def test_a_cookie_is_found_whatever_others_hold(header):
+    """A cookie that another application has set does not unpin a client; the first of a name counts."""
+    assert from_cookie("user")(request(cookie=header)) == "17"
+
+
+@pytest.mark.parametrize("header", ["", "xuser=17", "user", "=17", "users=1; User=17"])
+def test_a_cookie_that_is_not_there_is_no_key(header):
+    """A request without the cookie has no key, or an empty one where the cookie is."""
+    assert from_cookie("user")(request(cookie=header)) in {None, ""}
+
+
+def test_a_cookie_in_quotes_is_read_as_it_was_written():
+    """A value that ``http.cookies`` has put into quotes comes back as the text that was set."""
+    jar = SimpleCookie()
+    jar["user"] = 'a b;"c",\u00fc'
+    assert from_cookie("user")(request(cookie=jar["user"].OutputString())) == 'a b;"c",\u00fc'
+
+
+def test_a_query_that_is_no_utf_8_is_read():
+    """The first value of a field counts, and what is no text elsewhere is no matter."""
+    assert from_query("user")(request()) == "17"
+    assert isinstance(from_query("bad")(request()), str)
+    assert from_query("none")(request()) is None
