@@ -7,8 +7,11 @@ from http.cookies import SimpleCookie
 import httpx
 import pytest
 
-from balancekit import ConfigurationError
+from balancekit import ConfigurationError, LoadBalancer
 from balancekit.adapters import from_cookie, from_header, from_query
+
+from ._clients import play
+from ._server import Server
 
 
 def request(**headers: str | bytes) -> httpx.Request:
@@ -83,3 +86,42 @@ def test_a_query_that_is_no_utf_8_is_read():
     assert from_query("user")(request()) == "17"
     assert isinstance(from_query("bad")(request()), str)
     assert from_query("none")(request()) is None
+
+
+def raising(_):
+    """Find nothing, as a function does whose author expected another request."""
+    raise LookupError("no such header")
+
+
+@pytest.mark.parametrize(
+    "kind", ["httpx", "httpx-asyncio", "httpx2", "httpx2-asyncio", "requests", "aiohttp"]
+)
+@pytest.mark.parametrize("option", ["key", "cost"])
+def test_a_function_that_raises_loses_no_request(kind, option, caplog):
+    """What the key or the cost function of an adapter raises is logged; the request is sent without a key, at a cost of 1."""
+    with Server("a") as server:
+        lb = LoadBalancer([server.address])
+
+        async def scenario(client):
+            assert (await client.get("http://orders/ok")).status == 200
+
+        play(kind, lb, scenario, **{option: raising})
+    assert lb.stats().completed == 1
+    assert f"the {option} function of an adapter raised" in caplog.text
+    assert "no such header" in caplog.text
+
+
+@pytest.mark.parametrize("option", ["key", "cost"])
+def test_an_interrupt_in_a_function_is_passed_on(option):
+    """What is no ``Exception`` ends the request."""
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    async def scenario(client):
+        with pytest.raises(KeyboardInterrupt):
+            await client.get("http://orders/ok")
+
+    lb = LoadBalancer(["127.0.0.1:9"])
+    play("httpx", lb, scenario, **{option: interrupted})
+    assert lb.stats().completed == 0

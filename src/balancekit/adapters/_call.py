@@ -24,6 +24,7 @@ from balancekit.adapters._classification import (
     classify_status,
 )
 from balancekit.adapters._config import AdapterConfig
+from balancekit.adapters._keys import found_in
 from balancekit.adapters._released import ReleasedOnError
 from balancekit.adapters._request_options import RequestOptions, asked
 from balancekit.adapters._retry_after import quota_reset, retry_after
@@ -392,7 +393,7 @@ def begin_call(config: AdapterConfig, request: Any, own: object = None) -> Call:
     key = options.key if options is not None else None
     cost = options.cost if options is not None else None
     if key is None and config.key is not None:
-        key = config.key(request)
+        key = found_in(request, "key", config.key, None)
     if cost is None:
-        cost = 1.0 if config.cost is None else config.cost(request)
+        cost = 1.0 if config.cost is None else found_in(request, "cost", config.cost, 1.0)
     return Call(config, options, key, cost)

@@ -13,6 +13,7 @@ from weakref import WeakSet
 from balancekit._support import validation as valid
 from balancekit._support.log import log_change
 from balancekit._support.tables import one_of
+from balancekit._support.text import plain
 from balancekit.adapters._cookies import Jars
 from balancekit.adapters._keys import KeySource
 from balancekit.adapters._matching import ServiceMatcher
@@ -38,9 +39,10 @@ class CallOptions(TypedDict, total=False):
     """What retries and hedges take from; share one between the adapters of a service. Left out: a tenth of the
     requests of the last ten seconds, and one a second besides."""
     key: KeySource
-    """Finds a request's key: ``from_header("X-User")``, ``from_cookie``, ``from_query``, or any function of the request."""
+    """Finds a request's key: ``from_header("X-User")``, ``from_cookie``, ``from_query``, or any function of the request. If it
+    raises, the error is logged, and the request has no key."""
     cost: Callable[[Any], float]
-    """Finds what a request costs, > 0."""
+    """Finds what a request costs, > 0. If it raises, the error is logged, and the request costs 1."""
     cookies: str
     """Whose cookies are: ``"service"``, the client's jar keeps them and all endpoints get them; or ``"per-endpoint"``, what
     an endpoint sets is kept by the adapter and goes to that endpoint only. For endpoints of different vendors."""
@@ -131,7 +133,7 @@ class AdapterConfig:
             options.get("service"), options.get("authority", "auto"), balancer
         )
         cookies = options.get("cookies", "service")
-        if cookies not in COOKIES:
+        if not isinstance(cookies, str) or plain(cookies) not in COOKIES:
             raise ConfigurationError("cookies", cookies, f"one of {', '.join(COOKIES)}")
         self.jars: Jars | None = Jars() if cookies == "per-endpoint" else None
         seconds = {"max_retry_after": 300.0, "min_attempt_time": 0.05, "wait_for_capacity": 0.0}

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http.cookies import SimpleCookie
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from balancekit._support import validation as valid
 from balancekit._support.headers import HEADER_NAME
+from balancekit._support.log import contain_error
 from balancekit.errors import ConfigurationError
 from balancekit.snapshot import Key
 
-__all__ = ["KeySource", "from_cookie", "from_header", "from_query"]
+__all__ = ["KeySource", "found_in", "from_cookie", "from_header", "from_query"]
+
+T = TypeVar("T")
 
 KeySource: TypeAlias = Callable[[Any], Key | None]
 """Told the client's own request; answers its key."""
+
+
+def found_in(request: Any, what: str, find: Callable[[Any], T], default: T) -> T:
+    """Return what a function of the user's finds in a request; an error of it is logged, and the request goes on."""
+    try:
+        return find(request)
+    except Exception:
+        contain_error(
+            "the %s function of an adapter raised; the request is sent with %s=%r", what, what, default
+        )
+        return default
 
 
 def from_header(name: str) -> KeySource:

@@ -11,7 +11,7 @@ from typing import Any, Final, final
 from urllib.parse import SplitResult, urlsplit
 
 from balancekit._support import validation as valid
-from balancekit._support.text import ascii_host
+from balancekit._support.text import ascii_host, plain
 from balancekit.adapters._target import PORTS, Address, address_of
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer
@@ -44,7 +44,7 @@ class ServiceMatcher:
 
     def __init__(self, service: object, authority: str, balancer: ObservableBalancer[Any]) -> None:
         self._hostname, self._port = _service(service)
-        if not isinstance(authority, str) or authority not in AUTHORITIES:
+        if not isinstance(authority, str) or (authority := plain(authority)) not in AUTHORITIES:
             raise ConfigurationError("authority", authority, f"one of {', '.join(AUTHORITIES)}")
         self._authority = authority
         self._balancer = balancer
