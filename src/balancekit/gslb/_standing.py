@@ -11,20 +11,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
+from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import same
 from balancekit.errors import ConfigurationError
 
 __all__ = ["Standing", "Standings", "fixed_standings", "standings_of"]
 
 
-class Standing(NamedTuple):
-    """Whether an endpoint may be answered, and until when that cannot change."""
-
+class _Standing(NamedTuple):
     up: bool
     until: float = math.inf
-    """Seconds on the clock of ``now``; infinity if nothing is known to be able to change it."""
+
+
+class Standing(_Standing):
+    """Whether an endpoint may be answered, and until when that cannot change.
+
+    Parameters
+    ----------
+    up
+        True or False.
+    until
+        Seconds on the clock of ``now``; infinity if nothing is known to be able to change it.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``up`` is neither, or ``until`` is no number.
+
+    Example
+    -------
+    >>> from fractions import Fraction
+    >>> Standing(up=True, until=Fraction(5, 2))
+    Standing(up=True, until=2.5)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, up: bool, until: float = math.inf) -> Self:  # noqa: FBT001 - a field
+        """Make one, with a number of any class as a ``float``."""
+        if until.__class__ is not float or math.isnan(until):
+            until = math.inf if same(until, math.inf) else valid.number("until", until)
+        return super().__new__(cls, valid.flag("up", up), until)
 
 
 Standings: TypeAlias = Callable[[str], Standing]
