@@ -97,7 +97,9 @@ class Server:
         await self._stop.wait()
         for listening in server.sockets:
             self._loop.remove_reader(listening.fileno())  # no more connections are accepted,
-        await asyncio.sleep(0)  # and those that have been get transports; a closed server of asyncio has none for them
+        await asyncio.sleep(
+            0
+        )  # and those that have been get transports; a closed server of asyncio has none for them
         server.close()
         for _ in range(10):  # a connection that has just been accepted begins, so that it can be closed
             await asyncio.sleep(0)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import socket
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import suppress
 
 import httpx
 import pytest
 
 from balancekit.errors import ConfigurationError
+from balancekit.testing._toy import Toy
 from balancekit.testing.server import Behavior, ToyServers, behave, main
 
 
@@ -212,7 +217,7 @@ class TestServers:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             servers = ToyServers(2, port=port - 1)
-            with pytest.raises(OSError, match="address already in use"):
+            with pytest.raises(OSError, match="(?i)address already in use"):
                 servers.start()
             with pytest.raises(OSError):
                 socket.create_connection(("127.0.0.1", port - 1), timeout=1).close()
@@ -261,3 +266,26 @@ class TestStreams:
             json.loads(line.removeprefix("data: "))["choices"][0]["delta"]["content"] for line in stream[:-1]
         ]
         assert ("".join(words), stream[-1]) == ("hello", "data: [DONE]")
+
+
+@pytest.mark.parametrize("rounds", range(5))
+def test_a_connection_that_is_accepted_as_a_server_stops_is_closed(rounds):
+    """However far the event loop had come with it: no transport is left half-made, with a warning when it is collected."""
+
+    async def main():
+        toy = Toy("a", 0, None, Behavior())
+        await toy.start()
+        with socket.create_connection(("127.0.0.1", toy.port)) as client:
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            await toy.stop()
+            client.settimeout(5.0)
+            with suppress(ConnectionError):
+                assert client.recv(1) == b""
+
+    gc.collect()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        asyncio.run(main())
+        gc.collect()
+    assert [str(warning.message) for warning in told] == []

@@ -14,6 +14,7 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Final, NamedTuple
 
@@ -31,6 +32,10 @@ __all__ = ["Received", "Toy"]
 HOST: Final = "127.0.0.1"
 CONTROL: Final = "/_toy/"
 OK: Final = 200
+BACKLOG: Final = 1024
+ROUNDS: Final = 3
+"""Of the event loop, from a connection that is accepted to one that the server knows: asyncio makes a transport, and says so.
+Were listening to end meanwhile, it would make none, and the connection would stay open."""
 LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 """``SO_LINGER`` with a time of 0: closing sends RST (POSIX)."""
 
@@ -61,6 +66,7 @@ class Toy:
         self.connections: int = 0
         self._rng = Random(name)
         self._runner: web.ServerRunner | None = None
+        self._listening: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -71,12 +77,12 @@ class Toy:
         runner = web.ServerRunner(server, access_log=None, shutdown_timeout=0.0)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, HOST, self.port, backlog=1024, ssl_context=self.tls)
-            await site.start()
+            self._listening = socket.create_server((HOST, self.port), backlog=BACKLOG)
+            await web.SockSite(runner, self._listening, backlog=BACKLOG, ssl_context=self.tls).start()
         except OSError:
             await runner.cleanup()
             raise
-        self.port = runner.addresses[0][1]
+        self.port = self._listening.getsockname()[1]
         self._runner = runner
 
     async def stop(self) -> None:
@@ -84,6 +90,11 @@ class Toy:
         runner, self._runner = self._runner, None
         if runner is None:
             return
+        if self._listening is not None:
+            with suppress(NotImplementedError):  # on Windows
+                asyncio.get_running_loop().remove_reader(self._listening)
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
         for connection in runner.server.connections if runner.server is not None else ():
             _reset(connection.transport)
         await runner.cleanup()
