@@ -217,7 +217,7 @@ class TestServers:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             servers = ToyServers(2, port=port - 1)
-            with pytest.raises(OSError, match="(?i)address already in use"):
+            with pytest.raises(OSError, match=r"(?i)address already in use"):
                 servers.start()
             with pytest.raises(OSError):
                 socket.create_connection(("127.0.0.1", port - 1), timeout=1).close()
