@@ -265,7 +265,15 @@ class Zone:
 
     @checked_arguments
     def ttl(self, name: str, /) -> Ttl:
-        """Return the limits of TTLs at a relative name that has a policy."""
+        """Return the limits of TTLs at a relative name.
+
+        Raises
+        ------
+        ConfigurationError
+            If the name has no policy.
+        """
+        if name not in self._ttls:
+            raise ConfigurationError("name", name, f"a name with a policy: {', '.join(self.policies)}")
         return self._ttls[name]
 
     def names(self) -> Mapping[str, Policy | StaticRecords]:

@@ -183,11 +183,11 @@ class TrackingMachine:
         Raises
         ------
         ConfigurationError
-            If no value has that name.
+            If no value has that name, or it is not a whole number from -1,000,000 to 1,000,000.
         """
         if name not in self._values:
-            raise ConfigurationError("value", name, f"one of {', '.join(self._values) or 'none'}")
-        self._values[name] = valid.integer(name, value, minimum=-MAX_VALUE, maximum=MAX_VALUE)
+            raise ConfigurationError("name", name, f"one of {', '.join(self._values) or 'none'}")
+        self._values[name] = valid.integer("value", value, minimum=-MAX_VALUE, maximum=MAX_VALUE)
         return self.state
 
     @property

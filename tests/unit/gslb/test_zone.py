@@ -134,6 +134,7 @@ def test_the_scope_is_that_of_the_answer():
             "addresses",
         ),
         (lambda: Zone("example.com", SOA, {"www": AllUp(["192.0.2.1"])}, ttls={"w": Ttl()}), "ttls"),
+        (lambda: Zone("example.com", SOA, {"www": AllUp(["192.0.2.1"])}).ttl("w"), "name"),
         (lambda: StaticRecords(data={}), "data"),
         (lambda: StaticRecords(data={"CNAME": ["a."], "A": ["192.0.2.1"]}), "data"),
         (lambda: StaticRecords(data={"A": "192.0.2.1"}), "data"),
@@ -142,7 +143,7 @@ def test_the_scope_is_that_of_the_answer():
     ],
 )
 def test_a_wrong_argument_is_named(make, parameter):
-    """Everything is refused at construction, with the parameter's name."""
+    """Everything is refused where it is given, with the name of the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

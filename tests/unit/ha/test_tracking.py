@@ -108,7 +108,9 @@ def test_wrong_names_and_weights_are_refused():
     machine = Tracking(checks={"web": TrackedCheck()}, values={"load": 1})(ROUTER)
     with pytest.raises(ConfigurationError, match="one of web"):
         machine.report("wbe", passed=True)
-    with pytest.raises(ConfigurationError, match="one of load"):
+    with pytest.raises(ConfigurationError, match=r"name='laod'.*one of load"):
         machine.set_value("laod", 1)
+    with pytest.raises(ConfigurationError, match="value=1000001"):
+        machine.set_value("load", 1_000_001)
     with pytest.raises(ConfigurationError, match="weight 0"):
         Tracking(checks={"web": TrackedCheck(weight=1)})(ROUTER.replace(priority=255))
