@@ -66,8 +66,6 @@ class Configuration:
     A context manager, in threads and on asyncio: entering starts discovery, waits for its first list, then starts checks;
     leaving stops both.
 
-    Notes
-    -----
     *When not to use it:* where start and end of discovery and checks differ; use their runners.
 
     Example

@@ -48,8 +48,6 @@ def load(
         If the file cannot be read, is neither TOML nor JSON, or has an unknown word or a value outside its range; the
         parameter is its place in the file, as ``checks.path``.
 
-    Notes
-    -----
     *When not to use it:* for targets, selectors or functions that are objects of your program; construct a
     :class:`~balancekit.LoadBalancer` instead.
 

@@ -46,8 +46,6 @@ class SyncGroup(Record):
     ConfigurationError
         If there is none, or two have the same id and family.
 
-    Notes
-    -----
     *When not to use it:* for addresses that may be on different machines: let each have its own election
     (:func:`place`), so that the loss of one machine moves fewer of them.
 

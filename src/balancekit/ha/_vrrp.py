@@ -77,7 +77,9 @@ class VrrpMachine:
         self.last_received: Advert | None = None
         """The last advert that was not rejected."""
         self.last_received_at: float | None = None
+        """When it was received."""
         self.last_source: str | None = None
+        """The address that sent it."""
         self.since: float | None = None
         """When the role was entered."""
         self._armed_at = 0.0

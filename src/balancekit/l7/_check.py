@@ -133,14 +133,13 @@ def _own(route: Route[Any], spelling: Spelling) -> Iterator[RouteProblem]:
 def _path(name: str, pattern: PathPattern, spelling: Spelling) -> Iterator[RouteProblem]:
     if isinstance(pattern, Regex):
         expression = pattern.expression.pattern
-        body = expression
-        if not body.startswith(("^", r"\A", "(?i)^")):
+        if not expression.startswith(("^", r"\A", "(?i)^")):
             yield RouteProblem(
                 kind="unanchored",
                 route=name,
                 text=f"{expression!r} is found anywhere in a path; begin it with '^'",
             )
-        elif not body.endswith(("$", r"\Z", "/", ".*", ")")):
+        elif not expression.endswith(("$", r"\Z", "/", ".*", ")")):
             yield RouteProblem(
                 kind="open-end",
                 route=name,

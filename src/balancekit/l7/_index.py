@@ -193,10 +193,9 @@ class RouteIndex(Generic[P]):
                 yield from [entry for entry in group if entry[1] in hosts]
 
     def _buckets(self, literal: str) -> Iterator[Bucket]:
-        places = [place for place, letter in enumerate(literal) if letter == "/" and place]
         found = [
             self._exact.get(literal),
-            *[self._prefixes.get(literal[:end]) for end in (*places, len(literal))],
+            *[self._prefixes.get(literal[:end]) for end in (*_slashes(literal), len(literal))],
         ]
         found += [self._texts.get(literal[:size]) for size in {len(text) for text in self._texts}]
         return iter([bucket for bucket in (*found, self._root) if bucket is not None])
