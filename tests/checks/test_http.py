@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from balancekit import ConfigurationError, Endpoint
 from balancekit.checks import DeepCheck, HttpCheck, TcpCheck
-from balancekit.checks._http import BODY_LIMIT, HEAD_LIMIT, BadAnswerError, Response
+from balancekit.checks._http import BODY_LIMIT, HEAD_LIMIT, MAX_PIECES, BadAnswerError, Response
 
 A = Endpoint("a", "10.0.0.1:8080")
 BODIES = st.binary(max_size=300)
@@ -263,6 +263,27 @@ def test_a_chunk_of_any_size_is_cut_at_the_limit():
         response.feed(b"x" * 4096)
     assert response.ended
     assert len(response.body) == BODY_LIMIT
+
+
+def test_a_body_in_any_number_of_chunks_is_cut():
+    """Of a body in chunks of a byte, a few thousand are read, as each costs a loop some microseconds."""
+    response = Response()
+    response.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    response.feed(b"1\r\nx\r\n" * (MAX_PIECES - 2))
+    assert not response.ended
+    response.feed(b"1\r\nx\r\n" * 10)
+    assert response.ended
+    assert response.body == b"x" * MAX_PIECES
+
+
+def test_interim_answers_without_end_are_no_answer():
+    """An answer that never begins is given up after a few thousand interim ones."""
+    response = Response()
+    with pytest.raises(BadAnswerError, match="interim"):
+        response.feed(b"HTTP/1.1 100 Continue\r\n\r\n" * (MAX_PIECES + 1))
+    late = Response()
+    late.feed(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + b"HTTP/1.1 200 OK\r\n\r\n")
+    assert late.status == 200
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ HEAD_LIMIT: Final = 65_536
 """Bytes of header after which an answer is no answer."""
 BODY_LIMIT: Final = 65_536
 """Bytes of body that are read."""
+MAX_PIECES: Final = 4_096
+"""Chunks, or interim answers, of one answer: each takes some microseconds, in which a loop does nothing else."""
 
 
 class BadAnswerError(Exception):
@@ -53,7 +55,7 @@ def get(host: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
 class Response:
     """The answer so far."""
 
-    __slots__ = ("_connection", "_h11", "body", "ended", "status")
+    __slots__ = ("_connection", "_h11", "_pieces", "body", "ended", "status")
 
     def __init__(self) -> None:
         self._h11 = h11 = _h11()
@@ -61,6 +63,7 @@ class Response:
         request = h11.Request(method="GET", target="/", headers=[("Host", "-"), ("Connection", "close")])
         self._connection.send(request)
         self._connection.send(h11.EndOfMessage())
+        self._pieces = 0
         self.status: int = 0
         """0 until the header is complete."""
         self.body: bytes = b""
@@ -84,11 +87,14 @@ class Response:
                 event = self._connection.next_event()
                 if event is h11.NEED_DATA or event is h11.PAUSED:
                     return
+                self._pieces += 1
+                if self._pieces > MAX_PIECES and not self.status:
+                    raise BadAnswerError(f"no HTTP answer after {MAX_PIECES:,} interim ones")
                 if isinstance(event, h11.Response):
                     self.status = event.status_code
                 elif isinstance(event, h11.Data):
                     self.body = (self.body + bytes(event.data))[:BODY_LIMIT]
-                    self.ended = len(self.body) == BODY_LIMIT
+                    self.ended = len(self.body) == BODY_LIMIT or self._pieces > MAX_PIECES
                 elif not isinstance(event, h11.InformationalResponse):
                     self.ended = True  # the end of the message
         except (h11.ProtocolError, ValueError) as error:
