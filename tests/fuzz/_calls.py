@@ -92,37 +92,6 @@ class Odd:
     __hash__ = object.__hash__
 
 
-def _raise(*_: Any) -> Any:
-    raise RuntimeError("derived")
-
-
-class OddText(str):
-    """A text whose methods raise."""
-
-    __slots__ = ()
-    __eq__ = __hash__ = __str__ = __repr__ = __len__ = __bool__ = __contains__ = __iter__ = _raise
-    encode = lower = strip = split = startswith = partition = removesuffix = isascii = _raise
-
-
-class OddFloat(float):
-    """A number whose methods raise."""
-
-    __slots__ = ()
-    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = (
-        __rmul__
-    ) = _raise
-    __truediv__ = __rtruediv__ = __float__ = __hash__ = __repr__ = _raise
-
-
-class OddInt(int):
-    """A whole number whose methods raise."""
-
-    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = (
-        __rmul__
-    ) = _raise
-    __index__ = __mod__ = __and__ = __hash__ = __repr__ = _raise
-
-
 def nothing(*_: Any, **__: Any) -> None:
     """Take anything and return nothing."""
 
@@ -141,11 +110,6 @@ PLAIN: tuple[Callable[[random.Random], Any], ...] = tuple(
 )  # fmt: skip
 MADE: tuple[Callable[[random.Random], Any], ...] = (
     lambda _: Odd(),
-    lambda _: OddText("a"),
-    lambda _: OddFloat(1.5),
-    lambda _: OddInt(2),
-    lambda _: [OddText("a"), OddText("b")],
-    lambda _: {"a": OddFloat(1.0)},
     lambda _: object(),
     lambda _: itertools.count(),
     lambda _: iter("abc"),

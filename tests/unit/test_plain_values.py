@@ -21,7 +21,7 @@ from balancekit._support.record import Record
 from balancekit.adapters import HttpTarget
 from balancekit.checks import HttpCheck, MetricsProbe
 from balancekit.discovery import DnsResolver, StaticResolver, parse_targets
-from balancekit.ha import Tracking, VirtualRouter, priorities_for
+from balancekit.ha import SyncGroup, Tracking, VirtualRouter, priorities_for
 from balancekit.hashing import (
     AnchorHash,
     HashRing,
@@ -204,9 +204,15 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "no nodes": lambda: make_nodes(3),
     "a path of nginx": lambda: read_nginx(3.5),
     "a path of HAProxy": lambda: read_haproxy(["x"]),
+    "a path with a NUL": lambda: read_nginx("a\0b"),
+    "an advert of a group": lambda: SyncGroup(routers={"a": ROUTER})().receive("x", "192.0.2.3", now=0.0),
+    "an advert": lambda: ROUTER().fault(b"x", now=0.0),
     "a path of a recording": lambda: read_recording(chr(0xD800)),
     "a path of a scenario": lambda: scenario_text(chr(0xD800)),
 }
+
+
+ROUTER = VirtualRouter(vrid=5, addresses=("192.0.2.1",), source="192.0.2.2")
 
 
 def used(average: Any) -> Any:

@@ -146,7 +146,7 @@ def blame(given: Iterable[tuple[str, object, object, dict[str, Any]]], error: Ex
                 raise ConfigurationError(name, value, f"a document with {missing!r}") from error
             if isinstance(value, list | tuple) and value:
                 raise ConfigurationError(name, value, f"documents with {missing!r}") from error
-        if "Path" in str(text) and isinstance(value, str) and "\0" in value:
+        if ("Path" in str(text) or name == "path") and isinstance(value, str) and "\0" in value:
             raise ConfigurationError(name, value, "a path, which has no NUL") from error
         if isinstance(error, UnicodeEncodeError) and isinstance(value, str) and not encodable(value):
             raise ConfigurationError(name, value, "text without lone surrogates") from error

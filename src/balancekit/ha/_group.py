@@ -109,8 +109,8 @@ class SyncGroupMachine:
         ]
         return min(due, default=None)
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def start(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Start every member."""
         now = valid.number("now", now)
@@ -118,8 +118,8 @@ class SyncGroupMachine:
             now, [_tag(name, machine.start(now=now)) for name, machine in self.machines.items()]
         )
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def stop(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Stop every member; active ones resign."""
         now = valid.number("now", now)
@@ -140,8 +140,8 @@ class SyncGroupMachine:
         advert = decode_advert(data, source=source, destination=destination, hop_limit=hop_limit)
         return self.receive(advert, source, now=now)
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def receive(self, advert: Advert, source: str, *, now: float) -> tuple[MemberEffect, ...]:
         """Let the member that an advert is meant for receive it.
 
@@ -160,8 +160,8 @@ class SyncGroupMachine:
             raise RejectedAdvert(reason)
         return self._settle(now, [_tag(name, machine.receive(advert, source, now=now))])
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def advance(self, *, now: float) -> tuple[MemberEffect, ...]:
         """Do what is due: adverts of active members, and the takeover once every backup is due."""
         now = valid.number("now", now)
@@ -174,8 +174,8 @@ class SyncGroupMachine:
         ]
         return self._settle(now, found)
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def set_priority(
         self, priority: int, *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -188,8 +188,8 @@ class SyncGroupMachine:
             now, [_tag(name, self.machines[name].set_priority(priority, now=now)) for name in changed]
         )
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def fault(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:
@@ -199,8 +199,8 @@ class SyncGroupMachine:
             now, [_tag(n, self.machines[n].fault(r, now=now)) for n, r in self._reasons(reason, member)]
         )
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def clear(
         self, reason: str = "fault", *, now: float, member: str | None = None
     ) -> tuple[MemberEffect, ...]:

@@ -90,8 +90,8 @@ class VrrpMachine:
 
     # ------------------------------------------------------------------ what a driver calls
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def start(self, *, now: float) -> tuple[Effect, ...]:
         """Begin as backup, as active if it owns the addresses, or in fault if a fault was reported before."""
         now = valid.number("now", now)
@@ -101,15 +101,15 @@ class VrrpMachine:
             return self._step(VrrpTrigger.FAIL, now, ", ".join(self._faults))
         return self._step(self._start_trigger(), now, "started")
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def stop(self, *, now: float) -> tuple[Effect, ...]:
         """End; an active router resigns with an advert of priority 0, so that a backup waits for its skew only."""
         now = valid.number("now", now)
         return self._step(VrrpTrigger.STOP, now, "stopped")
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def receive(self, advert: Advert, source: str, *, now: float) -> tuple[Effect, ...]:
         """Take note of an advert.
 
@@ -139,8 +139,8 @@ class VrrpMachine:
         what = "resigned" if advert.priority == 0 else f"sent priority {advert.priority}"
         return (*woken, *self._step(trigger, now, f"{source} {what}", advert))
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def advance(self, *, now: float) -> tuple[Effect, ...]:
         """Do what is due.
 
@@ -157,8 +157,8 @@ class VrrpMachine:
         silent = now - self._armed_at
         return (*woken, *self._step(VrrpTrigger.DOWN, now, f"no advert for {silent:.1f} s"))
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def set_priority(self, priority: int, *, now: float) -> tuple[Effect, ...]:
         """Change the priority, as tracking does.
 
@@ -195,8 +195,8 @@ class VrrpMachine:
             raise ConfigurationError("priority", priority, "nothing else than 255: it owns the addresses")
         return valid.integer("priority", priority, minimum=1, maximum=OWNER - 1)
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def fault(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
         """Report that something the router needs is broken: it resigns, and stays out until it is cleared.
 
@@ -208,8 +208,8 @@ class VrrpMachine:
             return ()
         return self._step(VrrpTrigger.FAIL, now, reason)
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def clear(self, reason: str = "fault", *, now: float) -> tuple[Effect, ...]:
         """Report that it is whole again; once no reason is left, the router starts as backup."""
         now = valid.number("now", now)
@@ -218,8 +218,8 @@ class VrrpMachine:
             return ()
         return self._step(self._start_trigger(), now, f"{reason} cleared")
 
-    @checked_arguments
     @whole
+    @checked_arguments
     def leave_with_group(self, *, resign: bool = False, now: float) -> tuple[Effect, ...]:
         """Become backup because another member of the sync group did; resign if that one did."""
         now = valid.number("now", now)
