@@ -98,7 +98,8 @@ class ExpectedDelayLoad(HotFields):
 
     def success(self, *, now: float) -> float:
         """Return the share of requests that succeed, 0 to 1, as of ``now``: healing while idle."""
-        return 1.0 if self._success is None else self._success.value(now=now)
+        success = self._success
+        return 1.0 if success is None else success.value(now=now)
 
     def value(self, *, now: float) -> float:
         """Return the expected delay of one more request, with a part of what it costs those behind it, in seconds (in means before any endpoint answered)."""
@@ -195,11 +196,12 @@ class ExpectedDelayLoad(HotFields):
         price = max(self.pool.least, self.pace)
         if not self.known:
             price *= 1 + self._silent
-        if self._success is not None:
+        success, reported = self._success, self._reported
+        if success is not None:
             penalty = self.pool.penalty
-            price /= max(penalty.floor, self._success.value(now=now)) ** penalty.exponent
-        if self._reported is not None:
-            price *= self._reported.factor(now)
+            price /= max(penalty.floor, success.value(now=now)) ** penalty.exponent
+        if reported is not None:
+            price *= reported.factor(now)
         return price
 
     def _average(self, latency: float, now: float) -> None:
@@ -222,11 +224,12 @@ class ExpectedDelayLoad(HotFields):
             self._plain_seat = None
 
     def _fail(self, now: float) -> None:
-        if self._success is None:
+        success = self._success
+        if success is None:
             penalty = self.pool.penalty
-            self._success = SuccessRate(decay=penalty.decay, healing=penalty.healing)
+            self._success = success = SuccessRate(decay=penalty.decay, healing=penalty.healing)
             self._plain_seat = None
-        self._success.record(0.0, now=now, since=self._answered_at)
+        success.record(0.0, now=now, since=self._answered_at)
 
     def _recover(self, now: float, since: float, sample: float) -> None:
         """Take a success of an endpoint that has failed of late, that was to be tried, or had never answered."""
