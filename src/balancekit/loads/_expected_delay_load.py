@@ -91,7 +91,10 @@ class ExpectedDelayLoad(HotFields):
 
     @property
     def pace(self) -> float:
-        """What one request takes of the endpoint, in seconds; the mean of the pool while nothing is known (1 before any endpoint answered)."""
+        """What one request takes of the endpoint, in seconds.
+
+        The mean of the pool while nothing is known of it; 1 before any endpoint has answered.
+        """
         if self.known:
             return max(MIN_PACE_S, self._root * self._root)
         return self.pool.typical or 1.0
@@ -102,7 +105,10 @@ class ExpectedDelayLoad(HotFields):
         return 1.0 if success is None else success.value(now=now)
 
     def value(self, *, now: float) -> float:
-        """Return the expected delay of one more request, with a part of what it costs those behind it, in seconds (in means before any endpoint answered)."""
+        """Return the expected delay of one more request, with a part of what it costs those behind it.
+
+        In seconds; in means before any endpoint has answered.
+        """
         node = self._node
         queue = node.inflight / node.capacity + 1.0
         return self._price(now) * (queue * (queue + CROWD)) / LONE

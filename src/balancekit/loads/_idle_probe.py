@@ -37,8 +37,8 @@ MAX_SLOWNESS: Final = 6.0
 """No answer counts for more: heavy tails give a healthy endpoint one long answer, but hardly seven."""
 GIVEN_UP: Final = 20.0
 BACKOFF: Final = 16
-"""When what answers of trials took beyond ``SLOW``, less what they took below, comes to so much, the endpoint is tried this many times
-as rarely."""
+"""When what answers of trials took beyond ``SLOW``, less what they took below, comes to so much, the endpoint is tried this
+many times as rarely."""
 
 
 class Stage(Enum):
