@@ -21,9 +21,10 @@ of Krishnan orders endpoints by the time of service times the square of the queu
 it where one caller sends all the requests and the endpoint takes one at a time; the full square has more requests wait on
 slow endpoints, which the 99th percentile shows.
 
-*What is not known.* An endpoint that has not answered yet has the mean pace of those that have. Paces closer to the
-least one than 15 % and half a standard error are taken for equal. An endpoint that went without a request for long is
-tried once, whatever is known of it, and what it answers then outweighs what was known: see ``loads/_idle_probe.py``.
+*What is not known.* Of the first endpoints, one that has not answered yet has the mean pace of those that have. Of one that
+joins later the pace of another is guessed, drawn at random. Paces closer to the least one than 15 % and half a standard
+error are taken for equal. An endpoint that went without a request for long is tried once, whatever is known of it, and
+what it answers then outweighs what was known: see ``loads/_idle_probe.py``.
 
 *What endpoints report.* ``lease.report_load`` (adapters call it) says what no caller sees: the load of other callers, and of
 neighbours. Only its change counts, for what an endpoint always reports is in its latency: see

@@ -51,6 +51,7 @@ class ExpectedDelayLoad(HotFields):
     """The expected delay of one endpoint. Made by :class:`ExpectedDelay`."""
 
     __slots__ = (
+        "_guess",
         "_probe",
         "_reported",
         "_seat",
@@ -63,7 +64,7 @@ class ExpectedDelayLoad(HotFields):
 
     needs_start: ClassVar[bool] = False
 
-    def __init__(self, pool: ExpectedDelayPool, node: Node) -> None:
+    def __init__(self, pool: ExpectedDelayPool, node: Node, guess: float = 0.0) -> None:
         self.pool: ExpectedDelayPool = pool
         self.known: bool = False
         """Whether there has been an answer, or a wait long enough to learn from."""
@@ -79,6 +80,9 @@ class ExpectedDelayLoad(HotFields):
         self._node = node
         self._seat = pool.size % RECENT
         self._plain_seat: int | None = None  # the same if it has answered, and not failed of late
+        self._guess = (
+            guess  # the pace that is reckoned with until the first answer; 0 for the mean of the pool
+        )
         self._root = 0.0
         self._count = 0.0
         self._answered_at = -math.inf
@@ -93,11 +97,11 @@ class ExpectedDelayLoad(HotFields):
     def pace(self) -> float:
         """What one request takes of the endpoint, in seconds.
 
-        The mean of the pool while nothing is known of it; 1 before any endpoint has answered.
+        While nothing is known of it, the guess, or else the mean of the pool; 1 before any endpoint has answered.
         """
         if self.known:
             return max(MIN_PACE_S, self._root * self._root)
-        return self.pool.typical or 1.0
+        return self._guess or self.pool.typical or 1.0
 
     def success(self, *, now: float) -> float:
         """Return the share of requests that succeed, 0 to 1, as of ``now``: healing while idle."""
@@ -182,14 +186,11 @@ class ExpectedDelayLoad(HotFields):
             self._started = started
             probe.used(now=now, picks=pool.picks)
         if self.known:
-            pace = self.pace
-            totals.known += 1
-            totals.total += pace
+            totals.paces.append(self.pace)
             totals.count += self._count
-            totals.least = min(totals.least, pace)
         self.restate(now)
-        idle = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s)
-        if idle and probe.stage is Stage.NONE and not node.inflight:
+        due = probe.is_due(now=now, picks=pool.picks, size=pool.size, round_s=pool.round_s, begun=started)
+        if due and probe.stage is Stage.NONE and not node.inflight:
             probe.stage = Stage.WANTED
             self._plain_seat = None
             self._count = min(self._count, PROBED_COUNT)

@@ -64,8 +64,8 @@ class PacedLoad(Load, Protocol):
         ...
 
 
-LoadMaker: TypeAlias = Callable[["ExpectedDelayPool", Node], PacedLoad]
-"""Makes the load of one node of a pool."""
+LoadMaker: TypeAlias = Callable[["ExpectedDelayPool", Node, float], PacedLoad]
+"""Makes the load of one node of a pool, with a guess at its pace in seconds, or 0."""
 
 
 @final
@@ -83,10 +83,11 @@ class ExpectedDelayPool:
     """
 
     __slots__ = (
-        "_known",
+        "_guesses",
         "_learned",
         "_loads",
         "_make",
+        "_paces",
         "_pending",
         "_places",
         "_totals",
@@ -124,11 +125,12 @@ class ExpectedDelayPool:
         self.deadline: float = -math.inf
         """When :meth:`advance` is due next."""
         self._make = make
-        self._known = 0
         self._learned = 0
         self._loads: dict[Node, PacedLoad] = {}
+        self._paces: Sequence[float] = ()  # of those that had answered, when they were last looked at
         self._pending: list[PacedLoad] = []
         self._places: Iterator[float] = iter(())
+        self._guesses: Iterator[float] = iter(())
         self._totals = SweepTotals()
 
     @property
@@ -142,11 +144,15 @@ class ExpectedDelayPool:
         return max(SWEEP_S, len(self._loads) / SWEPT_PER_S)
 
     def joining_order(self, count: int, rng: Random) -> Sequence[int]:
-        """Draw places for the next ``count`` loads; return in what order to make the endpoints, by their numbers.
+        """Draw places and guesses for the next ``count`` loads; return in what order to make them, by their numbers.
 
         What is made one after the other lies side by side in memory. So a pick from a large pool, which looks at
         neighbours in the order of places, and the picks after it find much of what they read in the caches.
+
+        Of a newcomer to a pool that has answered is guessed what one of the others is, drawn at random. So of ``n`` callers
+        with ``n`` endpoints one takes it for the best: nobody shuns it, as with a mean, and not all come at once.
         """
+        self._guesses = iter(rng.choices(self._paces, k=count) if self._paces else ())
         if count <= MAX_UNORDERED:
             self._places = iter(())
             return range(count)
@@ -157,7 +163,7 @@ class ExpectedDelayPool:
 
     def __call__(self, node: Node) -> PacedLoad:
         """Make the load of one node."""
-        load = self._make(self, node)
+        load = self._make(self, node, next(self._guesses, 0.0))
         load.place = next(self._places, None)
         self.add(node, load)
         return load
@@ -186,26 +192,26 @@ class ExpectedDelayPool:
     def learn(self, now: float) -> None:
         """Record that one more endpoint has answered; when their number has doubled, recompute the mean at once."""
         self._learned += 1
-        if self._learned <= self._known:
+        if self._learned <= len(self._paces):
             return
-        known = [load.pace for load in list(self._loads.values()) if load.known]
-        self._known, self._learned = len(known), 0
-        self._settle(math.fsum(known) / len(known) if known else 0.0)
+        self._settle([load.pace for load in list(self._loads.values()) if load.known])
+        self._learned = 0
         for load in list(self._loads.values()):
             load.restate(now)
 
     def _conclude(self, totals: SweepTotals) -> None:
         self.picks += totals.picks
-        if not totals.known:
+        paces = totals.paces
+        if not paces:
             return
-        error = 1.0 / sqrt(1.0 + totals.count / totals.known)
-        self._known = totals.known
-        self._settle(totals.total / totals.known)
-        self.least = max(MIN_PACE_S, totals.least * (1.0 + TIE + TIE_ERRORS * error))
+        error = 1.0 / sqrt(1.0 + totals.count / len(paces))
+        self._settle(paces)
+        self.least = max(MIN_PACE_S, min(paces) * (1.0 + TIE + TIE_ERRORS * error))
         self.turn = LONE * max(MIN_TURN, TURN * error)
 
-    def _settle(self, typical: float) -> None:
-        self.typical = typical
+    def _settle(self, paces: Sequence[float]) -> None:
+        self._paces = paces
+        self.typical = typical = math.fsum(paces) / len(paces) if paces else 0.0
         self.longest = MAX_TURN_PACE * (typical or 1.0)
 
 
@@ -213,11 +219,10 @@ class ExpectedDelayPool:
 class SweepTotals:
     """What one round of sweeps has added up."""
 
-    __slots__ = ("count", "known", "least", "picks", "total")
+    __slots__ = ("count", "paces", "picks")
 
     def __init__(self) -> None:
-        self.known: int = 0
-        self.total: float = 0.0
+        self.paces: list[float] = []
+        """Of the endpoints that have answered."""
         self.count: float = 0.0
-        self.least: float = math.inf
         self.picks: int = 0

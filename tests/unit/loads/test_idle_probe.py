@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancekit.loads._idle_probe import BACKOFF, IdleProbe, Stage
+from balancekit.loads._idle_probe import BACKOFF, NEW, IdleProbe, Stage
 
 SIZE = 9
 AFTER_S, AFTER_PICKS = 24.5, 147
@@ -12,11 +12,11 @@ AFTER_S, AFTER_PICKS = 24.5, 147
 SOON = AFTER_S + 0.01, AFTER_PICKS + 1
 
 
-def is_due(probe: IdleProbe, seconds: float, picks: int) -> bool:
+def is_due(probe: IdleProbe, seconds: float, picks: int, *, begun: int = NEW) -> bool:
     """Answer whether an endpoint last used at 0 s, before the first pick, is due after so much more."""
     probe.used(now=0.0, picks=0)
     probe.stage = Stage.NONE
-    return probe.is_due(now=seconds, picks=picks, size=SIZE, round_s=1.0)
+    return probe.is_due(now=seconds, picks=picks, size=SIZE, round_s=1.0, begun=begun)
 
 
 def tried(*answers: float) -> IdleProbe:
@@ -59,16 +59,28 @@ def test_the_later_sweeps_may_be_the_sooner_a_trial_is_due(
         probe = IdleProbe()
         probe.used(now=0.0, picks=0)
         probe.stage = Stage.NONE
-        due = probe.is_due(now=seconds + more_s, picks=picks + more_picks, size=size, round_s=round_s)
+        due = probe.is_due(
+            now=seconds + more_s, picks=picks + more_picks, size=size, round_s=round_s, begun=NEW
+        )
         assert due is (more_s > 0.0 and more_picks > 0)
+
+
+@pytest.mark.parametrize("begun", range(NEW))
+def test_an_endpoint_that_had_few_requests_is_due_after_three_seconds(begun: int) -> None:
+    """And after as many requests as any other; that its first answers were slow does not put it off."""
+    for probe in (IdleProbe(), tried(*(9.0,) * begun)):
+        assert is_due(probe, 3.01, SOON[1], begun=begun)
+        assert not is_due(probe, 2.99, SOON[1], begun=begun)
+        assert not is_due(probe, 9.0 * AFTER_S, AFTER_PICKS - 1, begun=begun)
+    assert not is_due(IdleProbe(), 3.01, SOON[1])
 
 
 def test_the_time_of_an_endpoint_never_used_runs_from_the_first_question() -> None:
     """It is not known since when an endpoint without requests was idle: the first sweep begins the time."""
     probe = IdleProbe()
-    assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE, round_s=1.0)
-    assert not probe.is_due(now=1000.0 + AFTER_S - 0.01, picks=SOON[1], size=SIZE, round_s=1.0)
-    assert probe.is_due(now=1000.0 + SOON[0], picks=SOON[1], size=SIZE, round_s=1.0)
+    assert not probe.is_due(now=1000.0, picks=SOON[1], size=SIZE, round_s=1.0, begun=NEW)
+    assert not probe.is_due(now=1000.0 + AFTER_S - 0.01, picks=SOON[1], size=SIZE, round_s=1.0, begun=NEW)
+    assert probe.is_due(now=1000.0 + SOON[0], picks=SOON[1], size=SIZE, round_s=1.0, begun=NEW)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +119,7 @@ def test_a_trial_that_was_not_sent_stays_wanted() -> None:
     """A sweep that sees no request leaves the trial as it is."""
     probe = IdleProbe()
     probe.stage = Stage.WANTED
-    assert not probe.is_due(now=0.0, picks=0, size=SIZE, round_s=1.0)
+    assert not probe.is_due(now=0.0, picks=0, size=SIZE, round_s=1.0, begun=NEW)
     assert probe.stage is Stage.WANTED
 
 

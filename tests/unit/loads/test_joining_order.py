@@ -32,8 +32,8 @@ class Made:
         pool, made = ExpectedDelay().for_pool(), self.made
         make = pool._make
 
-        def remember(shared, node):
-            load = make(shared, node)
+        def remember(shared, node, guess):
+            load = make(shared, node, guess)
             made.append(load)
             return load
 
