@@ -150,7 +150,7 @@ class ExpectedDelayPool:
         neighbours in the order of places, and the picks after it find much of what they read in the caches.
 
         Of a newcomer to a pool that has answered is guessed what one of the others is, drawn at random. So of ``n`` callers
-        with ``n`` endpoints one takes it for the best: nobody shuns it, as with a mean, and not all come at once.
+        with ``n`` endpoints one takes it for the best: it is not avoided, as with a mean, and not all come at once.
         """
         self._guesses = iter(rng.choices(self._paces, k=count) if self._paces else ())
         if count <= MAX_UNORDERED:

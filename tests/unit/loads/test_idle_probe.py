@@ -66,8 +66,8 @@ def test_the_later_sweeps_may_be_the_sooner_a_trial_is_due(
 
 
 @pytest.mark.parametrize("begun", range(NEW))
-def test_an_endpoint_that_had_few_requests_is_due_after_three_seconds(begun: int) -> None:
-    """And after as many requests as any other; that its first answers were slow does not put it off."""
+def test_an_endpoint_of_few_requests_is_due_after_three_seconds(begun: int) -> None:
+    """The requests that it waits for are those of any other; slow first answers do not put that off."""
     for probe in (IdleProbe(), tried(*(9.0,) * begun)):
         assert is_due(probe, 3.01, SOON[1], begun=begun)
         assert not is_due(probe, 2.99, SOON[1], begun=begun)

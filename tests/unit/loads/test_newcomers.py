@@ -68,7 +68,7 @@ def test_the_first_endpoints_have_the_mean_of_those_that_have_answered():
 
 
 def test_of_many_balancers_one_in_eleven_begins_with_an_eleventh_endpoint():
-    """At rest, after ten endpoints of different speeds: nobody shuns it, and not all come at once."""
+    """At rest, after ten endpoints of different speeds: few begin there, and some do."""
     first, balancers = 0, 2200
     for seed in range(balancers):
         clock = ManualClock(100.0)
