@@ -12,6 +12,7 @@ ADAPTERS = Path(__file__).parents[1] / "src" / "balancekit" / "adapters"
 ORIGINALS = (
     "httpx2.py",
     "_httpx2_bodies.py",
+    "_httpx2_network.py",
     "_httpx2_requests.py",
     "_httpx2_transport.py",
     "routed_httpx2.py",

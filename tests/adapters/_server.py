@@ -58,6 +58,7 @@ class Server:
         self.names: list[str | None] = []
         """What TLS handshakes asked for."""
         self.connections = 0
+        self.dripped = 0
         self.script: deque[str] = deque()
         self.always: str | None = None
         self._tls: ssl.SSLContext | None = None
@@ -156,6 +157,7 @@ class Server:
             for letter in query["rest"].encode():
                 writer.write(bytes([letter]))
                 await writer.drain()
+                self.dripped += 1
                 await asyncio.sleep(float(query["gap"]))
             return False
         if what == "slow":

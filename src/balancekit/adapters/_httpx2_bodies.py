@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator
-from typing import Final
 
 import httpx2
 
 from balancekit.adapters._call import Call
 from balancekit.adapters._classification import UNDECODABLE
 from balancekit.adapters._httpx2_requests import classify_error
+from balancekit.adapters._time_left import DEADLINE_PASSED
 from balancekit.adapters._watched_decoder import WatchedDecoder
 
-__all__ = ["DEADLINE_PASSED", "AsyncBalancedBody", "BalancedBody", "check_deadline", "watch_decoding"]
-
-DEADLINE_PASSED: Final = "the deadline of the call has passed"
+__all__ = ["AsyncBalancedBody", "BalancedBody", "check_deadline", "watch_decoding"]
 
 
 def watch_decoding(response: httpx2.Response, call: Call) -> None:

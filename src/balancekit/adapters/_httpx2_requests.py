@@ -23,6 +23,7 @@ from balancekit.adapters._classification import (
 from balancekit.adapters._config import AdapterConfig
 from balancekit.adapters._exchange import Rules
 from balancekit.adapters._target import Address
+from balancekit.adapters._time_left import limit_timeout
 from balancekit.errors import UnavailableError
 from balancekit.outcome import Outcome
 
@@ -112,27 +113,26 @@ def rewritten(
     url, headers, extensions = request.url, request.headers, request.extensions
     logical = url.netloc.decode("ascii")
     authority = config.matcher.host_header(where, logical=logical)
-    left = None if call.deadline == math.inf else call.left()
+    bounded = call.deadline != math.inf
     renamed = authority != logical and headers.get("Host") == logical
     proxied = "Proxy-Authorization" in headers
-    if renamed or proxied or where.headers or (left is not None and config.propagate_deadline is not None):
+    if renamed or proxied or where.headers or (bounded and config.propagate_deadline is not None):
         headers = headers.copy()
         if renamed:
             headers["Host"] = authority
         if proxied:
             del headers["Proxy-Authorization"]
         headers.update(where.headers)
-        if left is not None and config.propagate_deadline is not None:
-            headers[config.propagate_deadline] = str(int(left * 1000.0))
-    if name is not None or left is not None:
+        if bounded and config.propagate_deadline is not None:
+            headers[config.propagate_deadline] = str(int(call.left() * 1000.0))
+    if name is not None or bounded:
         extensions = dict(extensions)
         if name is not None:
             extensions["sni_hostname"] = name
-        if left is not None:
+        if bounded:
             given = extensions.get("timeout") or {}
             extensions["timeout"] = {
-                kind: left if given.get(kind) is None else min(left, given[kind])
-                for kind in ("connect", "read", "write", "pool")
+                kind: limit_timeout(given.get(kind), call) for kind in ("connect", "read", "write", "pool")
             }
     sent = httpx2.Request(
         request.method,

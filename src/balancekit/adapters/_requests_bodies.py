@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import math
 import sys
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 from weakref import ref
 
 from balancekit._support.extras import extra
@@ -19,10 +17,9 @@ with extra("requests"):
 from balancekit.adapters._call import Call, CallInfo
 from balancekit.adapters._classification import Classification
 from balancekit.adapters._requests_errors import BROKEN, classify_error
+from balancekit.adapters._time_left import DEADLINE_PASSED
 
 __all__ = ["BalancedResponse", "check_deadline"]
-
-DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
 
 def _no_watcher() -> None:
@@ -117,34 +114,3 @@ class BalancedResponse(Response):
                 call.whole()
 
         raw.close, raw.release_conn = closed, released
-        answer: Any = getattr(raw, "_fp", None)  # of http.client
-        source = getattr(answer, "fp", None)
-        if call.deadline != math.inf and source is not None:
-            answer.fp = io.BufferedReader(_InTime(source, call))
-
-
-class _InTime(io.RawIOBase):
-    """What a socket sends, until the deadline of a call: each read of the socket is given what is left of it.
-
-    In a body, the lines between chunks and after the last one included.
-    """
-
-    def __init__(self, source: io.BufferedReader, call: Call) -> None:
-        self._source = source
-        self._call = call
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read once."""
-        if self._call.over:
-            raise TimeoutError(DEADLINE_PASSED)
-        socket = getattr(getattr(self._source, "raw", None), "_sock", None)
-        if socket is not None:
-            socket.settimeout(self._call.left())
-        return self._source.readinto1(buffer)
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()

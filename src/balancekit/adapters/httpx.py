@@ -16,7 +16,7 @@ import math
 import ssl
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from balancekit._support.extras import extra
 
@@ -32,13 +32,15 @@ from balancekit.adapters._call import Call
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._exchange import Answer, carry_out, carry_out_async, exchange
 from balancekit.adapters._httpx_bodies import (
-    DEADLINE_PASSED,
     AsyncBalancedBody,
     BalancedBody,
     check_deadline,
 )
+from balancekit.adapters._httpx_network import bound_streams
 from balancekit.adapters._httpx_requests import replayable, rules, sleep, with_body
 from balancekit.adapters._httpx_transport import TransportBase
+from balancekit.adapters._time_left import DEADLINE_PASSED
+from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
@@ -96,6 +98,11 @@ class BalancedTransport(TransportBase[httpx.BaseTransport], httpx.BaseTransport)
 
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> httpx.BaseTransport:
         return httpx.HTTPTransport(verify=verify, uds=socket, retries=0)
+
+    def _made(self, endpoint: Endpoint[Any]) -> httpx.BaseTransport:
+        inner = super()._made(endpoint)
+        bound_streams(inner)
+        return inner
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""

@@ -15,7 +15,7 @@ import math
 import ssl
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from balancekit._support.extras import extra
 
@@ -31,13 +31,15 @@ from balancekit.adapters._call import Call
 from balancekit.adapters._config import AdapterOptions
 from balancekit.adapters._exchange import Answer, carry_out, carry_out_async, exchange
 from balancekit.adapters._httpx2_bodies import (
-    DEADLINE_PASSED,
     AsyncBalancedBody,
     BalancedBody,
     check_deadline,
 )
+from balancekit.adapters._httpx2_network import bound_streams
 from balancekit.adapters._httpx2_requests import replayable, rules, sleep, with_body
 from balancekit.adapters._httpx2_transport import TransportBase
+from balancekit.adapters._time_left import DEADLINE_PASSED
+from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 
 __all__ = ["AsyncBalancedTransport", "BalancedTransport", "check_mounted"]
@@ -95,6 +97,11 @@ class BalancedTransport(TransportBase[httpx2.BaseTransport], httpx2.BaseTranspor
 
     def _make(self, verify: ssl.SSLContext, socket: str | None) -> httpx2.BaseTransport:
         return httpx2.HTTPTransport(verify=verify, uds=socket, retries=0)
+
+    def _made(self, endpoint: Endpoint[Any]) -> httpx2.BaseTransport:
+        inner = super()._made(endpoint)
+        bound_streams(inner)
+        return inner
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request to an endpoint, and to another if that fails and it may be."""

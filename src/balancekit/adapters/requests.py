@@ -22,6 +22,7 @@ with extra("requests"):
     from requests import PreparedRequest, Response, exceptions
     from requests.adapters import HTTPAdapter
     from requests.structures import CaseInsensitiveDict
+    from urllib3 import ProxyManager
 
 from balancekit._support import validation as valid
 from balancekit._support.fork import call_in_child
@@ -41,7 +42,9 @@ from balancekit.adapters._requests_errors import (
     replayable,
     rewind,
 )
+from balancekit.adapters._requests_network import bound_connections
 from balancekit.adapters._target import Address
+from balancekit.adapters._time_left import limit_timeout
 from balancekit.errors import ConfigurationError, UnavailableError
 from balancekit.protocols import ObservableBalancer
 
@@ -204,6 +207,18 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
             config.jars.carry(where, attempt.url, headers)
         return attempt
 
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Make the connections such that deadlines cut them."""
+        super().init_poolmanager(*arguments, **options)
+        bound_connections(self.poolmanager)
+
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+        """Return the manager of a proxy, whose connections deadlines cut, except those by SOCKS."""
+        manager = super().proxy_manager_for(*arguments, **options)
+        if type(manager) is ProxyManager:
+            bound_connections(manager)
+        return manager
+
     def build_connection_pool_key_attributes(
         self,
         request: PreparedRequest,
@@ -270,7 +285,6 @@ def _clipped(timeout: Any, call: Call) -> Any:
     """Return a time-out that ends no later than the call's deadline."""
     if call.deadline == math.inf:
         return timeout
-    left = call.left()
     if isinstance(timeout, tuple):
-        return tuple(left if part is None else min(part, left) for part in timeout)
-    return min(timeout, left) if isinstance(timeout, int | float) else left
+        return tuple(limit_timeout(part, call) for part in timeout)
+    return limit_timeout(timeout if isinstance(timeout, int | float) else None, call)

@@ -21,17 +21,22 @@ EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "[::]"})  # noqa: S104 - read
 
 @final
 class Listens:
-    """What the servers of a configuration listen on."""
+    """What the servers of a configuration listen on.
 
-    __slots__ = ("_addresses", "_defaults", "tls_ports")
+    Parameters
+    ----------
+    tls_ports
+        Filled with the ports that speak TLS.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_addresses", "_defaults", "_tls_ports")
+
+    def __init__(self, tls_ports: set[int]) -> None:
         self._addresses: dict[int, str] = {}
         """The first address of each port."""
         self._defaults: set[tuple[str, int]] = set()
         """Addresses and ports that have a default server."""
-        self.tls_ports: set[int] = set()
-        """Ports that speak TLS."""
+        self._tls_ports = tls_ports
 
     def add(self, one: Directive, ports: dict[int, bool], note: Callable[[Directive, str], None]) -> None:
         """Add a ``listen`` to the ports of its server, each with whether the server is the default one there.
@@ -58,7 +63,7 @@ class Listens:
             if default:
                 self._defaults.add((where, port))
             if "ssl" in words:
-                self.tls_ports.add(port)
+                self._tls_ports.add(port)
             ports[port] = ports.get(port, False) or default
 
 

@@ -266,7 +266,6 @@ class RecordedLease(Generic[T_co]):
         return ended
 
     def __enter__(self) -> Self:
-        self._lease.__enter__()
         return self
 
     def __exit__(
@@ -278,7 +277,7 @@ class RecordedLease(Generic[T_co]):
         self.release(classify_exception(error))
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        return self
 
     async def __aexit__(
         self,

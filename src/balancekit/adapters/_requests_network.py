@@ -1,0 +1,107 @@
+"""Connections of urllib3 that are cut at the deadline of a call, between any two reads and writes.
+
+requests takes one time-out for a request, and the socket keeps it for each read. A connection here knows by its time-out, a
+:class:`TimeLeft`, which call it serves: what it reads, heads and bodies, asks for what is left of the deadline at each read.
+
+Cost: a buffer of 8 KiB for a response to a call that has a deadline.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import Any, final
+
+from balancekit._support.extras import extra
+
+with extra("requests"):
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from balancekit.adapters._time_left import DEADLINE_PASSED, TimeLeft
+
+__all__ = ["bound_connections"]
+
+
+def bound_connections(manager: PoolManager) -> None:
+    """Let deadlines of calls cut the connections of a new pool manager."""
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+
+class _Bounded:
+    """What an HTTP connection of either kind does besides."""
+
+    timeout: float | None
+    sock: Any
+
+    @property
+    def response_class(self) -> Callable[..., http.client.HTTPResponse]:
+        """Makes responses; asked for by ``http.client``."""
+        timeout = self.timeout
+        return partial(_Response, timeout) if isinstance(timeout, TimeLeft) else http.client.HTTPResponse
+
+    def send(self, data: Any) -> None:
+        """Send, in what is left of the deadline."""
+        timeout = self.timeout
+        if isinstance(timeout, TimeLeft) and self.sock is not None:
+            self.sock.settimeout(_seconds(timeout))
+        super().send(data)  # type: ignore[misc]  # of the connection
+
+
+class _Connection(_Bounded, HTTPConnection):  # type: ignore[misc]  # the class of responses is a property
+    """Without TLS."""
+
+
+class _TlsConnection(_Bounded, HTTPSConnection):  # type: ignore[misc]  # the same
+    """With TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    """Connections to one address."""
+
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    """Connections to one address."""
+
+    ConnectionCls = _TlsConnection
+
+
+def _seconds(timeout: TimeLeft) -> float:
+    """Return the time-out of the next operation."""
+    if timeout.over:
+        raise TimeoutError(DEADLINE_PASSED)
+    return timeout.now()
+
+
+class _Response(http.client.HTTPResponse):
+    """A response of which each read has what is left of the deadline."""
+
+    def __init__(self, timeout: TimeLeft, sock: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_InTime(self.fp, sock, timeout))
+
+
+@final
+class _InTime(io.RawIOBase):
+    """What a socket sends, until the deadline of a call."""
+
+    def __init__(self, source: io.BufferedReader, sock: Any, timeout: TimeLeft) -> None:
+        self._source = source
+        self._sock = sock
+        self._timeout = timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read once."""
+        self._sock.settimeout(_seconds(self._timeout))
+        return self._source.readinto1(buffer)
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()

@@ -1,0 +1,51 @@
+"""Time-outs of single reads and writes that end with the deadline of their call.
+
+The blocking clients hand a time-out on, as it was given, to each read and write of a socket. A :class:`TimeLeft` knows its
+call: what reads a socket asks it, before each read, for what is left. So a response that drips is cut at the deadline,
+whatever part of it drips, and however short each wait is.
+
+Cost: one look at the clock for each read and write of a call that has a deadline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Self, final
+
+if TYPE_CHECKING:
+    from balancekit.adapters._call import Call
+
+__all__ = ["DEADLINE_PASSED", "TimeLeft", "limit_timeout"]
+
+DEADLINE_PASSED: Final = "the deadline of the call has passed"
+
+
+@final
+class TimeLeft(float):
+    """A time-out in seconds, as it was when the attempt began, of a call with a deadline. A copy is a plain number."""
+
+    __slots__ = ("_call",)
+
+    _call: Call
+
+    def __new__(cls, seconds: float, call: Call) -> Self:
+        self = super().__new__(cls, seconds)
+        self._call = call
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return float, (float(self),)
+
+    @property
+    def over(self) -> bool:
+        """Whether the time of the call is up."""
+        return self._call.over
+
+    def now(self) -> float:
+        """Return the seconds for which the next read or write may wait."""
+        return min(float(self), self._call.left())
+
+
+def limit_timeout(seconds: float | None, call: Call) -> TimeLeft:
+    """Return a time-out that ends no later than the deadline of a call, which has one."""
+    left = call.left()
+    return TimeLeft(left if seconds is None else min(seconds, left), call)
