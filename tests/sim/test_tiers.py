@@ -125,6 +125,62 @@ def test_nodes_wait_as_queues_with_one_server_and_equal_work_do(tier):
         assert abs(report.busy["s0"][tier] - full) < 0.1 * full
 
 
+@pytest.mark.parametrize("tier", ["l4", "l7", "server"])
+def test_a_client_gives_up_in_whatever_queue_it_waits(tier):
+    """With twice the load that a tier can take, no attempt takes longer than the time-out, each is given up when that is over, and nothing works for more than all of its time."""
+    few, many = Nodes(count=1, requests_per_second=50.0), Nodes(count=1, requests_per_second=5_000.0)
+    workers, service = (5, 0.1) if tier == "server" else (200, 0.01)
+    site = Site(
+        l4=few if tier == "l4" else many,
+        l7=few if tier == "l7" else many,
+        servers=1,
+        server=Server(service=Deterministic(service), workers=workers),
+    )
+    report = simulation_of(site=site, rate=100.0, attempts=2, timeout=0.5).run(20.0)
+    assert len(report.lost[tier]) > 0.9 * sum(map(len, report.lost.values()))
+    assert all(list(times) == sorted(times) for times in report.lost.values())
+    last = report.columns["ended"] - report.columns["arrived"] - report.columns["retries"]
+    assert last.max() <= 0.5 + 1e-9
+    assert last[~report.served] == pytest.approx(0.5)
+    assert report.columns["retries"][report.attempts == 2] == pytest.approx(1.0)
+    assert 0.9 < report.busy["s0"][tier] <= 1.0
+
+
+@pytest.mark.parametrize("tier", ["l4", "l7", "server"])
+def test_losses_one_after_the_other_are_felt_in_any_order_of_the_list(tier):
+    """A loss that begins as another one of the same thing ends takes effect, whichever is listed first."""
+    losses = [Loss(tier=tier, site="s0", node=0, at=at, seconds=4.0) for at in (4.0, 8.0)]
+    site = site_of(l4=1, l7=1, servers=1)
+    first, second = (
+        simulation_of(site=site, losses=listed, attempts=1, l4_down=100.0).run(14.0)
+        for listed in (losses, losses[::-1])
+    )
+    assert first == second
+    assert first.failed((8.0, 12.0)) > 0.9 * first.failed((4.0, 8.0)) > 0
+
+
+def test_a_router_waits_as_long_for_each_loss_of_an_l4_node():
+    """A node that returns before the router has noticed, and is lost again, is withdrawn ``l4_down`` after the second loss."""
+    losses = [
+        Loss(tier="l4", site="s0", node=0, at=5.0, seconds=DOWN - 0.5),
+        Loss(tier="l4", site="s0", node=0, at=5.0 + DOWN - 0.25, seconds=9.0),
+    ]
+    report = simulation_of(losses=losses).run(20.0)
+    assert [at for at, who, _, _ in report.detected if who == "router of s0"] == [5.0 + DOWN - 0.25 + DOWN]
+
+
+@pytest.mark.parametrize("returns", [0.01, 9.0])
+def test_what_waits_in_an_l4_node_is_lost_with_it(returns):
+    """A request in the queue of an L4 node that dies is never answered, even if the node is back when its turn would have come."""
+    site = site_of(l4=1, rate=50.0)
+    busy = site.replace(l7=Nodes(count=4, requests_per_second=5_000.0))
+    loss = Loss(tier="l4", site="s0", node=0, at=5.0, seconds=returns)
+    report = simulation_of(site=busy, rate=75.0, attempts=1, timeout=2.0, losses=[loss]).run(5.0 + 1e-6)
+    reached = report.columns["arrived"] + report.columns["l4"]
+    assert (reached[report.served] <= 5.0).all()
+    assert len(report.lost["l4"]) > 20
+
+
 def test_a_lost_server_costs_no_request():
     """What was in it is tried elsewhere at once; the balancers of all L7 nodes learn of it by themselves."""
     report = simulation_of(losses=[Loss(tier="server", site="s0", node=0, at=5.0)]).run(15.0)

@@ -239,9 +239,10 @@ def _path(path: object) -> str:
 
 
 def _apart(losses: list[Loss]) -> tuple[Loss, ...]:
-    """Return losses, no two of the same thing at the same time."""
+    """Return losses in the order of their times, no two of the same thing at the same time."""
     until: dict[tuple[str, str, int], float] = {}
-    for loss in sorted(losses, key=lambda loss: loss.at):
+    losses = sorted(losses, key=lambda loss: loss.at)
+    for loss in losses:
         what = (loss.tier, loss.site, loss.node)
         if loss.at < until.get(what, 0.0):
             raise ConfigurationError("losses", loss, "no loss of what is lost at that time")
@@ -258,9 +259,9 @@ def _busy(site: SiteState, seconds: float) -> dict[str, float]:
     """Return how busy the busiest node of each tier was."""
     workers = site.site.server.workers
     return {
-        "l4": max(node.busy for node in site.l4.values()) / seconds,
-        "l7": max(node.busy for node in site.l7.values()) / seconds,
-        "server": max(server.busy for server in site.servers.values()) / (seconds * workers),
+        "l4": max([node.worked(seconds) for node in site.l4.values()]) / seconds,
+        "l7": max([node.worked(seconds) for node in site.l7.values()]) / seconds,
+        "server": max([server.worked(seconds) for server in site.servers.values()]) / (seconds * workers),
     }
 
 

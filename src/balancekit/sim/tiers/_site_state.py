@@ -70,8 +70,8 @@ class Flow:
 class Request:
     """One request on its way."""
 
-    __slots__ = ("arrived", "chosen", "flow", "lease", "length", "node", "path", "reached", "sent", "server", "tried",
-                 "tries", "turn")  # fmt: skip
+    __slots__ = ("arrived", "chosen", "flow", "lease", "length", "life", "node", "path", "reached", "sent", "server",
+                 "tried", "tries", "turn")  # fmt: skip
 
     def __init__(self, flow: Flow, path: int, arrived: float) -> None:
         self.flow: Flow = flow
@@ -85,6 +85,8 @@ class Request:
         """When it was sent to a server."""
         self.length: float = 0.0
         """Seconds of work."""
+        self.life: int = 0
+        """Which start of the L4 node it was sent to."""
         self.tries: int = 1
         self.turn: int = 0
         """What was scheduled for an earlier turn is void."""
@@ -94,43 +96,68 @@ class Request:
         self.tried: tuple[str, ...] = ()
 
 
+class Node:
+    """A node that takes one request after another."""
+
+    __slots__ = ("busy", "cost", "down", "free", "life", "name")
+
+    def __init__(self, name: str, requests_per_second: float) -> None:
+        self.name: str = name
+        self.cost: float = 1.0 / requests_per_second
+        self.busy: float = 0.0
+        """Seconds of work that it has taken on and not lost."""
+        self.free: float = 0.0
+        """When it is done with all of it."""
+        self.down: bool = False
+        self.life: int = 0
+        """How often it has been started."""
+
+    def take(self, now: float) -> float:
+        """Take on a request; return when it is done with it."""
+        self.busy += self.cost
+        self.free = end = max(now, self.free) + self.cost
+        return end
+
+    def stop(self, now: float) -> None:
+        """Lose what has not been done."""
+        self.busy = self.worked(now)
+        self.free = 0.0
+
+    def worked(self, now: float) -> float:
+        """Return how many seconds it has worked."""
+        return self.busy - max(0.0, self.free - now)
+
+
 @final
-class L4Node:
+class L4Node(Node):
     """A node that steers flows to L7 nodes."""
 
-    __slots__ = ("alive", "busy", "cost", "down", "free", "name", "owner", "table")
+    __slots__ = ("alive", "owner", "table")
 
     def __init__(self, name: str, site: Site) -> None:
-        self.name: str = name
-        self.cost: float = 1.0 / site.l4.requests_per_second
-        self.busy: float = 0.0
+        super().__init__(name, site.l4.requests_per_second)
         self.restart()
-        self.down: bool = False
         self.alive: frozenset[str] = frozenset()
         """The L7 nodes that its checks see up."""
         self.owner: Callable[[bytes], str] = _no_owner
 
     def restart(self) -> None:
-        """Begin with an empty table and an empty queue."""
+        """Begin with an empty table."""
+        self.life += 1
         self.table: FlowTable = FlowTable(capacity=8_000_000)
-        self.free: float = 0.0
 
 
 @final
-class L7Node:
+class L7Node(Node):
     """A node that sends requests to servers."""
 
-    __slots__ = ("_make", "busy", "cost", "down", "free", "life", "name", "pool", "present", "routes", "site")
+    __slots__ = ("_make", "pool", "present", "routes", "site")
 
     def __init__(
         self, name: str, site: SiteState, make: Callable[[str], LoadBalancer[str]], routes: MakeRoutes
     ) -> None:
-        self.name: str = name
+        super().__init__(name, site.site.l7.requests_per_second)
         self.site: SiteState = site
-        self.cost: float = 1.0 / site.site.l7.requests_per_second
-        self.busy: float = 0.0
-        self.down: bool = False
-        self.life: int = 0
         self._make = (make, routes)
         self.restart()
 
@@ -139,12 +166,11 @@ class L7Node:
         return not self.down
 
     def restart(self) -> None:
-        """Begin with a balancer that knows nothing, and an empty queue."""
+        """Begin with a balancer that knows nothing."""
         make, routes = self._make
         self.life += 1
         self.pool: LoadBalancer[str] = _made("balancer", make(self.name), LoadBalancer)
         self.routes: RouteTable[LoadBalancer[str]] = _made("routes", routes(self.pool), RouteTable)
-        self.free: float = 0.0
         self.present: set[Request] = set()
 
 
@@ -160,6 +186,15 @@ class ServerState:
         self.busy: float = 0.0
         self.down: bool = False
         self.present: set[Request] = set()
+
+    def stop(self, now: float) -> None:
+        """Lose what has not been done."""
+        self.busy = self.worked(now)
+        self.queue.clear(now)
+
+    def worked(self, now: float) -> float:
+        """Return how many seconds its workers have worked, added up."""
+        return self.busy - sum([max(0.0, free - now) for free in self.queue.free])
 
 
 @final

@@ -93,8 +93,8 @@ class Loss(Record):
     """A node of a tier, or a whole site, that is lost for a while.
 
     A site and an L4 node fall silent, as a cut wire or a dead machine does: what is sent to them is never answered. An L7
-    node and a server refuse, as a killed process does: what is in them breaks at once, and so does what comes. Whatever
-    returns is new: its tables, its balancer and its queue are empty.
+    node and a server refuse, as a killed process does: what is in them breaks at once, and so does what comes. A node or
+    server that returns is new: its tables, its balancer and its queue are empty. A site returns as it was.
 
     Parameters
     ----------

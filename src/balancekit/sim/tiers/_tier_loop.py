@@ -173,9 +173,10 @@ class TierRun:
             self.trace.broken += not gone
             self._fail(request, now, "l7" if gone else "l4")
             return
-        node.busy += node.cost
-        node.free = end = max(now, node.free) + node.cost
+        request.life = node.life
+        end = node.take(now)
         heappush(self._heap, (end, self._serial(), self._reach, request, request.turn))
+        self._limit(request, now, end, "l4")
 
     def _resolve(self, flow: Flow, now: float) -> SiteState | None:
         """Ask the connection's resolver, which asks the policy if it has no answer."""
@@ -191,6 +192,12 @@ class TierRun:
         """Let a request go unanswered: the client finds out when its time is over."""
         self._void(request)
         self._at(max(now, request.sent + self._rules.timeout), self._time_out, (request, tier), request.turn)
+
+    def _limit(self, request: Request, now: float, end: float, tier: str) -> None:
+        """Have the client give a request up, if its time is over before a stay ends that began now."""
+        limit = request.sent + self._rules.timeout
+        if end > limit:
+            self._at(max(now, limit), self._time_out, (request, tier), request.turn)
 
     def _time_out(self, what: tuple[Request, str], turn: int) -> None:
         request, tier = what
@@ -260,6 +267,10 @@ class TierRun:
         if site.down:
             self._vanish(request, now, "site")
             return
+        l4: L4Node = flow.l4  # type: ignore[assignment]  # it came through one
+        if l4.down or l4.life != request.life:  # it was in the queue that was lost
+            self._vanish(request, now, "l4")
+            return
         if node.down or flow.life not in {None, node.life}:
             self._fail(request, now, "l7")
             return
@@ -267,15 +278,15 @@ class TierRun:
         request.reached = now
         request.node = node
         node.present.add(request)
-        node.busy += node.cost
-        node.free = end = max(now, node.free) + node.cost
+        end = node.take(now)
         heappush(self._heap, (end, self._serial(), self._choose, request, turn))
+        self._limit(request, now, end, "l7")
 
     def _choose(self, request: Request, turn: int) -> None:
         """Send a request to a server, to another one if it is refused."""
         if request.turn != turn:
             return
-        now, attempts, timeout = self._clock.now, self._rules.server_attempts, self._rules.timeout
+        now, attempts = self._clock.now, self._rules.server_attempts
         node: L7Node = request.node  # type: ignore[assignment]  # it has come to one
         match = node.routes.match(self._asked[request.path])
         while match is not None and len(request.tried) < attempts:
@@ -295,8 +306,7 @@ class TierRun:
             request.length = length = length * server.queue.scale
             server.busy += length
             heappush(self._heap, (end, self._serial(), self._answer, request, turn))
-            if end > request.sent + timeout:
-                self._at(request.sent + timeout, self._time_out, (request, "server"), turn)
+            self._limit(request, now, end, "server")
             return
         self._fail(request, now, "server")
 
@@ -335,10 +345,12 @@ class TierRun:
         elif loss.tier == "l4":
             name, l4 = _nth(site.l4, loss.node)
             l4.down = True
-            self._at(now + self._rules.l4_down, self._withdraw, (site, name))
+            l4.stop(now)
+            self._at(now + self._rules.l4_down, self._withdraw, (site, name), l4.life)
         elif loss.tier == "l7":
             _, l7 = _nth(site.l7, loss.node)
             l7.down = True
+            l7.stop(now)
             for request in _in_order(l7.present):
                 self._fail(request, now, "l7")
         else:
@@ -346,7 +358,7 @@ class TierRun:
             server.down = True
             broken = _in_order(server.present)
             server.present.clear()
-            server.queue.clear(now)
+            server.stop(now)
             for request in broken:
                 self._break(request, server)
 
@@ -369,10 +381,11 @@ class TierRun:
         else:
             _nth(site.servers, loss.node)[1].down = False
 
-    def _withdraw(self, what: tuple[SiteState, str], _turn: int) -> None:
-        """Have the router send nothing more to an L4 node that has been silent for so long."""
+    def _withdraw(self, what: tuple[SiteState, str], life: int) -> None:
+        """Have the router send nothing more to an L4 node that has been silent since this life of it ended."""
         site, name = what
-        if site.l4[name].down and name in site.announced:
+        node = site.l4[name]
+        if node.down and node.life == life and name in site.announced:
             del site.announced[name]
             site.announce()
             self.trace.detected.append((self._clock.now, f"router of {site.id}", name, False))
