@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from balancekit.errors import ConfigurationError
-from balancekit.gslb import AllUp, FailBack, Failover, Ttl
+from balancekit.gslb import AllUp, Answer, FailBack, Failover, Ttl
 from balancekit.health import AccruedFailures
 from balancekit.sim import DnsSimulation, EndpointChange
 
@@ -96,6 +96,18 @@ def test_flapping_every_five_seconds_moves_the_traffic_at_most_twice():
     assert mostly[-1]
 
 
+class Nobody:
+    """A policy without endpoints."""
+
+    def members(self):
+        """Return none."""
+        return frozenset()
+
+    def answer(self, query, standings, /, *, now, rng, explain=False):
+        """Answer with nothing."""
+        return Answer((), ttl=5.0)
+
+
 def test_equal_arguments_give_equal_reports():
     """Equal arguments give equal reports, and another seed gives another."""
     changes = [EndpointChange(10.0, EU, up=False)]
@@ -107,3 +119,32 @@ def test_a_change_of_a_stranger_is_refused():
     """By name."""
     with pytest.raises(ConfigurationError, match="mars"):
         world().run(10.0, [EndpointChange(1.0, ("mars",), up=False)])
+
+
+@pytest.mark.parametrize(
+    ("parameter", "call"),
+    [
+        ("changes", lambda: world().run(10.0, [("eu",)])),
+        ("changes", lambda: world().run(10.0, [EndpointChange("soon", EU, up=False)])),
+        ("changes", lambda: world().run(10.0, [EndpointChange(float("nan"), EU, up=False)])),
+        ("changes", lambda: world().run(10.0, [EndpointChange(1.0, "eu", up=False)])),
+        ("changes", lambda: world().run(10.0, [EndpointChange(1.0, EU, up="no")])),
+        ("changes", lambda: world().run(10.0, EndpointChange(1.0, EU, up=False))),
+        ("seconds", lambda: world().run("long")),
+        ("policy", lambda: DnsSimulation("eu")),
+        ("start", lambda: world().run(1.0).shares("a", 3)),
+        ("end", lambda: world().run(4.0).failed_share(1.0, "b")),
+    ],
+)
+def test_wrong_values_are_refused(parameter, call):
+    """Each wrong value raises ConfigurationError, which names the parameter, before anything is simulated."""
+    with pytest.raises(ConfigurationError) as caught:
+        call()
+    assert caught.value.parameter == parameter
+
+
+def test_an_empty_answer_is_a_failure():
+    """A policy without endpoints answers nothing, and every request fails."""
+    report = DnsSimulation(Nobody(), resolvers=3).run(10.0)
+    assert report.failed_share(0.0, 10.0) == 1.0
+    assert report.last_failure() == report.requests[-1].at

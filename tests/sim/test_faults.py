@@ -421,3 +421,17 @@ def test_the_hash_modulo_moves_four_keys_of_five_and_the_ring_one():
     points_drawn = 5.0 * 0.2 / 150**0.5  # what an endpoint of 150 points owns varies by a twelfth of it
     assert abs(moved[SourceHash] - 0.8) < keys_drawn
     assert abs(moved[RingHash] - 0.2) < keys_drawn + points_drawn
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Crash, lambda **when: FailFast(**when, after=0.0), lambda **when: Partial(**when, share=1.0), Hang],
+    ids=["crash", "fail fast", "partial", "hang"],
+)
+def test_faults_one_after_the_other_happen_in_any_order_of_the_list(kind):
+    """A fault that begins as another one ends takes effect, whichever is listed first."""
+    times = [k + 0.5 for k in range(20)]
+    faults = [kind(endpoint="a", at=at, seconds=5.0) for at in (5.0, 10.0)]
+    first, second = (one(times, listed, workers=20, timeout=1.0) for listed in (faults, faults[::-1]))
+    assert first == second
+    assert first.failures >= 10

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isnan, sqrt
+
 import pytest
 
 from balancekit import BoundedLoad, ConfigurationError, RingHash, RoundRobin
 from balancekit.inference import PrefixAffinity
 from balancekit.sim import MODEL_WORKLOADS, ModelServers, ModelWorkload, simulate_models
-from balancekit.sim._model_servers import _Cache
+from balancekit.sim._model_servers import _Cache, _Simulation
 
 SHORT = ModelWorkload(duration=60.0)
 IDLE = ModelWorkload(rate=0.02, turns=1.0, system_prompts=1, duration=20_000.0)
@@ -113,3 +115,25 @@ def test_bad_arguments_are_named(make, name):
     """What is outside its range is refused by its name."""
     with pytest.raises(ConfigurationError, match=f"{name}="):
         make()
+
+
+@pytest.mark.parametrize("turns", [1.0, 1.1, 2.0, 7.5])
+def test_conversations_have_as_many_turns_as_asked_for(turns):
+    """The mean number of turns is ``turns``, whatever it is: within five standard errors over 6,000 conversations."""
+    workload = ModelWorkload(rate=20.0, turns=turns, duration=300.0, system_prompts=1)
+    simulation = _Simulation(workload, ModelServers(), RoundRobin(), None, seed=1)
+    counts = []
+    simulation.turn = lambda conversation: counts.append(conversation.turns)
+    simulation.run(by_conversation=True)
+    error = sqrt((turns - 1.0) * turns / len(counts))  # of a geometric number
+    assert abs(sum(counts) / len(counts) - turns) <= 5.0 * error
+
+
+def test_a_run_without_counted_turns_has_no_times():
+    """Mean and quantile are NaN if no turn was counted, and a seed is a whole number."""
+    report = simulate_models(RoundRobin, ModelWorkload(duration=1e-4))
+    assert report.requests == 0
+    assert isnan(report.ttft_mean)
+    assert isnan(report.ttft_p99)
+    with pytest.raises(ConfigurationError, match=r"^seed="):
+        simulate_models(RoundRobin, seed=-1)

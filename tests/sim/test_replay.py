@@ -309,7 +309,7 @@ def test_who_was_turned_away_kept_no_worker():
     recording = read_recording(lines)
     assert _lengths(recording.rows, {"a": 1})["a"] == pytest.approx([1.0, 1.0, 0.3])
     report = recording.report(workers=1)
-    assert report.failures == 2
+    assert report.failures == 1  # what was cancelled counts as served
     assert report.seconds == 2.0
     assert report.busy["a"] == 1.0
     assert report.overload == pytest.approx(0.5)
@@ -348,3 +348,23 @@ def test_wrong_values_are_refused(parameter, call):
     with pytest.raises(ConfigurationError) as caught:
         call()
     assert caught.value.parameter == parameter
+
+
+ROW = '{{"time": {}, "key": null, "cost": 1.0, "endpoint": "{}", "duration": 0.3, "outcome": "{}"}}'
+
+
+@pytest.mark.parametrize("begin", [-100.0, 0.0, 1.8e9])
+def test_times_may_count_from_any_moment(begin):
+    """A log whose times are negative is replayed as the same log at another time."""
+    log = [ROW.format(begin + k / 8, "ab"[k % 2], "success") for k in range(64)]
+    report = replay(log, workers=4)
+    assert report.mean == pytest.approx(0.3, rel=1e-5)
+
+
+def test_requests_that_say_nothing_of_the_endpoint_fail_in_neither_report():
+    """Cancelled and ignored requests count as served in the report of a log, as they do in its replay."""
+    outcomes = ["success", "cancelled", "ignored", "failure"]
+    log = [ROW.format(k / 8, "a", outcomes[k % 4]) for k in range(400)]
+    recording = read_recording(log)
+    assert recording.report().errors == 0.25
+    assert replay(recording, workers=None).errors == pytest.approx(0.25, abs=0.1)

@@ -15,7 +15,18 @@ import pytest
 
 from balancekit import ConfigurationError
 from balancekit.cli import main
-from balancekit.sim import Claim, builtin_scenarios, load_scenario
+from balancekit.events import Drained, Draining, Ejected
+from balancekit.sim import (
+    Claim,
+    Deterministic,
+    Poisson,
+    RecordedArrivals,
+    Server,
+    builtin_scenarios,
+    load_scenario,
+    simulate,
+)
+from balancekit.sim._configured import scenario_tables
 from balancekit.sim._scenario import _scenario
 
 
@@ -106,6 +117,20 @@ def test_what_is_not_said_has_a_default(tmp_path):
             "balancers.default.health.start",
         ),
         (("[servers.s]", "[balancers]\nname = 'a'\n[servers.s]"), "balancers"),
+        (("[servers.s]", "[[balancers]]\nattempts = 'y'\n[servers.s]"), "balancers.default.attempts"),
+        (("[servers.s]", "[[balancers]]\ntimeout = -1.0\n[servers.s]"), "balancers.default.timeout"),
+        (
+            (
+                "[servers.s]",
+                (
+                    "[[balancers]]\nselector = 'central queue'\n"
+                    "[servers.t]\nservice = { kind = 'exponential', mean = 7.0 }\n[servers.s]"
+                ),
+            ),
+            "balancers",
+        ),
+        (("[servers.s]", "[servers.s]\ncount = 1_000_000_000"), "servers.s.count"),
+        (("[arrivals]", "[keys]\ncount = 1_000_000_000\n[arrivals]"), "keys.count"),
         (("[servers.s]", "[[balancers]]\n[[balancers]]\n[servers.s]"), "balancers"),
         (("[servers.s]", CLAIM.replace("p99", "beauty") + "[servers.s]"), "measure"),
         (("[servers.s]", CLAIM.replace("default", "other") + "[servers.s]"), "claims"),
@@ -151,7 +176,7 @@ discipline = "sharing"
 service = { kind = "lognormal", mean = 0.01 }
 
 [servers.b]
-service = { kind = "exponential", mean = 0.01 }
+service = { kind = "lognormal", mean = 0.01 }
 
 [[faults]]
 kind = "crash"
@@ -315,3 +340,61 @@ def test_the_command(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["claims"][0]["holds"] is False
     assert main(["simulate", "nowhere.toml"]) == 2
     assert "slow-server" in capsys.readouterr().err
+
+
+def finding(measure, low, *, fault=0.0, over=None, events=()):
+    """Return what a claim finds in reports with these events and no failure."""
+    report = simulate(
+        {"a": Server(service=Deterministic(mean=0.1))}, RecordedArrivals(seconds=[0.0, 1.0]), requests=2
+    ).replace(events=tuple(events))
+    claim = Claim(text="t", balancer="x", measure=measure, low=low, over=over)
+    return claim.find({"x": report, "y": report}, fault)
+
+
+def test_nothing_over_nothing_is_no_ratio():
+    """A claim about a ratio of two zeros is NaN and does not hold; a ratio to zero is infinite."""
+    none = finding("errors", 2.0, over="y")
+    assert math.isnan(none.value)
+    assert not none.holds
+    failed = simulate(
+        {"a": Server(service=Deterministic(mean=1.0))}, Poisson(rate=1.0), requests=5, timeout=0.5
+    )
+    served = failed.replace(failures=0)
+    claim = Claim(text="t", balancer="x", measure="errors", low=2.0, over="y")
+    assert claim.find({"x": failed, "y": served}).value == math.inf
+
+
+def test_a_failover_counts_from_the_fault():
+    """An ejection before the fault is no failover, and without one afterwards there is none."""
+    early = Ejected(endpoint="a", at=1.0, until=2.0, streak=1, cause="failures")
+    late = Ejected(endpoint="b", at=7.5, until=9.0, streak=1, cause="failures")
+    assert finding("failover", 0.0, fault=5.0, events=[early, late]).value == 2.5
+    assert math.isnan(finding("failover", 0.0, fault=5.0, events=[early]).value)
+
+
+def test_a_drain_ends_with_its_own_endpoint():
+    """The first drain lasts until its endpoint is drained, whatever other endpoint is drained before."""
+    events = [
+        Draining(endpoint="a", at=1.0, inflight=1, deadline=None),
+        Draining(endpoint="b", at=2.0, inflight=1, deadline=None),
+        Drained(endpoint="b", at=3.0, forced=False, remaining=0),
+        Drained(endpoint="a", at=6.0, forced=False, remaining=0),
+    ]
+    assert finding("drain", 0.0, events=events).value == 5.0
+    assert math.isnan(finding("drain", 0.0, events=events[:3]).value)
+
+
+def test_a_report_that_is_missing_is_named():
+    """A check without the report of a balancer raises ConfigurationError with its name."""
+    with pytest.raises(ConfigurationError, match="round robin"):
+        load_scenario("slow-server").check({})
+
+
+def test_balancers_of_a_configuration_are_tables():
+    """What is no list of tables under [[simulation.balancers]] raises ConfigurationError with its name."""
+    facts = {
+        "endpoints": ["a:1"],
+        "simulation": {"balancers": 3, "server": {"service": {"kind": "exponential", "mean": 1.0}}},
+    }
+    with pytest.raises(ConfigurationError, match=r"^simulation\.balancers="):
+        scenario_tables(facts)

@@ -34,6 +34,7 @@ from balancekit.sim import (
     Poisson,
     Recorded,
     RecordedArrivals,
+    Recorder,
     Remove,
     Server,
     Simulation,
@@ -51,6 +52,25 @@ SERVICES = [
     Bimodal(fast=0.1, slow=1.1),
     Recorded(seconds=(0.1, 0.2, 0.3)),
 ]
+
+
+class Words:
+    """Service times that are no numbers."""
+
+    def sample(self, rng):
+        """Return a word."""
+        return "long"
+
+
+class Times:
+    """Arrivals at given times."""
+
+    def __init__(self, times):
+        self._times = times
+
+    def times(self, rng):
+        """Return the times."""
+        return self._times
 
 
 def servers(count, mean=0.01, **options):
@@ -296,6 +316,16 @@ def test_evenness():
         ("faults", lambda: changed(Drain, Add)),
         ("faults", lambda: changed(Add, Add)),
         ("requests", lambda: simulate(servers(1), Poisson(rate=1.0), requests=0)),
+        ("requests", lambda: simulate(servers(1), Poisson(rate=1.0), requests=10**12)),
+        ("warm_up", lambda: simulate(servers(1), Poisson(rate=1.0), requests=1, warm_up=10**12)),
+        ("arrivals", lambda: simulate(servers(1), Times(["soon"]), requests=1)),
+        ("arrivals", lambda: simulate(servers(1), Times(None), requests=1)),
+        ("faults", lambda: Simulation(servers(1), Poisson(rate=1.0), faults=[Add(endpoint="s0", at=1.0)])),
+        ("seconds", lambda: Hang(endpoint="a", at=1e308, seconds=1.7e308)),
+        ("seconds", lambda: Crash(endpoint="a", at=1e17, seconds=1.0)),
+        ("busy_length", lambda: Bursty(quiet=0.0, busy=1.0, quiet_length=1e-18, busy_length=1e-18)),
+        ("values", lambda: jain_index([1.0, -1.0])),
+        ("values", lambda: jain_index([math.inf, 1.0])),
         ("run", lambda: sweep("f", [])),
     ],
 )
@@ -304,3 +334,41 @@ def test_wrong_values_are_refused(parameter, build):
     with pytest.raises(ConfigurationError) as caught:
         build()
     assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize(
+    ("service", "options"),
+    [
+        (Lognormal(mean=1e308), {}),
+        (Lognormal(mean=1e308), {"timeout": 1.0}),
+        (Words(), {}),
+        (Words(), {"timeout": 1.0}),
+    ],
+)
+def test_service_times_that_no_float_can_hold_are_refused(service, options):
+    """A draw that overflows, or that is no number, raises ConfigurationError, which names the service."""
+    with pytest.raises(ConfigurationError, match=r"^service="):
+        simulate({"a": Server(service=service)}, Poisson(rate=1.0), requests=5_000, **options)
+
+
+def test_a_balancer_that_cannot_carry_out_a_fault_is_refused(tmp_path):
+    """A fault that a balancer has no method for raises ConfigurationError before the run, not in the middle of it."""
+
+    def recorded(endpoints, clock, rng):
+        return Recorder(LoadBalancer(endpoints, clock=clock, rng=rng), tmp_path / "log", clock=clock)
+
+    for fault in (Add(endpoint="s0", at=1e9), Remove(endpoint="s0", at=1e9), Drain(endpoint="s0", at=1e9)):
+        with pytest.raises(ConfigurationError, match=r"^balancer=.*a method (add|remove|drain)"):
+            simulate(servers(2), Poisson(rate=1.0), requests=1, faults=[fault], balancer=recorded)
+
+
+def test_evenness_does_not_depend_on_the_unit():
+    """Jain's index of numbers whose squares overflow or vanish is that of the same numbers in another unit."""
+    for unit in (1e-300, 1e-160, 1e160, 1e300):
+        assert jain_index([unit, unit, 0.0, 0.0]) == pytest.approx(0.5)
+        assert jain_index([3 * unit, unit]) == pytest.approx(0.8)
+
+
+def test_keys_that_are_none_are_no_keys():
+    """A run none of whose requests has a key has no disruption."""
+    assert simulate(servers(2), Poisson(rate=1.0), requests=50, keys=lambda rng: None).disruption is None

@@ -6,7 +6,7 @@ import pytest
 
 from balancekit import ConfigurationError
 from balancekit.ha import Role, SyncGroup, VirtualRouter, packets
-from balancekit.sim import VrrpDo, VrrpEvent, VrrpSimulation, vrrp_scenarios
+from balancekit.sim import VrrpChange, VrrpDo, VrrpEvent, VrrpReport, VrrpSimulation, vrrp_scenarios
 
 R1 = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", priority=150, interval=0.5)
 R2 = R1.replace(source="192.0.2.12", priority=100)
@@ -123,3 +123,47 @@ def test_wrong_arguments_are_refused_by_name():
         VrrpSimulation({"r1": R1}, latency=(-1.0, 0.0))
     with pytest.raises(ConfigurationError, match="name"):
         VrrpSimulation({"r1": R1}).call(1.0, "r9", lambda speaker, now: ())
+
+
+@pytest.mark.parametrize(
+    ("parameter", "call"),
+    [
+        ("nodes", lambda: VrrpEvent(at=1.0, do=VrrpDo.KILL, nodes="r1")),
+        ("value", lambda: VrrpEvent(at=1.0, do=VrrpDo.PRIORITY, value=300)),
+        ("value", lambda: VrrpEvent(at=1.0, do=VrrpDo.PRIORITY, value=1.5)),
+        ("value", lambda: VrrpEvent(at=1.0, do=VrrpDo.PRIORITY, value=float("nan"))),
+        ("latency", lambda: VrrpSimulation({"r1": R1}, latency=(0.5, 0.1))),
+        ("seed", lambda: VrrpSimulation({"r1": R1}, seed=None)),
+        ("seed", lambda: VrrpSimulation({"r1": R1}, seed="x")),
+        ("routers", lambda: VrrpSimulation({"r1": 3})),
+        ("routers", lambda: VrrpSimulation({"r1": lambda: None}).run(1.0)),
+        ("seconds", lambda: VrrpSimulation({"r1": R1}).run(float("nan"))),
+        ("seconds", lambda: VrrpSimulation({"r1": R1}).run(float("inf"))),
+        ("at", lambda: VrrpSimulation({"r1": R1}).call(float("nan"), "r1", lambda speaker, now: ())),
+        ("action", lambda: VrrpSimulation({"r1": R1}).call(1.0, "r1", 3)),
+        (
+            "at",
+            lambda: VrrpSimulation({"r1": R1}).inject("x", b"", source="192.0.2.9", destination="224.0.0.18"),
+        ),
+        ("source", lambda: VrrpSimulation({"r1": R1}).inject(1.0, b"", source="a", destination="224.0.0.18")),
+    ],
+)
+def test_wrong_values_are_refused(parameter, call):
+    """Each wrong value raises ConfigurationError, which names the parameter, where it is given."""
+    with pytest.raises(ConfigurationError) as caught:
+        call()
+    assert caught.value.parameter == parameter
+
+
+def test_a_router_holds_while_any_of_its_members_does():
+    """Without a member, a router is active as long as one of its members is."""
+    changes = [
+        VrrpChange(1.0, "r1", "a", Role.ACTIVE, ""),
+        VrrpChange(1.0, "r1", "b", Role.ACTIVE, ""),
+        VrrpChange(2.0, "r1", "b", Role.BACKUP, ""),
+        VrrpChange(3.0, "r1", "a", None, "killed"),
+    ]
+    report = VrrpReport(tuple(changes), (), 4.0)
+    assert report.holders(2.5) == ("r1",)
+    assert report.holders(2.5, member="b") == ()
+    assert report.outages(after=1.0) == [(3.0, 4.0)]

@@ -34,6 +34,8 @@ __all__ = ["Arrivals", "Bursty", "ClosedLoop", "Diurnal", "Poisson", "RecordedAr
 
 BLOCK: Final = 1024
 """Times drawn at once."""
+MIN_PER_CYCLE: Final = 1e-6
+"""Requests in a quiet and a busy spell together. Far below, it takes for ever to draw one."""
 
 
 class Arrivals(Protocol):
@@ -83,6 +85,9 @@ class Bursty(Record):
         valid.number("busy", self.busy, above=0.0)
         valid.number("quiet_length", self.quiet_length, above=0.0)
         valid.number("busy_length", self.busy_length, above=0.0)
+        if self.quiet * self.quiet_length + self.busy * self.busy_length < MIN_PER_CYCLE:
+            allowed = f"a length with {MIN_PER_CYCLE:g} requests or more in two spells"
+            raise ConfigurationError("busy_length", self.busy_length, allowed)
 
     @property
     def rate(self) -> float:
@@ -182,10 +187,14 @@ def moments(arrivals: Arrivals, rng: Random, total: int) -> array[float]:
     Raises
     ------
     ConfigurationError
-        If the times are not finite, not ascending, or negative.
+        If the times are no numbers, not finite, not ascending, or negative.
     """
-    times = array("d", islice(arrivals.times(rng), total))
+    allowed = "times that are finite, >= 0 and ascending"
+    try:
+        times = array("d", islice(arrivals.times(rng), total))
+    except TypeError as error:
+        raise ConfigurationError("arrivals", arrivals, allowed) from error
     seconds = np.frombuffer(times)
     if not (np.isfinite(seconds).all() and (np.diff(seconds, prepend=0.0) >= 0.0).all()):
-        raise ConfigurationError("arrivals", arrivals, "times that are finite, >= 0 and ascending")
+        raise ConfigurationError("arrivals", arrivals, allowed)
     return times

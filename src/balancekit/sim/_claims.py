@@ -5,8 +5,8 @@ bounds are wide enough for another seed and narrow enough to fail if the stateme
 
 Measures: ``mean``, ``p50``, ``p95``, ``p99``, ``p99.9``, ``errors``, ``retries``, ``hedges``, ``attempts``, ``evenness``,
 ``overload``, ``disruption``, ``in_system``; ``share ID`` and ``busy ID`` of an endpoint; ``ejections`` (how often health
-took one out), ``failover`` (seconds from the first fault to the first ejection) and ``drain`` (seconds from the beginning
-of the first drain to its end).
+took one out), ``failover`` (seconds from the first fault to the first ejection from then on) and ``drain`` (seconds from
+the beginning of the first drain to its end).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.errors import ConfigurationError
-from balancekit.events import Drained, Draining, Ejected, Event
+from balancekit.events import Drained, Draining, Ejected
 from balancekit.sim._report import QUANTILES, SimulationReport
 
 __all__ = ["Claim", "Finding"]
@@ -38,8 +38,8 @@ PLAIN: Final = (
 OF_AN_ENDPOINT: Final = {"share": "shares", "busy": "busy"}
 TIMES: Final[Mapping[str, Callable[[SimulationReport, float], float]]] = {
     "ejections": lambda report, _: float(sum(isinstance(event, Ejected) for event in report.events)),
-    "failover": lambda report, fault: _first(report, Ejected) - fault,
-    "drain": lambda report, _: _first(report, Drained) - _first(report, Draining),
+    "failover": lambda report, fault: _failover(report, fault),
+    "drain": lambda report, _: _drain(report),
 }
 
 
@@ -101,11 +101,19 @@ class Claim(Record):
             By name of the balancer.
         fault
             When the first fault began, in seconds.
+
+        Raises
+        ------
+        ConfigurationError
+            If a report that the claim is about is missing.
         """
+        for name in (self.balancer, self.over):
+            if name is not None and name not in reports:
+                raise ConfigurationError("reports", list(reports), f"a report of {name!r}")
         value = self._value(reports[self.balancer], fault)
         if self.over is not None:
             other = self._value(reports[self.over], fault)
-            value = value / other if other else math.inf
+            value = value / other if other else math.inf if value > 0.0 else math.nan
         return Finding(claim=self, value=value)
 
     def _value(self, report: SimulationReport, fault: float) -> float:
@@ -143,6 +151,20 @@ class Finding(Record):
         }
 
 
-def _first(report: SimulationReport, kind: type[Event]) -> float:
-    """Return when the first such event was; NaN if there was none."""
-    return next((event.at for event in report.events if isinstance(event, kind)), math.nan)
+def _failover(report: SimulationReport, fault: float) -> float:
+    """Return how long after the fault the first ejection was; NaN if there was none."""
+    ejected = [event.at for event in report.events if isinstance(event, Ejected) and event.at >= fault]
+    return min(ejected, default=math.nan) - fault
+
+
+def _drain(report: SimulationReport) -> float:
+    """Return how long the first drain took; NaN if there was none, or it did not end."""
+    first = next((event for event in report.events if isinstance(event, Draining)), None)
+    if first is None:
+        return math.nan
+    ends = [
+        event.at
+        for event in report.events
+        if isinstance(event, Drained) and event.endpoint == first.endpoint and event.at >= first.at
+    ]
+    return min(ends, default=math.nan) - first.at

@@ -52,13 +52,18 @@ def scenario_tables(
             )
         described = tables.table("simulation.server", server)
         scenario["servers"] = {endpoint.id: {"weight": endpoint.weight, **described} for endpoint in listed}
+    others = scenario.get("balancers", [])
+    if not isinstance(others, list):
+        raise ConfigurationError(
+            "simulation.balancers", others, "tables, each under [[simulation.balancers]]"
+        )
     retry = tables.table("retry", facts.get("retry", {}))
     own = {"name": CONFIGURED, **tables.table("balancer", facts.get("balancer", {}))}
     return {
         "title": facts.get("title", "a configuration"),
         **{word: retry[word] for word in SHARED if word in retry},
         **scenario,
-        "balancers": [own, *scenario.get("balancers", [])],
+        "balancers": [own, *others],
     }
 
 

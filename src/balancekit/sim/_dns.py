@@ -67,15 +67,17 @@ class DnsReport(Record):
     detected: tuple[tuple[float, str, bool], ...]
 
     def last_failure(self) -> float | None:
-        """Return when the last request went to an endpoint that was down; ``None`` if none did."""
+        """Return when the last request failed, for its endpoint was down or its answer empty; ``None`` if none did."""
         return max((request.at for request in self.requests if not request.served), default=None)
 
+    @checked_arguments
     def shares(self, start: float, end: float, /) -> dict[str | None, float]:
         """Return which share of the requests in ``[start, end)`` went where."""
         found = Counter(request.endpoint for request in self.requests if start <= request.at < end)
         total = sum(found.values())
         return {endpoint: count / total for endpoint, count in found.items()}
 
+    @checked_arguments
     def failed_share(self, start: float, end: float, /) -> float:
         """Return which share of the requests in ``[start, end)`` failed."""
         inside = [request.served for request in self.requests if start <= request.at < end]
@@ -139,6 +141,8 @@ class DnsSimulation:
         subnets: bool = True,
         seed: int = 1,
     ) -> None:
+        if not all(callable(getattr(policy, name, None)) for name in ("answer", "members")):
+            raise ConfigurationError("policy", policy, "a policy of balancekit.gslb")
         self._policy: Final = policy
         count = valid.integer("resolvers", resolvers, minimum=1, maximum=1 << 16)
         valid.flag("subnets", subnets)
@@ -153,19 +157,27 @@ class DnsSimulation:
         self._every: Final = valid.number("every", every, above=0.0)
         self._seed: Final = valid.integer("seed", seed, minimum=0)
 
+    @checked_arguments
     def run(self, seconds: float, changes: Sequence[EndpointChange] = (), /) -> DnsReport:
         """Simulate some seconds, in which endpoints go down and come back.
+
+        Parameters
+        ----------
+        seconds
+            How long, > 0.
+        changes
+            What happens; of changes of one endpoint at one time the last counts.
 
         Raises
         ------
         ConfigurationError
-            For a change of an endpoint that the policy does not have.
+            For a wrong value, or a change of an endpoint that the policy does not have.
 
         Cost: about 15 us a request.
         """
-        valid.number("seconds", seconds, above=0.0)
+        seconds = valid.number("seconds", seconds, above=0.0)
         rng = Random(self._seed)
-        monitors = _Monitors(self._policy.members(), changes, self._detection, self._interval, rng)
+        monitors = _Monitors(self._policy.members(), _checked(changes), self._detection, self._interval, rng)
         queries = self._queries
         caches = [ResolverCache() for _ in queries]
         due = [(rng.random() * self._every, number) for number in range(len(queries))]
@@ -198,8 +210,25 @@ def _client(number: int, *, subnets: bool) -> Client:
     return Client(address=network.network_address + 53, subnet=network if subnets else None)
 
 
+def _checked(changes: Sequence[EndpointChange]) -> list[EndpointChange]:
+    """Return changes in the order of their times.
+
+    Raises
+    ------
+    ConfigurationError
+        For what is no change.
+    """
+    for change in changes:
+        if not isinstance(change, EndpointChange):
+            raise ConfigurationError("changes", change, "EndpointChange objects")
+        valid.number("changes", change.at, minimum=0.0)
+        valid.ids("changes", change.endpoints)
+        valid.flag("changes", change.up)
+    return sorted(changes, key=lambda change: change.at)
+
+
 class _Monitors:
-    """What is true of endpoints, and what their monitors say of them."""
+    """What is true of endpoints by changes in the order of their times, and what their monitors say of them."""
 
     def __init__(
         self,
@@ -213,7 +242,7 @@ class _Monitors:
         self._truth: Final[dict[str, tuple[list[float], list[bool]]]] = {
             endpoint: ([-math.inf], [True]) for endpoint in sorted(endpoints)
         }
-        for change in sorted(changes, key=lambda change: change.at):
+        for change in changes:
             for endpoint in change.endpoints:
                 if endpoint not in self._truth:
                     raise ConfigurationError("changes", endpoint, f"one of {', '.join(self._truth)}")
@@ -234,7 +263,7 @@ class _Monitors:
 
     def advance(self, now: float) -> None:
         """Run the checks that are due."""
-        while self._due[0][0] <= now:
+        while self._due and self._due[0][0] <= now:
             at, endpoint = self._due[0]
             heapq.heapreplace(self._due, (at + self._interval, endpoint))
             machine = self._machines[endpoint]

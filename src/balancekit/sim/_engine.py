@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -21,7 +21,7 @@ from balancekit.sim._arrivals import Arrivals, ClosedLoop, moments
 from balancekit.sim._context import MakeBalancer, SimContext
 from balancekit.sim._event_loop import Rules, Run
 from balancekit.sim._fast_loop import play
-from balancekit.sim._faults import Fault, absent_at_first
+from balancekit.sim._faults import Add, Drain, Fault, Remove, absent_at_first
 from balancekit.sim._queues import Server
 from balancekit.sim._report import SimulationReport
 from balancekit.sim._report_builder import measure
@@ -31,6 +31,9 @@ from balancekit.snapshot import Key
 __all__ = ["Simulation", "simulate"]
 
 F = TypeVar("F")
+
+MAX_REQUESTS: Final = 100_000_000
+"""Each takes some seventy bytes while a run goes on."""
 
 
 def _plain(endpoints: list[Endpoint[str]], clock: Callable[[], float], rng: Random) -> LoadBalancer[str]:
@@ -121,6 +124,10 @@ class Simulation:
             if not isinstance(fault, Fault) or fault.endpoint not in self._servers:
                 raise ConfigurationError("faults", fault, f"faults of {', '.join(self._servers)}")
         self._absent = absent_at_first(self._faults)
+        if len(self._absent) == len(self._servers):
+            raise ConfigurationError(
+                "faults", self._faults, "an endpoint that is there at first: all are added later"
+            )
         self._seed = valid.integer("seed", seed, minimum=0)
 
     def run(self, *, requests: int, warm_up: int = 0) -> SimulationReport:
@@ -129,12 +136,12 @@ class Simulation:
         Parameters
         ----------
         requests
-            How many to count, >= 1; fewer if no more arrive.
+            How many to count, 1 to a hundred million; fewer if no more arrive.
         warm_up
-            How many come before, not counted, >= 0.
+            How many come before, not counted, 0 to a hundred million.
         """
-        requests = valid.integer("requests", requests, minimum=1)
-        warm_up = valid.integer("warm_up", warm_up, minimum=0)
+        requests = valid.integer("requests", requests, minimum=1, maximum=MAX_REQUESTS)
+        warm_up = valid.integer("warm_up", warm_up, minimum=0, maximum=MAX_REQUESTS)
         context = self._context()
         trace = (self._undisturbed if self._nothing_can_happen() else self._in_full)(
             context, requests + warm_up
@@ -142,13 +149,20 @@ class Simulation:
         return measure(trace, self._servers, warm_up, context.events)
 
     def _context(self) -> SimContext:
-        return SimContext(
+        context = SimContext(
             self._servers,
             self._make,
             balancers=self._balancers,
             absent=self._absent,
             seed=self._seed,
         )
+        for fault in self._faults:
+            name = type(fault).__name__.lower()
+            if isinstance(fault, Add | Drain | Remove) and not hasattr(context.balancers[0], name):
+                raise ConfigurationError(
+                    "balancer", context.balancers[0], f"a balancer with a method {name}, for {fault}"
+                )
+        return context
 
     def _nothing_can_happen(self) -> bool:
         """Return whether the end of every request is known when it arrives."""

@@ -131,7 +131,8 @@ class Run:
         self._pauses: Iterator[float] = iter(())
         self._total = 0
         self._open = 0
-        for fault in faults:
+        # In the order of their times: a fault that ends when another one begins ends first.
+        for fault in sorted(faults, key=lambda fault: fault.at):
             for step in fault.steps():
                 self._at(step.at, self._happen, (fault.endpoint, step))
 

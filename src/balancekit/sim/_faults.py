@@ -13,7 +13,7 @@
 And what operators do: :class:`Add`, :class:`Remove`, :class:`Drain`.
 
 Factors of slowness multiply while they overlap on one endpoint; of two crashes or two kinds of failure that do, what
-happens later counts.
+happens later counts. A fault that ends when another one begins ends first.
 """
 
 from __future__ import annotations
@@ -107,6 +107,10 @@ class _Spell(Fault):
     def _check(self) -> None:
         super()._check()
         valid.number("seconds", self.seconds, above=0.0)
+        if not self.at < self.at + self.seconds < inf:
+            raise ConfigurationError(
+                "seconds", self.seconds, f"a time that counts beside at={self.at!r}, and ends"
+            )
 
 
 class Crash(_Spell):

@@ -25,6 +25,8 @@ from itertools import accumulate, count
 from random import Random
 from typing import Any, Final, NamedTuple, final
 
+import numpy as np
+
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
@@ -123,7 +125,7 @@ class ModelReport(NamedTuple):
     steady_hit_rate: float
     """The same of turns that came while conversations still began."""
     ttft_mean: float
-    """To the first token."""
+    """To the first token; NaN if no turn was counted, as is the quantile."""
     ttft_p99: float
     busiest: float
     """The mean open requests of the busiest server while conversations began, relative to the mean of all."""
@@ -204,7 +206,7 @@ def simulate_models(
     workload, servers
         Defaults if left out.
     seed
-        Of arrivals, lengths and the balancer.
+        Of arrivals, lengths and the balancer, >= 0.
     load
         Of the balancer; the selector's own if left out. The cost of a request is its prompt in tokens.
     by_conversation
@@ -221,6 +223,7 @@ def simulate_models(
     """
     if not callable(selector):
         raise ConfigurationError("selector", selector, "a function that makes a selector")
+    seed = valid.integer("seed", seed, minimum=0)
     return _Simulation(workload or ModelWorkload(), servers or ModelServers(), selector(), load, seed).run(
         by_conversation=by_conversation
     )
@@ -265,7 +268,9 @@ class _Simulation:
 
     def run(self, *, by_conversation: bool) -> ModelReport:
         self.by_conversation = by_conversation
-        t, random, turns = 0.0, self.arrivals, self.workload.turns
+        t, random = 0.0, self.arrivals
+        # What is left of an exponential time without its fraction has the mean 1 / (exp(rate) - 1).
+        rate = math.log1p(1.0 / (self.workload.turns - 1.0)) if self.workload.turns > 1.0 else math.inf
         for number in count():
             t += random.expovariate(self.workload.rate)
             if t >= self.end:
@@ -273,21 +278,20 @@ class _Simulation:
             system = min(bisect(self.cumulative, random.random() * self.cumulative[-1]), len(self.sizes) - 1)
             if random.random() < self.workload.hot:
                 system = 0
-            more = int(random.expovariate(1.0 / (turns - 0.5))) if turns > 1.0 else 0
+            more = int(random.expovariate(rate)) if rate < math.inf else 0
             conversation = _Conversation(f"c{number}", system, 1 + more)
             self.at(t, lambda one=conversation: self.turn(one))  # type: ignore[misc]  # a default of a lambda
         while self.events:
             self.now, _, what = heapq.heappop(self.events)
             what()
-        self.ttft.sort()
         loads = [server.open_seconds for server in self.servers.values()]
         counted = len(self.ttft)
         return ModelReport(
             counted,
             self.hits / max(1, self.tokens),
             self.steady_hits / max(1, self.steady_tokens),
-            math.fsum(self.ttft) / max(1, counted),
-            self.ttft[int(0.99 * (counted - 1))] if counted else math.nan,
+            math.fsum(self.ttft) / counted if counted else math.nan,
+            float(np.quantile(self.ttft, 0.99)) if counted else math.nan,
             max(loads) * len(loads) / (sum(loads) or 1.0),
         )
 

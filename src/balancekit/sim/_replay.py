@@ -81,14 +81,15 @@ class Recording(Record):
     def report(self, *, workers: int | Mapping[str, int] | None = None, warm_up: int = 0) -> SimulationReport:
         """Return what did happen, in the form in which simulations report; to compare a replay with.
 
-        ``workers`` and ``warm_up`` are those of :func:`replay`; without workers no endpoint is ever overloaded.
+        ``workers`` and ``warm_up`` are those of :func:`replay`; without workers no endpoint is ever overloaded. Requests that
+        were cancelled or ignored count as served, as they do in a replay, their durations as latencies.
         """
         number = {id: number for number, id in enumerate(self.endpoints)}
         trace = Trace()
         for row in self.rows:
             request = trace.arrive(row.time)
             trace.ended[request] = end = row.time + row.duration
-            trace.served[request] = row.outcome is Outcome.SUCCESS
+            trace.served[request] = not row.failed
             attempt = trace.send(request, FIRST, number[row.endpoint], row.time)
             trace.left[attempt] = row.time if row.outcome in REFUSED_OUTCOMES else end
         if any(row.key is not None for row in self.rows):
@@ -223,7 +224,7 @@ def _workers(recording: Recording, workers: int | Mapping[str, int] | None) -> d
 
 def _lengths(rows: Iterable[Row], workers: Mapping[str, int]) -> dict[str, list[float]]:
     """Return the service times of every endpoint for a unit of cost, without the waiting."""
-    free = {id: [0.0] * count for id, count in workers.items()}
+    free = {id: [-inf] * count for id, count in workers.items()}
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if row.outcome in REFUSED_OUTCOMES:

@@ -168,10 +168,24 @@ def _number(value: float) -> float | None:
 def jain_index(values: Sequence[float]) -> float:
     """Return Jain's fairness index: 1 if all are equal, 1/n if one has everything.
 
+    Parameters
+    ----------
+    values
+        Finite numbers >= 0.
+
+    Raises
+    ------
+    ConfigurationError
+        For any other value.
+
     Example
     -------
     >>> jain_index([1, 1, 1, 1]), jain_index([4, 0, 0, 0])
     (1.0, 0.25)
     """
-    squares = math.fsum(value * value for value in values)
-    return math.fsum(values) ** 2 / (len(values) * squares) if squares else 1.0
+    found = valid.numbers("values", values, minimum=0.0)
+    most = max(found, default=0.0)
+    if not most:
+        return 1.0
+    parts = [value / most for value in found]  # their squares neither overflow nor vanish
+    return math.fsum(parts) ** 2 / (len(parts) * math.fsum([part * part for part in parts]))

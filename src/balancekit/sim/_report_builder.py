@@ -93,7 +93,9 @@ def measure(
         overload=overload,
         in_system=span.average(float(stays.sum())),
         seen=float(before.mean()) if counted > 0 else 0.0,
-        disruption=_disruption(trace.keys, request[first], where[first]) if trace.keys else None,
+        disruption=_disruption(trace.keys, request[first], where[first])
+        if any(key is not None for key in trace.keys)
+        else None,
         events=tuple(events),
         timeline=course(
             span,

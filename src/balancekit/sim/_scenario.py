@@ -244,6 +244,13 @@ def _scenario(facts: dict[str, Any]) -> Scenario:
         why=valid.text("why", facts.pop("why", ""), empty=True).strip(),
     )
     tables.reject_unknown("scenario", facts, SCENARIO_WORDS)
+    if None in balancers.values() and any(
+        server.service != next(iter(scenario.servers.values())).service
+        for server in scenario.servers.values()
+    ):
+        raise ConfigurationError(
+            "balancers", words.CENTRAL, "servers with one service between them, of whatever speeds"
+        )
     for claim in scenario.claims:
         if claim.endpoint and claim.endpoint not in scenario.servers:
             raise ConfigurationError(
@@ -269,9 +276,15 @@ def _balancers(
         name = valid.text("name", facts.pop("name", facts.get("selector", "default")))
         if name in makers:
             raise ConfigurationError("balancers", name, "names, each once")
-        rules[name] = {word: facts.pop(word) for word in RULES if word in facts}
+        rules[name] = {
+            word: _rule(f"balancers.{name}.{word}", word, facts.pop(word)) for word in RULES if word in facts
+        }
         makers[name] = words.balancer(f"balancers.{name}", facts)
     return makers, rules
+
+
+def _rule(where: str, word: str, value: Any) -> int | float | None:
+    return valid.integer(where, value, minimum=1) if word == "attempts" else _seconds(where, value)
 
 
 def _claim(facts: Mapping[str, Any], balancers: Mapping[str, object]) -> Claim:

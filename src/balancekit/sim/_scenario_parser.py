@@ -51,7 +51,10 @@ FAULTS: Final[Kinds] = {
 }
 SERVER_WORDS: Final = ("service", "workers", "speed", "weight", "discipline")
 CENTRAL: Final = "central queue"
-"""Not a balancer: all servers work off one queue, the best that could be done."""
+"""Not a balancer: one queue with the workers of all servers, of their mean speed, and without the faults. If the servers are
+equal, no balancer does better."""
+MAX_SERVERS: Final = 100_000
+MAX_KEYS: Final = 10_000_000
 
 
 def made(where: str, facts: object, kinds: Kinds) -> Any:
@@ -73,7 +76,7 @@ def servers(groups: object) -> dict[str, Server]:
         if count is None:
             ids = [name]
         else:
-            number_of = valid.integer(f"servers.{name}.count", count, minimum=1)
+            number_of = valid.integer(f"servers.{name}.count", count, minimum=1, maximum=MAX_SERVERS)
             ids = [f"{name}-{number}" for number in range(number_of)]
         for id in ids:
             if id in found:
@@ -94,7 +97,7 @@ def keys(facts: object) -> Callable[[Random], Key] | None:
     if facts is None:
         return None
     options = tables.table("keys", facts)
-    count = valid.integer("keys.count", options.pop("count", None), minimum=1)
+    count = valid.integer("keys.count", options.pop("count", None), minimum=1, maximum=MAX_KEYS)
     skew = valid.number("keys.skew", options.pop("skew", 0.0), minimum=0.0)
     tables.reject_unknown("keys", options, ("count", "skew"))
     names = [f"key {number}" for number in range(1, count + 1)]

@@ -148,7 +148,7 @@ def draws(service: Service, rng: Random, parameter: str = "service") -> Iterator
     Raises
     ------
     ConfigurationError
-        When the next is asked for, if one of them is no time: negative, infinite, NaN.
+        When the next is asked for, if one of them is no time: negative, infinite, NaN, or no number.
 
     Example
     -------
@@ -167,9 +167,17 @@ def draws(service: Service, rng: Random, parameter: str = "service") -> Iterator
             return [sample(rng) for _ in range(BLOCK)]
 
     def checked() -> list[float]:
-        times = block()
-        if not (min(times) >= 0.0 and sum(times) < MAX_TOTAL_S):
-            raise ConfigurationError(parameter, service, "times that are finite and >= 0, and end some day")
+        allowed = "times that are finite and >= 0, and end some day"
+        try:
+            times = block()
+        except OverflowError as error:
+            raise ConfigurationError(parameter, service, allowed) from error
+        try:
+            fine = min(times) >= 0.0 and sum(times) < MAX_TOTAL_S
+        except TypeError:
+            fine = False
+        if not fine:
+            raise ConfigurationError(parameter, service, allowed)
         return times
 
     return chain.from_iterable(iter(checked, None))

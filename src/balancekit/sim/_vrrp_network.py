@@ -13,6 +13,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -33,6 +34,8 @@ from balancekit.sim._vrrp_report import SentAdvert, VrrpChange, VrrpReport
 
 __all__ = ["VrrpDo", "VrrpEvent", "VrrpSimulation", "VrrpSpeaker"]
 
+PRIORITIES: Final = range(1, 255)
+"""Of routers that do not own the addresses (RFC 9568, section 5.2.4)."""
 SINGLE: Final = "router"
 """The member name of a router that is in no sync group."""
 
@@ -76,7 +79,12 @@ class VrrpEvent(Record):
     nodes
         The routers it happens to; all of them if left out.
     value
-        The share that is lost, or the priority.
+        The share that is lost, or the priority, 1 to 254.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
     """
 
     at: float
@@ -87,8 +95,18 @@ class VrrpEvent(Record):
     def _check(self) -> None:
         valid.number("at", self.at, minimum=0.0)
         self.__dict__["do"] = VrrpDo(self.do)
+        self.__dict__["nodes"] = tuple(_names("nodes", self.nodes))
         if self.do is VrrpDo.LOSE:
             valid.number("value", self.value, minimum=0.0, maximum=1.0)
+        if self.do is VrrpDo.PRIORITY and self.value not in PRIORITIES:
+            raise ConfigurationError("value", self.value, "a priority, a whole number from 1 to 254")
+
+
+def _names(parameter: str, value: object) -> list[str]:
+    """Return names; a bare string is refused, it would be read letter by letter."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(parameter, value, "names of routers")
+    return [valid.text(parameter, name) for name in value]
 
 
 class VrrpSpeaker(Protocol):
@@ -161,7 +179,12 @@ class VrrpSimulation:
     latency
         The shortest and the longest time of a packet on its way, in seconds; each is drawn uniformly.
     seed
-        Of the latencies and losses.
+        Of the latencies and losses, >= 0.
+
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
 
     Example
     -------
@@ -184,9 +207,9 @@ class VrrpSimulation:
     ) -> None:
         if not routers:
             raise ConfigurationError("routers", routers, "one router or more")
-        low, high = (valid.number("latency", one, minimum=0.0) for one in latency)
-        self._latency = (low, max(low, high))
-        self._random = Random(seed)
+        low = valid.number("latency", latency[0], minimum=0.0)
+        self._latency = (low, valid.number("latency", latency[1], minimum=low))
+        self._random = Random(valid.integer("seed", seed, minimum=0))
         self._nodes = {name: _Node(name, _maker(router)) for name, router in routers.items()}
         self._loss = 0.0
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -207,17 +230,39 @@ class VrrpSimulation:
                 self._at(0.0, self._happen, VrrpEvent(at=0.0, do=VrrpDo.START, nodes=(name,)))
 
     def inject(self, at: float, data: bytes, *, source: str, destination: str, hop_limit: int = 255) -> None:
-        """Let a packet arrive at every router at a time, from any source."""
+        """Let a packet arrive at every router at a time, from any source.
+
+        Raises
+        ------
+        ConfigurationError
+            For a time that is negative or no number, or addresses that are none.
+        """
+        for parameter, address in (("source", source), ("destination", destination)):
+            valid.text(parameter, address)
+            try:
+                ip_address(address)
+            except ValueError:
+                raise ConfigurationError(parameter, address, "an IP address") from None
+        at = valid.number("at", at, minimum=0.0)
         self._at(at, self._arrive_everywhere, data, source, destination, hop_limit)
 
     def call(self, at: float, name: str, action: Callable[[Any, float], tuple[MemberEffect, ...]]) -> None:
-        """Call ``action(speaker, now)`` at a time, if that router runs, and carry out its effects."""
+        """Call ``action(speaker, now)`` at a time, if that router runs, and carry out its effects.
+
+        Raises
+        ------
+        ConfigurationError
+            For a time that is negative or no number, a name of no router, or what cannot be called.
+        """
         if name not in self._nodes:
             raise ConfigurationError("name", name, f"one of {', '.join(self._nodes)}")
-        self._at(at, self._act, name, action)
+        if not callable(action):
+            raise ConfigurationError("action", action, "a function of a speaker and a time")
+        self._at(valid.number("at", at, minimum=0.0), self._act, name, action)
 
     def run(self, seconds: float) -> VrrpReport:
-        """Run until a time, and return what happened so far. May be called again with a later time."""
+        """Run until a time, >= 0, and return what happened so far. May be called again with a later time."""
+        seconds = valid.number("seconds", seconds, minimum=0.0)
         while self._heap and self._heap[0][0] <= seconds:
             self._now, _, action, arguments = heapq.heappop(self._heap)
             action(*arguments)
@@ -245,7 +290,10 @@ class VrrpSimulation:
     def _happen_to(self, node: _Node, event: VrrpEvent) -> None:
         now = self._now
         if event.do is VrrpDo.START:
-            node.speaker, node.frozen = node.make(), False
+            made = node.make()
+            if not callable(getattr(made, "receive_packet", None)):
+                raise ConfigurationError("routers", made, "functions that make a VrrpSpeaker")
+            node.speaker, node.frozen = made, False
             node.backlog.clear()
             self._carry_out(node, node.speaker.start(now=now))
         speaker = node.speaker
@@ -344,4 +392,8 @@ class VrrpSimulation:
 def _maker(router: VirtualRouter | SyncGroup | Callable[[], VrrpSpeaker]) -> Callable[[], VrrpSpeaker]:
     if isinstance(router, VirtualRouter):
         return SyncGroup(routers={SINGLE: router})
+    if not callable(router):
+        raise ConfigurationError(
+            "routers", router, "VirtualRouter, SyncGroup, or a function that makes a VrrpSpeaker"
+        )
     return router

@@ -54,7 +54,7 @@ class VrrpReport(NamedTuple):
     end: float
 
     def holders(self, t: float, *, member: str | None = None) -> tuple[str, ...]:
-        """Return the routers that are active at a time, sorted."""
+        """Return the routers that are active at a time, sorted; without ``member`` those of which any member is."""
         active: tuple[str, ...] = ()
         for at, found in self._history(member):
             if at > t:
@@ -71,11 +71,11 @@ class VrrpReport(NamedTuple):
         return self._spells(lambda active: len(active) > 1, after, member)
 
     def _history(self, member: str | None) -> Iterator[tuple[float, tuple[str, ...]]]:
-        active: set[str] = set()
+        active: set[tuple[str, str]] = set()
         for change in self.changes:
             if member is None or change.member == member:
-                (active.add if change.role is Role.ACTIVE else active.discard)(change.node)
-                yield change.t, tuple(sorted(active))
+                (active.add if change.role is Role.ACTIVE else active.discard)((change.node, change.member))
+                yield change.t, tuple(sorted({node for node, _ in active}))
 
     def _spells(self, so: Callable[[tuple[str, ...]], bool], after: float, member: str | None) -> list[Spell]:
         found: list[Spell] = []

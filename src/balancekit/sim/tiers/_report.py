@@ -169,9 +169,10 @@ class TierReport(Record):
         arrived = self.columns["arrived"]
         if between is None:
             return np.ones(len(arrived), dtype=np.bool_)
-        if not isinstance(between, tuple) or len(between) != 2 or not between[0] <= between[1]:
+        if not isinstance(between, tuple) or len(between) != 2:
             raise ConfigurationError("between", between, "a pair of seconds, the begin first")
-        begin, end = between
+        begin = valid.number("between", between[0])
+        end = valid.number("between", between[1], minimum=begin)
         return (arrived >= begin) & (arrived < end)
 
     def __getstate__(self) -> dict[str, Any]:
