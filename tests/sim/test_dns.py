@@ -96,7 +96,7 @@ def test_flapping_every_five_seconds_moves_the_traffic_at_most_twice():
     assert mostly[-1]
 
 
-class Nobody:
+class Silent:
     """A policy without endpoints."""
 
     def members(self):
@@ -145,6 +145,6 @@ def test_wrong_values_are_refused(parameter, call):
 
 def test_an_empty_answer_is_a_failure():
     """A policy without endpoints answers nothing, and every request fails."""
-    report = DnsSimulation(Nobody(), resolvers=3).run(10.0)
+    report = DnsSimulation(Silent(), resolvers=3).run(10.0)
     assert report.failed_share(0.0, 10.0) == 1.0
     assert report.last_failure() == report.requests[-1].at
