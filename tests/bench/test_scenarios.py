@@ -173,3 +173,27 @@ def test_a_report_that_is_interrupted_changes_no_file(tmp_path, monkeypatch):
         assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     write_scenario(changed, reports, out)
     assert "Another title" in (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("requests", [1, 5, 12, 25])
+def test_a_report_of_few_requests_is_written(tmp_path, requests):
+    """A run that is too short for a curve of the slowest has a page all the same."""
+    text = MINE.replace("requests = 400", f"requests = {requests}")
+    (tmp_path / "few.toml").write_text(text, encoding="utf-8")
+    assert main(["simulate", str(tmp_path / "few.toml"), "--out", str(tmp_path / "out")]) in {0, 1}
+    assert (tmp_path / "out" / "report.html").exists()
+    assert (tmp_path / "out" / "slowest.svg").exists() is (requests >= 20)
+
+
+def test_names_are_drawn_as_they_are(tmp_path):
+    """Dollar signs in the names of balancers and servers are no formulas."""
+    name = "a $b_{$ \\frac{"
+    scenario = Path(tmp_path / "dollars.toml")
+    scenario.write_text(
+        'requests = 200\nwarm_up = 0\n[arrivals]\nkind = "poisson"\nrate = 10.0\n'
+        "[servers.'$s_{']\ncount = 2\nservice = { kind = \"exponential\", mean = 0.02 }\n"
+        f"[[balancers]]\nname = '{name}'\n",
+        encoding="utf-8",
+    )
+    assert main(["simulate", str(scenario), "--out", str(tmp_path / "out")]) == 0
+    assert "$b_{$" in (tmp_path / "out" / "shares.svg").read_text(encoding="utf-8")

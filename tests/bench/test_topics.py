@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from balancekit.bench import TITLES, measure, steps
+from balancekit.bench import TITLES, Findings, Step, card, draw, measure, steps
 from balancekit.bench import _disruption as disruption
 from balancekit.bench import _selection as selection
 from balancekit.bench._registry import SELECTORS, STRUCTURES, SelectorCase, StructureCase
@@ -179,3 +179,31 @@ def test_figures_are_finite(results):
     """No figure that theory is compared with is missing."""
     for findings in results.topics.values():
         assert all(math.isfinite(claim.measured) for claim in findings.claims)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "call"),
+    [
+        ("topics", lambda: measure("speed")),
+        ("topic", lambda: measure(["height"])),
+        ("topic", lambda: draw("height", Findings())),
+        ("seed", lambda: card("LeastRequest", seed=-1)),
+        ("seed", lambda: card("HashRing", seed="x")),
+        ("name", lambda: card("Height")),
+    ],
+)
+def test_wrong_values_are_refused(parameter, call):
+    """Each wrong value raises ConfigurationError, which names the parameter."""
+    with pytest.raises(ConfigurationError) as caught:
+        call()
+    assert caught.value.parameter == parameter
+
+
+def test_a_topic_is_measured_once(monkeypatch):
+    """A topic that is named twice is measured once, and its claims are there once."""
+    monkeypatch.setattr(
+        "balancekit.bench._results.steps", lambda topic, **_: iter([Step(label=topic, run=Findings)])
+    )
+    told = []
+    measure(["speed", "speed"], progress=lambda label, done, total: told.append((label, done, total)))
+    assert told == [("speed", 0, 1)]

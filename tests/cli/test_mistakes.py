@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,6 +55,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "routes.toml").write_text('[[route]]\nname = "site"\nto = "web"\n')
     (tmp_path / "pool.toml").write_text('endpoints = ["a:1", "b:1"]\n')
     (tmp_path / "log.txt").write_text("192.0.2.1 17\n")
+    (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "targets.json").write_text('[{"targets": ["127.0.0.1:1"]}]')
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -84,6 +87,20 @@ def folder(tmp_path, monkeypatch):
         (["plan", "a,b", "a", "--vnodes", "0"], "vnodes=0"),
         (["plan", "a,b", "a", "--algorithm", "maglev", "--size", "0"], "size=0"),
         (["plan", "a,b", "a", "--algorithm", "maglev", "--vnodes", "9"], "--vnodes=9"),
+        (["plan", "a,b", "a", "--imbalance", "0.1", "--vnodes", "9"], "--imbalance=0.1"),
+        (
+            ["plan", "a,b", "a", "--algorithm", "maglev", "--imbalance", "0.1", "--size", "9"],
+            "--imbalance=0.1",
+        ),
+        (["plan", "a,b", "a", "--algorithm", "maglev", "--size", "999999999"], "<= 67108864"),
+        (["plan", "pool.toml", "a"], "after='a' is not allowed: expected a file, as pool.toml is one"),
+        (["plan", "a", "pool.toml"], "before='a'"),
+        (["plan", "a=-1", "a"], "endpoint='a=-1'"),
+        (["plan", "@empty.txt", "a"], "file='empty.txt' is not allowed: expected an endpoint a line"),
+        (["check", "127.0.0.1"], "WHAT='127.0.0.1' is not allowed: expected host:port"),
+        (["check", "127.0.0.1:99999"], "WHAT='127.0.0.1:99999'"),
+        (["check", "http://user:hunter2@127.0.0.1:1"], "WHAT='http://***@127.0.0.1:1'"),
+        (["check", "user:hunter2@127.0.0.1:1"], "WHAT='***@127.0.0.1:1'"),
         (["plan", "a,b", "a", "--observed", "log.txt"], "--observed='log.txt'"),
         (["plan", "a,b", "a", "--log", "log.txt"], "--log='log.txt'"),
         (["plan", "zone.toml", "zone.toml", "--vnodes", "9"], "--vnodes=9"),
@@ -543,3 +560,49 @@ def test_a_signal_may_interrupt_the_handler_of_another():
             process.send_signal(2)
     process.stdout.close()
     assert process.returncode in {0, -2, -15}
+
+
+@pytest.mark.parametrize(("step", "lines"), [("0.1", 300), ("7", 5), ("30", 1), ("100", 1)])
+def test_a_simulation_has_as_many_steps_as_fit(folder, capsys, step, lines):
+    """Steps of a length that no float holds add up to the whole time, without one more of no length."""
+    words = ["gslb", "simulate", "zone.toml", "www", "--seconds", "30", "--step", step, "--resolvers", "300"]
+    assert main([*words, "--json"]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert len(steps) == lines
+    assert all(one["shares"] for one in steps)
+    assert main(words) == 0
+    begins = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert len(set(begins)) == lines
+
+
+def test_maps_of_one_file_are_listed_in_order(tmp_path):
+    """The plan of zones prints maps that only one file has by name, whatever strings hash to."""
+    many = "".join(f'[maps.m{number}]\ndefault = ["eu-1"]\n' for number in range(9))
+    (tmp_path / "before.toml").write_text(ZONE)
+    (tmp_path / "after.toml").write_text(ZONE + many)
+    texts = {
+        subprocess.run(
+            [*COMMAND, "plan", "before.toml", "after.toml"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(texts) == 1
+    assert [line.split()[1] for line in texts.pop().splitlines() if "only in" in line] == [
+        f"m{k}:" for k in range(9)
+    ]
+
+
+def test_a_worker_that_is_killed_is_a_line_and_a_status(monkeypatch, capsys):
+    """A process of ``bench`` that the system kills ends the command with status 1 and one line."""
+
+    def killed(*_, **__):
+        raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr("balancekit.cli._bench.measure", killed)
+    assert main(["bench", "latency", "--quick", "--workers", "1"]) == 1
+    assert re.fullmatch(r"balancekit bench: a process that simulates was killed.*\n", capsys.readouterr().err)

@@ -199,3 +199,12 @@ def test_the_command_alone_shows_help_with_examples(capsys):
     out = capsys.readouterr().out
     assert "examples:" in out
     assert "balancekit check 10.0.0.1:8080" in out
+
+
+@pytest.mark.parametrize("odd", ["NaN", "+Inf", "-Inf"])
+def test_numbers_that_are_none_are_left_out(odd):
+    """A metric that is not finite counts as one that is not there."""
+    page = f'balancekit_inflight_requests{{endpoint="a"}} {odd}\nbalancekit_requests_total{{endpoint="a",outcome="success"}} 4\n'
+    before = readings(page)
+    (row,) = rates(before, before, 1.0)
+    assert (row.inflight, row.per_second) == (0, 0.0)

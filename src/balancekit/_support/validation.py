@@ -209,12 +209,17 @@ def flag(parameter: str, value: object) -> bool:
     raise ConfigurationError(parameter, value, "True or False")
 
 
+def _bound(value: float) -> str:
+    """Return a bound in full, if it is a whole number that was written as one."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
 def _range(minimum: float, maximum: float, above: float | None) -> str:
     parts = []
     if above is not None:
-        parts.append(f"> {above:g}")
+        parts.append(f"> {_bound(above)}")
     if minimum != -math.inf and (above is None or minimum > above):
-        parts.append(f">= {minimum:g}")
+        parts.append(f">= {_bound(minimum)}")
     if maximum != math.inf:
-        parts.append(f"<= {maximum:g}")
+        parts.append(f"<= {_bound(maximum)}")
     return " " + " and ".join(parts) if parts else ""

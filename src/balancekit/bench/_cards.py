@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from balancekit._support import validation as valid
 from balancekit._support.record import Record
 from balancekit.bench._disruption import owners
 from balancekit.bench._latency import SERVERS, SLOW, STEADY, capacity
@@ -82,8 +83,9 @@ def figures_of(name: str, *, seed: int = 1) -> SelectorCard | HashingCard:
     Raises
     ------
     ConfigurationError
-        If there is no such algorithm.
+        If there is no such algorithm, or the seed is no whole number >= 0.
     """
+    valid.integer("seed", seed, minimum=0)
     if name not in CARDS:
         raise ConfigurationError("name", name, f"one of {', '.join(CARDS)}")
     return _selector(name, seed) if name in SELECTORS else _structure(STRUCTURE_CARDS[name], seed)

@@ -20,7 +20,7 @@ def card(name: str, *, seed: int = 1) -> str:
     Raises
     ------
     ConfigurationError
-        If there is no such algorithm.
+        If there is no such algorithm, or the seed is no whole number >= 0.
     ModuleNotFoundError
         If matplotlib is not installed; the extra ``plots`` brings it.
     """

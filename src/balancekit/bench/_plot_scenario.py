@@ -38,10 +38,10 @@ TICKS: Final = (1.0, 0.1, 0.01, 0.001, 0.0001)
 
 
 def slowest(findings: Findings) -> Figure | None:
-    """Draw how long the slowest take, the slowest half to the slowest ten; ``None`` if no request was served."""
-    rows = findings["slowest"].where()
+    """Draw how long the slowest take, the slowest half to the slowest ten; ``None`` if fewer than twenty were served."""
+    rows = [row for row in findings["slowest"].where() if row["seconds"] > 0.0]  # the axis is logarithmic
     names = list(dict.fromkeys(row["balancer"] for row in rows))
-    if not names:
+    if not any(row["slower"] <= 0.5 for row in rows):
         return None
     verdict = "\n".join(line for part in _verdict(findings).split("\n") for line in wrap(part, TITLE_LETTERS))
     height = 4.25 + 0.28 * (verdict.count("\n") + 1) + 0.22 * len(names)

@@ -24,6 +24,7 @@ from balancekit.bench._results import Results, versions
 from balancekit.bench._scenario import compared
 from balancekit.bench._style import png, styled, svg
 from balancekit.bench._timing import machine
+from balancekit.errors import ConfigurationError
 from balancekit.sim import Scenario, SimulationReport
 
 __all__ = ["PICTURES", "draw", "write", "write_scenario"]
@@ -52,7 +53,15 @@ PICTURES: Final[Mapping[str, Mapping[str, Callable[[Findings], Figure]]]] = {
 
 
 def draw(topic: str, findings: Findings) -> dict[str, Figure]:
-    """Return the pictures of a topic by name, such as ``latency-tail``."""
+    """Return the pictures of a topic by name, such as ``latency-tail``.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such topic.
+    """
+    if topic not in PICTURES:
+        raise ConfigurationError("topic", topic, f"one of {', '.join(PICTURES)}")
     with styled():
         return {f"{topic}-{name}": make(findings) for name, make in PICTURES[topic].items()}
 

@@ -113,7 +113,7 @@ def measure(
     Parameters
     ----------
     topics
-        ``distribution``, ``disruption``, ``speed``, ``latency``; all of them if left out.
+        ``distribution``, ``disruption``, ``speed``, ``latency``, each measured once; all of them if left out.
     seed
         Of all randomness, >= 0. The same seed gives the same figures, but for those of speed.
     quick
@@ -134,6 +134,9 @@ def measure(
     >>> results.holds
     True
     """
+    if isinstance(topics, str):
+        raise ConfigurationError("topics", topics, f"a list of some of {', '.join(TITLES)}")
+    topics = list(dict.fromkeys(topics))
     with ExitStack() as open_ones:
         runs_on = executor or open_ones.enter_context(ThreadPoolExecutor(1))
         parts = [

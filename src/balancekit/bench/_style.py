@@ -42,6 +42,7 @@ STYLE: Final = {
     "font.size": 12.0,
     "svg.fonttype": "none",
     "text.color": INK,
+    "text.parse_math": False,
     "xtick.color": GREY,
     "ytick.color": GREY,
     "xtick.labelsize": 11.0,

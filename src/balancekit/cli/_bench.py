@@ -8,7 +8,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from balancekit.bench import CARDS, TITLES, Claim, Findings, Results, Table, car
 from balancekit.cli._bench_options import CARDS_OF_ALL
 from balancekit.cli._console import output
 from balancekit.cli._out_folder import out_folder
-from balancekit.cli._status import remark
+from balancekit.cli._status import EXIT_FAILED, complain, remark
 from balancekit.cli._tables import figure_tables
 
 __all__ = ["run_bench"]
@@ -42,7 +42,11 @@ def run_bench(options: argparse.Namespace) -> int:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
     if options.topic == CARDS_OF_ALL:
         return _cards(options, out_folder("cards" if options.out is None else options.out))
-    return _measure(options, None if options.out is None else out_folder(options.out))
+    try:
+        return _measure(options, None if options.out is None else out_folder(options.out))
+    except BrokenExecutor:
+        why = "a process that simulates was killed: with less memory in use, or --workers 1, it may be done"
+        return complain("balancekit bench", why, EXIT_FAILED)
 
 
 def _measure(options: argparse.Namespace, folder: Path | None) -> int:

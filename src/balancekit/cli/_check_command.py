@@ -9,7 +9,9 @@ import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from balancekit._support.headers import without_secrets
 from balancekit.checks import HttpCheck, TcpCheck, check_once
 from balancekit.cli._file_kinds import are_files
 from balancekit.cli._first_list import first_list
@@ -49,7 +51,27 @@ def _subjects(options: argparse.Namespace) -> tuple[list[Endpoint[Any]], Any]:
         if configuration.source is not None:
             return first_list(configuration.source), check
         return list(configuration.balancer.endpoints), check
-    return [Endpoint(address) for address in options.what], check
+    return [Endpoint(_address(text)) for text in options.what], check
+
+
+def _address(text: str) -> str:
+    """Return an address that can be checked, and printed.
+
+    Raises
+    ------
+    ConfigurationError
+        For one without a port, or with a password.
+    """
+    try:
+        parts = urlsplit(text if "//" in text else f"//{text}")
+        whole = bool(parts.hostname) and (parts.port is not None or parts.scheme in {"http", "https"})
+    except ValueError:
+        parts, whole = None, False
+    if not whole or parts is None or parts.username is not None:
+        raise ConfigurationError(
+            "WHAT", without_secrets(text), "host:port, or an http(s) URL, without a password"
+        )
+    return text
 
 
 def _is_source(text: str) -> bool:

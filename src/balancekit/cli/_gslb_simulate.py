@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from contextlib import suppress
 from typing import Any, Final
@@ -19,6 +20,8 @@ __all__ = ["simulate"]
 
 MAX_STEPS: Final = 1_000
 """Lines of a simulation."""
+DIGITS: Final = 9
+"""Of a number of steps: 30 s are 300 of 0.1 s."""
 
 
 def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
@@ -43,13 +46,12 @@ def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
         seed=options.seed,
     ).run(seconds, changes)
     steps: list[dict[str, Any]] = []
-    start = 0.0
-    while start < seconds:
-        end = min(start + width, seconds)
+    count = max(1, math.ceil(round(seconds / width, DIGITS)))
+    for number in range(count):
+        start, end = number * width, seconds if number + 1 == count else (number + 1) * width
         steps.append(
             {"from": start, "failed": report.failed_share(start, end), "shares": report.shares(start, end)}
         )
-        start = end
     last = report.last_failure()
     longest = options.fall * options.interval + ttl.maximum
     if options.json:
@@ -60,7 +62,7 @@ def simulate(read: ZoneFile, options: argparse.Namespace) -> int:
         shares = ", ".join(
             f"{id or 'no answer'} {share:.0%}" for id, share in sorted(step["shares"].items(), key=str)
         )
-        sys.stdout.write(f"{step['from']:6.0f} s  failed {step['failed']:6.1%}  {shares}\n")
+        sys.stdout.write(f"{step['from']:6.10g} s  failed {step['failed']:6.1%}  {shares}\n")
     told = "no request failed" if last is None else f"the last request failed at {last:.1f} s"
     sys.stdout.write(
         f"{told}; a death costs at most {longest:g} s (detection {longest - ttl.maximum:g}, TTL {ttl.maximum})\n"

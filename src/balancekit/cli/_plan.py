@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Final
 
+from balancekit._support.validation import MAX_WEIGHT
 from balancekit.balancer import LoadBalancer
 from balancekit.cli._file_kinds import are_files, are_proxies, plan_files
 from balancekit.cli._proxy_plan import add_proxy_plan, plan_proxies
@@ -55,6 +56,11 @@ def run_plan(options: argparse.Namespace) -> int:
     if are_files(options.before, options.after):
         _reject_others(options, "zone, route and configuration files", "observed")
         return plan_files(options)
+    for name, other in (("before", "after"), ("after", "before")):
+        if are_files(getattr(options, other)):
+            raise ConfigurationError(
+                name, getattr(options, name), f"a file, as {getattr(options, other)} is one"
+            )
     algorithm = options.algorithm or "ring"
     _reject_others(options, f"endpoints by {algorithm}", "algorithm", *SIZES[algorithm])
     before, after = _read(options.before), _read(options.after)
@@ -92,9 +98,16 @@ def _read(text: str) -> list[Endpoint[str]]:
     for word in map(str.strip, words):
         id, _, weight = word.rpartition("=") if "=" in word else (word, "", "1")
         try:
-            found.append(Endpoint(id, weight=float(weight)))
+            number = float(weight)
         except ValueError:
-            raise ConfigurationError("endpoint", word, "an id, or id=weight") from None
+            number = -1.0
+        if not id or not 0.0 <= number <= MAX_WEIGHT:
+            raise ConfigurationError(
+                "endpoint", word, f"an id, or id=weight with a weight from 0 to {MAX_WEIGHT:g}"
+            )
+        found.append(Endpoint(id, weight=number))
+    if not found:
+        raise ConfigurationError("file", text.removeprefix("@"), "an endpoint a line, at least one")
     return found
 
 
@@ -104,6 +117,9 @@ def _selector(
     from balancekit.hashing import expected_peak, table_size_for, vnodes_for  # noqa: PLC0415 - loads numpy
 
     wanted = options.imbalance
+    for name in ("vnodes", "size"):
+        if wanted is not None and getattr(options, name) is not None:
+            raise ConfigurationError("--imbalance", wanted, f"no --{name} beside it: either sizes the other")
     if algorithm == "ring":
         vnodes = options.vnodes
         if vnodes is None:

@@ -47,7 +47,6 @@ class Callers:
     def __init__(self, session: aiohttp.ClientSession, *, dns_port: int, port: int, phase: Phase) -> None:
         self.phase = phase
         self.resolvers = [Resolver(f"192.0.2.{number}", dns_port) for number in range(1, RESOLVERS + 1)]
-        self.requests = 0
         self._session = session
         self._port = port
         self._rng = Random(1)
@@ -73,7 +72,6 @@ class Callers:
 
     async def request(self, resolver: Resolver, subnet: str, path: str) -> bool:
         """Make one request; count what came of it in the phase in which it ended."""
-        self.requests += 1
         began = time.monotonic()
         retries = 0
         cause = await self._attempt(resolver, subnet, path)

@@ -99,7 +99,7 @@ class TiersDemo:
     ) -> TiersReport:
         callers = Callers(session, dns_port=authority.port, port=port, phase=Phase("start"))
         await _until_ready(callers, pool)
-        self._callers, callers.phase, callers.requests = callers, self.phases[0], 0
+        self._callers, callers.phase = callers, self.phases[0]
         self._began, before = time.monotonic(), authority.queries
         self.notes.clear()
         async with beside(callers.keep_coming()) as calling, beside(self._watch(authority, pool)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -135,13 +134,11 @@ class TierFleet(Processes):
         while line := await reader.readline():
             self._on_line(name, json.loads(line))
 
-    async def kill_nodes(self, *names: str) -> float:
-        """Send SIGKILL to nodes; return when."""
-        at = time.monotonic()
+    async def kill_nodes(self, *names: str) -> None:
+        """Send SIGKILL to nodes."""
         for name in names:
             self.nodes[name].alive = False
         await self.kill(*[name for name in names if self.running(name)])
-        return at
 
     async def __aenter__(self) -> Self:
         return self

@@ -122,7 +122,6 @@ class Resolver:
     """
 
     def __init__(self, address: str, port: int) -> None:
-        self.queries = 0
         self._address = address
         self._port = port
         self._cache = ResolverCache()
@@ -139,7 +138,6 @@ class Resolver:
         return answer.chosen[0] if answer.chosen else None
 
     async def _ask(self, query: Query) -> Answer | None:
-        self.queries += 1
         network, _, prefix = str(query.client.subnet).partition("/")
         option = dns.edns.ECSOption(network, int(prefix))
         message = dns.message.make_query(query.name, query.kind, use_edns=0, options=[option])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 import urllib.request
@@ -92,7 +93,7 @@ def readings(text: str) -> dict[tuple[str, str], Reading]:
     found: dict[tuple[str, str], dict[str, float]] = {}
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
-            if not name.startswith("balancekit_") or "endpoint" not in labels:
+            if not name.startswith("balancekit_") or "endpoint" not in labels or not math.isfinite(value):
                 continue
             key = (labels.get("service", ""), labels["endpoint"])
             own = found.setdefault(key, dict.fromkeys(("inflight", "requests", "failures", "seconds"), 0.0))

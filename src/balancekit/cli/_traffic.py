@@ -1,4 +1,4 @@
-"""Traffic of the demo: requests through a real client, each with one retry elsewhere."""
+"""Traffic of the demo: requests through a real client, each with up to three attempts on different endpoints."""
 
 from __future__ import annotations
 

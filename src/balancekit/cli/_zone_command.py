@@ -84,7 +84,7 @@ def plan(before: tuple[Path, Document], after: tuple[Path, Document], options: a
             lines.append(f"  IPv{version}  {was or 'no answer'} -> {will or 'no answer'}  {count} addresses")
     lines += [
         f"map {name}: only in {before[0] if name in old.maps else after[0]}"
-        for name in {*old.maps} ^ {*new.maps}
+        for name in sorted({*old.maps} ^ {*new.maps})
     ]
     lines += [f"name {name}: {what}" for name, what in names.items()]
     sys.stdout.write("\n".join(lines or ["nothing changes"]) + "\n")
