@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import json
 import os
@@ -20,8 +21,10 @@ import numpy as np
 import pytest
 
 from balancekit import ConfigurationError, LoadBalancer, Outcome, PowerOfChoices, RingHash, RoundRobin
+from balancekit.lease import Lease
 from balancekit.loads import InFlight
-from balancekit.sim import Recorder, read_recording, replay
+from balancekit.outcome import LoadReport
+from balancekit.sim import RecordedLease, Recorder, read_recording, replay
 from balancekit.sim._jsonl_writer import BATCH_SIZE, LineWriter
 from balancekit.testing import ManualClock
 
@@ -368,3 +371,30 @@ def test_requests_that_say_nothing_of_the_endpoint_fail_in_neither_report():
     recording = read_recording(log)
     assert recording.report().errors == 0.25
     assert replay(recording, workers=None).errors == pytest.approx(0.25, abs=0.1)
+
+
+def test_a_recorded_lease_has_all_that_a_lease_has(tmp_path):
+    """Each public name of a lease is one of a recorded lease, so that adapters find what they call."""
+    assert {name for name in dir(Lease) if not name.startswith("_")} <= set(dir(RecordedLease))
+    reports = []
+    balancer = LoadBalancer(["a"])
+    balancer.on_completion(lambda endpoint, completion: reports.append(completion.load_report))
+    with Recorder(balancer, tmp_path / "log") as recorder:
+        with recorder.acquire() as lease:
+            lease.report_load(LoadReport(rps=7.0))
+        assert reports[0].rps == 7.0
+        with pytest.raises(TypeError, match="ends once"):
+            copy.copy(recorder.acquire())
+
+
+def test_awaiting_a_recorded_lease_says_that_acquire_never_waits(tmp_path):
+    """``await recorder.acquire()`` raises TypeError with the right form, and leaves no lease open."""
+    balancer = LoadBalancer(["a"])
+
+    async def mistaken(recorder):
+        await recorder.acquire()
+
+    with Recorder(balancer, tmp_path / "log") as recorder, pytest.raises(TypeError, match="never waits"):
+        asyncio.run(mistaken(recorder))
+    assert balancer.stats().inflight == 0
+    assert "cancelled" in (tmp_path / "log").read_text()

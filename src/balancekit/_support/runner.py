@@ -35,13 +35,14 @@ def join_all(threads: list[threading.Thread], timeout: float | None = None) -> N
 
 
 class ThreadRunner(ABC):
-    """A runner in threads: started at the entry of a ``with`` block, and stopped at its end.
+    """A runner in threads: started at the entry of a ``with`` block, and stopped at its end; of blocks inside each other, of the last.
 
     A ``stop`` that is interrupted, by a second Ctrl-C for example, is finished by the next: what is to be ended is
     noted before it is ended, and forgotten afterwards.
     """
 
-    __slots__ = ()
+    _blocks: int = 0
+    """How many blocks it is in."""
 
     def start(self) -> None:
         """Start all threads, or none if the system refuses one. Does nothing if it is started."""
@@ -61,21 +62,25 @@ class ThreadRunner(ABC):
 
     def __enter__(self) -> Self:
         self.start()
+        self._blocks += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        self._blocks -= 1
+        if not self._blocks:
+            self.stop()
 
 
 class AsyncRunner(ABC):
-    """A runner on asyncio: started at the entry of an ``async with`` block, and stopped at its end.
+    """A runner on asyncio: started at the entry of an ``async with`` block, and stopped at its end; of several, of the last.
 
     A ``stop`` that is cancelled raises when no task is left.
     """
 
-    __slots__ = ()
+    _blocks: int = 0
+    """How many blocks it is in, or about to be."""
 
     @abstractmethod
     async def start(self) -> None:
@@ -86,10 +91,17 @@ class AsyncRunner(ABC):
         """Stop, and return when no task is left. Does nothing if it is stopped."""
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        self._blocks += 1
+        try:
+            await self.start()
+        except BaseException:
+            self._blocks -= 1
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.stop()
+        self._blocks -= 1
+        if not self._blocks:
+            await self.stop()

@@ -77,7 +77,17 @@ class Configuration:
     127.0.0.1:9101 3
     """
 
-    __slots__ = ("_check", "_refresh", "_running", "_schedule", "_source", "balancer", "retry", "title")
+    __slots__ = (
+        "_blocks",
+        "_check",
+        "_refresh",
+        "_running",
+        "_schedule",
+        "_source",
+        "balancer",
+        "retry",
+        "title",
+    )
 
     @checked_arguments
     def __init__(
@@ -98,6 +108,8 @@ class Configuration:
         self._source = source
         self._check = check
         self._running: list[Any] = []
+        self._blocks = 0
+        """How many blocks it is in."""
 
     @property
     def source(self) -> str | None:
@@ -141,14 +153,18 @@ class Configuration:
 
     def __enter__(self) -> Self:
         self.start()
+        self._blocks += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        self._blocks -= 1
+        if not self._blocks:
+            self.stop()
 
     async def __aenter__(self) -> Self:
+        self._blocks += 1
         if self._running:
             return self
         try:
@@ -162,6 +178,7 @@ class Configuration:
                 self._running.append(checks)
                 await checks.start()
         except BaseException:
+            self._blocks -= 1
             await self._stop_tasks()
             raise
         return self
@@ -169,7 +186,9 @@ class Configuration:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._stop_tasks()
+        self._blocks -= 1
+        if not self._blocks:
+            await self._stop_tasks()
 
     async def _stop_tasks(self) -> None:
         for runner in reversed(self._running):

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar, cast, final
+from typing import Final, Generic, NoReturn, Self, TypeVar, cast, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
@@ -27,7 +27,7 @@ from balancekit.endpoint import Endpoint
 from balancekit.events import Event, EventSink
 from balancekit.lease import Lease, LeaseExtras
 from balancekit.node import Node
-from balancekit.outcome import CheckResult, Completion, Outcome, classify_exception
+from balancekit.outcome import CheckResult, Completion, LoadReport, Outcome, classify_exception
 from balancekit.protocols import Clock, ObservableBalancer, UpdatableBalancer, require_balancer
 from balancekit.sim._jsonl_writer import LineWriter
 from balancekit.snapshot import DEFAULT_COST, Key
@@ -58,7 +58,7 @@ class Recorder(Generic[T]):
     Notes
     -----
     Safe to share between threads, and with a forked child. The file is written a few kilobytes at a time and completely by
-    :meth:`close`, at the end of ``with`` or of the program; what has not been written when the program is killed is
+    :meth:`close`, at the end of the outermost ``with`` or of the program; what has not been written when the program is killed is
     lost. Trouble with the file never reaches a request: lines that could not be written are counted in ``dropped``. A
     lease that is lost, and so never ends, is not in the log. Keys are written as they are: mind whose they are.
 
@@ -85,6 +85,8 @@ class Recorder(Generic[T]):
         self._clock: Clock = time.monotonic if clock is None else clock
         self._epoch = time.time() - time.monotonic() if clock is None else 0.0
         self._writer = LineWriter(file)
+        self._blocks = 0
+        """How many blocks it is in."""
         weakref.finalize(self, self._writer.close)
 
     @property
@@ -169,6 +171,7 @@ class Recorder(Generic[T]):
         self._writer.close()
 
     def __enter__(self) -> Self:
+        self._blocks += 1
         return self
 
     def __exit__(
@@ -177,7 +180,9 @@ class Recorder(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._blocks -= 1
+        if not self._blocks:
+            self.close()
 
     def _attempts(self, leases: Iterable[Lease[T]], key: Key | None, cost: float) -> Iterator[Lease[T]]:
         for lease in leases:
@@ -254,6 +259,10 @@ class RecordedLease(Generic[T_co]):
         """Note that the answer has begun."""
         self._lease.first_byte()
 
+    def report_load(self, report: LoadReport) -> None:
+        """Pass on what the endpoint said of its own load; see :meth:`balancekit.Lease.report_load`."""
+        self._lease.report_load(report)
+
     def report_tokens(self, count: int) -> None:
         """Note how many tokens the answer had."""
         self._lease.report_tokens(count)
@@ -286,6 +295,13 @@ class RecordedLease(Generic[T_co]):
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+    def __await__(self) -> NoReturn:
+        self.release(Outcome.CANCELLED)
+        self._lease.__await__()
+
+    def __reduce__(self) -> NoReturn:
+        self._lease.__reduce__()
 
 
 def _in_json(key: Key | None) -> str:
