@@ -37,6 +37,7 @@ from balancekit.gslb import (
     WeightedSubset,
 )
 from balancekit.gslb._geo_map import build_map
+from balancekit.gslb._standing import read_standing
 from balancekit.health import AccruedFailures
 
 __all__ = [
@@ -249,7 +250,7 @@ class Simplefo:
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
         """Return the primary or the secondary."""
-        first, second = standings(self._primary), standings(self._secondary)
+        first, second = read_standing(standings, self._primary), read_standing(standings, self._secondary)
         if first.up:
             return Answer((self._primary,), max(0.0, first.until - now))
         if second.up:

@@ -32,6 +32,7 @@ from balancekit.gslb import (
     Standings,
     WeightedOne,
 )
+from balancekit.gslb._standing import read_standing
 
 __all__ = [
     "LocationOf",
@@ -89,7 +90,7 @@ class RecordOrder:
         order = self._order(query.client)
         until = math.inf
         for record in order:
-            standing = standings(record)
+            standing = read_standing(standings, record)
             until = min(until, standing.until)
             if standing.up:
                 return Answer((record,), max(0.0, until - now))

@@ -20,8 +20,8 @@ from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._hashed import subnet_point
-from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step
-from balancekit.gslb._standing import Standings
+from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step, read_answer
+from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import exhausted_word
 
 __all__ = ["Failover", "Walk", "child_policies"]
@@ -100,7 +100,7 @@ class Walk:
         left, ttl, scope = 1.0, math.inf, 0
         notes: list[str] = []
         for name in order:
-            answer = self.children[name].answer(query, standings, now=now, rng=rng, explain=explain)
+            answer = read_answer(self.children[name], query, standings, now=now, rng=rng, explain=explain)
             first = first or answer
             scope = max(scope, answer.scope)
             share, bound = self._share(name, answer, standings, now)
@@ -137,7 +137,7 @@ class Walk:
             return 1.0, bound
         share = 0.0 if answer.failed else 1.0
         if share and self._overprovisioning is not None:
-            seen = [standings(id) for id in self._members[name]]
+            seen = [read_standing(standings, id) for id in self._members[name]]
             share = min(1.0, self._overprovisioning * sum(one.up for one in seen) / len(seen))
             bound = max(0.0, min(one.until for one in seen) - now)
         machine = self.machines.get(name)

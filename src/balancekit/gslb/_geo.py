@@ -12,7 +12,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._failover import Walk, child_policies
 from balancekit.gslb._geo_map import GeoMap
-from balancekit.gslb._query import Address, Answer, Exhausted, Policy, Query, Step
+from balancekit.gslb._query import Address, Answer, Exhausted, Policy, Query, Step, read_answer
 from balancekit.gslb._standing import Standings
 
 __all__ = ["Geo", "Regional"]
@@ -101,7 +101,7 @@ class Geo:
         if self._skip and len(order) > self._skip:
             order = order[self._skip :]
         if self._plain and order and not explain:
-            answer = self._walk.children[order[0]].answer(query, standings, now=now, rng=rng)
+            answer = read_answer(self._walk.children[order[0]], query, standings, now=now, rng=rng)
             if not answer.passes:
                 chosen, ttl, below, word, steps = answer
                 return answer if below >= scope else Answer(chosen, ttl, scope, word, steps)
@@ -180,7 +180,7 @@ class Regional:
         if not (self._use_subnet and client.has_subnet):
             scope = 0
         seen = self._views(order[0]) if order else standings
-        answer = self._policy.answer(query, seen, now=now, rng=rng, explain=explain)
+        answer = read_answer(self._policy, query, seen, now=now, rng=rng, explain=explain)
         if explain:
             step = Step("Regional", f"as seen from {order[0]}" if order else "no region")
             answer = answer._replace(steps=(step, *answer.steps))

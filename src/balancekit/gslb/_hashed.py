@@ -15,7 +15,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Address, Answer, Client, Exhausted, Query, Step
-from balancekit.gslb._standing import Standings
+from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import (
     PREFIX4,
     PREFIX6,
@@ -131,7 +131,7 @@ class HashedOne:
         first = None
         for skipped, id in enumerate(self._structure.candidates(key)):
             first = first or id
-            standing = standings(id)
+            standing = read_standing(standings, id)
             until = min(until, standing.until)
             if standing.up:
                 text = f"rank {skipped + 1} of the subnet's ranking is the first up"

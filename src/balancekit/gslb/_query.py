@@ -21,7 +21,7 @@ from balancekit._support.validation import text
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._standing import Standings
 
-__all__ = ["Address", "Answer", "Client", "Exhausted", "Network", "Policy", "Query", "Step"]
+__all__ = ["Address", "Answer", "Client", "Exhausted", "Network", "Policy", "Query", "Step", "read_answer"]
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -204,3 +204,19 @@ class Policy(Protocol):
     def members(self) -> frozenset[str]:
         """Return the ids of all endpoints below."""
         ...
+
+
+def read_answer(
+    policy: Policy, query: Query, standings: Standings, *, now: float, rng: Random, explain: bool = False
+) -> Answer:
+    """Return the answer of a policy, which may be the user's, if it is what it has to be.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no :class:`Answer`.
+    """
+    answer = policy.answer(query, standings, now=now, rng=rng, explain=explain)
+    if not isinstance(answer, Answer):
+        raise ConfigurationError("answer", answer, f"an Answer of {type(policy).__name__}.answer()")
+    return answer

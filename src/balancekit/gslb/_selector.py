@@ -13,7 +13,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
-from balancekit.gslb._query import Client, Policy, Query
+from balancekit.gslb._query import Client, Policy, Query, read_answer
 from balancekit.gslb._standing import Standing
 from balancekit.snapshot import Node, PickContext, Snapshot
 
@@ -88,7 +88,7 @@ class PolicySelector(ConstructorRepr):
         if query is None:
             query = Query(name=self._name, client=self._client(ctx))  # type: ignore[operator]  # a callable, or there is a query
         explain = ctx.trace is not None
-        answer = self._policy.answer(query, standings, now=ctx.now, rng=ctx.rng, explain=explain)
+        answer = read_answer(self._policy, query, standings, now=ctx.now, rng=ctx.rng, explain=explain)
         if ctx.trace is not None:
             for step in answer.steps:
                 ctx.trace.note(f"{step.policy}: {step.text}")

@@ -15,7 +15,7 @@ from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Exhausted, Query, Step
-from balancekit.gslb._standing import Standings
+from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import endpoint_ids, exhausted_answer, exhausted_word, needed, share
 
 __all__ = ["AllUp", "PrimaryBackup", "Rotation"]
@@ -86,7 +86,7 @@ class AllUp:
         up: list[str] = []
         until = math.inf
         for id in self._ids:
-            standing = standings(id)
+            standing = read_standing(standings, id)
             if standing.up:
                 up.append(id)
             until = min(until, standing.until)
@@ -157,11 +157,11 @@ class PrimaryBackup:
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
         """Return the primary or the backup."""
-        first = standings(self._primary)
+        first = read_standing(standings, self._primary)
         if first.up:
             steps = (Step("PrimaryBackup", f"primary {self._primary} up"),) if explain else ()
             return Answer((self._primary,), max(0.0, first.until - now), 0, None, steps)
-        second = standings(self._backup)
+        second = read_standing(standings, self._backup)
         ttl = max(0.0, min(first.until, second.until) - now)
         if second.up:
             text = f"primary {self._primary} down, backup {self._backup} up"
@@ -225,7 +225,7 @@ class Rotation:
         self, query: Query, standings: Standings, /, *, now: float, rng: Random, explain: bool = False
     ) -> Answer:
         """Return all that are up, from the cursor on, and advance the cursor."""
-        seen = [standings(id) for id in self._ids]
+        seen = [read_standing(standings, id) for id in self._ids]
         up = [id for id, standing in zip(self._ids, seen, strict=True) if standing.up]
         ttl = max(0.0, min(standing.until for standing in seen) - now)
         chosen = up or self._ids

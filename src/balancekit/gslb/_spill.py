@@ -20,8 +20,8 @@ from balancekit.errors import ConfigurationError
 from balancekit.gslb._failover import child_policies
 from balancekit.gslb._geo_map import GeoMap
 from balancekit.gslb._hashed import subnet_point
-from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step
-from balancekit.gslb._standing import Standings
+from balancekit.gslb._query import Answer, Exhausted, Policy, Query, Step, read_answer
+from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import exhausted_word
 
 __all__ = ["Spill", "waterfall"]
@@ -194,10 +194,10 @@ class Spill:
             return self._failed(order, query, standings, now, rng, ttl, scope, explain=explain)
         taken, prefix = self._taken(loads, query)
         scope = max(scope, prefix)
-        answer = self._sites[taken].answer(query, standings, now=now, rng=rng, explain=explain)
+        answer = read_answer(self._sites[taken], query, standings, now=now, rng=rng, explain=explain)
         if answer.passes:  # up in part, and too little by its own threshold
             for site, _ in loads:
-                other = self._sites[site].answer(query, standings, now=now, rng=rng, explain=explain)
+                other = read_answer(self._sites[site], query, standings, now=now, rng=rng, explain=explain)
                 if not other.passes:
                     taken, answer = site, other
                     break
@@ -232,15 +232,18 @@ class Spill:
         able: dict[str, int] = {}
         until = math.inf
         for site, ids in self._members.items():
-            seen = [standings(id) for id in ids]
+            seen = [read_standing(standings, id) for id in ids]
             up = sum(standing.up for standing in seen)
             until = min(until, *[standing.until for standing in seen])
             share = self._capacity[site] * up / len(ids)
             able[site] = max(1, math.floor(share)) if share else 0
         return able, max(0.0, until - now)
 
+    def _demanded(self, site: str) -> int:
+        return math.ceil(max(0.0, valid.number("demand", self._demand(site))))
+
     def _plan(self, able: Mapping[str, int]) -> dict[str, dict[str, int]]:
-        demand = {site: math.ceil(max(0.0, self._demand(site))) for site in self._orders}
+        demand = {site: self._demanded(site) for site in self._orders}
         facts = (tuple(demand.items()), tuple(able.items()))
         known, plan = self._last
         if known != facts:
@@ -262,7 +265,7 @@ class Spill:
     ) -> Answer:
         chosen: tuple[str, ...] = ()
         if order and self._word is Exhausted.OPEN:
-            chosen = self._sites[order[0]].answer(query, standings, now=now, rng=rng).chosen
+            chosen = read_answer(self._sites[order[0]], query, standings, now=now, rng=rng).chosen
         steps = (Step("Spill", f"no site up: exhausted ({self._word})"),) if explain else ()
         return Answer(chosen, ttl, scope, self._word, steps)
 

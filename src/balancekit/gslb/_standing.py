@@ -18,7 +18,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import same
 from balancekit.errors import ConfigurationError
 
-__all__ = ["Standing", "Standings", "fixed_standings", "standings_of"]
+__all__ = ["Standing", "Standings", "fixed_standings", "read_standing", "standings_of"]
 
 
 class _Standing(NamedTuple):
@@ -59,6 +59,23 @@ class Standing(_Standing):
 
 Standings: TypeAlias = Callable[[str], Standing]
 """The standing of an endpoint by id."""
+
+
+def read_standing(standings: Standings, id: str) -> Standing:
+    """Return what a function of the user says of an endpoint, if it is what it has to be.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no :class:`Standing`.
+    """
+    standing = standings(id)
+    if not isinstance(standing, Standing):
+        raise ConfigurationError(
+            "standings", standing, f"a function that returns a Standing; this is of {id!r}"
+        )
+    return standing
+
 
 UP = Standing(up=True)
 DOWN = Standing(up=False)

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, final
 from balancekit._support.arguments import checked_arguments
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._query import Answer, Exhausted, Query, Step
-from balancekit.gslb._standing import Standings
+from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import endpoint_weights, exhausted_answer, exhausted_word, share
 
 __all__ = ["GroupedOne", "GroupedSubset", "WeightedOne", "WeightedSubset"]
@@ -60,7 +60,7 @@ class _Weights:
         live: list[int] = []
         add = live.append
         for id, weight in self._pairs:
-            up, bound = standings(id)
+            up, bound = read_standing(standings, id)
             until = min(until, bound)
             if up:
                 total += weight
@@ -71,7 +71,7 @@ class _Weights:
         if total * self._den >= self._num:
             return _Live(live, total, ttl, None)
         if not total and 0 in self._full:
-            last = [int(not weight and standings(id).up) for id, weight in self._pairs]
+            last = [int(not weight and read_standing(standings, id).up) for id, weight in self._pairs]
             if any(last):
                 return _Live(last, sum(last), ttl, None)
         return _Live(self._full, self.total, ttl, self._word)

@@ -22,7 +22,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
 from balancekit._support.text import ascii_host
 from balancekit.errors import ConfigurationError
-from balancekit.gslb._query import Answer, Policy, Query
+from balancekit.gslb._query import Answer, Policy, Query, read_answer
 from balancekit.gslb._standing import Standings
 from balancekit.gslb._ttl import Ttl
 
@@ -249,14 +249,21 @@ class Zone:
         version = ADDRESS_KINDS.get(kind)
         if version is None:
             return self._negative("NOERROR")
-        answer = found.answer(query, standings, now=now, rng=rng, explain=explain)
+        answer = read_answer(found, query, standings, now=now, rng=rng, explain=explain)
         ttl = self._ttls[name or "@"].of(answer.ttl)
-        texts = [text for id in answer.chosen for text in self._addresses[id].get(version, ())]
+        texts = [text for id in answer.chosen for text in self._address(id).get(version, ())]
         if not texts:
             return self._negative("NOERROR", ttl, answer)
         owner = _absolute(query.name)
         records = tuple([ResourceRecord(owner, kind, ttl, text) for text in texts])
         return Reply("NOERROR", records, (), answer.scope, answer)
+
+    def _address(self, id: str) -> Mapping[int, Sequence[str]]:
+        """Return the addresses of an endpoint that a policy, which may be the user's, has chosen."""
+        found = self._addresses.get(id)
+        if found is None:
+            raise ConfigurationError("answer", id, "ids of members() of the policy of a record")
+        return found
 
     @checked_arguments
     def members(self) -> frozenset[str]:
