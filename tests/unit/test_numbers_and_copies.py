@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import pickle
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -23,9 +24,13 @@ from balancekit.checks import Schedule
 from balancekit.discovery import Refresh
 from balancekit.errors import brief
 from balancekit.health import Lifecycle
+from balancekit.inference import PrefixAffinity
 from balancekit.outcome import CheckResult
-from balancekit.retry import RetryBudget
+from balancekit.reported import LoadMeter, Prequal, ReportedRoundRobin
+from balancekit.retry import AdaptiveThrottle, RetryBudget
+from balancekit.routing import RateLimit
 from balancekit.testing import ManualClock
+from balancekit.waiting import ClientThrottle
 
 OTHER_NUMBERS = [Decimal(2), Fraction(2), np.float32(2), np.float64(2), np.int64(2)]
 HALVES = [Decimal("0.5"), Fraction(1, 2), np.float32(0.5)]
@@ -212,3 +217,25 @@ def test_statistics_become_json() -> None:
     assert read["outcomes"]["failure"] == 40
     assert {one["id"]: one["weight"] for one in read["endpoints"]} == {"a": 1.0, "b": 3.0}
     assert set(read) == set(stats._fields)
+
+
+LOCKED: dict[str, Callable[[], Any]] = {
+    "RetryBudget": RetryBudget,
+    "AdaptiveThrottle": AdaptiveThrottle,
+    "RateLimit": lambda: RateLimit(5.0),
+    "LoadMeter": LoadMeter,
+    "Prequal": Prequal,
+    "ReportedRoundRobin": ReportedRoundRobin,
+    "ClientThrottle": ClientThrottle,
+    "PrefixAffinity": PrefixAffinity,
+}
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy], ids=["pickle", "deepcopy"])
+@pytest.mark.parametrize("name", LOCKED)
+def test_what_holds_a_lock_says_what_to_do_instead_of_a_copy(
+    name: str, copied: Callable[[Any], object]
+) -> None:
+    """A copy for another process is refused, by an error that tells to construct another one there."""
+    with pytest.raises(TypeError, match="cannot be copied or pickled: construct"):
+        copied(LOCKED[name]())

@@ -16,12 +16,13 @@ Source: CPython's own modules (``threading``, ``logging``, ``concurrent.futures`
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 import weakref
 from contextlib import AbstractContextManager
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 __all__ = ["ThreadLocal", "call_in_child", "new_condition", "new_lock", "owned", "this_thread"]
 
@@ -42,9 +43,21 @@ _LOCKS: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 _OWNERS: Final[weakref.WeakSet[StartsOver]] = weakref.WeakSet()
 
 
+class _Lock(_thread.RLock):  # type: ignore[misc]  # final for type checkers only
+    """A re-entrant lock whose owner learns, when it is copied or pickled, what to do instead."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        raise TypeError(
+            "an object of balancekit that holds a lock cannot be copied or pickled: "
+            "construct another, in each process, from the same arguments"
+        )
+
+
 def new_lock() -> AbstractContextManager[object]:
     """Return a re-entrant lock that is free in a forked child, whichever other thread holds it in the parent."""
-    lock: AbstractContextManager[object] = threading.RLock()
+    lock: AbstractContextManager[object] = _Lock()
     _LOCKS.add(lock)
     return lock
 
@@ -59,7 +72,7 @@ class _Condition(threading.Condition):
 
 def new_condition() -> threading.Condition:
     """Return a condition variable whose lock is free in a forked child."""
-    lock = threading.RLock()
+    lock = _Lock()
     _LOCKS.add(lock)
     return _Condition(lock)
 

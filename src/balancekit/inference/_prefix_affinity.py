@@ -122,9 +122,9 @@ class PrefixAffinity(ConstructorRepr):
                     "scorers", scorer, "CacheUtilization(...), LoadedAdapters(...) or another NodeScorer"
                 )
         self._scorers = tuple(scorers)
+        self._lock = new_lock()  # before the table: of the two, it says why there is no copy
         self._table = PrefixTable(capacity)
         self._members: dict[str, tuple[Node, int]] = {}
-        self._lock = new_lock()
         self._last: tuple[Key | None, int, tuple[Blocks, float]] = (None, 0, (np.empty(0, np.uint64), 0.0))
 
     # ------------------------------------------------------------------ endpoints
