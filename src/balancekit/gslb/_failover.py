@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.fork import new_lock
 from balancekit.errors import ConfigurationError
 from balancekit.gslb._fail_back import FailBack, FailBackMachine
 from balancekit.gslb._hashed import subnet_point
@@ -25,6 +26,9 @@ from balancekit.gslb._standing import Standings, read_standing
 from balancekit.gslb._threshold import exhausted_word
 
 __all__ = ["Failover", "Walk", "child_policies"]
+
+_OBSERVING: Final = new_lock()
+"""Held for a step of a fail-back machine: answers come from any thread. One for all machines, so that policies can be copied."""
 
 
 def child_policies(parameter: str, children: object) -> dict[str, Policy]:
@@ -142,9 +146,11 @@ class Walk:
             bound = max(0.0, min(one.until for one in seen) - now)
         machine = self.machines.get(name)
         if machine is not None:
-            share *= machine.observe(up=share > 0.0, now=now)
-            if machine.deadline is not None:
-                bound = min(bound, max(0.0, machine.deadline - now))
+            with _OBSERVING:
+                returned, deadline = machine.observe(up=share > 0.0, now=now), machine.deadline
+            share *= returned
+            if deadline is not None:
+                bound = min(bound, max(0.0, deadline - now))
         return share, bound
 
 
