@@ -129,11 +129,16 @@ class RegionalHealth:
 
     @checked_arguments
     def record(self, observer: str, endpoint: str, /, *, passed: bool, now: float) -> None:
-        """Record how one observer's check of one endpoint ended, in seconds of a clock common to all observers."""
+        """Record how one observer's check of one endpoint ended, in seconds of a clock common to all observers.
+
+        Records may arrive twice, or late: one that is no later than the last of its observer and endpoint changes nothing.
+        """
         if observer not in self._regions[None]:
             raise ConfigurationError("observer", observer, f"one of {', '.join(self._regions[None])}")
         at = valid.number("now", now)
         vote = self._votes.get((observer, endpoint))
+        if vote is not None and at <= vote.at:
+            return
         machine = vote.machine if vote is not None and at < vote.ends else self._detection()
         machine.observe(passed=passed, now=at)
         self._votes[observer, endpoint] = _Vote(machine, at, at + self._expiry)

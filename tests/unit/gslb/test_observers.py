@@ -74,9 +74,24 @@ def test_a_view_of_a_down_endpoint_holds_until_enough_could_come_up():
     )
     script = {"o1": [1], "o2": [0, 1, 1, 1], "o3": [0, 1, 1], "o4": [0], "o5": [0]}
     for observer, results in script.items():
-        for passed in results:
-            made.record(observer, "e", passed=bool(passed), now=0.0)
+        for k, passed in enumerate(results):
+            made.record(observer, "e", passed=bool(passed), now=5.0 * (k - len(results) + 1))
     assert made.standings()("e") == (False, 10.0)
+
+
+@pytest.mark.parametrize("late", [10.0, 5.0, 0.0])
+def test_a_record_that_comes_twice_or_late_changes_nothing(late):
+    """A report may be sent again, or overtaken by the next: it is no further failure, and takes no later success back."""
+    made = RegionalHealth({"o": "eu"}, interval=5.0, detection=AccruedFailures(fall=2, reset=1, rise=1))
+    made.record("o", "e", passed=True, now=0.0)
+    made.record("o", "e", passed=False, now=10.0)
+    before = made.standings()("e")
+    for _ in range(3):
+        made.record("o", "e", passed=False, now=late)
+    assert made.standings()("e") == before
+    assert before.up
+    made.record("o", "e", passed=False, now=15.0)
+    assert not made.standings()("e").up
 
 
 def test_an_observer_that_falls_silent_votes_for_three_intervals_more():
