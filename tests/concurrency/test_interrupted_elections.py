@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from tests.concurrency._interrupts import Injector, Interrupt
 
-from balancekit.ha import SyncGroup, SyncGroupMachine, VirtualRouter, VrrpMachine
+from balancekit.ha import (
+    SyncGroup,
+    SyncGroupMachine,
+    TrackedCheck,
+    Tracking,
+    VirtualRouter,
+    VrrpMachine,
+)
 
 INSIDE = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", interval=0.5)
 OUTSIDE = VirtualRouter(vrid=52, addresses=("198.51.100.100",), source="198.51.100.12", interval=0.5)
@@ -33,6 +40,21 @@ def both() -> SyncGroupMachine:
     return group
 
 
+class Tracked:
+    """A machine, and what its checks say."""
+
+    def __init__(self, machine: VrrpMachine | SyncGroupMachine) -> None:
+        self.machine: Any = machine
+        checks = {"disk": TrackedCheck(fall=1), "web": TrackedCheck(weight=-20, fall=1)}
+        self.tracking = Tracking(checks=checks)(INSIDE)
+        for check in checks:
+            self.tracking.report(check, passed=False)
+
+    def apply(self) -> tuple[Any, ...]:
+        """Bring the machine to what they say."""
+        return self.tracking.apply(self.machine, now=2.5)
+
+
 CALLS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "start": (INSIDE, lambda machine: machine.start(now=0.0)),
     "a fault": (active, lambda machine: machine.fault("link", now=2.5)),
@@ -43,6 +65,8 @@ CALLS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "a fault of a group": (both, lambda group: group.fault("link", now=2.5, member="inside")),
     "a better router in a group": (both, lambda group: group.receive(INSIDE.advert(200), "192.0.2.13", now=2.1)),
     "stop of a group": (both, lambda group: group.stop(now=2.5)),
+    "tracked checks": (lambda: Tracked(active()), Tracked.apply),
+    "tracked checks of a group": (lambda: Tracked(both()), Tracked.apply),
     "start of a group": (SyncGroup(routers={"a": INSIDE, "b": OUTSIDE}), lambda group: group.start(now=0.0)),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-__all__ = ["Restorable", "whole"]
+__all__ = ["Restorable", "put_back", "whole"]
 
 
 class Restorable(Protocol):
@@ -65,3 +65,17 @@ def whole(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
             raise
 
     return call
+
+
+def put_back(other: object) -> Callable[[], None]:
+    """Return what makes an object be as it is now, for a call that changes several; nothing happens to one that cannot be."""
+    save: Callable[[], tuple[Any, ...]] | None = getattr(other, "_saved", None)
+    if save is None:
+        return _nothing
+    saved = save()
+    restore: Callable[[tuple[Any, ...]], None] = other._restore  # type: ignore[attr-defined]  # noqa: SLF001 - as `whole` does
+    return lambda: restore(saved)
+
+
+def _nothing() -> None:
+    """Stand for an object that cannot be put back."""

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
 from balancekit._support.record import Record
+from balancekit._support.whole import put_back
 from balancekit.errors import ConfigurationError
 from balancekit.ha._router import VirtualRouter
 from balancekit.ha._settings import OWNER
@@ -214,8 +215,23 @@ class TrackingMachine:
 
     @checked_arguments
     def apply(self, machine: SupportsTracking[E], *, now: float) -> tuple[E, ...]:
-        """Bring a machine, or a whole sync group, to what the checks say; return its effects."""
-        state, was = self.state, self._applied
+        """Bring a machine, or a whole sync group, to what the checks say; return its effects.
+
+        A call that is interrupted has changed nothing, and can be made again.
+        """
+        restore = put_back(machine)
+        try:
+            state = self.state
+            effects = self._effects(state, machine, now)
+        except BaseException:
+            restore()
+            raise
+        self._applied = state
+        return effects
+
+    def _effects(self, state: TrackedState, machine: SupportsTracking[E], now: float) -> tuple[E, ...]:
+        """Return the effects of what has changed since the last :meth:`apply`."""
+        was = self._applied
         effects: list[E] = []
         if state.priority != was.priority:
             effects += machine.set_priority(state.priority, now=now)
@@ -225,5 +241,4 @@ class TrackingMachine:
         for name in was.faults:
             if name not in state.faults:
                 effects += machine.clear(f"check {name}", now=now)
-        self._applied = state
         return tuple(effects)
