@@ -84,7 +84,7 @@ class BalancerStandings:
         """Return the standing of an endpoint."""
         at, standings = self._read
         now = self._clock()
-        if now - at >= self._max_age:
+        if not 0.0 <= now - at < self._max_age:  # a clock that was set back is believed
             until = now + self._horizon
             standings = {
                 one.id: Standing(up=one.state in self._up_states, until=until)
