@@ -181,6 +181,25 @@ def test_pushes_are_debounced():
     assert reconciler.deadline == 20.1
 
 
+@pytest.mark.parametrize(("pushed_at", "counts"), [(10.0, False), (10.05, False), (10.06, True)])
+def test_a_pushed_list_counts_only_if_the_source_was_asked_before_it(pushed_at, counts):
+    """An answer is newer than what was pushed before its question; what was pushed after that is newer than the answer."""
+    reconciler = using("a")
+    reconciler.push(said("ab"), now=pushed_at)
+    reconciler.accept(reconciler.answer(said("abc"), now=10.08, asked_at=10.05))
+    assert reconciler.settled(now=20.0) == (said("ab") if counts else None)
+    assert reconciler.settles_at == math.inf
+
+
+def test_an_answer_that_is_held_or_a_failure_drops_no_pushed_list():
+    """What names no endpoint, or does not come, is no newer list."""
+    reconciler = using("a")
+    reconciler.push(said("ab"), now=10.0)
+    assert reconciler.answer(said(""), now=10.06, asked_at=10.05) is None
+    reconciler.failed(now=10.07)
+    assert reconciler.settled(now=20.0) == said("ab")
+
+
 @given(st.lists(st.one_of(st.none(), NAMES), max_size=30), NAMES)
 def test_no_single_answer_and_no_failure_empties_or_halves_the_list(answers, first):
     """Whatever is said: one answer removes at most half, unless an earlier answer missed the same ones too."""

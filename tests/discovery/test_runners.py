@@ -252,6 +252,21 @@ def test_a_source_that_pushes_is_heard_and_debounced(runner):
     assert said.push is None
 
 
+@RUNNERS
+def test_an_answer_outlives_a_list_that_was_pushed_before_its_question(runner):
+    """While a push waits for quiet the source is asked; the newer answer stays in use after the quiet."""
+    said, balancer = Pushed("a"), empty_balancer()
+    often = QUICK.replace(interval=0.05, min_interval=0.01, quiet=0.2, max_quiet=0.2)
+    with runner(balancer, said, refresh=often) as discovery:
+        discovery.wait_ready(MAX_WAIT_S)
+        said.push(["a", "old"])
+        said.names = ("a", "new")
+        wait_for(lambda: "new" in ids(balancer))
+        asked = said.asked
+        wait_for(lambda: said.asked > asked + 8)
+        assert discovery.stats().refreshes["changed"] == 2
+
+
 # ---------------------------------------------------------------------- real sources
 
 

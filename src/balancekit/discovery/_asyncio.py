@@ -69,6 +69,7 @@ class AsyncDiscovery(AsyncRunner):
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
         self._asked: asyncio.Future[tuple[object, BaseException | None]] | None = None
+        self._asked_at = 0.0
 
     def __repr__(self) -> str:
         # Not the source as it was given: a URL may have a password.
@@ -166,14 +167,16 @@ class AsyncDiscovery(AsyncRunner):
             raise_cancellation()
             subscription.failed(error, now=time.monotonic())
         else:
-            subscription.answered(answer, now=time.monotonic(), wall=time.time())
+            subscription.answered(answer, now=time.monotonic(), wall=time.time(), asked_at=self._asked_at)
 
     async def _answer(self) -> object:
         """Ask the resolver. One that blocks is asked in a thread; one that still hangs there is waited for again."""
         resolve = self._source.resolver.resolve
         if inspect.iscoroutinefunction(resolve):
+            self._asked_at = time.monotonic()
             return await resolve()
         if self._asked is None or self._asked.done():
+            self._asked_at = time.monotonic()
             self._asked = _in_thread(resolve)
         await asyncio.wait({self._asked})
         answer, error = self._asked.result()

@@ -79,6 +79,7 @@ class Reconciler:
         "_failures",
         "_first_push_at",
         "_pushed",
+        "_pushed_at",
         "_refresh",
         "_rng",
         "current",
@@ -109,14 +110,26 @@ class Reconciler:
         self._doubted: frozenset[str] = frozenset()
         self._pushed: Resolution | None = None
         self._first_push_at = 0.0
+        self._pushed_at = 0.0
 
     @property
     def deadline(self) -> float:
         """When there is something to do."""
         return min(self.next_at, self.settles_at)
 
-    def answer(self, said: Resolution, *, now: float) -> Endpoints | None:
-        """Record an answer; return the list to use from now on, or ``None`` to change nothing."""
+    def answer(self, said: Resolution, *, now: float, asked_at: float | None = None) -> Endpoints | None:
+        """Record an answer; return the list to use from now on, or ``None`` to change nothing.
+
+        Parameters
+        ----------
+        said
+            The answer.
+        now
+            The time.
+        asked_at
+            When the source was asked. A list that was pushed before that, and does not count yet, is older than the answer
+            and dropped. None is if left out.
+        """
         refresh = self._refresh
         self._failures = 0
         self.next_at = now + refresh.spread(refresh.period(said.ttl), self._rng)
@@ -124,6 +137,8 @@ class Reconciler:
             self._empty_since = None
         elif self._held(now):
             return None
+        if asked_at is not None and self._pushed is not None and self._pushed_at <= asked_at:
+            self._pushed, self.settles_at = None, math.inf
         wanted = self._guarded(said.endpoints) if said.endpoints else ()
         self.state = State.HOLDING if said.endpoints and self._doubted else State.BOUND
         return None if wanted == self.current else wanted
@@ -143,7 +158,7 @@ class Reconciler:
         """Record a list that was not asked for; it counts when there is quiet."""
         if self._pushed is None:
             self._first_push_at = now
-        self._pushed = said
+        self._pushed, self._pushed_at = said, now
         self.settles_at = min(now + self._refresh.quiet, self._first_push_at + self._refresh.max_quiet)
 
     def settled(self, *, now: float) -> Resolution | None:

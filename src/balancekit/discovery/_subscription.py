@@ -155,13 +155,13 @@ class Subscription:
         if said is not None:
             self.answered(said, now=now, wall=wall)
 
-    def answered(self, answer: object, *, now: float, wall: float) -> None:
-        """Take an answer, whatever it is."""
+    def answered(self, answer: object, *, now: float, wall: float, asked_at: float | None = None) -> None:
+        """Take an answer, whatever it is; ``asked_at`` says when it was asked for, if it was."""
         before = self._reconciler.state
         try:
             said = resolution(answer)
             with self._lock:
-                wanted = self._reconciler.answer(said, now=now)
+                wanted = self._reconciler.answer(said, now=now, asked_at=asked_at)
             self._use(wanted)
         except Exception as error:
             self._reconciler.state = before

@@ -194,6 +194,7 @@ class ThreadDiscovery(ThreadRunner):
             if self._subscription is not subscription:
                 return
             self._asking.add(this)
+        asked_at = time.monotonic()
         try:
             answer = resolver.resolve()
         except BaseException as error:  # SystemExit of a resolver, for one, would end the thread
@@ -203,7 +204,7 @@ class ThreadDiscovery(ThreadRunner):
         if self._subscription is not subscription:
             return  # stopped meanwhile
         if trouble is None:
-            subscription.answered(answer, now=time.monotonic(), wall=time.time())
+            subscription.answered(answer, now=time.monotonic(), wall=time.time(), asked_at=asked_at)
         else:
             subscription.failed(trouble, now=time.monotonic())
 
