@@ -1,4 +1,4 @@
-"""Validation of the functions that runners call: checks, probes and pages.
+"""Validation of what runners call: checks, probes and pages.
 
 A function that cannot be called, or that a thread cannot await, fails for every endpoint alike. Found by the runner it
 would look like endpoints that fail, and all but one would be ejected; so it is refused when the runner is made.
@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from balancekit.checks._result import NetworkCheck
+from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
-from balancekit.protocols import require_takes_checks
+from balancekit.protocols import ObservableBalancer, require_takes_checks
 
-__all__ = ["refuse_coroutine", "require_check", "require_checked", "require_function"]
+__all__ = ["is_present", "refuse_coroutine", "require_check", "require_checked", "require_function"]
 
 
 def require_check(check: object, *, coroutine: bool) -> None:
@@ -87,3 +88,8 @@ def require_function(name: str, function: Any, arguments: tuple[object, ...], wa
 def _is_coroutine(function: object) -> bool:
     called: Callable[..., object] | None = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not asked for
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def is_present(balancer: ObservableBalancer[Any], endpoint: Endpoint[Any]) -> bool:
+    """Return whether a balancer has an endpoint, by the target at which it was asked: what comes late may be of another."""
+    return any(one.id == endpoint.id and one.target is endpoint.target for one in balancer.endpoints)

@@ -21,7 +21,7 @@ from balancekit._support.elsewhere import Elsewhere
 from balancekit._support.fork import call_in_child, new_lock
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
-from balancekit.checks._functions import refuse_coroutine, require_function
+from balancekit.checks._functions import is_present, refuse_coroutine, require_function
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
 from balancekit.protocols import ObservableBalancer, require_balancer
@@ -65,7 +65,7 @@ class _Prober:
             self.failures += 1
 
     def _answered(self, endpoint: Endpoint[Any], answer: ProbedLoad) -> None:
-        if any(present.id == endpoint.id for present in self._balancer.endpoints):
+        if is_present(self._balancer, endpoint):
             in_flight, latency = answer
             self._selector.pool.add(
                 endpoint.id, in_flight=float(in_flight), latency=float(latency), now=self._clock()

@@ -17,7 +17,7 @@ from balancekit._support import validation as valid
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.log import log_change
 from balancekit.checks._dependencies import SharedDependencies
-from balancekit.checks._functions import require_check, require_checked
+from balancekit.checks._functions import is_present, require_check, require_checked
 from balancekit.checks._result import ProbeResult
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
@@ -122,8 +122,7 @@ class RunnerCore:
 
     def report(self, endpoint: Endpoint[Any], result: CheckResult | None) -> bool:
         """Report a result to the balancer; return whether to check again soon. Results of removed endpoints are dropped."""
-        known = self._endpoints.get(endpoint.id)
-        if result is None or known is None or known.target is not endpoint.target:
+        if result is None or not self._is_known(endpoint):
             return False
         try:
             return self._balancer.report_check(endpoint.id, result)
@@ -132,6 +131,13 @@ class RunnerCore:
         except ConfigurationError as error:  # a health policy that takes no results, found out only now
             self._note(endpoint, error)
         return False
+
+    def _is_known(self, endpoint: Endpoint[Any]) -> bool:
+        """Return whether a result is one of an endpoint that is there."""
+        if self._stale_at == 0.0:  # all threads are busy: none has read the list anew
+            return is_present(self._balancer, endpoint)
+        known = self._endpoints.get(endpoint.id)
+        return known is not None and known.target is endpoint.target
 
     def _note(self, endpoint: Endpoint[Any], error: ConfigurationError) -> None:
         """Log once that results are not used."""

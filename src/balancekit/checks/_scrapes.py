@@ -20,7 +20,7 @@ from balancekit._support.fork import call_in_child, new_condition
 from balancekit._support.log import log_change
 from balancekit._support.loop import is_alive, raise_cancellation
 from balancekit._support.runner import AsyncRunner, ThreadRunner, join_all
-from balancekit.checks._functions import refuse_coroutine, require_function
+from balancekit.checks._functions import is_present, refuse_coroutine, require_function
 from balancekit.checks._schedule import CheckTimer, Schedule
 from balancekit.endpoint import Endpoint
 from balancekit.errors import ConfigurationError
@@ -72,9 +72,10 @@ class _Scraper:
         """Return an endpoint that is due, or how long to wait."""
         now = time.monotonic()
         present = {endpoint.id: endpoint for endpoint in self._balancer.endpoints}
-        for gone in self._endpoints.keys() - present.keys():
-            self._attributes.forget(gone)
-            self._unread.discard(gone)
+        for id, known in self._endpoints.items():
+            if id not in present or present[id].target is not known.target:
+                self._attributes.forget(id)
+                self._unread.discard(id)
         self._endpoints = present
         self._timer.update(present, now=now)
         due = self._timer.begin(now=now)
@@ -83,7 +84,7 @@ class _Scraper:
         return None, min(REFRESH_S, max(0.0, self._timer.next_at - now))
 
     def _read(self, endpoint: Endpoint[Any], figures: Mapping[str, float]) -> None:
-        if endpoint.id in self._endpoints:
+        if is_present(self._balancer, endpoint):
             self._attributes.record(endpoint.id, figures, now=self._clock())
             if endpoint.id in self._unread:
                 self._unread.discard(endpoint.id)
