@@ -4,7 +4,7 @@ Followed: ``balance``, ``hash-type``, ``hash-balance-factor``, ``server``, ``ser
 ``default-server``, ``cookie NAME insert``, ``option allbackups``, ``acl``, ``use_backend`` (maps too), ``default_backend``, ``http-request normalize-uri``, ``bind``,
 ``monitor-uri``, ``disabled``.
 Everything that is neither followed nor known to decide nothing is listed as not modelled. Without ``balance`` the method
-is that of HAProxy 2.6, ``roundrobin``.
+is that of HAProxy 2.6, ``roundrobin``; without ``mode http`` requests are not read.
 
 Source: HAProxy 2.6 configuration manual; :mod:`balancekit.compat.haproxy` decides.
 """
@@ -23,7 +23,7 @@ from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files, without_mark
 from balancekit.proxyconfig._haproxy_balance import read_balance
-from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, hashed_value
+from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, hashed_of
 from balancekit.proxyconfig._haproxy_lines import (
     VARIABLE,
     Environment,
@@ -31,11 +31,10 @@ from balancekit.proxyconfig._haproxy_lines import (
     Section,
     bound_ports,
     haproxy_sections,
-    template_servers,
-    whole_number,
 )
 from balancekit.proxyconfig._haproxy_rules import Acls, UnknownTestError, backend_rule
-from balancekit.proxyconfig._haproxy_words import SERVER_FLAGS, SERVER_NUMBERS, SERVER_VALUES, effect_of
+from balancekit.proxyconfig._haproxy_servers import server_address, server_options, template_servers
+from balancekit.proxyconfig._haproxy_words import effect_of
 from balancekit.proxyconfig._model import (
     MAX_SERVERS,
     NotModelled,
@@ -151,6 +150,8 @@ class _Reader:
         for line in section.lines:
             if section.kind == "backend":
                 self.owners[line.origin] = section.name
+                if line.words[:2] == ("http-request", "normalize-uri"):
+                    self._note(line, "what is hashed is taken as it came")
             if line.words[0] != "server-template" or template_servers(line) is None:
                 self._unread(line)
 
@@ -182,6 +183,11 @@ class _Reader:
                 "requests without that header are hashed by the one that option forwardfor adds",
             )
         cookie = said["cookie"][0] if said["cookie"] else ""
+        if settings.get("mode", "tcp") != "http":
+            if key and key != "source":
+                self._note(written.balance, "outside of mode http servers take turns")
+                method, key = haproxy.Balance(), ""
+            cookie = ""
         if cookie and "insert" not in said["cookie"][1:]:
             why = why or "cookies that are not inserted are not modelled"
             self._note(Line(("cookie", *said["cookie"]), settings["cookie.origin"]), why)
@@ -209,7 +215,7 @@ class _Reader:
             key=key,
             deterministic=method.method != "random",
             start=start,
-            key_of=(lambda request, _: hashed_value(key, request)) if key else None,
+            key_of=partial(hashed_of, key) if key else None,
             settings=settings,
         )
 
@@ -228,7 +234,7 @@ class _Reader:
             written.allbackups = written.allbackups and line.words[2:3] != ("allbackups",)
             written.settings.pop(" ".join(line.words[1:3]), None)
         elif first == "default-server":
-            written.default_server |= self._options(line, line.words[1:])
+            written.default_server |= server_options(line, line.words[1:], self._note)
         elif first == "server":
             self._server(line, written)
         elif first == "server-template":
@@ -251,13 +257,14 @@ class _Reader:
         if len(written.servers) >= MAX_SERVERS:
             raise ProxyConfigError(line.origin, f"more than {MAX_SERVERS} servers in a backend")
         address = VARIABLE.sub(self.environment.value, address)  # in addresses outside of quotes, too
+        address = server_address(line, address)
         self._note_unknown(line)
-        options = {**written.default_server, **self._options(line, line.words[3:])}
+        options = {**written.default_server, **server_options(line, line.words[3:], self._note)}
         weight = options.pop("weight", 1)
         if weight > 256:
             raise ProxyConfigError(line.origin, "weight is 0 to 256")
         number = options.get("id")
-        if number == 0 or number in written.numbers:
+        if number is not None and (not 0 < number < 2**31 or number in written.numbers):
             raise ProxyConfigError(line.origin, f"id {number} is not a number > 0 that no other server has")
         written.numbers |= {number} if number else set()
         written.servers[name] = PoolServer(
@@ -269,26 +276,6 @@ class _Reader:
             down=bool(options.pop("disabled", False)),
             options=options,
         )
-
-    def _options(self, line: Line, given: Sequence[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        words = list(given)
-        while words:
-            word = words.pop(0)
-            if word in SERVER_FLAGS:
-                found[word.removeprefix("no-")] = not word.startswith("no-")
-                if word == "enabled":
-                    found["disabled"] = False
-            elif word in SERVER_VALUES:
-                if not words:
-                    raise ProxyConfigError(line.origin, f"{word} needs a value")
-                value = words.pop(0)
-                found[word] = (
-                    whole_number(line, value, SERVER_NUMBERS[word]) if word in SERVER_NUMBERS else value
-                )
-            else:
-                self._note(Line((word,), line.origin), "")
-        return found
 
     def _frontend(self, section: Section, inherited: Sequence[Line]) -> None:
         frontend = Frontend(section.name, section.origin)
@@ -310,9 +297,14 @@ class _Reader:
             elif first == "default_backend" and len(line.words) > 1:
                 default, frontend.default_origin, named = line.words[1], line.origin, True
             elif first == "http-request" and line.words[1:2] == ("normalize-uri",):
-                frontend.steps += line.words[2:3]
+                self._normalize(line, frontend)
             elif first == "use_backend":
                 self._use(line, frontend, acls)
+            elif first == "mode":
+                frontend.mode = " ".join(line.words[1:])
+        for rule, line in zip(frontend.rules, frontend.lines, strict=True):
+            if any(rule["if"]) and frontend.mode != "http":
+                self._note(line, "outside of mode http it holds only if the bytes are there in time")
         if named and default is not None:
             frontend.named.append((default, frontend.default_origin))
         frontend.default = default
@@ -329,6 +321,20 @@ class _Reader:
         except ConfigurationError as error:
             raise ProxyConfigError(section.origin, str(error)) from None
         self.frontends.append(frontend)
+
+    def _normalize(self, line: Line, frontend: Frontend) -> None:
+        name, *rest = line.words[2:] or ("",)
+        if rest[:1] in (["full"], ["strict"]):
+            name = f"{name} {rest.pop(0)}"
+        if rest:
+            self._note(line, "its condition is not followed: it is taken to hold")
+        if name in {"fragment-strip", "fragment-encode"}:
+            return  # a target with a fragment has been refused by then
+        try:
+            haproxy.UseBackend([], normalize=[name])
+        except ConfigurationError as error:
+            raise ProxyConfigError(line.origin, str(error)) from None
+        frontend.steps.append(name)
 
     def _bind(self, line: Line, frontend: Frontend) -> None:
         ports = bound_ports(line, self.environment)

@@ -40,7 +40,7 @@ def read_balance(
     ProxyConfigError
         If a value is not allowed, with the line that has it.
     """
-    found = BALANCE.fullmatch(line.words[1] if len(line.words) > 1 else "")
+    found = BALANCE.fullmatch(line.words[1] if len(line.words) > 1 else "roundrobin")
     if found is None:
         raise ProxyConfigError(line.origin, "balance has a method")
     name, argument, words = found[1], found[2], line.words[2:]
@@ -67,7 +67,8 @@ def read_balance(
     except ConfigurationError as error:
         if error.parameter == "function":
             return haproxy.Balance(), "", f"hash function {error.value}"
-        raise ProxyConfigError(line.origin, str(error)) from None
+        name = "hash-balance-factor" if error.parameter == "balance_factor" else ""
+        raise ProxyConfigError(origins[f"{name}.origin"] if name else line.origin, str(error)) from None
 
 
 def _hashed_by(
@@ -76,10 +77,13 @@ def _hashed_by(
     """Return what a method hashes, for the machine and in words, and what of it is not modelled."""
     if name == "source":
         return haproxy.Source(), "source", ""
-    if name == "hdr" and argument:
-        domain = list(words) == ["use_domain_only"]
-        return haproxy.Header(use_domain_only=domain), f"hdr({argument})", ""
-    if name == "url_param" and words:
+    if name == "hdr":
+        if not argument or list(words) not in ([], ["use_domain_only"]):
+            raise ProxyConfigError(line.origin, "balance hdr(NAME) has a name, and perhaps use_domain_only")
+        return haproxy.Header(use_domain_only=len(words) > 0), f"hdr({argument})", ""
+    if not words and name in {"url_param", "hash"}:
+        raise ProxyConfigError(line.origin, f"balance {name} has an argument")
+    if name == "url_param":
         return haproxy.UrlParam(), f"url_param {words[0]}", " ".join(words[1:])
     if name == "hash" and len(words) == 1 and COOKIE.fullmatch(words[0]):
         return haproxy.Sample(), words[0].removeprefix("req."), ""
@@ -96,7 +100,9 @@ def _uri_options(line: Line, words: list[str]) -> tuple[dict[str, Any], str]:
         word = words.pop(0)
         if word in {"whole", "path-only"}:
             options[word.replace("-", "_")] = True
-        elif word in {"len", "depth"} and words:
+        elif word in {"len", "depth"}:
+            if not words:
+                raise ProxyConfigError(line.origin, f"{word} needs a value")
             options["length" if word == "len" else "depth"] = whole_number(line, words.pop(0), 1)
         else:
             return {}, word
@@ -109,7 +115,9 @@ def _hash_type(given: Sequence[str], origin: Origin) -> dict[str, Any]:
     if kind not in {"map-based", "consistent"}:
         raise ProxyConfigError(origin, f"hash-type {kind!r} is not map-based or consistent")
     found: dict[str, Any] = {"consistent": kind == "consistent"}
-    if rest and rest[0] != "avalanche":
+    if rest:
         found["function"] = rest.pop(0)
-    found["avalanche"] = True if rest == ["avalanche"] else None
+    if rest not in ([], ["avalanche"]) or found.get("function") == "avalanche":
+        raise ProxyConfigError(origin, "hash-type has a function, and perhaps avalanche behind it")
+    found["avalanche"] = True if rest else None
     return found

@@ -7,10 +7,11 @@ from random import Random
 from typing import Any, Final, final
 
 from balancekit.compat import haproxy
+from balancekit.compat.haproxy._samples import FETCHES, Parsed
 from balancekit.proxyconfig._haproxy_lines import Line
 from balancekit.proxyconfig._model import Origin, PoolServer, ProxyRequest, Routing
 
-__all__ = ["RULE", "BackendChooser", "Frontend", "hashed_value"]
+__all__ = ["RULE", "BackendChooser", "Frontend", "hashed_of"]
 
 RULE: Final = "%"
 """Begins the number of a rule where the machine has the name of a pool; no backend is named so. Alone: no rule."""
@@ -33,6 +34,7 @@ class Frontend:
         self.monitor: str | None = None
         """The target that the proxy answers by itself, of ``monitor-uri``."""
         self.disabled = False
+        self.mode = "tcp"
         self.unused: frozenset[str] = frozenset()
         self.machine: haproxy.UseBackend | None = None
 
@@ -44,10 +46,11 @@ class Frontend:
             return Routing(None, f"frontend {self.name}: monitor-uri {self.monitor}", 200)
         found = self.machine.route(request.raw)
         where = f"frontend {self.name}"
+        target = self.machine.normalized(request.target) if self.steps else None
         if found.pool is None:
             return Routing(None, f"{where} refuses the request", found.status)
         if not found.pool.startswith(RULE) and found.pool in pools:
-            return Routing(found.pool, f"{where}: a map names {found.pool}")
+            return Routing(found.pool, f"{where}: a map names {found.pool}", target=target)
         if found.pool == RULE or not found.pool.startswith(RULE):
             what = (
                 "no rule matches" if found.pool == RULE else f"a map names {found.pool}, which is no backend"
@@ -57,10 +60,11 @@ class Frontend:
             return Routing(
                 self.default,
                 f"{where}: {what}, default_backend {self.default} ({self.default_origin})",
+                target=target,
             )
         number = int(found.pool.removeprefix(RULE))
         line = self.lines[number]
-        return Routing(self.rules[number]["pool"], f"{where}: {line} ({line.origin})")
+        return Routing(self.rules[number]["pool"], f"{where}: {line} ({line.origin})", target=target)
 
 
 @final
@@ -79,6 +83,7 @@ class BackendChooser:
     ) -> None:
         self._key = key
         self._cookie = cookie
+        self._named = {str(server.options.get("cookie", "")) for server in servers if not server.down}
         self._backend = haproxy.Backend(
             [
                 haproxy.Server(
@@ -100,23 +105,30 @@ class BackendChooser:
             if server.down:
                 self._backend.set_state(server.name, haproxy.State.MAINT)
 
-    def pick(self, request: ProxyRequest, _: Routing, /) -> str | None:
+    def _bound(self, request: ProxyRequest) -> str:
+        """Return the first value of the cookie that names a server, without the dates behind it."""
+        values = [value.partition("|")[0] for value in _cookies(request, self._cookie)]
+        return next((value for value in values if value in self._named), "")
+
+    def pick(self, request: ProxyRequest, routing: Routing, /) -> str | None:
         """Return the server of a request that ends at once."""
-        cookie = _cookie(request, self._cookie) if self._cookie else ""
-        served = self._backend.request(hashed_value(self._key, request), cookie=cookie)
+        cookie = self._bound(request) if self._cookie else ""
+        served = self._backend.request(hashed_of(self._key, request, routing), cookie=cookie)
         server = served.server
         if server is not None:
             served.done()
         return server
 
 
-def _cookie(request: ProxyRequest, name: str) -> str:
-    for header in request.raw.values("cookie"):
-        for part in header.split(";"):
-            key, _, value = part.strip(" \t").partition("=")
-            if key == name:
-                return value
-    return ""
+def _cookies(request: ProxyRequest, name: str) -> list[str]:
+    """Return the values of a cookie, in order, as the sample fetch finds them."""
+    parsed = Parsed(request=request.raw, path=None, query=None)
+    return list(FETCHES["cook"](parsed, name))
+
+
+def hashed_of(key: str, request: ProxyRequest, routing: Routing) -> str | None:
+    """Return what of a request is hashed, once the rules have changed its target."""
+    return hashed_value(key, request if routing.target is None else request.replace(target=routing.target))
 
 
 def hashed_value(key: str, request: ProxyRequest) -> str | None:
@@ -129,7 +141,7 @@ def hashed_value(key: str, request: ProxyRequest) -> str | None:
         values = request.raw.values(key[4:-1])
         return values[0] if values else None
     if key.startswith("cook("):
-        return _cookie(request, key[5:-1]) or None
+        return next(reversed(_cookies(request, key[5:-1])), None)
     if key.startswith("url_param "):
         name = key.partition(" ")[2]
         for part in request.query.split("&"):

@@ -7,12 +7,11 @@ Source: HAProxy 2.6 configuration manual, sections 2.2 and 2.3.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from balancekit.proxyconfig._model import MAX_SERVERS, Origin, ProxyConfigError
+from balancekit.proxyconfig._model import Origin, ProxyConfigError
 
 __all__ = [
     "SECTIONS",
@@ -22,7 +21,6 @@ __all__ = [
     "Section",
     "bound_ports",
     "haproxy_sections",
-    "template_servers",
     "whole_number",
     "words",
 ]
@@ -160,6 +158,8 @@ def words(text: str, origin: Origin, environment: Environment) -> tuple[str, ...
     while place < len(text):
         letter = text[place]
         escape = ESCAPE.match(text, place) if letter == "\\" and quote != "'" else None
+        if escape is None and quote != "'" and text.startswith("\\x", place):
+            raise ProxyConfigError(origin, "\\x without two hexadecimal digits")
         if escape is not None and (quote or escape[3] != "$"):
             word = [] if word is None else word
             word.append(_meant(escape))
@@ -222,35 +222,6 @@ def bound_ports(line: Line, environment: Environment) -> list[int]:
         if first.isdecimal() and (not last or last.isdecimal()):
             found += range(int(first[:6]), min(int(last[:6] or first[:6]), int(first[:6]) + 1000) + 1)
     return found
-
-
-def template_servers(line: Line) -> list[Line] | None:
-    """Return the servers of a ``server-template`` as lines; ``None`` if the resolver finds them, by a name.
-
-    Raises
-    ------
-    ProxyConfigError
-        If it has no prefix, number and address, or too many servers.
-    """
-    if len(line.words) < 4:
-        raise ProxyConfigError(
-            line.origin, "server-template has a prefix, a number or a range, and an address"
-        )
-    prefix, count, address = line.words[1:4]
-    low, dash, high = count.partition("-")
-    first = whole_number(line, low, 1)
-    last = whole_number(line, high, first) if dash else first
-    first = first if dash else 1
-    try:
-        ipaddress.ip_address(address.rpartition(":")[0].strip("[]") or address)
-    except ValueError:
-        return None
-    if last - first >= MAX_SERVERS:
-        raise ProxyConfigError(line.origin, f"more than {MAX_SERVERS} servers in a backend")
-    return [
-        Line(("server", f"{prefix}{number}", address, *line.words[4:]), line.origin)
-        for number in range(first, last + 1)
-    ]
 
 
 def whole_number(line: Line, value: str, minimum: int) -> int:

@@ -188,8 +188,8 @@ class Acls:
                 operator = word
             else:
                 term["patterns"].append(f"{operator} {word}".strip())
-        if not term["patterns"] and "match" not in term:
-            term["match"] = "found"
+        if "," in QUOTED.sub("", argument):
+            raise UnknownTestError(f"the second argument of {fetch!r} is not modelled")
         if term.get("match") == "bool":
             raise UnknownTestError("-m bool is not modelled")
         try:
@@ -242,6 +242,8 @@ def backend_rule(
             raise UnknownTestError(f"{text!r} is not modelled")
         return {"pool": text}, [text]
     sample, *converters = _split_converters(dynamic[1])
+    if "," in QUOTED.sub("", sample):
+        raise UnknownTestError(f"the second argument of {sample!r} is not modelled")
     found = MAP.fullmatch(converters[-1]) if converters else None
     if found is None or any(one not in {"lower", "upper"} for one in converters[:-1]):
         raise UnknownTestError(f"{text!r} is not modelled")

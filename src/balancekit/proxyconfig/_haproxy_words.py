@@ -45,9 +45,6 @@ NEUTRAL: Final = frozenset(
 ) | frozenset(
     {
         "http-request normalize-uri",
-        "http-request set-header",
-        "http-request add-header",
-        "http-request del-header",
         "http-request capture",
         "http-request set-log-level",
         "http-request set-nice",
@@ -91,7 +88,8 @@ ROUTING: Final[Mapping[str, str]] = {
 
 GLOBAL_NEUTRAL: Final = frozenset(
     """
-    busy-polling ca-base chroot cluster-secret cpu-map crt-base daemon description external-check fd-hard-limit gid
+    busy-polling ca-base chroot cluster-secret cpu-map crt-base daemon description expose-experimental-directives
+    external-check fd-hard-limit gid
     grace group h1-case-adjust h1-case-adjust-file hard-stop-after http-fail-codes insecure-fork-wanted insecure-setuid-wanted
     issuers-chain-path localpeer log log-send-hostname log-tag master-worker max-spread-checks maxcompcpuusage
     maxcomprate maxconn maxconnrate maxpipes maxsessrate maxsslconn maxsslrate maxzlibmem mworker-max-reloads nbproc nbthread
@@ -129,6 +127,6 @@ def effect_of(words: Sequence[str], *, in_global: bool = False) -> str | None:
         return None if neutral else GLOBAL.get(words[0], "")
     words = words[words[0] in {"no", "default"} and words[1:2] == ("option",) :]
     first, two = words[0], " ".join(words[:2])
-    if two in ROUTING or first in ROUTING:
+    if two in ROUTING or (first in ROUTING and two not in NEUTRAL):
         return ROUTING.get(two, ROUTING.get(first, ""))
     return None if first in NEUTRAL or two in NEUTRAL else ""

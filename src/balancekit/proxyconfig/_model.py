@@ -184,6 +184,8 @@ class Routing(NamedTuple):
     """What the route matches hosts by (Envoy)."""
     hash_policy: tuple[Any, ...] = ()
     """What the route hashes (Envoy)."""
+    target: str | None = None
+    """The target that the rules make of the one sent (HAProxy); ``None`` if they leave it."""
 
 
 class Chooser(Protocol):

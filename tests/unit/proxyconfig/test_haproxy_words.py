@@ -19,7 +19,9 @@ def written(tmp_path):
         for name, text in (files or {}).items():
             (tmp_path / name).write_text(text)
         path = tmp_path / "haproxy.cfg"
-        path.write_text(f"frontend f\n bind :80\n{rules}\n default_backend a\n{BACKENDS}")
+        path.write_text(
+            f"defaults\n mode http\nfrontend f\n bind :80\n{rules}\n default_backend a\n{BACKENDS}"
+        )
         return str(path)
 
     return write
@@ -90,7 +92,7 @@ def test_names_that_haproxy_brings_along_are_known(written, condition, pool, lis
     """A predefined name is followed, or listed with its line; it is no error."""
     config = read_haproxy(written(f" use_backend b if {condition}"))
     assert config.route(ProxyRequest()).pool == pool
-    assert [one.origin.line for one in config.not_modelled] == [3] * listed
+    assert [one.origin.line for one in config.not_modelled] == [5] * listed
 
 
 def test_messages_are_no_lines_of_a_section(written):
@@ -127,13 +129,13 @@ def test_requests_for_the_monitored_target_reach_no_server(written):
 def test_a_header_that_the_proxy_adds_is_listed_where_it_is_hashed(written):
     """With option forwardfor, requests without X-Forwarded-For are hashed by the one that is added."""
     lines = "backend h\n balance hdr(X-Forwarded-For)\n option forwardfor\n server s 10.0.0.1:80\nfrontend g\n bind :81"
-    assert [one.origin.line for one in read_haproxy(written(lines)).not_modelled] == [4]
+    assert [one.origin.line for one in read_haproxy(written(lines)).not_modelled] == [6]
 
 
 def test_ports_that_several_frontends_bind_are_listed(written):
     """Frontends at one port of several addresses are not told apart; the second is listed with its line."""
     config = read_haproxy(written("frontend g\n bind 10.0.0.9:80\n bind :81"))
-    assert [(one.origin.line, one.text) for one in config.not_modelled] == [(4, "bind 10.0.0.9:80")]
+    assert [(one.origin.line, one.text) for one in config.not_modelled] == [(6, "bind 10.0.0.9:80")]
 
 
 @pytest.mark.parametrize("address", [":$PORT", ":${PORT}", '":$PORT"', "10.0.0.1:${NONE-81}"])
@@ -148,7 +150,7 @@ def test_an_error_names_the_line_that_has_the_value(written, line):
     """What is wrong with hash-type and hash-balance-factor is said of their line, not of the section or of balance."""
     with pytest.raises(ProxyConfigError) as caught:
         read_haproxy(written(f"backend h\n balance source\n server s 10.0.0.1:80\n {line}\nfrontend g"))
-    assert caught.value.origin.line == 6
+    assert caught.value.origin.line == 8
 
 
 def test_a_template_with_an_address_is_its_servers(tmp_path):

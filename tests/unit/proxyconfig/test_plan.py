@@ -102,6 +102,8 @@ def test_moved_requests_are_those_that_the_real_servers_moved(read, kind, name):
 
 
 HAPROXY = """\
+defaults
+  mode http
 frontend web
   bind :8080
   default_backend shop

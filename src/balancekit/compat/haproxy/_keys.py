@@ -33,7 +33,8 @@ class Header(Record):
     Parameters
     ----------
     use_domain_only
-        Hash what is before the last dot, from the dot before it on.
+        Hash what is before the last dot, from the dot before it on. HAProxy also looks at the byte that is behind the value in
+        its memory; where that happens to be a dot it hashes what is before that one.
 
     Example
     -------

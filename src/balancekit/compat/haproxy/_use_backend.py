@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 from balancekit._support.arguments import checked_arguments
-from balancekit.compat._routing import RawRequest, Routed
+from balancekit.compat._routing import RawRequest, Routed, split_target
 from balancekit.compat.haproxy._normalize import normalizer
 from balancekit.compat.haproxy._patterns import METHODS, Lookup, lookup, matcher
 from balancekit.compat.haproxy._samples import FETCHES, Parsed, convert, parse
@@ -66,17 +66,40 @@ class UseBackend:
         if parsed is None:
             return Routed(status=400)
         if parsed.path:
-            path, query = parsed.path, parsed.query or ""
-            for step in self._steps:
-                stepped = step(path, query)
-                if stepped is None:
-                    return Routed(status=400)
-                path, query = stepped
+            stepped = self._stepped(parsed.path, parsed.query or "")
+            if stepped is None:
+                return Routed(status=400)
+            path, query = stepped
             parsed = Parsed(request=request, path=path, query=None if parsed.query is None else query)
         pool = next((choose(parsed) for holds, choose in self._rules if holds(parsed)), None) or self._default
         if pool is None:
             return Routed(status=503)
         return Routed(pool=pool, path=parsed.path or "")
+
+    @checked_arguments
+    def normalized(self, target: str, /) -> str:
+        """Return a target as backends see it; one that is refused as it is.
+
+        Example
+        -------
+        >>> UseBackend([], default="b", normalize=["path-merge-slashes"]).normalized("http://h//a?b")
+        'http://h/a?b'
+        """
+        authority, rest = split_target(target)
+        path, mark, query = rest.partition("?")
+        found = self._stepped(path, query) if path and not path.startswith("*") else None
+        if found is None:
+            return target
+        before = target.removesuffix(rest) if authority is not None and rest else ""
+        return f"{before}{found[0]}{mark}{found[1]}"
+
+    def _stepped(self, path: str, query: str) -> tuple[str, str] | None:
+        for step in self._steps:
+            found = step(path, query)
+            if found is None:
+                return None
+            path, query = found
+        return path, query
 
 
 @checked_arguments

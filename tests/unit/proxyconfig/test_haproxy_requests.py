@@ -1,0 +1,228 @@
+"""What HAProxy's rules and methods read from a request: cookies, normalised targets, arguments, modes, as 2.6 was observed."""
+
+from __future__ import annotations
+
+import pytest
+
+from balancekit.proxyconfig import ProxyConfigError, ProxyRequest, read_haproxy
+
+SERVERS = "".join(f" server s{n} 10.0.0.{n}:80 cookie c{n}\n" for n in range(1, 5))
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return what reads a configuration whose frontend begins at line 4; ``mode`` is line 3."""
+
+    def written(rules="", backend="", servers=SERVERS, mode=" mode http"):
+        path = tmp_path / "haproxy.cfg"
+        text = f"global\ndefaults\n{mode}\nfrontend f\n bind :80\n{rules} default_backend b\n"
+        path.write_text(f"{text}backend b\n{backend}{servers}backend other\n server x 10.0.0.9:80\n")
+        return read_haproxy(str(path))
+
+    return written
+
+
+def cookies(*values):
+    """Return a request with headers of cookies."""
+    return ProxyRequest(headers=tuple(("Cookie", value) for value in values))
+
+
+@pytest.mark.parametrize(
+    ("headers", "server"),
+    [
+        (["S=c3"], "s3"),
+        (["a=1,S=c3"], "s3"),
+        (["S = c3 ; b=1"], "s3"),
+        (["S=c3,z"], "s3"),
+        (["S=c3|date|date"], "s3"),
+        (["S=x; S=c3"], "s3"),
+        (["S; S=c3"], "s3"),
+        (["S=c3; S=c2"], "s3"),
+        (["a=1", "S=c3"], "s3"),
+        (["S=c3", "S=c2"], "s3"),
+        (["S=c4; S=c3"], "s3"),
+        (["s=c3"], "s1"),
+        (['S="c3"'], "s1"),
+        (["S=c3~x"], "s1"),
+        ([], "s1"),
+    ],
+)
+def test_the_first_cookie_that_names_a_usable_server_binds(read, headers, server):
+    """Behind ``;`` or ``,``, blanks round ``=``, without dates; server four is disabled."""
+    config = read(backend=" cookie S insert\n", servers=SERVERS.replace("c4", "c4 disabled"))
+    assert config.explain(cookies(*headers)).server.name == server
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        (["S=1"], "1"),
+        (["a=1,S=2"], "2"),
+        (["S = 2 "], "2"),
+        (["S=2,z"], "2"),
+        (["S=1; S=2"], "2"),
+        (["S=1", "S=2"], "2"),
+        (["S; S=2"], "2"),
+        (["T=2"], None),
+    ],
+)
+def test_the_last_cookie_of_the_name_is_hashed(read, headers, key):
+    """Cookies are found as the sample fetch finds them, of several the last."""
+    config = read(backend=" balance hash req.cook(S)\n")
+    assert config.explain(cookies(*headers)).key == key
+
+
+@pytest.mark.parametrize(
+    ("step", "balance", "target", "key", "chosen"),
+    [
+        ("path-merge-slashes", "uri", "//a//b", "/a/b", "/a/b"),
+        ("path-merge-slashes", "uri", "http://localhost//a", "http://localhost/a", "/a"),
+        ("path-strip-dotdot", "uri", "/../a", "/../a", "/../a"),
+        ("path-strip-dotdot full", "uri", "/../a", "/a", "/a"),
+        ("percent-to-uppercase strict", "uri", "/%2f", "/%2F", "/%2F"),
+        ("query-sort-by-name", "uri whole", "/?x=1&a=2", "/?a=2&x=1", "/"),
+        ("query-sort-by-name", "url_param x", "/?x=2&b=3&a=2", "2", "/"),
+        ("fragment-strip", "uri", "//a", "//a", "//a"),
+        ("fragment-encode", "uri", "//a", "//a", "//a"),
+    ],
+)
+def test_normalised_targets_are_compared_and_hashed(read, step, balance, target, key, chosen):
+    """The steps of a frontend with their words: rules see their result, and so does what is hashed."""
+    rules = f" http-request normalize-uri {step}\n use_backend other if {{ path_beg /never }}\n"
+    config = read(rules, f" balance {balance}\n")
+    assert config.not_modelled == ()
+    assert config.explain(ProxyRequest(target)).key == key
+    rules = f" http-request normalize-uri {step}\n use_backend other if {{ path {chosen} }}\n"
+    assert read(rules).route(ProxyRequest(target)).pool == "other"
+
+
+def test_a_strict_step_refuses_what_is_no_escape(read):
+    """The answer is 400."""
+    config = read(" http-request normalize-uri percent-to-uppercase strict\n")
+    assert config.route(ProxyRequest("/%zz")).status == 400
+
+
+@pytest.mark.parametrize("step", ["nothing", "", "path-merge-slashes full"])
+def test_an_unknown_step_is_refused_or_listed_with_its_line(read, step):
+    """A name that is no step is an error; words behind a step are listed."""
+    rules = f" http-request normalize-uri {step}\n"
+    if step.endswith("full"):
+        with pytest.raises(ProxyConfigError, match=r"haproxy\.cfg:6: "):
+            read(rules)
+        return
+    with pytest.raises(ProxyConfigError, match=r"haproxy\.cfg:6: .*path-merge-slashes"):
+        read(rules)
+
+
+def test_conditions_of_steps_and_steps_of_backends_are_listed(read):
+    """They are not followed, and named with their lines."""
+    config = read(
+        " http-request normalize-uri path-merge-slashes if { path_beg //a }\n",
+        " http-request normalize-uri path-merge-slashes\n balance uri\n",
+    )
+    assert [(one.origin.line, one.why) for one in config.not_modelled] == [
+        (6, "its condition is not followed: it is taken to hold"),
+        (9, "what is hashed is taken as it came"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["set-header X-User u", "add-header X-User u", "del-header X-User"])
+def test_headers_that_rules_change_are_listed(read, name):
+    """Later rules and what is hashed see the change."""
+    (found,) = read(f" http-request {name}\n").not_modelled
+    assert (found.origin.line, found.why) == (6, "it may change or answer requests")
+
+
+@pytest.mark.parametrize(
+    "test", ["hdr(x-a,1) a", "hdr(x-a,-1) -m found", "urlp(x,;) 1", "%[hdr(x-a,1),map(m)]"]
+)
+def test_second_arguments_are_listed(read, test, tmp_path):
+    """An occurrence or a separator is not followed, and the line is named."""
+    (tmp_path / "m").write_text("a other\n")
+    rule = f"use_backend {test}" if test.startswith("%") else f"use_backend other if {{ {test} }}"
+    (found,) = read(f" {rule}\n").not_modelled
+    assert found.origin.line == 6
+    assert "second argument" in found.why
+
+
+@pytest.mark.parametrize(
+    "test", ["hdr(x-a)", "hdr(x-a) -i", "hdr_beg(x-a)", "hdr_val(x-a)", "hdr(x-a) -m str", "path", "method"]
+)
+def test_a_test_without_patterns_never_holds(read, test):
+    """Only ``-m found`` asks whether there is anything."""
+    request = ProxyRequest(headers=(("X-A", "1"),))
+    config = read(f" use_backend other if {{ {test} }}\n")
+    assert config.route(request).pool == "b"
+    assert read(f" use_backend other if !{{ {test} }}\n").route(request).pool == "other"
+    assert read(" use_backend other if { hdr(x-a) -m found }\n").route(request).pool == "other"
+
+
+@pytest.mark.parametrize("mode", ["", " mode tcp"])
+@pytest.mark.parametrize("balance", ["hdr(X-User)", "uri", "url_param u", "hash req.cook(S)"])
+def test_outside_of_mode_http_servers_take_turns(read, mode, balance):
+    """Without ``mode`` the mode is tcp: no request is read, methods that hash one take turns, cookies bind nothing."""
+    config = read(backend=f" balance {balance}\n cookie S insert\n", mode=mode)
+    request = ProxyRequest("/?u=1", headers=(("X-User", "u"), ("Cookie", "S=c3")))
+    assert [name for _, name in config.follow([request] * 5)] == ["s1", "s2", "s3", "s4", "s1"]
+    assert [(one.origin.line, one.why) for one in config.not_modelled] == [
+        (8, "outside of mode http servers take turns")
+    ]
+
+
+def test_outside_of_mode_http_conditions_are_listed(read):
+    """Whether they hold depends on when bytes arrive; a rule without one is followed; so is the address of the client."""
+    config = read(" use_backend other if { path /a }\n use_backend other\n", " balance source\n", mode="")
+    assert [one.origin.line for one in config.not_modelled] == [6]
+    assert config.pools["b"].key == "source"
+
+
+@pytest.mark.parametrize(
+    ("backend", "line"),
+    [
+        (" balance hdr\n", 8),
+        (" balance hdr()\n", 8),
+        (" balance hdr(x) foo\n", 8),
+        (" balance url_param\n", 8),
+        (" balance hash\n", 8),
+        (" balance uri len\n", 8),
+        (" balance uri\n hash-type consistent avalanche\n", 9),
+        (" balance uri\n hash-type consistent sdbm foo\n", 9),
+        (" balance uri\n hash-type map-based sdbm avalanche foo\n", 9),
+        (" balance uri\n hash-balance-factor 100\n", 9),
+        (" balance uri\n server z 10.0.0.1:99999\n", 9),
+        (" balance uri\n server z 10.0.0.1:8x\n", 9),
+        (" balance uri\n server z [::1]:70000\n", 9),
+        (" balance uri\n server z 10.0.0.1 id 2147483648\n", 9),
+        (" balance uri\n acl \\xZZ path\n", 9),
+    ],
+)
+def test_what_haproxy_refuses_is_refused_with_its_line(read, backend, line):
+    """Methods without what they hash, words behind a hash function, factors, ports and ids out of range, half escapes."""
+    with pytest.raises(ProxyConfigError, match=rf"haproxy\.cfg:{line}: "):
+        read(backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("10.0.0.1:80", "10.0.0.1:80"),
+        ("ipv4@10.0.0.1:80", "10.0.0.1:80"),
+        ("ipv6@::1:80", "::1:80"),
+        ("unix@/run/a:b", "/run/a:b"),
+        ("/run/a:b", "/run/a:b"),
+        ("abns@name:x", "abns@name:x"),
+        ("app:+8000", "app:+8000"),
+        ("10.0.0.1:0", "10.0.0.1:0"),
+        ("10.0.0.1:", "10.0.0.1:"),
+    ],
+)
+def test_addresses_are_read_without_their_family(read, written, address):
+    """A family before an address is left out, an offset of the port stays."""
+    config = read(servers=f" server a {written}\n")
+    assert config.pools["b"].servers[0].address == address
+
+
+def test_balance_alone_takes_turns(read):
+    """HAProxy takes ``balance`` without a word as round robin."""
+    config = read(backend=" balance\n")
+    assert [name for _, name in config.follow([ProxyRequest()] * 3)] == ["s1", "s2", "s3"]
