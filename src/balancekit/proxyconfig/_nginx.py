@@ -9,7 +9,6 @@ Source: nginx 1.22; :mod:`balancekit.compat.nginx` decides.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -38,27 +37,25 @@ from balancekit.proxyconfig._nginx_decide import (
     Guard,
     UpstreamChooser,
     guard_of,
+    refuse_outside,
     refuse_repeated,
+    server_name,
 )
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_listen import Listens
-from balancekit.proxyconfig._nginx_values import Template, Variables
+from balancekit.proxyconfig._nginx_upstream import read_method, read_server
+from balancekit.proxyconfig._nginx_values import Port, Variables
 from balancekit.proxyconfig._nginx_words import (
     METHODS,
     NEUTRAL,
     PASSES,
     ROUTING,
-    SERVER_FLAGS,
-    SERVER_NUMBERS,
 )
 
 __all__ = ["read_nginx"]
 
-UNITS_S: Final = (31_536_000, 2_592_000, 604_800, 86_400, 3_600, 60, 1)
-TIME: Final = re.compile(
-    "".join([f"(?:([0-9]{{1,9}}){unit} ?)?" for unit in "yMwdhm"]) + "(?:([0-9]{1,9})s?)?"
-)
-"""As nginx reads seconds: units in this order, each once; milliseconds are refused."""
+OF_REQUESTS: Final = frozenset({"merge_slashes", "underscores_in_headers", "ignore_invalid_headers"})
+"""Directives of a server that say how requests are read; for slashes the default server of the port decides."""
 
 
 @checked_arguments
@@ -89,12 +86,14 @@ class _Reader:
         self.owners: dict[Origin, str] = {}
         self.actions: list[Action] = []
         self.locations: list[dict[str, Any]] = []
-        self.listens = Listens(self.variables.tls_ports)
+        self.listens = Listens()
 
     def config(self) -> ProxyConfig:
         if all(one.block is None and one.name not in NEUTRAL | {*ROUTING} for one in self.directives):
             raise ProxyConfigError(Origin(self.path, 1), "no directive of nginx in this file")
         blocks = [one for one in self.directives if one.name == "http"]
+        if len(blocks) > 1:
+            raise ProxyConfigError(blocks[1].origin, "a second http block")
         for one in self.directives:
             if one.name not in {"http", "events"}:
                 self._unread(one)
@@ -110,23 +109,21 @@ class _Reader:
             if one.name == "upstream":
                 self._upstream(one)
         listeners: dict[int, list[dict[str, Any]]] = {}
-        merge_slashes = True
+        inherited = {one.name: one.args for one in everything if one.name in OF_REQUESTS}
         for one in everything:
             if one.name == "server":
-                self._server(one, listeners)
-            elif one.name == "merge_slashes":
-                merge_slashes = one.args != ("off",)
-            elif one.name == "underscores_in_headers":
-                self.variables.underscores |= one.args == ("on",)
+                self._server(one, listeners, inherited)
             elif one.name not in {"upstream", "map"}:
                 self._unread(one)
         self.variables.first_port = next(iter(listeners), None)
         machines: dict[int, nginx.Locations] = {}
         for port, servers in listeners.items():
             try:
-                machines[port] = nginx.Locations(servers, merge_slashes=merge_slashes)
+                machines[port] = nginx.Locations(servers)
             except ConfigurationError as error:
                 raise ProxyConfigError(self._culprit(error), str(error)) from None
+            underscores = tuple([one["underscores"] for one in servers])
+            self.variables.ports[port] = Port(machines[port], underscores, port in self.listens.tls_ports)
         return ProxyConfig(
             "nginx", self.path, self.pools, self._router(machines), tuple(self.not_modelled), self.owners
         )
@@ -157,7 +154,7 @@ class _Reader:
             if one.name == "server":
                 if len(servers) >= MAX_SERVERS:
                     raise ProxyConfigError(one.origin, f"more than {MAX_SERVERS} servers in a pool")
-                servers.append(self._peer(one, counts))
+                servers.append(read_server(one, counts, self.note))
                 if servers[-1].backup and method is not None and method.name != "least_conn":
                     raise ProxyConfigError(one.origin, f"{method.name} does not support backup servers")
             elif one.name in METHODS:
@@ -179,7 +176,14 @@ class _Reader:
     def _pool(
         self, name: str, origin: Origin, servers: list[PoolServer], method: Directive | None, unknown: str
     ) -> Pool:
-        machine, key, template, deterministic = self._method(method)
+        if (
+            method is not None
+            and method.args[:2] != method.args[:1]
+            and method.args[1].startswith("least_time=")
+        ):
+            unknown = unknown or str(method)
+            self.note(method, "it decides which server serves")
+        machine, key, template, deterministic = read_method(method, self.variables)
         missing = ", ".join([*template.unknown, *template.doubtful]) if template is not None else ""
         if missing:
             unknown = unknown or f"{method}: {missing}"
@@ -209,72 +213,26 @@ class _Reader:
             },
         )
 
-    def _method(self, one: Directive | None) -> tuple[nginx.Method, str, Template | None, bool]:
-        """Return the method, what it hashes in words and as a template, and whether it draws nothing."""
-        if one is None:
-            return nginx.RoundRobin(), "", None, True
-        if one.name == "least_conn":
-            return nginx.LeastConn(), "", None, True
-        if one.name == "ip_hash":
-            return nginx.IpHash(), NETWORK, None, True
-        if one.name == "random":
-            if " ".join(one.args) not in {"", "two", "two least_conn"}:
-                self.note(one, "only random and random two least_conn are modelled")
-            return nginx.Random(two=len(one.args) > 0), "", None, False
-        key, *rest = one.args or ("",)
-        if not key or rest not in ([], ["consistent"]):
-            raise ProxyConfigError(one.origin, "hash has a key, and perhaps consistent")
-        template = Template(key, self.variables)
-        return (nginx.ConsistentHash() if rest else nginx.Hash()), key, template, True
-
-    def _peer(self, one: Directive, before: Counter[str]) -> PoolServer:
-        if not one.args:
-            raise ProxyConfigError(one.origin, "a server has an address")
-        address, options = one.args[0], {"weight": 1}
-        flags: dict[str, Any] = {}
-        for word in one.args[1:]:
-            name, equals, value = word.partition("=")
-            if not equals and name in SERVER_FLAGS:
-                flags[name] = True
-                if name == "resolve":
-                    self.note(one, "addresses that change at run time are not followed")
-            elif equals and name in SERVER_NUMBERS:
-                options[name] = _whole(one, name, value, minimum=1 if name == "weight" else 0)
-            elif equals and name == "fail_timeout":
-                flags[name] = _seconds(one, value)
-            elif equals and name in {"slow_start", "route", "service"}:
-                self.note(one, f"{name} is not followed")
-                flags[name] = value
-            else:
-                raise ProxyConfigError(one.origin, f"server has no parameter {word!r}")
-        before[address] += 1
-        return PoolServer(
-            name=address if before[address] == 1 else f"{address}#{before[address]}",
-            address=address,
-            origin=one.origin,
-            weight=options.pop("weight"),
-            backup=bool(flags.pop("backup", False)),
-            down=bool(flags.pop("down", False)),
-            options={**options, **flags},
-        )
-
     # ------------------------------------------------------------------ servers and locations
 
-    def _server(self, block: Directive, listeners: dict[int, list[dict[str, Any]]]) -> None:
+    def _server(
+        self,
+        block: Directive,
+        listeners: dict[int, list[dict[str, Any]]],
+        inherited: Mapping[str, tuple[str, ...]],
+    ) -> None:
         names: list[str] = []
         ports: dict[int, bool] = {}
         level: list[dict[str, Any]] = []
         answer: Directive | None = None
-        options: dict[str, Any] = {}
+        said = dict(inherited)
         for one in block.block or ():
             if one.name == "listen":
                 self.listens.add(one, ports, self.note)
-            elif one.name == "merge_slashes":
-                options["merge_slashes"] = one.args != ("off",)
-            elif one.name == "underscores_in_headers":
-                self.variables.underscores |= one.args == ("on",)
+            elif one.name in OF_REQUESTS:
+                said[one.name] = one.args
             elif one.name == "server_name":
-                names += [*one.args]
+                names += [server_name(one, name) for name in one.args]
             elif one.name == "location":
                 level.append(self._location(one))
             elif one.name == "return":
@@ -288,7 +246,15 @@ class _Reader:
             self.locations.append({"pattern": name, "origin": block.origin, "server": True})
         for port, default in (ports or {DEFAULT_PORT: False}).items():
             listeners.setdefault(port, []).append(
-                {"names": names, "default": default, "locations": level, "origin": block.origin, **options}
+                {
+                    "names": names,
+                    "default": default,
+                    "locations": level,
+                    "origin": block.origin,
+                    "merge_slashes": said.get("merge_slashes") != ("off",),
+                    "underscores": said.get("underscores_in_headers") == ("on",)
+                    or said.get("ignore_invalid_headers") == ("off",),
+                }
             )
 
     def _location(self, block: Directive) -> dict[str, Any]:
@@ -314,7 +280,10 @@ class _Reader:
                 guards.append(guard)
             elif one.name == "location":
                 rule["locations"].append(self._location(one))
+                refuse_outside(rule, rule["locations"][-1])
             elif one.name in PASSES:
+                if target is not None and target.name == one.name:
+                    raise ProxyConfigError(one.origin, f"a second {one.name}")
                 target = target or one
                 rule["redirects"] = True
             elif one.name == "return":
@@ -382,16 +351,3 @@ class _Reader:
 def byte_text(text: str) -> str:
     """Return a text with one letter a byte, as paths are compared."""
     return text if text.isascii() else to_bytes(text).decode("latin-1")
-
-
-def _whole(one: Directive, name: str, value: str, *, minimum: int) -> int:
-    if not value.isdecimal() or not value.isascii() or not minimum <= int(value[:12]) <= 2**31:
-        raise ProxyConfigError(one.origin, f"{name}={value} is not a whole number >= {minimum}")
-    return int(value[:12])
-
-
-def _seconds(one: Directive, value: str) -> float:
-    found = TIME.fullmatch(value)
-    if found is None or not value:
-        raise ProxyConfigError(one.origin, f"{value!r} is no time in seconds, as 10s or 1m30s")
-    return float(sum([int(number or 0) * unit for number, unit in zip(found.groups(), UNITS_S, strict=True)]))

@@ -20,7 +20,10 @@ __all__ = [
     "Guard",
     "UpstreamChooser",
     "guard_of",
+    "port_problem",
+    "refuse_outside",
     "refuse_repeated",
+    "server_name",
     "upstream_server",
 ]
 
@@ -83,7 +86,11 @@ def answer_of(one: Directive, variables: Variables) -> Answer:
         raise ProxyConfigError(one.origin, "return has a status, a URL, or both")
     first = one.args[0]
     if first.isascii() and first.isdecimal():
-        return Answer(int(first[:4]), Template(one.args[1] if len(one.args) > 1 else "", variables))
+        if len(first.lstrip("0")) > 3:
+            raise ProxyConfigError(one.origin, f"return {first}: a status is 0 to 999")
+        return Answer(int(first), Template(one.args[1] if len(one.args) > 1 else "", variables))
+    if len(one.args) > 1 or not first.startswith(("http://", "https://", "$scheme")):
+        raise ProxyConfigError(one.origin, f"return {first}: a status, or a URL with its scheme, is expected")
     return Answer(302, Template(first, variables))
 
 
@@ -132,6 +139,53 @@ def refuse_repeated(level: Iterable[Mapping[str, Any]]) -> None:
         seen.add((modifier == "=", pattern))
 
 
+def refuse_outside(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> None:
+    """Refuse a location inside of one that cannot have it, as nginx does.
+
+    Raises
+    ------
+    ProxyConfigError
+        With the line of the inner one.
+    """
+    if outer["modifier"] == "=" or outer["pattern"].startswith("@"):
+        raise ProxyConfigError(inner["origin"], f"no location can be inside of {outer['pattern']}")
+    if inner["pattern"].startswith("@") or (
+        not inner["modifier"].startswith("~") and not inner["pattern"].startswith(outer["pattern"])
+    ):
+        raise ProxyConfigError(
+            inner["origin"], f"location {inner['pattern']} is outside of location {outer['pattern']}"
+        )
+
+
+def server_name(one: Directive, name: str) -> str:
+    """Return a name of a server.
+
+    Raises
+    ------
+    ProxyConfigError
+        For a wildcard that nginx does not have.
+    """
+    if (name.startswith("*") and (len(name) < 3 or name[1] != ".")) or name == ".":
+        raise ProxyConfigError(one.origin, f"server_name {name}: *. stands before a name")
+    return name
+
+
+def port_problem(address: str) -> str:
+    """Return why nginx refuses an address, empty if it does not."""
+    if address.lower().startswith("unix:"):
+        return "" if len(address) > len("unix:") else f"{address}: a path is expected"
+    host, colon, port = address.rpartition(":")
+    if address.startswith("[") and address.endswith("]"):
+        return ""
+    if not colon:
+        return ""
+    if not host:
+        return f"{address}: a host is expected"
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65_535):
+        return f"{address}: a port is 1 to 65535"
+    return ""
+
+
 @final
 class Action:
     """What a location does."""
@@ -171,6 +225,9 @@ class Action:
             if target.name == "proxy_pass":
                 raise ProxyConfigError(target.origin, "proxy_pass has a URL with a scheme")
             return
+        problem = port_problem(found[2])
+        if problem:
+            raise ProxyConfigError(target.origin, problem)
         name = PORT.sub("", found[2]).lower()
         if name != found[2].lower() and name in self._reader.upstreams:
             raise ProxyConfigError(target.origin, f"{found[2]}: an upstream has no port here")
@@ -184,6 +241,8 @@ class Action:
         known = self._reader.names.get(name.lower())
         if known is not None:
             return known
+        if port_problem(name):
+            return None
         if found is not None and PORT.search(name) is None and not name.lower().startswith("unix:"):
             name = f"{name}:{443 if found[1].lower() in {'https', 'grpcs'} else DEFAULT_PORT}"
         return self._reader.implicit(name, target)

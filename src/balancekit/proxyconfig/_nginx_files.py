@@ -25,6 +25,8 @@ __all__ = ["Directive", "nginx_directives"]
 MAX_INCLUDE_DEPTH: Final = 40
 MAX_BLOCK_DEPTH: Final = 100
 BRACE: Final = re.compile("[{}]")
+ESCAPE: Final = re.compile(r"""\\(["'\\trn])""")
+CONTROLS: Final = {"t": "\t", "r": "\r", "n": "\n"}
 
 
 class Directive(NamedTuple):
@@ -136,15 +138,22 @@ def _tree(
     found: list[Directive] = []
     for one in parsed:
         origin = Origin(path, one["line"])
-        args = tuple(one["args"])
-        if one["directive"] == "include" and len(args) == 1:
+        args = tuple([ESCAPE.sub(_meant, arg) for arg in one["args"]])
+        if one["directive"] == "include":
+            if len(args) != 1:
+                raise ProxyConfigError(origin, "include has one argument")
             for name in _included(args[0], folder, origin):
                 found += _read(name, origin, folder, files, stack)
             continue
         block = one.get("block")
         inner = None if block is None else _tree(block, path, folder, files, stack, depth + 1)
-        found.append(Directive(one["directive"], args, origin, inner))
+        found.append(Directive(ESCAPE.sub(_meant, one["directive"]), args, origin, inner))
     return tuple(found)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    """Return what an escape stands for; the parser resolves that of a quote only."""
+    return CONTROLS.get(escape[1], escape[1])
 
 
 def _included(pattern: str, folder: str, origin: Origin) -> list[str]:

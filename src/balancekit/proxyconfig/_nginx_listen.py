@@ -21,22 +21,17 @@ EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "[::]"})  # noqa: S104 - read
 
 @final
 class Listens:
-    """What the servers of a configuration listen on.
+    """What the servers of a configuration listen on."""
 
-    Parameters
-    ----------
-    tls_ports
-        Filled with the ports that speak TLS.
-    """
+    __slots__ = ("_addresses", "_defaults", "tls_ports")
 
-    __slots__ = ("_addresses", "_defaults", "_tls_ports")
-
-    def __init__(self, tls_ports: set[int]) -> None:
+    def __init__(self) -> None:
         self._addresses: dict[int, str] = {}
         """The first address of each port."""
         self._defaults: set[tuple[str, int]] = set()
         """Addresses and ports that have a default server."""
-        self._tls_ports = tls_ports
+        self.tls_ports: set[int] = set()
+        """Ports that speak TLS."""
 
     def add(self, one: Directive, ports: dict[int, bool], note: Callable[[Directive, str], None]) -> None:
         """Add a ``listen`` to the ports of its server, each with whether the server is the default one there.
@@ -63,7 +58,7 @@ class Listens:
             if default:
                 self._defaults.add((where, port))
             if "ssl" in words:
-                self._tls_ports.add(port)
+                self.tls_ports.add(port)
             ports[port] = ports.get(port, False) or default
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from balancekit._support.text import to_bytes
-from balancekit.compat._routing import compiled
+from balancekit.compat._routing import compiled, split_target
 from balancekit.compat.nginx._host_names import HostNames
-from balancekit.compat.nginx._locations import host_name
+from balancekit.compat.nginx._locations import Locations, host_name, path_and_query
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import nginx as read_path
 from balancekit.proxyconfig._model import ProxyConfigError, ProxyRequest
@@ -29,28 +29,37 @@ VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
 
 
 def _host(request: ProxyRequest) -> bytes:
-    return to_bytes(host_name(request.host or "") or "")
+    authority = split_target(request.target)[0]
+    return to_bytes(host_name((request.host or "") if authority is None else authority) or "")
 
 
-def _uri(request: ProxyRequest) -> bytes:
-    path = read_path(to_bytes(request.target.partition("?")[0]).decode("latin-1"))
-    return b"" if path is None else path.encode("latin-1")
+def _query(request: ProxyRequest) -> str:
+    return path_and_query(split_target(request.target)[1])[1]
 
 
 PLAIN: Final[Mapping[str, Value]] = {
     "remote_addr": lambda request: to_bytes(request.client),
     "binary_remote_addr": lambda request: ipaddress.ip_address(request.client).packed,
-    "request_uri": lambda request: to_bytes(request.target),
-    "uri": _uri,
-    "document_uri": _uri,
-    "args": lambda request: to_bytes(request.query),
-    "query_string": lambda request: to_bytes(request.query),
-    "is_args": lambda request: b"?" if request.query else b"",
+    "request_uri": lambda request: to_bytes(split_target(request.target)[1] or "/"),
+    "args": lambda request: to_bytes(_query(request)),
+    "query_string": lambda request: to_bytes(_query(request)),
+    "is_args": lambda request: b"?" if _query(request) else b"",
     "host": _host,
     "http_host": lambda request: to_bytes(request.host or ""),
     "request_method": lambda request: to_bytes(request.method),
     "request": lambda request: to_bytes(f"{request.method} {request.target} HTTP/1.1"),
 }
+JOINED: Final[Mapping[str, str]] = {"cookie": "; ", "x-forwarded-for": ", "}
+"""Headers whose lines are put together; of others the first line counts."""
+
+
+class Port(NamedTuple):
+    """How the requests of a port are read."""
+
+    machine: Locations
+    underscores: tuple[bool, ...]
+    """Whether headers with ``_`` in their names are taken, as those with ``-``, by each server."""
+    tls: bool
 
 
 class UnknownVariableError(Exception):
@@ -68,8 +77,7 @@ class Variables:
         "_waiting",
         "doubtful",
         "first_port",
-        "tls_ports",
-        "underscores",
+        "ports",
     )
 
     def __init__(self) -> None:
@@ -81,10 +89,8 @@ class Variables:
         self._depths: dict[str, int] = {}
         self.first_port: int | None = None
         """Where requests without a port arrive."""
-        self.tls_ports: set[int] = set()
-        """Ports that speak TLS."""
-        self.underscores = False
-        """Whether headers with ``_`` in their names are taken, as those with ``-``."""
+        self.ports: dict[int, Port] = {}
+        """By number."""
         self.doubtful: set[str] = set()
         """Maps that use variables which are not known, for some requests."""
 
@@ -130,6 +136,8 @@ class Variables:
             return PLAIN[lower]
         if lower == "scheme":
             return self._scheme
+        if lower in {"uri", "document_uri"}:
+            return self._uri
         for prefix, value in (("arg_", _argument), ("http_", self._header), ("cookie_", _cookie)):
             if lower.startswith(prefix):
                 return value(name[len(prefix) :])
@@ -139,20 +147,36 @@ class Variables:
             self._open[-1] = max(self._open[-1], self._depths[lower])
         return self._maps.get(lower)
 
+    def _port(self, request: ProxyRequest) -> Port | None:
+        number = self.first_port if request.port is None else request.port
+        return None if number is None else self.ports.get(number)
+
     def _header(self, name: str) -> Value:
         wanted = name.lower().replace("_", "-")
 
         def value(request: ProxyRequest) -> bytes:
-            for key, text in request.headers if self.underscores else ():
-                if key.lower().replace("_", "-") == wanted:
-                    return to_bytes(text.strip(" \t"))
-            return to_bytes(request.header(wanted) or "")
+            port = self._port(request)
+            underscores = port is not None and port.underscores[port.machine.server_of(request.raw)]
+            every = (("Host", request.host),) if request.host is not None else ()
+            found = [
+                text.strip(" \t")
+                for key, text in (*every, *request.headers)
+                if (key.lower().replace("_", "-") if underscores else key.lower()) == wanted
+            ]
+            return to_bytes(JOINED[wanted].join(found) if wanted in JOINED else "".join(found[:1]))
 
         return value
 
     def _scheme(self, request: ProxyRequest) -> bytes:
-        port = self.first_port if request.port is None else request.port
-        return b"https" if port in self.tls_ports else b"http"
+        port = self._port(request)
+        return b"https" if port is not None and port.tls else b"http"
+
+    def _uri(self, request: ProxyRequest) -> bytes:
+        sent = path_and_query(split_target(request.target)[1])[0]
+        port = self._port(request)
+        merged = port is None or port.machine.merge_slashes
+        path = read_path(to_bytes(sent).decode("latin-1"), merge_slashes=merged)
+        return b"" if path is None else path.encode("latin-1")
 
     def _map(self, directive: Directive, source: Template) -> Value:
         table = _MapTable(source, Template("", self))
@@ -287,7 +311,7 @@ def _unknown(name: str) -> Value:
 
 def _argument(name: str) -> Value:
     def value(request: ProxyRequest) -> bytes:
-        for part in request.query.split("&"):
+        for part in _query(request).split("&"):
             key, equals, text = part.partition("=")
             if equals and key.lower() == name.lower():
                 return to_bytes(text)
@@ -297,12 +321,20 @@ def _argument(name: str) -> Value:
 
 
 def _cookie(name: str) -> Value:
+    """Return how to find a cookie: behind ``;`` or ``,``, with blanks round its ``=``, up to ``;``."""
+    named = re.compile(re.escape(name).encode() + b"( *)(?:(=) *([^;]*)|.?)", re.IGNORECASE | re.DOTALL)
+    skipped = re.compile(b"[^;,]*(?:[;,] *)?")
+
     def value(request: ProxyRequest) -> bytes:
         for header in request.raw.values("cookie"):
-            for part in header.split(";"):
-                key, equals, text = part.strip(" \t").partition("=")
-                if equals and key.lower() == name.lower():
-                    return to_bytes(text)
+            text, place = to_bytes(header), 0
+            while place < len(text):
+                found = named.match(text, place)
+                if found is not None and found[2]:
+                    return found[3]
+                after = skipped.match(text, place if found is None else found.end())
+                assert after is not None
+                place = after.end()
         return b""
 
     return value

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import string
 
 import pytest
 
 from balancekit.compat import envoy, gateway, haproxy, nginx
+from balancekit.compat._routing import compiled
 from balancekit.compat.nginx import RawRequest
 from balancekit.errors import ConfigurationError
 
@@ -443,3 +445,57 @@ def test_no_request_raises():
         headers = (*tuple(("".join(rng.choices("kK:", k=1)), target) for _ in range(2)), ("Cookie", target))
         routed = machines[number % 4].route(RawRequest(target=target, host=host, headers=headers))
         assert (routed.pool is None) == (routed.status is not None)
+
+
+class TestExpressions:
+    """Expressions of PCRE and RE2 where Python would read them otherwise."""
+
+    @pytest.mark.parametrize(
+        ("expression", "matched", "unmatched"),
+        [
+            (r"^/[[:alpha:]]+$", ["/ab"], ["/a1", "/:", "/[a]"]),
+            (r"^/[^[:digit:]_]$", ["/a"], ["/1", "/_"]),
+            (r"^/[[:space:][:punct:]x]$", ["/!", "/~", "/x", "/ "], ["/a", "/0"]),
+            (r"^/[a&&b||c~~[]+$", ["/a&b|c~["], ["/d"]),
+            (r"^/[+--]$", ["/+", "/,", "/-"], ["/.", "/*"]),
+            (r"^/[]a]$", ["/]", "/a"], ["/b"]),
+            (r"^/[^]a]$", ["/b"], ["/]", "/a"]),
+            (r"^/[\]\h]$", ["/]", "/ ", "/\t"], ["/h"]),
+            (r"^/[\x{41}-C]$", ["/A", "/B"], ["/D", "/x"]),
+            (r"^/\Qa.b\E+\z", ["/a.b", "/a.bb"], ["/axb", "/a.b\n"]),
+            (r"^/a\Z", ["/a", "/a\n"], ["/a\n\n", "/ab"]),
+            (r"^/a\z", ["/a"], ["/a\n"]),
+            (r"^/a{,2}$", ["/a{,2}"], ["/a", "/aa"]),
+            (r"^/a{2}b{1,}$", ["/aab", "/aabb"], ["/ab", "/aa"]),
+            (r"^/\x{41}\h\H$", ["/A b"], ["/A  "]),
+            (r"^/(?<name>a)(?<!b)\(\?<x$", ["/a(?<x"], ["/b"]),
+        ],
+    )
+    @pytest.mark.filterwarnings("error")
+    def test_they_match_what_pcre_matches(self, expression, matched, unmatched):
+        """Classes by name, signs in classes, quotes, ends, counts and codes; and no warning is given."""
+        found = compiled("pattern", expression)
+        assert [text for text in matched + unmatched if found.search(text)] == matched
+
+    @pytest.mark.parametrize(
+        "expression", ["[[:alpha:]", "[[:letters:]]", "(", "a\\", "[", "[^]", "[b-a]", 7]
+    )
+    def test_what_is_none_is_refused(self, expression):
+        """Classes that do not end or do not exist, brackets that are open, a backslash at the end."""
+        with pytest.raises(ConfigurationError, match="a regular expression"):
+            compiled("pattern", expression)
+
+    def test_every_class_has_the_characters_of_its_name(self):
+        """The classes of POSIX, of ASCII, against Python's own sets of characters."""
+        letters = string.ascii_letters
+        sets = {
+            "alnum": letters + string.digits, "alpha": letters, "digit": string.digits, "lower": string.ascii_lowercase,
+            "upper": string.ascii_uppercase, "punct": string.punctuation, "space": string.whitespace, "blank": " \t",
+            "xdigit": string.hexdigits, "word": letters + string.digits + "_",
+            "graph": letters + string.digits + string.punctuation,
+            "print": letters + string.digits + string.punctuation + " ",
+            "cntrl": "".join(map(chr, [*range(32), 127])), "ascii": "".join(map(chr, range(128))),
+        }  # fmt: skip
+        for name, members in sets.items():
+            found = compiled("pattern", f"[[:{name}:]]")
+            assert {chr(code) for code in range(256) if found.fullmatch(chr(code))} == set(members), name

@@ -92,6 +92,29 @@ def test_maps_behind_each_other_without_end_are_refused(written, step):
         ("upstream a { server 10.0.0.1; }\nupstream A { server 10.0.0.1; }", 3),
         ("upstream a { server 10.0.0.1; } server {\nlocation / { proxy_pass http://A:80; } }", 3),
         ("server { listen 80 default_server; }\nserver { listen 80 default_server; }", 3),
+        ("upstream a { server 10.0.0.1;\nleast_conn x; }", 3),
+        ("upstream a { server 10.0.0.1;\nip_hash x; }", 3),
+        ("upstream a { server 10.0.0.1;\nrandom three; }", 3),
+        ("upstream a { server 10.0.0.1;\nrandom two fair; }", 3),
+        ("upstream a { server 10.0.0.1;\nserver 10.0.0.1:0; }", 3),
+        ("upstream a { server 10.0.0.1;\nserver 10.0.0.1:65536; }", 3),
+        ("upstream a { server 10.0.0.1;\nserver 10.0.0.1:80x; }", 3),
+        ("upstream a { server 10.0.0.1;\nserver [::1]:99999; }", 3),
+        ("upstream a { server 10.0.0.1;\nserver unix:; }", 3),
+        ("server { location / {\nproxy_pass http://10.0.0.1:0; } }", 3),
+        ("server { location / { proxy_pass http://10.0.0.1;\nproxy_pass http://10.0.0.2; } }", 3),
+        ("server { location /a {\nlocation /b { } } }", 3),
+        ("server { location ~ ^/a {\nlocation /a { } } }", 3),
+        ("server { location = /a {\nlocation /a { } } }", 3),
+        ("server { location @a {\nlocation /a { } } }", 3),
+        ("server { location /a {\nlocation @a { } } }", 3),
+        ("server { location / {\nreturn 1000; } }", 3),
+        ("server { location / {\nreturn abc; } }", 3),
+        ("server { location / {\nreturn http://a b; } }", 3),
+        ("server {\nserver_name *; }", 3),
+        ("server {\nserver_name *a.test; }", 3),
+        ("server {\ninclude a b; }", 3),
+        ("}\nhttp { ", 3),
         ("server { location / {\nreturn; } }", 3),
     ],
 )
@@ -187,3 +210,59 @@ def test_blocks_beside_each_other_in_one_line_are_not_deep(written):
     assert written(f"server {{ {blocks} }}").route(ProxyRequest("/149")).status == 201
     with pytest.raises(ProxyConfigError, match="levels deep"):
         written("location / { " * 150 + "} " * 150)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["server 10.0.0.1:65535;", "server [::1]:80;", "server [::1];", "server unix:/a:b;"],
+)
+def test_addresses_that_nginx_takes_are_taken(written, line):
+    """Ports up to 65535, IPv6 with and without one, sockets with a colon in their path."""
+    config = written(f"upstream a {{ {line} }}")
+    assert config.not_modelled == ()
+    assert len(config.pools["a"].servers) == 1
+
+
+@pytest.mark.parametrize("address", ["app.internal", "app.internal:80"])
+def test_names_that_may_have_several_addresses_are_listed(written, address):
+    """Nginx makes a server of each address of a name, and how many there are is not known here."""
+    (found,) = written(f"upstream a {{\nserver {address};\nserver 10.0.0.1; }}").not_modelled
+    assert found.origin.line == 3
+    assert "several addresses" in found.why
+
+
+@pytest.mark.parametrize("measure", ["header", "last_byte"])
+def test_two_of_least_time_are_not_modelled(written, measure):
+    """A method of the commercial nginx names no server."""
+    config = written(
+        UPSTREAMS + f"upstream a {{ random two least_time={measure}; server 10.0.0.1; server 10.0.0.2; }}\n"
+        "server { location / { proxy_pass http://a; } }"
+    )
+    assert config.explain(ProxyRequest()).server is None
+    assert [one.text for one in config.not_modelled] == [f"random two least_time={measure}"]
+
+
+@pytest.mark.parametrize(
+    ("written_as", "path"),
+    [
+        (r"/a\tb", "/a%09b"),
+        (r"'/a\nb'", "/a%0ab"),
+        (r'"/a\"b"', "/a%22b"),
+        (r"/a\\b", "/a%5cb"),
+        (r"'/a\qb'", "/a%5cqb"),
+    ],
+)
+def test_escapes_of_words_are_resolved(written, written_as, path):
+    """A tab, a newline, quotes and a backslash may be escaped in every word; other backslashes stay."""
+    config = written(
+        UPSTREAMS
+        + f"server {{ location = {written_as} {{ proxy_pass http://beta; }} location / {{ return 204; }} }}"
+    )
+    assert config.route(ProxyRequest(path)).pool == "beta"
+
+
+def test_a_port_out_of_a_variable_that_is_none_is_answered_with_500(written):
+    """Nginx finds out when the request is there, and so does the route."""
+    config = written("server { location / { proxy_pass http://$arg_to; } }")
+    assert config.route(ProxyRequest("/?to=10.0.0.1:80")).pool == "10.0.0.1:80"
+    assert config.route(ProxyRequest("/?to=10.0.0.1:99999")).status == 500

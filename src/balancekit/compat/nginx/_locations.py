@@ -27,7 +27,7 @@ from balancekit.compat.nginx._host_names import HostNames
 from balancekit.errors import ConfigurationError
 from balancekit.l7._paths import nginx as read_path
 
-__all__ = ["Locations", "host_name", "locations"]
+__all__ = ["Locations", "host_name", "locations", "path_and_query"]
 
 MODIFIERS: Final = ("", "=", "^~", "~", "~*")
 METHOD: Final = re.compile(r"[A-Z_\-]+")
@@ -42,9 +42,11 @@ NOT_FOUND: Final = Routed(status=404)
 class _Level:
     """The locations of one level: of a server, or nested in a location."""
 
-    __slots__ = ("exact", "expressions", "prefixes")
+    __slots__ = ("exact", "expressions", "number", "prefixes")
 
-    def __init__(self, rules: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, rules: Iterable[Mapping[str, Any]], number: int = 0) -> None:
+        self.number: int = number
+        """Of the server that it belongs to."""
         self.exact: dict[str, _Location] = {}
         self.prefixes: list[_Location] = []
         self.expressions: list[tuple[re.Pattern[str], _Location]] = []
@@ -150,16 +152,17 @@ class Locations:
 
     @checked_arguments
     def __init__(self, servers: Iterable[Mapping[str, Any]], *, merge_slashes: bool = True) -> None:
-        self._merge_slashes = merge_slashes
+        self.merge_slashes: bool = merge_slashes
+        """Whether the default server merges slashes, which counts for all."""
         self._names: HostNames[_Level] = HostNames()
         self._expressions: list[tuple[re.Pattern[str], _Level]] = []
         self._default: _Level | None = None
         marked = False
-        for server in servers:
-            level = _Level(server.get("locations", ()))
+        for number, server in enumerate(servers):
+            level = _Level(server.get("locations", ()), number)
             if self._default is None or (server.get("default") and not marked):
                 self._default = level
-                self._merge_slashes = server.get("merge_slashes", merge_slashes)
+                self.merge_slashes = server.get("merge_slashes", merge_slashes)
                 marked = bool(server.get("default"))
             for name in server.get("names") or ("",):
                 self._add(name, level)
@@ -187,10 +190,8 @@ class Locations:
             return BAD_REQUEST
         if request.method in REFUSED:
             return Routed(status=405)
-        if not rest.startswith("/"):
-            rest = "/" + rest
-        sent, _, query = rest.partition("#")[0].partition("?")
-        path = read_path(sent, merge_slashes=self._merge_slashes)
+        sent, query = path_and_query(rest)
+        path = read_path(sent, merge_slashes=self.merge_slashes)
         if path is None:
             return BAD_REQUEST
         location = self._server(host).find(path)[0]
@@ -199,6 +200,11 @@ class Locations:
         if isinstance(location, _Redirect):
             return Routed(status=301, location=f"{location.target}?{query}" if query else location.target)
         return Routed(pool=location.pool, path=path) if location.pool is not None else NOT_FOUND
+
+    @checked_arguments
+    def server_of(self, request: RawRequest, /) -> int:
+        """Return the place of the server that a request is for, of a bad one that of the default server."""
+        return self._server(self._host(request, split_target(request.target)[0]) or "").number
 
     def _host(self, request: RawRequest, authority: str | None) -> str | None:
         """Return the name that servers are looked up by, ``None`` for a bad request."""
@@ -226,6 +232,12 @@ class Locations:
 def locations(rules: Mapping[str, Any]) -> Locations:
     """Return the machine for rules as they are recorded: ``servers`` and perhaps ``merge_slashes``."""
     return Locations(rules["servers"], merge_slashes=rules.get("merge_slashes", True) not in {False, "off"})
+
+
+def path_and_query(target: str) -> tuple[str, str]:
+    """Return the path as sent and the query of a target, of an absolute one what follows its authority; ``#`` ends both."""
+    path, _, query = target.partition("#")[0].partition("?")
+    return path if path.startswith("/") else "/" + path, query
 
 
 def host_name(value: str) -> str | None:

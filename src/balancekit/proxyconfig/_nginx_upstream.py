@@ -1,0 +1,133 @@
+"""nginx's servers and balancing directives: the lines of an ``upstream`` block.
+
+Source: nginx 1.22, ``ngx_http_upstream.c`` and the modules of the methods.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from balancekit.compat import nginx
+from balancekit.proxyconfig._model import PoolServer, ProxyConfigError
+from balancekit.proxyconfig._nginx_decide import NETWORK, port_problem
+from balancekit.proxyconfig._nginx_files import Directive
+from balancekit.proxyconfig._nginx_values import Template, Variables
+from balancekit.proxyconfig._nginx_words import SERVER_FLAGS, SERVER_NUMBERS
+
+__all__ = ["read_method", "read_server"]
+
+UNITS_S: Final = (31_536_000, 2_592_000, 604_800, 86_400, 3_600, 60, 1)
+TIME: Final = re.compile(
+    "".join([f"(?:([0-9]{{1,9}}){unit} ?)?" for unit in "yMwdhm"]) + "(?:([0-9]{1,9})s?)?"
+)
+"""As nginx reads seconds: units in this order, each once; milliseconds are refused."""
+
+
+def read_method(
+    one: Directive | None, variables: Variables
+) -> tuple[nginx.Method, str, Template | None, bool]:
+    """Return the method, what it hashes in words and as a template, and whether it draws nothing.
+
+    Raises
+    ------
+    ProxyConfigError
+        For arguments that it does not have.
+    """
+    if one is None:
+        return nginx.RoundRobin(), "", None, True
+    if one.name in {"least_conn", "ip_hash"}:
+        if one.args:
+            raise ProxyConfigError(one.origin, f"{one.name} has no arguments")
+        if one.name == "least_conn":
+            return nginx.LeastConn(), "", None, True
+        return nginx.IpHash(), NETWORK, None, True
+    if one.name == "random":
+        two, *least = one.args or ("two",)
+        if two != "two" or least not in ([], ["least_conn"], ["least_time=header"], ["least_time=last_byte"]):
+            raise ProxyConfigError(one.origin, "random has no arguments, or two and perhaps least_conn")
+        return nginx.Random(two=len(one.args) > 0), "", None, False
+    key, *rest = one.args or ("",)
+    if not key or rest not in ([], ["consistent"]):
+        raise ProxyConfigError(one.origin, "hash has a key, and perhaps consistent")
+    return (nginx.ConsistentHash() if rest else nginx.Hash()), key, Template(key, variables), True
+
+
+def read_server(one: Directive, before: Counter[str], note: Callable[[Directive, str], None]) -> PoolServer:
+    """Return a server.
+
+    Parameters
+    ----------
+    one
+        Its line.
+    before
+        How often each address has been written so far; counted here.
+    note
+        Lists a line as not modelled.
+
+    Raises
+    ------
+    ProxyConfigError
+        For an address or a parameter that nginx refuses.
+    """
+    if not one.args:
+        raise ProxyConfigError(one.origin, "a server has an address")
+    address, options = one.args[0], {"weight": 1}
+    problem = port_problem(address)
+    if problem:
+        raise ProxyConfigError(one.origin, problem)
+    if _is_name(address):
+        note(one, "a name with several addresses stands for a server at each")
+    flags: dict[str, Any] = {}
+    for word in one.args[1:]:
+        name, equals, value = word.partition("=")
+        if not equals and name in SERVER_FLAGS:
+            flags[name] = True
+            if name == "resolve":
+                note(one, "addresses that change at run time are not followed")
+        elif equals and name in SERVER_NUMBERS:
+            options[name] = _whole(one, name, value, minimum=1 if name == "weight" else 0)
+        elif equals and name == "fail_timeout":
+            flags[name] = _seconds(one, value)
+        elif equals and name in {"slow_start", "route", "service"}:
+            note(one, f"{name} is not followed")
+            flags[name] = value
+        else:
+            raise ProxyConfigError(one.origin, f"server has no parameter {word!r}")
+    before[address] += 1
+    return PoolServer(
+        name=address if before[address] == 1 else f"{address}#{before[address]}",
+        address=address,
+        origin=one.origin,
+        weight=options.pop("weight"),
+        backup=bool(flags.pop("backup", False)),
+        down=bool(flags.pop("down", False)),
+        options={**options, **flags},
+    )
+
+
+def _is_name(address: str) -> bool:
+    """Whether an address has a name of a host."""
+    if address.startswith(("unix:", "[")):
+        return False
+    try:
+        ipaddress.ip_address(address.partition(":")[0])
+    except ValueError:
+        return True
+    return False
+
+
+def _whole(one: Directive, name: str, value: str, *, minimum: int) -> int:
+    if not value.isdecimal() or not value.isascii() or not minimum <= int(value[:12]) <= 2**31:
+        raise ProxyConfigError(one.origin, f"{name}={value} is not a whole number >= {minimum}")
+    return int(value[:12])
+
+
+def _seconds(one: Directive, value: str) -> float:
+    found = TIME.fullmatch(value)
+    if found is None or not value:
+        raise ProxyConfigError(one.origin, f"{value!r} is no time in seconds, as 10s or 1m30s")
+    return float(sum([int(number or 0) * unit for number, unit in zip(found.groups(), UNITS_S, strict=True)]))
