@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
-from balancekit import LoadBalancer, config
+from balancekit import LoadBalancer, UnavailableError, config
 from balancekit._support.runner import AsyncRunner, ThreadRunner
+from balancekit.sharing import AsyncRedisStore, RedisStore
 from balancekit.sim import Recorder
+from balancekit.waiting import WaitingQueue, WaitingRoom
 
+NOTHING = json.dumps({"sums": [], "hints": [], "granted": []})
 FACTS = {"endpoints": ["127.0.0.1:1"], "checks": {"kind": "tcp", "interval": 60.0}}
 
 
@@ -127,3 +131,52 @@ def test_a_recorder_writes_until_its_outermost_block_ends(tmp_path):
     assert (tmp_path / "log.jsonl").read_text().count("success") == 2
     recorder.acquire().release()
     assert recorder.dropped == 1
+
+
+def test_a_waiting_room_is_open_until_its_outermost_block_ends():
+    """Requests after an inner block are served, and those after the outer one are refused."""
+    room = WaitingRoom(LoadBalancer(["a"]), WaitingQueue(max_waiting=1))
+    with room:
+        with room:
+            pass
+        assert room.acquire().release()
+    with pytest.raises(UnavailableError):
+        room.acquire()
+
+
+class Client:
+    """A client of redis-py that answers nothing."""
+
+    def eval(self, _script, _keys, *_arguments):
+        """Answer nothing."""
+        return NOTHING
+
+
+class AsyncClient:
+    """The same on asyncio."""
+
+    async def eval(self, _script, _keys, *_arguments):
+        """Answer nothing."""
+        return NOTHING
+
+
+def test_a_store_exchanges_until_its_outermost_block_ends():
+    """After an inner block a store goes on; after the outer one it has ended."""
+    store = RedisStore(Client(), name="x")
+    with store:
+        with store:
+            pass
+        store.start()
+        assert store._thread is not None
+    store._thread.join(5.0)
+    assert not store._thread.is_alive()
+
+    async def whole():
+        store = AsyncRedisStore(AsyncClient(), name="x")
+        async with store:
+            async with store:
+                pass
+            assert store._task is not None
+        assert store._task is None
+
+    asyncio.run(whole())

@@ -80,6 +80,8 @@ class RedisStore(ConstructorRepr):
         self._closed = False
         self._end: SimpleQueue[None] = SimpleQueue()  # an event's lock would be lost by an interrupt
         self._thread: threading.Thread | None = None
+        self._blocks = 0
+        """How many blocks it is in."""
         call_in_child(self)
 
     def exchange(self) -> StoreExchange:
@@ -129,12 +131,15 @@ class RedisStore(ConstructorRepr):
                 self._client.eval(SCRIPT, *self.core.arguments(leave=True))
 
     def __enter__(self) -> Self:
+        self._blocks += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._blocks -= 1
+        if not self._blocks:
+            self.close()
 
     def after_fork(self) -> None:
         """Start over in a child, where the thread does not exist."""
@@ -191,6 +196,8 @@ class AsyncRedisStore(ConstructorRepr):
         """What is written and read."""
         self._client: Any = client
         self._task: asyncio.Task[None] | None = None
+        self._blocks = 0
+        """How many blocks it is in."""
         call_in_child(self)
 
     def exchange(self) -> StoreExchange:
@@ -211,11 +218,15 @@ class AsyncRedisStore(ConstructorRepr):
     async def __aenter__(self) -> Self:
         if not is_alive(self._task):
             self._task = asyncio.create_task(self._run(), name="balancekit-store")
+        self._blocks += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._blocks -= 1
+        if self._blocks:
+            return
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -136,7 +136,7 @@ class WaitingRoom(Generic[T]):
     >>> room.close()
     """
 
-    __slots__ = ("_balancer", "_handover", "_timeout")
+    __slots__ = ("_balancer", "_blocks", "_handover", "_timeout")
 
     def __init__(
         self,
@@ -153,6 +153,8 @@ class WaitingRoom(Generic[T]):
         self._timeout = valid.number("timeout", timeout, above=0.0)
         self._balancer = balancer
         self._handover: Handover[T] = Handover(balancer, queue)
+        self._blocks = 0
+        """How many blocks it is in."""
 
     def acquire(
         self,
@@ -310,6 +312,7 @@ class WaitingRoom(Generic[T]):
         self._handover.close()
 
     def __enter__(self) -> Self:
+        self._blocks += 1
         return self
 
     def __exit__(
@@ -318,7 +321,9 @@ class WaitingRoom(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._blocks -= 1
+        if not self._blocks:
+            self.close()
 
     def __repr__(self) -> str:
         return f"<WaitingRoom, {len(self)} waiting>"
