@@ -12,8 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 
 from balancekit import LoadBalancer, Outcome
 from balancekit.cli import main
+from balancekit.cli._report import Note
 from balancekit.cli._top_command import rates, readings
 from balancekit.config import load
+from balancekit.events import Reweighted, Suppressed
 from balancekit.observability.prometheus import BalancerCollector
 from balancekit.testing.server import ToyServers
 
@@ -208,3 +210,11 @@ def test_numbers_that_are_none_are_left_out(odd):
     before = readings(page)
     (row,) = rates(before, before, 1.0)
     assert (row.inflight, row.per_second) == (0, 0.0)
+
+
+def test_a_note_gives_seconds_to_times_alone():
+    """Of the numbers of an event only those that are times are printed in seconds, from the beginning of the run."""
+    suppressed = Suppressed(endpoint="a", at=103.0, until=110.5, penalty=3000.0)
+    assert str(Note.of(suppressed, 100.0)) == "a suppressed (until 10.5 s, penalty 3000)"
+    reweighted = Reweighted(endpoint="a", at=103.0, before=1.0, after=2.5)
+    assert str(Note.of(reweighted, 100.0)) == "a reweighted (before 1, after 2.5)"

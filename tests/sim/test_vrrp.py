@@ -167,3 +167,20 @@ def test_a_router_holds_while_any_of_its_members_does():
     assert report.holders(2.5) == ("r1",)
     assert report.holders(2.5, member="b") == ()
     assert report.outages(after=1.0) == [(3.0, 4.0)]
+
+
+@pytest.mark.parametrize("at", [0.0, 3.0])
+def test_a_wire_is_cut_whether_its_router_runs_or_not(at):
+    """A router whose wire was cut before it started holds nothing, until the wire is back."""
+    events = [happen(at, VrrpDo.CUT, "r1"), happen(5.0, VrrpDo.START, "r1"), happen(20.0, VrrpDo.JOIN, "r1")]
+    report = VrrpSimulation({"r1": R1}, events).run(40.0)
+    assert report.holders(19.9) == ()
+    assert report.sent[0].t > 20.0
+    assert report.holders(39.0) == ("r1",)
+
+
+def test_a_router_without_a_start_starts_before_anything_else():
+    """What happens to a router at 0 happens to one that runs."""
+    report = VrrpSimulation({"r1": R1}, [happen(0.0, VrrpDo.KILL, "r1")]).run(10.0)
+    assert [change.why for change in report.changes] == ["started", "killed"]
+    assert report.holders(9.0) == ()

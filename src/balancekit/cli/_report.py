@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from balancekit._support.record import Record
 from balancekit.cli._traffic import RequestCounters
@@ -10,6 +11,10 @@ from balancekit.events import Event
 from balancekit.stats import summary
 
 __all__ = ["DemoReport", "EndpointRow", "Note", "milliseconds"]
+
+
+TIMES: Final = frozenset({"until", "deadline"})
+"""What of an event is a time of the balancer's clock."""
 
 
 class Note(Record):
@@ -21,14 +26,14 @@ class Note(Record):
     details: tuple[tuple[str, object], ...] = ()
 
     def __str__(self) -> str:
-        more = ", ".join(f"{name} {_short(value)}" for name, value in self.details)
+        more = ", ".join(f"{name} {_short(name, value)}" for name, value in self.details)
         return f"{self.endpoint} {self.event}{f' ({more})' if more else ''}"
 
     @classmethod
     def of(cls, event: Event, began: float) -> Note:
         """Return the note of a balancer's event, in a run that began at ``began`` of its clock."""
         details = [
-            (name, getattr(event, name) - began if name in {"until", "deadline"} else getattr(event, name))
+            (name, getattr(event, name) - began if name in TIMES else getattr(event, name))
             for name in event._fields
             if name not in {"endpoint", "at"} and getattr(event, name) is not None
         ]
@@ -117,5 +122,7 @@ def milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1e3:.1f} ms"
 
 
-def _short(value: object) -> str:
-    return f"{value:.1f} s" if isinstance(value, float) else str(value)
+def _short(name: str, value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1f} s" if name in TIMES else f"{value:g}"

@@ -175,7 +175,7 @@ class VrrpSimulation:
         Routers by name: a :class:`~balancekit.ha.VirtualRouter`, a :class:`~balancekit.ha.SyncGroup`, or any
         callable that makes a :class:`VrrpSpeaker`.
     events
-        What happens. A router without a ``START`` starts at 0.
+        What happens. A router without a ``START`` starts at 0, before anything else. A wire can be cut while its router does not run.
     latency
         The shortest and the longest time of a packet on its way, in seconds; each is drawn uniformly.
     seed
@@ -217,17 +217,18 @@ class VrrpSimulation:
         self._now = 0.0
         self._changes: list[VrrpChange] = []
         self._sent: list[SentAdvert] = []
-        started: set[str] = set()
-        for event in sorted(events, key=lambda event: event.at):
+        listed = sorted(events, key=lambda event: event.at)
+        started = {
+            name for event in listed if event.do is VrrpDo.START for name in event.nodes or self._nodes
+        }
+        for name in self._nodes:
+            if name not in started:
+                self._at(0.0, self._happen, VrrpEvent(at=0.0, do=VrrpDo.START, nodes=(name,)))
+        for event in listed:
             unknown = [name for name in event.nodes if name not in self._nodes]
             if unknown:
                 raise ConfigurationError("nodes", unknown[0], f"one of {', '.join(self._nodes)}")
             self._at(event.at, self._happen, event)
-            if event.do is VrrpDo.START:
-                started |= set(event.nodes or self._nodes)
-        for name in self._nodes:
-            if name not in started:
-                self._at(0.0, self._happen, VrrpEvent(at=0.0, do=VrrpDo.START, nodes=(name,)))
 
     def inject(self, at: float, data: bytes, *, source: str, destination: str, hop_limit: int = 255) -> None:
         """Let a packet arrive at every router at a time, from any source.
@@ -296,6 +297,10 @@ class VrrpSimulation:
             node.speaker, node.frozen = made, False
             node.backlog.clear()
             self._carry_out(node, node.speaker.start(now=now))
+            if node.cut:
+                self._carry_out(node, node.speaker.fault("link", now=now))
+        elif event.do in {VrrpDo.CUT, VrrpDo.JOIN}:  # a wire does not depend on who runs
+            node.cut = event.do is VrrpDo.CUT
         speaker = node.speaker
         if speaker is None:
             return
@@ -314,10 +319,8 @@ class VrrpSimulation:
                 self._receive(node, *node.backlog.popleft())
             self._tick(node)
         elif event.do is VrrpDo.CUT:
-            node.cut = True
             self._carry_out(node, speaker.fault("link", now=now))
         elif event.do is VrrpDo.JOIN:
-            node.cut = False
             self._carry_out(node, speaker.clear("link", now=now))
         elif event.do is VrrpDo.PRIORITY:
             self._carry_out(node, speaker.set_priority(int(event.value), now=now))
