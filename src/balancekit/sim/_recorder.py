@@ -55,6 +55,13 @@ class Recorder(Generic[T]):
     clock
         Answers seconds and never goes back; what it says is written. Left out, it counts from 1970.
 
+    Raises
+    ------
+    ConfigurationError
+        For a wrong value of any of these.
+    OSError
+        If the file cannot be opened.
+
     Notes
     -----
     Safe to share between threads, and with a forked child. The file is written a few kilobytes at a time and completely by

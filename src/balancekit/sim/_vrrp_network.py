@@ -299,7 +299,7 @@ class VrrpSimulation:
             self._carry_out(node, node.speaker.start(now=now))
             if node.cut:
                 self._carry_out(node, node.speaker.fault("link", now=now))
-        elif event.do in {VrrpDo.CUT, VrrpDo.JOIN}:  # a wire does not depend on who runs
+        elif event.do in {VrrpDo.CUT, VrrpDo.JOIN}:  # whether its router runs or not
             node.cut = event.do is VrrpDo.CUT
         speaker = node.speaker
         if speaker is None:
