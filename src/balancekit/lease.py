@@ -76,7 +76,7 @@ class Lease(Generic[T_co]):
     """One request's claim on one endpoint. Made by ``Balancer.acquire``, never by hand.
 
     Use it in a ``with`` statement, in coroutines too (nothing in it waits), or call :meth:`release`
-    from a callback. Leaving the ``with`` block classifies by itself: no exception is a success, a
+    from a callback. A lease is entered once; what is called in the block uses it without ``with``. Leaving the block classifies by itself: no exception is a success, a
     ``TimeoutError`` a timeout, a cancellation no endpoint's fault (see ``classify_exception``).
 
     Example
@@ -99,7 +99,8 @@ class Lease(Generic[T_co]):
     _owner: LeaseOwner
     node: Node
     """The runtime record of the endpoint."""
-    _open: Node | None
+    _open: Node | bool | None
+    """The node until the lease is entered, ``True`` in a ``with`` block, ``None`` when it has ended."""
     _details: LeaseExtras
 
     @property
@@ -213,8 +214,12 @@ class Lease(Generic[T_co]):
         return True
 
     def __enter__(self) -> Lease[T_co]:
-        if self._open is None:
-            raise LeaseError("this lease has ended; acquire a new one for each request")
+        if FREE_THREADED:
+            self._enter_locked()
+            return self
+        if self._open is not self.node:
+            self._refuse()
+        self._open = True  # no signal and no other thread comes between the test and this
         return self
 
     def __exit__(
@@ -227,8 +232,8 @@ class Lease(Generic[T_co]):
             self.release(classify_exception(error))
             return
         # What follows is release(Outcome.SUCCESS), written out: a call would be a third of it.
-        node = self._open
-        if node is not None:
+        if self._open is not None:
+            node = self.node
             self._open = None
             self.__class__ = Lease  # pyright: ignore[reportAttributeAccessIssue]  # without a finalizer
             node.successes += 1  # first: a reader that sees nothing in flight sees everything counted
@@ -258,20 +263,35 @@ class Lease(Generic[T_co]):
         state = "open" if self._open is not None else "ended"
         return f"<Lease of {self.node.id!r}, {state}>"
 
+    def _enter_locked(self) -> None:
+        with self.node.lock:
+            if self._open is self.node:
+                self._open = True
+                return
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        if self._open is None:
+            raise LeaseError("this lease has ended; acquire a new one for each request")
+        raise LeaseError(
+            "this lease is in a with block already, whose end is its own; inside it, use the lease without another with"
+        )
+
     def _close(self) -> Node | None:
         """Claim the end of the lease: the node for the one caller who may end it, None for the others."""
+        node = self.node
         if FREE_THREADED:
-            with self.node.lock:
-                node = self._open
-                if node is not None:
-                    self._open = None
-                    node.inflight -= 1
+            with node.lock:
+                if self._open is None:
+                    return None
+                self._open = None
+                node.inflight -= 1
             return node
-        node = self._open
-        if node is not None:
-            self._open = None
-            self.__class__ = Lease  # pyright: ignore[reportAttributeAccessIssue]  # without a finalizer
-            node.inflight -= 1
+        if self._open is None:
+            return None
+        self._open = None
+        self.__class__ = Lease  # pyright: ignore[reportAttributeAccessIssue]  # without a finalizer
+        node.inflight -= 1
         return node
 
 
@@ -307,8 +327,8 @@ class OpenCostLease(OpenLease[T_co]):
             self.release(classify_exception(error))
             return
         # As in Lease.__exit__, with the cost; written out too, for no signal and no other thread may come between the counts.
-        node = self._open
-        if node is not None:
+        if self._open is not None:
+            node = self.node
             cost = self._details.cost
             self._open = None
             self.__class__ = Lease  # type: ignore[assignment]  # without a finalizer
@@ -326,13 +346,13 @@ class OpenCostLease(OpenLease[T_co]):
         return self._close_costed()
 
     def _close_costed(self) -> Node | None:
-        node = self._open
-        if node is not None:
-            cost = self._details.cost
-            self._open = None
-            if not FREE_THREADED:
-                self.__class__ = Lease  # type: ignore[assignment]  # without a finalizer
-            node.inflight -= 1
-            node.costed -= 1
-            node.open_cost = node.open_cost - cost if node.costed else 0.0
+        if self._open is None:
+            return None
+        node, cost = self.node, self._details.cost
+        self._open = None
+        if not FREE_THREADED:
+            self.__class__ = Lease  # type: ignore[assignment]  # without a finalizer
+        node.inflight -= 1
+        node.costed -= 1
+        node.open_cost = node.open_cost - cost if node.costed else 0.0
         return node

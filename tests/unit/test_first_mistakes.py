@@ -18,6 +18,7 @@ from balancekit import (
     LeaseError,
     LoadBalancer,
     MissingKeyError,
+    Outcome,
     RingHash,
     RoundRobin,
     UnknownEndpointError,
@@ -25,6 +26,7 @@ from balancekit import (
 )
 from balancekit.adapters.httpx import BalancedTransport
 from balancekit.checks import Schedule
+from balancekit.sim import Recorder
 
 POOL = ["127.0.0.1:1", "127.0.0.1:2"]
 
@@ -53,6 +55,44 @@ def test_a_lease_is_entered_once():
     with pytest.raises(LeaseError, match="acquire a new one"):
         lease.__enter__()
     assert balancer.stats().completed == 1
+
+
+def open_leases(folder):
+    """Return one open lease of each kind."""
+    yield LoadBalancer(POOL).acquire()
+    yield LoadBalancer(POOL).acquire(cost=3.0)
+    yield LoadBalancer(POOL).acquire(exclude={POOL[0]})
+    with Recorder(LoadBalancer(POOL), folder / "log.jsonl") as recorder:
+        yield recorder.acquire()
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_lease_in_a_block_cannot_be_entered_again(tmp_path, monkeypatch, parallel):
+    """Entering an open lease a second time raises LeaseError at the inner block; the lease stays in flight until the outer one ends."""
+    monkeypatch.setattr("balancekit.lease.FREE_THREADED", parallel)
+    for lease in open_leases(tmp_path):
+        with lease:
+            with pytest.raises(LeaseError, match="in a with block already"), lease:
+                pytest.fail("the inner block began")
+            with pytest.raises(LeaseError, match="in a with block already"):
+                asyncio.run(lease.__aenter__())
+            assert lease.active
+            assert lease.node.inflight == 1
+        assert not lease.active
+        assert (lease.node.inflight, lease.node.successes) == (0, 1)
+        with pytest.raises(LeaseError, match="acquire a new one"):
+            lease.__enter__()
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_lease_that_was_entered_can_be_released_in_its_block(tmp_path, monkeypatch, parallel):
+    """``release`` in the block ends the lease with its outcome, and the end of the block changes nothing."""
+    monkeypatch.setattr("balancekit.lease.FREE_THREADED", parallel)
+    for lease in open_leases(tmp_path):
+        with lease:
+            assert lease.release(Outcome.FAILURE)
+            assert not lease.release()
+        assert (lease.node.inflight, lease.node.successes) == (0, 0)
 
 
 def test_awaiting_a_lease_says_that_acquire_never_waits():

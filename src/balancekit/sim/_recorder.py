@@ -282,6 +282,7 @@ class RecordedLease(Generic[T_co]):
         return ended
 
     def __enter__(self) -> Self:
+        self._lease.__enter__()
         return self
 
     def __exit__(
@@ -293,7 +294,7 @@ class RecordedLease(Generic[T_co]):
         self.release(classify_exception(error))
 
     async def __aenter__(self) -> Self:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self,
