@@ -1,25 +1,16 @@
-"""Retry budgets and adaptive throttling.
+"""Retry budgets: a limit on retries as a share of requests.
 
-*A budget* keeps retries from multiplying an outage: every request pays in a fifth of a retry, a retry takes out a
+A budget keeps retries from multiplying an outage: every request pays in a fifth of a retry, a retry takes out a
 whole one, and a small reserve lets quiet clients retry at all. Amplification is at most ``1 + ratio`` plus
-the reserve, whatever fails.
+the reserve, whatever fails. It is told the time and safe to share between threads.
 
-*A throttle* keeps a client from hammering what rejects it: when fewer than one in ``k`` requests are accepted,
-it sends only ``k`` times what is accepted, and fails the rest locally.
+To drop first attempts as well while a backend refuses most of them, use :class:`~balancekit.waiting.ClientThrottle`.
 
-.. code-block:: text
-
-    drop with probability max(0, (requests - k * accepts) / (requests + 1))      both of the last two minutes
-    k = 2, 1000 requests, 200 accepted:  (1000 - 400) / 1001 = 0.6
-
-Both are told the time and safe to share between threads.
-
-Source: Finagle ``RetryBudget`` (ttl 10 s, 20 %, 10 per second); Google SRE book, chapter 21 (k = 2).
+Source: Finagle ``RetryBudget`` (ttl 10 s, 20 %, 10 per second).
 """
 
 from __future__ import annotations
 
-from random import Random
 from typing import Final, final
 
 from balancekit._support import validation as valid
@@ -27,7 +18,7 @@ from balancekit._support.arguments import checked_arguments
 from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
 
-__all__ = ["AdaptiveThrottle", "RetryBudget"]
+__all__ = ["RetryBudget"]
 
 BUCKETS: Final = 10
 DIGITS: Final = 9
@@ -93,68 +84,6 @@ class RetryBudget(ConstructorRepr):
     def _balance(self, now: float) -> float:
         earned = self._ratio * self._deposits.count(now) + self._reserve
         return round(earned - self._withdrawals.count(now), DIGITS)
-
-
-@final
-class AdaptiveThrottle(ConstructorRepr):
-    """Fail some requests locally while the server rejects most.
-
-    Parameters
-    ----------
-    k
-        How many times what is accepted may be sent, > 1. Lower reacts sooner and rejects more of what would have
-        been accepted.
-    window
-        Seconds that are looked back on, > 0.
-
-    *When not to use it:* for errors that are not overload. A random error rate below ``1 - 1 / k`` never
-    triggers it. For requests of several criticalities use :class:`~balancekit.waiting.ClientThrottle`.
-
-    Example
-    -------
-    >>> throttle = AdaptiveThrottle()
-    >>> for number in range(1000):
-    ...     throttle.record(accepted=number < 200, now=0.0)
-    >>> round(throttle.drop_probability(now=0.0), 3)
-    0.599
-    """
-
-    __slots__ = ("_accepts", "_k", "_lock", "_requests")
-
-    def __init__(self, *, k: float = 2.0, window: float = 120.0) -> None:
-        self._k = valid.number("k", k, above=1.0)
-        length = valid.number("window", window, above=0.0)
-        self._requests = RecentCount(length)
-        self._accepts = RecentCount(length)
-        self._lock = new_lock()
-
-    @checked_arguments
-    def drop_probability(self, *, now: float) -> float:
-        """Return the probability with which a request should be rejected locally, 0 to 1."""
-        with self._lock:
-            return drop_probability(self._requests.count(now), self._accepts.count(now), k=self._k)
-
-    @checked_arguments
-    def allows(self, rng: Random, *, now: float) -> bool:
-        """Decide one request. One that is dropped counts as a request that was not accepted."""
-        if rng.random() >= self.drop_probability(now=now):
-            return True
-        self.record(accepted=False, now=now)
-        return False
-
-    @checked_arguments
-    def record(self, *, accepted: bool, now: float) -> None:
-        """Record whether the other side accepted a request that was sent."""
-        taken = valid.flag("accepted", accepted)
-        with self._lock:
-            self._requests.add(now)
-            if taken:
-                self._accepts.add(now)
-
-
-def drop_probability(requests: int, accepts: int, *, k: float) -> float:
-    """Return the probability with which to drop a request, given those of late and how many of them were accepted."""
-    return max(0.0, (requests - k * accepts) / (requests + 1.0))
 
 
 @final

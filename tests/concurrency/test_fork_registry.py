@@ -23,8 +23,9 @@ from balancekit.checks import TcpCheck, ThreadChecks
 from balancekit.discovery import ThreadDiscovery
 from balancekit.observability.logs import log_events
 from balancekit.observability.prometheus import BalancerCollector
-from balancekit.retry import AdaptiveThrottle, RetryBudget
+from balancekit.retry import RetryBudget
 from balancekit.sim import Recorder
+from balancekit.waiting import ClientThrottle
 
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
@@ -46,7 +47,7 @@ def live(folder: Path) -> list[object]:
         transport2,
         BalancedAdapter(lb),
         RetryBudget(),
-        AdaptiveThrottle(),
+        ClientThrottle(),
         ThreadChecks(lb, TcpCheck()),
         ThreadDiscovery(LoadBalancer([], allow_empty=True), lambda: ["a"]),
         Recorder(lb, folder / "requests.jsonl"),

@@ -26,10 +26,11 @@ from balancekit.l4 import DsrBook, Ecmp, FlowTable, Nat, ResilientGroup
 from balancekit.l7 import Request, Route, RouteTable, Split, header, prefix
 from balancekit.outcome import LoadReport
 from balancekit.reported import LoadMeter, ProbePool, ReportedWeights
-from balancekit.retry import AdaptiveThrottle, RetryBudget
+from balancekit.retry import RetryBudget
 from balancekit.scheduling import AliasTable
 from balancekit.stats import Ewma, PeakEwma, RecentWindow
 from balancekit.testing import ManualClock
+from balancekit.waiting import ClientThrottle
 
 ROUTER: Final = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.12", interval=0.5)
 QUERY: Final = Query(name="www", client=Client(address="192.0.2.53"))
@@ -73,7 +74,7 @@ def subjects() -> list[tuple[str, Any]]:
         _used(ReportedWeights()(), lambda machine: machine.record("a", LoadReport(rps=1.0), now=0.0)),
         ProbePool()(),
         RetryBudget(),
-        AdaptiveThrottle(),
+        ClientThrottle(),
         plan_capacity(Demand(requests=1e5), [Gslb(sites=2), L7(requests_per_second=50_000)]),
         HashRing(["a", "b", "c"]),
         AnchorHash(["a", "b", "c"], capacity=8),

@@ -20,15 +20,15 @@ from balancekit.discovery import (
     SystemResolver,
     ThreadDiscovery,
 )
-from balancekit.retry import AdaptiveThrottle, RetryBudget
+from balancekit.retry import RetryBudget
 from balancekit.sharing import RedisStore
-from balancekit.waiting import WaitingQueue
+from balancekit.waiting import ClientThrottle, WaitingQueue
 
 LB = "<LoadBalancer of 1 endpoint by ShortestExpectedDelay()>"
 SECRET = "hunter2"
 MADE = [
     (lambda lb: RetryBudget(ratio=0.1), "RetryBudget(ratio=0.1)"),
-    (lambda lb: AdaptiveThrottle(), "AdaptiveThrottle()"),
+    (lambda lb: ClientThrottle(k=1.1), "ClientThrottle(k=1.1)"),
     (lambda lb: WaitingQueue(max_waiting=8), "WaitingQueue(max_waiting=8)"),
     (
         lambda lb: ThreadChecks(lb, TcpCheck(), concurrency=2),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from balancekit import ConfigurationError
-from balancekit.retry import AdaptiveThrottle, RetryBudget
+from balancekit.retry import RetryBudget
 
 
 class TestBudget:
@@ -60,60 +58,12 @@ class TestBudget:
             assert budget.withdraw(now=0.0) is enough
 
 
-class TestThrottle:
-    """Fail without asking the server what would be rejected."""
-
-    @pytest.mark.parametrize("requests", [0, 1, 10, 1_000])
-    @pytest.mark.parametrize("accepts", [0, 1, 5, 400])
-    @pytest.mark.parametrize("k", [1.1, 2.0, 5.0])
-    def test_the_probability_is_the_formula(self, requests, accepts, k):
-        """max(0, (requests - k * accepts) / (requests + 1)), to 1e-12."""
-        accepts = min(accepts, requests)
-        throttle = AdaptiveThrottle(k=k)
-        for number in range(requests):
-            throttle.record(accepted=number < accepts, now=1.0)
-        expected = max(0.0, (requests - k * accepts) / (requests + 1))
-        assert throttle.drop_probability(now=1.0) == pytest.approx(expected, abs=1e-12)
-
-    def test_what_reaches_the_other_side_is_k_times_its_capacity(self):
-        """Offered 400 a second, capacity 100, k = 2: about 200 are sent (closed loop, 300 s)."""
-        throttle, rng = AdaptiveThrottle(k=2.0), Random(8)
-        sent = {}
-        for second in range(300):
-            room = 100
-            for number in range(400):
-                now = second + number / 400
-                if throttle.allows(rng, now=now):
-                    sent[second] = sent.get(second, 0) + 1
-                    throttle.record(accepted=room > 0, now=now)
-                    room -= 1
-        steady = [sent.get(second, 0) for second in range(150, 300)]
-        assert sum(steady) / len(steady) == pytest.approx(200, rel=0.02)
-
-    def test_ordinary_errors_do_not_trigger_it(self):
-        """A third of all requests fail at random: below 1 - 1/k."""
-        throttle, rng = AdaptiveThrottle(k=2.0), Random(9)
-        for number in range(3_000):
-            throttle.record(accepted=rng.random() > 1 / 3, now=number / 100)
-        assert throttle.drop_probability(now=30.0) == 0.0
-
-    def test_it_forgets(self):
-        """After the window everything is sent again."""
-        throttle = AdaptiveThrottle(window=10.0)
-        for _ in range(50):
-            throttle.record(accepted=False, now=0.0)
-        assert throttle.drop_probability(now=1.0) > 0.9
-        assert throttle.drop_probability(now=11.0) == 0.0
-
-
 @pytest.mark.parametrize(
     ("parameter", "make"),
     [
         ("ratio", lambda: RetryBudget(ratio=-0.1)),
         ("reserve", lambda: RetryBudget(reserve=float("nan"))),
         ("ttl", lambda: RetryBudget(ttl=0.0)),
-        ("k", lambda: AdaptiveThrottle(k=1.0)),
-        ("window", lambda: AdaptiveThrottle(window=True)),
     ],
 )
 def test_wrong_values_are_refused(parameter, make):

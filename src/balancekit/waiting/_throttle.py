@@ -1,8 +1,14 @@
 """Client-side throttling: a client that is refused a lot asks less.
 
 A backend that refuses work still spends time on refusing it. So a client keeps, over two minutes, how many requests it wanted to
-send and how many were accepted, and drops requests itself with the probability ``max(0, (requests - k * accepts) / (requests +
-1))``, for each criticality apart.
+send and how many were accepted, and drops requests itself, for each criticality apart:
+
+.. code-block:: text
+
+    drop with probability max(0, (requests - k * accepts) / (requests + 1))      both of the last two minutes
+    k = 2, 1000 requests, 200 accepted:  (1000 - 400) / 1001 = 0.6
+
+A request counts when it is to be sent, so those that the backend lets hang count, too.
 
 Source: *Site Reliability Engineering*, chapter 21, "Client-side throttling".
 """
@@ -14,15 +20,16 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit._support.display import ConstructorRepr
 from balancekit._support.fork import new_lock
-from balancekit.retry import RecentCount, drop_probability
+from balancekit.retry import RecentCount
 from balancekit.waiting._queue import MAX_CRITICALITIES
 
 __all__ = ["ClientThrottle"]
 
 
 @final
-class ClientThrottle:
+class ClientThrottle(ConstructorRepr):
     """Drops requests that would very likely be refused. Any thread may call.
 
     Parameters
@@ -35,8 +42,9 @@ class ClientThrottle:
     criticalities
         How many levels there are, 1 to 1,000.
 
-    *When not to use it:* few requests a window; the probability is then all noise. A balancer with health checks of its own already
-    leaves out endpoints that fail; this is for a backend that refuses as a whole.
+    *When not to use it:* few requests a window; the probability is then all noise. Errors that are no refusals: a share of them below
+    ``1 - 1 / k`` drops nothing. A balancer with health checks of its own already leaves out endpoints that fail; this is for a
+    backend that refuses as a whole.
 
     Cost: O(1) a request.
 
@@ -65,7 +73,7 @@ class ClientThrottle:
         level = self._level(criticality)
         with self._lock:
             requests, accepts = self._requests[level].count(now), self._accepts[level].count(now)
-        return drop_probability(requests, accepts, k=self._k)
+        return max(0.0, (requests - self._k * accepts) / (requests + 1.0))
 
     @checked_arguments
     def allow(self, rng: Random, *, now: float, criticality: int = 0) -> bool:

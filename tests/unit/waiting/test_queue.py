@@ -207,19 +207,6 @@ def test_a_tenant_with_ten_times_the_load_gets_its_share():
     assert waiting.fairness() <= 1.1
 
 
-def test_a_throttle_drops_what_would_be_refused():
-    """The probability is that of the formula, for each criticality apart, and falls to 0 as the window passes."""
-    throttle, rng = ClientThrottle(k=2.0, window=60.0), Random(1)
-    for _ in range(100):
-        throttle.allow(rng, now=0.0, criticality=1)
-    for _ in range(20):
-        throttle.accepted(now=0.0, criticality=1)
-    assert throttle.probability(now=0.0, criticality=1) == pytest.approx((100 - 40) / 101)
-    assert throttle.probability(now=0.0) == 0.0
-    assert throttle.allow(rng, now=0.0)
-    assert throttle.probability(now=61.0, criticality=1) == 0.0
-
-
 @pytest.mark.parametrize(
     ("make", "name"),
     [
