@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import trustme
 from balancekit import LoadBalancer, Outcome
 from balancekit.adapters import request_options
 
-from ._clients import KINDS, play
+from ._clients import KINDS, SYNC, play
 from ._server import Server
 
 CHUNKED = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -168,3 +169,31 @@ def test_a_body_that_is_there_in_time_is_whole(kind: str, server: Server) -> Non
 
     play(kind, lb, scenario)
     assert lb.stats().outcomes[Outcome.SUCCESS] == 2
+
+
+@pytest.mark.parametrize("kind", SYNC)
+def test_all_addresses_of_a_name_have_one_deadline(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with several addresses of which none responds: each is given what is left, and not the whole time-out again."""
+    waits: list[float] = []
+
+    def connect(self: socket.socket, address: object) -> None:
+        waits.append(self.gettimeout() or math.inf)
+        over.wait(waits[-1])
+        raise TimeoutError
+
+    def resolve(host: str, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        hosts = [f"192.0.2.{k}" for k in range(1, 9)] if host == "service.example" else [host]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 80)) for each in hosts]
+
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    lb = LoadBalancer(["service.example:80"])
+
+    async def scenario(client: Any) -> None:
+        with request_options(timeout=DEADLINE_S), pytest.raises((*client.timed_out, *client.broken)):
+            await client.get("http://orders/")
+
+    play(kind, lb, scenario)
+    assert sum(waits) <= 1.5 * DEADLINE_S
+    assert lb.stats().outcomes[Outcome.CANCELLED] == 1

@@ -12,7 +12,8 @@ from typing import Any, Final, final
 
 import httpx2
 
-from balancekit.adapters._time_left import DEADLINE_PASSED, TimeLeft
+from balancekit._support.interrupts import raise_interrupt
+from balancekit.adapters._time_left import DEADLINE_PASSED, TimeLeft, addresses_of
 
 __all__ = ["bound_streams"]
 
@@ -51,7 +52,15 @@ class _Backend:
     def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *arguments: Any, **options: Any
     ) -> _Stream:
-        return _Stream(self._inner.connect_tcp(host, port, _seconds(timeout), *arguments, **options))
+        *others, last = addresses_of(host, port) if isinstance(timeout, TimeLeft) else (host,)
+        for address in others:
+            try:
+                return _Stream(
+                    self._inner.connect_tcp(address, port, _seconds(timeout), *arguments, **options)
+                )
+            except Exception:  # the next may accept
+                raise_interrupt()
+        return _Stream(self._inner.connect_tcp(last, port, _seconds(timeout), *arguments, **options))
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, *arguments: Any, **options: Any

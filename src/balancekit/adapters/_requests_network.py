@@ -20,7 +20,8 @@ with extra("requests"):
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from balancekit.adapters._time_left import DEADLINE_PASSED, TimeLeft
+from balancekit._support.interrupts import raise_interrupt
+from balancekit.adapters._time_left import DEADLINE_PASSED, TimeLeft, addresses_of
 
 __all__ = ["bound_connections"]
 
@@ -35,12 +36,37 @@ class _Bounded:
 
     timeout: float | None
     sock: Any
+    port: int | None
+    _dns_host: str
 
     @property
     def response_class(self) -> Callable[..., http.client.HTTPResponse]:
         """Makes responses; asked for by ``http.client``."""
         timeout = self.timeout
         return partial(_Response, timeout) if isinstance(timeout, TimeLeft) else http.client.HTTPResponse
+
+    def _new_conn(self) -> Any:
+        """Connect to the first address that accepts, and leave the rest of the deadline to the handshake."""
+        timeout, host = self.timeout, self._dns_host
+        if not isinstance(timeout, TimeLeft):
+            return super()._new_conn()  # type: ignore[misc]  # of the connection
+        try:
+            sock = self._first_of(addresses_of(host, self.port), timeout)
+        finally:
+            self._dns_host, self.timeout = host, timeout
+        sock.settimeout(timeout.now())
+        return sock
+
+    def _first_of(self, addresses: list[str], timeout: TimeLeft) -> Any:
+        *others, last = addresses
+        for address in others:
+            self._dns_host, self.timeout = address, timeout.again()
+            try:
+                return super()._new_conn()  # type: ignore[misc]  # of the connection
+            except Exception:  # the next may accept
+                raise_interrupt()
+        self._dns_host, self.timeout = last, timeout.again()
+        return super()._new_conn()  # type: ignore[misc]  # of the connection
 
     def send(self, data: Any) -> None:
         """Send, in what is left of the deadline."""
@@ -61,13 +87,13 @@ class _TlsConnection(_Bounded, HTTPSConnection):  # type: ignore[misc]  # the sa
 class _Pool(HTTPConnectionPool):
     """Connections to one address."""
 
-    ConnectionCls = _Connection
+    ConnectionCls: Any = _Connection
 
 
 class _TlsPool(HTTPSConnectionPool):
     """Connections to one address."""
 
-    ConnectionCls = _TlsConnection
+    ConnectionCls: Any = _TlsConnection
 
 
 def _seconds(timeout: TimeLeft) -> float:

@@ -9,12 +9,13 @@ Cost: one look at the clock for each read and write of a call that has a deadlin
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 if TYPE_CHECKING:
     from balancekit.adapters._call import Call
 
-__all__ = ["DEADLINE_PASSED", "TimeLeft", "limit_timeout"]
+__all__ = ["DEADLINE_PASSED", "TimeLeft", "addresses_of", "limit_timeout"]
 
 DEADLINE_PASSED: Final = "the deadline of the call has passed"
 
@@ -44,8 +45,26 @@ class TimeLeft(float):
         """Return the seconds for which the next read or write may wait."""
         return min(float(self), self._call.left())
 
+    def again(self) -> Self:
+        """Return the same of the next attempt to connect."""
+        return type(self)(self.now(), self._call)
+
 
 def limit_timeout(seconds: float | None, call: Call) -> TimeLeft:
     """Return a time-out that ends no later than the deadline of a call, which has one."""
     left = call.left()
     return TimeLeft(left if seconds is None else min(seconds, left), call)
+
+
+def addresses_of(host: str, port: int | None) -> list[str]:
+    """Return the addresses of a host, to be tried one after the other: a client would give each of them the whole time-out."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # the client says it in its own words
+        return [host]
+    return [str(address[0]) + _scope(address) for *_, address in found] or [host]
+
+
+def _scope(address: tuple[Any, ...]) -> str:
+    """Return the suffix of a link-local address of IPv6."""
+    return f"%{address[3]}" if len(address) == 4 and address[3] else ""
