@@ -182,6 +182,9 @@ class _Reader:
                 chain.note("filter_chain_match", "the first filter chain is taken")
             for one in chain.messages("filters", neutral=["name"]):
                 self._filter(found, one, first=number == 0)
+            actions = () if found.routes is None else found.routes.actions
+            if any(one.redirect is not None and not one.redirect.scheme for one in actions):
+                chain.note("transport_socket", "the scheme of requests is taken to be http")
         return found
 
     def _filter(self, found: _Listener, one: Message, *, first: bool) -> None:

@@ -36,7 +36,11 @@ def read_cluster(cluster: Message, name: str) -> Pool:
     kind = cluster.choice("type", TYPES, "STATIC")
     if kind in {"EDS", "ORIGINAL_DST"}:
         cluster.note("type", "its hosts are found at run time")
-    servers, factor, weights = _servers(cluster)
+    servers, factor, weights = _servers(cluster, kind)
+    if kind == "LOGICAL_DNS" and len(servers) > 1:
+        raise cluster.fail("type", "LOGICAL_DNS has one host")
+    if policy.options.get("use_hostname_for_hashing") and kind == "STATIC":
+        raise cluster.fail("type", "use_hostname_for_hashing is not for STATIC hosts")
     settings: dict[str, Any] = {
         "type": kind,
         "overprovisioning_factor": factor,
@@ -71,7 +75,7 @@ def read_cluster(cluster: Message, name: str) -> Pool:
     )
 
 
-def _servers(cluster: Message) -> tuple[tuple[PoolServer, ...], int, dict[str, int]]:
+def _servers(cluster: Message, kind: str) -> tuple[tuple[PoolServer, ...], int, dict[str, int]]:
     """Return the hosts, the overprovisioning factor, and the weights of localities."""
     assignment = cluster.message("load_assignment", neutral=["cluster_name", "named_endpoints"])
     found: list[PoolServer] = []
@@ -89,9 +93,10 @@ def _servers(cluster: Message) -> tuple[tuple[PoolServer, ...], int, dict[str, i
     ):
         priority = group.whole("priority", 0, maximum=127)
         zone = f"{priority}:{_locality(group)}"
-        weights[zone] = weights.get(zone, 0) + group.whole("load_balancing_weight", 0, minimum=1)
+        weight = group.whole("load_balancing_weight", 0, minimum=1)
+        weights[zone] = weight if weight and "locality" in group else weights.get(zone, 0)
         for one in group.messages("lb_endpoints"):
-            server = _server(one, priority, zone)
+            server = _server(one, priority, zone, kind)
             names[server.address] += 1
             if names[server.address] > 1:
                 server = server.replace(name=f"{server.address}#{names[server.address]}")
@@ -110,7 +115,7 @@ def _locality(group: Message) -> str:
     return "/".join([locality.text(part) for part in ("region", "zone", "sub_zone")])
 
 
-def _server(one: Message, priority: int, zone: str) -> PoolServer:
+def _server(one: Message, priority: int, zone: str, kind: str) -> PoolServer:
     weight = one.whole("load_balancing_weight", 1, minimum=1)
     health = one.choice("health_status", HEALTH, "UNKNOWN")
     metadata = one.lb_metadata("metadata")
@@ -123,6 +128,15 @@ def _server(one: Message, priority: int, zone: str) -> PoolServer:
     if address is None:
         raise endpoint.notes.error(endpoint.line, "an address is expected")
     where = address_of(address)
+    hostname = endpoint.text("hostname")
+    socket = address.message("socket_address")
+    if socket is not None:
+        if not _is_ip(socket.text("address")):
+            if kind == "STATIC":
+                raise socket.fail("address", "an IP address is expected, or a cluster of type STRICT_DNS")
+            socket.note("address", "which addresses a name has, and how many, is not known here")
+        if kind != "STATIC":
+            hostname = hostname or socket.text("address")
     return PoolServer(
         name=where,
         address=where,
@@ -133,11 +147,19 @@ def _server(one: Message, priority: int, zone: str) -> PoolServer:
         options={
             "priority": priority,
             "zone": zone,
-            "hostname": endpoint.text("hostname"),
+            "hostname": hostname,
             "metadata": metadata,
             "degraded": health == "DEGRADED",
         },
     )
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def address_of(address: Message) -> str:

@@ -123,7 +123,12 @@ class SentPath(Record):
 
 def seen(request: ProxyRequest) -> envoy.Request:
     """Return a request as hash policies see it."""
-    headers = {":authority": request.host or "", ":path": request.target, ":method": request.method}
+    headers = {
+        ":authority": request.host or "",
+        ":path": request.target,
+        ":method": request.method,
+        ":scheme": "http",
+    }
     lines: dict[str, list[str]] = {}
     for name, value in request.headers:
         key, text = name.lower(), value.strip(" \t")

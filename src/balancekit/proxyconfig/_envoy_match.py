@@ -29,6 +29,9 @@ def read_match(match: Message) -> tuple[dict[str, Any], bool]:
     for name in PATHS:
         if name in match:
             found[name] = match.text(name)
+    stem = found.get("path_separated_prefix")
+    if stem is not None and (not stem.startswith("/") or stem.endswith("/") or set(stem) & set("?#")):
+        raise match.fail("path_separated_prefix", "a path without a slash at its end is expected")
     if "safe_regex" in match:
         found["safe_regex"] = {"regex": _regex(match)}
     if "path_match_policy" in match:

@@ -53,7 +53,7 @@ class Redirect(Record):
         scheme = self.scheme or "http"
         host, port = _split(request.host or "")
         if self.host:
-            host = self.host
+            host, port = self.host, ""
         if self.port:
             port = str(self.port)
         elif scheme != "http" and port == PORTS["http"]:
