@@ -247,25 +247,23 @@ class StoreCore:
         Raises
         ------
         Exception
-            If it is no answer of the script; call :meth:`failed` with it.
+            If it is no answer of the script; nothing has changed. Call :meth:`failed` with it.
         """
-        found = json.loads(answer)
+        sums, hints, granted = _read(json.loads(answer))
         self._asked_hints = {}
-        if not all(isinstance(count, int) for count in found["sums"]):
-            raise ValueError(f"sums that are no counts: {str(found['sums'])[:MAX_SHOWN]}")
         ids = dict.fromkeys(id for counts in self._posted.values() for id in counts)
-        sums = dict(zip(ids, found["sums"], strict=False))
+        of = dict(zip(ids, sums, strict=False))
         for exchange, counts in self._posted.items():
-            exchange.take({id: sums.get(id, 0) - count for id, count in counts.items()})
-        for quota, granted in zip(self._asked, found["granted"], strict=False):
-            quota.grant(granted)
+            exchange.take({id: of.get(id, 0) - count for id, count in counts.items()})
+        for quota, tokens in zip(self._asked, granted, strict=False):
+            quota.grant(tokens)
         self.answers = True
         if self._down:
             self._down = False
             log_change("store of shared loads %r: answers again", self.name, bad=False)
-        hints = [Hint(*hint) for hint in found["hints"] if hint[0] != self.member]
+        others = [hint for hint in hints if hint.member != self.member]
         for listener in self.listeners:
-            listener(hints)
+            listener(others)
 
     def failed(self, error: BaseException) -> None:
         """Go on with own data: the store did not answer. Hints are given with the next exchange, while they are in force."""
@@ -341,6 +339,24 @@ def require_store(store: S) -> S:
     if isinstance(store, type) or not callable(getattr(store, "exchange", None)):
         raise ConfigurationError("store", store, "a RedisStore(...) or an AsyncRedisStore(...)")
     return store
+
+
+def _read(answer: dict[str, Any]) -> tuple[list[int], list[Hint], list[float]]:
+    """Return sums, hints and granted tokens of an answer; raise if it is none, before any of it counts."""
+    sums, granted = answer["sums"], answer["granted"]
+    if not all(isinstance(count, int) for count in sums):
+        raise ValueError(f"sums that are no counts: {str(sums)[:MAX_SHOWN]}")
+    if not all(isinstance(tokens, int | float) and 0.0 <= tokens < math.inf for tokens in granted):
+        raise ValueError(f"granted tokens that are no numbers: {str(granted)[:MAX_SHOWN]}")
+    hints = [Hint(*hint) for hint in answer["hints"]]
+    if not all(_is_hint(hint) for hint in hints):
+        raise ValueError(f"hints that are none: {str(answer['hints'])[:MAX_SHOWN]}")
+    return list(sums), hints, list(granted)
+
+
+def _is_hint(hint: Hint) -> bool:
+    member, endpoint, seconds = hint
+    return isinstance(member, str) and isinstance(endpoint, str) and isinstance(seconds, int | float)
 
 
 def _no_pool() -> None:

@@ -177,6 +177,36 @@ def test_a_hint_that_the_store_did_not_take_is_given_again():
     assert hints() == {}
 
 
+WRONG = {
+    "no JSON": "OK",
+    "nothing": "{}",
+    "sums that are no counts": json.dumps({"sums": ["x"], "hints": [], "granted": [3]}),
+    "tokens that are no numbers": json.dumps({"sums": [7], "hints": [], "granted": ["x"]}),
+    "tokens without end": '{"sums": [7], "hints": [], "granted": [Infinity]}',
+    "tokens below none": json.dumps({"sums": [7], "hints": [], "granted": [-3]}),
+    "a hint too short": json.dumps({"sums": [7], "hints": [["m"]], "granted": [3]}),
+    "a hint of no endpoint": json.dumps({"sums": [7], "hints": [["m", 5, 1.0]], "granted": [3]}),
+    "a hint without an end": json.dumps({"sums": [7], "hints": [["m", "a", None]], "granted": [3]}),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_answer_that_is_none_counts_in_no_part(name):
+    """Neither sums nor tokens nor hints of it are used, and hints that were posted with the question are given again."""
+    store = AsyncRedisStore(Client(), name="x", period=1.0)
+    core, heard, block = store.core, [], TokenBlock("a", 5.0, 5.0, 1.0)
+    core.listeners = (heard.append,)
+    core.add_quota(block)
+    core.hint("a", 10.0)
+    core.arguments()
+    with pytest.raises((ValueError, KeyError, TypeError)) as caught:
+        core.answered(WRONG[name])
+    assert not block._granted
+    assert heard == []
+    core.failed(caught.value)
+    assert dict(json.loads(core.arguments()[-1])["hints"]) == {"a": 9.0}
+
+
 class Down:
     """A client whose server does not answer, and that tries for long: redis-py does, for seconds."""
 
