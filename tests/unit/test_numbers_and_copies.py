@@ -27,7 +27,7 @@ from balancekit.health import Lifecycle
 from balancekit.inference import PrefixAffinity
 from balancekit.outcome import CheckResult
 from balancekit.reported import LoadMeter, Prequal, ReportedRoundRobin
-from balancekit.retry import AdaptiveThrottle, RetryBudget
+from balancekit.retry import RetryBudget
 from balancekit.routing import RateLimit
 from balancekit.testing import ManualClock
 from balancekit.waiting import ClientThrottle
@@ -221,7 +221,6 @@ def test_statistics_become_json() -> None:
 
 LOCKED: dict[str, Callable[[], Any]] = {
     "RetryBudget": RetryBudget,
-    "AdaptiveThrottle": AdaptiveThrottle,
     "RateLimit": lambda: RateLimit(5.0),
     "LoadMeter": LoadMeter,
     "Prequal": Prequal,
