@@ -5,8 +5,9 @@
     uv run python -m benchmarks.league --check          fail if a cell or a mean is over its bound
     uv run python -m benchmarks.league --only "two speeds"
 
-Runs are kept, one line of JSON each, in ``--file``; a run that is there is not made again. A change of the default needs
-a new file. Seeds are fixed, so equal code gives equal figures.
+Every other choice runs with some seeds; the best of each cell, the central queue and the default run with others, and these
+are compared. Runs are kept, one line of JSON each, in ``--file``; a run that is there is not made again. A change of
+the default needs a new file. Seeds are fixed, so equal code gives equal figures.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import argparse
 import json
 import math
 import statistics
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import TypeAlias
 
 from balancekit.bench._league import (
     BALANCERS,
@@ -27,11 +30,16 @@ from balancekit.bench._league import (
     SCENARIOS,
     Cell,
     Run,
+    Standing,
+    best_others,
     runs,
     standing,
 )
 
 MAX_MEAN_RATIO = 0.95
+
+Key: TypeAlias = tuple[Cell, str, int, int]
+"""What is run: a cell, a choice, a seed, and how many requests."""
 
 
 def main() -> int:
@@ -43,7 +51,8 @@ def main() -> int:
         "--only", action="append", choices=list(SCENARIOS), help="a scenario; may be repeated"
     )
     parser.add_argument("--file", type=Path, default=Path("league.jsonl"), help="where runs are kept")
-    parser.add_argument("--seeds", type=int, default=8, help="seeds of each cell, an even number")
+    parser.add_argument("--choosing", type=int, help="seeds that choose the best others; 4 if quick, else 8")
+    parser.add_argument("--measured", type=int, help="seeds that compare them; 8 if quick, else 16")
     parser.add_argument("--requests", type=int, help="requests of each run; 3,000 if quick, else 20,000")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
@@ -54,25 +63,36 @@ def main() -> int:
         for count in (BALANCERS[::2] if options.quick else BALANCERS)
         for load in (LOADS[1::2] if options.quick else LOADS)
     ]
+    chosen_by = options.choosing or (4 if options.quick else 8)
+    compared_by = options.measured or (8 if options.quick else 16)
+    choosing, measured = range(1, chosen_by + 1), range(chosen_by + 1, chosen_by + compared_by + 1)
     kept = _read(options.file)
     with options.file.open("a") as file, ProcessPoolExecutor(options.processes) as executor:
-        jobs = [
-            executor.submit(runs, cell, choice, seed, requests)
-            for cell in cells
-            for choice in (DEFAULT, *OTHERS, CENTRAL)
-            for seed in range(1, options.seeds + 1)
-            if (cell, choice, seed, requests) not in kept
-        ]
-        for job in as_completed(jobs):
-            run = job.result()
-            kept[run.cell, run.choice, run.seed, requests] = run
-            line = {**vars(run), "cell": vars(run.cell), "requests": requests}
-            print(json.dumps(line), file=file, flush=True)
-    over = _print(cells, kept, requests)
+
+        def run_all(wanted: Iterable[Key]) -> None:
+            jobs = [executor.submit(runs, *key) for key in wanted if key not in kept]
+            for job in as_completed(jobs):
+                run = job.result()
+                kept[run.cell, run.choice, run.seed, requests] = run
+                line = {**vars(run), "cell": vars(run.cell), "requests": requests}
+                print(json.dumps(line), file=file, flush=True)
+
+        choices = [(cell, other, seed, requests) for cell in cells for other in OTHERS for seed in choosing]
+        run_all(choices)
+        compared = []
+        for cell in cells:
+            best = best_others([kept[key] for key in choices if key[0] == cell])
+            compared += [
+                (cell, one, seed, requests) for one in {DEFAULT, CENTRAL, *best} for seed in measured
+            ]
+        run_all(compared)
+    over = _print(
+        [standing(cell, [kept[key] for key in choices + compared if key[0] == cell]) for cell in cells]
+    )
     return 1 if over and options.check else 0
 
 
-def _read(path: Path) -> dict[tuple[Cell, str, int, int], Run]:
+def _read(path: Path) -> dict[Key, Run]:
     found = {}
     for text in path.read_text().splitlines() if path.exists() else ():
         line = json.loads(text)
@@ -81,14 +101,14 @@ def _read(path: Path) -> dict[tuple[Cell, str, int, int], Run]:
     return found
 
 
-def _print(cells: list[Cell], kept: dict[tuple[Cell, str, int, int], Run], requests: int) -> list[str]:
+def _print(standings: list[Standing]) -> list[str]:
     """Print the table; return the cells and means that are over their bounds."""
     over, p99s, means = [], [], []
     print(
         f"{'scenario':14}{'balancers':>10}{'load':>6}{'p99':>7}{'to':>6}{'mean':>7}{'to':>6}{'central':>9}  best"
     )
-    for cell in cells:
-        one = standing(cell, [run for key, run in kept.items() if key[0] == cell and key[3] == requests])
+    for one in standings:
+        cell = one.cell
         p99s.append(one.p99)
         means.append(one.mean)
         mark = "" if one.good else " <"
