@@ -79,9 +79,10 @@ class ClientThrottle(ConstructorRepr):
     def allow(self, rng: Random, *, now: float, criticality: int = 0) -> bool:
         """Answer whether to send a request; it is counted either way."""
         chance = self.probability(now=now, criticality=criticality)
+        sent = not chance or rng.random() >= chance
         with self._lock:
             self._requests[criticality].add(now)
-        return not chance or rng.random() >= chance
+        return sent
 
     @checked_arguments
     def accepted(self, *, now: float, criticality: int = 0) -> None:

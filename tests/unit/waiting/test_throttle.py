@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from balancekit import ConfigurationError
 from balancekit.waiting import ClientThrottle
 
 
@@ -74,3 +75,14 @@ def test_the_window_passes():
     throttle = told(ClientThrottle(window=10.0), 50, 0, now=0.0)
     assert throttle.probability(now=1.0) > 0.9
     assert throttle.probability(now=11.0) == 0.0
+
+
+def test_a_request_whose_draw_fails_is_not_counted():
+    """A generator that raises leaves the throttle as it was."""
+    throttle = ClientThrottle()
+    for _ in range(100):
+        throttle.allow(Random(1), now=0.0)
+    before = throttle.probability(now=0.0)
+    with pytest.raises(ConfigurationError, match="rng"):
+        throttle.allow("no generator", now=0.0)
+    assert throttle.probability(now=0.0) == before
