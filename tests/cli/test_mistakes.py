@@ -97,6 +97,8 @@ def folder(tmp_path, monkeypatch):
         (["plan", "a", "pool.toml"], "before='a'"),
         (["plan", "a=-1", "a"], "endpoint='a=-1'"),
         (["plan", "@empty.txt", "a"], "file='empty.txt' is not allowed: expected an endpoint a line"),
+        (["bench", "cards", "--quick"], "--quick=True"),
+        (["bench", "cards", "--workers", "2"], "--workers=2"),
         (["check", "127.0.0.1"], "WHAT='127.0.0.1' is not allowed: expected host:port"),
         (["check", "127.0.0.1:99999"], "WHAT='127.0.0.1:99999'"),
         (["check", "http://user:hunter2@127.0.0.1:1"], "WHAT='http://***@127.0.0.1:1'"),

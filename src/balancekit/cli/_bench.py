@@ -20,11 +20,12 @@ from rich.table import Table as Grid
 
 from balancekit._support.workers import begin_worker
 from balancekit.bench import CARDS, TITLES, Claim, Findings, Results, Table, card, measure, write
-from balancekit.cli._bench_options import CARDS_OF_ALL
+from balancekit.cli._bench_options import CARDS_OF_ALL, DEFAULT_WORKERS
 from balancekit.cli._console import output
 from balancekit.cli._out_folder import out_folder
 from balancekit.cli._status import EXIT_FAILED, complain, remark
 from balancekit.cli._tables import figure_tables
+from balancekit.errors import ConfigurationError
 
 __all__ = ["run_bench"]
 
@@ -37,6 +38,10 @@ MAX_PRINTED_ROWS = 80
 
 def run_bench(options: argparse.Namespace) -> int:
     """Measure, print, write; return 1 if a claim does not hold."""
+    if options.topic == CARDS_OF_ALL:
+        for name, given in (("--quick", options.quick or None), ("--workers", options.workers)):
+            if given is not None:
+                raise ConfigurationError(name, given, "a topic that is measured before it, not cards")
     draws = options.out is not None or options.topic == CARDS_OF_ALL
     if draws and find_spec("matplotlib") is None:  # said now, not after a minute of measuring
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
@@ -52,7 +57,11 @@ def run_bench(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace, folder: Path | None) -> int:
     topics = list(TITLES) if options.topic is None else [options.topic]
     began = time.monotonic()
-    with _executor(options.workers) as executor, _ended_with_an_error(), _progress(quiet=options.json) as bar:
+    with (
+        _executor(options.workers or DEFAULT_WORKERS) as executor,
+        _ended_with_an_error(),
+        _progress(quiet=options.json) as bar,
+    ):
         task = bar.add_task("", total=None)
 
         def tell(label: str, done: int, total: int) -> None:

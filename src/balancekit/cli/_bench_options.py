@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 
-__all__ = ["CARDS_OF_ALL", "TOPICS", "add_bench"]
+__all__ = ["CARDS_OF_ALL", "DEFAULT_WORKERS", "TOPICS", "add_bench"]
 
 TOPICS = ("distribution", "disruption", "speed", "latency")
 CARDS_OF_ALL = "cards"
 MAX_WORKERS = 64
+DEFAULT_WORKERS = min(os.cpu_count() or 1, 8)
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_seed, default=1, help="of all randomness (default 1)")
     parser.add_argument("--quick", action="store_true", help="small samples, wide tolerances")
     parser.add_argument(
-        "--workers", type=_workers, default=min(os.cpu_count() or 1, 8), help="processes that simulate"
+        "--workers", type=_workers, help="processes that simulate (default: one a processor, at most 8)"
     )
 
 
