@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from math import sqrt
+from random import Random
 
 import numpy as np
 import pytest
@@ -179,6 +180,52 @@ def test_what_waits_in_an_l4_node_is_lost_with_it(returns):
     reached = report.columns["arrived"] + report.columns["l4"]
     assert (reached[report.served] <= 5.0).all()
     assert len(report.lost["l4"]) > 20
+
+
+def some_simulation(rng):
+    """Return a simulation of a few small nodes, some of them overloaded, with some losses at different times."""
+
+    def nodes():
+        return Nodes(count=rng.randint(1, 3), requests_per_second=rng.choice([60.0, 150.0, 2_000.0]))
+
+    sites = {}
+    for number in range(rng.randint(1, 2)):
+        service = rng.choice([Exponential(0.05), Deterministic(0.1)])
+        server = Server(service=service, workers=rng.randint(1, 8))
+        sites[f"s{number}"] = Site(l4=nodes(), l7=nodes(), servers=rng.randint(1, 3), server=server)
+    losses = []
+    for at in rng.sample([0.5, 1.0, 1.5, 2.0, 2.5], rng.randint(0, 5)):
+        tier, site = rng.choice(["site", "l4", "l7", "server"]), rng.choice(list(sites))
+        node = rng.randrange(sites[site].count(tier))
+        if (tier, site, node) not in [(loss.tier, loss.site, loss.node) for loss in losses]:
+            losses.append(Loss(tier=tier, site=site, node=node, at=at, seconds=rng.choice([0.01, 1.0, 3.0])))
+    options = {
+        "requests_per_second": 120.0,
+        "attempts": rng.randint(1, 3),
+        "timeout": rng.choice([0.3, 1.0]),
+        "pause": rng.choice([0.0, 0.2]),
+        "connections": 100,
+        "per_connection": rng.choice([1, 20]),
+        "ttl": Ttl(minimum=2, maximum=2),
+    }
+    return lambda listed: TierSimulation(sites, losses=listed, **options).run(5.0), losses
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_lost_time_goes_forward_and_adds_up(seed):
+    """Of any sites and losses: events are in the order of their times, stages add up, no attempt takes longer than the time-out, nothing works more than all of its time, and the order of the list of losses does not matter."""
+    run, losses = some_simulation(Random(seed))
+    report = run(losses)
+    arrived, ended = report.columns["arrived"], report.columns["ended"]
+    assert (np.diff(ended) >= 0.0).all()
+    assert all(list(times) == sorted(times) for times in report.lost.values())
+    assert [row[0] for row in report.detected] == sorted(row[0] for row in report.detected)
+    stages = np.array([report.columns[name][report.served] for name in STAGES])
+    assert stages.min(initial=0.0) >= -1e-9
+    assert stages.sum(axis=0) == pytest.approx((ended - arrived)[report.served])
+    assert (ended - arrived - report.columns["retries"]).max() <= 1.0 + 1e-9
+    assert all(0.0 <= share <= 1.0 + 1e-9 for site in report.busy.values() for share in site.values())
+    assert run(losses[::-1]) == report
 
 
 def test_a_lost_server_costs_no_request():
