@@ -1,7 +1,7 @@
 """Language-model servers in virtual time: prefill, decode, a cache of prompts, conversations.
 
 A server computes prompts one after the other, as many tokens a second as it can, except those that its cache holds; then it
-writes the answers of all its requests at the same time, the slower the more there are. Its cache forgets what was used longest
+writes the answers of all its requests at the same time, each the slower the more requests there were when it came. Its cache forgets what was used longest
 ago, from the end: the last tokens of a conversation go first, and a system prompt goes after all its conversations, as in vLLM and
 SGLang. Conversations begin at random, with a system prompt drawn by Zipf's law; each turn asks again with all that was said before.
 
