@@ -23,7 +23,7 @@ from balancekit.proxyconfig._config import ProxyConfig
 from balancekit.proxyconfig._facts import HaproxyFacts
 from balancekit.proxyconfig._files import Files, without_mark
 from balancekit.proxyconfig._haproxy_balance import read_balance
-from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, hashed_of
+from balancekit.proxyconfig._haproxy_decide import RULE, BackendChooser, Frontend, backend_server, hashed_of
 from balancekit.proxyconfig._haproxy_lines import (
     VARIABLE,
     Environment,
@@ -267,7 +267,7 @@ class _Reader:
         if number is not None and (not 0 < number < 2**31 or number in written.numbers):
             raise ProxyConfigError(line.origin, f"id {number} is not a number > 0 that no other server has")
         written.numbers |= {number} if number else set()
-        written.servers[name] = PoolServer(
+        server = written.servers[name] = PoolServer(
             name=name,
             address=address,
             origin=line.origin,
@@ -276,6 +276,7 @@ class _Reader:
             down=bool(options.pop("disabled", False)),
             options=options,
         )
+        backend_server(server)
 
     def _frontend(self, section: Section, inherited: Sequence[Line]) -> None:
         frontend = Frontend(section.name, section.origin)

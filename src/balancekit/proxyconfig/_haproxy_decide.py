@@ -8,10 +8,11 @@ from typing import Any, Final, final
 
 from balancekit.compat import haproxy
 from balancekit.compat.haproxy._samples import FETCHES, Parsed
+from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._haproxy_lines import Line
-from balancekit.proxyconfig._model import Origin, PoolServer, ProxyRequest, Routing
+from balancekit.proxyconfig._model import Origin, PoolServer, ProxyConfigError, ProxyRequest, Routing
 
-__all__ = ["RULE", "BackendChooser", "Frontend", "hashed_of"]
+__all__ = ["RULE", "BackendChooser", "Frontend", "backend_server", "hashed_of"]
 
 RULE: Final = "%"
 """Begins the number of a rule where the machine has the name of a pool; no backend is named so. Alone: no rule."""
@@ -67,6 +68,27 @@ class Frontend:
         return Routing(self.rules[number]["pool"], f"{where}: {line} ({line.origin})", target=target)
 
 
+def backend_server(server: PoolServer) -> haproxy.Server:
+    """Return a server as that of a backend.
+
+    Raises
+    ------
+    ProxyConfigError
+        With its line, if the machine cannot have it.
+    """
+    try:
+        return haproxy.Server(
+            server.name,
+            weight=server.weight,
+            backup=server.backup,
+            cookie=str(server.options.get("cookie", "")),
+            id=server.options.get("id"),
+            maxconn=server.options.get("maxconn", 0),
+        )
+    except ConfigurationError as error:
+        raise ProxyConfigError(server.origin, str(error)) from None
+
+
 @final
 class BackendChooser:
     """A backend that was just started."""
@@ -85,17 +107,7 @@ class BackendChooser:
         self._cookie = cookie
         self._named = {str(server.options.get("cookie", "")) for server in servers if not server.down}
         self._backend = haproxy.Backend(
-            [
-                haproxy.Server(
-                    server.name,
-                    weight=server.weight,
-                    backup=server.backup,
-                    cookie=str(server.options.get("cookie", "")),
-                    id=server.options.get("id"),
-                    maxconn=server.options.get("maxconn", 0),
-                )
-                for server in servers
-            ],
+            [backend_server(server) for server in servers],
             balance,
             cookies=bool(cookie),
             allbackups=allbackups,

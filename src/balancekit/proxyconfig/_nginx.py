@@ -44,7 +44,7 @@ from balancekit.proxyconfig._nginx_decide import (
 from balancekit.proxyconfig._nginx_files import Directive, nginx_directives
 from balancekit.proxyconfig._nginx_listen import Listens
 from balancekit.proxyconfig._nginx_upstream import read_method, read_server
-from balancekit.proxyconfig._nginx_values import Port, Variables
+from balancekit.proxyconfig._nginx_values import Port, Variables, written_bytes
 from balancekit.proxyconfig._nginx_words import (
     METHODS,
     NEUTRAL,
@@ -267,7 +267,7 @@ class _Reader:
             raise ProxyConfigError(block.origin, "a location is written [= | ~ | ~* | ^~] pattern { }")
         rule: dict[str, Any] = {
             "modifier": args[0],
-            "pattern": byte_text(args[1]),
+            "pattern": written_bytes(args[1]).decode("latin-1"),
             "redirects": False,
             "locations": [],
             "origin": block.origin,

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol, final
 
-from balancekit._support.text import to_bytes
 from balancekit.compat import nginx
 from balancekit.proxyconfig._model import Origin, Pool, PoolServer, ProxyConfigError, ProxyRequest, Routing
 from balancekit.proxyconfig._nginx_files import Directive
-from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, Variables
+from balancekit.proxyconfig._nginx_values import Template, UnknownVariableError, Variables, written_bytes
 
 __all__ = [
     "DEFAULT_PORT",
@@ -117,7 +116,7 @@ def guard_of(one: Directive, variables: Variables) -> Guard | None:
     if len(inside) != 1 or inside[0].name != "return" or not inside[0].args or template.unknown:
         return None
     return Guard(
-        str(one), template, one.args[1] == "=", to_bytes(one.args[2]), answer_of(inside[0], variables)
+        str(one), template, one.args[1] == "=", written_bytes(one.args[2]), answer_of(inside[0], variables)
     )
 
 

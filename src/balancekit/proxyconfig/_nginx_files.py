@@ -26,6 +26,9 @@ MAX_INCLUDE_DEPTH: Final = 40
 MAX_BLOCK_DEPTH: Final = 100
 BRACE: Final = re.compile("[{}]")
 ESCAPE: Final = re.compile(r"""\\(["'\\trn])""")
+HIDDEN: Final = {0xDC80 + byte: 0x10FF00 + byte for byte in range(128)}
+"""Bytes that are not UTF-8, as the reader of files has them, and as the parser leaves them alone."""
+REVEALED: Final = {hidden: byte for byte, hidden in HIDDEN.items()}
 CONTROLS: Final = {"t": "\t", "r": "\r", "n": "\n"}
 
 
@@ -80,13 +83,15 @@ def _read(
 def _parsed(path: str, text: str) -> Sequence[Mapping[str, Any]]:
     _check_depth(path, text)
     with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8", errors="replace") as copy:
-        copy.write(text)  # what was checked is what is parsed
+        copy.write(text.translate(HIDDEN))  # what was checked is what is parsed
         copy.flush()
         try:
             found = crossplane.parse(
                 copy.name, single=True, strict=False, check_ctx=False, check_args=False, comments=False
             )
             unfinished = None if found["errors"] else _unfinished(crossplane.lex(copy.name))
+        except crossplane.errors.NgxParserBaseException as error:
+            raise ProxyConfigError(Origin(path, error.lineno or 1), str(error.strerror)) from None
         except (RecursionError, ValueError, KeyError) as error:
             raise ProxyConfigError(Origin(path, 1), f"not a configuration of nginx ({error})") from None
     for fault in found["errors"]:
@@ -138,7 +143,7 @@ def _tree(
     found: list[Directive] = []
     for one in parsed:
         origin = Origin(path, one["line"])
-        args = tuple([ESCAPE.sub(_meant, arg) for arg in one["args"]])
+        args = tuple([_word(arg) for arg in one["args"]])
         if one["directive"] == "include":
             if len(args) != 1:
                 raise ProxyConfigError(origin, "include has one argument")
@@ -147,8 +152,13 @@ def _tree(
             continue
         block = one.get("block")
         inner = None if block is None else _tree(block, path, folder, files, stack, depth + 1)
-        found.append(Directive(ESCAPE.sub(_meant, one["directive"]), args, origin, inner))
+        found.append(Directive(_word(one["directive"]), args, origin, inner))
     return tuple(found)
+
+
+def _word(text: str) -> str:
+    """Return a word as it is meant."""
+    return ESCAPE.sub(_meant, text).translate(REVEALED)
 
 
 def _meant(escape: re.Match[str]) -> str:

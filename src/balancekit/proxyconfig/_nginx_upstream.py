@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from balancekit.compat import nginx
+from balancekit.errors import ConfigurationError
 from balancekit.proxyconfig._model import PoolServer, ProxyConfigError
-from balancekit.proxyconfig._nginx_decide import NETWORK, port_problem
+from balancekit.proxyconfig._nginx_decide import NETWORK, port_problem, upstream_server
 from balancekit.proxyconfig._nginx_files import Directive
 from balancekit.proxyconfig._nginx_values import Template, Variables
 from balancekit.proxyconfig._nginx_words import SERVER_FLAGS, SERVER_NUMBERS
@@ -98,7 +99,7 @@ def read_server(one: Directive, before: Counter[str], note: Callable[[Directive,
         else:
             raise ProxyConfigError(one.origin, f"server has no parameter {word!r}")
     before[address] += 1
-    return PoolServer(
+    server = PoolServer(
         name=address if before[address] == 1 else f"{address}#{before[address]}",
         address=address,
         origin=one.origin,
@@ -107,6 +108,11 @@ def read_server(one: Directive, before: Counter[str], note: Callable[[Directive,
         down=bool(flags.pop("down", False)),
         options={**options, **flags},
     )
+    try:
+        upstream_server(server)
+    except ConfigurationError as error:
+        raise ProxyConfigError(one.origin, str(error)) from None
+    return server
 
 
 def _is_name(address: str) -> bool:

@@ -19,7 +19,7 @@ from balancekit.l7._paths import nginx as read_path
 from balancekit.proxyconfig._model import ProxyConfigError, ProxyRequest
 from balancekit.proxyconfig._nginx_files import Directive
 
-__all__ = ["Template", "UnknownVariableError", "Variables"]
+__all__ = ["Port", "Template", "UnknownVariableError", "Variables", "written_bytes"]
 
 Value = Callable[[ProxyRequest], bytes]
 
@@ -194,10 +194,10 @@ class _MapTable:
     def __init__(self, source: Template, default: Template) -> None:
         self._source = source
         self._default = default
-        self._exact: dict[str, Template] = {}
+        self._exact: dict[bytes, Template] = {}
         self._hosts: HostNames[Template] | None = None
         self._expressions: list[tuple[re.Pattern[str], Template]] = []
-        self._seen: set[str] = set()
+        self._seen: set[tuple[bool, bytes]] = set()
         self.uncertain: bool = bool(source.unknown or source.doubtful)
         """Whether a text of the map has a variable that is not known, or may not be."""
 
@@ -210,10 +210,11 @@ class _MapTable:
         if len(entry.args) != 1:
             raise ProxyConfigError(entry.origin, "a line of a map is a value and a result")
         expression = entry.name.startswith("~")
+        name = written_bytes(entry.name.removeprefix("\\")).lower()
         if not expression:
-            if entry.name.lower() in self._seen:
+            if (entry.name.startswith("\\"), name) in self._seen:
                 raise ProxyConfigError(entry.origin, f"a second line for {entry.name!r}")
-            self._seen.add(entry.name.lower())
+            self._seen.add((entry.name.startswith("\\"), name))
         result = Template(entry.args[0], variables)
         self.uncertain = self.uncertain or bool(result.unknown or result.doubtful)
         if entry.name == "default":
@@ -221,14 +222,15 @@ class _MapTable:
         elif expression:
             self._expressions.append((_expression(entry), result))
         elif self._hosts is not None:  # nginx, too, takes names with wildcards only after the word hostnames
-            self._hosts.add(entry.name.removeprefix("\\"), result)
+            self._hosts.add(name.decode("latin-1"), result)
         else:
-            self._exact[entry.name.removeprefix("\\").lower()] = result
+            self._exact[name] = result
 
     def value(self, request: ProxyRequest) -> bytes:
         """Return what the map makes of a request."""
-        text = self._source.value(request).decode("latin-1")
-        found = self._exact.get(text.lower())
+        value = self._source.value(request)
+        text = value.decode("latin-1")
+        found = self._exact.get(value.lower())
         if self._hosts is not None:
             text = text.removesuffix(".")
             found = found or self._hosts.find(text.lower())
@@ -243,7 +245,8 @@ def _expression(entry: Directive) -> re.Pattern[str]:
     """Return the compiled expression of a line of a map."""
     insensitive = entry.name.startswith("~*")
     try:
-        return compiled("map", entry.name[1 + insensitive :], ignore_case=insensitive)
+        text = written_bytes(entry.name[1 + insensitive :]).decode("latin-1")
+        return compiled("map", text, ignore_case=insensitive)
     except ConfigurationError as error:
         raise ProxyConfigError(entry.origin, f"{error}") from None
 
@@ -278,9 +281,9 @@ class Template:
                 value = _unknown(name)
             elif name.lower() in variables.doubtful:
                 self.doubtful.append(f"${name}")
-            self._parts += [to_bytes(text[start : found.start()]), value]
+            self._parts += [written_bytes(text[start : found.start()]), value]
             start = found.end()
-        self._parts.append(to_bytes(text[start:]))
+        self._parts.append(written_bytes(text[start:]))
 
     @property
     def constant(self) -> bool:
@@ -296,6 +299,11 @@ class Template:
             If it needs a variable that is not known.
         """
         return b"".join([part if isinstance(part, bytes) else part(request) for part in self._parts])
+
+
+def written_bytes(text: str) -> bytes:
+    """Return the bytes of a text of a configuration, those that are not UTF-8 too."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _too_deep(directive: Directive) -> ProxyConfigError:

@@ -587,3 +587,52 @@ def test_a_location_of_nginx_is_written_once(written, inside, refused):
         return
     with pytest.raises(ProxyConfigError, match="a second location"):
         read_nginx(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "line"),
+    [
+        ("nginx", "http {\n server { location ~ 80;\n { proxy_pass http://a; }\n }\n}\n}\n", 6),
+        ("nginx", "http {\n upstream u { server 10.0.0.1; }\n", 2),
+        ("nginx", b"http { upstream u {\n server 10.0.0.1;\n server \xff; } }", 3),
+        ("haproxy", b"backend b\n server a 10.0.0.1:80\n server \xff 10.0.0.2:80\n", 3),
+        ("haproxy", b"backend b\n server a 10.0.0.1:80 cookie \xff\n", 2),
+    ],
+)
+def test_what_no_machine_can_have_is_refused_when_it_is_read(written, kind, text, line):
+    """Braces that do not fit and bytes that are no text are errors of the file, with their lines, not of a later request."""
+    with pytest.raises(ProxyConfigError) as caught:
+        read_config(written(text), kind=kind)
+    assert caught.value.origin.line == line
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_location_has_the_bytes_that_the_file_has(written, encoding):
+    """Paths are compared as bytes, whatever text the file takes them for."""
+    text = "http { server { location /ä { return 204; } location / { return 403; } } }"
+    config = read_nginx(written(text.encode(encoding)))
+    escaped = "".join(f"%{byte:02x}" for byte in "ä".encode(encoding))
+    assert config.route(ProxyRequest(f"/{escaped}")).status == 204
+    assert config.route(ProxyRequest("/%3f")).status == 403
+
+
+def test_a_constant_has_the_bytes_that_the_file_has(written):
+    """What is hashed keeps bytes that are not UTF-8."""
+    text = (
+        b"http { upstream u { hash \xe4; server 10.0.0.1; } server { location / { proxy_pass http://u; } } }"
+    )
+    assert read_nginx(written(text)).explain(ProxyRequest()).key == "\\xe4"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("line", ["ä one;", "~^ä$ one;", "Ä two; ä one;"])
+def test_lines_of_a_map_and_conditions_have_the_bytes_that_the_file_has(written, encoding, line):
+    """A request's bytes are compared with those of the file, without the case of ASCII letters only."""
+    text = (
+        f"http {{ map $arg_x $y {{ {line} default none; }} upstream u {{ hash $y; server 10.0.0.1; }} server {{ "
+        "location / { proxy_pass http://u; } location /if { if ($arg_x = ä) { return 403; } proxy_pass http://u; } } }"
+    )
+    config = read_nginx(written(text.encode(encoding)))
+    assert config.explain(ProxyRequest("/?x=ä")).key == ("one" if encoding == "utf-8" else "none")
+    assert config.route(ProxyRequest("/if?x=ä")).status == (403 if encoding == "utf-8" else None)
+    assert config.explain(ProxyRequest("/?x=a")).key == "none"
