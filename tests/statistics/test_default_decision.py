@@ -159,3 +159,31 @@ def test_requests_that_are_ignored_attract_no_others(outcome, name):
             clock.advance(chance.expovariate(100))
             lease.release()
     assert picked["a"] <= 1.2 * 4_000 / 4
+
+
+@pytest.mark.parametrize("outcome", [Outcome.IGNORED, Outcome.CANCELLED])
+@pytest.mark.parametrize("answers", [0, 1, 50])
+def test_an_endpoint_that_only_ignores_is_left_to_trials(answers, outcome):
+    """Law 6: whether it never answered or was the best, it gets at most 3 of 100 requests, and is tried in time."""
+    for seed in range(20):
+        clock, rng = ManualClock(), Random(seed)
+        balancer = LoadBalancer(["a", "b", "bad"], clock=clock, rng=Random(seed))
+        for _ in range(answers):
+            with balancer.acquire(exclude={"a", "b"}):
+                clock.advance(0.001)
+        picked = Counter()
+        for number in range(3000):
+            lease = balancer.acquire()
+            picked[lease.target] += 1
+            if lease.target == "bad":
+                lease.release(outcome)
+            else:
+                clock.advance(0.05 if 0 < number < 9 else rng.expovariate(500))  # a process that begins
+                lease.release()
+        assert picked["bad"] <= 0.03 * 3000
+        began, target = clock(), None
+        while target != "bad":
+            with balancer.acquire() as lease:
+                target = lease.target
+                clock.advance(0.05)
+        assert clock() - began <= 30.0

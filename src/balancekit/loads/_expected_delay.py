@@ -26,6 +26,10 @@ joins later the pace of another is guessed, drawn at random. Paces closer to the
 error are taken for equal. An endpoint that went without a request for long is tried once, whatever is known of it, and
 what it answers then outweighs what was known: see ``loads/_idle_probe.py``.
 
+*What says nothing.* Requests that are ignored, or cancelled soon, say nothing of an endpoint, and leave it idle. Each makes it
+dearer by its price until it answers, but not the first four in a row of one that has answered before. So an endpoint that
+no request can use does not attract them, whatever it was.
+
 *What endpoints report.* ``lease.report_load`` (adapters call it) says what no caller sees: the load of other callers, and of
 neighbours. Only its change counts, for what an endpoint always reports is in its latency: see
 ``loads/_reported_utilization.py``. Endpoints that report and endpoints that do not may be mixed.

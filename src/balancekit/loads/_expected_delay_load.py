@@ -23,9 +23,9 @@ PROBED_COUNT: Final = 0.5
 """Answers that an endpoint's history counts for when it is tried again."""
 RESET_COUNT: Final = 50.0
 """Answers that it counts for when the endpoint is back from an ejection."""
-MAX_SILENT: Final = 3
-"""Each request of an endpoint that never answered makes it dearer by one mean, if it ended without saying anything of
-the endpoint (ignored, or cancelled soon); up to so many."""
+UNHEEDED: Final = 4
+"""Each request that ended without saying anything of the endpoint (ignored, or cancelled soon) makes it dearer by its price, until
+it answers; but not the first so many of one that has answered before."""
 RECENT: Final = 8
 """Endpoints that have just answered which a picker remembers."""
 
@@ -129,13 +129,14 @@ class ExpectedDelayLoad(HotFields):
         if exact:
             self.succeeded(latency, now)
             return
-        if completion.outcome in FAILURES:
+        failed = completion.outcome in FAILURES
+        if failed:
             self._fail(now)
         if latency > self.pace:
             self._average(latency, now)
             self._meet(now)
-        elif not self.known:
-            self._silent = min(MAX_SILENT, self._silent + 1)
+        elif not failed:
+            self._silent += 1
         self._probe.ended()
         self._plain_seat = self._seat_if_plain()
         self.restate(now)
@@ -201,8 +202,9 @@ class ExpectedDelayLoad(HotFields):
 
     def _price(self, now: float) -> float:
         price = max(self.pool.least, self.pace)
-        if not self.known:
-            price *= 1 + self._silent
+        silent = self._silent
+        if silent:
+            price *= 1 + (max(0, silent - UNHEEDED) if self.known else silent)
         success, reported = self._success, self._reported
         if success is not None:
             penalty = self.pool.penalty
@@ -221,6 +223,7 @@ class ExpectedDelayLoad(HotFields):
         """Record that the endpoint has answered, if that is new."""
         if not self.known:
             self.known = True
+            self._silent = 0
             self._plain_seat = self._seat_if_plain()
             self.pool.learn(now)
 
@@ -239,7 +242,8 @@ class ExpectedDelayLoad(HotFields):
         success.record(0.0, now=now, since=self._answered_at)
 
     def _recover(self, now: float, since: float, sample: float) -> None:
-        """Take a success of an endpoint that has failed of late, that was to be tried, or had never answered."""
+        """Take a success of an endpoint that failed, or said nothing, of late, that was to be tried, or had never answered."""
+        self._silent = 0
         success = self._success
         if success is not None:
             success.record(1.0, now=now, since=now - since)
@@ -256,5 +260,6 @@ class ExpectedDelayLoad(HotFields):
             recent[seat] = node
 
     def _seat_if_plain(self) -> int | None:
+        heard = self.known and not self._silent
         untroubled = self._success is None and self._probe.stage is Stage.NONE and self._reported is None
-        return self._seat if self.known and untroubled else None
+        return self._seat if heard and untroubled else None

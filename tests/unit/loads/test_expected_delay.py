@@ -208,11 +208,11 @@ def test_an_endpoint_that_answers_again_recovers():
 
 
 def test_requests_that_end_without_a_word_make_an_unknown_endpoint_dearer():
-    """Ignored, and cancelled within a mean: one mean each, up to three; a longer wait is learned from instead."""
+    """Ignored, and cancelled within a mean: one mean each; a longer wait is learned from instead."""
     _, (node,) = pool_of("a")
-    for number in range(1, 6):
+    for number in range(1, 40):
         end(node, Outcome.IGNORED if number % 2 else Outcome.CANCELLED, start=number, at=number + 0.5)
-        assert node.load.price == 1.0 + min(3, number)
+        assert node.load.price == 1.0 + number
         assert not node.load.known
         assert node.load.success(now=number) == 1.0
     end(node, Outcome.CANCELLED, start=0.0, at=9.0)
@@ -223,6 +223,27 @@ def test_requests_that_end_without_a_word_make_an_unknown_endpoint_dearer():
     _, (exact,) = pool_of("a")
     end(exact, Outcome.CANCELLED, start=0.0, at=1.0)  # exactly the mean: not longer
     assert (exact.load.known, exact.load.price) == (False, 2.0)
+
+
+def test_requests_that_end_without_a_word_in_a_row_make_a_known_endpoint_dearer():
+    """From the fifth on, each by its price, until it answers; failures have their own price."""
+    _, (node,) = pool_of("a")
+    answer(node, 4.0, 0.0)
+    for number in range(1, 40):
+        end(node, Outcome.IGNORED if number % 2 else Outcome.CANCELLED, start=number, at=number + 0.5)
+        assert node.load.price == pytest.approx(4.0 * max(1, number - 3))
+        assert stated(node) == node.load.price
+    answer(node, 4.0, 50.0)
+    assert node.load.price == pytest.approx(4.0)
+    for number in range(4):
+        end(node, Outcome.IGNORED, start=50.0 + number, at=50.5 + number)
+    answer(node, 4.0, 60.0)
+    end(node, Outcome.IGNORED, start=60.0, at=60.5)
+    assert node.load.price == pytest.approx(4.0)
+    _, (failing,) = pool_of("a")
+    for _ in range(9):
+        end(failing, Outcome.FAILURE, start=1.0, at=1.0)
+    assert failing.load.price == pytest.approx(failing.load.pace / 0.05**3)
 
 
 def test_the_time_to_the_first_byte_is_what_counts():
