@@ -207,14 +207,20 @@ class BalancedAdapter(ConstructorRepr, HTTPAdapter):
             config.jars.carry(where, attempt.url, headers)
         return attempt
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+    def init_poolmanager(
+        self,
+        connections: int,
+        maxsize: int,
+        block: bool = False,  # noqa: FBT001, FBT002 - the signature is requests'
+        **pool_kwargs: Any,
+    ) -> None:
         """Make the connections such that deadlines cut them."""
-        super().init_poolmanager(*arguments, **options)
+        super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
         bound_connections(self.poolmanager)
 
-    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         """Return the manager of a proxy, whose connections deadlines cut, except those by SOCKS."""
-        manager = super().proxy_manager_for(*arguments, **options)
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         if type(manager) is ProxyManager:
             bound_connections(manager)
         return manager
