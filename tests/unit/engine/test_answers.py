@@ -10,7 +10,10 @@ from balancekit.testing import ManualClock
 
 
 def test_first_bytes_and_tokens_are_told_by_endpoint():
-    """Seconds to the first byte, tokens, and the speed after the first token; nothing for an endpoint that reported nothing."""
+    """Statistics have the first byte, the tokens, and the speed after the first token of each endpoint.
+
+    An endpoint that reported nothing has none of them.
+    """
     clock = ManualClock()
     lb = LoadBalancer(["a", "b"], selector=First(), clock=clock, timed=True)
     with lb.acquire() as lease:
@@ -26,7 +29,7 @@ def test_first_bytes_and_tokens_are_told_by_endpoint():
 
 
 def test_tokens_that_are_known_late_or_without_a_first_byte_have_no_speed():
-    """They count, and say nothing of speed; nor does a single token."""
+    """Tokens without a known first byte, and a single token, are counted and give no speed."""
     clock = ManualClock()
     lb = LoadBalancer(["a"], clock=clock, timed=True)
     late, silent, short = lb.acquire(), lb.acquire(), lb.acquire()
@@ -46,7 +49,7 @@ def test_tokens_that_are_known_late_or_without_a_first_byte_have_no_speed():
 
 @pytest.mark.parametrize("count", [-1, 1.5, None])
 def test_a_number_of_tokens_is_whole(count):
-    """ConfigurationError, and nothing is counted."""
+    """A number of tokens that is not whole raises ConfigurationError, and nothing is counted."""
     lb = LoadBalancer(["a"])
     with lb.acquire() as lease, pytest.raises(ConfigurationError, match="count"):
         lease.report_tokens(count)

@@ -16,7 +16,7 @@ class Mine:
 
 
 def test_an_instance_of_the_user_may_have_what_its_class_has_not() -> None:
-    """Two objects of one class are asked each."""
+    """Whether an object has an optional member is decided for each object, not for its class."""
     bare, able = Mine(), Mine()
     able.succeeded = lambda latency, now: None
     assert not is_shipped(bare)
@@ -26,7 +26,7 @@ def test_an_instance_of_the_user_may_have_what_its_class_has_not() -> None:
 
 
 def test_loads_of_the_library_have_what_their_class_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer is that of the protocol, and kept for the class."""
+    """A load of the library has the optional members of the protocol; the answer is kept for its class."""
     timed, counted = Node(Endpoint("a"), ExpectedDelay()).load, Node(Endpoint("a"), InFlight()).load
     assert is_shipped(timed)
     for load in (timed, counted, timed, counted):
@@ -37,7 +37,10 @@ def test_loads_of_the_library_have_what_their_class_has(monkeypatch: pytest.Monk
 
 
 def test_a_property_that_raises_is_there() -> None:
-    """It is called with care later, and its error is logged then."""
+    """A property that raises counts as a member that is there.
+
+    It is called with care later, and its error is logged then.
+    """
 
     class Broken:
         trial = 0

@@ -96,7 +96,7 @@ def test_a_change_that_another_overtakes_is_made_again() -> None:
 
 
 def test_a_change_that_changes_nothing_keeps_the_state() -> None:
-    """The same endpoints in the same order are the pool that is there."""
+    """A change to the same endpoints in the same order keeps the pool that is there."""
     lb = LoadBalancer(["a", "b"])
     before = lb._runtime.state
     lb.update(lb.endpoints)
@@ -145,7 +145,10 @@ class Learning(Interfering):
 @pytest.mark.parametrize("thread_safe", [True, False])
 @pytest.mark.parametrize("observed", [True, False])
 def test_a_selector_that_learns_is_told_of_every_success(*, thread_safe: bool, observed: bool) -> None:
-    """Beside observers, too; under its own lock if it is not thread-safe, and under none if it is."""
+    """A selector that learns is told of every success, beside observers too.
+
+    It is told under its own lock if it is not thread-safe, and under none if it is.
+    """
     selector = Learning(thread_safe=thread_safe)
     lb = LoadBalancer(["a"], selector=selector, load=InFlight())
     selector.locks = lb._runtime.locks
@@ -160,7 +163,7 @@ def test_a_selector_that_learns_is_told_of_every_success(*, thread_safe: bool, o
 
 
 def test_a_task_that_queues_another_keeps_the_turn() -> None:
-    """Nothing else tells the machines while it runs; what was queued is done after it."""
+    """While a queued task runs, nothing else tells the machines. A task that it queues is done after it."""
     turn, done = Turn(EngineLocks()), list[str]()
 
     def outer() -> list[Event]:

@@ -149,7 +149,10 @@ def test_time_reads_only_machines_that_are_due(machines: dict[str, Machine]) -> 
 def test_an_interrupt_after_a_machine_was_told_is_made_good_by_the_next_request(
     machines: dict[str, Machine], keyed: bool
 ) -> None:
-    """If a machine took an endpoint out and the thread was interrupted before the state showed it, the next does."""
+    """The next request shows an ejection that a machine made.
+
+    This holds if an interrupt came before the state showed it.
+    """
     lb = LoadBalancer(["a", "b"], health=maker(machines), clock=ManualClock())
     machines["a"].interrupt = True
     lease = lb.acquire(exclude=["b"])

@@ -217,7 +217,10 @@ def test_a_lost_lease_that_another_thread_takes_first_is_no_error() -> None:
     [(True, r"acquired at .*test_ledger\.py"), (False, "make the balancer with debug=True")],
 )
 def test_where_a_lost_lease_was_opened_is_known_for_debugging_only(*, debug: bool, where: str) -> None:
-    """Looking for it takes longer than a request."""
+    """The place where a lost lease was opened is known with ``debug`` only.
+
+    Finding it takes longer than a request.
+    """
     lb: LoadBalancer[str] = LoadBalancer(["a", "b"], debug=debug)
     lb.on_start(lambda endpoint: None)  # so that all requests go the long way
     lb.acquire(exclude={"b"})

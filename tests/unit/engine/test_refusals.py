@@ -30,7 +30,11 @@ def test_a_selector_that_gives_no_reasons_is_named_alone():
 
 
 def test_reasons_are_counted_and_say_what_to_do():
-    """At their limit: shed load, or retry at a time, never a negative one; unmatched: add one that matches."""
+    """Reasons are counted, and each says what to do.
+
+    At a limit it is to shed load, or to retry at a time that is never negative; for labels that nothing
+    matches, to add an endpoint.
+    """
     limit = [Reason.SATURATED, Reason.UNMATCHED, Reason.SATURATED]
     error = refused("Mine", 3, limit, None, now=5.0)
     assert type(error) is SaturatedError
@@ -75,7 +79,7 @@ def test_the_kind_of_error_says_what_was_missing():
     ids=repr,
 )
 def test_bad_arguments_of_a_request_are_refused_by_name(options):
-    """Nothing is picked, and the error names the argument."""
+    """A wrong argument of a request is refused by an error that names it, and nothing is picked."""
     lb = LoadBalancer(["a", "b"])
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         lb.acquire(**options)
@@ -160,7 +164,7 @@ def test_a_misspelt_hook_of_a_subclass_is_refused(name, meant):
 
 
 def test_a_misspelt_hook_of_a_load_is_refused():
-    """The same of loads, when the first node is made."""
+    """A public name of a load that is nearly a hook's is refused when the first node is made."""
 
     class Mine(Load):
         def started(self, *, now, cost):
