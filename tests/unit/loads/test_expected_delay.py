@@ -135,7 +135,7 @@ def test_pace_never_falls_to_zero():
 
 @pytest.mark.parametrize(("inflight", "times"), [(0, 1.0), (1, 14 / 6), (3, 6.0), (7, 8 * 13 / 6)])
 def test_a_longer_queue_counts_for_more_than_its_length(inflight, times):
-    """With q requests, its own included, a request counts ``q * (q + 5) / 6`` times the pace: it delays others, too."""
+    """A request with q requests in flight, its own included, counts ``q * (q + 5) / 6`` times the pace."""
     _, (node,) = pool_of("a")
     answer(node, 4.0, 1.0)
     node.inflight = inflight
@@ -349,7 +349,7 @@ def idle_pool(picks, *, at, also=0):
 
 
 def test_an_endpoint_without_a_request_for_long_is_tried():
-    """After so many seconds and requests, both: the next pick goes there, whatever is known of it."""
+    """An endpoint without a request for enough seconds and requests gets the next pick."""
     wanted = -math.inf
     _, a, b, _ = idle_pool(26, at=20.0)
     assert (a.latency_estimate, b.latency_estimate) == (6.0 * a.load.price, wanted)
@@ -365,7 +365,7 @@ def test_an_endpoint_without_a_request_for_long_is_tried():
 
 
 def test_an_endpoint_is_not_tried_while_it_has_requests():
-    """One in flight may still answer."""
+    """While a request to an endpoint is in flight, no trial of that endpoint is sent."""
     pool, a, b, _ = idle_pool(25, at=20.0)
     b.inflight += 1
     pool.advance(now=26.0)
@@ -376,7 +376,7 @@ def test_an_endpoint_is_not_tried_while_it_has_requests():
 
 
 def test_an_endpoint_that_has_failed_is_tried_like_any_other():
-    """Healed or not: at low load nothing else may lead a request there."""
+    """An endpoint that has failed is tried like any other, whether it has healed or not."""
     pool, a, b, _ = idle_pool(25, at=18.0)
     end(b, Outcome.FAILURE, start=18.0, at=18.0)
     pool.advance(now=18.5)
@@ -390,7 +390,10 @@ def test_an_endpoint_that_has_failed_is_tried_like_any_other():
 @pytest.mark.parametrize("outcome", [Outcome.FAILURE, Outcome.IGNORED, Outcome.CANCELLED])
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_trial_that_ends_without_an_answer_is_made_again(outcome, seen):
-    """After the same time, whether a sweep saw the request under way or not."""
+    """A trial that ends without an answer is made again after the same time.
+
+    It does not matter whether a sweep saw the request under way.
+    """
     pool, a, b, _ = idle_pool(26, at=20.0)
     assert b.latency_estimate == -math.inf
     b.inflight += 1
@@ -447,9 +450,9 @@ def trials(pool, a, b, latency, start, rounds, *, per_s=2):
 
 
 def test_an_endpoint_that_is_slow_several_times_is_tried_more_rarely():
-    """After far more than the least pace six times, or four times that often: sixteen times as long.
+    """A slow endpoint is tried after sixteen times as long once enough answers were far above the least pace.
 
-    One quick answer puts that off by one slow one.
+    One quick answer makes up for one slow answer.
     """
     pool, a, b, _ = idle_pool(4, at=0.5)
     assert trials(pool, a, b, 90.0, 0.0, 8) == [20.0] * 6 + [308.0] * 2
@@ -471,7 +474,7 @@ def test_an_endpoint_that_is_slow_several_times_is_tried_more_rarely():
 
 
 def test_an_ejection_forgets_failures_and_most_of_the_past():
-    """Back from an ejection, success is whole, and the pace counts for 50 answers at most."""
+    """An ejection makes success whole again. The pace from before counts for 50 answers at most."""
     _, (node,) = pool_of("a")
     for number in range(100):
         answer(node, 1.0, 10.0 + number)
@@ -515,7 +518,7 @@ def test_what_answers_is_remembered():
 
 
 def test_an_endpoint_that_has_gone_is_left_out():
-    """It counts no more; one of the same id that has taken its place stays."""
+    """An endpoint that has left counts no more; one of the same id that has taken its place stays."""
     pool, (a, b) = pool_of("a", "b")
     answer(a, 4.0, 1.0)
     answer(b, 16.0, 1.0)

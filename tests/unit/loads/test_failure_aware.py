@@ -43,7 +43,7 @@ def test_an_idle_endpoint_fades_towards_the_median() -> None:
 
 
 def test_successes_make_up_for_a_failure() -> None:
-    """Each raises the share of successes; long after the failure it is whole again."""
+    """Each success raises the share of successes. Long after a failure the share is whole again."""
     _, (node, _) = answered(0.1, 0.1)
     load = load_of(node)
     load.finished(Completion(Outcome.FAILURE, started_at=100.0, ended_at=101.0))

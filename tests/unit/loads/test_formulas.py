@@ -26,7 +26,7 @@ def ended(start: float, end: float) -> Completion:
 @pytest.mark.parametrize("policy", [EwmaLatency, PeakEwmaLatency])
 @pytest.mark.parametrize("decay", [0.0, -1.0, math.nan, math.inf, True])
 def test_a_time_constant_is_finite_and_above_zero(policy: type, decay: float) -> None:
-    """0 is refused, and the smallest positive figure taken."""
+    """A time constant of 0 is refused, and the smallest positive number is accepted."""
     with pytest.raises(ConfigurationError):
         policy(decay=decay)
     assert policy(decay=1e-9).decay == 1e-9

@@ -108,7 +108,7 @@ def test_slow_answers_put_trials_off(answers: tuple[float, ...], given_up: bool)
 
 
 def test_answers_outside_a_trial_count_for_nothing() -> None:
-    """What an endpoint answers while it is in use is in its pace already."""
+    """The answers of an endpoint outside a trial change nothing of its trials."""
     probe = IdleProbe()
     for _ in range(9):
         probe.answered(9.0)
@@ -124,7 +124,10 @@ def test_a_trial_that_was_not_sent_stays_wanted() -> None:
 
 
 def test_a_request_without_an_answer_ends_a_trial_and_speaks_neither_for_nor_against_the_endpoint() -> None:
-    """Whether it was seen to begin or not."""
+    """A request without an answer ends a trial and counts neither for nor against the endpoint.
+
+    It does not matter whether the request was seen to begin.
+    """
     probe = tried(*(9.0,) * 5)
     for seen in (True, False):
         probe.stage = Stage.WANTED

@@ -61,7 +61,7 @@ def test_endpoints_that_join_together_are_made_in_the_order_of_their_places(sele
 
 
 def test_places_are_drawn_at_random():
-    """Each of 17 endpoints is as likely as another to stand at each place."""
+    """Each of 17 endpoints that join is as likely as another to get each place."""
     rng, found = Random(5), Counter()
     for _ in range(3000):
         order = ExpectedDelay().for_pool().joining_order(17, rng)
@@ -74,7 +74,10 @@ def test_places_are_drawn_at_random():
 
 @pytest.mark.parametrize("count", [1, 16])
 def test_few_endpoints_are_made_as_they_are_listed(count):
-    """Small pools are compared whole: nothing is drawn, and no place is left over from before."""
+    """The endpoints of a small pool are made as they are listed.
+
+    No place is drawn, and none is left from before.
+    """
     policy, rng = Made(), Random(1)
     pool = policy.for_pool()
     pool.joining_order(30, rng)

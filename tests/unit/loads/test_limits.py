@@ -39,5 +39,5 @@ def test_a_setting_takes_the_values_at_its_edge_and_none_beyond(kind, name):
 
 @pytest.mark.parametrize("kind", [EwmaLatency, PeakEwmaLatency])
 def test_the_decay_of_a_load_need_not_be_named(kind):
-    """It is the first field, and may be given by position."""
+    """The decay of a load is its first field and may be given by position."""
     assert kind(3.0) == kind(decay=3.0)

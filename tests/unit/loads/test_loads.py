@@ -28,7 +28,7 @@ def node_of(policy, weight=1.0):
 
 @pytest.mark.parametrize("policy", EVERY, ids=repr)
 def test_asking_changes_nothing(policy):
-    """A value is pure: same time, same answer, however often."""
+    """Reading a load changes nothing: the same time gives the same value, however often it is read."""
     node = node_of(policy)
     node.inflight = 2
     node.load.started(now=0.0, cost=2.0)
@@ -40,7 +40,7 @@ def test_asking_changes_nothing(policy):
 
 @pytest.mark.parametrize("policy", EVERY, ids=repr)
 def test_more_in_flight_is_more_load_once_known(policy):
-    """Whatever else a load looks at."""
+    """Once an endpoint is known, more requests in flight are more load, for every load policy."""
     node = node_of(policy)
     node.inflight = 1
     node.load.started(now=0.0, cost=1.0)
@@ -52,7 +52,7 @@ def test_more_in_flight_is_more_load_once_known(policy):
 
 
 def test_in_flight_counts_relative_to_capacity():
-    """Twice the weight may hold twice as much."""
+    """An endpoint of twice the weight has the same load with twice as many requests in flight."""
     light, heavy = make_nodes({"light": 1, "heavy": 3}, inflight={"light": 1, "heavy": 3})
     assert light.load.value(now=0.0) == heavy.load.value(now=0.0) == 2.0
 
@@ -98,7 +98,10 @@ def test_a_request_that_starts_while_another_ends_keeps_its_cost():
 
 @pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency()], ids=repr)
 def test_expected_wait_is_latency_times_who_is_ahead_plus_one(policy):
-    """Fading towards 0 while idle."""
+    """The load is latency times the requests in flight plus one.
+
+    It fades towards 0 while the endpoint is idle.
+    """
     node = node_of(policy)
     node.load.finished(ended(end=0.2))
     assert node.load.value(now=0.2) == pytest.approx(0.2)
@@ -109,7 +112,10 @@ def test_expected_wait_is_latency_times_who_is_ahead_plus_one(policy):
 
 @pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency(), FailureAware()], ids=repr)
 def test_a_newcomer_is_tried_by_one_request_not_by_all(policy):
-    """Free while idle, very slow while its first request is out."""
+    """A new endpoint has no load while it is idle.
+
+    It has a very high load while its first request is in flight.
+    """
     node = node_of(policy)
     assert node.load.value(now=0.0) == 0.0
     node.inflight = 1
@@ -119,7 +125,7 @@ def test_a_newcomer_is_tried_by_one_request_not_by_all(policy):
 @pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency(), FailureAware()], ids=repr)
 @pytest.mark.parametrize("outcome", [Outcome.FAILURE, Outcome.CONNECT_FAILED, Outcome.OVERLOADED])
 def test_a_fast_failure_is_never_taken_for_speed(policy, outcome):
-    """1 ms to fail after 50 ms to succeed does not make an endpoint attractive."""
+    """A failure after 1 ms does not lower the load of an endpoint that took 50 ms to succeed."""
     node = node_of(policy)
     node.load.finished(ended(end=0.05))
     before = node.load.value(now=0.06)
@@ -130,7 +136,7 @@ def test_a_fast_failure_is_never_taken_for_speed(policy, outcome):
 @pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency(), FailureAware()], ids=repr)
 @pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.CANCELLED])
 def test_giving_up_is_a_lower_bound_of_latency(policy, outcome):
-    """It can raise the estimate and never lower it."""
+    """A request that was given up can raise the latency estimate and never lowers it."""
     node = node_of(policy)
     node.load.finished(ended(end=0.5))
     node.load.finished(ended(outcome, start=0.5, end=0.6))
@@ -142,7 +148,7 @@ def test_giving_up_is_a_lower_bound_of_latency(policy, outcome):
 
 @pytest.mark.parametrize("policy", EVERY, ids=repr)
 def test_what_is_ignored_blames_none(policy):
-    """The caller's own trouble leaves no trace."""
+    """A request that ends ignored changes nothing in the load of its endpoint."""
     node = node_of(policy)
     node.load.finished(ended(end=0.05))
     before = node.load.value(now=0.05)
@@ -152,14 +158,14 @@ def test_what_is_ignored_blames_none(policy):
 
 @pytest.mark.parametrize("policy", [EwmaLatency(), PeakEwmaLatency(), FailureAware()], ids=repr)
 def test_the_first_byte_is_where_latency_ends(policy):
-    """A stream of a minute is not slow."""
+    """Latency ends at the first byte, so a stream of a minute does not count as slow."""
     node = node_of(policy)
     node.load.finished(ended(end=60.0, first_byte_at=0.1))
     assert node.load.value(now=60.0) <= 0.11
 
 
 def test_failures_weigh_by_the_cube_of_what_still_succeeds():
-    """The worked example of the docstring: a second of failures is a factor of twenty."""
+    """A failure-aware load is divided by the cube of success: a second of failures is a factor of twenty."""
     node = node_of(FailureAware())
     node.load.finished(ended(end=0.05))
     node.load.finished(ended(Outcome.FAILURE, start=1.04, end=1.05))
@@ -170,7 +176,7 @@ def test_failures_weigh_by_the_cube_of_what_still_succeeds():
 
 
 def test_success_has_a_floor():
-    """However long it fails, the load stays finite and it can come back."""
+    """However long an endpoint fails, its load stays finite and can fall again."""
     node = node_of(FailureAware(floor=0.1, exponent=2.0))
     node.load.finished(ended(end=1.0))
     for second in range(2, 200):
@@ -179,7 +185,7 @@ def test_success_has_a_floor():
 
 
 def test_an_idle_endpoint_fades_to_the_median_of_its_peers_not_to_zero():
-    """Being idle is not a merit."""
+    """The load of an idle endpoint fades to the median of its peers, and not to zero."""
     nodes = make_nodes(["slow", "b", "c"], load=FailureAware())
     for node, latency in zip(nodes, (5.0, 0.1, 0.1), strict=True):
         node.load.finished(ended(end=latency))
@@ -252,7 +258,7 @@ def test_the_quick_comparison_agrees_with_the_values():
 
 @pytest.mark.parametrize("load", EVERY)
 def test_a_load_that_is_not_told_of_starts_keeps_requests_on_the_fast_path(load):
-    """It says that it needs no start, so that a plain request is picked for without the slow path."""
+    """A load that says it needs no start leaves plain requests on the fast path."""
     lb = LoadBalancer(["a", "b"], selector=PowerOfChoices(), load=load)
     lb.acquire().release()
     pick, *_ = lb._current.fast
@@ -261,7 +267,7 @@ def test_a_load_that_is_not_told_of_starts_keeps_requests_on_the_fast_path(load)
 
 @pytest.mark.parametrize("policy", [InFlight(), InFlightCost()], ids=repr)
 def test_counts_need_no_clock(policy):
-    """Where nothing else is due, a request over a count of leases does not ask what time it is."""
+    """Where nothing else is due, a request with a load that counts leases reads no clock."""
     asked = []
 
     def clock():

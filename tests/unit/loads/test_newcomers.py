@@ -31,7 +31,7 @@ def joined(pool, rng):
 
 
 def test_a_newcomer_is_taken_for_one_of_the_others():
-    """Each is as likely as another."""
+    """A new endpoint is given the pace of one of the others, and each is as likely as another."""
     rng, found = Random(3), Counter()
     for _ in range(3000):
         pool = pool_of(*PACES)
@@ -43,7 +43,7 @@ def test_a_newcomer_is_taken_for_one_of_the_others():
 
 
 def test_the_first_answer_ends_the_guess():
-    """Whatever was guessed, an answer of 2.25 s is a pace of 2.25 s."""
+    """The first answer replaces the guessed pace: an answer of 2.25 s is a pace of 2.25 s."""
     rng = Random(4)
     for _ in range(20):
         node = joined(pool_of(*PACES), rng)
@@ -68,7 +68,7 @@ def test_the_first_endpoints_have_the_mean_of_those_that_have_answered():
 
 
 def test_of_many_balancers_one_in_eleven_begins_with_an_eleventh_endpoint():
-    """At rest, after ten endpoints of different speeds: few begin there, and some do."""
+    """Of many balancers with ten known endpoints, few send their next request to an eleventh, and some do."""
     first, balancers = 0, 2200
     for seed in range(balancers):
         clock = ManualClock(100.0)

@@ -45,7 +45,7 @@ def test_reports_that_say_nothing_of_utilization_change_no_pick(size):
 
 
 def test_an_endpoint_that_always_reports_the_same_has_the_factor_one():
-    """Whatever it reports, true or not."""
+    """An endpoint that always reports the same utilization has the factor 1, whatever it reports."""
     for utilization in (1e-6, 0.3, 0.99, 7.0, 1e12):
         reported = ReportedUtilization(200.0)
         for number in range(50):
@@ -64,7 +64,7 @@ def test_the_factor_is_the_root_of_what_is_reported_over_what_is_usual():
 
 
 def test_the_average_forgets():
-    """After a long time, what was usual counts little beside one report."""
+    """After a long time, the average of old reports counts little beside one new report."""
     reported = ReportedUtilization(10.0)
     for _ in range(100):
         reported.record(busy(9.0), 0.0)
@@ -77,7 +77,10 @@ def test_the_average_forgets():
     ("usual", "last", "factor"), [(0.001, 1e12, MAX_FACTOR), (1e12, 0.001, 1.0 / MAX_FACTOR)]
 )
 def test_a_lie_changes_a_price_by_no_more_than_two(usual, last, factor):
-    """Neither upwards nor downwards, and a figure above ten is taken for ten."""
+    """Reported utilization changes a price by a factor of two at most, up or down.
+
+    A figure above ten is taken for ten.
+    """
     reported = ReportedUtilization(200.0)
     for _ in range(1_000):
         reported.record(busy(usual), 0.0)
@@ -87,7 +90,10 @@ def test_a_lie_changes_a_price_by_no_more_than_two(usual, last, factor):
 
 
 def test_a_report_counts_for_five_seconds():
-    """At five seconds it counts, later it does not, and neither does one from after a clock was set back."""
+    """A report counts for up to five seconds.
+
+    It does not count later, or when the clock has been set back to before it.
+    """
     reported = ReportedUtilization(200.0)
     reported.record(busy(0.1), 100.0)
     reported.record(busy(2.0), 100.0)
@@ -100,7 +106,7 @@ def test_a_report_counts_for_five_seconds():
 
 @pytest.mark.parametrize("report", [NOT_REPORTED, LoadReport()], ids=["other-figures", "empty"])
 def test_a_report_without_utilization_replaces_none(report):
-    """The report before stays in force."""
+    """A report without utilization leaves the report before it in force."""
     reported = ReportedUtilization(200.0)
     reported.record(busy(0.1), 0.0)
     reported.record(busy(1.0), 0.0)
@@ -120,7 +126,10 @@ def test_the_processors_speak_where_the_application_does_not():
 
 @pytest.mark.parametrize("size", [4, 30])
 def test_an_endpoint_that_reports_more_than_usual_is_picked_less(size):
-    """In small and large pools; five seconds after its last report it has again the share that it had."""
+    """An endpoint that reports more than usual is picked less, in small and large pools.
+
+    Five seconds after its last report it has its former share.
+    """
     clock = ManualClock()
     lb = LoadBalancer([f"e{number}" for number in range(size)], clock=clock, rng=Random(3))
 

@@ -25,7 +25,10 @@ def pool(**facts):
 
 
 def test_a_cost_counts_from_the_pick_to_the_first_byte():
-    """A request counts with its cost until its answer begins; the second notice of that, and the end, change nothing."""
+    """A request counts with its cost until its answer begins.
+
+    A second notice of the answer, and the end, change nothing.
+    """
     lb, value = pool()
     open_for_long = lb.acquire(cost=5.0)
     lease = lb.acquire(cost=900.0)
