@@ -26,7 +26,7 @@ def notes_of(d: int, weights: dict[str, float], exclude: tuple[str, ...] = ()) -
 
 @pytest.mark.parametrize(("d", "noted"), [(1, 1), (2, 2), (3, 3), (4, 4), (9, 4)])
 def test_an_explanation_names_each_endpoint_that_was_compared_once(d: int, noted: int) -> None:
-    """``d`` distinct endpoints, or all if there are fewer, each with its load."""
+    """An explanation names ``d`` distinct endpoints, or all if there are fewer, each with its load."""
     notes = notes_of(d, dict.fromkeys("abcd", 1.0))
     assert len(notes) == len(set(notes)) == noted
     assert all(note.startswith("drew '") and note.endswith("', load 0") for note in notes)

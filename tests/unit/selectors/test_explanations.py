@@ -53,14 +53,14 @@ def test_a_ring_refuses_wrong_points_at_construction(vnodes: object) -> None:
 
 @pytest.mark.parametrize("d", [0, -1, 1.5, True])
 def test_choices_refuse_a_wrong_number_at_construction(d: object) -> None:
-    """``d`` is a whole number >= 1."""
+    """A number of choices that is not a whole number >= 1 is refused at construction."""
     with pytest.raises(ConfigurationError) as caught:
         PowerOfChoices(d)
     assert caught.value.parameter == "d"
 
 
 def test_an_explanation_has_the_load_that_was_least() -> None:
-    """Of so many endpoints."""
+    """An explanation has the least load, and the number of endpoints that it was the least of."""
     lb = LoadBalancer(["a", "b", "c"], selector=LeastResponseTime())
     assert lb.explain(exclude=["a"]).notes == ("the least load of 2 is 0",)
 
@@ -90,7 +90,7 @@ def test_a_picker_by_key_is_for_requests_with_a_key(*, keyed: bool) -> None:
 
 
 def test_a_ring_selector_has_the_points_that_it_says() -> None:
-    """A hundred and fifty per endpoint and unit of weight, as the structure of the same name."""
+    """A ring selector has 150 points per endpoint and unit of weight, as the structure of the same name."""
     weights = {"a": 1.0, "b": 2.0, "c": 3.0}
     made, ring = RingHash().structure(weights), HashRing(weights, vnodes=150)
     keys = [f"key:{number}" for number in range(2_000)]

@@ -52,7 +52,7 @@ def test_ties_are_broken_at_random():
 
 
 def test_nodes_that_no_balancer_tells_are_scanned():
-    """If loads are not told of ends, no order is kept."""
+    """If loads are not told of ends, no order is kept and each pick looks at all endpoints."""
     nodes = make_nodes(["a", "b"], load=PeakEwmaLatency())
     assert LeastResponseTime().pickers(make_snapshot(nodes), rng=Random(1)) == (None, None)
 

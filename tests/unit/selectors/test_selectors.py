@@ -38,7 +38,10 @@ class TestRoundRobin:
     """In turn."""
 
     def test_it_starts_anywhere(self):
-        """A thousand balancers that start together do not hit the same endpoint together."""
+        """Round robin starts anywhere.
+
+        A thousand balancers that start together do not pick the same endpoint.
+        """
         starts = Counter()
         for seed in range(600):
             balancer = LoadBalancer(list("abc"), selector=RoundRobin(), rng=Random(seed))
@@ -46,7 +49,7 @@ class TestRoundRobin:
         assert abs(chi_square_z(starts, dict.fromkeys("abc", 1))) < Z
 
     def test_the_turn_survives_a_change_of_membership(self):
-        """It goes on after the endpoint it was at, not from the beginning."""
+        """After a change of membership the turn goes on after the endpoint it was at."""
         selector = RoundRobin()
         nodes = make_nodes(list("abcdef"))
         before = ids(selector, make_snapshot(nodes), 3)[-1]
@@ -63,7 +66,7 @@ class TestRoundRobin:
 
 @pytest.mark.parametrize("kind", [RoundRobin, SmoothWeightedRoundRobin, StrideScheduling])
 def test_an_exclusion_of_one_does_not_double_the_load_of_its_neighbour(kind):
-    """Survivors share evenly, which plain "skip to the next" does not do."""
+    """With one endpoint excluded, the others share its requests evenly."""
     snapshot = make_snapshot(list("abcd"))
     picked = Counter(ids(kind(), snapshot, 3_000, exclude={"a"}))
     assert (
@@ -75,7 +78,7 @@ class TestPowerOfChoices:
     """Two draws, the lighter one."""
 
     def test_the_most_loaded_is_never_picked(self):
-        """Draws are distinct: with repetition it would be, once in n squared."""
+        """The endpoint with the most load is never picked, as the endpoints drawn are distinct."""
         nodes = make_nodes(list("abcdefgh"), inflight={"h": 1})
         snapshot = make_snapshot(nodes)
         selector = PowerOfChoices()
@@ -85,7 +88,7 @@ class TestPowerOfChoices:
 
     @pytest.mark.parametrize("d", [1, 2, 3, 8, 20])
     def test_the_least_of_d_wins_as_often_as_it_is_drawn(self, d):
-        """Idle among busy: picked with probability d/n, or always when all are looked at."""
+        """One idle endpoint among busy ones is picked with probability d/n, or always with d = n."""
         nodes = make_nodes(list("abcdefgh"), inflight=dict.fromkeys("bcdefgh", 5))
         picker = PowerOfChoices(d).picker(make_snapshot(nodes), rng=Random(3))
         hits = sum(picker().id == "a" for _ in range(4_000))
@@ -96,7 +99,7 @@ class TestPowerOfChoices:
             assert abs(share_z(hits, 4_000, share)) < Z
 
     def test_one_endpoint_is_enough(self):
-        """A pool of one is always answered with it; of two, both are compared."""
+        """In a pool of one, every pick is that endpoint; in a pool of two, both are compared."""
         assert ids(PowerOfChoices(), make_snapshot(["a"]), 3) == ["a"] * 3
         nodes = make_nodes(["a", "b"], inflight={"a": 1})
         assert set(ids(PowerOfChoices(), make_snapshot(nodes), 50)) == {"b"}
@@ -106,19 +109,19 @@ class TestLeastRequest:
     """The fewest per weight."""
 
     def test_the_score_counts_the_request_to_come(self):
-        """(active + 1) / weight: an idle heavy one before an idle light one."""
+        """The score is (active + 1) / weight. An idle heavy endpoint is picked before an idle light one."""
         nodes = make_nodes({"light": 1, "heavy": 3})
         assert set(ids(LeastRequest(), make_snapshot(nodes), 20)) == {"heavy"}
         nodes = make_nodes({"light": 1, "heavy": 3}, inflight={"heavy": 3})
         assert set(ids(LeastRequest(), make_snapshot(nodes), 20)) == {"light"}
 
     def test_ties_are_random(self):
-        """Among equal loads each is picked equally often, and not the first declared."""
+        """Among equal loads each endpoint is picked equally often, and not the first declared."""
         counts = Counter(ids(LeastRequest(), make_snapshot(list("abc")), 3_000))
         assert abs(chi_square_z(counts, dict.fromkeys("abc", 1))) < Z
 
     def test_held_requests_spread_by_weight(self):
-        """Filled up, in-flight is in proportion to weight."""
+        """When requests are held, the endpoints' numbers in flight are in proportion to their weights."""
         pool = [Endpoint("a", weight=1), Endpoint("b", weight=2), Endpoint("c", weight=5)]
         balancer = LoadBalancer(pool, selector=LeastRequest(), rng=Random(1))
         leases = [balancer.acquire() for _ in range(80)]
@@ -128,13 +131,16 @@ class TestLeastRequest:
 
 
 def test_least_response_time_takes_the_soonest():
-    """The one whose expected wait is least, among all."""
+    """Least response time picks the endpoint whose expected wait is the least of all."""
     nodes = make_nodes(["a", "b", "c"], load=InFlight(), inflight={"a": 2, "b": 1, "c": 3})
     assert set(ids(LeastResponseTime(), make_snapshot(nodes), 20)) == {"b"}
 
 
 def test_source_hash_is_the_foil_it_says_it_is():
-    """Hash % N over the eligible; four to five endpoints move 80 % of the keys."""
+    """Source hash picks hash % N over the eligible endpoints.
+
+    From four to five endpoints, 80 % of the keys move.
+    """
     four, five = make_snapshot(list("abcd")), make_snapshot(list("abcde"))
     selector = SourceHash()
     keys = [f"key-{k}" for k in range(4_000)]
@@ -157,7 +163,10 @@ def test_first_is_the_first():
     [WeightedRandom, SmoothWeightedRoundRobin, StrideScheduling, PowerOfChoices, LeastRequest],
 )
 def test_shares_follow_weights_after_every_change(kind):
-    """Removal, ejection, exclusion, a new weight: the survivors' shares are in proportion, each time."""
+    """After each change the shares of the rest are in proportion to weights.
+
+    Changes are removal, ejection, exclusion and a new weight.
+    """
     balancer = LoadBalancer(
         {id: id for id in "abcdef"},
         selector=kind(),
@@ -217,11 +226,11 @@ def test_a_key_goes_where_it_is_explained_to_go(kind):
 
 @pytest.mark.parametrize("name", selectors.__all__)
 def test_shipped_selectors_are_called_under_no_lock(name):
-    """Each says that several threads may call it at the same time, so that no request waits for another."""
+    """Each shipped selector may be called by several threads at once. No request waits for another."""
     assert getattr(selectors, name)().thread_safe is True
 
 
 def test_selectors_by_hash_say_that_the_key_decides_and_no_others_do():
-    """``keyed`` is true of the five whose picks follow from the key."""
+    """``keyed`` is true of the five selectors whose picks follow from the key, and of no others."""
     keyed = {name for name in selectors.__all__ if getattr(getattr(selectors, name), "keyed", False)}
     assert keyed == {"BoundedLoad", "MaglevHash", "RendezvousHash", "RingHash", "SourceHash"}

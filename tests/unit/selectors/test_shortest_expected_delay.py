@@ -170,7 +170,7 @@ def test_the_slow_path_follows_the_same_rule(size, told):
 
 @pytest.mark.parametrize("told", [True, False])
 def test_all_but_one_excluded_leaves_that_one(told):
-    """However large the pool is, the one that is left is found."""
+    """However large a pool is, a request that excludes all endpoints but one goes to that one."""
     nodes = made({f"e{k}": 1.0 for k in range(61)}, told=told)
     selector, snapshot = ShortestExpectedDelay(), make_snapshot(nodes)
     for left in nodes:
@@ -214,7 +214,7 @@ def test_the_last_pick_is_restated_before_the_next():
 
 
 def test_delays_that_are_no_longer_true_are_not_used():
-    """In-flight that changed behind the selector's back is seen."""
+    """If the number in flight changes without the selector's knowledge, the next pick uses the new number."""
     nodes = made({"a": 1.0, "b": 1.0})
     selector, snapshot = ShortestExpectedDelay(), make_snapshot(nodes)
     nodes[0].inflight = 5
@@ -235,7 +235,7 @@ def test_other_loads_are_asked_for_their_value():
 
 
 def test_expected_delays_of_several_pools_are_compared_by_value():
-    """Loads that share nothing have no common turns."""
+    """Endpoints whose loads share nothing are compared by their loads' values."""
     nodes = tuple(Node(Endpoint(id), ExpectedDelay()) for id in "ab")
     nodes[0].inflight = 1
     pick = ShortestExpectedDelay().picker(make_snapshot(nodes), rng=Random(1))
@@ -244,7 +244,7 @@ def test_expected_delays_of_several_pools_are_compared_by_value():
 
 
 def test_a_trace_says_why():
-    """The delay that decided is noted, with four digits."""
+    """A trace has the delay that decided, with four digits."""
     nodes = made({"a": 1.0, "b": 1.0})
     nodes[0].inflight = 2
     ctx = make_context(now=3.0)
@@ -255,7 +255,7 @@ def test_a_trace_says_why():
 
 
 def test_a_new_snapshot_has_a_new_order():
-    """Endpoints that have left are looked at no more."""
+    """With a new snapshot, endpoints that have left are looked at no more."""
     nodes = made({"a": 1.0, "b": 1.0})
     selector = ShortestExpectedDelay()
     selector.select(make_snapshot(nodes), make_context())
