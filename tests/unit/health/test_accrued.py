@@ -48,7 +48,7 @@ def naive(fall, reset, rise, results):
 
 @pytest.mark.parametrize(("fall", "reset", "rise"), [(1, 1, 1), (2, 2, 3), (3, 1, 2), (2, 3, 2)])
 def test_every_sequence_of_ten_checks_agrees_with_a_naive_model(fall, reset, rise):
-    """All 1024 sequences, state by state."""
+    """After every one of the 1024 sequences of ten checks, the state is that of a naive model."""
     config = AccruedFailures(fall=fall, reset=reset, rise=rise)
     for results in product((True, False), repeat=10):
         assert states(config, results) == naive(fall, reset, rise, results)
@@ -100,7 +100,7 @@ def test_a_balancer_ejects_an_endpoint_whose_failures_add_up():
 
 @pytest.mark.parametrize("begin", [CheckState.UP, CheckState.DOWN])
 def test_a_machine_may_begin_up_or_down(begin):
-    """The first check then counts like any other."""
+    """A machine may begin up or down, and the first check counts like any other."""
     machine = AccruedFailures(fall=2, reset=1, rise=2)(begin)
     before = machine.up
     machine.observe(passed=not before, now=0.0)
@@ -111,7 +111,7 @@ def test_a_machine_may_begin_up_or_down(begin):
 
 
 def test_the_time_of_the_last_change_is_kept():
-    """``since`` moves with the state only."""
+    """``since`` is the time of the last change of state, and does not move with a check that changes none."""
     machine = AccruedFailures(fall=1, reset=1, rise=1)()
     seen = []
     for now, passed in ((1.0, True), (2.0, True), (3.0, False), (4.0, False), (5.0, True)):
@@ -129,7 +129,10 @@ def test_counts_are_whole_and_positive(name):
 
 
 def test_the_state_tells_a_falling_endpoint_from_one_that_is_up():
-    """Up, and falling only after a failed check that has not been made good; down, and rising after a passed one."""
+    """A machine is falling after a failed check that has not been made good.
+
+    It is rising after a passed one.
+    """
     machine = AccruedFailures(fall=2, reset=2, rise=2)()
     seen = []
     for k, passed in enumerate([True, True, False, True, True, False, False, True, True]):

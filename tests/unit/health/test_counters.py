@@ -47,14 +47,14 @@ def test_thresholds_agree_with_looking_back(results, rise, fall):
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_the_first_check_decides_alone(passed):
-    """Envoy: a host that was never checked is up or down after one check."""
+    """The first check of a host decides alone whether it is up or down, as in Envoy."""
     machine = Thresholds(rise=9, fall=9)()
     assert machine.observe(passed=passed, now=1.0) is (CheckState.UP if passed else CheckState.DOWN)
     assert machine.since == 1.0
 
 
 def test_alternating_never_changes_anything():
-    """Hysteresis: with thresholds of two an endpoint that alternates is believed what it was."""
+    """With thresholds of two, an endpoint whose checks alternate keeps its state."""
     for start in (CheckState.UP, CheckState.DOWN):
         machine = Thresholds(rise=2, fall=2)(start)
         for k in range(1000):
@@ -122,7 +122,10 @@ def test_detection_takes_as_long_as_the_formula(fall):
     limits=st.tuples(st.integers(1, 6), *[st.none() | st.integers(1, 4)] * 3),
 )
 def test_runs_agree_with_counting_back(ends, limits):
-    """Tripped iff the failures since the last success are too many, altogether or of a class with a limit."""
+    """A run trips if too many failures came since the last success, and only then.
+
+    Limits count all, or those of a class.
+    """
     threshold, connect, timeout, overloaded = limits
     config = ConsecutiveFailures(
         threshold=threshold, connect_failed=connect, timeout=timeout, overloaded=overloaded
@@ -157,7 +160,7 @@ def test_who_gives_up_is_no_failure():
 
 @given(ends=st.lists(st.booleans(), max_size=10), needed=st.integers(1, 4))
 def test_a_trial_ends_with_the_first_failure_or_enough_successes(ends, needed):
-    """Half-open: passed after so many successes in a row, failed with the first failure."""
+    """A trial passes after so many successes in a row, and fails with the first failure."""
     trial = Probation(successes=needed)()
     trial.begin(now=0.0)
     for good in ends:
@@ -220,7 +223,7 @@ def completion(outcome, at):
     max_fails=st.integers(1, 4),
 )
 def test_max_fails_keeps_the_books_of_nginx(steps, max_fails):
-    """Same states as a direct rendering of nginx's rule, request by request."""
+    """After each request, ``MaxFails`` has the states of a direct rendering of nginx's rule."""
     books, now = Books(max_fails, 10.0), 0.0
     machine = MaxFails(max_fails=max_fails, fail_timeout=10.0)("a", lambda _ejection: True, Random(0))
     for gap, good in steps:
@@ -250,7 +253,7 @@ def test_stragglers_prolong_but_are_no_news():
 
 
 def test_max_fails_never_takes_the_last():
-    """Unlike nginx, which answers 502; and it says so."""
+    """``MaxFails`` never ejects the last endpoint, unlike nginx, and an event says so."""
     machine = MaxFails()("a", lambda _ejection: False, Random(0))
     (event,) = machine.observe(completion(Outcome.FAILURE, 1.0), now=1.0)
     assert type(event).__name__ == "EjectionRefused"
@@ -288,7 +291,7 @@ def test_bad_figures_are_refused(make, options, parameter):
 
 @pytest.mark.parametrize("failing", [0.0, -0.1, 1.1, float("nan"), True])
 def test_a_probability_is_one(failing):
-    """The false alarm rate of nothing is not asked for."""
+    """A false alarm rate is computed only of a probability; other numbers are refused."""
     with pytest.raises(ConfigurationError):
         Thresholds().false_alarm(failing)
 

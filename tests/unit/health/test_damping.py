@@ -69,7 +69,7 @@ def test_the_slowest_period_that_suppresses(suppress, minutes):
 
 
 def test_one_flap_may_be_enough():
-    """If a flap is worth the threshold, every period suppresses."""
+    """If one flap is worth the threshold, every period suppresses."""
     assert math.isinf(FlapDamping(flap=2000.0).slowest_period)
     assert FlapDamping(flap=2000.0)().flap(now=5.0)
 
@@ -160,7 +160,7 @@ def test_a_pardon_keeps_the_penalty():
     ],
 )
 def test_figures_that_cannot_work_are_refused(options, parameter):
-    """Above all a threshold that the ceiling cannot reach: such a damping never does anything."""
+    """Figures that cannot work are refused, above all a threshold that the ceiling cannot reach."""
     with pytest.raises(ConfigurationError) as caught:
         FlapDamping(**options)
     assert caught.value.parameter == parameter
@@ -176,7 +176,7 @@ def test_a_ceiling_of_50_000_needs_91_minutes():
 
 
 def test_machines_are_made_by_their_figures():
-    """One damper an endpoint."""
+    """Calling a ``FlapDamping`` makes a ``Damper`` for one endpoint."""
     assert isinstance(FlapDamping()(), Damper)
 
 

@@ -46,7 +46,7 @@ def fall(machine, now):
 
 @pytest.mark.parametrize("outcome", sorted(FAILURES, key=lambda each: each.value))
 def test_the_threshold_counts_failures_of_every_kind(outcome):
-    """The third of three ejects, the second does not."""
+    """The third of three failures ejects, whatever their kinds; the second does not."""
     machine = make(threshold=3)
     assert hear(machine, outcome, 0.0) == []
     assert machine.health is Health.SUSPECT
@@ -60,7 +60,7 @@ def test_the_threshold_counts_failures_of_every_kind(outcome):
 
 @pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.IGNORED])
 def test_what_says_nothing_neither_counts_nor_clears(outcome):
-    """A cancellation between failures does not hide them."""
+    """A cancellation between failures neither counts as a failure nor ends the run."""
     machine = make(threshold=2)
     hear(machine, Outcome.FAILURE, 0.0)
     assert hear(machine, outcome, 0.0) == []
@@ -68,7 +68,7 @@ def test_what_says_nothing_neither_counts_nor_clears(outcome):
 
 
 def test_a_success_clears_the_run():
-    """In a row means in a row."""
+    """A success ends a run, so that only failures in a row eject."""
     machine = make(threshold=2)
     hear(machine, Outcome.FAILURE, 0.0)
     hear(machine, Outcome.SUCCESS, 0.0)
@@ -91,7 +91,10 @@ def test_time_out_trial_and_back():
 
 
 def test_failing_on_trial_ejects_at_once_and_for_longer():
-    """Back-off doubles to the maximum and starts over after a restoration."""
+    """A failure on trial ejects at once.
+
+    The time out doubles to the maximum, and starts over after a restoration.
+    """
     machine = make()
     now, lengths = 0.0, []
     fall(machine, now)
@@ -109,7 +112,10 @@ def test_failing_on_trial_ejects_at_once_and_for_longer():
 
 
 def test_a_pool_that_cannot_spare_it_says_so_once():
-    """The endpoint stays, one event tells, and a success makes it news again."""
+    """If a pool cannot spare an endpoint, the endpoint stays and one event says so.
+
+    Another event follows only after a success.
+    """
     machine = make(spare=False)
     (event,) = [e for _ in range(9) for e in hear(machine, Outcome.FAILURE, 0.0)]
     assert event == EjectionRefused(endpoint="a", at=0.0, cause="3 failures in a row")
@@ -119,7 +125,7 @@ def test_a_pool_that_cannot_spare_it_says_so_once():
 
 
 def test_only_what_could_change_something_is_watched():
-    """A healthy endpoint costs nothing."""
+    """A healthy endpoint is not watched, and one that a request could change is."""
     machine = make()
     assert not machine.watching
     hear(machine, Outcome.FAILURE, 0.0)
@@ -129,7 +135,7 @@ def test_only_what_could_change_something_is_watched():
 
 
 def test_jitter_only_lengthens_and_stays_within_its_share():
-    """Endpoints that fell together do not come back together."""
+    """Jitter makes a time out longer by at most its share, and never shorter."""
     ejection = Ejection(base=10.0, max_duration=10.0, jitter=0.1)
     rng = Random(4)
     lengths = [ejection.duration(1, rng) for _ in range(1_000)]
@@ -141,7 +147,10 @@ def test_jitter_only_lengthens_and_stays_within_its_share():
 @pytest.mark.parametrize("size", range(1, 12))
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_caps_leave_one_and_let_small_pools_eject_one(size, share):
-    """Never the last one; at least one unless the share is 0; never more than the share."""
+    """With ``keep_last`` the last endpoint is never ejected.
+
+    At least one may be unless the share is 0, and never more than the share.
+    """
     ejection = Ejection(max_share=share)
     out = 0
     while ejection.allows(already_out=out, size=size):

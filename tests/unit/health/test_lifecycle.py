@@ -76,7 +76,7 @@ def kinds(events):
 
 
 def test_requests_take_it_out_and_let_it_back():
-    """Three failures: out for 10 s, on trial, restored by a success."""
+    """Three failed requests eject an endpoint for 10 s. It is then on trial, and a success restores it."""
     a = Endpoint()
     assert kinds(a.fail(2)) == []
     assert (a.state, a.machine.watching) == ("suspect", True)
@@ -92,7 +92,7 @@ def test_requests_take_it_out_and_let_it_back():
 
 
 def test_each_failed_trial_doubles_the_time_out():
-    """10, 20, 40, 40 seconds; a proof of health forgives all."""
+    """Each failed trial doubles the time out: 10, 20, 40 and 40 seconds. A healthy endpoint starts over."""
     a = Endpoint()
     (event,) = a.fail(3)
     spent = [event.until - a.now]
@@ -108,7 +108,7 @@ def test_each_failed_trial_doubles_the_time_out():
 
 
 def test_calm_forgives_one_ejection_at_a_time():
-    """Envoy: the multiplier falls by one for each healthy interval."""
+    """The multiplier of the time out falls by one for each healthy interval, as in Envoy."""
     a = Endpoint(PLAIN.replace(ejection=Ejection(base=10.0, max_duration=1000.0, jitter=0.0, calm=10.0)))
     a.fail(3)
     for _ in range(3):
@@ -132,7 +132,7 @@ def test_requests_from_before_the_trial_decide_nothing():
 
 
 def test_a_health_page_does_not_acquit_who_failed_requests():
-    """Who took it out decides who lets it back: passing checks do not shorten an ejection by requests."""
+    """Passing checks do not shorten an ejection that failed requests caused."""
     a = Endpoint()
     a.fail(3)
     assert a.checks(True, True, True) == []
@@ -143,7 +143,10 @@ def test_a_health_page_does_not_acquit_who_failed_requests():
 
 
 def test_checks_take_it_out_and_let_it_back():
-    """Two failed checks: out for as long as they fail; two that pass restore it without a trial."""
+    """Two failed checks eject an endpoint for as long as they fail.
+
+    Two that pass restore it without a trial.
+    """
     a = Endpoint()
     assert a.checks(False) == []
     assert (a.state, a.machine.changing) == ("suspect", True)
@@ -159,7 +162,10 @@ def test_checks_take_it_out_and_let_it_back():
 
 
 def test_an_old_accusation_is_over_with_the_restoration():
-    """Out by requests once and restored; out by checks later: checks alone let it back."""
+    """An earlier ejection by requests does not count in a later one by checks.
+
+    Passing checks alone restore the endpoint.
+    """
     a = Endpoint()
     a.fail(3)
     a.wait(10.0)
@@ -169,7 +175,10 @@ def test_an_old_accusation_is_over_with_the_restoration():
 
 
 def test_checks_that_end_let_it_back_on_trial():
-    """A result holds for a time; then requests decide, and passing checks too."""
+    """A check's result holds for a time.
+
+    After that the endpoint is on trial, by requests and by passing checks.
+    """
     a = Endpoint()
     a.checks(False, False)
     assert kinds(a.wait(25.0)) == ["Probing"]
@@ -177,7 +186,7 @@ def test_checks_that_end_let_it_back_on_trial():
 
 
 def test_failing_checks_prolong_an_ejection_by_requests():
-    """Out by both: the time of requests passes, checks hold; then a trial, for requests failed too."""
+    """An endpoint that requests and checks ejected stays out while checks fail, and is then on trial."""
     a = Endpoint()
     a.fail(3)
     a.checks(False, False)
@@ -187,7 +196,7 @@ def test_failing_checks_prolong_an_ejection_by_requests():
 
 
 def test_checks_that_recover_early_leave_the_rest_to_time():
-    """Out by both, checks pass first: the trial begins when the time of requests is over."""
+    """If checks pass before the time of requests is over, the trial begins when that time is over."""
     a = Endpoint()
     a.fail(3)
     a.checks(False, False)
@@ -197,7 +206,7 @@ def test_checks_that_recover_early_leave_the_rest_to_time():
 
 
 def test_on_trial_failing_checks_count_as_thresholds_say():
-    """One stray check does not end a trial, ``fall`` of them do."""
+    """One failed check does not end a trial, and ``fall`` failed checks do."""
     a = Endpoint()
     a.fail(3)
     a.wait(10.0)
@@ -207,7 +216,7 @@ def test_on_trial_failing_checks_count_as_thresholds_say():
 
 
 def test_a_success_does_not_clear_what_checks_hold_against_it():
-    """Suspect until both witnesses are content."""
+    """A successful request does not clear a failed check: the endpoint is suspect until checks pass too."""
     a = Endpoint()
     a.checks(False)
     a.succeed()
@@ -220,7 +229,7 @@ def test_a_success_does_not_clear_what_checks_hold_against_it():
 
 
 def test_a_sweep_accuses():
-    """An accusation is a fall like any other, and only of those that are up."""
+    """A sweep ejects an endpoint as failures do, and only one that is up."""
     a = Endpoint()
     (event,) = a.machine.on_outlier("success rate 0.5", now=a.now)
     assert (event.cause, event.until) == ("success rate 0.5", 110.0)
@@ -231,7 +240,10 @@ def test_a_sweep_accuses():
 
 @pytest.mark.parametrize("witness", ["requests", "checks", "sweep", "trial"])
 def test_the_last_one_stays(witness):
-    """Refused once, loudly; taken out at the next failure once another endpoint is there."""
+    """The last endpoint is not ejected, and one event says so.
+
+    It is ejected at its next failure once another is there.
+    """
     a = Endpoint()
     if witness == "trial":
         a.fail(3)
@@ -251,7 +263,10 @@ def test_the_last_one_stays(witness):
 
 
 def test_the_share_is_for_requests_only():
-    """Failing checks ask for leave to take all but the last; requests for the share that was set."""
+    """Failing checks may eject all endpoints but the last.
+
+    Failed requests may eject no more than the share that was set.
+    """
     a = Endpoint()
     a.fail(3)
     b = Endpoint()
@@ -260,7 +275,10 @@ def test_the_share_is_for_requests_only():
 
 
 def test_who_comes_and_goes_is_suppressed():
-    """Third fall in half a minute: suppressed until the penalty has decayed, whatever checks say."""
+    """The third fall in half a minute suppresses an endpoint, whatever checks say.
+
+    It is suppressed until the penalty has decayed.
+    """
     a = Endpoint(PLAIN.replace(damping=FlapDamping(), thresholds=Thresholds(rise=1, fall=1)))
     for _ in range(2):
         assert kinds(a.checks(False, True)) == ["Ejected", "Restored"]
@@ -293,7 +311,7 @@ def test_being_down_is_not_flapping():
 
 
 def test_a_pardon_is_for_the_suppressed():
-    """``uneject`` lets a suppressed endpoint back, on trial, and no other."""
+    """``uneject`` lets a suppressed endpoint back, on trial, and does nothing to any other."""
     a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=5000.0)))
     assert a.machine.uneject(now=a.now) == []
     assert kinds(a.fail(3)) == ["Ejected", "Suppressed"]
@@ -302,7 +320,10 @@ def test_a_pardon_is_for_the_suppressed():
 
 
 def test_warming_comes_between():
-    """Restored endpoints take a growing share; a fall ends it; the next time it starts from the beginning."""
+    """A restored endpoint takes a growing share.
+
+    A fall ends the warm-up, and the next one starts at the beginning.
+    """
     a = Endpoint(PLAIN.replace(warm_up=WarmUp(window=10.0)))
     a.fail(3)
     a.wait(10.0)
@@ -323,7 +344,10 @@ def test_warming_comes_between():
     [(Health.UNKNOWN, False), (Health.PROBING, True), (Health.WARMING, True), (Health.HEALTHY, True)],
 )
 def test_a_new_endpoint_may_start_as_one_likes(start, eligible):
-    """Unknown waits for one passing check, probing for one request, warming for its window."""
+    """A new endpoint may start unknown, on trial, or warming.
+
+    It waits for a passing check, for a request, or for its window.
+    """
     a = Endpoint(PLAIN.replace(start=start, warm_up=WarmUp(window=10.0)))
     assert (a.state, a.machine.eligible) == (start.value, eligible)
     if start is Health.UNKNOWN:
@@ -340,7 +364,10 @@ def test_a_new_endpoint_may_start_as_one_likes(start, eligible):
 
 
 def test_an_unknown_endpoint_may_turn_out_to_be_down():
-    """The first check decides alone; nothing needs to spare it, for it was never picked."""
+    """The first check of an unknown endpoint decides alone.
+
+    The cap on ejections does not spare the endpoint.
+    """
     a = Endpoint(PLAIN.replace(start=Health.UNKNOWN))
     a.spare = False
     assert kinds(a.checks(False)) == ["Ejected"]
@@ -349,7 +376,7 @@ def test_an_unknown_endpoint_may_turn_out_to_be_down():
 
 
 def test_without_a_warm_up_none_warms():
-    """Starting to warm without a ramp is being healthy, at the first look."""
+    """Without a ramp, an endpoint that would warm is healthy at the first look."""
     a = Endpoint(PLAIN.replace(start=Health.WARMING))
     assert a.machine.ramp == 1.0
     a.wait(0.0)
@@ -357,7 +384,7 @@ def test_without_a_warm_up_none_warms():
 
 
 def test_degraded_is_told_when_it_changes():
-    """Once when it begins, once when it is over, and never again in between."""
+    """A degraded endpoint causes one event when it begins, one when it ends, and none in between."""
     a = Endpoint()
     said = []
     for names in ((), ("db",), ("db",), ("cache", "db"), ()):
@@ -368,7 +395,7 @@ def test_degraded_is_told_when_it_changes():
 
 
 def test_several_successes_may_be_asked_for():
-    """A trial may demand several successes, and admit several requests at a time."""
+    """A trial can require several successes, and admit several requests at a time."""
     a = Endpoint(PLAIN.replace(probation=Probation(successes=3, concurrency=2)))
     a.fail(3)
     a.wait(10.0)
@@ -378,7 +405,7 @@ def test_several_successes_may_be_asked_for():
 
 
 def test_what_says_nothing_changes_nothing():
-    """Cancelled and ignored requests, in every state that can be reached."""
+    """Cancelled and ignored requests change nothing, in every state that can be reached."""
     a = Endpoint(PLAIN.replace(damping=FlapDamping(flap=5000.0)))
     steps = [lambda: None, lambda: a.fail(), lambda: a.fail(2), lambda: a.wait(500.0), lambda: a.succeed()]
     seen = []
@@ -406,7 +433,10 @@ def test_a_warming_endpoint_is_due_for_its_next_step_and_not_at_once():
 
 
 def test_failures_from_before_an_ejection_do_not_count_after_it() -> None:
-    """An endpoint that checks brought back has a whole run of failures before it."""
+    """Failures from before an ejection do not count after it.
+
+    This holds for an endpoint that checks restored.
+    """
     a = Endpoint()
     a.checks(False, False, False)
     a.fail(2)

@@ -99,5 +99,5 @@ def test_a_setting_takes_the_values_at_its_edge_and_none_beyond(kind, name):
     ],
 )
 def test_the_figure_that_a_setting_is_about_need_not_be_named(kind, name, value):
-    """It is the first field, and may be given by position."""
+    """The number that a setting is about is its first field and may be given by position."""
     assert kind(value) == kind(**{name: value})

@@ -58,13 +58,13 @@ def rates(*shares, volume=100):
     [(8, 2, False), (79, 21, True), (0, 4, False), (0, 5, True), (4, 1, False), (0, 0, False)],
 )
 def test_a_success_rate_needs_a_volume(successes, failures, outliers):
-    """Below 0.8 of at least 5 requests: strictly below, at least five."""
+    """A success rate ejects below 0.8 of at least 5 requests: strictly below, at least five."""
     assert bool(SuccessRate()([report("a", successes, failures)])) is outliers
 
 
 @pytest.mark.parametrize(("latency", "outliers"), [(0.2, False), (0.2000001, True)])
 def test_a_latency_limit_is_a_limit(latency, outliers):
-    """The quantile must exceed it; too few latencies say nothing."""
+    """A latency limit ejects only if the quantile exceeds it, and too few latencies eject nothing."""
     rule = LatencyLimit(limit=0.2, quantile=0.5)
     assert bool(rule([report("a", 10, 0, [latency] * 10)])) is outliers
     assert not rule([report("a", 9, 0, [9.0] * 9)])
@@ -72,7 +72,7 @@ def test_a_latency_limit_is_a_limit(latency, outliers):
 
 
 def test_one_slow_answer_in_twenty_is_allowed():
-    """The default quantile is 0.95."""
+    """The default quantile is 0.95, so that one slow answer in twenty ejects nothing."""
     answers = [0.01] * 96 + [9.0] * 4
     assert not LatencyLimit(limit=1.0)([report("a", 100, 0, answers)])
     assert LatencyLimit(limit=1.0)([report("a", 100, 0, [*answers, *[9.0] * 4])])
@@ -111,7 +111,7 @@ def test_the_outlier_rule_needs_hosts_and_volume():
 
 
 def test_the_two_failure_percentages_differ_at_the_threshold():
-    """Envoy accuses at 85 %, gRPC above it."""
+    """Envoy's failure percentage ejects at 85 %, gRPC's only above it."""
     pool = rates(0.15, 1, 1, 1, 1)
     assert set(FailurePercentage()(pool)) == {"e0"}
     assert not FailurePercentageAbove()(pool)
@@ -135,7 +135,10 @@ def test_the_two_failure_percentages_differ_at_the_threshold():
     ],
 )
 def test_the_median_works_from_three(shares, outliers):
-    """One bad of three is found, a hair is not an outlier, a common failure blames none."""
+    """Of three endpoints, the median rule finds one bad one.
+
+    It ejects none for a tiny difference or a failure common to all.
+    """
     assert set(MedianFailures()(rates(*shares))) == outliers
 
 
@@ -152,7 +155,7 @@ def test_the_median_does_not_move_for_one(good, wild):
 
 @pytest.mark.parametrize(("latency", "outliers"), [(0.0274, set()), (0.0276, {"c"})])
 def test_slow_is_relative_to_the_median(latency, outliers):
-    """With the defaults: 2.75 times the median when the others are alike."""
+    """With the defaults, an outlier is slower than 2.75 times the median when the others are alike."""
     pool = [report("a", 20, 0, [0.01] * 20), report("b", 20, 0, [0.01] * 20)]
     assert set(MedianLatency()([*pool, report("c", 20, 0, [latency] * 20)])) == outliers
     assert not MedianLatency()([*pool, report("c", 9, 0, [9.0] * 9)])
@@ -168,7 +171,7 @@ def test_the_median_is_the_median(values):
 
 
 def test_nothing_has_no_middle():
-    """As in the standard library, it is an error."""
+    """The median of no values is an error, as in the standard library."""
     with pytest.raises(ValueError, match="values"):
         median([])
 
@@ -218,7 +221,7 @@ def test_a_window_covers_what_happened_in_it(history):
 
 
 def test_who_was_out_begins_anew():
-    """An endpoint that took no part in a sweep has no past."""
+    """An endpoint that took no part in a sweep begins with an empty window."""
     rule, one = Recorder(100.0), node()
     sweep = OutlierSweep((rule,), 1.0, Random(0))
     sweep.advance([one], now=0.0)
@@ -231,7 +234,7 @@ def test_who_was_out_begins_anew():
 
 
 def test_cancelled_requests_are_no_volume():
-    """Only what says something about the endpoint is counted."""
+    """Cancelled and ignored requests do not count towards the volume of a rule."""
     rule, one = Recorder(10.0), node()
     sweep = OutlierSweep((rule,), 1.0, Random(0))
     sweep.advance([one], now=0.0)
@@ -244,7 +247,7 @@ def test_cancelled_requests_are_no_volume():
 
 
 def test_latencies_are_those_of_the_window():
-    """Older ones do not count, as far as they are still known."""
+    """Latencies older than the window do not count, as far as the window is still known."""
     rule, one = Recorder(10.0), node(timed=True)
     sweep = OutlierSweep((rule,), 1.0, Random(0))
     for latency in range(300):
@@ -260,7 +263,7 @@ def test_latencies_are_those_of_the_window():
 
 @pytest.mark.parametrize("enforcing", [0.1, 0.5, 1.0])
 def test_enforcing_is_a_probability(enforcing):
-    """Within 4.5 standard deviations of the share, 2000 sweeps."""
+    """A rule is enforced as often as ``enforcing`` says: within 4.5 standard deviations over 2000 sweeps."""
     sweep = OutlierSweep((Recorder(1.0, ["a"], enforcing),), 1.0, Random(5))
     acted = sum(bool(sweep.advance([node()], now=float(k))) for k in range(2000))
     spread = math.sqrt(2000 * enforcing * (1 - enforcing))
@@ -268,7 +271,7 @@ def test_enforcing_is_a_probability(enforcing):
 
 
 def test_the_first_cause_is_told():
-    """Two rules that agree on_outlier once."""
+    """If two rules find the same endpoint, its cause is that of the first rule."""
     first, second = Recorder(1.0, ["a"]), Recorder(2.0, ["a", "b"])
     second.__class__ = type("Other", (Recorder,), {"__call__": lambda self, _: dict.fromkeys("ab", "other")})
     sweep = OutlierSweep((first, second), 3.0, Random(0))
@@ -392,7 +395,7 @@ def test_the_defaults_are_those_that_are_documented(rule, defaults):
     ],
 )
 def test_figures_at_the_edge_of_what_is_allowed_are_taken(make, options):
-    """Limits are inclusive where the docstring says >= or at most."""
+    """The limits of a figure are allowed values where the docstring says >= or at most."""
     rule = make(**options)
     assert {name: getattr(rule, name) for name in options} == options
 
@@ -426,7 +429,7 @@ def test_a_median_needs_as_many_hosts_as_it_says() -> None:
 
 
 def test_a_rule_of_a_user_states_a_probability() -> None:
-    """``enforcing`` is at most 1, in rules of the user too."""
+    """A rule of the user's whose ``enforcing`` is no probability is refused."""
 
     class Mine:
         window = 10.0
@@ -448,7 +451,7 @@ def test_sweeps_are_a_second_apart() -> None:
 
 
 def test_a_report_without_latencies_has_no_quantile() -> None:
-    """It is NaN, and no error."""
+    """The quantile of a report without latencies is NaN, and no error is raised."""
     assert math.isnan(report("a", 3).latency(0.9))
 
 

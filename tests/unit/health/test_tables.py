@@ -67,7 +67,7 @@ def test_every_state_can_be_reached(machine):
 
 @pytest.mark.parametrize("machine", TABLES, ids=MACHINES)
 def test_tables_cannot_be_changed(machine):
-    """A table is the same for all callers."""
+    """A state table cannot be changed, as all callers share it."""
     with pytest.raises(TypeError):
         machine.table[machine.states[0], machine.triggers[0]] = machine.states[0]
 
@@ -90,7 +90,7 @@ def test_the_lifecycle_table_is_the_one_we_mean():
 @pytest.mark.parametrize("membership", Membership)
 @pytest.mark.parametrize("condition", Health)
 def test_what_is_shown_is_one_word(condition, membership):
-    """Membership comes first, condition is shown while the endpoint serves."""
+    """An endpoint is shown with its condition while it serves, and as draining or removed otherwise."""
     expected = {
         Membership.SERVING: condition,
         Membership.DRAINING: "draining",

@@ -62,7 +62,7 @@ def test_a_late_look_skips_steps():
 
 
 def test_an_endpoint_that_is_taken_out_warms_no_more():
-    """The next warm-up begins at the beginning."""
+    """An endpoint that is ejected warms no more, and its next warm-up begins at the beginning."""
     machine = WarmUp(window=10.0)()
     machine.begin(now=0.0)
     machine.advance(now=5.0)
