@@ -63,7 +63,7 @@ def test_a_node_has_a_turn_whenever_its_share_of_rounds_is_whole(weights):
 
 
 def test_expected_peaks():
-    """One node has all of it, 1.0; of more, the busiest is farther above the mean, and less far with more points."""
+    """One node has a peak of 1.0. With more nodes the peak is higher, and with more points lower."""
     assert expected_peak(1, 150) == pytest.approx(1.0, abs=1e-6)
     assert expected_peak(1, 1) == pytest.approx(1.0, abs=1e-3)
     assert expected_peak(2, 1) == pytest.approx(1.5, abs=1e-3)  # the greater of two exponential times
@@ -103,7 +103,7 @@ def test_orders_of_keys_are_the_same_in_every_version(structure, orders):
 
 @pytest.mark.parametrize("left", [1, 2, 3])
 def test_anchors_that_have_lost_nearly_all_agree_for_one_key_and_for_many(left):
-    """Down to one node, in any order of removal."""
+    """Down to one node, in any order of removal, anchors give one key and many keys the same owners."""
     nodes = [f"n{k}" for k in range(12)]
     for seed in range(5):
         anchor = AnchorHash(nodes, capacity=14)

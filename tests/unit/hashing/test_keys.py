@@ -29,7 +29,7 @@ OWNERS = "4737d8a3"
 
 @pytest.mark.parametrize("name", ["murmur3", "xxhash", "blake2b"])
 def test_text_is_its_utf8_bytes(name):
-    """In every function, for keys and for ids."""
+    """Text is hashed as its UTF-8 bytes by every function, for keys and for ids."""
     function = hash_function(name)
     for text in ("", "a", "ключ", "x" * 1000):
         assert function.hash32(text) == function.hash32(text.encode())
@@ -51,12 +51,12 @@ def test_text_is_its_utf8_bytes(name):
     ],
 )
 def test_published_values(name, key, position):
-    """SMHasher's and xxHash's own vectors; splitmix64's first output for integers."""
+    """The functions give published values: SMHasher's, xxHash's, and splitmix64's first for integers."""
     assert hash_function(name).hash32(key) == position
 
 
 def test_the_default_is_murmur3():
-    """By name and by the short functions."""
+    """The default hash function is murmur3, by name and by the short functions."""
     for key in ("user:1", b"\0", 5, -5):
         assert hash_function().hash32(key) == hash32(key)
         assert hash_function("murmur3").hash64(key) == hash64(key)
@@ -64,21 +64,21 @@ def test_the_default_is_murmur3():
 
 @pytest.mark.parametrize("name", ["md5", "", None, 3, b"murmur3"])
 def test_other_names_are_refused(name):
-    """With the list of those there are."""
+    """An unknown name of a hash function is refused, with the list of those there are."""
     with pytest.raises(ConfigurationError, match="murmur3"):
         hash_function(name)
 
 
 @pytest.mark.parametrize("secret", ["x" * 16, b"x" * 15, b"x" * 65, None, bytearray(16)])
 def test_bad_secrets_are_refused_and_not_shown(secret):
-    """A log is no place for a secret."""
+    """A bad secret is refused by an error that does not show it."""
     with pytest.raises(ConfigurationError, match="16 to 64 bytes") as refused:
         keyed(secret)
     assert "xxxx" not in str(refused.value)
 
 
 def test_the_keyed_function_is_blake2b():
-    """As hashlib has it, low 64 bits first."""
+    """The keyed function is hashlib's BLAKE2b, low 64 bits first."""
     secret = b"0123456789abcdef"
     digest = hashlib.blake2b(b"user:1", key=secret, digest_size=8).digest()
     assert keyed(secret).hash64("user:1") == int.from_bytes(digest, "little")

@@ -41,7 +41,7 @@ def test_what_no_ring_or_table_keeps_is_refused():
 
 
 def test_one_node_has_exactly_the_mean():
-    """Whatever its points, the only node has all of the circle."""
+    """The only node of a ring has exactly the mean, whatever the number of its points."""
     assert expected_peak(1, 1) == pytest.approx(1.0, abs=1e-5)
     assert expected_peak(1, 150) == pytest.approx(1.0, abs=1e-5)
     with pytest.raises(ConfigurationError, match="vnodes"):

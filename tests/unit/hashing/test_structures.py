@@ -49,7 +49,7 @@ names = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=20, uniqu
 @given(nodes=names)
 @settings(max_examples=20)
 def test_many_keys_are_looked_up_as_one_by_one(make, nodes):
-    """For every type of key and of collection."""
+    """A batch has the owners that single look-ups give, for every type of key and of collection."""
     structure = make(nodes)
     one_by_one = [structure.lookup(key) for key in KEYS]
     assert [structure.nodes[owner] for owner in structure.lookup_many(KEYS)] == one_by_one
@@ -69,7 +69,7 @@ def test_many_keys_are_looked_up_as_one_by_one(make, nodes):
 
 @every_structure
 def test_more_keys_than_a_chunk(make):
-    """The pieces a batch is cut into leave no trace."""
+    """A batch of more keys than a chunk gives the owners that single look-ups give."""
     structure = make([f"n{number}" for number in range(17)])
     keys = np.arange(2**15 - 3, 2**15 * 2 + 5)
     owners = structure.lookup_many(np.arange(2**15 * 2 + 5))[keys[0] :]
@@ -95,7 +95,7 @@ def test_candidates_are_all_nodes_once_the_owner_first(make, nodes, key):
 @given(nodes=names, data=st.data())
 @settings(max_examples=15)
 def test_owners_do_not_depend_on_the_order_of_nodes(name, nodes, data):
-    """Jump hash is the exception, by definition."""
+    """The owner of a key does not depend on the order of nodes, except for jump hash."""
     shuffled = data.draw(st.permutations(nodes))
     one, other = ALL[name](nodes), ALL[name](shuffled)
     assert [*map(one.lookup, KEYS)] == [*map(other.lookup, KEYS)]
@@ -121,7 +121,7 @@ def test_types_of_keys_agree_where_they_should(make):
 @every_structure
 @pytest.mark.parametrize("key", [None, True, 1.5, ("a",), bytearray(b"a"), object()])
 def test_other_keys_are_refused(make, key):
-    """One by one, in a list, and when asking for candidates."""
+    """A key of another type is refused in a single look-up, in a batch, and when asking for candidates."""
     structure = make(["a", "b"])
     with pytest.raises(ConfigurationError, match="str, bytes or int"):
         structure.lookup(key)
@@ -136,7 +136,7 @@ def test_other_keys_are_refused(make, key):
 @every_structure
 @pytest.mark.parametrize("keys", ["abc", b"abc", 7, None, np.array([1.5]), np.array([[1, 2]])])
 def test_what_is_no_collection_of_keys_is_refused(make, keys):
-    """A bare string would be read letter by letter."""
+    """A bare string or another object that is no collection of keys is refused."""
     with pytest.raises(ConfigurationError):
         make(["a", "b"]).lookup_many(keys)
 
@@ -152,21 +152,24 @@ def test_bad_nodes_are_refused(make, nodes):
 @weighted_structure
 @pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, 1.1e100, "1", True, None])
 def test_bad_weights_are_refused(make, weight):
-    """Who should get nothing is left out."""
+    """A bad weight is refused; a node that should get nothing is left out instead."""
     with pytest.raises(ConfigurationError, match="weight"):
         make({"a": 1, "b": weight})
 
 
 @pytest.mark.parametrize("make", EVEN.values(), ids=EVEN)
 def test_weights_are_refused_where_they_would_be_ignored(make):
-    """A mapping is not just an iterable of its keys."""
+    """A structure that ignores weights refuses a mapping with weights."""
     with pytest.raises(ConfigurationError, match="no weights"):
         make({"a": 1.0})
 
 
 @pytest.mark.parametrize("name", sorted(ALL.keys() - {"AnchorHash", "AnchorHash, half spare"}))
 def test_a_structure_without_nodes_says_so(name):
-    """Whatever is asked, by an error that means what it says; candidates and shares are empty."""
+    """A look-up in a structure without nodes raises an error that says so.
+
+    Candidates and shares are empty.
+    """
     structure = ALL[name]([])
     for key in ("a", b"a", 1):
         with pytest.raises(PoolEmptyError, match="no nodes"):
@@ -181,7 +184,7 @@ def test_a_structure_without_nodes_says_so(name):
 
 @every_structure
 def test_shares_are_what_keys_see(make):
-    """Counted over 200 000 keys, within five standard deviations for each node."""
+    """The share of each node is that of 200 000 keys, within five standard deviations."""
     structure = make([f"n{number}" for number in range(12)])
     keys = 200_000
     counts = np.bincount(structure.lookup_many(np.arange(keys)), minlength=12)
@@ -194,7 +197,7 @@ def test_shares_are_what_keys_see(make):
 
 @weighted_structure
 def test_weighted_shares_are_what_keys_see(make):
-    """The same with weights 1 to 6; and shares lie near weights."""
+    """With weights 1 to 6, each share is that of 200 000 keys and lies near the weight."""
     weights = {f"n{number}": number for number in range(1, 7)}
     structure = make(weights)
     keys = 200_000
@@ -220,7 +223,7 @@ def test_keys_of_an_absent_owner_spread_over_all_others(make):
 
 @every_structure
 def test_another_secret_is_another_arrangement(make):
-    """Keys do not stay where they were."""
+    """With another secret, keys have other owners."""
     nodes = [f"n{number}" for number in range(10)]
     one, other = make(nodes, hash=keyed(b"a" * 16)), make(nodes, hash=keyed(b"b" * 16))
     stayed = sum(one.lookup(key) == other.lookup(key) for key in range(2_000))
@@ -261,7 +264,7 @@ def test_bad_options_are_refused(make, options):
 
 @pytest.mark.parametrize("make", [HashRing, AnchorHash])
 def test_bad_changes_change_nothing(make):
-    """Adding twice, removing strangers, and names that are none."""
+    """Adding a node twice, removing an unknown one, and a wrong name raise and change nothing."""
     structure = make(["a", "b"])
     before = [*map(structure.lookup, KEYS)]
     for bad in ("a", "", 7, None):
@@ -274,7 +277,7 @@ def test_bad_changes_change_nothing(make):
 
 
 def test_an_anchor_keeps_its_last_node_and_its_capacity():
-    """Both are refused, with words."""
+    """Removing the last node of an anchor, and exceeding its capacity, raise an error that says why."""
     anchor = AnchorHash(["a", "b"], capacity=2)
     with pytest.raises(ConfigurationError, match="capacity"):
         anchor.add("c")
@@ -284,7 +287,7 @@ def test_an_anchor_keeps_its_last_node_and_its_capacity():
 
 
 def test_a_composite_size_is_refused_with_the_next_prime():
-    """The error says what to write."""
+    """A composite table size is refused by an error that names the next prime."""
     with pytest.raises(ConfigurationError, match="65537"):
         MaglevTable(["a"], size=65536)
 
@@ -339,7 +342,7 @@ def test_a_placement_gives_back_only_what_a_node_holds():
 
 @pytest.mark.parametrize("node", ["a", "b", "c"])
 def test_a_node_joins_a_ring_once(node):
-    """A second one of the same name is refused, wherever it stands, and changes nothing."""
+    """A ring refuses a second node of the same name, wherever it stands, and changes nothing."""
     ring = HashRing(["a", "b", "c"], vnodes=5)
     before = [ring.lookup(key) for key in KEYS]
     with pytest.raises(ConfigurationError, match=repr(node)):
@@ -364,7 +367,7 @@ def test_jump_compares_only_what_can_be_compared():
 
 
 def test_jump_takes_as_many_buckets_as_a_float_can_count():
-    """2 ** 53 are the most."""
+    """Jump hash takes at most 2 ** 53 buckets."""
     assert jump(1, 2**53) < 2**53
     with pytest.raises(ConfigurationError, match="buckets"):
         jump(1, 2**53 + 1)
