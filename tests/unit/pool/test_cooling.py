@@ -38,7 +38,10 @@ def cool(lb: LoadBalancer[str], id: str, seconds: float, outcome: Outcome = Outc
 @pytest.mark.parametrize("health", [{}, {"health": None}])
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_it_is_left_alone_for_as_long_as_it_asked(outcome: Outcome, health: dict[str, object]) -> None:
-    """Whatever the outcome, with and without health; one event, and the state says so."""
+    """An endpoint cools down for the time it asked, whatever the outcome, with and without health.
+
+    One event and the state say so.
+    """
     lb, clock, events = pool("a", "b", **health)
     cool(lb, "a", 20.0, outcome)
     assert lb.stats()["a"].state == "cooling"
@@ -53,7 +56,7 @@ def test_it_is_left_alone_for_as_long_as_it_asked(outcome: Outcome, health: dict
 
 
 def test_the_longest_wish_counts() -> None:
-    """Neither a shorter one nor one of no time at all takes anything back."""
+    """The longest ``Retry-After`` counts: a shorter one, or one of no time at all, changes nothing."""
     lb, clock, events = pool("a", "b")
     first, second, third = (lb.acquire(exclude=["b"]) for _ in range(3))
     first.release(Outcome.OVERLOADED, retry_after=10.0)
@@ -67,7 +70,10 @@ def test_the_longest_wish_counts() -> None:
 
 
 def test_when_all_are_cooling_the_error_says_who_is_back_first() -> None:
-    """Callers can wait for exactly that long."""
+    """If all endpoints cool down, the error says which is back first.
+
+    Callers can wait for exactly that long.
+    """
     lb, clock, _ = pool("a", "b")
     cool(lb, "a", 20.0)
     cool(lb, "b", 8.0)
@@ -80,7 +86,7 @@ def test_when_all_are_cooling_the_error_says_who_is_back_first() -> None:
 
 
 def test_an_ejection_that_lasts_longer_keeps_it_out() -> None:
-    """It is back when both have ended."""
+    """An endpoint that is ejected for longer than it cools down is back when both have ended."""
     lb, clock, _ = pool("a", "b")
     leases = [lb.acquire(exclude=["b"]) for _ in range(5)]
     for lease in leases:
@@ -96,7 +102,7 @@ def test_an_ejection_that_lasts_longer_keeps_it_out() -> None:
 
 
 def test_a_panic_does_not_count_who_is_cooling_and_leaves_them_alone() -> None:
-    """Being asked to wait is not being ill."""
+    """A panic neither counts an endpoint that cools down as unhealthy nor sends requests to it."""
     lb, _, _ = pool("a", "b", "c", exhaustion=FailOpen(threshold=1.0))
     cool(lb, "a", 20.0)
     assert not lb.stats().panic
@@ -105,7 +111,7 @@ def test_a_panic_does_not_count_who_is_cooling_and_leaves_them_alone() -> None:
 
 @pytest.mark.parametrize(("policy", "picked"), [(FailOpen(), {"a", "b"}), (LeastBad(), {"b"})])
 def test_if_there_is_no_other_the_exhaustion_policy_decides(policy: object, picked: set[str]) -> None:
-    """All of them, or the one that is back first."""
+    """If all endpoints cool down, the exhaustion policy offers all, or the one that is back first."""
     lb, _, _ = pool("a", "b", exhaustion=policy)
     first, second = lb.acquire(exclude=["b"]), lb.acquire(exclude=["a"])
     first.release(Outcome.OVERLOADED, retry_after=20.0)
@@ -115,7 +121,7 @@ def test_if_there_is_no_other_the_exhaustion_policy_decides(policy: object, pick
 
 
 def test_a_release_from_before_a_removal_cools_none() -> None:
-    """The new endpoint of that id has asked for nothing."""
+    """A release of a lease from before a removal does not cool down the new endpoint of that id."""
     lb, _, _ = pool("a", "b")
     lease = lb.acquire(exclude=["b"])
     lb.remove("a")
@@ -134,7 +140,7 @@ def test_a_release_from_before_a_removal_cools_none() -> None:
 def test_who_is_cooling_is_never_picked_while_another_may_be(
     steps: list[tuple[str, float, float]],
 ) -> None:
-    """The law behind it, over any history of wishes and waits."""
+    """An endpoint that cools down is never picked while another may be. This holds over any history."""
     lb, clock, _ = pool(*"abcd", health=None)
     until = dict.fromkeys("abcd", -1.0)
     for id, seconds, wait in steps:

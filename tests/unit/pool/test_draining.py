@@ -22,7 +22,7 @@ def only(events, *kinds):
 
 
 def test_a_drain_ends_with_the_last_lease():
-    """Drained once, not forced; nothing new meanwhile."""
+    """A drain ends once, with the last lease and not forced, and nothing new is picked meanwhile."""
     balancer, clock, events = balancer_of("ab")
     leases = [balancer.acquire(exclude={"b"}) for _ in range(2)]
     balancer.drain("a", deadline=10.0)
@@ -99,7 +99,7 @@ def test_changes_let_go_of_what_was_removed_before():
 
 
 def test_a_deadline_forces_it():
-    """With leases still open; their end is no second event."""
+    """At its deadline a drain ends by force with leases still open, and their end emits no second event."""
     balancer, clock, events = balancer_of("ab")
     leases = [balancer.acquire(exclude={"b"}) for _ in range(2)]
     balancer.drain("a", deadline=10.0)
@@ -117,7 +117,7 @@ def test_a_deadline_forces_it():
 
 
 def test_a_new_deadline_replaces_the_old_one():
-    """Draining twice is one drain with the last deadline."""
+    """Draining an endpoint twice is one drain with the last deadline."""
     balancer, clock, events = balancer_of("ab")
     lease = balancer.acquire(exclude={"b"})
     balancer.drain("a", deadline=10.0)
@@ -159,7 +159,7 @@ def test_checks_go_on_while_it_drains():
 
 
 def test_a_drained_endpoint_that_is_removed_is_gone():
-    """Removal after a drain: no lease is open, so it is over at once."""
+    """The removal of a drained endpoint ends at once, as no lease is open."""
     balancer, _, events = balancer_of("ab")
     balancer.drain("a")
     balancer.remove("a")
@@ -196,7 +196,7 @@ def test_a_removal_that_is_taken_back_has_not_happened():
 
 
 def test_a_rate_takes_out_who_never_fails_twice_in_a_row():
-    """Every other request of b fails: no run, but a rate of one half."""
+    """If every other request of an endpoint fails, a failure rate ejects it although no run does."""
     policy = Lifecycle(rules=(SuccessRate(),))
     balancer, clock, events = balancer_of("abc", health=policy, selector=RoundRobin())
     turn = 0
@@ -212,7 +212,7 @@ def test_a_rate_takes_out_who_never_fails_twice_in_a_row():
 
 
 def test_a_median_takes_out_one_of_three():
-    """Three endpoints are enough for the rule of the median."""
+    """The median rule ejects one bad endpoint of three."""
     policy = Lifecycle(rules=(MedianFailures(volume=10),))
     balancer, clock, events = balancer_of("abc", health=policy, selector=RoundRobin())
     while not only(events, Ejected) and clock.now < 60.0:
@@ -224,7 +224,7 @@ def test_a_median_takes_out_one_of_three():
 
 
 def test_a_slow_one_is_taken_out():
-    """Latency beyond the limit, of requests that succeed."""
+    """An endpoint whose requests succeed is ejected when its latency exceeds the limit."""
     policy = Lifecycle(rules=(LatencyLimit(limit=0.2, quantile=0.5),))
     balancer, clock, events = balancer_of("abc", health=policy, selector=RoundRobin(), timed=True)
     while not only(events, Ejected) and clock.now < 60.0:
@@ -252,7 +252,7 @@ class Nonsense:
 
 @pytest.mark.parametrize("raises", [True, False])
 def test_a_rule_cannot_break_a_request(raises, caplog):
-    """One that raises is logged; unknown ids are ignored; other rules are asked all the same."""
+    """A rule that raises is logged, unknown ids are ignored, and the other rules are asked all the same."""
     policy = Lifecycle(rules=(Nonsense(raises=raises), SuccessRate()))
     balancer, clock, events = balancer_of("ab", health=policy, selector=RoundRobin())
     for k in range(60):

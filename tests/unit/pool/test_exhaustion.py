@@ -56,7 +56,10 @@ def picked(balancer, times=20):
     ],
 )
 def test_fail_open_panics_below_its_threshold(threshold, bad, expected, panic):
-    """Strictly below: half of four healthy is no panic at 0.5 (Envoy's traces say the same)."""
+    """``FailOpen`` panics strictly below its threshold.
+
+    Half of four healthy is no panic at 0.5, as in Envoy.
+    """
     balancer, _ = balancer_of("abcd", exhaustion=FailOpen(threshold=threshold))
     down(balancer, bad)
     assert picked(balancer) == expected
@@ -64,7 +67,7 @@ def test_fail_open_panics_below_its_threshold(threshold, bad, expected, panic):
 
 
 def test_a_panic_ends_with_its_cause():
-    """When endpoints are back, health counts again."""
+    """A panic ends when endpoints are back, and health counts again."""
     balancer, _ = balancer_of("abcd", exhaustion=FailOpen())
     down(balancer, "abc")
     balancer.report_check("a", CheckResult(passed=True))
@@ -73,7 +76,7 @@ def test_a_panic_ends_with_its_cause():
 
 
 def test_a_draining_endpoint_is_no_way_out():
-    """Neither counted nor used in a panic."""
+    """A draining endpoint is neither counted nor used in a panic."""
     balancer, _ = balancer_of("abcd", exhaustion=FailOpen())
     balancer.drain("a")
     down(balancer, "b")
@@ -91,7 +94,7 @@ def test_a_draining_endpoint_is_no_way_out():
     [(FailOpen(), "bc", True), (FailOpen(threshold=0.0), "bc", True), (LeastBad(), "c", True)],
 )
 def test_none_healthy(policy, expected, panic):
-    """All, or the one that is due back first: c, whose result runs out before that of b."""
+    """If none is healthy, the policy offers all, or the one that is due back first."""
     balancer, _ = balancer_of("abc", exhaustion=policy)
     down(balancer, "b", holds_for=60.0)
     down(balancer, "c", holds_for=30.0)
@@ -101,7 +104,7 @@ def test_none_healthy(policy, expected, panic):
 
 
 def test_fail_closed_says_when_to_come_back():
-    """The default: an error with reasons and the soonest return, which keeps its word."""
+    """By default the error has the reasons and the soonest return, at which an endpoint is back."""
     balancer, clock = balancer_of("abc")
     down(balancer, "b", holds_for=60.0)
     down(balancer, "c", holds_for=30.0)
@@ -117,7 +120,10 @@ def test_fail_closed_says_when_to_come_back():
 
 
 def test_reasons_are_told_apart():
-    """Suppressed, not yet checked, draining, weight zero, already tried."""
+    """The error tells the reasons apart.
+
+    They are: suppressed, not yet checked, draining, weight zero and already tried.
+    """
     policy = POLICY.replace(start=Health.UNKNOWN, damping=FlapDamping(flap=5000.0))
     balancer, _ = balancer_of("abcde", health=policy)
     for id in "abcd":
@@ -137,7 +143,7 @@ def test_reasons_are_told_apart():
 
 
 def test_in_a_panic_all_may_have_been_tried():
-    """Who was tried was passed over for that alone, healthy or not."""
+    """In a panic, an endpoint that was tried is passed over for that reason alone, healthy or not."""
     balancer, _ = balancer_of("abcd", exhaustion=FailOpen(threshold=0.8))
     balancer.drain("d")
     down(balancer, "ab")
@@ -148,7 +154,7 @@ def test_in_a_panic_all_may_have_been_tried():
 
 
 def test_the_last_one_is_not_taken_out():
-    """Checks that fail everywhere leave one; which one is a matter of order."""
+    """If checks fail everywhere, one endpoint is left, by the order of the failures."""
     balancer, _ = balancer_of("abc")
     down(balancer, "abc")
     assert [endpoint.state for endpoint in balancer.stats().endpoints] == ["ejected", "ejected", "suspect"]
@@ -159,7 +165,7 @@ def test_the_last_one_is_not_taken_out():
 
 
 def test_a_policy_that_raises_changes_nothing(caplog):
-    """It is logged, and the healthy ones are used."""
+    """If an exhaustion policy raises, the error is logged and the healthy endpoints are used."""
 
     def broken(members, healthy):
         raise ZeroDivisionError
@@ -179,7 +185,7 @@ def test_an_empty_pool_is_no_panic(policy):
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), True, "half"])
 def test_a_threshold_is_a_share(threshold):
-    """Each wrong value raises ConfigurationError at construction, which names the parameter."""
+    """A panic threshold that is no share raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError, match="threshold"):
         FailOpen(threshold=threshold)
     with pytest.raises(ConfigurationError, match="exhaustion"):

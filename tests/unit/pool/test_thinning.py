@@ -102,7 +102,10 @@ def test_a_warming_endpoint_takes_its_share_of_its_share(name):
 @pytest.mark.parametrize("concurrency", [1, 3])
 @pytest.mark.parametrize("name", [*SELECTORS, "mine"])
 def test_a_trial_is_a_few_requests_at_a_time(name, concurrency):
-    """While they are out, no other request is sent there, whatever the selector would like."""
+    """While the requests of a trial are in flight, no other request goes there.
+
+    The selector's pick does not matter.
+    """
     make = SELECTORS.get(name, Mine)
     balancer, _ = with_one_back(make(), POLICY.replace(probation=Probation(concurrency=concurrency)))
     leases = [balancer.acquire(f"user:{k}") for k in range(60)]
@@ -114,7 +117,7 @@ def test_a_trial_is_a_few_requests_at_a_time(name, concurrency):
 
 @pytest.mark.parametrize("name", [*SELECTORS, "mine"])
 def test_no_request_is_refused_because_all_are_held_back(name):
-    """A pool of one on trial serves all; a pool where all are warming does too, in fair shares."""
+    """A pool whose only endpoint is held back serves all requests."""
     make = SELECTORS.get(name, Mine)
     balancer, _ = with_one_back(make(), ids="ab")
     balancer.remove("b")
@@ -178,7 +181,7 @@ def test_the_others_stay_in_proportion():
 
 
 def test_it_is_explained():
-    """Explanations say who was passed over."""
+    """Explanations name the endpoint that slow start passed over."""
     balancer, _ = with_one_back(Mine())
     with balancer.acquire() as lease:
         assert lease.target == "a"
@@ -204,7 +207,7 @@ def test_a_healthy_pool_has_the_fast_path_of_its_selector():
 
 
 def test_a_selector_without_a_picker_has_none_with_slow_start():
-    """Where there is no first pick on the fast path, there is no second: the selector is asked."""
+    """A selector without a picker has none with slow start, and ``select`` is asked."""
     snapshot = make_snapshot(["a", "b"])
     assert slow_start_pickers(NO_PICKERS, First().select, snapshot, Random(1)) == NO_PICKERS
 
