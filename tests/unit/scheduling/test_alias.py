@@ -25,7 +25,7 @@ def probabilities(table, items):
 
 @given(WEIGHTS)
 def test_each_item_has_its_share_of_the_columns(weights):
-    """No sampling: the areas are the probabilities."""
+    """The areas of an alias table's columns are the probabilities of its items."""
     items = list(range(len(weights)))
     total = sum(weights)
     found = probabilities(AliasTable(items, weights), items)
@@ -42,7 +42,7 @@ def test_zero_weight_is_never_drawn_whatever_the_number(weights, number):
 
 
 def test_extreme_ratios_lose_none():
-    """One of weight 1e-9 beside 1e9 keeps a column of its own."""
+    """An item of weight 1e-9 beside one of 1e9 keeps a column of its own."""
     table = AliasTable("ab", [1e-9, 1e9])
     assert table.draw(lambda: 0.0) == "a"
     rng = Random(3)
@@ -57,7 +57,7 @@ def test_as_many_weights_as_items():
 
 @given(st.lists(st.decimals(min_value="0.001", max_value="50", places=3), min_size=1, max_size=8))
 def test_whole_weights_stand_in_the_same_proportion(weights):
-    """The smallest integers with the ratios of the decimals as they are printed."""
+    """The smallest integers are found that have the ratios of the decimals as they are printed."""
     whole = whole_weights([float(weight) for weight in weights], limit=10**9)
     assert whole is not None
     for i, a in enumerate(weights):
@@ -66,7 +66,7 @@ def test_whole_weights_stand_in_the_same_proportion(weights):
 
 
 def test_no_whole_weights_beyond_the_limit():
-    """The sum counts, and equal to the limit is still of use."""
+    """No whole weights are found if their sum exceeds the limit; a sum equal to the limit is allowed."""
     assert whole_weights([3, 2], limit=5) == [3, 2]
     assert whole_weights([3, 2], limit=4) is None
     assert whole_weights([6, 4], limit=5) == [3, 2]

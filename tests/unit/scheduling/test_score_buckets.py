@@ -68,7 +68,7 @@ TestLadder.settings = settings(max_examples=60, stateful_step_count=60)
 
 
 def test_ties_are_drawn_evenly():
-    """All of the least score are equally likely."""
+    """All items of the least score are equally likely."""
     nodes = make_nodes(["a", "b", "c"])
     buckets = ScoreBuckets(nodes, Random(5), RLock())
     counts = dict.fromkeys("abc", 0)
@@ -78,7 +78,7 @@ def test_ties_are_drawn_evenly():
 
 
 def test_retired_buckets_still_answer_right_and_move_nothing():
-    """Between two snapshots a thread may hold the old one."""
+    """A bucket of an old snapshot still gives right answers, and moves nothing."""
     nodes = make_nodes({"a": 1, "b": 1})
     buckets = ScoreBuckets(nodes, Random(1), RLock())
     buckets.retire()

@@ -69,13 +69,13 @@ def test_a_block_has_at_least_two_turns_for_each_of_many(size: int) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf, 1.1e100])
 def test_weights_that_make_no_order_are_refused(weight: float) -> None:
-    """None is zero or negative, and together they are a finite number."""
+    """Weights of which one is zero or negative, or whose sum is not finite, are refused."""
     with pytest.raises(ConfigurationError, match="weights"):
         StaggeredEdf([1.0, weight])
 
 
 def test_the_greatest_weights_take_turns() -> None:
-    """Ten thousand of them add up to a finite number."""
+    """Ten thousand of the greatest weights take turns, as they add up to a finite number."""
     take = StaggeredEdf([1e100, 1e100] + [5e99] * 9_998).take
     turns = [take() for _ in range(10_000)]
     assert turns.count(0) in {1, 2, 3}
