@@ -11,7 +11,7 @@ from balancekit.stats import Ewma, PeakEwma
 
 @pytest.mark.parametrize("kind", [Ewma, PeakEwma])
 def test_the_first_sample_is_believed_whole(kind):
-    """Nothing to average it with."""
+    """The first sample is the average, as there is nothing to average it with."""
     average = kind(decay=10.0)
     assert not average.seen
     average.observe(3.0, now=100.0)
@@ -22,7 +22,7 @@ def test_the_first_sample_is_believed_whole(kind):
 @pytest.mark.parametrize("kind", [Ewma, PeakEwma])
 @pytest.mark.parametrize("after", [0.0, 1.0, 6.931471805599453, 10.0, 100.0])
 def test_an_old_value_keeps_exp_of_minus_age_over_decay(kind, after):
-    """Down is the same for both: half of it after ``decay * ln 2``."""
+    """After ``decay * ln 2`` a lower sample moves either average half of the way down."""
     average = kind(decay=10.0)
     average.observe(1.0, now=0.0)
     average.observe(0.0, now=after)
@@ -30,7 +30,7 @@ def test_an_old_value_keeps_exp_of_minus_age_over_decay(kind, after):
 
 
 def test_up_is_at_once_for_the_peak_and_slow_for_the_other():
-    """Bad news: believed, or averaged."""
+    """A higher sample is taken at once by the peak average, and averaged in by the other."""
     symmetric, peak = Ewma(decay=10.0), PeakEwma(decay=10.0)
     for average in (symmetric, peak):
         average.observe(1.0, now=0.0)
@@ -62,7 +62,7 @@ def test_reading_fades_towards_rest_and_changes_nothing(kind):
 
 
 def test_a_lower_bound_raises_and_never_lowers():
-    """A time-out says "at least"."""
+    """A lower bound, such as a timeout, raises the average and never lowers it."""
     average = PeakEwma(decay=10.0)
     average.observe(2.0, now=0.0)
     average.raise_to(1.0, now=1.0)

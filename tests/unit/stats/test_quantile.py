@@ -14,13 +14,13 @@ VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
 @given(VALUES, st.floats(0.0, 1.0))
 def test_a_quantile_is_numpys(values, share):
-    """Type 7, linear interpolation."""
+    """A quantile is numpy's of type 7, by linear interpolation."""
     assert quantile(sorted(values), share) == pytest.approx(np.quantile(values, share), rel=1e-9, abs=1e-6)
 
 
 @given(st.lists(st.floats(0.0, 1e6), max_size=50), st.integers(1, 12))
 def test_a_window_holds_exactly_the_last(values, size):
-    """What was recorded ``size`` values ago is gone, nothing else is."""
+    """A window holds exactly the last ``size`` values that were recorded."""
     window = RecentWindow(size=size)
     for value in values:
         window.record(value)
@@ -28,7 +28,7 @@ def test_a_window_holds_exactly_the_last(values, size):
 
 
 def test_an_empty_window_has_no_quantiles():
-    """None, not a number that was never measured."""
+    """The quantiles of an empty window are None."""
     assert RecentWindow().read() is None
     assert summary([]) is None
 

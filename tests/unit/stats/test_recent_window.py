@@ -10,7 +10,10 @@ from balancekit.stats import RecentWindow
 
 @given(values=st.lists(st.floats(0, 1), max_size=50), size=st.integers(1, 12), count=st.integers(0, 20))
 def test_the_latest_are_the_latest(values, size, count):
-    """Oldest first, as many as are still here; everything that was recorded is counted."""
+    """The latest values come oldest first, as many as are still here.
+
+    Everything that was recorded is counted.
+    """
     window = RecentWindow(size=size)
     for value in values:
         window.record(value)
