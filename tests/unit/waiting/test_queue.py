@@ -28,7 +28,7 @@ def drain(queue, now=0.0):
 
 @pytest.mark.parametrize(("order", "expected"), [("fifo", [0, 1, 2, 3]), ("lifo", [3, 2, 1, 0])])
 def test_orders_are_exact(order, expected):
-    """First in, first out; or last in, first out."""
+    """Requests are served first in, first out, or last in, first out, as the queue's order says."""
     queue = WaitingQueue(max_waiting=None, order=order)
     for number in range(4):
         queue.offer(number, now=float(number))
@@ -222,7 +222,7 @@ def test_a_tenant_with_ten_times_the_load_gets_its_share():
     ids=["bound", "order", "levels", "time", "delay", "level", "k", "throttle level"],
 )
 def test_bad_arguments_are_named(make, name):
-    """What cannot work is refused by name."""
+    """An argument that cannot work is refused by an error that names it."""
     with pytest.raises(ConfigurationError, match=f"^{name}="):
         make()
 
@@ -270,7 +270,7 @@ def test_a_request_with_a_wrong_time_or_level_is_not_queued(name, value):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "0"])
 def test_the_next_request_is_not_taken_at_a_wrong_time(value):
-    """The queue is as it was if the time is no finite number."""
+    """If the time is no finite number, the next request is refused, and the queue is as it was."""
     queue = WaitingQueue(max_waiting=8)
     queue.offer("first", now=0.0)
     with pytest.raises(ConfigurationError, match="now"):
@@ -280,7 +280,7 @@ def test_the_next_request_is_not_taken_at_a_wrong_time(value):
 
 @pytest.mark.parametrize("value", [(), (1.0,), (1.0, 2.0, 3.0)])
 def test_controlled_delay_is_two_numbers(value):
-    """It is refused at construction, and not when the first request is looked at."""
+    """Parameters of controlled delay that are not two numbers are refused at construction."""
     with pytest.raises(ConfigurationError, match="controlled_delay"):
         WaitingQueue(max_waiting=8, controlled_delay=value)
 
