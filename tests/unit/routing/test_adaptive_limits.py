@@ -33,14 +33,17 @@ def ended(at, latency=0.1, outcome=Outcome.SUCCESS):
     ],
 )
 def test_the_gradient_and_the_limit_that_follows(limit, min_rtt, sample, gradient, following):
-    """The formula of Envoy, and both ends of its two ranges."""
+    """The gradient and the limit follow Envoy's formula, at both ends of their two ranges."""
     rule = Gradient(buffer=0.1)
     assert rule.gradient(min_rtt=min_rtt, sample_rtt=sample) == pytest.approx(gradient)
     assert rule.next_limit(limit, gradient=gradient) == following
 
 
 def test_a_limit_changes_once_an_interval_and_by_its_quantile():
-    """The first request after an interval ends it; its own latency counts for the next."""
+    """The first request after an interval ends it and changes the limit.
+
+    Its own latency counts for the next interval.
+    """
     limit = Gradient(min_rtt=0.1, buffer=0.0, interval=1.0, min_limit=9)()
     assert limit.limit == 9
     limit.record(ended(0.0), inflight=1)
@@ -81,7 +84,10 @@ def test_the_least_latency_is_measured_at_the_least_limit():
 
 
 def test_five_intervals_at_the_least_limit_measure_anew():
-    """The latency that was measured may have been too low; a latency that was given is not measured."""
+    """After five intervals at the least limit the latency is measured anew.
+
+    A latency that was given is not measured.
+    """
     for given, measures in ((None, True), (0.001, False)):
         rule = Gradient(min_rtt=given, interval=1.0, min_rtt_requests=1, min_rtt_interval=1e6)
         limit = rule(rng=Random(1))
@@ -98,7 +104,10 @@ def test_five_intervals_at_the_least_limit_measure_anew():
     "outcome", [Outcome.FAILURE, Outcome.CONNECT_FAILED, Outcome.CANCELLED, Outcome.IGNORED]
 )
 def test_requests_that_say_nothing_of_speed_change_no_gradient(outcome):
-    """However fast they were; and neither do requests whose time was not measured."""
+    """Requests that say nothing of speed change no gradient, however fast they were.
+
+    Requests without a measured time change none either.
+    """
     limit = Gradient(min_rtt=0.1, interval=1.0)()
     for at in range(10):
         limit.record(ended(float(at), 0.0001, outcome), inflight=1)
@@ -107,7 +116,10 @@ def test_requests_that_say_nothing_of_speed_change_no_gradient(outcome):
 
 
 def test_aimd_grows_by_one_a_round_while_half_is_in_use():
-    """As many successes as the limit; with less than half in use it does not grow."""
+    """``Aimd`` grows by one after as many successes as the limit.
+
+    It does not grow with less than half in use.
+    """
     limit = Aimd(initial=4)()
     for _ in range(4):
         assert limit.limit == 4
@@ -119,7 +131,7 @@ def test_aimd_grows_by_one_a_round_while_half_is_in_use():
 
 
 def test_aimd_decreases_once_for_one_overload():
-    """Requests that began before the decrease do not decrease again; a later one does."""
+    """Requests that began before a decrease do not decrease the limit again; a later one does."""
     limit = Aimd(initial=100)()
     for outcome in (Outcome.OVERLOADED, Outcome.TIMEOUT):
         limit.record(ended(1.0, 0.5, outcome), inflight=100)
@@ -132,7 +144,7 @@ def test_aimd_decreases_once_for_one_overload():
 
 
 def test_aimd_takes_what_is_too_slow_for_dropped():
-    """A success above ``timeout``; at it, it is one."""
+    """``Aimd`` counts a success above ``timeout`` as dropped, and one at ``timeout`` as a success."""
     limit = Aimd(initial=1, timeout=0.5)()
     limit.record(ended(1.0, 0.5), inflight=1)
     assert limit.limit == 2
@@ -154,7 +166,7 @@ def test_aimd_stops_at_its_most():
 
 
 def test_a_router_has_a_limit_for_each_endpoint():
-    """One is slow and its limit small, the other grows; one that leaves and comes back begins anew."""
+    """Each endpoint of a router has a limit of its own. One that leaves and comes back begins anew."""
     clock = ManualClock()
     selector = MaxInFlight(Aimd(initial=4, timeout=1.0), child=RoundRobin)
     lb = LoadBalancer(["quick", "slow"], selector=selector, clock=clock, health=None, timed=True)
@@ -234,7 +246,10 @@ def test_limits_of_a_number_are_as_they_were():
 
 
 def test_without_latency_a_gradient_stays_where_it_is():
-    """A load that measures none, and no ``timed``: nothing is learnt, and nothing fails."""
+    """Where no latency is measured, a gradient stays where it is.
+
+    The load measures none, there is no ``timed``, and nothing fails.
+    """
     selector = MaxInFlight(Gradient(interval=0.001), child=RoundRobin)
     lb = LoadBalancer(["a"], selector=selector, load=InFlight())
     for _ in range(100):

@@ -182,7 +182,10 @@ def test_a_tier_of_which_less_than_one_per_cent_is_eligible_serves(router, caplo
     ("limit", "weight", "most"), [(100, 0.57, 57), (100, 0.29, 29), (10, 0.25, 2), (1, 0.5, 1)]
 )
 def test_a_limit_by_weight_is_the_limit_times_the_weight(limit: int, weight: float, most: int) -> None:
-    """Rounded down, but not for the last digit of a float, and at least one."""
+    """A limit by weight is the limit times the weight, rounded down and at least one.
+
+    Rounding ignores the last digit of a float.
+    """
     lb = LoadBalancer(
         [Endpoint("a", weight=weight), Endpoint("b", weight=2.0 - weight)],
         selector=MaxInFlight(limit, per_weight=True, child=First),

@@ -61,7 +61,10 @@ class Model:
 def test_the_picks_are_those_of_a_bucket_filled_drop_by_drop(
     gaps: list[int], costs: list[int], rate: float, burst: float
 ) -> None:
-    """For every endpoint, whatever the rhythm and the costs; all figures are binary fractions, so exactly."""
+    """The picks of a rate limit are those of a bucket that is filled continuously.
+
+    This holds for every endpoint, rhythm and cost.
+    """
     clock = ManualClock()
     lb = limited("ab", RateLimit(rate, burst=burst, by_cost=True, child=RoundRobin), clock)
     models = {id: Model(Fraction(rate), Fraction(burst)) for id in "ab"}
@@ -82,7 +85,7 @@ def test_the_picks_are_those_of_a_bucket_filled_drop_by_drop(
 @settings(max_examples=100)
 @given(gaps=GAPS, burst=st.sampled_from([1, 3, 8]))
 def test_no_span_of_time_sees_more_than_the_burst_and_the_rate(gaps: list[int], burst: int) -> None:
-    """The guarantee, for all spans."""
+    """No span of time has more requests than the burst and the rate times its length."""
     rate, clock, seen = 2.0, ManualClock(), defaultdict[str, list[float]](list)
     lb = limited("abc", RateLimit(rate, burst=burst), clock)
     for gap in gaps:
@@ -101,7 +104,7 @@ def test_no_span_of_time_sees_more_than_the_burst_and_the_rate(gaps: list[int], 
 
 @pytest.mark.parametrize("cost", [1.0, 3.0, 50.0])
 def test_the_caller_is_told_the_very_moment(cost: float) -> None:
-    """Just before it none may be picked, at it one may."""
+    """The error names the moment before which no endpoint may be picked, and at which one may."""
     clock = ManualClock()
     lb = limited("ab", RateLimit(0.3, burst=7.0, by_cost=True), clock)
     for _ in range(20):
@@ -119,7 +122,10 @@ def test_the_caller_is_told_the_very_moment(cost: float) -> None:
 
 
 def test_a_costly_request_waits_for_a_full_bucket_and_is_paid_off() -> None:
-    """It is not refused for ever, and what it owes comes before what follows."""
+    """A request that costs more than the burst waits for a full bucket.
+
+    What it overdraws is paid before the next request.
+    """
     clock = ManualClock()
     lb = limited("a", RateLimit(1.0, burst=10.0, by_cost=True), clock)
     lb.acquire(cost=30.0).release()
@@ -129,7 +135,10 @@ def test_a_costly_request_waits_for_a_full_bucket_and_is_paid_off() -> None:
 
 
 def test_a_correction_is_as_if_the_cost_had_been_known() -> None:
-    """In both directions, and from any thread."""
+    """A correction of the cost leaves the bucket as if the cost had been known.
+
+    It may be up or down, from any thread.
+    """
     dues = []
     for estimate, real in ((5.0, 5.0), (1.0, 5.0), (9.0, 5.0)):
         clock, limit = ManualClock(), RateLimit(1.0, burst=10.0, by_cost=True)
@@ -148,7 +157,10 @@ def test_a_correction_is_as_if_the_cost_had_been_known() -> None:
 
 
 def test_requests_and_their_cost_are_limited_together() -> None:
-    """One limit in the other; a request that the outer one refuses costs nothing of the inner one."""
+    """With one limit in the other, requests and their cost are limited together.
+
+    A request that the outer one refuses costs nothing of the inner one.
+    """
     clock = ManualClock()
     tokens = RateLimit(1.0, burst=100.0, by_cost=True, child=RoundRobin)
     lb = limited("ab", RateLimit(1.0, burst=3.0, child=lambda: tokens), clock)
@@ -158,7 +170,7 @@ def test_requests_and_their_cost_are_limited_together() -> None:
 
 
 def test_shares_by_weight() -> None:
-    """Three times the weight, three times the quota."""
+    """An endpoint of three times the weight has three times the quota."""
     pool = [Endpoint("a", weight=1), Endpoint("b", weight=3)]
     clock, got = ManualClock(), defaultdict[str, int](int)
     lb = LoadBalancer(pool, selector=RateLimit(2.0, burst=4.0, per_weight=True), clock=clock)
@@ -174,7 +186,7 @@ def test_shares_by_weight() -> None:
 
 
 def test_explaining_spends_nothing() -> None:
-    """People may look as often as they like."""
+    """Explaining a pick spends nothing, however often it is done."""
     clock = ManualClock()
     lb = limited("ab", RateLimit(1.0, burst=5.0), clock)
     for _ in range(50):
@@ -183,7 +195,10 @@ def test_explaining_spends_nothing() -> None:
 
 
 def test_who_leaves_and_comes_back_has_spent_what_it_had() -> None:
-    """The provider remembers too. Those who owe nothing are forgotten."""
+    """An endpoint that leaves and comes back has spent what it had spent.
+
+    Endpoints that owe nothing are forgotten.
+    """
     clock, limit = ManualClock(), RateLimit(1.0, burst=5.0)
     lb = limited("ab", limit, clock)
     assert spend(lb) == 10
@@ -202,7 +217,7 @@ def test_who_leaves_and_comes_back_has_spent_what_it_had() -> None:
 
 
 def test_threads_share_the_buckets_exactly() -> None:
-    """With the clock standing still, eight threads get what is in them and no more."""
+    """Eight threads, with the clock standing still, get exactly the tokens that are in the buckets."""
     lb = limited("abc", RateLimit(1.0, burst=100.0), ManualClock())
     counts: list[int] = []
     threads = [Thread(target=lambda: counts.append(spend(lb))) for _ in range(8)]
@@ -214,7 +229,7 @@ def test_threads_share_the_buckets_exactly() -> None:
 
 
 def test_a_limit_in_flight_and_a_rate() -> None:
-    """They nest; the outer one speaks."""
+    """A limit in flight below a rate limit holds, and the outer one gives the reason."""
     lb = limited("ab", RateLimit(1.0, burst=5.0, child=lambda: MaxInFlight(2)), ManualClock())
     held = [lb.acquire() for _ in range(4)]
     with pytest.raises(Exception, match="RateLimit picked none of 2"):
@@ -226,7 +241,10 @@ def test_a_limit_in_flight_and_a_rate() -> None:
 
 @pytest.mark.parametrize("burst", [1.0, 50.0])
 def test_a_limit_that_the_child_has_reached_is_told_too(burst: float) -> None:
-    """Who is in the way, and until when, however they nest, whether the outer one has reached its own or not."""
+    """The error names a limit that the child has reached, and its time.
+
+    It does so whether or not the outer one has reached its own.
+    """
     clock = ManualClock()
     lb = limited("ab", RateLimit(1.0, burst=burst, child=lambda: RateLimit(0.25)), clock)
     assert spend(lb) == 2
@@ -241,7 +259,7 @@ def test_a_limit_that_the_child_has_reached_is_told_too(burst: float) -> None:
 
 
 def test_the_spare_tier_serves_what_the_first_may_not() -> None:
-    """Quotas first, tiers among those who have some left."""
+    """If the first tier has no quota left, the spare tier serves."""
     pool = [Endpoint("key"), Endpoint("spare", priority=1)]
     selector = RateLimit(1.0, burst=5.0, child=lambda: Priority(overprovisioning=2.0))
     clock = ManualClock()

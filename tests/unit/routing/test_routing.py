@@ -81,19 +81,28 @@ class TestPriority:
         ],
     )
     def test_loads_are_envoys(self, tiers, loads):
-        """The table of Envoy's documentation, by its formula where the two disagree."""
+        """The loads of tiers are those of Envoy's documentation.
+
+        Its formula counts where its table disagrees.
+        """
         assert tier_loads(tiers) == loads
 
     @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=5))
     def test_loads_add_up(self, sizes):
-        """To 100, or to 0 when none is eligible anywhere; a level with none eligible gets nothing."""
+        """The loads of tiers add up to 100, or to 0 when none is eligible anywhere.
+
+        A tier with none eligible gets nothing.
+        """
         tiers = [(min(eligible, size), size) for eligible, size in sizes]
         loads = tier_loads(tiers)
         assert sum(loads) == (100 if any(eligible for eligible, _ in tiers) else 0)
         assert all(not load or eligible for load, (eligible, _) in zip(loads, tiers, strict=True))
 
     def test_half_of_a_tier_down_sends_thirty_per_cent_on(self):
-        """By the formula, within five standard deviations; and back when it is over."""
+        """With half of a tier down, 30 % of requests go to the next, within five standard deviations.
+
+        They return when it is back.
+        """
         pool = [Endpoint(f"near-{k}") for k in range(6)] + [
             Endpoint(f"far-{k}", priority=1) for k in range(2)
         ]
@@ -108,7 +117,7 @@ class TestPriority:
         assert not any(id.startswith("far") for id in picks(balancer, 500))
 
     def test_a_key_spills_once_and_stays(self):
-        """Keys that stay near when three are down stay near when two are."""
+        """A key that stays in the near tier when three endpoints are down stays there when two are."""
         pool = [Endpoint(f"n{k}") for k in range(6)] + [Endpoint("far", priority=1)]
         balancer = LoadBalancer(pool, selector=Priority(), health=QUICK, clock=ManualClock())
         keys = [f"user-{k}" for k in range(300)]
@@ -119,7 +128,7 @@ class TestPriority:
         assert few < more
 
     def test_the_tier_of_a_key_is_envoys(self):
-        """The first whose cumulated load is at least the key's hash modulo 100, plus one."""
+        """The first tier whose cumulated load is at least the hash modulo 100, plus one, gets a key."""
         pool = [Endpoint("n0"), Endpoint("n1"), Endpoint("far", priority=1)]
         balancer = LoadBalancer(pool, selector=Priority(), health=QUICK, clock=ManualClock())
         eject(balancer, "n0")
@@ -128,12 +137,12 @@ class TestPriority:
             assert (balancer.explain(key).picked == "n1") is near
 
     def test_a_tried_tier_sends_the_request_on(self):
-        """Retries reach the next tier though its load is nothing."""
+        """A retry goes to the next tier when the first has been tried, though the next tier's load is 0."""
         balancer = LoadBalancer([Endpoint("a"), Endpoint("b", priority=7)], selector=Priority())
         assert [endpoint.id for endpoint in balancer.ranking()] == ["a", "b"]
 
     def test_tiers_do_not_share_turns(self):
-        """Each has a child of its own."""
+        """Each tier has a selector of its own, so that tiers do not share turns."""
         pool = [Endpoint("a", weight=2), Endpoint("b"), Endpoint("c", priority=1), Endpoint("d", priority=1)]
         balancer = LoadBalancer(pool, selector=Priority(SmoothWeightedRoundRobin))
         order = [balancer.explain().picked for _ in range(3)]
@@ -172,7 +181,10 @@ class TestLocality:
         )
 
     def test_home_while_it_is_healthy_enough(self):
-        """Then the near zone, then the rest."""
+        """Requests go to the home zone while it is healthy enough.
+
+        They go to the near zone next, then to the rest.
+        """
         balancer = self.make()
         assert set(picks(balancer, 100)) == {"h1", "h2"}
         eject(balancer, "h1")
@@ -194,7 +206,7 @@ class TestSubset:
     )
 
     def test_only_those_that_match(self):
-        """All of the labels that are asked for."""
+        """Only endpoints that match all of the labels asked for are picked."""
         balancer = LoadBalancer(self.POOL, selector=Subset(["version", "disk"]), rng=Random(1))
         assert set(picks(balancer, 60, attributes={"version": "v2"})) == {"b", "c"}
         assert set(picks(balancer, 20, attributes={"version": "v2", "disk": "hdd"})) == {"c"}
@@ -221,7 +233,7 @@ class TestCanary:
     KEYS = tuple(f"user-{k}" for k in range(4_000))
 
     def test_the_share_of_the_keys_is_right(self):
-        """Within five standard deviations."""
+        """The share of the keys is the configured one, within five standard deviations."""
         canary = Canary({"track": "canary"}, share=0.1)
         chosen = sum(canary.chosen(key) for key in self.KEYS)
         assert abs(share_z(chosen, len(self.KEYS), 0.1)) < 5.0
@@ -236,7 +248,7 @@ class TestCanary:
         assert canary.chosen(key) or not before
 
     def test_users_stay_where_they_are(self):
-        """Every time, in every process; with another salt others are chosen."""
+        """A key is on the same side every time, in every process. With another salt other keys are chosen."""
         balancer = LoadBalancer(self.POOL, selector=Canary({"track": "canary"}, share=0.2))
         for key in self.KEYS[:50]:
             assert len({balancer.explain(key).picked == "new" for _ in range(5)}) == 1
@@ -244,7 +256,10 @@ class TestCanary:
         assert {k for k in self.KEYS if one.chosen(k)} != {k for k in self.KEYS if other.chosen(k)}
 
     def test_without_a_key_it_is_drawn_and_an_empty_side_is_no_dead_end(self):
-        """By the share; and the other side serves."""
+        """A request without a key goes to either side by the share.
+
+        If a side is empty, the other side serves.
+        """
         balancer = LoadBalancer(self.POOL, selector=Canary({"track": "canary"}, share=0.25), rng=Random(4))
         assert abs(share_z(picks(balancer, 3_000)["new"], 3_000, 0.25)) < 5.0
         balancer.drain("new")
@@ -276,7 +291,10 @@ class TestSticky:
             assert set(picks(balancer, 10, attributes={"sticky": values.issue(id)})) == {id}
 
     def test_sessions_survive_a_drain_but_nothing_else_does(self):
-        """Drained: bound requests only. Ejected, removed or tried: re-homed."""
+        """A drained endpoint serves bound requests only.
+
+        If the endpoint is ejected, removed or tried, another one serves them.
+        """
         balancer, values = self.make()
         bound = {"sticky": values.issue("a")}
         balancer.drain("a")
@@ -291,7 +309,10 @@ class TestSticky:
         assert "a" not in picks(balancer, 20, attributes=bound)
 
     def test_a_crowded_endpoint_re_homes(self):
-        """More than the bound times its part of what is in flight."""
+        """A bound request goes elsewhere from a crowded endpoint.
+
+        It is crowded above the bound times its part of what is in flight.
+        """
         balancer, values = self.make(bound=1.5)
         bound = {"sticky": values.issue("a")}
         held = [balancer.acquire(attributes=bound) for _ in range(60)]
@@ -304,7 +325,7 @@ class TestSticky:
             lease.release()
 
     def test_source_prefixes(self):
-        """By family, also for mapped addresses."""
+        """Source prefixes are cut by address family, also for mapped addresses."""
         assert source_prefix("203.0.113.77") == "203.0.113.0/24"
         assert source_prefix("::ffff:203.0.113.77", v4=16) == "203.0.0.0/16"
         assert source_prefix("2001:db8:1:2:3::9") == "2001:db8:1::/56"
@@ -355,21 +376,24 @@ class TestSubsetting:
         assert set(uses.values()) == {30}
 
     def test_rendezvous_subsets_change_by_at_most_one(self):
-        """When an endpoint comes or goes, whatever the order of ids."""
+        """When an endpoint joins or leaves, a subset changes by at most one, whatever the order of ids."""
         for client in map(str, range(200)):
             before = set(rendezvous_subset(self.IDS, client=client, size=20))
             assert len(before - set(rendezvous_subset(self.IDS[:-1], client=client, size=20))) <= 1
             assert before == set(rendezvous_subset(reversed(self.IDS), client=client, size=20))
 
     def test_rendezvous_spread_is_binomial(self):
-        """Clients per endpoint: chi-square within the gate."""
+        """The number of clients per endpoint is binomial, by a chi-square test within the gate."""
         uses = Counter(
             id for client in range(1_000) for id in rendezvous_subset(self.IDS, client=f"w{client}", size=20)
         )
         assert chi_square_z(uses, dict.fromkeys(self.IDS, 1.0)) < Z
 
     def test_the_rest_serves_when_none_of_the_subset_is_left(self):
-        """A subset is a preference for few connections, not a reason to fail."""
+        """If no endpoint of a subset is left, the rest serves.
+
+        A subset is a preference for few connections.
+        """
         selector = Subsetting(lambda ids: [id for id in ids if id in {"a", "b"}])
         balancer = LoadBalancer(list("abcd"), selector=selector, rng=Random(6))
         assert set(picks(balancer, 50)) == {"a", "b"}
@@ -381,7 +405,7 @@ class TestSubsetting:
 
 
 def test_routers_nest():
-    """Sticky over zones over round robin: learning, preparing and explaining go all the way down."""
+    """Sticky over zones over round robin learns, prepares and explains all the way down."""
     values = StickyValues("orders", [SECRET])
     pool = [Endpoint("a", zone="eu"), Endpoint("b", zone="eu"), Endpoint("c", zone="us")]
     balancer = LoadBalancer(
@@ -460,7 +484,7 @@ def test_wrong_values_are_refused(parameter, make):
 
 
 def test_no_secret_is_ever_shown():
-    """Neither in a repr nor in an error."""
+    """No repr and no error shows a secret."""
     assert "secret" not in repr(StickyValues("p", [SECRET])).replace("1 secrets", "")
     with pytest.raises(ConfigurationError) as caught:
         StickyValues("p", [b"hush"])

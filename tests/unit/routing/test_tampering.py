@@ -46,7 +46,10 @@ def tampered(rng):
 
 
 def test_a_hundred_thousand_forgeries_are_refused():
-    """Bit flips, truncations, other keys, other pools, other ids, odd characters: StickyValueError each time."""
+    """Each of 100 000 forgeries raises StickyValueError.
+
+    They are bit flips, truncations, other keys, pools and ids, and odd characters.
+    """
     values, rng = StickyValues("orders", [OURS, OLD]), Random(17)
     source = tampered(rng)
     genuine = {values.issue(id) for id in IDS}
@@ -62,7 +65,7 @@ def test_a_hundred_thousand_forgeries_are_refused():
 
 @pytest.mark.parametrize("value", [None, b"bytes", 7, True, ["a"], object(), "", ".", "..", "a" * 10_000])
 def test_what_is_no_value_at_all_is_refused_the_same_way(value):
-    """Whatever a framework hands over."""
+    """A value of another type, or no value at all, raises StickyValueError as forgeries do."""
     with pytest.raises(StickyValueError):
         StickyValues("orders", [OURS]).read(value)
 
@@ -77,7 +80,7 @@ def test_a_value_is_good_in_its_own_pool_only(id):
 
 
 def test_secrets_rotate():
-    """The first signs, the others are accepted, those that are gone are not."""
+    """The first secret signs, the others are accepted, and those that are gone are refused."""
     before, during, after = (StickyValues("p", secrets) for secrets in ([OLD], [OURS, OLD], [OURS]))
     for id in IDS:
         assert during.read(before.issue(id)) == id
@@ -87,7 +90,7 @@ def test_secrets_rotate():
 
 
 def test_a_forged_value_in_a_request_is_as_none():
-    """The request is balanced as if it had none."""
+    """A request with a forged sticky value is balanced as if it had none."""
     balancer = LoadBalancer(["a", "b"], selector=Sticky(StickyValues("p", [OURS])))
     source = tampered(Random(1))
     for _ in range(200):
