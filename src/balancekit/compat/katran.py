@@ -70,7 +70,7 @@ class Ring:
     Parameters
     ----------
     reals
-        The endpoints, at least one; with ``V2`` at least one of weight above 0.
+        The endpoints, at least one. If all weigh 0, they share equally, as in Katran.
     size
         Slots, a prime number.
     version
@@ -107,8 +107,6 @@ class Ring:
         if not _are_reals(reals):
             raise ConfigurationError("reals", reals, "a list of Real(hash=..., weight=...), at least one")
         weights = [real.weight for real in reals]
-        if version == "V2" and not any(weights):
-            raise ConfigurationError("reals", reals, "a weight above 0")
         turns = _first_round_turns if version == "V1" else _accumulated_turns
         offsets = [_hash(real.hash, OFFSET_SEEDS) % slots for real in reals]
         skips = [_hash(real.hash, SKIP_SEEDS) % (slots - 1) + 1 for real in reals]

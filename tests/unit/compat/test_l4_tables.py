@@ -60,12 +60,20 @@ def test_weight_zero_in_katrans_rings():
     assert 0 in katran.Ring(reals, size=101, version="V1").table
 
 
+@pytest.mark.parametrize("version", ["V1", "V2"])
+def test_katran_shares_a_ring_equally_if_all_weigh_nothing(version):
+    """Endpoints that all weigh 0 fill the ring as endpoints that all weigh 1 do; so does one alone."""
+    for count in (1, 3):
+        nothing, one = ([katran.Real(hash=hash, weight=weight) for hash in range(count)] for weight in (0, 1))
+        found = katran.Ring(nothing, size=101, version=version).table
+        assert found == katran.Ring(one, size=101, version=version).table
+
+
 @pytest.mark.parametrize(
     ("parameter", "make"),
     [
         ("reals", lambda: katran.Ring([])),
         ("reals", lambda: katran.Ring(["a"])),
-        ("reals", lambda: katran.Ring([katran.Real(hash=1, weight=0), katran.Real(hash=2, weight=0)])),
         ("size", lambda: katran.Ring([katran.Real(hash=1)], size=100)),
         ("version", lambda: katran.Ring([katran.Real(hash=1)], version="V3")),
         ("hash", lambda: katran.Real(hash=-1)),
