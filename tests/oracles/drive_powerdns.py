@@ -205,7 +205,7 @@ def _geo_reply(config: Json, service: str, query: Json) -> Json:
     if found.alias is not None:
         answers = [f"{found.alias}."]
     reply = {"rcode": found.rcode, "answers": answers, "ttl": ttl if answers else None}
-    return _geo.with_scope(reply, query, found.scope)
+    return _geo.with_scope(reply, query, found.scope if answers else 0)
 
 
 # ---------------------------------------------------------------------- options
@@ -215,7 +215,7 @@ def _option_reply(networks: Json, query: Json) -> Json:
     """Return a query with a raw option by a view of explicit networks."""
     subnet = powerdns.read_subnet(bytes.fromhex(query["ecs_hex"]))
     client = Client(address=query["source"], subnet=subnet)
-    seen = client.seen()
+    seen = client.address if subnet is None else subnet.network_address
     explicit = {ip_network(text): entry for text, entry in networks.items() if text != "default"}
     holding = [network for network in explicit if ip_address(seen) in network]
     answer = explicit[max(holding, key=lambda one: one.prefixlen)] if holding else networks["default"]

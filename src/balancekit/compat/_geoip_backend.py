@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.arguments import checked_arguments
+from balancekit.compat._client import chosen_by
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Location
 
@@ -38,6 +39,7 @@ class GeoReply(NamedTuple):
     name: str | None
     """The name whose records are answered; ``None``: no records."""
     scope: int
+    """Of an answer; a reply carries 0 if the name has no records of the type that is asked for."""
     rcode: str = "NOERROR"
     alias: str | None = None
     """The target of a CNAME that is answered: the last name that was tried, which does not exist."""
@@ -88,7 +90,7 @@ class GeoIpBackend:
     @checked_arguments
     def look_up(self, service: str, client: Client) -> GeoReply:
         """Return the name that answers for a client, and the scope."""
-        address = client.seen()
+        address = chosen_by(client)
         if service not in self._services:
             known = ", ".join(self._services)
             raise ConfigurationError(
@@ -116,8 +118,8 @@ def _templates(
     """
     if not isinstance(configured, Mapping):
         return configured, 0
-    address = client.seen()
-    bits = client.subnet.prefixlen if client.has_subnet else address.max_prefixlen  # type: ignore[union-attr]  # a text was parsed
+    address = chosen_by(client)
+    bits = address.max_prefixlen if client.subnet is None else client.subnet.prefixlen  # type: ignore[union-attr]  # a text was parsed
     networks = {parse_network(text): found for text, found in configured.items() if text != "default"}
     family = [network for network in networks if network.version == address.version]
     around = [network for network in family if address in network and network.prefixlen <= bits]

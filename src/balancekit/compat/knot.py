@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeAlias, final
 
 from balancekit._support.arguments import checked_arguments
 from balancekit.compat._canonical import canonical_order
+from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
 from balancekit.errors import ConfigurationError
 from balancekit.gslb import Client, Location, SubnetError, decode_subnet
@@ -60,13 +61,14 @@ class Subnets:
     @checked_arguments
     def look_up(self, client: Client) -> KnotReply:
         """Return the records for a client."""
-        address = client.seen()
+        address = chosen_by(client)
         holding = [network for network in self._networks if address in network]
         if not holding:
             return KnotReply("NXDOMAIN", (), 0)
         network = max(holding, key=lambda network: network.prefixlen)
-        usable = client.has_subnet
-        return KnotReply("NOERROR", self._networks[network], network.prefixlen if usable else 0)
+        return KnotReply(
+            "NOERROR", self._networks[network], 0 if client.subnet is None else network.prefixlen
+        )
 
 
 @final
@@ -97,7 +99,7 @@ class GeoDb:
     @checked_arguments
     def look_up(self, client: Client) -> KnotReply:
         """Return the records for a client."""
-        row = self._location_of(str(client.seen()))
+        row = self._location_of(str(chosen_by(client)))
         if row is None:
             return KnotReply("NXDOMAIN", (), 0)
         location, prefix = row
@@ -105,7 +107,7 @@ class GeoDb:
         best = next((path[:depth] for depth in (2, 1, 0) if path[:depth] in self._entries), None)
         if best is None:
             return KnotReply("NXDOMAIN", (), 0)
-        return KnotReply("NOERROR", self._entries[best], prefix if client.has_subnet else 0)
+        return KnotReply("NOERROR", self._entries[best], 0 if client.subnet is None else prefix)
 
 
 def _network(text: str) -> Network:

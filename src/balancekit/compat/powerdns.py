@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeAlias, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
+from balancekit.compat._client import chosen_by
 from balancekit.compat._entries import check_entries, total_weight
 from balancekit.compat._geoip_backend import GeoIpBackend, GeoReply, LocationOf, parse_network
 from balancekit.errors import ConfigurationError
@@ -80,7 +81,7 @@ def lookup2(data: bytes, start: int = 0) -> int:
 
 
 def _client_hash(client: Client) -> int:
-    return lookup2(client.seen().packed)
+    return lookup2(chosen_by(client).packed)
 
 
 @checked_arguments
@@ -187,7 +188,7 @@ def pickclosest(client: Client, entries: Sequence[str], location_of: LocationOf,
     >>> pickclosest(Client(address="192.0.2.53"), ["192.0.2.1"], lambda _: None, Random(1))
     '192.0.2.1'
     """
-    return rng.choice(closest(str(client.seen()), entries, location_of))
+    return rng.choice(closest(str(chosen_by(client)), entries, location_of))
 
 
 def _degrees(address: str, location_of: LocationOf) -> tuple[float, float]:
@@ -205,7 +206,7 @@ def view(client: Client, views: Sequence[tuple[Sequence[str], Sequence[str]]], r
     >>> view(Client(address="192.0.2.53"), [inside], Random(1)), view(Client(address="203.0.113.1"), [inside], Random(1))
     ('10.0.0.1', None)
     """
-    address = client.seen()
+    address = chosen_by(client)
     for networks, entries in views:
         if any(address in parse_network(network) for network in networks):
             check_entries("views", entries)

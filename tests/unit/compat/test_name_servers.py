@@ -229,3 +229,43 @@ def test_bind_rotates_one_counter_over_all_names():
     assert seen == ["b", "c", "a", "b"]
     with pytest.raises(ConfigurationError):
         RrsetOrder("fixed")
+
+
+ZERO = Client(address="192.0.2.53", subnet="0.0.0.0/0")
+LOW, OWN = ["low"], ["own"]
+BY_NETWORK = {"0.0.0.0/1": LOW, "192.0.0.0/2": OWN}
+
+
+@pytest.mark.parametrize(
+    ("client", "chosen", "scope"), [(ZERO, "low", 1), (CLIENT, "own", 0)], ids=["prefix 0", "no subnet"]
+)
+def test_knot_looks_a_subnet_of_prefix_0_up_as_the_zero_address(client, chosen, scope):
+    """A subnet of prefix 0 is 0.0.0.0 in both modes and has a scope; without a subnet the resolver counts, scope 0."""
+    assert knot.Subnets(BY_NETWORK).look_up(client)[1:] == ((chosen,), scope)
+    rows = {"0.0.0.0": (Location("", "L"), 1), "192.0.2.53": (Location("", "O"), 2)}
+    assert knot.GeoDb({"L": LOW, "O": OWN}, rows.get).look_up(client)[1:] == ((chosen,), scope)
+
+
+@pytest.mark.parametrize(
+    ("client", "chosen"), [(ZERO, "low"), (CLIENT, "own")], ids=["prefix 0", "no subnet"]
+)
+def test_powerdns_looks_a_subnet_of_prefix_0_up_as_the_zero_address(client, chosen):
+    """Functions of Lua records and the database take a subnet of prefix 0 for 0.0.0.0, not for the resolver."""
+    same = Client(address="0.0.0.0" if chosen == "low" else "192.0.2.53")
+    entries = [f"192.0.2.{k}" for k in range(1, 200)]
+    weights = [(k, entry) for k, entry in enumerate(entries)]
+    assert powerdns.pickhashed(client, entries) == powerdns.pickhashed(same, entries)
+    assert powerdns.pickwhashed(client, weights) == powerdns.pickwhashed(same, weights)
+    assert powerdns.view(client, [(["0.0.0.0/1"], LOW), (["192.0.0.0/2"], OWN)], Random(1)) == chosen
+    rows = {"0.0.0.0": (Location(city="low"), 1), "192.0.2.53": (Location(city="own"), 2)}
+    backend = powerdns.GeoIpBackend(["low.x", "own.x"], {"x": ["%ci.x"]}, rows.get)
+    assert backend.look_up("x", client).name == f"{chosen}.x"
+    pool = powerdns.IfUp([entries], selector="hashed")
+    assert pool.pick(client, entries, Random(1)) == pool.pick(same, entries, Random(1))
+
+
+def test_powerdns_finds_a_subnet_of_prefix_0_in_networks_of_prefix_0_alone():
+    """A network of the GeoIP backend that is longer than the subnet does not hold it, even if it holds 0.0.0.0."""
+    services = {"x": {"0.0.0.0/1": "low.x", "192.0.0.0/2": "low.x", "0.0.0.0/0": "all.x"}}
+    backend = powerdns.GeoIpBackend(["low.x", "all.x"], services)
+    assert backend.look_up("x", ZERO)[:2] == ("all.x", 2)
