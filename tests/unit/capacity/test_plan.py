@@ -26,7 +26,10 @@ def site(demand, *tiers, **options):
 
 
 def test_a_million_requests_a_second_are_96_gigabits():
-    """16 in and 80 out, 98.3 if a kilobyte is 1,024 bytes; 86.4 billion requests a day; 4 in and 20 out a site."""
+    """A million requests a second are 16 Gbit/s in and 80 out, 98.3 in all if a kilobyte is 1,024 bytes.
+
+    They are 86.4 billion requests a day, and 4 in and 20 out a site.
+    """
     assert (MILLION.gbps_in, MILLION.gbps_out, MILLION.total_gbps) == (16.0, 80.0, 96.0)
     assert Demand(requests=1e6, request_bytes=2048, response_bytes=10240).total_gbps == 98.304
     assert MILLION.per_day == 8.64e10
@@ -39,7 +42,7 @@ def test_a_million_requests_a_second_are_96_gigabits():
     [(50_000, 1.0, 5, 6), (50_000, 0.7, 8, 9), (100_000, 1.0, 3, 4), (100_000, 0.7, 4, 5)],
 )
 def test_l7_nodes_of_a_site(rate, utilisation, needed, count):
-    """For 250,000 requests a second, with and without the loss of one."""
+    """The L7 nodes of a site are those for 250,000 requests a second, with and without the loss of one."""
     tier = site(MILLION, L7(requests_per_second=rate), survive={"l7": 1}, utilisation=utilisation).l7
     assert (tier.needed, tier.spare, tier.count, tier.binding) == (needed, 1, count, "requests")
 
@@ -49,7 +52,7 @@ def test_l7_nodes_of_a_site(rate, utilisation, needed, count):
     [(1, 250_000.0, 3, 15_025_000.0, "connections"), (100, 2_500.0, 1, 175_000.0, "N+1")],
 )
 def test_l4_nodes_of_a_site(per_connection, rate, needed, open_connections, binding):
-    """By connections a second; open ones are idle for 60 s and busy for 0.1 s a request."""
+    """The L4 nodes of a site are counted by connections a second and by those that are open, idle or busy."""
     demand = Demand(requests=1e6, per_connection=per_connection)
     one = site(demand, L4(connections_per_second=100_000), survive={"l4": 1}, utilisation=1.0)
     assert one.demand.connections_per_second == rate
@@ -58,14 +61,14 @@ def test_l4_nodes_of_a_site(per_connection, rate, needed, open_connections, bind
 
 
 def test_backends_of_a_site():
-    """At 0.1 s, 25,000 requests are in flight: 1,117 servers of 32 workers at 70 %."""
+    """At 0.1 s a site has 25,000 requests in flight, which take 1,117 servers of 32 workers at 70 %."""
     one = site(MILLION, Backends(workers=32))
     assert one.demand.in_flight == 25_000.0
     assert (one.backends.count, one.backends.binding) == (1_117, "in flight")
 
 
 def test_four_sites_do_not_survive_the_loss_of_one_and_five_do():
-    """333,333 a site are left of four planned for 250,000; of five, each has 250,000."""
+    """Of four sites planned for 250,000, the loss of one leaves 333,333 each. Of five, each still has 250,000."""
     tiers = [L7(requests_per_second=50_000), Backends(workers=32)]
     four = plan_capacity(MILLION, [Gslb(sites=4), *tiers], survive={"l7": 1, "backends": 1})
     assert not four.survives(sites=1)
@@ -93,7 +96,7 @@ def test_direct_return_takes_responses_off_l4():
 
 
 def test_packets_are_segments_acknowledgements_and_those_of_connections():
-    """2 segments in and 7 out a request, one acknowledgement for two, 7 packets a connection."""
+    """A request takes 2 segments in and 7 out, one acknowledgement for two segments, and a connection 7 packets."""
     tier = site(MILLION, L4(packets_per_second=1e6), utilisation=1.0).l4
     assert tier.needs[0].load.load == pytest.approx(250_000 * (2 + 7 / 2 + 7 + 2 / 2 + 7 / 100))
 
@@ -110,7 +113,7 @@ def test_packets_are_segments_acknowledgements_and_those_of_connections():
     ],
 )
 def test_the_limit_that_needs_most_forces_the_number(tier, binding):
-    """Whatever the limit; its formula is the first."""
+    """The limit that needs most nodes forces their number, whichever it is, and its formula comes first."""
     plan = plan_capacity(Demand(requests=50_000.0), [tier])
     [(_, found)] = plan.sites[0].tiers()
     assert found.binding == binding
@@ -151,7 +154,10 @@ def test_a_plan_survives_what_it_promises_and_is_no_larger_than_it_must_be(
 
 
 def test_what_is_left_after_losses():
-    """As a share of what the nodes can do, in the worst site; infinite when none is left."""
+    """What is left after losses is a share of what the nodes can do, in the worst site.
+
+    It is infinite when none is left.
+    """
     plan = plan_capacity(
         Demand(requests=1000.0),
         [Gslb(sites=2), L7(requests_per_second=100)],
@@ -171,7 +177,7 @@ def test_what_is_left_after_losses():
 
 
 def test_a_tier_may_have_its_own_utilisation():
-    """It overrides that of the plan, in nodes and in what counts as survived."""
+    """The utilisation of a tier overrides that of the plan, in its nodes and in what counts as survived."""
     plan = plan_capacity(
         Demand(requests=1000.0),
         [L7(requests_per_second=100, utilisation=1.0), Backends(workers=10)],
@@ -186,7 +192,10 @@ def test_a_tier_may_have_its_own_utilisation():
     [(1, 0.5, 0.5), (2, 1.0, 1 / 3), (10, 9.0, 0.668732), (100, 90.0, 0.216940)],
 )
 def test_erlang_c_has_the_known_values(workers, load, probability):
-    """M/M/1 waits with the load's probability; the others by the formula with factorials."""
+    """Erlang C has the known values.
+
+    M/M/1 waits with the load's probability, others by the formula with factorials.
+    """
     waiting = erlang_c(workers, load, service=2.0)
     assert waiting.probability == pytest.approx(probability, rel=1e-5)
     assert waiting.mean == pytest.approx(probability * 2.0 / (workers - load), rel=1e-5)
@@ -196,7 +205,10 @@ def test_erlang_c_has_the_known_values(workers, load, probability):
 
 
 def test_without_enough_workers_all_wait_for_ever():
-    """At a load of the workers or above; and a plan has workers enough, so its waiting is finite."""
+    """At a load of the workers or above, all requests wait for ever.
+
+    A plan has enough workers, so that its waiting is finite.
+    """
     assert erlang_c(3, 3.0).mean == erlang_c(3, 5.0).mean == math.inf
     assert erlang_c(3, 3.0).probability == 1.0
     assert erlang_c(35_744, 25_000.0).probability < 1e-9
@@ -206,7 +218,7 @@ def test_without_enough_workers_all_wait_for_ever():
 
 
 def test_a_plan_as_text_and_as_data_has_every_number_with_its_formula():
-    """The same in both; sites that need the same are shown once."""
+    """A plan as text and as data has every number with its formula. Sites that need the same are shown once."""
     plan = plan_capacity(
         MILLION,
         [
@@ -230,7 +242,7 @@ def test_a_plan_as_text_and_as_data_has_every_number_with_its_formula():
 
 
 def test_unequal_sites_are_shown_one_by_one():
-    """With what each is planned for when another is lost."""
+    """Unequal sites are shown one by one, with what each is planned for when another is lost."""
     plan = plan_capacity(
         Demand(requests=1000.0),
         [Gslb(sites=3, shares=[0.5, 0.25, 0.25]), L7(requests_per_second=100)],
@@ -251,7 +263,7 @@ DOCUMENT = {
 
 
 def test_a_document_makes_the_same_plan():
-    """Tables with the parameters of their classes."""
+    """A document whose tables have the parameters of the classes makes the same plan as the classes."""
     made = plan_capacity(MILLION, [Gslb(sites=4), L7(requests_per_second=50_000)], survive={"l7": 1})
     assert read_plan(DOCUMENT) == made
 
@@ -281,7 +293,7 @@ def test_a_document_makes_the_same_plan():
     ],
 )
 def test_a_wrong_document_is_refused_by_name(parameter, change):
-    """A table or field that is unknown, missing or wrong."""
+    """A document with an unknown, missing or wrong table or field is refused by a message that names it."""
     with pytest.raises(ConfigurationError) as caught:
         read_plan(DOCUMENT | change)
     assert caught.value.parameter == parameter
@@ -300,14 +312,14 @@ def test_a_wrong_document_is_refused_by_name(parameter, change):
     ],
 )
 def test_tiers_that_are_no_plan_are_refused(tiers):
-    """None at all, sites alone, or the same twice."""
+    """Tiers that are no plan are refused: none at all, sites alone, or the same twice."""
     with pytest.raises(ConfigurationError) as caught:
         plan_capacity(MILLION, tiers)
     assert caught.value.parameter == "tiers"
 
 
 def test_losses_that_cannot_be_are_refused():
-    """Other names, and all sites."""
+    """A loss of an unknown name, or of all sites, is refused."""
     plan = read_plan(DOCUMENT)
     for lost in ({"l9": 1}, {"sites": 4}, {"l7": -1}, {"l7": 0.5}):
         with pytest.raises(ConfigurationError):
@@ -318,7 +330,10 @@ def test_losses_that_cannot_be_are_refused():
 
 @pytest.mark.parametrize("equal", [True, False])
 def test_the_worst_share_is_that_beside_the_loss_of_the_largest_others(equal):
-    """For any shares and any number of lost sites, each of the shares at once is what the definition says."""
+    """The worst share beside the loss of the largest others is what its definition says.
+
+    This holds for any shares and any number of lost sites.
+    """
     rng = random.Random(11)
     for _ in range(60):
         count = rng.randint(1, 12)
