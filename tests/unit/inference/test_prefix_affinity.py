@@ -70,7 +70,10 @@ def test_requests_without_a_key_go_to_the_least_loaded():
 
 
 def test_the_product_decides():
-    """With half a block of 9.5 uncached, an endpoint is picked until it would be 19 times as busy as an idle one."""
+    """The product of uncached blocks and load decides.
+
+    With half a block of 9.5 uncached, an endpoint is picked until it would be 19 times as busy as an idle one.
+    """
     lb = pool(["a", "b"], selector={"spill": None})
     prompt = "x" * 256 * 9
     home = ask(lb, prompt)
@@ -217,7 +220,7 @@ def test_bad_arguments_are_named(options, name):
 
 
 def test_rules_refuse_bad_numbers():
-    """Parameters of rules are checked when they are made."""
+    """A bad number in a rule is refused when the rule is made."""
     for make in (
         lambda: RelativeLoad(beta=-1.0),
         lambda: StickyMatch(match=1.1),

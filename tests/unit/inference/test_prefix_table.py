@@ -267,7 +267,7 @@ def test_sets_of_holders_that_are_not_in_use_are_dropped(monkeypatch):
 
 
 def test_only_endpoints_of_the_table_can_be_forgotten():
-    """An unknown name is refused."""
+    """Forgetting an endpoint whose name is not in the table raises an error."""
     with pytest.raises(ConfigurationError, match="name='z'"):
         table_of(10).forget("z")
     with pytest.raises(ConfigurationError, match="capacity="):

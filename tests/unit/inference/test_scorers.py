@@ -82,7 +82,7 @@ def test_an_adapter_is_loaded_where_there_is_room():
 
 
 def test_a_busy_endpoint_shares_its_adapter():
-    """With so many requests open at the only endpoint that has the adapter, another loads it."""
+    """With so many requests open at the only endpoint that has an adapter, another endpoint loads it."""
     attributes = NodeAttributes()
     attributes.record("a", READ(vllm("legal")), now=0.0)
     for name in ("b", "c"):
@@ -97,7 +97,7 @@ def test_a_busy_endpoint_shares_its_adapter():
 
 
 def test_requests_without_an_adapter_and_endpoints_without_figures_are_as_before():
-    """Nothing is added where nothing is known: idle endpoints are chosen alike."""
+    """Without an adapter or figures nothing is added to a score, and idle endpoints are chosen alike."""
     attributes = NodeAttributes(max_age=3.0)
     lb, clock = pool([LoadedAdapters(attributes), CacheUtilization(attributes)])
     assert len({ask(lb, f"{number}") for number in range(60)}) == 3
@@ -110,7 +110,10 @@ def test_requests_without_an_adapter_and_endpoints_without_figures_are_as_before
 
 
 def test_a_full_cache_counts_in_proportion_above_its_bound():
-    """Nothing up to the bound, the whole weight at 1 and beyond it."""
+    """Up to its bound a cache adds nothing to a score.
+
+    Above it adds in proportion, and the whole weight at 1 and beyond.
+    """
     attributes = NodeAttributes()
     scorer = CacheUtilization(attributes, above=0.5, weight=4.0)
     (node,) = make_snapshot(["a"]).members.nodes
