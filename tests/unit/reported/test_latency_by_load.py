@@ -37,7 +37,7 @@ def test_of_those_equally_near_the_latest_count():
 
 
 def test_old_requests_are_forgotten():
-    """No more than ``samples`` are kept."""
+    """No more than ``samples`` requests are kept, and older ones are forgotten."""
     by_load = LatencyByLoad(samples=2, nearest=1)
     for found, latency in [(9, 5.0), (0, 0.1), (1, 0.2)]:
         by_load.record(found, latency)
@@ -45,7 +45,10 @@ def test_old_requests_are_forgotten():
 
 
 def test_the_estimate_of_a_queue_is_its_length_times_the_service():
-    """On a server with one worker and equal requests, whatever the number, up to a half of a service."""
+    """The estimate of a queue is its length times the service, within half a service.
+
+    This holds for one worker and equal requests.
+    """
     by_load, rng = LatencyByLoad(), Random(1)
     for _ in range(200):
         found = rng.randrange(10)
@@ -56,7 +59,7 @@ def test_the_estimate_of_a_queue_is_its_length_times_the_service():
 
 @pytest.mark.parametrize("latency", [-0.1, float("nan"), float("inf")], ids=str)
 def test_figures_that_cannot_be_are_refused(latency):
-    """A latency is finite and not negative; numbers are whole."""
+    """A latency that is negative or not finite, or a number that is not whole, is refused."""
     with pytest.raises(ConfigurationError, match="latency"):
         LatencyByLoad().record(1, latency)
     with pytest.raises(ConfigurationError, match="found"):
@@ -68,7 +71,7 @@ def test_figures_that_cannot_be_are_refused(latency):
 
 
 def test_a_meter_answers_what_is_open_and_what_it_takes():
-    """Two open; a request that found one took 0.2 s, so three at once take 0.3 s. A failed one teaches nothing."""
+    """A meter returns the number open and the latency to expect at it. A failed request changes neither."""
     clock = ManualClock()
     meter = LoadMeter(clock=clock)
     first, second, failed = meter.started(), meter.started(), meter.started()

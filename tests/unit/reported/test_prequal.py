@@ -24,7 +24,7 @@ def pool_with(*answers, **options):
 
 
 def test_the_selector_keeps_the_laws_of_selectors():
-    """Deterministic given its state, only candidates, safe for threads."""
+    """The selector keeps the laws of selectors: deterministic given its state, only candidates, safe for threads."""
     check_selector(Prequal)
 
 
@@ -90,7 +90,7 @@ def test_old_probes_are_not_used():
 
 
 def test_no_more_probes_than_requests_pay_for():
-    """At most ``rate`` probes for each request, each endpoint once at a time."""
+    """At most ``rate`` probes are sent for each request, and one at a time to each endpoint."""
     pool, rng, sent = ProbePool(rate=3.0)(), random.Random(1), 0
     for count in range(1, 200):
         pool.choose(IDS, rng, now=0.0)
@@ -105,7 +105,7 @@ def test_no_more_probes_than_requests_pay_for():
     ("in_flight", "latency"), [(math.nan, 0.1), (-1, 0.1), (math.inf, 0.1), (1, math.nan), (1, -0.1)]
 )
 def test_answers_that_cannot_be_are_ignored_and_counted(in_flight, latency):
-    """They change nothing but the counter."""
+    """An answer that cannot be is counted and changes nothing else."""
     pool = pool_with((0, 0.1), (0, 0.2))
     pool.add("a", in_flight=in_flight, latency=latency, now=0.0)
     assert pool.rejected == 1
@@ -192,7 +192,7 @@ def test_plain_requests_take_the_fast_path(selector):
 
 @pytest.mark.parametrize("at", ["_recent", "_sorted"])
 def test_an_answer_that_is_cut_short_leaves_the_pool_usable(at):
-    """Whatever was noted of it, later answers are taken, and the quantile is that of the last ones."""
+    """After an answer that was cut short, later answers are taken, and the quantile is that of the last ones."""
     pool = ProbePool(quantile=0.5)()
 
     class Cut:

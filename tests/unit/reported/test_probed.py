@@ -39,7 +39,7 @@ def balancer(attributes, endpoints=("a", "b", "c"), **options):
 
 
 def test_a_figure_holds_for_max_age_and_is_then_unknown():
-    """Before and at the limit it is there; after, it is not, and so it is if the clock was set back further."""
+    """A figure is known up to ``max_age`` and unknown after it, or if the clock was set back further than that."""
     attributes = NodeAttributes(max_age=3.0)
     attributes.record("a", {"waiting": 4.0}, now=10.0)
     assert attributes.value("a", "waiting", now=13.0) == 4.0
@@ -56,7 +56,10 @@ def test_a_figure_holds_for_max_age_and_is_then_unknown():
 
 @pytest.mark.parametrize("figure", [float("nan"), float("inf"), "many", None], ids=str)
 def test_a_figure_that_cannot_be_is_counted_and_the_one_before_stays(figure, caplog):
-    """Others of the same page are taken; one line is logged, however many come."""
+    """A figure that cannot be is counted, and the one before it stays.
+
+    Others of the same page are taken, and one line is logged.
+    """
     attributes = NodeAttributes()
     attributes.record("a", {"waiting": 4.0, "kv": 0.1}, now=0.0)
     with caplog.at_level(logging.WARNING, "balancekit"):
@@ -101,7 +104,7 @@ def test_the_load_is_at_least_own_requests():
 
 
 def test_an_endpoint_that_is_not_known_has_the_mean_of_the_others():
-    """Neither idle nor saturated: a page that cannot be read says nothing. With none known, own requests count."""
+    """An endpoint that is not known has the mean load of the others. If none is known, own requests count."""
     attributes = NodeAttributes(max_age=3.0)
     _, values = balancer(attributes)
     assert values(0.0) == {"a": 0.0, "b": 0.0, "c": 0.0}
@@ -114,7 +117,7 @@ def test_an_endpoint_that_is_not_known_has_the_mean_of_the_others():
 
 
 def test_weights_are_capacities():
-    """An endpoint of twice the weight may have twice as many; the mean goes by capacity."""
+    """An endpoint of twice the weight may have twice as many requests, and the mean goes by capacity."""
     attributes = NodeAttributes()
     _, values = balancer(
         attributes, [Endpoint("a", weight=1.0), Endpoint("b", weight=2.0), Endpoint("c", weight=3.0)]
@@ -166,7 +169,7 @@ def test_endpoints_that_have_gone_leave_the_mean():
 
 
 def test_a_balancer_that_has_gone_is_told_nothing():
-    """Attributes outlive balancers, and keep none of them."""
+    """A balancer that has gone is told no figures, and attributes keep no reference to it."""
     attributes = NodeAttributes()
     lb, values = balancer(attributes)
     del lb, values
@@ -176,7 +179,7 @@ def test_a_balancer_that_has_gone_is_told_nothing():
 
 
 def test_what_is_no_configuration_is_refused():
-    """Attributes, a name and a number >= 0 are wanted."""
+    """An argument that is no attributes, no name, or no number >= 0 is refused."""
     attributes = NodeAttributes()
     for make, name in [
         (lambda: Probed({}), "attributes"),

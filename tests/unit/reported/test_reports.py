@@ -58,7 +58,7 @@ def binary(report):
 
 @given(report=REPORTS)
 def test_a_report_survives_each_of_its_forms(report):
-    """Text, base64 in a header and the bytes of a trailer give the same report again."""
+    """Text, base64 in a header and the bytes of a trailer each give the same report again."""
     message = binary(report)
     assert parse_orca(format_orca(report)) == report
     assert parse_orca(message) == report
@@ -94,20 +94,26 @@ def test_json_and_the_old_integer_rate():
     ],
 )
 def test_a_number_in_text_is_read_as_envoy_reads_it(number, value):
-    """Decimal or hexadecimal, with blanks around it; in JSON if it is quoted."""
+    """A number in text is read as Envoy reads it.
+
+    It may be decimal or hexadecimal, have blanks around it, and be quoted in JSON.
+    """
     assert parse_orca(f"TEXT eps=1,rps_fractional={number}") == LoadReport(eps=1.0, rps=value)
     quoted = json.dumps({"eps": 1, "rps_fractional": number})
     assert parse_orca(f"JSON {quoted}") == LoadReport(eps=1.0, rps=value)
 
 
 def test_null_in_json_leaves_a_field_out():
-    """Figures and groups of figures alike, as protobuf's JSON has it."""
+    """Null in JSON leaves out a figure or a group of figures, as protobuf's JSON has it."""
     text = json.dumps({"eps": 1, **dict.fromkeys(("cpu_utilization", "rps", "named_metrics", "utilization"))})
     assert parse_orca(f"JSON {text}") == LoadReport(eps=1.0)
 
 
 def test_text_has_an_equals_sign_or_a_colon_and_two_kinds_of_named_figures():
-    """As Envoy reads it: blanks around the commas, and a name of its own in each kind."""
+    """Text is read as Envoy reads it.
+
+    It has an equals sign or a colon, blanks around the commas, and two kinds of named figures.
+    """
     text = "TEXT eps:1, rps_fractional=5,utilization.disk=0.7,named_metrics.disk=0.1,"
     assert parse_orca(text) == LoadReport(
         eps=1.0, rps=5.0, utilization={"disk": 0.7}, named_metrics={"disk": 0.1}
@@ -175,7 +181,10 @@ def test_text_has_an_equals_sign_or_a_colon_and_two_kinds_of_named_figures():
     ],
 )
 def test_a_lying_or_broken_report_is_rejected_and_counted(value):
-    """NaN, negative, 1e308, a header of a megabyte: one error, nothing else; the reader returns none and counts."""
+    """A report with NaN, a negative figure, 1e308 or a header of a megabyte raises one error.
+
+    A reader returns none and counts it.
+    """
     if value == "TEXT":
         assert parse_orca("TEXT ") == LoadReport()
         return
@@ -202,7 +211,7 @@ def test_whatever_a_server_sends_raises_nothing_else(value):
 
 
 def test_a_rejected_report_is_logged_once(caplog):
-    """The second is only counted."""
+    """The first rejected report is logged, and later ones are only counted."""
     reader = HeaderReports()
     for _ in range(3):
         reader.read({"endpoint-load-metrics": "TEXT cpu_utilization=-1"})
@@ -219,7 +228,10 @@ def test_a_rejected_report_is_logged_once(caplog):
     whole=st.booleans(),
 )
 def test_weights_agree_with_the_formula(reports, missing, whole):
-    """``rps / (utilization + penalty * eps / rps)`` of the last report that counts; the others the mean or the median."""
+    """A weight is ``rps / (utilization + penalty * eps / rps)`` of the last report that counts.
+
+    Endpoints without one have the mean or the median.
+    """
     config = ReportedWeights(blackout=0.0, missing=missing, whole=whole, error_penalty=0.7)
     machine, last = config(), {}
     for now, (name, used, rps, eps) in enumerate(reports):
@@ -243,7 +255,10 @@ def test_weights_agree_with_the_formula(reports, missing, whole):
 
 
 def test_errors_alone_give_a_weight_only_if_asked_for():
-    """Envoy adds the penalty before it asks whether there is a utilization; gRPC asks first."""
+    """Errors alone give a weight only if asked for.
+
+    Envoy adds the penalty before it looks for a utilization, and gRPC after.
+    """
     failing, idle = LoadReport(rps=100.0, eps=50.0), LoadReport(rps=100.0)
     assert ReportedWeights().weight(failing) == 0.0
     assert ReportedWeights(errors_alone=True).weight(failing) == 200.0
@@ -252,7 +267,7 @@ def test_errors_alone_give_a_weight_only_if_asked_for():
 
 
 def test_whole_weights_are_one_to_two_to_the_32nd():
-    """One that is truncated to 0 is 1, but it is the 0 that the median is taken of; the largest is that of 32 bits."""
+    """A whole weight is from 1 to 2 ** 32. One that is truncated to 0 becomes 1, and is 0 in the median."""
     machine = ReportedWeights(blackout=0.0, missing=MissingWeight.MEDIAN, min_reports=1, whole=True)()
     for endpoint, rps in (("a", 0.4), ("b", 401.0), ("c", 5e9)):
         machine.record(endpoint, LoadReport(application_utilization=1.0, rps=rps), now=0.0)
@@ -262,7 +277,10 @@ def test_whole_weights_are_one_to_two_to_the_32nd():
 
 
 def test_a_weight_begins_after_the_blackout_and_ends_with_silence():
-    """From ``blackout`` seconds after the first report, until ``expiry`` seconds after the last; then it starts over."""
+    """A weight counts from ``blackout`` seconds after the first report until ``expiry`` seconds after the last.
+
+    It then starts over.
+    """
     machine = ReportedWeights(blackout=10.0, expiry=30.0, min_reports=1)()
     report = LoadReport(cpu_utilization=0.5, rps=50.0)
     machine.record("a", report, now=0.0)
@@ -279,7 +297,7 @@ def test_a_weight_begins_after_the_blackout_and_ends_with_silence():
 
 
 def test_the_largest_named_figure_comes_first():
-    """Named ones, then the application's, then the CPU's."""
+    """The largest named figure is taken first, then the application's, then the CPU's."""
     report = LoadReport(
         cpu_utilization=0.9, application_utilization=0.6, named_metrics={"gpu": 0.3, "kv": 0.4}
     )
@@ -291,7 +309,10 @@ def test_the_largest_named_figure_comes_first():
 
 
 def test_every_figure_of_a_message_can_be_named():
-    """By its name there or here, those of a map one by one or all together."""
+    """Every figure of a message can be named as it is there or here.
+
+    Those of a map can be named one by one or all together.
+    """
     report = LoadReport(
         application_utilization=0.5, memory_utilization=0.3, rps=100.0, eps=20.0,
         utilization={"disk": 0.7, "net": 0.8}, request_cost={"q": 0.25, "low": -1.0},
@@ -318,7 +339,7 @@ def test_every_figure_of_a_message_can_be_named():
     ],
 )
 def test_wrong_options_are_refused_by_name(name, value):
-    """``ConfigurationError`` names the option."""
+    """A wrong option raises ``ConfigurationError``, which names the option."""
     with pytest.raises(ConfigurationError, match=name):
         ReportedWeights(**{name: value})
     with pytest.raises(ConfigurationError, match="period"):
@@ -329,13 +350,16 @@ def test_wrong_options_are_refused_by_name(name, value):
 
 
 def test_the_selector_keeps_the_laws_of_selectors():
-    """All numbered laws of ``balancekit.testing``."""
+    """The selector keeps all numbered laws of ``balancekit.testing``."""
     check_selector(ReportedRoundRobin, ALL - {WEIGHTED} | {EVEN})
 
 
 @pytest.mark.parametrize("make", [grpc.weighted_round_robin, envoy.client_side_weighted_round_robin])
 def test_shares_follow_reports_and_end_with_them(make):
-    """Speeds 1 to 3: a quarter and three quarters within a turn; equal again once reports have expired."""
+    """With reported speeds 1 to 3, shares are a quarter and three quarters within a turn.
+
+    They are equal again once reports have expired.
+    """
     clock = ManualClock()
     lb = LoadBalancer(
         ["slow", "fast"], selector=make(weight_expiration_period=60.0), clock=clock, rng=Random(1)
@@ -358,7 +382,10 @@ def test_shares_follow_reports_and_end_with_them(make):
 
 
 def test_excluded_endpoints_lose_their_turns():
-    """The others keep their proportions; with all but one excluded it is that one."""
+    """When endpoints are excluded, the others keep their proportions.
+
+    With all but one excluded, that one is picked.
+    """
     clock = ManualClock()
     lb = LoadBalancer(["a", "b", "c"], selector=ReportedRoundRobin(), clock=clock, rng=Random(1))
     used = {"a": 0.1, "b": 0.2, "c": 0.4}
@@ -379,7 +406,10 @@ def test_excluded_endpoints_lose_their_turns():
 
 
 def test_a_report_reaches_loads_selectors_and_observers_with_the_completion():
-    """The last one counts; one that comes after the end changes nothing; what is no report is refused."""
+    """A completion has the last report of its lease.
+
+    A report after the end changes nothing, and what is no report is refused.
+    """
     seen = []
     lb = LoadBalancer(["a"], clock=ManualClock())
     lb.on_completion(lambda endpoint, completion: seen.append(completion.load_report))
@@ -403,7 +433,7 @@ def test_a_report_reaches_loads_selectors_and_observers_with_the_completion():
     "name", ["cpu_utilization", "application_utilization", "rps", "eps", "named_metrics"]
 )
 def test_a_figure_that_cannot_be_is_refused(name, value):
-    """``ConfigurationError`` names it. A named metric may be negative."""
+    """A figure that cannot be raises ``ConfigurationError``, which names it. A named metric may be negative."""
     if name == "named_metrics":
         if value == -0.1:
             LoadReport(named_metrics={"x": value})

@@ -21,7 +21,7 @@ def meter(**options):
 
 
 def test_rates_are_those_of_the_last_window():
-    """Twenty requests a second, a tenth of them failing, from the first second on; nothing after a long silence."""
+    """Rates are those of the last window, from the first second on, and zero after a long silence."""
     found, clock = meter(window=5.0)
     for k in range(400):
         found.started()
@@ -48,7 +48,10 @@ def test_utilization_is_open_requests_by_capacity_or_what_the_application_says()
 
 
 def test_processors_are_measured_over_a_second_at_least(monkeypatch):
-    """Seconds used, by seconds passed, by processors."""
+    """The utilization of processors is measured over a second at least.
+
+    It is seconds used by seconds passed by processors.
+    """
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     clock, used = ManualClock(), itertools.count(0.0, 1.0)
     found = LoadMeter(clock=clock, processors=lambda: next(used))
@@ -60,7 +63,7 @@ def test_processors_are_measured_over_a_second_at_least(monkeypatch):
 
 
 def test_wrong_options_are_refused_by_name():
-    """``ConfigurationError`` names the option."""
+    """A wrong option raises ``ConfigurationError``, which names the option."""
     for name in ("capacity", "window"):
         with pytest.raises(ConfigurationError, match=name):
             LoadMeter(**{name: 0})
@@ -82,7 +85,7 @@ def asgi(app, scope_type="http"):
 
 @pytest.mark.parametrize(("status", "errors"), [(200, 0), (404, 0), (500, 1)])
 def test_asgi_answers_carry_a_report(status, errors):
-    """With the other headers kept; a 5xx counts as an error; nothing stays open."""
+    """ASGI answers carry a report and keep their other headers. A 5xx counts as an error, and nothing stays open."""
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": status, "headers": [(b"x", b"y")]})
@@ -99,7 +102,10 @@ def test_asgi_answers_carry_a_report(status, errors):
 
 
 def test_asgi_leaves_other_scopes_alone_and_counts_exceptions():
-    """A websocket is passed through; an application that raises counts as an error and is closed."""
+    """A websocket is passed through.
+
+    An ASGI application that raises counts as an error, and its request is closed.
+    """
 
     async def app(scope, receive, send):
         await send({"type": "websocket.accept"})
@@ -129,7 +135,7 @@ class Body:
 
 
 def test_wsgi_answers_carry_a_report_and_bodies_are_closed():
-    """The request is open until the body is read, or given up."""
+    """WSGI answers carry a report, and a request is open until its body is read or given up."""
     body = Body([b"a", b"b"])
 
     def app(environ, start_response):
@@ -152,7 +158,7 @@ def test_wsgi_answers_carry_a_report_and_bodies_are_closed():
 
 
 def test_a_wsgi_application_that_raises_counts_as_an_error():
-    """The exception goes on."""
+    """A WSGI application that raises counts as an error, and the exception is raised again."""
 
     def app(environ, start_response):
         raise RuntimeError("broken")
@@ -200,7 +206,7 @@ def test_a_client_that_leaves_is_no_error_of_the_server(status, errors):
 
 
 def test_a_report_without_figures_is_a_header_that_servers_send():
-    """A header may not end with a blank; h11 refuses the whole answer for one that does."""
+    """The header of a report without figures does not end with a blank, so that h11 sends the answer."""
     (text,) = LoadMeter().report_texts()
     h11.Response(status_code=200, headers=[(LOAD_HEADER, text)])
     assert parse_orca(text) == LoadReport()
