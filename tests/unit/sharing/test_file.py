@@ -51,7 +51,7 @@ def pool_of(lb):
 
 
 def test_a_balancer_sees_the_open_leases_of_the_others(file):
-    """The load is own leases plus those of others, known one period after they were opened, at most."""
+    """The load of an endpoint is own leases plus those of others, which are known after one period at most."""
     clock = ManualClock()
     one, other = balancer(["a", "b"], file, clock=clock), balancer(["a", "b"], file, clock=clock)
     leases = [other.acquire() for _ in range(6)]
@@ -74,7 +74,7 @@ def test_a_balancer_sees_the_open_leases_of_the_others(file):
 @pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("weights", [(1, 1, 1), (1, 2, 3)], ids=["alike", "weighted"])
 def test_what_is_published_is_what_is_open(file, load, d, weights):
-    """Whatever load, number of choices, weights and outcomes: the file says what is open, at once."""
+    """The file has the open leases at once, whatever the load, number of choices, weights and outcomes."""
     clock, rng = ManualClock(), random.Random(7)
     lb = balancer(
         [Endpoint(id, weight=weight) for id, weight in zip("abc", weights, strict=True)],
@@ -96,7 +96,10 @@ def test_what_is_published_is_what_is_open(file, load, d, weights):
 
 
 def test_requests_that_go_elsewhere_leave_nothing(file):
-    """Picks that slow start turns away, and failures: when all requests have ended, nothing is left in the file."""
+    """When all requests have ended, nothing is left in the file.
+
+    This holds for picks that slow start turns away, and for failures.
+    """
     clock, rng = ManualClock(), random.Random(2)
     lb = balancer(["a", "b", "c"], file, clock=clock, health=Lifecycle(warm_up=WarmUp(5.0)))
     for _ in range(60):
@@ -150,7 +153,7 @@ def test_a_slot_that_is_used_again_gets_no_late_count(file):
 
 
 def test_a_balancer_that_is_gone_gives_its_row_back(file):
-    """Its row is used again; the file has no more rows in use than there are balancers."""
+    """A balancer that is gone gives its row back. The file has no more rows in use than there are balancers."""
     for _ in range(5):
         lb = balancer(["a", "b"], file, max_workers=2)
         lease = lb.acquire()
@@ -260,7 +263,7 @@ def test_sums_are_those_of_a_model(file):
 
 
 def test_a_row_that_is_being_rewritten_is_passed_over(file):
-    """While the generation is odd, the row counts for nothing."""
+    """A row counts for nothing while its generation is odd, which means that it is being rewritten."""
     rows = open_rows(file, make=(2, 4))
     row = rows.claim()
     rows.set_digest(row, 0, digest("a"))

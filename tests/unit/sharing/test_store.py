@@ -46,7 +46,7 @@ class ThreadClient:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("kind", ["thread", "task"])
 def test_a_forked_child_is_another_member(kind):
-    """Workers that fork from one program with a store each have a member of their own, or their counts replace each other."""
+    """Workers that fork from one program with a store each count as members of their own."""
     store = RedisStore(ThreadClient(), name="x") if kind == "thread" else AsyncRedisStore(Client(), name="x")
     mine, (reading, writing) = store.core.member, os.pipe()
     child = os.fork()
@@ -61,7 +61,10 @@ def test_a_forked_child_is_another_member(kind):
 
 
 def test_a_child_has_no_tokens_of_its_parent():
-    """The parent spends the tokens that it was granted; a debt, which each request of the child adds to, stays."""
+    """A forked child does not spend the tokens of its parent.
+
+    A debt, which each request of the child adds to, stays.
+    """
     store = AsyncRedisStore(Client(), name="x")
     rich, poor = TokenBlock("a", 10.0, 10.0, 1.0), TokenBlock("b", 10.0, 10.0, 1.0)
     for block in (rich, poor):
@@ -117,7 +120,7 @@ def test_a_cancellation_at_the_end_of_the_block_is_not_lost():
 
 
 def test_a_hint_without_an_end_ends_after_a_day():
-    """An ejection for ever is a number to the store, or it could not answer anyone any more."""
+    """A hint without an end is given to the store with an end after a day."""
     store = AsyncRedisStore(Client(), name="x")
     store.core.hint("a", float("inf"))
     store.core.hint("b", 3.0)
@@ -192,7 +195,10 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_an_answer_that_is_none_counts_in_no_part(name):
-    """Neither sums nor tokens nor hints of it are used, and hints that were posted with the question are given again."""
+    """An answer that is malformed in one part is not used in any: neither sums nor tokens nor hints.
+
+    Hints that were posted with the question are given again.
+    """
     store = AsyncRedisStore(Client(), name="x", period=1.0)
     core, heard, block = store.core, [], TokenBlock("a", 5.0, 5.0, 1.0)
     core.listeners = (heard.append,)
@@ -262,7 +268,7 @@ def test_a_block_does_not_wait_for_a_server_that_is_down():
 
 
 def test_ejections_are_shared_by_a_balancer_that_takes_checks_only():
-    """Without health, each exchange would raise, and the store would count as one that does not answer."""
+    """``SharedEjections`` refuses a balancer without health, with which each exchange would raise."""
     with pytest.raises(ConfigurationError) as caught:
         SharedEjections(LoadBalancer(["a"], health=None), RedisStore(ThreadClient(), name="x"))
     assert caught.value.parameter == "balancer"
@@ -270,7 +276,10 @@ def test_ejections_are_shared_by_a_balancer_that_takes_checks_only():
 
 @pytest.mark.parametrize("rate", [10.0, 100.0, 1000.0])
 def test_of_two_busy_processes_none_starves(rate):
-    """Neither has less than a quarter of what both have, nor waits longer than ten periods, or than 25 tokens of its half take."""
+    """Of two busy processes neither has less than a quarter of what both have.
+
+    Neither waits longer than ten periods, or than 25 tokens of its half take.
+    """
     rng, period, now = Random(1), 0.1, 0.0
     store = AsyncRedisStore(Client(), name="x", period=period).core
     blocks = [TokenBlock("key", rate, rate, 1.0) for _ in range(2)]
@@ -294,7 +303,7 @@ def test_of_two_busy_processes_none_starves(rate):
 
 
 def test_a_pause_is_a_period_on_average():
-    """A quarter longer or shorter at most."""
+    """The pause between exchanges is a period on average, and at most a quarter longer or shorter."""
     rng = Random(1)
     pauses = [AsyncRedisStore(Client(), name="x", period=2.0).core.pause(rng) for _ in range(1_000)]
     assert 1.5 <= min(pauses) < 1.6
