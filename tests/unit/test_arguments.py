@@ -43,7 +43,7 @@ def document(rules: Mapping[str, Any]) -> object:
 
 
 def test_a_call_that_succeeds_is_as_without_the_decorator() -> None:
-    """Results, keywords, defaults and the signature are those of the function."""
+    """A decorated function has its own results, keywords, defaults and signature when its arguments fit."""
     assert total([1.0, 2.0], 2.0, 3, name="ab") == 11.0
     assert list(inspect.signature(total).parameters) == ["prices", "factor", "more", "name"]
 
@@ -68,7 +68,7 @@ def test_the_first_argument_that_does_not_fit_is_named(call: Callable[[], object
 
 
 def test_an_error_of_fitting_arguments_and_of_the_call_itself_is_left_alone() -> None:
-    """A bug of the function, or a missing argument, stays the error that it is."""
+    """An error of the function itself, or of a missing argument, is raised as it is."""
 
     @checked_arguments
     def wrong(value: int) -> float:
@@ -81,7 +81,10 @@ def test_an_error_of_fitting_arguments_and_of_the_call_itself_is_left_alone() ->
 
 
 def test_an_iterator_is_read_up_to_a_million_items() -> None:
-    """What never ends is refused by name; a short iterator is a list for the function; a stream is passed on unread."""
+    """An iterator is read up to a million items, and one that never ends is refused by name.
+
+    A short one is a list for the function, and a stream is passed on unread.
+    """
     assert total(iter([1.0, 2.0])) == 3.0
     with pytest.raises(ConfigurationError, match=r"prices=.* expected at most 1,000,000 items"):
         total(count())
@@ -103,7 +106,10 @@ def test_an_iterator_is_read_up_to_a_million_items() -> None:
     ],
 )  # fmt: skip
 def test_fitting(value: object, annotation: str, wanted: bool) -> None:
-    """Numbers are finite and no bools, texts no containers, items fit too; what cannot be told fits."""
+    """Numbers fit if they are finite and no bools, texts if they are no containers, and items are looked at too.
+
+    What cannot be told fits.
+    """
     names = {**globals(), "Literal": Literal}
     assert fits(value, annotation, names) is wanted
 

@@ -103,13 +103,13 @@ def test_a_wrong_value_is_refused_at_construction(parameter, value, make):
 
 
 def test_listeners_without_end_are_refused():
-    """They are read to a million, and not for ever."""
+    """An iterator of listeners is read up to a million items and then refused."""
     with pytest.raises(ConfigurationError, match=r"^listeners=.* at most 1,000,000 items"):
         LoadBalancer(["a"], listeners=itertools.repeat(print))
 
 
 def test_the_error_is_a_value_error_too():
-    """Who does not know this library catches what Python would raise."""
+    """A ConfigurationError is a ValueError too, so that code that does not know the library catches it."""
     with pytest.raises(ValueError, match="weight=nan"):
         Endpoint("a", weight=math.nan)
     with pytest.raises(LookupError, match="'absent'"):
@@ -185,7 +185,7 @@ def test_an_unknown_endpoint_is_named_with_those_that_are_known(call, id):
 
 
 def test_a_wrong_outcome_leaves_the_lease_open():
-    """A refused release is not a release."""
+    """A release with a wrong outcome raises, and the lease stays open."""
     balancer = LoadBalancer(["a"])
     lease = balancer.acquire()
     for wrong in ("success", True, None, 200):
@@ -201,7 +201,7 @@ def test_a_wrong_outcome_leaves_the_lease_open():
 
 @pytest.mark.parametrize("empty", [None, (), [], {}, set(), "", b"", 0, False], ids=repr)
 def test_whatever_is_empty_excludes_nothing_on_every_path(empty):
-    """A plain request looks at its truth alone; so nothing else does more, whether a lease was lost or a cost is given."""
+    """Any empty collection excludes nothing on every path. This holds after a lost lease and with a cost."""
     balancer = LoadBalancer(["a"])
     calls = [
         lambda: balancer.acquire(exclude=empty).release(),

@@ -82,7 +82,7 @@ class TestLeases:
     @pytest.mark.parametrize("outcome", Outcome)
     @pytest.mark.parametrize("timed", [False, True])
     def test_release_says_how_and_counts_once(self, outcome, timed):
-        """The second call changes nothing and says so."""
+        """``release`` ends a lease with its outcome. A second call changes nothing and returns False."""
         balancer = make(load=InFlight(), timed=timed)
         lease = balancer.acquire()
         assert lease.release(outcome) is True
@@ -107,7 +107,10 @@ class TestLeases:
         assert (stats.inflight, stats.outcomes[Outcome.TIMEOUT], stats.completed) == (0, 1, 2)
 
     def test_a_late_release_does_not_touch_the_endpoint_that_came_back(self):
-        """A lease carries its node, not an id."""
+        """A late release of a lease on a removed endpoint changes no other.
+
+        The endpoint that came back under its id stays as it is.
+        """
         balancer = make("ab", selector=First())
         old = balancer.acquire()
         balancer.remove("a")
@@ -132,7 +135,7 @@ class TestLeases:
         assert balancer.stats()["a"].latency.p99 == 0.25
 
     def test_latency_quantiles(self, clock):
-        """Of successes only; None before there are any."""
+        """Latency quantiles are those of successes only, and None before there are any."""
         balancer = make("a", clock=clock)
         assert balancer.stats()["a"].latency is None
         for tenth in range(1, 11):
@@ -148,7 +151,7 @@ class TestChoice:
     """Who gets it."""
 
     def test_the_default_needs_no_options(self):
-        """The shortest expected delay, with health."""
+        """A balancer without options picks by the shortest expected delay."""
         balancer = LoadBalancer(["10.0.0.1:8080", "10.0.0.2:8080"])
         assert "ShortestExpectedDelay" in repr(balancer)
         with balancer.acquire() as lease:
@@ -165,7 +168,7 @@ class TestChoice:
             assert lease.target is target
 
     def test_the_least_loaded_gets_it(self):
-        """Least request spreads open leases exactly evenly."""
+        """Least request spreads open leases evenly."""
         balancer = make("abcd", selector=LeastRequest())
         leases = [balancer.acquire() for _ in range(12)]
         assert [e.inflight for e in balancer.stats().endpoints] == [3] * 4
@@ -183,7 +186,7 @@ class TestChoice:
         assert keyed.explain("k").picked == keyed.explain(b"k").picked
 
     def test_a_user_selector_sees_attributes_and_cost(self):
-        """They reach the context as they were given."""
+        """The attributes and the cost of a request reach a user's selector as they were given."""
         seen = []
 
         class Spy:
@@ -195,14 +198,14 @@ class TestChoice:
             assert seen == [(3.0, {"tenant": 7}, "k")]
 
     def test_excluded_endpoints_are_not_picked(self):
-        """Any collection of ids, unknown ones included."""
+        """Excluded endpoints are not picked. Exclusions may be any collection of ids, unknown ones included."""
         balancer = make()
         for exclude in ({"a", "b"}, ["a", "b"], ("a", "b", "absent"), {"a": 1, "b": 2}, frozenset("ab")):
             with balancer.acquire(exclude=exclude) as lease:
                 assert lease.target == "c"
 
     def test_a_selector_that_picks_none_is_not_papered_over(self):
-        """The error says whose fault it is."""
+        """If a selector picks none although endpoints are eligible, the error names the selector and their number."""
 
         class Shy:
             def select(self, snapshot, ctx):
@@ -225,7 +228,7 @@ class TestAttempts:
     """Trying again elsewhere."""
 
     def test_each_attempt_is_elsewhere(self):
-        """Until all have been tried; then the loop ends."""
+        """Each attempt goes to another endpoint until all have been tried; then the loop ends."""
         balancer = make("abc")
         tried = []
         for lease in balancer.attempts(9):
@@ -243,7 +246,7 @@ class TestAttempts:
         assert balancer.stats().completed == 1
 
     def test_an_attempt_left_open_counts_as_a_failure(self):
-        """Going on means that it did not work."""
+        """An attempt whose lease is still open when the loop goes on counts as a failure."""
         balancer = make()
         for _ in balancer.attempts(2):
             pass
@@ -258,7 +261,7 @@ class TestAttempts:
             next(LoadBalancer([], allow_empty=True).attempts(2))
 
     def test_the_callers_exclusion_is_kept_and_not_changed(self):
-        """The set passed in stays as it is."""
+        """The exclusions that a caller passes to ``attempts`` are kept, and its set stays as it is."""
         mine = {"a"}
         targets = set()
         for lease in make().attempts(5, exclude=mine):
@@ -268,7 +271,7 @@ class TestAttempts:
         assert mine == {"a"}
 
     def test_order_lists_what_would_be_tried(self):
-        """Each once, at most ``limit``, nothing accounted."""
+        """``ranking`` lists each endpoint that would be tried once, at most ``limit``, and counts nothing."""
         balancer = make("abcd", selector=First())
         assert [e.id for e in balancer.ranking()] == list("abcd")
         assert [e.id for e in balancer.ranking(limit=2, exclude={"a"})] == ["b", "c"]
@@ -279,7 +282,7 @@ class TestExplain:
     """One decision, for people."""
 
     def test_it_shows_all_and_why(self):
-        """Picked, tried, draining, ejected, weightless: each by name."""
+        """``explain`` names each endpoint with its reason: picked, tried, draining, ejected or weightless."""
         balancer = LoadBalancer(
             [*"abcd", Endpoint("e", weight=0)],
             selector=First(),
@@ -300,7 +303,7 @@ class TestExplain:
         assert "d by First, key 'key'" in str(told)
 
     def test_it_tells_the_loads_that_were_compared(self):
-        """Both draws of power of two choices are in the notes."""
+        """``explain`` notes the loads of both endpoints that power of two choices drew."""
         told = make("ab", selector=PowerOfChoices(), load=InFlight()).explain()
         assert len([note for note in told.notes if note.startswith("drew ")]) == 2
 
@@ -309,7 +312,7 @@ class TestMembership:
     """Endpoints come, change and go."""
 
     def test_update_keeps_who_stays(self):
-        """Counters and open leases survive; order follows the new list."""
+        """The endpoints that stay in an update keep counters and open leases. Their order is that of the new list."""
         balancer = make("abc", selector=First())
         held = balancer.acquire()
         balancer.update(["d", "a"])
@@ -319,7 +322,7 @@ class TestMembership:
         assert balancer.stats()["a"].completed == 1
 
     def test_update_is_seen_whole_or_not_at_all(self):
-        """A selector that cannot prepare refuses the change; everything stays."""
+        """If a selector cannot prepare for an update, the update is refused and everything stays."""
 
         class Picky:
             def prepare(self, snapshot):
@@ -339,7 +342,7 @@ class TestMembership:
         assert balancer.stats().version >= version
 
     def test_a_new_target_is_a_new_endpoint_unless_history_is_kept(self):
-        """A server that moved may be the same server."""
+        """An endpoint with a new target begins anew, unless the caller keeps its history."""
         balancer = LoadBalancer({"a": "one", "b": "two"}, selector=First())
         with balancer.acquire():
             pass
@@ -351,7 +354,7 @@ class TestMembership:
         assert balancer.stats()["a"].completed == 0
 
     def test_removal_lets_open_leases_end_in_peace(self):
-        """Listed as draining until the last one; then an event."""
+        """A removed endpoint is listed as draining until its last lease ends; then an event is emitted."""
         events = []
         balancer = make("ab", selector=First(), listeners=[events.append])
         held = balancer.acquire()
@@ -365,14 +368,17 @@ class TestMembership:
         assert balancer.stats().completed == 2
 
     def test_the_last_endpoint_may_be_removed(self):
-        """Then there is no endpoint, and the error says so."""
+        """After the last endpoint has been removed, a request raises an error that says the pool is empty."""
         balancer = make("a")
         balancer.remove("a")
         with pytest.raises(PoolEmptyError, match="no endpoints"):
             balancer.acquire()
 
     def test_a_drained_endpoint_gets_nothing_new_and_comes_back(self):
-        """``Drained`` follows the last lease."""
+        """A draining endpoint gets no new requests and emits ``Drained`` after its last lease.
+
+        It can be brought back.
+        """
         events = []
         balancer = make("ab", selector=First(), listeners=[events.append])
         held = balancer.acquire()
@@ -387,7 +393,7 @@ class TestMembership:
             assert lease.target == "a"
 
     def test_a_drain_that_takes_too_long_is_forced(self, clock):
-        """At the deadline, with what was left."""
+        """A drain ends by force at its deadline, and its event has the number of open leases."""
         events = []
         balancer = make("ab", selector=First(), clock=clock, listeners=[events.append])
         held = balancer.acquire()
@@ -401,7 +407,7 @@ class TestMembership:
         held.release()
 
     def test_a_drain_survives_an_update(self):
-        """A configuration reload does not undo what an operator did."""
+        """A drained endpoint stays drained when the configuration is updated."""
         balancer = make("ab", selector=First())
         balancer.drain("a")
         balancer.update(["a", "b", "c"])
@@ -409,7 +415,7 @@ class TestMembership:
             assert lease.target == "b"
 
     def test_weights_change_in_place(self):
-        """Zero stops, and the only one left serves in spite of it."""
+        """Weights change in place. An endpoint of weight 0 gets nothing, unless it is the only one left."""
         balancer = make("ab")
         balancer.set_weight("a", 0)
         assert {balancer.explain().picked for _ in range(20)} == {"b"}
@@ -460,7 +466,7 @@ class TestMembership:
         assert len(events) == 5
 
     def test_a_listener_that_raises_breaks_nothing(self, capsys, caplog):
-        """It is logged, the others hear, the pick goes on."""
+        """A listener that raises is logged, the other listeners are called, and the pick goes on."""
         heard = []
 
         def bad(event):
@@ -474,7 +480,7 @@ class TestMembership:
             pass
 
     def test_a_listener_may_use_the_balancer(self):
-        """No lock is held while it runs."""
+        """A listener may use the balancer, as no lock is held while it runs."""
         seen = []
         balancer = make("ab")
 
@@ -495,7 +501,7 @@ class TestHealth:
     """Failures eject for a time, never the last one."""
 
     def test_out_trial_back(self, clock):
-        """The whole way round, told by events."""
+        """An endpoint is ejected, put on trial and restored, and an event tells each change."""
         events = []
         balancer = make("abc", clock=clock, health=QUICK, listeners=[events.append])
         fail(balancer, "a", 2)
@@ -519,7 +525,7 @@ class TestHealth:
             pass
 
     def test_a_pool_of_two_may_eject_one_and_a_pool_of_one_none(self, clock):
-        """The cap is not rounded to none, and the last one is never taken."""
+        """A pool of two may eject one endpoint, and a pool of one none."""
         two, one = make("ab", clock=clock, health=QUICK), make("a", clock=clock, health=QUICK)
         fail(two, "a", 2)
         fail(one, "a", 9)
@@ -527,7 +533,10 @@ class TestHealth:
         assert one.stats()["a"].state == "suspect"
 
     def test_spares_of_weight_zero_and_drained_ones_do_not_use_up_the_cap(self, clock):
-        """The share counts those who would serve; what an operator took out is not an ejection."""
+        """The share of ejections is taken of endpoints that would serve.
+
+        Spares of weight zero do not count, and a drain is no ejection.
+        """
         spares = [Endpoint(f"spare-{k}", weight=0) for k in range(4)]
         balancer = LoadBalancer(["a", "b", "c", *spares], clock=clock, health=QUICK)
         balancer.drain("c")
@@ -537,7 +546,7 @@ class TestHealth:
         assert balancer.stats()["b"].state != "ejected"
 
     def test_no_health_means_none(self):
-        """A thousand failures and it is still picked."""
+        """Without health, an endpoint that has failed a thousand times is still picked."""
         balancer = make("ab", health=None, selector=RoundRobin())
         fail(balancer, "a", 1000)
         assert balancer.stats()["a"].state == "healthy"

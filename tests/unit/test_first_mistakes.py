@@ -191,7 +191,7 @@ class TestContainer:
         assert 5 not in balancer
 
     def test_an_empty_one_is_true(self):
-        """`if balancer:` asks whether there is one, not whether it has endpoints."""
+        """A balancer without endpoints is true in a condition."""
         assert LoadBalancer([], allow_empty=True)
 
 
@@ -208,11 +208,11 @@ class TestImports:
         ("name", "home"), [("HashRing", "hashing"), ("HttpCheck", "checks"), ("Lifecycle", "health")]
     )
     def test_a_name_of_a_package_says_where_it_is(self, name, home):
-        """`from balancekit import HashRing` raises ImportError with the right import."""
+        """A name that belongs to a package raises ImportError with the right import."""
         with pytest.raises(ImportError, match=rf"from balancekit\.{home} import {name}"):
             exec(f"from balancekit import {name}")
 
     def test_an_unknown_name_is_an_attribute_error(self):
-        """hasattr() works for names that exist nowhere."""
+        """``hasattr`` returns False for names that exist nowhere, and raises nothing."""
         assert not hasattr(balancekit, "NoSuchName")
         assert not hasattr(balancekit, "_private")

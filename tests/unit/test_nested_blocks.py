@@ -77,7 +77,7 @@ def test_an_inner_block_stops_nothing(make):
 
 @pytest.mark.parametrize("make", [Tasks, configured])
 def test_an_inner_block_of_a_coroutine_stops_nothing(make):
-    """The same for ``async with``, in one task or in two at a time."""
+    """An inner block of ``async with`` stops nothing, in one task or in two at a time."""
 
     async def whole():
         runner = make()

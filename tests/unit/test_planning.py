@@ -34,7 +34,7 @@ def owners(balancer):
 
 @pytest.mark.parametrize("make", SELECTORS.values(), ids=SELECTORS)
 def test_a_plan_says_what_the_update_does(make):
-    """The part of keys that moves and shares, within five standard deviations of 3 000 keys."""
+    """A plan has the part of keys that moves and the shares, within five standard deviations of 3 000 keys."""
     balancer = LoadBalancer([Endpoint("a"), Endpoint("b", weight=2), Endpoint("c")], selector=make())
     plan = balancer.plan([Endpoint("a", weight=3), Endpoint("b", weight=2), Endpoint("d")])
     assert (plan.added, plan.removed, plan.reweighted) == (("d",), ("c",), ("a",))
@@ -62,7 +62,10 @@ def test_a_stale_plan_is_refused():
 
 
 def test_a_selector_without_keys_has_shares_only():
-    """By weight; a weight of zero has none while another has."""
+    """A plan for a selector without keys has shares only, by weight.
+
+    An endpoint of weight zero has none while another has some.
+    """
     balancer = LoadBalancer(["a", Endpoint("b", weight=3)], selector=RoundRobin())
     plan = balancer.plan(["a", Endpoint("b", weight=0)])
     assert plan.moved is None
@@ -73,7 +76,7 @@ def test_a_selector_without_keys_has_shares_only():
 
 
 def test_a_bad_plan_is_refused_like_a_bad_update():
-    """Duplicates, wrong types."""
+    """A plan with duplicates or wrong types is refused like a wrong update."""
     balancer = LoadBalancer(["a"], selector=RingHash())
     for bad in (["a", "a"], "a", [7]):
         with pytest.raises(ConfigurationError):
@@ -81,7 +84,7 @@ def test_a_bad_plan_is_refused_like_a_bad_update():
 
 
 def test_the_command_prints_data(capsys, tmp_path):
-    """Lists on the line or in a file; a size from a wanted imbalance."""
+    """The command prints the plan for lists on the line or in a file, and a size for a wanted imbalance."""
     file = tmp_path / "after"
     file.write_text("a\nb=2\nc\n", encoding="utf-8")
     assert main(["plan", "a,b=2", f"@{file}", "--algorithm", "rendezvous", "--json"]) == 0
@@ -98,6 +101,6 @@ def test_the_command_prints_data(capsys, tmp_path):
     "words", [["a,b=x", "a"], ["a,a", "a"], ["", "a"], ["a", "@nowhere"], ["a", "b", "--vnodes=-1"]]
 )
 def test_the_command_says_what_is_wrong(words, capsys):
-    """On standard error, with status 2."""
+    """A wrong call of the command prints an error on standard error and ends with status 2."""
     assert main(["plan", *words]) == 2
     assert "balancekit plan:" in capsys.readouterr().err

@@ -14,7 +14,10 @@ class TestBudget:
     """Retries as a share of requests."""
 
     def test_an_all_failing_side_gets_the_ratio_and_the_reserve_and_no_more(self):
-        """Every request wants three retries; they get a fifth, and ten seconds' reserve of one each."""
+        """A budget grants retries for a fifth of the requests, and a reserve besides.
+
+        The reserve is one a second for ten seconds.
+        """
         budget = RetryBudget(ratio=0.2, reserve=1.0, ttl=10.0)
         retries = 0
         for number in range(1_000):
@@ -24,7 +27,7 @@ class TestBudget:
         assert retries == 0.2 * 1_000 + 10
 
     def test_contributions_end(self):
-        """After ttl seconds there is only the reserve."""
+        """Contributions to a retry budget end after ttl seconds, and only the reserve is left."""
         budget = RetryBudget(ratio=0.5, reserve=0.0, ttl=10.0)
         for _ in range(10):
             budget.deposit(now=0.0)
@@ -34,7 +37,7 @@ class TestBudget:
 
     @given(st.lists(st.tuples(st.floats(0.0, 0.5), st.booleans()), max_size=300))
     def test_never_more_in_a_window_than_it_earns(self, steps):
-        """Of any history, at any moment."""
+        """No window has more retries than it earned, over any history and at any moment."""
         budget, now, deposits, withdrawals = RetryBudget(ratio=0.3, reserve=0.5, ttl=5.0), 0.0, [], []
         for gap, retry in steps:
             now += gap
@@ -67,7 +70,7 @@ class TestBudget:
     ],
 )
 def test_wrong_values_are_refused(parameter, make):
-    """Each wrong value raises ConfigurationError, which names the parameter."""
+    """A wrong value of a retry budget raises ConfigurationError, which names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

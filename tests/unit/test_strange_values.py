@@ -121,7 +121,7 @@ CLOCKS = {
 
 @pytest.mark.parametrize("name", CLOCKS)
 def test_a_clock_that_returns_no_seconds_is_refused_when_it_is_given(name):
-    """The error names ``clock``; before, some of these failed in the middle of a later change or release."""
+    """A clock that returns no seconds is refused when it is given, by an error that names ``clock``."""
     with pytest.raises(ConfigurationError) as caught:
         LoadBalancer(["a"], clock=CLOCKS[name])
     assert caught.value.parameter == "clock"
@@ -131,7 +131,7 @@ def test_a_clock_that_returns_no_seconds_is_refused_when_it_is_given(name):
     "now", [5, 5.0, Fraction(16, 3), np.float64(5), np.float32(5), np.int64(5)], ids=repr
 )
 def test_a_clock_may_return_any_real_number(now):
-    """Whole numbers, fractions and numpy's are seconds."""
+    """A clock may return whole numbers, fractions, and numbers of numpy as seconds."""
     lb = LoadBalancer(["a", "b"], clock=lambda: now)
     lb.acquire(exclude=["b"]).release(Outcome.FAILURE, retry_after=1)
     lb.drain("a")
@@ -149,7 +149,7 @@ CLOCKED = {
 
 @pytest.mark.parametrize("name", CLOCKED)
 def test_a_clock_is_refused_wherever_one_is_given(name):
-    """An adapter and a runner ask theirs first in the middle of a request, or in a thread."""
+    """Each adapter and runner refuses a wrong clock when it is constructed."""
     with pytest.raises(ConfigurationError) as caught:
         CLOCKED[name](LoadBalancer(["a"]), lambda: None)
     assert caught.value.parameter == "clock"
@@ -224,7 +224,7 @@ def test_a_log_that_fails_fails_no_request(handler):
 
 @pytest.mark.parametrize("now", [math.inf, -math.inf, math.nan], ids=repr)
 def test_a_pick_at_no_time_marks_no_bucket(now):
-    """A bucket that was used at the end of time would never move."""
+    """A pick at a time that is not finite is refused and marks no bucket as used."""
     group = ResilientGroup(["a", "b"], buckets=4, idle_timer=1.0)
     with pytest.raises(ConfigurationError):
         group.pick(0, now)

@@ -268,5 +268,5 @@ def test_an_iterator_is_not_kept():
 
 
 def test_protocols_and_bases_are_not_counted():
-    """Protocols have no text to check."""
+    """Protocols and bases are not counted among the classes that must have a text."""
     assert not is_shipped(Selector)

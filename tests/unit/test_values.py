@@ -51,7 +51,7 @@ class Point(Record):
     "value", [Point(x=1.0), Endpoint("a", 3, weight=2, metadata={"k": "v"}), Added(endpoint="a", at=1.0)]
 )
 def test_a_value_survives_copy_and_pickle(value):
-    """Equal, of equal hash, of the same kind."""
+    """A copied or unpickled value is equal to the original, of equal hash and of the same kind."""
     for again in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
         assert again == value
         assert hash(again) == hash(value)
@@ -60,7 +60,7 @@ def test_a_value_survives_copy_and_pickle(value):
 
 
 def test_a_value_is_frozen():
-    """Neither set, nor deleted, nor added to."""
+    """A field of a value cannot be set or deleted, and none can be added."""
     point = Point(x=1.0)
     for name in ("x", "z"):
         with pytest.raises(AttributeError, match="immutable"):
@@ -85,7 +85,7 @@ def test_a_copy_with_changes_is_checked_like_a_new_one():
 
 
 def test_kinds_are_not_equal_to_each_other():
-    """Same fields, other kind, other value."""
+    """Values of different kinds with the same fields are not equal."""
 
     class Other(Record):
         x: float
@@ -97,13 +97,13 @@ def test_kinds_are_not_equal_to_each_other():
 
 
 def test_inherited_fields_come_first():
-    """An event tells endpoint and time before its own facts."""
+    """The inherited fields of an event, endpoint and time, come before its own."""
     event = Ejected(endpoint="a", at=1.0, until=2.0, streak=1, cause="because")
     assert repr(event).startswith("Ejected(endpoint='a', at=1.0, ")
 
 
 def test_endpoints_from_what_people_have():
-    """Strings, Endpoints, both, a mapping, an iterator; order kept."""
+    """Endpoints are made from strings, Endpoints, both, a mapping or an iterator, and keep their order."""
     assert [e.id for e in endpoints(iter(["b", Endpoint("a")]))] == ["b", "a"]
     assert endpoints({"x": None})[0].target is None
     assert endpoints([]) == ()
@@ -113,7 +113,7 @@ def test_endpoints_from_what_people_have():
 
 
 def test_numbers_of_other_libraries_are_numbers():
-    """A weight from numpy or a Fraction is one."""
+    """A number of numpy and a Fraction are allowed as a weight."""
     from decimal import Decimal
     from fractions import Fraction
 
@@ -146,7 +146,7 @@ def test_numbers_of_other_libraries_are_numbers():
     ],
 )
 def test_an_exception_says_how_it_ended(error, outcome):
-    """The table of the docstring."""
+    """Each exception has the outcome that the docstring's table says."""
     assert classify_exception(error) is outcome
 
 
@@ -195,7 +195,10 @@ def test_a_completion_wants_an_outcome():
 
 
 def test_the_tree_of_errors():
-    """Each is what a newcomer would catch, too."""
+    """Each error of the library is a BalancekitError.
+
+    Wrong values, unknown endpoints and lease errors are built-in errors too.
+    """
     for name in errors.__all__:
         kind = getattr(errors, name)
         if isinstance(kind, type) and issubclass(kind, Exception):
@@ -221,7 +224,7 @@ def test_the_tree_of_errors():
     ],
 )
 def test_errors_cross_process_borders(error):
-    """Pickled and back, they say the same, notes and all."""
+    """A pickled error has the same text and notes as the original."""
     error.add_note("case 7")
     again = pickle.loads(pickle.dumps(error))
     assert again.__notes__ == error.__notes__
@@ -232,7 +235,7 @@ def test_errors_cross_process_borders(error):
 
 
 def test_an_unknown_endpoint_in_a_large_pool_shows_a_few():
-    """The message stays readable at ten thousand endpoints."""
+    """The message about an unknown endpoint names a few ids, also in a pool of ten thousand."""
     text = str(UnknownEndpointError("x", tuple(f"e{k}" for k in range(10_000))))
     assert text.endswith("'e7' and 9992 more")
     assert str(UnknownEndpointError("x", ())) == "no endpoint 'x' in this pool; it is empty"

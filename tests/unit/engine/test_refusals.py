@@ -30,10 +30,9 @@ def test_a_selector_that_gives_no_reasons_is_named_alone():
 
 
 def test_reasons_are_counted_and_say_what_to_do():
-    """Reasons are counted, and each says what to do.
+    """Reasons are counted and say what to do.
 
-    At a limit it is to shed load, or to retry at a time that is never negative; for labels that nothing
-    matches, to add an endpoint.
+    At a limit, shed load or retry at a time that is never negative. For unmatched labels, add an endpoint.
     """
     limit = [Reason.SATURATED, Reason.UNMATCHED, Reason.SATURATED]
     error = refused("Mine", 3, limit, None, now=5.0)

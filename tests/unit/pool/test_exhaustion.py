@@ -94,7 +94,7 @@ def test_a_draining_endpoint_is_no_way_out():
     [(FailOpen(), "bc", True), (FailOpen(threshold=0.0), "bc", True), (LeastBad(), "c", True)],
 )
 def test_none_healthy(policy, expected, panic):
-    """If none is healthy, the policy offers all, or the one that is due back first."""
+    """If none is healthy, ``FailOpen`` offers all that serve, and ``LeastBad`` the one that is due back first."""
     balancer, _ = balancer_of("abc", exhaustion=policy)
     down(balancer, "b", holds_for=60.0)
     down(balancer, "c", holds_for=30.0)
