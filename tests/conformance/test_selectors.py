@@ -149,3 +149,28 @@ def test_a_user_algorithm_needs_one_line():
             return min(idle, key=lambda node: (self.price.get(node.id, 1), node.inflight), default=None)
 
     check_selector(lambda: CheapestFirst({"a": 2}), ALL - {WEIGHTED, independent_of_order})
+
+
+@pytest.mark.parametrize("load", [InFlight, InFlightCost, EwmaLatency, PeakEwmaLatency, FailureAware])
+@pytest.mark.parametrize("make", [PowerOfChoices, lambda: PowerOfChoices(4), LeastResponseTime])
+def test_requests_that_end_ignored_attract_under_no_load(make, load):
+    """Law 16 holds for the selectors that compare loads, over each load that is shipped."""
+    check_selector(make, {learns_nothing_from_ignored}, load=load())
+
+
+@pytest.mark.parametrize("child", [ShortestExpectedDelay, PowerOfChoices, LeastResponseTime])
+@pytest.mark.parametrize(
+    "router",
+    [
+        Priority,
+        lambda child: Locality("home", child=child),
+        lambda child: Subset(["version"], child=child),
+        lambda child: Canary({"track": "canary"}, share=0.3, child=child),
+        lambda child: MaxInFlight(1_000, child=child),
+        lambda child: RateLimit(1e9, child=child),
+        lambda child: Subsetting(lambda ids: ids, child=child),
+    ],
+)
+def test_requests_that_end_ignored_attract_under_no_router(router, child):
+    """Law 16 holds for a selector that compares loads wherever it is nested."""
+    check_selector(lambda: router(child), {learns_nothing_from_ignored})

@@ -28,8 +28,8 @@ pools; ``value(now)`` fades them exactly. NaN in ``latency_estimate`` means: not
 Cost: one ``exp`` per success (three after a recent failure), none per comparison; a sweep is O(n log n).
 
 *When not to use it:* on endpoints whose durations differ by design (streams): report
-``lease.first_byte()``; or without a clock: :class:`InFlight`. Where requests often end ignored or cancelled, of which it
-learns nothing: an endpoint that has only such keeps what it was last taken for.
+``lease.first_byte()``; or without a clock: :class:`InFlight`. Nothing is learned of requests that end ignored or cancelled: an
+endpoint that has only such keeps what it was last taken for. A newcomer is then slow for a while, and is tried again.
 
 Source: own construction and measurement; the parts are Finagle's Peak EWMA, MOSN's success factor,
 ingress-nginx's seeding with the mean of the peers.
@@ -55,6 +55,8 @@ __all__ = ["FailureAware", "FailureAwareLoad", "FailureAwarePool"]
 
 UNMEASURED_FACTOR: Final = 1000.0
 """How many medians an endpoint is taken for while its very first request is out."""
+UNTOLD_FACTOR: Final = 20.0
+"""How many medians a newcomer is taken for right after a request that said nothing of it; by the decay it comes to be free again."""
 SWEEP_S: Final = 1.0
 """Seconds between two sweeps."""
 SWEPT_PER_S: Final = 5000
@@ -138,7 +140,7 @@ class FailureAwarePool:
         interval = max(SWEEP_S, len(loads) / SWEPT_PER_S)
         known = sorted([load.latency for load in loads if load.tried])
         if known:
-            self.median = known[len(known) // 2]
+            self.median = known[(len(known) - 1) // 2]
         for load in loads:
             load.fade(now, idle=interval)
         self.deadline = now + interval
@@ -175,7 +177,7 @@ def _lighter_by_weight(a: Node, b: Node, now: float) -> Node:
 class FailureAwareLoad:
     """The failure-aware load of one endpoint. Made by :class:`FailureAware`."""
 
-    __slots__ = ("_at", "_latency", "_node", "_rate", "_success", "pool", "tried")
+    __slots__ = ("_at", "_latency", "_node", "_rate", "_success", "_untold_at", "pool", "tried")
 
     needs_start: ClassVar[bool] = False
 
@@ -187,6 +189,7 @@ class FailureAwareLoad:
         self._rate = pool.rate
         self._latency = 0.0  # while node.latency_estimate is NaN; otherwise that is the latency
         self._at = -math.inf
+        self._untold_at = -math.inf  # when a request last ended that was no success
         self._success: SuccessRate | None = None  # from a failure on, until it is made up for
         node.latency_estimate = math.nan
 
@@ -206,7 +209,11 @@ class FailureAwareLoad:
         node, success = self._node, self._success
         latency = self._expected(now)
         if not self.tried and success is None:
-            latency *= UNMEASURED_FACTOR if node.inflight else 0.0
+            latency *= (
+                UNMEASURED_FACTOR
+                if node.inflight
+                else UNTOLD_FACTOR * _kept(self._untold_at - now, self._rate)
+            )
         value = latency * (node.inflight / node.capacity + 1.0)
         if success is not None:
             config = self.pool.config
@@ -227,13 +234,14 @@ class FailureAwareLoad:
             self._judge(0.0, now)
         if latency > self._expected(now):
             self._measure(latency, now)
+        self._untold_at = now
 
     def succeeded(self, latency: float, now: float) -> None:
         """Learn from a plain success of ``latency`` seconds."""
         node = self._node
         before = node.latency_estimate
         if latency < before:
-            latency += (before - latency) * exp((self._at - now) * self._rate)
+            latency += (before - latency) * (exp((self._at - now) * self._rate) if now > self._at else 1.0)
         elif not latency >= before:  # NaN: untried, or failing of late
             self._judge(1.0, now)
             self._measure(latency, now)
@@ -249,6 +257,7 @@ class FailureAwareLoad:
     def reset(self) -> None:
         """Take the endpoint for a newcomer: it is back from an ejection and is to be tried, by one request."""
         self._success = None
+        self._untold_at = -math.inf
         self.tried = False
         self._node.latency_estimate = math.nan
 
@@ -256,14 +265,14 @@ class FailureAwareLoad:
         rest = self.pool.median or 1.0
         if not self.tried:
             return rest
-        return rest + (self.latency - rest) * exp((self._at - now) * self._rate)
+        return rest + (self.latency - rest) * _kept(self._at - now, self._rate)
 
     def _measure(self, latency: float, now: float) -> None:
         if not self.pool.median:
             self.pool.median = latency
         before = self.latency
         if self.tried and latency < before:
-            latency += (before - latency) * exp((self._at - now) * self._rate)
+            latency += (before - latency) * _kept(self._at - now, self._rate)
         self.tried = True
         self._learn(latency, now)
 
@@ -284,3 +293,8 @@ class FailureAwareLoad:
         self._latency = latency
         self._at = at
         self._node.latency_estimate = latency if self.tried and self._success is None else math.nan
+
+
+def _kept(since: float, rate: float) -> float:
+    """Return how much of an estimate holds that is ``-since`` seconds old, 0 to 1; all of it if the clock was set back."""
+    return exp(since * rate) if since < 0.0 else 1.0

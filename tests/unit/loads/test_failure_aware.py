@@ -8,7 +8,7 @@ import pytest
 
 from balancekit import Endpoint
 from balancekit.loads import FailureAware
-from balancekit.loads._failure_aware import SWEEP_S, FailureAwareLoad, FailureAwarePool
+from balancekit.loads._failure_aware import SWEEP_S, UNTOLD_FACTOR, FailureAwareLoad, FailureAwarePool
 from balancekit.node import Node
 from balancekit.outcome import Completion, Outcome
 
@@ -55,3 +55,46 @@ def test_successes_make_up_for_a_failure() -> None:
     load.succeeded(0.1, 1000.0)
     assert load.success(now=1000.0) == 1.0
     assert load.value(now=1000.0) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.IGNORED, Outcome.CANCELLED])
+def test_a_newcomer_whose_request_told_nothing_is_not_free_at_once(outcome: Outcome) -> None:
+    """It is taken for many medians, and by the decay for free again; a success is believed whole."""
+    pool, _ = answered(0.1, 0.1, 0.1)
+    node = Node(Endpoint("new"), pool)
+    load = load_of(node)
+    assert load.value(now=100.0) == 0.0
+    load.finished(Completion(outcome, started_at=100.0, ended_at=100.0))
+    assert load.value(now=100.0) == pytest.approx(UNTOLD_FACTOR * 0.1)
+    assert load.value(now=110.0) == pytest.approx(UNTOLD_FACTOR * 0.1 / exp(1.0))
+    load.succeeded(0.1, 100.0)
+    assert load.value(now=100.0) == pytest.approx(0.1)
+
+
+def test_an_endpoint_back_from_an_ejection_is_free_whatever_its_requests_told_before() -> None:
+    """A request that told nothing just before the ejection does not keep the endpoint from being tried after it."""
+    pool, _ = answered(0.1)
+    node = Node(Endpoint("back"), pool)
+    load_of(node).finished(Completion(Outcome.IGNORED, started_at=100.0, ended_at=100.0))
+    load_of(node).reset()
+    assert load_of(node).value(now=100.0) == 0.0
+
+
+def test_the_slower_of_two_fades_towards_the_faster() -> None:
+    """The median of two is the lower latency, so that one slow answer does not keep an endpoint unused for ever."""
+    pool, (_, slow) = answered(0.01, 0.5)
+    for second in range(1, 101):
+        pool.advance(now=100.0 + second * SWEEP_S)
+    assert slow.latency_estimate == pytest.approx(0.01, rel=0.01)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED])
+def test_a_clock_that_was_set_back_a_day_leaves_the_estimate(outcome: Outcome) -> None:
+    """A time before the last answer counts as the time of that answer: estimates stay between what was measured."""
+    pool, (_, node, _) = answered(0.1, 0.2, 0.4, at=1e6)
+    load, now = load_of(node), 1e6 - 86_400.0
+    assert load.value(now=now) == pytest.approx(0.2)
+    load.finished(Completion(outcome, started_at=now - 0.1, ended_at=now))
+    pool.advance(now=now)
+    assert 0.1 <= load.latency <= 0.4
+    assert load.value(now=now) >= load.latency
