@@ -59,7 +59,7 @@ def bodies(server: Server) -> list[bytes]:
 def test_a_short_body_goes_on_to_another_endpoint(
     kind: str, servers: list[Server], pieces: list[bytes]
 ) -> None:
-    """Each gets all of it, and is told its length; ten bytes are no more than ten."""
+    """A short body goes on to another endpoint after a failure. Each endpoint gets all of it and its length."""
     lb = pool(servers)
 
     async def scenario(client: Any) -> None:
@@ -76,7 +76,7 @@ def test_a_short_body_goes_on_to_another_endpoint(
 @every_client
 @pytest.mark.parametrize("limit", [0, 6])
 def test_a_longer_one_is_sent_once(kind: str, servers: list[Server], limit: int) -> None:
-    """Whole, and the answer is what it is."""
+    """A body longer than the limit is sent once, whole, and the answer is returned as it is."""
     lb = pool(servers)
 
     async def scenario(client: Any) -> None:
@@ -107,7 +107,7 @@ def test_a_length_that_the_caller_gave_is_kept(kind: str, servers: list[Server])
 def test_a_body_that_fails_while_it_is_read_ahead_costs_no_endpoint_anything(
     kind: str, servers: list[Server]
 ) -> None:
-    """The caller's own error, before any endpoint was picked."""
+    """If a body raises while it is buffered, the caller gets its error, and no endpoint has been picked."""
     lb = pool(servers)
 
     def blocking() -> Iterator[bytes]:
@@ -128,7 +128,7 @@ def test_a_body_that_fails_while_it_is_read_ahead_costs_no_endpoint_anything(
 
 @every_client
 def test_an_idempotent_body_survives_a_broken_connection(kind: str, servers: list[Server]) -> None:
-    """It may have been carried out, and may be again."""
+    """An idempotent request with a body is sent again after a broken connection."""
     lb = pool(servers)
     servers[0].script[0] = "/close"
 
@@ -152,7 +152,10 @@ def pipe() -> Any:
 def test_what_requests_takes_is_read_as_requests_would(
     servers: list[Server], body: Callable[[], Any]
 ) -> None:
-    """Text in UTF-8, files in pieces; and the caller's request keeps its body."""
+    """A body is read as requests would read it: text in UTF-8, files in pieces.
+
+    The caller's request keeps its body.
+    """
     with requests.Session() as session, ExitStack() as stack:
         session.mount("http://orders/", BalancedAdapter(pool(servers), buffer_body=10))
         given = body()
@@ -186,6 +189,6 @@ def test_nothing_is_lost_and_no_more_is_read_than_is_needed(pieces: list[bytes],
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, True, "10", None])
 def test_the_limit_is_a_number_of_bytes(wrong: Any) -> None:
-    """None or more."""
+    """The limit of a buffered body is None or a number of bytes."""
     with pytest.raises(ConfigurationError, match="buffer_body"):
         BalancedTransport(LoadBalancer(["a:1"]), buffer_body=wrong)

@@ -28,7 +28,7 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize("kind", ["httpx2-asyncio", "httpx-asyncio", "aiohttp"])
 @pytest.mark.parametrize("first_fails", [False, True])
 def test_at_every_point_where_it_waits(kind: str, server: Server, first_fails: bool) -> None:
-    """Cancelled after each number of steps of the event loop, until the request is fast enough to be whole."""
+    """A request that is cancelled after any number of steps of the event loop leaves no lease open."""
     dead = "127.0.0.1:1"
     lb = LoadBalancer([dead, server.address][not first_fails :], selector=First(), health=None)
 
@@ -70,7 +70,7 @@ def test_at_every_point_where_it_waits(kind: str, server: Server, first_fails: b
 
 @pytest.mark.parametrize("kind", ["httpx2-asyncio", "httpx-asyncio", "aiohttp"])
 def test_a_time_out_around_the_call_blames_none(kind: str, server: Server) -> None:
-    """``asyncio.timeout`` looks like cancellation from inside."""
+    """A timeout of ``asyncio.timeout`` around a call ends its lease as cancelled, and blames no endpoint."""
     lb = LoadBalancer([server.address])
 
     async def main() -> None:

@@ -69,7 +69,7 @@ def test_only_what_the_model_reads_counts() -> None:
     ],
 )
 def test_prompts_without_turns(prompt: object, same: str | bytes) -> None:
-    """A prompt is text or token ids; of a batch, the first decides."""
+    """A prompt is text or token ids, and of a batch the first decides."""
     assert key_of({"model": "m", "prompt": prompt}) == prompt_key(same, model="m")
 
 

@@ -49,7 +49,10 @@ def outcomes(lb: LoadBalancer[Any], server: Server | str) -> dict[Outcome, int]:
 def test_a_request_reaches_an_endpoint_and_the_answer_is_the_services(
     kind: str, servers: list[Server]
 ) -> None:
-    """Host, path, query, body and headers arrive; URL and endpoint are told."""
+    """A request reaches an endpoint with host, path, query, body and headers.
+
+    The answer has the service's URL and names the endpoint.
+    """
     lb = pool(*servers)
 
     async def scenario(client: Any) -> None:
@@ -71,7 +74,7 @@ def test_a_request_reaches_an_endpoint_and_the_answer_is_the_services(
 
 @every_client
 def test_a_lease_lasts_as_long_as_its_body(kind: str, servers: list[Server]) -> None:
-    """In flight until the last piece has been read, then a success."""
+    """A lease is in flight until the last piece of the body has been read, and then a success."""
     lb = pool(*servers)
 
     async def scenario(client: Any) -> None:
@@ -110,7 +113,7 @@ def test_closing_early_blames_none(kind: str, servers: list[Server], read_some: 
 def test_a_body_that_breaks_off_is_a_failure_and_is_not_repeated(
     kind: str, servers: list[Server], path: str
 ) -> None:
-    """The caller already has half of it."""
+    """A body that breaks off is a failure, and the request is not sent again."""
     lb = pool(*servers)
 
     async def scenario(client: Any) -> None:
@@ -171,7 +174,7 @@ def test_an_endpoint_that_cannot_be_reached_is_passed_over_by_any_request(
 
 @every_client
 def test_a_body_that_fails_to_be_made_is_the_callers_business(kind: str, servers: list[Server]) -> None:
-    """Its error comes through, and no endpoint is blamed."""
+    """If a body raises while it is made, the caller gets its error, and no endpoint is blamed."""
     lb = pool(servers[0])
 
     def blocking() -> Any:
@@ -220,7 +223,7 @@ def test_what_an_answer_means_for_the_endpoint_and_the_request(
     again: bool,
     outcome: Outcome,
 ) -> None:
-    """The table of the rules, line by line."""
+    """Each answer has the outcome and the retry that the table of the rules says."""
     events: list[Event] = []
     lb = pool(servers[0], servers[1], listeners=[events.append])
     servers[0].script.append(path)
@@ -240,7 +243,7 @@ def test_what_an_answer_means_for_the_endpoint_and_the_request(
 
 @every_client
 def test_the_last_answer_is_returned_if_none_is_left(kind: str, servers: list[Server]) -> None:
-    """A clean 503 is worth more than an error that no other is left."""
+    """If no endpoint is left to try, the last answer is returned, such as a 503."""
     lb = pool(*servers[:2])
     for server in servers:
         server.always = "/status?code=503"
@@ -276,7 +279,7 @@ def test_a_server_that_asks_for_time_gets_it(kind: str, servers: list[Server]) -
 
 @every_client
 def test_waiting_for_the_first_one_back(kind: str, servers: list[Server]) -> None:
-    """If the caller would rather wait than fail."""
+    """With ``wait_for_capacity``, a request waits for the first endpoint that is back instead of failing."""
     lb = pool(servers[0])
     servers[0].script.append("/status?code=429&retry_after=0.05")
 
@@ -291,7 +294,7 @@ def test_waiting_for_the_first_one_back(kind: str, servers: list[Server]) -> Non
 def test_a_connection_that_breaks_is_repeated_elsewhere_if_that_does_no_harm(
     kind: str, servers: list[Server]
 ) -> None:
-    """A GET is; a POST may have been carried out."""
+    """After a broken connection a GET is sent to another endpoint, and a POST is not."""
     lb = pool(*servers[:2], health=None)
 
     async def scenario(client: Any) -> None:
@@ -310,7 +313,7 @@ def test_a_connection_that_breaks_is_repeated_elsewhere_if_that_does_no_harm(
 def test_an_endpoint_that_does_not_answer_is_given_up_and_another_asked(
     kind: str, servers: list[Server]
 ) -> None:
-    """The client's own time-out is per attempt."""
+    """An endpoint that does not answer within the client's timeout is given up, and the request goes to another."""
     lb = pool(*servers[:2])
     servers[0].script.append("/slow?seconds=5")
 
@@ -323,7 +326,7 @@ def test_an_endpoint_that_does_not_answer_is_given_up_and_another_asked(
 
 @every_client
 def test_a_deadline_is_for_the_whole_call(kind: str, servers: list[Server]) -> None:
-    """When it is over, no second endpoint is asked, and the first is not blamed for our haste."""
+    """When the deadline of a call is over, no second endpoint is asked, and the first is not blamed."""
     lb = pool(*servers[:2])
 
     async def scenario(client: Any) -> None:
@@ -355,7 +358,7 @@ def test_a_deadline_that_has_passed_blames_none(kind: str, servers: list[Server]
 
 @every_client
 def test_no_endpoint_to_ask_is_the_clients_own_error(kind: str, servers: list[Server]) -> None:
-    """Existing ``except`` clauses go on working; the cause says more."""
+    """If no endpoint is eligible, the client raises its own error, and the cause is the balancer's."""
     lb = pool(servers[0])
     lb.drain(servers[0].address)
 
@@ -369,7 +372,10 @@ def test_no_endpoint_to_ask_is_the_clients_own_error(kind: str, servers: list[Se
 
 @every_client
 def test_redirects_come_back_through_the_balancer(kind: str, servers: list[Server]) -> None:
-    """Relative ones do, and with ``rewrite_location`` those to an endpoint's own address too."""
+    """Relative redirects go through the balancer.
+
+    With ``rewrite_location``, redirects to an endpoint's own address do too.
+    """
     lb = pool(*servers[:2])
     servers[0].script += ["/redirect?to=/ok", "/ok", f"/redirect?to=http://{servers[1].address}/ok?y=2"]
 
@@ -386,7 +392,7 @@ def test_redirects_come_back_through_the_balancer(kind: str, servers: list[Serve
 
 @every_client
 def test_cookies_belong_to_the_service(kind: str, servers: list[Server]) -> None:
-    """One set by one endpoint goes to the others, and can pin its client."""
+    """A cookie that one endpoint sets is sent to the others, and can be the key of the request."""
     lb = LoadBalancer([server.address for server in servers], selector=RingHash())
 
     async def scenario(client: Any) -> None:
@@ -446,7 +452,7 @@ def test_an_endpoint_hears_its_own_headers_and_no_others(kind: str, servers: lis
 
 @every_client
 def test_other_hosts_pass_untouched(kind: str, servers: list[Server]) -> None:
-    """Only the service is balanced, by host and, if it is given, by port."""
+    """Only requests to the service are balanced, by host and by port if it is given."""
     lb = pool(servers[0])
 
     async def scenario(client: Any) -> None:
@@ -481,7 +487,7 @@ def test_retries_stay_within_the_budget(kind: str, servers: list[Server]) -> Non
 
 @every_client
 def test_one_request_may_ask_for_more(kind: str, servers: list[Server]) -> None:
-    """Attempts, exclusions, idempotency: for the requests in the block only."""
+    """Attempts, exclusions and idempotency of a block hold for the requests in that block only."""
     lb = pool(*servers, health=None)
     for server in servers[:2]:
         server.always = "/close"

@@ -41,7 +41,7 @@ def sent(server: Server) -> list[set[str]]:
 
 @every_client
 def test_an_endpoint_gets_its_own_cookies_only(kind: str, servers: list[Server]) -> None:
-    """What one sets, no other sees, and the client's own jar stays empty."""
+    """A cookie that an endpoint sets is sent to that endpoint only, and the client's own jar stays empty."""
 
     async def scenario(client: Any) -> None:
         for _ in range(6):
@@ -55,7 +55,10 @@ def test_an_endpoint_gets_its_own_cookies_only(kind: str, servers: list[Server])
 
 @every_client
 def test_what_the_caller_sends_goes_to_all(kind: str, servers: list[Server]) -> None:
-    """Besides the endpoint's own, which are newer where both have the same name."""
+    """Cookies that the caller sends go to all endpoints.
+
+    An endpoint's own cookie of the same name replaces the caller's.
+    """
 
     async def scenario(client: Any) -> None:
         for _ in range(4):
@@ -83,7 +86,7 @@ def test_a_retry_carries_the_cookies_of_its_own_endpoint(kind: str, servers: lis
 
 @every_client
 def test_domains_and_paths_are_heeded(kind: str, servers: list[Server]) -> None:
-    """As in any jar: a cookie for elsewhere is refused, one for a path stays there."""
+    """Domains and paths of cookies count: a cookie for another domain is refused, and one for a path stays there."""
     lb = turns(servers[:1])
 
     async def scenario(client: Any) -> None:
@@ -98,7 +101,7 @@ def test_domains_and_paths_are_heeded(kind: str, servers: list[Server]) -> None:
 
 @every_client
 def test_the_authority_asked_for_is_the_cookies_domain(kind: str, servers: list[Server]) -> None:
-    """It is what the server knows itself by; the prefix of an endpoint is part of the path."""
+    """The domain of a cookie is the authority that was asked for. An endpoint's prefix is part of the path."""
     target = HttpTarget(url=f"http://{servers[0].address}/v1", authority="api.vendor.example")
     lb = LoadBalancer([Endpoint("one", target)])
 
@@ -111,7 +114,7 @@ def test_the_authority_asked_for_is_the_cookies_domain(kind: str, servers: list[
 
 
 def test_cookies_leave_with_their_endpoint() -> None:
-    """A jar is not kept for those who are gone."""
+    """When an endpoint has left, its cookies are dropped."""
     jars, where = Jars(), address_of("10.0.0.1:80")
     jars.keep(where, "http://10.0.0.1:80/", HOST, ["pin=a"])
     headers = dict(HOST)
@@ -123,7 +126,7 @@ def test_cookies_leave_with_their_endpoint() -> None:
 
 
 def test_a_secure_cookie_is_for_https() -> None:
-    """The scheme of the attempt counts."""
+    """A secure cookie is sent over HTTPS only, by the scheme of the attempt."""
     jars, where = Jars(), address_of("10.0.0.1:80")
     jars.keep(where, "https://10.0.0.1/", HOST, ["pin=a; Secure"])
     for scheme, expected in (("http", None), ("https", "pin=a")):
@@ -134,13 +137,13 @@ def test_a_secure_cookie_is_for_https() -> None:
 
 @pytest.mark.parametrize("wrong", ["endpoint", "", None, True])
 def test_whose_cookies_must_be_known(wrong: Any) -> None:
-    """Two words are."""
+    """Only the two documented words are allowed for the owner of cookies."""
     with pytest.raises(ConfigurationError, match=r"cookies=.*service, per-endpoint"):
         BalancedTransport(LoadBalancer(["a:1"]), cookies=wrong)
 
 
 def test_what_a_jar_keeps_is_bounded() -> None:
-    """Cookies of hosts, paths and names that never come back go, the oldest first; the latest are sent."""
+    """A jar is bounded: the oldest cookies of hosts, paths and names go first, and the latest are sent."""
     jars, where = Jars(), address_of("10.0.0.1:80")
 
     def told(host: str, line: str) -> str:

@@ -82,7 +82,7 @@ def test_an_answer_that_comes_byte_by_byte_ends_with_the_deadline(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_by_tls_that_comes_byte_by_byte_ends_with_the_deadline(kind: str, tmp_path: Path) -> None:
-    """The same over TLS, where each read of the client may take several of its socket."""
+    """An answer over TLS that comes byte by byte ends with the deadline of the call."""
     head, rest = PLACES["in the head"]
     query = urlencode({"head": head, "rest": rest, "gap": GAP_S})
     authority, file = trustme.CA(), tmp_path / "ca.pem"
@@ -147,7 +147,7 @@ def test_a_request_that_is_not_read_ends_with_the_deadline(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_head_that_never_ends_is_cut(kind: str, server: Server) -> None:
-    """No client waits for the end of the head, which would come after 400 s."""
+    """A head that never ends is cut at the deadline: no client waits the 400 s."""
     lb = LoadBalancer([server.address])
 
     async def scenario(client: Any) -> None:

@@ -126,7 +126,7 @@ def test_a_reply_is_what_the_zone_says(adapter, subnet, name, kind):
 
 @ADAPTERS
 def test_a_query_without_edns_gets_a_reply_without(adapter):
-    """Old resolvers do not know the record."""
+    """A query without EDNS gets a reply without EDNS."""
     assert dns.message.from_wire(adapter(asked("www.example.com", edns=-1))).edns == -1
 
 
@@ -143,7 +143,7 @@ def test_a_malformed_subnet_is_formerr(adapter, data):
 
 @ADAPTERS
 def test_other_operations_and_classes_are_refused(adapter):
-    """NOTIMP for what is no query, REFUSED for CHAOS, FORMERR for two questions."""
+    """Another operation than a query gets NOTIMP, the class CHAOS REFUSED, and two questions FORMERR."""
     query = dns.message.make_query("www.example.com", "A")
     query.set_opcode(dns.opcode.STATUS)
     assert dns.message.from_wire(adapter(query.to_wire())).rcode() == dns.rcode.NOTIMP
@@ -155,7 +155,7 @@ def test_other_operations_and_classes_are_refused(adapter):
 
 
 def test_a_reply_that_is_too_long_for_udp_is_cut_and_says_so():
-    """512 bytes without EDNS, 1232 with it; TCP gets everything."""
+    """A reply that is too long for UDP is cut at 512 bytes, or 1232 with EDNS, and says so. TCP gets everything."""
     for edns, limit in ((-1, 512), (0, 1232)):
         wire = asked("many.example.com", edns=edns)
         short = by_dnspython(wire, tcp=False)
@@ -171,7 +171,7 @@ def test_a_reply_that_is_too_long_for_udp_is_cut_and_says_so():
 ))  # fmt: skip
 @settings(deadline=None, max_examples=400)
 def test_any_bytes_get_a_reply_or_none(wire):
-    """No exception; a reply has the query's id and says that it is one."""
+    """Any bytes get a reply or none, and no exception is raised. A reply has the query's id."""
     reply = by_dnspython(wire, tcp=False)
     if reply is not None:
         assert reply[:2] == wire[:2]

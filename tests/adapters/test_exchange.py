@@ -167,7 +167,7 @@ def test_an_interrupt_while_an_answer_is_discarded_ends_both_leases(interrupt: t
 
 
 def test_an_error_of_closing_does_not_stop_the_next_attempt(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and the request goes on to the endpoint whose lease has been taken."""
+    """If closing an answer raises, the error is logged, and the request goes on with the lease that it has."""
     lb, call = pool("a", "b")
     statuses = iter([502, 200])
 
@@ -183,7 +183,7 @@ def test_an_error_of_closing_does_not_stop_the_next_attempt(caplog: pytest.LogCa
 
 
 def test_an_error_of_handing_over_closes_the_answer_and_the_lease() -> None:
-    """Whatever happens after an answer came, the lease does not stay open."""
+    """If handing over an answer raises, the answer is closed and its lease ends."""
     lb, call = pool("a")
     closed = []
 

@@ -129,7 +129,7 @@ def test_what_was_not_processed_goes_elsewhere(kind: str, method: str, module: A
 def test_what_may_have_been_processed_goes_elsewhere_only_if_idempotent(
     method: str, elsewhere: bool, module: Any, adapter: Any
 ) -> None:
-    """A stream that is reset by any other code may have been carried out."""
+    """A stream that is reset with another code goes to another endpoint only if the request is idempotent."""
     servers = [Http2Server("internal"), Http2Server("ok")]
 
     async def scenario(client: Any) -> Any:

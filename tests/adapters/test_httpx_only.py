@@ -35,7 +35,7 @@ def servers() -> Iterator[list[Server]]:
 
 @both
 def test_the_callers_request_is_never_changed(module: Any, adapter: Any, servers: list[Server]) -> None:
-    """URL, headers, extensions, body: as they were, and the answer belongs to it."""
+    """The caller's request keeps its URL, headers, extensions and body, and the answer belongs to it."""
     target = HttpTarget(
         url=f"http://{servers[0].address}/prefix", headers={"X-Key": "secret"}, authority="else"
     )
@@ -71,7 +71,7 @@ def test_the_callers_request_is_never_changed(module: Any, adapter: Any, servers
 def test_a_stream_that_has_said_it_is_over_may_be_closed(
     module: Any, adapter: Any, way: str, last: bytes, outcome: Outcome
 ) -> None:
-    """SDKs of model providers hang up at the last event, before the end of the body: that is a success."""
+    """A stream that has sent its last event may be closed before the end of the body, and ends as a success."""
     lb = LoadBalancer(["10.0.0.1:80"])
     pieces = [b"data: {}\n\n", last, b"data: more\n\n"]
 
@@ -102,7 +102,7 @@ def test_a_stream_that_has_said_it_is_over_may_be_closed(
 
 
 def test_the_callers_prepared_request_is_never_changed(servers: list[Server]) -> None:
-    """The same for requests, where headers set for one hop would leak to the next."""
+    """The caller's prepared request of requests is never changed."""
     lb = LoadBalancer([servers[0].address])
     with requests.Session() as session:
         session.mount("http://orders/", BalancedAdapter(lb))
@@ -115,7 +115,7 @@ def test_the_callers_prepared_request_is_never_changed(servers: list[Server]) ->
 
 
 def test_a_file_is_rewound_for_another_attempt(servers: list[Server], tmp_path: Any) -> None:
-    """Requests sends open files; the second endpoint gets the whole of it, too."""
+    """An open file that requests sends is rewound, so that the second endpoint gets the whole of it."""
     path = tmp_path / "body"
     path.write_bytes(b"0123456789" * 1000)
     servers[0].script.append("/status?code=429")
@@ -361,7 +361,7 @@ def test_nothing_stays_open_when_the_list_changes_all_the_time(
 def test_a_mount_that_the_environment_bypasses_is_found(
     module: Any, adapter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``NO_PROXY`` makes a longer pattern, and the longer one wins."""
+    """A mount of the environment that bypasses a proxy is found, as the longer pattern wins."""
     lb = LoadBalancer(["127.0.0.1:1"])
     mounts = {"http://orders": adapter.BalancedTransport(lb)}
     with module.Client(mounts=mounts) as client:
@@ -397,7 +397,7 @@ def test_a_unix_socket_is_an_endpoint_too(module: Any, adapter: Any, tmp_path: A
 
 @both
 def test_threads_share_a_client(module: Any, adapter: Any, servers: list[Server]) -> None:
-    """Eight threads, 400 requests, exact counts, nothing in flight."""
+    """Eight threads share a client for 400 requests with exact counts, and nothing is in flight at the end."""
     lb = LoadBalancer([server.address for server in servers], selector=RoundRobin())
     errors: list[BaseException] = []
 

@@ -112,7 +112,7 @@ def ended(lb: LoadBalancer[HttpTarget]) -> dict[Outcome, int]:
 def test_a_429_moves_on_within_the_call_and_the_key_is_left_alone_until_then(
     provider: Provider, client: Callable[..., Blocking]
 ) -> None:
-    """The clock is ours, so "until then" is exact."""
+    """A 429 moves on to another key within the call, and its key is not used until exactly the time that it named."""
     clock = ManualClock()
     lb = pool(provider, clock=clock)
     provider.script["sk-alpha"].append((429, {"Retry-After": "20"}))
@@ -135,7 +135,7 @@ def test_a_429_moves_on_within_the_call_and_the_key_is_left_alone_until_then(
 def test_each_key_has_its_own_path_and_the_body_is_whole_each_time(
     provider: Provider, client: Callable[..., Blocking]
 ) -> None:
-    """The SDK knows one base URL and one key, and neither is sent."""
+    """The endpoint's path and key are sent instead of the SDK's, and each attempt has the whole body."""
     for key in KEYS[:2]:
         provider.script[key].append((429, {"Retry-After": "20"}))
     client(pool(provider), attempts=3).ask()
@@ -145,7 +145,7 @@ def test_each_key_has_its_own_path_and_the_body_is_whole_each_time(
 def test_a_quota_that_is_used_up_is_left_alone_before_it_refuses(
     provider: Provider, client: Callable[..., Blocking]
 ) -> None:
-    """The headers of a success say so."""
+    """A key whose quota is used up, by the headers of a success, is not used before it would be refused."""
     clock = ManualClock()
     lb = pool(provider, clock=clock)
     provider.script["sk-alpha"].append(
@@ -164,7 +164,7 @@ def test_a_quota_that_is_used_up_is_left_alone_before_it_refuses(
 def test_a_key_that_is_refused_is_taken_out_and_said_once(
     provider: Provider, client: Callable[..., Blocking], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By its endpoint's id."""
+    """A key that is refused cools down, and one log line names its endpoint's id."""
     lb = pool(provider)
     provider.script["sk-alpha"].append((status, {}))
     llm = client(lb)
@@ -181,7 +181,7 @@ def test_a_key_that_is_refused_is_taken_out_and_said_once(
 def test_a_stream_holds_its_lease_to_the_last_event(
     provider: Provider, client: Callable[..., Blocking]
 ) -> None:
-    """One request in flight while words come, none after the last."""
+    """A stream is in flight until its last event, and then ends."""
     lb = pool(provider)
     provider.resume.clear()
     llm = client(lb)
@@ -214,7 +214,7 @@ def test_a_stream_that_is_closed_early_blames_none(
 def test_a_stream_that_breaks_off_is_a_failure_and_is_not_begun_anew(
     provider: Provider, client: Callable[..., Blocking]
 ) -> None:
-    """The caller has half an answer, and must hear of it."""
+    """A stream that breaks off is a failure, is not sent again, and raises at the caller."""
     lb = pool(provider)
     provider.breaks = True
     llm = client(lb)
@@ -230,7 +230,10 @@ def test_a_stream_that_breaks_off_is_a_failure_and_is_not_begun_anew(
 def test_when_all_keys_are_out_the_sdk_raises_its_own_error(
     provider: Provider, client: Callable[..., Blocking]
 ) -> None:
-    """The last refusal as it came, then a connection error that says when the first key is back."""
+    """When all keys are out, the SDK raises the last refusal as it came.
+
+    Later calls raise a connection error that names the first return.
+    """
     lb = pool(provider)
     for key in KEYS:
         provider.script[key].append((429, {"Retry-After": "20"}))
@@ -247,7 +250,7 @@ def test_when_all_keys_are_out_the_sdk_raises_its_own_error(
 def test_no_key_is_shown_anywhere(
     provider: Provider, client: Callable[..., Blocking], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All logs at DEBUG, reprs, errors with their notes, causes and requests, read-outs."""
+    """No key is shown in logs at DEBUG, reprs, errors with notes, causes and requests, or statistics."""
     shown: list[object] = []
     lb = pool(provider, listeners=[shown.append])
     for key in KEYS:

@@ -58,7 +58,7 @@ def test_addresses_are_taken_apart(
 
 
 def test_places_of_endpoints_that_left_are_forgotten() -> None:
-    """A pool that changes for weeks takes no more room than one that does not; those who are there keep their place."""
+    """Addresses of endpoints that left are forgotten, and those of endpoints that stay are kept."""
     lb = LoadBalancer([f"stays-{n}:80" for n in range(10)])
     places = AddressCache(lb)
     first = [places.of(endpoint) for endpoint in lb.endpoints]
@@ -102,7 +102,7 @@ def test_what_is_no_address_is_refused_when_the_adapter_is_made(target: Any) -> 
 
 @pytest.mark.parametrize("make", [for_requests.BalancedAdapter, lambda lb: for_aiohttp.balanced(None, lb)])
 def test_sockets_are_refused_where_the_client_knows_none(make: Any) -> None:
-    """Only the transports do."""
+    """A Unix socket is refused by the adapters whose client knows none."""
     with pytest.raises(ConfigurationError, match="socket"):
         make(LoadBalancer(["unix:/run/x.sock"]))
 
@@ -140,7 +140,7 @@ def test_sockets_are_refused_where_the_client_knows_none(make: Any) -> None:
     ],
 )
 def test_a_wrong_option_is_named(option: str, value: Any) -> None:
-    """One table for all adapters, for they share the options."""
+    """A wrong option of any adapter is refused by an error that names it."""
     with pytest.raises(ConfigurationError, match=option):
         for_httpx2.BalancedTransport(LoadBalancer(["a:1"]), **{option: value})
 
@@ -156,7 +156,7 @@ def test_a_factory_that_makes_no_transport_is_named(made: Any) -> None:
 
 
 def test_what_is_wrong_at_home_blames_none() -> None:
-    """A client that outlives its event loop, for one."""
+    """An error of the caller's own side, such as a client that outlives its event loop, blames no endpoint."""
     lb = LoadBalancer(["a:1"])
 
     async def closed(_: httpx2.Request) -> httpx2.Response:
@@ -174,7 +174,7 @@ def test_what_is_wrong_at_home_blames_none() -> None:
 
 
 def test_an_option_that_does_not_exist_is_named() -> None:
-    """As Python does it; nested retries above all."""
+    """An option that does not exist is named in a TypeError, as Python does."""
     with pytest.raises(TypeError, match="max_retries"):
         for_requests.BalancedAdapter(LoadBalancer(["a:1"]), max_retries=3)
     with pytest.raises(ConfigurationError, match="balancer"):
@@ -184,7 +184,7 @@ def test_an_option_that_does_not_exist_is_named() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    """Neither by the target nor by what holds it; equality and pickling keep them."""
+    """No secret is shown by a target or by what holds it. Equality and pickling keep it."""
     target = HttpTarget(url="https://a/v1", headers={"Authorization": "Bearer s3cret"})
     endpoint = Endpoint("a", target)
     lb: LoadBalancer[HttpTarget] = LoadBalancer([endpoint])
@@ -223,7 +223,7 @@ def test_secrets_are_not_shown() -> None:
     ids=repr,
 )
 def test_a_wrong_target_is_refused(wrong: dict[str, Any]) -> None:
-    """As long as nothing has been sent there."""
+    """A wrong target is refused at construction, by an error that says what is expected."""
     with pytest.raises(ConfigurationError, match=r"is not allowed: expected"):
         HttpTarget(**wrong)
 
@@ -265,13 +265,13 @@ def test_the_password_in_a_refused_address_is_not_shown(url: str) -> None:
     ],
 )
 def test_retry_after_is_a_number_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
-    """What is neither says nothing."""
+    """``Retry-After`` is a number or a date, and anything else is ignored."""
     assert retry_after(headers, wall=20.0) == seconds
 
 
 @given(text=st.text(max_size=30))
 def test_no_header_breaks_the_reader(text: str) -> None:
-    """Servers may say anything."""
+    """No value of a header makes the reader raise."""
     found = retry_after({"Retry-After": text}, wall=0.0)
     assert found is None or 0.0 <= found < math.inf
     found = quota_reset({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": text})
@@ -283,7 +283,7 @@ def test_no_header_breaks_the_reader(text: str) -> None:
     [("1s", 1.0), ("6m0s", 360.0), ("250ms", 0.25), ("1h2m3s", 3723.0), ("12", 12.0), ("x", None)],
 )
 def test_a_quota_that_is_used_up_is_waited_for(reset: str, seconds: float | None) -> None:
-    """The longest of those that are; one that is not says nothing."""
+    """Of several quotas that are used up, the longest wait counts. One that is not used up counts for nothing."""
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
     assert quota_reset(headers) == seconds
     assert quota_reset(headers | {"x-ratelimit-remaining-requests": "1"}) is None
@@ -394,7 +394,7 @@ def test_waiting_for_capacity_ends_although_the_clocks_differ() -> None:
 
 
 def test_a_header_that_is_not_there_is_no_key() -> None:
-    """Bytes are read as latin-1."""
+    """A header that is absent gives no key. Its bytes are read as latin-1."""
 
     class Request:
         headers: dict[str, bytes] = {"X-User": b"7"}  # noqa: RUF012 - read only
@@ -413,7 +413,10 @@ def run(kind: str, main: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["asyncio", "trio"])
 def test_a_slow_answer_is_overtaken(kind: str) -> None:
-    """The first one is cancelled, both leases end, and who won is told."""
+    """A slow answer is overtaken by a hedge.
+
+    The first attempt is cancelled, both leases end, and an event names the winner.
+    """
     import anyio
 
     events: list[Event] = []
@@ -549,7 +552,7 @@ def test_a_clock_that_raises_leaves_no_lease_of_a_hedge_open(good: int) -> None:
 
 
 def test_the_delay_may_be_a_quantile_once_it_is_known() -> None:
-    """Before twenty latencies are known nothing is hedged."""
+    """A hedge delay that is a quantile starts no hedge before twenty latencies are known."""
     lb = LoadBalancer(["a", "b"], selector=First(), timed=True)
 
     async def attempt(lease: Any) -> str:

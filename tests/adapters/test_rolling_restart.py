@@ -135,7 +135,7 @@ def call_in_tasks(kind: str, lb: LoadBalancer[str], over: threading.Event, **opt
 
 @pytest.mark.parametrize("kind", [*SYNC, "httpx2-asyncio", "httpx-asyncio", "aiohttp"])
 def test_no_caller_notices_and_retries_stay_within_the_budget(kind: str, fleet: Fleet) -> None:
-    """Idempotent requests; a budget of a fifth of them, and ten a second besides."""
+    """During a rolling restart no idempotent request fails, and retries stay within the budget."""
     events: list[Event] = []
     lb = LoadBalancer([f"127.0.0.1:{port}" for port in fleet.ports], listeners=[events.append])
     call = call_in_threads if kind in SYNC else call_in_tasks

@@ -235,7 +235,7 @@ def test_async_clients_route_too(servers):
     [{"table": "x"}, {"table": RouteTable([]), "statistics": 3}, {"table": RouteTable([]), "key": 3}],
 )
 def test_wrong_options_are_refused(options):
-    """Each wrong value is refused by its name."""
+    """A wrong option of a routed adapter is refused by its name."""
     with pytest.raises(ConfigurationError, match=list(options)[-1]):
         RoutedTransport(**options)
 
@@ -465,7 +465,7 @@ def test_wsgi_picks_and_releases():
     [("/x", "404 Not Found"), ("/a%2fb", "400 Bad Request"), ("/empty", "503 Service Unavailable")],
 )
 def test_wsgi_answers_by_itself(path, status):
-    """As ASGI: 404, 400 and 503 without the application."""
+    """The WSGI middleware answers 404, 400 and 503 without running the application, as the ASGI one does."""
     table = RouteTable(
         [
             Route("a", LoadBalancer(POOL), path=prefix("/a")),

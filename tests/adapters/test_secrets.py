@@ -25,7 +25,7 @@ WRONG = ["/status?code=401", "/status?code=429", "/status?code=500", "/close", "
 def test_no_error_log_or_answer_shows_a_key(
     kind: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A name that clients hide by themselves, and one that they do not."""
+    """No error, log or answer shows a key, whether clients hide a header of that name or not."""
     caplog.set_level(logging.DEBUG)
     shown: list[object] = []
     with Server("a") as server, Server("b") as other:
@@ -108,7 +108,7 @@ def test_aiohttp_tells_of_the_request_without_the_key() -> None:
     ],
 )
 def test_headers_that_cannot_be_sent_are_refused_unseen(headers: Any) -> None:
-    """At once: a client would refuse them at the first request, and print the key."""
+    """Headers that cannot be sent are refused at construction, by an error that does not show them."""
     with pytest.raises(ConfigurationError, match=r"headers=.*\*\*\*") as refused:
         HttpTarget(url="10.0.0.1:80", headers=headers)
     assert KEY not in repr(refused.value) + "".join(traceback.format_exception(refused.value))
@@ -116,5 +116,5 @@ def test_headers_that_cannot_be_sent_are_refused_unseen(headers: Any) -> None:
 
 @pytest.mark.parametrize("value", ["", "a", "Bearer a=b", "a\tb", '{"json": true}'])
 def test_headers_that_can_be_sent_are(value: str) -> None:
-    """Empty ones too."""
+    """Headers that can be sent are accepted, empty ones too."""
     assert HttpTarget(url="10.0.0.1:80", headers={"X-Any": value}).headers == {"X-Any": value}

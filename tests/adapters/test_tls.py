@@ -41,7 +41,7 @@ def secure(authority: trustme.CA) -> Iterator[Server]:
 
 @every_client
 def test_pods_are_asked_for_the_service(kind: str, secure: Server, ca: str) -> None:
-    """An endpoint whose address is a number proves that it is the service."""
+    """An endpoint whose address is a number must have a certificate of the service."""
     lb = LoadBalancer([secure.address], selector=First())
 
     async def scenario(client: Any) -> None:
@@ -69,7 +69,7 @@ def test_a_certificate_of_another_name_is_refused(kind: str, secure: Server, ca:
 
 @every_client
 def test_a_vendor_is_asked_for_its_own_name(kind: str, authority: trustme.CA, ca: str) -> None:
-    """By its address, or by what the target says."""
+    """A vendor's certificate is checked for the name of its address, or for the name that the target gives."""
     with Server("v", authority=authority, names=("localhost", "vendor.example")) as vendor:
         targets = [
             Endpoint("by address", HttpTarget(url=f"https://localhost:{vendor.port}")),
@@ -88,7 +88,7 @@ def test_a_vendor_is_asked_for_its_own_name(kind: str, authority: trustme.CA, ca
 
 @every_client
 def test_the_name_can_be_said(kind: str, secure: Server, ca: str) -> None:
-    """``server_name`` for one endpoint, ``authority`` for all."""
+    """``server_name`` sets the name in TLS for one endpoint, and ``authority`` for all."""
     target = HttpTarget(url=f"https://{secure.address}", server_name="orders")
     lb: LoadBalancer[HttpTarget] = LoadBalancer([Endpoint("a", target)])
 
