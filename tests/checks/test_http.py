@@ -47,7 +47,10 @@ def fed(data, cuts, *, closed):
     interim=st.booleans(),
 )
 def test_a_response_is_the_same_in_any_pieces(body, kind, cuts, sizes, interim):
-    """A length, chunks or the end of the connection; interim answers are passed over."""
+    """A response is read the same in any pieces, with a length, in chunks or up to the end of the connection.
+
+    Interim answers are passed over.
+    """
     head = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" if interim else b""
     head += b"HTTP/1.1 207 Fine\r\nX: y\r\n"
     data = {
@@ -76,7 +79,7 @@ def test_a_response_is_the_same_in_any_pieces(body, kind, cuts, sizes, interim):
     ],
 )
 def test_what_is_no_answer_fails(data):
-    """Wrong, or cut off in the middle: an error from the reader, a failed check from the exchange."""
+    """A wrong or incomplete answer is an error of the reader and a failed check of the exchange."""
     with pytest.raises(BadAnswerError):
         fed(data, (), closed=True)
     talk = HttpCheck(body="ok").exchange(A)
@@ -113,7 +116,7 @@ def test_some_answers_have_no_body(status):
     ],
 )
 def test_status_and_body_are_expected(options, answer, passed):
-    """As soon as enough is there."""
+    """A check ends as soon as enough of the status and the body is there to decide."""
     found = HttpCheck(**options).exchange(A).receive(answer)
     assert found.passed is passed
     assert found.answered
@@ -145,7 +148,10 @@ def json_answer(body, status=200):
     ],
 )
 def test_dependencies_are_read(answer, passed, failing):
-    """Booleans, words and objects with a status; anything else is a failure of the endpoint's own."""
+    """Dependencies are read from booleans, words and objects with a status.
+
+    Anything else is a failure of the endpoint's own.
+    """
     found = DeepCheck().exchange(A).receive(answer)
     assert (found.passed, found.failing) == (passed, failing)
 
@@ -160,14 +166,14 @@ def test_dependencies_are_read(answer, passed, failing):
     ],
 )
 def test_addresses_are_read(target, peer):
-    """Host and port, or a URL."""
+    """An address is read from host and port, or from a URL."""
     for check in (TcpCheck(), HttpCheck(), DeepCheck()):
         found = check.peer(Endpoint("a", target))
         assert (found.host, found.port, found.tls) == (*peer, None)
 
 
 def test_https_is_spoken_in_tls():
-    """With the system's authorities, or the context that was given."""
+    """HTTPS checks verify TLS with the system's authorities, or with the context that was given."""
     import ssl
 
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -177,7 +183,7 @@ def test_https_is_spoken_in_tls():
 
 
 def test_a_request_is_well_formed():
-    """Host from the address, or as given; headers as given."""
+    """The host of a request is that of the address, or as given, and headers are sent as given."""
     check = HttpCheck(path="/h?x=1", headers={"X-Check": "yes"}, host="shop.example")
     assert check.exchange(A).request == (
         b"GET /h?x=1 HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\nAccept: */*\r\nX-Check: yes\r\n\r\n"
@@ -229,7 +235,7 @@ def test_a_target_that_is_no_address_is_refused(target):
 
 @pytest.mark.parametrize("check", [HttpCheck, DeepCheck])
 def test_a_check_shows_no_value_of_a_header(check):
-    """Neither when it prints nor in an error: it may be a key."""
+    """Neither the repr of a check nor an error shows the value of a header."""
     assert repr(check("/h", headers={"Authorization": "Bearer hush"})).count("***") == 1
     assert "hush" not in repr(check("/h", headers={"Authorization": "Bearer hush"}))
     for headers in ({"Authorization": "hush\r\n"}, {"Authorization": b"hush"}, [("Authorization", "hush")]):

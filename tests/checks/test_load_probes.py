@@ -39,7 +39,7 @@ nv_trt_llm_request_metrics{model="m",request_type="max",version="1"} 512
     ids=["vllm", "sglang", "triton"],
 )
 def test_pages_of_inference_servers(kind, page, found):
-    """Running and waiting requests add up."""
+    """The load of an inference server's page is the sum of running and waiting requests."""
     probe = MetricsProbe(kind, fetch=lambda url: page)
     lb = LoadBalancer(["10.0.0.1:80"])
     assert probe(lb.endpoints[0]) == ProbedLoad(found)
@@ -145,7 +145,7 @@ def test_tasks_probe_and_count_failures():
 
 @pytest.mark.parametrize("kind", [ThreadProbes, AsyncProbes])
 def test_what_cannot_be_probed_is_refused(kind):
-    """A balancer, its ``Prequal`` and a function are wanted."""
+    """An argument that is no balancer, not its ``Prequal``, or no function is refused."""
     prequal = Prequal()
     lb = LoadBalancer(["a"], selector=prequal)
     for arguments, name in [

@@ -129,7 +129,7 @@ def test_the_hanging_are_seen_in_time(runner):
 
 @RUNNERS
 def test_a_status_and_a_body_are_looked_at(runner):
-    """503, and a page that does not say what it should."""
+    """A check fails on a 503, and on a page without the text that it requires."""
     with servers(3) as (good, refusing, wrong):
         refusing.status = 503
         wrong.body = b"something else"
@@ -143,7 +143,7 @@ def test_a_status_and_a_body_are_looked_at(runner):
 
 @RUNNERS
 def test_tls_is_spoken_and_verified(runner):
-    """A certificate that is trusted and names the host, or no connection."""
+    """A TLS check passes only with a certificate that is trusted and names the host."""
     trusting = ssl.create_default_context(cafile=CERTIFICATE)
     with servers(2) as (named, plain):
         named.secure()
@@ -160,7 +160,7 @@ def test_tls_is_spoken_and_verified(runner):
 
 @RUNNERS
 def test_a_connection_that_is_cut_is_a_failure(runner):
-    """Data that ends too early."""
+    """A connection whose data ends too early is a failed check."""
     with servers(1) as (alive,):
         balancer = balancer_of("127.0.0.1:1", alive.target)
         with runner(balancer, HttpCheck(), schedule=QUICK):
@@ -226,7 +226,7 @@ def test_a_balancer_that_takes_no_results_is_refused(runner, health, caplog):
 
 
 def test_an_empty_balancer_may_be_checked():
-    """Whether the endpoints of a later list take check results is not known before they are there."""
+    """A balancer without endpoints takes check results, unless it has no health."""
     assert LoadBalancer([], allow_empty=True, health=MaxFails()).takes_checks
     assert LoadBalancer([], allow_empty=True).takes_checks
     assert not LoadBalancer([], allow_empty=True, health=None).takes_checks
@@ -234,7 +234,7 @@ def test_an_empty_balancer_may_be_checked():
 
 @RUNNERS
 def test_many_endpoints_share_few_workers(runner):
-    """More endpoints than may be checked at once: all get their turn."""
+    """More endpoints than may be checked at once are all checked."""
     with servers(1) as (alive,):
         balancer = LoadBalancer(
             {f"e{k}": alive.target for k in range(12)}, health=POLICY.replace(start=Health.UNKNOWN)
@@ -246,7 +246,10 @@ def test_many_endpoints_share_few_workers(runner):
 
 @RUNNERS
 def test_a_shared_dependency_ejects_none(runner):
-    """When most endpoints miss the same database the pool is degraded; who misses another one is out."""
+    """When most endpoints miss the same database, the pool is degraded.
+
+    An endpoint that misses another one is ejected.
+    """
     with servers(4) as running:
         for server in running:
             server.says(db="ok", cache="ok")
@@ -306,7 +309,7 @@ def failing_check(endpoint, _timeout):
 
 @pytest.mark.parametrize("kind", ["threads", "asyncio"])
 def test_a_users_check_may_fail_as_it_likes(kind):
-    """False, a result that says so, an exception: a failed check, and the others go on."""
+    """A user's check fails by False, by a result that says so, or by an exception, and the other checks go on."""
 
     async def coroutine(endpoint, seconds):
         return failing_check(endpoint, seconds)
@@ -455,7 +458,7 @@ def test_a_connection_that_is_made_after_stop_is_not_waited_for(monkeypatch):
 
 
 def test_a_users_coroutine_is_cancelled_when_its_time_is_over():
-    """It need not keep the timeout itself."""
+    """A user's coroutine is cancelled when the timeout of the check is over."""
 
     async def hangs(endpoint, _timeout):
         if endpoint.id == "b":
@@ -469,7 +472,7 @@ def test_a_users_coroutine_is_cancelled_when_its_time_is_over():
 
 @RUNNERS
 def test_nothing_is_left_of_it(runner):
-    """No thread before start, none after stop, also in the middle of checks that hang; then it starts again."""
+    """No thread runs before start or after stop, also in the middle of checks that hang. A runner can start again."""
     before = set(threading.enumerate())
     with silence() as hanging:
         balancer = balancer_of(*[hanging] * 3)
@@ -512,7 +515,7 @@ def test_stop_and_start_are_idempotent():
 
 
 def test_a_stop_is_never_lost():
-    """Whatever the runner is woken by at that moment, it stops (``wait_for`` of Python 3.11 forgets)."""
+    """A stop is never lost, whatever wakes the runner at that moment."""
 
     async def well(_endpoint, _timeout):
         return True
@@ -631,7 +634,7 @@ def test_a_forked_child_starts_over():
 
 
 def test_verdicts_run_out_when_checks_end():
-    """An endpoint that is out because of checks is on trial once its last result holds no more."""
+    """An endpoint that checks ejected is on trial once its last result holds no more."""
     with servers(1) as (alive,):
         balancer = balancer_of(alive.target, dead_target())
         with ThreadChecks(balancer, TcpCheck(), schedule=QUICK):

@@ -30,7 +30,10 @@ IDS = [f"e{k}" for k in range(5)]
     changing=st.booleans(),
 )
 def test_no_endpoint_waits_longer_than_the_interval(seed, jitter, takes, changing):
-    """From the beginning of a check to the next: at most the interval (or the fast one), jitter or not."""
+    """From the beginning of a check to the next, at most the interval passes.
+
+    It may be the fast one, with jitter or without.
+    """
     schedule = Schedule(interval=5.0, timeout=2.0, jitter=jitter, fast=2.5)
     table, now, begun, count = CheckTimer(schedule, Random(seed)), 0.0, {}, 0
     table.update(IDS, now=now)
@@ -122,7 +125,10 @@ def test_bad_options_are_refused(make, options, parameter):
     )
 )
 def test_a_dependency_is_shared_iff_it_fails_on_most(history):
-    """More than half of those that answered, two at least; then no endpoint is to blame."""
+    """A dependency is shared if it fails on more than half of those that answered, and on at least two.
+
+    Otherwise it is not.
+    """
     shared, last = SharedDependencies(), {}
     for id, failing, answered in history:
         names = tuple(sorted(failing))

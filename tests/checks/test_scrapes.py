@@ -134,7 +134,10 @@ def test_real_pages_become_attributes_and_steer_picks(kind, page_server):
 
 
 def test_a_page_that_fails_keeps_its_last_figures_and_is_logged_once(page_server, caplog):
-    """Until they are too old; then it is unknown. Back again, it is read again, and one line says so."""
+    """A page that fails keeps its last figures until they are too old, and is logged once.
+
+    When it can be read again, one line says so.
+    """
     server = page_server("vllm", 3)
     now = [0.0]
     attributes = NodeAttributes(max_age=3.0)
@@ -154,7 +157,7 @@ def test_a_page_that_fails_keeps_its_last_figures_and_is_logged_once(page_server
 
 
 def test_endpoints_that_come_are_read_and_those_that_go_are_forgotten(page_server):
-    """Without a restart."""
+    """Endpoints that join are read and those that leave are forgotten, without a restart of the runner."""
     first, second = page_server("sglang", 1), page_server("sglang", 2)
     attributes = NodeAttributes(max_age=60.0)
     lb = LoadBalancer([first.address])
@@ -205,7 +208,7 @@ def test_tasks_read_real_pages_and_give_up_in_time(page_server):
 
 
 def test_a_page_that_waits_for_something_cancelled_is_a_failure():
-    """It is no end of the task that reads the page: the endpoint is asked again."""
+    """A page whose fetch waits for something cancelled is a failure, and the endpoint is asked again."""
 
     async def page(_endpoint):
         future = asyncio.get_running_loop().create_future()
@@ -223,7 +226,7 @@ def test_a_page_that_waits_for_something_cancelled_is_a_failure():
 
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, asyncio.CancelledError])
 def test_a_page_that_raises_what_ends_threads_is_read_again(kind):
-    """It is a failure as any other."""
+    """A page whose fetch raises SystemExit or its like is a failure, and is read again."""
 
     def page(_endpoint):
         raise kind
@@ -259,7 +262,10 @@ def test_a_runner_ends_with_its_threads_and_is_stopped_in_a_child():
 
 
 def test_pages_that_cannot_be_used_are_errors():
-    """A page without any of the gauges; one with some has those. A largest gauge is that of those that are there."""
+    """A page without any of the gauges is an error, and one with some gives those.
+
+    The largest gauge is that of those that are there.
+    """
     gauges = {"sum": Gauges(("one", "two")), "most": Gauges(("three", "four"), largest=True)}
     page = MetricsPage(gauges, fetch=str)
     assert page.read("one 1\ntwo 2\nfour 4\n") == {"sum": 3.0, "most": 4.0}
