@@ -32,7 +32,7 @@ def ids(resolution):
 
 
 def test_every_address_is_an_endpoint(served):
-    """A and AAAA together, sorted; the least TTL counts."""
+    """A and AAAA records together are the endpoints, sorted, and the least TTL counts."""
     zone, place = served
     zone.a("orders.example", "10.0.0.2", "10.0.0.1", ttl=40)
     zone.aaaa("orders.example", "fd00::1", ttl=20)
@@ -58,7 +58,7 @@ def test_a_change_of_the_ttl_is_seen_and_an_alias_counts(served):
 @pytest.mark.parametrize("how", [NXDOMAIN, EMPTY], ids=["NXDOMAIN", "no data"])
 @pytest.mark.parametrize("kind", ["addresses", "services"])
 def test_no_such_name_and_no_data_mean_no_endpoint(served, how, kind):
-    """Empty, for as long as the zone's negative TTL says."""
+    """NXDOMAIN and NODATA mean no endpoint, for as long as the zone's negative TTL says."""
     zone, place = served
     zone.fail(how, "gone.example")
     resolver = addresses(place, "gone.example") if kind == "addresses" else services(place, "gone.example")
@@ -77,7 +77,7 @@ def test_a_server_that_fails_means_nothing_is_known(served, how, kind):
 
 
 def test_half_the_addresses_are_no_list(served):
-    """If AAAA cannot be had, A alone does not pass for everything."""
+    """If the AAAA query fails, the A records alone are no list."""
     zone, place = served
     zone.a("half.example", "10.0.0.1")
     zone.says["half.example", "AAAA"] = SERVFAIL
@@ -104,7 +104,10 @@ def test_services_have_port_priority_and_weight(served):
 
 
 def test_weights_that_are_all_zero_mean_equal_shares(served):
-    """Within a priority; beside a positive one a zero is a zero."""
+    """SRV weights that are all zero within a priority mean equal shares.
+
+    Beside a positive weight, a zero is a zero.
+    """
     zone, place = served
     equal = [(0, 0, 80, "a.example"), (0, 0, 80, "b.example")]
     zone.srv("_http._tcp.orders.example", *equal, (1, 0, 80, "c.example"), (1, 5, 80, "d.example"))
@@ -113,7 +116,7 @@ def test_weights_that_are_all_zero_mean_equal_shares(served):
 
 
 def test_the_target_dot_means_no_endpoint(served):
-    """RFC 2782: the service is decidedly not available at this domain."""
+    """The SRV target "." means no endpoint, as RFC 2782 says."""
     zone, place = served
     zone.srv("_http._tcp.orders.example", (0, 0, 0, "."))
     assert services(place).resolve().endpoints == ()
@@ -129,7 +132,7 @@ def test_the_target_dot_means_no_endpoint(served):
     ],
 )
 def test_the_systems_answers_are_told_apart_too(monkeypatch, code, empty):
-    """No such name and no data mean no endpoint; the rest is an error."""
+    """From the system's resolver, no such name and no data mean no endpoint, and anything else is an error."""
 
     def refuse(*_, **__):
         raise socket.gaierror(code, "as it is")
@@ -165,7 +168,7 @@ def test_wrong_arguments_are_refused(make, parameter):
 
 
 def test_without_dnspython_one_is_told_what_to_install():
-    """The extra is named."""
+    """Without dnspython, the error names the extra to install."""
     code = (
         "import sys; sys.modules['dns'] = None\n"
         "from balancekit.discovery import SrvResolver\n"

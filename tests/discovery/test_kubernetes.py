@@ -97,7 +97,10 @@ def test_ten_thousand_edits_equal_the_model():
 
 
 def test_five_thousand_endpoints_in_fifty_slices():
-    """All of them are there, each once, in the order of ids; one changed slice changes its own only."""
+    """Five thousand endpoints in fifty slices are all there, each once, in the order of ids.
+
+    One changed slice changes its own only.
+    """
     slices = EndpointSlices()
     for number in range(50):
         slices.apply("ADDED", piece(f"s-{number}", [entry(f"10.{number}.0.{host}") for host in range(100)]))
@@ -117,7 +120,7 @@ def test_five_thousand_endpoints_in_fifty_slices():
 
 
 def test_an_endpoint_that_moves_between_slices_is_there_throughout():
-    """Added to the new slice before it is taken out of the old one, ready in one of both: it is ready."""
+    """An endpoint that moves between slices is there throughout, and is ready if it is ready in one of them."""
     slices = EndpointSlices()
     slices.apply("ADDED", piece("old", [entry("10.0.0.1")]))
     slices.apply(
@@ -198,7 +201,7 @@ def test_options_that_cannot_be_are_refused(options):
 
 
 def test_the_scheme():
-    """``kubernetes:name.namespace:port`` is a source; it suggests to ask seldom, for it watches."""
+    """``kubernetes:name.namespace:port`` is a source, and its suggested interval is long because it watches."""
     found = source("kubernetes:orders.shop:http")
     assert isinstance(found.resolver, KubernetesResolver)
     assert (found.resolver.service, found.resolver.namespace, found.resolver.port) == (
@@ -429,7 +432,10 @@ def eventually(ask, wanted, seconds=10.0):
 
 
 def test_a_balancer_follows_a_service(server, monkeypatch):
-    """Rollout, scale-up, an expired version and a deletion meanwhile: the balancer has what the API server has."""
+    """A balancer has the endpoints of the API server.
+
+    This holds after a rollout, a scale-up, an expired version and a deletion.
+    """
     monkeypatch.setattr(module, "MIN_BACKOFF_S", 0.05)
     api = server.api
     api.edit("orders-a", ["10.0.0.1", "10.0.0.2"])

@@ -42,12 +42,12 @@ BOTH = ["10.0.0.1", "10.0.0.2", "2001:db8::1"]
     ],
 )
 def test_addresses_of_a_family_without_a_route_are_left_out(routes, addresses, found):
-    """Only where another family has one: a list is never emptied for want of a route."""
+    """Addresses of a family without a route are left out only where another family has a route."""
     assert families.reachable(addresses, has_route=lambda one: (6 if ":" in one else 4) in routes) == found
 
 
 def test_loopback_has_a_route_and_what_is_no_address_has_none():
-    """The system is asked, and nothing is sent."""
+    """Loopback has a route and a text that is no address has none. The system is asked, and nothing is sent."""
     assert families.has_route("127.0.0.1")
     assert not families.has_route("no address")
 

@@ -39,7 +39,7 @@ def hear(reconciler, names, now):
 
 
 def test_the_first_answer_is_used():
-    """From pending to bound; the first question is due at once."""
+    """The first answer is used and changes the state from pending to bound. The first question is due at once."""
     reconciler = Reconciler(CALM, Random(1), now=7.0)
     assert (reconciler.state, reconciler.deadline) == (State.PENDING, 7.0)
     assert hear(reconciler, "ba", 7.0) == "ab"
@@ -56,7 +56,7 @@ def test_an_answer_that_says_the_same_changes_nothing():
 
 @pytest.mark.parametrize(("ttl", "wait"), [(None, 30.0), (0.0, 5.0), (4.9, 5.0), (12.0, 12.0), (9e9, 300.0)])
 def test_a_ttl_says_when_to_ask_again_within_bounds(ttl, wait):
-    """Clamped to 5 to 300 seconds; without one the interval counts."""
+    """The TTL sets the time of the next question, clamped to 5 to 300 seconds. Without a TTL the interval counts."""
     reconciler = Reconciler(CALM, Random(1), now=0.0)
     reconciler.answer(said("a", ttl), now=100.0)
     assert reconciler.next_at == 100.0 + wait
@@ -100,7 +100,7 @@ def test_an_empty_answer_is_held_until_it_has_repeated_for_the_hold():
 
 @pytest.mark.parametrize("between", ["answer", "failure"])
 def test_only_an_unbroken_run_of_empty_answers_counts(between):
-    """Any other list in between restarts the hold."""
+    """Another list or a failure in between restarts the hold of an empty answer."""
     reconciler = using("ab")
     hear(reconciler, "", 30.0)
     if between == "answer":
@@ -113,7 +113,7 @@ def test_only_an_unbroken_run_of_empty_answers_counts(between):
 
 
 def test_an_empty_answer_may_be_believed_at_once():
-    """Envoy's behaviour, for sources that are always right."""
+    """With ``on_empty="apply"`` an empty answer is applied at once, as in Envoy."""
     reconciler = using("abcd", Refresh(jitter=0.0, on_empty="apply"))
     assert hear(reconciler, "", 30.0) == ""
 
@@ -140,7 +140,10 @@ def test_a_list_from_before_the_first_answer_is_not_lost_to_a_bad_one():
     ],
 )
 def test_a_sudden_shrink_is_doubted_until_the_next_answer(before, answers, after):
-    """More than half gone at once: additions now, removals when they are confirmed."""
+    """If more than half of the endpoints are gone, additions count at once.
+
+    Removals count only with the next answer that agrees.
+    """
     reconciler = using(before)
     for number, names in enumerate(answers, 1):
         used = hear(reconciler, names, 30.0 * number)
@@ -148,7 +151,7 @@ def test_a_sudden_shrink_is_doubted_until_the_next_answer(before, answers, after
 
 
 def test_a_failure_neither_confirms_nor_forgets_a_shrink():
-    """The next *answer* has to agree."""
+    """A failure neither confirms nor forgets a shrink: the next answer has to agree."""
     reconciler = using("abcd")
     hear(reconciler, "a", 30.0)
     assert reconciler.state is State.HOLDING
@@ -166,7 +169,7 @@ def test_a_list_that_the_balancer_refused_was_never_in_use():
 
 
 def test_pushes_are_debounced():
-    """The last list counts, 100 ms after the last push, 1 s after the first at the latest."""
+    """Of several pushes the last list counts, 100 ms after the last push and 1 s after the first at the latest."""
     reconciler = using("a")
     for tick in range(20):
         reconciler.push(said("ab"[: 1 + tick % 2]), now=10.0 + tick * 0.09)
@@ -192,7 +195,7 @@ def test_a_pushed_list_counts_only_if_the_source_was_asked_before_it(pushed_at, 
 
 
 def test_an_answer_that_is_held_or_a_failure_drops_no_pushed_list():
-    """What names no endpoint, or does not come, is no newer list."""
+    """An empty answer that is held, or a failure, drops no pushed list."""
     reconciler = using("a")
     reconciler.push(said("ab"), now=10.0)
     assert reconciler.answer(said(""), now=10.06, asked_at=10.05) is None
@@ -202,7 +205,10 @@ def test_an_answer_that_is_held_or_a_failure_drops_no_pushed_list():
 
 @given(st.lists(st.one_of(st.none(), NAMES), max_size=30), NAMES)
 def test_no_single_answer_and_no_failure_empties_or_halves_the_list(answers, first):
-    """Whatever is said: one answer removes at most half, unless an earlier answer missed the same ones too."""
+    """One answer removes at most half of the endpoints, unless an earlier answer missed the same ones.
+
+    A failure removes none.
+    """
     reconciler = using(first)
     empty_since = None
     missed_before = set()

@@ -124,7 +124,7 @@ class Said:
 
 @RUNNERS
 def test_the_list_follows_the_source(runner):
-    """From no endpoint to those there are; those that stay keep what is known of them."""
+    """The balancer gets the endpoints of the source, and those that stay keep their state."""
     said, balancer = Said("a", "b"), empty_balancer()
     with pytest.raises(PoolEmptyError):
         balancer.acquire()
@@ -142,7 +142,7 @@ def test_the_list_follows_the_source(runner):
 
 @RUNNERS
 def test_what_is_removed_gets_nothing_new_and_its_leases_end_in_peace(runner):
-    """Drained when the last one has ended."""
+    """A removed endpoint gets no new request, and is drained when its last lease has ended."""
     events = []
     balancer = LoadBalancer([], allow_empty=True, listeners=[events.append])
     said = Said("a", "b")
@@ -165,7 +165,7 @@ def test_what_is_removed_gets_nothing_new_and_its_leases_end_in_peace(runner):
     "trouble", [OSError("no route"), ValueError(), "an answer that is none"], ids=lambda t: type(t).__name__
 )
 def test_failures_keep_the_list_and_are_logged_once(runner, trouble, caplog):
-    """One warning as it begins, one line when it is over, none for each retry."""
+    """Failures keep the list. One warning is logged as they begin and one line when they are over."""
     caplog.set_level(logging.INFO, "balancekit")
     said, balancer, changes = Said("a", "b"), empty_balancer(), []
     with runner(balancer, said, name="orders", refresh=QUICK, listeners=[changes.append]) as discovery:
@@ -191,7 +191,7 @@ def test_failures_keep_the_list_and_are_logged_once(runner, trouble, caplog):
 
 @RUNNERS
 def test_a_list_that_the_balancer_refuses_is_a_failure(runner):
-    """An empty list for a balancer that must not be empty: the last good one stays."""
+    """A list that the balancer refuses is a failure, and the last good one stays."""
     balancer = LoadBalancer(["a"])
     with runner(balancer, nothing, refresh=QUICK.replace(on_empty="apply")) as discovery:
         wait_for(lambda: discovery.stats().state is State.FAILED)
@@ -236,7 +236,7 @@ class Pushed(Said):
 
 @RUNNERS
 def test_a_source_that_pushes_is_heard_and_debounced(runner):
-    """A burst from another thread is one change; none is told after the end."""
+    """A burst of pushes from another thread is one change, and no push counts after the end."""
     said, balancer = Pushed("a"), empty_balancer()
     calm = QUICK.replace(interval=60.0)
     with runner(balancer, said, refresh=calm) as discovery:
@@ -468,7 +468,7 @@ def test_a_symbolic_link_that_is_swapped_is_followed(runner, tmp_path):
 
 
 def test_starting_and_stopping_twice_does_nothing():
-    """A second start or stop does nothing; a runner that is started again counts on."""
+    """A second start or stop does nothing, and a runner that is started again goes on counting."""
     said = Said("a")
     discovery = ThreadDiscovery(empty_balancer(), said, refresh=QUICK)
     threads = threading.active_count()
@@ -564,7 +564,7 @@ def test_of_runners_that_start_at_a_time_one_is_refused():
 
 
 def test_a_coroutine_is_cancelled_when_its_time_is_over():
-    """That is a failure like any other; the list stays."""
+    """A coroutine is cancelled when its timeout is over. This is a failure like any other, and the list stays."""
 
     async def main():
         cancelled = asyncio.Event()
@@ -616,7 +616,7 @@ def test_an_event_loop_that_ends_does_not_wait_for_a_resolver_that_blocks():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_follows_the_source_by_itself():
-    """As workers of a server that preloads its application need it; one that was stopped stays so."""
+    """A forked child follows the source by itself. A runner that was stopped stays so."""
     said, balancer = Said("a"), empty_balancer()
     stopped = ThreadDiscovery(empty_balancer(), said, refresh=QUICK)
     with ThreadDiscovery(balancer, said, refresh=QUICK) as discovery:

@@ -37,13 +37,13 @@ from balancekit.discovery import (
     ],
 )
 def test_a_string_names_a_resolver(text, kind):
-    """As in ecosystem.md; the scheme is the name."""
+    """The scheme of a string names its resolver."""
     found = source(text)
     assert (found.name, type(found.resolver).__name__) == (text.partition(":")[0], kind)
 
 
 def test_options_of_a_string_say_how_to_follow():
-    """Over what the resolver suggests; an argument wins over both."""
+    """Options of a string override what the resolver suggests, and an argument overrides both."""
     assert source("file:a.json").refresh.interval == 1.0
     assert source("file:a.json?interval=5&on_empty=apply&shrink=1").refresh == Refresh(
         interval=5.0, max_retry=1.0, on_empty="apply", shrink=1.0
@@ -57,7 +57,7 @@ def test_options_of_a_string_say_how_to_follow():
 
 
 def test_a_service_is_told_the_interval_of_the_string():
-    """What the header says is what is done."""
+    """The refresh header of a request has the interval of the string."""
     found = source("http_sd:http://a/b#interval=7").resolver
     assert found._request.get_header("X-prometheus-refresh-interval-seconds") == "7"
 
@@ -114,13 +114,16 @@ def test_functions_and_objects_are_sources():
 
 
 def test_the_built_in_resolvers_suggest_how_to_be_followed():
-    """The file every second; a name server's answer within its timeout."""
+    """Built-in resolvers suggest settings.
+
+    A name server has to answer within its timeout, and a service is asked at its interval.
+    """
     assert source(SrvResolver("a", timeout=3.0, nameservers=["127.0.0.1"])).refresh.timeout == 3.0
     assert source(HttpSdResolver("http://a", interval=9.0)).refresh.interval == 9.0
 
 
 def test_other_packages_add_schemes(tmp_path):
-    """By an entry point; a built-in scheme cannot be replaced."""
+    """Other packages add schemes by an entry point, and cannot replace a built-in one."""
     (tmp_path / "fleet.py").write_text(
         textwrap.dedent("""
         class Fleet:
@@ -208,7 +211,7 @@ def test_a_secret_in_a_source_is_shown_by_no_error(text):
 
 
 def test_an_error_about_a_source_says_which_one_without_its_secrets():
-    """The schemes, the host and the options that are wrong stay."""
+    """An error about a source names the schemes, the host and the wrong options without secrets."""
     assert without_secrets("http_sd:http://user:key@sd/orders") == "http_sd:http://***@sd/orders"
     assert without_secrets("http_sd:http://sd/orders?token=key") == "http_sd:http://sd/orders?***"
     with pytest.raises(ConfigurationError, match="http_sd options='interval'"):

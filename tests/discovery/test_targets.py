@@ -33,7 +33,7 @@ LIST = json.dumps(
 
 
 def test_groups_become_endpoints():
-    """Reserved labels say what the endpoint is, the others are metadata."""
+    """Groups become endpoints: reserved labels set its fields, and the others are metadata."""
     a, b, c = parse_targets(LIST).endpoints
     assert (a.id, a.target, a.zone, dict(a.metadata)) == (
         "10.0.0.1:80",
@@ -222,14 +222,14 @@ def test_a_redirect_that_leads_nowhere_is_a_documented_error(service, location):
 
 
 def test_a_redirect_from_https_to_http_is_not_followed():
-    """A list that was to be protected on its way is not taken from an unprotected one."""
+    """A redirect from HTTPS to HTTP is not followed."""
     request = urllib.request.Request("https://sd.example/orders")
     with pytest.raises(InvalidTargetsError, match="https: to 'http'"):
         _Redirects().redirect_request(request, None, 302, "", {}, "http://sd.example/orders")
 
 
 def test_a_service_is_asked_as_prometheus_asks(service):
-    """With the refresh interval, and whatever headers the user wants."""
+    """A request to a service has the refresh interval and the headers of the user."""
     handler, url = service
     resolver = HttpSdResolver(url, headers={"Authorization": "Bearer secret"}, interval=45.0)
     assert len(resolver.resolve().endpoints) == 3
@@ -258,7 +258,10 @@ def test_a_service_is_asked_as_prometheus_asks(service):
     ],
 )
 def test_only_a_complete_200_with_json_counts(service, told):
-    """Everything else is an error; an answer cut short is, even where what came is valid."""
+    """Only a complete 200 with JSON counts.
+
+    An answer that is cut short is an error, even where what came is valid.
+    """
     handler, url = service
     for name, value in told.items():
         setattr(handler, name, value)
@@ -267,7 +270,7 @@ def test_only_a_complete_200_with_json_counts(service, told):
 
 
 def test_an_answer_that_drips_is_given_up(service):
-    """The timeout is for the whole answer, not for each byte."""
+    """The timeout of an answer is for the whole of it, and not for each byte."""
     handler, url = service
 
     def drip(self):
@@ -334,7 +337,7 @@ def test_a_url_that_cannot_be_sent_is_refused_when_it_is_given(url):
 
 
 def test_a_url_of_a_name_in_unicode_is_taken():
-    """Its host is sent as A-labels, by urllib."""
+    """A URL with a host in Unicode is accepted, and its host is sent as A-labels."""
     HttpSdResolver("http://b\u00fccher.example/orders?dc=%C3%BC")
 
 
@@ -373,7 +376,7 @@ DESCRIPTORS = Path("/proc/self/fd")
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counts descriptors as Linux shows them")
 @pytest.mark.parametrize("kind", ["directory", "pipe", "too large"])
 def test_a_path_that_is_no_file_keeps_no_descriptor(tmp_path, kind):
-    """It is asked for every second, so each attempt closes what it has opened."""
+    """A path that is no file keeps no descriptor open after an attempt."""
     path = tmp_path / "targets.json"
     if kind == "directory":
         path.mkdir()
