@@ -89,7 +89,7 @@ def test_a_policy_that_chooses_a_stranger_is_named():
 
 @pytest.mark.parametrize("demand", [None, "5", math.nan, math.inf, True], ids=repr)
 def test_a_demand_that_is_no_number_is_named(demand):
-    """A site's demand is a finite number, and an error else."""
+    """A demand of a site that is no finite number is an error that names it."""
     policy = Spill(SITES, {"eu": 10, "us": 10}, lambda site: demand)
     with pytest.raises(ConfigurationError, match=r"^demand="):
         policy.answer(QUERY, fixed_standings({}), now=0.0, rng=Random(1))

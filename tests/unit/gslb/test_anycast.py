@@ -23,7 +23,7 @@ def random_topology(rng, nodes):
 
 
 def test_withdrawing_a_site_moves_exactly_its_own_catchment():
-    """Nodes that reach another site keep it; 50 random networks of 40 nodes."""
+    """Withdrawing a site moves only the nodes that reached it, in 50 random networks of 40 nodes."""
     rng = Random(2)
     for _ in range(50):
         network = random_topology(rng, 40)
@@ -35,7 +35,7 @@ def test_withdrawing_a_site_moves_exactly_its_own_catchment():
 
 
 def test_the_nearest_site_is_reached_and_ties_go_by_name():
-    """Whatever order the sites are given in."""
+    """The nearest site is reached and ties go by name, in whatever order the sites are given."""
     network = Topology(links={"x": {"b": 2, "a": 2, "c": 3}})
     assert catchments(network, ["b", "a", "c"])["x"] == "a"
     assert catchments(network, ["c", "b"])["x"] == "b"
@@ -53,7 +53,7 @@ def test_the_cost_of_links_counts_and_not_their_number():
 
 
 def test_a_site_withdraws_at_once_and_comes_back_after_the_hold_down():
-    """Below the threshold; at it, it announces."""
+    """A site withdraws at once below the threshold, and comes back after the hold-down at or above it."""
     site = Site(threshold=0.5, hold_down=30.0, damping=None)()
     assert site.observe(share=0.5, now=0.0)
     assert not site.observe(share=0.49, now=1.0)

@@ -55,7 +55,10 @@ def test_the_first_child_that_has_not_failed_answers():
 
 @pytest.mark.parametrize(("word", "chosen"), [("open", {"eu-1", "eu-2"}), ("next", set()), ("closed", set())])
 def test_when_all_children_have_failed_the_word_decides(word, chosen):
-    """OPEN is the first child's answer; the answer says that it failed."""
+    """When all children have failed, the word decides.
+
+    With OPEN the first child's answer is given, and says that it failed.
+    """
     answer = ask(Failover(SITES, fail_back=None, exhausted=word), ALL_DOWN)
     assert set(answer.chosen) == chosen
     assert answer.exhausted is Exhausted(word)
@@ -74,7 +77,7 @@ def test_a_closed_child_is_not_passed_over():
 
 
 def test_the_ttl_is_the_least_of_all_children_that_were_asked():
-    """A child that was not reached bounds nothing."""
+    """The TTL is the least of all children that were asked. A child that was not reached bounds nothing."""
     standings = {
         "eu-1": Standing(up=False, until=50.0),
         "eu-2": Standing(up=False, until=70.0),
@@ -126,7 +129,7 @@ def test_the_ttl_ends_at_the_next_step():
 
 
 def test_a_child_that_is_held_down_serves_when_nothing_else_is_up():
-    """Hold-down chooses between children that are up; it is no reason for an outage."""
+    """A child that is held down serves when nothing else is up."""
     policy = Failover(SITES, fail_back=FailBack(hold_down=60.0))
     ask(policy, {})
     ask(policy, EU_DOWN, now=1.0)
@@ -136,7 +139,10 @@ def test_a_child_that_is_held_down_serves_when_nothing_else_is_up():
 
 
 def test_a_site_that_flaps_faster_than_the_hold_down_moves_its_traffic_once():
-    """Up and down every 5 s for two minutes: one change away, one back when it has been quiet."""
+    """A site that goes up and down every 5 s for two minutes moves its traffic once away.
+
+    It moves it once back, when it is quiet.
+    """
     policy = Failover(SITES, fail_back=FailBack(hold_down=60.0, ramp=0.0))
     seen = []
     for second in range(400):
@@ -148,7 +154,7 @@ def test_a_site_that_flaps_faster_than_the_hold_down_moves_its_traffic_once():
 
 
 def test_damping_keeps_a_slow_flapper_out():
-    """Down 1 s of every 90 s, longer than the hold-down: with damping it is kept out, without it returns each time."""
+    """Damping keeps out a site that is down 1 s of every 90 s. Without damping it returns each time."""
 
     def returns(damping):
         policy = Failover(SITES, fail_back=FailBack(hold_down=30.0, ramp=0.0, damping=damping))
@@ -210,7 +216,10 @@ def test_every_pair_of_state_and_trigger_is_visited_or_changes_nothing():
 
 
 def test_a_machine_advanced_at_its_deadline_moves_on():
-    """No deadline is left in the past, whatever the steps; the share grows at each and ends at 1."""
+    """A machine that is advanced at its deadline moves on.
+
+    The share grows at each step and ends at 1, and no deadline is in the past.
+    """
     machine = FailBack(hold_down=7.3, ramp=10.1, steps=7)()
     machine.observe(up=False, now=0.1)
     machine.observe(up=True, now=0.2)
@@ -223,7 +232,10 @@ def test_a_machine_advanced_at_its_deadline_moves_on():
 
 
 def test_geo_takes_the_first_site_of_the_client_that_has_not_failed():
-    """The order is the client's; scope is the map's whatever the health."""
+    """Geo answers with the first site in the client's order that has not failed.
+
+    The scope is the map's whatever the health.
+    """
     world = GeoMap.build(networks={"10.1.0.0/16": ["us", "eu"]}, default=["eu", "us"])
     policy = Geo(world, dict(SITES))
     near_us = Query(name="www", client=Client(address="192.0.2.53", subnet="10.1.2.0/24"))
@@ -248,7 +260,7 @@ def test_geo_drops_the_first_sites_if_others_are_left():
 
 
 def test_steps_tell_the_path_through_the_tree():
-    """Outermost first, with the child's place in front of its own steps."""
+    """The steps of an answer tell the path through the tree, outermost first."""
     world = GeoMap.build(default=["eu", "us"])
     steps = ask(Geo(world, dict(SITES)), EU_DOWN, explain=True).steps
     assert [step.policy for step in steps] == ["Geo", "us/AllUp"]
@@ -270,7 +282,7 @@ def test_steps_tell_the_path_through_the_tree():
     ],
 )
 def test_a_wrong_argument_is_named(make, parameter):
-    """Everything is refused at construction, with the parameter's name."""
+    """A wrong argument is refused at construction by an error that names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

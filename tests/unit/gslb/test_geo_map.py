@@ -26,7 +26,7 @@ def at(geo_map, text):
 
 
 def test_the_longest_network_wins_and_networks_win_over_the_database():
-    """Whatever the length of the database's row."""
+    """The longest network wins, and networks win over the database, whatever the length of the database's row."""
     geo_map = GeoMap.build(
         networks={
             "192.0.0.0/16": ["b"],
@@ -128,13 +128,13 @@ def test_no_scope_reaches_over_embedded_addresses_that_may_differ():
 
 
 def test_a_network_inside_an_embedding_is_refused():
-    """The IPv4 network is what to write."""
+    """A network inside an embedding is refused, and the error says to write the IPv4 network."""
     with pytest.raises(ConfigurationError, match="IPv4"):
         GeoMap.build(networks={"2002:c000::/24": ["a"]}, default=["b"])
 
 
 def test_a_network_that_resolvers_never_send_is_warned_of():
-    """Longer than /24 or /56."""
+    """A network longer than /24 or /56, which resolvers never send, causes a warning."""
     with pytest.warns(UserWarning, match=r"198\.51\.100\.0/25"):
         GeoMap.build(networks={"198.51.100.0/25": ["a"], "10.0.0.0/24": ["a"]}, default=["b"])
     with pytest.warns(UserWarning, match="2001:db8::/57"):
@@ -170,7 +170,7 @@ def test_a_csv_of_networks_or_ranges_is_read():
 
 
 def test_nested_rows_of_a_database_follow_the_longest_prefix():
-    """A table may have a network inside another."""
+    """Nested rows of a database follow the longest prefix."""
     where = Locations([ROWS[1], (ip_network("198.51.100.0/24"), Location("NA", "CA"))])
     assert where.at(ip_address("198.51.100.1")).country == "US"
     assert where.at(ip_address("198.51.100.200")).country == "CA"
@@ -191,7 +191,7 @@ def test_nested_rows_of_a_database_follow_the_longest_prefix():
     ],
 )
 def test_a_wrong_argument_is_named(options, parameter):
-    """Everything is refused when the map is built, with the parameter's name."""
+    """A wrong argument is refused when the map is built, by an error that names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         GeoMap.build(**options)
     assert caught.value.parameter == parameter

@@ -45,6 +45,6 @@ def test_city_records_are_read(tmp_path):
 
 
 def test_flat_country_records_take_their_continent_from_a_table(tmp_path):
-    """As in the free databases that have nothing but a country code."""
+    """Flat country records take their continent from a table of country codes."""
     path = written(tmp_path, {"198.51.100.0/24": {"country_code": "NL"}})
     assert read_mmdb(path, continents={"NL": "EU"}).at(ip_address("198.51.100.1")) == Location("EU", "NL")

@@ -18,7 +18,7 @@ ONE = AccruedFailures(fall=1, reset=1, rise=1)
 
 @pytest.mark.parametrize(("agree", "least"), [(0.18, 1), (0.2, 1), (0.21, 2), (0.5, 3), (0.6, 3), (1.0, 5)])
 def test_an_endpoint_is_up_while_so_many_observers_say_so(agree, least):
-    """All 32 combinations of five observers."""
+    """An endpoint is up while so many observers say so, in all 32 combinations of five observers."""
     for results in product((True, False), repeat=5):
         health = RegionalHealth(OBSERVERS, interval=5.0, agree=agree, detection=ONE)
         for observer, passed in zip(OBSERVERS, results, strict=True):
@@ -95,7 +95,7 @@ def test_a_record_that_comes_twice_or_late_changes_nothing(late):
 
 
 def test_an_observer_that_falls_silent_votes_for_three_intervals_more():
-    """A dead site is not held up by the last words of two dead observers, nor a live one down."""
+    """The vote of an observer that falls silent counts for three intervals more, whether it was up or down."""
     for silent in (True, False):
         health = RegionalHealth(OBSERVERS, interval=5.0, agree=0.5, detection=ONE)
         for observer in ("o1", "o2", "o3"):
@@ -110,7 +110,10 @@ def test_an_observer_that_falls_silent_votes_for_three_intervals_more():
 
 @pytest.mark.parametrize("expiry", [5.0, 7.5, 1000.0])
 def test_a_vote_ends_after_its_expiry(expiry):
-    """Exactly then, whichever way the time of the view is given; a view in the past counts what counted."""
+    """A vote ends exactly after its expiry, whichever way the time of the view is given.
+
+    A view in the past counts what counted then.
+    """
     health = RegionalHealth(OBSERVERS, interval=5.0, detection=ONE, expiry=expiry)
     health.record("o1", "e", passed=False, now=100.0)
     just_before = math.nextafter(100.0 + expiry, 0.0)

@@ -124,7 +124,7 @@ def test_the_ttl_ends_when_a_standing_that_decided_could_change(policy, standing
 
 
 def test_weighted_one_draws_by_weight_among_those_up():
-    """Shares are weights over the sum of weights up."""
+    """Of the endpoints that are up, each is drawn in proportion to its weight."""
     policy = WeightedOne({"a": 45, "b": 60, "c": 75}, threshold=0.2)
     found = shares(policy)
     for id, weight in {"a": 45, "b": 60, "c": 75}.items():
@@ -135,7 +135,7 @@ def test_weighted_one_draws_by_weight_among_those_up():
 
 
 def test_below_the_threshold_of_weights_all_are_drawn():
-    """The sum of weights up decides, not the number of endpoints."""
+    """Below the threshold of weights all are drawn. The sum of weights up decides, not the number of endpoints."""
     policy = WeightedOne({"a": 80, "b": 10, "c": 10}, threshold=0.5)
     assert not ask(policy, {"b": False, "c": False}).failed
     assert ask(policy, {"a": False}).failed
@@ -143,7 +143,7 @@ def test_below_the_threshold_of_weights_all_are_drawn():
 
 
 def test_exactly_the_threshold_of_weights_is_enough():
-    """Half of the weight up is not below one half."""
+    """Exactly the threshold of weights up is enough."""
     assert not ask(WeightedOne({"a": 50, "b": 50}, threshold=0.5), {"b": False}).failed
     assert ask(WeightedOne({"a": 49, "b": 51}, threshold=0.5), {"b": False}).failed
 
@@ -175,7 +175,7 @@ def test_a_weighted_subset_holds_each_by_its_weight_over_the_largest():
 
 
 def test_the_largest_weight_that_is_up_is_always_in_a_subset():
-    """When the heaviest is down, the next becomes the measure."""
+    """When the heaviest endpoint is down, the next heaviest is always in a subset."""
     assert all(
         "b" in chosen
         for chosen in shares(WeightedSubset({"a": 5, "b": 4, "c": 1}, threshold=0.1), {"a": False})
@@ -183,7 +183,7 @@ def test_the_largest_weight_that_is_up_is_always_in_a_subset():
 
 
 def test_grouped_one_draws_a_group_and_then_a_subset_of_it():
-    """Groups by their sums; members of other groups never appear together."""
+    """A group is drawn by its sum of weights. Members of other groups never appear together in an answer."""
     found = shares(GroupedOne({"x": {"a": 10, "b": 20}, "y": {"c": 30, "d": 10, "e": 20}}))
     x = sum(count for chosen, count in found.items() if chosen <= set("ab"))
     assert near(x, 4000, 30 / 90)
@@ -246,7 +246,7 @@ def test_a_subnet_keeps_its_endpoint_and_only_the_lost_ones_subnets_move(scheme)
 
 
 def test_a_hashed_answer_without_a_subnet_has_scope_zero_and_hashes_the_resolver():
-    """The resolver's own address decides, cut to the same prefix."""
+    """Without a subnet, a hashed answer has scope 0 and hashes the resolver's own address, cut to the same prefix."""
     policy = HashedOne(["a", "b", "c"])
     same = [
         ask(policy, query=Query(name="www", client=Client(address=f"192.0.2.{host}")))
@@ -296,7 +296,7 @@ def test_an_explained_answer_is_the_same_answer_with_steps():
     ],
 )
 def test_a_wrong_argument_is_named(make, parameter):
-    """Everything is refused at construction, with the parameter's name."""
+    """A wrong argument is refused at construction by an error that names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter

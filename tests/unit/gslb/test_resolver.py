@@ -19,7 +19,7 @@ def query(subnet=None, kind="A", name="www"):
 
 
 def test_an_answer_holds_for_its_scope_and_for_none_outside():
-    """Any subnet inside, of any prefix; none beside it; not for another name or type."""
+    """An answer holds for any subnet inside its scope, and for none beside it, nor for another name or type."""
     cache = ResolverCache()
     cache.store(query("198.51.100.0/24"), A, now=0.0)
     assert cache.look_up(query("198.51.96.0/32"), now=1.0).chosen == ("a",)
@@ -30,7 +30,7 @@ def test_an_answer_holds_for_its_scope_and_for_none_outside():
 
 
 def test_the_longest_scope_wins():
-    """A narrower answer inside a wider one is what its clients get."""
+    """The longest scope wins, so that clients inside a narrower answer get that one."""
     cache = ResolverCache()
     cache.store(query("198.51.100.0/24"), A, now=0.0)
     cache.store(query("198.51.101.0/24"), B, now=0.0)
@@ -64,7 +64,7 @@ def test_an_answer_to_a_wide_subnet_is_for_that_subnet_alone():
 
 
 def test_answers_without_a_subnet_are_kept_apart():
-    """A client without one is not given what a subnet was, nor the other way round; /0 counts as none."""
+    """Answers without a subnet are kept apart from those with one. /0 counts as none."""
     cache = ResolverCache()
     cache.store(query("198.51.100.0/24"), A._replace(scope=0), now=0.0)
     assert cache.look_up(query(), now=0.0) is None
@@ -106,7 +106,7 @@ def test_the_stale_share_of_caches_is_one_minus_t_over_ttl():
     [({"prefix4": 33}, "prefix4"), ({"min_ttl": 5, "max_ttl": 1}, "min_ttl"), ({"stale": -1}, "stale")],
 )
 def test_a_wrong_argument_is_named(options, parameter):
-    """Everything is refused at construction, with the parameter's name."""
+    """A wrong argument is refused at construction by an error that names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         ResolverCache(**options)
     assert caught.value.parameter == parameter

@@ -14,7 +14,10 @@ TREE = Geo(WORLD, {"eu": AllUp(["eu-1", "eu-2"]), "us": WeightedOne({"us-1": 1})
 
 
 def test_the_tree_decides_and_retries_go_on_through_it():
-    """The client's site first; what has been tried is down for the tree, so the next site follows."""
+    """The client's site is first.
+
+    An endpoint that has been tried is down for the tree, so that the next site follows.
+    """
     lb = LoadBalancer(
         ["eu-1", "eu-2", "us-1"],
         selector=PolicySelector(TREE, client=lambda ctx: Client(address=ctx.key)),
@@ -40,7 +43,7 @@ def test_an_endpoint_that_may_not_be_picked_is_never_picked():
 
 
 def test_members_that_are_not_in_the_pool_are_down():
-    """A tree may name more endpoints than the pool has."""
+    """Members of a tree that are not in the pool are down."""
     selector = PolicySelector(TREE, client=Client(address="10.1.0.1"))
     assert selector.select(make_snapshot(["eu-2"]), make_context()).id == "eu-2"
 

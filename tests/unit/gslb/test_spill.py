@@ -23,7 +23,7 @@ names = st.sampled_from(["a", "b", "c", "d"])
 )
 @settings(deadline=None, max_examples=300)
 def test_capacity_is_kept_and_nothing_is_left_that_would_fit(demand, capacity, orders):
-    """No target over its capacity, no source over its demand, none short while its order has room."""
+    """No target is over its capacity, no source over its demand, and none is short while its order has room."""
     plan = waterfall(demand, capacity, orders)
     used = Counter()
     for source, targets in plan.items():
@@ -37,7 +37,10 @@ def test_capacity_is_kept_and_nothing_is_left_that_would_fit(demand, capacity, o
 
 
 def test_a_crowded_target_takes_in_proportion():
-    """Largest remainder, ties by name: 10 of offers 5, 5, 5 is 4, 3, 3."""
+    """A crowded target takes in proportion, by the largest remainder and ties by name.
+
+    Of 10, offers of 5, 5, 5 take 4, 3, 3.
+    """
     plan = waterfall({"x": 5, "y": 5, "z": 5}, {"t": 10}, {name: ["t"] for name in "xyz"})
     assert [plan[name]["t"] for name in "xyz"] == [4, 3, 3]
 
@@ -72,7 +75,7 @@ def test_shares_are_what_the_waterfall_says():
 
 
 def test_with_room_the_nearest_site_serves_all_and_the_scope_is_the_maps():
-    """Scopes grow only while a demand is split."""
+    """With room, the nearest site serves all, and the scope is the map's."""
     world = GeoMap.build(networks={"10.2.0.0/16": ["us", "eu"]}, default=["eu", "us"])
     demand = {"eu": 50.0, "us": 10.0}
     policy = Spill(
@@ -87,7 +90,7 @@ def test_with_room_the_nearest_site_serves_all_and_the_scope_is_the_maps():
 
 
 def test_a_site_below_its_own_threshold_is_passed_over():
-    """Though some of it is up, and its capacity is not zero."""
+    """A site below its own threshold is passed over, though some of it is up."""
     strict = {"eu": AllUp(["eu-1", "eu-2", "eu-3"], threshold=1.0), "us": AllUp(["us-1"])}
     policy = Spill(strict, {"eu": 60, "us": 60}, demand={"eu": 10.0}.__getitem__)
     assert sites(policy, {"eu-3": False}) == {"us": 1500}
@@ -95,7 +98,7 @@ def test_a_site_below_its_own_threshold_is_passed_over():
 
 
 def test_more_demand_than_all_can_take_is_spread_and_still_served():
-    """In proportion to what each takes; and with no site up the word decides."""
+    """If demand exceeds all capacity, it is spread in proportion. With no site up the word decides."""
     policy = Spill(SITES, {"eu": 60, "us": 30, "ap": 10}, demand={"eu": 1000.0}.__getitem__)
     found = sites(policy)
     assert abs(found["eu"] - 900) <= 4.5 * math.sqrt(1500 * 0.6 * 0.4)
@@ -123,7 +126,7 @@ def test_a_wrong_argument_is_named(make, parameter):
 
 @pytest.mark.parametrize(("capacity", "up"), [(0.9, 4), (3.0, 1), (0.1, 1)])
 def test_a_site_that_is_up_in_part_takes_something(capacity, up):
-    """What is less than one unit is one: a site with an endpoint that is up has not failed."""
+    """A site with an endpoint that is up takes at least one unit."""
     ids = [f"eu-{number}" for number in range(4)]
     site = Spill(
         {"eu": AllUp(ids, threshold=0.25)}, {"eu": capacity}, demand=lambda _site: 1.0, exhausted="next"

@@ -28,7 +28,7 @@ networks = st.one_of(
 @given(networks)
 @settings(deadline=None)
 def test_what_is_encoded_decodes_to_itself(network):
-    """Every network of both families, in as few bytes as its prefix needs."""
+    """Every network of both families decodes to itself, in as few bytes as its prefix needs."""
     data = encode_subnet(network)
     assert decode_subnet(data) == network
     assert len(data) == 4 + (network.prefixlen + 7) // 8
@@ -61,13 +61,16 @@ def test_any_bytes_are_decoded_or_refused(data):
     ],
 )
 def test_a_malformed_option_is_refused_with_the_reason(data, reason):
-    """Each way in which RFC 7871 calls an option malformed."""
+    """A malformed option is refused with the reason, in each way that RFC 7871 calls malformed."""
     with pytest.raises(SubnetError, match=reason):
         decode_subnet(bytes.fromhex(data))
 
 
 def test_a_reply_carries_the_scope():
-    """In the fourth byte; it may be longer than the source prefix, never longer than an address."""
+    """A reply carries the scope in the fourth byte.
+
+    It may exceed the source prefix, never the length of an address.
+    """
     assert encode_subnet(ip_network("198.51.100.0/24"), 32).hex() == "00011820c63364"
     with pytest.raises(ConfigurationError):
         encode_subnet(ip_network("198.51.100.0/24"), 33)

@@ -71,7 +71,10 @@ def ask(name, kind="A", standings=None, subnet=None, now=0.0):
     ],
 )
 def test_names_and_types(name, kind, rcode, data):
-    """NXDOMAIN only where nothing is nor is below; another type is NODATA; other zones are refused."""
+    """NXDOMAIN is only for names with nothing at or below them.
+
+    Another type is NODATA, and other zones are refused.
+    """
     reply = ask(name, kind)
     assert reply.rcode == rcode
     assert [record.data for record in reply.records] == data
@@ -90,7 +93,7 @@ def test_names_are_compared_as_a_labels():
 
 
 def test_the_ttl_is_within_the_limits_of_its_name():
-    """What the standing allows, between minimum and maximum."""
+    """The TTL is what the standing allows, between the minimum and the maximum of its name."""
     for until, ttl in ((3.0, 10), (45.5, 45), (500.0, 60)):
         assert (
             ask("www.example.com", standings={"eu-1": Standing(up=True, until=until)}).records[0].ttl == ttl
@@ -114,7 +117,7 @@ def test_both_families_lead_to_the_same_site():
 
 
 def test_the_scope_is_that_of_the_answer():
-    """Static records and names that are not there are the same for all."""
+    """Static records and names that are not there have scope 0, as they are the same for all."""
     assert ask("www.example.com", subnet="10.0.1.0/24").scope == 16
     assert ask("example.com", subnet="10.0.1.0/24").scope == 0
     assert ask("nope.example.com", subnet="10.0.1.0/24").scope == 0
@@ -143,7 +146,7 @@ def test_the_scope_is_that_of_the_answer():
     ],
 )
 def test_a_wrong_argument_is_named(make, parameter):
-    """Everything is refused where it is given, with the name of the parameter."""
+    """A wrong argument is refused where it is given, by an error that names the parameter."""
     with pytest.raises(ConfigurationError) as caught:
         make()
     assert caught.value.parameter == parameter
