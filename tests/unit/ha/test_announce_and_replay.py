@@ -59,7 +59,7 @@ def test_a_neighbour_advertisement_overrides_and_sums_up(address):
 
 
 def test_wrong_addresses_are_refused():
-    """The other family, no address, or a MAC of another length."""
+    """A wrong address is refused: one of the other family, a text that is none, or a MAC of another length."""
     for make, address in ((gratuitous_arp, "fe80::1"), (unsolicited_na, "192.0.2.1"), (gratuitous_arp, "lb")):
         with pytest.raises(ConfigurationError, match="address"):
             make(address, MAC)
@@ -78,7 +78,7 @@ def log(times):
 
 
 def test_a_log_survives_its_lines():
-    """What is written is read again; empty lines are skipped; anything else is refused with its number."""
+    """A log that is written is read again. Empty lines are skipped, and any other line is refused with its number."""
     whole = log([0.1, 0.25])
     lines = [packet.line() for packet in whole]
     assert list(read_advert_log([lines[0], "", lines[1]])) == whole
@@ -104,7 +104,7 @@ def test_two_lost_adverts_do_no_harm_three_do():
 
 
 def test_a_replay_counts_what_is_rejected():
-    """By reason: bytes that are no advert, and adverts of another configuration."""
+    """A replay counts rejected packets by reason: bytes that are no advert, and adverts of another configuration."""
     packets_ = log([0.0, 0.5, 1.0])
     packets_[1] = packets_[1]._replace(hop_limit=64)
     found = replay_adverts(packets_, BACKUP.replace(addresses=("192.0.2.101",)), end=5.0)

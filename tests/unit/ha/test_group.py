@@ -53,7 +53,7 @@ def test_a_group_becomes_active_when_the_last_member_is_due():
 
 
 def test_a_member_that_waits_is_held_back_by_a_new_advert():
-    """A superior advert restarts the timer."""
+    """A superior advert restarts the timer of a member that waits."""
     group = started()
     group.receive(B.advert(150), RIVAL, now=1.5)
     group.advance(now=2.0)  # A is due, B is not
@@ -63,7 +63,7 @@ def test_a_member_that_waits_is_held_back_by_a_new_advert():
 
 
 def test_all_members_leave_with_the_one_that_does():
-    """One superior advert makes the whole group backup; none resigns."""
+    """One superior advert makes the whole group backup, and no member resigns."""
     group, now = active()
     effects = group.receive(B.advert(150), RIVAL, now=now)
     assert set(roles(group).values()) == {Role.BACKUP}
@@ -72,7 +72,7 @@ def test_all_members_leave_with_the_one_that_does():
 
 
 def test_all_members_resign_with_the_one_that_is_outranked():
-    """Otherwise the rival's group would wait a whole down time for the others."""
+    """When one member is outranked, all members resign."""
     routers = {name: router.replace(resign_when_outranked=True) for name, router in (("A", A), ("B", B))}
     group = SyncGroup(routers=routers)()
     group.start(now=0.0)
@@ -85,7 +85,7 @@ def test_all_members_resign_with_the_one_that_is_outranked():
 
 
 def test_a_fault_of_one_is_a_fault_of_all_until_it_is_cleared():
-    """Faults of several members are kept apart."""
+    """A fault of one member is a fault of all until it is cleared. Faults of several members are kept apart."""
     group, now = active()
     assert sent(group.fault("disk", member="A", now=now)) == [("A", 0), ("B", 0)]
     group.fault("disk", member="B", now=now)
@@ -96,7 +96,7 @@ def test_a_fault_of_one_is_a_fault_of_all_until_it_is_cleared():
 
 
 def test_stopping_resigns_every_member():
-    """Each member sends priority 0."""
+    """Stopping a group sends priority 0 for every member."""
     group, now = active()
     assert sent(group.stop(now=now)) == [("A", 0), ("B", 0)]
     assert group.role is Role.INITIALIZE
@@ -104,7 +104,7 @@ def test_stopping_resigns_every_member():
 
 
 def test_a_packet_finds_its_member():
-    """By virtual router id and family; what is for no member is rejected with its id."""
+    """A packet finds its member by virtual router id and family. One for no member is rejected with its id."""
     group = started()
     (data, destination), *_ = packets(B, B.advert(150))
     with pytest.raises(RejectedAdvert, match="its own advert"):
@@ -119,7 +119,7 @@ def test_a_packet_finds_its_member():
 
 
 def test_a_rejected_packet_moves_no_deadline():
-    """Neither the member's nor the group's."""
+    """A rejected packet moves no deadline, neither the member's nor the group's."""
     group = started()
     before = group.deadline
     with pytest.raises(RejectedAdvert):
@@ -128,7 +128,7 @@ def test_a_rejected_packet_moves_no_deadline():
 
 
 def test_each_peer_gets_its_own_packet():
-    """The checksum covers the destination, so unicast packets differ."""
+    """Each peer gets a packet of its own, as the checksum covers the destination."""
     router = A.replace(peers=("192.0.2.13", "192.0.2.14"))
     found = packets(router, router.advert(100))
     assert [destination for _, destination in found] == ["192.0.2.13", "192.0.2.14"]
@@ -148,7 +148,7 @@ def test_members_have_ids_of_their_own():
 
 
 def test_it_explains_each_member():
-    """A line per member, or one line for a single one."""
+    """A group explains each member on a line of its own."""
     assert started().explain(now=0.0).splitlines() == [
         "A: backup: no advert received; would take over in 1.8 s",
         "B: backup: no advert received; would take over in 1.8 s",
@@ -158,7 +158,7 @@ def test_it_explains_each_member():
 
 
 def test_a_raised_priority_may_make_a_router_due_at_once():
-    """Its deadline is then now or before, not none."""
+    """A raised priority may make a router due at once, with a deadline that is now or before."""
     group = SyncGroup(routers={"A": A.replace(priority=1)})()
     group.start(now=0.0)
     group.set_priority(254, now=1.6)

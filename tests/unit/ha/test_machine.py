@@ -150,21 +150,21 @@ def test_the_table_is_visited_whole():
     ],
 )
 def test_timers_are_the_rfcs(priority, skew, down):
-    """papers.md section 9: skew and down time at 1 s, exact to the printed digits, not whole centiseconds."""
+    """Skew and down time at 1 s are those of the RFC, exact to the printed digits."""
     router = ROUTER.replace(priority=priority, interval=1.0)
     assert router.skew(1.0) == pytest.approx(skew, abs=5e-5)
     assert router.down(1.0) == pytest.approx(down, abs=5e-5)
 
 
 def test_version_2_has_its_skew_of_one_second_whatever_the_interval():
-    """RFC 3768 section 6.1: ``(256 - priority) / 256`` seconds."""
+    """Version 2 has a skew of ``(256 - priority) / 256`` seconds, whatever the interval (RFC 3768 section 6.1)."""
     router = ROUTER.replace(version=2, interval=2.0, priority=60)
     assert router.skew(2.0) == pytest.approx(196 / 256)
     assert router.down(2.0) == pytest.approx(6 + 196 / 256)
 
 
 def test_a_backup_adopts_the_active_routers_interval():
-    """Version 3: down time by the sender's interval; its own once it is active itself."""
+    """A backup of version 3 uses the sender's interval for its down time, and its own once it is active."""
     machine, _ = in_role(Role.BACKUP)
     machine.receive(ROUTER.replace(interval=2.0).advert(150), HIGHER, now=1.0)
     assert machine.deadline == pytest.approx(1.0 + 3 * 2.0 + 156 / 256 * 2.0)
@@ -174,7 +174,7 @@ def test_a_backup_adopts_the_active_routers_interval():
 
 
 def test_an_active_router_counts_by_its_own_interval():
-    """What it learned as backup is over: its pause is measured by its own down time."""
+    """An active router measures a pause by the down time of its own interval."""
     machine, _ = in_role(Role.BACKUP)
     machine.receive(ROUTER.replace(interval=20.0).advert(150), HIGHER, now=1.0)
     machine.advance(now=machine.deadline)
@@ -182,7 +182,7 @@ def test_an_active_router_counts_by_its_own_interval():
 
 
 def test_another_number_of_missed_adverts():
-    """``missed`` times the interval, and the skew."""
+    """The down time is ``missed`` times the interval, and the skew."""
     assert ROUTER.replace(missed=5).down(0.5) == pytest.approx(2.5 + 156 / 256 * 0.5)
 
 
@@ -226,7 +226,7 @@ def test_addresses_are_compared_as_numbers():
 
 
 def test_an_inferior_advert_may_be_ignored():
-    """RFC 5798: ``answer_lower=False`` discards it, timer and all."""
+    """With ``answer_lower=False`` an inferior advert is discarded, and the timer stays (RFC 5798)."""
     machine, t = in_role(Role.ACTIVE, ROUTER.replace(answer_lower=False))
     before = machine.deadline
     assert machine.receive(ROUTER.advert(99), HIGHER, now=t + 0.1) == ()
@@ -234,7 +234,7 @@ def test_an_inferior_advert_may_be_ignored():
 
 
 def test_the_owner_preempts_though_preemption_is_off():
-    """RFC 5798: the router that owns the addresses takes over regardless."""
+    """The router that owns the addresses takes over although preemption is off (RFC 5798)."""
     machine, _ = in_role(Role.BACKUP, OWNER.replace(preempt=False))
     before = machine.deadline
     machine.receive(ROUTER.advert(200), HIGHER, now=0.1)
@@ -251,7 +251,10 @@ def test_preemption_may_be_off():
 
 
 def test_preemption_may_be_delayed():
-    """keepalived: adverts within the delay, counted from the first inferior one, re-arm the down timer."""
+    """Preemption may be delayed.
+
+    Adverts within the delay from the first inferior one re-arm the down timer, as in keepalived.
+    """
     machine, _ = in_role(Role.BACKUP, ROUTER.replace(preempt_delay=2.0))
     for k in range(1, 8):
         machine.receive(ROUTER.advert(1), LOWER, now=k * 0.5)
@@ -262,7 +265,7 @@ def test_preemption_may_be_delayed():
 
 
 def test_the_delay_does_not_matter_when_the_active_router_dies():
-    """The down timer runs from its last advert."""
+    """When the active router dies, the down timer runs from its last advert, whatever the delay."""
     machine, _ = in_role(Role.BACKUP, ROUTER.replace(preempt_delay=10.0))
     machine.receive(ROUTER.advert(1), LOWER, now=0.5)
     machine.advance(now=0.5 + machine.down)
@@ -285,7 +288,7 @@ def test_the_delay_does_not_matter_when_the_active_router_dies():
 )
 @pytest.mark.parametrize("role", list(Role))
 def test_a_rejected_advert_changes_nothing(role, changes, source, reason):
-    """No effect, and the machine is equal before and after, its deadline too."""
+    """A rejected advert has no effect, and the machine is equal before and after, its deadline too."""
     router = ROUTER.replace(min_interval=0.1)
     machine, t = in_role(role, router)
     advert = ROUTER.replace(**changes).advert(200)
@@ -296,7 +299,7 @@ def test_a_rejected_advert_changes_nothing(role, changes, source, reason):
 
 
 def test_an_interval_of_zero_is_rejected():
-    """RFC 5798; keepalived adopts it and takes over at once."""
+    """An advert with an interval of zero is rejected (RFC 5798)."""
     assert "interval 0 s" in ROUTER.rejection(ROUTER.advert(150).replace(interval=0.0), HIGHER)
     assert (
         ROUTER.replace(min_interval=0.0).rejection(ROUTER.advert(150).replace(interval=0.0), HIGHER) is None
@@ -304,7 +307,7 @@ def test_an_interval_of_zero_is_rejected():
 
 
 def test_version_2_must_agree_on_the_interval():
-    """RFC 3768 section 7.1: it is not learned, so another one is rejected."""
+    """In version 2 an advert with another interval is rejected (RFC 3768 section 7.1)."""
     router = ROUTER.replace(version=2, interval=1.0)
     assert router.rejection(router.advert(150), HIGHER) is None
     assert "interval 2 s" in router.rejection(router.replace(interval=2.0).advert(150), HIGHER)
@@ -366,7 +369,7 @@ def test_a_lowered_priority_is_sent_not_acted_upon():
 
 
 def test_an_outranked_router_may_resign_at_once():
-    """It sends priority 0, so that the rival waits for its skew only; rivals that fell silent do not count."""
+    """An outranked router may resign at once by an advert of priority 0. Rivals that fell silent do not count."""
     machine, _ = in_role(Role.BACKUP, ROUTER.replace(resign_when_outranked=True, priority=120))
     machine.receive(ROUTER.advert(100), HIGHER, now=1.0)  # a rival that is preempted
     machine.advance(now=machine.deadline)
@@ -417,7 +420,7 @@ def test_a_paused_router_listens_for_a_down_time_before_it_sends(role, call):
 
 
 def test_a_late_timer_is_no_pause():
-    """Up to a down time late, a router does what is due."""
+    """A router whose timer is up to a down time late does what is due."""
     machine, _ = in_role(Role.BACKUP)
     machine.advance(now=machine.deadline + machine.down)
     assert machine.role is Role.ACTIVE
@@ -434,7 +437,7 @@ def test_starting_twice_is_once():
 
 
 def test_it_explains_itself():
-    """One line: the role, the router it received, what comes next."""
+    """A machine explains itself in one line: its role, the router it received, and what comes next."""
     machine = ROUTER()
     assert machine.explain(now=0.0) == "initialize: not started"
     machine.start(now=0.0)
@@ -467,14 +470,14 @@ def test_it_explains_itself():
     ],
 )
 def test_a_wrong_configuration_is_refused_by_name(name, value):
-    """``ConfigurationError`` at construction names the parameter."""
+    """A wrong configuration is refused at construction by a ``ConfigurationError`` that names the parameter."""
     with pytest.raises(ConfigurationError, match=name if name != "addresses" else "source"):
         ROUTER.replace(**{name: value})
 
 
 @pytest.mark.parametrize(("router", "priority"), [(ROUTER, 0), (ROUTER, 255), (OWNER, 100)])
 def test_tracking_stays_within_1_and_254_and_off_the_owner(router, priority):
-    """The operation is refused and nothing has changed."""
+    """Tracking outside 1 to 254, or on the owner, is refused, and nothing changes."""
     machine, t = in_role(Role.BACKUP if router is ROUTER else Role.ACTIVE, router)
     before = state(machine)
     with pytest.raises(ConfigurationError, match="priority"):

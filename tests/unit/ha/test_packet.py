@@ -171,7 +171,7 @@ def test_a_unicast_advert_may_come_from_afar():
     ],
 )
 def test_an_advert_that_does_not_fit_into_bytes_is_refused(field, value):
-    """``ConfigurationError`` names the field."""
+    """An advert that does not fit into bytes is refused by a ``ConfigurationError`` that names the field."""
     fields = {"vrid": 51, "priority": 100, "interval": 1.0, "addresses": ("192.0.2.1",)}
     with pytest.raises(ConfigurationError, match=field):
         Advert(**(fields | {field: value}))
@@ -181,7 +181,7 @@ def test_an_advert_that_does_not_fit_into_bytes_is_refused(field, value):
     ("field", "value"), [("interval", 0.5), ("interval", 256.0), ("addresses", ("fe80::1",))]
 )
 def test_version_2_has_whole_seconds_and_ipv4(field, value):
-    """``ConfigurationError`` names the field."""
+    """Version 2 has whole seconds and IPv4 only. Otherwise a ``ConfigurationError`` names the field."""
     fields = {"version": 2, "vrid": 51, "priority": 100, "interval": 1.0, "addresses": ("192.0.2.1",)}
     with pytest.raises(ConfigurationError, match=field):
         Advert(**(fields | {field: value}))

@@ -27,7 +27,7 @@ def test_a_lost_node_moves_exactly_its_own_addresses():
 
 @pytest.mark.parametrize("weights", [None, {"lb1": 1.0, "lb2": 2.0, "lb3": 5.0}])
 def test_shares_are_the_weights(weights):
-    """10 000 addresses: within 5 standard deviations of a binomial."""
+    """The shares of 10 000 addresses are the weights, within 5 standard deviations of a binomial."""
     count = 10_000
     holders = Counter(
         ranking[0] for ranking in place([f"v{k}" for k in range(count)], NODES, weights=weights).values()
@@ -39,7 +39,7 @@ def test_shares_are_the_weights(weights):
 
 
 def test_every_node_computes_the_same_from_the_same_lists():
-    """The order of the lists does not matter."""
+    """Every node computes the same placement from the same lists, in whatever order they are."""
     addresses = [f"v{k}" for k in range(50)]
     assert place(addresses, NODES) == place(reversed(addresses), NODES[::-1])
 
@@ -55,7 +55,7 @@ def test_priorities_are_ranks():
 
 
 def test_wrong_arguments_are_refused_by_name():
-    """``ConfigurationError`` names the parameter."""
+    """A wrong argument is refused by a ``ConfigurationError`` that names the parameter."""
     for nodes in ([], ["a", "a"]):
         with pytest.raises(ConfigurationError, match="nodes"):
             place(["v"], nodes)

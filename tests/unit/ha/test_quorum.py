@@ -14,7 +14,10 @@ from balancekit.ha import Majority, Quorum, QuorumState
 @pytest.mark.parametrize("start", list(QuorumState))
 @pytest.mark.parametrize("hysteresis", [0.0, 1.0, 2.5])
 def test_up_at_quorum_plus_hysteresis_down_below_quorum_minus(start, hysteresis):
-    """Between the two the state stays, whichever it was."""
+    """A service is up at quorum plus hysteresis and down below quorum minus hysteresis.
+
+    Between the two it stays what it was.
+    """
     machine = Quorum(quorum=5.0, hysteresis=hysteresis, start=start)()
     random = Random(1)
     state = start
@@ -77,7 +80,7 @@ def test_two_candidates_never_hold_a_majority_at_once():
 
 
 def test_a_node_alone_with_the_witness_takes_over_after_the_lease():
-    """The dead node's votes come free one lease after they were lent last."""
+    """A node alone with the witness takes over one lease after the dead node's votes were lent last."""
     majority = Majority(voters=("a", "b", "w"), lease=3.0, drift=0.0)
     votes = {voter: majority.voter(now=-10.0) for voter in majority.voters}
     a, b = majority(), majority()
@@ -116,7 +119,10 @@ def test_a_message_of_an_earlier_time_frees_no_vote(asked_at):
 
 
 def test_a_candidate_that_let_go_counts_no_earlier_vote():
-    """Neither those it had, nor those whose answer comes later; the next one that it asks for counts."""
+    """A candidate that let go counts no earlier vote, also if the answer comes later.
+
+    The next one that it asks for counts.
+    """
     machine = Majority(voters=("a",), lease=3.0)()
     machine.granted("a", asked_at=0.0)
     machine.let_go(now=1.0)
@@ -146,7 +152,7 @@ def test_more_than_half_is_needed(voters, needed):
 
 
 def test_wrong_arguments_are_refused_by_name():
-    """``ConfigurationError`` names the parameter."""
+    """A wrong argument is refused by a ``ConfigurationError`` that names the parameter."""
     with pytest.raises(ConfigurationError, match="quorum"):
         Quorum(quorum=0)
     with pytest.raises(ConfigurationError, match="hysteresis"):

@@ -36,7 +36,10 @@ def test_weights_add_while_passing_and_take_while_failing(weight, passed, priori
 
 @given(results=st.lists(st.booleans(), max_size=40), rise=st.integers(1, 4), fall=st.integers(1, 4))
 def test_a_check_changes_sides_after_rise_or_fall_results_in_a_row(results, rise, fall):
-    """Against a naive count; the first result decides alone."""
+    """A check changes sides after ``rise`` or ``fall`` results in a row, as a naive count does.
+
+    The first result decides alone.
+    """
     machine = Tracking(checks={"web": TrackedCheck(weight=-30, rise=rise, fall=fall)})(ROUTER)
     up, run = None, 0
     for k, passed in enumerate(results):
@@ -85,7 +88,10 @@ def test_a_machine_is_brought_to_what_the_checks_say():
 
 
 def test_it_warns_where_a_lowered_priority_hands_over_to_none():
-    """acassen/keepalived#2599: weights without preemption do nothing; a fault or ``resign_when_outranked`` does."""
+    """A warning is given where a lowered priority hands over to none (acassen/keepalived#2599).
+
+    A fault or ``resign_when_outranked`` does hand over.
+    """
     weighted = Tracking(checks={"web": TrackedCheck(weight=-50)})
     with pytest.warns(UserWarning, match="web"):
         weighted(ROUTER.replace(preempt=False))
@@ -97,7 +103,7 @@ def test_it_warns_where_a_lowered_priority_hands_over_to_none():
 
 
 def test_wrong_names_and_weights_are_refused():
-    """``ConfigurationError`` names the parameter and what is allowed."""
+    """A wrong name or weight is refused by a ``ConfigurationError`` that names the parameter and what is allowed."""
     for weight in (-254, 254):
         with pytest.raises(ConfigurationError, match="weight"):
             TrackedCheck(weight=weight)
