@@ -79,7 +79,7 @@ FULL_READ = ClientHello(sni="api.example.com", alpn=("h2", "http/1.1"), versions
 
 
 def test_a_real_clients_hello_is_read():
-    """As OpenSSL sends it."""
+    """A hello that OpenSSL sends is read."""
     assert peek(openssl()) == FULL_READ
 
 
@@ -112,7 +112,7 @@ def test_it_does_not_matter_where_records_end(cuts):
 
 
 def test_a_record_for_every_byte():
-    """The most that a sender can split it."""
+    """A hello that is split into a record for every byte is read."""
     assert peek(records(FULL, *range(1, len(FULL) + 4))) == FULL_READ
 
 
@@ -128,7 +128,7 @@ def test_a_record_for_every_byte():
     ],
 )
 def test_every_proper_prefix_needs_more(data):
-    """Byte by byte, with a number that is above what there is and not above what there will be."""
+    """Every proper prefix asks for more bytes. The number is above what there is and not above what there will be."""
     for size in range(len(data)):
         answer = peek(data[:size])
         assert isinstance(answer, NeedMore), (size, answer)
@@ -136,7 +136,7 @@ def test_every_proper_prefix_needs_more(data):
 
 
 def test_what_follows_is_not_looked_at():
-    """Early data, another record, noise."""
+    """Bytes after a hello are not looked at, be they early data, another record or noise."""
     for rest in (b"\0", records(FULL), b"GET / HTTP/1.1\r\n"):
         assert peek(records(FULL) + rest) == FULL_READ
 
@@ -183,7 +183,7 @@ def test_what_follows_is_not_looked_at():
     ],
 )
 def test_what_is_no_readable_hello_is_not_tls(data):
-    """Other protocols, other messages, SSL, lengths that do not fit, names that cannot be."""
+    """Other protocols, other messages, SSL, lengths that do not fit and names that cannot be are not TLS."""
     assert isinstance(peek(data), NotTls)
 
 

@@ -30,7 +30,10 @@ def rfc_2992(size, place):
 
 @pytest.mark.parametrize("size", range(2, 17))
 def test_disruption_of_hash_threshold_is_the_formula_of_rfc_2992(size):
-    """As fractions, for every place in groups of up to 16."""
+    """The disruption of hash-threshold is the formula of RFC 2992.
+
+    It holds as fractions, for every place in groups of up to 16.
+    """
     group = Ecmp(names(size))
     for place in range(1, size + 1):
         fewer = Ecmp([name for name in names(size) if name != f"n{place - 1}"])
@@ -40,7 +43,10 @@ def test_disruption_of_hash_threshold_is_the_formula_of_rfc_2992(size):
 @pytest.mark.parametrize("method", METHODS)
 @given(ours=GROUPS, theirs=GROUPS, seed=st.integers(0, 99))
 def test_disruption_is_what_flows_see(method, ours, theirs, seed):
-    """Of 2,000 random hashes about that share moves: within 5 standard deviations, and rounding of bounds."""
+    """Of 2,000 random hashes, the share that moves is the disruption.
+
+    It is within 5 standard deviations and rounding of bounds.
+    """
     one, other = Ecmp(ours, method), Ecmp(theirs, method)
     expected = float(one.disruption(other))
     assert one.disruption(other) == other.disruption(one)
@@ -53,7 +59,7 @@ def test_disruption_is_what_flows_see(method, ours, theirs, seed):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_shares_are_the_weights(method):
-    """Exactly as fractions; in 20,000 hashes within 5 standard deviations."""
+    """Shares are the weights, exactly as fractions, and within 5 standard deviations in 20,000 hashes."""
     group = Ecmp({"a": 1, "b": 2, "c": 5}, method)
     assert group.shares() == {"a": Fraction(1, 8), "b": Fraction(1, 4), "c": Fraction(5, 8)}
     rng = random.Random(1)
@@ -87,14 +93,17 @@ def test_rendezvous_moves_only_what_it_must():
     "members", [[], {}, "ab", b"ab", None, 7, ["a", "a"], [""], [1], {"a": 0}, {"a": 1.5}, {"a": True}]
 )
 def test_what_is_no_group_is_refused(members):
-    """Empty, repeated, no ids, or with weights that are not whole numbers from 1 on."""
+    """A group is refused if it is empty or has repeated ids or none.
+
+    Weights that are not whole numbers from 1 on are refused.
+    """
     with pytest.raises(ConfigurationError) as caught:
         Ecmp(members)
     assert caught.value.parameter in {"members", "weight"}
 
 
 def test_other_mistakes_are_refused_by_name():
-    """A method that is none, a hash outside 31 bits, and a comparison of different methods."""
+    """A method that is none, a hash outside 31 bits, and a comparison of different methods are refused by name."""
     for parameter, act in (
         ("method", lambda: Ecmp(["a"], "random")),
         ("hash31", lambda: Ecmp(["a"]).pick(2**31)),
@@ -108,7 +117,7 @@ def test_other_mistakes_are_refused_by_name():
 
 
 def test_it_says_what_it_is():
-    """Members in order with weights, method, size."""
+    """The text of a group has its members in order with weights, its method and its size."""
     group = Ecmp({"b": 2, "a": 1})
     assert list(group.members.items()) == [("b", 2), ("a", 1)]
     assert (group.method, len(group), repr(group)) == ("threshold", 2, "<Ecmp threshold of 2 next hops>")

@@ -9,7 +9,7 @@ from balancekit.l4 import flow_key
 
 
 def test_the_layout_is_addresses_and_ports_in_network_order_and_the_protocol_last():
-    """Thirteen bytes for IPv4, thirty-seven for IPv6."""
+    """A key is addresses and ports in network order and the protocol last: 13 bytes for IPv4, 37 for IPv6."""
     assert flow_key("192.0.2.1", 258, "198.51.100.2", 443, "udp") == bytes(
         [192, 0, 2, 1, 1, 2, 198, 51, 100, 2, 1, 187, 17]
     )
@@ -28,7 +28,7 @@ def test_text_and_packed_addresses_agree():
 
 
 def test_symmetric_keys_are_equal_in_both_directions_and_only_there():
-    """Ports travel with their addresses."""
+    """Symmetric keys are equal in both directions and only there, as ports travel with their addresses."""
     ends = ("192.0.2.9", 1000), ("192.0.2.1", 2000)
     there = flow_key(*ends[0], *ends[1], symmetric=True)
     assert there == flow_key(*ends[1], *ends[0], symmetric=True)
@@ -53,7 +53,7 @@ def test_symmetric_keys_are_equal_in_both_directions_and_only_there():
     ],
 )
 def test_what_is_no_flow_is_refused_by_name(parameter, arguments):
-    """With the parameter and what is allowed."""
+    """A flow that is none is refused by an error with the parameter and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         flow_key(*arguments)
     assert caught.value.parameter == parameter

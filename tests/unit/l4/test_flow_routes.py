@@ -47,7 +47,7 @@ def test_the_longest_destination_prefix_decides_before_all_else():
 
 
 def test_a_destination_port_decides_before_the_address():
-    """As in Envoy."""
+    """A destination port decides before the address, as in Envoy."""
     table = routes(port={"destination_port": 443}, net={"destinations": ["10.1.2.3"]})
     assert table.match(SRC, DST) == "port"
     assert table.match(SRC, ("10.1.2.3", 80)) == "net"
@@ -80,7 +80,7 @@ def test_names_match_by_label_the_most_specific_first(sni, pool):
 
 
 def test_the_clients_order_of_protocols_decides():
-    """The first of its list that a route names, whatever the order of routes."""
+    """The first protocol of the client's list that a route names decides, whatever the order of routes."""
     table = routes(h1={"alpn": ["http/1.1"]}, h2={"alpn": ["h2", "h2c"]}, rest={})
     assert table.match(SRC, DST, hello(None, "h2", "http/1.1")) == "h2"
     assert table.match(SRC, DST, hello(None, "http/1.1", "h2")) == "h1"
@@ -95,7 +95,7 @@ def test_transport_is_tls_only_if_a_hello_was_read():
 
 
 def test_sources_come_last():
-    """The longest prefix, then the port."""
+    """Sources come last: first the longest prefix, then the port."""
     table = routes(
         net={"sources": ["192.0.2.0/24"]}, host={"sources": ["192.0.2.1"], "source_ports": [1, 2]}, rest={}
     )
@@ -191,7 +191,7 @@ def test_a_wrong_condition_is_refused_by_name(parameter, conditions):
 
 
 def test_two_routes_with_the_same_conditions_are_refused():
-    """Neither is more specific; one value in common is enough."""
+    """Two routes with the same conditions are refused. One value in common is enough."""
     with pytest.raises(ConfigurationError, match="differ in some condition"):
         routes(a={"server_names": ["a.test", "b.test"]}, b={"server_names": ["B.test"]})
     with pytest.raises(ConfigurationError, match="pairs of FlowMatch"):
@@ -200,7 +200,7 @@ def test_two_routes_with_the_same_conditions_are_refused():
 
 @pytest.mark.parametrize("address", ["10.0.0.1", ("10.0.0.1",), ("x", 1), ("10.0.0.1", 70000), (None, 1)])
 def test_a_connection_needs_two_addresses(address):
-    """Pairs of IP address and port, both ends."""
+    """A connection needs pairs of IP address and port for both ends."""
     for ends in ((address, DST), (SRC, address)):
         with pytest.raises(ConfigurationError):
             routes(all={}).match(*ends)
@@ -223,7 +223,7 @@ def test_what_of_envoy_is_not_supported_is_refused(fields):
 
 
 def test_numbers_of_envoy_may_be_wrapped():
-    """As the JSON of protocol buffers has them."""
+    """Numbers of Envoy may be wrapped, as the JSON of protocol buffers has them."""
     chains = filter_chains(
         [
             (

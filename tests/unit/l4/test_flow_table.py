@@ -111,7 +111,7 @@ def test_a_syn_on_a_closing_flow_opens_a_new_one():
 
 
 def test_a_forged_syn_does_not_move_an_established_flow():
-    """Neither its owner nor its idle time changes."""
+    """A forged SYN changes neither the owner nor the idle time of an established flow."""
     table = FlowTable(capacity=100)
     seen(table, 1, 0.0)
     assert seen(table, 1, 0.1, "b", syn=True) == "pinned"
@@ -126,7 +126,7 @@ def test_a_reset_is_never_the_reason_to_store_a_flow():
 
 
 def test_a_hash_that_raises_changes_nothing():
-    """Neither for a new flow nor for one that has to move."""
+    """A hash that raises changes nothing, neither for a new flow nor for one that has to move."""
     table = FlowTable(capacity=100, new_per_second=1)
     seen(table, 1, 0.0)
     for number, alive in ((1, {"b"}), (2, ALIVE)):
@@ -138,7 +138,10 @@ def test_a_hash_that_raises_changes_nothing():
 
 
 def test_forgetting_an_owner_makes_all_its_flows_new():
-    """At once, for young and old flows, and for no others; also if the owner comes back in between."""
+    """Forgetting an owner makes all its flows new at once, young and old, and no others.
+
+    This holds if the owner comes back in between.
+    """
     table = FlowTable(capacity=8)
     for number in range(6):
         seen(table, number, 0.0, "ab"[number % 2])
@@ -150,7 +153,10 @@ def test_forgetting_an_owner_makes_all_its_flows_new():
 
 
 def test_expiring_removes_what_is_idle_or_forgotten():
-    """It returns how many; what is left is still pinned."""
+    """Expiring removes flows that are idle or forgotten, and returns their number.
+
+    Those that are left are still pinned.
+    """
     table = FlowTable(capacity=100)
     for number in range(10):
         seen(table, number, 0.0, "ab"[number % 2], syn=number < 4)
@@ -161,7 +167,10 @@ def test_expiring_removes_what_is_idle_or_forgotten():
 
 
 def test_the_guard_answers_but_does_not_store():
-    """Past the limit of a second new flows are unpinned; pinned ones are not concerned; the next second starts from zero."""
+    """Past the limit of a second new flows are answered and not stored.
+
+    Pinned ones stay, and the next second starts from zero.
+    """
     table = FlowTable(capacity=100, new_per_second=3)
     assert [seen(table, number, 10.0) for number in range(5)] == ["new"] * 3 + ["unpinned"] * 2
     assert seen(table, 0, 10.5, "b") == "pinned"
@@ -180,7 +189,7 @@ def test_moving_a_flow_is_no_insertion():
 
 @pytest.mark.parametrize("capacity", [2, 3, 10, 1001])
 def test_the_table_never_holds_more_than_its_capacity(capacity):
-    """Whatever comes, in whatever order."""
+    """The table never holds more than its capacity, whatever comes in whatever order."""
     table, rng = FlowTable(capacity=capacity), random.Random(capacity)
     for step in range(5 * capacity):
         seen(table, rng.randrange(3 * capacity), step / 1000)
@@ -340,7 +349,7 @@ def test_a_wrong_option_is_refused_by_name(parameter, value):
 
 
 def test_it_says_what_it_is():
-    """In one line, with how full it is."""
+    """The text of a table is one line, with how full it is."""
     table = FlowTable(capacity=10)
     seen(table, 1, 0.0)
     assert repr(table) == "<FlowTable of 1 flows, 10 at most>"

@@ -51,7 +51,7 @@ def test_no_two_open_connections_share_what_must_be_unique(per):
 
 
 def test_a_port_rests_before_it_is_used_again():
-    """For TIME_WAIT, and those never used come first, then those that have rested longest."""
+    """A port rests for TIME_WAIT. Ports that were never used come first, then those that have rested longest."""
     nat = Nat(["10.0.0.1"], ports=range(5000, 5003), time_wait=60.0)
     assert [nat.open(flow(number), "a", now=0.0)[1] for number in range(2)] == [5000, 5001]
     nat.close(flow(1), now=1.0)
@@ -185,7 +185,10 @@ def test_what_bypasses_the_balancer_is_unknown_not_zero():
 
 
 def test_a_reply_that_passes_shows_that_the_endpoint_is_not_direct():
-    """The book refuses to count it; and sizes are whole numbers from 0 on."""
+    """A reply that passes shows that the endpoint is not direct, and is refused.
+
+    Sizes are whole numbers from 0 on.
+    """
     book = DsrBook(direct=["a"])
     for parameter, act in (
         ("owner", lambda: book.sent("a", 1)),

@@ -60,7 +60,7 @@ def v2(command=0x21, family=0x11, body=b"\xc0\x00\x02\x01\xc6\x33\x64\x02\x30\x3
 
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_header_is_read_and_what_follows_is_left_alone(name):
-    """Its size is its own, whatever the bytes behind it are, also another header."""
+    """A good header is read with its own size, whatever the bytes behind it are, also another header."""
     data = GOOD[name]
     for rest in (b"", b"GET / HTTP/1.1\r\n", data, b"\0" * 50):
         header = parse(data + rest)
@@ -71,7 +71,7 @@ def test_a_good_header_is_read_and_what_follows_is_left_alone(name):
 @pytest.mark.parametrize("name", GOOD)
 @pytest.mark.parametrize("mode", ["required", "optional"])
 def test_every_proper_prefix_needs_more(name, mode):
-    """Byte by byte, with a number that is above what there is and not above what there will be."""
+    """Every proper prefix asks for more bytes. The number is above what there is and not above what there will be."""
     data = GOOD[name]
     for size in range(len(data)):
         answer = parse(data[:size], mode=mode)
@@ -80,7 +80,7 @@ def test_every_proper_prefix_needs_more(name, mode):
 
 
 def test_what_a_header_says():
-    """Both ends with ports, transport, command and fields, in both versions."""
+    """A header has both ends with ports, the transport, the command and the fields, in both versions."""
     one, two = parse(GOOD["v1 TCP4"]), parse(GOOD["v2 UDP6"])
     assert (one.version, one.command, one.transport, one.src, one.dst) == (1, "proxy", "stream", *V4)
     assert (two.version, two.command, two.transport, two.src, two.dst) == (2, "proxy", "datagram", *V6)
@@ -136,12 +136,12 @@ def test_what_a_header_says():
     ],
 )
 def test_a_line_that_is_not_exact_is_refused(line):
-    """The specification's grammar, and no addresses that no connection can have."""
+    """A line outside the specification's grammar is refused, and so are addresses that no connection can have."""
     assert isinstance(parse(line), Refused)
 
 
 def test_a_mapped_address_is_written_as_such():
-    """In the mixed notation of RFC 5952, whatever notation was received, in both versions."""
+    """A mapped address is written in the mixed notation of RFC 5952, whatever was received, in both versions."""
     line = b"PROXY TCP6 ::ffff:c000:201 0:0:0:0:0:FFFF:198.51.100.2 1 2\r\n"
     ends = ("::ffff:192.0.2.1", 1), ("::ffff:198.51.100.2", 2)
     assert (parse(line).src, parse(line).dst) == ends
@@ -180,7 +180,7 @@ def test_a_port_may_have_leading_zeros():
     ],
 )
 def test_a_binary_header_that_is_not_exact_is_refused(data):
-    """Unknown commands and families, sizes that do not fit, fields that are cut, wrong checksums."""
+    """A binary header with an unknown command or family, a wrong size, a cut field or a wrong checksum is refused."""
     assert isinstance(parse(data), Refused)
 
 
@@ -196,14 +196,17 @@ def test_every_changed_bit_of_a_value_breaks_the_checksum():
 
 
 def test_two_checksums_are_refused():
-    """The second one could hide what the first one covers."""
+    """A header with two checksums is refused."""
     good = build(*V4, checksum=True)
     body = good[16:] + good[-7:]
     assert isinstance(parse(v2(body=body)), Refused)
 
 
 def test_optional_passes_what_does_not_begin_like_a_header():
-    """From the first byte that belongs to neither signature; what begins like one and is wrong is refused."""
+    """In the mode ``"optional"``, bytes that cannot begin a signature are no header.
+
+    What begins like a header and is wrong is refused.
+    """
     for data in (b"GET / HTTP/1.1\r\n", b"PROXX", b"\r\n\r\n\x00\r\nQUIX", b"\x16\x03\x01"):
         assert parse(data, mode="optional") == NoHeader()
         assert isinstance(parse(data), Refused)
@@ -222,7 +225,7 @@ def test_optional_passes_what_does_not_begin_like_a_header():
     ],
 )
 def test_crc32c_has_the_published_values(data, expected):
-    """RFC 3720 appendix B.4, and the check value of the polynomial; also in pieces."""
+    """CRC-32C has the values of RFC 3720 appendix B.4, and the check value of the polynomial, also in pieces."""
     assert crc32c(data) == expected
     assert crc32c(data[7:], crc32c(data[:7])) == expected
 
@@ -242,7 +245,7 @@ FIELDS = st.lists(
 
 @given(ends=ENDS, fields=FIELDS, checksum=st.booleans(), version=st.sampled_from([1, 2]))
 def test_what_is_built_is_read_back(ends, fields, checksum, version):
-    """All addresses that a connection can have, all fields, with and without a checksum, in both versions."""
+    """Any header that is built is read back: addresses, fields and checksum, in both versions."""
     (left, right), sport, dport = ends
     src, dst = (address_text(left), sport), (address_text(right), dport)
     options = {} if version == 1 else {"tlvs": fields, "checksum": checksum}
@@ -281,14 +284,14 @@ def test_what_is_built_is_read_back(ends, fields, checksum, version):
     ],
 )
 def test_what_the_parser_would_refuse_is_not_built(parameter, arguments):
-    """By name, with what is allowed."""
+    """A header that the parser would refuse is refused by the builder, with the parameter and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         build(**{"src": V4[0], "dst": V4[1]} | arguments)
     assert caught.value.parameter == parameter
 
 
 def test_the_longest_header_is_built_and_read():
-    """65,535 bytes behind the fixed part, and not one more."""
+    """The longest header is 65,535 bytes behind the fixed part, and one more byte is refused."""
     room = 65_535 - 12 - 3
     data = build(*V4, tlvs=[(0xE0, bytes(room))])
     assert parse(data).size == len(data) == 65_551
@@ -297,7 +300,7 @@ def test_the_longest_header_is_built_and_read():
 
 
 def test_wrong_arguments_are_refused_by_name():
-    """A mode that is none, and what is no bytes; all that are bytes are taken."""
+    """A mode that is none, and an object that is no bytes, are refused by name. All kinds of bytes are accepted."""
     for parameter, act in (("mode", lambda: parse(b"", mode="maybe")), ("buf", lambda: parse("PROXY"))):
         with pytest.raises(ConfigurationError) as caught:
             act()

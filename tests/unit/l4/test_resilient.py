@@ -50,7 +50,10 @@ def test_a_bucket_in_use_moves_only_if_its_next_hop_is_gone(first, second, seed)
 
 
 def test_a_bucket_moves_when_it_has_been_idle():
-    """At its deadline, not before; a pick in between puts it off."""
+    """A bucket moves when it has been idle, at its deadline and not before.
+
+    A pick in between puts the deadline off.
+    """
     group = ResilientGroup(["a", "b"], buckets=4, idle_timer=10.0)
     for bucket in range(4):
         group.pick(bucket, now=0.0)
@@ -76,7 +79,10 @@ def test_a_pick_makes_what_is_due():
 
 
 def test_without_an_idle_bucket_the_unbalanced_timer_forces_the_move():
-    """Counted from when the group lost its balance, also over a second change; buckets in use move then."""
+    """Without an idle bucket the unbalanced timer forces the move of buckets in use.
+
+    It counts from the loss of balance, also over a second change.
+    """
     group = ResilientGroup(["a", "b"], buckets=8, idle_timer=100.0, unbalanced_timer=5.0)
     busy = [group.pick(bucket, now=0.0) for bucket in range(8)]
     group.replace(["a", "b", "c"], now=1.0)
@@ -90,7 +96,7 @@ def test_without_an_idle_bucket_the_unbalanced_timer_forces_the_move():
 
 
 def test_a_new_next_hop_gets_nothing_while_all_flows_live():
-    """The trap of the default timers: without an unbalanced timer it stays empty for as long as buckets are used."""
+    """Without an unbalanced timer, a new next hop gets nothing for as long as all buckets are used."""
     group = ResilientGroup(["a", "b"], buckets=8, idle_timer=10.0)
     for second in range(50):
         for bucket in range(8):
@@ -101,7 +107,7 @@ def test_a_new_next_hop_gets_nothing_while_all_flows_live():
 
 
 def test_a_refused_change_changes_nothing():
-    """Members, timers and table are those of before."""
+    """A refused change leaves members, timers and table as they were."""
     group = ResilientGroup(["a", "b"], buckets=8)
     before = group.table, group.members
     for arguments in (([], 1.0, {}), (["a", "a"], 1.0, {}), (["c"], 1.0, {"idle_timer": -1.0})):
@@ -126,7 +132,7 @@ def test_a_wrong_option_is_refused_by_name(parameter, value):
 
 
 def test_it_says_what_it_is():
-    """How many next hops and buckets."""
+    """The text of a group has the numbers of next hops and buckets."""
     group = ResilientGroup({"a": 2, "b": 1}, buckets=8)
     assert (len(group), group.members) == (8, {"a": 2, "b": 1})
     assert repr(group) == "<ResilientGroup of 2 next hops, 8 buckets>"

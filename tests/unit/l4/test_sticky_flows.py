@@ -39,7 +39,7 @@ def test_keys_stay_while_endpoints_join_and_leave():
 
 
 def test_a_draining_endpoint_keeps_its_keys_and_gets_no_new_ones():
-    """Until it is gone."""
+    """Until it is gone, a draining endpoint keeps its keys and gets no new ones."""
     lb = balancer("ab")
     home = {key: serve(lb, key) for key in KEYS}
     lb.drain("a")
@@ -64,7 +64,7 @@ def test_the_pins_of_an_ejected_endpoint_move_or_wait(on_ejected, returns):
 
 
 def test_a_retry_moves_the_pin():
-    """The endpoint that was tried is excluded: the one that took over has the key from then on."""
+    """After a retry, the endpoint that took over has the key from then on."""
     lb = balancer("ab")
     home = serve(lb, "client")
     other = serve(lb, "client", exclude=[home])
@@ -73,7 +73,7 @@ def test_a_retry_moves_the_pin():
 
 
 def test_a_key_is_forgotten_after_the_idle_time():
-    """Counted from its last request."""
+    """A key is forgotten after the idle time, counted from its last request."""
     clock = ManualClock()
     lb = balancer("a", clock=clock, table=FlowTable(capacity=100, idle={"tcp": 60.0}))
     serve(lb, "client")
@@ -120,7 +120,7 @@ def test_text_and_bytes_are_one_key_and_integers_another():
 
 
 def test_without_a_key_the_child_decides():
-    """Nothing is pinned."""
+    """Without a key the child decides, and nothing is pinned."""
     table = FlowTable(capacity=100)
     lb = balancer("abc", table=table, child=RoundRobin)
     assert sorted(serve(lb, None) for _ in range(6)) == [*"aabbcc"]
@@ -128,7 +128,7 @@ def test_without_a_key_the_child_decides():
 
 
 def test_when_no_endpoint_may_be_picked_the_error_is_as_ever():
-    """Everything tried, or everything out."""
+    """When no endpoint may be picked, the error is that of other selectors, whether all were tried or all are out."""
     lb = balancer("ab")
     with pytest.raises(AttemptsExhaustedError):
         lb.acquire("client", exclude=["a", "b"])
@@ -141,7 +141,7 @@ def test_when_no_endpoint_may_be_picked_the_error_is_as_ever():
 
 @pytest.mark.parametrize("child", [RoundRobin, RoundRobin(), lambda: RoundRobin()])
 def test_a_child_is_a_selector_or_what_makes_it(child):
-    """All three select the same."""
+    """A child may be a selector, or a class or function that makes one."""
     lb = balancer("ab", child=child)
     assert {serve(lb, key) for key in KEYS} == {"a", "b"}
     assert serve(lb, KEYS[0]) == serve(lb, KEYS[0])
