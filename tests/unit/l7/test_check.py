@@ -90,7 +90,7 @@ SOUND = [
 
 @pytest.mark.parametrize("order", ["first", "specific"])
 def test_sound_tables_have_no_problems(order):
-    """Nothing is said of a table without mistakes."""
+    """A table without mistakes has no problems."""
     assert RouteTable(SOUND, order=order).check() == ()
 
 

@@ -40,7 +40,7 @@ def test_patterns_match(pattern, yes, no):
 @pytest.mark.parametrize("make", [exact, prefix, text_prefix, template])
 @pytest.mark.parametrize("text", ["", "a", None, 7])
 def test_what_is_no_path_is_refused(make, text):
-    """A pattern begins with a slash."""
+    """A pattern that does not begin with a slash is refused."""
     with pytest.raises(ConfigurationError, match="begins with '/'"):
         make(text)
 
@@ -62,7 +62,7 @@ def test_odd_templates_are_refused(text):
 
 @pytest.mark.parametrize("expression", ["(", "", None, "[a", "*"])
 def test_odd_expressions_are_refused(expression):
-    """What does not compile is refused by name."""
+    """An expression that does not compile is refused by name."""
     with pytest.raises(ConfigurationError, match="regex"):
         regex(expression)
 

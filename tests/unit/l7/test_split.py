@@ -78,7 +78,7 @@ def test_the_key_comes_from_where_by_says():
 
 
 def test_salts_make_splits_independent():
-    """Two salts choose different keys."""
+    """Two salts choose different keys, so that splits are independent."""
     one, other = Split({"a": 1, "b": 1}, salt="x"), Split({"a": 1, "b": 1}, salt="y")
     same = sum(one.pool(key=key) == other.pool(key=key) for key in KEYS)
     assert abs(same - 1_000) <= 5 * math.sqrt(500)

@@ -171,7 +171,7 @@ def test_rejected_requests_match_nothing():
 
 
 def test_no_match_serves_what_no_route_takes():
-    """Without it the answer is ``None``, with it a match of that pool."""
+    """Without ``no_match`` the answer is ``None`` if no route matches, and with it a match of that pool."""
     routes = [Route("a", "web", path=prefix("/a"))]
     assert RouteTable(routes).match(Request("/b")) is None
     assert RouteTable(routes, no_match="rest").match(Request("/b")).pool() == "rest"
