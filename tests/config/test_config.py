@@ -211,7 +211,7 @@ class TestErrors:
             load(tmp_path / name)
 
     def test_a_source_of_another_type(self) -> None:
-        """A number is no source."""
+        """A source of another type, such as a number, is refused."""
         with pytest.raises(ConfigurationError, match="source=5"):
             load(5)
 
@@ -230,7 +230,7 @@ class TestSchema:
         assert json.loads(shipped) == schema()
 
     def test_the_schema_is_a_schema_and_accepts_what_load_accepts(self) -> None:
-        """The whole configuration of this file is valid."""
+        """The schema is a valid schema and accepts the whole configuration of this file."""
         jsonschema.Draft202012Validator.check_schema(schema())
         jsonschema.validate(WHOLE, schema())
         jsonschema.validate({"discovery": {"source": "dns:orders:80", "interval": 5}}, schema())
@@ -294,7 +294,7 @@ class TestRunning:
         running.stop()
 
     def test_on_asyncio(self, servers: ToyServers) -> None:
-        """The same as an asynchronous context manager."""
+        """A configuration runs as an asynchronous context manager as it does on threads."""
 
         async def main() -> set[str]:
             async with load(self.facts(servers)) as running:
