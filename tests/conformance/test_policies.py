@@ -46,7 +46,7 @@ def test_a_shipped_load_keeps_the_laws(make):
     ],
 )
 def test_a_shipped_health_policy_keeps_the_laws(policy):
-    """Every health policy of ``balancekit.health``, with and without its options."""
+    """Every health policy of ``balancekit.health`` keeps the laws, with and without its options."""
     check_health(policy)
 
 
@@ -304,7 +304,7 @@ def test_a_wrong_load_is_found_out(load, law):
 
 
 def test_the_pool_that_is_swept_is_the_one_of_the_loads():
-    """Law 6: ``advance`` is tried on what was made for these nodes."""
+    """Law 6 calls ``advance`` on what was made for the nodes of its pool."""
     with pytest.raises(LawBroken, match="law 6, advance raises nothing"):
         check_load(BrokenPool)
 
@@ -494,7 +494,7 @@ class Together(Pause):
     ],
 )
 def test_a_policy_that_would_fail_in_a_balancer_only_is_found_out(wrong, law):
-    """Each has all methods and types, and would misbehave only with traffic; the law that it breaks says so."""
+    """A policy that would misbehave only with traffic is found by the law that it breaks."""
     check_health(Pause)
     with pytest.raises(LawBroken, match=f"law {law}"):
         check_health(wrong)
@@ -511,13 +511,13 @@ def test_a_policy_that_lacks_a_method_is_refused_as_a_balancer_refuses_it():
 
 
 def test_a_policy_that_ejects_against_the_pool_is_found_out():
-    """Law 5: ``may_eject`` is asked before an endpoint is taken out."""
+    """Law 5 finds a policy that ejects without asking ``may_eject``."""
     with pytest.raises(LawBroken, match="law 5"):
         check_health(lambda endpoint, may_eject, rng: Lifecycle()(endpoint, lambda ejection: True, rng))
 
 
 def test_a_misspelt_hook_of_a_load_is_refused():
-    """A class that derives from the protocol has a name that is nearly ``succeeded``."""
+    """A class derived from a load's protocol with a name that is nearly ``succeeded`` is refused."""
 
     class Misspelt(Load):
         def __init__(self, node):
