@@ -58,7 +58,7 @@ def build(out: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_every_page_is_in_the_book_and_can_be_reached(pages: Path) -> None:
-    """From the navigation of the first one."""
+    """Every page can be reached from the navigation of the first one."""
     written = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
     written = {path for path in written if path.parts[0] not in ("changelog.d", "_build")}
     index = (pages / "index.html").read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_every_page_is_in_the_book_and_can_be_reached(pages: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_links_to_pages_and_anchors_lead_somewhere(pages: Path) -> None:
-    """Within the book; Sphinx does not look at those in raw HTML."""
+    """Links to pages and anchors within the book lead somewhere, also those in raw HTML."""
     ids: dict[Path, set[str]] = {}
     for page in pages.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_links_to_pages_and_anchors_lead_somewhere(pages: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_every_parameter_of_the_balancer_is_in_its_signature(pages: Path) -> None:
-    """The page shows the parameters that ``help()`` shows, not ``**options``."""
+    """The signature of the balancer has every parameter and no ``**options``."""
     text = (pages / "reference" / "api" / "core.html").read_text(encoding="utf-8")
     found = re.search(r'<dt [^>]*id="balancekit.LoadBalancer">.*?</dt>', text, re.DOTALL)
     assert found is not None
@@ -110,7 +110,7 @@ def test_every_algorithm_has_a_card_that_says_when(package: str) -> None:
 
 
 def test_pictures_belong_to_cards() -> None:
-    """None of them is left over from an algorithm that is gone."""
+    """Each picture belongs to a card of an algorithm."""
     book = extension()
     names = {name for package in ("selectors", "hashing") for name, _ in book.algorithms(package)}
     pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
@@ -121,7 +121,7 @@ def test_pictures_belong_to_cards() -> None:
 
 
 def test_every_state_and_every_trigger_is_in_the_diagram() -> None:
-    """Those that change something."""
+    """The diagram has every state, and every trigger that changes something."""
     book = extension()
     health = importlib.import_module("balancekit.health")
     for table in (health.TRANSITIONS, health.MEMBERSHIP):

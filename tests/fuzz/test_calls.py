@@ -50,5 +50,5 @@ def test_any_value_succeeds_or_is_refused_by_a_documented_error(seed: int) -> No
 @pytest.mark.usefixtures("bounded")
 @pytest.mark.parametrize("seed", range(1_000, 1_000 + 10 * PIECES))
 def test_a_million_calls(seed: int) -> None:
-    """The same ten times as often, with other seeds."""
+    """Any values succeed or are refused by a documented error, in ten times as many calls with other seeds."""
     fuzz(seed)

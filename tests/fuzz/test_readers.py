@@ -52,7 +52,7 @@ def test_a_valid_input_is_read(name: str, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_mutated_input_is_read_or_refused_by_a_documented_error(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is changed in it: no other error, none without a text, none that takes a second."""
+    """A mutated input is read, or refused by a documented error with a text, within a second."""
     monkeypatch.chdir(tmp_path)
     _, slowest = read_mutated(name, INPUTS, seed=1)
     assert slowest < SLOW_S
@@ -62,7 +62,7 @@ def test_a_mutated_input_is_read_or_refused_by_a_documented_error(
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", READERS)
 def test_many_mutated_inputs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same with thirty times as many."""
+    """Mutated inputs are read or refused by a documented error, in thirty times as many cases."""
     monkeypatch.chdir(tmp_path)
     _, slowest = read_mutated(name, 30 * INPUTS, seed=2)
     assert slowest < SLOW_S
