@@ -18,7 +18,7 @@ QUICK = ["bench", "disruption", "--quick", "--workers", "1"]
 
 
 def test_it_prints_figures_beside_the_right_ones(capsys):
-    """Tables, claims with verdicts, and the machine; status 0 if all hold."""
+    """The command prints tables, claims with verdicts, and the machine, with status 0 if all claims hold."""
     assert main(QUICK) == 0
     out, err = capsys.readouterr()
     assert "hash % N from 4 to 5 servers moves 80% of all keys" in out
@@ -44,7 +44,10 @@ def test_an_interruption_does_not_wait_for_the_workers(monkeypatch, capsys):
 
 
 def test_a_claim_that_fails_is_status_1(monkeypatch, capsys):
-    """Broken on purpose: jump hash passed off as a structure of which any may leave."""
+    """A claim that fails ends the command with status 1.
+
+    Here jump hash is passed off as a structure of which any node may leave.
+    """
     wrong = STRUCTURES | {"JumpHash": StructureCase(make=JumpHash)}
     monkeypatch.setattr(disruption, "STRUCTURES", wrong)
     assert main(QUICK) == 1
@@ -54,7 +57,10 @@ def test_a_claim_that_fails_is_status_1(monkeypatch, capsys):
 
 
 def test_it_writes_a_report_and_data(tmp_path, capsys):
-    """Pictures, figures and the page, in a folder that was not there; printed is data and nothing else."""
+    """The command writes pictures, figures and the page into a folder that was not there.
+
+    It prints data and nothing else.
+    """
     home = tmp_path / "deep" / "report"
     assert main([*QUICK, "--out", str(home), "--json", "--seed", "7"]) == 0
     names = {file.name for file in home.iterdir()}
@@ -77,7 +83,7 @@ def test_it_draws_all_cards(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("words", [[*QUICK, "--out", "report"], ["bench", "cards"]])
 def test_without_matplotlib_it_says_what_to_install(words, monkeypatch, tmp_path, capsys):
-    """At once, in one line, status 2, and nothing is written."""
+    """Without matplotlib the command says in one line what to install, ends with status 2, and writes nothing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "find_spec", lambda _name: None)
     assert main(words) == 2

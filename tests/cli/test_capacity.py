@@ -40,7 +40,7 @@ def test_it_prints_a_table_with_formulas(plan, capsys):
 
 
 def test_it_prints_data(plan, capsys):
-    """The same numbers."""
+    """The data that the command prints have the same numbers as the table."""
     assert main(["capacity", str(plan), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sites"][0]["l7"]["count"] == 9
 
@@ -61,7 +61,7 @@ def test_the_plan_of_the_how_to_page_gives_the_numbers_that_it_shows(tmp_path, c
     "text", ["demand = 1", "[demand]\nrequests = -1\n[l7]\ngbps = 1", "[", "[cost]\na = 1"]
 )
 def test_a_wrong_file_is_one_line_and_status_2(tmp_path, capsys, text):
-    """Nothing on standard output."""
+    """A wrong file is one line on standard error and status 2, with nothing on standard output."""
     path = tmp_path / "plan.toml"
     path.write_text(text)
     assert main(["capacity", str(path)]) == 2

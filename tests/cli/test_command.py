@@ -69,7 +69,7 @@ def test_a_wrong_word_is_named(words, says, capsys):
 
 
 def test_help_shows_the_commands(capsys):
-    """Without knowing anything a user finds the demo."""
+    """The help of the command shows the demo."""
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
     assert caught.value.code == 0
@@ -170,7 +170,7 @@ def test_a_server_that_does_not_start_is_one_line(error, says, monkeypatch, caps
     ids=" ".join,
 )
 def test_a_reader_who_goes_away_is_no_failure(words):
-    """As with ``| head``: the status that shells know, and nothing said."""
+    """A reader that closes the pipe ends the command without a message. The status is that which shells know."""
     ours, theirs = os.pipe()
     os.close(ours)
     done = subprocess.run([*COMMAND, *words], stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
@@ -204,7 +204,7 @@ def test_an_output_that_takes_nothing_is_one_line_and_status_1(words, output, sa
 
 
 def test_the_version_is_that_of_the_package(capsys):
-    """Of the command and of the module."""
+    """The version that the command and the module print is that of the package."""
     with pytest.raises(SystemExit):
         main(["--version"])
     assert (
@@ -216,7 +216,7 @@ def test_the_version_is_that_of_the_package(capsys):
 
 @pytest.mark.parametrize("command", ["bench", "simulate"])
 def test_an_interruption_is_no_accident(command, monkeypatch, capsys):
-    """One line and the status that shells know, no traceback."""
+    """Ctrl-C ends a command with one line and the status that shells know, without a traceback."""
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt

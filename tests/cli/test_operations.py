@@ -41,7 +41,7 @@ class TestCheck:
     """One health check of every endpoint."""
 
     def test_each_endpoint_has_a_line(self, servers, capsys):
-        """The status is 1 if one fails; the line of each says which and why."""
+        """Each endpoint has a line that says whether it fails and why. The status is 1 if one fails."""
         assert main(["check", *servers.addresses, "--path", "/healthz"]) == 1
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith(f"passed  {servers.addresses[0]}")
@@ -164,7 +164,7 @@ class TestTop:
         held.release()
 
     def test_a_counter_that_went_back_began_anew(self):
-        """After a restart the rate counts from zero."""
+        """After a restart of a process the rate counts from zero."""
         text = 'balancekit_requests_total{{endpoint="a",outcome="success",service="s"}} {}\n'
         (row,) = rates(readings(text.format(100.0)), readings(text.format(10.0)), 1.0)
         assert row.per_second == 10.0

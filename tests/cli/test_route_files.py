@@ -56,7 +56,7 @@ def test_explain_names_every_failing_condition(files, capsys):
 
 
 def test_explain_without_a_url_checks(files, capsys):
-    """The problems of the table, with status 1; none with status 0."""
+    """``explain`` without a URL prints the problems of the table with status 1, or status 0 if there are none."""
     assert main(["explain", str(files / "before.toml")]) == 0
     assert capsys.readouterr().out == "no problems\n"
     assert main(["explain", str(files / "after.toml"), "--json"]) == 1
@@ -64,7 +64,7 @@ def test_explain_without_a_url_checks(files, capsys):
 
 
 def test_plan_lists_what_changes(files, capsys):
-    """Routes that differ, requests of the sample that move, problems of the new table."""
+    """``plan`` lists routes that differ, requests of the sample that move, and problems of the new table."""
     names = [str(files / name) for name in ("before.toml", "after.toml")]
     assert main(["plan", *names, "--observed", str(files / "sample")]) == 0
     out = capsys.readouterr().out

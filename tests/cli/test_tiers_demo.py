@@ -143,7 +143,7 @@ def test_a_node_notices_once_and_the_dead_notice_nothing():
 
 
 def test_the_table_shows_what_was_measured_beside_the_formulas():
-    """One row a phase: detection and its bound, failures and theirs."""
+    """The table has one row a phase: detection and its bound, failures and theirs."""
     calm = Phase("calm")
     calm.record(began=0.0, ended=0.05, retries=0, cause=None)
     site = Phase("site us", ("a", "b"), 10.0, detection_bound=2.5, failure_bound=4.5)

@@ -37,7 +37,7 @@ def test_a_replay_says_whether_the_router_would_have_taken_over(log, capsys):
 
 @pytest.mark.parametrize("name", vrrp_scenarios())
 def test_a_simulation_prints_what_happened_and_what_holds(name, capsys):
-    """Status 0 if every claim holds."""
+    """A simulation prints what happened and which claims hold, with status 0 if all do."""
     assert main(["vrrp", "simulate", name]) == 0
     out = capsys.readouterr().out
     assert vrrp_scenarios()[name].title in out
@@ -46,7 +46,7 @@ def test_a_simulation_prints_what_happened_and_what_holds(name, capsys):
 
 
 def test_without_a_name_the_scenarios_are_listed(capsys):
-    """A line each."""
+    """Without a name, the scenarios are listed, a line each."""
     assert main(["vrrp", "simulate"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(vrrp_scenarios())
 
@@ -64,7 +64,7 @@ def test_without_a_name_the_scenarios_are_listed(capsys):
     ],
 )
 def test_what_is_wrong_is_one_line_and_status_2(words, says, log, capsys):
-    """The parameter, what was given and what is allowed."""
+    """A wrong parameter is one line, with what was given and what is allowed, and status 2."""
     assert main(["vrrp", *[log if word == "LOG" else word for word in words]]) == 2
     error = capsys.readouterr().err
     assert says in error

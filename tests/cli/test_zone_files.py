@@ -64,7 +64,7 @@ def zone(tmp_path):
 
 
 def test_explain_says_which_answer_and_why(zone, capsys):
-    """The steps, the records with their TTL, and the scope; JSON has the same."""
+    """``explain`` prints the steps, the records with their TTL, and the scope. JSON has the same."""
     assert main(["explain", str(zone), "www", "--subnet", "10.1.2.0/24", "--down", "us-1"]) == 0
     text = capsys.readouterr().out
     assert "10.1.2.0 gets us, eu (scope 8)" in text
@@ -85,13 +85,13 @@ def test_explain_says_which_answer_and_why(zone, capsys):
     ],
 )
 def test_explain_refuses_what_cannot_be(zone, words, says, capsys):
-    """By name, with exit status 2."""
+    """A wrong argument of ``explain`` is named, with exit status 2."""
     assert main(["explain", str(zone), *words]) == 2
     assert says in capsys.readouterr().err
 
 
 def test_plan_says_who_gets_another_site(zone, tmp_path, capsys):
-    """Addresses by map and move, the share of observed queries, and what changes at each name."""
+    """``plan`` prints addresses by map and move, the share of observed queries, and what changes at each name."""
     after = tmp_path / "after.toml"
     after.write_text(
         ZONE.replace('"10.0.0.0/8"', '"10.0.0.0/9"').replace('endpoints = ["eu-1"]', 'endpoints = ["us-1"]')
@@ -111,7 +111,7 @@ def test_plan_says_who_gets_another_site(zone, tmp_path, capsys):
 
 
 def test_a_file_of_no_kind_is_named(tmp_path, capsys):
-    """With the tables that mark the kinds."""
+    """A file of no known kind is refused, with the tables that mark the kinds."""
     other = tmp_path / "other.toml"
     other.write_text("[something]\n")
     assert main(["explain", str(other), "www"]) == 2
@@ -137,7 +137,7 @@ def test_a_file_of_no_kind_is_named(tmp_path, capsys):
     ],
 )
 def test_a_mistake_in_a_file_is_named_with_its_place(change, parameter):
-    """Nothing is ignored."""
+    """A mistake in a file is named with its place, and none is ignored."""
     import tomllib
 
     with pytest.raises(ConfigurationError) as caught:
@@ -174,7 +174,7 @@ def test_a_mistake_in_a_file_is_named_with_its_place(change, parameter):
     ],
 )
 def test_every_policy_can_be_written(table, chosen):
-    """One word each, with the names of its parameters as keys."""
+    """Every policy can be written as one word, with the names of its parameters as keys."""
     read = zone_file(
         {
             "zone": {"origin": "example.com", "primary": "ns1.example.com", "contact": "admin.example.com"},
