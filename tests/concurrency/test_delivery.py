@@ -51,7 +51,10 @@ every_kind = pytest.mark.parametrize(("join", "cause"), KINDS.values(), ids=KIND
 def test_callbacks_that_cause_what_they_are_told_of_end(
     join: Any, cause: Any, callers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each is called so often at most, and named in the log once; one that causes nothing is told of all."""
+    """A callback that causes what it is told of is called a bounded number of times, and logged once.
+
+    One that causes nothing is told of all.
+    """
     lb = LoadBalancer(["a"])
     calls = [0] * callers
     told: Told = []
@@ -89,7 +92,10 @@ def test_observers_that_cause_each_others_calls_end() -> None:
 
 
 def test_listeners_are_told_in_the_order_in_which_things_happened() -> None:
-    """Of what a listener causes, those after it are told when they have been told of its cause."""
+    """Listeners are told of events in the order in which they happened.
+
+    All are told of a cause before any is told of what it caused.
+    """
     lb = LoadBalancer(["a"])
     told: list[type[Event]] = []
     lb.on_event(lambda event: lb.drain(event.endpoint) if isinstance(event, Added) else None)
@@ -138,7 +144,7 @@ def test_a_callback_may_cause_as_much_as_it_likes_in_answer_to_what_it_did_not_c
 
 @every_kind
 def test_an_interrupted_callback_leaves_what_waits_to_the_next(join: Any, cause: Any) -> None:
-    """What a callback had caused when an interrupt ended it is told, in order, with what happens next."""
+    """If an interrupt ends a callback, what it had caused is told, in order, with what happens next."""
     lb = LoadBalancer(["a"])
     told: Told = []
     left = [1]
@@ -163,7 +169,10 @@ def test_an_interrupted_callback_leaves_what_waits_to_the_next(join: Any, cause:
 def test_a_signal_handler_anywhere_may_cause_what_callbacks_are_told_of(
     join: Any, cause: Any, jumps: bool
 ) -> None:
-    """Wherever it interrupts the thread, all that it and the thread cause has been told when both are done."""
+    """A signal handler may interrupt the thread anywhere.
+
+    All that it and the thread cause has been told when both are done.
+    """
     place = places = 0
     while True:
         place += 1

@@ -54,13 +54,13 @@ def test_children_draw_differently():
 
 
 def test_a_generator_of_the_user_is_left_alone():
-    """Who passes a generator decides about its state."""
+    """A generator that the user passes is left alone in a child."""
     balancer = LoadBalancer(list("abcd"), selector=UniformRandom(), rng=Random(5))
     assert in_child(lambda: picks(balancer)) == in_child(lambda: picks(balancer)) == picks(balancer)
 
 
 def test_a_child_has_nothing_in_flight():
-    """Leases of the parent's threads would never end in the child."""
+    """A child has nothing in flight, as leases of the parent's threads would never end there."""
     balancer = LoadBalancer(["a", "b"], selector=RoundRobin())
     lease = balancer.acquire()
 
@@ -103,7 +103,10 @@ def test_a_lock_held_by_another_thread_does_not_hang_the_child(name):
 
 
 def test_an_endpoint_on_trial_is_on_trial_in_the_child():
-    """It takes one request at a time, and its first success brings it back, as in the parent."""
+    """An endpoint on trial is on trial in the child too.
+
+    It takes one request at a time, and its first success restores it.
+    """
     clock = ManualClock()
     balancer = LoadBalancer(["a", "b"], selector=RoundRobin(), clock=clock)
     for _ in range(5):
@@ -123,7 +126,7 @@ def test_an_endpoint_on_trial_is_on_trial_in_the_child():
 
 
 def test_a_drain_ends_at_once_in_the_child():
-    """The leases it waited for do not exist there."""
+    """A drain ends at once in the child, as the leases that it waited for do not exist there."""
     events = []
     balancer = LoadBalancer(["a", "b"], listeners=[events.append])
     lease = balancer.acquire(exclude={"b"})
@@ -139,7 +142,7 @@ def test_a_drain_ends_at_once_in_the_child():
 
 @pytest.mark.parametrize("draining", [False, True])
 def test_the_end_of_a_lease_from_before_the_fork_is_counted_in_the_child(draining):
-    """The thread that forked holds leases, too, also on an endpoint that had been removed."""
+    """The end of a lease from before the fork is counted in the child, also on an endpoint that had been removed."""
     balancer = LoadBalancer(["a", "b"])
     lease, gone = balancer.acquire(exclude={"b"}), balancer.acquire(exclude={"a"})
     balancer.remove("b")
@@ -172,7 +175,7 @@ def test_loads_of_the_parent_are_left_out_in_the_child(load):
 
 
 def test_a_warning_of_a_tracking_is_not_given_again_in_a_child():
-    """A program that accepted it, and turns later warnings into errors, has whole children: the driver starts over in silence."""
+    """A warning of a tracking is not given again in a child, even if later warnings are errors."""
     tracking = Tracking(checks={"api": TrackedCheck(weight=-20)})
     router = VirtualRouter(vrid=51, addresses=("192.0.2.100",), source="192.0.2.11", preempt=False)
     with pytest.warns(UserWarning, match="preempt is False"):

@@ -83,7 +83,7 @@ def owned_locks(roots: list[object]) -> list[tuple[str, object]]:
 
 
 def test_no_lock_of_a_live_process_is_outside_the_registry(tmp_path: Path) -> None:
-    """Walk from balancers, adapters, budgets, runners and exporters; every lock met is registered."""
+    """Every lock that can be reached from balancers, adapters, budgets, runners and exporters is registered."""
     roots = live(tmp_path)
     found = owned_locks(roots)
     names = {name for name, _ in found}

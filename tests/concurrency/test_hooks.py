@@ -410,19 +410,22 @@ def test_only_the_serial_lock_is_held_for_a_selector_that_is_not_thread_safe():
 @pytest.mark.parametrize("mode", ["use", "thread"])
 @pytest.mark.parametrize("acting", HOOKS)
 def test_a_hook_may_use_the_balancer(acting, mode):
-    """Read statistics, acquire and update, in its own thread and in another one that it waits for."""
+    """A hook may read statistics, acquire and update, in its own thread and in another one that it waits for."""
     run(acting, mode)
 
 
 @pytest.mark.parametrize("acting", ["select", "prepare", "picker", "learn"])
 def test_a_serial_hook_may_use_the_balancer(acting):
-    """The lock of a selector that is not thread-safe is re-entrant."""
+    """A hook of a selector that is not thread-safe may use the balancer, as its lock is re-entrant."""
     run(acting, "use", shared=False)
 
 
 @pytest.mark.parametrize("acting", HOOKS)
 def test_a_hook_may_raise(acting):
-    """No answer is lost, every lease is counted, and when it has stopped raising all is as it should be."""
+    """If a hook raises, no answer is lost and every lease is counted.
+
+    When it has stopped raising, all is as it should be.
+    """
     run(acting, "raise")
 
 

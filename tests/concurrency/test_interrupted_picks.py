@@ -93,7 +93,7 @@ def test_an_interrupt_anywhere_in_a_pick_loses_no_endpoint(
 
 @pytest.mark.parametrize("weights", [[5.0, 1.0, 1.0], [2.5, 2.5, 1.0, 0.3]])
 def test_an_interrupted_turn_is_taken_or_not(weights):
-    """After a KeyboardInterrupt at any place of ``SmoothWrr.take``, the order goes on as if it had been called, or not."""
+    """A KeyboardInterrupt at any place leaves ``SmoothWrr.take`` done or not begun. The order goes on from there."""
     for jumps in (False, True):
         place, where = 0, "the first"
         while where:

@@ -247,7 +247,7 @@ class _Server:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 def test_a_second_close_of_a_store_finishes_one_that_was_interrupted() -> None:
-    """After a KeyboardInterrupt at any place, another ends the thread, and the counts are taken back last."""
+    """After a KeyboardInterrupt at any place of ``close``, another ends the thread and takes the counts back last."""
     place, where = 0, "the first"
     while where:
         place += 1
@@ -269,7 +269,7 @@ def test_a_second_close_of_a_store_finishes_one_that_was_interrupted() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 def test_a_second_stop_of_shared_ejections_finishes_one_that_was_interrupted() -> None:
-    """After a KeyboardInterrupt at any place, another takes every listener away."""
+    """After a KeyboardInterrupt at any place of ``stop``, another takes every listener away."""
     place, where = 0, "the first"
     while where:
         place += 1
@@ -321,7 +321,7 @@ class _Inner(httpx.BaseTransport, httpx.AsyncBaseTransport):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 @pytest.mark.parametrize("routed", [False, True])
 def test_a_second_close_of_a_transport_finishes_one_that_was_interrupted(routed: bool) -> None:
-    """After a KeyboardInterrupt at any place, another closes every inner transport."""
+    """After a KeyboardInterrupt at any place of ``close``, another closes every inner transport."""
     for jumps in (False, True):
         place, where = 0, "the first"
         while where:

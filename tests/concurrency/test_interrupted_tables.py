@@ -125,7 +125,7 @@ def seen(thing: Any) -> list[Any]:
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
 def test_an_interrupt_anywhere_leaves_a_table_as_it_was_or_changed(name, jumps):
-    """KeyboardInterrupt at every place where CPython delivers a signal: the old table or the new one."""
+    """A KeyboardInterrupt at every place where CPython delivers a signal leaves the old table or the new one."""
     make, change = CHANGES[name]
     old, new = make(), make()
     change(new)

@@ -108,7 +108,7 @@ def check(lb, selector, change, where):
 @pytest.mark.parametrize("selector", SELECTORS)
 @pytest.mark.parametrize("jumps", [False, True], ids=["calls", "jumps"])
 def test_an_interrupt_anywhere_leaves_the_old_state_or_the_new_one(selector, change, jumps):
-    """KeyboardInterrupt at every place where CPython delivers a signal, and the same change again."""
+    """A KeyboardInterrupt at any place leaves the old state or the new one. The same change succeeds afterwards."""
     place = 0
     while True:
         place += 1
@@ -131,7 +131,7 @@ def at_depth(depth, function):
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_a_stack_that_ends_anywhere_leaves_the_old_state_or_the_new_one(selector, change):
-    """The recursion limit reached at every depth of the change, from its first call to beyond its last."""
+    """A recursion limit that is reached at any depth of a change leaves the old state or the new one."""
     limit = sys.getrecursionlimit()
     frame, here = sys._getframe(), 0
     while frame is not None:

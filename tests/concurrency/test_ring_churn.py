@@ -58,7 +58,7 @@ def race(read, change):
 
 @pytest.mark.parametrize("make", [HashRing, AnchorHash])
 def test_a_lookup_during_changes_is_the_one_before_or_after(make):
-    """For each key the owner with the extra node or the one without it; and no exception."""
+    """A look-up during changes gives the owner with the extra node or the one without it, and raises nothing."""
     structure = make(NODES)
     keys = [f"{number}:{key}" for number in range(READERS) for key in range(50)]
     without = {key: structure.lookup(key) for key in keys}
@@ -80,7 +80,7 @@ def test_a_lookup_during_changes_is_the_one_before_or_after(make):
 
 @pytest.mark.parametrize("selector", [RingHash, lambda: MaglevHash(size=251)])
 def test_a_request_during_updates_goes_to_a_member(selector):
-    """Of the pool before or after; with weights, too."""
+    """A request during updates goes to a member of the pool before or after, with weights too."""
     old = [Endpoint(id, weight=1 + number % 2) for number, id in enumerate(NODES[:20])]
     new = [Endpoint(id, weight=2) for id in NODES[10:]]
     balancer = LoadBalancer(old, selector=selector())

@@ -118,7 +118,10 @@ def known(lb):
 
 
 def test_three_of_eight_killed_in_mid_request(tmp_path):
-    """The sums are right within a second of SIGKILL, in the file and in a balancer that looks at it; no request fails."""
+    """Within a second of SIGKILL to three of eight workers, the sums are right in the file and in a balancer.
+
+    No request fails.
+    """
     file, ids = tmp_path / "loads", ["a", "b", "c", "d"]
     lb = sharing(ids, file)
     workers = [Worker(file, ids, 5) for _ in range(8)]
@@ -140,7 +143,7 @@ def test_three_of_eight_killed_in_mid_request(tmp_path):
 
 
 def test_twenty_rolling_recycles(tmp_path):
-    """Each of four workers is replaced in turn, 20 times: the sums stay right, the file stays."""
+    """Each of four workers is replaced 20 times. The sums stay right and the file stays."""
     file, ids = tmp_path / "loads", ["a", "b", "c"]
     workers = [Worker(file, ids, 3) for _ in range(4)]
     held = [worker.targets for worker in workers]
@@ -160,7 +163,7 @@ def test_twenty_rolling_recycles(tmp_path):
 
 
 def test_two_configurations_at_once(tmp_path):
-    """Workers of the old and the new list of endpoints share those in common, by id; nothing is complained of."""
+    """Workers of the old and the new list of endpoints share those in common by id, and no warning is given."""
     file = tmp_path / "loads"
     old, new = ["a", "b", "c"], ["d", "c", "b"]
     workers = [Program(file, ids, 7) for ids in (old, new, old, new)]

@@ -168,7 +168,10 @@ def looks_behind(number, frame):
 
 
 def test_errors_of_other_callbacks_are_theirs():
-    """A frame as an argument makes no handler: neither alone, nor another's, nor behind what is no number."""
+    """An exception of a callback that is no signal handler is not taken for a handler's.
+
+    A frame as an argument makes no handler.
+    """
     here = sys._getframe()
     assert not raised_by_signal(ValueError())
     assert not raised_by_signal(error_of(int, "x"))

@@ -59,7 +59,7 @@ def test_tasks_cancelled_at_any_point_balance_the_books():
 
 
 def test_a_timeout_around_the_block_is_the_callers():
-    """``asyncio.timeout`` cancels the block from inside: the endpoint is not blamed."""
+    """A timeout of ``asyncio.timeout`` around a block ends its lease as cancelled, and the endpoint is not blamed."""
     balancer = LoadBalancer(["a"])
 
     async def run():
@@ -73,7 +73,7 @@ def test_a_timeout_around_the_block_is_the_callers():
 
 
 def test_a_timeout_inside_the_block_is_the_endpoints():
-    """A client that raises TimeoutError inside the block says that the endpoint was too slow."""
+    """A TimeoutError that a client raises inside the block has the outcome of a timeout of the endpoint."""
     balancer = LoadBalancer(["a"])
     with pytest.raises(TimeoutError), balancer.acquire():
         raise TimeoutError
@@ -81,7 +81,7 @@ def test_a_timeout_inside_the_block_is_the_endpoints():
 
 
 def test_a_closed_generator_cancels_its_lease():
-    """A streaming consumer that stops early has given up, not failed."""
+    """The lease of a generator that is closed early ends as cancelled, and not as a failure."""
     balancer = LoadBalancer(["a"])
 
     def stream():

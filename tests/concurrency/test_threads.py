@@ -112,7 +112,10 @@ def make(name, **more):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["default", "P2C over in-flight", "least request"])
 def test_counts_are_exact_under_churn(name):
-    """8 threads x 100,000 requests, membership changing beside them: in-flight 0, every end counted."""
+    """After 8 threads x 100,000 requests, nothing is in flight and every end is counted.
+
+    Membership changes meanwhile.
+    """
     balancer, stop = make(name), threading.Event()
     ends = [Outcome.SUCCESS] * 97 + [Outcome.FAILURE, Outcome.TIMEOUT, Outcome.CANCELLED]
 
@@ -227,7 +230,7 @@ def test_a_lease_ended_by_many_threads_ends_once():
 
 
 def test_a_users_selector_is_never_run_twice_at_once():
-    """Without ``thread_safe`` a selector needs no lock of its own."""
+    """A user's selector without ``thread_safe`` is never run by two threads at once."""
 
     class Plain:
         inside = 0

@@ -155,7 +155,10 @@ def test_threads_that_give_up_lose_no_slot():
 
 
 def test_tasks_that_are_cancelled_lose_no_slot():
-    """The same for 20,000 tasks; some of them are cancelled after they were given a slot, which goes on to the next."""
+    """After 20,000 tasks that were cancelled, no slot is lost.
+
+    A slot given to a cancelled task goes on to the next.
+    """
     cancelled, served, patient, handed = asyncio.run(tasks_are_cancelled(20_000))
     assert cancelled >= 20_000
     assert served > patient > 1_000
@@ -254,7 +257,7 @@ def test_a_slot_is_acquired_once_for_each_release():
 
 
 def test_a_newcomer_takes_no_slot_from_those_that_wait():
-    """While any request waits, a request that comes later does not get a slot before it."""
+    """While any request waits, a request that comes later gets no slot before it."""
     lb = balancer(2)
     room = WaitingRoom(lb, queue())
     held = [room.acquire(), room.acquire()]
