@@ -162,7 +162,7 @@ def dig(port, *words):
 @NEEDS_DIG
 @SERVERS
 def test_dig_is_told_address_ttl_and_scope_for_24_subnets(server):
-    """A and AAAA, UDP and TCP: what the zone says; the table is printed with ``-s``."""
+    """``dig`` gets the address, TTL and scope of the zone for 24 subnets, by A and AAAA, UDP and TCP."""
     rows = []
     with server(ZONE) as port:
         for subnet in SUBNETS:
@@ -189,7 +189,7 @@ def test_dig_is_told_address_ttl_and_scope_for_24_subnets(server):
 @NEEDS_DIG
 @SERVERS
 def test_a_malformed_subnet_option_is_formerr(server):
-    """24 options, each malformed in its way, by ``dig +ednsopt``."""
+    """Each of 24 malformed subnet options of ``dig +ednsopt`` gets FORMERR."""
     assert len(set(MALFORMED)) == 24
     with server(ZONE) as port:
         for data in MALFORMED:

@@ -263,7 +263,7 @@ def test_sums_that_became_old_are_dropped(client):
 
 
 def test_a_task_exchanges_by_itself(server, client):
-    """The same on asyncio, inside ``async with``; leaving it takes the counts back."""
+    """A task exchanges counts by itself inside ``async with``, and leaving the block takes the counts back."""
 
     async def main():
         one, two = (AsyncRedis(unix_socket_path=server[1]) for _ in range(2))
@@ -524,7 +524,10 @@ def test_a_wrong_password_is_said_once_and_a_right_one_heals(server, client, cap
 
 
 def test_a_clock_of_the_server_that_jumps_costs_no_more_than_one_exchange(client):
-    """Members that look too old are dropped, and each is back with its next exchange, with all it has in flight."""
+    """A clock of the server that jumps costs one exchange at most.
+
+    Members that look too old are dropped, and are back with their next exchange.
+    """
     stores = [Manual(client, period=0.5) for _ in range(2)]
     first, second = (balancer(["x"], store) for store in stores)
     held = [second.acquire() for _ in range(3)]

@@ -61,7 +61,10 @@ def open_folder():
 
 @as_root
 def test_a_file_of_another_user_is_refused(open_folder):
-    """In either direction; neither process is harmed, and the file does not change hands."""
+    """A file of another user is refused in either direction.
+
+    Neither process is harmed, and the file keeps its owner.
+    """
     file = open_folder / "loads"
     assert in_child(lambda: balancer(file).acquire().release()) == "True"
     assert as_another_user(lambda: refused(file, "a file of this user (Permission denied)")) == "True"
@@ -78,7 +81,7 @@ def test_a_file_of_another_user_is_refused(open_folder):
 
 @as_root
 def test_a_directory_that_cannot_be_written_to_is_named(open_folder):
-    """With the reason of the system; nothing is left behind."""
+    """A directory that cannot be written to is named with the reason of the system, and nothing is left behind."""
     folder = open_folder / "fixed"
     folder.mkdir(mode=0o755)
     assert (
@@ -89,7 +92,7 @@ def test_a_directory_that_cannot_be_written_to_is_named(open_folder):
 
 @as_root
 def test_a_file_that_may_not_be_written_is_named(open_folder):
-    """Its owner has taken the permission away."""
+    """A file whose permission to write its owner has taken away is named in the error."""
     file = open_folder / "loads"
     assert as_another_user(lambda: balancer(file).acquire().release()) == "True"
     file.chmod(0o400)
@@ -145,7 +148,7 @@ def test_a_file_taken_away_leaves_its_workers_together(tmp_path):
 
 @pytest.mark.parametrize("place", ["missing/loads", "file/loads", "folder"])
 def test_places_that_are_none_are_named(place, tmp_path):
-    """A directory that is not there, one that is a file, and a directory in place of the file."""
+    """The error names the path that is no place for a file. It may be missing, be below a file, or be a directory."""
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     assert refused(tmp_path / place, "(")

@@ -77,7 +77,7 @@ def test_the_address_of_a_dead_proxy_moves_and_no_caller_sees_a_failure():
 @pytest.mark.nightly
 @pytest.mark.parametrize("number", range(30))
 def test_so_it_is_in_thirty_runs(number):
-    """Each time no caller sees the death of a server, an edge or a proxy, and nothing is left."""
+    """In thirty runs no caller sees the death of a server, an edge or a proxy, and nothing is left."""
     check_one_run(f"mark-tiers-{number}-of-30")
 
 
@@ -124,7 +124,7 @@ def test_a_network_that_cannot_be_made_leaves_the_thread_where_it_was(monkeypatc
 
 
 def test_other_threads_stay_where_they_are():
-    """Only the thread that enters a network is in it."""
+    """Only the thread that enters a network is in it, and other threads stay where they are."""
     home, seen, go_on, entered = space(), [], threading.Event(), threading.Event()
 
     def look():

@@ -83,7 +83,7 @@ def descriptors():
 
 
 def test_after_a_hundred_starts_and_stops_no_thread_and_no_socket_is_left(lab):
-    """The same number of open files before and after."""
+    """After a hundred starts and stops, the numbers of threads and of open files are as before."""
     driver = VrrpThread(R1, interface="eth0")
     with lab.entered("r1"):
         with driver:
@@ -248,7 +248,10 @@ def test_a_hook_that_raises_faults_the_router(lab, caplog):
 
 
 def test_a_cut_wire_is_a_fault_and_the_other_router_takes_over(lab):
-    """Plugged in again, it starts as backup and preempts."""
+    """A cut wire is a fault, and the other router takes over.
+
+    Plugged in again, the router starts as backup and preempts.
+    """
     one = started(lab, "r1", VrrpThread(R1, interface="eth0"))
     other = started(lab, "r2", VrrpThread(R2, interface="eth0"))
     try:
@@ -343,7 +346,7 @@ def test_in_a_forked_child_the_driver_is_stopped(lab):
 
 
 def test_a_wrong_interface_or_source_is_refused_by_name(lab):
-    """Nothing is left open."""
+    """A wrong interface or source is refused by name, and nothing is left open."""
     with lab.entered("r1"):
         before = descriptors()
         driver = VrrpThread(R1, interface="eth7")
@@ -415,7 +418,10 @@ async def reached(condition, seconds=5.0):
 
 
 def test_an_async_hook_that_hangs_is_cancelled_and_faults_the_router(lab):
-    """After ``hook_retry`` seconds it is active again."""
+    """A coroutine hook that hangs is cancelled and faults the router.
+
+    It is active again after ``hook_retry`` seconds.
+    """
     hangs = [True]
 
     async def hang(change):
@@ -584,7 +590,7 @@ def test_a_blocked_event_loop_gives_its_role_up_instead_of_two_being_active(lab)
 
 
 def test_the_command_needs_an_interface_that_is_there(lab):
-    """Exit status 2 and one line, not a traceback."""
+    """An interface that is not there is one line and exit status 2, without a traceback."""
     words = [
         "-m",
         "balancekit",

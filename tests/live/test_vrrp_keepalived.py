@@ -146,7 +146,7 @@ def test_without_preemption_the_higher_priority_waits_for_a_death(lab, capsys):
 
 
 def test_a_preemption_delay_is_kept(lab, capsys):
-    """The change comes one down time after the last advert inside the delay."""
+    """With a preemption delay, the change comes one down time after the last advert inside the delay."""
     lab.theirs("r2", instance(100))
     settled(lab, "r2")
     with lab.probe() as seen:
@@ -183,7 +183,7 @@ def test_of_equal_priorities_the_first_stays(lab):
 
 
 def test_ours_dies_and_keepalived_takes_over(lab, capsys):
-    """SIGKILL, and the machine is gone: the other's down time after the last advert."""
+    """After SIGKILL to our router, keepalived takes over one down time after the last advert."""
     ours = lab.ours("r1", router(150))
     lab.theirs("r2", instance(100))
     settled(lab, "r1")
@@ -195,7 +195,7 @@ def test_ours_dies_and_keepalived_takes_over(lab, capsys):
 
 
 def test_keepalived_dies_and_ours_takes_over(lab, capsys):
-    """The same the other way round; the address is added and announced within the tolerance."""
+    """After SIGKILL to keepalived, our router takes over, and adds and announces the address within the tolerance."""
     theirs = lab.theirs("r2", instance(150))
     lab.ours("r1", router(100))
     settled(lab, "r2")
@@ -213,7 +213,7 @@ def resigned(seen, source):
 
 
 def test_ours_resigns_and_keepalived_waits_its_skew(lab, capsys):
-    """SIGTERM: an advert of priority 0, the address removed, and an outage of the other's skew."""
+    """On SIGTERM our router sends an advert of priority 0 and removes the address. The outage is the other's skew."""
     ours = lab.ours("r1", router(150))
     lab.theirs("r2", instance(100))
     settled(lab, "r1")
@@ -227,7 +227,7 @@ def test_ours_resigns_and_keepalived_waits_its_skew(lab, capsys):
 
 
 def test_keepalived_resigns_and_ours_waits_its_skew(lab, capsys):
-    """The same the other way round."""
+    """On SIGTERM to keepalived, the outage is the skew of our router."""
     theirs = lab.theirs("r2", instance(150))
     lab.ours("r1", router(100))
     settled(lab, "r2")
@@ -243,7 +243,10 @@ def test_keepalived_resigns_and_ours_waits_its_skew(lab, capsys):
 
 
 def test_version_2(lab, capsys):
-    """Whole seconds, a plain checksum, eight bytes of authentication: ours takes over from a dead keepalived."""
+    """In version 2 our router takes over from a dead keepalived.
+
+    The packets have whole seconds, a plain checksum and eight bytes of authentication.
+    """
     theirs = lab.theirs("r2", instance(150, advert_int=1, version=2))
     lab.ours("r1", router(100, interval=1, vrrp_version=2))
     settled(lab, "r2")
@@ -260,7 +263,7 @@ def test_version_2(lab, capsys):
 
 
 def test_ipv6(lab, capsys):
-    """Group ff02::12, the first address link-local, unsolicited neighbour advertisements: death of keepalived."""
+    """Over IPv6 our router takes over from a dead keepalived, with unsolicited neighbour advertisements."""
     link, whole = "fe80::100", "2001:db8::100"
     addresses = {"addresses": [f"{link}/64", f"{whole}/64"], "native_ipv6": ""}
     theirs = lab.theirs("r2", instance(150, **addresses))
@@ -278,7 +281,7 @@ def test_ipv6(lab, capsys):
 
 
 def test_unicast(lab, capsys):
-    """Adverts to listed peers: death of keepalived."""
+    """With adverts to listed peers, our router takes over from a dead keepalived."""
     theirs = lab.theirs("r2", instance(150, unicast_src_ip="192.0.2.12", peers=["192.0.2.11"]))
     lab.ours("r1", router(100, peer="192.0.2.12"))
     settled(lab, "r2")
@@ -291,7 +294,10 @@ def test_unicast(lab, capsys):
 
 
 def test_active_active(lab, capsys):
-    """Each holds one address of two; keepalived dies and ours holds both, its own without an outage."""
+    """Each router holds one address of two.
+
+    When keepalived dies, our router holds both, its own without an outage.
+    """
     other = "192.0.2.101"
     first = {"virtual_router_id": 51, "advert_int": INTERVAL, "version": 3}
     theirs = lab.theirs(
