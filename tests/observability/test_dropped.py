@@ -89,7 +89,10 @@ def use(lb: LoadBalancer) -> None:
 
 @pytest.mark.parametrize("hook", list(HOOKS))
 def test_a_balancer_that_is_dropped_is_gone_whatever_observes_it(hook: str) -> None:
-    """By reference count alone, although a program keeps all it was given; its engine goes with it, or with the next collection."""
+    """A balancer that is dropped is freed by reference count alone, whatever observes it.
+
+    Its engine goes with it or with the next collection.
+    """
     lb = LoadBalancer(["a", "b"], timed=True)
     HOOKS[hook](lb)
     use(lb)
@@ -110,7 +113,7 @@ def test_a_balancer_that_is_dropped_is_gone_whatever_observes_it(hook: str) -> N
 
 
 def test_instruments_of_a_balancer_that_is_gone_report_nothing() -> None:
-    """OpenTelemetry: series while it is there, none afterwards."""
+    """OpenTelemetry instruments report a balancer while it is there, and nothing once it is gone."""
     lb = LoadBalancer(["a", "b"], timed=True)
     _metrics(lb)
     use(lb)
@@ -132,7 +135,10 @@ def _points(reader: InMemoryMetricReader) -> list[Any]:
 
 
 def test_a_collector_of_a_balancer_that_is_gone_exports_nothing() -> None:
-    """Prometheus: not a line, durations included; other balancers stay, and the name of the service is free again."""
+    """A Prometheus collector exports nothing of a balancer that is gone, and the service's name is free again.
+
+    Other balancers stay.
+    """
     registry = CollectorRegistry()
     lb, other = LoadBalancer(["a", "b"], timed=True), LoadBalancer(["c"], timed=True)
     collector = BalancerCollector(lb, service="orders", registry=registry)
@@ -160,7 +166,7 @@ def test_a_collector_of_a_balancer_that_is_gone_exports_nothing() -> None:
 
 
 def test_a_service_can_be_named_again_before_the_next_scrape() -> None:
-    """A balancer that is gone does not hold its name."""
+    """A service can be named again before the next scrape, as a balancer that is gone does not hold its name."""
     registry = CollectorRegistry()
     lb = LoadBalancer(["a"])
     BalancerCollector(lb, service="orders", registry=registry)
@@ -188,7 +194,7 @@ def test_a_route_collector_does_not_keep_its_source() -> None:
 
 
 def test_ejections_of_a_balancer_that_is_gone_leave_their_store() -> None:
-    """A store may serve others for long: with its next exchange, nothing listens there."""
+    """Once a balancer is gone, its ejections leave the store with the next exchange."""
     lb = LoadBalancer(["a"])
     store = RedisStore(_Server(), name="checkout")
     SharedEjections(lb, store)

@@ -25,7 +25,10 @@ DASHBOARD = Path(__file__).parents[2] / "docs" / "observability" / "grafana-dash
 
 @pytest.mark.parametrize("options", [{}, {"load": InFlight()}, {"health": None}, {"timed": True}])
 def test_an_observer_hears_every_end_while_it_observes(options: dict[str, Any]) -> None:
-    """All outcomes, by ``with`` and by hand, for endpoints that came before and after it; nothing before or after."""
+    """An observer is called for every end while it observes, by ``with`` or by hand, for old and new endpoints.
+
+    It is called for none before or after.
+    """
     clock = ManualClock()
     lb = LoadBalancer(["a"], selector=First(), clock=clock, **options)
     heard: list[tuple[str, Outcome]] = []
@@ -47,7 +50,7 @@ def test_an_observer_hears_every_end_while_it_observes(options: dict[str, Any]) 
 
 
 def test_an_observer_that_raises_is_logged_and_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """The others hear it all the same."""
+    """An observer that raises is logged, and the other observers are called."""
     lb = LoadBalancer(["a"])
     heard: list[str] = []
 
@@ -66,7 +69,7 @@ def test_an_observer_that_raises_is_logged_and_breaks_nothing(caplog: pytest.Log
 
 
 def test_events_are_records_with_their_fields(caplog: pytest.LogCaptureFixture) -> None:
-    """As loud as they are bad, and never with a target, let alone its headers."""
+    """Events are log records with their fields, at a level by their kind, and without a target or its headers."""
     target = HttpTarget(url="http://10.0.0.1/v1", headers={"Authorization": "Bearer s3cret"})
     lb: LoadBalancer[HttpTarget] = LoadBalancer(
         [Endpoint("a", target), Endpoint("b", target)], selector=First()
@@ -131,7 +134,7 @@ def expressions() -> list[str]:
 
 
 def test_the_dashboard_asks_for_what_is_exported() -> None:
-    """Every name in it is one of ours, and nearly every one of ours is in it."""
+    """The dashboard uses exported names only, and nearly all of them."""
     suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
     exported = {name + suffix for name, (kind, _) in NAMES.items() for suffix in suffixes[kind]}
     asked = {name for expression in expressions() for name in re.findall(r"balancekit_\w+", expression)}

@@ -35,7 +35,10 @@ def read(reader: InMemoryMetricReader) -> dict[str, list[tuple[Any, dict[str, An
 
 
 def test_instruments_are_read_when_the_sdk_collects() -> None:
-    """With the attributes of the conventions, and ``error.type`` for failures only."""
+    """Instruments have the attributes of the conventions when the SDK collects.
+
+    Failures alone have ``error.type``.
+    """
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("test")
     lb = LoadBalancer(["10.0.0.1:80", "10.0.0.2:81"], selector=First())
@@ -146,7 +149,7 @@ def test_first_bytes_and_tokens_are_read_where_requests_report_them() -> None:
 
 
 def test_a_retry_is_an_event_on_the_callers_span() -> None:
-    """No span of ours: the HTTP client's instrumentation has one for each attempt."""
+    """A retry is an event on the caller's span, and no span is added."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     lb = LoadBalancer(["a"])

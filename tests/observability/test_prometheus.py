@@ -97,7 +97,7 @@ def test_answers_of_language_models_are_exported_where_requests_report_them():
 
 
 def test_every_name_label_and_type_is_there() -> None:
-    """Exactly these, in the text format and in OpenMetrics."""
+    """The exported names, labels and types are exactly those listed, in the text format and in OpenMetrics."""
     registry, clock = CollectorRegistry(), ManualClock()
     lb = LoadBalancer(["a", "b"], selector=First(), clock=clock, timed=True)
     with ThreadDiscovery(lb, "static:a,b", name="fleet") as discovery:
@@ -207,7 +207,7 @@ def test_pods_that_come_and_go_leave_nothing(timed: bool) -> None:
 
 
 def test_a_collector_cannot_be_registered_twice() -> None:
-    """It has joined its registry; a second time, anywhere, would break every scrape."""
+    """A collector cannot be registered a second time, in any registry."""
     registry = CollectorRegistry()
     collector = BalancerCollector(LoadBalancer(["a"]), service="s", registry=registry)
     for one in (registry, CollectorRegistry()):
@@ -217,7 +217,7 @@ def test_a_collector_cannot_be_registered_twice() -> None:
 
 
 def test_a_thousand_endpoints_are_five_hundred_series_and_the_rest() -> None:
-    """Their sum is right all the same."""
+    """A thousand endpoints have five hundred series and one for the rest, and the sum is right."""
     registry = CollectorRegistry()
     lb = LoadBalancer([f"e{number}" for number in range(1000)], selector=First())
     BalancerCollector(lb, service="orders", registry=registry)
@@ -232,7 +232,10 @@ def test_a_thousand_endpoints_are_five_hundred_series_and_the_rest() -> None:
 
 
 def test_balancers_share_a_registry_by_their_services() -> None:
-    """Two of one name cannot; a name that was given back can be used again."""
+    """Balancers share a registry by their services.
+
+    Two of one name cannot, and a name that was given back can be used again.
+    """
     registry = CollectorRegistry()
     first, second = LoadBalancer(["a"]), LoadBalancer(["a"])
     one = BalancerCollector(first, service="orders", registry=registry)

@@ -11,7 +11,7 @@ from balancekit.observability.prometheus import RouteCollector
 
 
 def test_routes_are_exported():
-    """Requests by result, retries, and the 50th, 95th and 99th percentile."""
+    """Routes are exported: requests by result, retries, and the 50th, 95th and 99th percentile."""
     statistics, registry = RouteStatistics(), CollectorRegistry()
     collector = RouteCollector("edge", statistics, registry=registry)
     for number in range(1, 101):
