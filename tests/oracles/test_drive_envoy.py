@@ -68,7 +68,7 @@ KEYS = [f"user-{number}" for number in range(40)]
     ],
 )
 def test_both_spellings_of_a_policy_mean_the_same(short, long):
-    """As fields of the cluster and as an extension."""
+    """A policy means the same as fields of the cluster and as an extension."""
     answers = []
     servers = [{"name": n, "address": f"10.0.0.1:{ord(n)}", "hostname": f"{n}.example"} for n in "abc"]
     for cluster in (short, long):
@@ -94,7 +94,7 @@ def test_a_key_reaches_every_kind_of_hash_policy(policy):
 
 
 def test_each_policy_gets_its_own_key():
-    """A list of keys per request; a missing one is passed over."""
+    """Each policy gets its own key of a list per request, and a missing one is passed over."""
     two = [{"header": {"header_name": "x-a"}}, {"query_parameter": {"name": "b"}}]
     ring = {"lb_policy": "RING_HASH"}
     [found] = candidates(trace("keys", ring, {"keys": [[key, None] for key in KEYS]}, hash_policy=two))
@@ -164,7 +164,7 @@ def test_a_script_gets_holds_and_releases():
 
 
 def test_an_ejection_time_line_has_requests_changes_and_ejections():
-    """In the order of time."""
+    """The requests, changes and ejections of a time line are in the order of time."""
     cluster = {
         "lb_policy": "ROUND_ROBIN",
         "outlier_detection": {

@@ -70,7 +70,7 @@ def every_verdict(verdict_of):
 
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 def test_we_choose_as_the_proxy_did(path, verdict_of):
-    """Equal by the rule that the file states."""
+    """For each recording the choices equal those of the proxy, by the rule that its file states."""
     verdict = verdict_of(path)
     assert verdict.passed, verdict.difference
     assert verdict.equal == verdict.total > 0
@@ -265,7 +265,7 @@ def spoil_set(trace):
     ],
 )
 def test_the_judge_notices_one_wrong_entry(rule, spoil):
-    """For every rule: a recording changed in a single place is not equal any more."""
+    """For every rule, a recording that is changed in a single place is not equal any more."""
     trace = of_rule(rule)
     spoil(trace)
     verdict = replay.replay(trace)
@@ -274,7 +274,7 @@ def test_the_judge_notices_one_wrong_entry(rule, spoil):
 
 @pytest.mark.parametrize(("kind", "spoil"), [("distribution", spoil_counts), ("timeline", spoil_windows)])
 def test_the_judge_notices_wrong_shares(kind, spoil):
-    """Of counts, and of counts per window."""
+    """Wrong shares are found, those of counts and of counts per window."""
     counted = [t for t in map(load, TRACES) if t["match"] == "statistical" and t["kind"] == kind]
     trace = next(t for t in counted if t["inputs"].get("requests", 4000) >= 4000)  # a fifth is 5 deviations
     spoil(trace)
@@ -302,7 +302,7 @@ def test_the_judge_notices_one_wrong_member_of_a_dns_answer(trace, spoiled):
 
 
 def test_what_cannot_be_replayed_is_a_failure(tmp_path):
-    """An unknown directive or rule, and a file that is none: named, and the exit status says it."""
+    """An unknown directive or rule, and a file that is none, are named, and the exit status reports a failure."""
     known = load(DATA / "nginx-swrr-5-1-1.json")
     for name, change in (
         ("rule", {"match": "roughly"}),
