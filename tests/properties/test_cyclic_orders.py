@@ -31,7 +31,7 @@ def leads(order, weights):
 
 
 def test_five_one_one_goes_a_a_b_a_c_a_a():
-    """The order that is known from nginx, through the balancer itself."""
+    """The order of weights 5, 1, 1 is a a b a c a a through the balancer, as in nginx."""
     balancer = LoadBalancer(
         [Endpoint("a", weight=5), Endpoint("b"), Endpoint("c")],
         selector=SmoothWeightedRoundRobin(),
@@ -41,14 +41,14 @@ def test_five_one_one_goes_a_a_b_a_c_a_a():
 
 @given(WEIGHTS)
 def test_the_class_form_serves_as_nginx_does(weights):
-    """Two cycles turn by turn, though only one server per distinct weight is ever looked at."""
+    """The class form serves as nginx does over two cycles. It looks at one server per distinct weight only."""
     take = SmoothWrr(weights).take
     assert [take() for _ in range(2 * sum(weights))] == nginx_smooth(weights, 2 * sum(weights))
 
 
 @given(WEIGHTS)
 def test_a_smooth_cycle_gives_each_exactly_its_weight_and_none_a_whole_turn_ahead(weights):
-    """Sum of weights picks give each exactly w; lead < 1 after every single turn."""
+    """A smooth cycle gives each exactly its weight, and none is a whole turn ahead after any turn."""
     order = smooth_cycle(weights)
     assert [order.count(k) for k in range(len(weights))] == weights
     assert max(leads(order, weights)) < 1.0
@@ -64,7 +64,7 @@ def test_the_lead_stays_below_one_for_weights_of_any_kind(weights):
 @given(WEIGHTS, st.integers(0, 2**32))
 @settings(max_examples=30)
 def test_the_selector_keeps_the_guarantee_of_the_schedule(weights, seed):
-    """Through the balancer: exact shares per cycle, lead < 1, whatever the generator."""
+    """Through the balancer, shares are exact per cycle and the lead is below 1, whatever the generator."""
     pool = [Endpoint(str(k), weight=weight) for k, weight in enumerate(weights)]
     balancer = LoadBalancer(pool, selector=SmoothWeightedRoundRobin(), rng=Random(seed))
     order = [int(pick(balancer)) for _ in range(sum(weights))]
@@ -73,7 +73,7 @@ def test_the_selector_keeps_the_guarantee_of_the_schedule(weights, seed):
 
 @given(WEIGHTS)
 def test_a_staggered_cycle_gives_each_exactly_its_weight(weights):
-    """Exact over a cycle, and never far from exact within it."""
+    """A staggered cycle gives each exactly its weight, and is never far from exact within it."""
     order = staggered_cycle(weights)
     assert [order.count(k) for k in range(len(weights))] == weights
     assert max(leads(order, weights)) < 2.0
@@ -84,7 +84,7 @@ def test_a_staggered_cycle_gives_each_exactly_its_weight(weights):
     [([5, 1, 1], 0.72), ([100] + [1] * 99, 1.0), ([500] + [1 + k % 3 for k in range(50)], 1.17)],
 )
 def test_the_staggered_bounds_that_the_docstring_states(weights, bound):
-    """The measured worst distances, ahead and behind."""
+    """The worst distances of a staggered order, ahead and behind, are within the bounds of the docstring."""
     order = staggered_cycle(weights)
     served, worst = [0] * len(weights), 0.0
     for turn, who in enumerate(order, 1):
@@ -108,7 +108,7 @@ def test_an_endless_staggered_order_stays_close_for_ever(weights):
 
 @pytest.mark.parametrize("kind", [SmoothWeightedRoundRobin, StrideScheduling])
 def test_weight_zero_has_no_turn_until_it_is_alone(kind):
-    """Zero means: nothing new while another may serve."""
+    """An endpoint of weight zero has no turn while another may serve."""
     balancer = LoadBalancer([Endpoint("a", weight=0), Endpoint("b", weight=2)], selector=kind())
     assert {pick(balancer) for _ in range(20)} == {"b"}
     balancer.remove("b")

@@ -49,7 +49,10 @@ def brute_scope(values, address):
 @given(under=blocks(), over=blocks())
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_a_map_of_12_bits_is_what_brute_force_says(under, over):
-    """For all 4096 addresses: the value, and the scope; one map laid over another included."""
+    """For all 4096 addresses of a map of 12 bits, value and scope are those of brute force.
+
+    This includes one map laid over another.
+    """
     values = brute(under, 0)
     covered = brute(over, HOLE)
     expected = [high if high != HOLE else low for low, high in zip(values, covered, strict=True)]

@@ -33,7 +33,7 @@ def owners(structure):
 @given(nodes=sets, data=st.data())
 @settings(max_examples=40)
 def test_exactly_the_keys_of_a_removed_node_move(make, nodes, data):
-    """Each key goes to what was its second candidate."""
+    """Exactly the keys of a removed node move, each to its second candidate."""
     gone = data.draw(st.sampled_from(sorted(nodes)))
     before, after = make(sorted(nodes)), make(sorted(nodes - {gone}))
     was, now = owners(before), owners(after)
@@ -67,7 +67,10 @@ def test_jump_moves_keys_only_to_a_node_at_the_end(nodes, extra):
 @given(nodes=sets, others=sets, data=st.data())
 @settings(max_examples=25)
 def test_the_moved_part_is_what_keys_see(make, nodes, others, data):
-    """Exact for arcs and slots, expected for bids; five standard deviations of 4 000 keys."""
+    """The moved part is what 4 000 keys see, within five standard deviations.
+
+    It is exact for arcs and slots, expected for bids.
+    """
     weight = st.sampled_from([0.5, 1.0, 2.0])
     before = make({node: data.draw(weight) for node in sorted(nodes)})
     after = make({node: data.draw(weight) for node in sorted(others)})

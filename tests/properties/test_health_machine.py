@@ -184,7 +184,7 @@ class OneEndpoint(RuleBasedStateMachine):
 
 
 def test_any_history_of_one_endpoint():
-    """Every state is visited at least 50 times, and no step is taken that the table does not know."""
+    """A random history of one endpoint visits every state at least 50 times and takes only steps of the table."""
     VISITS.clear()
     MOVES.clear()
     run_state_machine_as_test(
