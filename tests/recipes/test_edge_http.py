@@ -57,7 +57,7 @@ def backends():
 
 
 def test_the_recipe_is_short():
-    """The edge has less than 80 lines."""
+    """The edge of the recipe has less than 80 lines."""
     assert first_block(PAGE).count("\n") <= MAX_LINES
 
 

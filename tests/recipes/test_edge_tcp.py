@@ -80,12 +80,15 @@ def address(number):
 
 
 def test_the_proxy_is_under_80_lines():
-    """As the page says."""
+    """The proxy of the recipe has less than 80 lines, as the page says."""
     assert first_block(PAGE).count("\n") <= MAX_LINES
 
 
 def test_200_open_connections_survive_remove_and_add(edge):
-    """Each keeps its endpoint, 200 new ones avoid the removed one, and nothing is in flight when all have gone."""
+    """Each of 200 open connections keeps its endpoint, and 200 new ones avoid the removed one.
+
+    Nothing is in flight at the end.
+    """
 
     async def scenario():
         backends = Backends(edge)
@@ -192,7 +195,10 @@ def test_a_pool_is_chosen_by_server_name_and_every_byte_arrives(edge):
     ],
 )
 def test_a_connection_without_an_exact_header_reaches_no_endpoint(edge, data):
-    """It is closed: at once, or when the greeting has taken too long."""
+    """A connection without an exact header reaches no endpoint.
+
+    It is closed at once, or when the greeting has taken too long.
+    """
 
     async def scenario():
         backends = Backends(edge)

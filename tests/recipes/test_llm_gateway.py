@@ -196,6 +196,6 @@ def test_a_request_that_no_server_could_answer_is_refused_by_name(body):
 
 
 def test_a_request_is_passed_on_as_it_is():
-    """With what this gateway knows nothing of."""
+    """A request is passed on as it is, with fields that the gateway does not know."""
     ask = {"messages": [{"role": "user", "content": "hé"}], "stream": None, "top_k": 3}
     assert names_of("llm-gateway")["checked"](json.dumps(ask).encode()) == ask

@@ -30,7 +30,7 @@ every_recipe = pytest.mark.parametrize("name", RECIPES)
 
 @every_recipe
 def test_a_recipe_has_its_parts_in_order(name: str) -> None:
-    """What you get in a sentence or three, then code, then failures with code, then when not."""
+    """A recipe has its parts in order. They are what you get, code, failures with code, and when not to use it."""
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     head, failing, after = re.split(r"^## When (?:things fail|not to use it)\n", text, flags=re.MULTILINE)
     assert re.match(r"# .+\n\n\S.+", head)
@@ -41,7 +41,7 @@ def test_a_recipe_has_its_parts_in_order(name: str) -> None:
 
 @every_recipe
 def test_a_recipe_needs_nothing_but_what_readers_see(name: str) -> None:
-    """Neither our tests nor what is private: those are for the other side of the wire."""
+    """A recipe uses neither the tests of the library nor private names."""
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     for block in blocks(text):
         assert "tests." not in block
