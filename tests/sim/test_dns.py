@@ -116,7 +116,7 @@ def test_equal_arguments_give_equal_reports():
 
 
 def test_a_change_of_a_stranger_is_refused():
-    """By name."""
+    """A change at an unknown site is refused by name."""
     with pytest.raises(ConfigurationError, match="mars"):
         world().run(10.0, [EndpointChange(1.0, ("mars",), up=False)])
 

@@ -70,20 +70,23 @@ DISTURBED = {
 
 @pytest.mark.parametrize("name", DISTURBED)
 def test_a_disturbance_meets_what_is_in_service_and_in_line(name):
-    """First in, first out: the second waits for the first. Shared: both go on at half the pace."""
+    """A disturbance meets requests in service and in line.
+
+    First in, first out, the second waits for the first. Shared, both go on at half the pace.
+    """
     faults, line, shared = DISTURBED[name]
     assert one([0.0, 0.25], faults).latency == pytest.approx(line)
     assert one([0.0, 0.25], faults, discipline="sharing").latency == pytest.approx(shared)
 
 
 def test_workers_that_are_shared_are_no_faster_than_one_each():
-    """Two workers: two requests go on at full pace, three at two thirds of it."""
+    """With two shared workers, two requests go on at full pace and three at two thirds of it."""
     report = one([0.0, 0.25, 0.5], discipline="sharing", workers=2)
     assert report.latency == pytest.approx([1.25, 1.25, 1.25])
 
 
 def test_what_a_crash_broke_is_gone():
-    """A change of pace and a second crash find nothing of it."""
+    """A request that a crash broke is not changed by a later change of pace or a second crash."""
     faults = [
         Crash(endpoint="a", at=0.5, seconds=1.0),
         Slow(endpoint="a", at=2.0, seconds=0.5),
@@ -96,7 +99,7 @@ def test_what_a_crash_broke_is_gone():
 
 
 def test_a_retry_is_no_move():
-    """A key's endpoint is where its requests go first."""
+    """A retry on another endpoint does not count as a move of its key."""
     report = simulate(
         {id: Server(service=Deterministic(mean=0.01)) for id in "abc"},
         Poisson(rate=10.0),
@@ -111,7 +114,10 @@ def test_a_retry_is_no_move():
 
 
 def test_a_stopped_server_answers_nothing_until_it_goes_on():
-    """Even a request of no length, and one that came when the server had stopped already."""
+    """A stopped server answers nothing until it goes on.
+
+    This holds for a request of no length, and for one that came after the stop.
+    """
     server = Server(service=Deterministic(mean=1e-9), workers=3)
     report = simulate(
         {"a": server},
@@ -124,7 +130,7 @@ def test_a_stopped_server_answers_nothing_until_it_goes_on():
 
 
 def test_a_crash_breaks_what_is_there_and_refuses_what_comes():
-    """In service, in line, and new ones; afterwards the server is empty."""
+    """A crash breaks requests in service and in line and refuses new ones. Afterwards the server is empty."""
     faults = [Crash(endpoint="a", at=0.5, seconds=1.0)]
     for discipline in ("fifo", "sharing"):
         report = one([0.0, 0.25, 0.75, 1.5, 4.0], faults, discipline=discipline)
@@ -133,7 +139,7 @@ def test_a_crash_breaks_what_is_there_and_refuses_what_comes():
 
 
 def test_a_crash_sends_requests_elsewhere():
-    """The time lost is the time until the crash."""
+    """A crash sends requests elsewhere, and the time lost is the time until the crash."""
     servers = {id: Server(service=Deterministic(mean=1.0)) for id in "ab"}
     report = simulate(
         servers,
@@ -149,7 +155,7 @@ def test_a_crash_sends_requests_elsewhere():
 
 
 def test_failures_take_the_time_they_state():
-    """Fast and slow ones keep no worker; a partial failure does."""
+    """Failures take the time they state. Fast and slow ones keep no worker, and a partial failure does."""
     servers = {id: Server(service=Deterministic(mean=1.0)) for id in "ab"}
     options = {"requests": 1, "balancer": make(), "attempts": 2}
     for fault, latency, busy in [
@@ -167,7 +173,10 @@ def test_failures_take_the_time_they_state():
 
 
 def test_a_share_fails():
-    """Within five standard deviations of a binomial; without another attempt they are the failures."""
+    """The share that fails is within five standard deviations of a binomial.
+
+    Without another attempt the failed attempts are the failures.
+    """
     for kind in (FailFast, Partial):
         report = simulate(
             {"a": Server(service=Exponential(mean=0.01))},
@@ -180,7 +189,7 @@ def test_a_share_fails():
 
 
 def test_a_flap_goes_down_and_up_until_it_is_over():
-    """Down for a second, up for three, twice."""
+    """A server that flaps is down for a second and up for three, twice."""
     times = [k + 0.5 for k in range(12)]
     report = one(times, [Flap(endpoint="a", at=0.0, seconds=8.0, down=1.0, up=3.0)])
     assert report.failures == 3  # at 0.5 and 4.5, and the one that was in service at 4.0
@@ -188,13 +197,13 @@ def test_a_flap_goes_down_and_up_until_it_is_over():
 
 
 def test_the_last_flap_ends_with_the_flapping():
-    """However long one is down: a second of flapping is a second."""
+    """The last down time ends with the flapping, however long a down time is."""
     faults = [Flap(endpoint="a", at=0.0, seconds=1.0, down=10.0, up=1.0)]
     assert one([0.5, 1.0, 2.5], faults).failures == 1
 
 
 def test_failures_that_are_still_to_come_break_and_hang_with_the_server():
-    """A dead process sends no late answers, and a stopped one no quick ones."""
+    """Failures that are still to come break with a crashed server, and hang with a stopped one."""
     servers = {id: Server(service=Deterministic(mean=1.0)) for id in "ab"}
     for faults, latency in [
         (
@@ -233,14 +242,14 @@ def test_a_server_that_is_replaced_is_there_before_and_after():
 
 
 def test_a_timeout_leaves_the_work_to_the_server():
-    """The caller is gone, the server does not know: the next request waits for both."""
+    """A timeout leaves the work to the server, so that the next request waits for both."""
     report = one([0.0, 0.5], timeout=0.9)
     assert report.failures == 2
     assert one([0.0, 0.5], timeout=1.6).latency == pytest.approx([1.0, 1.5])
 
 
 def test_scaling_up_and_down_and_draining():
-    """Nothing goes to who is not there; what is being worked on is finished."""
+    """A server that was removed or is drained gets nothing new, and finishes what it has."""
     servers = {id: Server(service=Deterministic(mean=1.0)) for id in "abc"}
     report = simulate(
         servers,
@@ -285,17 +294,17 @@ class TestHedges:
         assert (fast.outcomes[Outcome.SUCCESS], fast.completed, fast.inflight) == (1, 1, 0)
 
     def test_none_is_sent_for_who_is_fast(self):
-        """The answer comes before the delay is over."""
+        """No hedge is sent if the answer comes before the delay is over."""
         assert self.run(hedge=10.0).hedges == 0
 
     def test_a_failed_attempt_leaves_the_hedge(self):
-        """The first breaks while the second is on its way; no third is needed."""
+        """If the first attempt fails while the hedge is on its way, the hedge goes on. No third attempt is sent."""
         report = self.run(hedge=0.5, faults=[Crash(endpoint="a", at=1.0, seconds=1.0)])
         assert report.latency == pytest.approx([1.5])
         assert (report.hedges, report.retries) == (1, 0)
 
     def test_a_hedge_is_not_one_of_the_attempts(self):
-        """Both break; the second attempt is still to come."""
+        """A hedge is not one of the attempts: if both break, the second attempt is still to come."""
         lengths = {"a": 9.0, "b": 9.0, "c": 1.0}
         report = simulate(
             {id: Server(service=Deterministic(mean=length)) for id, length in lengths.items()},
@@ -315,7 +324,7 @@ class TestHedges:
         assert (report.hedges, report.failures) == (0, 0)
 
     def test_hedging_cuts_the_tail_at_a_small_price(self):
-        """One request in twenty is slow wherever it goes: sent twice after a while, one in four hundred is."""
+        """If one request in twenty is slow wherever it goes, hedging makes it one in four hundred."""
         servers = {
             f"s{k}": Server(service=Bimodal(fast=0.01, slow=1.0, slow_share=0.05), workers=50)
             for k in range(4)
@@ -331,7 +340,7 @@ class TestCallers:
     """A closed loop."""
 
     def test_who_waits_does_not_ask(self):
-        """Never more in the system than there are callers; and by Little's law, how many are there."""
+        """No more requests are in the system than there are callers, and their number obeys Little's law."""
         callers = ClosedLoop(count=5, pause=Exponential(mean=1.0))
         report = simulate(
             {"a": Server(service=Exponential(mean=0.5))},
@@ -352,7 +361,7 @@ class TestCallers:
         assert report.mean == pytest.approx(5 / (busy / 0.5) - 1.0, rel=0.03)
 
     def test_a_caller_keeps_its_balancer(self):
-        """Two balancers, each with a mind of its own, three callers: the second has one of them."""
+        """Each caller keeps its balancer: of three callers over two balancers, the second has one."""
         made = []
 
         def counted(endpoints, clock, rng):
@@ -369,7 +378,7 @@ class TestCallers:
         assert [balancer.stats().completed for balancer in made] == [200, 100]
 
     def test_no_endpoint_to_ask(self):
-        """Callers pause after a refusal, too, and come again."""
+        """Callers whose request was refused pause and come again."""
         report = simulate(
             {"a": Server(service=Deterministic(mean=1.0))},
             ClosedLoop(count=2, pause=Deterministic(mean=1.0)),
@@ -381,7 +390,7 @@ class TestCallers:
 
 
 def test_processor_sharing_does_not_care_how_lengths_vary():
-    """M/G/1 shared: 1 / (1 - load) for any service times; first in, first out would take four times as long."""
+    """In a shared M/G/1 queue the mean time is 1 / (1 - load) for any service times."""
     service = Bimodal(fast=0.5, slow=5.5, slow_share=0.1)
     runs = [
         simulate(
@@ -400,7 +409,7 @@ def test_processor_sharing_does_not_care_how_lengths_vary():
 
 
 def test_the_hash_modulo_moves_four_keys_of_five_and_the_ring_one():
-    """Four endpoints become five: 1 - 1/5 of all keys, and 1/5."""
+    """From four to five endpoints, 1 - 1/5 of all keys move by the modulo, and 1/5 by the ring."""
 
     def keys(rng: Random) -> str:
         return f"user {rng.randrange(800)}"

@@ -63,7 +63,7 @@ ARRIVALS = {
     ],
 )
 def test_the_fast_loop_writes_what_the_other_would_have_written(pool, balancers, maker):
-    """Byte for byte, in every column, and the balancers are left alike."""
+    """The fast loop writes what the other loop would have written, byte for byte, and leaves the balancers alike."""
     servers, arrivals = POOLS[pool], ARRIVALS[pool]
     fast, full = context(servers, maker, balancers), context(servers, maker, balancers)
     one = play(fast, moments(arrivals, fast.chance("arrivals"), 2_000))
@@ -104,7 +104,7 @@ def present_naively(rows, workers, begin, end, step=0.01):
 
 
 def test_busy_and_overload_are_what_a_walk_through_time_finds():
-    """Entries and exits drawn on a grid, so that the walk is exact."""
+    """Busy and overload are what a walk through time finds, over entries and exits on a grid."""
     rng = Random(8)
     servers = {
         "a": Server(service=Deterministic(mean=1.0), workers=2),

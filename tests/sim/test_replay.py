@@ -39,7 +39,7 @@ class TestRecorder:
     """One line for every request that ended."""
 
     def test_what_is_written(self, path):
-        """Time, key, cost, endpoint, duration, outcome; in the order of the ends."""
+        """Each line has time, key, cost, endpoint, duration and outcome, in the order of the ends."""
         clock = ManualClock()
         clock.advance(100.0)
         with Recorder(LoadBalancer(["a"], clock=clock), path, clock=clock) as balancer:
@@ -70,7 +70,7 @@ class TestRecorder:
         assert [row.failed for row in rows] == [True, False, True]
 
     def test_a_lease_ends_once_however_it_is_ended(self, path):
-        """Released within the block, in a coroutine, cancelled: one line each."""
+        """A lease has one line however it ends: released within the block, in a coroutine or cancelled."""
 
         async def cancelled(balancer):
             async with balancer.acquire() as lease:
@@ -87,7 +87,7 @@ class TestRecorder:
         assert [row.outcome for row in read_recording(path).rows] == [Outcome.FAILURE, Outcome.CANCELLED]
 
     def test_lines_are_whole_under_threads(self, path):
-        """Four threads, two thousand requests."""
+        """Four threads with two thousand requests write whole lines."""
         with Recorder(LoadBalancer(["a", "b"]), path) as balancer:
 
             def work():
@@ -103,7 +103,7 @@ class TestRecorder:
         assert len(read_recording(path).rows) == 2_000
 
     def test_trouble_with_the_file_is_not_the_requests(self, path):
-        """It is counted; and a second recorder appends."""
+        """An error of the file is counted and fails no request, and a second recorder appends."""
         recorder = Recorder(LoadBalancer(["a"]), path)
         lease = recorder.acquire()
         recorder.close()
@@ -116,7 +116,10 @@ class TestRecorder:
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
     def test_a_full_disk_is_counted_and_raises_nothing(self):
-        """Every line, also at the end of ``with``."""
+        """Every line that a full disk does not take is counted, and nothing is raised.
+
+        This holds at the end of ``with`` too.
+        """
         with Recorder(LoadBalancer(["a"]), "/dev/full") as balancer:
             for _ in range(1_000):
                 with balancer.acquire():
@@ -124,7 +127,7 @@ class TestRecorder:
         assert balancer.dropped == 1_000
 
     def test_a_line_that_was_torn_off_is_completed_before_the_next(self, path):
-        """A disk that fills up in the midst of a line, and has room again later."""
+        """A line that a full disk tore off is completed before the next one is written."""
         room = [105]
 
         class Disk(FileIO):
@@ -150,13 +153,13 @@ class TestRecorder:
         assert writer.dropped + len(lines) == 3 * BATCH_SIZE
 
     def test_a_key_that_cannot_be_written_is_counted(self, path):
-        """A number of more digits than Python writes."""
+        """A key that cannot be written, such as a number of too many digits, is counted."""
         with Recorder(LoadBalancer(["a"]), path) as balancer, balancer.acquire(10**5_000):
             pass
         assert (balancer.dropped, path.read_text()) == (1, "")
 
     def test_two_runs_in_one_file_follow_each_other(self, path):
-        """Times count from 1970, unless a clock is given."""
+        """Two runs in one file follow each other, as times count from 1970 unless a clock is given."""
         before = time.time()
         for _ in range(2):
             with Recorder(LoadBalancer(["a"]), path) as balancer, balancer.acquire():
@@ -166,7 +169,7 @@ class TestRecorder:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     def test_a_forked_child_writes_its_own_lines_only(self, path):
-        """A program that forgets to close loses nothing at the end of the program."""
+        """A forked child writes its own lines only, also if the program forgets to close."""
         program = """
             import os, sys
             from balancekit import LoadBalancer
@@ -186,7 +189,7 @@ class TestRecorder:
         assert sorted(str(row.key) for row in read_recording(path).rows) == ["child", "parent", "parent"]
 
     def test_each_attempt_has_its_line(self, path):
-        """What failed and what did not; wrong arguments are refused at once."""
+        """Each attempt has a line, with its outcome. Wrong arguments are refused at once."""
         with Recorder(LoadBalancer(["a", "b", "c"]), path) as balancer:
             with pytest.raises(ConfigurationError, match="limit"):
                 balancer.attempts(0)
@@ -233,7 +236,7 @@ def record(path, selector, requests, *, workers, rate, seed):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_waiting_is_taken_away(path, workers):
-    """What is left are the service times that were drawn, for a unit of cost: mean and Kolmogorov's distance."""
+    """Service times without the waiting are those that were drawn, in mean and in Kolmogorov's distance."""
     from balancekit.sim._replay import _lengths
 
     means = record(path, RoundRobin(), 4_000, workers=workers, rate=2.4 * workers * 0.7, seed=4)
@@ -246,7 +249,7 @@ def test_the_waiting_is_taken_away(path, workers):
 
 
 def test_a_replay_says_what_would_have_happened(path):
-    """Round robin was recorded; two choices replayed on the log do as two choices do where the log was made."""
+    """A replay of two choices on a log of round robin does as two choices do where the log was made."""
     means = record(path, RoundRobin(), 8_000, workers=1, rate=1.6, seed=5)
     recording = read_recording(path)
     happened = recording.report(workers=1)
@@ -266,7 +269,7 @@ def test_a_replay_says_what_would_have_happened(path):
 
 
 def test_failures_keys_and_cost_are_replayed(path):
-    """A share of failures stays one; keys reach the algorithm; the same seed gives the same report."""
+    """A replay has the recorded share of failures, keys and cost. The same seed gives the same report."""
     rng = Random(6)
     lines = [
         json.dumps(
@@ -299,7 +302,7 @@ def plain(selector):
 
 
 def test_who_was_turned_away_kept_no_worker():
-    """Neither in the report of what happened nor in the service times."""
+    """A refused request kept no worker, neither in the report of the log nor in the service times."""
     lines = [
         LINE.replace("0.3", "1.0"),
         LINE.replace("success", "overloaded").replace("0.3", "2.5"),

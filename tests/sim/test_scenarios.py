@@ -32,7 +32,7 @@ from balancekit.sim._scenario import _scenario
 
 @pytest.mark.parametrize("name", builtin_scenarios())
 def test_a_shipped_scenario_shows_what_it_claims(name):
-    """With every balancer it names; and it says what is to be seen."""
+    """Each shipped scenario holds its claims with every balancer it names, and says what is to be seen."""
     scenario = load_scenario(name)
     reports = {balancer: scenario.run(balancer) for balancer in scenario.balancers}
     findings = scenario.check(reports)
@@ -63,7 +63,7 @@ high = 1.0
 
 
 def test_what_is_not_said_has_a_default(tmp_path):
-    """Servers and arrivals are enough."""
+    """A scenario needs servers and arrivals only, and all else has a default."""
     file = tmp_path / "small.toml"
     file.write_text(GOOD)
     scenario = load_scenario(file)
@@ -143,7 +143,7 @@ def test_what_is_not_said_has_a_default(tmp_path):
     ],
 )
 def test_a_wrong_word_is_named(tmp_path, change, parameter):
-    """With what would have been right."""
+    """A wrong word in a scenario is named, with what is allowed."""
     file = tmp_path / "wrong.toml"
     file.write_text(GOOD.replace(*change))
     with pytest.raises(ConfigurationError) as caught:
@@ -240,7 +240,7 @@ def places(value, at=()):
 
 @pytest.mark.parametrize("name", ["rich", *builtin_scenarios()])
 def test_whatever_is_written_wherever_is_understood_or_refused(name):
-    """Fifteen strange values in the place of every word: never another error than ours."""
+    """Each of fifteen strange values in the place of every word is understood or raises ConfigurationError."""
     facts = tomllib.loads(builtin_scenarios().get(name, RICH))
     for balancer in facts.get("balancers", []):
         if balancer.get("selector") == "MaglevHash":
@@ -259,7 +259,7 @@ def test_whatever_is_written_wherever_is_understood_or_refused(name):
 
 
 def test_every_measure_is_read_from_the_report(tmp_path):
-    """Against the report itself; a ratio, and nothing to measure."""
+    """Every measure is read from the report, including a ratio and one with nothing to measure."""
     file = tmp_path / "rich.toml"
     file.write_text(RICH)
     scenario = load_scenario(file)
@@ -291,7 +291,7 @@ def test_every_measure_is_read_from_the_report(tmp_path):
 
 
 def test_the_scenario_in_the_documents(tmp_path):
-    """Is one, and what it claims is true."""
+    """The scenario in the documents is valid, and its claims hold."""
     page = Path(__file__).parents[2] / "docs" / "how-to" / "simulate.md"
     file = tmp_path / "mine.toml"
     file.write_text(page.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0])
@@ -301,7 +301,7 @@ def test_the_scenario_in_the_documents(tmp_path):
 
 
 def test_texts_are_printed_as_they_stand(tmp_path, capsys):
-    """Brackets are no mark-up, colons no pictures."""
+    """Texts are printed as they stand: brackets are no mark-up, colons no pictures."""
     file = tmp_path / "texts.toml"
     text = "requests = 200\nwarm_up = 10\n" + GOOD + CLAIM.replace("it is quick", "mean [s] :sleeping: [/b]")
     file.write_text("title = '[/b] [red]'\n" + text)
@@ -312,7 +312,7 @@ def test_texts_are_printed_as_they_stand(tmp_path, capsys):
 
 
 def test_the_command(tmp_path, capsys):
-    """A table, data, a list of what is shipped; a mistake ends with status 2."""
+    """The command prints a table, data, or a list of shipped scenarios, and ends with status 2 on a mistake."""
     file = tmp_path / "small.toml"
     file.write_text("requests = 200\nwarm_up = 10\n" + GOOD)
     assert main(["simulate", str(file)]) == 0

@@ -80,7 +80,7 @@ def servers(count, mean=0.01, **options):
 
 @pytest.mark.parametrize("service", SERVICES, ids=repr)
 def test_expected_delays_have_the_mean_they_state(service):
-    """Within five standard errors of 40 000 draws."""
+    """Expected delays have the mean that they state, within five standard errors of 40 000 draws."""
     rng = Random(3)
     drawn = np.array([service.sample(rng) for _ in range(40_000)])
     assert abs(drawn.mean() - service.mean) <= 5.0 * drawn.std() / math.sqrt(len(drawn)) + 1e-12
@@ -97,7 +97,7 @@ def test_expected_delays_have_the_mean_they_state(service):
     ids=repr,
 )
 def test_arrivals_come_at_the_rate_they_state(arrivals):
-    """In ascending order; 20 000 of them, with room for spells."""
+    """Arrivals come in ascending order at the rate that they state, over 20 000 of them."""
     times = list(islice(arrivals.times(Random(4)), 20_000))
     assert all(before <= after for before, after in pairwise(times))
     assert len(times) / times[-1] == pytest.approx(50.0, rel=0.1)
@@ -105,7 +105,7 @@ def test_arrivals_come_at_the_rate_they_state(arrivals):
 
 
 def test_recorded_arrivals_end_the_run():
-    """No more requests than were recorded."""
+    """Recorded arrivals end the run: there are no more requests than were recorded."""
     report = simulate(servers(2), RecordedArrivals(seconds=(0.0, 1.0, 1.0, 2.0)), requests=4)
     assert (report.requests, len(report.latency)) == (4, 4)
 
@@ -117,7 +117,7 @@ def run_case(seed, n):
 
 
 def test_the_same_seed_is_the_same_run_wherever_it_runs():
-    """Serially, in threads, in processes, in any order: equal bytes."""
+    """The same seed gives equal bytes serially, in threads, in processes, and in any order."""
     cases = [{"seed": seed, "n": n} for seed in range(8) for n in (2, 5)]
     serial = [run_case(**case) for case in cases]
     with ProcessPoolExecutor(2) as processes, ThreadPoolExecutor(4) as threads:
@@ -137,7 +137,7 @@ class TestFaults:
     """What goes wrong."""
 
     def test_a_crash_costs_nothing_if_attempts_go_elsewhere(self):
-        """Requests in progress break; new ones are refused; the endpoint is ejected and comes back."""
+        """If attempts go elsewhere, a crash fails no request. The endpoint is ejected and comes back."""
         options = {"requests": 8_000, "seed": 2, "faults": [Crash(endpoint="s0", at=1.0, seconds=3.0)]}
         alone = simulate(servers(5), Poisson(rate=200.0), **options)
         report = simulate(servers(5), Poisson(rate=200.0), attempts=3, **options)
@@ -162,7 +162,7 @@ class TestFaults:
         assert report.latency.max() >= 0.5
 
     def test_failing_fast_does_not_attract(self):
-        """The default starves it; in-flight alone feeds it."""
+        """Failing fast attracts no traffic with the default, and does with in-flight counts alone."""
         fault = [FailFast(endpoint="s0", at=0.0, seconds=1e6)]
         options = {"requests": 6_000, "faults": fault, "seed": 4}
         default = simulate(servers(10, mean=0.05), Poisson(rate=100.0), **options)
@@ -176,7 +176,10 @@ class TestFaults:
         assert fooled.shares["s0"] > 0.1
 
     def test_slowness_flaps_and_operators(self):
-        """Slow gets less, a flap is ejected, an addition and a drain move traffic, a removal ends it."""
+        """Faults and operators move traffic.
+
+        A slow endpoint gets less, a flap is ejected, and additions, drains and removals count.
+        """
         faults = [
             Slow(endpoint="s0", at=0.0, seconds=1e6, factor=5.0),
             Flap(endpoint="s1", at=1.0, seconds=5.0, down=0.5, up=0.5),
@@ -194,7 +197,7 @@ class TestFaults:
 
 
 def test_round_robin_feeds_a_slow_server_and_least_load_does_not():
-    """Equal turns mean an unequal queue."""
+    """Round robin makes an unequal queue at a slow server, and least load does not."""
     pool = servers(4, mean=0.02)
     pool["s0"] = Server(service=Exponential(mean=0.02), speed=0.3)
     options = {"requests": 20_000, "seed": 6}
@@ -239,7 +242,10 @@ def changed(*kinds):
 )
 @pytest.mark.parametrize("wrong", [math.inf, math.nan, -1.0])
 def test_no_time_is_endless(wrong, options):
-    """Those that people make are looked at when they are drawn, in either loop and for either discipline."""
+    """An infinite, negative or NaN service time, arrival or pause is refused when it is drawn.
+
+    This holds in both loops and disciplines.
+    """
     for discipline in ("fifo", "sharing"):
         pool = {"a": Server(service=Drawn(0.1, wrong), discipline=discipline)}
         with pytest.raises(ConfigurationError, match="service"):
@@ -263,7 +269,7 @@ def test_a_cost_beyond_all_bounds_is_refused():
 
 
 def test_measured_times_may_come_from_a_generator():
-    """They are kept, not used up."""
+    """Measured times may come from a generator, which is read once and kept."""
     arrivals = RecordedArrivals(seconds=(k / 10 for k in range(50)))
     lengths = Recorded(seconds=(k / 100 for k in range(1, 3)))
     report = simulate({"a": Server(service=lengths)}, arrivals, requests=50)
@@ -271,7 +277,7 @@ def test_measured_times_may_come_from_a_generator():
 
 
 def test_evenness():
-    """Jain's index."""
+    """Evenness is Jain's index."""
     assert jain_index([]) == jain_index([0.0]) == 1.0
     assert jain_index([1, 0]) == 0.5
 

@@ -46,18 +46,18 @@ def test_the_cases_differ(serial):
 
 
 def test_processes_and_chunks(serial):
-    """Two processes, seven cases at a time."""
+    """Two processes with seven cases at a time give the same results."""
     with ProcessPoolExecutor(2) as processes:
         assert pickled(sweep(one, CASES, executor=processes, chunk=7)) == serial
 
 
 def test_processes_by_default(serial):
-    """However many there are; they import what they run."""
+    """The default number of processes gives the same results, and the processes import what they run."""
     assert pickled(sweep(one, CASES[:8], chunk=4)) == serial[:8]
 
 
 def test_shuffled_order_in_threads(serial):
-    """Four at once, in an order drawn at random."""
+    """Four threads with a shuffled order give the same results."""
     order = list(range(len(CASES)))
     Random(1).shuffle(order)
     with ThreadPoolExecutor(4) as threads:
@@ -67,7 +67,7 @@ def test_shuffled_order_in_threads(serial):
 
 @pytest.mark.filterwarnings("default")  # what a cluster warns of while it stops is not ours
 def test_a_dask_cluster(serial):
-    """The executor of a client, as for many machines."""
+    """The executor of a dask client gives the same results."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
@@ -88,7 +88,7 @@ def fails(number: int) -> int:
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_the_case_that_fails_is_named(chunk):
-    """With its number and its arguments, from another process, too."""
+    """A case that fails is named with its number and its arguments, from another process too."""
     cases = [{"number": number} for number in range(9)]
     for kind in (ThreadPoolExecutor, ProcessPoolExecutor):
         with kind(2) as executor, pytest.raises(ValueError, match="five") as caught:
@@ -112,7 +112,7 @@ def test_wrong_values_are_refused(parameter, call):
 
 
 def test_a_report_as_data_and_as_a_pickle():
-    """JSON has it; a pickle of a pickle is the same; equal runs are equal, others are not."""
+    """A report can be JSON and be pickled, more than once. Equal runs have equal reports, and others have not."""
     report = one(3, 5)
     data = json.loads(json.dumps(report.data(), allow_nan=False))
     assert data == report.data()

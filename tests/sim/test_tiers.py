@@ -70,7 +70,7 @@ def test_equal_runs_have_equal_bytes_wherever_they_run():
 
 @pytest.mark.filterwarnings("default")  # what a cluster warns of while it stops is not ours
 def test_a_cluster_gives_the_same_bytes():
-    """Wherever the workers are, through the executor of a dask cluster."""
+    """Workers of a dask cluster give the same bytes."""
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
@@ -95,7 +95,7 @@ def test_every_request_is_accounted_for_and_its_stages_add_up():
 
 
 def test_a_run_without_requests_has_a_report():
-    """All that is counted is 0, and what is averaged is not there."""
+    """In a run without requests all counts are 0, and averages are missing."""
     report = simulation_of().run(1e-9)
     assert (report.requests, report.failures, report.last_failure()) == (0, 0, None)
     assert report.data()["p99"] is None
@@ -229,7 +229,10 @@ def test_whatever_is_lost_time_goes_forward_and_adds_up(seed):
 
 
 def test_a_lost_server_costs_no_request():
-    """What was in it is tried elsewhere at once; the balancers of all L7 nodes learn of it by themselves."""
+    """A lost server costs no request.
+
+    Its requests are tried elsewhere at once, and the balancers of all L7 nodes notice by themselves.
+    """
     report = simulation_of(losses=[Loss(tier="server", site="s0", node=0, at=5.0)]).run(15.0)
     assert report.failures == 0
     assert not report.lost
@@ -325,7 +328,10 @@ def plan_of(*, spare):
 
 
 def test_a_plan_with_one_spare_node_a_tier_holds_and_without_fails():
-    """N+1: the 99th percentile stays within twice as long when a node of each tier is lost. N: it does not."""
+    """With a spare node a tier, the 99th percentile stays within twice as long when a node of each tier is lost.
+
+    Without a spare it does not.
+    """
     found = {}
     for spare in (True, False):
         scenario = scenario_of(
@@ -351,7 +357,7 @@ def test_routes_decide_at_l7_and_their_answers_count():
 
 
 def test_any_balancer_may_be_the_one_of_an_l7_node():
-    """Each L7 node makes its own, over the servers of its site."""
+    """Each L7 node makes its own balancer over the servers of its site, of any kind."""
     made = []
 
     def balancer(endpoints, clock, rng):
@@ -396,7 +402,7 @@ def test_any_balancer_may_be_the_one_of_an_l7_node():
     ],
 )
 def test_wrong_values_are_refused_by_name(change, name):
-    """At construction, with the parameter and what is allowed."""
+    """A wrong value is refused at construction, with the parameter and what is allowed."""
     options = {"requests_per_second": 10.0} | change
     with pytest.raises(ConfigurationError, match=name):
         TierSimulation({"s0": site_of()}, **options)
@@ -441,6 +447,6 @@ def test_what_functions_return_and_what_reports_are_asked_is_checked():
     ],
 )
 def test_wrong_parts_are_refused_by_name(make, name):
-    """At construction, with the parameter and what is allowed."""
+    """A wrong part is refused at construction, with the parameter and what is allowed."""
     with pytest.raises(ConfigurationError, match=name):
         make()

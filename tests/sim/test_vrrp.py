@@ -20,7 +20,7 @@ def happen(at, do, *nodes, value=0.0):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_holds_what_it_claims(name):
-    """Every claim, measured."""
+    """Every claim of a scenario is measured and holds."""
     scenario = SCENARIOS[name]
     for found in scenario.check(scenario.run()):
         assert found.holds, f"{found.text}: {found.found}"
@@ -35,7 +35,7 @@ def test_the_claim_of_the_frozen_router_fails_without_the_pause_check():
 
 
 def test_the_same_seed_gives_the_same_history():
-    """Packets and changes are equal; of another seed they are not."""
+    """The same seed gives the same packets and changes, and another seed gives others."""
     events = [happen(2.0, VrrpDo.LOSE, value=0.3)]
     one, two, other = (
         VrrpSimulation({"r1": R1, "r2": R2}, events, latency=(0.0, 0.1), seed=seed).run(60.0)
@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_history():
 
 
 def test_spells_without_and_with_two_holders():
-    """From the beginning to the first takeover none holds; between a split and its end both do."""
+    """No router holds the address from the beginning to the first takeover. Both do between a split and its end."""
     events = [happen(3.0, VrrpDo.SPLIT, "r1"), happen(7.0, VrrpDo.HEAL)]
     report = VrrpSimulation({"r1": R1, "r2": R2}, events).run(9.0)
     assert [spell.begin for spell in report.outages()] == [0.0]
@@ -78,7 +78,7 @@ def test_priorities_and_faults_and_stops():
 
 
 def test_members_of_a_sync_group_are_told_apart():
-    """Spells and holders of one member."""
+    """Spells and holders can be read for one member of a sync group."""
     pair = {"a": R1, "b": R1.replace(vrid=52, addresses=("192.0.2.101",))}
     report = VrrpSimulation({"r1": SyncGroup(routers=pair), "r2": R2}).run(5.0)
     assert report.holders(4.0, member="a") == report.holders(4.0, member="b") == ("r1",)
@@ -110,7 +110,7 @@ def test_an_injected_packet_arrives_everywhere():
 
 
 def test_wrong_arguments_are_refused_by_name():
-    """``ConfigurationError`` names what is wrong."""
+    """A wrong argument is refused by a ``ConfigurationError`` that names it."""
     with pytest.raises(ConfigurationError, match="routers"):
         VrrpSimulation({})
     with pytest.raises(ConfigurationError, match="nodes"):
