@@ -75,11 +75,7 @@ RULES = {
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("kind", sorted(RULES))
 def test_a_limit_settles_where_the_server_is_full(kind, seed):
-    """At load 1.5: between 40 and 60 in the median and at the end, and at least 0.95 of capacity is served.
-
-    The median of latency is what the limit explains, within a twentieth: a full server of 40 slots with ``limit`` requests takes
-    ``limit / 40`` times as long as an idle one (Little's law).
-    """
+    """At load 1.5 the limit settles between 40 and 60, with at least 0.95 of the capacity served."""
     run = Run(RULES[kind], seconds=25.0, seed=seed)
     limit = statistics.median(run.limits_between(WARM_UP_S, 25.0))
     assert 40 <= limit <= 60
@@ -102,7 +98,7 @@ def test_a_limit_recovers_within_ten_intervals(seed):
 
 @pytest.mark.parametrize("kind", sorted(RULES))
 def test_a_limit_is_never_below_its_least(kind):
-    """Whatever the server does: ten times as slow for five seconds."""
+    """A limit is never below its least, even if the server is ten times as slow for five seconds."""
     run = Run(
         RULES[kind],
         seconds=15.0,

@@ -77,7 +77,7 @@ def test_no_equal_endpoint_is_starved(number, load, kind):
 
 
 def test_no_equal_endpoint_is_given_up_by_chance():
-    """The same in each of eighty pools: an endpoint whose trials happen to be slow is not taken for a slow one."""
+    """In each of eighty pools, no equal endpoint is starved because its trials happen to be slow."""
     gaps = [longest_gap(5, "equal", rate=0.005 / MEAN, seed=seed)[0] for seed in range(101, 181)]
     assert max(gaps) <= 1.0
 

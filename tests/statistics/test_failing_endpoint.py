@@ -70,7 +70,7 @@ def test_the_default_does_so_with_any_seed(seed):
 
 
 def test_the_load_alone_does_it_too():
-    """Without health the failure-aware load by itself keeps the black hole from being fed."""
+    """Without health, the failure-aware load keeps traffic from an endpoint that fails fast."""
     failing, after = shares_of_the_bad(1, health=None)
     assert failing <= 0.02
     assert after >= 0.07
@@ -123,7 +123,7 @@ def test_an_endpoint_that_failed_is_not_starved_at_low_load(rate, options):
 
 
 def test_half_an_endpoint_gets_less_not_nothing():
-    """Failing one request in ten is not failing: the share stays near what is fair."""
+    """An endpoint that fails one request in ten keeps a share near what is fair."""
     failing, _ = shares_of_the_bad(1, errors=0.1)
     assert 0.6 * FAIR <= failing <= 1.1 * FAIR
 
@@ -139,6 +139,6 @@ def test_half_an_endpoint_gets_less_not_nothing():
     ids=["round robin", "P2C in-flight", "P2C Peak EWMA", "least request"],
 )
 def test_the_others_feed_it(options, least):
-    """What the default is for: every load that looks only at how busy or fast a host is, is fooled."""
+    """Without health, loads and selectors that look at no failures feed a failing endpoint."""
     failing, _ = shares_of_the_bad(1, health=None, **options)
     assert failing >= least

@@ -45,7 +45,7 @@ def transitions(events):
     ids=["every check", "as slowly as thresholds", "every 40 seconds"],
 )
 def test_damping_saves_ten_transitions_in_eleven(rise, fall, passes, fails, alone):
-    """Thresholds alone follow every turn (the count is exact); with damping a tenth at most is left."""
+    """Thresholds alone follow every turn, and damping leaves a tenth of the transitions at most."""
     options = {"rise": rise, "fall": fall, "passes": passes, "fails": fails}
     without, _ = hour(**options, damping=None)
     damped, _ = hour(**options, damping=DAMPING)
@@ -55,13 +55,13 @@ def test_damping_saves_ten_transitions_in_eleven(rise, fall, passes, fails, alon
 
 
 def test_thresholds_of_two_stop_what_alternates_every_check():
-    """Rise and fall are enough against an endpoint that is faster than they are."""
+    """Thresholds of two stop an endpoint that alternates with every check."""
     events, _ = hour(rise=2, fall=2, passes=1, fails=1, damping=None)
     assert transitions(events) == 0
 
 
 def test_damping_has_a_limit():
-    """Who falls less often than ``slowest_period`` is never suppressed: that is what it says."""
+    """An endpoint that falls less often than ``slowest_period`` is never suppressed."""
     assert DAMPING.slowest_period == pytest.approx(60.0)
     events, _ = hour(rise=2, fall=3, passes=7, fails=6, damping=DAMPING)
     assert transitions(events) > 100
@@ -69,7 +69,7 @@ def test_damping_has_a_limit():
 
 
 def test_reuse_comes_at_the_time_of_the_formula():
-    """After the last fall: ``half_life * log2(penalty / reuse)`` later, at the next request, not before."""
+    """Reuse comes ``half_life * log2(penalty / reuse)`` after the last fall, at the next request, and not before."""
     events, balancer = hour(rise=1, fall=1, passes=1, fails=1, damping=DAMPING, calm_after=60.0)
     # It fell at 5, 15, ..., 55 s: every second check, seen or unseen.
     falls = [10.0 * k + 5.0 for k in range(6)]
@@ -84,14 +84,14 @@ def test_reuse_comes_at_the_time_of_the_formula():
 
 
 def test_suppression_is_bounded_after_the_last_fall():
-    """However long it flapped, it is back ``longest`` after it stopped."""
+    """An endpoint is back at most ``longest`` after its last fall, however long it flapped."""
     events, _ = hour(rise=1, fall=1, passes=1, fails=1, damping=DAMPING, calm_after=1800.0)
     back = [event.at for event in events if isinstance(event, Probing)][-1]
     assert 1800.0 < back <= 1795.0 + DAMPING.max_suppress + INTERVAL / 5 + 1e-9
 
 
 def test_the_last_endpoint_is_never_suppressed():
-    """Alone in its pool it flaps all hour and stays eligible; requests are always served."""
+    """An endpoint alone in its pool flaps all hour and stays eligible, and its requests are served."""
     events, balancer = hour(rise=1, fall=1, passes=1, fails=1, damping=DAMPING, others=())
     assert not [event for event in events if isinstance(event, Ejected | Suppressed)]
     assert balancer.stats().completed == int(HOUR / INTERVAL) * 5

@@ -37,7 +37,7 @@ def relative(structure):
 
 @pytest.mark.parametrize(("count", "vnodes", "runs"), [(10, 100, 60), (100, 100, 40), (1000, 10, 10)])
 def test_the_standard_error_of_a_ring(count, vnodes, runs):
-    """``sqrt((N-1)/(Nv+1))``; averaged over R rings, within ``5/sqrt(2R(N-1))`` of it."""
+    """The standard error of a ring is ``sqrt((N-1)/(Nv+1))``, within ``5/sqrt(2R(N-1))`` of it over R rings."""
     expected = math.sqrt((count - 1) / (count * vnodes + 1))
     squares = [
         np.mean((relative(HashRing(names(count, run), vnodes=vnodes)) - 1) ** 2) for run in range(runs)
@@ -60,7 +60,7 @@ def test_the_standard_error_of_a_ring(count, vnodes, runs):
     ],
 )
 def test_the_peak_of_a_ring(count, vnodes, peak):
-    """The integral equals the table; 40 rings average to it within five standard errors."""
+    """The peak of a ring is the integral of the table, within five standard errors of 40 rings."""
     assert abs(expected_peak(count, vnodes) - peak) < 6e-4
     runs = 40 if count <= 100 else 10
     peaks = [relative(HashRing(names(count, run), vnodes=vnodes)).max() for run in range(runs)]
@@ -72,19 +72,19 @@ def test_the_peak_of_a_ring(count, vnodes, peak):
     [(0.25, 10, 43), (0.10, 10, 248), (0.05, 10, 970), (0.25, 100, 115), (0.10, 100, 665), (0.25, 1000, 194)],
 )
 def test_points_for_a_wanted_imbalance(imbalance, count, vnodes):
-    """The published sizes."""
+    """The number of points for a wanted imbalance is that of the published sizes."""
     assert vnodes_for(imbalance, count) == vnodes
 
 
 @pytest.mark.parametrize(("imbalance", "count"), [(0.01, 100), (0.05, 7), (0.5, 1000)])
 def test_slots_for_a_wanted_imbalance(imbalance, count):
-    """No node of the table is farther above the mean."""
+    """With the slots for a wanted imbalance, no node of the table is farther above the mean."""
     size = table_size_for(imbalance, count)
     assert relative(MaglevTable(names(count), size=size)).max() <= 1 + imbalance + 1e-6
 
 
 def test_a_node_that_joins_takes_its_part():
-    """The moved part is Beta(v, Nv): mean 1/(N+1), sd = mean * sqrt(N/((N+1)v+1)); five of them."""
+    """The part that a joining node takes is Beta(v, Nv), within five standard deviations."""
     count, vnodes = 20, 100
     mean = 1 / (count + 1)
     spread = mean * math.sqrt(count / ((count + 1) * vnodes + 1))
@@ -106,7 +106,7 @@ def test_maglev_counts_are_floor_or_ceil(count, size):
 
 @pytest.mark.parametrize("weights", [[5, 3, 2], [1, 10, 100], [0.1, 0.7, 1.3, 2.9], [1] * 50 + [7.5] * 3])
 def test_maglev_counts_by_weight(weights):
-    """Within two slots of the exact share."""
+    """Slots of a weighted Maglev table are within two of the exact share."""
     table = MaglevTable({f"n{k:02}": weight for k, weight in enumerate(weights)}, size=1009)
     counts = np.bincount(table._owners, minlength=len(weights))
     exact = 1009 * np.array(weights) / sum(weights)
@@ -114,7 +114,10 @@ def test_maglev_counts_by_weight(weights):
 
 
 def test_what_one_failure_changes_in_a_maglev_table():
-    """N = 1000, M = 65537: 0.676 % of all slots, sd 0.029 of one rebuild; here the mean of five."""
+    """One failure changes 0.676 % of all slots of a Maglev table.
+
+    This is the mean of five, with N = 1000 and M = 65537.
+    """
     moved = [
         MaglevTable(names(1000, run)).moved(MaglevTable(names(1000, run)[:-1])) * 100 for run in range(5)
     ]
@@ -126,13 +129,13 @@ def test_what_one_failure_changes_in_a_maglev_table():
     [(1, 1, 0), (42, 57, 43), (0xDEAD10CC, 1, 0), (0xDEAD10CC, 666, 361), (256, 1024, 520)],
 )
 def test_published_vectors_of_jump_hash(key, buckets, bucket):
-    """Lamping and Veach 2014, as implementations in other languages have them."""
+    """Jump hash gives the published vectors of Lamping and Veach 2014."""
     assert jump(key, buckets) == bucket
 
 
 @pytest.mark.parametrize(("probes", "spread"), [(2, 0.577), (5, 0.333), (21, 0.156)])
 def test_peak_and_spread_of_multi_probe(probes, spread):
-    """Peak k/(k-1) and standard deviation 1/sqrt(2k-1) at N = 1000; five standard errors over 30 rings."""
+    """Multi-probe has peak k/(k-1) and standard deviation 1/sqrt(2k-1), within five standard errors over 30 rings."""
     found = [relative(MultiProbeHash(names(1000, run), probes=probes)) for run in range(30)]
     for values, expected in (
         ([one.max() for one in found], probes / (probes - 1)),
@@ -143,7 +146,7 @@ def test_peak_and_spread_of_multi_probe(probes, spread):
 
 @pytest.mark.parametrize(("capacity", "working"), [(2000, 1000), (1000, 100), (1000, 1000)])
 def test_mean_hashes_of_anchor(capacity, working):
-    """``1 + ln(capacity / working)``, within five standard errors."""
+    """The mean number of hashes of anchor is ``1 + ln(capacity / working)``, within five standard errors."""
     nodes = names(capacity)
     anchor = AnchorHash(nodes, capacity=capacity)
     chance = np.random.default_rng(7)
@@ -169,7 +172,7 @@ def test_mean_hashes_of_anchor(capacity, working):
 )
 @pytest.mark.parametrize("count", [3, 10, 100, 1000])
 def test_keys_are_spread_uniformly(make, count):
-    """Chi-square over 300 000 keys, numbers in a row and strings."""
+    """Keys are spread uniformly by chi-square: 300 000 numbers in a row and strings."""
     structure = make(names(count))
     for keys in (np.arange(300_000), [f"user:{number}" for number in range(100_000)]):
         counts = np.bincount(structure.lookup_many(keys), minlength=count)
@@ -178,7 +181,7 @@ def test_keys_are_spread_uniformly(make, count):
 
 
 def test_weighted_rendezvous_is_in_proportion():
-    """Weights 5, 3, 2 over 200 000 keys."""
+    """Weighted rendezvous has shares in proportion to weights 5, 3, 2 over 200 000 keys."""
     weights = {"a": 5.0, "b": 3.0, "c": 2.0}
     structure = RendezvousHash(weights)
     owners = Counter(structure.lookup_many(np.arange(200_000)).tolist())
@@ -188,7 +191,7 @@ def test_weighted_rendezvous_is_in_proportion():
 @pytest.mark.parametrize("factor", [1.0, 1.05, 1.25, 2.0])
 @pytest.mark.parametrize("make", [lambda w: HashRing(w, vnodes=1), RendezvousHash])
 def test_no_bound_is_ever_exceeded(make, factor):
-    """``ceil(factor * m * w / W)`` at every prefix, under placements and releases."""
+    """No node has more than ``ceil(factor * m * w / W)`` keys at any time, under placements and releases."""
     weights = {f"n{number}": 1.0 + number % 3 for number in range(12)}
     placed, chance, homes = BoundedPlacement(make(weights), factor=factor), np.random.default_rng(3), []
     whole = sum(weights.values())
@@ -205,7 +208,7 @@ def test_no_bound_is_ever_exceeded(make, factor):
 
 
 def test_an_infinite_bound_is_the_structure_itself():
-    """Every key with its owner."""
+    """With an infinite bound every key is placed with its owner."""
     ring = HashRing(names(10))
     placed = BoundedPlacement(ring, factor=1e12)
     assert [placed.place(key) for key in range(500)] == [ring.lookup(key) for key in range(500)]

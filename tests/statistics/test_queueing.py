@@ -86,20 +86,20 @@ def shortest_of_two(load, most=60):
 
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_one_server(load):
-    """M/M/1: 1 / (1 - load)."""
+    """One server has the mean time of M/M/1, 1 / (1 - load)."""
     found, _ = means(1, load, RoundRobin)
     agrees(found, 1.0 / (1.0 - load))
 
 
 @pytest.mark.parametrize("load", [0.5, 0.9])
 def test_ten_workers_of_one_queue(load):
-    """M/M/10, the central queue."""
+    """Ten workers of one queue have the mean time of M/M/10."""
     found, _ = means(1, load, RoundRobin, workers=10)
     agrees(found, erlang_c_mean(10, load))
 
 
 def test_round_robin():
-    """N = 10 at load 0.8."""
+    """Round robin over 10 servers has the mean time of theory at load 0.8."""
     found, _ = means(10, 0.8, RoundRobin)
     agrees(found, round_robin_mean(10, 0.8))
 
@@ -109,26 +109,29 @@ def test_round_robin():
     [(10, 0.5, 1.2859, 4e-4), (10, 0.8, 2.0756, 7e-4), (100, 0.5, 1.2673, 2e-4), (100, 0.8, 1.9591, 6e-4)],
 )
 def test_power_of_two_choices(n, load, exact, error):
-    """Distinct draws; the n = infinity column would be wrong by up to 14 % at n = 10."""
+    """Power of two choices has the mean time of distinct draws at n = 10.
+
+    The value for n = infinity is wrong by up to 14 %.
+    """
     found, _ = means(n, load, PowerOfChoices)
     agrees(found, exact, error)
 
 
 def test_three_choices():
-    """D = 3, load 0.9, n = 100."""
+    """Three choices have the mean time of theory at load 0.9 and n = 100."""
     found, _ = means(100, 0.9, lambda: PowerOfChoices(3))
     agrees(found, 2.0626, 6e-4)
 
 
 def test_the_shorter_of_two_queues():
-    """Least request with two servers is join-the-shortest-queue."""
+    """Least request with two servers has the mean time of join-the-shortest-queue."""
     found, _ = means(2, 0.8, LeastRequest)
     agrees(found, shortest_of_two(0.8))
 
 
 @pytest.mark.parametrize("selector", [PowerOfChoices, LeastRequest, RoundRobin])
 def test_identities(selector):
-    """Little's law, utilisation, and that arrivals see what is there on average (PASTA)."""
+    """Little's law, utilisation, and PASTA hold: arrivals see what is there on average."""
     found, report = means(10, 0.7, selector, requests=60_000, runs=1)
     rate = report.requests / report.seconds
     assert report.in_system == pytest.approx(rate * found[0], rel=0.01)
@@ -138,7 +141,7 @@ def test_identities(selector):
 
 @pytest.mark.parametrize("load", [0.5, 0.7, 0.8, 0.9, 0.95])
 def test_the_order_of_algorithms(load):
-    """Central queue <= shortest queue <= three choices <= two choices <= at random, at every load."""
+    """At every load the order is central queue <= shortest queue <= three choices <= two choices <= at random."""
     central, _ = means(1, load, RoundRobin, workers=10, runs=4)
     rows = [central] + [
         means(10, load, selector, runs=4)[0]

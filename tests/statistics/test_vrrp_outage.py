@@ -38,7 +38,10 @@ def kolmogorov(sample, low, high):
 
 @pytest.mark.parametrize("priority", [1, 100, 149])
 def test_a_death_at_a_random_phase_costs_a_uniform_outage(priority):
-    """Uniform in (down - interval, down): all of 200 runs inside, Kolmogorov-Smirnov p > 0.001, seed fixed."""
+    """The outage of a death at a random phase is uniform in (down - interval, down).
+
+    This holds for 200 runs with a fixed seed.
+    """
     random = Random(7)
     down = FIRST.down(INTERVAL, priority)
     found = [outage(VrrpDo.KILL, random.uniform(10.0, 20.0), k, priority) for k in range(RUNS)]
@@ -49,7 +52,7 @@ def test_a_death_at_a_random_phase_costs_a_uniform_outage(priority):
 
 @pytest.mark.parametrize("priority", [1, 100, 149])
 def test_a_resignation_costs_the_skew(priority):
-    """Within 5 ms, whenever it happens."""
+    """A resignation costs the skew, within 5 ms, whenever it happens."""
     random = Random(8)
     skew = FIRST.skew(INTERVAL, priority)
     for k in range(RUNS):
@@ -57,7 +60,7 @@ def test_a_resignation_costs_the_skew(priority):
 
 
 def test_the_gate_finds_a_wrong_distribution():
-    """Outages that are uniform in a range one tenth narrower do not pass."""
+    """A gate for the uniform distribution refuses outages in a range one tenth narrower."""
     random = Random(9)
     right = [random.uniform(2.0, 3.0) for _ in range(RUNS)]
     assert kolmogorov(right, 2.0, 3.0) > 0.001
