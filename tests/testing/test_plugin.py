@@ -59,7 +59,7 @@ def test_nothing_is_imported_for_tests_that_ask_for_nothing(tmp_path):
 
 
 def test_it_can_be_left_out(tmp_path):
-    """With ``-p no:balancekit`` the fixtures are unknown."""
+    """With ``-p no:balancekit`` the plugin's fixtures are unknown."""
     (tmp_path / "test_it.py").write_text("def test_it(manual_clock): ...\n", encoding="utf-8")
     done = run(tmp_path, "-p", "no:balancekit")
     assert done.returncode == 1
@@ -70,7 +70,7 @@ class TestFixtures:
     """In this very process."""
 
     def test_the_clock_stands_still(self, manual_clock):
-        """Its time moves by ``advance`` only."""
+        """The time of the clock moves by ``advance`` only."""
         assert isinstance(manual_clock, ManualClock)
         before = manual_clock()
         manual_clock.advance(2.5)
@@ -88,10 +88,10 @@ class TestFixtures:
 
     @pytest.mark.toy_servers("x")
     def test_servers_are_those_of_the_marker(self, toy_servers):
-        """The marker names them."""
+        """The marker names the servers that run."""
         assert [server.name for server in toy_servers] == ["x"]
 
     def test_there_are_two_servers_without_it(self, toy_servers):
-        """They are called a and b, and run."""
+        """Without the marker two servers called a and b run."""
         assert [server.name for server in toy_servers] == ["a", "b"]
         assert len(set(toy_servers.addresses)) == 2

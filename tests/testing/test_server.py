@@ -236,7 +236,7 @@ class TestServers:
             assert process.wait(10) == 0
 
     def test_the_command_says_what_is_wrong(self, capsys):
-        """A taken port is one line and status 1; a wrong count is a usage error."""
+        """A taken port is one line and status 1, and a wrong count is a usage error."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             assert main(["--count=1", f"--port={taken.getsockname()[1]}"]) == 1
         assert "choose another --port" in capsys.readouterr().err
