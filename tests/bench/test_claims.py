@@ -24,7 +24,7 @@ def tail(density, start, end, steps=400_000):
 
 @pytest.mark.parametrize("freedom", [10, 19, 50, 400])
 def test_students_factor_is_as_rare_as_z(freedom):
-    """The tail of Student's t beyond it, integrated, is that of the normal beyond five."""
+    """The tail of Student's t beyond the factor is that of the normal beyond five."""
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
     found = tail(lambda x: scale * (1.0 + x * x / freedom) ** (-(freedom + 1) / 2), student(freedom), 2_000.0)
     # The expansion is a little short at few degrees: less than twice as often as one in 3.5 million.
@@ -44,12 +44,12 @@ def test_the_chi_square_limit_is_as_rare_as_z(freedom):
 
 
 def test_chi_square_of_counts_is_pearsons():
-    """By hand: (10^2 / 50 + 10^2 / 50) / 1."""
+    """The chi-square of counts is Pearson's, as computed by hand: (10^2 / 50 + 10^2 / 50) / 1."""
     assert chi_square([60, 40], [0.5, 0.5]) == pytest.approx(4.0)
 
 
 def test_batches_know_the_error_of_a_mean():
-    """For independent values it is the textbook's, widened by Student's factor."""
+    """The error of a mean of independent values is the textbook's, widened by Student's factor."""
     values = np.random.default_rng(1).normal(size=200_000)
     exact = student(19) / Z / math.sqrt(200_000)
     assert batch_error(values) == pytest.approx(exact, rel=5.0 / math.sqrt(2 * 19))
@@ -60,12 +60,12 @@ def test_batches_know_the_error_of_a_mean():
     [(1.0, True), (1.4999, True), (0.5001, True), (1.5001, False), (0.4999, False), (math.nan, False)],
 )
 def test_a_claim_holds_within_five_standard_errors(measured, holds):
-    """To either side; what is not a number never holds."""
+    """A claim holds within five standard errors to either side, and never for a value that is not a number."""
     assert Claim.near("name", "text", measured, 1.0, 0.1).holds is holds
 
 
 def test_an_exact_claim_allows_rounding_and_nothing_else():
-    """An error of zero."""
+    """An exact claim has an error of zero and allows rounding only."""
     assert Claim.near("name", "text", 0.1 + 0.2, 0.3, 0.0).holds
     assert not Claim.near("name", "text", 0.3001, 0.3, 0.0).holds
     assert Claim.near("name", "text", 0.3, 0.3, 0.0).allowed == "exactly"
@@ -76,14 +76,14 @@ def test_an_exact_claim_allows_rounding_and_nothing_else():
     [(-math.inf, 2.0, "at most 2.0"), (2.0, math.inf, "at least 2.0"), (1.0, 2.0, "1.0 to 2.0")],
 )
 def test_what_is_allowed_in_words(low, high, says):
-    """One-sided and two-sided."""
+    """The text of what is allowed tells one-sided claims from two-sided ones."""
     claim = Claim(name="n", text="t", measured=1.5, right=None, low=low, high=high, form=".1f")
     assert claim.allowed == says
     assert claim.data()["low"] == (None if low == -math.inf else low)
 
 
 def test_tables_of_one_name_become_one():
-    """Parts add rows; claims stay in order."""
+    """Tables of one name become one: parts add rows, and claims stay in order."""
     table = Table(
         name="t", title="T", columns=(Column(name="a", form=".1f"), Column(name="b")), rows=((1.0, "x"),)
     )
@@ -115,7 +115,7 @@ class TestBusyMachine:
 
     @pytest.mark.parametrize(("wall", "busy"), [(1.0, False), (1.2, False), (1.6, True), (4.0, True)])
     def test_a_timer_that_waits_for_the_processor_is_busy(self, monkeypatch, wall, busy):
-        """A quarter more on the wall than at work is the limit."""
+        """A timer reports a busy processor above a quarter more time on the wall than at work."""
         work = iter(range(10**6))
         at = [0.0]
 

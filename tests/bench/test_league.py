@@ -24,7 +24,7 @@ def others(**ahead):
 
 
 def test_the_best_are_those_of_the_least_averages():
-    """One by p99 and one by the mean; the first name of equal ones."""
+    """The best by p99 and the best by the mean have the least averages. Of equal ones the first name counts."""
     assert best_others(others(random=(1.0, 3.0), least_request=(3.0, 1.0))) == ("random", "least request")
     assert best_others(others()) == (min(OTHERS), min(OTHERS))
     uneven = [one for one in others() if one.choice != "random"] + [
@@ -35,7 +35,10 @@ def test_the_best_are_those_of_the_least_averages():
 
 
 def test_ratios_are_over_the_seeds_of_the_measurement():
-    """The best other is chosen by the rest: what it does later counts in the ratio alone."""
+    """The best other is chosen by the seeds that are not measured.
+
+    What it does in the measured ones counts in the ratio alone.
+    """
     found = others(random=(1.0, 1.0))
     ratios = (0.5, 1.0, 2.0)
     for seed, ratio in zip(MEASURED, ratios, strict=True):
@@ -64,7 +67,7 @@ def test_ratios_are_over_the_seeds_of_the_measurement():
     ],
 )
 def test_a_cell_is_good_within_a_tenth_or_a_fifth(load, p99, mean, errors, good):
-    """The p99, the mean and the errors, each alone, make it a bad one."""
+    """A cell is bad by its p99, its mean or its errors alone, beyond a tenth or a fifth."""
     cell = CELL.replace(load=load)
     found = others(random=(1.0, 1.0))
     for seed in MEASURED:
@@ -73,7 +76,7 @@ def test_a_cell_is_good_within_a_tenth_or_a_fifth(load, p99, mean, errors, good)
 
 
 def test_few_pairs_widen_the_interval():
-    """One pair says nothing of the spread."""
+    """With a single pair, the interval has no upper bound."""
     found = others(random=(1.0, 1.0))
     found += [run(DEFAULT, 3, 0.5), run("random", 3, 1.0), run(CENTRAL, 3, 1.0)]
     assert standing(CELL, found).p99_high == math.inf

@@ -84,14 +84,14 @@ def _meet(a, b):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_text_can_be_read(drawn, name):
-    """No text is cut off at the border, and none lies on another or on a bar."""
+    """No text of a picture is cut off at the border, and none lies on another or on a bar."""
     with styled():
         assert legible(drawn[name]) == ([], [])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_axis_says_what_it_shows(drawn, name):
-    """A label below each, or names at each row; a finding above all, at most two lines."""
+    """Every axis has a label below it, or names at each row. The finding above has at most two lines."""
     figure = drawn[name]
     for axes in figure.axes:
         assert axes.get_xlabel()
@@ -104,7 +104,7 @@ def test_every_axis_says_what_it_shows(drawn, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_files_are_pictures(folder, name):
-    """A PNG with ink on it, at least 1 000 pixels wide, and an SVG that is XML and fits the README."""
+    """A picture is a PNG with ink, at least 1 000 pixels wide, and an SVG that is XML and fits the README."""
     pixels = imread(folder / f"{name}.png")
     assert pixels.shape[1] >= 1_000
     assert 0.01 < float((pixels[..., :3].min(axis=2) < 0.9).mean()) < 0.6
@@ -115,7 +115,7 @@ def test_files_are_pictures(folder, name):
 
 
 def test_the_same_figures_give_the_same_svg(results):
-    """Byte by byte: no date, no random ids."""
+    """The same figures give the same SVG byte by byte, without a date or random ids."""
     one, other = [
         svg(draw("disruption", results.topics["disruption"])["disruption-moved"], "m") for _ in range(2)
     ]
@@ -151,7 +151,10 @@ class Page(HTMLParser):
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(folder, results):
-    """Every picture is in it; no script, no font, no link to elsewhere; ids are unique."""
+    """The report is one page with every picture in it.
+
+    It has no script, no font and no link to elsewhere, and ids are unique.
+    """
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page()
     page.feed(text)
@@ -177,7 +180,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(folder, results):
 
 @pytest.mark.parametrize("name", CARDS)
 def test_every_card_can_be_read(name):
-    """Shares sum to one, nothing is cut off, and the committed file is a picture under 40 kB."""
+    """On every card shares sum to one and nothing is cut off. The committed file is a picture under 40 kB."""
     figures = figures_of(name)
     assert sum(figures.shares) == pytest.approx(1.0)
     with styled(name):
@@ -192,7 +195,7 @@ def test_every_card_can_be_read(name):
 
 
 def test_every_card_has_a_name_of_its_own():
-    """A structure and a selector of one name would overwrite each other's file."""
+    """Every card has a name of its own, so that none overwrites another's file."""
     assert len(CARDS) == len(set(CARDS)) == len(SELECTORS) - 1 + len(STRUCTURES)
     pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))
     committed = {file.stem for file in (ROOT / "docs" / "pictures").glob("*.svg")}
@@ -200,6 +203,6 @@ def test_every_card_has_a_name_of_its_own():
 
 
 def test_an_unknown_card_is_refused():
-    """By name, saying which there are."""
+    """An unknown card is refused by name, with those there are."""
     with pytest.raises(ConfigurationError, match="one of RoundRobin"):
         figures_of("Roulette")

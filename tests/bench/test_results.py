@@ -14,7 +14,7 @@ FILES = sorted((BENCHMARKS / "results").glob("*.json"))
 
 
 def test_results_of_all_benchmarks_are_kept():
-    """Of those that can keep them, and of no other."""
+    """The results of all benchmarks that can keep them are kept, and of no other."""
     sources = (file.read_text(encoding="utf-8") for file in BENCHMARKS.rglob("*.py"))
     saves = re.compile(r"^ +save\(\s*\"(\w+)\"", re.MULTILINE)
     savers = {name for source in sources for name in saves.findall(source)}
@@ -24,7 +24,7 @@ def test_results_of_all_benchmarks_are_kept():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_kept_results_say_where_they_are_from(file):
-    """Machine, versions, and figures that are ratios."""
+    """Kept results have the machine, the versions, and figures that are ratios."""
     kept = json.loads(file.read_text(encoding="utf-8"))
     assert kept["benchmark"] == file.stem
     assert {"python", "machine", "system"} <= set(kept["machine"])
@@ -34,7 +34,7 @@ def test_kept_results_say_where_they_are_from(file):
 
 
 def test_a_comparison_shows_what_changed():
-    """Old, new and the factor; what is in one only; small changes on request not at all."""
+    """A comparison shows old, new and the factor, and what is in one only. Small changes can be left out."""
     old = {"machine": {}, "versions": {"numpy": "1"}, "figures": {"a": 2.0, "b": 10.0, "gone": 1.0}}
     new = {"machine": {}, "versions": {"numpy": "2"}, "figures": {"a": 3.0, "b": 10.5, "come": 1.0}}
     lines = compare(old, new, 1.2)
@@ -48,7 +48,7 @@ def test_a_comparison_shows_what_changed():
 
 
 def test_what_is_no_result_is_refused(tmp_path, capsys):
-    """Status 2 and the reason."""
+    """A file that is no result is refused with status 2 and the reason."""
     wrong = tmp_path / "wrong.json"
     wrong.write_text("{}", encoding="utf-8")
     assert main([str(FILES[0]), str(wrong)]) == 2

@@ -51,7 +51,7 @@ def run():
 
 @pytest.mark.parametrize("name", builtin_scenarios())
 def test_every_text_can_be_read(name):
-    """No text is cut off at the border, and no two lie on each other; in every built-in scenario, cut short."""
+    """In every built-in scenario no text is cut off at the border, and no two lie on each other."""
     scenario = load_scenario(name).replace(requests=600, warm_up=60)
     reports = {balancer: scenario.run(balancer) for balancer in scenario.balancers}
     found = compared(scenario, reports)
@@ -63,7 +63,7 @@ def test_every_text_can_be_read(name):
 
 
 def test_tables_are_the_reports(run):
-    """Quantiles, errors and shares, for each balancer and endpoint."""
+    """Tables have the quantiles, errors and shares of the reports, for each balancer and endpoint."""
     scenario, reports = run
     found = compared(scenario, reports)
     for name, report in reports.items():
@@ -81,7 +81,10 @@ def test_tables_are_the_reports(run):
 
 
 def test_the_command_writes_pictures_data_and_a_page(tmp_path, capsys):
-    """In a folder that was not there; what is printed is data and nothing else."""
+    """The command writes pictures, data and a page into a folder that was not there.
+
+    It prints data and nothing else.
+    """
     (tmp_path / "mine.toml").write_text(MINE, encoding="utf-8")
     home = tmp_path / "deep" / "report"
     assert main(["simulate", str(tmp_path / "mine.toml"), "--out", str(home), "--json"]) == 0
@@ -107,7 +110,7 @@ def test_the_command_writes_pictures_data_and_a_page(tmp_path, capsys):
 
 
 def test_a_report_of_none_served_has_no_curve(tmp_path):
-    """All servers hang: there is a page, without a picture of times."""
+    """A report of a run in which all servers hang has a page, without a picture of times."""
     text = MINE.replace(
         "[[balancers]]",
         '[[faults]]\nkind = "hang"\nendpoint = "s-0"\nat = 0.0\nseconds = 1e9\n\n[[balancers]]',

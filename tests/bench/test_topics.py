@@ -26,7 +26,7 @@ def claims(results, topic):
 
 @pytest.mark.parametrize("topic", ["distribution", "disruption", "latency"])
 def test_every_claim_holds(results, topic):
-    """At a tolerance of five standard errors."""
+    """Every claim holds at a tolerance of five standard errors."""
     assert [c.text for c in results.topics[topic].claims if not c.holds] == []
     assert len(results.topics[topic].claims) >= 50
 
@@ -56,14 +56,14 @@ def test_the_claims_that_are_quoted_are_measured(results, topic, name, right):
 
 
 def test_names_of_claims_are_unique(results):
-    """They are what a stored figure is found by."""
+    """Names of claims are unique, as a stored figure is found by them."""
     for findings in results.topics.values():
         names = [claim.name for claim in findings.claims]
         assert len(names) == len(set(names))
 
 
 def test_every_selector_and_structure_is_measured(results):
-    """None is left out of the tables."""
+    """Every selector and structure is in the tables."""
     shares = results.topics["distribution"]
     assert {row["selector"] for row in shares["selectors"].where()} == set(SELECTORS)
     assert {row["structure"] for row in shares["structures"].where()} == set(STRUCTURES)
@@ -83,7 +83,7 @@ def test_subjects_are_all_there_is():
 
 
 def test_the_same_seed_gives_the_same_figures(results):
-    """Bit by bit; another seed gives others, which hold as well."""
+    """The same seed gives the same figures bit by bit. Another seed gives others, which hold as well."""
     told = []
     again = measure(["disruption"], seed=1, quick=True, progress=lambda *facts: told.append(facts))
     assert again.data()["topics"]["disruption"] == results.data()["topics"]["disruption"]
@@ -124,7 +124,7 @@ def test_the_data_are_plain_and_complete(results):
 
 
 def test_processes_change_nothing(results):
-    """Simulated in two processes or in this one: the same figures."""
+    """Simulation in two processes gives the same figures as in one."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
         part = next(steps("latency", quick=True, executor=processes)).run()
     assert part.claims == results.topics["latency"].claims[: len(part.claims)]
@@ -154,7 +154,7 @@ def run(topic, label):
 
 
 def test_a_structure_that_moves_too_much_is_found_out(monkeypatch):
-    """Jump hash passed off as a structure of which any may leave."""
+    """Jump hash passed off as a structure of which any node may leave is found out."""
     wrong = STRUCTURES | {"JumpHash": StructureCase(make=JumpHash)}
     monkeypatch.setattr(disruption, "STRUCTURES", wrong)
     found = run("disruption", "JumpHash, 10 servers")
@@ -168,7 +168,7 @@ def test_a_table_passed_off_as_a_ring_is_found_out(monkeypatch):
 
 
 def test_a_selector_that_is_not_by_lot_is_found_out(monkeypatch):
-    """Everything to the first, called random."""
+    """A selector that picks the first and claims to be random is found out."""
     monkeypatch.setattr(
         selection, "SELECTORS", {"UniformRandom": SelectorCase(make=First, weighted=False, exact="random")}
     )
