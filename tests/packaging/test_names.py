@@ -66,13 +66,13 @@ def test_star_import_gives_exactly_the_public_names():
 
 @pytest.mark.parametrize("line", ["import balancekit", "from balancekit import LoadBalancer as B; B(['a'])"])
 def test_importing_loads_nothing_heavy(line):
-    """No client, no numpy, no hypothesis; nor what is slow in the standard library."""
+    """Importing the library loads no client, no numpy, no hypothesis, and no slow module of the standard library."""
     loaded = set(run(f"import sys; {line}; print(*sys.modules)").split())
     assert loaded.isdisjoint(HEAVY)
 
 
 def test_importing_the_package_alone_loads_next_to_nothing():
-    """Names are found when they are used."""
+    """Importing the package alone loads next to nothing: names are found when they are used."""
     before = "import sys; b = set(sys.modules); import balancekit; print(*sorted(set(sys.modules) - b))"
     assert set(run(before).split()) <= {
         "balancekit",

@@ -38,7 +38,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 
 
 def test_the_wheel_works_alone(wheel):
-    """Imported from the archive itself, without the source tree, a balancer balances."""
+    """A balancer works when it is imported from the wheel itself, without the source tree."""
     code = "import balancekit; lb = balancekit.LoadBalancer(['a']); print(lb.acquire().target, balancekit.__file__)"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
