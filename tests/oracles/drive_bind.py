@@ -29,12 +29,16 @@ def candidates(trace: Json) -> Iterator[Json]:
         order = _order(trace["config"]["directives"], 0)
         yield _geo.counted(lambda: order.arrange(addresses, rng)[:1], requests)
         return
+    if trace["kind"] != "sequence":
+        raise ValueError(f"a kind we do not have: {trace['kind']}")
     for start in range(len(addresses)):
         order = _order(trace["config"]["directives"], start)
         yield {"outputs": [list(order.arrange(addresses, rng)) for _ in range(requests)]}
 
 
 def _order(directives: Json, start: int) -> RrsetOrder:
+    if directives.keys() not in ({"round-robin"}, {"rrset-order"}):
+        raise ValueError(f"directives we do not have: {', '.join(directives)}")
     if "round-robin" in directives:
         return nsd_order(round_robin=directives["round-robin"] == "yes", start=start)
     return RrsetOrder(directives["rrset-order"], start=start)

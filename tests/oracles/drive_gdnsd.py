@@ -44,8 +44,12 @@ def candidates(trace: Json) -> Iterator[Json]:
                 _option_reply(trace["config"]["networks"], query) for query in trace["inputs"]["queries"]
             ]
         }
+    elif trace["kind"] == "answers":
+        yield _answers(trace)
+    elif trace["kind"] == "distribution":
+        yield _counts(trace)
     else:
-        yield _answers(trace) if trace["kind"] == "answers" else _counts(trace)
+        raise ValueError(f"a kind we do not have: {trace['kind']}")
 
 
 def _answers(trace: Json) -> Json:
@@ -61,11 +65,12 @@ def _answers(trace: Json) -> Json:
 def _counts(trace: Json) -> Json:
     policy, rng = _policy(trace), Random(SEED)
     config, client = trace["config"], Client(address="127.0.0.1")
-    addresses = _addresses(config)
-    return _geo.counted(
-        lambda: [addresses[id] for id in _ask(policy, client, config, rng).chosen],
-        trace["inputs"]["requests"],
-    )
+    addresses, limits = _addresses(config), gdnsd.ttl_limits(config["ttl"])
+    answers = [_ask(policy, client, config, rng) for _ in range(trace["inputs"]["requests"])]
+    drawn = iter(answers)
+    found = _geo.counted(lambda: [addresses[id] for id in next(drawn).chosen], len(answers))
+    found["outputs"]["ttl"] = sorted({limits.of(answer.ttl) for answer in answers})
+    return found
 
 
 def _policy(trace: Json) -> Policy:

@@ -29,6 +29,8 @@ HAPPENINGS = {
     "partition": VrrpDo.SPLIT,
     "heal": VrrpDo.HEAL,
 }
+WITHOUT_EFFECT = ("garp_", "vrrp_garp_", "notify", "accept", "dont_track_primary")
+"""How directives begin that change neither states nor packets."""
 SCRIPT_PHASES = (0.0, 0.25, 0.5, 0.75)
 """When a tracked script may run, in parts of its interval after the router began."""
 
@@ -166,6 +168,8 @@ def _instance(server: Json, instance: Json) -> Instance:
             words[name] = float(values[0])
         elif name == "down_timer_adverts":
             words[name] = int(values[0])
+        elif not name.startswith(WITHOUT_EFFECT):
+            raise ValueError(f"a directive we do not have: {name}")
     return Instance(
         virtual_router_id=instance["vrid"],
         virtual_ipaddress=tuple(instance["vips"]),

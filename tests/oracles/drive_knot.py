@@ -31,6 +31,8 @@ def candidates(trace: Json) -> Iterator[Json]:
     config, inputs = trace["config"], trace["inputs"]
     if trace["kind"] == "distribution":
         yield _counts(config, inputs)
+    elif trace["kind"] != "answers":
+        raise ValueError(f"a kind we do not have: {trace['kind']}")
     elif trace["algorithm"] == "client-subnet option":
         yield {"outputs": [_option_reply(config["networks"], query) for query in inputs["queries"]]}
     else:

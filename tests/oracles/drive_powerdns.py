@@ -39,6 +39,8 @@ def candidates(trace: Json) -> Iterator[Json]:
         yield _counts(config, inputs)
     elif trace["kind"] == "timeline":
         yield {"outputs": _settled(native, inputs, config)}
+    elif trace["kind"] != "answers":
+        raise ValueError(f"a kind we do not have: {trace['kind']}")
     elif trace["algorithm"] == "client-subnet option":
         yield {"outputs": [_option_reply(config["networks"], query) for query in inputs["queries"]]}
     elif "services:" in native:

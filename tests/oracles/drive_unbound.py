@@ -26,6 +26,8 @@ SEED = 20_260_805
 def candidates(trace: Json) -> Iterator[Json]:
     """Yield what the recorded members may be, computed from configuration and inputs alone."""
     config = trace["config"]
+    if trace["kind"] != "answers":
+        raise ValueError(f"a kind we do not have: {trace['kind']}")
     addresses = config["datacenters"]
     geo = gdnsd.geo_map({"datacenters": list(addresses), "nets": config["networks"]})
     authority = gdnsd.geoip(geo, {name: gdnsd.multifo([name]) for name in addresses})

@@ -134,6 +134,8 @@ def replay(trace: Json) -> Verdict:
             admissible(trace, driver.follow(question(trace)), verdict)
         else:
             judge(trace, driver.candidates(question(trace)), verdict)
+        if not verdict.total and not verdict.difference:
+            verdict.difference = "nothing recorded that the rule compares"
     except Exception as error:
         verdict.difference = f"{type(error).__name__}: {error}"
     return verdict
@@ -351,9 +353,14 @@ def fewest(trace: Json, answer: Json, verdict: Verdict) -> None:
 
 
 def statistically(recorded: Any, ours: Any, verdict: Verdict) -> None:
-    """Compare counts, or counts per window of time, as two samples."""
+    """Compare counts, or counts per window of time, as two samples; all TTLs that were seen, exactly, if ours says them."""
     if isinstance(recorded, Mapping):
         pairs = [("", recorded["counts"], ours["counts"])]
+        if "ttl" in recorded and "ttl" in ours:
+            verdict.total += 1
+            verdict.equal += recorded["ttl"] == ours["ttl"]
+            if recorded["ttl"] != ours["ttl"]:
+                verdict.difference = f"ttl: recorded {recorded['ttl']}, ours {ours['ttl']}"
     else:
         pairs = [(f"{w['from']:g}-{w['to']:g} s: ", w["counts"], within(w, ours)) for w in recorded]
     for where, theirs, mine in pairs:
@@ -484,6 +491,8 @@ def last_weights(trace: Json, answer: Json) -> tuple[int, int, str]:
     equal = total = 0
     difference = ""
     whole, weights = sum(theirs["picks"].values()), sum(theirs["weights"].values())
+    if theirs["weights"].keys() != mine["weights"].keys():
+        raise ValueError(f"weights of {sorted(theirs['weights'])}, ours of {sorted(mine['weights'])}")
     for name, weight in theirs["weights"].items():
         total += 1
         share = whole * weight / weights
@@ -551,10 +560,11 @@ def admitted(trace: Json, answer: Json) -> tuple[int, int, str]:
 
 def near(trace: Json, answer: Json) -> tuple[int, int, str]:
     """Compare counts; theirs are within 3 of exact shares, and ours within 1."""
-    theirs, mine = trace["outputs"]["counts"], answer["outputs"]["counts"]
-    wrong = [name for name in theirs if abs(theirs[name] - mine[name]) > 4]
+    theirs, mine = Counter(trace["outputs"]["counts"]), Counter(answer["outputs"]["counts"])
+    names = sorted({*theirs, *mine})
+    wrong = [name for name in names if abs(theirs[name] - mine[name]) > 4]
     difference = f"{wrong[0]}: recorded {theirs[wrong[0]]}, ours {mine[wrong[0]]}" if wrong else ""
-    return len(theirs) - len(wrong), len(theirs), difference
+    return len(names) - len(wrong), len(names), difference
 
 
 def elections(trace: Json, answer: Json) -> tuple[int, int, str]:

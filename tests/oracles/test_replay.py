@@ -322,6 +322,78 @@ def test_what_cannot_be_replayed_is_a_failure(tmp_path):
     assert [verdict["passed"] for verdict in json.loads(done.stdout)] == [False] * 3
 
 
+UNKNOWN_KINDS = (
+    "gdnsd-multifo-0.5-uud", "pdns-view-s", "knot-geoip-sub-s", "bind-rrset-order-cyclic-4", "nsd-round-robin-yes-4",
+    "unbound-ecs-cache-s", "linux-resilient-create",
+)  # fmt: skip
+"""A trace of each driver that answers several kinds, or one alone."""
+
+
+@pytest.mark.parametrize("name", UNKNOWN_KINDS)
+def test_a_kind_that_a_driver_does_not_have_is_a_failure_that_names_it(name):
+    """No driver takes a trace for one of another kind."""
+    verdict = replay.replay({**load(DATA / f"{name}.json"), "kind": "weather"})
+    assert not verdict.passed
+    assert "a kind we do not have: weather" in verdict.difference
+
+
+def with_directive(trace):
+    """Give an instance of keepalived a directive that decides."""
+    trace["config"]["servers"][0]["instances"][0]["extra"] = ["higher_prio_send_advert"]
+
+
+def with_order(trace):
+    """Give a name server a directive beside the known one."""
+    trace["config"]["directives"]["sortlist"] = "on"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "named"),
+    [
+        ("keepalived-kill-adv0.1", with_directive, "higher_prio_send_advert"),
+        ("bind-rrset-order-cyclic-4", with_order, "sortlist"),
+        ("nsd-round-robin-yes-4", with_order, "sortlist"),
+    ],
+)
+def test_a_directive_that_a_driver_does_not_have_is_a_failure_that_names_it(name, change, named):
+    """No driver passes over a directive that changes what the server does."""
+    trace = load(DATA / f"{name}.json")
+    change(trace)
+    verdict = replay.replay(trace)
+    assert not verdict.passed
+    assert named in verdict.difference
+
+
+@pytest.mark.parametrize(
+    ("name", "nothing"),
+    [
+        ("envoy-adaptive-fixed-minrtt", {"outputs": []}),
+        ("gdnsd-multifo-0.5-uud", {"outputs": [], "inputs": {"queries": []}}),
+        ("gdnsd-weighted-cname", {"outputs": {"counts": {}}, "inputs": {"requests": 0}}),
+    ],
+)
+def test_a_trace_in_which_nothing_is_compared_is_a_failure(name, nothing):
+    """Without a single recorded entry that the rule compares, a file does not pass."""
+    verdict = replay.replay({**load(DATA / f"{name}.json"), **nothing})
+    assert not verdict.passed
+    assert not verdict.equal
+
+
+def test_the_judge_notices_a_wrong_ttl_of_drawn_answers():
+    """Counts that agree do not hide another TTL."""
+    trace = load(DATA / "gdnsd-weighted-cname.json")
+    assert replay.replay(trace).passed
+    trace["outputs"]["ttl"] = [seconds + 1 for seconds in trace["outputs"]["ttl"]]
+    assert replay.replay(trace).difference.startswith("ttl: ")
+
+
+def test_the_judge_notices_a_server_that_only_we_picked():
+    """A share that is recorded for no server counts as a share of 0."""
+    trace = load(DATA / "grpc-wrr-basic.json")
+    trace["outputs"]["counts"].pop("a")
+    assert replay.replay(trace).difference.startswith("a: recorded 0")
+
+
 @pytest.mark.timeout(600)
 def test_families_without_a_driver_are_counted_and_fail_nothing(tmp_path, every_verdict):
     """A server or a deciding field that no driver reads: a line with the family and its files, and exit status 0."""
