@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -13,7 +15,7 @@ from balancekit.errors import ConfigurationError
 from balancekit.loads import InFlight
 from balancekit.snapshot import Node, PickContext, Snapshot
 
-__all__ = ["TextSelector", "check_counts"]
+__all__ = ["TextSelector", "check_counts", "matches_enough", "single_precision"]
 
 
 class TextSelector(ConstructorRepr, ABC):
@@ -53,6 +55,32 @@ def check_counts(open: Mapping[str, int]) -> None:
     """Refuse open requests that are of no server, or fewer than none."""
     if not open or min(open.values()) < 0:
         raise ConfigurationError("open", open, "the open requests, >= 0, of at least one server")
+
+
+def single_precision(value: float) -> float:
+    """Return a number as 32 bits hold it, as the routers keep and compute their thresholds.
+
+    Example
+    -------
+    >>> 1.16 * 25 == 29.0, single_precision(single_precision(1.16) * 25) == 29.0
+    (False, True)
+    """
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def matches_enough(matched: int, length: int, threshold: float) -> bool:
+    """Return whether the part of a text that matches is above a threshold of single precision.
+
+    Example
+    -------
+    >>> threshold = single_precision(0.29)
+    >>> matches_enough(29, 100, threshold), matches_enough(30, 100, threshold), matches_enough(0, 0, threshold)
+    (False, True, False)
+    """
+    return length > 0 and single_precision(single_precision(matched) / single_precision(length)) > threshold
 
 
 def _text(key: str | bytes | int | None) -> str:

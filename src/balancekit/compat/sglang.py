@@ -15,7 +15,7 @@ from typing import final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit.compat._text_selector import TextSelector, check_counts
+from balancekit.compat._text_selector import TextSelector, check_counts, matches_enough, single_precision
 
 __all__ = ["CacheAware"]
 
@@ -56,17 +56,21 @@ class CacheAware(TextSelector):
         max_tree_size: int = 2**26,
     ) -> None:
         super().__init__(valid.integer("max_tree_size", max_tree_size, minimum=1))
-        self._threshold = valid.number("cache_threshold", cache_threshold, minimum=0.0, maximum=1.0)
+        self._threshold = single_precision(
+            valid.number("cache_threshold", cache_threshold, minimum=0.0, maximum=1.0)
+        )
         self._absolute = valid.integer("balance_abs_threshold", balance_abs_threshold, minimum=0)
-        self._relative = valid.number("balance_rel_threshold", balance_rel_threshold, minimum=1.0)
+        self._relative = single_precision(
+            valid.number("balance_rel_threshold", balance_rel_threshold, minimum=1.0)
+        )
 
     @checked_arguments
     def admissible(self, text: str, open: Mapping[str, int]) -> AbstractSet[str]:
         """Return the servers that the rule may pick, given the open requests of all."""
         check_counts(open)
         fewest, most = min(open.values()), max(open.values())
-        if not (most - fewest > self._absolute and most > self._relative * fewest):
+        if not (most - fewest > self._absolute and most > single_precision(self._relative * fewest)):
             holders, longest = self.history.holders(text, open.keys())
-            if holders and longest > self._threshold * len(text):
+            if holders and matches_enough(longest, len(text), self._threshold):
                 return holders
         return {server for server, count in open.items() if count == fewest}

@@ -16,7 +16,7 @@ from typing import Final, final
 
 from balancekit._support import validation as valid
 from balancekit._support.arguments import checked_arguments
-from balancekit.compat._text_selector import TextSelector, check_counts
+from balancekit.compat._text_selector import TextSelector, check_counts, matches_enough, single_precision
 
 __all__ = ["CacheAware"]
 
@@ -58,9 +58,13 @@ class CacheAware(TextSelector):
         max_tree_size: int = 2**26,
     ) -> None:
         super().__init__(valid.integer("max_tree_size", max_tree_size, minimum=1))
-        self._threshold = valid.number("cache_threshold", cache_threshold, minimum=0.0, maximum=1.0)
+        self._threshold = single_precision(
+            valid.number("cache_threshold", cache_threshold, minimum=0.0, maximum=1.0)
+        )
         self._absolute = valid.number("spill_abs_threshold", spill_abs_threshold, minimum=0.0)
-        self._relative = valid.number("spill_rel_threshold", spill_rel_threshold, minimum=0.0)
+        self._relative = single_precision(
+            valid.number("spill_rel_threshold", spill_rel_threshold, minimum=0.0)
+        )
 
     @checked_arguments
     def admissible(self, text: str, open: Mapping[str, int]) -> AbstractSet[str]:
@@ -70,7 +74,7 @@ class CacheAware(TextSelector):
         margin = min(self._absolute, max(MIN_MARGIN, 2.0 * math.sqrt(mean)))
         least = {server for server, count in open.items() if count == min(open.values())}
         holders, longest = self.history.holders(text, open.keys())
-        if not holders or longest <= self._threshold * len(text):
+        if not holders or not matches_enough(longest, len(text), self._threshold):
             return least
         over = {
             server

@@ -71,6 +71,29 @@ def test_sglang_gives_up_affinity_when_out_of_balance():
     assert policy.admissible("pro234567890", {"a": 1, "b": 0}) == {"b"}
 
 
+@pytest.mark.parametrize("make", [sglang.CacheAware, smg.CacheAware], ids=["sglang", "smg"])
+@pytest.mark.parametrize(("threshold", "matched"), [(0.29, 29), (0.57, 57), (0.3, 30), (1.0, 100)])
+def test_a_match_that_equals_the_threshold_is_not_enough(make, threshold, matched):
+    """The part that matches is compared as a quotient, so 29 of 100 characters are not above 0.29; one more is."""
+    policy = make(cache_threshold=threshold)
+    policy.history.add("a", "x" * matched)
+    assert policy.admissible("x" * matched + "y" * (100 - matched), {"a": 1, "b": 0}) == {"b"}
+    if matched < 100:
+        policy.history.add("a", "x" * (matched + 1))
+        assert policy.admissible("x" * (matched + 1) + "y" * (99 - matched), {"a": 1, "b": 0}) == {"a"}
+
+
+def test_sglang_multiplies_its_factor_in_single_precision():
+    """29 open requests are not more than 1.16 times 25, though they are in double precision; no factor is too large."""
+    policy = sglang.CacheAware(balance_abs_threshold=2, balance_rel_threshold=1.16)
+    policy.history.add("a", "prompt")
+    assert policy.admissible("prompt", {"a": 29, "b": 25}) == {"a"}
+    assert policy.admissible("prompt", {"a": 30, "b": 25}) == {"b"}
+    policy = sglang.CacheAware(balance_abs_threshold=2, balance_rel_threshold=1e300)
+    policy.history.add("a", "prompt")
+    assert policy.admissible("prompt", {"a": 23, "b": 1}) == {"a"}
+
+
 def test_smg_passes_over_only_the_server_that_is_too_busy():
     """A holder within the margin stays allowed beside one that is not."""
     policy = smg.CacheAware(spill_abs_threshold=4)
