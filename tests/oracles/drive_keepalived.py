@@ -33,21 +33,30 @@ WITHOUT_EFFECT = ("garp_", "vrrp_garp_", "notify", "accept", "dont_track_primary
 """How directives begin that change neither states nor packets."""
 SCRIPT_PHASES = (0.0, 0.25, 0.5, 0.75)
 """When a tracked script may run, in parts of its interval after the router began."""
+NOTICED_S = 0.01
+"""By how much a start may have been noticed earlier or later than that of another router."""
 
 
 def candidates(trace: Json) -> Iterator[Json]:
-    """Yield what the recorded members may be: one answer, or one for each phase of tracked scripts."""
+    """Yield what the recorded members may be: one answer, or one for each phase of tracked scripts.
+
+    Then the same where one router began a little later than was noticed: it decides between timers that end together.
+    """
     phases = (
         SCRIPT_PHASES if any("track_scripts" in server for server in trace["config"]["servers"]) else (0.0,)
     )
-    for phase in phases:
-        yield {"outputs": _play(trace, phase)}
+    routers = sorted({router for router, _, _ in trace["inputs"]["began"]})
+    for late in (None, *routers):
+        for phase in phases:
+            yield {"outputs": _play(trace, phase, late)}
 
 
-def _play(trace: Json, phase: float) -> list[Json]:
+def _play(trace: Json, phase: float, late: str | None) -> list[Json]:
     servers = {server["name"]: server for server in trace["config"]["servers"]}
     makers = {name: maker for name, server in servers.items() if (maker := _maker(server)) is not None}
-    began = _began(trace["inputs"]["began"])
+    began = _began(
+        [(router, name, t + NOTICED_S * (router == late)) for router, name, t in trace["inputs"]["began"]]
+    )
     events: list[VrrpEvent] = []
     calls: list[tuple[float, str, Callable[..., Any]]] = []
     injected: list[Json] = []
@@ -118,7 +127,7 @@ def _play(trace: Json, phase: float) -> list[Json]:
     return sorted(outputs, key=lambda row: row["t"])
 
 
-def _began(rows: list[list[Any]]) -> dict[str, Iterator[float]]:
+def _began(rows: list[tuple[str, str, float]]) -> dict[str, Iterator[float]]:
     """Return, for each router, when it was listening after each of its starts."""
     found: dict[str, dict[str, list[float]]] = {}
     for router, instance, t in rows:
